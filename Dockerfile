@@ -1,0 +1,27 @@
+# syntax=docker/dockerfile:1
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin quotagate \
+    && cp target/release/quotagate /usr/local/bin/quotagate
+
+FROM debian:bookworm-slim
+# redis-server is for a container without QUOTAGATE_REDIS_URL; ca-certificates for rediss://.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates redis-server \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --user-group --home-dir /data --no-create-home quotagate \
+    && install -d -o quotagate -g quotagate -m 0700 /data
+COPY --from=build /usr/local/bin/quotagate /usr/local/bin/quotagate
+
+USER quotagate
+ENV QUOTAGATE_BIND=0.0.0.0:8080 QUOTAGATE_DATA_DIR=/data
+VOLUME /data
+EXPOSE 8080
+# The image has no curl; bash can open a socket by itself.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
+ENTRYPOINT ["quotagate"]
+CMD ["serve"]

@@ -1,0 +1,138 @@
+#!lua flags=allow-oom
+--[[
+commit: what a reservation holds, or the actual figures, becomes used, in the windows in which it was held.
+A draw (final 0) charges part of it and keeps the rest.
+
+KEYS
+  1  record of the reservation; it names the other keys, which share its slot
+  2  test clock (read only in a sandbox)
+  3  record of this operation (only with an idempotency key)
+
+ARGV
+  fingerprint ('-' without an idempotency key)
+  sandbox, created_at_ms (of the id)
+  final (0|1), reject_late (0|1)
+  changes: the reservation's changes that the figures were computed on ('-' without figures)
+  memo: the new memo ('' keeps the old one)
+  figures: count, then per group: id, total charged once this call is done
+
+Replies, in order of precedence
+  replayed, record | reused                 see lib/operation
+  missing, now                              no such reservation (any more)
+  expired, now                              past its grace, or late and reject_late
+  not_pending, now, status                  it ended otherwise
+  settled, now, status, late, replayed, memo, then per account: group, used, held, '<kind> <start> <end>'
+  stale_reservation, now                    figures were computed on an older state
+  overflow, now                             a counter would pass 2^53 - 1
+]]
+--- @include "lib/args"
+--- @include "lib/clock"
+--- @include "lib/window"
+--- @include "lib/hold"
+--- @include "lib/operation"
+--- @include "lib/record"
+--- @include "lib/settle"
+
+local fingerprint = args.text()
+local seen = KEYS[3] and operation.seen(KEYS[3], fingerprint)
+if seen then
+  return seen
+end
+
+local sandbox, created_at = args.int(), args.text()
+local final, reject_late, changes, memo = args.int() == 1, args.int() == 1, args.text(), args.text()
+local totals = {}
+for _ = 1, args.int() do
+  local group = args.text()
+  totals[group] = args.int()
+end
+
+local now = clock.now_ms(KEYS[2], sandbox)
+local loaded = record.load(KEYS[1], created_at)
+if not loaded then
+  return { 'missing', args.digits(now) }
+end
+if now >= loaded.expires_at + clock.grace_ms then
+  return { 'expired', args.digits(now) }
+end
+if loaded.status == 'committed' and final then
+  return settle.replay(loaded, now)
+end
+if loaded.status ~= 'held' then
+  return { 'not_pending', args.digits(now), loaded.status }
+end
+local late = now >= loaded.expires_at
+if late and reject_late then
+  return { 'expired', args.digits(now) }
+end
+if changes ~= '-' and changes ~= args.digits(loaded.changes) then
+  return { 'stale_reservation', args.digits(now) }
+end
+
+-- How much of the group's new charge falls on this entry: oldest window first, the last one takes what is over.
+local function share(owner, place)
+  local entry = owner.held[place]
+  if window.is_concurrent(entry.serial) then
+    return 0
+  end
+  if not totals[entry.group] then
+    return entry.amount
+  end
+  owner.open = owner.open or {}
+  local open = owner.open[entry.group] or math.max(0, totals[entry.group] - settle.charged(owner, entry.group))
+  local amount = math.min(open, entry.amount)
+  local last = true
+  for later = place + 1, #owner.held do
+    last = last and owner.held[later].group ~= entry.group
+  end
+  if last then
+    amount = open
+  end
+  owner.open[entry.group] = open - amount
+  return amount
+end
+
+for _, owner in ipairs(loaded.owners) do
+  settle.open(owner)
+  local shares = {}
+  for place = 1, #owner.held do
+    shares[place] = share(owner, place)
+  end
+  for place, entry in ipairs(owner.held) do
+    local freed = final and entry.amount or math.min(shares[place], entry.amount)
+    settle.free(owner, entry, freed)
+    if not settle.charge(owner, entry, shares[place]) then
+      return { 'overflow', args.digits(now) }
+    end
+    entry.amount = entry.amount - freed
+  end
+end
+
+loaded.changes = loaded.changes + 1
+loaded.status = final and 'committed' or 'held'
+loaded.flags = late and ' late' or loaded.flags
+loaded.memo = memo ~= '' and memo or loaded.memo
+local members = {}
+for place, owner in ipairs(loaded.owners) do
+  settle.write(owner)
+  members[place] = owner.member
+  if final then
+    owner.held = {}
+  end
+end
+record.save(loaded)
+local answer = settle.answer(loaded, now, '0')
+if KEYS[3] then
+  operation.keep(KEYS[3], fingerprint, answer)
+end
+for place, owner in ipairs(loaded.owners) do
+  if owner.live then
+    if not final then
+      redis.call('ZADD', owner.holds, args.digits(loaded.expires_at), record.member(loaded, owner))
+    end
+    if final or record.member(loaded, owner) ~= members[place] then
+      redis.call('ZREM', owner.holds, members[place])
+    end
+  end
+end
+return answer

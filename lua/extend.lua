@@ -1,0 +1,127 @@
+#!lua
+--[[
+extend: gives a live reservation more time, more amount (checked like a reserve), or both, or changes nothing.
+
+KEYS
+  1   stamp of the configuration in this bucket
+  2   record of the reservation
+  3   test clock (read only in a sandbox)
+  4…  per owner: counters, holds, past; the first owner is the user
+  last: record of this operation (only with an idempotency key)
+
+ARGV
+  fingerprint ('-' without an idempotency key)
+  created_at_ms (of the id), ttl_ms from now (0: no more time)
+  changes: the reservation's changes that the amounts were computed on ('-' without amounts)
+  memo: the new memo ('' keeps the old one)
+  facts: sandbox, revision, subscription version, valid_from_ms, valid_until_ms (checked only with amounts)
+  owners: count, then per owner group count, then per group id, window, amount, limit
+
+Replies, in order of precedence
+  replayed, record | reused                 see lib/operation
+  missing, now                              no such reservation (any more)
+  not_pending, now, status                  it was committed or released
+  expired, now                              its time is over
+  stale_reservation, now                    amounts were computed on an older state
+  stale_configuration | stale_subscription | stale_time | again | denied    as in reserve
+  extended, now, expires_at_ms, memo, then per group: used, held
+]]
+--- @include "lib/args"
+--- @include "lib/clock"
+--- @include "lib/window"
+--- @include "lib/hold"
+--- @include "lib/counter"
+--- @include "lib/facts"
+--- @include "lib/operation"
+--- @include "lib/record"
+--- @include "lib/admission"
+
+local longest_life_ms = 24 * 60 * 60 * 1000
+
+local fingerprint = args.text()
+local operation_key = fingerprint ~= '-' and KEYS[#KEYS] or nil
+local seen = operation_key and operation.seen(operation_key, fingerprint)
+if seen then
+  return seen
+end
+
+local created_at, ttl, changes, memo = args.text(), args.int(), args.text(), args.text()
+local given = facts.read()
+local owners = counter.owners(4)
+local now = clock.now_ms(KEYS[3], given.sandbox)
+local loaded = record.load(KEYS[2], created_at)
+if not loaded then
+  return { 'missing', args.digits(now) }
+end
+if loaded.status ~= 'held' then
+  if now >= loaded.expires_at + clock.grace_ms then
+    return { 'expired', args.digits(now) }
+  end
+  return { 'not_pending', args.digits(now), loaded.status }
+end
+local live = now < loaded.expires_at
+for _, owner in ipairs(loaded.owners) do
+  live = redis.call('ZSCORE', owner.holds, owner.member) and live
+end
+if not live then
+  return { 'expired', args.digits(now) }
+end
+if changes ~= '-' and changes ~= args.digits(loaded.changes) then
+  return { 'stale_reservation', args.digits(now) }
+end
+
+local more_amount = counter.count(owners) > 0
+if more_amount then
+  local refusal = admission.decide(given, '', owners)
+  if refusal then
+    return refusal[1] == 'denied' and operation_key and operation.keep(operation_key, fingerprint, refusal, owners) or refusal
+  end
+end
+
+-- Adds a group's amount to the reservation's entry of the same window, or as a new entry.
+local function add(held, group)
+  for _, entry in ipairs(held) do
+    if entry.group == group.id and entry.serial == group.serial then
+      entry.amount = entry.amount + group.amount
+      return
+    end
+  end
+  held[#held + 1] = { group = group.id, serial = group.serial, amount = group.amount }
+end
+
+local longest = args.stored(loaded.created_at) + longest_life_ms
+loaded.expires_at = math.max(loaded.expires_at, ttl > 0 and math.min(now + ttl, longest) or 0)
+local members = {}
+for place, owner in ipairs(loaded.owners) do
+  members[place] = owner.member
+end
+for _, owner in ipairs(owners) do
+  for _, group in ipairs(owner.groups) do
+    group.held = group.held + group.amount
+  end
+  counter.write(owner, 'held', now)
+  for _, recorded in ipairs(loaded.owners) do
+    if recorded.counters == owner.counters then
+      for _, group in ipairs(owner.groups) do
+        add(recorded.held, group)
+      end
+    end
+  end
+end
+if more_amount then
+  loaded.changes = loaded.changes + 1
+  loaded.memo = memo ~= '' and memo or loaded.memo
+end
+record.save(loaded, clock.ttl(loaded.expires_at - now + clock.grace_ms, given.sandbox))
+local answer = counter.reply({ 'extended', args.digits(now), args.digits(loaded.expires_at), loaded.memo }, owners)
+if operation_key then
+  operation.keep(operation_key, fingerprint, answer, owners)
+end
+for place, owner in ipairs(loaded.owners) do
+  local member = record.member(loaded, owner)
+  redis.call('ZADD', owner.holds, args.digits(loaded.expires_at), member)
+  if member ~= members[place] then
+    redis.call('ZREM', owner.holds, members[place])
+  end
+end
+return answer

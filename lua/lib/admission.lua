@@ -1,0 +1,68 @@
+-- Deciding over all owners at once, and placing the holds.
+local admission = {}
+
+-- When the first hold of every full concurrent group ends (ms); 0 if none is full.
+local function free_at(owners)
+  local latest = 0
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(owner.groups) do
+      if group.lacks and window.is_concurrent(group.serial) then
+        latest = math.max(latest, hold.first_expiry(owner.holds, group.id, group.serial))
+      end
+    end
+  end
+  return latest
+end
+
+-- Checks the facts, takes expired holds, and looks for room in every group.
+-- Answers a reply that ends the call, or nil, the time and how many holds were reclaimed.
+function admission.decide(given, verdict, owners)
+  local stale, now, stamp = facts.check(given, KEYS[1], KEYS[3], owners)
+  if stale then
+    return stale
+  end
+  facts.raise_stamp(given, KEYS[1], stamp)
+  local reclaimed, more = facts.reclaim(owners, now)
+  local denied = verdict ~= ''
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(owner.groups) do
+      group.lacks = counter.lacks(group)
+      denied = denied or group.lacks
+    end
+  end
+  if not denied then
+    return nil, now, reclaimed
+  end
+  if more and verdict == '' then
+    return { 'again', args.digits(now), args.digits(reclaimed) }
+  end
+  local answer = {
+    'denied', args.digits(now), args.digits(reclaimed), verdict, args.digits(free_at(owners)), args.digits(counter.count(owners)),
+  }
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(owner.groups) do
+      answer[#answer + 1] = args.digits(group.used)
+      answer[#answer + 1] = args.digits(group.held)
+      answer[#answer + 1] = group.lacks and '1' or '0'
+    end
+  end
+  return answer
+end
+
+-- Adds the groups' amounts to `held` and one member to the holds.
+-- Answers the owner's line of a reservation record: '<counters> <holds> <past> <held entries> <charged entries>'.
+function admission.place(owner, name, subject, now, expires_at)
+  local entries = {}
+  for place, group in ipairs(owner.groups) do
+    group.held = group.held + group.amount
+    entries[place] = group.id .. ':' .. group.serial .. ':' .. args.digits(group.amount)
+  end
+  local list = table.concat(entries, ',')
+  local extra = {}
+  if owner.next_expiry == 0 or args.stored(expires_at) < owner.next_expiry then
+    extra = { 'next_expiry', expires_at }
+  end
+  counter.write(owner, 'held', now, extra)
+  redis.call('ZADD', owner.holds, expires_at, name .. ' ' .. list .. ' ' .. subject)
+  return owner.counters .. ' ' .. owner.holds .. ' ' .. owner.past .. ' ' .. list .. ' -'
+end

@@ -1,0 +1,42 @@
+-- Time in milliseconds: Redis TIME, or in a sandbox the frozen test clock.
+-- TIME stands still while a script runs, so one call has one time.
+local clock = {
+  grace_ms = 15 * 60 * 1000,
+  -- In a sandbox time is moved by hand, so what is only garbage there is kept for seven real days.
+  sandbox_ttl_ms = 7 * 24 * 3600 * 1000,
+}
+
+function clock.real_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+function clock.now_ms(key, sandbox)
+  local frozen = sandbox == 1 and redis.call('GET', key)
+  if frozen then
+    return args.stored(frozen)
+  end
+  return clock.real_ms()
+end
+
+function clock.ttl(ms, sandbox)
+  if sandbox == 1 and ms < clock.sandbox_ttl_ms then
+    return clock.sandbox_ttl_ms
+  end
+  return ms
+end
+
+-- 'YYYY-MM-DDTHH:MM:SSZ' to milliseconds (days from civil, proleptic Gregorian).
+function clock.parse(text)
+  local y, m, d, h, min, s = string.match(text, '^(%d+)-(%d+)-(%d+)T(%d+):(%d+):(%d+)Z$')
+  y, m, d = args.stored(y), args.stored(m), args.stored(d)
+  if m <= 2 then
+    y = y - 1
+  end
+  local era = math.floor(y / 400)
+  local year_of_era = y - era * 400
+  local day_of_year = math.floor((153 * ((m + 9) % 12) + 2) / 5) + d - 1
+  local day_of_era = year_of_era * 365 + math.floor(year_of_era / 4) - math.floor(year_of_era / 100) + day_of_year
+  local days = era * 146097 + day_of_era - 719468
+  return (days * 86400 + args.stored(h) * 3600 + args.stored(min) * 60 + args.stored(s)) * 1000
+end

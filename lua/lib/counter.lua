@@ -1,0 +1,141 @@
+-- Counters of an owner: one hash with the fields <group>.window, .used and .held for each group,
+-- and of the owner itself `version` (subscription) and `next_expiry` (no hold expires before it, ms).
+-- Closed windows move to the owner's `past` hash: <group>.<serial> = '<used> <kind> <start> <end> <keep until ms>'.
+local counter = {
+  past_windows = 12,
+  -- Longest life of a reservation plus its grace: until then a late commit may settle in a closed window.
+  past_open_ms = (24 * 60 + 15) * 60 * 1000,
+}
+
+-- Owners and their groups from KEYS (three per owner from `first_key`) and ARGV:
+-- owner count, then per owner the group count, then per group: id, window, amount, limit.
+function counter.owners(first_key)
+  local owners = {}
+  for index = 1, args.int() do
+    local key = first_key + 3 * (index - 1)
+    local owner = { counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {} }
+    for place = 1, args.int() do
+      owner.groups[place] = { id = args.text(), window = args.text(), amount = args.int(), limit = args.int() }
+    end
+    owners[index] = owner
+  end
+  return owners
+end
+
+function counter.read(owner)
+  local fields = { 'version', 'next_expiry' }
+  for _, group in ipairs(owner.groups) do
+    local count = #fields
+    fields[count + 1] = group.id .. '.window'
+    fields[count + 2] = group.id .. '.used'
+    fields[count + 3] = group.id .. '.held'
+  end
+  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  owner.version = values[1]
+  owner.next_expiry = args.stored(values[2])
+  for place, group in ipairs(owner.groups) do
+    group.stored = values[3 * place]
+    group.serial, group.change, group.later_start = window.resolve(group.stored, group.window)
+    if group.change == 'turned' then
+      group.closed_used = values[3 * place + 1]
+      group.closed_held = args.stored(values[3 * place + 2])
+      group.used, group.held = 0, 0
+    else
+      group.used = args.stored(values[3 * place + 1])
+      group.held = args.stored(values[3 * place + 2])
+    end
+  end
+end
+
+-- The decision: does this call pass the limit? Everything that is counted counts, also what is held.
+-- A limit of 0 refuses whatever matches, even an amount of 0.
+function counter.lacks(group)
+  local counted = group.held
+  if not window.is_concurrent(group.serial) then
+    counted = counted + group.used
+  end
+  return group.limit == 0 or counted + group.amount > group.limit
+end
+
+-- Drops closed windows beyond the ring that no late commit can reach any more.
+local function trim(owner, group, last, now)
+  local first_field = group .. '.first'
+  local first = args.stored(redis.call('HGET', owner.past, first_field) or last)
+  local dropped = 0
+  while last - first >= counter.past_windows and dropped < 4 do
+    local field = group .. '.' .. args.digits(first)
+    local entry = redis.call('HGET', owner.past, field)
+    if entry and args.stored(string.match(entry, '(%d+)$')) > now then
+      break
+    end
+    redis.call('HDEL', owner.past, field)
+    first = first + 1
+    dropped = dropped + 1
+  end
+  redis.call('HSET', owner.past, first_field, args.digits(first))
+end
+
+-- Moves a counter's closing window to `past`; it stays there while a hold of it may still settle.
+function counter.close(owner, group, stored, used, held, now)
+  local serial, bounds = string.match(stored, '^(%S+) (.*)$')
+  local keep_until = now + (held > 0 and counter.past_open_ms or clock.grace_ms)
+  local entry = (used or '0') .. ' ' .. bounds .. ' ' .. args.digits(keep_until)
+  redis.call('HSET', owner.past, group .. '.' .. serial, entry)
+  trim(owner, group, args.stored(string.match(serial, '%d+')), now)
+end
+
+-- Writes the groups' windows where they changed, and one field of amounts (`used` or `held`).
+-- `extra` are further fields and values of the same hash.
+function counter.write(owner, name, now, extra)
+  local changes = extra or {}
+  for _, group in ipairs(owner.groups) do
+    local count = #changes
+    changes[count + 1] = group.id .. '.' .. name
+    changes[count + 2] = args.digits(group[name])
+    if group.change ~= 'same' then
+      changes[count + 3] = group.id .. '.window'
+      changes[count + 4] = group.serial .. ' ' .. group.window
+      if group.change ~= 'moved' then
+        local other = name == 'held' and 'used' or 'held'
+        changes[count + 5] = group.id .. '.' .. other
+        changes[count + 6] = '0'
+      end
+    end
+    if group.change == 'turned' then
+      counter.close(owner, group.id, group.stored, group.closed_used, group.closed_held, now)
+    end
+  end
+  if #changes > 0 then
+    redis.call('HSET', owner.counters, unpack(changes))
+  end
+end
+
+function counter.count(owners)
+  local count = 0
+  for _, owner in ipairs(owners) do
+    count = count + #owner.groups
+  end
+  return count
+end
+
+-- The groups as the node proposed them, for an answer that is kept: '<id> <amount> <limit> <window>,…'.
+function counter.describe(owners)
+  local groups = {}
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(owner.groups) do
+      groups[#groups + 1] = group.id .. ' ' .. args.digits(group.amount) .. ' ' .. args.digits(group.limit) .. ' ' .. group.window
+    end
+  end
+  return table.concat(groups, ',')
+end
+
+-- Appends used and held of every group, in the order of ARGV.
+function counter.reply(answer, owners)
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(owner.groups) do
+      answer[#answer + 1] = args.digits(group.used)
+      answer[#answer + 1] = args.digits(group.held)
+    end
+  end
+  return answer
+end

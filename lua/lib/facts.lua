@@ -1,0 +1,80 @@
+-- What the node believed when it computed groups, amounts and windows, checked before anything is written.
+local facts = {}
+
+-- ARGV: sandbox (0|1), configuration revision, subscription version ('0' without one),
+-- valid_from_ms, valid_until_ms.
+function facts.read()
+  return {
+    sandbox = args.int(),
+    revision = args.int(),
+    version = args.text(),
+    valid_from = args.int(),
+    valid_until = args.int(),
+  }
+end
+
+-- Reads the counters. Answers nil and the time, or the first stale fact as a reply.
+function facts.check(given, stamp_key, clock_key, owners)
+  local now = clock.now_ms(clock_key, given.sandbox)
+  local stamp = args.stored(redis.call('GET', stamp_key))
+  for _, owner in ipairs(owners) do
+    counter.read(owner)
+  end
+  local subject = owners[1]
+  if stamp > given.revision then
+    return { 'stale_configuration', args.digits(now), args.digits(stamp) }
+  end
+  if (subject.version or '0') ~= given.version then
+    local truth = redis.call('HMGET', subject.counters, 'version', 'plan', 'since', 'cycle', 'until')
+    local answer = { 'stale_subscription', args.digits(now) }
+    for place = 1, 5 do
+      answer[place + 2] = truth[place] or ''
+    end
+    return answer
+  end
+  -- A clock that stepped back behind a window that has begun: time is then that window's start.
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(owner.groups) do
+      local start = group.later_start
+      if not start and now < given.valid_from and group.change == 'same' then
+        start = string.match(group.window, '(%S+) %S+$')
+      end
+      if start then
+        now = math.max(now, clock.parse(start))
+      end
+    end
+  end
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(owner.groups) do
+      if group.later_start then
+        return { 'stale_time', args.digits(now) }
+      end
+    end
+  end
+  if now < given.valid_from or now >= given.valid_until then
+    return { 'stale_time', args.digits(now) }
+  end
+  return nil, now, stamp
+end
+
+-- A node that knows a newer configuration than this bucket's stamp raises it.
+function facts.raise_stamp(given, stamp_key, stamp)
+  if given.revision > stamp then
+    redis.call('SET', stamp_key, args.digits(given.revision))
+  end
+end
+
+-- Takes what is due of expired holds, one batch per owner, and reads the counters anew.
+-- Answers how many were reclaimed and whether more are due.
+function facts.reclaim(owners, now)
+  local reclaimed, more = 0, false
+  for _, owner in ipairs(owners) do
+    if owner.next_expiry > 0 and owner.next_expiry <= now then
+      local count, rest = hold.reclaim(owner, now)
+      reclaimed = reclaimed + count
+      more = more or rest
+      counter.read(owner)
+    end
+  end
+  return reclaimed, more
+end

@@ -1,0 +1,80 @@
+-- Live holds of one owner: a sorted set by expiry (ms). A member is
+-- '<operation> <group>:<serial>:<amount>,… <event> <key>', so reclaiming needs no other record.
+-- `held` of a counter goes down only by the call that removes the member.
+local hold = { batch = 256 }
+
+function hold.entries(list)
+  return string.gmatch(list, '([^:,]+):([^:,]+):(%d+)')
+end
+
+-- Sums what `members` keep, by group and serial.
+local function sums(members)
+  local by_group, order = {}, {}
+  for _, member in ipairs(members) do
+    for group, serial, amount in hold.entries(string.match(member, '^%S+ (%S+)')) do
+      local held = by_group[group]
+      if not held then
+        held = {}
+        by_group[group] = held
+        order[#order + 1] = group
+      end
+      held[serial] = (held[serial] or 0) + args.stored(amount)
+    end
+  end
+  return by_group, order
+end
+
+-- What is due by `now`, unwritten: amounts by group and serial, and whether more than `limit` are due.
+function hold.due(holds_key, now, limit)
+  local members = redis.call('ZRANGEBYSCORE', holds_key, '-inf', args.digits(now), 'LIMIT', 0, limit + 1)
+  local more = #members > limit
+  if more then
+    members[#members] = nil
+  end
+  local by_group, order = sums(members)
+  return by_group, order, #members, more
+end
+
+-- Takes at most one batch of expired holds out of `held`. Answers how many, and whether more are due.
+function hold.reclaim(owner, now)
+  local by_group, order, count, more = hold.due(owner.holds, now, hold.batch)
+  local changes = {}
+  if count > 0 then
+    local fields = {}
+    for _, group in ipairs(order) do
+      fields[#fields + 1] = group .. '.window'
+      fields[#fields + 1] = group .. '.held'
+    end
+    local values = redis.call('HMGET', owner.counters, unpack(fields))
+    for index, group in ipairs(order) do
+      local stored = values[2 * index - 1]
+      local amount = stored and by_group[group][string.match(stored, '^%S+')]
+      if amount then
+        changes[#changes + 1] = group .. '.held'
+        changes[#changes + 1] = args.digits(math.max(0, args.stored(values[2 * index]) - amount))
+      end
+    end
+  end
+  local rest = redis.call('ZRANGE', owner.holds, count, count, 'WITHSCORES')
+  changes[#changes + 1] = 'next_expiry'
+  changes[#changes + 1] = rest[2] or 'none'
+  redis.call('HSET', owner.counters, unpack(changes))
+  if count > 0 then
+    redis.call('ZREMRANGEBYRANK', owner.holds, 0, count - 1)
+  end
+  return count, more
+end
+
+-- The earliest expiry (ms) among a group's holds, 0 if it is not among the owner's first batch.
+function hold.first_expiry(holds_key, group, serial)
+  local first = redis.call('ZRANGE', holds_key, 0, hold.batch - 1, 'WITHSCORES')
+  local wanted = group .. ':' .. serial
+  for place = 1, #first, 2 do
+    for held_group, held_serial in hold.entries(string.match(first[place], '^%S+ (%S+)')) do
+      if held_group .. ':' .. held_serial == wanted then
+        return args.stored(first[place + 1])
+      end
+    end
+  end
+  return 0
+end

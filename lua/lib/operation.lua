@@ -1,0 +1,34 @@
+-- The record of an operation: '<kind>\n<fingerprint>\n…'. A reservation's own record is also what makes its
+-- reserve repeatable; every other call with an idempotency key leaves its first answer.
+local operation = {
+  answer_ttl_ms = 20 * 60 * 1000,
+  -- A call that would count twice, without a key from its client: long enough for the node's own repetition
+  -- after a cut connection.
+  node_fingerprint = 'node',
+  node_ttl_ms = 60 * 1000,
+}
+
+-- Answers a reply if this operation was seen before: 'replayed' with the record, or 'reused' with another body.
+function operation.seen(key, fingerprint)
+  local record = redis.call('GET', key)
+  if not record then
+    return nil
+  end
+  if string.match(record, '^%S*\n([^\n]*)') ~= fingerprint then
+    return { 'reused' }
+  end
+  return { 'replayed', record }
+end
+
+-- Keeps the answer for a repetition of this call (fingerprint '-': a repetition is harmless).
+-- With `owners` the answer ends with the groups as proposed, so that it can be told again later.
+function operation.keep(key, fingerprint, answer, owners)
+  if fingerprint ~= '-' then
+    if owners then
+      answer[#answer + 1] = counter.describe(owners)
+    end
+    local ttl = fingerprint == operation.node_fingerprint and operation.node_ttl_ms or operation.answer_ttl_ms
+    redis.call('SET', key, 'answer\n' .. fingerprint .. '\n' .. table.concat(answer, '\n'), 'PX', ttl)
+  end
+  return answer
+end

@@ -1,0 +1,79 @@
+-- A reservation's record, one line each:
+--   reservation
+--   <fingerprint>
+--   <status> <created_at_ms> <expires_at_ms> <changes>[ late]
+--   <operation> <event> <key>
+--   <memo>
+--   per owner: <counters> <holds> <past> <held entries|-> <charged entries|->
+-- status: held, committed or released; changes: draws and amount extensions so far, so that nobody computes on
+-- an older memo. An entry is <group>:<serial>:<amount>; entries of one owner are separated by commas.
+local record = {}
+
+local function parse_entries(list)
+  local entries = {}
+  if list ~= '-' then
+    for group, serial, amount in hold.entries(list) do
+      entries[#entries + 1] = { group = group, serial = serial, amount = args.stored(amount) }
+    end
+  end
+  return entries
+end
+
+local function format_entries(entries)
+  local list = {}
+  for _, entry in ipairs(entries) do
+    list[#list + 1] = entry.group .. ':' .. entry.serial .. ':' .. args.digits(entry.amount)
+  end
+  return #list > 0 and table.concat(list, ',') or '-'
+end
+
+-- Answers nil unless it is a reservation created at `created_at` (an id carries its creation time).
+function record.load(key, created_at)
+  local text = redis.call('GET', key)
+  local fingerprint, status_line, subject, memo, rest
+  if text then
+    fingerprint, status_line, subject, memo, rest = string.match(text, '^reservation\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+  end
+  if not status_line then
+    return nil
+  end
+  local status, created, expires, changes, flags = string.match(status_line, '^(%a+) (%d+) (%d+) (%d+)(.*)$')
+  if created ~= created_at then
+    return nil
+  end
+  local loaded = {
+    key = key, fingerprint = fingerprint, status = status, created_at = created, expires_at = args.stored(expires),
+    changes = args.stored(changes), flags = flags, subject = subject, memo = memo, owners = {},
+  }
+  local name, about = string.match(subject, '^(%S+) (.*)$')
+  for counters, holds, past, held, charged in string.gmatch(rest, '(%S+) (%S+) (%S+) (%S+) (%S+)') do
+    loaded.owners[#loaded.owners + 1] = {
+      counters = counters, holds = holds, past = past, held = parse_entries(held), charged = parse_entries(charged),
+      member = name .. ' ' .. held .. ' ' .. about,
+    }
+  end
+  loaded.name, loaded.about = name, about
+  return loaded
+end
+
+function record.save(loaded, px)
+  local lines = {
+    'reservation', loaded.fingerprint,
+    loaded.status .. ' ' .. loaded.created_at .. ' ' .. args.digits(loaded.expires_at) .. ' ' .. args.digits(loaded.changes) .. loaded.flags,
+    loaded.subject, loaded.memo,
+  }
+  for _, owner in ipairs(loaded.owners) do
+    lines[#lines + 1] = owner.counters .. ' ' .. owner.holds .. ' ' .. owner.past
+      .. ' ' .. format_entries(owner.held) .. ' ' .. format_entries(owner.charged)
+  end
+  if px then
+    redis.call('SET', loaded.key, table.concat(lines, '\n'), 'PX', args.digits(px))
+  else
+    redis.call('SET', loaded.key, table.concat(lines, '\n'), 'KEEPTTL')
+  end
+end
+
+-- The member of the owner's holds that stands for what this reservation holds now.
+function record.member(loaded, owner)
+  return loaded.name .. ' ' .. format_entries(owner.held) .. ' ' .. loaded.about
+end

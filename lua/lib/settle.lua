@@ -1,0 +1,139 @@
+-- Settling: a reservation's entries meet the accounts they were held in: the counter while the entry's window is
+-- the current one, afterwards the closed window in `past`.
+local settle = {
+  -- Largest integer that a Lua number holds exactly; a sum beyond it is refused before anything is written.
+  most = 9007199254740991,
+}
+
+-- '<used> <kind> <start> <end> <keep until>' of a closed window.
+local function closed_account(owner, entry)
+  local field = entry.group .. '.' .. entry.serial
+  local stored = redis.call('HGET', owner.past, field)
+  local used, bounds = '0', 'unknown - - 0'
+  if stored then
+    used, bounds = string.match(stored, '^(%d+) (.*)$')
+  end
+  return { past = field, group = entry.group, used = args.stored(used), held = 0, bounds = bounds }
+end
+
+-- Reads the accounts of all entries, and whether this owner's hold is still live.
+function settle.open(owner)
+  owner.live = redis.call('ZSCORE', owner.holds, owner.member) and true or false
+  owner.accounts, owner.order = {}, {}
+  local fields, entries = {}, {}
+  for _, list in ipairs({ owner.held, owner.charged }) do
+    for _, entry in ipairs(list) do
+      local name = entry.group .. ':' .. entry.serial
+      if not owner.accounts[name] then
+        owner.accounts[name] = true
+        owner.order[#owner.order + 1] = name
+        entries[#entries + 1] = entry
+        fields[#fields + 1] = entry.group .. '.window'
+        fields[#fields + 1] = entry.group .. '.used'
+        fields[#fields + 1] = entry.group .. '.held'
+      end
+    end
+  end
+  if #fields == 0 then
+    return
+  end
+  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  for place, entry in ipairs(entries) do
+    local stored = values[3 * place - 2]
+    local account
+    if stored and string.match(stored, '^%S+') == entry.serial then
+      account = {
+        group = entry.group, used = args.stored(values[3 * place - 1]), held = args.stored(values[3 * place]),
+        bounds = string.match(stored, '^%S+ (.*)$'),
+      }
+    else
+      account = closed_account(owner, entry)
+    end
+    owner.accounts[entry.group .. ':' .. entry.serial] = account
+  end
+end
+
+function settle.account(owner, entry)
+  return owner.accounts[entry.group .. ':' .. entry.serial]
+end
+
+-- Frees `amount` of what an entry holds. Only the call that still finds the hold lowers `held`.
+function settle.free(owner, entry, amount)
+  local account = settle.account(owner, entry)
+  if owner.live and not account.past then
+    account.held = math.max(0, account.held - amount)
+  end
+end
+
+-- Charges an entry's window. Answers false if the sum would not be exact any more.
+function settle.charge(owner, entry, amount)
+  local account = settle.account(owner, entry)
+  account.used = account.used + amount
+  for _, charged in ipairs(owner.charged) do
+    if charged.group == entry.group and charged.serial == entry.serial then
+      charged.amount = charged.amount + amount
+      return account.used <= settle.most
+    end
+  end
+  if amount > 0 then
+    owner.charged[#owner.charged + 1] = { group = entry.group, serial = entry.serial, amount = amount }
+  end
+  return account.used <= settle.most
+end
+
+-- What was charged of a group so far, over all its windows.
+function settle.charged(owner, group)
+  local sum = 0
+  for _, entry in ipairs(owner.charged) do
+    if entry.group == group then
+      sum = sum + entry.amount
+    end
+  end
+  return sum
+end
+
+function settle.write(owner)
+  local changes = {}
+  for _, name in ipairs(owner.order) do
+    local account = owner.accounts[name]
+    if account.past then
+      redis.call('HSET', owner.past, account.past, args.digits(account.used) .. ' ' .. account.bounds)
+    else
+      local count = #changes
+      changes[count + 1] = account.group .. '.used'
+      changes[count + 2] = args.digits(account.used)
+      changes[count + 3] = account.group .. '.held'
+      changes[count + 4] = args.digits(account.held)
+    end
+  end
+  if #changes > 0 then
+    redis.call('HSET', owner.counters, unpack(changes))
+  end
+end
+
+-- Appends per account: group, used, held, '<kind> <start> <end>'.
+function settle.reply(answer, owners)
+  for _, owner in ipairs(owners) do
+    for _, name in ipairs(owner.order) do
+      local account = owner.accounts[name]
+      answer[#answer + 1] = account.group
+      answer[#answer + 1] = args.digits(account.used)
+      answer[#answer + 1] = args.digits(account.held)
+      answer[#answer + 1] = string.match(account.bounds, '^%S+ %S+ %S+')
+    end
+  end
+  return answer
+end
+
+-- The answer to a call on a reservation that has already ended: nothing changes.
+function settle.replay(loaded, now)
+  for _, owner in ipairs(loaded.owners) do
+    settle.open(owner)
+  end
+  return settle.answer(loaded, now, '1')
+end
+
+function settle.answer(loaded, now, replayed)
+  local late = loaded.flags ~= '' and '1' or '0'
+  return settle.reply({ 'settled', args.digits(now), loaded.status, late, replayed, loaded.memo }, loaded.owners)
+end

@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+--[[
+reclaim: takes one batch of an owner's expired holds out of its counters.
+
+KEYS
+  1  test clock (read only in a sandbox)
+  2  counters
+  3  holds
+
+ARGV
+  sandbox
+
+Replies
+  reclaimed, count, more (0|1)
+]]
+--- @include "lib/args"
+--- @include "lib/clock"
+--- @include "lib/hold"
+
+local now = clock.now_ms(KEYS[1], args.int())
+local count, more = hold.reclaim({ counters = KEYS[2], holds = KEYS[3] }, now)
+return { 'reclaimed', args.digits(count), more and '1' or '0' }

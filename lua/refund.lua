@@ -1,0 +1,96 @@
+#!lua flags=allow-oom
+--[[
+refund: gives back what a settled reservation charged, to the windows it was charged to.
+
+KEYS
+  1  record of the reservation; it names the other keys, which share its slot
+  2  test clock (read only in a sandbox)
+  3  record of this operation (only with an idempotency key)
+
+ARGV
+  fingerprint ('-' without an idempotency key)
+  sandbox, created_at_ms (of the id)
+  figures: count, then per group: id, amount
+  whole: count, then the ids of groups that count calls: given back once all the others are
+
+Replies, in order of precedence
+  replayed, record | reused                 see lib/operation
+  missing, now                              no such reservation (any more)
+  expired, now                              past its grace
+  not_pending, now, status                  it is still held
+  settled, now, status, late, replayed, memo, then per account: group, used, held, '<kind> <start> <end>'
+]]
+--- @include "lib/args"
+--- @include "lib/clock"
+--- @include "lib/window"
+--- @include "lib/hold"
+--- @include "lib/operation"
+--- @include "lib/record"
+--- @include "lib/settle"
+
+local fingerprint = args.text()
+local seen = KEYS[3] and operation.seen(KEYS[3], fingerprint)
+if seen then
+  return seen
+end
+
+local sandbox, created_at = args.int(), args.text()
+local amounts, whole = {}, {}
+for _ = 1, args.int() do
+  local group = args.text()
+  amounts[group] = args.int()
+end
+for _ = 1, args.int() do
+  whole[args.text()] = true
+end
+
+local now = clock.now_ms(KEYS[2], sandbox)
+local loaded = record.load(KEYS[1], created_at)
+if not loaded then
+  return { 'missing', args.digits(now) }
+end
+if now >= loaded.expires_at + clock.grace_ms then
+  return { 'expired', args.digits(now) }
+end
+if loaded.status == 'held' then
+  return { 'not_pending', args.digits(now), loaded.status }
+end
+
+-- Gives back at most `amount` of an entry, never more than its window still counts.
+local function give_back(owner, entry, amount)
+  local account = settle.account(owner, entry)
+  local given = math.min(amount, entry.amount)
+  entry.amount = entry.amount - given
+  account.used = math.max(0, account.used - given)
+  return given
+end
+
+local open = 0
+for _, owner in ipairs(loaded.owners) do
+  settle.open(owner)
+  -- The newest window first: an overage was charged there.
+  for place = #owner.charged, 1, -1 do
+    local entry = owner.charged[place]
+    if not whole[entry.group] then
+      local amount = amounts[entry.group] or 0
+      amounts[entry.group] = amount - give_back(owner, entry, amount)
+      open = open + entry.amount
+    end
+  end
+end
+for _, owner in ipairs(loaded.owners) do
+  for _, entry in ipairs(owner.charged) do
+    if whole[entry.group] and open == 0 then
+      give_back(owner, entry, entry.amount)
+    end
+  end
+end
+for _, owner in ipairs(loaded.owners) do
+  settle.write(owner)
+end
+record.save(loaded)
+local answer = settle.answer(loaded, now, '0')
+if KEYS[3] then
+  operation.keep(KEYS[3], fingerprint, answer)
+end
+return answer

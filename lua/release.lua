@@ -1,0 +1,73 @@
+#!lua flags=allow-oom
+--[[
+release: gives back all that a reservation still holds. What draws have charged stays charged.
+
+KEYS
+  1  record of the reservation; it names the other keys, which share its slot
+  2  test clock (read only in a sandbox)
+  3  record of this operation (only with an idempotency key)
+
+ARGV
+  fingerprint ('-' without an idempotency key)
+  sandbox, created_at_ms (of the id)
+
+Replies, in order of precedence
+  replayed, record | reused                 see lib/operation
+  missing, now                              no such reservation (any more)
+  expired, now                              past its grace, or expired while it was held
+  not_pending, now, status                  it was committed
+  settled, now, status, late, replayed, memo, then per account: group, used, held, '<kind> <start> <end>'
+]]
+--- @include "lib/args"
+--- @include "lib/clock"
+--- @include "lib/window"
+--- @include "lib/hold"
+--- @include "lib/operation"
+--- @include "lib/record"
+--- @include "lib/settle"
+
+local fingerprint = args.text()
+local seen = KEYS[3] and operation.seen(KEYS[3], fingerprint)
+if seen then
+  return seen
+end
+
+local sandbox, created_at = args.int(), args.text()
+local now = clock.now_ms(KEYS[2], sandbox)
+local loaded = record.load(KEYS[1], created_at)
+if not loaded then
+  return { 'missing', args.digits(now) }
+end
+if now >= loaded.expires_at + clock.grace_ms then
+  return { 'expired', args.digits(now) }
+end
+if loaded.status == 'released' then
+  return settle.replay(loaded, now)
+end
+if loaded.status ~= 'held' then
+  return { 'not_pending', args.digits(now), loaded.status }
+end
+if now >= loaded.expires_at then
+  return { 'expired', args.digits(now) }
+end
+
+for _, owner in ipairs(loaded.owners) do
+  settle.open(owner)
+  for _, entry in ipairs(owner.held) do
+    settle.free(owner, entry, entry.amount)
+  end
+end
+loaded.status = 'released'
+for _, owner in ipairs(loaded.owners) do
+  settle.write(owner)
+  owner.held = {}
+end
+record.save(loaded)
+local answer = settle.answer(loaded, now, '0')
+if KEYS[3] then
+  operation.keep(KEYS[3], fingerprint, answer)
+end
+for _, owner in ipairs(loaded.owners) do
+  redis.call('ZREM', owner.holds, owner.member)
+end
+return answer

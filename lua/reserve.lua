@@ -1,0 +1,68 @@
+#!lua
+--[[
+reserve: checks every matched counter and places one hold in each of them, or in none.
+
+KEYS
+  1   stamp of the configuration in this bucket
+  2   record of this operation
+  3   test clock (read only in a sandbox)
+  4…  per owner: counters, holds, past; the first owner is the user
+
+ARGV
+  fingerprint ('-' without an idempotency key)
+  facts: sandbox, revision, subscription version, valid_from_ms, valid_until_ms
+  operation name
+  verdict: '' or the node's own refusal under these facts
+  ttl_ms
+  subject: '<event> <key>' for reports about an expired hold
+  memo: the request, for whoever settles it (one line)
+  owners: count, then per owner group count, then per group id, window, amount, limit
+
+Replies, in order of precedence
+  replayed, record                          this operation was done before
+  reused                                    the idempotency key came with another body
+  stale_configuration, now, stamp           the node must load its configuration
+  stale_subscription, now, version, plan, since, cycle, until
+  stale_time, now                           a window does not contain now
+  again, now, reclaimed                     denied, but more expired holds are due
+  denied, now, reclaimed, verdict, free_at_ms, groups, then per group: used, held, lacks (0|1); with an
+    idempotency key also the groups as proposed: '<id> <amount> <limit> <window>,…'
+  free_at_ms: when the first hold of every full concurrent group ends, else 0
+  held, now, reclaimed, expires_at_ms, then per group: used, held
+  unmetered, now                            nothing to hold
+]]
+--- @include "lib/args"
+--- @include "lib/clock"
+--- @include "lib/window"
+--- @include "lib/hold"
+--- @include "lib/counter"
+--- @include "lib/facts"
+--- @include "lib/operation"
+--- @include "lib/admission"
+
+local fingerprint = args.text()
+local seen = operation.seen(KEYS[2], fingerprint)
+if seen then
+  return seen
+end
+
+local given = facts.read()
+local name, verdict, ttl, subject, memo = args.text(), args.text(), args.int(), args.text(), args.text()
+local owners = counter.owners(4)
+local refusal, now, reclaimed = admission.decide(given, verdict, owners)
+if refusal then
+  return refusal[1] == 'denied' and operation.keep(KEYS[2], fingerprint, refusal, owners) or refusal
+end
+if counter.count(owners) == 0 then
+  return operation.keep(KEYS[2], fingerprint, { 'unmetered', args.digits(now) }, owners)
+end
+
+local expires_at = args.digits(now + ttl)
+local record = { 'reservation', fingerprint, 'held ' .. args.digits(now) .. ' ' .. expires_at .. ' 0', name .. ' ' .. subject, memo }
+for _, owner in ipairs(owners) do
+  if #owner.groups > 0 then
+    record[#record + 1] = admission.place(owner, name, subject, now, expires_at)
+  end
+end
+redis.call('SET', KEYS[2], table.concat(record, '\n'), 'PX', args.digits(clock.ttl(ttl + clock.grace_ms, given.sandbox)))
+return counter.reply({ 'held', args.digits(now), args.digits(reclaimed), expires_at }, owners)

@@ -1,0 +1,50 @@
+#!lua flags=no-writes
+--[[
+usage: what counters stand at, without a write. Serves usage and can-use.
+
+KEYS
+  1   stamp of the configuration in this bucket
+  2   test clock (read only in a sandbox)
+  3…  per owner: counters, holds, past; the first owner is the user
+
+ARGV
+  facts: sandbox, revision, subscription version, valid_from_ms, valid_until_ms
+  owners: count, then per owner group count, then per group id, window, amount, limit
+
+Replies, in order of precedence
+  stale_configuration | stale_subscription | stale_time    as in reserve
+  reclaim, now                              too many expired holds to subtract on the fly: reclaim first
+  usage, now, then per group: used, held, lacks (0|1)
+]]
+--- @include "lib/args"
+--- @include "lib/clock"
+--- @include "lib/window"
+--- @include "lib/hold"
+--- @include "lib/counter"
+--- @include "lib/facts"
+
+local given = facts.read()
+local owners = counter.owners(3)
+local stale, now = facts.check(given, KEYS[1], KEYS[2], owners)
+if stale then
+  return stale
+end
+local answer = { 'usage', args.digits(now) }
+for _, owner in ipairs(owners) do
+  local due = {}
+  if owner.next_expiry > 0 and owner.next_expiry <= now then
+    local by_group, _, _, more = hold.due(owner.holds, now, hold.batch)
+    if more then
+      return { 'reclaim', args.digits(now) }
+    end
+    due = by_group
+  end
+  for _, group in ipairs(owner.groups) do
+    local expired = due[group.id] and due[group.id][group.serial] or 0
+    group.held = math.max(0, group.held - expired)
+    answer[#answer + 1] = args.digits(group.used)
+    answer[#answer + 1] = args.digits(group.held)
+    answer[#answer + 1] = counter.lacks(group) and '1' or '0'
+  end
+end
+return answer

@@ -1,0 +1,288 @@
+//! What an operator can set: the only reader of the environment. Each field says its variable,
+//! default and range; `quotagate serve --help` prints the same.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::embedded_redis::{AppendFsync, EmbeddedOptions};
+
+const REDIS_SCHEMES: [&str; 6] = ["redis", "rediss", "redis+unix", "unix", "redis-sentinel", "redis-cluster"];
+const ADMIN_KEY_PREFIX: &str = "ak_";
+const ADMIN_KEY_MIN_CHARS: usize = 24;
+const MAX_WORKERS: u16 = 256;
+
+/// The settings of one gateway node. Call [`Config::validate`] before use.
+#[derive(Clone, Debug, clap::Args)]
+// The text above is for readers of the code, not for the command's help.
+#[command(about = None, long_about = None)]
+pub struct Config {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, env = "QUOTAGATE_BIND", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub bind: SocketAddr,
+
+    /// The Redis that holds all state; unset, a private one is started under the data directory
+    ///
+    /// redis://, rediss://, redis+unix://, unix://, redis-sentinel:// or redis-cluster://. Better
+    /// set by variable than by option if it contains a password.
+    #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis_url: Option<Secret>,
+
+    /// Where this node keeps files of its own, the private Redis' data above all
+    #[arg(long, env = "QUOTAGATE_DATA_DIR", default_value = "./data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// A key to accept as root admin; unset and none stored, one is made and printed once
+    ///
+    /// `ak_` and more letters, digits, `_` or `-`, 24 characters or more in all. Better set by
+    /// variable than by option, which other users of the machine can see.
+    #[arg(long, env = "QUOTAGATE_ADMIN_KEY", hide_env_values = true, value_name = "KEY")]
+    pub admin_key: Option<Secret>,
+
+    /// Threads that serve HTTP, 1 to 256; by default one per core
+    #[arg(
+        long,
+        env = "QUOTAGATE_WORKERS",
+        default_value_t = default_workers(),
+        hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_WORKERS)),
+        value_name = "COUNT"
+    )]
+    pub workers: u16,
+
+    /// What to log: error, warn, info, debug or trace, also per module (info,quotagate=debug)
+    #[arg(long, env = "QUOTAGATE_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
+    /// The form of the log, which goes to standard error
+    #[arg(long, env = "QUOTAGATE_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+
+    /// How long one Redis round trip may take, 50 to 60000 ms; then the answer is 503
+    #[arg(
+        long,
+        env = "QUOTAGATE_REDIS_TIMEOUT_MS",
+        default_value_t = 2000,
+        value_parser = clap::value_parser!(u64).range(50..=60_000),
+        value_name = "MS"
+    )]
+    pub redis_timeout_ms: u64,
+
+    /// When the private Redis syncs a write to disk [default: everysec]
+    ///
+    /// Refused together with a Redis URL: that Redis has its own setting.
+    #[arg(long, env = "QUOTAGATE_APPENDFSYNC", value_enum)]
+    pub appendfsync: Option<AppendFsync>,
+}
+
+impl Config {
+    /// Refuses values and combinations that cannot work.
+    ///
+    /// # Errors
+    /// The first such setting, by the name of its variable; never with a secret in it.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if let Some(url) = &self.redis_url {
+            check_redis_url(url.expose())?;
+            if self.appendfsync.is_some() {
+                return Err(ConfigError::AppendfsyncWithoutEmbedded);
+            }
+        }
+        if self.admin_key.as_ref().is_some_and(|key| !is_admin_key(key.expose())) {
+            return Err(ConfigError::AdminKey);
+        }
+        EnvFilter::try_new(&self.log).map_err(|error| ConfigError::Log { filter: self.log.clone(), error })?;
+        Ok(())
+    }
+
+    /// How to start the private Redis; `None` if a Redis URL is set.
+    pub fn embedded_redis(&self) -> Option<EmbeddedOptions> {
+        if self.redis_url.is_some() {
+            return None;
+        }
+        Some(EmbeddedOptions { data_dir: self.data_dir.clone(), appendfsync: self.appendfsync.unwrap_or_default() })
+    }
+
+    /// The bound on one Redis round trip.
+    pub fn redis_timeout(&self) -> Duration {
+        Duration::from_millis(self.redis_timeout_ms)
+    }
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// A text that is, or may contain, a secret: `Debug` hides it and it has no `Display`. Reading
+/// one never fails, because clap would print the refused value; [`Config::validate`] checks it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, which must not reach a log or an error.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Secret, Infallible> {
+        Ok(Secret(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[redacted]")
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("QUOTAGATE_REDIS_URL is empty: give a URL, or unset it for the private Redis")]
+    RedisUrlEmpty,
+    #[error(
+        "QUOTAGATE_REDIS_URL must begin with one of {}, followed by an address",
+        REDIS_SCHEMES.map(|scheme| format!("{scheme}://")).join(", ")
+    )]
+    RedisUrl,
+    #[error(
+        "QUOTAGATE_APPENDFSYNC is for the private Redis, but QUOTAGATE_REDIS_URL names another: \
+         unset one of them"
+    )]
+    AppendfsyncWithoutEmbedded,
+    #[error(
+        "QUOTAGATE_ADMIN_KEY must begin with {ADMIN_KEY_PREFIX} and have at least \
+         {ADMIN_KEY_MIN_CHARS} characters, all of them letters, digits, _ or -"
+    )]
+    AdminKey,
+    #[error("QUOTAGATE_LOG cannot be read as a filter: {filter:?}: {error}")]
+    Log { filter: String, error: tracing_subscriber::filter::ParseError },
+}
+
+fn check_redis_url(url: &str) -> Result<(), ConfigError> {
+    if url.is_empty() {
+        return Err(ConfigError::RedisUrlEmpty);
+    }
+    match url.split_once("://") {
+        Some((scheme, address)) if REDIS_SCHEMES.contains(&scheme) && !address.is_empty() => Ok(()),
+        _ => Err(ConfigError::RedisUrl),
+    }
+}
+
+fn is_admin_key(key: &str) -> bool {
+    key.starts_with(ADMIN_KEY_PREFIX)
+        && key.len() >= ADMIN_KEY_MIN_CHARS
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+fn default_workers() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    u16::try_from(cores).map_or(MAX_WORKERS, |cores| cores.min(MAX_WORKERS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Config, String> {
+        let all = std::iter::once(&"quotagate").chain(arguments);
+        let config = Cli::try_parse_from(all).map_err(|error| error.to_string())?.config;
+        config.validate().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        let config = parse(&[]).unwrap();
+        assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.redis_timeout(), Duration::from_secs(2));
+        assert!((1..=MAX_WORKERS).contains(&config.workers));
+        assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Text));
+        let embedded = config.embedded_redis().unwrap();
+        assert_eq!(embedded.data_dir, PathBuf::from("./data"));
+        assert_eq!(embedded.appendfsync, AppendFsync::Everysec);
+    }
+
+    #[test]
+    fn every_setting_is_a_variable_as_well() {
+        for argument in Cli::command().get_arguments() {
+            let name = argument.get_id().as_str().to_uppercase();
+            let variable = argument.get_env().map(|variable| variable.to_string_lossy());
+            assert_eq!(variable.as_deref(), Some(format!("QUOTAGATE_{name}").as_str()));
+        }
+    }
+
+    #[test]
+    fn the_known_redis_urls_are_accepted() {
+        for scheme in REDIS_SCHEMES {
+            let config = parse(&["--redis-url", &format!("{scheme}://somewhere")]).unwrap();
+            assert!(config.embedded_redis().is_none());
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        let refused = [
+            (vec!["--redis-url", ""], "QUOTAGATE_REDIS_URL is empty"),
+            (vec!["--redis-url", "http://host"], "QUOTAGATE_REDIS_URL must begin"),
+            (vec!["--redis-url", "redis://"], "QUOTAGATE_REDIS_URL must begin"),
+            (vec!["--redis-url", "host:6379"], "QUOTAGATE_REDIS_URL must begin"),
+            (
+                vec!["--redis-url", "redis://host", "--appendfsync", "always"],
+                "QUOTAGATE_APPENDFSYNC is for the private Redis",
+            ),
+            (vec!["--admin-key", ""], "QUOTAGATE_ADMIN_KEY must begin with ak_"),
+            (vec!["--admin-key", "ak_tooshort"], "at least 24 characters"),
+            (vec!["--admin-key", "ak_with a blank in it and long"], "letters, digits"),
+            (vec!["--data-dir", ""], "--data-dir"),
+            (vec!["--log", "quotagate=loud"], "QUOTAGATE_LOG cannot be read"),
+            (vec!["--bind", "nowhere"], "--bind"),
+            (vec!["--workers", "0"], "1..=256"),
+            (vec!["--workers", "257"], "1..=256"),
+            (vec!["--redis-timeout-ms", "49"], "50..=60000"),
+            (vec!["--redis-timeout-ms", "60001"], "50..=60000"),
+            (vec!["--appendfsync", "no"], "everysec, always"),
+        ];
+        for (arguments, reason) in refused {
+            let error = parse(&arguments).unwrap_err();
+            assert!(error.contains(reason), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn secrets_show_neither_in_debug_nor_in_errors() {
+        let secret = "s3cret-Passw0rd";
+        let url = format!("redis://user:{secret}@host");
+        let key = format!("ak_{secret}_long-enough");
+        let shown = format!("{:?}", parse(&["--redis-url", &url, "--admin-key", &key]).unwrap());
+        assert!(!shown.contains(secret), "{shown}");
+
+        let wrong_url = format!("https://user:{secret}@host");
+        let wrong_key = format!("{secret} is no key");
+        for arguments in [["--redis-url", &wrong_url], ["--admin-key", &wrong_key]] {
+            let error = parse(&arguments).unwrap_err();
+            assert!(!error.contains(secret), "{error}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Limit groups: count these events, stop at this quota.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::amount::{Amount, Unit};
+use super::glob;
+use super::ids::GroupId;
+use super::match_rule::MatchRule;
+use super::measure::Measure;
+use super::metadata::Metadata;
+use super::period::Period;
+use super::window::WindowKind;
+
+/// What happens past the quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Enforcement {
+    /// The call is denied.
+    #[default]
+    Hard,
+    /// Counting goes on, and the overage is reported.
+    Soft,
+}
+
+/// A validated limit group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitGroup {
+    pub id: GroupId,
+    pub label: String,
+    pub unit: Unit,
+    /// None counts without limit.
+    pub quota: Option<Amount>,
+    pub max_per_call: Option<Amount>,
+    /// For rules without a measure of their own.
+    pub measure: Measure,
+    pub matches: Vec<MatchRule>,
+    /// Events of these names must be matched by one of this group's rules.
+    pub covers: Vec<String>,
+    pub period: Period,
+    pub enforcement: Enforcement,
+    /// Handed back with a denial, as configured.
+    pub on_limit: Option<Arc<serde_json::Value>>,
+}
+
+impl LimitGroup {
+    /// The first rule that matches.
+    pub fn matching_rule(&self, event: &str, metadata: &Metadata) -> Option<usize> {
+        self.matches.iter().position(|rule| rule.matches(event, metadata))
+    }
+
+    pub fn covers(&self, event: &str) -> bool {
+        self.covers.iter().any(|pattern| glob::matches(pattern, event))
+    }
+
+    /// The measure of a rule; the group's own where the rule names none or is gone.
+    pub fn measure_of(&self, rule: usize) -> &Measure {
+        self.matches.get(rule).and_then(|rule| rule.measure.as_ref()).unwrap_or(&self.measure)
+    }
+
+    /// The amount beyond which a call is refused: the quota of a hard group, else all that a counter can hold.
+    pub fn refuses_beyond(&self) -> Amount {
+        match (self.enforcement, self.quota) {
+            (Enforcement::Hard, Some(quota)) => quota,
+            (Enforcement::Hard, None) | (Enforcement::Soft, _) => self.unit.most(),
+        }
+    }
+
+    /// Limits what is in flight; nothing of it is ever used.
+    pub fn is_concurrent(&self) -> bool {
+        self.period.kind() == WindowKind::Concurrent
+    }
+}

@@ -1,0 +1,71 @@
+//! Match rules: which events a limit group counts.
+
+use std::collections::BTreeMap;
+
+use super::glob;
+use super::measure::Measure;
+use super::metadata::Metadata;
+
+/// An event pattern and metadata filters that all have to match; each filter lists the values it accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchRule {
+    pub event: String,
+    pub metadata: BTreeMap<String, Vec<String>>,
+    /// Overrides the group's measure.
+    pub measure: Option<Measure>,
+}
+
+impl MatchRule {
+    pub fn matches(&self, event: &str, metadata: &Metadata) -> bool {
+        glob::matches(&self.event, event)
+            && self.metadata.iter().all(|(name, accepted)| {
+                metadata.get(name).is_some_and(|value| accepted.iter().any(|text| text == value))
+            })
+    }
+
+    /// Is there an event that both rules match?
+    pub fn overlaps(&self, other: &Self) -> bool {
+        glob::overlap(&self.event, &other.event)
+            && self.metadata.iter().all(|(name, accepted)| {
+                other.metadata.get(name).is_none_or(|others| accepted.iter().any(|value| others.contains(value)))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rule(event: &str, filters: &[(&str, &[&str])]) -> MatchRule {
+        let metadata = filters
+            .iter()
+            .map(|(name, values)| ((*name).to_owned(), values.iter().map(|value| (*value).to_owned()).collect()))
+            .collect();
+        MatchRule { event: event.to_owned(), metadata, measure: None }
+    }
+
+    #[test]
+    fn all_filters_must_match_and_a_list_is_any_of() {
+        let rule = rule("image.*", &[("variant", &["1k", "2k"]), ("paid", &["true"])]);
+        for (event, metadata, expected) in [
+            ("image.a", json!({"variant": "1k", "paid": true}), true),
+            ("image.a", json!({"variant": "2k", "paid": "true", "more": 1}), true),
+            ("image.a", json!({"variant": "4k", "paid": true}), false),
+            ("image.a", json!({"variant": "1k"}), false),
+            ("video.a", json!({"variant": "1k", "paid": true}), false),
+        ] {
+            let metadata: Metadata = serde_json::from_value(metadata).unwrap();
+            assert_eq!(rule.matches(event, &metadata), expected, "{event} {metadata:?}");
+        }
+    }
+
+    #[test]
+    fn rules_with_disjoint_filters_do_not_overlap() {
+        let one = rule("llm.*", &[("model", &["a", "b"])]);
+        assert!(one.overlaps(&rule("llm.chat", &[("model", &["b"])])));
+        assert!(one.overlaps(&rule("*", &[("team", &["x"])])));
+        assert!(!one.overlaps(&rule("llm.chat", &[("model", &["c"])])));
+        assert!(!one.overlaps(&rule("image.*", &[])));
+    }
+}

@@ -1,0 +1,109 @@
+//! Flat metadata of an event. Values are kept and compared as text: `1` = `"1"`, `true` = `"true"`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// At most 32 keys of 1 to 64 bytes with scalar values of at most 256 bytes, without control characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Value>")]
+pub struct Metadata(BTreeMap<String, String>);
+
+const MOST_KEYS: usize = 32;
+const MOST_KEY_BYTES: usize = 64;
+const MOST_VALUE_BYTES: usize = 256;
+
+impl Metadata {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub fn set(&mut self, name: &str, value: String) {
+        self.0.insert(name.to_owned(), value);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// These values, overridden by `over`.
+    pub fn merged(&self, over: &Self) -> Self {
+        let mut merged = self.clone();
+        merged.0.extend(over.0.clone());
+        merged
+    }
+}
+
+impl TryFrom<BTreeMap<String, Value>> for Metadata {
+    type Error = String;
+
+    fn try_from(map: BTreeMap<String, Value>) -> Result<Self, String> {
+        if map.len() > MOST_KEYS {
+            return Err(format!("must have at most {MOST_KEYS} keys"));
+        }
+        let mut metadata = BTreeMap::new();
+        for (name, value) in map {
+            if name.is_empty() || name.len() > MOST_KEY_BYTES || name.chars().any(char::is_control) {
+                return Err(format!("each key must have 1 to {MOST_KEY_BYTES} bytes without control characters"));
+            }
+            let text = scalar_text(&value).ok_or_else(|| {
+                format!("the value of `{name}` must be a string, a number or a boolean of at most {MOST_VALUE_BYTES} bytes without control characters")
+            })?;
+            metadata.insert(name, text);
+        }
+        Ok(Self(metadata))
+    }
+}
+
+/// The text of a scalar within the bounds of a metadata value.
+pub fn scalar_text(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    };
+    (text.len() <= MOST_VALUE_BYTES && !text.chars().any(char::is_control)).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(value: Value) -> Result<Metadata, serde_json::Error> {
+        serde_json::from_value(value)
+    }
+
+    #[test]
+    fn scalars_compare_as_text() {
+        let metadata = parse(json!({"a": 1, "b": true, "c": "x", "d": 0.25})).unwrap();
+        assert_eq!(metadata.get("a"), Some("1"));
+        assert_eq!(metadata.get("b"), Some("true"));
+        assert_eq!(metadata.get("c"), Some("x"));
+        assert_eq!(metadata.get("d"), Some("0.25"));
+    }
+
+    #[test]
+    fn what_is_not_flat_or_too_much_is_refused() {
+        let many: serde_json::Map<String, Value> = (0..33).map(|n| (format!("k{n}"), json!(1))).collect();
+        for bad in [
+            Value::Object(many),
+            json!({"a": {"b": 1}}),
+            json!({"a": [1]}),
+            json!({"a": null}),
+            json!({"": 1}),
+            json!({"a\n": 1}),
+            json!({"a": "\u{0}"}),
+            json!({"a": "x".repeat(257)}),
+            json!({"x".repeat(65): 1}),
+        ] {
+            assert!(parse(bad.clone()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Why a call is refused, in the order in which reasons are looked for.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    NoSubscription,
+    UnmatchedEvent,
+    UncoveredEvent,
+    CallTooLarge,
+    LimitReached,
+}
+
+impl Reason {
+    pub const ALL: [Self; 5] =
+        [Self::NoSubscription, Self::UnmatchedEvent, Self::UncoveredEvent, Self::CallTooLarge, Self::LimitReached];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSubscription => "no_subscription",
+            Self::UnmatchedEvent => "unmatched_event",
+            Self::UncoveredEvent => "uncovered_event",
+            Self::CallTooLarge => "call_too_large",
+            Self::LimitReached => "limit_reached",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}

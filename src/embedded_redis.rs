@@ -1,0 +1,718 @@
+//! A private Redis for a gateway without `QUOTAGATE_REDIS_URL`: started, watched over and stopped
+//! with the gateway, reachable by a Unix socket only.
+//!
+//! Two locks in the data directory keep it to one server at any time. `lock` is held by the
+//! gateway. `server.lock` is the standard input of the server, so it stays locked exactly as long
+//! as that process lives, even when its gateway was killed and left it behind.
+
+use std::convert::Infallible;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Tried in this order; both take the same options.
+const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+/// Scripts use `#!lua` flags, which came with Redis 7.0.
+const OLDEST_MAJOR_VERSION: u32 = 7;
+/// `sockaddr_un` holds 104 bytes on macOS and 108 on Linux, with the closing zero.
+const SOCKET_PATH_BYTES: usize = 104;
+/// Bytes that stand for themselves in the path of a URL.
+const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const LONGEST_POLL: Duration = Duration::from_millis(100);
+const LONGEST_RESTART_DELAY: Duration = Duration::from_secs(5);
+/// A server that ran this long and then died is restarted without delay again.
+const STEADY_AFTER: Duration = Duration::from_secs(30);
+const LOG_TAIL_LINES: usize = 10;
+
+/// When a write reaches the disk, and so what a crash may lose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum AppendFsync {
+    /// Once a second: a power cut, or on a slow disk the server's own death, may lose the last two
+    /// seconds.
+    #[default]
+    Everysec,
+    /// Before every answer: nothing acknowledged is lost, at the disk's speed.
+    Always,
+}
+
+impl AppendFsync {
+    fn as_redis_word(self) -> &'static str {
+        match self {
+            AppendFsync::Everysec => "everysec",
+            AppendFsync::Always => "always",
+        }
+    }
+}
+
+/// Where the embedded Redis keeps its data, and how.
+#[derive(Clone, Debug)]
+pub struct EmbeddedOptions {
+    /// Made with mode 0700 if it does not exist. Used by one gateway at a time.
+    pub data_dir: PathBuf,
+    /// The durability of a write.
+    pub appendfsync: AppendFsync,
+}
+
+/// Why the embedded Redis does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedRedisError {
+    #[error(
+        "no redis-server or valkey-server on the PATH: install one with `sudo apt-get install \
+         redis-server` (Debian, Ubuntu) or `brew install redis` (macOS), or point \
+         QUOTAGATE_REDIS_URL at a Redis"
+    )]
+    ServerMissing,
+    #[error("{program} on the PATH is version {version}, but quotagate needs 7.0 or later")]
+    ServerTooOld { program: &'static str, version: String },
+    #[error("`{program} --version` answers {answer:?}, which names no version")]
+    VersionUnreadable { program: &'static str, answer: String },
+    #[error("cannot run {program}: {source}")]
+    CannotRun { program: &'static str, source: io::Error },
+    #[error("cannot use {}: {source}", path.display())]
+    Path { path: PathBuf, source: io::Error },
+    #[error(
+        "another quotagate runs on the data directory {}: stop it, or choose another with \
+         QUOTAGATE_DATA_DIR",
+        data_dir.display()
+    )]
+    DataDirInUse { data_dir: PathBuf },
+    #[error("no place for a Unix socket: the path {} is too long", path.display())]
+    SocketPathTooLong { path: PathBuf },
+    #[error(
+        "a server left behind on the data directory {} did not shut down within {} s: end the \
+         process that holds {}/server.lock open",
+        data_dir.display(), STOP_TIMEOUT.as_secs(), data_dir.display()
+    )]
+    OrphanStays { data_dir: PathBuf },
+    #[error("{program} ended at its start ({status}); {} says:\n{log_tail}", log.display())]
+    Ended { program: &'static str, status: ExitStatus, log: PathBuf, log_tail: String },
+    #[error(
+        "{program} is not ready after {} s (last answer: {answer}); {} may say why",
+        READY_TIMEOUT.as_secs(), log.display()
+    )]
+    NotReady { program: &'static str, answer: String, log: PathBuf },
+}
+
+/// A running private Redis. Dropping it without [`EmbeddedRedis::stop`] kills the server, with
+/// what that may lose ([`AppendFsync`]).
+pub struct EmbeddedRedis {
+    url: String,
+    version: String,
+    stop: oneshot::Sender<()>,
+    /// Holds the one supervisor task, because a `JoinSet` aborts its tasks when it is dropped.
+    supervisor: JoinSet<()>,
+    _data_dir_lock: DataDirLock,
+}
+
+impl EmbeddedRedis {
+    /// Starts the server and returns once it answers, with all data loaded. A server that a
+    /// killed gateway left behind on the same data directory is shut down first.
+    ///
+    /// # Errors
+    /// When no usable server is on the PATH, the data directory cannot be used or is in use, or
+    /// the server ends or gives no answer for 30 s. Loading may take longer than that.
+    pub async fn start(options: &EmbeddedOptions) -> Result<EmbeddedRedis, EmbeddedRedisError> {
+        let (program, version) = find_program().await?;
+        let data_dir = make_data_dir(&options.data_dir)?;
+        let lock = DataDirLock::acquire(&data_dir)?;
+        let server = Server { program, socket: socket_path(&data_dir)?, data_dir, appendfsync: options.appendfsync };
+
+        let child = server.launch().await?;
+        let url = server.url();
+        tracing::info!(data_dir = %server.data_dir.display(), "embedded {program} {version} runs");
+
+        let (stop, stopped) = oneshot::channel();
+        let mut supervisor = JoinSet::new();
+        supervisor.spawn(supervise(server, child, stopped));
+        let version = format!("{program} {version}");
+        Ok(EmbeddedRedis { url, version, stop, supervisor, _data_dir_lock: lock })
+    }
+
+    /// The server's `redis+unix://` URL; it stays the same across restarts of the server.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Program and version, such as `redis-server 7.0.15`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Shuts the server down with everything written and synced to disk. A server that has not
+    /// ended after 10 s is killed, and that is logged.
+    pub async fn stop(self) {
+        let EmbeddedRedis { stop, mut supervisor, _data_dir_lock, .. } = self;
+        // Nobody listens only if the supervisor is gone, and the server with it.
+        let _ = stop.send(());
+        while supervisor.join_next().await.is_some() {}
+    }
+}
+
+/// Keeps the server running until told to stop, then shuts it down.
+async fn supervise(server: Server, mut child: Child, stopped: oneshot::Receiver<()>) {
+    tokio::select! {
+        _ = stopped => {}
+        never = server.keep_alive(&mut child) => match never {},
+    }
+    server.shut_down(&mut child).await;
+}
+
+/// How to start, ask and stop the server of one data directory.
+struct Server {
+    program: &'static str,
+    /// Canonical, so absolute.
+    data_dir: PathBuf,
+    socket: PathBuf,
+    appendfsync: AppendFsync,
+}
+
+impl Server {
+    /// Starts the server, alone on its data directory, and waits until it answers.
+    async fn launch(&self) -> Result<Child, EmbeddedRedisError> {
+        let server_lock = self.claim().await?;
+        self.remove_half_written_files();
+        self.make_private_socket_dir()?;
+        let log = self.open_log()?;
+        let log_start = log.metadata().map_or(0, |metadata| metadata.len());
+        let mut child = self.spawn(server_lock, log)?;
+        self.wait_until_ready(&mut child, log_start).await?;
+        Ok(child)
+    }
+
+    /// Waits until no server has the data directory any more, shutting down the one that may
+    /// still be there, and returns the lock which the next server holds for its life.
+    async fn claim(&self) -> Result<File, EmbeddedRedisError> {
+        let path = self.data_dir.join("server.lock");
+        let lock = open_private(&path, OpenOptions::new().write(true))?;
+        let begun = Instant::now();
+        let mut poll = Poll::new();
+        loop {
+            let listening = match self.ask("SHUTDOWN NOSAVE").await {
+                Ok(_) => true,
+                Err(error) => error.kind() == io::ErrorKind::TimedOut,
+            };
+            if !listening && lock.try_lock().is_ok() {
+                return Ok(lock);
+            }
+            if poll.is_first() {
+                tracing::warn!(
+                    data_dir = %self.data_dir.display(),
+                    "an earlier server still runs on the data directory: shutting it down"
+                );
+            }
+            if begun.elapsed() > STOP_TIMEOUT {
+                return Err(EmbeddedRedisError::OrphanStays { data_dir: self.data_dir.clone() });
+            }
+            poll.pause().await;
+        }
+    }
+
+    fn spawn(&self, server_lock: File, log: File) -> Result<Child, EmbeddedRedisError> {
+        let log_for_errors = log.try_clone().map_err(at(&self.log_path()))?;
+        Command::new(self.program)
+            .args(["--port", "0", "--protected-mode", "yes", "--daemonize", "no"])
+            .arg("--unixsocket")
+            .arg(&self.socket)
+            .args(["--unixsocketperm", "700"])
+            .arg("--dir")
+            .arg(&self.data_dir)
+            .args(["--appendonly", "yes", "--appendfsync", self.appendfsync.as_redis_word()])
+            .args(["--save", "", "--maxmemory-policy", "noeviction"])
+            .stdin(server_lock)
+            .stdout(log)
+            .stderr(log_for_errors)
+            // A Ctrl-C at the terminal is for the gateway, which needs Redis while it drains.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| EmbeddedRedisError::CannotRun { program: self.program, source })
+    }
+
+    /// Returns when the server answers `PING`. One that loads its data shows with each answer
+    /// that it is alive, so only silence or another answer is bounded.
+    async fn wait_until_ready(&self, child: &mut Child, log_start: u64) -> Result<(), EmbeddedRedisError> {
+        let mut stuck_since = Instant::now();
+        let mut poll = Poll::new();
+        loop {
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(EmbeddedRedisError::Ended {
+                    program: self.program,
+                    status,
+                    log: self.log_path(),
+                    log_tail: last_lines(&self.log_path(), log_start),
+                });
+            }
+            let answer = match self.ask("PING").await {
+                Ok(answer) if answer == "+PONG" => return Ok(()),
+                Ok(answer) => answer,
+                Err(error) => error.to_string(),
+            };
+            if answer.starts_with("-LOADING") {
+                stuck_since = Instant::now();
+            }
+            if stuck_since.elapsed() > READY_TIMEOUT {
+                let log = self.log_path();
+                return Err(EmbeddedRedisError::NotReady { program: self.program, answer, log });
+            }
+            poll.pause().await;
+        }
+    }
+
+    /// Starts the server anew whenever it ends: at once, then ever more slowly if it goes on
+    /// dying.
+    async fn keep_alive(&self, child: &mut Child) -> Infallible {
+        let mut delay = Duration::ZERO;
+        loop {
+            let running_since = Instant::now();
+            match child.wait().await {
+                Ok(status) => tracing::error!("embedded {} ended ({status})", self.program),
+                Err(error) => tracing::error!("embedded {} is lost ({error})", self.program),
+            }
+            if running_since.elapsed() > STEADY_AFTER {
+                delay = Duration::ZERO;
+            }
+            *child = loop {
+                sleep(delay).await;
+                delay = next_restart_delay(delay);
+                match self.launch().await {
+                    Ok(child) => break child,
+                    Err(error) => tracing::error!("embedded Redis does not start: {error}"),
+                }
+            };
+            tracing::info!("embedded {} runs again", self.program);
+        }
+    }
+
+    /// Ends the server with its data on disk; kills it if it does not obey.
+    async fn shut_down(&self, child: &mut Child) {
+        if !matches!(child.try_wait(), Ok(Some(_))) {
+            // The append-only file is written and synced on any SHUTDOWN; NOSAVE is about the RDB
+            // file, and lets the command through while a script runs.
+            let answer = self.ask("SHUTDOWN NOSAVE").await;
+            if timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
+                tracing::warn!(?answer, "embedded {} does not shut down: killing it", self.program);
+                if let Err(error) = child.kill().await {
+                    tracing::error!("cannot kill the embedded {}: {error}", self.program);
+                }
+            }
+        }
+        if let Some(dir) = self.private_socket_dir() {
+            // Only tidiness: the next start makes the directory anew.
+            let _ = fs::remove_dir_all(dir);
+        }
+    }
+
+    /// Sends one command and returns the first line of the answer, or "" if the server hangs up
+    /// instead, as on SHUTDOWN. The protocol takes plain lines, so this needs no client library,
+    /// and `store` remains the only place that knows one.
+    async fn ask(&self, command: &str) -> io::Result<String> {
+        let exchange = async {
+            let mut stream = UnixStream::connect(&self.socket).await?;
+            stream.write_all(format!("{command}\r\n").as_bytes()).await?;
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).await?;
+            Ok(line.trim_end().to_owned())
+        };
+        timeout(ANSWER_TIMEOUT, exchange).await?
+    }
+
+    fn url(&self) -> String {
+        let path = percent_encode(self.socket.as_os_str().as_bytes(), URL_PATH);
+        format!("redis+unix://{path}")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.data_dir.join("redis.log")
+    }
+
+    fn open_log(&self) -> Result<File, EmbeddedRedisError> {
+        open_private(&self.log_path(), OpenOptions::new().append(true))
+    }
+
+    /// A server that dies while it rewrites its append-only file leaves the new one half-written
+    /// and never looks at it again; without this a crash loop would fill the disk.
+    fn remove_half_written_files(&self) {
+        let Ok(entries) = fs::read_dir(&self.data_dir) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            if entry.file_name().as_bytes().starts_with(b"temp-rewriteaof-")
+                && let Err(error) = fs::remove_file(entry.path())
+            {
+                tracing::warn!("cannot remove {}: {error}", entry.path().display());
+            }
+        }
+    }
+
+    /// The directory of the socket, if that is not the data directory.
+    fn private_socket_dir(&self) -> Option<&Path> {
+        self.socket.parent().filter(|dir| *dir != self.data_dir)
+    }
+
+    /// Makes the directory for the socket anew while no server runs. Its name can be guessed and
+    /// the temporary directory is shared, so one that exists might be somebody else's.
+    fn make_private_socket_dir(&self) -> Result<(), EmbeddedRedisError> {
+        let Some(dir) = self.private_socket_dir() else {
+            return Ok(());
+        };
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(dir)(error)),
+            _ => DirBuilder::new().mode(0o700).create(dir).map_err(at(dir)),
+        }
+    }
+}
+
+/// The gateway's claim on its data directory.
+struct DataDirLock(File);
+
+impl DataDirLock {
+    fn acquire(data_dir: &Path) -> Result<DataDirLock, EmbeddedRedisError> {
+        let path = data_dir.join("lock");
+        let file = open_private(&path, OpenOptions::new().write(true))?;
+        match file.try_lock() {
+            Ok(()) => Ok(DataDirLock(file)),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(EmbeddedRedisError::DataDirInUse { data_dir: data_dir.to_owned() })
+            }
+            Err(fs::TryLockError::Error(source)) => Err(at(&path)(source)),
+        }
+    }
+}
+
+impl Drop for DataDirLock {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a child process that is just being started and
+        // has not yet closed its copy of the file.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Pauses that grow from 5 ms to 100 ms, for asking a condition again and again.
+struct Poll(Duration);
+
+impl Poll {
+    const FIRST: Duration = Duration::from_millis(5);
+
+    fn new() -> Poll {
+        Poll(Poll::FIRST)
+    }
+
+    fn is_first(&self) -> bool {
+        self.0 == Poll::FIRST
+    }
+
+    async fn pause(&mut self) {
+        sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LONGEST_POLL);
+    }
+}
+
+fn next_restart_delay(delay: Duration) -> Duration {
+    (delay * 2).clamp(Duration::from_millis(100), LONGEST_RESTART_DELAY)
+}
+
+/// The first program on the PATH that is new enough, with its version.
+async fn find_program() -> Result<(&'static str, String), EmbeddedRedisError> {
+    let mut refusal = EmbeddedRedisError::ServerMissing;
+    for program in PROGRAMS {
+        match Command::new(program).arg("--version").output().await {
+            Ok(output) => match usable_version(program, &String::from_utf8_lossy(&output.stdout)) {
+                Ok(version) => return Ok((program, version)),
+                Err(error) => refusal = error,
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => refusal = EmbeddedRedisError::CannotRun { program, source },
+        }
+    }
+    Err(refusal)
+}
+
+/// The version in an answer like `Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 …`.
+fn usable_version(program: &'static str, answer: &str) -> Result<String, EmbeddedRedisError> {
+    let version = answer.split_whitespace().find_map(|word| word.strip_prefix("v="));
+    let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    match (version, major) {
+        (Some(version), Some(major)) if major >= OLDEST_MAJOR_VERSION => Ok(version.to_owned()),
+        (Some(version), Some(_)) => Err(EmbeddedRedisError::ServerTooOld { program, version: version.to_owned() }),
+        _ => Err(EmbeddedRedisError::VersionUnreadable { program, answer: answer.trim().to_owned() }),
+    }
+}
+
+/// Makes the data directory if need be; returns its canonical path.
+fn make_data_dir(data_dir: &Path) -> Result<PathBuf, EmbeddedRedisError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .and_then(|()| data_dir.canonicalize())
+        .map_err(at(data_dir))
+}
+
+/// The socket lies in the data directory, or, where that makes its path too long for the
+/// operating system, in a directory of its own whose name follows from the data directory, so
+/// that the next start finds a server left behind.
+fn socket_path(data_dir: &Path) -> Result<PathBuf, EmbeddedRedisError> {
+    let fits = |path: &Path| path.as_os_str().len() < SOCKET_PATH_BYTES;
+    let beside_data = data_dir.join("redis.sock");
+    if fits(&beside_data) {
+        return Ok(beside_data);
+    }
+    let digest = hex::encode(Sha256::digest(data_dir.as_os_str().as_bytes()));
+    let path = std::env::temp_dir().join(format!("quotagate-{}", &digest[..16])).join("redis.sock");
+    if fits(&path) { Ok(path) } else { Err(EmbeddedRedisError::SocketPathTooLong { path }) }
+}
+
+/// Opens a file, made with mode 0600 if it does not exist.
+fn open_private(path: &Path, options: &mut OpenOptions) -> Result<File, EmbeddedRedisError> {
+    options.create(true).mode(0o600).open(path).map_err(at(path))
+}
+
+/// Says which path an I/O error is about.
+fn at(path: &Path) -> impl Fn(io::Error) -> EmbeddedRedisError {
+    move |source| EmbeddedRedisError::Path { path: path.to_owned(), source }
+}
+
+/// The last lines of the log from a byte position on; says so if there are none.
+fn last_lines(log: &Path, from: u64) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    if lines.is_empty() {
+        return "(nothing)".to_owned();
+    }
+    lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redis::AsyncCommands;
+    use tempfile::TempDir;
+
+    fn options(data_dir: &Path) -> EmbeddedOptions {
+        EmbeddedOptions { data_dir: data_dir.to_owned(), appendfsync: AppendFsync::Everysec }
+    }
+
+    async fn start(data_dir: &Path) -> EmbeddedRedis {
+        EmbeddedRedis::start(&options(data_dir)).await.unwrap()
+    }
+
+    async fn set(redis: &EmbeddedRedis, key: &str, value: &str) {
+        let client = redis::Client::open(redis.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let () = connection.set(key, value).await.unwrap();
+    }
+
+    async fn get(redis: &EmbeddedRedis, key: &str) -> redis::RedisResult<Option<String>> {
+        let client = redis::Client::open(redis.url())?;
+        client.get_multiplexed_async_connection().await?.get(key).await
+    }
+
+    async fn process_id(redis: &EmbeddedRedis) -> redis::RedisResult<String> {
+        let client = redis::Client::open(redis.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+        let line = info.lines().find_map(|line| line.strip_prefix("process_id:"));
+        Ok(line.unwrap().to_owned())
+    }
+
+    fn signal(process_id: &str, signal: &str) -> bool {
+        let kill =
+            std::process::Command::new("kill").args([signal, process_id]).stderr(std::process::Stdio::null()).status();
+        kill.unwrap().success()
+    }
+
+    /// Asks until the condition holds, for 20 s at most.
+    async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+        let begun = Instant::now();
+        let mut poll = Poll::new();
+        while !condition().await {
+            assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain until {what}");
+            poll.pause().await;
+        }
+    }
+
+    fn server(data_dir: &Path) -> Server {
+        let data_dir = make_data_dir(data_dir).unwrap();
+        let socket = socket_path(&data_dir).unwrap();
+        Server { program: "redis-server", data_dir, socket, appendfsync: AppendFsync::Everysec }
+    }
+
+    #[tokio::test]
+    async fn data_survives_a_stop_and_a_start() {
+        let dir = TempDir::new().unwrap();
+        let data_dir = dir.path().join("made/here & with spaces %20");
+        let redis = start(&data_dir).await;
+        assert!(redis.version().contains("-server "), "{}", redis.version());
+        set(&redis, "greeting", "hello").await;
+        let process = process_id(&redis).await.unwrap();
+        redis.stop().await;
+        assert!(!signal(&process, "-0"), "the server outlived stop");
+
+        let redis = start(&data_dir).await;
+        assert_eq!(get(&redis, "greeting").await.unwrap().as_deref(), Some("hello"));
+        redis.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_second_instance_on_the_same_directory_is_refused() {
+        let dir = TempDir::new().unwrap();
+        let first = start(dir.path()).await;
+        let refusal = EmbeddedRedis::start(&options(dir.path())).await.err().unwrap();
+        assert!(matches!(refusal, EmbeddedRedisError::DataDirInUse { .. }));
+        let named = dir.path().canonicalize().unwrap();
+        assert!(refusal.to_string().contains(named.to_str().unwrap()), "{refusal}");
+
+        set(&first, "still", "there").await;
+        first.stop().await;
+        start(dir.path()).await.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_killed_server_comes_back_with_its_data_again_and_again() {
+        let dir = TempDir::new().unwrap();
+        let redis = start(dir.path()).await;
+        set(&redis, "kept", "yes").await;
+        for _ in 0..3 {
+            let process = process_id(&redis).await.unwrap();
+            assert!(signal(&process, "-9"));
+            eventually("another server answers", async || {
+                process_id(&redis).await.is_ok_and(|now| now != process)
+                    && get(&redis, "kept").await.is_ok_and(|value| value.as_deref() == Some("yes"))
+            })
+            .await;
+        }
+        redis.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_long_data_directory_has_its_socket_elsewhere() {
+        let dir = TempDir::new().unwrap();
+        let data_dir = dir.path().join("long-".repeat(30));
+        let redis = start(&data_dir).await;
+        set(&redis, "far", "away").await;
+        let socket_dir = server(&data_dir).private_socket_dir().unwrap().to_owned();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::symlink_metadata(&socket_dir).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o700);
+        redis.stop().await;
+        assert!(!socket_dir.exists());
+
+        let redis = start(&data_dir).await;
+        assert_eq!(get(&redis, "far").await.unwrap().as_deref(), Some("away"));
+        redis.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_server_of_a_killed_gateway_is_taken_over() {
+        let dir = TempDir::new().unwrap();
+        for data_dir in [dir.path().join("short"), dir.path().join("long-".repeat(30))] {
+            let orphan = server(&data_dir);
+            let mut child = orphan.launch().await.unwrap();
+            assert_eq!(orphan.ask("SET left behind").await.unwrap(), "+OK");
+
+            let redis = start(&data_dir).await;
+            let orphan_ended = child.try_wait().unwrap();
+            assert!(orphan_ended.is_some_and(|status| status.success()), "{orphan_ended:?}");
+            assert_eq!(get(&redis, "left").await.unwrap().as_deref(), Some("behind"));
+            redis.stop().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_without_stop_ends_the_server_and_leaves_its_data() {
+        let dir = TempDir::new().unwrap();
+        let redis = start(dir.path()).await;
+        set(&redis, "acknowledged", "kept").await;
+        drop(redis);
+        let redis = start(dir.path()).await;
+        assert_eq!(get(&redis, "acknowledged").await.unwrap().as_deref(), Some("kept"));
+        let process = process_id(&redis).await.unwrap();
+        drop(redis);
+        eventually("the server is gone", async || !signal(&process, "-0")).await;
+    }
+
+    #[tokio::test]
+    async fn half_written_files_of_a_dead_server_are_removed() {
+        let dir = TempDir::new().unwrap();
+        let half_written = dir.path().join("temp-rewriteaof-4711.aof");
+        fs::write(&half_written, "half").unwrap();
+        start(dir.path()).await.stop().await;
+        assert!(!half_written.exists());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_start_shows_its_log() {
+        let dir = TempDir::new().unwrap();
+        let manifest = dir.path().join("appendonlydir/appendonly.aof.manifest");
+        fs::create_dir(manifest.parent().unwrap()).unwrap();
+        fs::write(&manifest, "this is no manifest\n").unwrap();
+        let refusal = EmbeddedRedis::start(&options(dir.path())).await.err().unwrap();
+        assert!(matches!(refusal, EmbeddedRedisError::Ended { .. }), "{refusal}");
+        assert!(refusal.to_string().contains("manifest"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn the_server_has_no_tcp_port_and_the_settings_of_a_store() {
+        let dir = TempDir::new().unwrap();
+        let options = EmbeddedOptions { appendfsync: AppendFsync::Always, ..options(dir.path()) };
+        let redis = EmbeddedRedis::start(&options).await.unwrap();
+        let client = redis::Client::open(redis.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let wanted = [
+            ("port", "0"),
+            ("appendonly", "yes"),
+            ("appendfsync", "always"),
+            ("save", ""),
+            ("maxmemory-policy", "noeviction"),
+        ];
+        for (setting, value) in wanted {
+            let found: (String, String) =
+                redis::cmd("CONFIG").arg(&["GET", setting]).query_async(&mut connection).await.unwrap();
+            assert_eq!(found.1, value, "{setting}");
+        }
+        redis.stop().await;
+    }
+
+    #[test]
+    fn versions_before_7_are_refused() {
+        let usable = |answer| usable_version("redis-server", answer);
+        assert_eq!(usable("Redis server v=7.0.15 sha=00000000:0 bits=64").unwrap(), "7.0.15");
+        assert_eq!(usable("Valkey server v=8.1.0 sha=00000000:0 bits=64").unwrap(), "8.1.0");
+        assert_eq!(usable("Redis server v=10.2 sha=0").unwrap(), "10.2");
+        let old = usable("Redis server v=6.2.7 sha=00000000:0").unwrap_err().to_string();
+        assert_eq!(old, "redis-server on the PATH is version 6.2.7, but quotagate needs 7.0 or later");
+        assert!(matches!(usable("something else"), Err(EmbeddedRedisError::VersionUnreadable { .. })));
+    }
+
+    #[test]
+    fn restarts_are_immediate_then_ever_slower_up_to_5_seconds() {
+        let delays: Vec<u128> = std::iter::successors(Some(Duration::ZERO), |delay| Some(next_restart_delay(*delay)))
+            .map(|delay| delay.as_millis())
+            .take(9)
+            .collect();
+        assert_eq!(delays, [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+}

@@ -1,0 +1,9 @@
+//! quotagate: a self-hosted quota gateway for applications that resell AI capacity.
+
+pub mod config;
+pub mod domain;
+pub mod embedded_redis;
+pub mod replay;
+pub mod service;
+pub mod store;
+pub mod telemetry;

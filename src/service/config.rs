@@ -1,0 +1,255 @@
+//! An app's configuration: loaded, kept at hand, and written with a stamp in every bucket before the answer.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::stream::{self, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+use super::Gateway;
+use super::error::ServiceError;
+use super::tenant::{Placement, Tenant};
+use crate::domain::amount::Unit;
+use crate::domain::ids::{AppId, GroupId, Mode, PlanId, Sandbox};
+use crate::domain::plan::Plan;
+use crate::domain::plan_body::PlanBody;
+use crate::store::configuration::{ConfigureArgs, ConfigureReply};
+use crate::store::operation::Operation;
+
+/// How often a configuration write that lost a race is tried again.
+const WRITE_ROUNDS: usize = 20;
+
+/// One app's configuration at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct AppConfig {
+    pub revision: u64,
+    pub plans: HashMap<PlanId, PlanEntry>,
+    /// Every group id that ever was, with its unit: it never changes.
+    pub units: HashMap<GroupId, Unit>,
+    pub sandboxes: BTreeSet<Sandbox>,
+}
+
+#[derive(Clone, Debug)]
+pub struct PlanEntry {
+    pub plan: Arc<Plan>,
+    /// About to be deleted: takes no new users.
+    pub closing: bool,
+}
+
+/// A plan as the configuration keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredPlan {
+    version: u64,
+    #[serde(default)]
+    closing: bool,
+    body: PlanBody,
+}
+
+/// The configurations that this node has at hand.
+#[derive(Default)]
+pub struct Configs(RwLock<HashMap<AppId, Arc<AppConfig>>>);
+
+impl Configs {
+    fn get(&self, app: &AppId) -> Option<Arc<AppConfig>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
+    }
+
+    /// Keeps the newer one.
+    fn put(&self, app: &AppId, config: Arc<AppConfig>) {
+        let mut configs = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let present = configs.entry(app.clone()).or_insert_with(|| Arc::clone(&config));
+        if present.revision < config.revision {
+            *present = config;
+        }
+    }
+
+    fn apps(&self) -> Vec<(AppId, u64)> {
+        let configs = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        configs.iter().map(|(app, config)| (app.clone(), config.revision)).collect()
+    }
+}
+
+impl AppConfig {
+    fn read(fields: HashMap<String, String>) -> Result<Self, ServiceError> {
+        let damaged = |name: &str| ServiceError::Internal(format!("the stored configuration: {name}"));
+        let mut config = Self::default();
+        for (name, value) in fields {
+            if name == "revision" {
+                config.revision = value.parse().map_err(|_| damaged(&name))?;
+            } else if let Some(id) = name.strip_prefix("plan:") {
+                let id = PlanId::parse(id).map_err(|_| damaged(&name))?;
+                let stored: StoredPlan = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
+                let plan = Plan::validate(&id, stored.version, stored.body).map_err(|_| damaged(&name))?;
+                config.plans.insert(id, PlanEntry { plan: Arc::new(plan), closing: stored.closing });
+            } else if let Some(id) = name.strip_prefix("group:") {
+                let id = GroupId::parse(id).map_err(|_| damaged(&name))?;
+                let unit = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
+                config.units.insert(id, unit);
+            } else if let Some(sandbox) = name.strip_prefix("sandbox:") {
+                config.sandboxes.insert(Sandbox::parse(sandbox).map_err(|_| damaged(&name))?);
+            }
+        }
+        config.sandboxes.insert(Sandbox::parse("main").map_err(|_| damaged("main"))?);
+        Ok(config)
+    }
+
+    /// The plan of that id.
+    pub fn plan(&self, id: &PlanId) -> Option<&Arc<Plan>> {
+        self.plans.get(id).map(|entry| &entry.plan)
+    }
+
+    /// The field of a plan.
+    pub fn plan_field(plan: &Plan, closing: bool) -> Result<(String, String), ServiceError> {
+        let stored = StoredPlan { version: plan.version, closing, body: plan.body.clone() };
+        let text = serde_json::to_string(&stored).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        Ok((format!("plan:{}", plan.id), text))
+    }
+
+    pub fn unit_field(group: &GroupId, unit: Unit) -> (String, String) {
+        (format!("group:{group}"), format!("\"{unit}\""))
+    }
+
+    pub fn sandbox_field(sandbox: &Sandbox) -> (String, String) {
+        (format!("sandbox:{sandbox}"), "1".to_owned())
+    }
+}
+
+/// What a write puts into the configuration.
+#[derive(Debug, Default)]
+pub struct Change {
+    pub set: Vec<(String, String)>,
+    pub delete: Vec<String>,
+    /// What to tell, now and for the idempotency key.
+    pub answer: String,
+    /// Nothing differs: tell the answer, write nothing.
+    pub unchanged: bool,
+}
+
+impl Gateway {
+    /// The configuration at hand, loaded if there is none.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn config(&self, app: &AppId) -> Result<Arc<AppConfig>, ServiceError> {
+        match self.configs.get(app) {
+            Some(config) => Ok(config),
+            None => self.load_config(app).await,
+        }
+    }
+
+    /// The configuration as Redis has it now.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn load_config(&self, app: &AppId) -> Result<Arc<AppConfig>, ServiceError> {
+        let config = Arc::new(AppConfig::read(self.store.configuration(app).await?)?);
+        self.configs.put(app, Arc::clone(&config));
+        Ok(config)
+    }
+
+    /// A bucket has seen `stamp`. A document below it was lost in a failover: it is published anew above the stamp.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn catch_up(&self, tenant: &Tenant, stamp: u64) -> Result<(), ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        if config.revision >= stamp {
+            return Ok(());
+        }
+        tracing::warn!(app = %tenant.app, stamp, revision = config.revision, "configuration is behind its stamp: publishing it anew");
+        let operation = Operation::new("", None, false);
+        self.write_config(&tenant.app, tenant.placement, &operation, stamp, async |_, _| Ok(Change::default()))
+            .await
+            .map(|_| ())
+    }
+
+    /// Changes the configuration: `change` sees the present one and the revision to be, and is asked again if another
+    /// writer was first. Every bucket of every mode is stamped before this answers, so the change binds on the next
+    /// call on every node. Answers what `change` told, or what the same operation was told before.
+    ///
+    /// # Errors
+    /// [`ServiceError`], also from `change`.
+    pub(crate) async fn write_config(
+        &self,
+        app: &AppId,
+        placement: Placement,
+        operation: &Operation,
+        above: u64,
+        change: impl AsyncFn(&AppConfig, u64) -> Result<Change, ServiceError>,
+    ) -> Result<String, ServiceError> {
+        for _ in 0..WRITE_ROUNDS {
+            let present = self.load_config(app).await?;
+            let revision = self.store.time_us().await?.max(present.revision + 1).max(above + 1);
+            let wanted = change(&present, revision).await?;
+            if wanted.unchanged {
+                return Ok(wanted.answer);
+            }
+            let args = ConfigureArgs {
+                app,
+                operation,
+                expected: present.revision,
+                revision,
+                answer: &wanted.answer,
+                set: &wanted.set,
+                delete: &wanted.delete,
+            };
+            match self.store.configure(args).await? {
+                ConfigureReply::Stale => continue,
+                ConfigureReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+                ConfigureReply::Before(answer) => return Ok(answer),
+                ConfigureReply::Configured => {}
+            }
+            let config = self.load_config(app).await?;
+            self.stamp_all(app, placement, &config).await?;
+            return Ok(wanted.answer);
+        }
+        Err(ServiceError::StoreUnavailable("the configuration kept changing".to_owned()))
+    }
+
+    async fn stamp_all(&self, app: &AppId, placement: Placement, config: &AppConfig) -> Result<(), ServiceError> {
+        let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
+        let buckets = modes.flat_map(|mode| Tenant { app: app.clone(), mode, placement }.buckets());
+        stream::iter(buckets.map(Ok::<_, ServiceError>))
+            .try_for_each_concurrent(32, async |bucket| {
+                self.store.stamp(&bucket, config.revision).await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Looks whether configurations at hand have changed; for a writer that died between two stamps.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn poll_configs(&self) -> Result<(), ServiceError> {
+        for (app, revision) in self.configs.apps() {
+            if self.store.configuration_revision(&app).await? > revision {
+                self.load_config(&app).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A plan at a version, which a reservation was made under.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; not found if the version is not kept.
+    pub(crate) async fn plan_version(&self, app: &AppId, id: &PlanId, version: u64) -> Result<Arc<Plan>, ServiceError> {
+        let config = self.config(app).await?;
+        if let Some(plan) = config.plan(id).filter(|plan| plan.version == version) {
+            return Ok(Arc::clone(plan));
+        }
+        let key = (app.clone(), id.clone(), version);
+        if let Some(plan) = self.versions.get(&key) {
+            return Ok(plan);
+        }
+        let text = self.store.version(app, id, version).await?;
+        let text = text.ok_or_else(|| ServiceError::Internal(format!("version {version} of plan {id} is gone")))?;
+        let body = serde_json::from_str(&text).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let plan = Plan::validate(id, version, body)
+            .map_err(|_| ServiceError::Internal(format!("version {version} of plan {id}")))?;
+        let plan = Arc::new(plan);
+        self.versions.insert(key, Arc::clone(&plan));
+        Ok(plan)
+    }
+}

@@ -1,0 +1,168 @@
+//! The answer to a reserve, can-use, extend or enforcing track.
+
+use std::sync::Arc;
+
+use crate::domain::admission::{Admission, Closed};
+use crate::domain::amount::Amount;
+use crate::domain::counter::Counter;
+use crate::domain::ids::GroupId;
+use crate::domain::limit_group::LimitGroup;
+use crate::domain::reason::Reason;
+use crate::domain::reservation::ReservationId;
+use crate::domain::window::{TimeMs, Window};
+use crate::store::admission::Tally;
+
+/// A decision with what the caller needs to act on it.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    pub allowed: bool,
+    /// False: the plan lets the event pass unmetered, or it was refused before any group was asked.
+    pub matched: bool,
+    pub matched_groups: Vec<GroupId>,
+    pub reservation: Option<(ReservationId, TimeMs)>,
+    /// The first category of refusal; empty if allowed.
+    pub reasons: Vec<Reason>,
+    pub denied_by: Vec<DeniedBy>,
+    /// Tightest first, refusing ones before all others.
+    pub counters: Vec<Counter>,
+    /// Until the last of the refusing windows ends; None if time will not lift the denial.
+    pub retry_after_ms: Option<TimeMs>,
+    pub now_ms: TimeMs,
+    /// The same operation was answered before.
+    pub replayed: bool,
+}
+
+/// A group that refused.
+#[derive(Clone, Debug)]
+pub struct DeniedBy {
+    pub group: Arc<LimitGroup>,
+    pub requested: Amount,
+    pub remaining: Option<Amount>,
+    pub resets_at_ms: Option<TimeMs>,
+}
+
+/// A matched group after it was looked at.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub group: Arc<LimitGroup>,
+    pub window: Window,
+    pub amount: Amount,
+    pub limit: Amount,
+    pub tally: Tally,
+    pub lacks: bool,
+}
+
+impl Judged {
+    pub fn counter(&self) -> Counter {
+        Counter {
+            group: Arc::clone(&self.group),
+            window: Some(self.window),
+            used: self.tally.used,
+            held: self.tally.held,
+        }
+    }
+
+    fn denied_by(&self) -> DeniedBy {
+        DeniedBy {
+            group: Arc::clone(&self.group),
+            requested: self.amount,
+            remaining: self.counter().remaining(),
+            resets_at_ms: self.window.end_ms,
+        }
+    }
+
+    /// When time makes room; None if it never does.
+    fn lifts_at(&self, free_at_ms: Option<TimeMs>) -> Option<TimeMs> {
+        if self.limit == Amount::ZERO || self.amount > self.limit {
+            return None;
+        }
+        if self.group.is_concurrent() { free_at_ms } else { self.window.end_ms }
+    }
+}
+
+/// Joins the groups of an admission with what a script said of each.
+pub fn judge(admission: &Admission, tallies: &[(Tally, bool)], limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Judged> {
+    let pairs = admission.matched.iter().zip(tallies);
+    pairs
+        .map(|(matched, (tally, lacks))| Judged {
+            group: Arc::clone(&matched.group),
+            window: matched.window,
+            amount: matched.amount,
+            limit: limit(&matched.group),
+            tally: *tally,
+            lacks: *lacks,
+        })
+        .collect()
+}
+
+/// Orders counters: refusing ones first, then the tightest.
+pub fn order(judged: &[Judged]) -> Vec<Counter> {
+    let mut judged: Vec<&Judged> = judged.iter().collect();
+    judged.sort_by(|one, other| other.lacks.cmp(&one.lacks).then_with(|| one.counter().by_tightness(&other.counter())));
+    judged.into_iter().map(Judged::counter).collect()
+}
+
+impl Decision {
+    /// A call that passes.
+    pub fn allowed(judged: &[Judged], now_ms: TimeMs) -> Self {
+        Self {
+            allowed: true,
+            matched: !judged.is_empty(),
+            matched_groups: judged.iter().map(|judged| judged.group.id.clone()).collect(),
+            counters: order(judged),
+            now_ms,
+            ..Self::default()
+        }
+    }
+
+    /// A call that was denied: by the node's `verdict` under true facts, or by groups without room.
+    pub fn denied(judged: &[Judged], admission: &Admission, free_at_ms: Option<TimeMs>, now_ms: TimeMs) -> Self {
+        let refusal = admission.refusal.as_ref();
+        let reason = refusal.map_or(Reason::LimitReached, |refusal| refusal.reason);
+        let mut denied_by = Vec::new();
+        let mut lifts = Vec::new();
+        match refusal.filter(|refusal| refusal.reason != Reason::LimitReached) {
+            Some(refusal) => {
+                let offenders = judged.iter().filter(|judged| refusal.groups.contains(&judged.group.id));
+                denied_by.extend(offenders.map(Judged::denied_by));
+                lifts.push(None);
+            }
+            None => {
+                for lacking in judged.iter().filter(|judged| judged.lacks) {
+                    denied_by.push(lacking.denied_by());
+                    lifts.push(lacking.lifts_at(free_at_ms));
+                }
+                for closed in &admission.closed {
+                    denied_by.push(closed_group(closed));
+                    lifts.push(closed.opens_at_ms);
+                }
+            }
+        }
+        let lifted_at = lifts.into_iter().collect::<Option<Vec<TimeMs>>>().and_then(|lifts| lifts.into_iter().max());
+        let closed = admission.closed.iter();
+        Self {
+            allowed: false,
+            matched: !judged.is_empty() || !admission.closed.is_empty(),
+            matched_groups: judged
+                .iter()
+                .map(|judged| judged.group.id.clone())
+                .chain(closed.map(|closed| closed.group.id.clone()))
+                .collect(),
+            reasons: vec![reason],
+            denied_by,
+            counters: order(judged),
+            retry_after_ms: lifted_at.map(|at| (at - now_ms).max(1)),
+            now_ms,
+            ..Self::default()
+        }
+    }
+}
+
+fn closed_group(closed: &Closed) -> DeniedBy {
+    DeniedBy {
+        group: Arc::clone(&closed.group),
+        requested: closed.amount,
+        remaining: Some(Amount::ZERO),
+        resets_at_ms: closed.opens_at_ms,
+    }
+}

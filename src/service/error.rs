@@ -1,0 +1,67 @@
+//! Why a use case did not do what was asked. A denial of a reserve is an answer, not an error.
+
+use crate::domain::field_error::FieldError;
+use crate::domain::number::Number;
+use crate::store::error::StoreError;
+
+use super::decision::Decision;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error("the request is not valid")]
+    Invalid(Vec<FieldError>),
+    #[error("the API key is missing, unknown or revoked")]
+    InvalidKey,
+    #[error("{0}")]
+    ForbiddenKey(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("the reservation is {status}")]
+    ReservationNotPending { status: String },
+    #[error("the reservation has expired")]
+    ReservationExpired,
+    #[error("this idempotency key came with another request before")]
+    IdempotencyKeyReused,
+    #[error("the subscription has already ended")]
+    AlreadyCanceled,
+    #[error("{0}")]
+    PlanInUse(String),
+    #[error("the version is not the current one")]
+    VersionConflict,
+    /// A call that must not pass when denied.
+    #[error("denied")]
+    Denied(Box<Decision>),
+    #[error("the store is unavailable")]
+    StoreUnavailable(String),
+    #[error("an internal fault")]
+    Internal(String),
+}
+
+impl ServiceError {
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(field, message)])
+    }
+}
+
+impl From<FieldError> for ServiceError {
+    fn from(error: FieldError) -> Self {
+        Self::Invalid(vec![error])
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(what) => Self::StoreUnavailable(what),
+            StoreError::Unexpected(what) => Self::Internal(what),
+        }
+    }
+}
+
+/// A quantity of 0 asks for nothing.
+///
+/// # Errors
+/// [`ServiceError::Invalid`] naming `quantity`.
+pub fn positive(quantity: Number) -> Result<Number, ServiceError> {
+    if quantity.0.is_zero() { Err(ServiceError::invalid("quantity", "must be greater than 0")) } else { Ok(quantity) }
+}

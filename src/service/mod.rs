@@ -1,0 +1,68 @@
+//! Use cases. They bring the rules (`domain`) and the store together, and know nothing of HTTP.
+
+pub mod apps;
+pub mod clocks;
+pub mod config;
+pub mod decision;
+pub mod error;
+pub mod facts;
+pub mod keys;
+pub mod plans;
+pub mod readiness;
+pub mod reserve;
+pub mod sandbox;
+pub mod settle;
+pub mod subscriptions;
+pub mod tenant;
+pub mod track;
+pub mod usage;
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use crate::domain::ids::{AppId, PlanId};
+use crate::domain::plan::Plan;
+use crate::domain::subscription::Subscribed;
+use crate::store::Store;
+use crate::store::record::StoredReservation;
+use clocks::Clocks;
+use config::Configs;
+use keys::KeyRing;
+use tenant::Placement;
+
+/// Subscriptions, reservations and plan versions that a node keeps at hand; each is checked where the truth is, so
+/// the sizes only decide how often a second round trip is needed.
+const SUBSCRIPTIONS_AT_HAND: usize = 200_000;
+const RESERVATIONS_AT_HAND: usize = 50_000;
+const APPS_AT_HAND: usize = 2_000;
+const VERSIONS_AT_HAND: usize = 2_000;
+
+/// A gateway node: stateless but for caches that no decision depends on.
+pub struct Gateway {
+    pub store: Store,
+    pub keys: KeyRing,
+    pub(crate) clocks: Clocks,
+    pub(crate) configs: Configs,
+    /// By the key of the user's counters.
+    pub(crate) subscriptions: Cache<String, Arc<Subscribed>>,
+    /// By the key of the reservation's record.
+    pub(crate) reservations: Cache<String, Arc<StoredReservation>>,
+    pub(crate) placements: Cache<AppId, Placement>,
+    pub(crate) versions: Cache<(AppId, PlanId, u64), Arc<Plan>>,
+}
+
+impl Gateway {
+    pub fn new(store: Store, root_key: Option<&str>) -> Self {
+        Self {
+            store,
+            keys: KeyRing::new(root_key),
+            clocks: Clocks::default(),
+            configs: Configs::default(),
+            subscriptions: Cache::new(SUBSCRIPTIONS_AT_HAND),
+            reservations: Cache::new(RESERVATIONS_AT_HAND),
+            placements: Cache::new(APPS_AT_HAND),
+            versions: Cache::new(VERSIONS_AT_HAND),
+        }
+    }
+}

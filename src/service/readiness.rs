@@ -1,0 +1,76 @@
+//! Is this node ready, and is Redis set up to keep what it is told?
+
+use std::time::Duration;
+
+use super::Gateway;
+use super::error::ServiceError;
+use crate::domain::window::TimeMs;
+
+/// How often a node looks for changed keys and configurations: half of what SPEC allows.
+const POLL: Duration = Duration::from_millis(400);
+/// A node's wall clock further off than this is worth a warning; it changes no decision.
+const SKEW_MS: TimeMs = 5_000;
+
+/// What `/readyz` tells.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    pub ready: bool,
+    pub redis_version: String,
+    /// What an operator should know; none of it keeps the node from being ready.
+    pub warnings: Vec<String>,
+}
+
+impl Gateway {
+    /// # Errors
+    /// [`ServiceError`] if Redis cannot be reached.
+    pub async fn readiness(&self) -> Result<Readiness, ServiceError> {
+        let found = self.store.check_server().await?;
+        let mut warnings = Vec::new();
+        if !found.append_only {
+            warnings
+                .push("Redis keeps no append-only file: a restart loses counters since the last snapshot".to_owned());
+        }
+        if found.eviction_policy != "noeviction" {
+            warnings.push(format!(
+                "maxmemory-policy is {}: Redis may drop counters; set noeviction",
+                found.eviction_policy
+            ));
+        }
+        let major: Option<u32> = found.version.split('.').next().and_then(|major| major.parse().ok());
+        let supported = major.is_some_and(|major| major >= 7);
+        if !supported {
+            warnings.push(format!("Redis {} is too old: 7.0 or later is needed", found.version));
+        }
+        let redis_ms = TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(0);
+        if (redis_ms - chrono::Utc::now().timestamp_millis()).abs() > SKEW_MS {
+            warnings.push("this node's clock differs from Redis' by more than 5 s; decisions go by Redis".to_owned());
+        }
+        Ok(Readiness { ready: supported, redis_version: found.version, warnings })
+    }
+
+    /// Follows changes of keys and configurations for the life of the node.
+    pub async fn follow_changes(&self) {
+        let mut ticks = tokio::time::interval(POLL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut reachable = true;
+        loop {
+            ticks.tick().await;
+            let polled = match self.poll_keys().await {
+                Ok(()) => self.poll_configs().await,
+                failed => failed,
+            };
+            // Told once per outage, not once per tick.
+            match (polled, reachable) {
+                (Err(error), true) => {
+                    tracing::warn!(%error, "cannot follow changes of keys and configuration");
+                    reachable = false;
+                }
+                (Ok(()), false) => {
+                    tracing::info!("following changes again");
+                    reachable = true;
+                }
+                _ => {}
+            }
+        }
+    }
+}

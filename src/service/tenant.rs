@@ -1,0 +1,46 @@
+//! Whose data a call works on: an app in a mode.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::ids::{AppId, Mode, UserId};
+use crate::store::keys::{BUCKETS, Bucket};
+
+/// How an app's data lies in Redis; fixed at its creation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// All in one cluster slot; every scope is possible.
+    #[default]
+    App,
+    /// Users spread over 64 buckets and so over a cluster; every group counts per user.
+    User,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    pub app: AppId,
+    pub mode: Mode,
+    pub placement: Placement,
+}
+
+impl Tenant {
+    pub fn bucket_of(&self, user: &UserId) -> Bucket {
+        self.bucket(Bucket::number_of(user)).unwrap_or_else(|| Bucket::whole(&self.app, &self.mode))
+    }
+
+    /// The bucket of that number; None if the app has no such bucket.
+    pub fn bucket(&self, number: u8) -> Option<Bucket> {
+        match self.placement {
+            Placement::App => Some(Bucket::whole(&self.app, &self.mode)),
+            Placement::User => Bucket::numbered(&self.app, &self.mode, number),
+        }
+    }
+
+    pub fn buckets(&self) -> Vec<Bucket> {
+        match self.placement {
+            Placement::App => vec![Bucket::whole(&self.app, &self.mode)],
+            Placement::User => (0..BUCKETS).filter_map(|number| self.bucket(number)).collect(),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! track: counts what has happened; refunds give back.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Gateway;
+use super::decision::{Decision, Judged, judge, order};
+use super::error::{ServiceError, positive};
+use super::facts::{Round, View};
+use super::reserve::{Call, owner, verdict};
+use super::tenant::Tenant;
+use crate::domain::admission::{Admission, Purpose};
+use crate::domain::amount::Amount;
+use crate::domain::counter::Counter;
+use crate::domain::ids::GroupId;
+use crate::domain::limit_group::{Enforcement, LimitGroup};
+use crate::domain::reservation::Actual;
+use crate::domain::window::TimeMs;
+use crate::store::admission::Tally;
+use crate::store::operation::{Idempotency, Operation};
+use crate::store::track::{TrackArgs, TrackReply};
+
+/// What a tracked event met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchStatus {
+    Matched,
+    Unmatched,
+    NoSubscription,
+    /// It was counted, and a hard group now stands above its quota.
+    OverLimit,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tracked {
+    pub event_id: String,
+    pub match_status: MatchStatus,
+    pub matched_groups: Vec<GroupId>,
+    pub counters: Vec<Counter>,
+    pub now_ms: TimeMs,
+    pub replayed: bool,
+}
+
+impl Gateway {
+    /// Counts past the quota too, unless `enforce`: then only if there is room.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; [`ServiceError::Denied`] when enforced without room.
+    pub async fn track(
+        &self,
+        tenant: &Tenant,
+        call: &Call,
+        enforce: bool,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Tracked, ServiceError> {
+        positive(call.quantity)?;
+        let operation = Operation::new(call.user.as_str(), idempotency, true);
+        let reservation = call.metadata.get("reservationId").map(str::to_owned);
+        if call.event.is_refund()
+            && let Some(id) = reservation
+        {
+            return self.refund_reservation(tenant, call, &id, &operation).await;
+        }
+        let (call, purpose) = match call.event.refunds() {
+            Some(event) => (Call { event, ..call.clone() }, Purpose::GiveBack),
+            None if call.event.is_refund() => {
+                return Err(ServiceError::invalid("event", "names nothing that could be given back"));
+            }
+            None => (call.clone(), if enforce { Purpose::Ask } else { Purpose::Tell }),
+        };
+        self.with_facts(tenant, &call.user, async |view| {
+            self.track_round(tenant, view, &call, purpose, &operation).await
+        })
+        .await
+    }
+
+    async fn track_round(
+        &self,
+        tenant: &Tenant,
+        view: &View,
+        call: &Call,
+        purpose: Purpose,
+        operation: &Operation,
+    ) -> Result<Round<Tracked>, ServiceError> {
+        let mut admission = match self.admission(view, call, purpose).await? {
+            Ok(admission) => admission,
+            Err(learn) => return Ok(learn),
+        };
+        // What is in flight is not track's business; it held nothing.
+        admission.matched.retain(|matched| !matched.group.is_concurrent());
+        let enforce = purpose == Purpose::Ask;
+        let limit = if enforce { LimitGroup::refuses_beyond } else { |group: &LimitGroup| group.unit.most() };
+        let owners = [owner(view, &call.user, &admission, limit)];
+        let args = TrackArgs {
+            bucket: &view.bucket,
+            operation,
+            facts: view.facts(admission.validity),
+            verdict: if enforce { verdict(&admission) } else { "" },
+            enforce,
+            refund: purpose == Purpose::GiveBack,
+            owners: &owners,
+        };
+        let reply = self.store.track(args).await?;
+        Ok(match reply {
+            TrackReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            TrackReply::Again(ran) => Round::Again(ran),
+            TrackReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+            TrackReply::Denied(ran, denied) if enforce => {
+                self.hear(&view.bucket, ran);
+                let judged = judge(&admission, &denied.tallies, limit);
+                return Err(ServiceError::Denied(Box::new(Decision::denied(
+                    &judged,
+                    &admission,
+                    denied.free_at_ms,
+                    ran.now_ms,
+                ))));
+            }
+            TrackReply::Denied(..) => {
+                return Err(ServiceError::invalid("quantity", "the counter would pass what it can hold"));
+            }
+            TrackReply::Tracked { ran, tallies, .. } => {
+                self.hear(&view.bucket, ran);
+                let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
+                let judged = judge(&admission, &tallies, limit);
+                Round::Done(tracked(operation, &judged, match_status(&admission, &judged), ran.now_ms))
+            }
+            TrackReply::Before(first) => {
+                Round::Done(self.repeat_track(tenant, view, call, &admission, operation, *first).await?)
+            }
+        })
+    }
+
+    async fn repeat_track(
+        &self,
+        tenant: &Tenant,
+        view: &View,
+        call: &Call,
+        admission: &Admission,
+        operation: &Operation,
+        first: TrackReply,
+    ) -> Result<Tracked, ServiceError> {
+        match first {
+            TrackReply::Denied(ran, denied) => {
+                let decision = self.repeat_denied(tenant, view, &call.user, ran.now_ms, denied).await?;
+                Err(ServiceError::Denied(Box::new(decision)))
+            }
+            TrackReply::Tracked { ran, tallies, groups } => {
+                let find = |owned: &crate::store::admission::OwnedGroup| view.plan()?.group(&owned.id).cloned();
+                let judged: Vec<Judged> = groups
+                    .iter()
+                    .zip(tallies)
+                    .filter_map(|(owned, tally)| {
+                        let (window, amount, limit) = (owned.window, owned.amount, owned.limit);
+                        Some(Judged { group: find(owned)?, window, amount, limit, tally, lacks: false })
+                    })
+                    .collect();
+                let status = match_status(admission, &judged);
+                Ok(Tracked { replayed: true, ..tracked(operation, &judged, status, ran.now_ms) })
+            }
+            _ => Err(ServiceError::IdempotencyKeyReused),
+        }
+    }
+
+    async fn refund_reservation(
+        &self,
+        tenant: &Tenant,
+        call: &Call,
+        id: &str,
+        operation: &Operation,
+    ) -> Result<Tracked, ServiceError> {
+        let actual = Actual { quantity: Some(call.quantity), metadata: call.metadata.clone() };
+        let refunded = self.refund(tenant, call.user.as_str(), id, &actual, operation).await?;
+        Ok(Tracked {
+            event_id: event_id(operation, refunded.id.created_at_ms),
+            match_status: MatchStatus::Matched,
+            matched_groups: refunded.counters.iter().map(|counter| counter.group.id.clone()).collect(),
+            counters: refunded.counters,
+            now_ms: refunded.now_ms,
+            replayed: refunded.replayed,
+        })
+    }
+}
+
+fn tracked(operation: &Operation, judged: &[Judged], match_status: MatchStatus, now_ms: TimeMs) -> Tracked {
+    Tracked {
+        event_id: event_id(operation, now_ms),
+        match_status,
+        matched_groups: judged.iter().map(|judged| judged.group.id.clone()).collect(),
+        counters: order(judged),
+        now_ms,
+        replayed: false,
+    }
+}
+
+/// Stable over repetitions of one operation.
+fn event_id(operation: &Operation, at_ms: TimeMs) -> String {
+    format!("evt_{}{at_ms:011x}", operation.name.as_str())
+}
+
+fn match_status(admission: &Admission, judged: &[Judged]) -> MatchStatus {
+    let over =
+        |judged: &Judged| judged.group.enforcement == Enforcement::Hard && judged.counter().overage() > Amount::ZERO;
+    if !admission.subscribed {
+        MatchStatus::NoSubscription
+    } else if judged.is_empty() {
+        MatchStatus::Unmatched
+    } else if judged.iter().any(over) {
+        MatchStatus::OverLimit
+    } else {
+        MatchStatus::Matched
+    }
+}

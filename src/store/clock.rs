@@ -1,0 +1,115 @@
+//! Redis time, and the test clock of a sandbox (`lua/set_clock.lua`).
+
+use redis::Value;
+
+use super::error::StoreError;
+use super::keys::{Bucket, encode};
+use super::register::{optional_text, text_map};
+use super::{Arguments, Store};
+use crate::domain::ids::PlanId;
+use crate::domain::window::{TimeMs, parse_rfc3339};
+
+/// What became of a setting of the test clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetClockReply {
+    Frozen,
+    /// It already stands later.
+    Backwards(TimeMs),
+    /// The first setting lies in the past of a sandbox that holds users.
+    NotEmpty(TimeMs),
+}
+
+fn int(value: Value) -> Result<i64, StoreError> {
+    redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))
+}
+
+impl Store {
+    /// Redis time in microseconds.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn time_us(&self) -> Result<u64, StoreError> {
+        let value = self.command(&redis::cmd("TIME")).await?;
+        let (seconds, micros): (u64, u64) =
+            redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))?;
+        Ok(seconds * 1_000_000 + micros)
+    }
+
+    /// Freezes a bucket's clock; it moves forward only. `empty` says that no bucket of the sandbox holds users.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn set_clock(&self, bucket: &Bucket, time_ms: TimeMs, empty: bool) -> Result<SetClockReply, StoreError> {
+        let mut arguments = Arguments::default();
+        arguments.int(time_ms).flag(empty);
+        let mut fields = self.call(&self.scripts.set_clock, &[bucket.clock(), bucket.users()], arguments).await?;
+        let status = fields.text()?;
+        let time = fields.time()?;
+        match status.as_str() {
+            "frozen" => Ok(SetClockReply::Frozen),
+            "backwards" => Ok(SetClockReply::Backwards(time)),
+            "not_empty" => Ok(SetClockReply::NotEmpty(time)),
+            other => Err(fields.unexpected(&format!("status {other}"))),
+        }
+    }
+
+    /// The frozen time of a sandbox's bucket, if it is frozen.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn frozen_ms(&self, bucket: &Bucket) -> Result<Option<TimeMs>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(bucket.clock());
+        let text = optional_text(self.command(&command).await?)?;
+        text.map(|text| text.parse().map_err(|_| StoreError::Unexpected("a test clock".to_owned()))).transpose()
+    }
+
+    /// How many users a bucket holds.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn user_count(&self, bucket: &Bucket) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("ZCARD");
+        command.arg(bucket.users());
+        int(self.command(&command).await?).map(|count| count.unsigned_abs())
+    }
+
+    /// Counts the users of a bucket whose subscription to a plan still runs at `now`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn subscriber_count(&self, bucket: &Bucket, plan: &PlanId, now: TimeMs) -> Result<u64, StoreError> {
+        let mut cursor = "0".to_owned();
+        let mut count = 0;
+        loop {
+            let mut scan = redis::cmd("ZSCAN");
+            scan.arg(bucket.users()).arg(&cursor).arg("COUNT").arg(500);
+            let (next, members): (String, Vec<(String, f64)>) = redis::from_redis_value(self.command(&scan).await?)
+                .map_err(|error| StoreError::Unexpected(error.to_string()))?;
+            for (user, _) in members {
+                let mut read = redis::cmd("HMGET");
+                read.arg(bucket.pattern().replace('*', &format!("counters:user:{}", encode(&user))))
+                    .arg("plan")
+                    .arg("until");
+                let (on, until): (Option<String>, Option<String>) = redis::from_redis_value(self.command(&read).await?)
+                    .map_err(|error| StoreError::Unexpected(error.to_string()))?;
+                let running = until.and_then(|text| parse_rfc3339(&text)).is_none_or(|end| now < end);
+                count += u64::from(running && on.as_deref() == Some(plan.as_str()));
+            }
+            if next == "0" {
+                return Ok(count);
+            }
+            cursor = next;
+        }
+    }
+
+    /// Everything of a user's hash, for people.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn counters_hash(&self, key: &str) -> Result<std::collections::HashMap<String, String>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(key);
+        text_map(self.command(&command).await?)
+    }
+}

@@ -1,0 +1,123 @@
+//! `lua/configure.lua` and `lua/stamp.lua`: an app's configuration, its versions, and the stamps of its buckets.
+
+use std::collections::HashMap;
+
+use super::error::StoreError;
+use super::keys::{self, Bucket};
+use super::operation::Operation;
+use super::record::Record;
+use super::register::{optional_text, text_map};
+use super::reply::Fields;
+use super::{Arguments, Store};
+use crate::domain::ids::{AppId, PlanId};
+
+/// Fields of the configuration to write if it is still at `expected`.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigureArgs<'a> {
+    pub app: &'a AppId,
+    pub operation: &'a Operation,
+    pub expected: u64,
+    /// Greater than `expected`.
+    pub revision: u64,
+    /// What to tell again for the idempotency key.
+    pub answer: &'a str,
+    pub set: &'a [(String, String)],
+    pub delete: &'a [String],
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigureReply {
+    Reused,
+    /// Somebody else was first.
+    Stale,
+    Configured,
+    /// The first answer to the same operation.
+    Before(String),
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn configure(&self, args: ConfigureArgs<'_>) -> Result<ConfigureReply, StoreError> {
+        let keys = [keys::configuration(args.app), keys::configuration_operation(args.app, &args.operation.name)];
+        let mut arguments = Arguments::default();
+        args.operation.write(&mut arguments);
+        arguments.int(args.expected).int(args.revision).text(args.answer).int(args.set.len());
+        for (name, value) in args.set {
+            arguments.text(name.as_str()).text(value.as_str());
+        }
+        arguments.int(args.delete.len());
+        for name in args.delete {
+            arguments.text(name.as_str());
+        }
+        let mut fields = self.call(&self.scripts.configure, &keys, arguments).await?;
+        let status = fields.text()?;
+        Ok(match status.as_str() {
+            "replayed" => match Record::read(&mut fields)? {
+                Record::Reservation(_) => ConfigureReply::Reused,
+                Record::Answer(text) => {
+                    let mut kept = Fields::stored("configure", &text);
+                    let _status = kept.text()?;
+                    ConfigureReply::Before(kept.text()?)
+                }
+            },
+            "reused" => ConfigureReply::Reused,
+            "stale" => ConfigureReply::Stale,
+            "configured" => ConfigureReply::Configured,
+            other => return Err(fields.unexpected(&format!("status {other}"))),
+        })
+    }
+
+    /// All fields of an app's configuration.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn configuration(&self, app: &AppId) -> Result<HashMap<String, String>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(keys::configuration(app));
+        text_map(self.command(&command).await?)
+    }
+
+    /// The revision of an app's configuration; 0 without any.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn configuration_revision(&self, app: &AppId) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(keys::configuration(app)).arg("revision");
+        let revision = optional_text(self.command(&command).await?)?;
+        revision.map_or(Ok(0), |text| text.parse().map_err(|_| StoreError::Unexpected("a revision".to_owned())))
+    }
+
+    /// Keeps an immutable version of a plan.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn keep_version(&self, app: &AppId, plan: &PlanId, version: u64, body: &str) -> Result<(), StoreError> {
+        let mut command = redis::cmd("HSETNX");
+        command.arg(keys::versions(app)).arg(keys::version_field(plan, version)).arg(body);
+        self.command(&command).await.map(|_| ())
+    }
+
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn version(&self, app: &AppId, plan: &PlanId, version: u64) -> Result<Option<String>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(keys::versions(app)).arg(keys::version_field(plan, version));
+        optional_text(self.command(&command).await?)
+    }
+
+    /// Raises a bucket's stamp. Answers the stamp, which may be higher.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stamp(&self, bucket: &Bucket, revision: u64) -> Result<u64, StoreError> {
+        let mut arguments = Arguments::default();
+        arguments.int(revision);
+        let mut fields = self.call(&self.scripts.stamp, &[bucket.stamp()], arguments).await?;
+        let _status = fields.text()?;
+        let stamp = fields.int()?;
+        u64::try_from(stamp).map_err(|_| fields.unexpected("a negative stamp"))
+    }
+}

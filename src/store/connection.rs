@@ -1,0 +1,155 @@
+//! One shared, pipelined connection to Redis: a single server, a Sentinel group, or a Cluster.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
+use redis::sentinel::{SentinelClient, SentinelServerType};
+use redis::{AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value};
+use tokio::sync::Mutex;
+
+use super::error::StoreError;
+
+/// A connection that finds its way back when it breaks.
+pub enum Link {
+    Single(ConnectionManager),
+    Sentinel(Box<SentinelLink>),
+    Cluster(Box<ClusterLink>),
+}
+
+/// The present master of a Sentinel group.
+pub struct SentinelLink {
+    state: Mutex<(SentinelClient, Option<MultiplexedConnection>)>,
+    config: AsyncConnectionConfig,
+}
+
+/// A cluster's client, connected at the first call.
+pub struct ClusterLink {
+    client: ClusterClient,
+    connection: Mutex<Option<ClusterConnection>>,
+}
+
+fn bad_url(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unexpected(format!("QUOTAGATE_REDIS_URL: {error}"))
+}
+
+impl Link {
+    /// # Errors
+    /// A URL that names no store. An unreachable one is found later.
+    pub async fn open(url: &str, timeout: Duration) -> Result<Self, StoreError> {
+        if let Some(rest) = url.strip_prefix("redis-sentinel://") {
+            return SentinelLink::open(rest, timeout).map(|link| Self::Sentinel(Box::new(link)));
+        }
+        if let Some(rest) = url.strip_prefix("redis-cluster://") {
+            let client = ClusterClient::builder(nodes(rest))
+                .connection_timeout(timeout)
+                .response_timeout(timeout)
+                .build()
+                .map_err(bad_url)?;
+            return Ok(Self::Cluster(Box::new(ClusterLink { client, connection: Mutex::new(None) })));
+        }
+        let client = redis::Client::open(url).map_err(bad_url)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(timeout))
+            .set_response_timeout(Some(timeout))
+            .set_min_delay(Duration::from_millis(20))
+            .set_max_delay(Duration::from_millis(500));
+        ConnectionManager::new_lazy_with_config(client, config).map(Self::Single).map_err(bad_url)
+    }
+
+    /// Runs a command; once more if the connection broke, since every call may be repeated.
+    pub async fn run(&self, command: &Cmd) -> RedisResult<Value> {
+        match self.run_once(command).await {
+            Err(error) if broke(&error) => {
+                metrics::counter!("quotagate_retries_total", "cause" => "connection").increment(1);
+                self.run_once(command).await
+            }
+            other => other,
+        }
+    }
+
+    /// Runs a command that names no key: in a cluster on the master that holds `key`.
+    pub async fn run_at(&self, key: &str, command: &Cmd) -> RedisResult<Value> {
+        match self {
+            Self::Cluster(link) => {
+                let route = Route::with_key(key, SlotAddr::Master);
+                let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(route));
+                link.connection().await?.route_command(command.clone(), routing).await.and_then(Value::extract_error)
+            }
+            Self::Single(_) | Self::Sentinel(_) => self.run(command).await,
+        }
+    }
+
+    async fn run_once(&self, command: &Cmd) -> RedisResult<Value> {
+        match self {
+            Self::Single(manager) => manager.clone().req_packed_command(command).await.and_then(Value::extract_error),
+            Self::Sentinel(link) => link.run(command).await.and_then(Value::extract_error),
+            Self::Cluster(link) => link.run(command).await.and_then(Value::extract_error),
+        }
+    }
+}
+
+fn broke(error: &RedisError) -> bool {
+    error.is_io_error() && !error.is_timeout()
+}
+
+/// `[user:password@]host:port,host:port` as node URLs.
+fn nodes(list: &str) -> Vec<String> {
+    let (login, hosts) = list.rsplit_once('@').map_or(("", list), |(login, hosts)| (login, hosts));
+    let login = if login.is_empty() { String::new() } else { format!("{login}@") };
+    hosts.trim_end_matches('/').split(',').map(|host| format!("redis://{login}{host}")).collect()
+}
+
+impl SentinelLink {
+    /// `host:port,host:port/master-name`
+    fn open(rest: &str, timeout: Duration) -> Result<Self, StoreError> {
+        let (hosts, master) =
+            rest.split_once('/').ok_or_else(|| bad_url("redis-sentinel://host:port,…/master-name is needed"))?;
+        let client = SentinelClient::build(nodes(hosts), master.to_owned(), None, SentinelServerType::Master)
+            .map_err(bad_url)?;
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
+        Ok(Self { state: Mutex::new((client, None)), config })
+    }
+
+    async fn run(&self, command: &Cmd) -> RedisResult<Value> {
+        let mut connection = self.connection().await?;
+        let result = connection.req_packed_command(command).await;
+        // A broken connection or a master that became a replica: ask the sentinels again.
+        let failed = match &result {
+            Err(error) => error.is_io_error() || error.code() == Some("READONLY"),
+            Ok(Value::ServerError(error)) => error.code() == "READONLY",
+            Ok(_) => false,
+        };
+        if failed {
+            self.state.lock().await.1 = None;
+        }
+        result
+    }
+
+    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
+        let mut state = self.state.lock().await;
+        if let Some(connection) = &state.1 {
+            return Ok(connection.clone());
+        }
+        let connection = state.0.get_async_connection_with_config(&self.config).await?;
+        state.1 = Some(connection.clone());
+        Ok(connection)
+    }
+}
+
+impl ClusterLink {
+    async fn run(&self, command: &Cmd) -> RedisResult<Value> {
+        self.connection().await?.req_packed_command(command).await
+    }
+
+    async fn connection(&self) -> RedisResult<ClusterConnection> {
+        let mut connected = self.connection.lock().await;
+        match &*connected {
+            Some(connection) => Ok(connection.clone()),
+            None => Ok(connected.insert(self.client.get_async_connection().await?).clone()),
+        }
+    }
+}

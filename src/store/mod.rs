@@ -1,0 +1,132 @@
+//! Redis: key names, scripts with their arguments and replies, documents. Nothing above this layer names Redis.
+
+pub mod admission;
+pub mod clock;
+pub mod configuration;
+pub mod connection;
+pub mod error;
+pub mod keys;
+pub mod operation;
+pub mod record;
+pub mod register;
+mod reply;
+pub mod reserve;
+pub mod sandbox;
+pub mod scripts;
+pub mod server;
+pub mod settle;
+pub mod subscribe;
+pub mod track;
+pub mod usage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+use connection::Link;
+use error::StoreError;
+use reply::Fields;
+use scripts::{Script, Scripts};
+
+/// A node's connections to Redis. Clones share them.
+#[derive(Clone)]
+pub struct Store {
+    links: Arc<[Link]>,
+    next: Arc<std::sync::atomic::AtomicUsize>,
+    timeout: Duration,
+    pub scripts: &'static Scripts,
+}
+
+impl Store {
+    /// Connects lazily: a Redis that is away now is found when it is there.
+    ///
+    /// # Errors
+    /// A URL that names no store.
+    pub async fn open(url: &str, timeout: Duration, connections: usize) -> Result<Self, StoreError> {
+        let mut links = Vec::new();
+        for _ in 0..connections.max(1) {
+            links.push(Link::open(url, timeout).await?);
+        }
+        let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        Ok(Self { links: links.into(), next, timeout, scripts: Scripts::resolve()? })
+    }
+
+    fn link(&self) -> &Link {
+        let number = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        &self.links[number % self.links.len()]
+    }
+
+    /// Runs one command within the time limit.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    async fn command(&self, command: &Cmd) -> Result<Value, StoreError> {
+        self.timed("command", self.link().run(command)).await
+    }
+
+    /// Runs a command that names no key on the server that holds `key`.
+    async fn command_at(&self, key: &str, command: &Cmd) -> Result<Value, StoreError> {
+        self.timed("command", self.link().run_at(key, command)).await
+    }
+
+    async fn timed(
+        &self,
+        script: &'static str,
+        run: impl Future<Output = redis::RedisResult<Value>>,
+    ) -> Result<Value, StoreError> {
+        let started = std::time::Instant::now();
+        let result = tokio::time::timeout(self.timeout, run).await;
+        metrics::histogram!("quotagate_redis_round_trip_seconds", "script" => script)
+            .record(started.elapsed().as_secs_f64());
+        match result {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(StoreError::Unavailable(format!("no answer within {} ms", self.timeout.as_millis()))),
+        }
+    }
+
+    /// Calls a script by its hash; a Redis that has forgotten it gets the source. Every script answers a repetition
+    /// with what it answered first, so a call whose connection broke is simply made again.
+    async fn call(&self, script: &Script, keys: &[String], arguments: Arguments) -> Result<Fields, StoreError> {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&script.sha).arg(keys.len()).arg(keys);
+        for argument in &arguments.0 {
+            command.arg(argument.as_bytes());
+        }
+        let run = async {
+            match self.link().run(&command).await {
+                Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
+                    metrics::counter!("quotagate_retries_total", "cause" => "script_missing").increment(1);
+                    let mut whole = redis::cmd("EVAL");
+                    whole.arg(&script.source).arg(keys.len()).arg(keys);
+                    for argument in &arguments.0 {
+                        whole.arg(argument.as_bytes());
+                    }
+                    self.link().run(&whole).await
+                }
+                other => other,
+            }
+        };
+        Fields::new(script.name, self.timed(script.name, run).await?)
+    }
+}
+
+/// A script's ARGV in the making.
+#[derive(Debug, Default)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn text(&mut self, text: impl Into<String>) -> &mut Self {
+        self.0.push(text.into());
+        self
+    }
+
+    fn int(&mut self, number: impl std::fmt::Display) -> &mut Self {
+        self.0.push(number.to_string());
+        self
+    }
+
+    fn flag(&mut self, flag: bool) -> &mut Self {
+        self.text(if flag { "1" } else { "0" })
+    }
+}

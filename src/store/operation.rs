@@ -1,0 +1,65 @@
+//! Naming an operation, so that a repetition of it finds its record.
+
+use sha2::{Digest, Sha256};
+
+use super::Arguments;
+use crate::domain::ids::IdempotencyKey;
+use crate::domain::reservation::OperationName;
+
+/// One call: the name of its record, and what a repetition must look like.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub name: OperationName,
+    fingerprint: String,
+}
+
+/// A client's idempotency key with the fingerprint of the call that it came with.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    pub key: IdempotencyKey,
+    /// The call and its canonical body.
+    pub request: String,
+}
+
+/// Fingerprint of a call without a client's key whose repetition is harmless.
+const HARMLESS: &str = "-";
+/// Fingerprint of a call without a client's key that would count twice: its record lives for a minute.
+const NODE: &str = "node";
+
+impl Operation {
+    /// With a client's key the name is derived from `scope` (a user) and key, so that any node finds it; without, it
+    /// is random. `counts_twice` says whether a repetition by the node itself must find a record.
+    pub fn new(scope: &str, idempotency: Option<&Idempotency>, counts_twice: bool) -> Self {
+        match idempotency {
+            Some(given) => {
+                let digest =
+                    Sha256::new().chain_update(scope).chain_update([0]).chain_update(given.key.as_str()).finalize();
+                let request = Sha256::digest(given.request.as_bytes());
+                Self { name: name(&digest), fingerprint: hex::encode(&request[..16]) }
+            }
+            None => {
+                let fingerprint = if counts_twice { NODE } else { HARMLESS };
+                Self { name: OperationName::from_bytes(rand::random()), fingerprint: fingerprint.to_owned() }
+            }
+        }
+    }
+
+    /// Has this call a record of its own, beside a reservation's?
+    pub fn is_kept(&self) -> bool {
+        self.fingerprint != HARMLESS
+    }
+
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub(super) fn write(&self, arguments: &mut Arguments) {
+        arguments.text(self.fingerprint.as_str());
+    }
+}
+
+fn name(digest: &[u8]) -> OperationName {
+    let mut bytes = [0; 12];
+    bytes.copy_from_slice(&digest[..12]);
+    OperationName::from_bytes(bytes)
+}

@@ -1,0 +1,125 @@
+//! Records of operations as scripts write them (`lua/lib/operation.lua`, `lua/lib/record.lua`).
+
+use super::error::StoreError;
+use super::keys::Bucket;
+use super::register::optional_text;
+use super::reply::Fields;
+use super::{Arguments, Store};
+use crate::domain::ids::GroupId;
+use crate::domain::reservation::{Memo, OperationName};
+use crate::domain::window::TimeMs;
+
+/// A reservation as its record tells it.
+#[derive(Clone, Debug)]
+pub struct StoredReservation {
+    pub created_at_ms: TimeMs,
+    pub expires_at_ms: TimeMs,
+    /// Draws and amount extensions so far.
+    pub changes: u64,
+    pub memo: Memo,
+    /// The groups that it holds or has charged.
+    pub groups: Vec<GroupId>,
+}
+
+/// What a repeated operation finds.
+#[derive(Debug)]
+pub enum Record {
+    Reservation(Box<StoredReservation>),
+    /// The first answer, to be read like a fresh one.
+    Answer(String),
+}
+
+impl Record {
+    pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
+        let damaged = || StoreError::Unexpected("a damaged record".to_owned());
+        let (kind, rest) = text.split_once('\n').ok_or_else(damaged)?;
+        let (_, rest) = rest.split_once('\n').ok_or_else(damaged)?;
+        match kind {
+            "answer" => Ok(Self::Answer(rest.to_owned())),
+            "reservation" => {
+                StoredReservation::parse(rest).map(|found| Self::Reservation(Box::new(found))).ok_or_else(damaged)
+            }
+            _ => Err(damaged()),
+        }
+    }
+
+    /// Reads the record of a `replayed` reply.
+    pub(super) fn read(fields: &mut Fields) -> Result<Self, StoreError> {
+        Self::parse(&fields.text()?)
+    }
+}
+
+impl StoredReservation {
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let mut status = lines.next()?.split(' ').skip(1);
+        let (created, expires, changes) = (status.next()?, status.next()?, status.next()?);
+        let memo = lines.nth(1)?;
+        let mut groups: Vec<GroupId> = Vec::new();
+        for owner in lines {
+            for list in owner.split(' ').skip(3).filter(|list| *list != "-") {
+                for entry in list.split(',') {
+                    let group = GroupId::parse(entry.split(':').next()?).ok()?;
+                    if !groups.contains(&group) {
+                        groups.push(group);
+                    }
+                }
+            }
+        }
+        Some(Self {
+            created_at_ms: created.parse().ok()?,
+            expires_at_ms: expires.parse().ok()?,
+            changes: changes.parse().ok()?,
+            memo: serde_json::from_str(memo).ok()?,
+            groups,
+        })
+    }
+}
+
+impl Store {
+    /// The reservation of that name, if its record is (still) there.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reservation(
+        &self,
+        bucket: &Bucket,
+        name: &OperationName,
+    ) -> Result<Option<StoredReservation>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(bucket.operation(name));
+        match self.command(&command).await? {
+            redis::Value::BulkString(bytes) => {
+                let text =
+                    String::from_utf8(bytes).map_err(|_| StoreError::Unexpected("a record is not UTF-8".to_owned()))?;
+                match Record::parse(&text)? {
+                    Record::Reservation(found) => Ok(Some(*found)),
+                    Record::Answer(_) => Ok(None),
+                }
+            }
+            redis::Value::Nil => Ok(None),
+            other => Err(StoreError::Unexpected(format!("{other:?} instead of a record"))),
+        }
+    }
+}
+
+impl Store {
+    /// An answer that was kept, with its fingerprint.
+    pub(super) async fn kept_answer(&self, key: &str) -> Result<Option<(String, String)>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(key);
+        let text = optional_text(self.command(&command).await?)?;
+        Ok(text
+            .as_deref()
+            .and_then(|text| text.strip_prefix("answer\n")?.split_once('\n'))
+            .map(|(one, two)| (one.to_owned(), two.to_owned())))
+    }
+}
+
+/// One line of JSON.
+pub(super) fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
+    let text =
+        memo.map(serde_json::to_string).transpose().map_err(|error| StoreError::Unexpected(error.to_string()))?;
+    arguments.text(text.unwrap_or_default());
+    Ok(())
+}

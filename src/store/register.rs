@@ -1,0 +1,106 @@
+//! `lua/register.lua`: the registers of apps and of keys, shared by all nodes.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use super::error::StoreError;
+use super::keys::{self, Register};
+use super::operation::Operation;
+use super::record::Record;
+use super::reply::Fields;
+use super::{Arguments, Store};
+
+/// A change of one entry.
+#[derive(Clone, Copy, Debug)]
+pub enum RegisterChange<'a> {
+    Create { name: &'a str, value: &'a str },
+    Delete { name: &'a str },
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegisterReply {
+    Reused,
+    Exists,
+    Missing,
+    Registered,
+    /// The first answer to the same operation.
+    Before(String),
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn register(
+        &self,
+        register: Register,
+        operation: &Operation,
+        change: RegisterChange<'_>,
+        answer: &str,
+    ) -> Result<RegisterReply, StoreError> {
+        let keys = [register.key(), register.changes(), keys::register_operation(&operation.name)];
+        let mut arguments = Arguments::default();
+        operation.write(&mut arguments);
+        match change {
+            RegisterChange::Create { name, value } => arguments.text("create").text(name).text(value),
+            RegisterChange::Delete { name } => arguments.text("delete").text(name).text(""),
+        };
+        arguments.text(answer);
+        let mut fields = self.call(&self.scripts.register, &keys, arguments).await?;
+        let status = fields.text()?;
+        Ok(match status.as_str() {
+            "replayed" => match Record::read(&mut fields)? {
+                Record::Reservation(_) => RegisterReply::Reused,
+                Record::Answer(text) => {
+                    let mut kept = Fields::stored("register", &text);
+                    let _status = kept.text()?;
+                    RegisterReply::Before(kept.text()?)
+                }
+            },
+            "reused" => RegisterReply::Reused,
+            "exists" => RegisterReply::Exists,
+            "missing" => RegisterReply::Missing,
+            "registered" => RegisterReply::Registered,
+            other => return Err(fields.unexpected(&format!("status {other}"))),
+        })
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn registered(&self, register: Register, name: &str) -> Result<Option<String>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(register.key()).arg(name);
+        optional_text(self.command(&command).await?)
+    }
+
+    /// All entries.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn register_entries(&self, register: Register) -> Result<HashMap<String, String>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(register.key());
+        text_map(self.command(&command).await?)
+    }
+
+    /// How often the register has changed.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn register_changes(&self, register: Register) -> Result<String, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(register.changes());
+        Ok(optional_text(self.command(&command).await?)?.unwrap_or_default())
+    }
+}
+
+pub(super) fn optional_text(value: Value) -> Result<Option<String>, StoreError> {
+    redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))
+}
+
+pub(super) fn text_map(value: Value) -> Result<HashMap<String, String>, StoreError> {
+    redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))
+}

@@ -1,0 +1,75 @@
+//! Reading what a script answered: a status word, then texts in documented order.
+
+use redis::Value;
+
+use super::error::StoreError;
+use crate::domain::amount::Amount;
+use crate::domain::window::TimeMs;
+
+/// A script's answer, read from front to back.
+#[derive(Debug)]
+pub struct Fields {
+    script: &'static str,
+    values: std::vec::IntoIter<Value>,
+}
+
+impl Fields {
+    pub fn new(script: &'static str, value: Value) -> Result<Self, StoreError> {
+        match value {
+            Value::Array(values) => Ok(Self { script, values: values.into_iter() }),
+            other => Err(StoreError::Unexpected(format!("{script}: {other:?}"))),
+        }
+    }
+
+    /// The answer of an earlier call as a record kept it.
+    pub fn stored(script: &'static str, text: &str) -> Self {
+        let values: Vec<Value> = text.split('\n').map(|line| Value::BulkString(line.as_bytes().to_vec())).collect();
+        Self { script, values: values.into_iter() }
+    }
+
+    /// How many fields are left.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub fn unexpected(&self, what: &str) -> StoreError {
+        StoreError::Unexpected(format!("{}: {what}", self.script))
+    }
+
+    pub fn text(&mut self) -> Result<String, StoreError> {
+        match self.values.next() {
+            Some(Value::BulkString(bytes)) => {
+                String::from_utf8(bytes).map_err(|_| self.unexpected("text is not UTF-8"))
+            }
+            Some(Value::SimpleString(text)) => Ok(text),
+            other => Err(self.unexpected(&format!("{other:?} instead of text"))),
+        }
+    }
+
+    pub fn int(&mut self) -> Result<i64, StoreError> {
+        match self.values.next() {
+            Some(Value::Int(number)) => Ok(number),
+            Some(Value::BulkString(bytes)) => {
+                let text = std::str::from_utf8(&bytes).ok();
+                text.and_then(|text| text.parse().ok()).ok_or_else(|| self.unexpected("text instead of an integer"))
+            }
+            other => Err(self.unexpected(&format!("{other:?} instead of an integer"))),
+        }
+    }
+
+    pub fn time(&mut self) -> Result<TimeMs, StoreError> {
+        self.int()
+    }
+
+    pub fn amount(&mut self) -> Result<Amount, StoreError> {
+        let steps = self.int()?;
+        u64::try_from(steps)
+            .ok()
+            .and_then(|steps| Amount::from_steps(steps).ok())
+            .ok_or_else(|| self.unexpected(&format!("{steps} instead of an amount")))
+    }
+
+    pub fn flag(&mut self) -> Result<bool, StoreError> {
+        Ok(self.int()? == 1)
+    }
+}

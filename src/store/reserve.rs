@@ -1,0 +1,86 @@
+//! `lua/reserve.lua`
+
+use super::admission::{
+    Denied, Facts, Owner, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied, read_ran, read_stale,
+    read_tallies, write_owners,
+};
+use super::error::StoreError;
+use super::keys::Bucket;
+use super::operation::Operation;
+use super::record::{Record, StoredReservation, write_memo};
+use super::reply::Fields;
+use super::{Arguments, Store};
+use crate::domain::reservation::Memo;
+use crate::domain::window::TimeMs;
+
+/// A reserve to decide.
+#[derive(Clone, Copy, Debug)]
+pub struct ReserveArgs<'a> {
+    pub bucket: &'a Bucket,
+    pub operation: &'a Operation,
+    pub facts: Facts<'a>,
+    /// The node's own refusal under these facts, or empty.
+    pub verdict: &'a str,
+    pub ttl_ms: TimeMs,
+    pub subject: &'a str,
+    /// None: nothing can be held.
+    pub memo: Option<&'a Memo>,
+    pub owners: &'a [Owner],
+}
+
+/// How it was decided.
+#[derive(Debug)]
+pub enum ReserveReply {
+    Reused,
+    Stale(Stale, TimeMs),
+    Again(Ran),
+    Denied(Ran, Denied),
+    Held {
+        ran: Ran,
+        expires_at_ms: TimeMs,
+        tallies: Vec<Tally>,
+    },
+    Unmetered(Ran),
+    /// The same operation was allowed before.
+    HeldBefore(Box<StoredReservation>),
+    /// The same operation was answered so before.
+    Before(Box<ReserveReply>),
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reserve(&self, args: ReserveArgs<'_>) -> Result<ReserveReply, StoreError> {
+        let bucket = args.bucket;
+        let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock()];
+        push_owner_keys(args.owners, &mut keys);
+        let mut arguments = Arguments::default();
+        args.operation.write(&mut arguments);
+        args.facts.write(&mut arguments);
+        arguments.text(args.operation.name.as_str()).text(args.verdict).int(args.ttl_ms).text(args.subject);
+        write_memo(args.memo, &mut arguments)?;
+        write_owners(args.owners, &mut arguments);
+        let fields = self.call(&self.scripts.reserve, &keys, arguments).await?;
+        read(fields, count_groups(args.owners))
+    }
+}
+
+fn read(mut fields: Fields, groups: usize) -> Result<ReserveReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(found) => ReserveReply::HeldBefore(found),
+            Record::Answer(text) => ReserveReply::Before(Box::new(read(Fields::stored("reserve", &text), 0)?)),
+        },
+        "reused" => ReserveReply::Reused,
+        "again" => ReserveReply::Again(read_ran(&mut fields)?),
+        "denied" => ReserveReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
+        "held" => ReserveReply::Held {
+            ran: read_ran(&mut fields)?,
+            expires_at_ms: fields.time()?,
+            tallies: read_tallies(groups, &mut fields)?,
+        },
+        "unmetered" => ReserveReply::Unmetered(Ran { now_ms: fields.time()?, reclaimed: 0 }),
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| ReserveReply::Stale(stale, now))?,
+    })
+}

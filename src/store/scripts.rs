@@ -1,0 +1,142 @@
+//! The Lua files: resolved once at start, called by their SHA-1.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use super::error::StoreError;
+
+macro_rules! lua_files {
+    ($($name:literal),* $(,)?) => {
+        /// Every file under `lua/`, by its path without `.lua`.
+        pub const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../lua/", $name, ".lua")))),*];
+    };
+}
+
+lua_files![
+    "commit",
+    "configure",
+    "extend",
+    "reclaim",
+    "refund",
+    "register",
+    "release",
+    "reserve",
+    "set_clock",
+    "stamp",
+    "subscribe",
+    "track",
+    "track_enforce",
+    "usage",
+    "lib/admission",
+    "lib/args",
+    "lib/clock",
+    "lib/counter",
+    "lib/facts",
+    "lib/hold",
+    "lib/operation",
+    "lib/record",
+    "lib/settle",
+    "lib/tracking",
+    "lib/window",
+];
+
+/// A command in Lua with all that it includes.
+#[derive(Debug)]
+pub struct Script {
+    pub name: &'static str,
+    pub source: String,
+    pub sha: String,
+}
+
+/// All scripts that nodes call.
+#[derive(Debug)]
+pub struct Scripts {
+    pub commit: Script,
+    pub configure: Script,
+    pub extend: Script,
+    pub reclaim: Script,
+    pub refund: Script,
+    pub register: Script,
+    pub release: Script,
+    pub reserve: Script,
+    pub set_clock: Script,
+    pub stamp: Script,
+    pub subscribe: Script,
+    pub track: Script,
+    pub track_enforce: Script,
+    pub usage: Script,
+}
+
+static SCRIPTS: LazyLock<Result<Scripts, StoreError>> = LazyLock::new(|| {
+    Ok(Scripts {
+        commit: load("commit")?,
+        configure: load("configure")?,
+        extend: load("extend")?,
+        reclaim: load("reclaim")?,
+        refund: load("refund")?,
+        register: load("register")?,
+        release: load("release")?,
+        reserve: load("reserve")?,
+        set_clock: load("set_clock")?,
+        stamp: load("stamp")?,
+        subscribe: load("subscribe")?,
+        track: load("track")?,
+        track_enforce: load("track_enforce")?,
+        usage: load("usage")?,
+    })
+});
+
+impl Scripts {
+    /// # Errors
+    /// An include that names no file.
+    pub fn resolve() -> Result<&'static Self, StoreError> {
+        SCRIPTS.as_ref().map_err(Clone::clone)
+    }
+
+    pub fn all(&self) -> [&Script; 14] {
+        [
+            &self.commit,
+            &self.configure,
+            &self.extend,
+            &self.reclaim,
+            &self.refund,
+            &self.register,
+            &self.release,
+            &self.reserve,
+            &self.set_clock,
+            &self.stamp,
+            &self.subscribe,
+            &self.track,
+            &self.track_enforce,
+            &self.usage,
+        ]
+    }
+}
+
+fn load(name: &'static str) -> Result<Script, StoreError> {
+    let mut source = String::new();
+    append(name, &mut HashSet::new(), &mut source)?;
+    let sha = redis::Script::new(&source).get_hash().to_owned();
+    Ok(Script { name, source, sha })
+}
+
+/// Appends a file; a line `--- @include "path"` stands for that file, the first time it is named.
+fn append(name: &str, seen: &mut HashSet<String>, source: &mut String) -> Result<(), StoreError> {
+    if !seen.insert(name.to_owned()) {
+        return Ok(());
+    }
+    let (_, text) = FILES
+        .iter()
+        .find(|(path, _)| *path == name)
+        .ok_or_else(|| StoreError::Unexpected(format!("no Lua file {name}")))?;
+    for line in text.lines() {
+        match line.strip_prefix("--- @include \"").and_then(|rest| rest.strip_suffix('"')) {
+            Some(included) => append(included, seen, source)?,
+            None => {
+                source.push_str(line);
+                source.push('\n');
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! What kind of Redis this is, and whether it keeps what it is told.
+
+use std::collections::HashMap;
+
+use super::Store;
+use super::error::StoreError;
+use super::keys;
+use super::register::optional_text;
+
+/// Version of the key layout that this build reads and writes.
+pub const LAYOUT_VERSION: &str = "1";
+
+/// Findings about the server, for readiness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerCheck {
+    pub version: String,
+    pub append_only: bool,
+    pub eviction_policy: String,
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn check_server(&self) -> Result<ServerCheck, StoreError> {
+        let mut fields = HashMap::new();
+        for section in ["server", "persistence", "memory"] {
+            let mut info = redis::cmd("INFO");
+            info.arg(section);
+            let text = optional_text(self.command_at("qg", &info).await?)?.unwrap_or_default();
+            fields.extend(
+                text.lines()
+                    .filter_map(|line| line.split_once(':'))
+                    .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            );
+        }
+        let take = |name: &str| fields.get(name).cloned().unwrap_or_default();
+        Ok(ServerCheck {
+            version: take("redis_version"),
+            append_only: take("aof_enabled") == "1",
+            eviction_policy: take("maxmemory_policy"),
+        })
+    }
+
+    /// Claims the key layout, or finds out that another version's data is there.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the layout found if it is another.
+    pub async fn claim_layout(&self) -> Result<Result<(), String>, StoreError> {
+        let mut set = redis::cmd("SET");
+        set.arg(keys::LAYOUT).arg(LAYOUT_VERSION).arg("NX").arg("GET");
+        let found = optional_text(self.command(&set).await?)?;
+        Ok(match found {
+            Some(version) if version != LAYOUT_VERSION => Err(version),
+            _ => Ok(()),
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls that know a reservation's id.
+
+use super::admission::{
+    Denied, Facts, Owner, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied, read_ran, read_stale,
+    read_tallies, write_owners,
+};
+use super::error::StoreError;
+use super::keys::Bucket;
+use super::operation::Operation;
+use super::record::{Record, write_memo};
+use super::reply::Fields;
+use super::{Arguments, Store};
+use crate::domain::ids::GroupId;
+use crate::domain::reservation::{Memo, ReservationId, Totals};
+use crate::domain::window::{TimeMs, Window};
+
+/// A reservation to settle.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    pub bucket: &'a Bucket,
+    pub id: &'a ReservationId,
+    pub operation: &'a Operation,
+}
+
+/// Actual figures, computed on the reservation's state after `changes` changes.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub changes: u64,
+    /// The memo to keep from now on.
+    pub memo: Option<Memo>,
+    pub totals: Totals,
+}
+
+/// An account that a reservation's entry was settled in.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub group: GroupId,
+    pub tally: Tally,
+    /// None if the window is so long past that it was dropped.
+    pub window: Option<Window>,
+}
+
+/// What became of a reservation.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// `held`, `committed` or `released`.
+    pub status: String,
+    pub late: bool,
+    pub replayed: bool,
+    pub memo: Memo,
+    pub accounts: Vec<Account>,
+}
+
+/// Why nothing was settled, or what was.
+#[derive(Debug)]
+pub enum SettleReply {
+    Reused,
+    Missing(TimeMs),
+    Expired(TimeMs),
+    NotPending { now_ms: TimeMs, status: String },
+    StaleReservation,
+    Overflow,
+    Settled(TimeMs, Box<Settled>),
+}
+
+impl Target<'_> {
+    fn keys(&self) -> Vec<String> {
+        let mut keys = vec![self.bucket.operation(&self.id.name), self.bucket.clock()];
+        if self.operation.is_kept() {
+            keys.push(self.bucket.operation(&self.operation.name));
+        }
+        keys
+    }
+
+    fn arguments(&self) -> Arguments {
+        let mut arguments = Arguments::default();
+        self.operation.write(&mut arguments);
+        arguments.flag(self.bucket.is_sandbox()).int(self.id.created_at_ms);
+        arguments
+    }
+}
+
+fn write_totals(totals: &Totals, arguments: &mut Arguments) {
+    arguments.int(totals.len());
+    for (group, amount) in totals {
+        arguments.text(group.as_str()).int(amount.steps());
+    }
+}
+
+impl Store {
+    /// Without figures all that is (still) held becomes used.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn commit(
+        &self,
+        target: Target<'_>,
+        is_final: bool,
+        reject_late: bool,
+        measured: Option<&Measured>,
+    ) -> Result<SettleReply, StoreError> {
+        let mut arguments = target.arguments();
+        arguments.flag(is_final).flag(reject_late);
+        match measured {
+            Some(measured) => {
+                arguments.int(measured.changes);
+                write_memo(measured.memo.as_ref(), &mut arguments)?;
+                write_totals(&measured.totals, &mut arguments);
+            }
+            None => {
+                arguments.text("-").text("").int(0);
+            }
+        }
+        read(self.call(&self.scripts.commit, &target.keys(), arguments).await?)
+    }
+
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn release(&self, target: Target<'_>) -> Result<SettleReply, StoreError> {
+        read(self.call(&self.scripts.release, &target.keys(), target.arguments()).await?)
+    }
+
+    /// Gives back `amounts`; the groups of `whole` once everything else is given back.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn refund(
+        &self,
+        target: Target<'_>,
+        amounts: &Totals,
+        whole: &[GroupId],
+    ) -> Result<SettleReply, StoreError> {
+        let mut arguments = target.arguments();
+        write_totals(amounts, &mut arguments);
+        arguments.int(whole.len());
+        for group in whole {
+            arguments.text(group.as_str());
+        }
+        read(self.call(&self.scripts.refund, &target.keys(), arguments).await?)
+    }
+}
+
+fn read(mut fields: Fields) -> Result<SettleReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => SettleReply::Reused,
+            Record::Answer(text) => match read(Fields::stored("settle", &text))? {
+                SettleReply::Settled(now, mut settled) => {
+                    settled.replayed = true;
+                    SettleReply::Settled(now, settled)
+                }
+                other => other,
+            },
+        },
+        "reused" => SettleReply::Reused,
+        "missing" => SettleReply::Missing(fields.time()?),
+        "expired" => SettleReply::Expired(fields.time()?),
+        "not_pending" => SettleReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
+        "stale_reservation" => SettleReply::StaleReservation,
+        "overflow" => SettleReply::Overflow,
+        "settled" => {
+            let now = fields.time()?;
+            let status = fields.text()?;
+            let (late, replayed) = (fields.flag()?, fields.flag()?);
+            let memo = read_memo(&mut fields)?;
+            let mut accounts = Vec::new();
+            while fields.len() > 0 {
+                accounts.push(Account {
+                    group: GroupId::parse(&fields.text()?).map_err(|error| fields.unexpected(&error.to_string()))?,
+                    tally: Tally { used: fields.amount()?, held: fields.amount()? },
+                    window: Window::parse(&fields.text()?),
+                });
+            }
+            SettleReply::Settled(now, Box::new(Settled { status, late, replayed, memo, accounts }))
+        }
+        other => return Err(fields.unexpected(&format!("status {other}"))),
+    })
+}
+
+fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
+    serde_json::from_str(&fields.text()?).map_err(|error| fields.unexpected(&format!("memo: {error}")))
+}
+
+/// More time, more amount, or both.
+#[derive(Clone, Copy, Debug)]
+pub struct ExtendArgs<'a> {
+    pub target: Target<'a>,
+    /// From now on; 0 asks for no more time.
+    pub ttl_ms: TimeMs,
+    /// With more amount: the state it was computed on and the memo that remembers it.
+    pub measured: Option<&'a Measured>,
+    pub facts: Facts<'a>,
+    pub owners: &'a [Owner],
+}
+
+/// How an extension was decided.
+#[derive(Debug)]
+pub enum ExtendReply {
+    Reused,
+    Missing(TimeMs),
+    Expired(TimeMs),
+    NotPending {
+        now_ms: TimeMs,
+        status: String,
+    },
+    StaleReservation,
+    Stale(Stale, TimeMs),
+    Again(Ran),
+    Denied(Ran, Denied),
+    Extended {
+        now_ms: TimeMs,
+        expires_at_ms: TimeMs,
+        memo: Box<Memo>,
+        tallies: Vec<Tally>,
+    },
+    /// The same operation was answered so before.
+    Before(Box<ExtendReply>),
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn extend(&self, args: ExtendArgs<'_>) -> Result<ExtendReply, StoreError> {
+        let target = args.target;
+        let mut keys = vec![target.bucket.stamp(), target.bucket.operation(&target.id.name), target.bucket.clock()];
+        push_owner_keys(args.owners, &mut keys);
+        if target.operation.is_kept() {
+            keys.push(target.bucket.operation(&target.operation.name));
+        }
+        let mut arguments = Arguments::default();
+        target.operation.write(&mut arguments);
+        arguments.int(target.id.created_at_ms).int(args.ttl_ms);
+        arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
+        write_memo(args.measured.and_then(|measured| measured.memo.as_ref()), &mut arguments)?;
+        args.facts.write(&mut arguments);
+        write_owners(args.owners, &mut arguments);
+        let fields = self.call(&self.scripts.extend, &keys, arguments).await?;
+        read_extend(fields, count_groups(args.owners))
+    }
+}
+
+fn read_extend(mut fields: Fields, groups: usize) -> Result<ExtendReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => ExtendReply::Reused,
+            Record::Answer(text) => ExtendReply::Before(Box::new(read_extend(Fields::stored("extend", &text), 0)?)),
+        },
+        "reused" => ExtendReply::Reused,
+        "missing" => ExtendReply::Missing(fields.time()?),
+        "expired" => ExtendReply::Expired(fields.time()?),
+        "not_pending" => ExtendReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
+        "stale_reservation" => ExtendReply::StaleReservation,
+        "again" => ExtendReply::Again(read_ran(&mut fields)?),
+        "denied" => ExtendReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
+        "extended" => {
+            let (now_ms, expires_at_ms) = (fields.time()?, fields.time()?);
+            let memo = Box::new(read_memo(&mut fields)?);
+            let tallies = read_tallies(groups, &mut fields)?;
+            ExtendReply::Extended { now_ms, expires_at_ms, memo, tallies }
+        }
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| ExtendReply::Stale(stale, now))?,
+    })
+}

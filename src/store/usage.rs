@@ -1,0 +1,59 @@
+//! `lua/usage.lua` and `lua/reclaim.lua`
+
+use super::admission::{Facts, Owner, Stale, Tally, push_owner_keys, read_stale, write_owners};
+use super::error::StoreError;
+use super::keys::{Bucket, OwnerKeys};
+use super::{Arguments, Store};
+use crate::domain::window::TimeMs;
+
+/// What counters stand at.
+#[derive(Debug)]
+pub enum UsageReply {
+    Stale(Stale, TimeMs),
+    /// Too many expired holds to subtract on the fly: reclaim first.
+    Reclaim(TimeMs),
+    /// Per group, and whether the given amount lacks room.
+    Usage(TimeMs, Vec<(Tally, bool)>),
+}
+
+impl Store {
+    /// Reads without a write.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn usage(&self, bucket: &Bucket, facts: Facts<'_>, owners: &[Owner]) -> Result<UsageReply, StoreError> {
+        let mut keys = vec![bucket.stamp(), bucket.clock()];
+        push_owner_keys(owners, &mut keys);
+        let mut arguments = Arguments::default();
+        facts.write(&mut arguments);
+        write_owners(owners, &mut arguments);
+        let mut fields = self.call(&self.scripts.usage, &keys, arguments).await?;
+        let status = fields.text()?;
+        Ok(match status.as_str() {
+            "reclaim" => UsageReply::Reclaim(fields.time()?),
+            "usage" => {
+                let now = fields.time()?;
+                let mut tallies = Vec::new();
+                while fields.len() > 0 {
+                    tallies.push((Tally { used: fields.amount()?, held: fields.amount()? }, fields.flag()?));
+                }
+                UsageReply::Usage(now, tallies)
+            }
+            stale => read_stale(stale, &mut fields).map(|(stale, now)| UsageReply::Stale(stale, now))?,
+        })
+    }
+
+    /// Takes one batch of expired holds. Answers how many, and whether more are due.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reclaim(&self, bucket: &Bucket, owner: &OwnerKeys) -> Result<(u64, bool), StoreError> {
+        let keys = [bucket.clock(), owner.counters.clone(), owner.holds.clone()];
+        let mut arguments = Arguments::default();
+        arguments.flag(bucket.is_sandbox());
+        let mut fields = self.call(&self.scripts.reclaim, &keys, arguments).await?;
+        let _status = fields.text()?;
+        let count = fields.int()?;
+        Ok((u64::try_from(count).map_err(|_| fields.unexpected("a negative count"))?, fields.flag()?))
+    }
+}
