@@ -1,1 +1,128 @@
-fn main() {}
+//! `quotagate`: `serve` (the default), `replay`, `inspect`, `openapi`.
+
+#![recursion_limit = "256"]
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use quotagate::config::{Config, LogFormat};
+use quotagate::embedded_redis::EmbeddedRedis;
+use quotagate::startup::{Node, Options, install_metrics};
+use quotagate::{http, inspect, replay, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Quotas for applications that resell AI capacity
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    config: Config,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a gateway node (the default)
+    Serve(Config),
+    /// Send a trace of LLM calls through a running gateway
+    Replay(replay::ReplayArgs),
+    /// Explain what Redis holds of a user
+    Inspect(inspect::InspectArgs),
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::from_arg_matches(&Cli::command().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let result = match cli.command.unwrap_or(Command::Serve(cli.config)) {
+        Command::Serve(config) => actix_web::rt::System::new().block_on(serve(config)),
+        Command::Replay(args) => block_on(async { replay::run(args).await.map_err(Into::into) }),
+        Command::Inspect(args) => block_on(async { inspect::run(args).await.map_err(Into::into) }),
+        Command::Openapi => http::openapi::document().map(|text| print!("{text}")).map_err(Into::into),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    config.validate()?;
+    telemetry::init_logging(&config.log, config.log_format == LogFormat::Json);
+    let embedded = match config.embedded_redis() {
+        Some(options) => Some(EmbeddedRedis::start(&options).await?),
+        None => None,
+    };
+    let url = match (&embedded, &config.redis_url) {
+        (Some(embedded), _) => embedded.url(),
+        (None, Some(url)) => url.expose().to_owned(),
+        (None, None) => return Err("no Redis to use".into()),
+    };
+    let options = Options {
+        bind: config.bind,
+        redis_url: url,
+        redis_timeout: config.redis_timeout(),
+        workers: usize::from(config.workers),
+        root_key: config.admin_key.as_ref().map(|key| key.expose().to_owned()),
+    };
+    let served = run_node(options).await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await;
+    }
+    served
+}
+
+async fn run_node(options: Options) -> Result<(), Failure> {
+    let root_key = options.root_key.clone();
+    let node = Node::prepare(options, install_metrics()?).await?;
+    println!("{}", welcome(&node, root_key.is_some()));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("draining");
+    };
+    Ok(node.run(stop).await?)
+}
+
+/// What a newcomer sees: where it runs, and a first reserve to copy.
+fn welcome(node: &Node, root_key_given: bool) -> String {
+    let url = format!("http://{}", node.address);
+    let key = match (&node.new_root_key, root_key_given) {
+        (Some(key), _) => format!("Root admin key (shown once, keep it):\n\n  export QG_ADMIN={key}\n"),
+        (None, true) => {
+            "Root admin key: the one in QUOTAGATE_ADMIN_KEY.\n\n  export QG_ADMIN=$QUOTAGATE_ADMIN_KEY\n".to_owned()
+        }
+        (None, false) => "Root admin key: the one shown at the first start.\n\n  export QG_ADMIN=ak_…\n".to_owned(),
+    };
+    format!(
+        r#"quotagate is listening on {url}
+
+{key}
+A plan, a key, a user, and the first reserve:
+
+  curl -sX PUT {url}/api/v1/plans/free -H "Authorization: Bearer $QG_ADMIN" \
+    -d '{{"periodType":"monthly","periodAnchor":"calendar","groups":[{{"id":"images","unit":"count","quota":20,"matches":[{{"event":"image.*"}}]}}]}}'
+  export QG_KEY=$(curl -sX POST {url}/api/v1/keys -H "Authorization: Bearer $QG_ADMIN" \
+    -d '{{"kind":"secret","mode":"test"}}' | sed 's/.*"key":"\([^"]*\)".*/\1/')
+  curl -sX POST {url}/api/v1/subscriptions -H "Authorization: Bearer $QG_KEY" -d '{{"userId":"u_42","planId":"free"}}'
+  curl -sX POST {url}/api/v1/reserve -H "Authorization: Bearer $QG_KEY" -d '{{"userId":"u_42","event":"image.render"}}'
+"#
+    )
+}

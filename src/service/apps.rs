@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::Gateway;
 use super::error::ServiceError;
 use super::tenant::Placement;
-use crate::domain::ids::AppId;
+use crate::domain::ids::{AppId, Mode};
 use crate::domain::window::{TimeMs, rfc3339};
 use crate::store::keys::Register;
 use crate::store::operation::{Idempotency, Operation};
@@ -70,6 +70,23 @@ impl Gateway {
         let placement = read(&text)?.placement;
         self.placements.insert(app.clone(), placement);
         Ok(placement)
+    }
+
+    /// Is the mode one that the app has? A sandbox begins with a key for it.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; not found without such a sandbox.
+    pub async fn check_mode(&self, app: &AppId, mode: &Mode) -> Result<(), ServiceError> {
+        let Mode::Test(sandbox) = mode else {
+            return Ok(());
+        };
+        let known = self.config(app).await?.sandboxes.contains(sandbox);
+        if known || self.load_config(app).await?.sandboxes.contains(sandbox) {
+            return Ok(());
+        }
+        Err(ServiceError::NotFound(format!(
+            "there is no sandbox `{sandbox}`; it begins with a test key created for it"
+        )))
     }
 
     /// Makes sure that the default app exists.

@@ -244,6 +244,12 @@ impl Gateway {
         }
     }
 
+    /// Does this node still know the key? Within a second after a revocation it does not.
+    pub fn still_valid(&self, record: &KeyRecord) -> bool {
+        let known = self.keys.known.read().unwrap_or_else(PoisonError::into_inner);
+        record.app.is_none() || known.keys.values().any(|known| known.id == record.id)
+    }
+
     /// Takes over keys that were created or revoked elsewhere.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use super::tenant::Tenant;
 use crate::domain::admission::Admission;
 use crate::domain::amount::Amount;
 use crate::domain::counter::Counter;
+use crate::domain::ids::UserId;
 use crate::domain::limit_group::LimitGroup;
 use crate::domain::number::Number;
 use crate::domain::reservation::{Actual, Memo, ReservationId};
@@ -27,6 +28,7 @@ const ROUNDS: usize = 20;
 #[derive(Clone, Debug)]
 pub struct Settlement {
     pub id: ReservationId,
+    pub user: UserId,
     /// `held`, `committed` or `released`.
     pub status: String,
     pub late: bool,
@@ -148,7 +150,7 @@ impl Gateway {
         id: &str,
         extension: Extension,
         idempotency: Option<&Idempotency>,
-    ) -> Result<Decision, ServiceError> {
+    ) -> Result<(UserId, Decision), ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
         if let Some(quantity) = extension.quantity {
             positive(quantity)?;
@@ -173,7 +175,7 @@ impl Gateway {
             match extended {
                 Some(decision) => {
                     self.forget(&bucket, &id);
-                    return Ok(decision);
+                    return Ok((known.memo.user.clone(), decision));
                 }
                 None => self.forget(&bucket, &id),
             }
@@ -356,8 +358,8 @@ impl Gateway {
             SettleReply::Settled(now_ms, settled) => {
                 self.clocks.hear(bucket, now_ms);
                 let counters = self.counters(tenant, &settled.memo, &settled).await?;
-                let Settled { status, late, replayed, .. } = *settled;
-                Ok(Settlement { id, status, late, replayed, counters, now_ms })
+                let Settled { status, late, replayed, memo, .. } = *settled;
+                Ok(Settlement { id, user: memo.user, status, late, replayed, counters, now_ms })
             }
         }
     }

@@ -1,0 +1,42 @@
+//! `POST` and `GET apps`, with the root admin key.
+
+use actix_web::HttpResponse;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::auth::{Access, Principal};
+use super::body::Body;
+use super::problem::{ApiError, Problem};
+use super::views::ListView;
+use crate::domain::ids::AppId;
+use crate::service::apps::AppView;
+use crate::service::tenant::Placement;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AppBody {
+    #[schema(value_type = String)]
+    id: AppId,
+    /// Fixed for ever.
+    #[serde(default)]
+    placement: Placement,
+}
+
+/// Create an app
+#[utoipa::path(post, path = "/api/v1/apps", tag = "Apps", request_body = AppBody, params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = AppView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn create(principal: Principal, body: Body<AppBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Apps)?;
+    let Body { value: given, idempotency } = body;
+    Ok(HttpResponse::Created()
+        .json(principal.gateway.create_app(&given.id, given.placement, idempotency.as_ref()).await?))
+}
+
+/// List apps
+#[utoipa::path(get, path = "/api/v1/apps", tag = "Apps",
+    responses((status = 200, body = ListView<AppView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Apps)?;
+    Ok(HttpResponse::Ok().json(ListView::whole(principal.gateway.apps().await?)))
+}

@@ -1,0 +1,141 @@
+//! Who calls, on whose data, and what they may do.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, ORIGIN};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+
+use super::cors::AllowedOrigin;
+use super::problem::ApiError;
+use crate::domain::ids::{Mode, UserId};
+use crate::service::Gateway;
+use crate::service::error::ServiceError;
+use crate::service::keys::{KeyKind, KeyRecord, Role};
+use crate::service::tenant::Tenant;
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// reserve, commit, release, extend, track, can-use
+    Meter,
+    ReadUsage,
+    ReadPlans,
+    Subscriptions,
+    TestClock,
+    ReadConfiguration,
+    Configure,
+    /// Apps: the root admin key only.
+    Apps,
+}
+
+/// An authenticated caller.
+pub struct Principal {
+    pub key: Arc<KeyRecord>,
+    pub tenant: Tenant,
+    pub gateway: web::Data<Gateway>,
+}
+
+impl Principal {
+    /// # Errors
+    /// forbidden_key
+    pub fn require(&self, access: Access) -> Result<(), ApiError> {
+        let role = self.key.role;
+        let allowed = match (self.key.kind, access) {
+            (KeyKind::Secret, Access::Meter | Access::ReadUsage | Access::ReadPlans | Access::Subscriptions) => true,
+            (KeyKind::Secret, Access::TestClock) => self.tenant.mode.is_sandbox(),
+            (KeyKind::Secret, Access::ReadConfiguration | Access::Configure | Access::Apps) => false,
+            (KeyKind::Publishable, access) => matches!(access, Access::ReadUsage | Access::ReadPlans),
+            (KeyKind::Admin, Access::Meter) => false,
+            (KeyKind::Admin, Access::ReadUsage | Access::ReadPlans | Access::ReadConfiguration) => role.is_some(),
+            (KeyKind::Admin, Access::Subscriptions) => role >= Some(Role::Support),
+            (KeyKind::Admin, Access::TestClock | Access::Configure) => role == Some(Role::Admin),
+            (KeyKind::Admin, Access::Apps) => self.key.app.is_none(),
+        };
+        if allowed {
+            return Ok(());
+        }
+        let what = match self.key.kind {
+            KeyKind::Secret => "a secret key is for metering, usage, subscriptions and reading plans",
+            KeyKind::Publishable => "a publishable key may only read usage and plans",
+            KeyKind::Admin if access == Access::Meter => "an admin key does not meter; use a secret key",
+            KeyKind::Admin => "this admin key's role does not allow it",
+        };
+        Err(ServiceError::ForbiddenKey(what.to_owned()).into())
+    }
+
+    /// A key with `requireUserToken` reads only the user whose token it brings.
+    ///
+    /// # Errors
+    /// forbidden_key
+    pub fn require_user_token(&self, request: &HttpRequest, user: &UserId) -> Result<(), ApiError> {
+        let token = request.headers().get("x-user-token").and_then(|value| value.to_str().ok());
+        match self.key.accepts_user_token(user, token) {
+            true => Ok(()),
+            false => {
+                Err(ServiceError::ForbiddenKey("X-User-Token must be the HMAC-SHA256 of this user id".to_owned())
+                    .into())
+            }
+        }
+    }
+}
+
+impl FromRequest for Principal {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let gateway = request.app_data::<web::Data<Gateway>>().cloned();
+            let gateway = gateway.ok_or_else(|| ServiceError::Internal("no gateway".to_owned()))?;
+            let key = gateway.authenticate(presented_key(&request).ok_or(ServiceError::InvalidKey)?).await?;
+            check_origin(&request, &key)?;
+            let app = gateway.app_of(&key, header(&request, "x-app"))?;
+            let mode = mode_of(&request, &key)?;
+            let placement = gateway.placement(&app).await?;
+            gateway.check_mode(&app, &mode).await?;
+            Ok(Self { key, tenant: Tenant { app, mode, placement }, gateway })
+        })
+    }
+}
+
+fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+    request.headers().get(name).and_then(|value| value.to_str().ok())
+}
+
+fn presented_key(request: &HttpRequest) -> Option<&str> {
+    let bearer = header(request, AUTHORIZATION.as_str()).and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    bearer.or_else(|| header(request, "x-api-key"))
+}
+
+/// A secret or publishable key works on its own mode; an admin key on the one it names.
+fn mode_of(request: &HttpRequest, key: &KeyRecord) -> Result<Mode, ApiError> {
+    let named = header(request, "x-mode")
+        .map(Mode::parse)
+        .transpose()
+        .map_err(|message| ApiError::invalid("X-Mode", message))?;
+    match (key.fixed_mode(), named) {
+        (Some(own), None) => Ok(own),
+        (Some(own), Some(named)) if own == named => Ok(own),
+        (Some(own), Some(_)) => Err(ServiceError::ForbiddenKey(format!("this key works in mode {own}")).into()),
+        (None, named) => Ok(named.unwrap_or(Mode::Live)),
+    }
+}
+
+/// A browser tells where a page comes from; a publishable key may be used only from its own origins.
+fn check_origin(request: &HttpRequest, key: &KeyRecord) -> Result<(), ApiError> {
+    let Some(origin) = header(request, ORIGIN.as_str()).filter(|_| key.kind == KeyKind::Publishable) else {
+        return Ok(());
+    };
+    if !key.origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
+        return Err(ServiceError::ForbiddenKey("this key may not be used from this origin".to_owned()).into());
+    }
+    request.extensions_mut().insert(AllowedOrigin(origin.to_owned()));
+    Ok(())
+}

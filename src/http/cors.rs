@@ -1,0 +1,44 @@
+//! Cross-origin reads by publishable keys. A preflight carries no key, so it is answered for any origin; the read
+//! itself is answered only for the key's own origins.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue, ORIGIN, VARY,
+};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+
+/// The origin that the request's key may be used from.
+pub struct AllowedOrigin(pub String);
+
+pub async fn preflight(request: HttpRequest) -> HttpResponse {
+    let mut response = HttpResponse::NoContent();
+    if let Some(origin) = request.headers().get(ORIGIN) {
+        response.insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()));
+        response.insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET"));
+        response.insert_header((ACCESS_CONTROL_ALLOW_HEADERS, "authorization, x-api-key, x-user-token, x-request-id"));
+        response.insert_header((ACCESS_CONTROL_MAX_AGE, "600"));
+        response.insert_header((VARY, "Origin"));
+    }
+    response.finish()
+}
+
+pub async fn middleware(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let mut response = next.call(request).await?;
+    let origin = response.request().extensions().get::<AllowedOrigin>().map(|origin| origin.0.clone());
+    if let Some(value) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) {
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, value);
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("x-request-id, retry-after, ratelimit, ratelimit-policy"),
+        );
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+    }
+    Ok(response)
+}

@@ -1,0 +1,66 @@
+//! `GET /healthz`, `/readyz`, `/metrics`: for machines that watch the node.
+
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{HttpResponse, web};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::service::Gateway;
+use crate::service::error::ServiceError;
+
+/// The process answers
+#[utoipa::path(get, path = "/healthz", tag = "Health", responses((status = 200, body = String)))]
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadyView {
+    ready: bool,
+    redis_version: Option<String>,
+    /// What an operator should know.
+    warnings: Vec<String>,
+}
+
+/// Redis can be reached and is set up to keep what it is told
+#[utoipa::path(get, path = "/readyz", tag = "Health", responses((status = 200, body = ReadyView), (status = 503, body = ReadyView)))]
+pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
+    let view = match gateway.readiness().await {
+        Ok(found) => {
+            ReadyView { ready: found.ready, redis_version: Some(found.redis_version), warnings: found.warnings }
+        }
+        Err(error) => {
+            if let ServiceError::StoreUnavailable(what) = &error {
+                tracing::warn!(what, "not ready");
+            }
+            ReadyView { ready: false, redis_version: None, warnings: vec!["Redis cannot be reached".to_owned()] }
+        }
+    };
+    if view.ready { HttpResponse::Ok().json(view) } else { HttpResponse::ServiceUnavailable().json(view) }
+}
+
+/// Prometheus metrics
+#[utoipa::path(get, path = "/metrics", tag = "Health", responses((status = 200, body = String)))]
+pub async fn metrics(handle: web::Data<PrometheusHandle>) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(handle.render())
+}
+
+/// Latency by call; the route's pattern, never the path, so that no id becomes a label.
+pub async fn measure(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let started = Instant::now();
+    let call = request.match_pattern().unwrap_or_else(|| "other".to_owned());
+    let response = next.call(request).await?;
+    let status = response.status().as_u16().to_string();
+    metrics::histogram!("quotagate_request_seconds", "call" => call.clone()).record(started.elapsed().as_secs_f64());
+    metrics::counter!("quotagate_requests_total", "call" => call, "status" => status).increment(1);
+    Ok(response)
+}

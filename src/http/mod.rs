@@ -1,0 +1,132 @@
+//! HTTP: routes by resource, their JSON, and nothing that decides.
+
+mod apps;
+mod auth;
+mod body;
+mod cors;
+mod health;
+mod keys;
+mod metering;
+pub mod openapi;
+mod plans;
+mod problem;
+mod rate_limit;
+mod request_id;
+mod subscriptions;
+mod test_clock;
+mod usage;
+mod views;
+
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpRequest, HttpServer, Resource, web};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::service::Gateway;
+use crate::service::error::ServiceError;
+use problem::ApiError;
+use usage::Draining;
+
+/// How the node listens.
+pub struct Listen {
+    pub listener: TcpListener,
+    pub workers: usize,
+    pub metrics: PrometheusHandle,
+}
+
+/// Accepted calls may take this long to end when the node drains.
+const DRAIN_S: u64 = 30;
+/// A client must send its request's head within this time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves until `stop` resolves, then drains: no accepted call is cut.
+///
+/// # Errors
+/// The listener cannot be used.
+pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+    let (drain, draining) = tokio::sync::watch::channel(false);
+    let metrics = web::Data::new(listen.metrics);
+    let draining = web::Data::new(Draining(draining));
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(gateway.clone())
+            .app_data(metrics.clone())
+            .app_data(draining.clone())
+            .app_data(web::PayloadConfig::new(body::MOST_BYTES))
+            .wrap(from_fn(cors::middleware))
+            .wrap(from_fn(health::measure))
+            .wrap(from_fn(request_id::middleware))
+            .configure(routes)
+            .default_service(web::to(not_found))
+    })
+    .workers(listen.workers)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .shutdown_timeout(DRAIN_S)
+    .disable_signals()
+    .listen(listen.listener)?
+    .run();
+    let handle = server.handle();
+    let running = tokio::spawn(server);
+    stop.await;
+    // Streams would never end by themselves.
+    let _ = drain.send(true);
+    handle.stop(true).await;
+    running.await.map_err(std::io::Error::other)?
+}
+
+fn resource(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(method_not_allowed))
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    let api = web::scope("/api/v1")
+        .service(resource("/reserve").route(web::post().to(metering::reserve)))
+        .service(resource("/commit").route(web::post().to(metering::commit)))
+        .service(resource("/release").route(web::post().to(metering::release)))
+        .service(resource("/extend").route(web::post().to(metering::extend)))
+        .service(resource("/track").route(web::post().to(metering::track)))
+        .service(resource("/can-use").route(web::post().to(metering::can_use)))
+        .service(readable("/usage").route(web::get().to(usage::get_usage)))
+        .service(readable("/usage/stream").route(web::get().to(usage::stream_usage)))
+        .service(
+            resource("/subscriptions")
+                .route(web::post().to(subscriptions::subscribe))
+                .route(web::delete().to(subscriptions::cancel)),
+        )
+        .service(readable("/plans").route(web::get().to(plans::list)))
+        .service(
+            readable("/plans/{id}")
+                .route(web::get().to(plans::get))
+                .route(web::put().to(plans::put))
+                .route(web::delete().to(plans::delete)),
+        )
+        .service(resource("/keys").route(web::post().to(keys::create)).route(web::get().to(keys::list)))
+        .service(resource("/keys/{id}").route(web::delete().to(keys::delete)))
+        .service(resource("/apps").route(web::post().to(apps::create)).route(web::get().to(apps::list)))
+        .service(
+            resource("/test-clock")
+                .route(web::put().to(test_clock::put))
+                .route(web::get().to(test_clock::get))
+                .route(web::delete().to(test_clock::delete)),
+        );
+    config
+        .service(resource("/healthz").route(web::get().to(health::healthz)))
+        .service(resource("/readyz").route(web::get().to(health::readyz)))
+        .service(resource("/metrics").route(web::get().to(health::metrics)))
+        .service(resource("/openapi.json").route(web::get().to(openapi::serve)))
+        .service(api);
+}
+
+/// A resource that publishable keys read from browsers.
+fn readable(path: &str) -> Resource {
+    resource(path).route(web::method(actix_web::http::Method::OPTIONS).to(cors::preflight))
+}
+
+async fn not_found(request: HttpRequest) -> Result<actix_web::HttpResponse, ApiError> {
+    Err(ServiceError::NotFound(format!("there is nothing at {}", request.path())).into())
+}
+
+async fn method_not_allowed() -> Result<actix_web::HttpResponse, ApiError> {
+    Err(ApiError::MethodNotAllowed)
+}

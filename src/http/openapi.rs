@@ -1,0 +1,49 @@
+//! `/openapi.json`, generated from the code; `docs/openapi.json` is its checked-in copy.
+
+use actix_web::HttpResponse;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+use super::{apps, health, keys, metering, plans, subscriptions, test_clock, usage};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "quotagate", description = "Quotas for applications that resell AI capacity: reserve, commit, release."),
+    security(("key" = [])),
+    modifiers(&Key),
+    paths(
+        metering::reserve, metering::commit, metering::release, metering::extend, metering::track, metering::can_use,
+        usage::get_usage, usage::stream_usage,
+        subscriptions::subscribe, subscriptions::cancel,
+        plans::list, plans::get, plans::put, plans::delete,
+        keys::create, keys::list, keys::delete,
+        apps::create, apps::list,
+        test_clock::put, test_clock::get, test_clock::delete,
+        health::healthz, health::readyz, health::metrics,
+    )
+)]
+struct Api;
+
+struct Key;
+
+impl utoipa::Modify for Key {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        openapi.components.get_or_insert_default().add_security_scheme("key", scheme);
+    }
+}
+
+/// The document, pretty-printed.
+///
+/// # Errors
+/// None in practice: the document is JSON.
+pub fn document() -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(&Api::openapi()).map(|text| text + "\n")
+}
+
+pub async fn serve() -> HttpResponse {
+    match document() {
+        Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}

@@ -1,0 +1,222 @@
+//! Errors on the wire: `application/problem+json` (RFC 9457).
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::rate_limit;
+use super::request_id;
+use super::views::DecisionView;
+use crate::domain::field_error::FieldError;
+use crate::domain::ids::UserId;
+use crate::domain::reason::Reason;
+use crate::service::decision::Decision;
+use crate::service::error::ServiceError;
+
+/// Seconds that a client should wait before it asks an unavailable store again.
+const STORE_RETRY_AFTER_S: u64 = 1;
+
+/// RFC 9457, with a code that programs can rely on.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// `https://quotagate.dev/problems/<code>`: an identifier, not necessarily a page.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: &'static str,
+    pub status: u16,
+    pub code: &'static str,
+    pub detail: String,
+    pub request_id: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// With a denial (`onDeny=429`, `enforce`): the whole decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionView>,
+}
+
+/// What a handler fails with.
+#[derive(Debug)]
+pub enum ApiError {
+    Service(ServiceError),
+    MethodNotAllowed,
+    PayloadTooLarge {
+        most_bytes: usize,
+    },
+    /// A denial that the caller asked to be an error.
+    Denied {
+        user: UserId,
+        decision: Box<Decision>,
+    },
+}
+
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.code())
+    }
+}
+
+impl ApiError {
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Service(ServiceError::invalid(field, message))
+    }
+
+    fn outline(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not take that method")
+            }
+            Self::PayloadTooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
+            }
+            Self::Denied { decision, .. } => denial(decision),
+            Self::Service(error) => match error {
+                ServiceError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request", "The request is not valid"),
+                ServiceError::InvalidKey => (StatusCode::UNAUTHORIZED, "invalid_key", "The API key is not valid"),
+                ServiceError::ForbiddenKey(_) => {
+                    (StatusCode::FORBIDDEN, "forbidden_key", "The API key may not do this")
+                }
+                ServiceError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", "Not found"),
+                ServiceError::ReservationNotPending { .. } => {
+                    (StatusCode::CONFLICT, "reservation_not_pending", "The reservation has already ended")
+                }
+                ServiceError::ReservationExpired => {
+                    (StatusCode::GONE, "reservation_expired", "The reservation has expired")
+                }
+                ServiceError::IdempotencyKeyReused => {
+                    (StatusCode::CONFLICT, "idempotency_key_reused", "The idempotency key was used for another request")
+                }
+                ServiceError::AlreadyCanceled => {
+                    (StatusCode::CONFLICT, "already_canceled", "The subscription has already ended")
+                }
+                ServiceError::PlanInUse(_) => (StatusCode::CONFLICT, "plan_in_use", "The plan is in use"),
+                ServiceError::VersionConflict => {
+                    (StatusCode::PRECONDITION_FAILED, "version_conflict", "The version has changed")
+                }
+                ServiceError::Denied(decision) => denial(decision),
+                ServiceError::StoreUnavailable(_) => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "The store cannot be reached")
+                }
+                ServiceError::Internal(_) => {
+                    (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong here")
+                }
+            },
+        }
+    }
+
+    pub fn code(&self) -> &'static str {
+        self.outline().1
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::MethodNotAllowed => "See the Allow header, or /openapi.json.".to_owned(),
+            Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
+            Self::Denied { decision, .. } => denial_detail(decision),
+            Self::Service(error) => match error {
+                ServiceError::Invalid(faults) => {
+                    let faults: Vec<String> =
+                        faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+                    faults.join("; ")
+                }
+                ServiceError::InvalidKey => {
+                    "Send `Authorization: Bearer <key>` or `X-Api-Key: <key>` with a key that is not revoked."
+                        .to_owned()
+                }
+                ServiceError::ForbiddenKey(what) | ServiceError::NotFound(what) | ServiceError::PlanInUse(what) => {
+                    what.clone()
+                }
+                ServiceError::ReservationNotPending { status } => format!("It is {status}."),
+                ServiceError::ReservationExpired => {
+                    "Its time and the grace for late calls are over; reserve again.".to_owned()
+                }
+                ServiceError::IdempotencyKeyReused => {
+                    "Use a new key for a new request, and the same body to repeat one.".to_owned()
+                }
+                ServiceError::AlreadyCanceled => "There is nothing left to cancel.".to_owned(),
+                ServiceError::VersionConflict => {
+                    "If-Match does not name the current version; read it again.".to_owned()
+                }
+                ServiceError::Denied(decision) => denial_detail(decision),
+                ServiceError::StoreUnavailable(_) => {
+                    "Nothing is known about this call's effect; repeat it with its idempotency key.".to_owned()
+                }
+                ServiceError::Internal(_) => "The fault is logged with this request id.".to_owned(),
+            },
+        }
+    }
+
+    fn decision(&self) -> Option<(&Decision, Option<&UserId>)> {
+        match self {
+            Self::Denied { user, decision } => Some((decision, Some(user))),
+            Self::Service(ServiceError::Denied(decision)) => Some((decision, None)),
+            Self::Service(_) | Self::MethodNotAllowed | Self::PayloadTooLarge { .. } => None,
+        }
+    }
+}
+
+fn denial(decision: &Decision) -> (StatusCode, &'static str, &'static str) {
+    let code = decision.reasons.first().map_or(Reason::LimitReached.as_str(), |reason| reason.as_str());
+    (StatusCode::TOO_MANY_REQUESTS, code, "The call is denied")
+}
+
+fn denial_detail(decision: &Decision) -> String {
+    let groups: Vec<&str> = decision.denied_by.iter().map(|denied| denied.group.id.as_str()).collect();
+    match groups.is_empty() {
+        true => "No limit group lets this event pass.".to_owned(),
+        false => format!("No room in: {}.", groups.join(", ")),
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.outline().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, code, title) = self.outline();
+        let request_id = request_id::current();
+        if let Self::Service(ServiceError::Internal(what)) = self {
+            tracing::error!(request_id, what, "internal error");
+        }
+        if let Self::Service(ServiceError::StoreUnavailable(what)) = self {
+            tracing::warn!(request_id, what, "store unavailable");
+        }
+        let errors = match self {
+            Self::Service(ServiceError::Invalid(faults)) => faults.clone(),
+            _ => Vec::new(),
+        };
+        let decision = self.decision();
+        let body = Problem {
+            kind: format!("https://quotagate.dev/problems/{code}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail: self.detail(),
+            request_id,
+            errors,
+            decision: decision.map(|(decision, user)| DecisionView::new(decision, user)),
+        };
+        let mut response = HttpResponse::build(status);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((RETRY_AFTER, STORE_RETRY_AFTER_S));
+        }
+        if let Some((decision, _)) = decision {
+            rate_limit::insert(&mut response, decision);
+            // Without this some clients repeat every 429 by themselves.
+            let retry = if rate_limit::lifts_soon(decision) { "true" } else { "false" };
+            response.insert_header((HeaderName::from_static("x-should-retry"), HeaderValue::from_static(retry)));
+        }
+        response.content_type("application/problem+json").json(body)
+    }
+}

@@ -1,0 +1,91 @@
+//! `POST` and `DELETE subscriptions`.
+
+use actix_web::HttpResponse;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::auth::{Access, Principal};
+use super::body::Body;
+use super::problem::{ApiError, Problem};
+use crate::domain::ids::{PlanId, UserId};
+use crate::domain::number::explicit_null;
+use crate::domain::subscription::Upsert;
+use crate::domain::window::{TimeMs, parse_rfc3339};
+use crate::service::subscriptions::SubscriptionView;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SubscribeBody {
+    #[schema(value_type = String)]
+    user_id: UserId,
+    #[schema(value_type = String)]
+    plan_id: PlanId,
+    /// RFC 3339, not in the future; default now, or what it was on the same plan.
+    started_at: Option<String>,
+    /// RFC 3339; windows are counted from here instead. Null clears it.
+    #[serde(default, deserialize_with = "explicit_null")]
+    #[schema(value_type = Option<String>)]
+    cycle_start: Option<Option<String>>,
+    /// RFC 3339; from then on there is no subscription. Null clears it.
+    #[serde(default, deserialize_with = "explicit_null")]
+    #[schema(value_type = Option<String>)]
+    ends_at: Option<Option<String>>,
+    /// With a moved anchor or another plan: start at 0.
+    #[serde(default)]
+    reset_usage: bool,
+}
+
+fn time(field: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
+    text.map(|text| {
+        parse_rfc3339(text)
+            .ok_or_else(|| ApiError::invalid(field, "must be an RFC 3339 time, such as 2026-01-31T10:00:00Z"))
+    })
+    .transpose()
+}
+
+fn clearable(field: &str, text: Option<Option<String>>) -> Result<Option<Option<TimeMs>>, ApiError> {
+    text.map(|text| time(field, text.as_deref())).transpose()
+}
+
+/// Put a user on a plan; the same again changes nothing
+#[utoipa::path(post, path = "/api/v1/subscriptions", tag = "Subscriptions", request_body = SubscribeBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = SubscriptionView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn subscribe(principal: Principal, body: Body<SubscribeBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Subscriptions)?;
+    let Body { value: given, idempotency } = body;
+    let upsert = Upsert {
+        plan: given.plan_id,
+        started_at_ms: time("startedAt", given.started_at.as_deref())?,
+        cycle_start_ms: clearable("cycleStart", given.cycle_start)?,
+        ends_at_ms: clearable("endsAt", given.ends_at)?,
+        reset_usage: given.reset_usage,
+    };
+    let subscribed =
+        principal.gateway.subscribe(&principal.tenant, &given.user_id, &upsert, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(subscribed))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CancelBody {
+    #[schema(value_type = String)]
+    user_id: UserId,
+    /// RFC 3339; default now.
+    ends_at: Option<String>,
+}
+
+/// End a subscription, now or later
+#[utoipa::path(delete, path = "/api/v1/subscriptions", tag = "Subscriptions", request_body = CancelBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = SubscriptionView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub async fn cancel(principal: Principal, body: Body<CancelBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Subscriptions)?;
+    let Body { value: given, idempotency } = body;
+    let ends_at_ms = time("endsAt", given.ends_at.as_deref())?;
+    let canceled =
+        principal.gateway.cancel(&principal.tenant, &given.user_id, ends_at_ms, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(canceled))
+}

@@ -1,0 +1,54 @@
+//! `PUT`, `GET` and `DELETE test-clock`.
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::auth::{Access, Principal};
+use super::body::Body;
+use super::problem::{ApiError, Problem};
+use crate::domain::window::{parse_rfc3339, rfc3339};
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClockBody {
+    /// RFC 3339; the clock moves forward only.
+    now: String,
+}
+
+/// A sandbox's clock.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClockView {
+    /// Null while the sandbox runs on real time.
+    now: Option<String>,
+}
+
+/// Freeze the sandbox's clock, or move it forward
+#[utoipa::path(put, path = "/api/v1/test-clock", tag = "Test clock", request_body = ClockBody,
+    responses((status = 200, body = ClockView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn put(principal: Principal, body: Body<ClockBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::TestClock)?;
+    let now = parse_rfc3339(&body.value.now).filter(|now| *now >= 0).ok_or_else(|| {
+        ApiError::invalid("now", "must be an RFC 3339 time of 1970 or later, such as 2026-01-31T10:00:00Z")
+    })?;
+    principal.gateway.set_test_clock(&principal.tenant, now).await?;
+    Ok(HttpResponse::Ok().json(ClockView { now: Some(rfc3339(now)) }))
+}
+
+/// Read the sandbox's clock
+#[utoipa::path(get, path = "/api/v1/test-clock", tag = "Test clock",
+    responses((status = 200, body = ClockView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::TestClock)?;
+    let now = principal.gateway.test_clock(&principal.tenant).await?;
+    Ok(HttpResponse::Ok().json(ClockView { now: now.map(rfc3339) }))
+}
+
+/// Empty the sandbox and return it to real time; configuration and keys stay
+#[utoipa::path(delete, path = "/api/v1/test-clock", tag = "Test clock",
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(principal: Principal) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::TestClock)?;
+    principal.gateway.empty_sandbox(&principal.tenant).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,153 @@
+//! `GET usage` and its stream.
+
+use std::time::Duration;
+
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::auth::{Access, Principal};
+use super::body::Query;
+use super::problem::{ApiError, Problem};
+use super::views::{CounterView, PeriodView};
+use crate::domain::glob;
+use crate::domain::ids::UserId;
+use crate::domain::limit_group::LimitGroup;
+use crate::domain::window::rfc3339;
+use crate::service::error::ServiceError;
+use crate::service::usage::Usage;
+
+/// How often a stream looks for changes: also expiries and new windows, which no call announces.
+const LOOK: Duration = Duration::from_millis(500);
+/// A comment goes out at least so often, so that proxies keep the stream open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UsageQuery {
+    user_id: UserId,
+    /// A name or a glob: only the groups that can count such events.
+    event: Option<String>,
+}
+
+/// A user's counters now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageView {
+    user_id: String,
+    /// Null without a subscription.
+    plan_id: Option<String>,
+    /// The window of the plan's own period.
+    period: Option<PeriodView>,
+    counters: Vec<CounterView>,
+}
+
+fn wanted(group: &LimitGroup, event: Option<&str>) -> bool {
+    event.is_none_or(|event| group.matches.iter().any(|rule| glob::overlap(&rule.event, event)))
+}
+
+fn view(user: &UserId, usage: &Usage) -> UsageView {
+    UsageView {
+        user_id: user.to_string(),
+        plan_id: usage.plan.as_ref().map(ToString::to_string),
+        period: usage
+            .period
+            .map(|window| PeriodView { start: rfc3339(window.start_ms), end: window.end_ms.map(rfc3339) }),
+        counters: CounterView::all(&usage.counters, Some(user)),
+    }
+}
+
+async fn read(principal: &Principal, query: &UsageQuery) -> Result<UsageView, ApiError> {
+    let event = query.event.as_deref();
+    let usage = principal.gateway.usage(&principal.tenant, &query.user_id, |group| wanted(group, event)).await?;
+    Ok(view(&query.user_id, &usage))
+}
+
+/// Read a user's counters
+#[utoipa::path(get, path = "/api/v1/usage", tag = "Usage",
+    params(("userId" = String, Query), ("event" = Option<String>, Query, description = "a name or a glob"),
+        ("X-User-Token" = Option<String>, Header)),
+    responses((status = 200, body = UsageView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn get_usage(
+    principal: Principal,
+    request: HttpRequest,
+    query: Query<UsageQuery>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsage)?;
+    principal.require_user_token(&request, &query.0.user_id)?;
+    Ok(HttpResponse::Ok().json(read(&principal, &query.0).await?))
+}
+
+/// Ends streams when the node drains.
+#[derive(Clone)]
+pub struct Draining(pub tokio::sync::watch::Receiver<bool>);
+
+/// Follow a user's counters as server-sent events, one per change
+#[utoipa::path(get, path = "/api/v1/usage/stream", tag = "Usage",
+    params(("userId" = String, Query), ("event" = Option<String>, Query), ("X-User-Token" = Option<String>, Header)),
+    responses((status = 200, content_type = "text/event-stream", body = String), (status = 400, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn stream_usage(
+    principal: Principal,
+    request: HttpRequest,
+    query: Query<UsageQuery>,
+    draining: web::Data<Draining>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsage)?;
+    principal.require_user_token(&request, &query.0.user_id)?;
+    let first = line(&read(&principal, &query.0).await?)?;
+    let state = Follow { principal, query: query.0, told: String::new(), draining: draining.0.clone() };
+    let events = futures::stream::unfold((state, Some(first)), |(mut state, first)| async move {
+        let text = match first {
+            Some(first) => {
+                state.told.clone_from(&first);
+                first
+            }
+            None => state.next().await?,
+        };
+        Some((Ok::<_, actix_web::Error>(Bytes::from(text)), (state, None)))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header(("cache-control", "no-store"))
+        .streaming(events))
+}
+
+struct Follow {
+    principal: Principal,
+    query: UsageQuery,
+    told: String,
+    draining: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Follow {
+    /// Waits for the next change; a comment if there is none for long; None when the node drains or the key is revoked.
+    async fn next(&mut self) -> Option<String> {
+        let deadline = tokio::time::Instant::now() + KEEP_ALIVE;
+        while tokio::time::Instant::now() < deadline {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = self.draining.changed() => return None,
+            }
+            if !self.principal.gateway.still_valid(&self.principal.key) {
+                return None;
+            }
+            // A store that is away for a moment is no change.
+            if let Ok(view) = read(&self.principal, &self.query).await
+                && let Ok(text) = line(&view)
+                && text != self.told
+            {
+                self.told.clone_from(&text);
+                return Some(text);
+            }
+        }
+        Some(": still here\n\n".to_owned())
+    }
+}
+
+fn line(view: &UsageView) -> Result<String, ApiError> {
+    let json = serde_json::to_string(view).map_err(|error| ServiceError::Internal(error.to_string()))?;
+    Ok(format!("event: usage\ndata: {json}\n\n"))
+}

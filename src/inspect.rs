@@ -1,0 +1,146 @@
+//! `quotagate inspect USER`: what Redis holds of a user, explained.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::Secret;
+use crate::domain::amount::{Amount, Unit};
+use crate::domain::ids::{AppId, GroupId, Mode, UserId};
+use crate::domain::window::{Window, rfc3339};
+use crate::service::Gateway;
+use crate::service::error::ServiceError;
+use crate::service::tenant::Tenant;
+use crate::store::Store;
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(about = None, long_about = None)]
+pub struct InspectArgs {
+    /// The user, as in `userId`
+    user: String,
+    /// The Redis of the gateway; unset, the private one under the data directory
+    #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    redis_url: Option<Secret>,
+    /// Data directory of a gateway that runs its own Redis
+    #[arg(long, env = "QUOTAGATE_DATA_DIR", default_value = "./data", value_name = "DIR")]
+    data_dir: std::path::PathBuf,
+    #[arg(long, default_value = "default")]
+    app: String,
+    /// live, test, or test/<sandbox>
+    #[arg(long, default_value = "live")]
+    mode: String,
+}
+
+/// Why nothing was told.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    #[error("{0}")]
+    Input(String),
+    #[error("{}", told(.0))]
+    Service(ServiceError),
+}
+
+fn told(error: &ServiceError) -> String {
+    match error {
+        ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
+        other => other.to_string(),
+    }
+}
+
+impl From<ServiceError> for InspectError {
+    fn from(error: ServiceError) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl From<crate::store::error::StoreError> for InspectError {
+    fn from(error: crate::store::error::StoreError) -> Self {
+        Self::Service(error.into())
+    }
+}
+
+/// # Errors
+/// [`InspectError`]
+pub async fn run(args: InspectArgs) -> Result<(), InspectError> {
+    let input = |what: &str, error: String| InspectError::Input(format!("{what} {error}"));
+    let user = UserId::parse(&args.user).map_err(|error| input("the user", error.to_string()))?;
+    let app = AppId::parse(&args.app).map_err(|error| input("--app", error.to_string()))?;
+    let mode = Mode::parse(&args.mode).map_err(|error| input("--mode", error))?;
+    let url = match &args.redis_url {
+        Some(url) => url.expose().to_owned(),
+        None => {
+            crate::embedded_redis::url_of(&args.data_dir).map_err(|error| InspectError::Input(error.to_string()))?
+        }
+    };
+    let store = Store::open(&url, Duration::from_secs(5), 1).await?;
+    let gateway = Gateway::new(store, None);
+    let placement = gateway.placement(&app).await?;
+    let tenant = Tenant { app, mode, placement };
+    print!("{}", explain(&gateway, &tenant, &user).await?);
+    Ok(())
+}
+
+/// # Errors
+/// [`ServiceError`]
+pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Result<String, ServiceError> {
+    let keys = tenant.bucket_of(user).user(user);
+    let fields: BTreeMap<String, String> = gateway.store.counters_hash(&keys.counters).await?.into_iter().collect();
+    let config = gateway.load_config(&tenant.app).await?;
+    let mut text = format!("{}  (HGETALL)\n", keys.counters);
+    if fields.is_empty() {
+        text.push_str("  nothing: this user was never seen in this app and mode\n");
+        return Ok(text);
+    }
+    for (name, value) in &fields {
+        let meaning = meaning(name, value, |group| config.units.get(group).copied());
+        text.push_str(&format!("  {name:<28} {value:<62} {meaning}\n"));
+    }
+    let usage = gateway.usage(tenant, user, |_| true).await?;
+    let plan = usage.plan.as_ref().map_or_else(|| "no running subscription".to_owned(), |plan| format!("plan {plan}"));
+    text.push_str(&format!("\nNow ({}), with expired holds taken out: {plan}\n", rfc3339(usage.now_ms)));
+    for counter in &usage.counters {
+        let unit = counter.group.unit;
+        let number = |amount: Amount| amount.to_decimal(unit).to_string();
+        let quota = counter.group.quota.map_or("no limit".to_owned(), number);
+        let left = counter.remaining().map_or(String::new(), |left| format!(", {} left", number(left)));
+        let end = counter
+            .window
+            .and_then(|window| window.end_ms)
+            .map_or(String::new(), |end| format!(", resets {}", rfc3339(end)));
+        let (used, held) = (number(counter.used), number(counter.held));
+        text.push_str(&format!("  {}: {used} used + {held} held of {quota} {unit}{left}{end}\n", counter.group.id));
+    }
+    Ok(text)
+}
+
+/// What a field of the hash says.
+fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) -> String {
+    match name {
+        "plan" => return "the plan of the subscription".to_owned(),
+        "since" => return "when the subscription started".to_owned(),
+        "cycle" => return "windows are counted from here instead".to_owned(),
+        "until" => return "from here on there is no subscription".to_owned(),
+        "version" => return "version of the subscription, which every call checks".to_owned(),
+        "next_expiry" => {
+            let time = value
+                .parse()
+                .map_or_else(|_| "no hold is live".to_owned(), |ms| format!("no hold expires before {}", rfc3339(ms)));
+            return time;
+        }
+        _ => {}
+    }
+    let Some((group, field)) = name.rsplit_once('.') else {
+        return String::new();
+    };
+    let unit = GroupId::parse(group).ok().and_then(|group| unit_of(&group));
+    let amount = value.parse().ok().and_then(|steps| Amount::from_steps(steps).ok());
+    match (field, unit, amount) {
+        ("used" | "held", Some(unit), Some(amount)) => format!("{} {unit} {field}", amount.to_decimal(unit)),
+        ("window", ..) => {
+            match value.split_once(' ').and_then(|(serial, window)| Some((serial, Window::parse(window)?))) {
+                Some((serial, window)) => format!("window {serial}, {}", window.kind.as_str()),
+                None => "not a window".to_owned(),
+            }
+        }
+        _ => String::new(),
+    }
+}

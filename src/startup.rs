@@ -1,0 +1,106 @@
+//! The only place where a gateway is put together.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::web;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::http::{self, Listen};
+use crate::service::Gateway;
+use crate::service::error::ServiceError;
+use crate::store::Store;
+use crate::store::error::StoreError;
+
+/// What a node needs to run.
+pub struct Options {
+    pub bind: SocketAddr,
+    pub redis_url: String,
+    pub redis_timeout: Duration,
+    pub workers: usize,
+    pub root_key: Option<String>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {error}")]
+    Listen { address: SocketAddr, error: std::io::Error },
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("{0}: {1:?}")]
+    Prepare(&'static str, ServiceError),
+    #[error("Redis holds data of layout {0}, this version reads layout {1}: run the version that wrote it")]
+    Layout(String, &'static str),
+    #[error("metrics: {0}")]
+    Metrics(#[from] BuildError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A node that listens and is ready to serve.
+pub struct Node {
+    pub address: SocketAddr,
+    /// Told once: the root admin key that was made because there was none.
+    pub new_root_key: Option<String>,
+    gateway: web::Data<Gateway>,
+    listen: Listen,
+}
+
+impl Node {
+    /// # Errors
+    /// [`StartError`]
+    pub async fn prepare(options: Options, metrics: PrometheusHandle) -> Result<Self, StartError> {
+        let listener =
+            TcpListener::bind(options.bind).map_err(|error| StartError::Listen { address: options.bind, error })?;
+        let address = listener.local_addr()?;
+        let store = Store::open(&options.redis_url, options.redis_timeout, options.workers).await?;
+        if let Err(found) = store.claim_layout().await? {
+            return Err(StartError::Layout(found, crate::store::server::LAYOUT_VERSION));
+        }
+        let gateway = Gateway::new(store, options.root_key.as_deref());
+        gateway.ensure_default_app().await.map_err(|error| StartError::Prepare("the default app", error))?;
+        let new_root_key =
+            gateway.bootstrap_root_key().await.map_err(|error| StartError::Prepare("the root key", error))?;
+        let gateway = web::Data::new(gateway);
+        Ok(Self { address, new_root_key, gateway, listen: Listen { listener, workers: options.workers, metrics } })
+    }
+
+    /// Serves until `stop` resolves, then drains.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+        let follower = {
+            let gateway = self.gateway.clone();
+            tokio::spawn(async move { gateway.follow_changes().await })
+        };
+        let result = http::serve(self.listen, self.gateway, stop).await;
+        follower.abort();
+        result
+    }
+}
+
+/// Installs the process's metrics recorder.
+///
+/// # Errors
+/// There is one already.
+pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
+    let buckets = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &buckets)?;
+    let handle = builder.install_recorder()?;
+    metrics::describe_counter!("quotagate_decisions_total", "Decisions by call and outcome.");
+    metrics::describe_histogram!("quotagate_request_seconds", metrics::Unit::Seconds, "Latency by call.");
+    metrics::describe_counter!("quotagate_requests_total", "Answers by call and status.");
+    metrics::describe_histogram!(
+        "quotagate_redis_round_trip_seconds",
+        metrics::Unit::Seconds,
+        "Redis round trips by script."
+    );
+    metrics::describe_counter!(
+        "quotagate_retries_total",
+        "Rounds that were computed again, by the fact that was stale."
+    );
+    metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds taken out of counters.");
+    Ok(handle)
+}
