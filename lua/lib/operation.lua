@@ -23,7 +23,9 @@ end
 -- Keeps the answer for a repetition of this call (fingerprint '-': a repetition is harmless).
 -- With `owners` the answer ends with the groups as proposed, so that it can be told again later.
 function operation.keep(key, fingerprint, answer, owners)
-  if fingerprint ~= '-' then
+  -- A denial changed nothing: without a client's key it is simply decided again.
+  local harmless = fingerprint == '-' or (fingerprint == operation.node_fingerprint and answer[1] == 'denied')
+  if not harmless then
     if owners then
       answer[#answer + 1] = counter.describe(owners)
     end

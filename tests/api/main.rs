@@ -1,0 +1,8 @@
+//! The product over HTTP: real nodes, a real Redis, one binary.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod concurrency;
+mod errors;
+mod recipes;

@@ -1,0 +1,373 @@
+//! Real parts for tests: a Redis of their own, gateway nodes on free ports, and a client.
+#![allow(dead_code)]
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use quotagate::startup::{Node, Options, install_metrics};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub const ROOT_KEY: &str = "ak_test_root_0123456789abcdef";
+/// A frozen start for sandboxes: a month-end, before a leap year.
+pub const START: &str = "2027-01-31T10:00:00Z";
+
+/// A Redis server on a Unix socket in a temporary directory.
+pub struct Redis {
+    child: Child,
+    directory: TempDir,
+    options: Vec<String>,
+}
+
+impl Redis {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    pub async fn with(options: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let child = spawn(&directory, &options);
+        let redis = Self { child, directory, options };
+        redis.wait_until_ready().await;
+        redis
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("redis.sock")
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
+        redis::Client::open(self.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+    }
+
+    pub async fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        command.query_async(&mut self.connect().await).await.unwrap()
+    }
+
+    /// Every key under a pattern with its serialized value: equal dumps are equal states.
+    pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
+        let mut keys: Vec<String> = self.run(&["KEYS", pattern]).await;
+        keys.sort();
+        let mut dump = Vec::new();
+        for key in keys {
+            let value: Vec<u8> = self.run(&["DUMP", &key]).await;
+            dump.push((key, value));
+        }
+        dump
+    }
+
+    /// As if the machine lost power.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub async fn start_again(&mut self) {
+        self.child = spawn(&self.directory, &self.options);
+        self.wait_until_ready().await;
+    }
+
+    async fn wait_until_ready(&self) {
+        let url = self.url();
+        eventually("Redis answers", || async {
+            let Ok(client) = redis::Client::open(url.clone()) else { return false };
+            match client.get_multiplexed_async_connection().await {
+                Ok(mut connection) => redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok(),
+                Err(_) => false,
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(directory: &TempDir, options: &[String]) -> Child {
+    let program = ["redis-server", "valkey-server"].into_iter().find(|name| {
+        Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+    });
+    Command::new(program.expect("redis-server is installed by `make test`"))
+        .args(["--port", "0", "--save", "", "--appendonly", "yes", "--unixsocket"])
+        .arg(directory.path().join("redis.sock"))
+        .arg("--dir")
+        .arg(directory.path())
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for a condition, not for a time; fails after 20 s.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn metrics() -> PrometheusHandle {
+    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+    METRICS.get_or_init(|| install_metrics().unwrap()).clone()
+}
+
+/// A gateway node in this process, listening on a free port.
+pub struct Running {
+    pub url: String,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    served: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Running {
+    pub async fn start(redis_url: &str) -> Self {
+        Self::with(redis_url, Duration::from_secs(5)).await
+    }
+
+    pub async fn with(redis_url: &str, redis_timeout: Duration) -> Self {
+        let options = Options {
+            bind: "127.0.0.1:0".parse().unwrap(),
+            redis_url: redis_url.to_owned(),
+            redis_timeout,
+            workers: 1,
+            root_key: Some(ROOT_KEY.to_owned()),
+        };
+        let node = Node::prepare(options, metrics()).await.unwrap();
+        let url = format!("http://{}", node.address);
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let served = tokio::spawn(async move {
+            node.run(async move {
+                let _ = stopped.await;
+            })
+            .await
+            .unwrap();
+        });
+        Self { url, stop: Some(stop), served: Some(served) }
+    }
+
+    /// Drains and waits until the node is gone.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        self.served.take().unwrap().await.unwrap();
+    }
+
+    pub fn client(&self, key: &str) -> Api {
+        Api { base: self.url.clone(), key: key.to_owned(), headers: Vec::new(), http: reqwest::Client::new() }
+    }
+}
+
+/// An answer: status, headers, JSON (null if there is none).
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+    pub json: Value,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Fails unless the status is as expected.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        self.json
+    }
+
+    /// Fails unless it is a problem of that status and code.
+    #[track_caller]
+    pub fn problem(self, status: u16, code: &str) -> Value {
+        assert_eq!((self.status, self.json["code"].as_str()), (status, Some(code)), "{}", self.text);
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(self.json["status"], status);
+        assert!(!self.json["requestId"].as_str().unwrap().is_empty());
+        self.json
+    }
+
+    /// The field that a 400 names first.
+    #[track_caller]
+    pub fn bad_field(self) -> String {
+        let problem = self.problem(400, "invalid_request");
+        problem["errors"][0]["field"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A client with one key on one node.
+#[derive(Clone)]
+pub struct Api {
+    pub base: String,
+    pub key: String,
+    pub headers: Vec<(String, String)>,
+    http: reqwest::Client,
+}
+
+impl Api {
+    /// The same client with one more header.
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut api = self.clone();
+        api.headers.push((name.to_owned(), value.to_owned()));
+        api
+    }
+
+    pub fn once(&self, idempotency_key: &str) -> Self {
+        self.with("Idempotency-Key", idempotency_key)
+    }
+
+    /// Sends text as it is. `path` is what follows `/api/v1/`, or begins with `/`.
+    pub async fn send(&self, method: &str, path: &str, body: Option<String>) -> Answer {
+        let url =
+            if path.starts_with('/') { format!("{}{path}", self.base) } else { format!("{}/api/v1/{path}", self.base) };
+        let mut request = self.http.request(method.parse().unwrap(), url);
+        if !self.key.is_empty() {
+            request = request.header("authorization", format!("Bearer {}", self.key));
+        }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer { status, headers, text, json }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, Some(body.to_string())).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", path, Some(body.to_string())).await
+    }
+
+    pub async fn delete(&self, path: &str, body: Option<Value>) -> Answer {
+        self.send("DELETE", path, body.map(|body| body.to_string())).await
+    }
+
+    pub async fn plan(&self, id: &str, body: Value) {
+        self.put(&format!("plans/{id}"), body).await.expect(200);
+    }
+
+    pub async fn subscribe(&self, user: &str, plan: &str) {
+        self.post("subscriptions", json!({"userId": user, "planId": plan})).await.expect(200);
+    }
+
+    pub async fn reserve(&self, body: Value) -> Value {
+        self.post("reserve", body).await.expect(200)
+    }
+
+    /// Reserves and fails unless it is allowed; answers the reservation's id.
+    #[track_caller]
+    pub fn reserved(&self, body: Value) -> impl Future<Output = String> + '_ {
+        let caller = std::panic::Location::caller();
+        async move {
+            let decision = self.reserve(body).await;
+            assert_eq!(decision["allowed"], true, "at {caller}: {decision}");
+            decision["reservationId"].as_str().unwrap().to_owned()
+        }
+    }
+
+    pub async fn commit(&self, id: &str) -> Value {
+        self.post("commit", json!({"reservationId": id})).await.expect(200)
+    }
+
+    pub async fn release(&self, id: &str) -> Value {
+        self.post("release", json!({"reservationId": id})).await.expect(200)
+    }
+
+    /// One counter of a user.
+    pub async fn counter(&self, user: &str, group: &str) -> Value {
+        let usage = self.get(&format!("usage?userId={user}")).await.expect(200);
+        let counters = usage["counters"].as_array().unwrap();
+        counters
+            .iter()
+            .find(|counter| counter["groupId"] == group)
+            .unwrap_or_else(|| panic!("no {group} in {usage}"))
+            .clone()
+    }
+
+    /// `[used, held]` of one counter, in whole units.
+    pub async fn stands(&self, user: &str, group: &str) -> (f64, f64) {
+        let counter = self.counter(user, group).await;
+        (counter["used"].as_f64().unwrap(), counter["held"].as_f64().unwrap())
+    }
+
+    pub async fn freeze(&self, now: &str) {
+        self.put("test-clock", json!({"now": now})).await.expect(200);
+    }
+}
+
+/// A Redis, a node, and keys of the default app.
+pub struct World {
+    pub redis: Redis,
+    pub node: Running,
+    /// Root admin, live mode.
+    pub admin: Api,
+    /// A secret key of the sandbox `main`.
+    pub app: Api,
+}
+
+impl World {
+    /// On real time.
+    pub async fn new() -> Self {
+        let redis = Redis::start().await;
+        let node = Running::start(&redis.url()).await;
+        let admin = node.client(ROOT_KEY);
+        let key = new_key(&admin, json!({"kind": "secret", "mode": "test"})).await;
+        let app = node.client(&key);
+        Self { redis, node, admin, app }
+    }
+
+    /// With the sandbox's clock frozen at [`START`].
+    pub async fn frozen() -> Self {
+        let world = Self::new().await;
+        world.app.freeze(START).await;
+        world
+    }
+
+    /// Another node on the same Redis, with the same sandbox key.
+    pub async fn another_node(&self) -> (Running, Api) {
+        let node = Running::start(&self.redis.url()).await;
+        let app = node.client(&self.app.key);
+        (node, app)
+    }
+}
+
+pub async fn new_key(admin: &Api, body: Value) -> String {
+    admin.post("keys", body).await.expect(201)["key"].as_str().unwrap().to_owned()
+}
+
+/// A plan of one monthly group on the subscription's start.
+pub fn monthly(quota: u64) -> Value {
+    json!({
+        "periodType": "monthly", "periodAnchor": "subscription_start",
+        "groups": [{"id": "images", "unit": "count", "quota": quota, "matches": [{"event": "image.*"}]}],
+    })
+}
