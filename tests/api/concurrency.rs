@@ -80,7 +80,7 @@ async fn script_flush_in_mid_traffic_changes_nothing() {
     world.admin.plan("one", monthly(40)).await;
     world.app.subscribe("u", "one").await;
     let call = async |number: usize| {
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             world.redis.run::<String>(&["SCRIPT", "FLUSH"]).await;
         }
         let decision = world.app.reserve(json!({"userId": "u", "event": "image.render"})).await;
