@@ -50,23 +50,23 @@ end
 local now = clock.now_ms(KEYS[2], sandbox)
 local loaded = record.load(KEYS[1], created_at)
 if not loaded then
-  return { 'missing', args.digits(now) }
+  return { 'missing', now }
 end
 if now >= loaded.expires_at + clock.grace_ms then
-  return { 'expired', args.digits(now) }
+  return { 'expired', now }
 end
 if loaded.status == 'committed' and final then
   return settle.replay(loaded, now)
 end
 if loaded.status ~= 'held' then
-  return { 'not_pending', args.digits(now), loaded.status }
+  return { 'not_pending', now, loaded.status }
 end
 local late = now >= loaded.expires_at
 if late and reject_late then
-  return { 'expired', args.digits(now) }
+  return { 'expired', now }
 end
 if changes ~= '-' and changes ~= args.digits(loaded.changes) then
-  return { 'stale_reservation', args.digits(now) }
+  return { 'stale_reservation', now }
 end
 
 -- How much of the group's new charge falls on this entry: oldest window first, the last one takes what is over.
@@ -102,7 +102,7 @@ for _, owner in ipairs(loaded.owners) do
     local freed = final and entry.amount or math.min(shares[place], entry.amount)
     settle.free(owner, entry, freed)
     if not settle.charge(owner, entry, shares[place]) then
-      return { 'overflow', args.digits(now) }
+      return { 'overflow', now }
     end
     entry.amount = entry.amount - freed
   end
@@ -121,7 +121,7 @@ for place, owner in ipairs(loaded.owners) do
   end
 end
 record.save(loaded)
-local answer = settle.answer(loaded, now, '0')
+local answer = settle.answer(loaded, now, 0)
 if KEYS[3] then
   operation.keep(KEYS[3], fingerprint, answer)
 end

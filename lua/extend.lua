@@ -51,23 +51,23 @@ local owners = counter.owners(4)
 local now = clock.now_ms(KEYS[3], given.sandbox)
 local loaded = record.load(KEYS[2], created_at)
 if not loaded then
-  return { 'missing', args.digits(now) }
+  return { 'missing', now }
 end
 if loaded.status ~= 'held' then
   if now >= loaded.expires_at + clock.grace_ms then
-    return { 'expired', args.digits(now) }
+    return { 'expired', now }
   end
-  return { 'not_pending', args.digits(now), loaded.status }
+  return { 'not_pending', now, loaded.status }
 end
 local live = now < loaded.expires_at
 for _, owner in ipairs(loaded.owners) do
   live = redis.call('ZSCORE', owner.holds, owner.member) and live
 end
 if not live then
-  return { 'expired', args.digits(now) }
+  return { 'expired', now }
 end
 if changes ~= '-' and changes ~= args.digits(loaded.changes) then
-  return { 'stale_reservation', args.digits(now) }
+  return { 'stale_reservation', now }
 end
 
 local more_amount = counter.count(owners) > 0
@@ -113,7 +113,7 @@ if more_amount then
   loaded.memo = memo ~= '' and memo or loaded.memo
 end
 record.save(loaded, clock.ttl(loaded.expires_at - now + clock.grace_ms, given.sandbox))
-local answer = counter.reply({ 'extended', args.digits(now), args.digits(loaded.expires_at), loaded.memo }, owners)
+local answer = counter.reply({ 'extended', now, loaded.expires_at, loaded.memo }, owners)
 if operation_key then
   operation.keep(operation_key, fingerprint, answer, owners)
 end

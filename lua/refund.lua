@@ -47,13 +47,13 @@ end
 local now = clock.now_ms(KEYS[2], sandbox)
 local loaded = record.load(KEYS[1], created_at)
 if not loaded then
-  return { 'missing', args.digits(now) }
+  return { 'missing', now }
 end
 if now >= loaded.expires_at + clock.grace_ms then
-  return { 'expired', args.digits(now) }
+  return { 'expired', now }
 end
 if loaded.status == 'held' then
-  return { 'not_pending', args.digits(now), loaded.status }
+  return { 'not_pending', now, loaded.status }
 end
 
 -- Gives back at most `amount` of an entry, never more than its window still counts.
@@ -89,7 +89,7 @@ for _, owner in ipairs(loaded.owners) do
   settle.write(owner)
 end
 record.save(loaded)
-local answer = settle.answer(loaded, now, '0')
+local answer = settle.answer(loaded, now, 0)
 if KEYS[3] then
   operation.keep(KEYS[3], fingerprint, answer)
 end

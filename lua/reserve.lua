@@ -54,7 +54,7 @@ if refusal then
   return refusal[1] == 'denied' and operation.keep(KEYS[2], fingerprint, refusal, owners) or refusal
 end
 if counter.count(owners) == 0 then
-  return operation.keep(KEYS[2], fingerprint, { 'unmetered', args.digits(now) }, owners)
+  return operation.keep(KEYS[2], fingerprint, { 'unmetered', now }, owners)
 end
 
 local expires_at = args.digits(now + ttl)
@@ -64,5 +64,5 @@ for _, owner in ipairs(owners) do
     record[#record + 1] = admission.place(owner, name, subject, now, expires_at)
   end
 end
-redis.call('SET', KEYS[2], table.concat(record, '\n'), 'PX', args.digits(clock.ttl(ttl + clock.grace_ms, given.sandbox)))
-return counter.reply({ 'held', args.digits(now), args.digits(reclaimed), expires_at }, owners)
+redis.call('SET', KEYS[2], table.concat(record, '\n'), 'PX', clock.ttl(ttl + clock.grace_ms, given.sandbox))
+return counter.reply({ 'held', now, reclaimed, expires_at }, owners)

@@ -90,4 +90,4 @@ if write then
   end
   redis.call('ZADD', KEYS[7], 0, user)
 end
-return operation.keep(KEYS[2], fingerprint, { 'subscribed', args.digits(now), version, told })
+return operation.keep(KEYS[2], fingerprint, { 'subscribed', now, version, told })

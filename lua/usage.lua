@@ -29,22 +29,22 @@ local stale, now = facts.check(given, KEYS[1], KEYS[2], owners)
 if stale then
   return stale
 end
-local answer = { 'usage', args.digits(now) }
+local answer = { 'usage', now }
 for _, owner in ipairs(owners) do
   local due = {}
   if owner.next_expiry > 0 and owner.next_expiry <= now then
     local by_group, _, _, more = hold.due(owner.holds, now, hold.batch)
     if more then
-      return { 'reclaim', args.digits(now) }
+      return { 'reclaim', now }
     end
     due = by_group
   end
   for _, group in ipairs(owner.groups) do
     local expired = due[group.id] and due[group.id][group.serial] or 0
     group.held = math.max(0, group.held - expired)
-    answer[#answer + 1] = args.digits(group.used)
-    answer[#answer + 1] = args.digits(group.held)
-    answer[#answer + 1] = counter.lacks(group) and '1' or '0'
+    answer[#answer + 1] = group.used
+    answer[#answer + 1] = group.held
+    answer[#answer + 1] = counter.lacks(group) and 1 or 0
   end
 end
 return answer

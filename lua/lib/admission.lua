@@ -34,16 +34,14 @@ function admission.decide(given, verdict, owners)
     return nil, now, reclaimed
   end
   if more and verdict == '' then
-    return { 'again', args.digits(now), args.digits(reclaimed) }
+    return { 'again', now, reclaimed }
   end
-  local answer = {
-    'denied', args.digits(now), args.digits(reclaimed), verdict, args.digits(free_at(owners)), args.digits(counter.count(owners)),
-  }
+  local answer = { 'denied', now, reclaimed, verdict, free_at(owners), counter.count(owners) }
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
-      answer[#answer + 1] = args.digits(group.used)
-      answer[#answer + 1] = args.digits(group.held)
-      answer[#answer + 1] = group.lacks and '1' or '0'
+      answer[#answer + 1] = group.used
+      answer[#answer + 1] = group.held
+      answer[#answer + 1] = group.lacks and 1 or 0
     end
   end
   return answer
@@ -55,7 +53,7 @@ function admission.place(owner, name, subject, now, expires_at)
   local entries = {}
   for place, group in ipairs(owner.groups) do
     group.held = group.held + group.amount
-    entries[place] = group.id .. ':' .. group.serial .. ':' .. args.digits(group.amount)
+    entries[place] = group.id .. ':' .. group.serial .. ':' .. group.amount_text
   end
   local list = table.concat(entries, ',')
   local extra = {}

@@ -1,5 +1,6 @@
 -- Reading ARGV and stored texts. The only place that turns text into numbers.
--- Amounts stay below 2^53, where a Lua number is an exact integer.
+-- Amounts stay below 2^53, where a Lua number is an exact integer. Numbers go into replies and into redis.call as they
+-- are (Redis writes them with 17 digits); joined with text or kept, they go through `digits`, since `..` writes 14.
 local args = { position = 0 }
 
 function args.text()

@@ -13,9 +13,18 @@ function counter.owners(first_key)
   local owners = {}
   for index = 1, args.int() do
     local key = first_key + 3 * (index - 1)
-    local owner = { counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {} }
+    local owner = {
+      counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {}, version = false, next_expiry = 0,
+    }
     for place = 1, args.int() do
-      owner.groups[place] = { id = args.text(), window = args.text(), amount = args.int(), limit = args.int() }
+      -- All fields at once: a table that grows later is allocated anew several times.
+      local group = {
+        id = args.text(), window = args.text(), amount_text = args.text(), limit = args.int(),
+        amount = 0, used = 0, held = 0, lacks = false,
+        stored = false, serial = false, change = false, later_start = false, closed_used = false, closed_held = false,
+      }
+      group.amount = args.stored(group.amount_text)
+      owner.groups[place] = group
     end
     owners[index] = owner
   end
@@ -24,11 +33,10 @@ end
 
 function counter.read(owner)
   local fields = { 'version', 'next_expiry' }
-  for _, group in ipairs(owner.groups) do
-    local count = #fields
-    fields[count + 1] = group.id .. '.window'
-    fields[count + 2] = group.id .. '.used'
-    fields[count + 3] = group.id .. '.held'
+  for place, group in ipairs(owner.groups) do
+    fields[3 * place] = group.id .. '.window'
+    fields[3 * place + 1] = group.id .. '.used'
+    fields[3 * place + 2] = group.id .. '.held'
   end
   local values = redis.call('HMGET', owner.counters, unpack(fields))
   owner.version = values[1]
@@ -72,7 +80,7 @@ local function trim(owner, group, last, now)
     first = first + 1
     dropped = dropped + 1
   end
-  redis.call('HSET', owner.past, first_field, args.digits(first))
+  redis.call('HSET', owner.past, first_field, first)
 end
 
 -- Moves a counter's closing window to `past`; it stays there while a hold of it may still settle.
@@ -91,7 +99,7 @@ function counter.write(owner, name, now, extra)
   for _, group in ipairs(owner.groups) do
     local count = #changes
     changes[count + 1] = group.id .. '.' .. name
-    changes[count + 2] = args.digits(group[name])
+    changes[count + 2] = group[name]
     if group.change ~= 'same' then
       changes[count + 3] = group.id .. '.window'
       changes[count + 4] = group.serial .. ' ' .. group.window
@@ -123,7 +131,7 @@ function counter.describe(owners)
   local groups = {}
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
-      groups[#groups + 1] = group.id .. ' ' .. args.digits(group.amount) .. ' ' .. args.digits(group.limit) .. ' ' .. group.window
+      groups[#groups + 1] = group.id .. ' ' .. group.amount_text .. ' ' .. args.digits(group.limit) .. ' ' .. group.window
     end
   end
   return table.concat(groups, ',')
@@ -133,8 +141,8 @@ end
 function counter.reply(answer, owners)
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
-      answer[#answer + 1] = args.digits(group.used)
-      answer[#answer + 1] = args.digits(group.held)
+      answer[#answer + 1] = group.used
+      answer[#answer + 1] = group.held
     end
   end
   return answer

@@ -22,11 +22,11 @@ function facts.check(given, stamp_key, clock_key, owners)
   end
   local subject = owners[1]
   if stamp > given.revision then
-    return { 'stale_configuration', args.digits(now), args.digits(stamp) }
+    return { 'stale_configuration', now, stamp }
   end
   if (subject.version or '0') ~= given.version then
     local truth = redis.call('HMGET', subject.counters, 'version', 'plan', 'since', 'cycle', 'until')
-    local answer = { 'stale_subscription', args.digits(now) }
+    local answer = { 'stale_subscription', now }
     for place = 1, 5 do
       answer[place + 2] = truth[place] or ''
     end
@@ -47,12 +47,12 @@ function facts.check(given, stamp_key, clock_key, owners)
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
       if group.later_start then
-        return { 'stale_time', args.digits(now) }
+        return { 'stale_time', now }
       end
     end
   end
   if now < given.valid_from or now >= given.valid_until then
-    return { 'stale_time', args.digits(now) }
+    return { 'stale_time', now }
   end
   return nil, now, stamp
 end
@@ -60,7 +60,7 @@ end
 -- A node that knows a newer configuration than this bucket's stamp raises it.
 function facts.raise_stamp(given, stamp_key, stamp)
   if given.revision > stamp then
-    redis.call('SET', stamp_key, args.digits(given.revision))
+    redis.call('SET', stamp_key, given.revision)
   end
 end
 

@@ -26,7 +26,7 @@ end
 
 -- What is due by `now`, unwritten: amounts by group and serial, and whether more than `limit` are due.
 function hold.due(holds_key, now, limit)
-  local members = redis.call('ZRANGEBYSCORE', holds_key, '-inf', args.digits(now), 'LIMIT', 0, limit + 1)
+  local members = redis.call('ZRANGEBYSCORE', holds_key, '-inf', now, 'LIMIT', 0, limit + 1)
   local more = #members > limit
   if more then
     members[#members] = nil
@@ -51,7 +51,7 @@ function hold.reclaim(owner, now)
       local amount = stored and by_group[group][string.match(stored, '^%S+')]
       if amount then
         changes[#changes + 1] = group .. '.held'
-        changes[#changes + 1] = args.digits(math.max(0, args.stored(values[2 * index]) - amount))
+        changes[#changes + 1] = math.max(0, args.stored(values[2 * index]) - amount)
       end
     end
   end

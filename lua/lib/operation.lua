@@ -30,7 +30,11 @@ function operation.keep(key, fingerprint, answer, owners)
       answer[#answer + 1] = counter.describe(owners)
     end
     local ttl = fingerprint == operation.node_fingerprint and operation.node_ttl_ms or operation.answer_ttl_ms
-    redis.call('SET', key, 'answer\n' .. fingerprint .. '\n' .. table.concat(answer, '\n'), 'PX', ttl)
+    local lines = { 'answer', fingerprint }
+    for _, part in ipairs(answer) do
+      lines[#lines + 1] = type(part) == 'number' and args.digits(part) or part
+    end
+    redis.call('SET', key, table.concat(lines, '\n'), 'PX', ttl)
   end
   return answer
 end

@@ -101,9 +101,9 @@ function settle.write(owner)
     else
       local count = #changes
       changes[count + 1] = account.group .. '.used'
-      changes[count + 2] = args.digits(account.used)
+      changes[count + 2] = account.used
       changes[count + 3] = account.group .. '.held'
-      changes[count + 4] = args.digits(account.held)
+      changes[count + 4] = account.held
     end
   end
   if #changes > 0 then
@@ -117,8 +117,8 @@ function settle.reply(answer, owners)
     for _, name in ipairs(owner.order) do
       local account = owner.accounts[name]
       answer[#answer + 1] = account.group
-      answer[#answer + 1] = args.digits(account.used)
-      answer[#answer + 1] = args.digits(account.held)
+      answer[#answer + 1] = account.used
+      answer[#answer + 1] = account.held
       answer[#answer + 1] = string.match(account.bounds, '^%S+ %S+ %S+')
     end
   end
@@ -130,10 +130,10 @@ function settle.replay(loaded, now)
   for _, owner in ipairs(loaded.owners) do
     settle.open(owner)
   end
-  return settle.answer(loaded, now, '1')
+  return settle.answer(loaded, now, 1)
 end
 
 function settle.answer(loaded, now, replayed)
-  local late = loaded.flags ~= '' and '1' or '0'
-  return settle.reply({ 'settled', args.digits(now), loaded.status, late, replayed, loaded.memo }, loaded.owners)
+  local late = loaded.flags ~= '' and 1 or 0
+  return settle.reply({ 'settled', now, loaded.status, late, replayed, loaded.memo }, loaded.owners)
 end

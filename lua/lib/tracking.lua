@@ -27,5 +27,5 @@ for _, owner in ipairs(owners) do
   end
   counter.write(owner, 'used', now)
 end
-local answer = counter.reply({ 'tracked', args.digits(now), args.digits(reclaimed) }, owners)
+local answer = counter.reply({ 'tracked', now, reclaimed }, owners)
 return operation.keep(KEYS[2], fingerprint, answer, owners)

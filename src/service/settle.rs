@@ -7,12 +7,13 @@ use super::decision::{Decision, judge};
 use super::error::{ServiceError, positive};
 use super::facts::{Round, View};
 use super::tenant::Tenant;
-use crate::domain::admission::Admission;
+use crate::domain::admission::{Admission, Refusal};
 use crate::domain::amount::Amount;
 use crate::domain::counter::Counter;
 use crate::domain::ids::UserId;
 use crate::domain::limit_group::LimitGroup;
 use crate::domain::number::Number;
+use crate::domain::reason::Reason;
 use crate::domain::reservation::{Actual, Memo, ReservationId};
 use crate::domain::window::TimeMs;
 use crate::store::admission::{OwnedGroup, Owner, Tally};
@@ -194,6 +195,15 @@ impl Gateway {
         measured: Option<&Measured>,
     ) -> Result<Round<Option<Decision>>, ServiceError> {
         let admission = self.enlarged(tenant, view, known, measured).await?;
+        if admission.refusal.is_some() {
+            return Ok(match self.check_facts(view, &known.memo.user).await? {
+                Some(learn) => learn,
+                None => Round::Done(Some(Decision {
+                    reservation: Some((target.id.clone(), known.expires_at_ms)),
+                    ..Decision::denied(&[], &admission, None, view.now_ms)
+                })),
+            });
+        }
         let owners: Vec<Owner> = match admission.matched.is_empty() {
             true => Vec::new(),
             false => vec![Owner {
@@ -291,7 +301,11 @@ impl Gateway {
         measured: Option<&Measured>,
     ) -> Result<Admission, ServiceError> {
         let mut admission = Admission::empty(&view.subscribed, view.now_ms);
-        let (Some(measured), Some(subscription)) = (measured, view.subscribed.at(view.now_ms).0) else {
+        let Some(measured) = measured else {
+            return Ok(admission);
+        };
+        let Some(subscription) = view.subscribed.at(view.now_ms).0 else {
+            admission.refusal = Some(Refusal { reason: Reason::NoSubscription, groups: Vec::new() });
             return Ok(admission);
         };
         let reserved = self.plan_version(&tenant.app, &known.memo.plan, known.memo.version).await?;
@@ -300,6 +314,9 @@ impl Gateway {
             if let Some(group) = present.or_else(|| reserved.group(id)) {
                 admission.place(group, *amount, subscription.anchor(), view.now_ms);
             }
+        }
+        if !admission.closed.is_empty() {
+            admission.refusal = Some(Refusal { reason: Reason::LimitReached, groups: Vec::new() });
         }
         Ok(admission)
     }

@@ -116,7 +116,7 @@ impl Store {
         let mut arguments = Arguments::default();
         arguments.int(revision);
         let mut fields = self.call(&self.scripts.stamp, &[bucket.stamp()], arguments).await?;
-        let _status = fields.text()?;
+        fields.only_status("stamped")?;
         let stamp = fields.int()?;
         u64::try_from(stamp).map_err(|_| fields.unexpected("a negative stamp"))
     }

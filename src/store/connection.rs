@@ -107,8 +107,7 @@ impl SentinelLink {
     fn open(rest: &str, timeout: Duration) -> Result<Self, StoreError> {
         let (hosts, master) =
             rest.split_once('/').ok_or_else(|| bad_url("redis-sentinel://host:port,…/master-name is needed"))?;
-        let client = SentinelClient::build(nodes(hosts), master, None, SentinelServerType::Master)
-            .map_err(bad_url)?;
+        let client = SentinelClient::build(nodes(hosts), master, None, SentinelServerType::Master).map_err(bad_url)?;
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
         Ok(Self { state: Mutex::new((client, None)), config })

@@ -36,6 +36,12 @@ impl Fields {
         StoreError::Unexpected(format!("{}: {what}", self.script))
     }
 
+    /// Reads the status word of a script that has only one.
+    pub fn only_status(&mut self, word: &str) -> Result<(), StoreError> {
+        let status = self.text()?;
+        if status == word { Ok(()) } else { Err(self.unexpected(&format!("status {status}"))) }
+    }
+
     pub fn text(&mut self) -> Result<String, StoreError> {
         match self.values.next() {
             Some(Value::BulkString(bytes)) => {

@@ -52,7 +52,7 @@ impl Store {
         let mut arguments = Arguments::default();
         arguments.flag(bucket.is_sandbox());
         let mut fields = self.call(&self.scripts.reclaim, &keys, arguments).await?;
-        let _status = fields.text()?;
+        fields.only_status("reclaimed")?;
         let count = fields.int()?;
         Ok((u64::try_from(count).map_err(|_| fields.unexpected("a negative count"))?, fields.flag()?))
     }

@@ -1,0 +1,113 @@
+//! A gateway process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub const ADMIN_KEY: &str = "ak_process_test_0123456789abcdef";
+
+/// The binary with no setting of this machine.
+pub fn quotagate(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quotagate"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUOTAGATE_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).envs(settings.iter().copied()).env("QUOTAGATE_BIND", "127.0.0.1:0");
+    command
+}
+
+/// Runs it to its end.
+pub fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    quotagate(arguments, settings).output().unwrap()
+}
+
+/// Fails unless it ended with exit code 1 and one line that says why.
+#[track_caller]
+pub fn one_clear_line(output: &Output) -> String {
+    let told = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(told.trim().lines().count(), 1, "{told}");
+    assert!(told.starts_with("error: "), "{told}");
+    assert!(output.stdout.is_empty(), "{:?}", output.stdout);
+    told.trim().to_owned()
+}
+
+pub struct Process {
+    child: Child,
+    pub url: String,
+    /// What it printed when it was ready.
+    pub welcome: String,
+}
+
+impl Process {
+    /// Starts `serve` and waits until it has told where it is and what to copy.
+    pub fn start(data_dir: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut command = quotagate(&["serve"], settings);
+        command.env("QUOTAGATE_DATA_DIR", data_dir).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut welcome = String::new();
+        while !welcome.contains("/api/v1/reserve ") {
+            let read = lines.read_line(&mut welcome).unwrap();
+            assert!(read > 0, "it ended before it was ready: {welcome}");
+        }
+        // Nobody reads what comes later, and it must not be stuck on that.
+        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        let url = welcome.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+        Self { child, url, welcome }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the gateway does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// SIGTERM; answers how it ended.
+    pub fn terminate(mut self) -> ExitStatus {
+        self.signal("-TERM");
+        self.wait()
+    }
+
+    /// SIGKILL: no destructor runs, its Redis is left behind.
+    pub fn kill(mut self) {
+        self.signal("-KILL");
+        self.wait();
+    }
+
+    /// One call; fails unless it succeeds.
+    pub async fn call(&self, method: &str, path: &str, key: &str, body: &Value) -> Value {
+        let url = format!("{}/api/v1/{path}", self.url);
+        let mut request = reqwest::Client::new().request(method.parse().unwrap(), url).bearer_auth(key);
+        if !body.is_null() {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let response = request.send().await.unwrap();
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        assert!(status.is_success(), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A test that failed: its Redis must not stay behind.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.signal("-TERM");
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The real binary as an operator meets it, and the committed trace excerpt.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod gateway;
+mod operating;
+mod replay;

@@ -1,0 +1,456 @@
+//! Every status of every script, in its order of precedence: each line repairs one fault of the line before.
+
+use quotagate::domain::ids::{AppId, PlanId, UserId};
+use quotagate::domain::reservation::ReservationId;
+use quotagate::domain::subscription::Subscription;
+use quotagate::store::admission::{Stale, UNKNOWN_VERSION};
+use quotagate::store::clock::SetClockReply;
+use quotagate::store::configuration::{ConfigureArgs, ConfigureReply};
+use quotagate::store::keys::Register;
+use quotagate::store::operation::Operation;
+use quotagate::store::register::{RegisterChange, RegisterReply};
+use quotagate::store::reserve::ReserveReply;
+use quotagate::store::settle::{ExtendReply, SettleReply};
+use quotagate::store::subscribe::{SubscribeArgs, SubscribeReply};
+use quotagate::store::track::TrackReply;
+use quotagate::store::usage::UsageReply;
+
+use crate::table::{
+    ALL, BELIEF, Belief, DAY_1, DAY_2, FOR_EVER, How, MOST, NOON, Table, counted, harmless, keyed, ms, settled, tally,
+};
+
+fn stale_word(stale: &Stale) -> &'static str {
+    match stale {
+        Stale::Configuration { .. } => "stale_configuration",
+        Stale::Subscription(_) => "stale_subscription",
+        Stale::Time => "stale_time",
+    }
+}
+
+fn reserve_word(reply: &ReserveReply) -> &'static str {
+    match reply {
+        ReserveReply::Reused => "reused",
+        ReserveReply::Stale(stale, _) => stale_word(stale),
+        ReserveReply::Again(_) => "again",
+        ReserveReply::Denied(..) => "denied",
+        ReserveReply::Held { .. } => "held",
+        ReserveReply::Unmetered(_) => "unmetered",
+        ReserveReply::HeldBefore(_) => "held before",
+        ReserveReply::Before(_) => "before",
+    }
+}
+
+fn track_word(reply: &TrackReply) -> &'static str {
+    match reply {
+        TrackReply::Reused => "reused",
+        TrackReply::Stale(stale, _) => stale_word(stale),
+        TrackReply::Again(_) => "again",
+        TrackReply::Denied(..) => "denied",
+        TrackReply::Tracked { .. } => "tracked",
+        TrackReply::Before(_) => "before",
+    }
+}
+
+fn settle_word(reply: &SettleReply) -> String {
+    match reply {
+        SettleReply::Reused => "reused".to_owned(),
+        SettleReply::Missing(_) => "missing".to_owned(),
+        SettleReply::Expired(_) => "expired".to_owned(),
+        SettleReply::NotPending { status, .. } => format!("not_pending {status}"),
+        SettleReply::StaleReservation => "stale_reservation".to_owned(),
+        SettleReply::Overflow => "overflow".to_owned(),
+        SettleReply::Settled(_, settled) => {
+            let mut word = settled.status.clone();
+            word.push_str(if settled.late { " late" } else { "" });
+            word.push_str(if settled.replayed { " replayed" } else { "" });
+            word
+        }
+    }
+}
+
+fn extend_word(reply: &ExtendReply) -> &'static str {
+    match reply {
+        ExtendReply::Reused => "reused",
+        ExtendReply::Missing(_) => "missing",
+        ExtendReply::Expired(_) => "expired",
+        ExtendReply::NotPending { .. } => "not_pending",
+        ExtendReply::StaleReservation => "stale_reservation",
+        ExtendReply::Stale(stale, _) => stale_word(stale),
+        ExtendReply::Again(_) => "again",
+        ExtendReply::Denied(..) => "denied",
+        ExtendReply::Extended { .. } => "extended",
+        ExtendReply::Before(_) => "before",
+    }
+}
+
+/// Stamp 5, 300 expired holds of 1 in `g`, and one live hold: every fault is possible.
+async fn troubled() -> Table {
+    let table = Table::new().await;
+    for _ in 0..300 {
+        table.hold_for(1000, &[("g", DAY_1, 1, MOST)]).await;
+    }
+    table.clock(ms(NOON) + 5000).await;
+    assert_eq!(table.store.stamp(&table.bucket, 5).await.unwrap(), 5);
+    table
+}
+
+/// Beliefs from wrong in everything to right in everything, with the status that each gets.
+fn ladder() -> [(&'static str, Belief<'static>); 4] {
+    let wrong = Belief { revision: 4, version: UNKNOWN_VERSION, ..BELIEF }.within(DAY_2);
+    let known = Belief { revision: 5, ..wrong };
+    let version = Belief { version: "0", ..known };
+    [
+        ("stale_configuration", wrong),
+        ("stale_subscription", known),
+        ("stale_time", version),
+        ("again", version.within(DAY_1)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reserve_answers_in_its_documented_order() {
+    let table = troubled().await;
+    let too_much = [table.owner("u", &[("g", DAY_1, 200, 200)])];
+    let first = keyed("k", "one body");
+    let done = table
+        .reserve_as(&first, Belief { revision: 5, ..BELIEF }, 60_000, &[table.owner("u", &[("other", DAY_1, 1, 1)])])
+        .await;
+    assert_eq!(reserve_word(&done), "held");
+    let wrong = ladder()[0].1;
+    assert_eq!(reserve_word(&table.reserve_as(&first, wrong, 60_000, &too_much).await), "held before");
+    assert_eq!(reserve_word(&table.reserve_as(&keyed("k", "another"), wrong, 60_000, &too_much).await), "reused");
+    // A reserve took one batch of 256 on its way; the rest must not hide `again`.
+    for _ in 0..300 {
+        let owner = [table.owner("u", &[("g", DAY_1, 1, MOST)])];
+        table.reserve_as(&harmless(), Belief { revision: 5, ..BELIEF }, 1000, &owner).await;
+    }
+    table.clock(ms(NOON) + 10_000).await;
+    for (word, belief) in ladder() {
+        assert_eq!(reserve_word(&table.reserve_as(&harmless(), belief, 60_000, &too_much).await), word);
+    }
+    let right = ladder()[3].1;
+    let beyond = [table.owner("u", &[("g", DAY_1, 201, 200)])];
+    assert_eq!(reserve_word(&table.reserve_as(&harmless(), right, 60_000, &beyond).await), "denied");
+    let refused = Belief { verdict: "unmatched_event", ..right };
+    match table.reserve_as(&harmless(), refused, 60_000, &[table.owner("u", &[("g", DAY_1, 1, 200)])]).await {
+        quotagate::store::reserve::ReserveReply::Denied(_, denied) => {
+            assert_eq!((denied.verdict.as_str(), denied.tallies[0]), ("unmatched_event", (tally(0, 0), false)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(reserve_word(&table.reserve_as(&harmless(), right, 60_000, &too_much).await), "held");
+    assert_eq!(
+        reserve_word(&table.reserve_as(&harmless(), right, 60_000, &[table.owner("u", &[])]).await),
+        "unmetered"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_tracks_answer_in_their_documented_order() {
+    for enforce in [false, true] {
+        let table = troubled().await;
+        let right = ladder()[3].1;
+        let too_much = [("g", DAY_1, 200, 200)];
+        for (word, belief) in ladder() {
+            let reply = table.track_as(&counted(), belief, (enforce, false), &too_much).await;
+            assert_eq!(track_word(&reply), word, "enforce {enforce}");
+        }
+        assert_eq!(
+            track_word(&table.track_as(&keyed("d", "x"), right, (enforce, false), &[("g", DAY_1, 201, 200)]).await),
+            "denied"
+        );
+        assert_eq!(track_word(&table.track_as(&keyed("k", "x"), right, (enforce, false), &too_much).await), "tracked");
+        let wrong = ladder()[0].1;
+        assert_eq!(track_word(&table.track_as(&keyed("k", "y"), wrong, (enforce, false), &too_much).await), "reused");
+        for (key, expected) in [("d", "denied"), ("k", "tracked")] {
+            match table.track_as(&keyed(key, "x"), wrong, (enforce, false), &[]).await {
+                TrackReply::Before(first) => assert_eq!(track_word(&first), expected),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(table.stands_with(5, "g").await, (200, 0));
+        let reply = table.track_as(&counted(), right, (enforce, true), &[("g", DAY_1, 500, MOST)]).await;
+        assert_eq!(track_word(&reply), "tracked");
+        assert_eq!(table.stands_with(5, "g").await, (0, 0), "a refund stops at 0");
+    }
+}
+
+impl Table {
+    /// What a counter of [`DAY_1`] stands at, for a node at a revision.
+    async fn stands_with(&self, revision: u64, id: &str) -> (u64, u64) {
+        let facts = self.facts(&Belief { revision, ..BELIEF });
+        match self.store.usage(&self.bucket, facts, &[self.owner("u", &[(id, DAY_1, 0, MOST)])]).await.unwrap() {
+            UsageReply::Usage(_, tallies) => (tallies[0].0.used.steps(), tallies[0].0.held.steps()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_answers_in_its_documented_order_and_never_writes() {
+    let table = troubled().await;
+    let before = table.dump().await;
+    let owner = [table.owner("u", &[("g", DAY_1, 1, 1)])];
+    for (word, belief) in ladder() {
+        let told = match table.store.usage(&table.bucket, table.facts(&belief), &owner).await.unwrap() {
+            UsageReply::Stale(stale, _) => stale_word(&stale),
+            UsageReply::Reclaim(_) => "again",
+            UsageReply::Usage(..) => "usage",
+        };
+        assert_eq!(told, word);
+    }
+    assert_eq!(table.dump().await, before);
+    let keys = &owner[0].keys;
+    assert_eq!(table.store.reclaim(&table.bucket, keys).await.unwrap(), (256, true));
+    let before = table.dump().await;
+    assert_eq!(table.stands_with(5, "g").await, (0, 0), "44 expired holds are subtracted on the fly");
+    assert_eq!(table.dump().await, before);
+    assert_eq!(table.store.reclaim(&table.bucket, keys).await.unwrap(), (44, false));
+    assert_eq!(table.store.reclaim(&table.bucket, keys).await.unwrap(), (0, false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commit_answers_in_its_documented_order() {
+    let table = Table::new().await;
+    let id = table.hold(&[("g", DAY_1, 3, 10)]).await;
+    let unknown = ReservationId { created_at_ms: id.created_at_ms + 1, ..id.clone() };
+    let draw = How { is_final: false, figures: &[("g", 1)], ..ALL };
+    let second = How { changes: 1, figures: &[("g", 2)], ..draw };
+    let figures = How { changes: 2, figures: &[("g", 7)], ..ALL };
+    for (operation, id, how, word) in [
+        (harmless(), &unknown, ALL, "missing"),
+        (keyed("draw", "x"), &id, draw, "held"),
+        (keyed("draw", "x"), &id, draw, "held replayed"),
+        (keyed("draw", "y"), &id, draw, "reused"),
+        (counted(), &id, draw, "stale_reservation"),
+        (counted(), &id, second, "held"),
+        (harmless(), &id, How { figures: &[("g", MOST)], ..figures }, "committed"),
+        (harmless(), &id, figures, "committed replayed"),
+        (counted(), &id, second, "not_pending committed"),
+    ] {
+        assert_eq!(settle_word(&table.commit_as(&operation, id, how).await), word);
+    }
+    assert_eq!(table.stands("g", DAY_1).await, (MOST, 0));
+    // Nobody can charge beyond what is exact, and the refused charge changes nothing.
+    let over = table.hold(&[("h", DAY_1, 3, 10)]).await;
+    table.track_as(&counted(), BELIEF, (false, false), &[("h", DAY_1, MOST - 5, MOST)]).await;
+    let before = table.dump().await;
+    assert_eq!(
+        settle_word(&table.commit_as(&harmless(), &over, How { figures: &[("h", 6)], ..ALL }).await),
+        "overflow"
+    );
+    assert_eq!(table.dump().await, before);
+    let (late, rejected) = (table.hold(&[("l", DAY_1, 1, 10)]).await, table.hold(&[("l", DAY_1, 1, 10)]).await);
+    table.clock(ms(NOON) + 60_000).await;
+    let reject = How { reject_late: true, ..ALL };
+    assert_eq!(settle_word(&table.commit_as(&harmless(), &rejected, reject).await), "expired");
+    assert_eq!(settle_word(&table.commit(&late).await), "committed late");
+    assert_eq!(settle_word(&table.commit(&late).await), "committed late replayed");
+    table.clock(ms(NOON) + 60_000 + 15 * 60_000 - 1).await;
+    assert_eq!(settle_word(&table.commit(&over).await), "committed late");
+    table.clock(ms(NOON) + 60_000 + 15 * 60_000).await;
+    assert_eq!(settle_word(&table.commit(&rejected).await), "expired");
+    assert_eq!(settle_word(&table.commit(&late).await), "expired", "after the grace even a repetition");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn release_refund_and_extend_answer_in_their_documented_order() {
+    let table = Table::new().await;
+    let hold = async || table.hold(&[("g", DAY_1, 3, MOST)]).await;
+    let (released, committed, expired) = (hold().await, hold().await, hold().await);
+    let unknown = ReservationId { created_at_ms: 1, ..released.clone() };
+    let more = [table.owner("u", &[("g", DAY_1, 1, MOST)])];
+    let too_much = [table.owner("u", &[("g", DAY_1, 1, 9)])];
+    assert_eq!(extend_word(&table.extend(&unknown, 1000, 0, &[]).await), "missing");
+    assert_eq!(extend_word(&table.extend(&expired, 0, 7, &more).await), "stale_reservation");
+    assert_eq!(extend_word(&table.extend(&expired, 0, 0, &too_much).await), "denied");
+    let belief = BELIEF.within(DAY_2);
+    assert_eq!(extend_word(&table.extend_as(&counted(), belief, &expired, 0, 0, &more).await), "stale_time");
+    let operation = keyed("e", "x");
+    assert_eq!(extend_word(&table.extend_as(&operation, BELIEF, &expired, 0, 0, &more).await), "extended");
+    assert_eq!(extend_word(&table.extend_as(&operation, BELIEF, &expired, 0, 0, &more).await), "before");
+    assert_eq!(extend_word(&table.extend_as(&keyed("e", "y"), BELIEF, &expired, 0, 0, &more).await), "reused");
+    assert_eq!(table.stands("g", DAY_1).await, (0, 10));
+    assert_eq!(settle_word(&table.release(&unknown).await), "missing");
+    assert_eq!(settle_word(&table.refund(&released, &[("g", 1)]).await), "not_pending held");
+    assert_eq!(settle_word(&table.release(&released).await), "released");
+    assert_eq!(settle_word(&table.release(&released).await), "released replayed");
+    assert_eq!(settle_word(&table.commit(&released).await), "not_pending released");
+    assert_eq!(settle_word(&table.commit(&committed).await), "committed");
+    assert_eq!(settle_word(&table.release(&committed).await), "not_pending committed");
+    assert_eq!(extend_word(&table.extend(&committed, 1000, 0, &[]).await), "not_pending");
+    assert_eq!(settle_word(&table.refund(&unknown, &[("g", 1)]).await), "missing");
+    for (back, used) in [(2, 1), (2, 0), (1, 0)] {
+        assert_eq!(settle_word(&table.refund(&committed, &[("g", back)]).await), "committed");
+        assert_eq!(table.stands("g", DAY_1).await, (used, 4), "at most what was charged goes back");
+    }
+    table.clock(ms(NOON) + 60_000).await;
+    assert_eq!(settle_word(&table.release(&expired).await), "expired");
+    assert_eq!(extend_word(&table.extend(&expired, 1000, 0, &[]).await), "expired");
+    table.clock(ms(NOON) + 60_000 + 15 * 60_000).await;
+    for id in [&released, &committed] {
+        assert_eq!(settle_word(&table.release(id).await), "expired");
+        assert_eq!(settle_word(&table.refund(id, &[("g", 1)]).await), "expired");
+        assert_eq!(extend_word(&table.extend(id, 1000, 0, &[]).await), "expired");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_life_ends_24_hours_after_the_reserve() {
+    let table = Table::new().await;
+    let id = table.hold(&[("g", FOR_EVER, 1, 10)]).await;
+    let mut now = ms(NOON);
+    let end = now + 24 * 3_600_000;
+    while now < end {
+        match table.extend(&id, 3_600_000, 0, &[]).await {
+            ExtendReply::Extended { expires_at_ms, .. } => {
+                assert_eq!(expires_at_ms, end.min(now + 3_600_000));
+                now = expires_at_ms - 1;
+                if expires_at_ms == end {
+                    break;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+        table.clock(now).await;
+    }
+    table.clock(end - 1).await;
+    assert_eq!(table.stands("g", FOR_EVER).await, (0, 1));
+    table.clock(end).await;
+    assert_eq!(table.stands("g", FOR_EVER).await, (0, 0), "that instant is expired");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stamp_never_falls_and_a_newer_revision_raises_it() {
+    let table = Table::new().await;
+    for (revision, stamp) in [(5, 5), (3, 5), (8, 8)] {
+        assert_eq!(table.store.stamp(&table.bucket, revision).await.unwrap(), stamp);
+    }
+    let owner = [table.owner("u", &[("g", DAY_1, 1, 10)])];
+    table.reserve_as(&harmless(), Belief { revision: 1_800_000_000_000_001, ..BELIEF }, 60_000, &owner).await;
+    assert_eq!(table.redis.run::<String>(&["GET", &table.bucket.stamp()]).await, "1800000000000001");
+    match table.reserve_as(&harmless(), Belief { revision: 1_800_000_000_000_000, ..BELIEF }, 60_000, &owner).await {
+        ReserveReply::Stale(stale, _) => assert_eq!(stale, Stale::Configuration { stamp: 1_800_000_000_000_001 }),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn subscribe(table: &Table, operation: &Operation, version: &str, write: bool, reset: bool) -> SubscribeReply {
+    let subscription = Subscription {
+        plan: PlanId::parse("pro").unwrap(),
+        started_at_ms: ms(NOON),
+        cycle_start_ms: Some(ms(NOON)),
+        ends_at_ms: None,
+    };
+    let args = SubscribeArgs {
+        bucket: &table.bucket,
+        operation,
+        facts: table.facts(&Belief { version, ..BELIEF }),
+        user: &UserId::parse("u").unwrap(),
+        write,
+        subscription: &subscription,
+        reset,
+        answer: "{\"told\":1}",
+    };
+    table.store.subscribe(args).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribe_answers_in_order_and_versions_never_restart() {
+    let table = Table::new().await;
+    let write = async |version: &str| match subscribe(&table, &harmless(), version, true, false).await {
+        SubscribeReply::Subscribed { version, .. } => version,
+        other => panic!("{other:?}"),
+    };
+    let first = write("0").await;
+    match subscribe(&table, &harmless(), "0", true, false).await {
+        SubscribeReply::Stale(Stale::Subscription(truth), _) => {
+            assert_eq!(truth.version, first);
+            assert_eq!(truth.subscription.unwrap().plan.as_str(), "pro");
+        }
+        other => panic!("{other:?}"),
+    }
+    let second = write(&first).await;
+    assert!(second.parse::<u64>().unwrap() > first.parse::<u64>().unwrap());
+    // After a failover to a server whose clock is behind, the next version still is a new one.
+    let counters = table.owner("u", &[]).keys.counters;
+    table.redis.run::<()>(&["HSET", &counters, "version", "9000000000000000"]).await;
+    assert_eq!(write("9000000000000000").await, "9000000000000001");
+    let kept = keyed("s", "x");
+    assert!(matches!(
+        subscribe(&table, &kept, "9000000000000001", false, false).await,
+        SubscribeReply::Subscribed { .. }
+    ));
+    assert!(
+        matches!(subscribe(&table, &kept, "?", true, false).await, SubscribeReply::Before(told) if told == "{\"told\":1}")
+    );
+    assert!(matches!(subscribe(&table, &keyed("s", "y"), "?", true, false).await, SubscribeReply::Reused));
+    assert_eq!(table.counters().await["version"], "9000000000000001");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_raises_serials_but_leaves_work_in_flight() {
+    let table = Table::new().await;
+    let flight = crate::table::IN_FLIGHT;
+    let id = table.hold(&[("g", DAY_1, 3, 10), ("f", flight, 1, 10)]).await;
+    let done = table.hold(&[("g", DAY_1, 4, 10)]).await;
+    table.commit(&done).await;
+    assert!(matches!(subscribe(&table, &harmless(), "0", true, true).await, SubscribeReply::Subscribed { .. }));
+    let counters = table.counters().await;
+    assert_eq!(
+        (counters["g.window"].as_str(), counters["f.window"].as_str()),
+        (&*format!("2 {DAY_1}"), &*format!("c1 {flight}"))
+    );
+    assert_eq!((&*counters["g.used"], &*counters["g.held"], &*counters["f.held"]), ("0", "0", "1"));
+    assert_eq!(settled(table.commit(&id).await).status, "committed");
+    let counters = table.counters().await;
+    assert_eq!((&*counters["g.used"], &*counters["g.held"], &*counters["f.held"]), ("0", "0", "0"));
+    assert!(table.past().await["g.1"].starts_with(&format!("7 {DAY_1} ")), "it settles where it was held");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn configure_register_and_set_clock_answer_in_their_documented_order() {
+    let table = Table::new().await;
+    let app = AppId::parse("acme").unwrap();
+    let configure = async |operation: &Operation, expected: u64, revision: u64| {
+        let set = [("plan:p".to_owned(), revision.to_string())];
+        let args = ConfigureArgs { app: &app, operation, expected, revision, answer: "told", set: &set, delete: &[] };
+        table.store.configure(args).await.unwrap()
+    };
+    let kept = keyed("c", "x");
+    for (operation, expected, revision, reply) in [
+        (&kept, 0, 7, ConfigureReply::Configured),
+        (&kept, 0, 8, ConfigureReply::Before("told".to_owned())),
+        (&keyed("c", "y"), 7, 8, ConfigureReply::Reused),
+        (&harmless(), 0, 8, ConfigureReply::Stale),
+        (&harmless(), 7, 9, ConfigureReply::Configured),
+    ] {
+        assert_eq!(configure(operation, expected, revision).await, reply);
+    }
+    let document = table.store.configuration(&app).await.unwrap();
+    assert_eq!((&*document["revision"], &*document["plan:p"]), ("9", "9"));
+
+    let create = RegisterChange::Create { name: "k", value: "v" };
+    let delete = RegisterChange::Delete { name: "k" };
+    let kept = keyed("r", "x");
+    for (operation, change, reply) in [
+        (&harmless(), delete, RegisterReply::Missing),
+        (&kept, create, RegisterReply::Registered),
+        (&kept, create, RegisterReply::Before("told".to_owned())),
+        (&keyed("r", "y"), create, RegisterReply::Reused),
+        (&harmless(), create, RegisterReply::Exists),
+        (&harmless(), delete, RegisterReply::Registered),
+        (&harmless(), delete, RegisterReply::Missing),
+    ] {
+        assert_eq!(table.store.register(Register::Keys, operation, change, "told").await.unwrap(), reply);
+    }
+    assert_eq!(table.store.register_changes(Register::Keys).await.unwrap(), "2");
+
+    let noon = ms(NOON);
+    let set = async |time: i64, empty: bool| table.store.set_clock(&table.bucket, time, empty).await.unwrap();
+    assert_eq!(set(noon - 1, true).await, SetClockReply::Backwards(noon));
+    assert_eq!(set(noon, false).await, SetClockReply::Frozen);
+    table.redis.run::<()>(&["DEL", &table.bucket.clock()]).await;
+    assert!(matches!(set(1_000, false).await, SetClockReply::NotEmpty(_)), "a sandbox with users does not go back");
+    assert_eq!(set(1_000, true).await, SetClockReply::Frozen);
+}

@@ -1,0 +1,283 @@
+//! A bucket with calls at its scripts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use quotagate::domain::admission::Validity;
+use quotagate::domain::amount::Amount;
+use quotagate::domain::ids::{AppId, EventName, GroupId, IdempotencyKey, Mode, PlanId, UserId};
+use quotagate::domain::reservation::{Memo, ONE, ReservationId};
+use quotagate::domain::window::{TimeMs, Window, parse_rfc3339};
+use quotagate::store::Store;
+use quotagate::store::admission::{Facts, OwnedGroup, Owner, Tally};
+use quotagate::store::clock::SetClockReply;
+use quotagate::store::keys::Bucket;
+use quotagate::store::operation::{Idempotency, Operation};
+use quotagate::store::reserve::{ReserveArgs, ReserveReply};
+use quotagate::store::settle::{ExtendArgs, ExtendReply, Measured, SettleReply, Settled, Target};
+use quotagate::store::track::{TrackArgs, TrackReply};
+use quotagate::store::usage::UsageReply;
+
+use crate::support::Redis;
+
+pub const MOST: u64 = Amount::MOST;
+pub const DAY_1: &str = "daily 2027-01-31T00:00:00Z 2027-02-01T00:00:00Z";
+pub const DAY_2: &str = "daily 2027-02-01T00:00:00Z 2027-02-02T00:00:00Z";
+pub const FOR_EVER: &str = "lifetime 2027-01-01T00:00:00Z 9999-12-31T23:59:59Z";
+pub const IN_FLIGHT: &str = "concurrent 2027-01-01T00:00:00Z 9999-12-31T23:59:59Z";
+/// In [`DAY_1`].
+pub const NOON: &str = "2027-01-31T12:00:00Z";
+
+pub fn ms(text: &str) -> TimeMs {
+    parse_rfc3339(text).unwrap()
+}
+
+pub fn amount(steps: u64) -> Amount {
+    Amount::from_steps(steps).unwrap()
+}
+
+pub fn group(id: &str) -> GroupId {
+    GroupId::parse(id).unwrap()
+}
+
+pub fn tally(used: u64, held: u64) -> Tally {
+    Tally { used: amount(used), held: amount(held) }
+}
+
+/// Group id, window, amount, limit.
+pub type Ask<'a> = (&'a str, &'a str, u64, u64);
+
+/// What a call believes.
+#[derive(Clone, Copy)]
+pub struct Belief<'a> {
+    pub revision: u64,
+    pub version: &'a str,
+    pub validity: Validity,
+    pub verdict: &'a str,
+}
+
+pub const BELIEF: Belief<'static> = Belief { revision: 1, version: "0", validity: Validity::ALWAYS, verdict: "" };
+
+impl Belief<'_> {
+    /// Valid within the bounds of a window.
+    pub fn within(self, window: &str) -> Self {
+        let window = Window::parse(window).unwrap();
+        let until_ms = window.end_ms.unwrap_or(TimeMs::MAX);
+        Self { validity: Validity { from_ms: window.start_ms, until_ms }, ..self }
+    }
+}
+
+pub struct Table {
+    pub redis: Redis,
+    pub store: Store,
+    pub bucket: Bucket,
+}
+
+pub fn harmless() -> Operation {
+    Operation::new("", None, false)
+}
+
+pub fn counted() -> Operation {
+    Operation::new("", None, true)
+}
+
+pub fn keyed(key: &str, request: &str) -> Operation {
+    let idempotency = Idempotency { key: IdempotencyKey::parse(key).unwrap(), request: request.to_owned() };
+    Operation::new("u", Some(&idempotency), true)
+}
+
+pub fn memo() -> Memo {
+    Memo {
+        user: UserId::parse("u").unwrap(),
+        event: EventName::parse("image.render").unwrap(),
+        plan: PlanId::parse("p").unwrap(),
+        version: 1,
+        quantity: ONE,
+        metadata: Default::default(),
+        drawn: None,
+    }
+}
+
+impl Table {
+    /// A sandbox frozen at [`NOON`].
+    pub async fn new() -> Self {
+        let redis = Redis::start().await;
+        let store = Store::open(&redis.url(), Duration::from_secs(5), 1).await.unwrap();
+        let bucket = Bucket::whole(&AppId::parse("acme").unwrap(), &Mode::parse("test").unwrap());
+        let frozen = store.set_clock(&bucket, ms(NOON), true).await.unwrap();
+        assert_eq!(frozen, SetClockReply::Frozen);
+        Self { redis, store, bucket }
+    }
+
+    /// Sets the clock by hand, back as well as forward.
+    pub async fn clock(&self, now_ms: TimeMs) {
+        self.redis.run::<()>(&["SET", &self.bucket.clock(), &now_ms.to_string()]).await;
+    }
+
+    pub async fn at(&self, now: &str) {
+        self.clock(ms(now)).await;
+    }
+
+    pub fn owner(&self, name: &str, groups: &[Ask<'_>]) -> Owner {
+        let owned = |(id, window, steps, limit): &Ask<'_>| OwnedGroup {
+            id: group(id),
+            window: Window::parse(window).unwrap_or_else(|| panic!("{window}")),
+            amount: amount(*steps),
+            limit: amount(*limit),
+        };
+        Owner { keys: self.bucket.user(&UserId::parse(name).unwrap()), groups: groups.iter().map(owned).collect() }
+    }
+
+    pub fn facts<'a>(&self, belief: &Belief<'a>) -> Facts<'a> {
+        Facts { sandbox: true, revision: belief.revision, version: belief.version, validity: belief.validity }
+    }
+
+    pub async fn reserve_as(
+        &self,
+        operation: &Operation,
+        belief: Belief<'_>,
+        ttl_ms: TimeMs,
+        owners: &[Owner],
+    ) -> ReserveReply {
+        let args = ReserveArgs {
+            bucket: &self.bucket,
+            operation,
+            facts: self.facts(&belief),
+            verdict: belief.verdict,
+            ttl_ms,
+            subject: "image.render key_1",
+            memo: Some(&memo()),
+            owners,
+        };
+        self.store.reserve(args).await.unwrap()
+    }
+
+    /// A reserve of the user `u` for a minute, under true facts.
+    pub async fn reserve(&self, groups: &[Ask<'_>]) -> ReserveReply {
+        self.reserve_as(&harmless(), BELIEF, 60_000, &[self.owner("u", groups)]).await
+    }
+
+    /// Holds for `ttl_ms` and answers the reservation.
+    pub async fn hold_for(&self, ttl_ms: TimeMs, groups: &[Ask<'_>]) -> ReservationId {
+        self.hold_of(ttl_ms, &[self.owner("u", groups)]).await
+    }
+
+    pub async fn hold(&self, groups: &[Ask<'_>]) -> ReservationId {
+        self.hold_for(60_000, groups).await
+    }
+
+    pub async fn hold_of(&self, ttl_ms: TimeMs, owners: &[Owner]) -> ReservationId {
+        let operation = harmless();
+        match self.reserve_as(&operation, BELIEF, ttl_ms, owners).await {
+            ReserveReply::Held { ran, .. } => {
+                ReservationId { name: operation.name, created_at_ms: ran.now_ms, bucket: self.bucket.number() }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn target<'a>(&'a self, id: &'a ReservationId, operation: &'a Operation) -> Target<'a> {
+        Target { bucket: &self.bucket, id, operation }
+    }
+
+    pub async fn commit_as(&self, operation: &Operation, id: &ReservationId, how: How<'_>) -> SettleReply {
+        let totals = how.figures.iter().map(|(id, steps)| (group(id), amount(*steps))).collect();
+        let measured = Measured { changes: how.changes, memo: None, totals };
+        let measured = (!how.figures.is_empty()).then_some(&measured);
+        self.store.commit(self.target(id, operation), how.is_final, how.reject_late, measured).await.unwrap()
+    }
+
+    /// A commit of all that is held.
+    pub async fn commit(&self, id: &ReservationId) -> SettleReply {
+        self.commit_as(&harmless(), id, ALL).await
+    }
+
+    pub async fn release(&self, id: &ReservationId) -> SettleReply {
+        self.store.release(self.target(id, &harmless())).await.unwrap()
+    }
+
+    pub async fn refund(&self, id: &ReservationId, figures: &[(&str, u64)]) -> SettleReply {
+        let totals = figures.iter().map(|(id, steps)| (group(id), amount(*steps))).collect();
+        self.store.refund(self.target(id, &counted()), &totals, &[]).await.unwrap()
+    }
+
+    pub async fn extend(&self, id: &ReservationId, ttl_ms: TimeMs, changes: u64, owners: &[Owner]) -> ExtendReply {
+        self.extend_as(&harmless(), BELIEF, id, ttl_ms, changes, owners).await
+    }
+
+    pub async fn extend_as(
+        &self,
+        operation: &Operation,
+        belief: Belief<'_>,
+        id: &ReservationId,
+        ttl_ms: TimeMs,
+        changes: u64,
+        owners: &[Owner],
+    ) -> ExtendReply {
+        let measured = Measured { changes, memo: None, totals: Default::default() };
+        let measured = (!owners.is_empty()).then_some(&measured);
+        let args =
+            ExtendArgs { target: self.target(id, operation), ttl_ms, measured, facts: self.facts(&belief), owners };
+        self.store.extend(args).await.unwrap()
+    }
+
+    pub async fn track_as(
+        &self,
+        operation: &Operation,
+        belief: Belief<'_>,
+        (enforce, refund): (bool, bool),
+        groups: &[Ask<'_>],
+    ) -> TrackReply {
+        let owners = [self.owner("u", groups)];
+        let (facts, verdict) = (self.facts(&belief), belief.verdict);
+        let args = TrackArgs { bucket: &self.bucket, operation, facts, verdict, enforce, refund, owners: &owners };
+        self.store.track(args).await.unwrap()
+    }
+
+    pub async fn usage_of(&self, name: &str, groups: &[Ask<'_>]) -> UsageReply {
+        self.store.usage(&self.bucket, self.facts(&BELIEF), &[self.owner(name, groups)]).await.unwrap()
+    }
+
+    /// What one counter of `u` stands at, expired holds taken out.
+    pub async fn stands(&self, id: &str, window: &str) -> (u64, u64) {
+        self.stands_of("u", id, window).await
+    }
+
+    pub async fn stands_of(&self, name: &str, id: &str, window: &str) -> (u64, u64) {
+        match self.usage_of(name, &[(id, window, 0, MOST)]).await {
+            UsageReply::Usage(_, tallies) => (tallies[0].0.used.steps(), tallies[0].0.held.steps()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn counters(&self) -> BTreeMap<String, String> {
+        self.redis.run(&["HGETALL", &self.owner("u", &[]).keys.counters]).await
+    }
+
+    pub async fn past(&self) -> BTreeMap<String, String> {
+        self.redis.run(&["HGETALL", &self.owner("u", &[]).keys.past]).await
+    }
+
+    pub async fn dump(&self) -> Vec<(String, Vec<u8>)> {
+        self.redis.dump("qg:*").await
+    }
+}
+
+/// How a commit is meant.
+#[derive(Clone, Copy)]
+pub struct How<'a> {
+    pub is_final: bool,
+    pub reject_late: bool,
+    pub changes: u64,
+    pub figures: &'a [(&'a str, u64)],
+}
+
+pub const ALL: How<'static> = How { is_final: true, reject_late: false, changes: 0, figures: &[] };
+
+#[track_caller]
+pub fn settled(reply: SettleReply) -> Settled {
+    match reply {
+        SettleReply::Settled(_, settled) => *settled,
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,250 @@
+//! Hard cases of windows: a window is a serial per counter.
+
+use quotagate::domain::admission::Validity;
+use quotagate::store::admission::Stale;
+use quotagate::store::reserve::ReserveReply;
+use quotagate::store::usage::UsageReply;
+
+use crate::table::{
+    ALL, BELIEF, Belief, DAY_1, DAY_2, FOR_EVER, How, IN_FLIGHT, MOST, NOON, Table, counted, harmless, ms, settled,
+    tally,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_turns_or_moves_or_stays_as_its_bounds_say() {
+    let month = "monthly 2027-01-31T00:00:00Z 2027-02-28T00:00:00Z";
+    for (stored, proposed, serial, stands) in [
+        (DAY_1, DAY_1, "1", (3, 2)),
+        // It ended at or before the proposed start.
+        (DAY_1, DAY_2, "2", (0, 0)),
+        (DAY_1, "monthly 2027-02-01T00:00:00Z 2027-03-01T00:00:00Z", "2", (0, 0)),
+        // They overlap: a moved anchor, another period, a moved end, a whole life.
+        (DAY_1, "daily 2027-01-31T07:00:00Z 2027-02-01T07:00:00Z", "1", (3, 2)),
+        (DAY_1, "daily 2027-01-30T23:00:00Z 2027-01-31T23:00:00Z", "1", (3, 2)),
+        (DAY_1, month, "1", (3, 2)),
+        (month, DAY_1, "1", (3, 2)),
+        (DAY_1, FOR_EVER, "1", (3, 2)),
+        (FOR_EVER, DAY_1, "1", (3, 2)),
+        (
+            "fixed 2027-01-31T00:00:00Z 2027-03-01T00:00:00Z",
+            "fixed 2027-01-31T00:00:00Z 2027-02-20T00:00:00Z",
+            "1",
+            (3, 2),
+        ),
+        // In flight is another kind of counting.
+        (DAY_1, IN_FLIGHT, "c2", (0, 0)),
+        (IN_FLIGHT, DAY_1, "2", (0, 0)),
+    ] {
+        let table = Table::new().await;
+        let id = table.hold(&[("g", stored, 3, 100)]).await;
+        table.commit(&id).await;
+        table.hold(&[("g", stored, 2, 100)]).await;
+        assert_eq!(table.stands("g", proposed).await, stands, "{stored} → {proposed}: read");
+        table.hold(&[("g", proposed, 1, 100)]).await;
+        let counters = table.counters().await;
+        assert_eq!(counters["g.window"], format!("{serial} {proposed}"));
+        assert_eq!(counters["g.used"], stands.0.to_string(), "{stored} → {proposed}");
+        assert_eq!(counters["g.held"], (stands.1 + 1).to_string(), "{stored} → {proposed}");
+        let used = if stored == IN_FLIGHT { 0 } else { 3 };
+        let closed: Vec<String> = table
+            .past()
+            .await
+            .into_iter()
+            .filter(|(field, _)| field.starts_with("g.") && field != "g.first")
+            .map(|(_, value)| value)
+            .collect();
+        match stands {
+            (0, 0) => assert!(closed.len() == 1 && closed[0].starts_with(&format!("{used} {stored} ")), "{closed:?}"),
+            _ => assert!(closed.is_empty(), "{closed:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_stepped_back_reopens_no_window_and_refuses_nobody_for_ever() {
+    let table = Table::new().await;
+    let first = table.hold(&[("g", DAY_1, 3, 3)]).await;
+    table.commit(&first).await;
+    table.at("2027-02-01T09:00:00Z").await;
+    table.hold(&[("g", DAY_2, 2, 3)]).await;
+    let past = table.past().await;
+    table.at("2027-01-31T23:00:00Z").await;
+    // The node computes with yesterday; the script tells it the start of the window that has begun.
+    let yesterday = [table.owner("u", &[("g", DAY_1, 1, 3)])];
+    match table.reserve_as(&harmless(), BELIEF.within(DAY_1), 60_000, &yesterday).await {
+        ReserveReply::Stale(Stale::Time, now_ms) => assert_eq!(now_ms, ms("2027-02-01T00:00:00Z")),
+        other => panic!("{other:?}"),
+    }
+    match table.store.usage(&table.bucket, table.facts(&BELIEF.within(DAY_1)), &yesterday).await.unwrap() {
+        UsageReply::Stale(Stale::Time, now_ms) => assert_eq!(now_ms, ms("2027-02-01T00:00:00Z")),
+        other => panic!("{other:?}"),
+    }
+    // With the truth the call is decided in the window that has begun, beside a group that was never seen.
+    let today = [table.owner("u", &[("g", DAY_2, 1, 3), ("new", DAY_2, 1, 3)])];
+    match table.reserve_as(&harmless(), BELIEF.within(DAY_2), 60_000, &today).await {
+        ReserveReply::Held { ran, expires_at_ms, tallies } => {
+            assert_eq!((ran.now_ms, expires_at_ms), (ms("2027-02-01T00:00:00Z"), ms("2027-02-01T00:01:00Z")));
+            assert_eq!(tallies, [tally(0, 3), tally(0, 1)]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table.past().await, past, "no closed window was touched");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_hold_from_their_start_until_before_their_end() {
+    let table = Table::new().await;
+    let owner = [table.owner("u", &[("g", DAY_1, 0, 10)])];
+    let now = ms(NOON);
+    for (from_ms, until_ms, fresh) in
+        [(now, now + 1, true), (now + 1, now + 2, false), (now - 1, now, false), (now - 1, now + 1, true)]
+    {
+        let belief = Belief { validity: Validity { from_ms, until_ms }, ..BELIEF };
+        let stale = match table.reserve_as(&harmless(), belief, 1000, &owner).await {
+            ReserveReply::Stale(Stale::Time, told) => {
+                assert_eq!(told, now);
+                true
+            }
+            ReserveReply::Held { .. } => false,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(stale, !fresh, "[{from_ms}, {until_ms}) at {now}");
+        table.redis.run::<()>(&["DEL", &owner[0].keys.counters, &owner[0].keys.holds]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_of_an_earlier_window_settles_in_the_past() {
+    let table = Table::new().await;
+    let long = 3_600_000 * 20;
+    let charged = table.hold_for(long, &[("g", DAY_1, 3, 100)]).await;
+    let released = table.hold_for(long, &[("g", DAY_1, 5, 100)]).await;
+    let drawn = table.hold_for(long, &[("g", DAY_1, 7, 100)]).await;
+    table.hold_for(long, &[("g", DAY_1, 9, 100)]).await;
+    table.at("2027-02-01T01:00:00Z").await;
+    table.hold_for(long, &[("g", DAY_2, 11, 100)]).await;
+    let settlement = settled(table.commit(&charged).await);
+    assert_eq!(settlement.accounts.len(), 1);
+    assert_eq!(
+        (settlement.accounts[0].tally, settlement.accounts[0].window.unwrap().to_text()),
+        (tally(3, 0), DAY_1.to_owned())
+    );
+    settled(table.release(&released).await);
+    settled(table.commit_as(&counted(), &drawn, How { is_final: false, figures: &[("g", 2)], ..ALL }).await);
+    assert_eq!(table.stands("g", DAY_2).await, (0, 11), "the present window is not touched");
+    assert!(table.past().await["g.1"].starts_with(&format!("5 {DAY_1} ")), "{:?}", table.past().await);
+    settled(table.commit(&drawn).await);
+    assert!(table.past().await["g.1"].starts_with(&format!("10 {DAY_1} ")));
+    // The last one expires: its window's `held` is gone already, and today's stays.
+    table.at("2027-02-01T08:00:01Z").await;
+    let (_, more) = table.store.reclaim(&table.bucket, &table.owner("u", &[]).keys).await.unwrap();
+    assert!(!more);
+    assert_eq!(table.counters().await["g.held"], "11");
+    assert!(table.past().await["g.1"].starts_with(&format!("10 {DAY_1} ")));
+    // A refund finds the window that was charged.
+    settled(table.refund(&charged, &[("g", 2)]).await);
+    assert!(table.past().await["g.1"].starts_with(&format!("8 {DAY_1} ")));
+    assert_eq!(table.stands("g", DAY_2).await, (0, 11));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_amount_after_the_turn_is_held_and_charged_in_the_present_window() {
+    let table = Table::new().await;
+    let id = table.hold_for(3_600_000 * 20, &[("g", DAY_1, 3, 100)]).await;
+    table.at("2027-02-01T01:00:00Z").await;
+    let more = [table.owner("u", &[("g", DAY_2, 4, 100)])];
+    table.extend(&id, 0, 0, &more).await;
+    assert_eq!(table.stands("g", DAY_2).await, (0, 4));
+    // 9 in all: 3 where 3 were held, the rest, overage too, in the present window.
+    let settlement = settled(table.commit_as(&harmless(), &id, How { changes: 1, figures: &[("g", 9)], ..ALL }).await);
+    let tallies: Vec<_> = settlement.accounts.iter().map(|account| account.tally).collect();
+    assert_eq!(tallies, [tally(3, 0), tally(6, 0)]);
+    assert_eq!(table.stands("g", DAY_2).await, (6, 0));
+    assert!(table.past().await["g.1"].starts_with("3 "));
+    // Refunds go the other way round.
+    settled(table.refund(&id, &[("g", 7)]).await);
+    assert_eq!(table.stands("g", DAY_2).await, (0, 0));
+    assert!(table.past().await["g.1"].starts_with("2 "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_flight_has_one_window_for_ever_and_is_never_charged() {
+    let table = Table::new().await;
+    let asks = |day| [("f", IN_FLIGHT, 1, 2), ("g", day, 1, 100)];
+    let (kept, done) = (table.hold_for(3_600_000 * 20, &asks(DAY_1)).await, table.hold(&asks(DAY_1)).await);
+    match table.reserve(&asks(DAY_1)).await {
+        ReserveReply::Denied(_, denied) => {
+            assert_eq!(denied.free_at_ms, Some(ms(NOON) + 60_000), "when the first hold ends");
+            assert_eq!(denied.tallies.iter().map(|(_, lacks)| *lacks).collect::<Vec<_>>(), [true, false]);
+        }
+        other => panic!("{other:?}"),
+    }
+    // A draw does not touch it; the final commit frees it and charges nothing.
+    settled(table.commit_as(&counted(), &kept, How { is_final: false, figures: &[("g", 1)], ..ALL }).await);
+    assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 2));
+    settled(table.commit(&done).await);
+    assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 1));
+    table.at("2027-02-01T01:00:00Z").await;
+    table.hold(&asks(DAY_2)).await;
+    assert_eq!(table.counters().await["f.window"], format!("c1 {IN_FLIGHT}"));
+    assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 2));
+    table.at("2027-02-01T01:01:00Z").await;
+    assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 1), "expiry frees it");
+    settled(table.release(&kept).await);
+    assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 0));
+    assert_eq!(table.counters().await["f.used"], "0");
+}
+
+fn day(number: i64) -> (i64, String) {
+    let start = ms("2027-03-01T00:00:00Z") + number * 86_400_000;
+    let text = |at| quotagate::domain::window::rfc3339(at);
+    (start, format!("daily {} {}", text(start), text(start + 86_400_000)))
+}
+
+fn minute(number: i64) -> (i64, String) {
+    let start = ms("2027-03-01T00:00:00Z") + number * 60_000;
+    let text = |at| quotagate::domain::window::rfc3339(at);
+    (start, format!("minute {} {}", text(start), text(start + 60_000)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_past_is_a_ring_of_12_windows_per_group() {
+    let table = Table::new().await;
+    for number in 0..30 {
+        let (start, window) = day(number);
+        table.clock(start).await;
+        let id = table.hold(&[("g", &window, 1, 9), ("h", FOR_EVER, 1, MOST)]).await;
+        table.commit(&id).await;
+        assert!(table.past().await.len() <= 13, "{:?}", table.past().await);
+    }
+    let past = table.past().await;
+    assert_eq!(past.len(), 13);
+    assert_eq!((past["g.first"].as_str(), past.contains_key("g.18"), past.contains_key("g.29")), ("18", true, true));
+    assert_eq!(table.counters().await["g.window"], format!("30 {}", day(29).1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_window_stays_while_a_hold_of_it_may_still_settle() {
+    let table = Table::new().await;
+    let (start, window) = minute(0);
+    table.clock(start).await;
+    let slow = table.hold_for(3_600_000, &[("g", &window, 5, 9)]).await;
+    for number in 1..50 {
+        let (start, window) = minute(number);
+        table.clock(start).await;
+        let id = table.hold(&[("g", &window, 1, 9)]).await;
+        table.commit(&id).await;
+    }
+    let settlement = settled(table.commit(&slow).await);
+    assert_eq!((settlement.late, settlement.accounts[0].tally), (false, tally(5, 0)));
+    assert_eq!(settlement.accounts[0].window.unwrap().to_text(), window);
+    assert!(table.past().await["g.1"].starts_with(&format!("5 {window} ")));
+    // Two days later nothing can settle there any more, and turns clear what has piled up.
+    for number in 0..12 {
+        let (start, window) = minute(3 * 1440 + number * 60);
+        table.clock(start).await;
+        let id = table.hold(&[("g", &window, 1, 9)]).await;
+        table.commit(&id).await;
+    }
+    assert_eq!(table.past().await.len(), 13, "{:?}", table.past().await);
+}

@@ -1,0 +1,267 @@
+//! House rules, by reading the files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use quotagate::store::scripts::{FILES, Scripts};
+
+const MOST_LINES: usize = 500;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file with this ending under a folder: path from the root, and text.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let mut open = vec![root().join(folder)];
+    let mut found = Vec::new();
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == ending) {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no {ending} files under {folder}");
+    found
+}
+
+/// Modules that a `#[cfg(test)]` in another file declares.
+fn is_test_module(path: &str) -> bool {
+    ["/tests.rs", "/plan_tests.rs", "/laws.rs"].iter().any(|name| path.ends_with(name))
+}
+
+/// The Rust sources without tests: path, and numbered lines without comments.
+fn sources() -> Vec<(String, Vec<(usize, String)>)> {
+    let product = files("src", "rs").into_iter().filter(|(path, _)| !is_test_module(path));
+    product
+        .map(|(path, text)| {
+            let lines = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
+            let code = lines.filter(|(_, line)| !line.trim_start().starts_with("//"));
+            (path, code.map(|(number, line)| (number + 1, line.to_owned())).collect())
+        })
+        .collect()
+}
+
+/// Fails with every line of the product that names one of `words`, unless `may` says that the file may.
+#[track_caller]
+fn only_named_where(words: &[&str], may: impl Fn(&str) -> bool) {
+    let mut offences = Vec::new();
+    for (path, lines) in sources() {
+        for (number, line) in lines {
+            if !may(&path) && words.iter().any(|word| names(&line, word)) {
+                offences.push(format!("{path}:{number}: {line}"));
+            }
+        }
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+/// `word` stands in the line, and not as the end of a longer name.
+fn names(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
+    })
+}
+
+fn layer(path: &str) -> &str {
+    let rest = path.strip_prefix("src/").unwrap();
+    rest.split(['/', '.']).next().unwrap()
+}
+
+#[test]
+fn layers_import_only_what_lies_beneath_them() {
+    let order = ["domain", "store", "service", "http", "startup", "main"];
+    let mut offences = Vec::new();
+    for (path, lines) in sources() {
+        let Some(own) = order.iter().position(|name| *name == layer(&path)) else { continue };
+        for (number, line) in lines {
+            for above in &order[own + 1..] {
+                if names(&line, &format!("crate::{above}")) {
+                    offences.push(format!("{path}:{number}: {line}"));
+                }
+            }
+        }
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+#[test]
+fn the_domain_does_no_io_and_reads_no_clock() {
+    let words = [
+        "redis",
+        "actix_web",
+        "actix_rt",
+        "tokio",
+        "reqwest",
+        "Utc::now",
+        "Local::now",
+        "SystemTime",
+        "Instant::now",
+        "time::Instant",
+        "std::fs",
+        "std::env",
+        "std::net",
+        "std::io",
+    ];
+    only_named_where(&words, |path| layer(path) != "domain");
+}
+
+#[test]
+fn only_the_store_names_redis_and_only_http_names_actix() {
+    only_named_where(&["redis::", "use redis"], |path| layer(path) == "store");
+    // The web framework's runtime and shared state are what a node is put together with.
+    only_named_where(&["actix_web"], |path| matches!(layer(path), "http" | "startup" | "main"));
+    for (path, lines) in sources() {
+        for (number, line) in lines.iter().filter(|_| matches!(layer(&path), "startup" | "main")) {
+            let allowed = line.contains("actix_web::web") || line.contains("actix_web::rt");
+            assert!(allowed || !names(line, "actix_web"), "{path}:{number}: {line}");
+        }
+    }
+}
+
+#[test]
+fn no_node_clock_decides() {
+    only_named_where(&["SystemTime::now", "Utc::now", "Local::now"], |path| layer(path) == "replay");
+}
+
+#[test]
+fn the_environment_is_read_in_one_place() {
+    let words = ["env::var", "env::vars", "env::var_os", "option_env!"];
+    only_named_where(&words, |path| path == "src/config.rs");
+    only_named_where(&["std::env"], |path| matches!(path, "src/config.rs" | "src/embedded_redis.rs"));
+}
+
+#[test]
+fn the_product_never_panics_on_purpose_and_leaves_nothing_for_later() {
+    only_named_where(&["todo!", "unimplemented!", "panic!", "unreachable!", "dbg!"], |_| false);
+    let mut offences = Vec::new();
+    for (path, lines) in sources() {
+        for (number, line) in lines {
+            if line.contains(".unwrap()") || line.contains(".expect(") {
+                offences.push(format!("{path}:{number}: {line}"));
+            }
+        }
+    }
+    let later = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
+    for (folder, ending) in [("src", "rs"), ("lua", "lua"), ("tests", "rs")] {
+        for (path, text) in files(folder, ending) {
+            for (number, line) in
+                text.lines().enumerate().filter(|(_, line)| later.iter().any(|word| names(line, word)))
+            {
+                offences.push(format!("{path}:{}: {line}", number + 1));
+            }
+        }
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+#[test]
+fn no_file_is_longer_than_500_lines() {
+    let mut long = Vec::new();
+    for (folder, ending) in [("src", "rs"), ("lua", "lua"), ("tests", "rs"), ("benches", "rs")] {
+        for (path, text) in files(folder, ending) {
+            let lines = text.lines().count();
+            if lines > MOST_LINES {
+                long.push(format!("{path} has {lines} lines"));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn every_lua_file_is_built_in_and_used() {
+    let built_in: BTreeSet<String> = FILES.iter().map(|(name, _)| format!("lua/{name}.lua")).collect();
+    let present: BTreeSet<String> = files("lua", "lua").into_iter().map(|(path, _)| path).collect();
+    assert_eq!(built_in, present);
+    let scripts: BTreeSet<String> =
+        Scripts::resolve().unwrap().all().iter().map(|script| format!("lua/{}.lua", script.name)).collect();
+    for (path, text) in files("lua", "lua") {
+        let name = path.strip_prefix("lua/").unwrap().strip_suffix(".lua").unwrap();
+        let included = FILES.iter().any(|(_, other)| other.contains(&format!("--- @include \"{name}\"")));
+        assert_eq!(scripts.contains(&path), !name.starts_with("lib/"), "{path} is a command or a library");
+        assert!(included || !name.starts_with("lib/"), "{path} is included nowhere");
+        assert!(text.ends_with('\n'), "{path}");
+    }
+}
+
+/// A command's header, without its code.
+fn header(text: &str) -> &str {
+    text.split_once("--[[").unwrap().1.split_once("]]").unwrap().0
+}
+
+#[test]
+fn every_lua_command_begins_with_its_purpose_keys_arguments_and_replies() {
+    for (path, text) in files("lua", "lua").iter().filter(|(path, _)| !path.contains("/lib/")) {
+        assert!(text.starts_with("#!lua"), "{path}");
+        let name = path.strip_prefix("lua/").unwrap().strip_suffix(".lua").unwrap();
+        let header = header(text);
+        assert!(header.trim_start().starts_with(&format!("{name}: ")), "{path} says what it does");
+        let places: Vec<Option<usize>> = ["\nKEYS\n", "\nARGV\n", "\nReplies"].map(|part| header.find(part)).to_vec();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{path}: {places:?}");
+    }
+}
+
+#[test]
+fn text_becomes_a_number_in_one_lua_file_and_no_key_is_composed() {
+    for (path, text) in files("lua", "lua") {
+        if path != "lua/lib/args.lua" {
+            assert!(!text.contains("tonumber"), "{path}");
+        }
+        assert!(!text.contains("'qg:") && !text.contains("\"qg:"), "{path} composes a key");
+    }
+}
+
+/// The words with which a script's code answers: the first text of a table that is returned or built to be.
+fn status_words(source: &str) -> BTreeSet<String> {
+    let code: String = source.split("--[[").map(|part| part.split_once("]]").map_or(part, |(_, code)| code)).collect();
+    let openings = ["return {", "answer = {", ".reply({", ".answer({", "fingerprint, {"];
+    let mut words = BTreeSet::new();
+    for opening in openings {
+        for (at, _) in code.match_indices(opening) {
+            let rest = code[at + opening.len()..].trim_start();
+            if let Some((word, _)) = rest.strip_prefix('\'').and_then(|rest| rest.split_once('\'')) {
+                words.insert(word.to_owned());
+            }
+        }
+    }
+    words
+}
+
+#[test]
+fn every_status_that_a_script_answers_is_documented_and_decoded() {
+    let decoder = |script: &str| match script {
+        "commit" | "release" | "refund" | "extend" => "settle",
+        "track_enforce" => "track",
+        "configure" | "stamp" => "configuration",
+        "reclaim" => "usage",
+        "set_clock" => "clock",
+        other => other.to_owned().leak(),
+    };
+    let read = |path: String| fs::read_to_string(root().join(path)).unwrap();
+    for script in Scripts::resolve().unwrap().all() {
+        let decoded = read(format!("src/store/{}.rs", decoder(script.name)));
+        let shared =
+            if decoded.contains("read_stale(") { read("src/store/admission.rs".to_owned()) } else { String::new() };
+        let words = status_words(&script.source);
+        assert!(!words.is_empty(), "{}", script.name);
+        for word in words {
+            let quoted = format!("\"{word}\"");
+            assert!(decoded.contains(&quoted) || shared.contains(&quoted), "{}: {word} is not decoded", script.name);
+            // Helpers of one library serve several commands; a command documents what it can answer.
+            let own = FILES.iter().find(|(name, _)| *name == script.name).unwrap().1;
+            if status_words(own).contains(&word) {
+                let documented = header(own).split("\nReplies").nth(1).unwrap();
+                assert!(names(documented, &word), "{}: {word} is not documented", script.name);
+            }
+        }
+    }
+}
