@@ -93,7 +93,7 @@ local function share(owner, place)
 end
 
 for _, owner in ipairs(loaded.owners) do
-  settle.open(owner)
+  settle.open(owner, now)
   local shares = {}
   for place = 1, #owner.held do
     shares[place] = share(owner, place)
@@ -114,7 +114,7 @@ loaded.flags = late and ' late' or loaded.flags
 loaded.memo = memo ~= '' and memo or loaded.memo
 local members = {}
 for place, owner in ipairs(loaded.owners) do
-  settle.write(owner)
+  settle.write(owner, loaded.expires_at)
   members[place] = owner.member
   if final then
     owner.held = {}

@@ -67,7 +67,7 @@ end
 
 local open = 0
 for _, owner in ipairs(loaded.owners) do
-  settle.open(owner)
+  settle.open(owner, now)
   -- The newest window first: an overage was charged there.
   for place = #owner.charged, 1, -1 do
     local entry = owner.charged[place]
@@ -86,7 +86,7 @@ for _, owner in ipairs(loaded.owners) do
   end
 end
 for _, owner in ipairs(loaded.owners) do
-  settle.write(owner)
+  settle.write(owner, loaded.expires_at)
 end
 record.save(loaded)
 local answer = settle.answer(loaded, now, 0)

@@ -52,14 +52,14 @@ if now >= loaded.expires_at then
 end
 
 for _, owner in ipairs(loaded.owners) do
-  settle.open(owner)
+  settle.open(owner, now)
   for _, entry in ipairs(owner.held) do
     settle.free(owner, entry, entry.amount)
   end
 end
 loaded.status = 'released'
 for _, owner in ipairs(loaded.owners) do
-  settle.write(owner)
+  settle.write(owner, loaded.expires_at)
   owner.held = {}
 end
 record.save(loaded)

@@ -120,6 +120,11 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
         "cycle" => return "windows are counted from here instead".to_owned(),
         "until" => return "from here on there is no subscription".to_owned(),
         "version" => return "version of the subscription, which every call checks".to_owned(),
+        "last_expiry" => {
+            let told =
+                |ms| format!("settled reservations may be drawn on or refunded until 15 minutes after {}", rfc3339(ms));
+            return value.parse().map_or_else(|_| String::new(), told);
+        }
         "next_expiry" => {
             let time = value
                 .parse()

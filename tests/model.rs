@@ -10,15 +10,14 @@ mod plain;
 
 use std::collections::BTreeMap;
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use serde_json::json;
 
 use history::History;
 use plain::Model;
 use support::{Redis, World};
 
-const HISTORIES: u64 = 24;
+const HISTORIES: u64 = 40;
 const CALLS: usize = 70;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,8 +41,6 @@ async fn every_answer_of_random_histories_on_two_nodes_is_the_models() {
         from_the_outside(&world.redis, &user, &history.model).await;
     }
     nothing_else_stays(&world.redis).await;
-    // The seed of a run decides it wholly, so that a failure can be played again.
-    assert_eq!(StdRng::seed_from_u64(seed).random::<u64>(), StdRng::seed_from_u64(seed).random::<u64>());
 }
 
 /// `held` is the sum of the live holds of the counter's window, `used` what was charged to it, as Redis shows it.
@@ -72,7 +69,7 @@ async fn from_the_outside(redis: &Redis, user: &str, model: &Model) {
 /// Every key but the few that are meant to stay expires by itself.
 async fn nothing_else_stays(redis: &Redis) {
     let keys: Vec<String> = redis.run(&["KEYS", "qg:{default:test/main}:*"]).await;
-    assert!(keys.len() > 100, "{json}", json = json!(keys));
+    assert!(keys.len() > 100, "{keys:?}");
     for key in keys {
         let kind = key.split("}:").nth(1).unwrap().split(':').next().unwrap();
         let ttl_ms: i64 = redis.run(&["PTTL", &key]).await;

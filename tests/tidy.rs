@@ -129,7 +129,9 @@ fn only_the_store_names_redis_and_only_http_names_actix() {
 
 #[test]
 fn no_node_clock_decides() {
-    only_named_where(&["SystemTime::now", "Utc::now", "Local::now"], |path| layer(path) == "replay");
+    // A first estimate that every script corrects, the check for skew, and the name of a replay's run.
+    let may = |path: &str| matches!(path, "src/service/clocks.rs" | "src/service/readiness.rs" | "src/replay.rs");
+    only_named_where(&["SystemTime::now", "Utc::now", "Local::now"], may);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 -- Counters of an owner: one hash with the fields <group>.window, .used and .held for each group,
--- and of the owner itself `version` (subscription) and `next_expiry` (no hold expires before it, ms).
+-- and of the owner itself `version` (subscription), `next_expiry` (no hold expires before it, ms) and
+-- `last_expiry` (the latest of the reservations that were settled, ms).
 -- Closed windows move to the owner's `past` hash: <group>.<serial> = '<used> <kind> <start> <end> <keep until ms>'.
 local counter = {
   past_windows = 12,
@@ -86,7 +87,8 @@ end
 -- Moves a counter's closing window to `past`; it stays there while a hold of it may still settle.
 function counter.close(owner, group, stored, used, held, now)
   local serial, bounds = string.match(stored, '^(%S+) (.*)$')
-  local keep_until = now + (held > 0 and counter.past_open_ms or clock.grace_ms)
+  local last_expiry = args.stored(redis.call('HGET', owner.counters, 'last_expiry'))
+  local keep_until = held > 0 and now + counter.past_open_ms or math.max(now, last_expiry) + clock.grace_ms
   local entry = (used or '0') .. ' ' .. bounds .. ' ' .. args.digits(keep_until)
   redis.call('HSET', owner.past, group .. '.' .. serial, entry)
   trim(owner, group, args.stored(string.match(serial, '%d+')), now)

@@ -16,11 +16,12 @@ local function closed_account(owner, entry)
   return { past = field, group = entry.group, used = args.stored(used), held = 0, bounds = bounds }
 end
 
--- Reads the accounts of all entries, and whether this owner's hold is still live.
-function settle.open(owner)
+-- Reads the accounts of all entries, and whether this owner's hold is still live. What is due of expired holds is
+-- taken first, so that no answer counts them.
+function settle.open(owner, now, reclaimed)
   owner.live = redis.call('ZSCORE', owner.holds, owner.member) and true or false
   owner.accounts, owner.order = {}, {}
-  local fields, entries = {}, {}
+  local fields, entries = { 'next_expiry', 'last_expiry' }, {}
   for _, list in ipairs({ owner.held, owner.charged }) do
     for _, entry in ipairs(list) do
       local name = entry.group .. ':' .. entry.serial
@@ -34,16 +35,22 @@ function settle.open(owner)
       end
     end
   end
-  if #fields == 0 then
+  if #entries == 0 then
     return
   end
   local values = redis.call('HMGET', owner.counters, unpack(fields))
+  local next_expiry = args.stored(values[1])
+  if not reclaimed and next_expiry > 0 and next_expiry <= now then
+    hold.reclaim(owner, now)
+    return settle.open(owner, now, true)
+  end
+  owner.last_expiry = args.stored(values[2])
   for place, entry in ipairs(entries) do
-    local stored = values[3 * place - 2]
+    local stored = values[3 * place]
     local account
     if stored and string.match(stored, '^%S+') == entry.serial then
       account = {
-        group = entry.group, used = args.stored(values[3 * place - 1]), held = args.stored(values[3 * place]),
+        group = entry.group, used = args.stored(values[3 * place + 1]), held = args.stored(values[3 * place + 2]),
         bounds = string.match(stored, '^%S+ (.*)$'),
       }
     else
@@ -92,7 +99,8 @@ function settle.charged(owner, group)
   return sum
 end
 
-function settle.write(owner)
+-- `expires_at` of the reservation: until its grace is over, draws and refunds may still come to these windows.
+function settle.write(owner, expires_at)
   local changes = {}
   for _, name in ipairs(owner.order) do
     local account = owner.accounts[name]
@@ -107,6 +115,9 @@ function settle.write(owner)
     end
   end
   if #changes > 0 then
+    if expires_at > owner.last_expiry then
+      changes[#changes + 1], changes[#changes + 2] = 'last_expiry', args.digits(expires_at)
+    end
     redis.call('HSET', owner.counters, unpack(changes))
   end
 end
@@ -128,7 +139,7 @@ end
 -- The answer to a call on a reservation that has already ended: nothing changes.
 function settle.replay(loaded, now)
   for _, owner in ipairs(loaded.owners) do
-    settle.open(owner)
+    settle.open(owner, now)
   end
   return settle.answer(loaded, now, 1)
 end

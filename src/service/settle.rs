@@ -247,7 +247,8 @@ impl Gateway {
                 self.hear(&view.bucket, ran);
                 let judged = judge(admission, &denied.tallies, LimitGroup::refuses_beyond);
                 let decision = Decision::denied(&judged, admission, denied.free_at_ms, ran.now_ms);
-                Round::Done(Some(Decision { reservation: Some((target.id.clone(), known.expires_at_ms)), ..decision }))
+                let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
+                Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
             ExtendReply::Extended { now_ms, expires_at_ms, tallies, .. } => {
                 self.clocks.hear(&view.bucket, now_ms);
@@ -279,7 +280,8 @@ impl Gateway {
         let user = &known.memo.user;
         let (decision, expires_at_ms) = match first {
             ExtendReply::Denied(ran, denied) => {
-                (self.repeat_denied(tenant, view, user, ran.now_ms, denied).await?, known.expires_at_ms)
+                let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
+                (self.repeat_denied(tenant, view, user, ran.now_ms, denied).await?, expires_at_ms)
             }
             ExtendReply::Extended { now_ms, expires_at_ms, .. } => {
                 let usage = self.usage(tenant, user, |group| known.groups.contains(&group.id)).await?;
@@ -352,6 +354,12 @@ impl Gateway {
             },
         };
         if known.created_at_ms == id.created_at_ms { Ok(known) } else { Err(unknown_reservation()) }
+    }
+
+    /// When the reservation ends, by its record: another node may have given it more time.
+    async fn expiry(&self, bucket: &Bucket, id: &ReservationId) -> Result<TimeMs, ServiceError> {
+        self.forget(bucket, id);
+        Ok(self.known(bucket, id).await?.expires_at_ms)
     }
 
     fn forget(&self, bucket: &Bucket, id: &ReservationId) {

@@ -6,3 +6,5 @@ mod support;
 mod concurrency;
 mod errors;
 mod recipes;
+mod refusals;
+mod time;

@@ -240,11 +240,32 @@ async fn a_closed_window_stays_while_a_hold_of_it_may_still_settle() {
     assert_eq!(settlement.accounts[0].window.unwrap().to_text(), window);
     assert!(table.past().await["g.1"].starts_with(&format!("5 {window} ")));
     // Two days later nothing can settle there any more, and turns clear what has piled up.
-    for number in 0..12 {
+    for number in 0..20 {
         let (start, window) = minute(3 * 1440 + number * 60);
         table.clock(start).await;
         let id = table.hold(&[("g", &window, 1, 9)]).await;
         table.commit(&id).await;
     }
     assert_eq!(table.past().await.len(), 13, "{:?}", table.past().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_window_stays_until_the_expiry_and_grace_of_a_hold_that_is_drawn_empty_or_settled() {
+    let table = Table::new().await;
+    let (start, window) = minute(0);
+    table.clock(start).await;
+    let drawn = table.hold_for(3_600_000, &[("g", &window, 3, 99)]).await;
+    settled(table.commit_as(&counted(), &drawn, How { is_final: false, figures: &[("g", 3)], ..ALL }).await);
+    let refunded = table.hold_for(3_600_000, &[("g", &window, 4, 99)]).await;
+    settled(table.commit(&refunded).await);
+    for number in 1..50 {
+        let (start, window) = minute(number);
+        table.clock(start).await;
+        let id = table.hold(&[("g", &window, 1, 9)]).await;
+        table.commit(&id).await;
+    }
+    settled(table.refund(&refunded, &[("g", 4)]).await);
+    let over = How { changes: 1, figures: &[("g", 5)], ..ALL };
+    assert_eq!(settled(table.commit_as(&harmless(), &drawn, over).await).accounts[0].tally, tally(5, 0));
+    assert!(table.past().await["g.1"].starts_with(&format!("5 {window} ")), "{:?}", table.past().await.get("g.1"));
 }
