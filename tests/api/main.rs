@@ -4,7 +4,8 @@
 mod support;
 
 mod concurrency;
-mod errors;
+mod openapi;
 mod recipes;
 mod refusals;
+mod settling;
 mod time;

@@ -1,0 +1,45 @@
+//! The generated document is checked in.
+
+use crate::support::World;
+
+#[test]
+fn the_checked_in_document_is_what_the_code_generates() {
+    let generated = quotagate::http::openapi::document().unwrap();
+    let checked_in = include_str!("../../docs/openapi.json");
+    assert!(generated == checked_in, "run `cargo run -- openapi > docs/openapi.json`");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_path_of_the_document_exists() {
+    let world = World::new().await;
+    let document = world.app.get("/openapi.json").await.expect(200);
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            if path.ends_with("/stream") {
+                continue;
+            }
+            let answer = world.admin.send(&method.to_uppercase(), &path.replace("{id}", "none"), None).await;
+            let nothing_there = answer.text.contains("there is nothing at");
+            assert!(answer.status != 405 && !nothing_there, "{method} {path}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stream_tells_the_counters_at_once_and_after_each_change() {
+    let world = World::frozen().await;
+    world.admin.plan("p", crate::support::monthly(5)).await;
+    world.app.subscribe("u", "p").await;
+    let url = format!("{}/api/v1/usage/stream?userId=u", world.node.url);
+    let mut stream = reqwest::Client::new().get(url).bearer_auth(&world.app.key).send().await.unwrap();
+    for held in [0, 1] {
+        let mut text = String::new();
+        while !text.ends_with("\n\n") {
+            text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
+        }
+        let data = text.strip_prefix("event: usage\ndata: ").unwrap();
+        let usage: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!(usage["counters"][0]["held"], held);
+        world.app.reserved(serde_json::json!({"userId": "u", "event": "image.a"})).await;
+    }
+}
