@@ -19,8 +19,8 @@ ARGV
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   missing, now                              no such reservation (any more)
-  expired, now                              past its grace, or late and reject_late
-  not_pending, now, status                  it ended otherwise
+  expired, now                              past its grace; also, if it is still held, late and reject_late
+  not_pending, now, status                  it was released, or a draw on a committed one
   settled, now, status, late, replayed, memo, then per account: group, used, held, '<kind> <start> <end>'
   stale_reservation, now                    figures were computed on an older state
   overflow, now                             a counter would pass 2^53 - 1

@@ -5,6 +5,10 @@
 //! gateway. `server.lock` is the standard input of the server, so it stays locked exactly as long
 //! as that process lives, even when its gateway was killed and left it behind.
 
+mod program;
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -23,10 +27,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Tried in this order; both take the same options.
-const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
-/// Scripts use `#!lua` flags, which came with Redis 7.0.
-const OLDEST_MAJOR_VERSION: u32 = 7;
+use program::find_program;
+
 /// `sockaddr_un` holds 104 bytes on macOS and 108 on Linux, with the closing zero.
 const SOCKET_PATH_BYTES: usize = 104;
 /// Bytes that stand for themselves in the path of a URL.
@@ -427,33 +429,6 @@ fn next_restart_delay(delay: Duration) -> Duration {
     (delay * 2).clamp(Duration::from_millis(100), LONGEST_RESTART_DELAY)
 }
 
-/// The first program on the PATH that is new enough, with its version.
-async fn find_program() -> Result<(&'static str, String), EmbeddedRedisError> {
-    let mut refusal = EmbeddedRedisError::ServerMissing;
-    for program in PROGRAMS {
-        match Command::new(program).arg("--version").output().await {
-            Ok(output) => match usable_version(program, &String::from_utf8_lossy(&output.stdout)) {
-                Ok(version) => return Ok((program, version)),
-                Err(error) => refusal = error,
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => refusal = EmbeddedRedisError::CannotRun { program, source },
-        }
-    }
-    Err(refusal)
-}
-
-/// The version in an answer like `Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 …`.
-fn usable_version(program: &'static str, answer: &str) -> Result<String, EmbeddedRedisError> {
-    let version = answer.split_whitespace().find_map(|word| word.strip_prefix("v="));
-    let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-    match (version, major) {
-        (Some(version), Some(major)) if major >= OLDEST_MAJOR_VERSION => Ok(version.to_owned()),
-        (Some(version), Some(_)) => Err(EmbeddedRedisError::ServerTooOld { program, version: version.to_owned() }),
-        _ => Err(EmbeddedRedisError::VersionUnreadable { program, answer: answer.trim().to_owned() }),
-    }
-}
-
 /// The URL of the private server that a gateway runs on a data directory.
 ///
 /// # Errors
@@ -517,6 +492,3 @@ fn last_lines(log: &Path, from: u64) -> String {
     }
     lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
 }
-
-#[cfg(test)]
-mod tests;

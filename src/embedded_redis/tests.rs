@@ -188,7 +188,7 @@ async fn the_server_has_no_tcp_port_and_the_settings_of_a_store() {
 
 #[test]
 fn versions_before_7_are_refused() {
-    let usable = |answer| usable_version("redis-server", answer);
+    let usable = |answer| program::usable_version("redis-server", answer);
     assert_eq!(usable("Redis server v=7.0.15 sha=00000000:0 bits=64").unwrap(), "7.0.15");
     assert_eq!(usable("Valkey server v=8.1.0 sha=00000000:0 bits=64").unwrap(), "8.1.0");
     assert_eq!(usable("Redis server v=10.2 sha=0").unwrap(), "10.2");

@@ -74,6 +74,19 @@ impl Redis {
         self.child.wait().unwrap();
     }
 
+    /// It keeps its connections and answers nothing, until [`Redis::wake`].
+    pub fn hang(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn wake(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
     pub async fn start_again(&mut self) {
         self.child = spawn(&self.directory, &self.options);
         self.wait_until_ready().await;
@@ -253,6 +266,12 @@ impl Api {
         let text = response.text().await.unwrap();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
         Answer { status, headers, text, json }
+    }
+
+    /// An answer whose body is still to come, piece by piece.
+    pub async fn open(&self, path: &str) -> reqwest::Response {
+        let url = format!("{}/api/v1/{path}", self.base);
+        self.http.get(url).header("authorization", format!("Bearer {}", self.key)).send().await.unwrap()
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -1,0 +1,39 @@
+//! The server program on the PATH.
+
+use std::io;
+
+use tokio::process::Command;
+
+use super::EmbeddedRedisError;
+
+/// Tried in this order; both take the same options.
+const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+/// Scripts use `#!lua` flags, which came with Redis 7.0.
+const OLDEST_MAJOR_VERSION: u32 = 7;
+
+/// The first program on the PATH that is new enough, with its version.
+pub(super) async fn find_program() -> Result<(&'static str, String), EmbeddedRedisError> {
+    let mut refusal = EmbeddedRedisError::ServerMissing;
+    for program in PROGRAMS {
+        match Command::new(program).arg("--version").output().await {
+            Ok(output) => match usable_version(program, &String::from_utf8_lossy(&output.stdout)) {
+                Ok(version) => return Ok((program, version)),
+                Err(error) => refusal = error,
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => refusal = EmbeddedRedisError::CannotRun { program, source },
+        }
+    }
+    Err(refusal)
+}
+
+/// The version in an answer like `Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 …`.
+pub(super) fn usable_version(program: &'static str, answer: &str) -> Result<String, EmbeddedRedisError> {
+    let version = answer.split_whitespace().find_map(|word| word.strip_prefix("v="));
+    let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    match (version, major) {
+        (Some(version), Some(major)) if major >= OLDEST_MAJOR_VERSION => Ok(version.to_owned()),
+        (Some(version), Some(_)) => Err(EmbeddedRedisError::ServerTooOld { program, version: version.to_owned() }),
+        _ => Err(EmbeddedRedisError::VersionUnreadable { program, answer: answer.trim().to_owned() }),
+    }
+}

@@ -1,0 +1,251 @@
+//! What an answer says beside its body: rate-limit headers, request ids; and how usage is read and followed.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Api, World, monthly};
+
+/// RateLimit-Policy, RateLimit, X-RateLimit-Limit, -Remaining, -Reset, Retry-After.
+fn limits(answer: &Answer) -> [Option<&str>; 6] {
+    ["ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"]
+        .map(|name| answer.header(name))
+}
+
+/// Four groups on every `image.*`: by month, by minute, in flight, and without quota.
+async fn stacked(world: &World) {
+    let group = |id: &str, quota: Value, period: &str| {
+        json!({"id": id, "unit": "count", "quota": quota, "periodType": period, "matches": [{"event": "image.*"}]})
+    };
+    world
+        .admin
+        .plan(
+            "p",
+            json!({"periodAnchor": "calendar", "groups": [
+                group("month", json!(20), "monthly"), group("minute", json!(3), "minute"),
+                group("flight", json!(2), "concurrent"), group("free", json!(null), "monthly"),
+                {"id": "tokens", "unit": "tokens", "quota": 1000, "periodType": "daily", "measure": "quantity", "matches": [{"event": "llm.*"}]},
+                {"id": "time", "unit": "seconds", "quota": "2.5", "periodType": "lifetime", "matches": [{"event": "audio"}]},
+            ]}),
+        )
+        .await;
+    world.app.subscribe("u", "p").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rate_limit_headers_tell_the_matched_groups_tightest_first() {
+    let world = World::frozen().await;
+    stacked(&world).await;
+    // Midnight after 31 January 2027, 10:00.
+    let (midnight, next_minute) = ("1801440000", "1801389660");
+    let call = |event: &str, quantity: &str| json!({"userId": "u", "event": event, "quantity": quantity});
+    let policy = Some("\"flight\";q=2, \"minute\";q=3;w=60, \"month\";q=20;w=2678400");
+    let refused = Some("\"minute\";q=3;w=60, \"flight\";q=2, \"month\";q=20;w=2678400");
+    let app = &world.app;
+    for (step, path, body, expected) in [
+        (
+            "a hold",
+            "reserve",
+            call("image.a", "1"),
+            [policy, Some("\"flight\";r=1, \"minute\";r=2;t=60, \"month\";r=19;t=50400"), Some("2"), Some("1"), None, None],
+        ),
+        (
+            "asking changes nothing",
+            "can-use",
+            call("image.a", "1"),
+            [policy, Some("\"flight\";r=1, \"minute\";r=2;t=60, \"month\";r=19;t=50400"), Some("2"), Some("1"), None, None],
+        ),
+        (
+            "track does not care what is in flight",
+            "track",
+            call("image.a", "1"),
+            [
+                Some("\"minute\";q=3;w=60, \"month\";q=20;w=2678400"),
+                Some("\"minute\";r=1;t=60, \"month\";r=18;t=50400"),
+                Some("3"),
+                Some("1"),
+                Some(next_minute),
+                None,
+            ],
+        ),
+        (
+            "the last room",
+            "reserve",
+            call("image.a", "1"),
+            [
+                refused,
+                Some("\"minute\";r=0;t=60, \"flight\";r=0, \"month\";r=17;t=50400"),
+                Some("3"),
+                Some("0"),
+                Some(next_minute),
+                None,
+            ],
+        ),
+        (
+            "a denial",
+            "reserve",
+            call("image.a", "1"),
+            [
+                refused,
+                Some("\"minute\";r=0;t=60, \"flight\";r=0, \"month\";r=17;t=50400"),
+                Some("3"),
+                Some("0"),
+                Some(next_minute),
+                Some("60"),
+            ],
+        ),
+        (
+            "a call that never fits",
+            "reserve",
+            call("llm.chat", "1001"),
+            [Some("\"tokens\";q=1000;w=86400"), Some("\"tokens\";r=1000;t=50400"), Some("1000"), Some("1000"), Some(midnight), None],
+        ),
+        (
+            "asking for too much",
+            "can-use",
+            call("llm.chat", "1000"),
+            [Some("\"tokens\";q=1000;w=86400"), Some("\"tokens\";r=1000;t=50400"), Some("1000"), Some("1000"), Some(midnight), None],
+        ),
+        (
+            "whole units, rounded down",
+            "reserve",
+            call("audio", "1.2"),
+            [Some("\"time\";q=2"), Some("\"time\";r=1"), Some("2"), Some("1"), None, None],
+        ),
+        ("no group, no headers", "can-use", call("typo", "1"), [None; 6]),
+    ] {
+        let answer = app.post(path, body).await;
+        assert_eq!(limits(&answer), expected, "{step}: {}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn can_use_tells_when_to_come_back_just_as_reserve_does() {
+    let world = World::frozen().await;
+    stacked(&world).await;
+    let app = &world.app;
+    for _ in 0..2 {
+        app.reserved(json!({"userId": "u", "event": "image.a"})).await;
+    }
+    for quantity in [1, 2] {
+        let body = json!({"userId": "u", "event": "image.a", "quantity": quantity});
+        let reserved = app.post("reserve", body.clone()).await;
+        let asked = app.post("can-use", body).await;
+        assert_eq!(limits(&asked), limits(&reserved), "{quantity}");
+        assert_eq!(limits(&asked)[5], Some("60"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_carries_a_request_id_the_clients_own_if_it_is_plain() {
+    let world = World::new().await;
+    let long = "x".repeat(64);
+    for (method, path, status) in
+        [("GET", "plans", 200), ("GET", "nothing", 404), ("PATCH", "plans", 405), ("POST", "reserve", 400), ("GET", "/healthz", 200)]
+    {
+        for (given, echoed) in
+            [("abc-1_2.3", true), (long.as_str(), true), ("has space", false), ("<script>", false), ("", false), (&"x".repeat(65), false)]
+        {
+            let answer = world.app.with("x-request-id", given).send(method, path, None).await;
+            let id = answer.header("x-request-id").unwrap().to_owned();
+            assert_eq!(answer.status, status, "{path}");
+            assert_eq!(id == given, echoed, "{given}");
+            assert!(echoed || id.starts_with("req_"), "{id}");
+            if status >= 400 {
+                assert_eq!(answer.json["requestId"], id, "{path}");
+            }
+        }
+        let [one, other] = [world.app.send(method, path, None).await, world.app.send(method, path, None).await];
+        assert_ne!(one.header("x-request-id").unwrap(), other.header("x-request-id").unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_without_a_subscription_is_empty_not_an_error() {
+    let world = World::frozen().await;
+    world.admin.plan("one", monthly(20)).await;
+    let empty = |user: &str| json!({"userId": user, "planId": null, "period": null, "counters": []});
+    assert_eq!(world.app.get("usage?userId=stranger").await.expect(200), empty("stranger"));
+    world.app.subscribe("u", "one").await;
+    let usage = world.app.get("usage?userId=u").await.expect(200);
+    assert_eq!(usage["planId"], "one");
+    assert_eq!(usage["period"], json!({"start": "2027-01-31T10:00:00Z", "end": "2027-02-28T10:00:00Z"}));
+    assert_eq!(
+        usage["counters"][0],
+        json!({"groupId": "images", "label": "images", "unit": "count", "quota": 20, "granted": 0, "count": 0, "used": 0,
+            "held": 0, "blocked": 0, "remaining": 20, "overage": 0, "percentUsed": 0, "resetsAt": "2027-02-28T10:00:00Z",
+            "period": {"start": "2027-01-31T10:00:00Z", "end": "2027-02-28T10:00:00Z"}, "scope": {"user": "u"}})
+    );
+    world.app.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
+    assert_eq!(world.app.get("usage?userId=u").await.expect(200), empty("u"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_shows_only_the_groups_that_can_count_an_event() {
+    let world = World::frozen().await;
+    stacked(&world).await;
+    let images = ["month", "minute", "flight", "free"].as_slice();
+    for (event, expected) in [
+        ("image.a", images),
+        ("image.*", images),
+        ("im*", images),
+        ("*.a", &["month", "minute", "flight", "free", "tokens"]),
+        ("*", &["month", "minute", "flight", "free", "tokens", "time"]),
+        ("llm.chat", &["tokens"]),
+        ("audio", &["time"]),
+        ("audio.x", &[]),
+        ("Image.a", &[]),
+    ] {
+        let usage = world.app.get(&format!("usage?userId=u&event={event}")).await.expect(200);
+        let groups: Vec<&str> =
+            usage["counters"].as_array().unwrap().iter().map(|counter| counter["groupId"].as_str().unwrap()).collect();
+        assert_eq!(groups, expected, "{event}");
+    }
+}
+
+/// The next event of a stream, comments left out.
+async fn next_event(stream: &mut reqwest::Response) -> Value {
+    let text = tokio::time::timeout(Duration::from_secs(10), async {
+        loop {
+            let chunk = stream.chunk().await.unwrap().expect("the stream goes on");
+            let text = String::from_utf8(chunk.to_vec()).unwrap();
+            if !text.starts_with(':') {
+                return text;
+            }
+        }
+    })
+    .await
+    .expect("an event comes soon");
+    let data = text.strip_prefix("event: usage\ndata: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
+    serde_json::from_str(data).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_usage_stream_tells_the_present_at_once_and_then_every_change() {
+    let world = World::new().await;
+    world.admin.plan("one", monthly(20)).await;
+    world.app.subscribe("u", "one").await;
+    // A key that was made this moment, on a node that has not heard of it yet.
+    let (_second, _) = world.another_node().await;
+    let fresh = crate::support::new_key(&world.admin, json!({"kind": "publishable", "mode": "test"})).await;
+    let reader: Api = _second.client(&fresh);
+    let mut stream = reader.open("usage/stream?userId=u").await;
+    assert_eq!(stream.status(), 200);
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let first = next_event(&mut stream).await;
+    assert_eq!(first, world.app.get("usage?userId=u").await.expect(200));
+    let id = world.app.reserved(json!({"userId": "u", "event": "image.a", "quantity": 3})).await;
+    assert_eq!(next_event(&mut stream).await["counters"][0]["held"], 3);
+    world.app.commit(&id).await;
+    assert_eq!(next_event(&mut stream).await["counters"][0]["used"], 3);
+    world.app.reserved(json!({"userId": "u", "event": "image.a", "ttlSeconds": 1})).await;
+    assert_eq!(next_event(&mut stream).await["counters"][0]["held"], 1);
+    assert_eq!(next_event(&mut stream).await["counters"][0]["held"], 0, "an expiry is a change too");
+    reader.get("usage/stream").await.problem(400, "invalid_request");
+    // A revoked key follows no longer.
+    let keys = world.admin.get("keys").await.expect(200);
+    let mine = keys["data"].as_array().unwrap().iter().find(|key| key["kind"] == "publishable").unwrap();
+    world.admin.delete(&format!("keys/{}", mine["id"].as_str().unwrap()), None).await.expect(204);
+    let ended = tokio::time::timeout(Duration::from_secs(5), async { while stream.chunk().await.unwrap().is_some() {} });
+    ended.await.expect("the stream ends");
+}
