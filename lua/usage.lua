@@ -14,7 +14,7 @@ ARGV
 Replies, in order of precedence
   stale_configuration | stale_subscription | stale_time    as in reserve
   reclaim, now                              too many expired holds to subtract on the fly: reclaim first
-  usage, now, then per group: used, held, lacks (0|1)
+  usage, now, free_at_ms (as in reserve), then per group: used, held, lacks (0|1)
 ]]
 --- @include "lib/args"
 --- @include "lib/clock"
@@ -29,7 +29,7 @@ local stale, now = facts.check(given, KEYS[1], KEYS[2], owners)
 if stale then
   return stale
 end
-local answer = { 'usage', now }
+local answer = { 'usage', now, 0 }
 for _, owner in ipairs(owners) do
   local due = {}
   if owner.next_expiry > 0 and owner.next_expiry <= now then
@@ -44,7 +44,9 @@ for _, owner in ipairs(owners) do
     group.held = math.max(0, group.held - expired)
     answer[#answer + 1] = group.used
     answer[#answer + 1] = group.held
-    answer[#answer + 1] = counter.lacks(group) and 1 or 0
+    group.lacks = counter.lacks(group)
+    answer[#answer + 1] = group.lacks and 1 or 0
   end
 end
+answer[3] = hold.free_at(owners, now)
 return answer

@@ -1,19 +1,6 @@
 -- Deciding over all owners at once, and placing the holds.
 local admission = {}
 
--- When the first hold of every full concurrent group ends (ms); 0 if none is full.
-local function free_at(owners)
-  local latest = 0
-  for _, owner in ipairs(owners) do
-    for _, group in ipairs(owner.groups) do
-      if group.lacks and window.is_concurrent(group.serial) then
-        latest = math.max(latest, hold.first_expiry(owner.holds, group.id, group.serial))
-      end
-    end
-  end
-  return latest
-end
-
 -- Checks the facts, takes expired holds, and looks for room in every group.
 -- Answers a reply that ends the call, or nil, the time and how many holds were reclaimed.
 function admission.decide(given, verdict, owners)
@@ -36,7 +23,7 @@ function admission.decide(given, verdict, owners)
   if more and verdict == '' then
     return { 'again', now, reclaimed }
   end
-  local answer = { 'denied', now, reclaimed, verdict, free_at(owners), counter.count(owners) }
+  local answer = { 'denied', now, reclaimed, verdict, hold.free_at(owners, now), counter.count(owners) }
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
       answer[#answer + 1] = group.used

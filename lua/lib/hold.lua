@@ -65,16 +65,30 @@ function hold.reclaim(owner, now)
   return count, more
 end
 
--- The earliest expiry (ms) among a group's holds, 0 if it is not among the owner's first batch.
-function hold.first_expiry(holds_key, group, serial)
+-- The earliest expiry (ms) after now among a group's holds, 0 if it is not among the owner's first batch.
+local function first_expiry(holds_key, group, serial, now)
   local first = redis.call('ZRANGE', holds_key, 0, hold.batch - 1, 'WITHSCORES')
   local wanted = group .. ':' .. serial
   for place = 1, #first, 2 do
+    local expiry = args.stored(first[place + 1])
     for held_group, held_serial in hold.entries(string.match(first[place], '^%S+ (%S+)')) do
-      if held_group .. ':' .. held_serial == wanted then
-        return args.stored(first[place + 1])
+      if expiry > now and held_group .. ':' .. held_serial == wanted then
+        return expiry
       end
     end
   end
   return 0
+end
+
+-- When the first hold of every full concurrent group ends (ms); 0 if none is full.
+function hold.free_at(owners, now)
+  local latest = 0
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(owner.groups) do
+      if group.lacks and window.is_concurrent(group.serial) then
+        latest = math.max(latest, first_expiry(owner.holds, group.id, group.serial, now))
+      end
+    end
+  end
+  return latest
 end

@@ -79,6 +79,7 @@ impl Measure {
 impl Weighted {
     fn amount(&self, unit: Unit, figures: Figures<'_>, missing: Missing) -> Result<Amount, MeasureError> {
         let mut sum = Decimal::ZERO;
+        let mut largest = (Decimal::ZERO, "quantity");
         for (field, weight) in &self.per {
             let value = match self.given(field, figures)? {
                 Some(value) => value,
@@ -90,14 +91,14 @@ impl Weighted {
                     }
                 },
             };
-            sum = exact_product(value, *weight)
-                .and_then(|product| sum.checked_add(product))
-                .ok_or_else(|| MeasureError::new(field, AmountError::TooLarge.to_string()))?;
+            let too_large = || MeasureError::new(field, AmountError::TooLarge.to_string());
+            let product = exact_product(value, *weight).ok_or_else(too_large)?;
+            sum = sum.checked_add(product).ok_or_else(too_large)?;
+            if product > largest.0 && field != "event" {
+                largest = (product, field);
+            }
         }
-        Amount::rounded_up(sum, unit).map_err(|error| {
-            let field = self.per.keys().find(|field| *field != "event").map_or("quantity", String::as_str);
-            MeasureError::new(field, error.to_string())
-        })
+        Amount::rounded_up(sum, unit).map_err(|error| MeasureError::new(largest.1, error.to_string()))
     }
 
     fn given(&self, field: &str, figures: Figures<'_>) -> Result<Option<Decimal>, MeasureError> {

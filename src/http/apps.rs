@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
-use super::body::Body;
+use super::body::{Body, Given};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::ids::AppId;
@@ -28,7 +28,7 @@ pub struct AppBody {
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<AppBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Apps)?;
-    let Body { value: given, idempotency } = body;
+    let Given { value: given, idempotency } = body.read()?;
     Ok(HttpResponse::Created()
         .json(principal.gateway.create_app(&given.id, given.placement, idempotency.as_ref()).await?))
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest, web};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::problem::ApiError;
 use crate::domain::ids::IdempotencyKey;
@@ -16,9 +16,31 @@ use crate::store::operation::Idempotency;
 pub const MOST_BYTES: usize = 64 * 1024;
 
 /// A JSON body of type `T`, with the client's idempotency key if it sent one.
-pub struct Body<T> {
+pub struct Given<T> {
     pub value: T,
     pub idempotency: Option<Idempotency>,
+}
+
+/// A body that is told to be wrong only when it is read: the key comes first.
+pub struct Body<T>(Result<Given<T>, ApiError>);
+
+impl<T> Body<T> {
+    /// # Errors
+    /// invalid_request naming the field; payload_too_large
+    pub fn read(self) -> Result<Given<T>, ApiError> {
+        self.0
+    }
+}
+
+fn given<T: DeserializeOwned>(
+    request: &HttpRequest,
+    bytes: Result<Bytes, actix_web::Error>,
+) -> Result<Given<T>, ApiError> {
+    let bytes = bytes.map_err(|error| match error.as_response_error().status_code() {
+        actix_web::http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::PayloadTooLarge { most_bytes: MOST_BYTES },
+        _ => ApiError::invalid("body", "could not be read"),
+    })?;
+    Ok(Given { value: parse(&bytes)?, idempotency: idempotency(request, &bytes)? })
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
@@ -29,12 +51,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
         let bytes = Bytes::from_request(request, payload);
         let request = request.clone();
         Box::pin(async move {
-            let bytes = bytes.await.map_err(|error| match error.as_response_error().status_code() {
-                actix_web::http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::PayloadTooLarge { most_bytes: MOST_BYTES },
-                _ => ApiError::invalid("body", "could not be read"),
-            })?;
-            let value = parse(&bytes)?;
-            Ok(Self { value, idempotency: idempotency(&request, &bytes)? })
+            let bytes = bytes.await;
+            Ok(Self(given(&request, bytes)))
         })
     }
 }
@@ -51,7 +69,8 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         let path = error.path().to_string();
         let inner = error.into_inner();
         let text = inner.to_string();
-        if inner.is_syntax() || inner.is_eof() {
+        // A number beyond every range is told as a fault of syntax too: it is only one if the text is not JSON at all.
+        if (inner.is_syntax() || inner.is_eof()) && serde_json::from_slice::<IgnoredAny>(bytes).is_err() {
             return ApiError::invalid("body", format!("is not JSON: {text}"));
         }
         let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
@@ -63,7 +82,8 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 
 /// The path of a fault; a missing or unknown field is named itself, not the object that it is missing from.
 fn field(path: &str, message: &str) -> String {
-    let parent = if path == "." { "" } else { path };
+    // `?`: the fault lies in a name itself.
+    let parent = if matches!(path, "." | "?") { "" } else { path.strip_suffix(".?").unwrap_or(path) };
     let named = ["missing field `", "unknown field `", "duplicate field `"].iter().find_map(|start| {
         let name = message.strip_prefix(start)?.split('`').next()?;
         // The path of an unknown field ends with its name already.
@@ -96,8 +116,16 @@ pub fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempote
     Ok(Some(Idempotency { key, request: format!("{} {} {canonical}", request.method(), request.path()) }))
 }
 
-/// A query string of type `T`.
-pub struct Query<T>(pub T);
+/// A query string of type `T`; as a body, it is judged when it is read.
+pub struct Query<T>(Result<T, ApiError>);
+
+impl<T> Query<T> {
+    /// # Errors
+    /// invalid_request naming the field
+    pub fn read(self) -> Result<T, ApiError> {
+        self.0
+    }
+}
 
 impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Error = ApiError;
@@ -105,12 +133,12 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let parsed = web::Query::<T>::from_query(request.query_string());
-        std::future::ready(parsed.map(|query| Self(query.into_inner())).map_err(|error| {
+        std::future::ready(Ok(Self(parsed.map(web::Query::into_inner).map_err(|error| {
             let text = error.to_string();
             let message = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);
             let named = field(".", message);
             ApiError::invalid(if named == "body" { "query".to_owned() } else { named }, message)
-        }))
+        }))))
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
-use super::body::Body;
+use super::body::{Body, Given};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::ids::Sandbox;
@@ -42,7 +42,7 @@ pub struct KeyBody {
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<KeyBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Body { value: given, idempotency } = body;
+    let Given { value: given, idempotency } = body.read()?;
     let new = NewKey {
         kind: given.kind,
         mode: given.mode,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Query};
+use super::body::{Body, Given, Query};
 use super::problem::{ApiError, Problem};
 use super::rate_limit;
 use super::views::{CounterView, DecisionView};
@@ -78,12 +78,17 @@ pub struct ReserveBody {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReserveQuery {
-    on_deny: Option<u16>,
+    on_deny: Option<String>,
 }
 
 /// The call with the key's fixed metadata, which overrides what the caller claims.
 fn call(principal: &Principal, user: UserId, event: EventName, quantity: Number, metadata: &Metadata) -> Call {
     Call { user, event, quantity, metadata: metadata.merged(&principal.key.metadata), key: principal.key.id.clone() }
+}
+
+/// What a commit brings, with the key's fixed metadata over it; nothing stays nothing.
+fn claimed(principal: &Principal, metadata: Metadata) -> Metadata {
+    if metadata.is_empty() { metadata } else { metadata.merged(&principal.key.metadata) }
 }
 
 fn count_decision(name: &'static str, decision: &Decision) {
@@ -116,12 +121,12 @@ pub async fn reserve(
     body: Body<ReserveBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let deny_status = match query.0.on_deny {
-        None | Some(200) => false,
-        Some(429) => true,
+    let deny_status = match query.read()?.on_deny.as_deref() {
+        None | Some("200") => false,
+        Some("429") => true,
         Some(_) => return Err(ApiError::invalid("onDeny", "must be 200 or 429")),
     };
-    let Body { value: given, idempotency } = body;
+    let Given { value: given, idempotency } = body.read()?;
     let ttl_ms = ttl_ms(given.ttl_seconds)?;
     let call = call(&principal, given.user_id, given.event, given.quantity, &given.metadata);
     let decision = principal.gateway.reserve(&principal.tenant, &call, ttl_ms, idempotency.as_ref()).await?;
@@ -225,9 +230,9 @@ fn settled(name: &'static str, settlement: &Settlement) -> HttpResponse {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn commit(principal: Principal, body: Body<CommitBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Body { value: given, idempotency } = body;
+    let Given { value: given, idempotency } = body.read()?;
     let commit = Commit {
-        actual: Actual { quantity: given.quantity, metadata: given.metadata },
+        actual: Actual { quantity: given.quantity, metadata: claimed(&principal, given.metadata) },
         is_final: given.is_final,
         reject_late: given.if_expired == IfExpired::Reject,
     };
@@ -252,7 +257,7 @@ pub struct ReleaseBody {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn release(principal: Principal, body: Body<ReleaseBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Body { value: given, idempotency } = body;
+    let Given { value: given, idempotency } = body.read()?;
     note("reason", given.reason.as_deref())?;
     note("errorCode", given.error_code.as_deref())?;
     let settlement = principal.gateway.release(&principal.tenant, &given.reservation_id, idempotency.as_ref()).await?;
@@ -279,7 +284,7 @@ pub struct ExtendBody {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn extend(principal: Principal, body: Body<ExtendBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Body { value: given, idempotency } = body;
+    let Given { value: given, idempotency } = body.read()?;
     let ttl_ms = given.ttl_seconds.map(ttl_ms).transpose()?;
     if ttl_ms.is_none() && given.quantity.is_none() {
         return Err(ApiError::invalid("ttlSeconds", "ask for more time (ttlSeconds), more amount (quantity), or both"));
@@ -328,7 +333,7 @@ pub struct TrackedView {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn track(principal: Principal, body: Body<TrackBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Body { value: given, idempotency } = body;
+    let Given { value: given, idempotency } = body.read()?;
     let call = call(&principal, given.user_id, given.event, given.quantity, &given.metadata);
     let tracked = match principal.gateway.track(&principal.tenant, &call, given.enforce, idempotency.as_ref()).await {
         Ok(tracked) => tracked,
@@ -388,7 +393,7 @@ pub struct CanUseView {
         (status = 403, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn can_use(principal: Principal, body: Body<ReserveBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let given = body.value;
+    let given = body.read()?.value;
     ttl_ms(given.ttl_seconds)?;
     let call = call(&principal, given.user_id, given.event, given.quantity, &given.metadata);
     let decision = principal.gateway.can_use(&principal.tenant, &call).await?;

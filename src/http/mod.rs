@@ -127,6 +127,7 @@ async fn not_found(request: HttpRequest) -> Result<actix_web::HttpResponse, ApiE
     Err(ServiceError::NotFound(format!("there is nothing at {}", request.path())).into())
 }
 
-async fn method_not_allowed() -> Result<actix_web::HttpResponse, ApiError> {
-    Err(ApiError::MethodNotAllowed)
+async fn method_not_allowed(request: HttpRequest) -> Result<actix_web::HttpResponse, ApiError> {
+    let pattern = request.match_pattern().unwrap_or_default();
+    Err(ApiError::MethodNotAllowed { allow: openapi::methods(&pattern).join(", ") })
 }

@@ -33,6 +33,24 @@ impl utoipa::Modify for Key {
     }
 }
 
+/// The methods of a path: those in the document, and preflights where browsers may read.
+pub fn methods(path: &str) -> Vec<&'static str> {
+    let documented = match path {
+        "/openapi.json" => vec!["GET"],
+        _ => Api::openapi().paths.paths.get(path).map_or_else(Vec::new, |item| {
+            let has = [("DELETE", &item.delete), ("GET", &item.get), ("POST", &item.post), ("PUT", &item.put)];
+            has.into_iter().filter(|(_, operation)| operation.is_some()).map(|(method, _)| method).collect()
+        }),
+    };
+    let browsers = ["/api/v1/usage", "/api/v1/usage/stream", "/api/v1/plans", "/api/v1/plans/{id}"];
+    let mut methods = documented;
+    if browsers.contains(&path) {
+        methods.push("OPTIONS");
+    }
+    methods.sort_unstable();
+    methods
+}
+
 /// The document, pretty-printed.
 ///
 /// # Errors

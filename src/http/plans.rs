@@ -4,7 +4,7 @@ use actix_web::http::header::{ETAG, IF_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::auth::{Access, Principal};
-use super::body::Body;
+use super::body::{Body, Given};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::plan_body::PlanBody;
@@ -54,7 +54,7 @@ pub async fn put(
     body: Body<PlanBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Body { value, idempotency } = body;
+    let Given { value, idempotency } = body.read()?;
     let text =
         principal.gateway.put_plan(&principal.tenant, &id, &value, if_match(&request), idempotency.as_ref()).await?;
     let plan: PlanView = serde_json::from_str(&text).map_err(|error| ServiceError::Internal(error.to_string()))?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -43,7 +43,10 @@ pub struct Problem {
 #[derive(Debug)]
 pub enum ApiError {
     Service(ServiceError),
-    MethodNotAllowed,
+    /// With the methods that work.
+    MethodNotAllowed {
+        allow: String,
+    },
     PayloadTooLarge {
         most_bytes: usize,
     },
@@ -73,7 +76,7 @@ impl ApiError {
 
     fn outline(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::MethodNotAllowed => {
+            Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not take that method")
             }
             Self::PayloadTooLarge { .. } => {
@@ -120,7 +123,7 @@ impl ApiError {
 
     fn detail(&self) -> String {
         match self {
-            Self::MethodNotAllowed => "See the Allow header, or /openapi.json.".to_owned(),
+            Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
             Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
             Self::Denied { decision, .. } => denial_detail(decision),
             Self::Service(error) => match error {
@@ -160,7 +163,7 @@ impl ApiError {
         match self {
             Self::Denied { user, decision } => Some((decision, Some(user))),
             Self::Service(ServiceError::Denied(decision)) => Some((decision, None)),
-            Self::Service(_) | Self::MethodNotAllowed | Self::PayloadTooLarge { .. } => None,
+            Self::Service(_) | Self::MethodNotAllowed { .. } | Self::PayloadTooLarge { .. } => None,
         }
     }
 }
@@ -208,6 +211,9 @@ impl ResponseError for ApiError {
             decision: decision.map(|(decision, user)| DecisionView::new(decision, user)),
         };
         let mut response = HttpResponse::build(status);
+        if let Self::MethodNotAllowed { allow } = self {
+            response.insert_header((ALLOW, allow.as_str()));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, STORE_RETRY_AFTER_S));
         }
@@ -216,6 +222,9 @@ impl ResponseError for ApiError {
             // Without this some clients repeat every 429 by themselves.
             let retry = if rate_limit::lifts_soon(decision) { "true" } else { "false" };
             response.insert_header((HeaderName::from_static("x-should-retry"), HeaderValue::from_static(retry)));
+            if decision.replayed {
+                response.insert_header((HeaderName::from_static("idempotent-replayed"), "true"));
+            }
         }
         response.content_type("application/problem+json").json(body)
     }

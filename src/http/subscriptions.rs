@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
-use super::body::Body;
+use super::body::{Body, Given};
 use super::problem::{ApiError, Problem};
 use crate::domain::ids::{PlanId, UserId};
 use crate::domain::number::explicit_null;
@@ -54,7 +54,7 @@ fn clearable(field: &str, text: Option<Option<String>>) -> Result<Option<Option<
         (status = 403, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn subscribe(principal: Principal, body: Body<SubscribeBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let Body { value: given, idempotency } = body;
+    let Given { value: given, idempotency } = body.read()?;
     let upsert = Upsert {
         plan: given.plan_id,
         started_at_ms: time("startedAt", given.started_at.as_deref())?,
@@ -83,7 +83,7 @@ pub struct CancelBody {
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub async fn cancel(principal: Principal, body: Body<CancelBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let Body { value: given, idempotency } = body;
+    let Given { value: given, idempotency } = body.read()?;
     let ends_at_ms = time("endsAt", given.ends_at.as_deref())?;
     let canceled =
         principal.gateway.cancel(&principal.tenant, &given.user_id, ends_at_ms, idempotency.as_ref()).await?;

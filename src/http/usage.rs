@@ -12,7 +12,7 @@ use super::body::Query;
 use super::problem::{ApiError, Problem};
 use super::views::{CounterView, PeriodView};
 use crate::domain::glob;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{EventName, UserId};
 use crate::domain::limit_group::LimitGroup;
 use crate::domain::window::rfc3339;
 use crate::service::error::ServiceError;
@@ -26,9 +26,23 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UsageQuery {
-    user_id: UserId,
+    user_id: String,
     /// A name or a glob: only the groups that can count such events.
     event: Option<String>,
+}
+
+/// What is asked for, checked.
+struct Asked {
+    user: UserId,
+    event: Option<EventName>,
+}
+
+impl UsageQuery {
+    fn check(self) -> Result<Asked, ApiError> {
+        let user = UserId::parse(&self.user_id).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
+        let event = self.event.as_deref().map(EventName::parse).transpose();
+        Ok(Asked { user, event: event.map_err(|error| ApiError::invalid("event", error.to_string()))? })
+    }
 }
 
 /// A user's counters now.
@@ -58,10 +72,10 @@ fn view(user: &UserId, usage: &Usage) -> UsageView {
     }
 }
 
-async fn read(principal: &Principal, query: &UsageQuery) -> Result<UsageView, ApiError> {
-    let event = query.event.as_deref();
-    let usage = principal.gateway.usage(&principal.tenant, &query.user_id, |group| wanted(group, event)).await?;
-    Ok(view(&query.user_id, &usage))
+async fn read(principal: &Principal, asked: &Asked) -> Result<UsageView, ApiError> {
+    let event = asked.event.as_ref().map(EventName::as_str);
+    let usage = principal.gateway.usage(&principal.tenant, &asked.user, |group| wanted(group, event)).await?;
+    Ok(view(&asked.user, &usage))
 }
 
 /// Read a user's counters
@@ -76,8 +90,9 @@ pub async fn get_usage(
     query: Query<UsageQuery>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsage)?;
-    principal.require_user_token(&request, &query.0.user_id)?;
-    Ok(HttpResponse::Ok().json(read(&principal, &query.0).await?))
+    let asked = query.read()?.check()?;
+    principal.require_user_token(&request, &asked.user)?;
+    Ok(HttpResponse::Ok().json(read(&principal, &asked).await?))
 }
 
 /// Ends streams when the node drains.
@@ -96,9 +111,10 @@ pub async fn stream_usage(
     draining: web::Data<Draining>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsage)?;
-    principal.require_user_token(&request, &query.0.user_id)?;
-    let first = line(&read(&principal, &query.0).await?)?;
-    let state = Follow { principal, query: query.0, told: String::new(), draining: draining.0.clone() };
+    let asked = query.read()?.check()?;
+    principal.require_user_token(&request, &asked.user)?;
+    let first = line(&read(&principal, &asked).await?)?;
+    let state = Follow { principal, asked, told: String::new(), draining: draining.0.clone() };
     let events = futures::stream::unfold((state, Some(first)), |(mut state, first)| async move {
         let text = match first {
             Some(first) => {
@@ -117,7 +133,7 @@ pub async fn stream_usage(
 
 struct Follow {
     principal: Principal,
-    query: UsageQuery,
+    asked: Asked,
     told: String,
     draining: tokio::sync::watch::Receiver<bool>,
 }
@@ -135,7 +151,7 @@ impl Follow {
                 return None;
             }
             // A store that is away for a moment is no change.
-            if let Ok(view) = read(&self.principal, &self.query).await
+            if let Ok(view) = read(&self.principal, &self.asked).await
                 && let Ok(text) = line(&view)
                 && text != self.told
             {

@@ -178,10 +178,16 @@ impl Gateway {
         change: impl AsyncFn(&AppConfig, u64) -> Result<Change, ServiceError>,
     ) -> Result<String, ServiceError> {
         for _ in 0..WRITE_ROUNDS {
+            match self.store.configured_before(app, operation).await? {
+                Some(ConfigureReply::Before(answer)) => return Ok(answer),
+                Some(_) => return Err(ServiceError::IdempotencyKeyReused),
+                None => {}
+            }
             let present = self.load_config(app).await?;
             let revision = self.store.time_us().await?.max(present.revision + 1).max(above + 1);
             let wanted = change(&present, revision).await?;
-            if wanted.unchanged {
+            // A client's key is kept, although nothing else is written.
+            if wanted.unchanged && !operation.is_kept() {
                 return Ok(wanted.answer);
             }
             let args = ConfigureArgs {

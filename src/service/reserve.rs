@@ -8,6 +8,7 @@ use super::error::{ServiceError, positive};
 use super::facts::{Round, View};
 use super::tenant::Tenant;
 use crate::domain::admission::{Admission, Purpose, Refusal, Request, prepare};
+use crate::domain::counter::Counter;
 use crate::domain::ids::{EventName, KeyId, UserId};
 use crate::domain::limit_group::LimitGroup;
 use crate::domain::metadata::Metadata;
@@ -198,7 +199,11 @@ impl Gateway {
         let admission = Admission { refusal, ..Admission::empty(&view.subscribed, view.now_ms) };
         let decision = Decision::denied(&judged, &admission, denied.free_at_ms, at_ms);
         let retry_after_ms = decision.retry_after_ms.map(|wait| at_ms + wait - usage.now_ms).filter(|wait| *wait > 0);
-        Ok(Decision { retry_after_ms, counters: usage.counters, now_ms: usage.now_ms, replayed: true, ..decision })
+        let refused =
+            |counter: &Counter| judged.iter().any(|judged| judged.lacks && judged.group.id == counter.group.id);
+        let mut counters = usage.counters;
+        counters.sort_by(|one, other| refused(other).cmp(&refused(one)).then_with(|| one.by_tightness(other)));
+        Ok(Decision { retry_after_ms, counters, now_ms: usage.now_ms, replayed: true, ..decision })
     }
 
     /// The answer that a reserve would get, without a write.
@@ -217,12 +222,12 @@ impl Gateway {
             Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &call.user, now_ms).await?,
-                UsageReply::Usage(now_ms, tallies) => {
+                UsageReply::Usage(now_ms, standing) => {
                     self.clocks.hear(&view.bucket, now_ms);
-                    let judged = judge(&admission, &tallies, LimitGroup::refuses_beyond);
+                    let judged = judge(&admission, &standing.tallies, LimitGroup::refuses_beyond);
                     let denied = admission.refusal.is_some() || judged.iter().any(|judged| judged.lacks);
                     Round::Done(if denied {
-                        Decision::denied(&judged, &admission, None, now_ms)
+                        Decision::denied(&judged, &admission, standing.free_at_ms, now_ms)
                     } else {
                         Decision::allowed(&judged, now_ms)
                     })

@@ -258,8 +258,7 @@ impl Gateway {
                 if judged.is_empty() {
                     decision.matched_groups = known.groups.clone();
                     decision.matched = true;
-                    decision.counters =
-                        self.usage(tenant, &known.memo.user, |group| known.groups.contains(&group.id)).await?.counters;
+                    decision.counters = self.standing(tenant, known).await?;
                 }
                 Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
@@ -284,13 +283,21 @@ impl Gateway {
                 (self.repeat_denied(tenant, view, user, ran.now_ms, denied).await?, expires_at_ms)
             }
             ExtendReply::Extended { now_ms, expires_at_ms, .. } => {
-                let usage = self.usage(tenant, user, |group| known.groups.contains(&group.id)).await?;
-                let decision = Decision { counters: usage.counters, matched: true, ..Decision::allowed(&[], now_ms) };
+                let counters = self.standing(tenant, known).await?;
+                let decision = Decision { counters, matched: true, ..Decision::allowed(&[], now_ms) };
                 (Decision { matched_groups: known.groups.clone(), replayed: true, ..decision }, expires_at_ms)
             }
             _ => return Err(ServiceError::IdempotencyKeyReused),
         };
         Ok(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision })
+    }
+
+    /// The reservation's groups as they stand, tightest first.
+    async fn standing(&self, tenant: &Tenant, known: &StoredReservation) -> Result<Vec<Counter>, ServiceError> {
+        let usage = self.usage(tenant, &known.memo.user, |group| known.groups.contains(&group.id)).await?;
+        let mut counters = usage.counters;
+        counters.sort_by(|one, other| one.by_tightness(other));
+        Ok(counters)
     }
 
     /// The further amounts against the user's present plan: its quotas and its current windows. A group that the

@@ -43,9 +43,9 @@ impl Gateway {
             Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
                 UsageReply::Reclaim(now_ms) => self.reclaim_round(view, user, now_ms).await?,
-                UsageReply::Usage(now_ms, tallies) => {
+                UsageReply::Usage(now_ms, standing) => {
                     self.clocks.hear(&view.bucket, now_ms);
-                    Round::Done(answer(view, &admission, &tallies, now_ms))
+                    Round::Done(answer(view, &admission, &standing.tallies, now_ms))
                 }
             })
         })

@@ -69,6 +69,30 @@ impl Store {
         })
     }
 
+    /// What the same operation was answered before, if it has a client's key.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn configured_before(
+        &self,
+        app: &AppId,
+        operation: &Operation,
+    ) -> Result<Option<ConfigureReply>, StoreError> {
+        if !operation.is_kept() {
+            return Ok(None);
+        }
+        let Some((fingerprint, text)) = self.kept_answer(&keys::configuration_operation(app, &operation.name)).await?
+        else {
+            return Ok(None);
+        };
+        if fingerprint != operation.fingerprint() {
+            return Ok(Some(ConfigureReply::Reused));
+        }
+        let mut kept = Fields::stored("configure", &text);
+        let _status = kept.text()?;
+        Ok(Some(ConfigureReply::Before(kept.text()?)))
+    }
+
     /// All fields of an app's configuration.
     ///
     /// # Errors

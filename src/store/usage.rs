@@ -6,14 +6,21 @@ use super::keys::{Bucket, OwnerKeys};
 use super::{Arguments, Store};
 use crate::domain::window::TimeMs;
 
+/// Per group of the arguments, and whether the given amount lacks room.
+#[derive(Debug)]
+pub struct Standing {
+    pub tallies: Vec<(Tally, bool)>,
+    /// When the first hold of every full concurrent group ends.
+    pub free_at_ms: Option<TimeMs>,
+}
+
 /// What counters stand at.
 #[derive(Debug)]
 pub enum UsageReply {
     Stale(Stale, TimeMs),
     /// Too many expired holds to subtract on the fly: reclaim first.
     Reclaim(TimeMs),
-    /// Per group, and whether the given amount lacks room.
-    Usage(TimeMs, Vec<(Tally, bool)>),
+    Usage(TimeMs, Standing),
 }
 
 impl Store {
@@ -33,11 +40,12 @@ impl Store {
             "reclaim" => UsageReply::Reclaim(fields.time()?),
             "usage" => {
                 let now = fields.time()?;
+                let free_at = fields.time()?;
                 let mut tallies = Vec::new();
                 while fields.len() > 0 {
                     tallies.push((Tally { used: fields.amount()?, held: fields.amount()? }, fields.flag()?));
                 }
-                UsageReply::Usage(now, tallies)
+                UsageReply::Usage(now, Standing { tallies, free_at_ms: (free_at > 0).then_some(free_at) })
             }
             stale => read_stale(stale, &mut fields).map(|(stale, now)| UsageReply::Stale(stale, now))?,
         })

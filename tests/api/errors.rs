@@ -32,7 +32,8 @@ async fn refusals_that_need_no_history() {
     let publishable = world.node.client(&new_key(&world.admin, json!({"kind": "publishable", "mode": "test"})).await);
     let (app, admin) = (&world.app, &world.admin);
     let reserve = json!({"userId": "u", "event": "image.a"});
-    let never = json!({"reservationId": "rsv_0123456789abcdef01234567018ffffffff00"});
+    let now_ms = 1_801_389_600_000_i64;
+    let never = json!({"reservationId": format!("rsv_0123456789abcdef01234567{now_ms:011x}00")});
     for (api, method, path, body, status, code) in [
         (app, "POST", "reserve", json!({}), 400, "invalid_request"),
         (&nobody, "POST", "reserve", reserve.clone(), 401, "invalid_key"),
@@ -294,7 +295,8 @@ async fn if_match_keeps_writers_from_overwriting_each_other() {
 async fn a_denial_is_a_429_if_the_caller_asks_for_it() {
     let world = World::frozen().await;
     let group = |id: &str, event: &str, period: &str, more: Value| {
-        let mut group = json!({"id": id, "unit": "count", "quota": 1, "periodType": period, "matches": [{"event": event}]});
+        let mut group =
+            json!({"id": id, "unit": "count", "quota": 1, "periodType": period, "matches": [{"event": event}]});
         group.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         group
     };
@@ -376,7 +378,11 @@ async fn without_redis_every_call_answers_503_soon_and_works_again_when_it_is_ba
         (&node.client("sk_live_unknown"), "GET", "plans", Value::Null),
     ];
     for how in ["hangs", "is gone"] {
-        if how == "hangs" { world.redis.hang() } else { world.redis.kill() }
+        if how == "hangs" {
+            world.redis.hang()
+        } else {
+            world.redis.kill()
+        }
         for (api, method, path, body) in &calls {
             let started = Instant::now();
             let body = (!body.is_null()).then(|| body.to_string());
@@ -389,7 +395,11 @@ async fn without_redis_every_call_answers_503_soon_and_works_again_when_it_is_ba
         }
         assert_eq!(app.get("/healthz").await.status, 200);
         assert_eq!(app.get("/readyz").await.status, 503);
-        if how == "hangs" { world.redis.wake() } else { world.redis.start_again().await }
+        if how == "hangs" {
+            world.redis.wake()
+        } else {
+            world.redis.start_again().await
+        }
         eventually("the node works again", || async { app.get("usage?userId=u").await.status == 200 }).await;
         eventually("the node is ready again", || async { app.get("/readyz").await.status == 200 }).await;
         let held = app.reserved(json!({"userId": "u", "event": "image.a"})).await;

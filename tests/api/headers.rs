@@ -14,9 +14,7 @@ fn limits(answer: &Answer) -> [Option<&str>; 6] {
 
 /// Four groups on every `image.*`: by month, by minute, in flight, and without quota.
 async fn stacked(world: &World) {
-    let group = |id: &str, quota: Value, period: &str| {
-        json!({"id": id, "unit": "count", "quota": quota, "periodType": period, "matches": [{"event": "image.*"}]})
-    };
+    let group = |id: &str, quota: Value, period: &str| json!({"id": id, "unit": "count", "quota": quota, "periodType": period, "matches": [{"event": "image.*"}]});
     world
         .admin
         .plan(
@@ -47,13 +45,27 @@ async fn rate_limit_headers_tell_the_matched_groups_tightest_first() {
             "a hold",
             "reserve",
             call("image.a", "1"),
-            [policy, Some("\"flight\";r=1, \"minute\";r=2;t=60, \"month\";r=19;t=50400"), Some("2"), Some("1"), None, None],
+            [
+                policy,
+                Some("\"flight\";r=1, \"minute\";r=2;t=60, \"month\";r=19;t=50400"),
+                Some("2"),
+                Some("1"),
+                None,
+                None,
+            ],
         ),
         (
             "asking changes nothing",
             "can-use",
             call("image.a", "1"),
-            [policy, Some("\"flight\";r=1, \"minute\";r=2;t=60, \"month\";r=19;t=50400"), Some("2"), Some("1"), None, None],
+            [
+                policy,
+                Some("\"flight\";r=1, \"minute\";r=2;t=60, \"month\";r=19;t=50400"),
+                Some("2"),
+                Some("1"),
+                None,
+                None,
+            ],
         ),
         (
             "track does not care what is in flight",
@@ -98,13 +110,27 @@ async fn rate_limit_headers_tell_the_matched_groups_tightest_first() {
             "a call that never fits",
             "reserve",
             call("llm.chat", "1001"),
-            [Some("\"tokens\";q=1000;w=86400"), Some("\"tokens\";r=1000;t=50400"), Some("1000"), Some("1000"), Some(midnight), None],
+            [
+                Some("\"tokens\";q=1000;w=86400"),
+                Some("\"tokens\";r=1000;t=50400"),
+                Some("1000"),
+                Some("1000"),
+                Some(midnight),
+                None,
+            ],
         ),
         (
             "asking for too much",
             "can-use",
             call("llm.chat", "1000"),
-            [Some("\"tokens\";q=1000;w=86400"), Some("\"tokens\";r=1000;t=50400"), Some("1000"), Some("1000"), Some(midnight), None],
+            [
+                Some("\"tokens\";q=1000;w=86400"),
+                Some("\"tokens\";r=1000;t=50400"),
+                Some("1000"),
+                Some("1000"),
+                Some(midnight),
+                None,
+            ],
         ),
         (
             "whole units, rounded down",
@@ -140,12 +166,21 @@ async fn can_use_tells_when_to_come_back_just_as_reserve_does() {
 async fn every_answer_carries_a_request_id_the_clients_own_if_it_is_plain() {
     let world = World::new().await;
     let long = "x".repeat(64);
-    for (method, path, status) in
-        [("GET", "plans", 200), ("GET", "nothing", 404), ("PATCH", "plans", 405), ("POST", "reserve", 400), ("GET", "/healthz", 200)]
-    {
-        for (given, echoed) in
-            [("abc-1_2.3", true), (long.as_str(), true), ("has space", false), ("<script>", false), ("", false), (&"x".repeat(65), false)]
-        {
+    for (method, path, status) in [
+        ("GET", "plans", 200),
+        ("GET", "nothing", 404),
+        ("PATCH", "plans", 405),
+        ("POST", "reserve", 400),
+        ("GET", "/healthz", 200),
+    ] {
+        for (given, echoed) in [
+            ("abc-1_2.3", true),
+            (long.as_str(), true),
+            ("has space", false),
+            ("<script>", false),
+            ("", false),
+            (&"x".repeat(65), false),
+        ] {
             let answer = world.app.with("x-request-id", given).send(method, path, None).await;
             let id = answer.header("x-request-id").unwrap().to_owned();
             assert_eq!(answer.status, status, "{path}");
@@ -246,6 +281,7 @@ async fn a_usage_stream_tells_the_present_at_once_and_then_every_change() {
     let keys = world.admin.get("keys").await.expect(200);
     let mine = keys["data"].as_array().unwrap().iter().find(|key| key["kind"] == "publishable").unwrap();
     world.admin.delete(&format!("keys/{}", mine["id"].as_str().unwrap()), None).await.expect(204);
-    let ended = tokio::time::timeout(Duration::from_secs(5), async { while stream.chunk().await.unwrap().is_some() {} });
+    let ended =
+        tokio::time::timeout(Duration::from_secs(5), async { while stream.chunk().await.unwrap().is_some() {} });
     ended.await.expect("the stream ends");
 }

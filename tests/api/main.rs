@@ -3,9 +3,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_input;
 mod concurrency;
+mod errors;
+mod fuzz;
+mod headers;
+mod idempotency;
+mod keys;
 mod openapi;
 mod recipes;
-mod refusals;
 mod settling;
 mod time;

@@ -180,7 +180,7 @@ impl Table {
     async fn stands_with(&self, revision: u64, id: &str) -> (u64, u64) {
         let facts = self.facts(&Belief { revision, ..BELIEF });
         match self.store.usage(&self.bucket, facts, &[self.owner("u", &[(id, DAY_1, 0, MOST)])]).await.unwrap() {
-            UsageReply::Usage(_, tallies) => (tallies[0].0.used.steps(), tallies[0].0.held.steps()),
+            UsageReply::Usage(_, standing) => (standing.tallies[0].0.used.steps(), standing.tallies[0].0.held.steps()),
             other => panic!("{other:?}"),
         }
     }

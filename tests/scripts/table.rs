@@ -245,7 +245,7 @@ impl Table {
 
     pub async fn stands_of(&self, name: &str, id: &str, window: &str) -> (u64, u64) {
         match self.usage_of(name, &[(id, window, 0, MOST)]).await {
-            UsageReply::Usage(_, tallies) => (tallies[0].0.used.steps(), tallies[0].0.held.steps()),
+            UsageReply::Usage(_, standing) => (standing.tallies[0].0.used.steps(), standing.tallies[0].0.held.steps()),
             other => panic!("{other:?}"),
         }
     }

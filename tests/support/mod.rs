@@ -68,6 +68,36 @@ impl Redis {
         dump
     }
 
+    /// Every key under a pattern with what it holds, sorted. Unlike [`Redis::dump`] it does not depend on where Redis
+    /// stands with rehashing a large hash, which even reads move on.
+    pub async fn contents(&self, pattern: &str) -> Vec<(String, Vec<String>)> {
+        let mut connection = self.connect().await;
+        let mut keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
+        keys.sort();
+        let mut contents = Vec::new();
+        for key in keys {
+            let kind: String = redis::cmd("TYPE").arg(&key).query_async(&mut connection).await.unwrap();
+            let mut command = match kind.as_str() {
+                "string" => redis::cmd("MGET"),
+                "hash" => redis::cmd("HGETALL"),
+                "zset" => redis::cmd("ZRANGE"),
+                "set" => redis::cmd("SMEMBERS"),
+                other => panic!("{key} is a {other}"),
+            };
+            command.arg(&key);
+            if kind == "zset" {
+                command.arg(0).arg(-1).arg("WITHSCORES");
+            }
+            let mut parts: Vec<String> = command.query_async(&mut connection).await.unwrap();
+            if kind != "string" {
+                parts = parts.chunks(if kind == "set" { 1 } else { 2 }).map(|pair| pair.join(" = ")).collect();
+                parts.sort();
+            }
+            contents.push((key, parts));
+        }
+        contents
+    }
+
     /// As if the machine lost power.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
