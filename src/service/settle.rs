@@ -22,8 +22,9 @@ use crate::store::operation::{Idempotency, Operation};
 use crate::store::record::StoredReservation;
 use crate::store::settle::{Account, ExtendArgs, ExtendReply, Measured, SettleReply, Settled, Target};
 
-/// Rounds on a reservation that others change at the same time.
-const ROUNDS: usize = 20;
+/// Rounds on a reservation that others change at the same time. In each round one of them gets through, so this is
+/// how many parallel draws of one reservation are served without a 503.
+const ROUNDS: usize = 256;
 
 /// A reservation after a call.
 #[derive(Clone, Debug)]
