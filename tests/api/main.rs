@@ -5,6 +5,7 @@ mod support;
 
 mod bad_input;
 mod concurrency;
+mod configuration;
 mod errors;
 mod fuzz;
 mod headers;
