@@ -6,8 +6,8 @@ use super::Gateway;
 use super::error::ServiceError;
 use crate::domain::window::TimeMs;
 
-/// How often a node looks for changed keys and configurations: half of what SPEC allows.
-const POLL: Duration = Duration::from_millis(400);
+/// How often a node looks for changed keys and configurations: well within the second that is promised.
+const POLL: Duration = Duration::from_millis(300);
 /// A node's wall clock further off than this is worth a warning; it changes no decision.
 const SKEW_MS: TimeMs = 5_000;
 
