@@ -21,7 +21,8 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace; also, if it is still held, late and reject_late
   not_pending, now, status                  it was released, or a draw on a committed one
-  settled, now, status, late, replayed, memo, then per account: group, used, held, '<kind> <start> <end>'
+  settled, now, status, late, replayed, memo, version of the user,
+    then per account: group, used, held, granted, blocked, '<kind> <start> <end>'
   stale_reservation, now                    figures were computed on an older state
   overflow, now                             a counter would pass 2^53 - 1
 ]]
@@ -31,6 +32,8 @@ Replies, in order of precedence
 --- @include "lib/hold"
 --- @include "lib/operation"
 --- @include "lib/record"
+--- @include "lib/allowance"
+--- @include "lib/counter"
 --- @include "lib/settle"
 
 local fingerprint = args.text()

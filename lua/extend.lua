@@ -6,15 +6,16 @@ KEYS
   1   stamp of the configuration in this bucket
   2   record of the reservation
   3   test clock (read only in a sandbox)
-  4…  per owner: counters, holds, past; the first owner is the user
-  last: record of this operation (only with an idempotency key)
+  4   record of this operation
+  5…  per owner: counters, holds, past; the first owner is the user
+  last two, unless forget_at is '-': index of users, those to be forgotten
 
 ARGV
   fingerprint ('-' without an idempotency key)
   created_at_ms (of the id), ttl_ms from now (0: no more time)
   changes: the reservation's changes that the amounts were computed on ('-' without amounts)
   memo: the new memo ('' keeps the old one)
-  facts: sandbox, revision, subscription version, valid_from_ms, valid_until_ms (checked only with amounts)
+  facts: see lib/facts (checked only with amounts)
   owners: count, then per owner group count, then per group id, window, amount, limit
 
 Replies, in order of precedence
@@ -23,23 +24,25 @@ Replies, in order of precedence
   not_pending, now, status                  it was committed or released
   expired, now                              its time is over
   stale_reservation, now                    amounts were computed on an older state
-  stale_configuration | stale_subscription | stale_time | again | denied    as in reserve
-  extended, now, expires_at_ms, memo, then per group: used, held
+  stale_configuration | stale_user | stale_time | again | denied    as in reserve
+  extended, now, expires_at_ms, memo, then per group: used, held, granted, blocked
 ]]
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/hold"
+--- @include "lib/allowance"
 --- @include "lib/counter"
 --- @include "lib/facts"
 --- @include "lib/operation"
 --- @include "lib/record"
 --- @include "lib/admission"
+--- @include "lib/retention"
 
 local longest_life_ms = 24 * 60 * 60 * 1000
 
 local fingerprint = args.text()
-local operation_key = fingerprint ~= '-' and KEYS[#KEYS] or nil
+local operation_key = fingerprint ~= '-' and KEYS[4] or nil
 local seen = operation_key and operation.seen(operation_key, fingerprint)
 if seen then
   return seen
@@ -47,7 +50,7 @@ end
 
 local created_at, ttl, changes, memo = args.text(), args.int(), args.text(), args.text()
 local given = facts.read()
-local owners = counter.owners(4)
+local owners = counter.owners(5)
 local now = clock.now_ms(KEYS[3], given.sandbox)
 local loaded = record.load(KEYS[2], created_at)
 if not loaded then
@@ -123,5 +126,8 @@ for place, owner in ipairs(loaded.owners) do
   if member ~= members[place] then
     redis.call('ZREM', owner.holds, members[place])
   end
+end
+if more_amount then
+  retention.keep(owners[1], given, now, KEYS[#KEYS - 1], KEYS[#KEYS])
 end
 return answer

@@ -18,7 +18,8 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace
   not_pending, now, status                  it is still held
-  settled, now, status, late, replayed, memo, then per account: group, used, held, '<kind> <start> <end>'
+  settled, now, status, late, replayed, memo, version of the user,
+    then per account: group, used, held, granted, blocked, '<kind> <start> <end>'
 ]]
 --- @include "lib/args"
 --- @include "lib/clock"
@@ -26,6 +27,8 @@ Replies, in order of precedence
 --- @include "lib/hold"
 --- @include "lib/operation"
 --- @include "lib/record"
+--- @include "lib/allowance"
+--- @include "lib/counter"
 --- @include "lib/settle"
 
 local fingerprint = args.text()

@@ -6,12 +6,14 @@ KEYS
   1  register
   2  changes of the register
   3  record of this operation
+  4  audit log
 
 ARGV
   fingerprint ('-' without an idempotency key)
   action: create | replace | delete
   name, value
   answer: what to tell again for the idempotency key
+  audit: field count, then name and value each
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
@@ -21,6 +23,7 @@ Replies, in order of precedence
 ]]
 --- @include "lib/args"
 --- @include "lib/operation"
+--- @include "lib/audit"
 
 local fingerprint = args.text()
 local seen = operation.seen(KEYS[3], fingerprint)
@@ -28,7 +31,7 @@ if seen then
   return seen
 end
 
-local action, name, value, told = args.text(), args.text(), args.text(), args.text()
+local action, name, value, told, trail = args.text(), args.text(), args.text(), args.text(), audit.read()
 local present = redis.call('HEXISTS', KEYS[1], name) == 1
 if action == 'create' and present then
   return { 'exists' }
@@ -42,4 +45,5 @@ else
   redis.call('HSET', KEYS[1], name, value)
 end
 redis.call('INCR', KEYS[2])
+audit.write(KEYS[4], trail)
 return operation.keep(KEYS[3], fingerprint, { 'registered', told })

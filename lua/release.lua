@@ -16,7 +16,8 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace, or expired while it was held
   not_pending, now, status                  it was committed
-  settled, now, status, late, replayed, memo, then per account: group, used, held, '<kind> <start> <end>'
+  settled, now, status, late, replayed, memo, version of the user,
+    then per account: group, used, held, granted, blocked, '<kind> <start> <end>'
 ]]
 --- @include "lib/args"
 --- @include "lib/clock"
@@ -24,6 +25,8 @@ Replies, in order of precedence
 --- @include "lib/hold"
 --- @include "lib/operation"
 --- @include "lib/record"
+--- @include "lib/allowance"
+--- @include "lib/counter"
 --- @include "lib/settle"
 
 local fingerprint = args.text()

@@ -7,10 +7,11 @@ KEYS
   2   record of this operation
   3   test clock (read only in a sandbox)
   4…  per owner: counters, holds, past; the first owner is the user
+  last two, unless forget_at is '-': index of users, those to be forgotten
 
 ARGV
   fingerprint ('-' without an idempotency key)
-  facts: sandbox, revision, subscription version, valid_from_ms, valid_until_ms
+  facts: see lib/facts
   operation name
   verdict: '' or the node's own refusal under these facts
   ttl_ms
@@ -22,23 +23,25 @@ Replies, in order of precedence
   replayed, record                          this operation was done before
   reused                                    the idempotency key came with another body
   stale_configuration, now, stamp           the node must load its configuration
-  stale_subscription, now, version, plan, since, cycle, until
+  stale_user, now, version, plan, since, cycle, until, limits, block
   stale_time, now                           a window does not contain now
   again, now, reclaimed                     denied, but more expired holds are due
-  denied, now, reclaimed, verdict, free_at_ms, groups, then per group: used, held, lacks (0|1); with an
-    idempotency key also the groups as proposed: '<id> <amount> <limit> <window>,…'
+  denied, now, reclaimed, verdict, free_at_ms, groups, then per group: used, held, granted, blocked,
+    lacks (0|1); with an idempotency key also the groups as proposed: '<id> <amount> <limit> <window>,…'
   free_at_ms: when the first hold of every full concurrent group ends, else 0
-  held, now, reclaimed, expires_at_ms, then per group: used, held
+  held, now, reclaimed, expires_at_ms, then per group: used, held, granted, blocked
   unmetered, now                            nothing to hold
 ]]
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/hold"
+--- @include "lib/allowance"
 --- @include "lib/counter"
 --- @include "lib/facts"
 --- @include "lib/operation"
 --- @include "lib/admission"
+--- @include "lib/retention"
 
 local fingerprint = args.text()
 local seen = operation.seen(KEYS[2], fingerprint)
@@ -65,4 +68,5 @@ for _, owner in ipairs(owners) do
   end
 end
 redis.call('SET', KEYS[2], table.concat(record, '\n'), 'PX', clock.ttl(ttl + clock.grace_ms, given.sandbox))
+retention.keep(owners[1], given, now, KEYS[#KEYS - 1], KEYS[#KEYS])
 return counter.reply({ 'held', now, reclaimed, expires_at }, owners)

@@ -7,17 +7,18 @@ KEYS
   2   record of this operation
   3   test clock (read only in a sandbox)
   4…  per owner: counters, holds, past; the first owner is the user
+  last two, unless forget_at is '-': index of users, those to be forgotten
 
 ARGV
   fingerprint ('-' without an idempotency key)
-  facts: sandbox, revision, subscription version, valid_from_ms, valid_until_ms
+  facts: see lib/facts
   verdict: '' or the node's own refusal under these facts
   refund: 1 takes the amounts away, never below 0
   owners: count, then per owner group count, then per group id, window, amount, limit
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
-  stale_configuration | stale_subscription | stale_time | again | denied    as in reserve
-  tracked, now, reclaimed, then per group: used, held; with an idempotency key also the groups as proposed
+  stale_configuration | stale_user | stale_time | again | denied    as in reserve
+  tracked, now, reclaimed, then per group: used, held, granted, blocked; with an idempotency key also the groups as proposed
 ]]
 --- @include "lib/tracking"

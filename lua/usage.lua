@@ -8,18 +8,19 @@ KEYS
   3…  per owner: counters, holds, past; the first owner is the user
 
 ARGV
-  facts: sandbox, revision, subscription version, valid_from_ms, valid_until_ms
+  facts: see lib/facts
   owners: count, then per owner group count, then per group id, window, amount, limit
 
 Replies, in order of precedence
-  stale_configuration | stale_subscription | stale_time    as in reserve
+  stale_configuration | stale_user | stale_time    as in reserve
   reclaim, now                              too many expired holds to subtract on the fly: reclaim first
-  usage, now, free_at_ms (as in reserve), then per group: used, held, lacks (0|1)
+  usage, now, free_at_ms (as in reserve), then per group: used, held, granted, blocked, lacks (0|1)
 ]]
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/hold"
+--- @include "lib/allowance"
 --- @include "lib/counter"
 --- @include "lib/facts"
 
@@ -42,8 +43,7 @@ for _, owner in ipairs(owners) do
   for _, group in ipairs(owner.groups) do
     local expired = due[group.id] and due[group.id][group.serial] or 0
     group.held = math.max(0, group.held - expired)
-    answer[#answer + 1] = group.used
-    answer[#answer + 1] = group.held
+    counter.stand(answer, group)
     group.lacks = counter.lacks(group)
     answer[#answer + 1] = group.lacks and 1 or 0
   end

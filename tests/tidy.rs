@@ -244,6 +244,7 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
         "commit" | "release" | "refund" | "extend" => "settle",
         "track_enforce" => "track",
         "configure" | "stamp" => "configuration",
+        "revoke" => "grant",
         "reclaim" => "usage",
         "set_clock" => "clock",
         other => other.to_owned().leak(),

@@ -26,8 +26,7 @@ function admission.decide(given, verdict, owners)
   local answer = { 'denied', now, reclaimed, verdict, hold.free_at(owners, now), counter.count(owners) }
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
-      answer[#answer + 1] = group.used
-      answer[#answer + 1] = group.held
+      counter.stand(answer, group)
       answer[#answer + 1] = group.lacks and 1 or 0
     end
   end

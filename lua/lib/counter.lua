@@ -1,8 +1,10 @@
 -- Counters of an owner: one hash with the fields <group>.window, .used and .held for each group,
--- and of the owner itself `version` (subscription), `next_expiry` (no hold expires before it, ms) and
--- `last_expiry` (the latest of the reservations that were settled, ms).
+-- and of the owner itself `version` (of what is true of a user), `next_expiry` (no hold expires before it, ms) and
+-- `last_expiry` (the latest of the reservations that were settled, ms). See also lib/allowance and lib/retention.
 -- Closed windows move to the owner's `past` hash: <group>.<serial> = '<used> <kind> <start> <end> <keep until ms>'.
 local counter = {
+  -- Largest integer that a Lua number holds exactly; a sum beyond it is refused before anything is written.
+  most = 9007199254740991,
   past_windows = 12,
   -- Longest life of a reservation plus its grace: until then a late commit may settle in a closed window.
   past_open_ms = (24 * 60 + 15) * 60 * 1000,
@@ -15,13 +17,13 @@ function counter.owners(first_key)
   for index = 1, args.int() do
     local key = first_key + 3 * (index - 1)
     local owner = {
-      counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {}, version = false, next_expiry = 0,
+      counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {}, version = false, next_expiry = 0, adjusted = false,
     }
     for place = 1, args.int() do
       -- All fields at once: a table that grows later is allocated anew several times.
       local group = {
         id = args.text(), window = args.text(), amount_text = args.text(), limit = args.int(),
-        amount = 0, used = 0, held = 0, lacks = false,
+        amount = 0, used = 0, held = 0, granted = 0, blocked = 0, lacks = false,
         stored = false, serial = false, change = false, later_start = false, closed_used = false, closed_held = false,
       }
       group.amount = args.stored(group.amount_text)
@@ -32,28 +34,30 @@ function counter.owners(first_key)
   return owners
 end
 
-function counter.read(owner)
-  local fields = { 'version', 'next_expiry' }
+function counter.read(owner, now)
+  local fields = { 'version', 'next_expiry', 'adjusted' }
   for place, group in ipairs(owner.groups) do
-    fields[3 * place] = group.id .. '.window'
-    fields[3 * place + 1] = group.id .. '.used'
-    fields[3 * place + 2] = group.id .. '.held'
+    fields[3 * place + 1] = group.id .. '.window'
+    fields[3 * place + 2] = group.id .. '.used'
+    fields[3 * place + 3] = group.id .. '.held'
   end
   local values = redis.call('HMGET', owner.counters, unpack(fields))
   owner.version = values[1]
   owner.next_expiry = args.stored(values[2])
+  owner.adjusted = values[3]
   for place, group in ipairs(owner.groups) do
-    group.stored = values[3 * place]
+    group.stored = values[3 * place + 1]
     group.serial, group.change, group.later_start = window.resolve(group.stored, group.window)
     if group.change == 'turned' then
-      group.closed_used = values[3 * place + 1]
-      group.closed_held = args.stored(values[3 * place + 2])
+      group.closed_used = values[3 * place + 2]
+      group.closed_held = args.stored(values[3 * place + 3])
       group.used, group.held = 0, 0
     else
-      group.used = args.stored(values[3 * place + 1])
-      group.held = args.stored(values[3 * place + 2])
+      group.used = args.stored(values[3 * place + 2])
+      group.held = args.stored(values[3 * place + 3])
     end
   end
+  allowance.read(owner, now)
 end
 
 -- The decision: does this call pass the limit? Everything that is counted counts, also what is held.
@@ -63,7 +67,8 @@ function counter.lacks(group)
   if not window.is_concurrent(group.serial) then
     counted = counted + group.used
   end
-  return group.limit == 0 or counted + group.amount > group.limit
+  local limit = math.min(group.limit + group.granted - group.blocked, counter.most)
+  return limit <= 0 or counted + group.amount > limit
 end
 
 -- Drops closed windows beyond the ring that no late commit can reach any more.
@@ -139,12 +144,18 @@ function counter.describe(owners)
   return table.concat(groups, ',')
 end
 
--- Appends used and held of every group, in the order of ARGV.
+-- Appends what a group stands at: used, held, granted, blocked.
+function counter.stand(answer, group)
+  local count = #answer
+  answer[count + 1], answer[count + 2] = group.used, group.held
+  answer[count + 3], answer[count + 4] = group.granted, group.blocked
+end
+
+-- Appends what every group stands at, in the order of ARGV.
 function counter.reply(answer, owners)
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
-      answer[#answer + 1] = group.used
-      answer[#answer + 1] = group.held
+      counter.stand(answer, group)
     end
   end
   return answer

@@ -1,16 +1,25 @@
 -- What the node believed when it computed groups, amounts and windows, checked before anything is written.
-local facts = {}
+local facts = {
+  -- What is true of a user beside its counters.
+  fields = { 'version', 'plan', 'since', 'cycle', 'until', 'limits', 'block' },
+}
 
--- ARGV: sandbox (0|1), configuration revision, subscription version ('0' without one),
--- valid_from_ms, valid_until_ms.
+-- ARGV: sandbox (0|1), configuration revision, the user's version ('0': nothing was ever written of the user),
+-- valid_from_ms, valid_until_ms, forget_at ('-' | 'never' | ms, see lib/retention), and unless it is '-' the user.
 function facts.read()
-  return {
+  local given = {
     sandbox = args.int(),
     revision = args.int(),
     version = args.text(),
     valid_from = args.int(),
     valid_until = args.int(),
+    forget_at = args.text(),
+    user = false,
   }
+  if given.forget_at ~= '-' then
+    given.user = args.text()
+  end
+  return given
 end
 
 -- Reads the counters. Answers nil and the time, or the first stale fact as a reply.
@@ -18,16 +27,16 @@ function facts.check(given, stamp_key, clock_key, owners)
   local now = clock.now_ms(clock_key, given.sandbox)
   local stamp = args.stored(redis.call('GET', stamp_key))
   for _, owner in ipairs(owners) do
-    counter.read(owner)
+    counter.read(owner, now)
   end
   local subject = owners[1]
   if stamp > given.revision then
     return { 'stale_configuration', now, stamp }
   end
   if (subject.version or '0') ~= given.version then
-    local truth = redis.call('HMGET', subject.counters, 'version', 'plan', 'since', 'cycle', 'until')
-    local answer = { 'stale_subscription', now }
-    for place = 1, 5 do
+    local truth = redis.call('HMGET', subject.counters, unpack(facts.fields))
+    local answer = { 'stale_user', now }
+    for place = 1, #facts.fields do
       answer[place + 2] = truth[place] or ''
     end
     return answer
@@ -73,7 +82,7 @@ function facts.reclaim(owners, now)
       local count, rest = hold.reclaim(owner, now)
       reclaimed = reclaimed + count
       more = more or rest
-      counter.read(owner)
+      counter.read(owner, now)
     end
   end
   return reclaimed, more

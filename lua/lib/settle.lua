@@ -1,9 +1,6 @@
 -- Settling: a reservation's entries meet the accounts they were held in: the counter while the entry's window is
 -- the current one, afterwards the closed window in `past`.
-local settle = {
-  -- Largest integer that a Lua number holds exactly; a sum beyond it is refused before anything is written.
-  most = 9007199254740991,
-}
+local settle = {}
 
 -- '<used> <kind> <start> <end> <keep until>' of a closed window.
 local function closed_account(owner, entry)
@@ -13,7 +10,9 @@ local function closed_account(owner, entry)
   if stored then
     used, bounds = string.match(stored, '^(%d+) (.*)$')
   end
-  return { past = field, group = entry.group, used = args.stored(used), held = 0, bounds = bounds }
+  return {
+    past = field, id = entry.group, used = args.stored(used), held = 0, granted = 0, blocked = 0, bounds = bounds,
+  }
 end
 
 -- Reads the accounts of all entries, and whether this owner's hold is still live. What is due of expired holds is
@@ -21,7 +20,7 @@ end
 function settle.open(owner, now, reclaimed)
   owner.live = redis.call('ZSCORE', owner.holds, owner.member) and true or false
   owner.accounts, owner.order = {}, {}
-  local fields, entries = { 'next_expiry', 'last_expiry' }, {}
+  local fields, entries = { 'next_expiry', 'last_expiry', 'version', 'adjusted' }, {}
   for _, list in ipairs({ owner.held, owner.charged }) do
     for _, entry in ipairs(list) do
       local name = entry.group .. ':' .. entry.serial
@@ -45,19 +44,23 @@ function settle.open(owner, now, reclaimed)
     return settle.open(owner, now, true)
   end
   owner.last_expiry = args.stored(values[2])
+  owner.version, owner.adjusted, owner.groups = values[3], values[4], {}
   for place, entry in ipairs(entries) do
-    local stored = values[3 * place]
+    local stored = values[3 * place + 2]
     local account
     if stored and string.match(stored, '^%S+') == entry.serial then
       account = {
-        group = entry.group, used = args.stored(values[3 * place + 1]), held = args.stored(values[3 * place + 2]),
+        id = entry.group, serial = entry.serial,
+        used = args.stored(values[3 * place + 3]), held = args.stored(values[3 * place + 4]), granted = 0, blocked = 0,
         bounds = string.match(stored, '^%S+ (.*)$'),
       }
+      owner.groups[#owner.groups + 1] = account
     else
       account = closed_account(owner, entry)
     end
     owner.accounts[entry.group .. ':' .. entry.serial] = account
   end
+  allowance.read(owner, now)
 end
 
 function settle.account(owner, entry)
@@ -79,13 +82,13 @@ function settle.charge(owner, entry, amount)
   for _, charged in ipairs(owner.charged) do
     if charged.group == entry.group and charged.serial == entry.serial then
       charged.amount = charged.amount + amount
-      return account.used <= settle.most
+      return account.used <= counter.most
     end
   end
   if amount > 0 then
     owner.charged[#owner.charged + 1] = { group = entry.group, serial = entry.serial, amount = amount }
   end
-  return account.used <= settle.most
+  return account.used <= counter.most
 end
 
 -- What was charged of a group so far, over all its windows.
@@ -99,6 +102,14 @@ function settle.charged(owner, group)
   return sum
 end
 
+-- What is written to `past` of a user who is to be forgotten goes when the counters go.
+local function leave_with_counters(owner)
+  local ttl = redis.call('PTTL', owner.counters)
+  if ttl ~= -1 then
+    redis.call('PEXPIRE', owner.past, math.max(ttl, counter.past_open_ms))
+  end
+end
+
 -- `expires_at` of the reservation: until its grace is over, draws and refunds may still come to these windows.
 function settle.write(owner, expires_at)
   local changes = {}
@@ -106,11 +117,12 @@ function settle.write(owner, expires_at)
     local account = owner.accounts[name]
     if account.past then
       redis.call('HSET', owner.past, account.past, args.digits(account.used) .. ' ' .. account.bounds)
+      leave_with_counters(owner)
     else
       local count = #changes
-      changes[count + 1] = account.group .. '.used'
+      changes[count + 1] = account.id .. '.used'
       changes[count + 2] = account.used
-      changes[count + 3] = account.group .. '.held'
+      changes[count + 3] = account.id .. '.held'
       changes[count + 4] = account.held
     end
   end
@@ -122,14 +134,13 @@ function settle.write(owner, expires_at)
   end
 end
 
--- Appends per account: group, used, held, '<kind> <start> <end>'.
+-- Appends per account: group, used, held, granted, blocked, '<kind> <start> <end>'.
 function settle.reply(answer, owners)
   for _, owner in ipairs(owners) do
     for _, name in ipairs(owner.order) do
       local account = owner.accounts[name]
-      answer[#answer + 1] = account.group
-      answer[#answer + 1] = account.used
-      answer[#answer + 1] = account.held
+      answer[#answer + 1] = account.id
+      counter.stand(answer, account)
       answer[#answer + 1] = string.match(account.bounds, '^%S+ %S+ %S+')
     end
   end
@@ -146,5 +157,6 @@ end
 
 function settle.answer(loaded, now, replayed)
   local late = loaded.flags ~= '' and 1 or 0
-  return settle.reply({ 'settled', now, loaded.status, late, replayed, loaded.memo }, loaded.owners)
+  local version = loaded.owners[1].version or '0'
+  return settle.reply({ 'settled', now, loaded.status, late, replayed, loaded.memo, version }, loaded.owners)
 end

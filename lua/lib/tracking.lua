@@ -3,10 +3,12 @@
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/hold"
+--- @include "lib/allowance"
 --- @include "lib/counter"
 --- @include "lib/facts"
 --- @include "lib/operation"
 --- @include "lib/admission"
+--- @include "lib/retention"
 
 local fingerprint = args.text()
 local seen = operation.seen(KEYS[2], fingerprint)
@@ -27,5 +29,6 @@ for _, owner in ipairs(owners) do
   end
   counter.write(owner, 'used', now)
 end
+retention.keep(owners[1], given, now, KEYS[#KEYS - 1], KEYS[#KEYS])
 local answer = counter.reply({ 'tracked', now, reclaimed }, owners)
 return operation.keep(KEYS[2], fingerprint, answer, owners)

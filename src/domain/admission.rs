@@ -14,7 +14,6 @@ use super::period::{Located, SubscriptionAnchor};
 use super::plan::Plan;
 use super::plan_body::UnmatchedEvents;
 use super::reason::Reason;
-use super::subscription::Subscribed;
 use super::window::{TimeMs, Window};
 
 /// The most groups that one event may match.
@@ -65,7 +64,7 @@ pub struct Validity {
 impl Validity {
     pub const ALWAYS: Self = Self { from_ms: TimeMs::MIN, until_ms: TimeMs::MAX };
 
-    fn narrow(&mut self, from_ms: TimeMs, until_ms: TimeMs) {
+    pub fn narrow(&mut self, from_ms: TimeMs, until_ms: TimeMs) {
         self.from_ms = self.from_ms.max(from_ms);
         self.until_ms = self.until_ms.min(until_ms);
     }
@@ -85,7 +84,7 @@ pub struct Admission {
     pub matched: Vec<Matched>,
     pub closed: Vec<Closed>,
     pub refusal: Option<Refusal>,
-    /// The user has a running subscription.
+    /// The user is on a plan.
     pub subscribed: bool,
     pub validity: Validity,
 }
@@ -97,22 +96,32 @@ impl Admission {
     }
 }
 
+/// What holds for a user at an instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The plan with the user's own limits; None without subscription and default plan.
+    pub plan: Option<&'a Plan>,
+    pub anchor: SubscriptionAnchor,
+    /// Until when this is so.
+    pub until_ms: TimeMs,
+    pub blocked: bool,
+}
+
 /// # Errors
 /// Figures that cannot be measured, naming group and field.
 pub fn prepare(
-    plan: Option<&Plan>,
-    subscribed: &Subscribed,
+    standing: Standing<'_>,
     request: Request<'_>,
     now: TimeMs,
     purpose: Purpose,
 ) -> Result<Admission, FieldError> {
-    let (subscription, until_ms) = subscribed.at(now);
-    let validity = Validity { from_ms: TimeMs::MIN, until_ms };
-    let empty = Admission { matched: Vec::new(), closed: Vec::new(), refusal: None, subscribed: false, validity };
-    let (Some(plan), Some(subscription)) = (plan, subscription) else {
-        return Ok(empty.refused(Reason::NoSubscription, Vec::new()));
+    let mut admission = Admission::empty(standing);
+    if standing.blocked && purpose == Purpose::Ask {
+        return Ok(admission.refused(Reason::UserBlocked, Vec::new()));
+    }
+    let Some(plan) = standing.plan else {
+        return Ok(admission.refused(Reason::NoSubscription, Vec::new()));
     };
-    let mut admission = Admission { subscribed: true, ..empty };
     let mut uncovered = Vec::new();
     let mut too_large = Vec::new();
     for group in &plan.groups {
@@ -132,7 +141,7 @@ pub fn prepare(
         if group.max_per_call.is_some_and(|most| amount > most) {
             too_large.push(group.id.clone());
         }
-        admission.place(group, amount, subscription.anchor(), now);
+        admission.place(group, amount, standing.anchor, now);
     }
     if admission.matched.len() + admission.closed.len() > MOST_MATCHED {
         return Err(FieldError::new("event", format!("matches more than {MOST_MATCHED} groups of plan `{}`", plan.id)));
@@ -182,25 +191,18 @@ impl Admission {
     }
 
     /// Nothing asked yet.
-    pub fn empty(subscribed: &Subscribed, now: TimeMs) -> Self {
-        let (subscription, until_ms) = subscribed.at(now);
-        let validity = Validity { from_ms: TimeMs::MIN, until_ms };
-        Self { matched: Vec::new(), closed: Vec::new(), refusal: None, subscribed: subscription.is_some(), validity }
+    pub fn empty(standing: Standing<'_>) -> Self {
+        let validity = Validity { from_ms: TimeMs::MIN, until_ms: standing.until_ms };
+        let subscribed = standing.plan.is_some();
+        Self { matched: Vec::new(), closed: Vec::new(), refusal: None, subscribed, validity }
     }
 }
 
 /// Every group of the plan at `now`, for reading usage; amounts are 0.
-pub fn overview(
-    plan: Option<&Plan>,
-    subscribed: &Subscribed,
-    now: TimeMs,
-    wanted: impl Fn(&LimitGroup) -> bool,
-) -> Admission {
-    let mut admission = Admission::empty(subscribed, now);
-    if let (Some(plan), (Some(subscription), _)) = (plan, subscribed.at(now)) {
-        for group in plan.groups.iter().filter(|group| wanted(group)) {
-            admission.place(group, Amount::ZERO, subscription.anchor(), now);
-        }
+pub fn overview(standing: Standing<'_>, now: TimeMs, wanted: impl Fn(&LimitGroup) -> bool) -> Admission {
+    let mut admission = Admission::empty(standing);
+    for group in standing.plan.iter().flat_map(|plan| &plan.groups).filter(|group| wanted(group)) {
+        admission.place(group, Amount::ZERO, standing.anchor, now);
     }
     admission
 }

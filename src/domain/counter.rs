@@ -14,6 +14,10 @@ pub struct Counter {
     pub window: Option<Window>,
     pub used: Amount,
     pub held: Amount,
+    /// Extra quota by live grants.
+    pub granted: Amount,
+    /// Put out of reach by a plan change.
+    pub blocked: Amount,
 }
 
 impl Counter {
@@ -22,30 +26,37 @@ impl Counter {
         self.used.saturating_add(self.held)
     }
 
-    /// `max(0, quota − used − held)`; None without quota. Of a concurrent group only what is held counts.
+    /// Quota and grants; None without quota.
+    fn allowance(&self) -> Option<Amount> {
+        self.group.quota.map(|quota| quota.saturating_add(self.granted))
+    }
+
+    /// `max(0, quota + grants − blocked − used − held)`; None without quota. Of a concurrent group only what is held
+    /// counts.
     pub fn remaining(&self) -> Option<Amount> {
-        self.group.quota.map(|quota| quota.saturating_sub(self.counted()))
+        self.allowance().map(|allowance| allowance.saturating_sub(self.blocked.saturating_add(self.counted())))
     }
 
     fn counted(&self) -> Amount {
         if self.group.is_concurrent() { self.held } else { self.count() }
     }
 
-    /// `max(0, used − quota)`.
+    /// `max(0, used − quota − grants)`.
     pub fn overage(&self) -> Amount {
-        self.group.quota.map_or(Amount::ZERO, |quota| self.used.saturating_sub(quota))
+        self.allowance().map_or(Amount::ZERO, |allowance| self.used.saturating_sub(allowance))
     }
 
-    /// Whole percent of `used` in the quota; None for quota null or 0.
+    /// Whole percent of `used` in quota and grants; None for quota null or 0.
     pub fn percent_used(&self) -> Option<u64> {
-        let quota = self.group.quota.filter(|quota| *quota > Amount::ZERO)?;
-        let percent = u128::from(self.used.steps()) * 100 / u128::from(quota.steps());
+        self.group.quota.filter(|quota| *quota > Amount::ZERO)?;
+        let allowance = self.allowance()?;
+        let percent = u128::from(self.used.steps()) * 100 / u128::from(allowance.steps());
         u64::try_from(percent).ok()
     }
 
     /// Tightest first: the lowest share of the quota left; counters without quota last.
     pub fn by_tightness(&self, other: &Self) -> Ordering {
-        let left = |counter: &Self| counter.remaining().zip(counter.group.quota);
+        let left = |counter: &Self| counter.remaining().zip(counter.allowance());
         match (left(self), left(other)) {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Greater,

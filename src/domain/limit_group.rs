@@ -12,6 +12,7 @@ use super::match_rule::MatchRule;
 use super::measure::Measure;
 use super::metadata::Metadata;
 use super::period::Period;
+use super::plan_body::OnPlanChange;
 use super::window::WindowKind;
 
 /// What happens past the quota.
@@ -43,6 +44,8 @@ pub struct LimitGroup {
     pub enforcement: Enforcement,
     /// Handed back with a denial, as configured.
     pub on_limit: Option<Arc<serde_json::Value>>,
+    /// What the counter does when a user moves to this plan.
+    pub on_plan_change: OnPlanChange,
 }
 
 impl LimitGroup {

@@ -3,6 +3,8 @@
 pub mod admission;
 pub mod amount;
 pub mod counter;
+pub mod custom_limits;
+pub mod difference;
 pub mod field_error;
 pub mod glob;
 pub mod ids;

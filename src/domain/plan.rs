@@ -143,6 +143,7 @@ fn validate_group(body: &GroupBody, plan: &PlanBody) -> Result<LimitGroup, Vec<F
             period,
             enforcement: body.enforcement,
             on_limit: on_limit.map(Arc::new),
+            on_plan_change: body.on_plan_change,
         }),
         _ => Err(faults.0),
     }

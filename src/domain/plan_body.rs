@@ -30,6 +30,10 @@ pub enum OnPlanChange {
     /// What was used in the current window goes on counting.
     #[default]
     Carry,
+    /// It starts at 0; open holds settle in the window they came from.
+    Reset,
+    /// It starts full until the next window, so that cycling through plans gives no fresh quota.
+    Block,
 }
 
 /// A named set of limit groups for users.

@@ -65,7 +65,7 @@ fn types_and_unknown_fields_are_refused_by_name() {
         (json!({"quota": "1e400"}), "larger"),
         (json!({"timezone": "Mars/Base"}), "Mars"),
         (json!({"enforcement": "approval"}), "approval"),
-        (json!({"onPlanChange": "block"}), "block"),
+        (json!({"onPlanChange": "keep"}), "block"),
     ] {
         let errors = validate(json!({"periodType": "monthly", "groups": [group(changes.clone())]})).unwrap_err();
         assert!(errors[0].contains(word), "{changes}: {errors:?}");

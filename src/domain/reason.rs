@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
+    UserBlocked,
     NoSubscription,
     UnmatchedEvent,
     UncoveredEvent,
@@ -14,11 +15,18 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 5] =
-        [Self::NoSubscription, Self::UnmatchedEvent, Self::UncoveredEvent, Self::CallTooLarge, Self::LimitReached];
+    pub const ALL: [Self; 6] = [
+        Self::UserBlocked,
+        Self::NoSubscription,
+        Self::UnmatchedEvent,
+        Self::UncoveredEvent,
+        Self::CallTooLarge,
+        Self::LimitReached,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::UserBlocked => "user_blocked",
             Self::NoSubscription => "no_subscription",
             Self::UnmatchedEvent => "unmatched_event",
             Self::UncoveredEvent => "uncovered_event",

@@ -16,10 +16,14 @@ use super::measure::{Figures, Measure, Missing};
 use super::metadata::Metadata;
 use super::number::Number;
 use super::plan::Plan;
+use super::plan_body::PlanBody;
 use super::window::TimeMs;
 
 /// A record outlives its reservation's expiry by this, so that late and repeated calls get a true answer.
 pub const GRACE_MS: TimeMs = 15 * 60 * 1000;
+
+/// However often it is extended, a reservation ends this long after it was made.
+pub const LONGEST_LIFE_MS: TimeMs = 24 * 60 * 60 * 1000;
 
 /// Name of an operation's record: 24 lower-case hex digits (96 bits).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +32,12 @@ pub struct OperationName(String);
 impl OperationName {
     pub fn from_bytes(bytes: [u8; 12]) -> Self {
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// None for text that names no operation.
+    pub fn parse(text: &str) -> Option<Self> {
+        let lower_hex = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        (text.len() == 24 && lower_hex).then(|| Self(text.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -71,13 +81,16 @@ impl fmt::Display for ReservationId {
 }
 
 /// What a reservation's record remembers of its request, to measure actual figures with the same rules.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Memo {
     pub user: UserId,
     pub event: EventName,
     pub plan: PlanId,
     /// Version of the plan whose rules hold.
     pub version: u64,
+    /// The matched groups of a user whose plan is its own: no version of the plan has these rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Box<PlanBody>>,
     pub quantity: Number,
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
@@ -111,8 +124,16 @@ impl Actual {
 pub type Totals = Vec<(GroupId, Amount)>;
 
 impl Memo {
-    pub fn new(user: &UserId, plan: &Plan, request: Request<'_>) -> Self {
+    /// `own_rules`: the plan's rules are the user's own, so that they have to be remembered.
+    pub fn new(user: &UserId, plan: &Plan, own_rules: bool, request: Request<'_>) -> Self {
+        let matched = |body: &PlanBody| {
+            let matches =
+                |place: usize| plan.groups.get(place)?.matching_rule(request.event.as_str(), request.metadata);
+            let groups = body.groups.iter().enumerate().filter(|(place, _)| matches(*place).is_some());
+            PlanBody { groups: groups.map(|(_, group)| group.clone()).collect(), ..body.clone() }
+        };
         Self {
+            rules: own_rules.then(|| Box::new(matched(&plan.body))),
             user: user.clone(),
             event: request.event.clone(),
             plan: plan.id.clone(),

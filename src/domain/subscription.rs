@@ -1,5 +1,8 @@
-//! Subscriptions: which plan a user is on, since when, until when.
+//! Subscriptions: which plan a user is on, since when, until when, with which limits of its own.
 
+use std::sync::Arc;
+
+use super::custom_limits::CustomLimits;
 use super::ids::PlanId;
 use super::period::SubscriptionAnchor;
 use super::window::TimeMs;
@@ -12,18 +15,22 @@ pub struct Subscription {
     pub cycle_start_ms: Option<TimeMs>,
     /// From this instant on the user has no subscription.
     pub ends_at_ms: Option<TimeMs>,
+    /// Instead of the plan's own limits.
+    pub custom_limits: Option<Arc<CustomLimits>>,
 }
 
-/// A user's subscription with the version that scripts compare; `version` is `0` for one who never had any.
+/// What is true of a user, with the version that scripts compare; `version` is `0` while nothing was ever written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscribed {
     pub version: String,
     pub subscription: Option<Subscription>,
+    /// Refused whatever the limits say, until unblocked.
+    pub blocked: bool,
 }
 
 impl Subscribed {
     pub fn never() -> Self {
-        Self { version: "0".to_owned(), subscription: None }
+        Self { version: "0".to_owned(), subscription: None, blocked: false }
     }
 
     /// The subscription at an instant, and until when that stays so.
@@ -52,6 +59,8 @@ pub struct Upsert {
     pub started_at_ms: Option<TimeMs>,
     pub cycle_start_ms: Option<Option<TimeMs>>,
     pub ends_at_ms: Option<Option<TimeMs>>,
+    /// Dropped by a move to another plan unless given.
+    pub custom_limits: Option<Option<Arc<CustomLimits>>>,
     pub reset_usage: bool,
 }
 
@@ -63,6 +72,17 @@ pub struct Upserted {
     pub changed: bool,
     /// Every counter starts anew at 0.
     pub reset: bool,
+    /// How counters come into the windows of the plan; None for a first subscription, whose counters are new.
+    pub moves: Option<Move>,
+}
+
+/// Why counters may have to change windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// The same plan: what was used is carried.
+    Along,
+    /// Another plan, or the same after it had ended: each group's onPlanChange acts.
+    Over,
 }
 
 /// Why an upsert was refused: the field and the reason.
@@ -84,13 +104,15 @@ impl Upsert {
             started_at_ms: whole(self.started_at_ms.or(same.map(|old| old.started_at_ms)).unwrap_or(now)),
             cycle_start_ms: self.cycle_start_ms.unwrap_or(same.and_then(|old| old.cycle_start_ms)).map(whole),
             ends_at_ms: self.ends_at_ms.unwrap_or(same.and_then(|old| old.ends_at_ms)).map(whole),
+            custom_limits: self.custom_limits.clone().unwrap_or_else(|| same.and_then(|old| old.custom_limits.clone())),
         };
         if subscription.ends_at_ms.is_some_and(|end| end <= subscription.started_at_ms) {
             return Err(("endsAt", "must be after startedAt"));
         }
         let changed = same != Some(&subscription);
         let re_anchored = same.is_some_and(|old| old.anchor() != subscription.anchor());
-        Ok(Upserted { changed, reset: self.reset_usage && (re_anchored || same.is_none()), subscription })
+        let moves = present.subscription.as_ref().map(|_| if same.is_some() { Move::Along } else { Move::Over });
+        Ok(Upserted { changed, reset: self.reset_usage && (re_anchored || same.is_none()), moves, subscription })
     }
 }
 
@@ -106,14 +128,16 @@ mod tests {
             started_at_ms: None,
             cycle_start_ms: None,
             ends_at_ms: None,
+            custom_limits: None,
             reset_usage: false,
         }
     }
 
     fn on(plan: &str, ends_at_ms: Option<TimeMs>) -> Subscribed {
         let plan = PlanId::parse(plan).unwrap();
-        let subscription = Subscription { plan, started_at_ms: 1000, cycle_start_ms: Some(5000), ends_at_ms };
-        Subscribed { version: "7".to_owned(), subscription: Some(subscription) }
+        let subscription =
+            Subscription { plan, started_at_ms: 1000, cycle_start_ms: Some(5000), ends_at_ms, custom_limits: None };
+        Subscribed { version: "7".to_owned(), subscription: Some(subscription), blocked: false }
     }
 
     #[test]
@@ -137,7 +161,22 @@ mod tests {
             assert_eq!(fresh.subscription.started_at_ms, 1_800_000_000_000);
             assert_eq!(fresh.subscription.cycle_start_ms, None);
             assert!(fresh.changed && !fresh.reset);
+            assert_eq!(fresh.moves, present.subscription.map(|_| Move::Over));
         }
+        assert_eq!(upsert("a").apply(&on("a", None), NOW).unwrap().moves, Some(Move::Along));
+    }
+
+    #[test]
+    fn custom_limits_stay_on_the_plan_and_drop_with_it() {
+        let limits = Arc::new(CustomLimits::parse(&serde_json::json!({"g": {"quota": 9}})).unwrap());
+        let with = Upsert { custom_limits: Some(Some(Arc::clone(&limits))), ..upsert("a") };
+        let mut present = on("a", None);
+        present.subscription = Some(with.apply(&present, NOW).unwrap().subscription);
+        let custom = |upsert: Upsert| upsert.apply(&present, NOW).unwrap().subscription.custom_limits;
+        assert_eq!(custom(upsert("a")), Some(limits));
+        assert!(!with.apply(&present, NOW).unwrap().changed);
+        assert_eq!(custom(upsert("b")), None);
+        assert_eq!(custom(Upsert { custom_limits: Some(None), ..upsert("a") }), None);
     }
 
     #[test]

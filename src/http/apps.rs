@@ -1,6 +1,6 @@
-//! `POST` and `GET apps`, with the root admin key.
+//! `POST`, `GET` and `DELETE apps`, with the root admin key.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -10,6 +10,7 @@ use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::ids::AppId;
 use crate::service::apps::AppView;
+use crate::service::error::ServiceError;
 use crate::service::tenant::Placement;
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -30,7 +31,7 @@ pub async fn create(principal: Principal, body: Body<AppBody>) -> Result<HttpRes
     principal.require(Access::Apps)?;
     let Given { value: given, idempotency } = body.read()?;
     Ok(HttpResponse::Created()
-        .json(principal.gateway.create_app(&given.id, given.placement, idempotency.as_ref()).await?))
+        .json(principal.gateway.create_app(&given.id, given.placement, &principal.key.id, idempotency.as_ref()).await?))
 }
 
 /// List apps
@@ -39,4 +40,16 @@ pub async fn create(principal: Principal, body: Body<AppBody>) -> Result<HttpRes
 pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Apps)?;
     Ok(HttpResponse::Ok().json(ListView::whole(principal.gateway.apps().await?)))
+}
+
+/// Delete an app with its keys, users, counters and configuration
+#[utoipa::path(delete, path = "/api/v1/apps/{id}", tag = "Apps", params(("id" = String, Path)),
+    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Apps)?;
+    let missing = || ServiceError::NotFound(format!("there is no app `{id}`"));
+    let id = AppId::parse(&id).map_err(|_| missing())?;
+    principal.gateway.delete_app(&id, &principal.key.id).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

@@ -25,6 +25,10 @@ pub enum Access {
     ReadPlans,
     Subscriptions,
     TestClock,
+    /// Users, their counters and grants.
+    ReadUsers,
+    /// Blocks, resets, grants.
+    ManageUsers,
     ReadConfiguration,
     Configure,
     /// Apps: the root admin key only.
@@ -46,11 +50,16 @@ impl Principal {
         let allowed = match (self.key.kind, access) {
             (KeyKind::Secret, Access::Meter | Access::ReadUsage | Access::ReadPlans | Access::Subscriptions) => true,
             (KeyKind::Secret, Access::TestClock) => self.tenant.mode.is_sandbox(),
-            (KeyKind::Secret, Access::ReadConfiguration | Access::Configure | Access::Apps) => false,
+            (
+                KeyKind::Secret,
+                Access::ReadUsers | Access::ManageUsers | Access::ReadConfiguration | Access::Configure | Access::Apps,
+            ) => false,
             (KeyKind::Publishable, access) => matches!(access, Access::ReadUsage | Access::ReadPlans),
             (KeyKind::Admin, Access::Meter) => false,
-            (KeyKind::Admin, Access::ReadUsage | Access::ReadPlans | Access::ReadConfiguration) => role.is_some(),
-            (KeyKind::Admin, Access::Subscriptions) => role >= Some(Role::Support),
+            (KeyKind::Admin, Access::ReadUsage | Access::ReadPlans | Access::ReadUsers | Access::ReadConfiguration) => {
+                role.is_some()
+            }
+            (KeyKind::Admin, Access::Subscriptions | Access::ManageUsers) => role >= Some(Role::Support),
             (KeyKind::Admin, Access::TestClock | Access::Configure) => role == Some(Role::Admin),
             (KeyKind::Admin, Access::Apps) => self.key.app.is_none(),
         };

@@ -14,6 +14,12 @@ use crate::store::operation::Idempotency;
 
 /// 64 KiB.
 pub const MOST_BYTES: usize = 64 * 1024;
+/// 1 MiB, for a whole configuration.
+pub const MOST_DOCUMENT_BYTES: usize = 1024 * 1024;
+
+/// The bound of a resource's bodies, where it is not [`MOST_BYTES`].
+#[derive(Clone, Copy)]
+pub struct MostBytes(pub usize);
 
 /// A JSON body of type `T`, with the client's idempotency key if it sent one.
 pub struct Given<T> {
@@ -37,7 +43,10 @@ fn given<T: DeserializeOwned>(
     bytes: Result<Bytes, actix_web::Error>,
 ) -> Result<Given<T>, ApiError> {
     let bytes = bytes.map_err(|error| match error.as_response_error().status_code() {
-        actix_web::http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::PayloadTooLarge { most_bytes: MOST_BYTES },
+        actix_web::http::StatusCode::PAYLOAD_TOO_LARGE => {
+            let most_bytes = request.app_data::<MostBytes>().map_or(MOST_BYTES, |most| most.0);
+            ApiError::PayloadTooLarge { most_bytes }
+        }
         _ => ApiError::invalid("body", "could not be read"),
     })?;
     Ok(Given { value: parse(&bytes)?, idempotency: idempotency(request, &bytes)? })

@@ -53,7 +53,7 @@ pub async fn create(principal: Principal, body: Body<KeyBody>) -> Result<HttpRes
         origins: given.origins,
         require_user_token: given.require_user_token,
     };
-    let created = principal.gateway.create_key(&principal.tenant, new, idempotency.as_ref()).await?;
+    let created = principal.gateway.create_key(&principal.tenant, new, &principal.key.id, idempotency.as_ref()).await?;
     Ok(HttpResponse::Created().json(created))
 }
 
@@ -70,6 +70,6 @@ pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    principal.gateway.delete_key(&principal.tenant.app, &id).await?;
+    principal.gateway.delete_key(&principal.tenant.app, &id, &principal.key.id).await?;
     Ok(HttpResponse::NoContent().finish())
 }

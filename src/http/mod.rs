@@ -1,9 +1,13 @@
 //! HTTP: routes by resource, their JSON, and nothing that decides.
 
+mod app;
 mod apps;
+mod audit;
 mod auth;
 mod body;
+mod configuration;
 mod cors;
+mod grants;
 mod health;
 mod keys;
 mod metering;
@@ -15,6 +19,7 @@ mod request_id;
 mod subscriptions;
 mod test_clock;
 mod usage;
+mod users;
 mod views;
 
 use actix_web::middleware::from_fn;
@@ -101,9 +106,28 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route(web::put().to(plans::put))
                 .route(web::delete().to(plans::delete)),
         )
+        .service(resource("/plans/{id}/versions").route(web::get().to(plans::versions)))
+        .service(resource("/plans/{id}/rollback").route(web::post().to(plans::rollback)))
+        .service(resource("/users").route(web::get().to(users::list)))
+        .service(resource("/users/{id}").route(web::get().to(users::get)))
+        .service(resource("/users/{id}/block").route(web::post().to(users::block)))
+        .service(resource("/users/{id}/unblock").route(web::post().to(users::unblock)))
+        .service(resource("/users/{id}/reset").route(web::post().to(users::reset)))
+        .service(resource("/grants").route(web::post().to(grants::create)).route(web::get().to(grants::list)))
+        .service(resource("/grants/{id}").route(web::delete().to(grants::delete)))
+        .service(resource("/audit").route(web::get().to(audit::list)))
+        .service(resource("/app").route(web::get().to(app::get)).route(web::put().to(app::put)))
+        .service(
+            resource("/configuration")
+                .app_data(web::PayloadConfig::new(body::MOST_DOCUMENT_BYTES))
+                .app_data(body::MostBytes(body::MOST_DOCUMENT_BYTES))
+                .route(web::get().to(configuration::get))
+                .route(web::put().to(configuration::put)),
+        )
         .service(resource("/keys").route(web::post().to(keys::create)).route(web::get().to(keys::list)))
         .service(resource("/keys/{id}").route(web::delete().to(keys::delete)))
         .service(resource("/apps").route(web::post().to(apps::create)).route(web::get().to(apps::list)))
+        .service(resource("/apps/{id}").route(web::delete().to(apps::delete)))
         .service(
             resource("/test-clock")
                 .route(web::put().to(test_clock::put))

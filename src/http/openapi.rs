@@ -4,7 +4,9 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{apps, health, keys, metering, plans, subscriptions, test_clock, usage};
+use super::{
+    app, apps, audit, configuration, grants, health, keys, metering, plans, subscriptions, test_clock, usage, users,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,9 +17,12 @@ use super::{apps, health, keys, metering, plans, subscriptions, test_clock, usag
         metering::reserve, metering::commit, metering::release, metering::extend, metering::track, metering::can_use,
         usage::get_usage, usage::stream_usage,
         subscriptions::subscribe, subscriptions::cancel,
-        plans::list, plans::get, plans::put, plans::delete,
+        users::list, users::get, users::block, users::unblock, users::reset,
+        grants::create, grants::list, grants::delete,
+        plans::list, plans::get, plans::put, plans::delete, plans::versions, plans::rollback,
+        app::get, app::put, configuration::get, configuration::put, audit::list,
         keys::create, keys::list, keys::delete,
-        apps::create, apps::list,
+        apps::create, apps::list, apps::delete,
         test_clock::put, test_clock::get, test_clock::delete,
         health::healthz, health::readyz, health::metrics,
     )

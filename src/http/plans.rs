@@ -1,15 +1,19 @@
-//! `GET`, `PUT` and `DELETE plans`.
+//! `GET`, `PUT` and `DELETE plans`, and their versions.
 
 use actix_web::http::header::{ETAG, IF_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given};
+use super::body::{Body, Given, Query};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::plan_body::PlanBody;
 use crate::service::error::ServiceError;
 use crate::service::plans::{IfMatch, PlanView};
+use crate::service::preview::Preview;
+use crate::service::versions::VersionView;
 
 fn etag(version: u64) -> String {
     format!("\"{version}\"")
@@ -28,7 +32,7 @@ fn if_match(request: &HttpRequest) -> IfMatch {
 
 /// List plans
 #[utoipa::path(get, path = "/api/v1/plans", tag = "Plans",
-    responses((status = 200, body = ListView<PlanBody>), (status = 401, body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = ListView<PlanView>), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadPlans)?;
     Ok(HttpResponse::Ok().json(ListView::whole(principal.gateway.plans(&principal.tenant).await?)))
@@ -36,7 +40,7 @@ pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
 
 /// Read a plan
 #[utoipa::path(get, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path)),
-    responses((status = 200, body = PlanBody), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = PlanView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadPlans)?;
     let plan = principal.gateway.plan(&principal.tenant, &id).await?;
@@ -44,33 +48,107 @@ pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResp
 }
 
 /// Create or replace a plan; the change binds on the next call, on every node
-#[utoipa::path(put, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = PlanBody,
-    responses((status = 200, body = PlanBody), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+///
+/// With `dryRun=true` nothing is written, and the answer says what would change and how many users a lowered quota would
+/// put over their limit.
+#[utoipa::path(put, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path), DryRun, ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = PlanBody,
+    responses((status = 200, body = PutPlan), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn put(
     principal: Principal,
     request: HttpRequest,
     id: web::Path<String>,
+    query: Query<DryRun>,
     body: Body<PlanBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
+    let dry_run = query.read()?.dry_run;
     let Given { value, idempotency } = body.read()?;
-    let text =
-        principal.gateway.put_plan(&principal.tenant, &id, &value, if_match(&request), idempotency.as_ref()).await?;
-    let plan: PlanView = serde_json::from_str(&text).map_err(|error| ServiceError::Internal(error.to_string()))?;
-    Ok(HttpResponse::Ok().insert_header((ETAG, etag(plan.version))).json(plan))
+    let (gateway, tenant, by) = (&principal.gateway, &principal.tenant, &principal.key.id);
+    if dry_run {
+        let preview = gateway.preview_plan(tenant, &id, &value, if_match(&request)).await?;
+        return Ok(HttpResponse::Ok().json(PutPlan::Preview(preview)));
+    }
+    let text = gateway.put_plan(tenant, &id, &value, if_match(&request), by, idempotency.as_ref()).await?;
+    written(&text)
 }
 
-/// Delete a plan that nobody is on
-#[utoipa::path(delete, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+/// The plan as it is now.
+fn written(text: &str) -> Result<HttpResponse, ApiError> {
+    let plan: PlanView = serde_json::from_str(text).map_err(|error| ServiceError::Internal(error.to_string()))?;
+    Ok(HttpResponse::Ok().insert_header((ETAG, etag(plan.version))).json(PutPlan::Plan(Box::new(plan))))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DryRun {
+    /// Say what would change, and write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The plan, or with `dryRun` what would change.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum PutPlan {
+    Plan(Box<PlanView>),
+    Preview(Preview),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeleteQuery {
+    move_to: Option<String>,
+}
+
+/// Delete a plan that nobody is on; with `moveTo` its users move to that plan first
+#[utoipa::path(delete, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path), ("moveTo" = Option<String>, Query), ("If-Match" = Option<String>, Header)),
+    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(
     principal: Principal,
     request: HttpRequest,
     id: web::Path<String>,
+    query: Query<DeleteQuery>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    principal.gateway.delete_plan(&principal.tenant, &id, if_match(&request)).await?;
+    let move_to = query.read()?.move_to;
+    let by = &principal.key.id;
+    principal.gateway.delete_plan(&principal.tenant, &id, if_match(&request), move_to.as_deref(), by).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// List a plan's versions, newest first
+#[utoipa::path(get, path = "/api/v1/plans/{id}/versions", tag = "Plans", params(("id" = String, Path)),
+    responses((status = 200, body = ListView<VersionView>), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn versions(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    Ok(HttpResponse::Ok().json(ListView::whole(principal.gateway.plan_history(&principal.tenant, &id).await?)))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackBody {
+    version: u64,
+}
+
+/// Put an earlier version's content as a new version
+#[utoipa::path(post, path = "/api/v1/plans/{id}/rollback", tag = "Plans", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = RollbackBody,
+    responses((status = 200, body = PlanView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn rollback(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+    body: Body<RollbackBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let Given { value, idempotency } = body.read()?;
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    let matched = if_match(&request);
+    let rolled_back =
+        gateway.roll_back_plan(&principal.tenant, &id, value.version, matched, by, idempotency.as_ref()).await?;
+    written(&rolled_back)
 }

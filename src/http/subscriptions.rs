@@ -1,5 +1,7 @@
 //! `POST` and `DELETE subscriptions`.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -7,11 +9,13 @@ use utoipa::ToSchema;
 use super::auth::{Access, Principal};
 use super::body::{Body, Given};
 use super::problem::{ApiError, Problem};
+use crate::domain::custom_limits::CustomLimits;
 use crate::domain::ids::{PlanId, UserId};
 use crate::domain::number::explicit_null;
 use crate::domain::subscription::Upsert;
 use crate::domain::window::{TimeMs, parse_rfc3339};
-use crate::service::subscriptions::SubscriptionView;
+use crate::service::error::ServiceError;
+use crate::service::subscriptions::{Rules, SubscriptionView, Written};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -30,12 +34,17 @@ pub struct SubscribeBody {
     #[serde(default, deserialize_with = "explicit_null")]
     #[schema(value_type = Option<String>)]
     ends_at: Option<Option<String>>,
+    /// `{groupId: {quota}}` or a plan's whole body, instead of the plan's own limits. Null clears them; a move to
+    /// another plan drops them.
+    #[serde(default, deserialize_with = "explicit_null")]
+    #[schema(value_type = Option<Object>)]
+    custom_limits: Option<Option<serde_json::Value>>,
     /// With a moved anchor or another plan: start at 0.
     #[serde(default)]
     reset_usage: bool,
 }
 
-fn time(field: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
+pub(super) fn time(field: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
     text.map(|text| {
         parse_rfc3339(text)
             .ok_or_else(|| ApiError::invalid(field, "must be an RFC 3339 time, such as 2026-01-31T10:00:00Z"))
@@ -55,15 +64,18 @@ fn clearable(field: &str, text: Option<Option<String>>) -> Result<Option<Option<
 pub async fn subscribe(principal: Principal, body: Body<SubscribeBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
     let Given { value: given, idempotency } = body.read()?;
+    let limits = |value: serde_json::Value| CustomLimits::parse(&value).map(Arc::new);
+    let limits = given.custom_limits.map(|value| value.map(limits).transpose()).transpose();
     let upsert = Upsert {
         plan: given.plan_id,
+        custom_limits: limits.map_err(ServiceError::from)?,
         started_at_ms: time("startedAt", given.started_at.as_deref())?,
         cycle_start_ms: clearable("cycleStart", given.cycle_start)?,
         ends_at_ms: clearable("endsAt", given.ends_at)?,
         reset_usage: given.reset_usage,
     };
-    let subscribed =
-        principal.gateway.subscribe(&principal.tenant, &given.user_id, &upsert, idempotency.as_ref()).await?;
+    let written = Written { user: &given.user_id, by: &principal.key.id, rules: Rules::New };
+    let subscribed = principal.gateway.subscribe(&principal.tenant, written, &upsert, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(subscribed))
 }
 
@@ -85,7 +97,7 @@ pub async fn cancel(principal: Principal, body: Body<CancelBody>) -> Result<Http
     principal.require(Access::Subscriptions)?;
     let Given { value: given, idempotency } = body.read()?;
     let ends_at_ms = time("endsAt", given.ends_at.as_deref())?;
-    let canceled =
-        principal.gateway.cancel(&principal.tenant, &given.user_id, ends_at_ms, idempotency.as_ref()).await?;
+    let written = Written { user: &given.user_id, by: &principal.key.id, rules: Rules::Checked };
+    let canceled = principal.gateway.cancel(&principal.tenant, written, ends_at_ms, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(canceled))
 }

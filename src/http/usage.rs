@@ -14,7 +14,6 @@ use super::views::{CounterView, PeriodView};
 use crate::domain::glob;
 use crate::domain::ids::{EventName, UserId};
 use crate::domain::limit_group::LimitGroup;
-use crate::domain::window::rfc3339;
 use crate::service::error::ServiceError;
 use crate::service::usage::Usage;
 
@@ -65,9 +64,7 @@ fn view(user: &UserId, usage: &Usage) -> UsageView {
     UsageView {
         user_id: user.to_string(),
         plan_id: usage.plan.as_ref().map(ToString::to_string),
-        period: usage
-            .period
-            .map(|window| PeriodView { start: rfc3339(window.start_ms), end: window.end_ms.map(rfc3339) }),
+        period: usage.period.map(PeriodView::of),
         counters: CounterView::all(&usage.counters, Some(user)),
     }
 }

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::problem::ApiError;
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::counter::Counter;
 use crate::domain::ids::UserId;
 use crate::domain::number::Number;
 use crate::domain::reason::Reason;
-use crate::domain::window::{TimeMs, rfc3339};
+use crate::domain::window::{TimeMs, Window, rfc3339};
 use crate::service::decision::{Decision, DeniedBy};
 
-fn number(amount: Amount, unit: Unit) -> Number {
+/// An amount in its unit.
+pub fn number(amount: Amount, unit: Unit) -> Number {
     Number(amount.to_decimal(unit))
 }
 
@@ -23,6 +25,12 @@ pub struct PeriodView {
     pub start: String,
     /// Null if it never ends.
     pub end: Option<String>,
+}
+
+impl PeriodView {
+    pub fn of(window: Window) -> Self {
+        Self { start: rfc3339(window.start_ms), end: window.end_ms.map(rfc3339) }
+    }
 }
 
 /// One limit group × one scope value × one period window. Amounts are in the unit.
@@ -51,7 +59,7 @@ pub struct CounterView {
     pub remaining: Option<Number>,
     #[schema(value_type = f64)]
     pub overage: Number,
-    /// Whole percent of `used` in the quota; null for quota null or 0.
+    /// Whole percent of `used` in quota and grants; null for quota null or 0.
     pub percent_used: Option<u64>,
     /// Null for lifetime.
     pub resets_at: Option<String>,
@@ -70,16 +78,16 @@ impl CounterView {
             label: group.label.clone(),
             unit: group.unit,
             quota: group.quota.map(told),
-            granted: told(Amount::ZERO),
+            granted: told(counter.granted),
             count: told(counter.count()),
             used: told(counter.used),
             held: told(counter.held),
-            blocked: told(Amount::ZERO),
+            blocked: told(counter.blocked),
             remaining: counter.remaining().map(told),
             overage: told(counter.overage()),
             percent_used: counter.percent_used(),
-            resets_at: end.clone(),
-            period: counter.window.map(|window| PeriodView { start: rfc3339(window.start_ms), end }),
+            resets_at: end,
+            period: counter.window.map(PeriodView::of),
             scope: user.map(|user| ("user".to_owned(), user.to_string())).into_iter().collect(),
         }
     }
@@ -171,5 +179,27 @@ pub struct ListView<T> {
 impl<T> ListView<T> {
     pub fn whole(data: Vec<T>) -> Self {
         Self { data, next_cursor: None }
+    }
+}
+
+/// How many items a page holds: 1 to 200, default 50.
+///
+/// # Errors
+/// invalid_request
+pub fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
+    match limit.unwrap_or(50) {
+        size @ 1..=200 => Ok(size),
+        _ => Err(ApiError::invalid("limit", "must be 1 to 200")),
+    }
+}
+
+/// A note for the audit log.
+///
+/// # Errors
+/// invalid_request
+pub fn check_note(note: Option<&str>) -> Result<(), ApiError> {
+    match note {
+        Some(note) if note.len() > 1024 => Err(ApiError::invalid("note", "must have at most 1024 bytes")),
+        _ => Ok(()),
     }
 }

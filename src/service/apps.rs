@@ -1,16 +1,23 @@
 //! Apps: products of the operator, isolated from each other.
 
+use std::sync::PoisonError;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
 use super::error::ServiceError;
-use super::tenant::Placement;
-use crate::domain::ids::{AppId, Mode};
+use super::tenant::{Placement, Tenant};
+use crate::domain::ids::{AppId, KeyId, Mode};
 use crate::domain::window::{TimeMs, rfc3339};
+use crate::store::audit::Trail;
 use crate::store::keys::Register;
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::register::{RegisterChange, RegisterReply};
+
+/// Nodes take over revoked keys and deleted apps within this time.
+const REVOKED_AFTER: Duration = Duration::from_secs(1);
 
 /// The app that the root admin key works on unless it names another.
 pub const DEFAULT_APP: &str = "default";
@@ -31,6 +38,7 @@ impl Gateway {
         &self,
         id: &AppId,
         placement: Placement,
+        by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<AppView, ServiceError> {
         let now = TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(TimeMs::MAX);
@@ -38,7 +46,8 @@ impl Gateway {
         let text = serde_json::to_string(&app).map_err(|error| ServiceError::Internal(error.to_string()))?;
         let operation = Operation::new("apps", idempotency, false);
         let change = RegisterChange::Create { name: id.as_str(), value: &text };
-        match self.store.register(Register::Apps, &operation, change, &text).await? {
+        let trail = trail(id, "app.create", by);
+        match self.store.register(Register::Apps, &operation, change, &text, (id, &trail)).await? {
             RegisterReply::Registered => Ok(app),
             RegisterReply::Before(first) => read(&first),
             RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
@@ -55,6 +64,53 @@ impl Gateway {
         let mut apps = entries.values().map(|text| read(text)).collect::<Result<Vec<_>, _>>()?;
         apps.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(apps)
+    }
+
+    /// Deletes an app with all that is its own: keys first, so that nothing is written meanwhile, then data, then
+    /// configuration. A call that broke off is finished by repeating it.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; the default app stays.
+    pub async fn delete_app(&self, id: &AppId, by: &KeyId) -> Result<(), ServiceError> {
+        if id.as_str() == DEFAULT_APP {
+            return Err(ServiceError::invalid("id", "the default app cannot be deleted"));
+        }
+        let missing = || ServiceError::NotFound(format!("there is no app `{id}`"));
+        let text = self.store.registered(Register::Apps, id.as_str()).await?.ok_or_else(missing)?;
+        let placement = read(&text)?.placement;
+        for key in self.list_keys(id).await? {
+            self.delete_key(id, key.id.as_str(), by).await?;
+        }
+        // Until then other nodes may know the keys.
+        tokio::time::sleep(REVOKED_AFTER).await;
+        let config = self.load_config(id).await?;
+        let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
+        for mode in modes {
+            for bucket in (Tenant { app: id.clone(), mode, placement }).buckets() {
+                self.store.empty_for_good(&bucket).await?;
+            }
+        }
+        self.store.drop_configuration(id).await?;
+        let operation = Operation::new("", None, false);
+        let change = RegisterChange::Delete { name: id.as_str() };
+        self.store.register(Register::Apps, &operation, change, "", (id, &trail(id, "app.delete", by))).await?;
+        self.placements.remove(id);
+        self.configs.forget(id);
+        Ok(())
+    }
+
+    /// Forgets placements when apps have come or gone.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn poll_apps(&self) -> Result<(), ServiceError> {
+        let changes = self.store.register_changes(Register::Apps).await?;
+        let mut known = self.app_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != changes {
+            *known = changes;
+            self.placements.clear();
+        }
+        Ok(())
     }
 
     /// The placement of an app; it never changes, so it is asked for once.
@@ -95,11 +151,16 @@ impl Gateway {
     /// [`ServiceError`]
     pub async fn ensure_default_app(&self) -> Result<(), ServiceError> {
         let id = AppId::parse(DEFAULT_APP).map_err(|error| ServiceError::Internal(error.to_string()))?;
-        match self.create_app(&id, Placement::App, None).await {
+        let by = KeyId::parse("root").map_err(|error| ServiceError::Internal(error.to_string()))?;
+        match self.create_app(&id, Placement::App, &by, None).await {
             Ok(_) | Err(ServiceError::Invalid(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
+}
+
+fn trail(id: &AppId, action: &str, by: &KeyId) -> Trail {
+    Trail { actor: by.to_string(), action: action.to_owned(), target: format!("app:{id}"), ..Trail::default() }
 }
 
 fn read(text: &str) -> Result<AppView, ServiceError> {

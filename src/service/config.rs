@@ -1,49 +1,24 @@
 //! An app's configuration: loaded, kept at hand, and written with a stamp in every bucket before the answer.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::stream::{self, TryStreamExt};
-use serde::{Deserialize, Serialize};
 
 use super::Gateway;
+use super::app_config::AppConfig;
 use super::error::ServiceError;
 use super::tenant::{Placement, Tenant};
-use crate::domain::amount::Unit;
-use crate::domain::ids::{AppId, GroupId, Mode, PlanId, Sandbox};
+use super::versions::VersionDocument;
+use crate::domain::ids::{AppId, Mode, PlanId};
 use crate::domain::plan::Plan;
-use crate::domain::plan_body::PlanBody;
+use crate::domain::reservation::Memo;
+use crate::store::audit::Trail;
 use crate::store::configuration::{ConfigureArgs, ConfigureReply};
 use crate::store::operation::Operation;
 
 /// How often a configuration write that lost a race is tried again.
 const WRITE_ROUNDS: usize = 20;
-
-/// One app's configuration at one revision.
-#[derive(Clone, Debug, Default)]
-pub struct AppConfig {
-    pub revision: u64,
-    pub plans: HashMap<PlanId, PlanEntry>,
-    /// Every group id that ever was, with its unit: it never changes.
-    pub units: HashMap<GroupId, Unit>,
-    pub sandboxes: BTreeSet<Sandbox>,
-}
-
-#[derive(Clone, Debug)]
-pub struct PlanEntry {
-    pub plan: Arc<Plan>,
-    /// About to be deleted: takes no new users.
-    pub closing: bool,
-}
-
-/// A plan as the configuration keeps it.
-#[derive(Debug, Serialize, Deserialize)]
-struct StoredPlan {
-    version: u64,
-    #[serde(default)]
-    closing: bool,
-    body: PlanBody,
-}
 
 /// The configurations that this node has at hand.
 #[derive(Default)]
@@ -63,54 +38,13 @@ impl Configs {
         }
     }
 
+    pub(crate) fn forget(&self, app: &AppId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(app);
+    }
+
     fn apps(&self) -> Vec<(AppId, u64)> {
         let configs = self.0.read().unwrap_or_else(PoisonError::into_inner);
         configs.iter().map(|(app, config)| (app.clone(), config.revision)).collect()
-    }
-}
-
-impl AppConfig {
-    fn read(fields: HashMap<String, String>) -> Result<Self, ServiceError> {
-        let damaged = |name: &str| ServiceError::Internal(format!("the stored configuration: {name}"));
-        let mut config = Self::default();
-        for (name, value) in fields {
-            if name == "revision" {
-                config.revision = value.parse().map_err(|_| damaged(&name))?;
-            } else if let Some(id) = name.strip_prefix("plan:") {
-                let id = PlanId::parse(id).map_err(|_| damaged(&name))?;
-                let stored: StoredPlan = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
-                let plan = Plan::validate(&id, stored.version, stored.body).map_err(|_| damaged(&name))?;
-                config.plans.insert(id, PlanEntry { plan: Arc::new(plan), closing: stored.closing });
-            } else if let Some(id) = name.strip_prefix("group:") {
-                let id = GroupId::parse(id).map_err(|_| damaged(&name))?;
-                let unit = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
-                config.units.insert(id, unit);
-            } else if let Some(sandbox) = name.strip_prefix("sandbox:") {
-                config.sandboxes.insert(Sandbox::parse(sandbox).map_err(|_| damaged(&name))?);
-            }
-        }
-        config.sandboxes.insert(Sandbox::parse("main").map_err(|_| damaged("main"))?);
-        Ok(config)
-    }
-
-    /// The plan of that id.
-    pub fn plan(&self, id: &PlanId) -> Option<&Arc<Plan>> {
-        self.plans.get(id).map(|entry| &entry.plan)
-    }
-
-    /// The field of a plan.
-    pub fn plan_field(plan: &Plan, closing: bool) -> Result<(String, String), ServiceError> {
-        let stored = StoredPlan { version: plan.version, closing, body: plan.body.clone() };
-        let text = serde_json::to_string(&stored).map_err(|error| ServiceError::Internal(error.to_string()))?;
-        Ok((format!("plan:{}", plan.id), text))
-    }
-
-    pub fn unit_field(group: &GroupId, unit: Unit) -> (String, String) {
-        (format!("group:{group}"), format!("\"{unit}\""))
-    }
-
-    pub fn sandbox_field(sandbox: &Sandbox) -> (String, String) {
-        (format!("sandbox:{sandbox}"), "1".to_owned())
     }
 }
 
@@ -119,6 +53,10 @@ impl AppConfig {
 pub struct Change {
     pub set: Vec<(String, String)>,
     pub delete: Vec<String>,
+    /// Plans with their document at the new revision; None for one that is deleted.
+    pub versions: Vec<(PlanId, Option<String>)>,
+    /// For the audit log.
+    pub trails: Vec<Trail>,
     /// What to tell, now and for the idempotency key.
     pub answer: String,
     /// Nothing differs: tell the answer, write nothing.
@@ -198,6 +136,8 @@ impl Gateway {
                 answer: &wanted.answer,
                 set: &wanted.set,
                 delete: &wanted.delete,
+                versions: &wanted.versions,
+                trails: &wanted.trails,
             };
             match self.store.configure(args).await? {
                 ConfigureReply::Stale => continue,
@@ -249,13 +189,23 @@ impl Gateway {
         if let Some(plan) = self.versions.get(&key) {
             return Ok(plan);
         }
-        let text = self.store.version(app, id, version).await?;
+        let text = self.store.plan_version(app, id, version).await?;
         let text = text.ok_or_else(|| ServiceError::Internal(format!("version {version} of plan {id} is gone")))?;
-        let body = serde_json::from_str(&text).map_err(|error| ServiceError::Internal(error.to_string()))?;
-        let plan = Plan::validate(id, version, body)
-            .map_err(|_| ServiceError::Internal(format!("version {version} of plan {id}")))?;
-        let plan = Arc::new(plan);
+        let plan = Arc::new(VersionDocument::read(&text)?.plan(id, version)?);
         self.versions.insert(key, Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// The plan whose rules a reservation was made under.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn rules(&self, app: &AppId, memo: &Memo) -> Result<Arc<Plan>, ServiceError> {
+        match &memo.rules {
+            None => self.plan_version(app, &memo.plan, memo.version).await,
+            Some(body) => Plan::validate(&memo.plan, memo.version, body.as_ref().clone())
+                .map(Arc::new)
+                .map_err(|_| ServiceError::Internal("the rules of a reservation".to_owned())),
+        }
     }
 }

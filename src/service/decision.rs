@@ -59,6 +59,8 @@ impl Judged {
             window: Some(self.window),
             used: self.tally.used,
             held: self.tally.held,
+            granted: self.tally.granted,
+            blocked: self.tally.blocked,
         }
     }
 
@@ -73,7 +75,8 @@ impl Judged {
 
     /// When time makes room; None if it never does.
     fn lifts_at(&self, free_at_ms: Option<TimeMs>) -> Option<TimeMs> {
-        if self.limit == Amount::ZERO || self.amount > self.limit {
+        let fresh = self.limit.saturating_add(self.tally.granted);
+        if fresh == Amount::ZERO || self.amount > fresh {
             return None;
         }
         if self.group.is_concurrent() { free_at_ms } else { self.window.end_ms }

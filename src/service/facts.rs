@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use super::Gateway;
-use super::config::AppConfig;
+use super::app_config::AppConfig;
 use super::error::ServiceError;
 use super::tenant::Tenant;
-use crate::domain::admission::Validity;
+use crate::domain::admission::{Admission, Standing, Validity};
 use crate::domain::ids::UserId;
+use crate::domain::period::SubscriptionAnchor;
 use crate::domain::plan::Plan;
-use crate::domain::subscription::Subscribed;
+use crate::domain::reservation::{GRACE_MS, LONGEST_LIFE_MS};
+use crate::domain::subscription::{Subscribed, Subscription};
 use crate::domain::window::TimeMs;
-use crate::store::admission::{Facts, Owner, Ran, Stale, UNKNOWN_VERSION};
+use crate::store::admission::{Facts, Forget, Owner, Ran, Stale, UNKNOWN_VERSION};
 use crate::store::keys::Bucket;
 use crate::store::usage::UsageReply;
 
@@ -21,26 +23,66 @@ const STALE_ROUNDS: usize = 12;
 /// Batches of 256 expired holds that one call takes out of the way at most.
 const RECLAIM_ROUNDS: usize = 4_096;
 
+/// The version of a user of whom nothing was ever written by hand.
+pub(crate) const NEVER_WRITTEN: &str = "0";
+
 /// What the node believes about one user's call.
 pub struct View {
     pub bucket: Bucket,
     pub config: Arc<AppConfig>,
     pub subscribed: Arc<Subscribed>,
     pub now_ms: TimeMs,
+    plan: Option<Arc<Plan>>,
 }
 
+/// A user on the default plan has windows of the calendar and endless ones only; those begin here.
+const NO_ANCHOR: SubscriptionAnchor = SubscriptionAnchor { started_at_ms: 0, cycle_start_ms: None };
+
 impl View {
+    /// The plan that the user is on, with the user's own limits.
     pub fn plan(&self) -> Option<&Arc<Plan>> {
-        self.subscribed.at(self.now_ms).0.and_then(|subscription| self.config.plan(&subscription.plan))
+        self.plan.as_ref()
     }
 
+    /// The plan's rules are the user's own, so no version of the plan has them.
+    pub fn has_own_rules(&self) -> bool {
+        let custom = self.subscribed.at(self.now_ms).0.and_then(|subscription| subscription.custom_limits.as_ref());
+        custom.is_some_and(|limits| limits.is_whole_plan())
+    }
+
+    pub fn standing(&self) -> Standing<'_> {
+        let (subscription, until_ms) = self.subscribed.at(self.now_ms);
+        Standing {
+            plan: self.plan.as_deref(),
+            anchor: subscription.map_or(NO_ANCHOR, Subscription::anchor),
+            until_ms,
+            blocked: self.subscribed.blocked,
+        }
+    }
+
+    /// For a call that leaves no state of a user who has none.
     pub fn facts(&self, validity: Validity) -> Facts<'_> {
         Facts {
             sandbox: self.bucket.is_sandbox(),
             revision: self.config.revision,
             version: &self.subscribed.version,
             validity,
+            forget: None,
         }
+    }
+
+    /// For a call that counts: one of whom nothing was written by hand is forgotten after the last window.
+    pub fn counting_facts<'a>(&'a self, user: &'a UserId, admission: &Admission) -> Facts<'a> {
+        let forgettable = self.subscribed.version == NEVER_WRITTEN && !admission.matched.is_empty();
+        let last_hold_ms = self.now_ms + LONGEST_LIFE_MS;
+        let ends = admission.matched.iter().map(|matched| match matched.group.is_concurrent() {
+            true => Some(last_hold_ms),
+            false => matched.window.end_ms,
+        });
+        let at_ms = ends
+            .collect::<Option<Vec<_>>>()
+            .map(|ends| ends.into_iter().fold(last_hold_ms, TimeMs::max).saturating_add(GRACE_MS));
+        Facts { forget: forgettable.then_some(Forget { user, at_ms }), ..self.facts(admission.validity) }
     }
 }
 
@@ -70,7 +112,9 @@ impl Gateway {
             subscribed: self.subscriptions.get(&cache_key).unwrap_or_else(unknown),
             now_ms: self.clocks.estimate(&bucket),
             bucket,
+            plan: None,
         };
+        view.plan = self.plan_of(&cache_key, &view.config, &view.subscribed, view.now_ms);
         let (mut stale_rounds, mut reclaim_rounds) = (0, 0);
         loop {
             match round(&view).await? {
@@ -87,7 +131,7 @@ impl Gateway {
                     metrics::counter!("quotagate_retries_total", "cause" => cause(&stale)).increment(1);
                     match stale {
                         Stale::Time => {}
-                        Stale::Subscription(truth) => {
+                        Stale::User(truth) => {
                             view.subscribed = Arc::new(truth);
                             self.subscriptions.insert(cache_key.clone(), Arc::clone(&view.subscribed));
                         }
@@ -96,6 +140,7 @@ impl Gateway {
                             view.config = self.config(&tenant.app).await?;
                         }
                     }
+                    view.plan = self.plan_of(&cache_key, &view.config, &view.subscribed, view.now_ms);
                     stale_rounds += 1;
                 }
             }
@@ -103,6 +148,31 @@ impl Gateway {
                 return Err(ServiceError::StoreUnavailable("the facts of the call kept changing".to_owned()));
             }
         }
+    }
+
+    /// The plan that a user is on: the subscription's with the user's own limits, else the app's default.
+    pub(crate) fn plan_of(
+        &self,
+        cache_key: &str,
+        config: &AppConfig,
+        subscribed: &Subscribed,
+        now_ms: TimeMs,
+    ) -> Option<Arc<Plan>> {
+        let Some(subscription) = subscribed.at(now_ms).0 else {
+            return config.plan(config.settings.default_plan_id.as_ref()?).map(Arc::clone);
+        };
+        let plan = config.plan(&subscription.plan)?;
+        let Some(limits) = &subscription.custom_limits else {
+            return Some(Arc::clone(plan));
+        };
+        let key = (cache_key.to_owned(), subscribed.version.clone(), plan.version);
+        if let Some(known) = self.own_plans.get(&key) {
+            return Some(known);
+        }
+        // Limits are checked when they are set; a plan that has changed under them stands by itself.
+        let own = limits.apply(plan).map_or_else(|_| Arc::clone(plan), Arc::new);
+        self.own_plans.insert(key, Arc::clone(&own));
+        Some(own)
     }
 
     /// Before a refusal that no script decided: were the facts true? Answers a round that learns, or None.
@@ -126,7 +196,7 @@ impl Gateway {
 }
 
 fn unknown() -> Arc<Subscribed> {
-    Arc::new(Subscribed { version: UNKNOWN_VERSION.to_owned(), subscription: None })
+    Arc::new(Subscribed { version: UNKNOWN_VERSION.to_owned(), subscription: None, blocked: false })
 }
 
 fn count_reclaimed(ran: Ran) {
@@ -138,7 +208,7 @@ fn count_reclaimed(ran: Ran) {
 fn cause(stale: &Stale) -> &'static str {
     match stale {
         Stale::Configuration { .. } => "configuration",
-        Stale::Subscription(_) => "subscription",
+        Stale::User(_) => "user",
         Stale::Time => "time",
     }
 }

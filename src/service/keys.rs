@@ -17,6 +17,7 @@ use super::tenant::Tenant;
 use crate::domain::ids::{AppId, KeyId, Mode, Sandbox, UserId};
 use crate::domain::metadata::Metadata;
 use crate::domain::window::{TimeMs, rfc3339};
+use crate::store::audit::Trail;
 use crate::store::keys::Register;
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::register::{RegisterChange, RegisterReply};
@@ -215,6 +216,11 @@ fn admin_record(id: KeyId, app: Option<AppId>, prefix: String, created_at: Strin
     }
 }
 
+fn trail(record: &KeyRecord, action: &str, by: &KeyId) -> Trail {
+    let target = format!("key:{}", record.id);
+    Trail { actor: by.to_string(), action: action.to_owned(), target, ..Trail::default() }
+}
+
 /// 32 letters and digits: 190 bits.
 fn random_text() -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(32).map(char::from).collect()
@@ -296,6 +302,7 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         new: NewKey,
+        by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<KeyView, ServiceError> {
         check_new_key(&new)?;
@@ -327,7 +334,7 @@ impl Gateway {
             created_at: self.created_at().await?,
         };
         let operation = Operation::new(&format!("keys of {}", tenant.app), idempotency, false);
-        match self.store_key(&key, &record, &operation).await? {
+        match self.store_key(&key, &record, &tenant.app, by, &operation).await? {
             RegisterReply::Before(first) => {
                 serde_json::from_str(&first).map_err(|_| ServiceError::IdempotencyKeyReused)
             }
@@ -346,27 +353,31 @@ impl Gateway {
         &self,
         key: &str,
         record: &KeyRecord,
+        app: &AppId,
+        by: &KeyId,
         operation: &Operation,
     ) -> Result<RegisterReply, ServiceError> {
         let fault = |error: serde_json::Error| ServiceError::Internal(error.to_string());
         let value = serde_json::to_string(record).map_err(fault)?;
         let answer = serde_json::to_string(&record.view()).map_err(fault)?;
         let change = RegisterChange::Create { name: &hash(key), value: &value };
-        Ok(self.store.register(Register::Keys, operation, change, &answer).await?)
+        let trail = Trail { after: Some(answer.clone()), ..trail(record, "key.create", by) };
+        Ok(self.store.register(Register::Keys, operation, change, &answer, (app, &trail)).await?)
     }
 
     /// Revokes a key: here at once, on all nodes within a second.
     ///
     /// # Errors
     /// [`ServiceError`]; not found if the app has no such key.
-    pub async fn delete_key(&self, app: &AppId, id: &str) -> Result<(), ServiceError> {
+    pub async fn delete_key(&self, app: &AppId, id: &str, by: &KeyId) -> Result<(), ServiceError> {
         let missing = || ServiceError::NotFound(format!("there is no key `{id}`"));
         for (hash, text) in self.store.register_entries(Register::Keys).await? {
             let record = parse_record(&text)?;
             if record.id.as_str() == id && record.app.as_ref() == Some(app) {
                 let operation = Operation::new("", None, false);
                 let change = RegisterChange::Delete { name: &hash };
-                self.store.register(Register::Keys, &operation, change, "").await?;
+                let trail = trail(&record, "key.revoke", by);
+                self.store.register(Register::Keys, &operation, change, "", (app, &trail)).await?;
                 self.keys.known.write().unwrap_or_else(PoisonError::into_inner).keys.remove(&hash);
                 return Ok(());
             }
@@ -392,7 +403,8 @@ impl Gateway {
         let key = format!("ak_{}", random_text());
         let id = KeyId::parse("root").map_err(|error| ServiceError::Internal(error.to_string()))?;
         let record = admin_record(id, None, format!("{}…", &key[..7]), self.created_at().await?);
-        self.store_key(&key, &record, &Operation::new("", None, false)).await?;
+        let app = AppId::parse(DEFAULT_APP).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        self.store_key(&key, &record, &app, &record.id, &Operation::new("", None, false)).await?;
         Ok(Some(key))
     }
 

@@ -1,23 +1,32 @@
 //! Use cases. They bring the rules (`domain`) and the store together, and know nothing of HTTP.
 
+pub mod app_config;
+pub mod apply;
 pub mod apps;
+pub mod audit;
 pub mod clocks;
 pub mod config;
 pub mod decision;
+pub mod draft;
 pub mod error;
 pub mod facts;
+pub mod grants;
 pub mod keys;
 pub mod plans;
+pub mod preview;
 pub mod readiness;
 pub mod reserve;
 pub mod sandbox;
+pub mod settings;
 pub mod settle;
 pub mod subscriptions;
 pub mod tenant;
 pub mod track;
 pub mod usage;
+pub mod users;
+pub mod versions;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use quick_cache::sync::Cache;
 
@@ -37,6 +46,7 @@ const SUBSCRIPTIONS_AT_HAND: usize = 200_000;
 const RESERVATIONS_AT_HAND: usize = 50_000;
 const APPS_AT_HAND: usize = 2_000;
 const VERSIONS_AT_HAND: usize = 2_000;
+const OWN_PLANS_AT_HAND: usize = 10_000;
 
 /// A gateway node: stateless but for caches that no decision depends on.
 pub struct Gateway {
@@ -49,7 +59,11 @@ pub struct Gateway {
     /// By the key of the reservation's record.
     pub(crate) reservations: Cache<String, Arc<StoredReservation>>,
     pub(crate) placements: Cache<AppId, Placement>,
+    /// How often the register of apps had changed when placements were last forgotten.
+    pub(crate) app_changes: Mutex<String>,
     pub(crate) versions: Cache<(AppId, PlanId, u64), Arc<Plan>>,
+    /// Plans with limits of one user's own, by the key of its counters, its version and the plan's.
+    pub(crate) own_plans: Cache<(String, String, u64), Arc<Plan>>,
 }
 
 impl Gateway {
@@ -62,7 +76,9 @@ impl Gateway {
             subscriptions: Cache::new(SUBSCRIPTIONS_AT_HAND),
             reservations: Cache::new(RESERVATIONS_AT_HAND),
             placements: Cache::new(APPS_AT_HAND),
+            app_changes: Mutex::default(),
             versions: Cache::new(VERSIONS_AT_HAND),
+            own_plans: Cache::new(OWN_PLANS_AT_HAND),
         }
     }
 }

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Gateway;
-use super::config::{AppConfig, Change};
+use super::app_config::AppConfig;
+use super::config::Change;
+use super::draft::Draft;
 use super::error::ServiceError;
+use super::preview::Preview;
 use super::tenant::Tenant;
-use crate::domain::field_error::FieldError;
-use crate::domain::ids::{Mode, PlanId};
-use crate::domain::plan::{Plan, units};
+use crate::domain::ids::{KeyId, PlanId};
+use crate::domain::plan::Plan;
 use crate::domain::plan_body::PlanBody;
 use crate::store::operation::{Idempotency, Operation};
 
@@ -23,7 +25,7 @@ pub enum IfMatch {
 }
 
 impl IfMatch {
-    fn check(self, present: Option<u64>) -> Result<(), ServiceError> {
+    pub(crate) fn check(self, present: Option<u64>) -> Result<(), ServiceError> {
         let holds = match self {
             Self::Absent => true,
             Self::Any => present.is_some(),
@@ -35,7 +37,7 @@ impl IfMatch {
 }
 
 /// A plan with its version, which is also its `ETag`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PlanView {
     #[serde(flatten)]
     pub body: PlanBody,
@@ -57,9 +59,7 @@ impl Gateway {
     /// [`ServiceError`]
     pub async fn plans(&self, tenant: &Tenant) -> Result<Vec<PlanView>, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
-        let mut plans: Vec<PlanView> = config.plans.values().map(|entry| view(&entry.plan)).collect();
-        plans.sort_by(|one, other| one.body.id.cmp(&other.body.id));
-        Ok(plans)
+        Ok(config.sorted_plans().into_iter().map(|plan| view(plan)).collect())
     }
 
     /// # Errors
@@ -80,102 +80,137 @@ impl Gateway {
         id: &str,
         body: &PlanBody,
         if_match: IfMatch,
+        by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<String, ServiceError> {
         let id = PlanId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
         let operation = Operation::new("configuration", idempotency, false);
+        let draft = Draft { plans: vec![(String::new(), id.clone(), body.clone())], ..Draft::default() };
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
-            let plan = Plan::validate(&id, revision, body.clone()).map_err(ServiceError::Invalid)?;
-            let present = config.plans.get(&id);
-            if_match.check(present.map(|entry| entry.plan.version))?;
-            if let Some(entry) = present.filter(|entry| entry.plan.body == plan.body && !entry.closing) {
-                return Ok(Change { answer: json(&view(&entry.plan))?, unchanged: true, ..Change::default() });
-            }
-            let mut set = vec![AppConfig::plan_field(&plan, false)?];
-            set.extend(new_units(config, &plan)?);
-            self.store.keep_version(&tenant.app, &id, revision, &json(&plan.body)?).await?;
-            Ok(Change { set, answer: json(&view(&plan))?, ..Change::default() })
+            if_match.check(config.plan(&id).map(|plan| plan.version))?;
+            let mut change = draft.change(config, revision, by)?;
+            change.answer = match config.plan(&id).filter(|_| change.unchanged) {
+                Some(present) => json(&view(present))?,
+                None => json(&PlanView { body: validated(&id, revision, body)?, version: revision })?,
+            };
+            Ok(change)
         })
         .await
     }
 
-    /// Deletes a plan that nobody is on.
+    /// What putting that body would change.
     ///
     /// # Errors
-    /// [`ServiceError`]; plan_in_use says how many users are on it.
-    pub async fn delete_plan(&self, tenant: &Tenant, id: &str, if_match: IfMatch) -> Result<(), ServiceError> {
+    /// [`ServiceError`]; all faults of the body at once.
+    pub async fn preview_plan(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        body: &PlanBody,
+        if_match: IfMatch,
+    ) -> Result<Preview, ServiceError> {
+        let id = PlanId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
+        let config = self.load_config(&tenant.app).await?;
+        if_match.check(config.plan(&id).map(|plan| plan.version))?;
+        let draft = Draft { plans: vec![(String::new(), id, body.clone())], ..Draft::default() };
+        self.preview(tenant, &config, &draft).await
+    }
+
+    /// Deletes plans that nobody is on, in one step; `move_to` first moves their users there.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; plan_in_use says how many users are on which.
+    pub async fn delete_plan(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        if_match: IfMatch,
+        move_to: Option<&str>,
+        by: &KeyId,
+    ) -> Result<(), ServiceError> {
         let id = PlanId::parse(id).map_err(|_| no_plan(id))?;
-        // First it takes no new users, on any node; then those on it are counted.
-        self.close_plan(tenant, &id, true, if_match).await?;
-        let users = match self.subscribers(tenant, &id).await {
-            Ok(users) => users,
-            Err(error) => {
-                self.close_plan(tenant, &id, false, IfMatch::Absent).await?;
-                return Err(error);
-            }
-        };
-        if users > 0 {
-            self.close_plan(tenant, &id, false, IfMatch::Absent).await?;
-            let are = if users == 1 { "1 user is" } else { &format!("{users} users are") };
-            return Err(ServiceError::PlanInUse(format!("{are} on plan `{id}`: move them to another plan first")));
+        let config = self.load_config(&tenant.app).await?;
+        let draft = Draft { delete: vec![id.clone()], ..Draft::default() };
+        if_match.check(Some(config.plan(&id).ok_or_else(|| no_plan(id.as_str()))?.version))?;
+        draft.check(&config, config.revision)?;
+        let target = move_to.map(|target| target_of(&config, &id, target)).transpose()?;
+        // First it takes no new users, on any node; then those on it are moved and counted.
+        self.close_plans(tenant, std::slice::from_ref(&id), true).await?;
+        let deleted = self.delete_closed(tenant, &draft, &id, target.as_ref(), by).await;
+        if deleted.is_err() {
+            self.close_plans(tenant, &[id], false).await?;
         }
+        deleted
+    }
+
+    async fn delete_closed(
+        &self,
+        tenant: &Tenant,
+        draft: &Draft,
+        id: &PlanId,
+        target: Option<&PlanId>,
+        by: &KeyId,
+    ) -> Result<(), ServiceError> {
+        if let Some(target) = target {
+            self.move_subscribers(tenant, id, target, by).await?;
+        }
+        self.nobody_on(tenant, std::slice::from_ref(id)).await?;
         let operation = Operation::new("", None, false);
-        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |_, _| {
-            Ok(Change { delete: vec![format!("plan:{id}")], ..Change::default() })
+        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+            draft.change(config, revision, by)
         })
         .await
         .map(|_| ())
     }
 
-    async fn close_plan(
+    /// # Errors
+    /// plan_in_use, naming how many users are on each.
+    pub(crate) async fn nobody_on(&self, tenant: &Tenant, plans: &[PlanId]) -> Result<(), ServiceError> {
+        let mut told = Vec::new();
+        for plan in plans {
+            match self.subscribers(tenant, plan).await? {
+                0 => {}
+                1 => told.push(format!("1 user is on plan `{plan}`")),
+                users => told.push(format!("{users} users are on plan `{plan}`")),
+            }
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        let told = told.join(", ");
+        Err(ServiceError::PlanInUse(format!("{told}: move them to another plan first, or delete it with `moveTo`")))
+    }
+
+    /// Marks plans that are about to be deleted, or no longer are.
+    pub(crate) async fn close_plans(
         &self,
         tenant: &Tenant,
-        id: &PlanId,
+        plans: &[PlanId],
         closing: bool,
-        if_match: IfMatch,
     ) -> Result<(), ServiceError> {
         let operation = Operation::new("", None, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, _| {
-            let entry = config.plans.get(id).ok_or_else(|| no_plan(id.as_str()))?;
-            if_match.check(Some(entry.plan.version))?;
-            Ok(Change { set: vec![AppConfig::plan_field(&entry.plan, closing)?], ..Change::default() })
+            let entries = plans.iter().filter_map(|id| config.plans.get(id)).filter(|entry| entry.closing != closing);
+            let set: Vec<_> =
+                entries.map(|entry| AppConfig::plan_field(&entry.plan, closing)).collect::<Result<_, _>>()?;
+            Ok(Change { unchanged: set.is_empty(), set, ..Change::default() })
         })
         .await
         .map(|_| ())
     }
-
-    /// Users whose subscription to the plan runs, over all modes.
-    async fn subscribers(&self, tenant: &Tenant, id: &PlanId) -> Result<u64, ServiceError> {
-        let config = self.config(&tenant.app).await?;
-        let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
-        let mut users = 0;
-        for mode in modes {
-            for bucket in (Tenant { mode, ..tenant.clone() }).buckets() {
-                let now = self.now(&bucket).await?;
-                users += self.store.subscriber_count(&bucket, id, now).await?;
-            }
-        }
-        Ok(users)
-    }
 }
 
-fn no_plan(id: &str) -> ServiceError {
+pub(crate) fn no_plan(id: &str) -> ServiceError {
     ServiceError::NotFound(format!("there is no plan `{id}`"))
 }
 
-/// The group ids that are new. The unit of an id never changes, in any plan.
-fn new_units(config: &AppConfig, plan: &Plan) -> Result<Vec<(String, String)>, ServiceError> {
-    let mut fields = Vec::new();
-    let mut errors = Vec::new();
-    for (place, (group, unit)) in units(plan).enumerate() {
-        match config.units.get(group) {
-            None => fields.push(AppConfig::unit_field(group, unit)),
-            Some(known) if *known == unit => {}
-            Some(known) => errors.push(FieldError::new(
-                format!("groups[{place}].unit"),
-                format!("group `{group}` counts {known}, here or in another plan; the unit of an id never changes: choose another id"),
-            )),
-        }
-    }
-    if errors.is_empty() { Ok(fields) } else { Err(ServiceError::Invalid(errors)) }
+fn target_of(config: &AppConfig, from: &PlanId, target: &str) -> Result<PlanId, ServiceError> {
+    let known = PlanId::parse(target).ok().filter(|target| target != from);
+    let known = known.filter(|target| config.plans.get(target).is_some_and(|entry| !entry.closing));
+    known.ok_or_else(|| ServiceError::invalid("moveTo", format!("there is no other plan `{target}`")))
+}
+
+/// The body with its canonical id.
+fn validated(id: &PlanId, revision: u64, body: &PlanBody) -> Result<PlanBody, ServiceError> {
+    Plan::validate(id, revision, body.clone()).map(|plan| plan.body).map_err(ServiceError::Invalid)
 }

@@ -56,7 +56,10 @@ impl Gateway {
         loop {
             ticks.tick().await;
             let polled = match self.poll_keys().await {
-                Ok(()) => self.poll_configs().await,
+                Ok(()) => match self.poll_apps().await {
+                    Ok(()) => self.poll_configs().await,
+                    failed => failed,
+                },
                 failed => failed,
             };
             // Told once per outage, not once per tick.

@@ -73,12 +73,12 @@ impl Gateway {
             Ok(admission) => admission,
             Err(learn) => return Ok(learn),
         };
-        let memo = view.plan().map(|plan| Memo::new(&call.user, plan, call.request()));
+        let memo = view.plan().map(|plan| Memo::new(&call.user, plan, view.has_own_rules(), call.request()));
         let owners = [owner(view, &call.user, &admission, LimitGroup::refuses_beyond)];
         let args = ReserveArgs {
             bucket: &view.bucket,
             operation,
-            facts: view.facts(admission.validity),
+            facts: view.counting_facts(&call.user, &admission),
             verdict: verdict(&admission),
             ttl_ms,
             subject: &subject(&call.event, call.key.as_str()),
@@ -196,7 +196,7 @@ impl Gateway {
         let judged = judge_again(view, &denied);
         let reason = Reason::parse(&denied.verdict);
         let refusal = reason.map(|reason| Refusal { reason, groups: Vec::new() });
-        let admission = Admission { refusal, ..Admission::empty(&view.subscribed, view.now_ms) };
+        let admission = Admission { refusal, ..Admission::empty(view.standing()) };
         let decision = Decision::denied(&judged, &admission, denied.free_at_ms, at_ms);
         let retry_after_ms = decision.retry_after_ms.map(|wait| at_ms + wait - usage.now_ms).filter(|wait| *wait > 0);
         let refused =
@@ -244,7 +244,7 @@ impl Gateway {
         call: &Call,
         purpose: Purpose,
     ) -> Result<Result<Admission, Round<T>>, ServiceError> {
-        match prepare(view.plan().map(AsRef::as_ref), &view.subscribed, call.request(), view.now_ms, purpose) {
+        match prepare(view.standing(), call.request(), view.now_ms, purpose) {
             Ok(admission) => Ok(Ok(admission)),
             Err(fault) => match self.check_facts(view, &call.user).await? {
                 Some(learn) => Ok(Err(learn)),

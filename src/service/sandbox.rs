@@ -3,7 +3,8 @@
 use futures::stream::{self, TryStreamExt};
 
 use super::Gateway;
-use super::config::{AppConfig, Change};
+use super::app_config::AppConfig;
+use super::config::Change;
 use super::error::ServiceError;
 use super::tenant::{Placement, Tenant};
 use crate::domain::ids::{AppId, Mode, Sandbox};

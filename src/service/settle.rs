@@ -14,7 +14,8 @@ use crate::domain::ids::UserId;
 use crate::domain::limit_group::LimitGroup;
 use crate::domain::number::Number;
 use crate::domain::reason::Reason;
-use crate::domain::reservation::{Actual, Memo, ReservationId};
+use crate::domain::reservation::{Actual, ReservationId};
+use crate::domain::subscription::Subscribed;
 use crate::domain::window::TimeMs;
 use crate::store::admission::{OwnedGroup, Owner, Tally};
 use crate::store::keys::Bucket;
@@ -136,7 +137,7 @@ impl Gateway {
         if known.memo.user.as_str() != user {
             return Err(unknown_reservation());
         }
-        let plan = self.plan_version(&tenant.app, &known.memo.plan, known.memo.version).await?;
+        let plan = self.rules(&tenant.app, &known.memo).await?;
         let (amounts, whole) = known.memo.refund(&plan, actual)?;
         let reply = self.store.refund(Target { bucket: &bucket, id: &id, operation }, &amounts, &whole).await?;
         self.settlement(tenant, &bucket, id, reply).await
@@ -163,7 +164,7 @@ impl Gateway {
             let measured = match extension.quantity {
                 None => None,
                 Some(more) => {
-                    let plan = self.plan_version(&tenant.app, &known.memo.plan, known.memo.version).await?;
+                    let plan = self.rules(&tenant.app, &known.memo).await?;
                     let (memo, totals) = known.memo.enlarge(&plan, more)?;
                     Some(Measured { changes: known.changes, memo: Some(memo), totals })
                 }
@@ -220,7 +221,7 @@ impl Gateway {
             target,
             ttl_ms: extension.ttl_ms.unwrap_or(0),
             measured: measured.filter(|_| !owners.is_empty()),
-            facts: view.facts(admission.validity),
+            facts: view.counting_facts(&known.memo.user, &admission),
             owners: &owners,
         };
         let reply = self.store.extend(args).await?;
@@ -310,19 +311,22 @@ impl Gateway {
         known: &StoredReservation,
         measured: Option<&Measured>,
     ) -> Result<Admission, ServiceError> {
-        let mut admission = Admission::empty(&view.subscribed, view.now_ms);
+        let standing = view.standing();
+        let mut admission = Admission::empty(standing);
         let Some(measured) = measured else {
             return Ok(admission);
         };
-        let Some(subscription) = view.subscribed.at(view.now_ms).0 else {
-            admission.refusal = Some(Refusal { reason: Reason::NoSubscription, groups: Vec::new() });
+        let refused = if standing.blocked { Some(Reason::UserBlocked) } else { None };
+        let refused = refused.or(standing.plan.is_none().then_some(Reason::NoSubscription));
+        if let Some(reason) = refused {
+            admission.refusal = Some(Refusal { reason, groups: Vec::new() });
             return Ok(admission);
-        };
-        let reserved = self.plan_version(&tenant.app, &known.memo.plan, known.memo.version).await?;
+        }
+        let reserved = self.rules(&tenant.app, &known.memo).await?;
         for (id, amount) in measured.totals.iter().filter(|(_, amount)| *amount > Amount::ZERO) {
             let present = view.plan().and_then(|plan| plan.group(id));
             if let Some(group) = present.or_else(|| reserved.group(id)) {
-                admission.place(group, *amount, subscription.anchor(), view.now_ms);
+                admission.place(group, *amount, standing.anchor, view.now_ms);
             }
         }
         if !admission.closed.is_empty() {
@@ -339,12 +343,29 @@ impl Gateway {
         commit: &Commit,
     ) -> Result<Measured, ServiceError> {
         let memo = &known.memo;
-        let plan = self.plan_version(&tenant.app, &memo.plan, memo.version).await?;
+        let plan = self.rules(&tenant.app, memo).await?;
         if commit.is_final && memo.drawn.is_none() {
             return Ok(Measured { changes: known.changes, memo: None, totals: memo.settle(&plan, &commit.actual)? });
         }
         let (memo, totals) = memo.draw(&plan, &commit.actual)?;
         Ok(Measured { changes: known.changes, memo: Some(memo), totals })
+    }
+
+    /// What is true of the user at that version, or by now at a later one.
+    async fn subscribed_at(
+        &self,
+        bucket: &Bucket,
+        user: &UserId,
+        version: &str,
+    ) -> Result<Arc<Subscribed>, ServiceError> {
+        let key = bucket.user(user).counters;
+        if let Some(known) = self.subscriptions.get(&key).filter(|known| known.version == version) {
+            return Ok(known);
+        }
+        let found = self.store.read_users(bucket, std::slice::from_ref(user)).await?;
+        let found = Arc::new(found.into_iter().next().flatten().unwrap_or_else(Subscribed::never));
+        self.subscriptions.insert(key, Arc::clone(&found));
+        Ok(found)
     }
 
     /// The reservation, at hand or from its record.
@@ -390,27 +411,34 @@ impl Gateway {
             SettleReply::Overflow => Err(ServiceError::invalid("quantity", "the counter would pass what it can hold")),
             SettleReply::Settled(now_ms, settled) => {
                 self.clocks.hear(bucket, now_ms);
-                let counters = self.counters(tenant, &settled.memo, &settled).await?;
+                let counters = self.counters(tenant, bucket, &settled, now_ms).await?;
                 let Settled { status, late, replayed, memo, .. } = *settled;
                 Ok(Settlement { id, user: memo.user, status, late, replayed, counters, now_ms })
             }
         }
     }
 
-    /// Settled accounts as counters, by the plan's present definitions, tightest first.
-    async fn counters(&self, tenant: &Tenant, memo: &Memo, settled: &Settled) -> Result<Vec<Counter>, ServiceError> {
+    /// Settled accounts as counters, by the definitions of the plan that the user is on now, else of the one that they
+    /// were reserved under; tightest first.
+    async fn counters(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        settled: &Settled,
+        now_ms: TimeMs,
+    ) -> Result<Vec<Counter>, ServiceError> {
+        let memo = &settled.memo;
         let config = self.config(&tenant.app).await?;
-        let reserved = self.plan_version(&tenant.app, &memo.plan, memo.version).await?;
-        let present = config.plan(&memo.plan);
+        let reserved = self.rules(&tenant.app, memo).await?;
+        let subscribed = self.subscribed_at(bucket, &memo.user, &settled.user_version).await?;
+        let present = self.plan_of(&bucket.user(&memo.user).counters, &config, &subscribed, now_ms);
         let counter = |account: &Account| {
-            let group =
-                present.and_then(|plan| plan.group(&account.group)).or_else(|| reserved.group(&account.group))?;
-            Some(Counter {
-                group: Arc::clone(group),
-                window: account.window,
-                used: account.tally.used,
-                held: account.tally.held,
-            })
+            let group = present
+                .as_ref()
+                .and_then(|plan| plan.group(&account.group))
+                .or_else(|| reserved.group(&account.group))?;
+            let Tally { used, held, granted, blocked } = account.tally;
+            Some(Counter { group: Arc::clone(group), window: account.window, used, held, granted, blocked })
         };
         let mut counters: Vec<Counter> = settled.accounts.iter().filter_map(counter).collect();
         counters.sort_by(|one, other| one.by_tightness(other));

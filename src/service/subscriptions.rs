@@ -6,21 +6,28 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
+use super::app_config::AppConfig;
+use super::config::Change;
+use super::draft::new_units;
 use super::error::ServiceError;
 use super::facts::{Round, View};
 use super::tenant::Tenant;
-use crate::domain::admission::Validity;
-use crate::domain::ids::UserId;
-use crate::domain::subscription::{Subscribed, Subscription, Upsert};
+use super::users::trail;
+use crate::domain::admission::{Standing, Validity, overview};
+use crate::domain::custom_limits::CustomLimits;
+use crate::domain::ids::{KeyId, PlanId, UserId};
+use crate::domain::plan_body::OnPlanChange;
+use crate::domain::subscription::{Move, Subscribed, Subscription, Upsert};
 use crate::domain::window::{TimeMs, rfc3339};
+use crate::store::audit::Trail;
+use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
 use crate::store::operation::{Idempotency, Operation};
-use crate::store::subscribe::{SubscribeArgs, SubscribeReply};
 
 /// A start that defaults to now is right while the script runs within this time.
 const NOW_MS: TimeMs = 1_000;
 
 /// A subscription as clients see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionView {
     pub user_id: String,
@@ -29,8 +36,27 @@ pub struct SubscriptionView {
     pub started_at: String,
     pub cycle_start: Option<String>,
     pub ends_at: Option<String>,
+    /// Instead of the plan's own limits.
+    #[schema(value_type = Option<Object>)]
+    pub custom_limits: Option<serde_json::Value>,
     /// False: everything was so already.
     pub changed: bool,
+}
+
+/// Whose subscription is written, by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    pub user: &'a UserId,
+    /// Id of the key.
+    pub by: &'a KeyId,
+    pub rules: Rules,
+}
+
+/// Whether the groups of a plan body in `customLimits` are in the register of group ids yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    New,
+    Checked,
 }
 
 /// What one call wants of the subscription.
@@ -38,8 +64,11 @@ struct Wanted {
     subscription: Subscription,
     changed: bool,
     reset: bool,
+    /// How the counters come into the windows of the plan.
+    moves: Option<Move>,
     /// A moment taken from the clock must lie in the script's time.
     from_now: bool,
+    action: &'static str,
 }
 
 impl Gateway {
@@ -48,10 +77,14 @@ impl Gateway {
     pub async fn subscribe(
         &self,
         tenant: &Tenant,
-        user: &UserId,
+        written: Written<'_>,
         upsert: &Upsert,
         idempotency: Option<&Idempotency>,
     ) -> Result<SubscriptionView, ServiceError> {
+        if let (Rules::New, Some(Some(limits))) = (written.rules, &upsert.custom_limits) {
+            self.register_groups(tenant, &upsert.plan, limits).await?;
+        }
+        let user = written.user;
         let operation = Operation::new(user.as_str(), idempotency, false);
         self.with_facts(tenant, user, async |view| {
             let wanted = upsert
@@ -59,15 +92,16 @@ impl Gateway {
                 .map_err(|(field, message)| ServiceError::invalid(field, message));
             let wanted = wanted.and_then(|upserted| {
                 self.takes_users(view, &upserted.subscription)?;
-                let from_now = upserted.changed && upsert.started_at_ms.is_none();
                 Ok(Wanted {
+                    from_now: upserted.changed && (upsert.started_at_ms.is_none() || upserted.moves.is_some()),
                     subscription: upserted.subscription,
                     changed: upserted.changed,
                     reset: upserted.reset,
-                    from_now,
+                    moves: upserted.moves.filter(|_| upserted.changed),
+                    action: "subscription.put",
                 })
             });
-            self.subscribe_round(view, user, &operation, wanted).await
+            self.subscribe_round(view, written, &operation, wanted).await
         })
         .await
     }
@@ -79,14 +113,14 @@ impl Gateway {
     pub async fn cancel(
         &self,
         tenant: &Tenant,
-        user: &UserId,
+        written: Written<'_>,
         ends_at_ms: Option<TimeMs>,
         idempotency: Option<&Idempotency>,
     ) -> Result<SubscriptionView, ServiceError> {
-        let operation = Operation::new(user.as_str(), idempotency, false);
-        self.with_facts(tenant, user, async |view| {
+        let operation = Operation::new(written.user.as_str(), idempotency, false);
+        self.with_facts(tenant, written.user, async |view| {
             let wanted = cancellation(&view.subscribed, view.now_ms, ends_at_ms);
-            self.subscribe_round(view, user, &operation, wanted).await
+            self.subscribe_round(view, written, &operation, wanted).await
         })
         .await
     }
@@ -94,10 +128,11 @@ impl Gateway {
     async fn subscribe_round(
         &self,
         view: &View,
-        user: &UserId,
+        written: Written<'_>,
         operation: &Operation,
         wanted: Result<Wanted, ServiceError>,
     ) -> Result<Round<SubscriptionView>, ServiceError> {
+        let user = written.user;
         let wanted = match wanted {
             Ok(wanted) => wanted,
             // A refusal, and a repetition of an earlier call, must rest on true facts too.
@@ -106,42 +141,106 @@ impl Gateway {
                 None => return self.first_answer(view, operation).await?.map(Round::Done).ok_or(refusal),
             },
         };
-        let answer = view_of(user, &wanted);
-        let text = serde_json::to_string(&answer).map_err(|error| ServiceError::Internal(error.to_string()))?;
-        let until_ms = view.subscribed.at(view.now_ms).1;
-        let validity = match wanted.from_now {
-            true => {
-                Validity { from_ms: view.now_ms.div_euclid(1000) * 1000, until_ms: until_ms.min(view.now_ms + NOW_MS) }
-            }
-            false => Validity { from_ms: TimeMs::MIN, until_ms },
+        let answer = view_of(user, &wanted.subscription, wanted.changed);
+        let text = json(&answer)?;
+        let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
+        if wanted.from_now {
+            validity.narrow(view.now_ms.div_euclid(1000) * 1000, view.now_ms + NOW_MS);
+        }
+        let moved = self.moved_groups(view, &wanted, &mut validity)?;
+        let before = view.subscribed.at(view.now_ms).0;
+        let trail = Trail {
+            action: wanted.action.to_owned(),
+            before: before.map(|before| json(&view_of(user, before, true))).transpose()?,
+            after: Some(text.clone()),
+            ..trail(user, None, written.by)
         };
-        let args = SubscribeArgs {
+        let args = ChangeUserArgs {
             bucket: &view.bucket,
             operation,
             facts: view.facts(validity),
             user,
-            write: wanted.changed,
-            subscription: &wanted.subscription,
-            reset: wanted.reset,
+            change: match wanted.changed {
+                true => UserChange::Subscription(&wanted.subscription),
+                false => UserChange::Nothing,
+            },
+            reset: if wanted.reset { Reset::All } else { Reset::Nothing },
+            moved: &moved,
+            trail: wanted.changed.then_some(&trail),
             answer: &text,
         };
-        Ok(match self.store.subscribe(args).await? {
-            SubscribeReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
-            SubscribeReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-            SubscribeReply::Subscribed { now_ms, version } => {
+        Ok(match self.store.change_user(args).await? {
+            ChangeUserReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+            ChangeUserReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            ChangeUserReply::Changed { now_ms, version } => {
                 self.clocks.hear(&view.bucket, now_ms);
-                let subscribed = Subscribed { version, subscription: Some(wanted.subscription) };
-                self.subscriptions.insert(view.bucket.user(user).counters, Arc::new(subscribed));
+                let blocked = view.subscribed.blocked;
+                self.remember(view, user, Subscribed { version, subscription: Some(wanted.subscription), blocked });
                 Round::Done(answer)
             }
-            SubscribeReply::Before(first) => Round::Done(read_answer(&first)?),
+            ChangeUserReply::Before(first) => Round::Done(read_answer(&first)?),
         })
+    }
+
+    /// What is true of the user from now on.
+    pub(crate) fn remember(&self, view: &View, user: &UserId, subscribed: Subscribed) {
+        self.subscriptions.insert(view.bucket.user(user).counters, Arc::new(subscribed));
+    }
+
+    /// The groups of the plan that the user comes to, in their windows there; the time for which that is right.
+    fn moved_groups(
+        &self,
+        view: &View,
+        wanted: &Wanted,
+        validity: &mut Validity,
+    ) -> Result<Vec<MovedGroup>, ServiceError> {
+        let Some((moves, plan)) = wanted.moves.zip(view.config.plan(&wanted.subscription.plan)) else {
+            return Ok(Vec::new());
+        };
+        let own = wanted.subscription.custom_limits.as_ref().map(|limits| limits.apply(plan)).transpose();
+        let own = own.map_err(ServiceError::Invalid)?;
+        let standing = Standing {
+            plan: Some(own.as_ref().unwrap_or(plan)),
+            anchor: wanted.subscription.anchor(),
+            until_ms: validity.until_ms,
+            blocked: false,
+        };
+        let admission = overview(standing, view.now_ms, |group| !group.is_concurrent());
+        validity.narrow(admission.validity.from_ms, admission.validity.until_ms);
+        let moved = admission.matched.iter().map(|matched| MovedGroup {
+            id: matched.group.id.clone(),
+            window: matched.window,
+            action: if moves == Move::Over { matched.group.on_plan_change } else { OnPlanChange::Carry },
+            quota: matched.group.quota,
+        });
+        Ok(moved.collect())
+    }
+
+    /// Takes the groups of a user's own plan into the register of group ids: the unit of an id never changes.
+    async fn register_groups(&self, tenant: &Tenant, plan: &PlanId, limits: &CustomLimits) -> Result<(), ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        // An unknown plan is refused where everything else is.
+        let Some(plan) = config.plan(plan) else { return Ok(()) };
+        let mut faults = limits.strangers(plan);
+        let own = limits.apply(plan).map_err(|errors| faults.extend(errors)).ok();
+        if !faults.is_empty() {
+            return Err(ServiceError::Invalid(faults));
+        }
+        let Some(own) = own.filter(|_| limits.is_whole_plan()) else { return Ok(()) };
+        let operation = Operation::new("", None, false);
+        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, _| {
+            let set = new_units(&config.units, &own, "customLimits")?;
+            let set: Vec<_> = set.iter().map(|(group, unit)| AppConfig::unit_field(group, *unit)).collect();
+            Ok(Change { unchanged: set.is_empty(), set, ..Change::default() })
+        })
+        .await
+        .map(|_| ())
     }
 
     /// The first answer to the same operation, if there was one: by now the same call might be refused.
     async fn first_answer(&self, view: &View, operation: &Operation) -> Result<Option<SubscriptionView>, ServiceError> {
-        match self.store.subscribed_before(&view.bucket, operation).await? {
-            Some(SubscribeReply::Before(first)) => read_answer(&first).map(Some),
+        match self.store.user_changed_before(&view.bucket, operation).await? {
+            Some(ChangeUserReply::Before(first)) => read_answer(&first).map(Some),
             Some(_) => Err(ServiceError::IdempotencyKeyReused),
             None => Ok(None),
         }
@@ -172,18 +271,27 @@ fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -
     }
     let changed = running.ends_at_ms != Some(end);
     let subscription = Subscription { ends_at_ms: Some(end), ..running.clone() };
-    Ok(Wanted { subscription, changed, reset: false, from_now: ends_at_ms.is_none() })
+    let from_now = ends_at_ms.is_none();
+    Ok(Wanted { subscription, changed, reset: false, moves: None, from_now, action: "subscription.cancel" })
 }
 
-fn view_of(user: &UserId, wanted: &Wanted) -> SubscriptionView {
-    let subscription = &wanted.subscription;
+fn json(value: &impl Serialize) -> Result<String, ServiceError> {
+    serde_json::to_string(value).map_err(|error| ServiceError::Internal(error.to_string()))
+}
+
+/// A subscription as clients see it.
+pub fn view_of(user: &UserId, subscription: &Subscription, changed: bool) -> SubscriptionView {
     SubscriptionView {
         user_id: user.to_string(),
         plan_id: subscription.plan.to_string(),
         started_at: rfc3339(subscription.started_at_ms),
         cycle_start: subscription.cycle_start_ms.map(rfc3339),
         ends_at: subscription.ends_at_ms.map(rfc3339),
-        changed: wanted.changed,
+        custom_limits: subscription
+            .custom_limits
+            .as_ref()
+            .and_then(|limits| serde_json::from_str(limits.as_str()).ok()),
+        changed,
     }
 }
 

@@ -94,7 +94,7 @@ impl Gateway {
         let args = TrackArgs {
             bucket: &view.bucket,
             operation,
-            facts: view.facts(admission.validity),
+            facts: view.counting_facts(&call.user, &admission),
             verdict: if enforce { verdict(&admission) } else { "" },
             enforce,
             refund: purpose == Purpose::GiveBack,

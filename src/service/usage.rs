@@ -38,7 +38,7 @@ impl Gateway {
         wanted: impl Fn(&LimitGroup) -> bool,
     ) -> Result<Usage, ServiceError> {
         self.with_facts(tenant, user, async |view| {
-            let admission = overview(view.plan().map(AsRef::as_ref), &view.subscribed, view.now_ms, &wanted);
+            let admission = overview(view.standing(), view.now_ms, &wanted);
             let owners = [owner(view, user, &admission, LimitGroup::refuses_beyond)];
             Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
@@ -74,6 +74,8 @@ fn answer(view: &View, admission: &Admission, tallies: &[(Tally, bool)], now_ms:
             window: Some(matched.window),
             used: tally.used,
             held: tally.held,
+            granted: tally.granted,
+            blocked: tally.blocked,
         })
         .collect();
     counters.extend(admission.closed.iter().map(|closed| Counter {
@@ -81,14 +83,15 @@ fn answer(view: &View, admission: &Admission, tallies: &[(Tally, bool)], now_ms:
         window: None,
         used: Amount::ZERO,
         held: Amount::ZERO,
+        granted: Amount::ZERO,
+        blocked: Amount::ZERO,
     }));
-    let subscription = view.subscribed.at(now_ms).0;
-    let plan = subscription.and_then(|subscription| view.config.plan(&subscription.plan));
-    let period = subscription.zip(plan).and_then(|(subscription, plan)| {
-        match plan.period.as_ref()?.locate(now_ms, subscription.anchor()) {
-            Located::Inside { window, .. } => Some(window),
-            Located::Outside { .. } => None,
-        }
+    let standing = view.standing();
+    let plan = standing.plan;
+    let period = plan.and_then(|plan| match plan.period.as_ref()?.locate(now_ms, standing.anchor) {
+        Located::Inside { window, .. } => Some(window),
+        Located::Outside { .. } => None,
     });
+    let subscription = view.subscribed.at(now_ms).0;
     Usage { plan: plan.map(|plan| plan.id.clone()), subscription: subscription.cloned(), period, counters, now_ms }
 }

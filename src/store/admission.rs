@@ -1,12 +1,15 @@
 //! Arguments and replies that reserve, extend, track and usage share: facts, owners, stale facts, tallies.
 
+use std::sync::Arc;
+
 use super::Arguments;
 use super::error::StoreError;
-use super::keys::OwnerKeys;
+use super::keys::{Bucket, OwnerKeys};
 use super::reply::Fields;
 use crate::domain::admission::{Matched, Validity};
 use crate::domain::amount::Amount;
-use crate::domain::ids::{GroupId, PlanId};
+use crate::domain::custom_limits::CustomLimits;
+use crate::domain::ids::{GroupId, PlanId, UserId};
 use crate::domain::limit_group::LimitGroup;
 use crate::domain::subscription::{Subscribed, Subscription};
 use crate::domain::window::{TimeMs, Window, parse_rfc3339};
@@ -16,9 +19,19 @@ use crate::domain::window::{TimeMs, Window, parse_rfc3339};
 pub struct Facts<'a> {
     pub sandbox: bool,
     pub revision: u64,
-    /// Version of the user's subscription; [`UNKNOWN_VERSION`] asks for it.
+    /// Version of what is true of the user; [`UNKNOWN_VERSION`] asks for it.
     pub version: &'a str,
     pub validity: Validity,
+    /// Only of a user who never had a subscription, with a call that counts.
+    pub forget: Option<Forget<'a>>,
+}
+
+/// When a user may be forgotten.
+#[derive(Clone, Copy, Debug)]
+pub struct Forget<'a> {
+    pub user: &'a UserId,
+    /// None: never.
+    pub at_ms: Option<TimeMs>,
 }
 
 /// A version that no subscription has: the script answers with the truth.
@@ -59,16 +72,25 @@ pub enum Stale {
     Configuration {
         stamp: u64,
     },
-    Subscription(Subscribed),
+    User(Subscribed),
     /// A window does not contain the time.
     Time,
 }
 
-/// A counter after (or without) the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a counter stands at, after (or without) the call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub used: Amount,
     pub held: Amount,
+    pub granted: Amount,
+    pub blocked: Amount,
+}
+
+impl Tally {
+    pub(super) fn read(fields: &mut Fields) -> Result<Self, StoreError> {
+        let (used, held) = (fields.amount()?, fields.amount()?);
+        Ok(Self { used, held, granted: fields.amount()?, blocked: fields.amount()? })
+    }
 }
 
 /// A denial: nothing changed.
@@ -95,6 +117,18 @@ impl Facts<'_> {
     pub(super) fn write(&self, arguments: &mut Arguments) {
         arguments.flag(self.sandbox).int(self.revision).text(self.version);
         arguments.int(self.validity.from_ms).int(self.validity.until_ms);
+        match self.forget {
+            None => arguments.text("-"),
+            Some(Forget { user, at_ms: None }) => arguments.text("never").text(user.as_str()),
+            Some(Forget { user, at_ms: Some(at_ms) }) => arguments.int(at_ms).text(user.as_str()),
+        };
+    }
+
+    /// Appends the index that a call of a user to be forgotten keeps.
+    pub(super) fn push_index_keys(&self, bucket: &Bucket, keys: &mut Vec<String>) {
+        if self.forget.is_some() {
+            keys.extend([bucket.users(), bucket.leaving()]);
+        }
     }
 }
 
@@ -127,19 +161,30 @@ pub(super) fn read_stale(status: &str, fields: &mut Fields) -> Result<(Stale, Ti
             let stamp = fields.int()?;
             Stale::Configuration { stamp: u64::try_from(stamp).map_err(|_| fields.unexpected("a negative stamp"))? }
         }
-        "stale_subscription" => Stale::Subscription(read_subscribed(fields)?),
+        "stale_user" => Stale::User(read_subscribed(fields)?),
         "stale_time" => Stale::Time,
         other => return Err(fields.unexpected(&format!("status {other}"))),
     };
     Ok((stale, now))
 }
 
-fn read_subscribed(fields: &mut Fields) -> Result<Subscribed, StoreError> {
+pub(super) fn read_subscribed(fields: &mut Fields) -> Result<Subscribed, StoreError> {
     let (version, plan) = (fields.text()?, fields.text()?);
     let (since, cycle, until) = (fields.text()?, fields.text()?, fields.text()?);
+    let (limits, blocked) = (fields.text()?, !fields.text()?.is_empty());
     if version.is_empty() {
         return Ok(Subscribed::never());
     }
+    if plan.is_empty() {
+        return Ok(Subscribed { version, subscription: None, blocked });
+    }
+    let limits = match limits.as_str() {
+        "" => None,
+        text => {
+            let json = serde_json::from_str(text).map_err(|error| fields.unexpected(&error.to_string()))?;
+            Some(Arc::new(CustomLimits::parse(&json).map_err(|fault| fields.unexpected(&fault.field))?))
+        }
+    };
     let time = |text: &str| match text {
         "" => Ok(None),
         text => parse_rfc3339(text).map(Some).ok_or_else(|| fields.unexpected("a time of a subscription")),
@@ -149,12 +194,13 @@ fn read_subscribed(fields: &mut Fields) -> Result<Subscribed, StoreError> {
         started_at_ms: time(&since)?.ok_or_else(|| fields.unexpected("a subscription without a start"))?,
         cycle_start_ms: time(&cycle)?,
         ends_at_ms: time(&until)?,
+        custom_limits: limits,
     };
-    Ok(Subscribed { version, subscription: Some(subscription) })
+    Ok(Subscribed { version, subscription: Some(subscription), blocked })
 }
 
 pub(super) fn read_tallies(count: usize, fields: &mut Fields) -> Result<Vec<Tally>, StoreError> {
-    (0..count).map(|_| Ok(Tally { used: fields.amount()?, held: fields.amount()? })).collect()
+    (0..count).map(|_| Tally::read(fields)).collect()
 }
 
 pub(super) fn read_ran(fields: &mut Fields) -> Result<Ran, StoreError> {
@@ -167,9 +213,7 @@ pub(super) fn read_denied(fields: &mut Fields) -> Result<Denied, StoreError> {
     let verdict = fields.text()?;
     let free_at = fields.time()?;
     let count = fields.int()?;
-    let tallies = (0..count)
-        .map(|_| Ok((Tally { used: fields.amount()?, held: fields.amount()? }, fields.flag()?)))
-        .collect::<Result<_, StoreError>>()?;
+    let tallies = (0..count).map(|_| Ok((Tally::read(fields)?, fields.flag()?))).collect::<Result<_, StoreError>>()?;
     let groups = read_groups(fields)?;
     Ok(Denied { verdict, free_at_ms: (free_at > 0).then_some(free_at), tallies, groups })
 }

@@ -3,11 +3,10 @@
 use redis::Value;
 
 use super::error::StoreError;
-use super::keys::{Bucket, encode};
+use super::keys::Bucket;
 use super::register::{optional_text, text_map};
 use super::{Arguments, Store};
-use crate::domain::ids::PlanId;
-use crate::domain::window::{TimeMs, parse_rfc3339};
+use crate::domain::window::TimeMs;
 
 /// What became of a setting of the test clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,35 +71,6 @@ impl Store {
         let mut command = redis::cmd("ZCARD");
         command.arg(bucket.users());
         int(self.command(&command).await?).map(|count| count.unsigned_abs())
-    }
-
-    /// Counts the users of a bucket whose subscription to a plan still runs at `now`.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn subscriber_count(&self, bucket: &Bucket, plan: &PlanId, now: TimeMs) -> Result<u64, StoreError> {
-        let mut cursor = "0".to_owned();
-        let mut count = 0;
-        loop {
-            let mut scan = redis::cmd("ZSCAN");
-            scan.arg(bucket.users()).arg(&cursor).arg("COUNT").arg(500);
-            let (next, members): (String, Vec<(String, f64)>) = redis::from_redis_value(self.command(&scan).await?)
-                .map_err(|error| StoreError::Unexpected(error.to_string()))?;
-            for (user, _) in members {
-                let mut read = redis::cmd("HMGET");
-                read.arg(bucket.pattern().replace('*', &format!("counters:user:{}", encode(&user))))
-                    .arg("plan")
-                    .arg("until");
-                let (on, until): (Option<String>, Option<String>) = redis::from_redis_value(self.command(&read).await?)
-                    .map_err(|error| StoreError::Unexpected(error.to_string()))?;
-                let running = until.and_then(|text| parse_rfc3339(&text)).is_none_or(|end| now < end);
-                count += u64::from(running && on.as_deref() == Some(plan.as_str()));
-            }
-            if next == "0" {
-                return Ok(count);
-            }
-            cursor = next;
-        }
     }
 
     /// Everything of a user's hash, for people.

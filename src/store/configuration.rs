@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::audit::Trail;
 use super::error::StoreError;
 use super::keys::{self, Bucket};
 use super::operation::Operation;
@@ -23,6 +24,9 @@ pub struct ConfigureArgs<'a> {
     pub answer: &'a str,
     pub set: &'a [(String, String)],
     pub delete: &'a [String],
+    /// Plans with their document at the new revision; None for one that is deleted.
+    pub versions: &'a [(PlanId, Option<String>)],
+    pub trails: &'a [Trail],
 }
 
 /// What became of it.
@@ -40,7 +44,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn configure(&self, args: ConfigureArgs<'_>) -> Result<ConfigureReply, StoreError> {
-        let keys = [keys::configuration(args.app), keys::configuration_operation(args.app, &args.operation.name)];
+        let mut keys = vec![
+            keys::configuration(args.app),
+            keys::configuration_operation(args.app, &args.operation.name),
+            keys::configuration_audit(args.app),
+        ];
+        keys.extend(args.versions.iter().map(|(plan, _)| keys::plan_versions(args.app, plan)));
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
         arguments.int(args.expected).int(args.revision).text(args.answer).int(args.set.len());
@@ -50,6 +59,14 @@ impl Store {
         arguments.int(args.delete.len());
         for name in args.delete {
             arguments.text(name.as_str());
+        }
+        arguments.int(args.versions.len());
+        for (_, document) in args.versions {
+            arguments.text(document.as_deref().unwrap_or_default());
+        }
+        arguments.int(args.trails.len());
+        for trail in args.trails {
+            Trail::write(Some(trail), &mut arguments);
         }
         let mut fields = self.call(&self.scripts.configure, &keys, arguments).await?;
         let status = fields.text()?;
@@ -114,22 +131,24 @@ impl Store {
         revision.map_or(Ok(0), |text| text.parse().map_err(|_| StoreError::Unexpected("a revision".to_owned())))
     }
 
-    /// Keeps an immutable version of a plan.
+    /// A plan at an earlier revision.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn keep_version(&self, app: &AppId, plan: &PlanId, version: u64, body: &str) -> Result<(), StoreError> {
-        let mut command = redis::cmd("HSETNX");
-        command.arg(keys::versions(app)).arg(keys::version_field(plan, version)).arg(body);
-        self.command(&command).await.map(|_| ())
+    pub async fn plan_version(&self, app: &AppId, plan: &PlanId, revision: u64) -> Result<Option<String>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(keys::plan_versions(app, plan)).arg(revision);
+        optional_text(self.command(&command).await?)
     }
 
+    /// The kept versions of a plan, by revision.
+    ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn version(&self, app: &AppId, plan: &PlanId, version: u64) -> Result<Option<String>, StoreError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(keys::versions(app)).arg(keys::version_field(plan, version));
-        optional_text(self.command(&command).await?)
+    pub async fn plan_versions(&self, app: &AppId, plan: &PlanId) -> Result<HashMap<String, String>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(keys::plan_versions(app, plan));
+        text_map(self.command(&command).await?)
     }
 
     /// Raises a bucket's stamp. Answers the stamp, which may be higher.

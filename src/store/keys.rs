@@ -71,6 +71,26 @@ impl Bucket {
         self.key("users")
     }
 
+    /// Users that are forgotten after their last window, by when.
+    pub fn leaving(&self) -> String {
+        self.key("leaving")
+    }
+
+    /// What is known of each grant, by its id.
+    pub fn grants(&self) -> String {
+        self.key("grants")
+    }
+
+    /// Grants by their end.
+    pub fn grant_ends(&self) -> String {
+        self.key("grants:ends")
+    }
+
+    /// Changes of users.
+    pub fn audit(&self) -> String {
+        self.key("audit")
+    }
+
     pub fn operation(&self, name: &OperationName) -> String {
         self.key(&format!("op:{}", name.as_str()))
     }
@@ -107,13 +127,24 @@ pub fn configuration(app: &AppId) -> String {
     format!("qg:{{{app}}}:config")
 }
 
-/// Immutable versions of plans: `<plan>@<version>`.
-pub fn versions(app: &AppId) -> String {
-    format!("qg:{{{app}}}:versions")
+/// Immutable versions of a plan, by revision.
+pub fn plan_versions(app: &AppId, plan: &PlanId) -> String {
+    format!("qg:{{{app}}}:versions:plan:{plan}")
 }
 
-pub fn version_field(plan: &PlanId, version: u64) -> String {
-    format!("{plan}@{version}")
+/// Changes of an app's configuration.
+pub fn configuration_audit(app: &AppId) -> String {
+    format!("qg:{{{app}}}:audit")
+}
+
+/// Changes of an app's keys, and of the app itself.
+pub fn register_audit(app: &AppId) -> String {
+    format!("qg:{{quotagate}}:audit:{app}")
+}
+
+/// Matches every key of an app's configuration.
+pub fn configuration_pattern(app: &AppId) -> String {
+    format!("qg:{{{app}}}:*")
 }
 
 /// Record of an operation on an app's configuration.

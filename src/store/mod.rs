@@ -1,10 +1,13 @@
 //! Redis: key names, scripts with their arguments and replies, documents. Nothing above this layer names Redis.
 
 pub mod admission;
+pub mod audit;
+pub mod change_user;
 pub mod clock;
 pub mod configuration;
 pub mod connection;
 pub mod error;
+pub mod grant;
 pub mod keys;
 pub mod operation;
 pub mod record;
@@ -15,9 +18,9 @@ pub mod sandbox;
 pub mod scripts;
 pub mod server;
 pub mod settle;
-pub mod subscribe;
 pub mod track;
 pub mod usage;
+pub mod users;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,17 +4,20 @@ use std::collections::HashMap;
 
 use redis::Value;
 
+use super::audit::Trail;
 use super::error::StoreError;
 use super::keys::{self, Register};
 use super::operation::Operation;
 use super::record::Record;
 use super::reply::Fields;
 use super::{Arguments, Store};
+use crate::domain::ids::AppId;
 
 /// A change of one entry.
 #[derive(Clone, Copy, Debug)]
 pub enum RegisterChange<'a> {
     Create { name: &'a str, value: &'a str },
+    Replace { name: &'a str, value: &'a str },
     Delete { name: &'a str },
 }
 
@@ -38,15 +41,19 @@ impl Store {
         operation: &Operation,
         change: RegisterChange<'_>,
         answer: &str,
+        (app, trail): (&AppId, &Trail),
     ) -> Result<RegisterReply, StoreError> {
-        let keys = [register.key(), register.changes(), keys::register_operation(&operation.name)];
+        let keys =
+            [register.key(), register.changes(), keys::register_operation(&operation.name), keys::register_audit(app)];
         let mut arguments = Arguments::default();
         operation.write(&mut arguments);
         match change {
             RegisterChange::Create { name, value } => arguments.text("create").text(name).text(value),
+            RegisterChange::Replace { name, value } => arguments.text("replace").text(name).text(value),
             RegisterChange::Delete { name } => arguments.text("delete").text(name).text(""),
         };
         arguments.text(answer);
+        Trail::write(Some(trail), &mut arguments);
         let mut fields = self.call(&self.scripts.register, &keys, arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {

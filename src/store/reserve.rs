@@ -54,6 +54,7 @@ impl Store {
         let bucket = args.bucket;
         let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock()];
         push_owner_keys(args.owners, &mut keys);
+        args.facts.push_index_keys(bucket, &mut keys);
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
         args.facts.write(&mut arguments);

@@ -1,8 +1,9 @@
-//! Emptying a sandbox.
+//! Emptying a sandbox, and removing an app's data.
 
 use super::Store;
 use super::error::StoreError;
-use super::keys::Bucket;
+use super::keys::{self, Bucket};
+use crate::domain::ids::AppId;
 
 impl Store {
     /// Removes every key of a bucket but its configuration stamp, the test clock last. Never blocks Redis for long.
@@ -10,23 +11,43 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; what is removed by then stays removed.
     pub async fn empty(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        self.unlink_matching(&bucket.stamp(), &bucket.pattern(), &[bucket.stamp(), bucket.clock()]).await?;
+        let mut unlink = redis::cmd("UNLINK");
+        unlink.arg(bucket.clock());
+        self.command(&unlink).await.map(|_| ())
+    }
+
+    /// Removes every key of a bucket of an app that is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn empty_for_good(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        self.unlink_matching(&bucket.stamp(), &bucket.pattern(), &[]).await
+    }
+
+    /// Removes an app's configuration with its versions and its part of the audit log.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn drop_configuration(&self, app: &AppId) -> Result<(), StoreError> {
+        self.unlink_matching(&keys::configuration(app), &keys::configuration_pattern(app), &[]).await
+    }
+
+    async fn unlink_matching(&self, at: &str, pattern: &str, but: &[String]) -> Result<(), StoreError> {
         let mut cursor = "0".to_owned();
         loop {
             let mut scan = redis::cmd("SCAN");
-            scan.arg(&cursor).arg("MATCH").arg(bucket.pattern()).arg("COUNT").arg(1000);
-            let (next, mut keys): (String, Vec<String>) =
-                redis::from_redis_value(self.command_at(&bucket.stamp(), &scan).await?)
-                    .map_err(|error| StoreError::Unexpected(error.to_string()))?;
-            keys.retain(|key| *key != bucket.stamp() && *key != bucket.clock());
+            scan.arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
+            let (next, mut keys): (String, Vec<String>) = redis::from_redis_value(self.command_at(at, &scan).await?)
+                .map_err(|error| StoreError::Unexpected(error.to_string()))?;
+            keys.retain(|key| !but.contains(key));
             if !keys.is_empty() {
                 let mut unlink = redis::cmd("UNLINK");
                 unlink.arg(keys);
                 self.command(&unlink).await?;
             }
             if next == "0" {
-                let mut unlink = redis::cmd("UNLINK");
-                unlink.arg(bucket.clock());
-                return self.command(&unlink).await.map(|_| ());
+                return Ok(());
             }
             cursor = next;
         }

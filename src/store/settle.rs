@@ -48,6 +48,8 @@ pub struct Settled {
     pub late: bool,
     pub replayed: bool,
     pub memo: Memo,
+    /// Of what is true of the user.
+    pub user_version: String,
     pub accounts: Vec<Account>,
 }
 
@@ -164,15 +166,16 @@ fn read(mut fields: Fields) -> Result<SettleReply, StoreError> {
             let status = fields.text()?;
             let (late, replayed) = (fields.flag()?, fields.flag()?);
             let memo = read_memo(&mut fields)?;
+            let user_version = fields.text()?;
             let mut accounts = Vec::new();
             while fields.len() > 0 {
                 accounts.push(Account {
                     group: GroupId::parse(&fields.text()?).map_err(|error| fields.unexpected(&error.to_string()))?,
-                    tally: Tally { used: fields.amount()?, held: fields.amount()? },
+                    tally: Tally::read(&mut fields)?,
                     window: Window::parse(&fields.text()?),
                 });
             }
-            SettleReply::Settled(now, Box::new(Settled { status, late, replayed, memo, accounts }))
+            SettleReply::Settled(now, Box::new(Settled { status, late, replayed, memo, user_version, accounts }))
         }
         other => return Err(fields.unexpected(&format!("status {other}"))),
     })
@@ -223,11 +226,11 @@ impl Store {
     /// [`StoreError`]
     pub async fn extend(&self, args: ExtendArgs<'_>) -> Result<ExtendReply, StoreError> {
         let target = args.target;
-        let mut keys = vec![target.bucket.stamp(), target.bucket.operation(&target.id.name), target.bucket.clock()];
+        let bucket = target.bucket;
+        let operation = bucket.operation(&target.operation.name);
+        let mut keys = vec![bucket.stamp(), bucket.operation(&target.id.name), bucket.clock(), operation];
         push_owner_keys(args.owners, &mut keys);
-        if target.operation.is_kept() {
-            keys.push(target.bucket.operation(&target.operation.name));
-        }
+        args.facts.push_index_keys(bucket, &mut keys);
         let mut arguments = Arguments::default();
         target.operation.write(&mut arguments);
         arguments.int(target.id.created_at_ms).int(args.ttl_ms);

@@ -51,6 +51,7 @@ impl Store {
         let bucket = args.bucket;
         let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock()];
         push_owner_keys(args.owners, &mut keys);
+        args.facts.push_index_keys(bucket, &mut keys);
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
         args.facts.write(&mut arguments);
@@ -75,7 +76,7 @@ fn read(mut fields: Fields, groups: Option<usize>) -> Result<TrackReply, StoreEr
         "denied" => TrackReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
         "tracked" => {
             let ran = read_ran(&mut fields)?;
-            let count = groups.unwrap_or_else(|| fields.len().saturating_sub(1) / 2);
+            let count = groups.unwrap_or_else(|| fields.len().saturating_sub(1) / 4);
             TrackReply::Tracked { ran, tallies: read_tallies(count, &mut fields)?, groups: read_groups(&mut fields)? }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| TrackReply::Stale(stale, now))?,

@@ -43,7 +43,7 @@ impl Store {
                 let free_at = fields.time()?;
                 let mut tallies = Vec::new();
                 while fields.len() > 0 {
-                    tallies.push((Tally { used: fields.amount()?, held: fields.amount()? }, fields.flag()?));
+                    tallies.push((Tally::read(&mut fields)?, fields.flag()?));
                 }
                 UsageReply::Usage(now, Standing { tallies, free_at_ms: (free_at > 0).then_some(free_at) })
             }

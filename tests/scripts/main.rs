@@ -7,4 +7,5 @@ mod holds;
 mod owners;
 mod statuses;
 mod table;
+mod users;
 mod windows;

@@ -1,28 +1,29 @@
 //! Every status of every script, in its order of precedence: each line repairs one fault of the line before.
 
-use quotagate::domain::ids::{AppId, PlanId, UserId};
+use std::collections::BTreeMap;
+
+use quotagate::domain::ids::{AppId, PlanId};
 use quotagate::domain::reservation::ReservationId;
-use quotagate::domain::subscription::Subscription;
 use quotagate::store::admission::{Stale, UNKNOWN_VERSION};
+use quotagate::store::audit::Trail;
 use quotagate::store::clock::SetClockReply;
 use quotagate::store::configuration::{ConfigureArgs, ConfigureReply};
-use quotagate::store::keys::Register;
+use quotagate::store::keys::{Register, configuration_audit};
 use quotagate::store::operation::Operation;
 use quotagate::store::register::{RegisterChange, RegisterReply};
 use quotagate::store::reserve::ReserveReply;
 use quotagate::store::settle::{ExtendReply, SettleReply};
-use quotagate::store::subscribe::{SubscribeArgs, SubscribeReply};
 use quotagate::store::track::TrackReply;
 use quotagate::store::usage::UsageReply;
 
 use crate::table::{
-    ALL, BELIEF, Belief, DAY_1, DAY_2, FOR_EVER, How, MOST, NOON, Table, counted, harmless, keyed, ms, settled, tally,
+    ALL, BELIEF, Belief, DAY_1, DAY_2, FOR_EVER, How, MOST, NOON, Table, counted, harmless, keyed, ms, tally,
 };
 
 fn stale_word(stale: &Stale) -> &'static str {
     match stale {
         Stale::Configuration { .. } => "stale_configuration",
-        Stale::Subscription(_) => "stale_subscription",
+        Stale::User(_) => "stale_user",
         Stale::Time => "stale_time",
     }
 }
@@ -99,12 +100,7 @@ fn ladder() -> [(&'static str, Belief<'static>); 4] {
     let wrong = Belief { revision: 4, version: UNKNOWN_VERSION, ..BELIEF }.within(DAY_2);
     let known = Belief { revision: 5, ..wrong };
     let version = Belief { version: "0", ..known };
-    [
-        ("stale_configuration", wrong),
-        ("stale_subscription", known),
-        ("stale_time", version),
-        ("again", version.within(DAY_1)),
-    ]
+    [("stale_configuration", wrong), ("stale_user", known), ("stale_time", version), ("again", version.within(DAY_1))]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -335,86 +331,26 @@ async fn a_stamp_never_falls_and_a_newer_revision_raises_it() {
     }
 }
 
-async fn subscribe(table: &Table, operation: &Operation, version: &str, write: bool, reset: bool) -> SubscribeReply {
-    let subscription = Subscription {
-        plan: PlanId::parse("pro").unwrap(),
-        started_at_ms: ms(NOON),
-        cycle_start_ms: Some(ms(NOON)),
-        ends_at_ms: None,
-    };
-    let args = SubscribeArgs {
-        bucket: &table.bucket,
-        operation,
-        facts: table.facts(&Belief { version, ..BELIEF }),
-        user: &UserId::parse("u").unwrap(),
-        write,
-        subscription: &subscription,
-        reset,
-        answer: "{\"told\":1}",
-    };
-    table.store.subscribe(args).await.unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscribe_answers_in_order_and_versions_never_restart() {
-    let table = Table::new().await;
-    let write = async |version: &str| match subscribe(&table, &harmless(), version, true, false).await {
-        SubscribeReply::Subscribed { version, .. } => version,
-        other => panic!("{other:?}"),
-    };
-    let first = write("0").await;
-    match subscribe(&table, &harmless(), "0", true, false).await {
-        SubscribeReply::Stale(Stale::Subscription(truth), _) => {
-            assert_eq!(truth.version, first);
-            assert_eq!(truth.subscription.unwrap().plan.as_str(), "pro");
-        }
-        other => panic!("{other:?}"),
-    }
-    let second = write(&first).await;
-    assert!(second.parse::<u64>().unwrap() > first.parse::<u64>().unwrap());
-    // After a failover to a server whose clock is behind, the next version still is a new one.
-    let counters = table.owner("u", &[]).keys.counters;
-    table.redis.run::<()>(&["HSET", &counters, "version", "9000000000000000"]).await;
-    assert_eq!(write("9000000000000000").await, "9000000000000001");
-    let kept = keyed("s", "x");
-    assert!(matches!(
-        subscribe(&table, &kept, "9000000000000001", false, false).await,
-        SubscribeReply::Subscribed { .. }
-    ));
-    assert!(
-        matches!(subscribe(&table, &kept, "?", true, false).await, SubscribeReply::Before(told) if told == "{\"told\":1}")
-    );
-    assert!(matches!(subscribe(&table, &keyed("s", "y"), "?", true, false).await, SubscribeReply::Reused));
-    assert_eq!(table.counters().await["version"], "9000000000000001");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reset_raises_serials_but_leaves_work_in_flight() {
-    let table = Table::new().await;
-    let flight = crate::table::IN_FLIGHT;
-    let id = table.hold(&[("g", DAY_1, 3, 10), ("f", flight, 1, 10)]).await;
-    let done = table.hold(&[("g", DAY_1, 4, 10)]).await;
-    table.commit(&done).await;
-    assert!(matches!(subscribe(&table, &harmless(), "0", true, true).await, SubscribeReply::Subscribed { .. }));
-    let counters = table.counters().await;
-    assert_eq!(
-        (counters["g.window"].as_str(), counters["f.window"].as_str()),
-        (&*format!("2 {DAY_1}"), &*format!("c1 {flight}"))
-    );
-    assert_eq!((&*counters["g.used"], &*counters["g.held"], &*counters["f.held"]), ("0", "0", "1"));
-    assert_eq!(settled(table.commit(&id).await).status, "committed");
-    let counters = table.counters().await;
-    assert_eq!((&*counters["g.used"], &*counters["g.held"], &*counters["f.held"]), ("0", "0", "0"));
-    assert!(table.past().await["g.1"].starts_with(&format!("7 {DAY_1} ")), "it settles where it was held");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn configure_register_and_set_clock_answer_in_their_documented_order() {
     let table = Table::new().await;
     let app = AppId::parse("acme").unwrap();
     let configure = async |operation: &Operation, expected: u64, revision: u64| {
         let set = [("plan:p".to_owned(), revision.to_string())];
-        let args = ConfigureArgs { app: &app, operation, expected, revision, answer: "told", set: &set, delete: &[] };
+        let plan = PlanId::parse("p").unwrap();
+        let versions = [(plan, Some(format!("at {revision}")))];
+        let trails = [Trail { action: "plan.put".to_owned(), ..Trail::default() }];
+        let args = ConfigureArgs {
+            app: &app,
+            operation,
+            expected,
+            revision,
+            answer: "told",
+            set: &set,
+            delete: &[],
+            versions: &versions,
+            trails: &trails,
+        };
         table.store.configure(args).await.unwrap()
     };
     let kept = keyed("c", "x");
@@ -429,6 +365,12 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
     }
     let document = table.store.configuration(&app).await.unwrap();
     assert_eq!((&*document["revision"], &*document["plan:p"]), ("9", "9"));
+    let plan = PlanId::parse("p").unwrap();
+    let versions: BTreeMap<String, String> =
+        table.store.plan_versions(&app, &plan).await.unwrap().into_iter().collect();
+    assert_eq!(versions, [("7", "at 7"), ("9", "at 9")].map(|(name, told)| (name.to_owned(), told.to_owned())).into());
+    let log = table.store.audit_entries(&configuration_audit(&app), None, 10).await.unwrap();
+    assert_eq!(log.len(), 2, "one entry for each change, none for a repetition or a refusal");
 
     let create = RegisterChange::Create { name: "k", value: "v" };
     let delete = RegisterChange::Delete { name: "k" };
@@ -442,7 +384,10 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
         (&harmless(), delete, RegisterReply::Registered),
         (&harmless(), delete, RegisterReply::Missing),
     ] {
-        assert_eq!(table.store.register(Register::Keys, operation, change, "told").await.unwrap(), reply);
+        assert_eq!(
+            table.store.register(Register::Keys, operation, change, "told", (&app, &Trail::default())).await.unwrap(),
+            reply
+        );
     }
     assert_eq!(table.store.register_changes(Register::Keys).await.unwrap(), "2");
 

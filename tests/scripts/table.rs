@@ -41,7 +41,7 @@ pub fn group(id: &str) -> GroupId {
 }
 
 pub fn tally(used: u64, held: u64) -> Tally {
-    Tally { used: amount(used), held: amount(held) }
+    Tally { used: amount(used), held: amount(held), ..Tally::default() }
 }
 
 /// Group id, window, amount, limit.
@@ -92,6 +92,7 @@ pub fn memo() -> Memo {
         event: EventName::parse("image.render").unwrap(),
         plan: PlanId::parse("p").unwrap(),
         version: 1,
+        rules: None,
         quantity: ONE,
         metadata: Default::default(),
         drawn: None,
@@ -129,7 +130,13 @@ impl Table {
     }
 
     pub fn facts<'a>(&self, belief: &Belief<'a>) -> Facts<'a> {
-        Facts { sandbox: true, revision: belief.revision, version: belief.version, validity: belief.validity }
+        Facts {
+            sandbox: true,
+            revision: belief.revision,
+            version: belief.version,
+            validity: belief.validity,
+            forget: None,
+        }
     }
 
     pub async fn reserve_as(

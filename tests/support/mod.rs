@@ -77,6 +77,11 @@ impl Redis {
         let mut contents = Vec::new();
         for key in keys {
             let kind: String = redis::cmd("TYPE").arg(&key).query_async(&mut connection).await.unwrap();
+            if kind == "stream" {
+                let length: i64 = redis::cmd("XLEN").arg(&key).query_async(&mut connection).await.unwrap();
+                contents.push((key, vec![length.to_string()]));
+                continue;
+            }
             let mut command = match kind.as_str() {
                 "string" => redis::cmd("MGET"),
                 "hash" => redis::cmd("HGETALL"),

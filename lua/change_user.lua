@@ -1,0 +1,158 @@
+#!lua
+--[[
+change_user: writes what is true of a user (subscription, custom limits, block), moves the counters over to another
+plan or anchor, starts windows anew; or confirms that nothing has to change.
+
+KEYS
+  1  stamp of the configuration in this bucket
+  2  record of this operation
+  3  test clock (read only in a sandbox)
+  4  counters of the user
+  5  holds of the user
+  6  past of the user
+  7  index of users
+  8  users to be forgotten
+  9  audit log
+
+ARGV
+  fingerprint ('-' without an idempotency key)
+  facts: see lib/facts (forget_at '-')
+  user
+  fields to set: count, then name and value each
+  fields to delete: count, then the names
+  reset: '-' nothing, '*' every window, or the group whose window starts anew at 0
+  groups of the plan moved to: count, then per group: id, window, action (carry | reset | block), quota
+  audit: field count, then name and value each
+  answer: what to tell again for the idempotency key
+
+Replies, in order of precedence
+  replayed, record | reused                 see lib/operation
+  stale_configuration | stale_user | stale_time    as in reserve
+  changed, now, version, answer
+]]
+--- @include "lib/args"
+--- @include "lib/clock"
+--- @include "lib/window"
+--- @include "lib/hold"
+--- @include "lib/allowance"
+--- @include "lib/counter"
+--- @include "lib/facts"
+--- @include "lib/operation"
+--- @include "lib/retention"
+--- @include "lib/audit"
+
+local fingerprint = args.text()
+local seen = operation.seen(KEYS[2], fingerprint)
+if seen then
+  return seen
+end
+
+local given = facts.read()
+local user = args.text()
+local changes, gone = {}, {}
+for place = 1, 2 * args.int() do
+  changes[place] = args.text()
+end
+for place = 1, args.int() do
+  gone[place] = args.text()
+end
+local reset = args.text()
+local owner = { counters = KEYS[4], holds = KEYS[5], past = KEYS[6], groups = {}, version = false, next_expiry = 0 }
+for place = 1, args.int() do
+  owner.groups[place] = { id = args.text(), window = args.text(), action = args.text(), quota = args.int() }
+end
+local trail, told = audit.read(), args.text()
+local stale, now, stamp = facts.check(given, KEYS[1], KEYS[3], { owner })
+if stale then
+  return stale
+end
+facts.raise_stamp(given, KEYS[1], stamp)
+
+local writes = #changes + #gone > 0
+local counters = {}
+local function set(name, value)
+  counters[#counters + 1], counters[#counters + 2] = name, value
+end
+
+-- A new serial: what was used is past, what is held settles there.
+local function start_anew(id, stored, used, held, bounds)
+  counter.close(owner, id, stored, used, held, now)
+  set(id .. '.window', window.after(string.match(stored, '^%S+'), false) .. ' ' .. bounds)
+  set(id .. '.used', '0')
+  set(id .. '.held', '0')
+end
+
+-- The stored window was over before the change, so nothing of it is carried. The end of a campaign may still move.
+local function is_over(stored)
+  local kind, finish = string.match(stored, '^%S+ (%S+) %S+ (%S+)$')
+  return kind ~= 'fixed' and clock.parse(finish) <= now
+end
+
+-- Brings a group's counter into its window of the plan moved to.
+local function move(group)
+  if not group.stored and group.action ~= 'block' or window.is_concurrent(group.serial) then
+    return
+  end
+  local over = group.change == 'moved' and is_over(group.stored)
+  local used = group.used
+  if group.change == 'turned' then
+    start_anew(group.id, group.stored, group.closed_used, group.closed_held, group.window)
+  elseif over or (group.action == 'reset' and group.change ~= 'new') then
+    start_anew(group.id, group.stored, group.used, group.held, group.window)
+    group.serial, used = window.after(group.serial, false), 0
+  elseif group.change ~= 'same' then
+    set(group.id .. '.window', group.serial .. ' ' .. group.window)
+    if group.change == 'new' then
+      set(group.id .. '.used', '0')
+      set(group.id .. '.held', '0')
+    end
+  end
+  if group.action == 'block' then
+    set(group.id .. '.blocked', group.serial .. ' ' .. args.digits(math.max(0, group.quota - used)))
+    set('adjusted', '1')
+  end
+end
+
+-- Starts the windows of one group, or of all, anew. Work in flight is not touched.
+local function start_all_anew(wanted)
+  local values = redis.call('HGETALL', owner.counters)
+  local stored = {}
+  for place = 1, #values, 2 do
+    stored[values[place]] = values[place + 1]
+  end
+  for field, value in pairs(stored) do
+    local id = string.match(field, '^(.+)%.window$')
+    if id and (wanted == '*' or wanted == id) and not window.is_concurrent(value) then
+      start_anew(id, value, stored[id .. '.used'], args.stored(stored[id .. '.held']), string.match(value, '^%S+ (.*)$'))
+    end
+  end
+end
+
+for _, group in ipairs(owner.groups) do
+  move(group)
+end
+if reset ~= '-' then
+  start_all_anew(reset)
+end
+local version = given.version
+if writes then
+  local time = redis.call('TIME')
+  version = args.digits(math.max(args.stored(version) + 1, time[1] * 1000000 + time[2]))
+  set('version', version)
+  for place = 1, #changes, 2 do
+    set(changes[place], changes[place + 1])
+  end
+  redis.call('ZADD', KEYS[7], 0, user)
+end
+if #counters > 0 then
+  redis.call('HSET', owner.counters, unpack(counters))
+end
+if #gone > 0 then
+  redis.call('HDEL', owner.counters, unpack(gone))
+end
+if writes and given.version == '0' then
+  redis.call('HDEL', owner.counters, 'forget_at')
+  retention.stay(owner, user, KEYS[8])
+end
+audit.write(KEYS[9], trail)
+return operation.keep(KEYS[2], fingerprint, { 'changed', now, version, told })

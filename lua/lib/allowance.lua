@@ -1,0 +1,42 @@
+-- What grants add to a group's quota, and what a plan change takes from it (`blocked`). Fields of the counters hash,
+-- there only when needed; the owner's `adjusted` says that any of its groups has some:
+--   <group>.blocked = '<serial> <amount>': until that window ends
+--   <group>.grants  = '<id>:<amount>:<serial|*>:<ends_at_ms|*>,…': within that window, or in every window until then
+local allowance = {
+  -- Live grants of one counter.
+  most_grants = 8,
+}
+
+-- A grant's fields, from a stored list.
+function allowance.each(list)
+  return string.gmatch(list, '([^:,]+):(%d+):([^:,]+):([^:,]+)')
+end
+
+function allowance.is_live(serial, ends_at, group, now)
+  return (serial == '*' or serial == group.serial) and (ends_at == '*' or now < args.stored(ends_at))
+end
+
+-- Sets `granted` and `blocked` of the owner's groups, whose serials are known.
+function allowance.read(owner, now)
+  if not owner.adjusted or #owner.groups == 0 then
+    return
+  end
+  local fields = {}
+  for place, group in ipairs(owner.groups) do
+    fields[2 * place - 1] = group.id .. '.grants'
+    fields[2 * place] = group.id .. '.blocked'
+  end
+  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  for place, group in ipairs(owner.groups) do
+    group.granted, group.blocked = 0, 0
+    for _, amount, serial, ends_at in allowance.each(values[2 * place - 1] or '') do
+      if allowance.is_live(serial, ends_at, group, now) then
+        group.granted = group.granted + args.stored(amount)
+      end
+    end
+    local serial, blocked = string.match(values[2 * place] or '', '^(%S+) (%d+)$')
+    if serial == group.serial then
+      group.blocked = args.stored(blocked)
+    end
+  end
+end

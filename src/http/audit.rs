@@ -1,0 +1,88 @@
+//! `GET audit`.
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::auth::{Access, Principal};
+use super::body::Query;
+use super::problem::{ApiError, Problem};
+use super::views::{ListView, page_size};
+use crate::domain::window::{TimeMs, rfc3339};
+use crate::service::audit::{AuditCursor, AuditFilter, told};
+use crate::store::audit::{AuditEntry, EntryId};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// Id of the key that made the change.
+    actor: Option<String>,
+    /// Such as `plan.put`, or what it begins with, such as `plan.`
+    action: Option<String>,
+    /// Such as `plan:plan_pro`, `user:u_42`, `key:key_…`
+    target: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// One change.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditView {
+    id: String,
+    /// RFC 3339, UTC, by Redis time.
+    at: String,
+    /// Id of the key that made the change.
+    actor: String,
+    action: String,
+    target: String,
+    /// Null: there was nothing before.
+    #[schema(value_type = Option<Object>)]
+    before: Option<Value>,
+    /// Null: there is nothing now.
+    #[schema(value_type = Option<Object>)]
+    after: Option<Value>,
+    note: Option<String>,
+}
+
+fn cursor_text(cursor: AuditCursor) -> String {
+    format!("{}-{}-{}", cursor.id.time_ms, cursor.id.number, cursor.log)
+}
+
+fn parse_cursor(text: &str) -> Result<AuditCursor, ApiError> {
+    let parsed = text
+        .rsplit_once('-')
+        .and_then(|(id, log)| Some(AuditCursor { id: EntryId::parse(id)?, log: log.parse().ok()? }));
+    parsed.ok_or_else(|| ApiError::invalid("cursor", "must be the nextCursor of an earlier page"))
+}
+
+fn view((cursor, entry): (AuditCursor, AuditEntry)) -> AuditView {
+    let trail = entry.trail;
+    AuditView {
+        id: cursor_text(cursor),
+        at: rfc3339(TimeMs::try_from(entry.id.time_ms).unwrap_or(TimeMs::MAX)),
+        actor: trail.actor,
+        action: trail.action,
+        target: trail.target,
+        before: trail.before.as_deref().map(told),
+        after: trail.after.as_deref().map(told),
+        note: trail.note,
+    }
+}
+
+/// Who changed what: configuration, keys, and the users of this mode, newest first
+#[utoipa::path(get, path = "/api/v1/audit", tag = "Configuration", params(AuditQuery),
+    responses((status = 200, body = ListView<AuditView>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(principal: Principal, query: Query<AuditQuery>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    let AuditQuery { actor, action, target, cursor, limit } = query.read()?;
+    let filter = AuditFilter { actor, action, target };
+    let after = cursor.as_deref().map(parse_cursor).transpose()?;
+    let page = principal.gateway.audit(&principal.tenant, &filter, after, page_size(limit)?).await?;
+    let data = page.entries.into_iter().map(view).collect();
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(cursor_text) }))
+}

@@ -1,0 +1,96 @@
+//! `POST`, `GET` and `DELETE grants`.
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::auth::{Access, Principal};
+use super::body::{Body, Given, Query};
+use super::problem::{ApiError, Problem};
+use super::subscriptions::time;
+use super::views::{ListView, check_note, page_size};
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::number::Number;
+use crate::service::grants::{Grant, GrantScope, NewGrant};
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GrantBody {
+    #[schema(value_type = String)]
+    group_id: GroupId,
+    scope: GrantScope,
+    /// In the group's unit.
+    #[schema(value_type = f64)]
+    amount: Number,
+    /// RFC 3339: until then it enlarges each window; left out, it ends with the present window.
+    expires_at: Option<String>,
+    note: Option<String>,
+}
+
+/// Give extra quota to one counter, for a while
+#[utoipa::path(post, path = "/api/v1/grants", tag = "Grants", request_body = GrantBody, params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = Grant), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn create(principal: Principal, body: Body<GrantBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ManageUsers)?;
+    let Given { value: given, idempotency } = body.read()?;
+    check_note(given.note.as_deref())?;
+    let new = NewGrant {
+        user: given.scope.user,
+        group: given.group_id,
+        amount: given.amount,
+        expires_at_ms: time("expiresAt", given.expires_at.as_deref())?,
+        note: given.note,
+    };
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    let grant = gateway.create_grant(&principal.tenant, &new, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Created().json(grant))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct GrantQuery {
+    /// Only this user's.
+    user_id: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// List live grants, those that end first before the others
+#[utoipa::path(get, path = "/api/v1/grants", tag = "Grants", params(GrantQuery),
+    responses((status = 200, body = ListView<Grant>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(principal: Principal, query: Query<GrantQuery>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let GrantQuery { user_id, cursor, limit } = query.read()?;
+    let (gateway, tenant) = (&principal.gateway, &principal.tenant);
+    if let Some(user) = user_id {
+        let user = UserId::parse(&user).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
+        return Ok(HttpResponse::Ok().json(ListView::whole(gateway.grants_of(tenant, &user).await?)));
+    }
+    let position = |text: &str| {
+        let (bucket, offset) = text.split_once('-')?;
+        Some((bucket.parse().ok()?, offset.parse().ok()?))
+    };
+    let from = match cursor {
+        None => (0, 0),
+        Some(text) => {
+            position(&text).ok_or_else(|| ApiError::invalid("cursor", "must be the nextCursor of an earlier page"))?
+        }
+    };
+    let (data, next) = gateway.grants(tenant, from, page_size(limit)?).await?;
+    let next_cursor = next.map(|(bucket, offset)| format!("{bucket}-{offset}"));
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor }))
+}
+
+/// Take a grant back; what was used by it stays used
+#[utoipa::path(delete, path = "/api/v1/grants/{id}", tag = "Grants", params(("id" = String, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ManageUsers)?;
+    principal.gateway.revoke_grant(&principal.tenant, &id, &principal.key.id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,253 @@
+//! `GET users`, one user in detail, and what operators do to one.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::auth::{Access, Principal};
+use super::body::{Body, Given, Query};
+use super::problem::{ApiError, Problem};
+use super::views::{CounterView, ListView, PeriodView, check_note, number, page_size};
+use crate::domain::amount::{Amount, Unit};
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::number::Number;
+use crate::domain::reservation::ReservationId;
+use crate::domain::window::rfc3339;
+use crate::service::app_config::AppConfig;
+use crate::service::grants::Grant;
+use crate::service::subscriptions::{SubscriptionView, view_of};
+use crate::service::users::{ListedUser, UserChanged, UserDetail};
+use crate::store::users::{ClosedWindow, OpenHold};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UsersQuery {
+    /// What the user's id begins with.
+    search: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// A user in a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserView {
+    user_id: String,
+    blocked: bool,
+    /// Null without one that runs.
+    subscription: Option<SubscriptionView>,
+}
+
+fn listed(found: &ListedUser) -> UserView {
+    let subscription = found.subscribed.at(found.now_ms).0;
+    UserView {
+        user_id: found.user.to_string(),
+        blocked: found.subscribed.blocked,
+        subscription: subscription.map(|subscription| view_of(&found.user, subscription, false)),
+    }
+}
+
+/// Find users by what their ids begin with, in the order of their bytes
+#[utoipa::path(get, path = "/api/v1/users", tag = "Users", params(UsersQuery),
+    responses((status = 200, body = ListView<UserView>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(principal: Principal, query: Query<UsersQuery>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let UsersQuery { search, cursor, limit } = query.read()?;
+    let search = search.unwrap_or_default();
+    if search.len() > 256 {
+        return Err(ApiError::invalid("search", "must have at most 256 bytes"));
+    }
+    let name = |text: String| hex::decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let bad_cursor = || ApiError::invalid("cursor", "must be the nextCursor of an earlier page");
+    let after = cursor.map(|text| name(text).ok_or_else(bad_cursor)).transpose()?;
+    let page = principal.gateway.users(&principal.tenant, &search, after.as_deref(), page_size(limit)?).await?;
+    let data = page.users.iter().map(listed).collect();
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(hex::encode) }))
+}
+
+/// All that is known of one user.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserDetailView {
+    user_id: String,
+    blocked: bool,
+    /// Null without one that runs.
+    subscription: Option<SubscriptionView>,
+    /// The plan that holds: the subscription's, or the app's default.
+    plan_id: Option<String>,
+    period: Option<PeriodView>,
+    counters: Vec<CounterView>,
+    /// Those that end first, at most 100.
+    open_reservations: Vec<OpenReservationView>,
+    grants: Vec<Grant>,
+    /// Windows that are over, newest first.
+    history: Vec<ClosedWindowView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenReservationView {
+    reservation_id: String,
+    event: String,
+    created_at: String,
+    expires_at: String,
+    held: Vec<HeldView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldView {
+    group_id: String,
+    unit: Unit,
+    #[schema(value_type = f64)]
+    amount: Number,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClosedWindowView {
+    group_id: String,
+    unit: Unit,
+    period: PeriodView,
+    #[schema(value_type = f64)]
+    used: Number,
+}
+
+/// Amounts are told in the unit of their group's id, which the configuration knows for ever.
+fn unit_of(config: &AppConfig, group: &GroupId) -> Unit {
+    config.units.get(group).copied().unwrap_or(Unit::Count)
+}
+
+fn open(config: &AppConfig, (id, hold): &(ReservationId, OpenHold)) -> OpenReservationView {
+    let held = |(group, amount): &(GroupId, Amount)| {
+        let unit = unit_of(config, group);
+        HeldView { group_id: group.to_string(), unit, amount: number(*amount, unit) }
+    };
+    OpenReservationView {
+        reservation_id: id.to_string(),
+        event: hold.reservation.memo.event.to_string(),
+        created_at: rfc3339(hold.reservation.created_at_ms),
+        expires_at: rfc3339(hold.reservation.expires_at_ms),
+        held: hold.amounts.iter().map(held).collect(),
+    }
+}
+
+fn closed(config: &AppConfig, window: &ClosedWindow) -> ClosedWindowView {
+    let unit = unit_of(config, &window.group);
+    ClosedWindowView {
+        group_id: window.group.to_string(),
+        unit,
+        period: PeriodView::of(window.window),
+        used: number(window.used, unit),
+    }
+}
+
+fn detail(user: &UserId, config: &AppConfig, found: &UserDetail) -> UserDetailView {
+    let usage = &found.usage;
+    UserDetailView {
+        user_id: user.to_string(),
+        blocked: found.subscribed.blocked,
+        subscription: usage.subscription.as_ref().map(|subscription| view_of(user, subscription, false)),
+        plan_id: usage.plan.as_ref().map(ToString::to_string),
+        period: usage.period.map(PeriodView::of),
+        counters: CounterView::all(&usage.counters, Some(user)),
+        open_reservations: found.open.iter().map(|hold| open(config, hold)).collect(),
+        grants: found.grants.clone(),
+        history: found.closed.iter().map(|window| closed(config, window)).collect(),
+    }
+}
+
+fn parse(id: &str) -> Result<UserId, ApiError> {
+    UserId::parse(id).map_err(|error| ApiError::invalid("id", error.to_string()))
+}
+
+/// Read one user: subscription, counters, open reservations, grants, closed windows
+#[utoipa::path(get, path = "/api/v1/users/{id}", tag = "Users", params(("id" = String, Path)),
+    responses((status = 200, body = UserDetailView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let user = parse(&id)?;
+    let found = principal.gateway.user(&principal.tenant, &user).await?;
+    let config = principal.gateway.config(&principal.tenant.app).await?;
+    Ok(HttpResponse::Ok().json(detail(&user, &config, &found)))
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoteBody {
+    /// Why; kept in the audit log.
+    note: Option<String>,
+}
+
+async fn set_blocked(
+    principal: &Principal,
+    id: &str,
+    blocked: bool,
+    body: Body<NoteBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ManageUsers)?;
+    let user = parse(id)?;
+    let Given { value, idempotency } = body.read()?;
+    check_note(value.note.as_deref())?;
+    let (gateway, by, note) = (&principal.gateway, &principal.key.id, value.note.as_deref());
+    let changed = gateway.block(&principal.tenant, &user, blocked, note, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(changed))
+}
+
+/// Refuse everything of a user; what has happened is still tracked
+#[utoipa::path(post, path = "/api/v1/users/{id}/block", tag = "Users", request_body = NoteBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = UserChanged), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn block(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<NoteBody>,
+) -> Result<HttpResponse, ApiError> {
+    set_blocked(&principal, &id, true, body).await
+}
+
+/// Let a blocked user in again
+#[utoipa::path(post, path = "/api/v1/users/{id}/unblock", tag = "Users", request_body = NoteBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = UserChanged), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn unblock(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<NoteBody>,
+) -> Result<HttpResponse, ApiError> {
+    set_blocked(&principal, &id, false, body).await
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResetBody {
+    /// Left out: every group.
+    #[schema(value_type = Option<String>)]
+    group_id: Option<GroupId>,
+    /// Why; kept in the audit log.
+    note: Option<String>,
+}
+
+/// Start a user's windows anew at 0; what is held settles in the window it came from
+#[utoipa::path(post, path = "/api/v1/users/{id}/reset", tag = "Users", request_body = ResetBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = UserChanged), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn reset(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<ResetBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ManageUsers)?;
+    let user = parse(&id)?;
+    let Given { value, idempotency } = body.read()?;
+    check_note(value.note.as_deref())?;
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    let (group, note) = (value.group_id.as_ref(), value.note.as_deref());
+    let changed = gateway.reset_user(&principal.tenant, &user, group, note, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(changed))
+}

@@ -1,0 +1,253 @@
+//! Grants: extra quota for one counter, for a while.
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Gateway;
+use super::error::ServiceError;
+use super::facts::{Round, View};
+use super::tenant::Tenant;
+use super::users::trail;
+use crate::domain::admission::{Admission, Validity};
+use crate::domain::amount::{Amount, Unit};
+use crate::domain::ids::{GroupId, KeyId, UserId};
+use crate::domain::number::Number;
+use crate::domain::window::{TimeMs, parse_rfc3339, rfc3339};
+use crate::store::admission::OwnedGroup;
+use crate::store::audit::Trail;
+use crate::store::grant::{GrantArgs, GrantReply};
+use crate::store::keys::Bucket;
+use crate::store::operation::{Idempotency, Operation};
+
+/// Grants read at the same time.
+const PARALLEL: usize = 64;
+
+/// Whose counter a grant is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrantScope {
+    #[schema(value_type = String)]
+    pub user: UserId,
+}
+
+/// A grant as it is kept and told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    pub id: String,
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
+    pub scope: GrantScope,
+    pub unit: Unit,
+    #[schema(value_type = f64)]
+    pub amount: Number,
+    /// RFC 3339: until then it enlarges each window. Null: it ends with the window it was made in.
+    pub expires_at: Option<String>,
+    /// RFC 3339: when it ends, as far as is known now; null if never.
+    pub ends_at: Option<String>,
+    pub note: Option<String>,
+    pub created_at: String,
+    /// Id of the key.
+    pub created_by: String,
+}
+
+/// A grant to make.
+#[derive(Clone, Debug)]
+pub struct NewGrant {
+    pub user: UserId,
+    pub group: GroupId,
+    pub amount: Number,
+    pub expires_at_ms: Option<TimeMs>,
+    pub note: Option<String>,
+}
+
+impl Gateway {
+    /// # Errors
+    /// [`ServiceError`]; a group that the user's plan does not have, a time that is over, more than 8 live grants.
+    pub async fn create_grant(
+        &self,
+        tenant: &Tenant,
+        new: &NewGrant,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Grant, ServiceError> {
+        let operation = Operation::new(new.user.as_str(), idempotency, true);
+        self.with_facts(tenant, &new.user, async |view| self.grant_round(view, new, by, &operation).await).await
+    }
+
+    async fn grant_round(
+        &self,
+        view: &View,
+        new: &NewGrant,
+        by: &KeyId,
+        operation: &Operation,
+    ) -> Result<Round<Grant>, ServiceError> {
+        let (grant, admission, amount) = match drafted(view, new, by, operation) {
+            Ok(drafted) => drafted,
+            // A refusal must rest on true facts.
+            Err(refusal) => match self.check_facts(view, &new.user).await? {
+                Some(learn) => return Ok(learn),
+                None => return Err(refusal),
+            },
+        };
+        let about = serde_json::to_string(&grant).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let trail = Trail {
+            action: "grant.create".to_owned(),
+            after: Some(about.clone()),
+            ..trail(&new.user, new.note.as_deref(), by)
+        };
+        let mut validity = admission.validity;
+        validity.narrow(TimeMs::MIN, new.expires_at_ms.unwrap_or(TimeMs::MAX));
+        let owned = admission.matched.first().map(|matched| OwnedGroup::of(matched, |group| group.unit.most()));
+        let args = GrantArgs {
+            bucket: &view.bucket,
+            operation,
+            facts: view.facts(validity),
+            user: &new.user,
+            group: owned.as_ref(),
+            group_id: &new.group,
+            grant: &grant.id,
+            amount,
+            ends_at_ms: new.expires_at_ms,
+            expected_end_ms: grant.ends_at.as_deref().and_then(parse_rfc3339),
+            about: &about,
+            trail: &trail,
+            answer: &about,
+        };
+        Ok(match self.store.grant(args).await? {
+            GrantReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+            GrantReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            GrantReply::Full => {
+                return Err(ServiceError::invalid("groupId", "this counter has 8 live grants; take one back first"));
+            }
+            GrantReply::Overflow => return Err(ServiceError::invalid("amount", "is larger than a counter can hold")),
+            GrantReply::Granted(now_ms) => {
+                self.clocks.hear(&view.bucket, now_ms);
+                Round::Done(grant)
+            }
+            GrantReply::Before(first) => Round::Done(read(&first)?),
+        })
+    }
+
+    /// Takes a grant back; what was used by it stays used.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; not found if it has ended or never was.
+    pub async fn revoke_grant(&self, tenant: &Tenant, id: &str, by: &KeyId) -> Result<(), ServiceError> {
+        let missing = || ServiceError::NotFound(format!("there is no live grant `{id}`"));
+        let bucket = bucket_of(tenant, id).ok_or_else(missing)?;
+        let about = self.store.grant_about(&bucket, id).await?.ok_or_else(missing)?;
+        let grant = read(&about)?;
+        let trail =
+            Trail { action: "grant.revoke".to_owned(), before: Some(about), ..trail(&grant.scope.user, None, by) };
+        match self.store.revoke(&bucket, &grant.scope.user, &grant.group_id, id, &trail).await? {
+            true => Ok(()),
+            false => Err(missing()),
+        }
+    }
+
+    /// A user's live grants, those that end first before the others.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn grants_of(&self, tenant: &Tenant, user: &UserId) -> Result<Vec<Grant>, ServiceError> {
+        let bucket = tenant.bucket_of(user);
+        let now = self.now(&bucket).await?;
+        let stored = self.store.stored_users(&bucket, std::slice::from_ref(user)).await?;
+        let ids = stored.iter().flat_map(|stored| stored.live_grants(now)).map(str::to_owned).collect();
+        self.read_grants(&bucket, ids).await
+    }
+
+    /// Live grants of all users, by bucket and end. Answers a page and where the next one begins.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn grants(
+        &self,
+        tenant: &Tenant,
+        (mut place, mut offset): (usize, usize),
+        count: usize,
+    ) -> Result<(Vec<Grant>, Option<(usize, usize)>), ServiceError> {
+        let buckets = tenant.buckets();
+        let mut grants = Vec::new();
+        while let Some(bucket) = buckets.get(place) {
+            let wanted = count - grants.len();
+            let now = self.now(bucket).await?;
+            let ids = self.store.live_grants(bucket, now, offset, wanted + 1).await?;
+            let more = ids.len() > wanted;
+            grants.extend(self.read_grants(bucket, ids.into_iter().take(wanted).collect()).await?);
+            if more {
+                return Ok((grants, Some((place, offset + wanted))));
+            }
+            (place, offset) = (place + 1, 0);
+        }
+        Ok((grants, None))
+    }
+
+    async fn read_grants(&self, bucket: &Bucket, ids: Vec<String>) -> Result<Vec<Grant>, ServiceError> {
+        let found: Vec<Option<String>> = stream::iter(ids)
+            .map(|id| async move { self.store.grant_about(bucket, &id).await })
+            .buffered(PARALLEL)
+            .try_collect()
+            .await?;
+        let mut grants = found.into_iter().flatten().map(|about| read(&about)).collect::<Result<Vec<_>, _>>()?;
+        // Those without an end come last.
+        grants.sort_by_key(|grant| (grant.ends_at.is_none(), grant.ends_at.clone(), grant.id.clone()));
+        Ok(grants)
+    }
+}
+
+/// The grant under the facts, with the counter's window.
+fn drafted(
+    view: &View,
+    new: &NewGrant,
+    by: &KeyId,
+    operation: &Operation,
+) -> Result<(Grant, Admission, Amount), ServiceError> {
+    let plan = view.plan().ok_or_else(|| ServiceError::invalid("scope.user", "has no subscription"))?;
+    let no_group = || ServiceError::invalid("groupId", format!("plan `{}` has no group `{}`", plan.id, new.group));
+    let group = plan.group(&new.group).ok_or_else(no_group)?;
+    let amount = Amount::exactly(new.amount.0, group.unit).map_err(|error| error.to_string());
+    let amount = amount.and_then(|amount| match amount {
+        Amount::ZERO => Err("must be greater than 0".to_owned()),
+        amount => Ok(amount),
+    });
+    let amount = amount.map_err(|message| ServiceError::invalid("amount", message))?;
+    if new.expires_at_ms.is_some_and(|end| end <= view.now_ms) {
+        return Err(ServiceError::invalid("expiresAt", "is in the past"));
+    }
+    let standing = view.standing();
+    let mut admission = Admission::empty(standing);
+    admission.validity = Validity { from_ms: TimeMs::MIN, until_ms: standing.until_ms };
+    admission.place(group, Amount::ZERO, standing.anchor, view.now_ms);
+    let window = admission.matched.first().map(|matched| matched.window);
+    if window.is_none() && new.expires_at_ms.is_none() {
+        return Err(ServiceError::invalid("expiresAt", "is needed: the group's period does not cover the time"));
+    }
+    let ends_at_ms = new.expires_at_ms.or(window.and_then(|window| window.end_ms));
+    let grant = Grant {
+        id: format!("grt_{}{:02x}", operation.name.as_str(), view.bucket.number()),
+        group_id: new.group.clone(),
+        scope: GrantScope { user: new.user.clone() },
+        unit: group.unit,
+        amount: new.amount,
+        expires_at: new.expires_at_ms.map(rfc3339),
+        ends_at: ends_at_ms.map(rfc3339),
+        note: new.note.clone(),
+        created_at: rfc3339(view.now_ms.div_euclid(1000) * 1000),
+        created_by: by.to_string(),
+    };
+    Ok((grant, admission, amount))
+}
+
+/// A grant's id ends with its bucket.
+fn bucket_of(tenant: &Tenant, id: &str) -> Option<Bucket> {
+    let digits = id.strip_prefix("grt_").filter(|digits| digits.len() == 26 && digits.is_ascii())?;
+    let number = u8::from_str_radix(&digits[24..], 16).ok()?;
+    tenant.bucket(number).filter(|bucket| bucket.number() == number)
+}
+
+fn read(about: &str) -> Result<Grant, ServiceError> {
+    serde_json::from_str(about).map_err(|error| ServiceError::Internal(format!("a grant: {error}")))
+}

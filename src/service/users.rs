@@ -1,0 +1,291 @@
+//! Users as operators see them: found by name, shown whole, blocked, started anew, moved.
+
+use futures::stream::{self, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Gateway;
+use super::error::ServiceError;
+use super::facts::Round;
+use super::grants::Grant;
+use super::subscriptions::{Rules, Written};
+use super::tenant::Tenant;
+use super::usage::Usage;
+use crate::domain::admission::Validity;
+use crate::domain::ids::{GroupId, KeyId, Mode, PlanId, UserId};
+use crate::domain::reservation::ReservationId;
+use crate::domain::subscription::{Subscribed, Upsert};
+use crate::domain::window::TimeMs;
+use crate::store::audit::Trail;
+use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, Reset, UserChange};
+use crate::store::operation::{Idempotency, Operation};
+use crate::store::users::{ClosedWindow, OpenHold};
+
+/// Names read at a time when all users are walked.
+const PAGE: usize = 1_000;
+/// Users moved at the same time.
+const MOVED_AT_ONCE: usize = 32;
+/// Open reservations shown of one user: those that end first.
+const OPEN_SHOWN: usize = 100;
+
+/// A user in a list.
+#[derive(Clone, Debug)]
+pub struct ListedUser {
+    pub user: UserId,
+    pub subscribed: Subscribed,
+    /// By the clock of the user's bucket.
+    pub now_ms: TimeMs,
+}
+
+/// One page of users, by name.
+#[derive(Clone, Debug)]
+pub struct UserPage {
+    pub users: Vec<ListedUser>,
+    /// Continues after this name; None on the last page.
+    pub next: Option<String>,
+}
+
+/// All that is known of one user.
+pub struct UserDetail {
+    pub subscribed: Subscribed,
+    pub usage: Usage,
+    /// With their public ids.
+    pub open: Vec<(ReservationId, OpenHold)>,
+    pub grants: Vec<Grant>,
+    pub closed: Vec<ClosedWindow>,
+}
+
+/// What blocking or starting anew answers.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserChanged {
+    pub user_id: String,
+    pub blocked: bool,
+    /// False: it was so already.
+    pub changed: bool,
+}
+
+impl Gateway {
+    /// Users whose names begin with `prefix`, in the order of their bytes, after `after`.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn users(
+        &self,
+        tenant: &Tenant,
+        prefix: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<UserPage, ServiceError> {
+        let mut users = Vec::new();
+        for bucket in tenant.buckets() {
+            let names = self.store.user_names(&bucket, prefix, after, count + 1).await?;
+            if names.is_empty() {
+                continue;
+            }
+            let now_ms = self.now(&bucket).await?;
+            let found = self.store.read_users(&bucket, &names).await?;
+            // A name of whom nothing is kept any more leaves the index soon.
+            users.extend(
+                names.into_iter().zip(found).filter_map(|(user, subscribed)| {
+                    subscribed.map(|subscribed| ListedUser { user, subscribed, now_ms })
+                }),
+            );
+        }
+        users.sort_by(|one, other| one.user.cmp(&other.user));
+        let more = users.len() > count;
+        users.truncate(count);
+        let next = users.last().filter(|_| more).map(|last| last.user.to_string());
+        Ok(UserPage { users, next })
+    }
+
+    /// # Errors
+    /// [`ServiceError`]; not found if nothing is kept of the user.
+    pub async fn user(&self, tenant: &Tenant, user: &UserId) -> Result<UserDetail, ServiceError> {
+        let bucket = tenant.bucket_of(user);
+        let found = self.store.read_users(&bucket, std::slice::from_ref(user)).await?.into_iter().next().flatten();
+        let subscribed = found.ok_or_else(|| ServiceError::NotFound(format!("nothing is kept of user `{user}`")))?;
+        let usage = self.usage(tenant, user, |_| true).await?;
+        let open = self.store.open_holds(&bucket, user, usage.now_ms, OPEN_SHOWN).await?;
+        let public = |hold: OpenHold| {
+            let (name, created_at_ms) = (hold.operation.clone(), hold.reservation.created_at_ms);
+            (ReservationId { name, created_at_ms, bucket: bucket.number() }, hold)
+        };
+        Ok(UserDetail {
+            subscribed,
+            open: open.into_iter().map(public).collect(),
+            grants: self.grants_of(tenant, user).await?,
+            closed: self.store.closed_windows(&bucket, user).await?,
+            usage,
+        })
+    }
+
+    /// Refuses everything of a user from now on, or no longer.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn block(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        blocked: bool,
+        note: Option<&str>,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<UserChanged, ServiceError> {
+        let trail = Trail {
+            action: if blocked { "user.block" } else { "user.unblock" }.to_owned(),
+            before: Some((!blocked).to_string()),
+            after: Some(blocked.to_string()),
+            ..trail(user, note, by)
+        };
+        self.change_user(tenant, user, UserChange::Blocked(blocked), Reset::Nothing, trail, idempotency).await
+    }
+
+    /// Starts a user's windows anew at 0: of one group, or of all. What is held settles in the window it came from.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn reset_user(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        group: Option<&GroupId>,
+        note: Option<&str>,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<UserChanged, ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        if let Some(group) = group.filter(|group| !config.units.contains_key(*group)) {
+            return Err(ServiceError::invalid("groupId", format!("there is no group `{group}`")));
+        }
+        let trail = Trail {
+            action: "user.reset".to_owned(),
+            after: Some(group.map_or_else(|| "*".to_owned(), ToString::to_string)),
+            ..trail(user, note, by)
+        };
+        let reset = group.map_or(Reset::All, Reset::Group);
+        self.change_user(tenant, user, UserChange::Nothing, reset, trail, idempotency).await
+    }
+
+    async fn change_user(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        change: UserChange<'_>,
+        reset: Reset<'_>,
+        trail: Trail,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<UserChanged, ServiceError> {
+        let operation = Operation::new(user.as_str(), idempotency, reset != Reset::Nothing);
+        self.with_facts(tenant, user, async |view| {
+            let present = view.subscribed.blocked;
+            let (blocked, change) = match change {
+                UserChange::Blocked(wanted) if wanted == present => (present, UserChange::Nothing),
+                UserChange::Blocked(wanted) => (wanted, change),
+                UserChange::Nothing | UserChange::Subscription(_) => (present, change),
+            };
+            let changed = change != UserChange::Nothing || reset != Reset::Nothing;
+            let answer = UserChanged { user_id: user.to_string(), blocked, changed };
+            let text = serde_json::to_string(&answer).map_err(|error| ServiceError::Internal(error.to_string()))?;
+            let args = ChangeUserArgs {
+                bucket: &view.bucket,
+                operation: &operation,
+                facts: view.facts(Validity::ALWAYS),
+                user,
+                change,
+                reset,
+                moved: &[],
+                trail: changed.then_some(&trail),
+                answer: &text,
+            };
+            Ok(match self.store.change_user(args).await? {
+                ChangeUserReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+                ChangeUserReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                ChangeUserReply::Changed { now_ms, version } => {
+                    self.clocks.hear(&view.bucket, now_ms);
+                    let subscription = view.subscribed.subscription.clone();
+                    self.remember(view, user, Subscribed { version, subscription, blocked });
+                    Round::Done(answer)
+                }
+                ChangeUserReply::Before(first) => {
+                    Round::Done(serde_json::from_str(&first).map_err(|_| ServiceError::IdempotencyKeyReused)?)
+                }
+            })
+        })
+        .await
+    }
+
+    /// Users whose subscription to the plan runs, over all modes.
+    pub(crate) async fn subscribers(&self, tenant: &Tenant, plan: &PlanId) -> Result<u64, ServiceError> {
+        let mut count = 0;
+        self.walk_subscribers(tenant, plan, async |_, users| {
+            count += users.len() as u64;
+            Ok(())
+        })
+        .await?;
+        Ok(count)
+    }
+
+    /// Moves every user of a plan to another one, in all modes.
+    pub(crate) async fn move_subscribers(
+        &self,
+        tenant: &Tenant,
+        from: &PlanId,
+        to: &PlanId,
+        by: &KeyId,
+    ) -> Result<(), ServiceError> {
+        let upsert = Upsert {
+            plan: to.clone(),
+            started_at_ms: None,
+            cycle_start_ms: None,
+            ends_at_ms: None,
+            custom_limits: None,
+            reset_usage: false,
+        };
+        self.walk_subscribers(tenant, from, async |tenant, users| {
+            stream::iter(users.into_iter().map(Ok))
+                .try_for_each_concurrent(MOVED_AT_ONCE, async |user| {
+                    let written = Written { user: &user, by, rules: Rules::Checked };
+                    self.subscribe(&tenant, written, &upsert, None).await.map(|_| ())
+                })
+                .await
+        })
+        .await
+    }
+
+    /// Calls `each` with pages of the users whose subscription to the plan runs, in all modes.
+    async fn walk_subscribers(
+        &self,
+        tenant: &Tenant,
+        plan: &PlanId,
+        mut each: impl AsyncFnMut(Tenant, Vec<UserId>) -> Result<(), ServiceError>,
+    ) -> Result<(), ServiceError> {
+        let config = self.config(&tenant.app).await?;
+        let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
+        for mode in modes {
+            let tenant = Tenant { mode, ..tenant.clone() };
+            for bucket in tenant.buckets() {
+                let mut after: Option<String> = None;
+                loop {
+                    let names = self.store.user_names(&bucket, "", after.as_deref(), PAGE).await?;
+                    let Some(last) = names.last() else { break };
+                    after = Some(last.to_string());
+                    let now = self.now(&bucket).await?;
+                    let found = self.store.read_users(&bucket, &names).await?;
+                    let on = |subscribed: &Option<Subscribed>| {
+                        let running = subscribed.as_ref().and_then(|subscribed| subscribed.at(now).0);
+                        running.is_some_and(|running| running.plan == *plan)
+                    };
+                    let users = names.into_iter().zip(found).filter(|(_, found)| on(found)).map(|(user, _)| user);
+                    each(tenant.clone(), users.collect()).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn trail(user: &UserId, note: Option<&str>, by: &KeyId) -> Trail {
+    Trail { actor: by.to_string(), target: format!("user:{user}"), note: note.map(str::to_owned), ..Trail::default() }
+}

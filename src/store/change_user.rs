@@ -1,0 +1,182 @@
+//! `lua/change_user.lua`
+
+use super::admission::{Facts, Stale, read_stale};
+use super::audit::Trail;
+use super::error::StoreError;
+use super::keys::Bucket;
+use super::operation::Operation;
+use super::record::Record;
+use super::reply::Fields;
+use super::{Arguments, Store};
+use crate::domain::amount::Amount;
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::plan_body::OnPlanChange;
+use crate::domain::subscription::Subscription;
+use crate::domain::window::{TimeMs, Window, rfc3339};
+
+/// What to write of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserChange<'a> {
+    Nothing,
+    Subscription(&'a Subscription),
+    Blocked(bool),
+}
+
+/// Which windows start anew at 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset<'a> {
+    Nothing,
+    All,
+    Group(&'a GroupId),
+}
+
+/// A group of the plan that the user moves to, with what its counter does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedGroup {
+    pub id: GroupId,
+    pub window: Window,
+    pub action: OnPlanChange,
+    /// Nothing of a group without quota is blocked.
+    pub quota: Option<Amount>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeUserArgs<'a> {
+    pub bucket: &'a Bucket,
+    pub operation: &'a Operation,
+    pub facts: Facts<'a>,
+    pub user: &'a UserId,
+    pub change: UserChange<'a>,
+    pub reset: Reset<'a>,
+    pub moved: &'a [MovedGroup],
+    pub trail: Option<&'a Trail>,
+    /// What to tell again for the idempotency key.
+    pub answer: &'a str,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum ChangeUserReply {
+    Reused,
+    Stale(Stale, TimeMs),
+    Changed {
+        now_ms: TimeMs,
+        version: String,
+    },
+    /// The first answer to the same operation.
+    Before(String),
+}
+
+impl UserChange<'_> {
+    /// Fields to set, and fields to delete.
+    fn fields(&self) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
+        let optional = match self {
+            Self::Nothing => return (Vec::new(), Vec::new()),
+            Self::Blocked(true) => return (vec![("block", "1".to_owned())], Vec::new()),
+            Self::Blocked(false) => return (Vec::new(), vec!["block"]),
+            Self::Subscription(subscription) => [
+                ("plan", Some(subscription.plan.to_string())),
+                ("since", Some(rfc3339(subscription.started_at_ms))),
+                ("cycle", subscription.cycle_start_ms.map(rfc3339)),
+                ("until", subscription.ends_at_ms.map(rfc3339)),
+                ("limits", subscription.custom_limits.as_ref().map(|limits| limits.as_str().to_owned())),
+            ],
+        };
+        let gone = optional.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
+        (optional.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(), gone)
+    }
+}
+
+impl MovedGroup {
+    fn write(&self, arguments: &mut Arguments) {
+        let (action, quota) = match (self.action, self.quota) {
+            (OnPlanChange::Carry, _) | (OnPlanChange::Block, None) => ("carry", Amount::ZERO),
+            (OnPlanChange::Reset, _) => ("reset", Amount::ZERO),
+            (OnPlanChange::Block, Some(quota)) => ("block", quota),
+        };
+        arguments.text(self.id.as_str()).text(self.window.to_text()).text(action).int(quota.steps());
+    }
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn change_user(&self, args: ChangeUserArgs<'_>) -> Result<ChangeUserReply, StoreError> {
+        let bucket = args.bucket;
+        let owner = bucket.user(args.user);
+        let keys = [
+            bucket.stamp(),
+            bucket.operation(&args.operation.name),
+            bucket.clock(),
+            owner.counters,
+            owner.holds,
+            owner.past,
+            bucket.users(),
+            bucket.leaving(),
+            bucket.audit(),
+        ];
+        let mut arguments = Arguments::default();
+        args.operation.write(&mut arguments);
+        args.facts.write(&mut arguments);
+        arguments.text(args.user.as_str());
+        let (set, gone) = args.change.fields();
+        arguments.int(set.len());
+        for (name, value) in set {
+            arguments.text(name).text(value);
+        }
+        arguments.int(gone.len());
+        for name in gone {
+            arguments.text(name);
+        }
+        arguments.text(match args.reset {
+            Reset::Nothing => "-",
+            Reset::All => "*",
+            Reset::Group(group) => group.as_str(),
+        });
+        arguments.int(args.moved.len());
+        args.moved.iter().for_each(|group| group.write(&mut arguments));
+        Trail::write(args.trail, &mut arguments);
+        arguments.text(args.answer);
+        read(self.call(&self.scripts.change_user, &keys, arguments).await?)
+    }
+
+    /// The first answer to the same operation, if it was done before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn user_changed_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<ChangeUserReply>, StoreError> {
+        let Some((fingerprint, text)) = self.kept_answer(&bucket.operation(&operation.name)).await? else {
+            return Ok(None);
+        };
+        if fingerprint != operation.fingerprint() {
+            return Ok(Some(ChangeUserReply::Reused));
+        }
+        read_kept(&text).map(Some)
+    }
+}
+
+fn read(mut fields: Fields) -> Result<ChangeUserReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => ChangeUserReply::Reused,
+            Record::Answer(text) => read_kept(&text)?,
+        },
+        "reused" => ChangeUserReply::Reused,
+        "changed" => ChangeUserReply::Changed { now_ms: fields.time()?, version: fields.text()? },
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| ChangeUserReply::Stale(stale, now))?,
+    })
+}
+
+fn read_kept(text: &str) -> Result<ChangeUserReply, StoreError> {
+    let mut kept = Fields::stored("change_user", text);
+    if kept.text()? != "changed" {
+        return Ok(ChangeUserReply::Reused);
+    }
+    let (_now, _version) = (kept.time()?, kept.text()?);
+    kept.text().map(ChangeUserReply::Before)
+}

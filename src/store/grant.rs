@@ -1,0 +1,150 @@
+//! `lua/grant.lua` and `lua/revoke.lua`: extra quota for one counter, for a while.
+
+use super::admission::{Facts, OwnedGroup, Owner, Stale, push_owner_keys, read_stale, write_owners};
+use super::audit::Trail;
+use super::error::StoreError;
+use super::keys::Bucket;
+use super::operation::Operation;
+use super::record::Record;
+use super::register::optional_text;
+use super::reply::Fields;
+use super::{Arguments, Store};
+use crate::domain::amount::Amount;
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::window::TimeMs;
+
+#[derive(Clone, Copy, Debug)]
+pub struct GrantArgs<'a> {
+    pub bucket: &'a Bucket,
+    pub operation: &'a Operation,
+    pub facts: Facts<'a>,
+    pub user: &'a UserId,
+    /// The counter's present window; None while a fixed period does not cover the time.
+    pub group: Option<&'a OwnedGroup>,
+    pub group_id: &'a GroupId,
+    pub grant: &'a str,
+    pub amount: Amount,
+    /// None: with the window.
+    pub ends_at_ms: Option<TimeMs>,
+    /// When it ends as far as is known now; None never.
+    pub expected_end_ms: Option<TimeMs>,
+    /// What is known of the grant, as JSON.
+    pub about: &'a str,
+    pub trail: &'a Trail,
+    pub answer: &'a str,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum GrantReply {
+    Reused,
+    Stale(Stale, TimeMs),
+    /// The counter has as many live grants as it may have.
+    Full,
+    /// They would add up to more than a counter can hold.
+    Overflow,
+    Granted(TimeMs),
+    /// The first answer to the same operation.
+    Before(String),
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn grant(&self, args: GrantArgs<'_>) -> Result<GrantReply, StoreError> {
+        let bucket = args.bucket;
+        let owners = [Owner { keys: bucket.user(args.user), groups: args.group.into_iter().cloned().collect() }];
+        let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock()];
+        push_owner_keys(&owners, &mut keys);
+        keys.extend([bucket.users(), bucket.leaving(), bucket.grants(), bucket.grant_ends(), bucket.audit()]);
+        let mut arguments = Arguments::default();
+        args.operation.write(&mut arguments);
+        args.facts.write(&mut arguments);
+        write_owners(&owners, &mut arguments);
+        arguments.text(args.user.as_str()).text(args.group_id.as_str()).text(args.grant).int(args.amount.steps());
+        arguments.text(args.ends_at_ms.map_or_else(|| "*".to_owned(), |end| end.to_string()));
+        arguments.text(args.expected_end_ms.map_or_else(|| "+inf".to_owned(), |end| end.to_string()));
+        arguments.text(args.about);
+        Trail::write(Some(args.trail), &mut arguments);
+        arguments.text(args.answer);
+        read(self.call(&self.scripts.grant, &keys, arguments).await?)
+    }
+
+    /// Takes a grant back. False: there is none of that id.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn revoke(
+        &self,
+        bucket: &Bucket,
+        user: &UserId,
+        group: &GroupId,
+        grant: &str,
+        trail: &Trail,
+    ) -> Result<bool, StoreError> {
+        let keys = [bucket.user(user).counters, bucket.grants(), bucket.grant_ends(), bucket.audit()];
+        let mut arguments = Arguments::default();
+        arguments.text(group.as_str()).text(grant);
+        Trail::write(Some(trail), &mut arguments);
+        let mut fields = self.call(&self.scripts.revoke, &keys, arguments).await?;
+        let status = fields.text()?;
+        match status.as_str() {
+            "revoked" => Ok(true),
+            "missing" => Ok(false),
+            other => Err(fields.unexpected(&format!("status {other}"))),
+        }
+    }
+
+    /// What is known of a grant, as JSON.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn grant_about(&self, bucket: &Bucket, grant: &str) -> Result<Option<String>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(bucket.grants()).arg(grant);
+        optional_text(self.command(&command).await?)
+    }
+
+    /// Ids of grants that end after `now`, by their end, from `offset` on.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn live_grants(
+        &self,
+        bucket: &Bucket,
+        now: TimeMs,
+        offset: usize,
+        count: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(bucket.grant_ends()).arg(format!("({now}")).arg("+inf").arg("LIMIT").arg(offset).arg(count);
+        redis::from_redis_value(self.command(&command).await?)
+            .map_err(|error| StoreError::Unexpected(error.to_string()))
+    }
+}
+
+fn read(mut fields: Fields) -> Result<GrantReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => GrantReply::Reused,
+            Record::Answer(text) => {
+                let mut kept = Fields::stored("grant", &text);
+                match kept.text()?.as_str() {
+                    "full" => GrantReply::Full,
+                    "overflow" => GrantReply::Overflow,
+                    "granted" => {
+                        let _now = kept.time()?;
+                        GrantReply::Before(kept.text()?)
+                    }
+                    _ => GrantReply::Reused,
+                }
+            }
+        },
+        "reused" => GrantReply::Reused,
+        "full" => GrantReply::Full,
+        "overflow" => GrantReply::Overflow,
+        "granted" => GrantReply::Granted(fields.time()?),
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| GrantReply::Stale(stale, now))?,
+    })
+}

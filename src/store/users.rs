@@ -1,0 +1,261 @@
+//! Reading users: the index of their names, and what is kept of each.
+
+use std::collections::HashMap;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use redis::Value;
+
+use super::Store;
+use super::admission::read_subscribed;
+use super::error::StoreError;
+use super::keys::Bucket;
+use super::record::StoredReservation;
+use super::register::text_map;
+use super::reply::Fields;
+use crate::domain::amount::Amount;
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::reservation::OperationName;
+use crate::domain::subscription::Subscribed;
+use crate::domain::window::{TimeMs, Window};
+
+/// Reads under way at the same time; they share the node's connections.
+const PARALLEL: usize = 128;
+
+/// What is true of a user beside its counters, in the order of `lua/lib/facts.lua`.
+const FACTS: [&str; 7] = ["version", "plan", "since", "cycle", "until", "limits", "block"];
+
+/// A live hold of a user's.
+#[derive(Clone, Debug)]
+pub struct OpenHold {
+    pub operation: OperationName,
+    pub reservation: StoredReservation,
+    /// Held now, per group; a group may appear once per window.
+    pub amounts: Vec<(GroupId, Amount)>,
+}
+
+/// A window that is over.
+#[derive(Clone, Debug)]
+pub struct ClosedWindow {
+    pub group: GroupId,
+    pub window: Window,
+    pub used: Amount,
+}
+
+fn unexpected(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unexpected(error.to_string())
+}
+
+impl Store {
+    /// Names of users that begin with `prefix`, in the order of their bytes, after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn user_names(
+        &self,
+        bucket: &Bucket,
+        prefix: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let from = match after {
+            Some(after) if after >= prefix => format!("({after}"),
+            _ => format!("[{prefix}"),
+        };
+        // No UTF-8 text holds the byte 0xff, so this comes after every name with the prefix.
+        let to = if prefix.is_empty() { b"+".to_vec() } else { [b"(", prefix.as_bytes(), b"\xff"].concat() };
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(bucket.users()).arg(from).arg(to).arg("BYLEX").arg("LIMIT").arg(0).arg(count);
+        let names: Vec<String> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        names.iter().map(|name| UserId::parse(name).map_err(unexpected)).collect()
+    }
+
+    /// What is true of users, in their order; None for one of whom nothing is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn read_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<Option<Subscribed>>, StoreError> {
+        stream::iter(users).map(|user| self.read_user(bucket, user)).buffered(PARALLEL).try_collect().await
+    }
+
+    async fn read_user(&self, bucket: &Bucket, user: &UserId) -> Result<Option<Subscribed>, StoreError> {
+        let key = bucket.user(user).counters;
+        let mut command = redis::cmd("HMGET");
+        command.arg(&key).arg(&FACTS);
+        let Value::Array(values) = self.command(&command).await? else {
+            return Err(unexpected("a user"));
+        };
+        let present = values.iter().any(|value| *value != Value::Nil);
+        let told = |value| if value == Value::Nil { Value::BulkString(Vec::new()) } else { value };
+        let values = values.into_iter().map(told).collect();
+        let subscribed = read_subscribed(&mut Fields::new("user", Value::Array(values))?)?;
+        if present {
+            return Ok(Some(subscribed));
+        }
+        // On the default plan nothing is written of a user but counters.
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(key);
+        Ok((self.command(&exists).await? == Value::Int(1)).then_some(subscribed))
+    }
+
+    /// All that is kept of users, in one read each.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stored_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<Stored>, StoreError> {
+        let read = async |user: &UserId| Stored::read(self.counters_hash(&bucket.user(user).counters).await?);
+        stream::iter(users).map(read).buffered(PARALLEL).try_collect().await
+    }
+
+    /// Closed windows of a user, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn closed_windows(&self, bucket: &Bucket, user: &UserId) -> Result<Vec<ClosedWindow>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(bucket.user(user).past);
+        let fields: HashMap<String, String> = text_map(self.command(&command).await?)?;
+        let mut closed: Vec<ClosedWindow> =
+            fields.iter().filter_map(|(name, value)| read_closed(name, value)).collect();
+        closed.sort_by(|one, other| (other.window.start_ms, &one.group).cmp(&(one.window.start_ms, &other.group)));
+        Ok(closed)
+    }
+
+    /// At most `count` live holds of a user, those that end first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn open_holds(
+        &self,
+        bucket: &Bucket,
+        user: &UserId,
+        now: TimeMs,
+        count: usize,
+    ) -> Result<Vec<OpenHold>, StoreError> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(bucket.user(user).holds).arg(format!("({now}")).arg("+inf").arg("LIMIT").arg(0).arg(count);
+        let members: Vec<String> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        let mut open = Vec::new();
+        for member in members {
+            let mut words = member.split(' ');
+            let (Some(name), Some(entries)) = (words.next().and_then(OperationName::parse), words.next()) else {
+                return Err(unexpected("a hold"));
+            };
+            // A record that is gone meanwhile has been settled.
+            if let Some(reservation) = self.reservation(bucket, &name).await? {
+                let amounts = entries.split(',').filter_map(read_entry).collect();
+                open.push(OpenHold { operation: name, reservation, amounts });
+            }
+        }
+        Ok(open)
+    }
+}
+
+/// A counter as it stands in its stored window, which may be over.
+#[derive(Clone, Debug)]
+pub struct StoredCounter {
+    pub group: GroupId,
+    serial: String,
+    pub window: Window,
+    pub used: Amount,
+}
+
+/// A grant as the counters know it.
+#[derive(Clone, Debug)]
+struct StoredGrant {
+    id: String,
+    group: GroupId,
+    amount: Amount,
+    /// None: in every window until its end.
+    serial: Option<String>,
+    ends_at_ms: Option<TimeMs>,
+}
+
+/// A user as the counters hash tells it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub subscribed: Subscribed,
+    pub windows: Vec<StoredCounter>,
+    grants: Vec<StoredGrant>,
+}
+
+impl Stored {
+    fn read(mut fields: HashMap<String, String>) -> Result<Self, StoreError> {
+        let facts = FACTS.map(|name| Value::BulkString(fields.remove(name).unwrap_or_default().into_bytes()));
+        let subscribed = read_subscribed(&mut Fields::new("user", Value::Array(facts.into()))?)?;
+        let mut windows = Vec::new();
+        let mut grants = Vec::new();
+        for (name, text) in &fields {
+            if let Some(group) = name.strip_suffix(".window") {
+                let used = fields.get(&format!("{group}.used")).map_or("0", String::as_str);
+                windows.extend(read_counter(group, text, used));
+            } else if let Some(group) = name.strip_suffix(".grants") {
+                grants.extend(text.split(',').filter_map(|grant| read_grant(group, grant)));
+            }
+        }
+        windows.sort_by(|one, other| one.group.cmp(&other.group));
+        Ok(Self { subscribed, windows, grants })
+    }
+
+    /// What live grants add to a counter.
+    pub fn granted(&self, counter: &StoredCounter, now: TimeMs) -> Amount {
+        let grants = self.grants.iter().filter(|grant| {
+            grant.group == counter.group
+                && grant.ends_at_ms.is_none_or(|end| now < end)
+                && grant.serial.as_ref().is_none_or(|serial| *serial == counter.serial)
+        });
+        grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
+    }
+
+    /// Ids of the grants that have not ended: neither their time nor their counter's window is over.
+    pub fn live_grants(&self, now: TimeMs) -> Vec<&str> {
+        let live = |grant: &&StoredGrant| {
+            let in_time = grant.ends_at_ms.is_none_or(|end| now < end);
+            let counter = self.windows.iter().find(|counter| counter.group == grant.group);
+            let in_window = grant.serial.as_ref().is_none_or(|serial| {
+                counter.is_some_and(|counter| {
+                    counter.serial == *serial && counter.window.end_ms.is_none_or(|end| now < end)
+                })
+            });
+            in_time && in_window
+        };
+        self.grants.iter().filter(live).map(|grant| grant.id.as_str()).collect()
+    }
+}
+
+fn read_counter(group: &str, window: &str, used: &str) -> Option<StoredCounter> {
+    let (serial, window) = window.split_once(' ')?;
+    Some(StoredCounter {
+        group: GroupId::parse(group).ok()?,
+        serial: serial.to_owned(),
+        window: Window::parse(window)?,
+        used: Amount::from_steps(used.parse().ok()?).ok()?,
+    })
+}
+
+/// `<id>:<amount>:<serial|*>:<ends_at_ms|*>`
+fn read_grant(group: &str, text: &str) -> Option<StoredGrant> {
+    let mut parts = text.split(':');
+    let (id, amount, serial, end) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    Some(StoredGrant {
+        id: id.to_owned(),
+        group: GroupId::parse(group).ok()?,
+        amount: Amount::from_steps(amount.parse().ok()?).ok()?,
+        serial: (serial != "*").then(|| serial.to_owned()),
+        ends_at_ms: end.parse().ok(),
+    })
+}
+
+/// `<group>:<serial>:<amount>`
+fn read_entry(entry: &str) -> Option<(GroupId, Amount)> {
+    let mut parts = entry.split(':');
+    let (group, _, amount) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((GroupId::parse(group).ok()?, Amount::from_steps(amount.parse().ok()?).ok()?))
+}
+
+/// `<group>.<serial>` = `<used> <kind> <start> <end> <keep until>`
+fn read_closed(name: &str, value: &str) -> Option<ClosedWindow> {
+    let group = GroupId::parse(name.rsplit_once('.')?.0).ok()?;
+    let (used, rest) = value.split_once(' ')?;
+    let window = Window::parse(rest.rsplit_once(' ')?.0)?;
+    Some(ClosedWindow { group, window, used: Amount::from_steps(used.parse().ok()?).ok()? })
+}
