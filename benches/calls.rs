@@ -117,6 +117,7 @@ fn main() {
             redis_timeout: Duration::from_secs(5),
             workers: 2,
             root_key: Some(support::ROOT_KEY.to_owned()),
+            config_file: None,
         };
         let node = Node::prepare(options, install_metrics().unwrap()).await.unwrap();
         let address = node.address.to_string();
@@ -132,7 +133,7 @@ fn main() {
                 "measure": {"per": {"prompt_tokens": "0.00025", "completion_tokens": "0.001"}}},
             {"id": "calls", "unit": "count", "quota": 1_000_000, "measure": "event", "matches": [{"event": "*"}]},
         ]});
-        let client = reqwest::Client::new();
+        let client = quotagate::http_client::builder().build().unwrap();
         let url = format!("http://{address}/api/v1/plans/bench");
         client.put(url).bearer_auth(support::ROOT_KEY).body(plan.to_string()).send().await.unwrap().error_for_status().unwrap();
         let mut app = Connection::open(&address, &key).await;

@@ -44,6 +44,10 @@ pub struct Config {
     #[arg(long, env = "QUOTAGATE_ADMIN_KEY", hide_env_values = true, value_name = "KEY")]
     pub admin_key: Option<Secret>,
 
+    /// A configuration file (YAML or JSON, as `quotagate apply` takes it) to apply at start
+    #[arg(long, env = "QUOTAGATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Threads that serve HTTP, 1 to 256; by default one per core
     #[arg(
         long,

@@ -1,4 +1,4 @@
-//! `quotagate`: `serve` (the default), `replay`, `inspect`, `openapi`.
+//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `openapi`, `schema`.
 
 #![recursion_limit = "256"]
 
@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quotagate::config::{Config, LogFormat};
 use quotagate::embedded_redis::EmbeddedRedis;
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::{http, inspect, replay, telemetry};
+use quotagate::{apply, http, inspect, replay, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Quotas for applications that resell AI capacity
@@ -25,12 +25,15 @@ struct Cli {
 enum Command {
     /// Run a gateway node (the default)
     Serve(Config),
+    Apply(apply::ApplyArgs),
     /// Send a trace of LLM calls through a running gateway
     Replay(replay::ReplayArgs),
     /// Explain what Redis holds of a user
     Inspect(inspect::InspectArgs),
     /// Print the OpenAPI document
     Openapi,
+    /// Print the JSON Schema of configuration files
+    Schema,
 }
 
 fn main() -> ExitCode {
@@ -40,16 +43,30 @@ fn main() -> ExitCode {
     };
     let result = match cli.command.unwrap_or(Command::Serve(cli.config)) {
         Command::Serve(config) => actix_web::rt::System::new().block_on(serve(config)),
+        Command::Apply(args) => return applied(args),
         Command::Replay(args) => block_on(async { replay::run(args).await.map_err(Into::into) }),
         Command::Inspect(args) => block_on(async { inspect::run(args).await.map_err(Into::into) }),
         Command::Openapi => http::openapi::document().map(|text| print!("{text}")).map_err(Into::into),
+        Command::Schema => http::openapi::configuration_schema().map(|text| print!("{text}")).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&*error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+/// Its exit code also tells whether a dry run found differences.
+fn applied(args: apply::ApplyArgs) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map(|runtime| runtime.block_on(apply::run(args))) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
     }
 }
 
@@ -77,6 +94,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         redis_timeout: config.redis_timeout(),
         workers: usize::from(config.workers),
         root_key: config.admin_key.as_ref().map(|key| key.expose().to_owned()),
+        config_file: config.config.clone(),
     };
     let served = run_node(options).await;
     if let Some(embedded) = embedded {

@@ -1,14 +1,21 @@
 //! The only place where a gateway is put together.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix_web::web;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::apply;
+use crate::config_file::ConfigFile;
+use crate::domain::document;
+use crate::domain::ids::{AppId, KeyId, Mode, NameError};
 use crate::http::{self, Listen};
 use crate::service::Gateway;
+use crate::service::apps::DEFAULT_APP;
 use crate::service::error::ServiceError;
+use crate::service::tenant::Tenant;
 use crate::store::Store;
 use crate::store::error::StoreError;
 
@@ -19,6 +26,8 @@ pub struct Options {
     pub redis_timeout: Duration,
     pub workers: usize,
     pub root_key: Option<String>,
+    /// A configuration to apply to the default app.
+    pub config_file: Option<PathBuf>,
 }
 
 /// Why a node did not start.
@@ -32,6 +41,8 @@ pub enum StartError {
     Prepare(&'static str, ServiceError),
     #[error("Redis holds data of layout {0}, this version reads layout {1}: run the version that wrote it")]
     Layout(String, &'static str),
+    #[error("QUOTAGATE_CONFIG: {0}")]
+    Configuration(String),
     #[error("metrics: {0}")]
     Metrics(#[from] BuildError),
     #[error("{0}")]
@@ -62,6 +73,9 @@ impl Node {
         gateway.ensure_default_app().await.map_err(|error| StartError::Prepare("the default app", error))?;
         let new_root_key =
             gateway.bootstrap_root_key().await.map_err(|error| StartError::Prepare("the root key", error))?;
+        if let Some(file) = &options.config_file {
+            apply_file(&gateway, file).await?;
+        }
         let gateway = web::Data::new(gateway);
         Ok(Self { address, new_root_key, gateway, listen: Listen { listener, workers: options.workers, metrics } })
     }
@@ -79,6 +93,29 @@ impl Node {
         follower.abort();
         result
     }
+}
+
+/// Applies a configuration file to the default app. Nodes that start together with the same file write it once: whoever
+/// comes later finds nothing to change.
+async fn apply_file(gateway: &Gateway, path: &Path) -> Result<(), StartError> {
+    let name = path.display().to_string();
+    let told = |faults: Vec<String>| StartError::Configuration(faults.join("\n"));
+    let text = std::fs::read_to_string(path).map_err(|error| told(vec![format!("{name}: {error}")]))?;
+    let file = ConfigFile::parse(&text).map_err(|error| told(vec![format!("{name}: {error}")]))?;
+    let document = document::read(file.document.to_string().as_bytes());
+    let document = document.map_err(|faults| told(apply::lines(&name, &file, faults)))?;
+    let internal = |error: NameError| StartError::Configuration(error.to_string());
+    let app = AppId::parse(DEFAULT_APP).map_err(internal)?;
+    let by = KeyId::parse("config-file").map_err(internal)?;
+    let fault = |error: ServiceError| match error {
+        ServiceError::Invalid(faults) => told(apply::lines(&name, &file, faults)),
+        other => told(vec![format!("{name}: {other}")]),
+    };
+    let placement = gateway.placement(&app).await.map_err(fault)?;
+    let tenant = Tenant { app, mode: Mode::Live, placement };
+    let applied = gateway.apply(&tenant, &document, &by, None).await.map_err(fault)?;
+    tracing::info!(file = name, changes = applied.preview.changes.len(), "configuration applied");
+    Ok(())
 }
 
 /// Installs the process's metrics recorder.

@@ -5,6 +5,7 @@ pub mod amount;
 pub mod counter;
 pub mod custom_limits;
 pub mod difference;
+pub mod document;
 pub mod field_error;
 pub mod glob;
 pub mod ids;

@@ -94,6 +94,11 @@ impl Faults {
 fn validate_group(body: &GroupBody, plan: &PlanBody) -> Result<LimitGroup, Vec<FieldError>> {
     let mut faults = Faults(Vec::new());
     let id = faults.check("id", GroupId::parse(&body.id));
+    // Amounts are read in any unit where it is missing, so that their own faults are told too.
+    let unit = body.unit.unwrap_or(Unit::Cents);
+    if body.unit.is_none() {
+        faults.add("unit", "is missing: count, tokens, seconds or cents");
+    }
     if body.label.as_deref().is_some_and(|label| label.len() > 256) {
         faults.add("label", "must have at most 256 bytes");
     }
@@ -103,10 +108,9 @@ fn validate_group(body: &GroupBody, plan: &PlanBody) -> Result<LimitGroup, Vec<F
             None
         }
         Some(None) => None,
-        Some(Some(quota)) => faults.check("quota", Amount::exactly(quota.0, body.unit)),
+        Some(Some(quota)) => faults.check("quota", Amount::exactly(quota.0, unit)),
     };
-    let max_per_call =
-        body.max_per_call.and_then(|most| faults.check("maxPerCall", Amount::exactly(most.0, body.unit)));
+    let max_per_call = body.max_per_call.and_then(|most| faults.check("maxPerCall", Amount::exactly(most.0, unit)));
     let measure = body
         .measure
         .as_ref()
@@ -134,7 +138,7 @@ fn validate_group(body: &GroupBody, plan: &PlanBody) -> Result<LimitGroup, Vec<F
         (true, Some(id), Some(measure), Some(period)) => Ok(LimitGroup {
             label: body.label.clone().unwrap_or_else(|| id.to_string()),
             id,
-            unit: body.unit,
+            unit,
             quota,
             max_per_call,
             measure,

@@ -72,10 +72,14 @@ pub struct PlanBody {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GroupBody {
+    // What is missing is told with all other faults, by `Plan::validate`.
+    #[serde(default)]
+    #[schema(required = true)]
     pub id: String,
     #[serde(alias = "name", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    pub unit: Unit,
+    #[schema(value_type = Unit, required = true)]
+    pub unit: Option<Unit>,
     /// In the unit; 0 denies whatever matches; null counts without limit.
     #[serde(default, deserialize_with = "explicit_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>, required = true)]
@@ -86,7 +90,8 @@ pub struct GroupBody {
     pub max_per_call: Option<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measure: Option<MeasureBody>,
-    #[serde(alias = "match")]
+    #[serde(default, alias = "match")]
+    #[schema(required = true)]
     pub matches: Vec<RuleBody>,
     /// Events of these names that no rule of the group matches are denied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -122,6 +127,8 @@ pub struct GroupBody {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RuleBody {
     /// Exact, or a glob in which `*` stands for any run of characters.
+    #[serde(default)]
+    #[schema(required = true)]
     pub event: String,
     /// Per key a scalar, or a list of which any may match; all keys must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -6,10 +6,12 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest, web};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use super::problem::ApiError;
+use crate::domain::document;
 use crate::domain::ids::IdempotencyKey;
+use crate::service::error::ServiceError;
 use crate::store::operation::Idempotency;
 
 /// 64 KiB.
@@ -49,7 +51,10 @@ fn given<T: DeserializeOwned>(
         }
         _ => ApiError::invalid("body", "could not be read"),
     })?;
-    Ok(Given { value: parse(&bytes)?, idempotency: idempotency(request, &bytes)? })
+    Ok(Given {
+        value: document::read(&bytes).map_err(ServiceError::Invalid)?,
+        idempotency: idempotency(request, &bytes)?,
+    })
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
@@ -63,47 +68,6 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
             let bytes = bytes.await;
             Ok(Self(given(&request, bytes)))
         })
-    }
-}
-
-/// # Errors
-/// invalid_request naming the field by its path.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    // serde would take an array for a struct, field by field.
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'{') {
-        return Err(ApiError::invalid("body", "must be a JSON object"));
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        let text = inner.to_string();
-        // A number beyond every range is told as a fault of syntax too: it is only one if the text is not JSON at all.
-        if (inner.is_syntax() || inner.is_eof()) && serde_json::from_slice::<IgnoredAny>(bytes).is_err() {
-            return ApiError::invalid("body", format!("is not JSON: {text}"));
-        }
-        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-        ApiError::invalid(field(&path, message), message)
-    })?;
-    deserializer.end().map_err(|error| ApiError::invalid("body", format!("is not JSON: {error}")))?;
-    Ok(value)
-}
-
-/// The path of a fault; a missing or unknown field is named itself, not the object that it is missing from.
-fn field(path: &str, message: &str) -> String {
-    // `?`: the fault lies in a name itself.
-    let parent = if matches!(path, "." | "?") { "" } else { path.strip_suffix(".?").unwrap_or(path) };
-    let named = ["missing field `", "unknown field `", "duplicate field `"].iter().find_map(|start| {
-        let name = message.strip_prefix(start)?.split('`').next()?;
-        // The path of an unknown field ends with its name already.
-        let known = parent == name || parent.ends_with(&format!(".{name}"));
-        (!known).then_some(name)
-    });
-    match (parent, named) {
-        ("", None) => "body".to_owned(),
-        ("", Some(name)) => name.to_owned(),
-        (parent, None) => parent.to_owned(),
-        (parent, Some(name)) => format!("{parent}.{name}"),
     }
 }
 
@@ -145,54 +109,8 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
         std::future::ready(Ok(Self(parsed.map(web::Query::into_inner).map_err(|error| {
             let text = error.to_string();
             let message = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);
-            let named = field(".", message);
+            let named = document::field(".", message);
             ApiError::invalid(if named == "body" { "query".to_owned() } else { named }, message)
         }))))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde::Deserialize;
-
-    #[derive(Debug, Deserialize)]
-    #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    #[allow(dead_code)]
-    struct Outer {
-        user_id: String,
-        #[serde(default)]
-        inner: Vec<Inner>,
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
-    struct Inner {
-        count: u32,
-    }
-
-    #[test]
-    fn faults_name_their_field() {
-        for (body, expected) in [
-            ("{", "body"),
-            ("[]", "body"),
-            ("{} x", "userId"),
-            (r#"{"userId":"a"} x"#, "body"),
-            ("{}", "userId"),
-            (r#"{"userId":1}"#, "userId"),
-            (r#"{"userId":"a","x":1}"#, "x"),
-            (r#"{"userId":"a","userId":"b"}"#, "userId"),
-            (r#"{"userId":"a","inner":[{}]}"#, "inner[0].count"),
-            (r#"{"userId":"a","inner":[{"count":1,"y":2}]}"#, "inner[0].y"),
-            (r#"{"userId":"a","inner":[{"count":-1}]}"#, "inner[0].count"),
-        ] {
-            match parse::<Outer>(body.as_bytes()) {
-                Err(ApiError::Service(crate::service::error::ServiceError::Invalid(faults))) => {
-                    assert_eq!(faults[0].field, expected, "{body}");
-                }
-                other => panic!("{body}: {other:?}"),
-            }
-        }
     }
 }

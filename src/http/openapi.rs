@@ -64,6 +64,31 @@ pub fn document() -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(&Api::openapi()).map(|text| text + "\n")
 }
 
+/// The JSON Schema of configuration files, pretty-printed.
+///
+/// # Errors
+/// None in practice: the document is JSON.
+pub fn configuration_schema() -> Result<String, serde_json::Error> {
+    let api = serde_json::to_value(Api::openapi())?;
+    let text = api["components"]["schemas"].to_string().replace("#/components/schemas/", "#/$defs/");
+    let all: serde_json::Value = serde_json::from_str(&text)?;
+    let mut schema = all["Configuration"].clone();
+    let mut needed = vec![schema.to_string()];
+    let mut defs = serde_json::Map::new();
+    while let Some(text) = needed.pop() {
+        for name in text.split("#/$defs/").skip(1).filter_map(|rest| rest.split('"').next()) {
+            if !defs.contains_key(name) {
+                needed.push(all[name].to_string());
+                defs.insert(name.to_owned(), all[name].clone());
+            }
+        }
+    }
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = "quotagate configuration".into();
+    schema["$defs"] = defs.into();
+    serde_json::to_string_pretty(&schema).map(|text| text + "\n")
+}
+
 pub async fn serve() -> HttpResponse {
     match document() {
         Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),

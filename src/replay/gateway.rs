@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -72,8 +72,7 @@ impl Gateway {
         let bad_url = |why: &str| AddressError::BadUrl { url: url.to_owned(), why: why.to_owned() };
         let base = Url::parse(url).map_err(|error| bad_url(&error.to_string()))?;
         match base.scheme() {
-            "http" if base.has_host() => {}
-            "https" => return Err(bad_url("this client speaks plain http only")),
+            "http" | "https" if base.has_host() => {}
             _ => return Err(bad_url("")),
         }
         if key.is_empty() {
@@ -81,12 +80,10 @@ impl Gateway {
         }
         let mut authorization = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| AddressError::BadKey)?;
         authorization.set_sensitive(true);
-        let http = Client::builder()
+        let http = crate::http_client::builder()
             .timeout(ATTEMPT_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(connections)
-            // A redirected POST would become a GET.
-            .redirect(redirect::Policy::none())
             .no_proxy()
             .build()
             .map_err(|error| AddressError::Client(causes(&error)))?;
@@ -246,10 +243,7 @@ mod tests {
                 "nonsense",
                 "--url \"nonsense\" is not an address like http://127.0.0.1:8080 (relative URL without a base)",
             ),
-            (
-                "https://h",
-                "--url \"https://h\" is not an address like http://127.0.0.1:8080 (this client speaks plain http only)",
-            ),
+            ("ftp://h", "--url \"ftp://h\" is not an address like http://127.0.0.1:8080"),
         ] {
             assert_eq!(gateway(url).err().unwrap(), expected);
         }

@@ -232,7 +232,7 @@ async fn a_wrong_subscription_clock_or_key_names_its_field() {
             (r#"{"userId":"u","planId":"one","startedAt":"2027-01-31T10:00:01Z"}"#, "startedAt"),
             (r#"{"userId":"u","planId":"one","endsAt":"2027-01-31T09:00:00Z"}"#, "endsAt"),
             (r#"{"userId":"u","planId":"one","resetUsage":1}"#, "resetUsage"),
-            (r#"{"userId":"u","planId":"one","customLimits":{}}"#, "customLimits"),
+            (r#"{"userId":"u","planId":"one","customLimits":{"x":{"quota":1}}}"#, "customLimits.x"),
         ]
         .map(|(body, field)| (body.to_owned(), field)),
     );

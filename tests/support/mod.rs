@@ -197,6 +197,7 @@ impl Running {
             redis_timeout,
             workers: 1,
             root_key: Some(ROOT_KEY.to_owned()),
+            config_file: None,
         };
         let node = Node::prepare(options, metrics()).await.unwrap();
         let url = format!("http://{}", node.address);
@@ -218,7 +219,12 @@ impl Running {
     }
 
     pub fn client(&self, key: &str) -> Api {
-        Api { base: self.url.clone(), key: key.to_owned(), headers: Vec::new(), http: reqwest::Client::new() }
+        Api {
+            base: self.url.clone(),
+            key: key.to_owned(),
+            headers: Vec::new(),
+            http: quotagate::http_client::builder().build().unwrap(),
+        }
     }
 }
 
