@@ -27,7 +27,7 @@ impl Counter {
     }
 
     /// Quota and grants; None without quota.
-    fn allowance(&self) -> Option<Amount> {
+    pub fn allowance(&self) -> Option<Amount> {
         self.group.quota.map(|quota| quota.saturating_add(self.granted))
     }
 

@@ -297,11 +297,6 @@ fn ambiguous_measures(body: &PlanBody, groups: &[Arc<LimitGroup>]) -> Vec<FieldE
     errors
 }
 
-/// The unit of every group, for the register of group ids.
-pub fn units(plan: &Plan) -> impl Iterator<Item = (&GroupId, Unit)> {
-    plan.groups.iter().map(|group| (&group.id, group.unit))
-}
-
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;

@@ -72,7 +72,8 @@ impl<'a> Limited<'a> {
         let end = window.and_then(|window| window.end_ms);
         Some(Self {
             id: counter.group.id.as_str(),
-            quota: whole(counter.group.quota?),
+            // With grants: what may be used in this window.
+            quota: whole(counter.allowance()?),
             remaining: whole(counter.remaining()?),
             resets_at_ms: end,
             window_s: window.zip(end).map(|(window, end)| seconds_up(end - window.start_ms)),

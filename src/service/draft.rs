@@ -11,7 +11,7 @@ use crate::domain::amount::Unit;
 use crate::domain::difference::{Difference, differences};
 use crate::domain::field_error::FieldError;
 use crate::domain::ids::{GroupId, KeyId, PlanId};
-use crate::domain::plan::{Plan, units};
+use crate::domain::plan::Plan;
 use crate::domain::plan_body::PlanBody;
 use crate::domain::window::{TimeMs, rfc3339};
 use crate::store::audit::Trail;
@@ -76,19 +76,16 @@ impl Draft {
             if seen.insert(id, path).is_some() {
                 faults.push(within(path, FieldError::new("id", format!("`{id}` is there twice"))));
             }
-            match Plan::validate(id, revision, body.clone()) {
-                Err(errors) => faults.extend(errors.into_iter().map(|fault| within(path, fault))),
-                Ok(plan) => {
-                    match self::new_units(&known, &plan, path) {
-                        Ok(fresh) => {
-                            known.extend(fresh.iter().cloned());
-                            new_units.extend(fresh);
-                        }
-                        Err(ServiceError::Invalid(errors)) => faults.extend(errors),
-                        Err(other) => return Err(other),
-                    }
-                    plans.push((path.as_str(), plan));
+            match self::new_units(&known, body, path) {
+                Ok(fresh) => {
+                    known.extend(fresh.iter().cloned());
+                    new_units.extend(fresh);
                 }
+                Err(errors) => faults.extend(errors),
+            }
+            match Plan::validate(id, revision, body.clone()) {
+                Ok(plan) => plans.push((path.as_str(), plan)),
+                Err(errors) => faults.extend(errors.into_iter().map(|fault| within(path, fault))),
             }
         }
         let settings = self.settings.as_ref().unwrap_or(&config.settings);
@@ -171,28 +168,33 @@ impl Draft {
     }
 }
 
-/// The group ids of a plan that are new. The unit of an id never changes, in any plan.
+/// The group ids of a plan that are new. The unit of an id never changes, in any plan. What is no id or has no unit is
+/// told where the plan is validated.
 ///
 /// # Errors
 /// Every group whose id counts something else already; fields begin with `path`.
 pub fn new_units(
     known: &HashMap<GroupId, Unit>,
-    plan: &Plan,
+    body: &PlanBody,
     path: &str,
-) -> Result<Vec<(GroupId, Unit)>, ServiceError> {
+) -> Result<Vec<(GroupId, Unit)>, Vec<FieldError>> {
     let mut fresh = Vec::new();
     let mut faults = Vec::new();
-    for (place, (group, unit)) in units(plan).enumerate() {
-        match known.get(group) {
-            None => fresh.push((group.clone(), unit)),
+    for (place, group) in body.groups.iter().enumerate() {
+        let (Ok(id), Some(unit)) = (GroupId::parse(&group.id), group.unit) else { continue };
+        match known.get(&id) {
+            None => fresh.push((id, unit)),
             Some(known) if *known == unit => {}
-            Some(known) => faults.push(within(path, FieldError::new(
-                format!("groups[{place}].unit"),
-                format!("group `{group}` counts {known}, here or in another plan; the unit of an id never changes: choose another id"),
-            ))),
+            Some(known) => {
+                let message = format!(
+                    "group `{id}` counts {known}, here or in another plan; the unit of an id never changes: choose \
+                     another id"
+                );
+                faults.push(within(path, FieldError::new(format!("groups[{place}].unit"), message)));
+            }
         }
     }
-    if faults.is_empty() { Ok(fresh) } else { Err(ServiceError::Invalid(faults)) }
+    if faults.is_empty() { Ok(fresh) } else { Err(faults) }
 }
 
 /// The groups that a default plan must not have: there is no subscription to count from.

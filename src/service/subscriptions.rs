@@ -229,7 +229,7 @@ impl Gateway {
         let Some(own) = own.filter(|_| limits.is_whole_plan()) else { return Ok(()) };
         let operation = Operation::new("", None, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, _| {
-            let set = new_units(&config.units, &own, "customLimits")?;
+            let set = new_units(&config.units, &own.body, "customLimits").map_err(ServiceError::Invalid)?;
             let set: Vec<_> = set.iter().map(|(group, unit)| AppConfig::unit_field(group, *unit)).collect();
             Ok(Change { unchanged: set.is_empty(), set, ..Change::default() })
         })

@@ -36,6 +36,8 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
     let clock = ["sk_test", "admin", "root"].as_slice();
     let viewers = ["viewer", "support", "approver", "admin", "root"].as_slice();
     let admins = ["admin", "root"].as_slice();
+    let supporters = ["support", "approver", "admin", "root"].as_slice();
+    let grant = json!({"groupId": "images", "scope": {"user": "u"}, "amount": 1});
     let call = json!({"userId": "u", "event": "image.a"});
     let rsv = json!({"reservationId": "rsv_0", "ttlSeconds": 60});
     for (method, path, body, may) in [
@@ -55,6 +57,22 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
         ("POST", "keys", json!({"kind": "secret", "mode": "test"}), admins),
         ("GET", "keys", Value::Null, viewers),
         ("DELETE", "keys/nowhere", Value::Null, admins),
+        ("GET", "plans/one/versions", Value::Null, viewers),
+        ("POST", "plans/one/rollback", json!({"version": 1}), admins),
+        ("GET", "users", Value::Null, viewers),
+        ("GET", "users/u", Value::Null, viewers),
+        ("POST", "users/u/block", json!({}), supporters),
+        ("POST", "users/u/unblock", json!({}), supporters),
+        ("POST", "users/u/reset", json!({}), supporters),
+        ("POST", "grants", grant, supporters),
+        ("GET", "grants", Value::Null, viewers),
+        ("DELETE", "grants/grt_0", Value::Null, supporters),
+        ("GET", "audit", Value::Null, viewers),
+        ("GET", "app", Value::Null, viewers),
+        ("PUT", "app", json!({}), admins),
+        ("GET", "configuration", Value::Null, viewers),
+        ("PUT", "configuration", json!({}), admins),
+        ("DELETE", "apps/nowhere", Value::Null, &["root"]),
         ("POST", "apps", json!({"id": "acme"}), &["root"]),
         ("GET", "apps", Value::Null, &["root"]),
         ("GET", "test-clock", Value::Null, clock),
@@ -352,4 +370,25 @@ async fn with_a_user_token_one_end_user_cannot_read_another() {
     umlaut.get("usage?userId=%C3%A4%3Ab").await.expect(200);
     // Only the key that asks for it is bound by it.
     world.app.get("usage?userId=u").await.expect(200);
+}
+
+/// The matrix of keys names every operation that the API has.
+#[test]
+fn the_matrix_of_keys_is_complete() {
+    let document: Value = serde_json::from_str(&quotagate::http::openapi::document().unwrap()).unwrap();
+    let source = include_str!("keys.rs");
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let Some(path) = path.strip_prefix("/api/v1/") else { continue };
+        // Told by its twin without a stream.
+        if path == "usage/stream" {
+            continue;
+        }
+        for method in item.as_object().unwrap().keys().filter(|name| name.as_str() != "parameters") {
+            let start = path.split("{id}").next().unwrap();
+            let end = path.split_once("{id}").map_or("", |(_, end)| end);
+            let line = format!("(\"{}\", \"{start}", method.to_uppercase());
+            let named = source.lines().filter(|it| it.trim_start().starts_with(&line));
+            assert!(named.clone().any(|it| it.contains(end)), "{method} {path} is not in the matrix");
+        }
+    }
 }

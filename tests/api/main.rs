@@ -12,6 +12,8 @@ mod headers;
 mod idempotency;
 mod keys;
 mod openapi;
+mod operators;
+mod plan_changes;
 mod recipes;
 mod settling;
 mod time;
