@@ -41,7 +41,7 @@ impl Configuration {
     /// The draft that makes `present` match. All faults of the document's own shape at once.
     fn draft(&self, present: impl Iterator<Item = PlanId>) -> Result<Draft, ServiceError> {
         let mut faults = Vec::new();
-        let mut draft = Draft { settings: self.app.clone(), ..Draft::default() };
+        let mut draft = Draft { settings: self.app.clone(), settings_path: "app", ..Draft::default() };
         let Some(plans) = &self.plans else { return Ok(draft) };
         for (place, body) in plans.iter().enumerate() {
             let path = format!("plans[{place}]");

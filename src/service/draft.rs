@@ -23,6 +23,8 @@ pub struct Draft {
     pub plans: Vec<(String, PlanId, PlanBody)>,
     pub delete: Vec<PlanId>,
     pub settings: Option<Settings>,
+    /// The path that faults in the settings begin with.
+    pub settings_path: &'static str,
 }
 
 /// What a draft would change.
@@ -89,14 +91,14 @@ impl Draft {
             }
         }
         let settings = self.settings.as_ref().unwrap_or(&config.settings);
+        let default_fault = |message: String| within(self.settings_path, FieldError::new("defaultPlanId", message));
         if let Some(default) = &settings.default_plan_id {
             let drafted = plans.iter().find(|(_, plan)| plan.id == *default);
             let present = config.plan(default).filter(|_| !self.delete.contains(default));
             match (drafted, present) {
                 (Some((path, plan)), _) => faults.extend(default_faults(plan).map(|fault| within(path, fault))),
                 (None, Some(plan)) if self.settings.is_some() => {
-                    let fault =
-                        |_| FieldError::new("defaultPlanId", "its groups must not be anchored to a subscription");
+                    let fault = |_| default_fault("its groups must not be anchored to a subscription".to_owned());
                     faults.extend(default_faults(plan).take(1).map(fault));
                 }
                 (None, Some(_)) => {}
@@ -106,7 +108,7 @@ impl Draft {
                 // Its own fault is told already.
                 (None, None) if seen.contains_key(default) => {}
                 (None, None) => {
-                    faults.push(FieldError::new("defaultPlanId", format!("there is no plan `{default}`")));
+                    faults.push(default_fault(format!("there is no plan `{default}`")));
                 }
             }
         }

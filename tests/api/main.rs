@@ -11,6 +11,7 @@ mod fuzz;
 mod headers;
 mod idempotency;
 mod keys;
+mod million;
 mod openapi;
 mod operators;
 mod plan_changes;

@@ -244,7 +244,7 @@ async fn a_whole_configuration_is_applied_in_one_step_or_not_at_all() {
             "plans[2].groups[0].unit",
             "plans[2].groups[1].every",
             "plans[2].groups[1].start",
-            "defaultPlanId"
+            "app.defaultPlanId"
         ],
         "{problem}"
     );

@@ -191,13 +191,22 @@ impl Running {
     }
 
     pub async fn with(redis_url: &str, redis_timeout: Duration) -> Self {
+        Self::launch(redis_url, redis_timeout, None).await
+    }
+
+    /// With `QUOTAGATE_CONFIG`.
+    pub async fn with_configuration(redis_url: String, file: PathBuf) -> Self {
+        Self::launch(&redis_url, Duration::from_secs(5), Some(file)).await
+    }
+
+    async fn launch(redis_url: &str, redis_timeout: Duration, config_file: Option<PathBuf>) -> Self {
         let options = Options {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis_url.to_owned(),
             redis_timeout,
             workers: 1,
             root_key: Some(ROOT_KEY.to_owned()),
-            config_file: None,
+            config_file,
         };
         let node = Node::prepare(options, metrics()).await.unwrap();
         let url = format!("http://{}", node.address);

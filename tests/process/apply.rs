@@ -1,0 +1,174 @@
+//! `quotagate apply` and `QUOTAGATE_CONFIG`, as an operator and as CI use them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::gateway::{ADMIN_KEY, Process, run};
+use crate::support::{Redis, Running};
+
+fn apply(gateway: &Process, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let settings = [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)];
+    told(run(&[&["apply"], arguments].concat(), &settings))
+}
+
+fn told(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn examples() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "yaml")).collect();
+    files.sort();
+    files
+}
+
+/// Per example: the plan, a call, and the groups that it counts in.
+fn first_calls() -> Vec<(&'static str, Value, Vec<&'static str>)> {
+    let llm =
+        json!({"event": "llm.chat", "metadata": {"model": "small", "prompt_tokens": 1200, "completion_tokens": 800}});
+    vec![
+        (
+            "agents",
+            json!({"event": "agent.run", "quantity": 50_000}),
+            vec!["agent_tokens", "agent_runs", "agent_in_flight"],
+        ),
+        ("search", json!({"event": "search.query"}), vec!["search_month", "search_burst"]),
+        ("free", json!({"event": "image.render", "metadata": {"size": "1k"}}), vec!["free_images"]),
+        ("llm_team", llm, vec!["llm_tokens", "llm_spend", "llm_requests"]),
+        (
+            "team",
+            json!({"event": "llm.chat", "metadata": {"environment": "staging"}}),
+            vec!["team_tokens", "team_staging_tokens"],
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_is_applied_and_counts_what_it_says() {
+    let dir = TempDir::new().unwrap();
+    let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
+    let key = gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
+    let key = key["key"].as_str().unwrap();
+    let files = examples();
+    assert_eq!(files.len(), first_calls().len());
+    for (file, (plan, mut call, groups)) in files.iter().zip(first_calls()) {
+        let file = file.to_str().unwrap();
+        let (code, out, err) = apply(&gateway, &[file, "--dry-run"]);
+        assert_eq!(code, Some(3), "{file}: {err}");
+        assert!(out.contains(&format!("+ plan:{plan}\n")) && out.ends_with("Dry run: nothing was changed.\n"), "{out}");
+        let (code, out, err) = apply(&gateway, &[file]);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{file}");
+        assert!(out.ends_with("Applied.\n"), "{out}");
+        for arguments in [vec![file, "--dry-run"], vec![file]] {
+            let (code, out, _) = apply(&gateway, &arguments);
+            assert_eq!((code, out.as_str()), (Some(0), "Nothing to change: the configuration matches the file.\n"));
+        }
+        gateway.call("POST", "subscriptions", key, &json!({"userId": plan, "planId": plan})).await;
+        call["userId"] = json!(plan);
+        let decision = gateway.call("POST", "reserve", key, &call).await;
+        assert_eq!((&decision["allowed"], &decision["matchedGroupIds"]), (&json!(true), &json!(groups)), "{decision}");
+        gateway.call("DELETE", "subscriptions", key, &json!({"userId": plan})).await;
+        gateway.call("PUT", "app", ADMIN_KEY, &json!({})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_with_faults_is_refused_whole_with_the_line_of_each() {
+    let dir = TempDir::new().unwrap();
+    let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
+    let file = dir.path().join("plans.yaml");
+    let path = file.to_str().unwrap();
+    for (text, faults) in [
+        ("plans:\n  - id: a\n   bad: x\n", vec!["3: "]),
+        (
+            "plans:\n  - id: a\n    periodType: monthly\n    groups:\n      - id: g\n        unit: count\n        qouta: 5\n        matches:\n          - evnt: x\n",
+            vec!["7: plans[0].groups[0].qouta: unknown field", "9: plans[0].groups[0].matches[0].evnt: unknown field"],
+        ),
+        (
+            "app:\n  defaultPlanId: free\nplans:\n  - id: a\n    groups:\n      - id: g\n        unit: count\n        quota: -5\n        matches: [{event: x}]\n",
+            vec!["8: plans[0].groups[0].quota: must not be negative"],
+        ),
+        (
+            "app:\n  defaultPlanId: free\nplans:\n  - id: a\n    groups:\n      - id: g\n        unit: count\n        quota: 5\n        matches: [{event: x}]\n",
+            vec!["6: plans[0].groups[0].periodType: is missing", "2: app.defaultPlanId: there is no plan `free`"],
+        ),
+    ] {
+        fs::write(&file, text).unwrap();
+        for arguments in [vec![path], vec![path, "--dry-run"]] {
+            let (code, out, err) = apply(&gateway, &arguments);
+            assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+            for fault in &faults {
+                assert!(err.contains(&format!("{path}:{fault}")), "{fault} in {err}");
+            }
+        }
+        let (status, _, err) = told(run(
+            &["serve"],
+            &[
+                ("QUOTAGATE_CONFIG", path),
+                ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY),
+                ("QUOTAGATE_DATA_DIR", dir.path().join("other").to_str().unwrap()),
+            ],
+        ));
+        assert_eq!(status, Some(1), "a node does not start with it");
+        for fault in &faults {
+            assert!(err.contains(fault), "{fault} in {err}");
+        }
+    }
+    let plans = gateway.call("GET", "plans", ADMIN_KEY, &Value::Null).await;
+    assert_eq!(plans["data"], json!([]));
+    for (arguments, settings, expected) in [
+        (
+            ["apply", "nowhere.yaml"],
+            [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)],
+            "nowhere.yaml: ",
+        ),
+        (
+            ["apply", path],
+            [("QUOTAGATE_URL", "http://127.0.0.1:1"), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)],
+            "cannot reach a gateway at http://127.0.0.1:1",
+        ),
+        (
+            ["apply", path],
+            [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_ADMIN_KEY", "ak_wrong")],
+            "401 invalid_key",
+        ),
+        (["apply", path], [("QUOTAGATE_URL", gateway.url.as_str()), ("X", "")], "no key"),
+    ] {
+        let (code, _, err) = told(run(&arguments, &settings));
+        assert_eq!(code, Some(1));
+        assert!(err.contains(expected), "{expected}: {err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_start_together_with_a_configuration_write_it_once() {
+    let redis = Redis::start().await;
+    let file = examples().remove(2);
+    let starts = (0..6).map(|_| Running::with_configuration(redis.url(), file.clone()));
+    let nodes = futures::future::join_all(starts).await;
+    let versions: usize = redis.run(&["HLEN", "qg:{default}:versions:plan:free"]).await;
+    assert_eq!(versions, 1);
+    let log: usize = redis.run(&["XLEN", "qg:{default}:audit"]).await;
+    assert_eq!(log, 3, "two plans and the settings");
+    for node in nodes {
+        let admin = node.client(crate::support::ROOT_KEY);
+        assert_eq!(admin.get("app").await.expect(200)["defaultPlanId"], "free");
+        let entry = admin.get("audit?action=plan.put&limit=1").await.expect(200);
+        assert_eq!(entry["data"][0]["actor"], "config-file");
+    }
+}
+
+#[test]
+fn the_checked_in_schema_is_what_the_code_generates() {
+    let (code, out, _) = told(run(&["schema"], &[]));
+    assert_eq!(code, Some(0));
+    let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.schema.json");
+    assert!(fs::read_to_string(checked_in).unwrap() == out, "run `cargo run -- schema > docs/config.schema.json`");
+}
