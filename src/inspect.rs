@@ -95,8 +95,9 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
         text.push_str(&format!("  {name:<28} {value:<62} {meaning}\n"));
     }
     let usage = gateway.usage(tenant, user, |_| true).await?;
+    let blocked = if fields.contains_key("block") { ", blocked" } else { "" };
     let plan = usage.plan.as_ref().map_or_else(|| "no running subscription".to_owned(), |plan| format!("plan {plan}"));
-    text.push_str(&format!("\nNow ({}), with expired holds taken out: {plan}\n", rfc3339(usage.now_ms)));
+    text.push_str(&format!("\nNow ({}), with expired holds taken out: {plan}{blocked}\n", rfc3339(usage.now_ms)));
     for counter in &usage.counters {
         let unit = counter.group.unit;
         let number = |amount: Amount| amount.to_decimal(unit).to_string();
@@ -107,7 +108,11 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
             .and_then(|window| window.end_ms)
             .map_or(String::new(), |end| format!(", resets {}", rfc3339(end)));
         let (used, held) = (number(counter.used), number(counter.held));
-        text.push_str(&format!("  {}: {used} used + {held} held of {quota} {unit}{left}{end}\n", counter.group.id));
+        let some = |amount: Amount, text: String| if amount == Amount::ZERO { String::new() } else { text };
+        let granted = some(counter.granted, format!(" + {} granted", number(counter.granted)));
+        let blocked = some(counter.blocked, format!(" − {} blocked", number(counter.blocked)));
+        let id = &counter.group.id;
+        text.push_str(&format!("  {id}: {used} used + {held} held of {quota}{granted}{blocked} {unit}{left}{end}\n"));
     }
     Ok(text)
 }
@@ -119,7 +124,14 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
         "since" => return "when the subscription started".to_owned(),
         "cycle" => return "windows are counted from here instead".to_owned(),
         "until" => return "from here on there is no subscription".to_owned(),
-        "version" => return "version of the subscription, which every call checks".to_owned(),
+        "limits" => return "the user's own limits, instead of the plan's".to_owned(),
+        "block" => return "everything is refused until the user is unblocked".to_owned(),
+        "version" => return "version of what is true of the user, which every call checks".to_owned(),
+        "adjusted" => return "some groups have grants, or something blocked".to_owned(),
+        "forget_at" => {
+            let told = |ms| format!("without a subscription, forgotten after {}", rfc3339(ms));
+            return value.parse().map_or_else(|_| "counts for ever, so it stays".to_owned(), told);
+        }
         "last_expiry" => {
             let told =
                 |ms| format!("settled reservations may be drawn on or refunded until 15 minutes after {}", rfc3339(ms));
@@ -140,6 +152,14 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
     let amount = value.parse().ok().and_then(|steps| Amount::from_steps(steps).ok());
     match (field, unit, amount) {
         ("used" | "held", Some(unit), Some(amount)) => format!("{} {unit} {field}", amount.to_decimal(unit)),
+        ("blocked", Some(unit), _) => match value
+            .split_once(' ')
+            .and_then(|(serial, steps)| Some((serial, Amount::from_steps(steps.parse().ok()?).ok()?)))
+        {
+            Some((serial, amount)) => format!("{} {unit} out of reach in window {serial}", amount.to_decimal(unit)),
+            None => "not an amount".to_owned(),
+        },
+        ("grants", ..) => "extra quota: <id>:<steps>:<window or *>:<ends at, ms, or *>".to_owned(),
         ("window", ..) => {
             match value.split_once(' ').and_then(|(serial, window)| Some((serial, Window::parse(window)?))) {
                 Some((serial, window)) => format!("window {serial}, {}", window.kind.as_str()),

@@ -38,8 +38,11 @@ async fn a_grant_is_seen_by_the_next_call_everywhere_and_ends_when_it_should() {
     let answer = there.post("reserve", image("u", 6)).await;
     let headers = ["x-ratelimit-limit", "x-ratelimit-remaining"].map(|name| answer.header(name).unwrap().to_owned());
     assert_eq!(headers, ["6", "0"]);
-    let counter = &answer.expect(200)["counters"][0];
-    assert_eq!((&counter["quota"], &counter["granted"], &counter["remaining"]), (&json!(3), &json!(3), &json!(0)));
+    let decision = answer.expect(200);
+    let stands = |answer: &Value| ["quota", "granted", "remaining"].map(|name| answer["counters"][0][name].clone());
+    assert_eq!(stands(&decision), [3, 3, 0]);
+    let settled = there.commit(decision["reservationId"].as_str().unwrap()).await;
+    assert_eq!(stands(&settled), [3, 3, 0], "settling tells it too");
     let listed = support.get("grants?userId=u").await.expect(200);
     assert_eq!(listed["data"], json!([first, second]));
     assert_eq!(support.get("grants").await.expect(200)["data"], listed["data"]);

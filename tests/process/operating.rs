@@ -127,6 +127,9 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
     let dir = TempDir::new().unwrap();
     let gateway = Process::start(dir.path(), &[ADMIN]);
     furnish(&gateway).await;
+    let grant = json!({"groupId": "images", "scope": {"user": "u"}, "amount": 5});
+    gateway.call("POST", "grants", ADMIN_KEY, &grant).await;
+    gateway.call("POST", "users/u/block", ADMIN_KEY, &json!({})).await;
     let data_dir = [("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())];
     let output = run(&["inspect", "u"], &data_dir);
     let told = String::from_utf8(output.stdout).unwrap();
@@ -135,8 +138,9 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
         "qg:{default:live}:counters:user:u",
         "images.used",
         "images.held",
-        "plan pro",
-        "images: 2 used + 1 held of 20 count, 17 left",
+        "plan pro, blocked",
+        "images: 2 used + 1 held of 20 + 5 granted count, 22 left",
+        "images.grants",
     ] {
         assert!(told.contains(part), "no {part} in {told}");
     }
