@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::Gateway;
 use super::draft::Draft;
 use super::error::ServiceError;
+use super::plans::still_closed;
 use super::preview::Preview;
 use super::settings::Settings;
 use super::tenant::Tenant;
@@ -125,6 +126,7 @@ impl Gateway {
         self.nobody_on(tenant, &draft.delete).await?;
         let operation = Operation::new("configuration", idempotency, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+            still_closed(config, &draft.delete)?;
             // Plans that somebody else made meanwhile were not looked at: they stay.
             let known = |id: &PlanId| draft.delete.contains(id);
             let now = document.draft(config.plans.keys().filter(|id| known(id)).cloned())?;

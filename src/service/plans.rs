@@ -157,6 +157,7 @@ impl Gateway {
         self.nobody_on(tenant, std::slice::from_ref(id)).await?;
         let operation = Operation::new("", None, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+            still_closed(config, &draft.delete)?;
             draft.change(config, revision, by)
         })
         .await
@@ -198,6 +199,12 @@ impl Gateway {
         .await
         .map(|_| ())
     }
+}
+
+/// A plan that somebody has put again meanwhile may have users again.
+pub(crate) fn still_closed(config: &AppConfig, plans: &[PlanId]) -> Result<(), ServiceError> {
+    let reopened = plans.iter().filter_map(|id| config.plans.get(id)).any(|entry| !entry.closing);
+    if reopened { Err(ServiceError::VersionConflict) } else { Ok(()) }
 }
 
 pub(crate) fn no_plan(id: &str) -> ServiceError {

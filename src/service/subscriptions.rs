@@ -25,6 +25,10 @@ use crate::store::operation::{Idempotency, Operation};
 
 /// A start that defaults to now is right while the script runs within this time.
 const NOW_MS: TimeMs = 1_000;
+/// A longer subscription is told in the audit log by its length.
+const MOST_AUDITED: usize = 4_096;
+/// Group ids of one app, all that ever were: beyond this, users' own plans bring no new ones.
+const MOST_GROUP_IDS: usize = 10_000;
 
 /// A subscription as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -151,8 +155,8 @@ impl Gateway {
         let before = view.subscribed.at(view.now_ms).0;
         let trail = Trail {
             action: wanted.action.to_owned(),
-            before: before.map(|before| json(&view_of(user, before, true))).transpose()?,
-            after: Some(text.clone()),
+            before: before.map(|before| json(&view_of(user, before, true)).map(short)).transpose()?,
+            after: Some(short(text.clone())),
             ..trail(user, None, written.by)
         };
         let args = ChangeUserArgs {
@@ -230,6 +234,10 @@ impl Gateway {
         let operation = Operation::new("", None, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, _| {
             let set = new_units(&config.units, &own.body, "customLimits").map_err(ServiceError::Invalid)?;
+            if !set.is_empty() && config.units.len() + set.len() > MOST_GROUP_IDS {
+                let message = format!("this app has {MOST_GROUP_IDS} group ids: use those that there are");
+                return Err(ServiceError::invalid("customLimits.groups", message));
+            }
             let set: Vec<_> = set.iter().map(|(group, unit)| AppConfig::unit_field(group, *unit)).collect();
             Ok(Change { unchanged: set.is_empty(), set, ..Change::default() })
         })
@@ -277,6 +285,11 @@ fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -
 
 fn json(value: &impl Serialize) -> Result<String, ServiceError> {
     serde_json::to_string(value).map_err(|error| ServiceError::Internal(error.to_string()))
+}
+
+/// Keeps the audit log small: a user's own plan may be large, and clients write it.
+fn short(text: String) -> String {
+    if text.len() <= MOST_AUDITED { text } else { format!("\"{} bytes\"", text.len()) }
 }
 
 /// A subscription as clients see it.

@@ -14,7 +14,7 @@ use super::usage::Usage;
 use crate::domain::admission::Validity;
 use crate::domain::ids::{GroupId, KeyId, Mode, PlanId, UserId};
 use crate::domain::reservation::ReservationId;
-use crate::domain::subscription::{Subscribed, Upsert};
+use crate::domain::subscription::{Subscribed, Subscription, Upsert};
 use crate::domain::window::TimeMs;
 use crate::store::audit::Trail;
 use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, Reset, UserChange};
@@ -235,17 +235,18 @@ impl Gateway {
         to: &PlanId,
         by: &KeyId,
     ) -> Result<(), ServiceError> {
-        let upsert = Upsert {
-            plan: to.clone(),
-            started_at_ms: None,
-            cycle_start_ms: None,
-            ends_at_ms: None,
-            custom_limits: None,
-            reset_usage: false,
-        };
         self.walk_subscribers(tenant, from, async |tenant, users| {
             stream::iter(users.into_iter().map(Ok))
-                .try_for_each_concurrent(MOVED_AT_ONCE, async |user| {
+                .try_for_each_concurrent(MOVED_AT_ONCE, async |(user, subscription)| {
+                    // Nothing but the plan is other people's decision: the cycle and a coming end stay.
+                    let upsert = Upsert {
+                        plan: to.clone(),
+                        started_at_ms: None,
+                        cycle_start_ms: Some(Some(subscription.cycle_start_ms.unwrap_or(subscription.started_at_ms))),
+                        ends_at_ms: Some(subscription.ends_at_ms),
+                        custom_limits: None,
+                        reset_usage: false,
+                    };
                     let written = Written { user: &user, by, rules: Rules::Checked };
                     self.subscribe(&tenant, written, &upsert, None).await.map(|_| ())
                 })
@@ -259,7 +260,7 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         plan: &PlanId,
-        mut each: impl AsyncFnMut(Tenant, Vec<UserId>) -> Result<(), ServiceError>,
+        mut each: impl AsyncFnMut(Tenant, Vec<(UserId, Subscription)>) -> Result<(), ServiceError>,
     ) -> Result<(), ServiceError> {
         let config = self.config(&tenant.app).await?;
         let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
@@ -273,11 +274,11 @@ impl Gateway {
                     after = Some(last.to_string());
                     let now = self.now(&bucket).await?;
                     let found = self.store.read_users(&bucket, &names).await?;
-                    let on = |subscribed: &Option<Subscribed>| {
-                        let running = subscribed.as_ref().and_then(|subscribed| subscribed.at(now).0);
-                        running.is_some_and(|running| running.plan == *plan)
-                    };
-                    let users = names.into_iter().zip(found).filter(|(_, found)| on(found)).map(|(user, _)| user);
+                    let users = names.into_iter().zip(found).filter_map(|(user, found)| {
+                        let found = found?;
+                        let running = found.at(now).0.filter(|running| running.plan == *plan)?;
+                        Some((user, running.clone()))
+                    });
                     each(tenant.clone(), users.collect()).await?;
                 }
             }

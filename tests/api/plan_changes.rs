@@ -328,10 +328,14 @@ async fn a_plan_with_users_is_deleted_only_when_they_are_moved() {
         for target in ["old", "nowhere"] {
             assert_eq!(admin.delete(&format!("plans/old?moveTo={target}"), None).await.bad_field(), "moveTo");
         }
-        here.subscribe("d", "old").await;
+        let ending = json!({"userId": "d", "planId": "old", "cycleStart": "2027-01-20T00:00:00Z", "endsAt": "2027-02-05T00:00:00Z"});
+        here.post("subscriptions", ending).await.expect(200);
         assert_eq!(admin.delete("plans/old?moveTo=new", None).await.status, 204);
         assert_eq!(stage.stands("a", "images").await, [0., 4., 0., 5., 0.]);
-        assert_eq!(there.get("usage?userId=d").await.expect(200)["planId"], "new");
+        let admin = admin.with("x-mode", "test");
+        let moved = admin.get("users/d").await.expect(200)["subscription"].clone();
+        let kept = [&moved["planId"], &moved["cycleStart"], &moved["endsAt"]];
+        assert_eq!(kept, ["new", "2027-01-20T00:00:00Z", "2027-02-05T00:00:00Z"]);
         admin.get("plans/old").await.problem(404, "not_found");
         assert_eq!(here.post("subscriptions", json!({"userId": "e", "planId": "old"})).await.bad_field(), "planId");
         stage.end().await;
