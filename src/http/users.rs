@@ -46,7 +46,7 @@ fn listed(found: &ListedUser) -> UserView {
     UserView {
         user_id: found.user.to_string(),
         blocked: found.subscribed.blocked,
-        subscription: subscription.map(|subscription| view_of(&found.user, subscription, false)),
+        subscription: subscription.map(|subscription| view_of(&found.user, subscription, None)),
     }
 }
 
@@ -151,7 +151,7 @@ fn detail(user: &UserId, config: &AppConfig, found: &UserDetail) -> UserDetailVi
     UserDetailView {
         user_id: user.to_string(),
         blocked: found.subscribed.blocked,
-        subscription: usage.subscription.as_ref().map(|subscription| view_of(user, subscription, false)),
+        subscription: usage.subscription.as_ref().map(|subscription| view_of(user, subscription, None)),
         plan_id: usage.plan.as_ref().map(ToString::to_string),
         period: usage.period.map(PeriodView::of),
         counters: CounterView::all(&usage.counters, Some(user)),

@@ -43,8 +43,9 @@ pub struct SubscriptionView {
     /// Instead of the plan's own limits.
     #[schema(value_type = Option<Object>)]
     pub custom_limits: Option<serde_json::Value>,
-    /// False: everything was so already.
-    pub changed: bool,
+    /// Of a write. False: everything was so already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<bool>,
 }
 
 /// Whose subscription is written, by whom.
@@ -145,7 +146,7 @@ impl Gateway {
                 None => return self.first_answer(view, operation).await?.map(Round::Done).ok_or(refusal),
             },
         };
-        let answer = view_of(user, &wanted.subscription, wanted.changed);
+        let answer = view_of(user, &wanted.subscription, Some(wanted.changed));
         let text = json(&answer)?;
         let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
         if wanted.from_now {
@@ -155,8 +156,8 @@ impl Gateway {
         let before = view.subscribed.at(view.now_ms).0;
         let trail = Trail {
             action: wanted.action.to_owned(),
-            before: before.map(|before| json(&view_of(user, before, true)).map(short)).transpose()?,
-            after: Some(short(text.clone())),
+            before: before.map(|before| json(&view_of(user, before, None)).map(short)).transpose()?,
+            after: Some(short(json(&view_of(user, &wanted.subscription, None))?)),
             ..trail(user, None, written.by)
         };
         let args = ChangeUserArgs {
@@ -293,7 +294,7 @@ fn short(text: String) -> String {
 }
 
 /// A subscription as clients see it.
-pub fn view_of(user: &UserId, subscription: &Subscription, changed: bool) -> SubscriptionView {
+pub fn view_of(user: &UserId, subscription: &Subscription, changed: Option<bool>) -> SubscriptionView {
     SubscriptionView {
         user_id: user.to_string(),
         plan_id: subscription.plan.to_string(),
