@@ -12,7 +12,6 @@ use super::match_rule::MatchRule;
 use super::measure::Measure;
 use super::metadata::Metadata;
 use super::period::Period;
-use super::plan_body::OnPlanChange;
 use super::window::WindowKind;
 
 /// What happens past the quota.
@@ -24,6 +23,19 @@ pub enum Enforcement {
     Hard,
     /// Counting goes on, and the overage is reported.
     Soft,
+}
+
+/// What a group's counter does when a user moves to this plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnPlanChange {
+    /// What was used in the current window goes on counting.
+    #[default]
+    Carry,
+    /// It starts at 0; open holds settle in the window they came from.
+    Reset,
+    /// It starts full until the next window, so that cycling through plans gives no fresh quota.
+    Block,
 }
 
 /// A validated limit group.

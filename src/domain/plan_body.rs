@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::amount::Unit;
-use super::limit_group::Enforcement;
+use super::limit_group::{Enforcement, OnPlanChange};
 use super::number::{Number, explicit_null};
 use super::period::{PeriodAnchor, PeriodType, WeekDay};
 
@@ -21,19 +21,6 @@ pub enum UnmatchedEvents {
     Deny,
     /// It passes unmetered.
     Allow,
-}
-
-/// What a group's counter does when a user moves to this plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnPlanChange {
-    /// What was used in the current window goes on counting.
-    #[default]
-    Carry,
-    /// It starts at 0; open holds settle in the window they came from.
-    Reset,
-    /// It starts full until the next window, so that cycling through plans gives no fresh quota.
-    Block,
 }
 
 /// A named set of limit groups for users.

@@ -5,7 +5,7 @@ use actix_web::HttpResponse;
 use super::auth::{Access, Principal};
 use super::body::{Body, Given};
 use super::problem::{ApiError, Problem};
-use crate::service::settings::Settings;
+use crate::service::app_config::Settings;
 
 /// Read the app's settings
 #[utoipa::path(get, path = "/api/v1/app", tag = "Configuration",

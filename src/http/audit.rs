@@ -6,9 +6,9 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
-use super::body::Query;
+use super::body::{Query, page_size};
 use super::problem::{ApiError, Problem};
-use super::views::{ListView, page_size};
+use super::views::ListView;
 use crate::domain::window::{TimeMs, rfc3339};
 use crate::service::audit::{AuditCursor, AuditFilter, told};
 use crate::store::audit::{AuditEntry, EntryId};

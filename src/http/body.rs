@@ -114,3 +114,25 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
         }))))
     }
 }
+
+/// How many items a page holds: 1 to 200, default 50.
+///
+/// # Errors
+/// invalid_request
+pub fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
+    match limit.unwrap_or(50) {
+        size @ 1..=200 => Ok(size),
+        _ => Err(ApiError::invalid("limit", "must be 1 to 200")),
+    }
+}
+
+/// A note for the audit log.
+///
+/// # Errors
+/// invalid_request
+pub fn check_note(note: Option<&str>) -> Result<(), ApiError> {
+    match note {
+        Some(note) if note.len() > 1024 => Err(ApiError::invalid("note", "must have at most 1024 bytes")),
+        _ => Ok(()),
+    }
+}

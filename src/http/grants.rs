@@ -5,10 +5,10 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given, Query};
+use super::body::{Body, Given, Query, check_note, page_size};
 use super::problem::{ApiError, Problem};
 use super::subscriptions::time;
-use super::views::{ListView, check_note, page_size};
+use super::views::ListView;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::number::Number;
 use crate::service::grants::{Grant, GrantScope, NewGrant};

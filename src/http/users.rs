@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given, Query};
+use super::body::{Body, Given, Query, check_note, page_size};
 use super::problem::{ApiError, Problem};
-use super::views::{CounterView, ListView, PeriodView, check_note, number, page_size};
+use super::views::{CounterView, ListView, PeriodView, number};
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::number::Number;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::ApiError;
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::counter::Counter;
 use crate::domain::ids::UserId;
@@ -179,27 +178,5 @@ pub struct ListView<T> {
 impl<T> ListView<T> {
     pub fn whole(data: Vec<T>) -> Self {
         Self { data, next_cursor: None }
-    }
-}
-
-/// How many items a page holds: 1 to 200, default 50.
-///
-/// # Errors
-/// invalid_request
-pub fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
-    match limit.unwrap_or(50) {
-        size @ 1..=200 => Ok(size),
-        _ => Err(ApiError::invalid("limit", "must be 1 to 200")),
-    }
-}
-
-/// A note for the audit log.
-///
-/// # Errors
-/// invalid_request
-pub fn check_note(note: Option<&str>) -> Result<(), ApiError> {
-    match note {
-        Some(note) if note.len() > 1024 => Err(ApiError::invalid("note", "must have at most 1024 bytes")),
-        _ => Ok(()),
     }
 }

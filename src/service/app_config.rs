@@ -5,13 +5,33 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::error::ServiceError;
-use super::settings::Settings;
+use super::error::{ServiceError, json};
 use crate::domain::amount::Unit;
 use crate::domain::ids::{GroupId, PlanId, Sandbox};
 use crate::domain::plan::Plan;
 use crate::domain::plan_body::PlanBody;
+
+/// What reserve answers while Redis cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStoreFailure {
+    /// 503.
+    #[default]
+    Deny,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    /// The plan of users without subscription; calendar and endless groups only. Null: they are denied.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub default_plan_id: Option<PlanId>,
+    #[serde(default)]
+    pub on_store_failure: OnStoreFailure,
+}
 
 /// One app's configuration at one revision.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +94,7 @@ impl AppConfig {
     /// The field of a plan.
     pub fn plan_field(plan: &Plan, closing: bool) -> Result<(String, String), ServiceError> {
         let stored = StoredPlan { version: plan.version, closing, body: plan.body.clone() };
-        let text = serde_json::to_string(&stored).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let text = json(&stored)?;
         Ok((format!("plan:{}", plan.id), text))
     }
 
@@ -87,7 +107,7 @@ impl AppConfig {
     }
 
     pub fn settings_field(settings: &Settings) -> Result<(String, String), ServiceError> {
-        let text = serde_json::to_string(settings).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let text = json(settings)?;
         Ok(("settings".to_owned(), text))
     }
 
@@ -96,5 +116,25 @@ impl AppConfig {
         let mut plans: Vec<&Arc<Plan>> = self.plans.values().map(|entry| &entry.plan).collect();
         plans.sort_by(|one, other| one.id.cmp(&other.id));
         plans
+    }
+}
+
+/// A version as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct VersionDocument {
+    pub body: PlanBody,
+    /// Id of the key that wrote it.
+    pub by: String,
+    pub at: String,
+}
+
+impl VersionDocument {
+    pub fn read(text: &str) -> Result<Self, ServiceError> {
+        serde_json::from_str(text).map_err(|error| ServiceError::Internal(format!("a version of a plan: {error}")))
+    }
+
+    pub fn plan(self, id: &PlanId, version: u64) -> Result<Plan, ServiceError> {
+        Plan::validate(id, version, self.body)
+            .map_err(|_| ServiceError::Internal(format!("version {version} of plan {id}")))
     }
 }

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
+use super::app_config::Settings;
 use super::draft::Draft;
-use super::error::ServiceError;
+use super::error::{ServiceError, json};
 use super::plans::still_closed;
 use super::preview::Preview;
-use super::settings::Settings;
 use super::tenant::Tenant;
 use crate::domain::field_error::FieldError;
 use crate::domain::ids::{KeyId, PlanId};
@@ -132,8 +132,7 @@ impl Gateway {
             let now = document.draft(config.plans.keys().filter(|id| known(id)).cloned())?;
             let mut change = now.change(config, revision, by)?;
             let applied = Applied { applied: !change.unchanged, preview: preview.clone() };
-            change.answer =
-                serde_json::to_string(&applied).map_err(|error| ServiceError::Internal(error.to_string()))?;
+            change.answer = json(&applied)?;
             Ok(change)
         })
         .await

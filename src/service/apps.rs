@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
-use super::error::ServiceError;
+use super::error::{ServiceError, json};
 use super::tenant::{Placement, Tenant};
 use crate::domain::ids::{AppId, KeyId, Mode};
 use crate::domain::window::{TimeMs, rfc3339};
@@ -43,7 +43,7 @@ impl Gateway {
     ) -> Result<AppView, ServiceError> {
         let now = TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(TimeMs::MAX);
         let app = AppView { id: id.to_string(), placement, created_at: rfc3339(now / 1000 * 1000) };
-        let text = serde_json::to_string(&app).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let text = json(&app)?;
         let operation = Operation::new("apps", idempotency, false);
         let change = RegisterChange::Create { name: id.as_str(), value: &text };
         let trail = trail(id, "app.create", by);

@@ -7,9 +7,9 @@ use futures::stream::{self, TryStreamExt};
 
 use super::Gateway;
 use super::app_config::AppConfig;
+use super::app_config::VersionDocument;
 use super::error::ServiceError;
 use super::tenant::{Placement, Tenant};
-use super::versions::VersionDocument;
 use crate::domain::ids::{AppId, Mode, PlanId};
 use crate::domain::plan::Plan;
 use crate::domain::reservation::Memo;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::app_config::AppConfig;
+use super::app_config::Settings;
+use super::app_config::VersionDocument;
 use super::config::Change;
-use super::error::ServiceError;
-use super::settings::Settings;
-use super::versions::VersionDocument;
+use super::error::{ServiceError, json};
 use crate::domain::amount::Unit;
 use crate::domain::difference::{Difference, differences};
 use crate::domain::field_error::FieldError;
@@ -53,10 +53,6 @@ pub struct Checked {
     pub plans: Vec<Plan>,
     pub changed: Vec<Changed>,
     new_units: Vec<(GroupId, Unit)>,
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String, ServiceError> {
-    serde_json::to_string(value).map_err(|error| ServiceError::Internal(error.to_string()))
 }
 
 fn within(path: &str, fault: FieldError) -> FieldError {

@@ -43,6 +43,14 @@ impl ServiceError {
     }
 }
 
+/// As JSON text.
+///
+/// # Errors
+/// [`ServiceError::Internal`]; none in practice.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, ServiceError> {
+    serde_json::to_string(value).map_err(|error| ServiceError::Internal(error.to_string()))
+}
+
 impl From<FieldError> for ServiceError {
     fn from(error: FieldError) -> Self {
         Self::Invalid(vec![error])

@@ -5,10 +5,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
-use super::error::ServiceError;
+use super::error::{ServiceError, json};
 use super::facts::{Round, View};
 use super::tenant::Tenant;
-use super::users::trail;
 use crate::domain::admission::{Admission, Validity};
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::ids::{GroupId, KeyId, UserId};
@@ -91,11 +90,11 @@ impl Gateway {
                 None => return Err(refusal),
             },
         };
-        let about = serde_json::to_string(&grant).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let about = json(&grant)?;
         let trail = Trail {
             action: "grant.create".to_owned(),
             after: Some(about.clone()),
-            ..trail(&new.user, new.note.as_deref(), by)
+            ..Trail::of_user(&new.user, new.note.as_deref(), by)
         };
         let mut validity = admission.validity;
         validity.narrow(TimeMs::MIN, new.expires_at_ms.unwrap_or(TimeMs::MAX));
@@ -139,8 +138,11 @@ impl Gateway {
         let bucket = bucket_of(tenant, id).ok_or_else(missing)?;
         let about = self.store.grant_about(&bucket, id).await?.ok_or_else(missing)?;
         let grant = read(&about)?;
-        let trail =
-            Trail { action: "grant.revoke".to_owned(), before: Some(about), ..trail(&grant.scope.user, None, by) };
+        let trail = Trail {
+            action: "grant.revoke".to_owned(),
+            before: Some(about),
+            ..Trail::of_user(&grant.scope.user, None, by)
+        };
         match self.store.revoke(&bucket, &grant.scope.user, &grant.group_id, id, &trail).await? {
             true => Ok(()),
             false => Err(missing()),

@@ -6,7 +6,7 @@ use super::Gateway;
 use super::app_config::AppConfig;
 use super::config::Change;
 use super::draft::Draft;
-use super::error::ServiceError;
+use super::error::{ServiceError, json};
 use super::preview::Preview;
 use super::tenant::Tenant;
 use crate::domain::ids::{KeyId, PlanId};
@@ -46,10 +46,6 @@ pub struct PlanView {
 
 fn view(plan: &Plan) -> PlanView {
     PlanView { body: plan.body.clone(), version: plan.version }
-}
-
-fn json(value: &impl Serialize) -> Result<String, ServiceError> {
-    serde_json::to_string(value).map_err(|error| ServiceError::Internal(error.to_string()))
 }
 
 impl Gateway {

@@ -9,14 +9,13 @@ use super::Gateway;
 use super::app_config::AppConfig;
 use super::config::Change;
 use super::draft::new_units;
-use super::error::ServiceError;
+use super::error::{ServiceError, json};
 use super::facts::{Round, View};
 use super::tenant::Tenant;
-use super::users::trail;
 use crate::domain::admission::{Standing, Validity, overview};
 use crate::domain::custom_limits::CustomLimits;
 use crate::domain::ids::{KeyId, PlanId, UserId};
-use crate::domain::plan_body::OnPlanChange;
+use crate::domain::limit_group::OnPlanChange;
 use crate::domain::subscription::{Move, Subscribed, Subscription, Upsert};
 use crate::domain::window::{TimeMs, rfc3339};
 use crate::store::audit::Trail;
@@ -158,7 +157,7 @@ impl Gateway {
             action: wanted.action.to_owned(),
             before: before.map(|before| json(&view_of(user, before, None)).map(short)).transpose()?,
             after: Some(short(json(&view_of(user, &wanted.subscription, None))?)),
-            ..trail(user, None, written.by)
+            ..Trail::of_user(user, None, written.by)
         };
         let args = ChangeUserArgs {
             bucket: &view.bucket,
@@ -282,10 +281,6 @@ fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -
     let subscription = Subscription { ends_at_ms: Some(end), ..running.clone() };
     let from_now = ends_at_ms.is_none();
     Ok(Wanted { subscription, changed, reset: false, moves: None, from_now, action: "subscription.cancel" })
-}
-
-fn json(value: &impl Serialize) -> Result<String, ServiceError> {
-    serde_json::to_string(value).map_err(|error| ServiceError::Internal(error.to_string()))
 }
 
 /// Keeps the audit log small: a user's own plan may be large, and clients write it.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
-use super::error::ServiceError;
+use super::error::{ServiceError, json};
 use super::facts::Round;
 use super::grants::Grant;
 use super::subscriptions::{Rules, Written};
@@ -137,7 +137,7 @@ impl Gateway {
             action: if blocked { "user.block" } else { "user.unblock" }.to_owned(),
             before: Some((!blocked).to_string()),
             after: Some(blocked.to_string()),
-            ..trail(user, note, by)
+            ..Trail::of_user(user, note, by)
         };
         self.change_user(tenant, user, UserChange::Blocked(blocked), Reset::Nothing, trail, idempotency).await
     }
@@ -162,7 +162,7 @@ impl Gateway {
         let trail = Trail {
             action: "user.reset".to_owned(),
             after: Some(group.map_or_else(|| "*".to_owned(), ToString::to_string)),
-            ..trail(user, note, by)
+            ..Trail::of_user(user, note, by)
         };
         let reset = group.map_or(Reset::All, Reset::Group);
         self.change_user(tenant, user, UserChange::Nothing, reset, trail, idempotency).await
@@ -187,7 +187,7 @@ impl Gateway {
             };
             let changed = change != UserChange::Nothing || reset != Reset::Nothing;
             let answer = UserChanged { user_id: user.to_string(), blocked, changed };
-            let text = serde_json::to_string(&answer).map_err(|error| ServiceError::Internal(error.to_string()))?;
+            let text = json(&answer)?;
             let args = ChangeUserArgs {
                 bucket: &view.bucket,
                 operation: &operation,
@@ -285,8 +285,4 @@ impl Gateway {
         }
         Ok(())
     }
-}
-
-pub(crate) fn trail(user: &UserId, note: Option<&str>, by: &KeyId) -> Trail {
-    Trail { actor: by.to_string(), target: format!("user:{user}"), note: note.map(str::to_owned), ..Trail::default() }
 }

@@ -1,36 +1,16 @@
 //! Versions of plans: every revision of a plan is kept, the last hundred at least.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Gateway;
+use super::app_config::VersionDocument;
 use super::error::ServiceError;
 use super::plans::{IfMatch, no_plan};
 use super::tenant::Tenant;
 use crate::domain::ids::{KeyId, PlanId};
-use crate::domain::plan::Plan;
 use crate::domain::plan_body::PlanBody;
 use crate::store::operation::Idempotency;
-
-/// A version as it is kept.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct VersionDocument {
-    pub body: PlanBody,
-    /// Id of the key that wrote it.
-    pub by: String,
-    pub at: String,
-}
-
-impl VersionDocument {
-    pub fn read(text: &str) -> Result<Self, ServiceError> {
-        serde_json::from_str(text).map_err(|error| ServiceError::Internal(format!("a version of a plan: {error}")))
-    }
-
-    pub fn plan(self, id: &PlanId, version: u64) -> Result<Plan, ServiceError> {
-        Plan::validate(id, version, self.body)
-            .map_err(|_| ServiceError::Internal(format!("version {version} of plan {id}")))
-    }
-}
 
 /// One version of a plan.
 #[derive(Clone, Debug, Serialize, ToSchema)]

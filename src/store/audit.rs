@@ -4,6 +4,7 @@ use redis::Value;
 
 use super::error::StoreError;
 use super::{Arguments, Store};
+use crate::domain::ids::{KeyId, UserId};
 
 /// One change by hand, to be written with it. Values are JSON or plain text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,11 @@ pub struct Trail {
 }
 
 impl Trail {
+    /// A change of one user, yet without what it is.
+    pub fn of_user(user: &UserId, note: Option<&str>, by: &KeyId) -> Self {
+        Self { actor: by.to_string(), target: format!("user:{user}"), note: note.map(str::to_owned), ..Self::default() }
+    }
+
     pub(super) fn write(trail: Option<&Self>, arguments: &mut Arguments) {
         let Some(trail) = trail else {
             arguments.int(0);

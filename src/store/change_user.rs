@@ -10,7 +10,7 @@ use super::reply::Fields;
 use super::{Arguments, Store};
 use crate::domain::amount::Amount;
 use crate::domain::ids::{GroupId, UserId};
-use crate::domain::plan_body::OnPlanChange;
+use crate::domain::limit_group::OnPlanChange;
 use crate::domain::subscription::Subscription;
 use crate::domain::window::{TimeMs, Window, rfc3339};
 

@@ -4,7 +4,7 @@ use redis::Value;
 
 use super::error::StoreError;
 use super::keys::Bucket;
-use super::register::{optional_text, text_map};
+use super::reply::{optional_text, text_map};
 use super::{Arguments, Store};
 use crate::domain::window::TimeMs;
 

@@ -7,8 +7,7 @@ use super::error::StoreError;
 use super::keys::{self, Bucket};
 use super::operation::Operation;
 use super::record::Record;
-use super::register::{optional_text, text_map};
-use super::reply::Fields;
+use super::reply::{Fields, optional_text, text_map};
 use super::{Arguments, Store};
 use crate::domain::ids::{AppId, PlanId};
 

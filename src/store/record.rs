@@ -2,8 +2,7 @@
 
 use super::error::StoreError;
 use super::keys::Bucket;
-use super::register::optional_text;
-use super::reply::Fields;
+use super::reply::{Fields, optional_text};
 use super::{Arguments, Store};
 use crate::domain::ids::GroupId;
 use crate::domain::reservation::{Memo, OperationName};

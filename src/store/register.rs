@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use redis::Value;
-
 use super::audit::Trail;
 use super::error::StoreError;
 use super::keys::{self, Register};
 use super::operation::Operation;
 use super::record::Record;
-use super::reply::Fields;
+use super::reply::{Fields, optional_text, text_map};
 use super::{Arguments, Store};
 use crate::domain::ids::AppId;
 
@@ -102,12 +100,4 @@ impl Store {
         command.arg(register.changes());
         Ok(optional_text(self.command(&command).await?)?.unwrap_or_default())
     }
-}
-
-pub(super) fn optional_text(value: Value) -> Result<Option<String>, StoreError> {
-    redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))
-}
-
-pub(super) fn text_map(value: Value) -> Result<HashMap<String, String>, StoreError> {
-    redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))
 }

@@ -1,5 +1,7 @@
 //! Reading what a script answered: a status word, then texts in documented order.
 
+use std::collections::HashMap;
+
 use redis::Value;
 
 use super::error::StoreError;
@@ -78,4 +80,14 @@ impl Fields {
     pub fn flag(&mut self) -> Result<bool, StoreError> {
         Ok(self.int()? == 1)
     }
+}
+
+/// A text, or nothing.
+pub(super) fn optional_text(value: Value) -> Result<Option<String>, StoreError> {
+    redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))
+}
+
+/// A hash.
+pub(super) fn text_map(value: Value) -> Result<HashMap<String, String>, StoreError> {
+    redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))
 }

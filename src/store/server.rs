@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Store;
 use super::error::StoreError;
 use super::keys;
-use super::register::optional_text;
+use super::reply::optional_text;
 
 /// Version of the key layout that this build reads and writes.
 pub const LAYOUT_VERSION: &str = "2";

@@ -2,7 +2,7 @@
 
 use quotagate::domain::amount::Amount;
 use quotagate::domain::ids::{GroupId, PlanId, UserId};
-use quotagate::domain::plan_body::OnPlanChange;
+use quotagate::domain::limit_group::OnPlanChange;
 use quotagate::domain::subscription::Subscription;
 use quotagate::domain::window::Window;
 use quotagate::store::admission::{Forget, OwnedGroup, Stale};
