@@ -14,8 +14,8 @@ async fn furnish(redis: &Redis) {
         redis.call('ZADD', KEYS[1], 0, name)
         redis.call('HSET', KEYS[2] .. name, 'version', 1, 'plan', 'p', 'since', '2027-01-01T00:00:00Z')
     end";
-    for start in (0..USERS).step_by(20_000) {
-        let (from, to) = (start.to_string(), (start + 19_999).to_string());
+    for start in (0..USERS).step_by(5_000) {
+        let (from, to) = (start.to_string(), (start + 4_999).to_string());
         let keys = ["qg:{default:live}:users", "qg:{default:live}:counters:user:"];
         redis.run::<()>(&["EVAL", fill, "2", keys[0], keys[1], &from, &to]).await;
     }

@@ -372,3 +372,49 @@ async fn a_deleted_app_is_gone_on_every_node_with_all_that_was_its_own() {
     root.delete("apps/acme", None).await.problem(404, "not_found");
     assert_eq!(root.delete("apps/default", None).await.bad_field(), "id");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_work_the_same_where_users_are_spread_over_buckets() {
+    let world = World::new().await;
+    world.admin.post("apps", json!({"id": "spread", "placement": "user"})).await.expect(201);
+    let admin = world.admin.with("x-app", "spread");
+    admin.plan("p", monthly(3)).await;
+    admin.plan("q", monthly(5)).await;
+    let key = new_key(&admin, json!({"kind": "secret", "mode": "live"})).await;
+    let app = world.node.client(&key);
+    let users: Vec<String> = (0..12).map(|number| format!("u{number}")).collect();
+    let mut granted = Vec::new();
+    for user in &users {
+        app.subscribe(user, "p").await;
+        let grant = json!({"groupId": "images", "scope": {"user": user}, "amount": 1});
+        granted.push(admin.post("grants", grant).await.expect(201)["id"].clone());
+        app.reserved(image(user, 4)).await;
+    }
+    let mut listed: Vec<Value> = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = admin.get(&format!("grants?limit=5{cursor}")).await.expect(200);
+        listed.extend(page["data"].as_array().unwrap().iter().map(|grant| grant["id"].clone()));
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let sorted = |mut ids: Vec<Value>| {
+        ids.sort_by_key(Value::to_string);
+        ids
+    };
+    assert_eq!(sorted(listed), sorted(granted.clone()));
+    for id in granted {
+        assert_eq!(admin.delete(&format!("grants/{}", id.as_str().unwrap()), None).await.status, 204);
+    }
+    assert_eq!(admin.get("grants").await.expect(200)["data"], json!([]));
+    let problem = admin.delete("plans/p", None).await.problem(409, "plan_in_use");
+    assert!(problem["detail"].as_str().unwrap().contains("12 users are on plan `p`"), "{problem}");
+    assert_eq!(admin.delete("plans/p?moveTo=q", None).await.status, 204);
+    let log = admin.get("audit?action=subscription.put&limit=200").await.expect(200);
+    assert_eq!(log["data"].as_array().unwrap().len(), 24, "every bucket's log is read");
+    for user in &users {
+        assert_eq!(app.counter(user, "images").await["remaining"], 1);
+    }
+}

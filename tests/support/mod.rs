@@ -45,7 +45,10 @@ impl Redis {
     }
 
     pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
-        redis::Client::open(self.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+        // On a busy machine an answer may take long; a test waits for it.
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
+        let client = redis::Client::open(self.url()).unwrap();
+        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }
 
     pub async fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
