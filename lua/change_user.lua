@@ -107,7 +107,8 @@ local function move(group)
       set(group.id .. '.held', '0')
     end
   end
-  if group.action == 'block' then
+  -- Starting anew opens room again.
+  if group.action == 'block' and reset == '-' then
     set(group.id .. '.blocked', group.serial .. ' ' .. args.digits(math.max(0, group.quota - used)))
     set('adjusted', '1')
   end
@@ -144,8 +145,9 @@ if writes then
   end
   redis.call('ZADD', KEYS[7], 0, user)
 end
-if #counters > 0 then
-  redis.call('HSET', owner.counters, unpack(counters))
+-- In pieces: a table of any size is not unpacked at once.
+for first = 1, #counters, 1000 do
+  redis.call('HSET', owner.counters, unpack(counters, first, math.min(first + 999, #counters)))
 end
 if #gone > 0 then
   redis.call('HDEL', owner.counters, unpack(gone))

@@ -111,6 +111,26 @@ async fn a_reset_raises_serials_but_leaves_work_in_flight() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_of_thousands_of_groups_is_started_anew_too_and_nothing_is_blocked_then() {
+    let table = Table::new().await;
+    let counters = table.owner("u", &[]).keys.counters;
+    let fill = "for i = 1, 4000 do
+        redis.call('HSET', KEYS[1], 'g' .. i .. '.window', '1 ' .. ARGV[1], 'g' .. i .. '.used', '7', 'g' .. i .. '.held', '0')
+    end";
+    table.redis.run::<()>(&["EVAL", fill, "1", &counters, DAY_1]).await;
+    let groups = [moved("g1", "monthly 2027-01-15T00:00:00Z 2027-02-15T00:00:00Z", OnPlanChange::Block, 20)];
+    let reply = change(&table, &harmless(), "0", true, Reset::All, &groups).await;
+    assert!(matches!(reply, ChangeUserReply::Changed { .. }), "{reply:?}");
+    let counters = table.counters().await;
+    assert!((1..=4000).all(|number| counters[&format!("g{number}.used")] == "0"));
+    assert!(
+        counters["g1.window"].starts_with("2 ") && !counters.contains_key("g1.blocked"),
+        "{}",
+        counters["g1.window"]
+    );
+}
+
 /// What a counter with 4 used and 3 held of 10 comes to when its user moves: window, used, held, blocked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_come_over_to_another_plan() {
