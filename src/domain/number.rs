@@ -7,12 +7,22 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::amount::{AmountError, parse_decimal};
 
 /// A non-negative decimal number with at most 12 decimal places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number(pub Decimal);
+
+/// How a [`Number`] may be written.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+pub enum NumberOrText {
+    Number(f64),
+    /// Decimal digits, such as `"0.00025"`.
+    Text(String),
+}
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::amount::Unit;
 use super::limit_group::{Enforcement, OnPlanChange};
-use super::number::{Number, explicit_null};
+use super::number::{Number, NumberOrText, explicit_null};
 use super::period::{PeriodAnchor, PeriodType, WeekDay};
 
 /// What happens to an event that no group of the plan matches.
@@ -69,11 +69,11 @@ pub struct GroupBody {
     pub unit: Option<Unit>,
     /// In the unit; 0 denies whatever matches; null counts without limit.
     #[serde(default, deserialize_with = "explicit_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>, required = true)]
+    #[schema(value_type = Option<NumberOrText>, required = true)]
     pub quota: Option<Option<Number>>,
     /// In the unit; a single larger call is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<NumberOrText>)]
     pub max_per_call: Option<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measure: Option<MeasureBody>,
@@ -119,7 +119,7 @@ pub struct RuleBody {
     pub event: String,
     /// Per key a scalar, or a list of which any may match; all keys must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = BTreeMap<String, Object>)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub metadata: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measure: Option<MeasureBody>,
@@ -144,11 +144,11 @@ pub enum MeasureWord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightedBody {
-    #[schema(value_type = BTreeMap<String, f64>)]
+    #[schema(value_type = BTreeMap<String, NumberOrText>)]
     pub per: BTreeMap<String, Number>,
     /// Stands in for fields that a reserve does not know yet.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = BTreeMap<String, f64>)]
+    #[schema(value_type = BTreeMap<String, NumberOrText>)]
     pub estimate: BTreeMap<String, Number>,
 }
 
@@ -186,6 +186,6 @@ pub struct OnLimitBody {
 pub struct FallbackBody {
     pub event: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = BTreeMap<String, Object>)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub metadata: BTreeMap<String, Value>,
 }

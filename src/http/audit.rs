@@ -40,10 +40,10 @@ pub struct AuditView {
     action: String,
     target: String,
     /// Null: there was nothing before.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     before: Option<Value>,
     /// Null: there is nothing now.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     after: Option<Value>,
     note: Option<String>,
 }

@@ -26,7 +26,7 @@ pub struct KeyBody {
     name: Option<String>,
     /// Of secret keys: overrides what the caller claims.
     #[serde(default)]
-    #[schema(value_type = std::collections::BTreeMap<String, Object>)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
     /// Of publishable keys: where browsers may use it.
     #[serde(default)]

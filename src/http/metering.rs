@@ -67,7 +67,7 @@ pub struct ReserveBody {
     quantity: Number,
     /// At most 32 keys with scalar values.
     #[serde(default)]
-    #[schema(value_type = std::collections::BTreeMap<String, Object>)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
     /// 1 to 3600.
     #[serde(default = "default_ttl")]
@@ -172,7 +172,7 @@ pub struct CommitBody {
     quantity: Option<Number>,
     /// Actual figures, merged over the reserve's.
     #[serde(default)]
-    #[schema(value_type = std::collections::BTreeMap<String, Object>)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
     /// False: charge that much and keep the rest of the hold.
     #[serde(default = "yes", rename = "final")]
@@ -308,7 +308,7 @@ pub struct TrackBody {
     #[schema(value_type = f64, default = 1)]
     quantity: Number,
     #[serde(default)]
-    #[schema(value_type = std::collections::BTreeMap<String, Object>)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
     /// Count only if there is room, else 429.
     #[serde(default)]

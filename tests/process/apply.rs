@@ -170,5 +170,9 @@ fn the_checked_in_schema_is_what_the_code_generates() {
     let (code, out, _) = told(run(&["schema"], &[]));
     assert_eq!(code, Some(0));
     let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.schema.json");
+    // What every example writes: filters that are scalars or lists, weights that are numbers or text.
+    let schema: Value = serde_json::from_str(&out).unwrap();
+    assert!(schema["$defs"]["RuleBody"]["properties"]["metadata"]["additionalProperties"]["type"].is_null());
+    assert_eq!(schema["$defs"]["NumberOrText"]["oneOf"].as_array().unwrap().len(), 2);
     assert!(fs::read_to_string(checked_in).unwrap() == out, "run `cargo run -- schema > docs/config.schema.json`");
 }
