@@ -112,6 +112,7 @@ fn main() {
     runtime.block_on(async {
         let redis = support::Redis::start().await;
         let options = Options {
+            deliver: Default::default(),
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis.url(),
             redis_timeout: Duration::from_secs(5),

@@ -13,6 +13,7 @@ KEYS
   7  index of users
   8  users to be forgotten
   9  audit log
+  10 outbox
 
 ARGV
   fingerprint ('-' without an idempotency key)
@@ -23,6 +24,7 @@ ARGV
   reset: '-' nothing, '*' every window, or the group whose window starts anew at 0
   groups of the plan moved to: count, then per group: id, window, action (carry | reset | block), quota
   audit: field count, then name and value each
+  event: what is told in the outbox (JSON), or ''
   answer: what to tell again for the idempotency key
 
 Replies, in order of precedence
@@ -33,6 +35,7 @@ Replies, in order of precedence
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
+--- @include "lib/outbox"
 --- @include "lib/hold"
 --- @include "lib/allowance"
 --- @include "lib/counter"
@@ -61,7 +64,7 @@ local owner = { counters = KEYS[4], holds = KEYS[5], past = KEYS[6], groups = {}
 for place = 1, args.int() do
   owner.groups[place] = { id = args.text(), window = args.text(), action = args.text(), quota = args.int() }
 end
-local trail, told = audit.read(), args.text()
+local trail, event, told = audit.read(), args.text(), args.text()
 local stale, now, stamp = facts.check(given, KEYS[1], KEYS[3], { owner })
 if stale then
   return stale
@@ -157,4 +160,7 @@ if writes and given.version == '0' then
   retention.stay(owner, user, KEYS[8])
 end
 audit.write(KEYS[9], trail)
+if event ~= '' then
+  outbox.tell(KEYS[10], 'subscription.changed', now, { 'json', event })
+end
 return operation.keep(KEYS[2], fingerprint, { 'changed', now, version, told })

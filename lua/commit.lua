@@ -6,48 +6,53 @@ A draw (final 0) charges part of it and keeps the rest.
 KEYS
   1  record of the reservation; it names the other keys, which share its slot
   2  test clock (read only in a sandbox)
-  3  record of this operation (only with an idempotency key)
+  3  outbox
+  4  record of this operation (only with an idempotency key)
 
 ARGV
   fingerprint ('-' without an idempotency key)
-  sandbox, created_at_ms (of the id)
+  sandbox, created_at_ms (of the id), whether expiries are told (0|1)
   final (0|1), reject_late (0|1)
   changes: the reservation's changes that the figures were computed on ('-' without figures)
   memo: the new memo ('' keeps the old one)
-  figures: count, then per group: id, total charged once this call is done
+  figures: count, then per counter: counters, group, total charged once this call is done
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   missing, now                              no such reservation (any more)
   expired, now                              past its grace; also, if it is still held, late and reject_late
   not_pending, now, status                  it was released, or a draw on a committed one
-  settled, now, status, late, replayed, memo, version of the user,
-    then per account: group, used, held, granted, blocked, '<kind> <start> <end>'
+  settled, now, status, late, replayed, memo, version of the first owner, passed,
+    then per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters
+  passed: alerts, '<group>:<percent>,…'
   stale_reservation, now                    figures were computed on an older state
   overflow, now                             a counter would pass 2^53 - 1
 ]]
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
+--- @include "lib/outbox"
 --- @include "lib/hold"
 --- @include "lib/operation"
 --- @include "lib/record"
 --- @include "lib/allowance"
+--- @include "lib/alert"
 --- @include "lib/counter"
 --- @include "lib/settle"
 
 local fingerprint = args.text()
-local seen = KEYS[3] and operation.seen(KEYS[3], fingerprint)
+local seen = KEYS[4] and operation.seen(KEYS[4], fingerprint)
 if seen then
   return seen
 end
 
 local sandbox, created_at = args.int(), args.text()
+local expiry_outbox = args.int() == 1 and KEYS[3] or nil
 local final, reject_late, changes, memo = args.int() == 1, args.int() == 1, args.text(), args.text()
 local totals = {}
 for _ = 1, args.int() do
-  local group = args.text()
-  totals[group] = args.int()
+  local counters, group = args.text(), args.text()
+  totals[counters .. ' ' .. group] = args.int()
 end
 
 local now = clock.now_ms(KEYS[2], sandbox)
@@ -59,7 +64,7 @@ if now >= loaded.expires_at + clock.grace_ms then
   return { 'expired', now }
 end
 if loaded.status == 'committed' and final then
-  return settle.replay(loaded, now)
+  return settle.replay(loaded, now, expiry_outbox)
 end
 if loaded.status ~= 'held' then
   return { 'not_pending', now, loaded.status }
@@ -78,11 +83,12 @@ local function share(owner, place)
   if window.is_concurrent(entry.serial) then
     return 0
   end
-  if not totals[entry.group] then
+  local total = totals[owner.counters .. ' ' .. entry.group]
+  if not total then
     return entry.amount
   end
   owner.open = owner.open or {}
-  local open = owner.open[entry.group] or math.max(0, totals[entry.group] - settle.charged(owner, entry.group))
+  local open = owner.open[entry.group] or math.max(0, total - settle.charged(owner, entry.group))
   local amount = math.min(open, entry.amount)
   local last = true
   for later = place + 1, #owner.held do
@@ -96,7 +102,7 @@ local function share(owner, place)
 end
 
 for _, owner in ipairs(loaded.owners) do
-  settle.open(owner, now)
+  settle.open(owner, now, expiry_outbox)
   local shares = {}
   for place = 1, #owner.held do
     shares[place] = share(owner, place)
@@ -115,18 +121,18 @@ loaded.changes = loaded.changes + 1
 loaded.status = final and 'committed' or 'held'
 loaded.flags = late and ' late' or loaded.flags
 loaded.memo = memo ~= '' and memo or loaded.memo
-local members = {}
+local members, passed = {}, {}
 for place, owner in ipairs(loaded.owners) do
-  settle.write(owner, loaded.expires_at)
+  settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
   members[place] = owner.member
   if final then
     owner.held = {}
   end
 end
 record.save(loaded)
-local answer = settle.answer(loaded, now, 0)
-if KEYS[3] then
-  operation.keep(KEYS[3], fingerprint, answer)
+local answer = settle.answer(loaded, now, 0, passed)
+if KEYS[4] then
+  operation.keep(KEYS[4], fingerprint, answer)
 end
 for place, owner in ipairs(loaded.owners) do
   if owner.live then

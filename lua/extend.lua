@@ -7,7 +7,9 @@ KEYS
   2   record of the reservation
   3   test clock (read only in a sandbox)
   4   record of this operation
-  5…  per owner: counters, holds, past; the first owner is the user
+  5   outbox
+  6…  per owner: counters, holds, past, and unless it is a user the index of its scope; the first owner is the user
+  then, unless the request's id is '-': approvals, those that are open
   last two, unless forget_at is '-': index of users, those to be forgotten
 
 ARGV
@@ -16,7 +18,8 @@ ARGV
   changes: the reservation's changes that the amounts were computed on ('-' without amounts)
   memo: the new memo ('' keeps the old one)
   facts: see lib/facts (checked only with amounts)
-  owners: count, then per owner group count, then per group id, window, amount, limit
+  owners: see lib/counter
+  request: id of an approval request ('-' none), what the node tells of the call
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
@@ -30,14 +33,17 @@ Replies, in order of precedence
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
+--- @include "lib/outbox"
 --- @include "lib/hold"
 --- @include "lib/allowance"
+--- @include "lib/alert"
+--- @include "lib/approval"
 --- @include "lib/counter"
 --- @include "lib/facts"
 --- @include "lib/operation"
 --- @include "lib/record"
---- @include "lib/admission"
 --- @include "lib/retention"
+--- @include "lib/admission"
 
 local longest_life_ms = 24 * 60 * 60 * 1000
 
@@ -50,7 +56,8 @@ end
 
 local created_at, ttl, changes, memo = args.text(), args.int(), args.text(), args.text()
 local given = facts.read()
-local owners = counter.owners(5)
+local owners, tail = counter.owners(6)
+local asked, index = admission.read_asked(tail)
 local now = clock.now_ms(KEYS[3], given.sandbox)
 local loaded = record.load(KEYS[2], created_at)
 if not loaded then
@@ -64,7 +71,7 @@ if loaded.status ~= 'held' then
 end
 local live = now < loaded.expires_at
 for _, owner in ipairs(loaded.owners) do
-  live = redis.call('ZSCORE', owner.holds, owner.member) and live
+  live = live and redis.call('ZSCORE', owner.holds, owner.member)
 end
 if not live then
   return { 'expired', now }
@@ -75,7 +82,7 @@ end
 
 local more_amount = counter.count(owners) > 0
 if more_amount then
-  local refusal = admission.decide(given, '', owners)
+  local refusal = admission.decide(given, '', owners, KEYS[5], asked, index)
   if refusal then
     return refusal[1] == 'denied' and operation_key and operation.keep(operation_key, fingerprint, refusal, owners) or refusal
   end
@@ -102,7 +109,7 @@ for _, owner in ipairs(owners) do
   for _, group in ipairs(owner.groups) do
     group.held = group.held + group.amount
   end
-  counter.write(owner, 'held', now)
+  counter.write(owner, 'held', now, alert.watch(owner, {}))
   for _, recorded in ipairs(loaded.owners) do
     if recorded.counters == owner.counters then
       for _, group in ipairs(owner.groups) do
@@ -127,7 +134,7 @@ for place, owner in ipairs(loaded.owners) do
     redis.call('ZREM', owner.holds, members[place])
   end
 end
-if more_amount then
-  retention.keep(owners[1], given, now, KEYS[#KEYS - 1], KEYS[#KEYS])
+for _, owner in ipairs(owners) do
+  retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])
 end
 return answer

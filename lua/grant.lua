@@ -1,31 +1,37 @@
 #!lua
 --[[
-grant: adds extra quota to one counter, within its window or in every window until a time.
+grant: adds extra quota to one counter, within its window or in every window until a time; also by approving a request.
 
 KEYS
   1   stamp of the configuration in this bucket
   2   record of this operation
   3   test clock (read only in a sandbox)
-  4   counters, 5 holds, 6 past of the owner
-  7   index of users
-  8   users to be forgotten
-  9   grants of the bucket: what is known of each
-  10  their ends
-  11  audit log
+  4…  counters, holds, past of the owner, and unless it is a user the index of its scope
+  then, in this order:
+      index of users
+      users to be forgotten
+      grants of the bucket: what is known of each
+      their ends
+      audit log
+      approvals, those that are open, those that are decided
+      outbox
 
 ARGV
   fingerprint ('-' without an idempotency key)
   facts: see lib/facts (forget_at '-')
-  owners: one with one group (id, window, amount, limit), or with none while the group's period does not cover now
-  user, group, grant id, amount
+  owners: see lib/counter; one with one group, or with none while the group's period does not cover now
+  user ('' if the owner is none), group, grant id, amount
   ends_at_ms ('*' with the window), sort_ms: when it ends as far as is known ('+inf' never)
   about: what is known of the grant
   audit: field count, then name and value each
+  approval id ('-': none was asked for), how it was decided (JSON)
   answer: what to tell again for the idempotency key
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   stale_configuration | stale_user | stale_time    as in reserve
+  missing, now                              there is no such approval request
+  decided, now, status                      it was approved before
   full, now                                 the counter has 8 live grants
   overflow, now                             they would add up beyond 2^53 - 1
   granted, now, answer
@@ -33,8 +39,10 @@ Replies, in order of precedence
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
+--- @include "lib/outbox"
 --- @include "lib/hold"
 --- @include "lib/allowance"
+--- @include "lib/approval"
 --- @include "lib/counter"
 --- @include "lib/facts"
 --- @include "lib/operation"
@@ -51,15 +59,28 @@ if seen then
 end
 
 local given = facts.read()
-local owners = counter.owners(4)
+local owners, tail = counter.owners(4)
+local users, leaving, grants, ends, log = KEYS[tail], KEYS[tail + 1], KEYS[tail + 2], KEYS[tail + 3], KEYS[tail + 4]
+local approvals, open, decided, outbox_key = KEYS[tail + 5], KEYS[tail + 6], KEYS[tail + 7], KEYS[tail + 8]
 local user, id, grant, amount = args.text(), args.text(), args.text(), args.text()
 local ends_at, sort, about = args.text(), args.text(), args.text()
-local trail, told = audit.read(), args.text()
+local trail, request_id, how, told = audit.read(), args.text(), args.text(), args.text()
 local stale, now, stamp = facts.check(given, KEYS[1], KEYS[3], owners)
 if stale then
   return stale
 end
 facts.raise_stamp(given, KEYS[1], stamp)
+
+local request
+if request_id ~= '-' then
+  request = approval.read(approvals, request_id)
+  if not request then
+    return { 'missing', now }
+  end
+  if request.status == 'approved' then
+    return { 'decided', now, request.status }
+  end
+end
 
 local owner = owners[1]
 local group = owner.groups[1] or { id = id, serial = '-', granted = 0 }
@@ -84,22 +105,33 @@ local fields = { id .. '.grants', table.concat(live, ','), 'adjusted', '1' }
 if given.version == '0' then
   -- State by hand is not forgotten.
   local time = redis.call('TIME')
-  fields[5], fields[6] = 'version', args.digits(time[1] * 1000000 + time[2])
+  fields[#fields + 1], fields[#fields + 2] = 'version', args.digits(time[1] * 1000000 + time[2])
 end
 redis.call('HSET', owner.counters, unpack(fields))
-redis.call('HSET', KEYS[9], grant, about)
-redis.call('ZADD', KEYS[10], sort, grant)
-redis.call('ZADD', KEYS[7], 0, user)
-audit.write(KEYS[11], trail)
+redis.call('HSET', grants, grant, about)
+redis.call('ZADD', ends, sort, grant)
+if owner.renew == '-' then
+  redis.call('ZADD', users, 0, user)
+else
+  retention.renew(owner, now, given.sandbox)
+end
+audit.write(log, trail)
+if request then
+  approval.decide(request, 'approved', how, approvals, open, decided, now)
+  redis.call('HDEL', owner.counters, id .. '.approval')
+  outbox.tell(outbox_key, 'approval.decided', now, {
+    'owner', owner.counters, 'group', id, 'window', request.window, 'approval', request.id, 'status', 'approved', 'how', how,
+  })
+end
 if given.version == '0' then
   redis.call('HDEL', owner.counters, 'forget_at')
-  retention.stay(owner, user, KEYS[8])
+  retention.stay(owner, user, leaving)
 end
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[10], '-inf', now, 'LIMIT', 0, swept)) do
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, swept)) do
   dead[#dead + 1] = name
 end
 if #dead > 0 then
-  redis.call('HDEL', KEYS[9], unpack(dead))
-  redis.call('ZREM', KEYS[10], unpack(dead))
+  redis.call('HDEL', grants, unpack(dead))
+  redis.call('ZREM', ends, unpack(dead))
 end
 return operation.keep(KEYS[2], fingerprint, { 'granted', now, told })

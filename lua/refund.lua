@@ -5,11 +5,12 @@ refund: gives back what a settled reservation charged, to the windows it was cha
 KEYS
   1  record of the reservation; it names the other keys, which share its slot
   2  test clock (read only in a sandbox)
-  3  record of this operation (only with an idempotency key)
+  3  outbox
+  4  record of this operation (only with an idempotency key)
 
 ARGV
   fingerprint ('-' without an idempotency key)
-  sandbox, created_at_ms (of the id)
+  sandbox, created_at_ms (of the id), whether expiries are told (0|1)
   figures: count, then per group: id, amount
   whole: count, then the ids of groups that count calls: given back once all the others are
 
@@ -18,26 +19,30 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace
   not_pending, now, status                  it is still held
-  settled, now, status, late, replayed, memo, version of the user,
-    then per account: group, used, held, granted, blocked, '<kind> <start> <end>'
+  settled, now, status, late, replayed, memo, version of the first owner, passed,
+    then per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters
+  passed: alerts, '<group>:<percent>,…'
 ]]
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
+--- @include "lib/outbox"
 --- @include "lib/hold"
 --- @include "lib/operation"
 --- @include "lib/record"
 --- @include "lib/allowance"
+--- @include "lib/alert"
 --- @include "lib/counter"
 --- @include "lib/settle"
 
 local fingerprint = args.text()
-local seen = KEYS[3] and operation.seen(KEYS[3], fingerprint)
+local seen = KEYS[4] and operation.seen(KEYS[4], fingerprint)
 if seen then
   return seen
 end
 
 local sandbox, created_at = args.int(), args.text()
+local expiry_outbox = args.int() == 1 and KEYS[3] or nil
 local amounts, whole = {}, {}
 for _ = 1, args.int() do
   local group = args.text()
@@ -70,7 +75,7 @@ end
 
 local open = 0
 for _, owner in ipairs(loaded.owners) do
-  settle.open(owner, now)
+  settle.open(owner, now, expiry_outbox)
   -- The newest window first: an overage was charged there.
   for place = #owner.charged, 1, -1 do
     local entry = owner.charged[place]
@@ -88,12 +93,13 @@ for _, owner in ipairs(loaded.owners) do
     end
   end
 end
+local passed = {}
 for _, owner in ipairs(loaded.owners) do
-  settle.write(owner, loaded.expires_at)
+  settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
 end
 record.save(loaded)
-local answer = settle.answer(loaded, now, 0)
-if KEYS[3] then
-  operation.keep(KEYS[3], fingerprint, answer)
+local answer = settle.answer(loaded, now, 0, passed)
+if KEYS[4] then
+  operation.keep(KEYS[4], fingerprint, answer)
 end
 return answer

@@ -5,37 +5,42 @@ release: gives back all that a reservation still holds. What draws have charged 
 KEYS
   1  record of the reservation; it names the other keys, which share its slot
   2  test clock (read only in a sandbox)
-  3  record of this operation (only with an idempotency key)
+  3  outbox
+  4  record of this operation (only with an idempotency key)
 
 ARGV
   fingerprint ('-' without an idempotency key)
-  sandbox, created_at_ms (of the id)
+  sandbox, created_at_ms (of the id), whether expiries are told (0|1)
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   missing, now                              no such reservation (any more)
   expired, now                              past its grace, or expired while it was held
   not_pending, now, status                  it was committed
-  settled, now, status, late, replayed, memo, version of the user,
-    then per account: group, used, held, granted, blocked, '<kind> <start> <end>'
+  settled, now, status, late, replayed, memo, version of the first owner, passed,
+    then per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters
+  passed: alerts, '<group>:<percent>,…'
 ]]
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
+--- @include "lib/outbox"
 --- @include "lib/hold"
 --- @include "lib/operation"
 --- @include "lib/record"
 --- @include "lib/allowance"
+--- @include "lib/alert"
 --- @include "lib/counter"
 --- @include "lib/settle"
 
 local fingerprint = args.text()
-local seen = KEYS[3] and operation.seen(KEYS[3], fingerprint)
+local seen = KEYS[4] and operation.seen(KEYS[4], fingerprint)
 if seen then
   return seen
 end
 
 local sandbox, created_at = args.int(), args.text()
+local expiry_outbox = args.int() == 1 and KEYS[3] or nil
 local now = clock.now_ms(KEYS[2], sandbox)
 local loaded = record.load(KEYS[1], created_at)
 if not loaded then
@@ -45,7 +50,7 @@ if now >= loaded.expires_at + clock.grace_ms then
   return { 'expired', now }
 end
 if loaded.status == 'released' then
-  return settle.replay(loaded, now)
+  return settle.replay(loaded, now, expiry_outbox)
 end
 if loaded.status ~= 'held' then
   return { 'not_pending', now, loaded.status }
@@ -55,20 +60,21 @@ if now >= loaded.expires_at then
 end
 
 for _, owner in ipairs(loaded.owners) do
-  settle.open(owner, now)
+  settle.open(owner, now, expiry_outbox)
   for _, entry in ipairs(owner.held) do
     settle.free(owner, entry, entry.amount)
   end
 end
 loaded.status = 'released'
+local passed = {}
 for _, owner in ipairs(loaded.owners) do
-  settle.write(owner, loaded.expires_at)
+  settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
   owner.held = {}
 end
 record.save(loaded)
-local answer = settle.answer(loaded, now, 0)
-if KEYS[3] then
-  operation.keep(KEYS[3], fingerprint, answer)
+local answer = settle.answer(loaded, now, 0, passed)
+if KEYS[4] then
+  operation.keep(KEYS[4], fingerprint, answer)
 end
 for _, owner in ipairs(loaded.owners) do
   redis.call('ZREM', owner.holds, owner.member)

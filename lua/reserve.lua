@@ -6,7 +6,9 @@ KEYS
   1   stamp of the configuration in this bucket
   2   record of this operation
   3   test clock (read only in a sandbox)
-  4…  per owner: counters, holds, past; the first owner is the user
+  4   outbox
+  5…  per owner: counters, holds, past, and unless it is a user the index of its scope; the first owner is the user
+  then, unless the request's id is '-': approvals, those that are open
   last two, unless forget_at is '-': index of users, those to be forgotten
 
 ARGV
@@ -15,9 +17,10 @@ ARGV
   operation name
   verdict: '' or the node's own refusal under these facts
   ttl_ms
-  subject: '<event> <key>' for reports about an expired hold
+  about: '<event> <key> <user>', told when the holds expire
   memo: the request, for whoever settles it (one line)
-  owners: count, then per owner group count, then per group id, window, amount, limit
+  owners: see lib/counter
+  request: id of an approval request ('-' none), what the node tells of the call
 
 Replies, in order of precedence
   replayed, record                          this operation was done before
@@ -26,22 +29,26 @@ Replies, in order of precedence
   stale_user, now, version, plan, since, cycle, until, limits, block
   stale_time, now                           a window does not contain now
   again, now, reclaimed                     denied, but more expired holds are due
-  denied, now, reclaimed, verdict, free_at_ms, groups, then per group: used, held, granted, blocked,
+  denied, now, reclaimed, verdict, free_at_ms, opened, groups, then per group: used, held, granted, blocked,
     lacks (0|1); with an idempotency key also the groups as proposed: '<id> <amount> <limit> <window>,…'
   free_at_ms: when the first hold of every full concurrent group ends, else 0
+  opened: approval requests, '<group>:<id>:<open|rejected>,…'; '' unless approval is all that lacks
   held, now, reclaimed, expires_at_ms, then per group: used, held, granted, blocked
   unmetered, now                            nothing to hold
 ]]
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
+--- @include "lib/outbox"
 --- @include "lib/hold"
 --- @include "lib/allowance"
+--- @include "lib/alert"
+--- @include "lib/approval"
 --- @include "lib/counter"
 --- @include "lib/facts"
 --- @include "lib/operation"
---- @include "lib/admission"
 --- @include "lib/retention"
+--- @include "lib/admission"
 
 local fingerprint = args.text()
 local seen = operation.seen(KEYS[2], fingerprint)
@@ -50,9 +57,10 @@ if seen then
 end
 
 local given = facts.read()
-local name, verdict, ttl, subject, memo = args.text(), args.text(), args.int(), args.text(), args.text()
-local owners = counter.owners(4)
-local refusal, now, reclaimed = admission.decide(given, verdict, owners)
+local name, verdict, ttl, about, memo = args.text(), args.text(), args.int(), args.text(), args.text()
+local owners, tail = counter.owners(5)
+local asked, index = admission.read_asked(tail)
+local refusal, now, reclaimed = admission.decide(given, verdict, owners, KEYS[4], asked, index)
 if refusal then
   return refusal[1] == 'denied' and operation.keep(KEYS[2], fingerprint, refusal, owners) or refusal
 end
@@ -61,12 +69,13 @@ if counter.count(owners) == 0 then
 end
 
 local expires_at = args.digits(now + ttl)
-local record = { 'reservation', fingerprint, 'held ' .. args.digits(now) .. ' ' .. expires_at .. ' 0', name .. ' ' .. subject, memo }
+local record = { 'reservation', fingerprint, 'held ' .. args.digits(now) .. ' ' .. expires_at .. ' 0', name .. ' ' .. about, memo }
+local lines = #record
 for _, owner in ipairs(owners) do
   if #owner.groups > 0 then
-    record[#record + 1] = admission.place(owner, name, subject, now, expires_at)
+    record[#record + 1] = admission.place(owner, name, #record == lines and about or '-', now, expires_at)
+    retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])
   end
 end
 redis.call('SET', KEYS[2], table.concat(record, '\n'), 'PX', clock.ttl(ttl + clock.grace_ms, given.sandbox))
-retention.keep(owners[1], given, now, KEYS[#KEYS - 1], KEYS[#KEYS])
 return counter.reply({ 'held', now, reclaimed, expires_at }, owners)

@@ -6,7 +6,9 @@ KEYS
   1   stamp of the configuration in this bucket
   2   record of this operation
   3   test clock (read only in a sandbox)
-  4…  per owner: counters, holds, past; the first owner is the user
+  4   outbox
+  5…  per owner: counters, holds, past, and unless it is a user the index of its scope; the first owner is the user
+  then, unless the request's id is '-': approvals, those that are open
   last two, unless forget_at is '-': index of users, those to be forgotten
 
 ARGV
@@ -14,11 +16,15 @@ ARGV
   facts: see lib/facts
   verdict: '' or the node's own refusal under these facts
   refund: 1 takes the amounts away, never below 0
-  owners: count, then per owner group count, then per group id, window, amount, limit
+  owners: see lib/counter
+  request: id of an approval request ('-' none), what the node tells of the call
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   stale_configuration | stale_user | stale_time | again | denied    as in reserve
-  tracked, now, reclaimed, then per group: used, held, granted, blocked; with an idempotency key also the groups as proposed
+  tracked, now, reclaimed, passed, crowded, then per group: used, held, granted, blocked; with an idempotency key also
+    the groups as proposed
+  passed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name
 ]]
+local enforce = false
 --- @include "lib/tracking"

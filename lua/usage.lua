@@ -5,11 +5,11 @@ usage: what counters stand at, without a write. Serves usage and can-use.
 KEYS
   1   stamp of the configuration in this bucket
   2   test clock (read only in a sandbox)
-  3…  per owner: counters, holds, past; the first owner is the user
+  3…  per owner: counters, holds, past, and unless it is a user the index of its scope
 
 ARGV
   facts: see lib/facts
-  owners: count, then per owner group count, then per group id, window, amount, limit
+  owners: see lib/counter
 
 Replies, in order of precedence
   stale_configuration | stale_user | stale_time    as in reserve
@@ -19,6 +19,7 @@ Replies, in order of precedence
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
+--- @include "lib/outbox"
 --- @include "lib/hold"
 --- @include "lib/allowance"
 --- @include "lib/counter"

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::deliver::DeliverOptions;
 use crate::embedded_redis::{AppendFsync, EmbeddedOptions};
 
 const REDIS_SCHEMES: [&str; 6] = ["redis", "rediss", "redis+unix", "unix", "redis-sentinel", "redis-cluster"];
@@ -77,6 +78,27 @@ pub struct Config {
     )]
     pub redis_timeout_ms: u64,
 
+    /// Send webhooks to private, loopback and link-local addresses too: 1 or 0
+    #[arg(
+        long,
+        env = "QUOTAGATE_WEBHOOK_ALLOW_PRIVATE",
+        default_value = "0",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        action = clap::ArgAction::Set,
+        value_name = "0|1"
+    )]
+    pub webhook_allow_private: bool,
+
+    /// How long one attempt to deliver to a webhook may take, 100 to 60000 ms
+    #[arg(
+        long,
+        env = "QUOTAGATE_WEBHOOK_TIMEOUT_MS",
+        default_value_t = 15_000,
+        value_parser = clap::value_parser!(u64).range(100..=60_000),
+        value_name = "MS"
+    )]
+    pub webhook_timeout_ms: u64,
+
     /// When the private Redis syncs a write to disk [default: everysec]
     ///
     /// Refused together with a Redis URL: that Redis has its own setting.
@@ -109,6 +131,15 @@ impl Config {
             return None;
         }
         Some(EmbeddedOptions { data_dir: self.data_dir.clone(), appendfsync: self.appendfsync.unwrap_or_default() })
+    }
+
+    /// How webhooks are delivered.
+    pub fn deliver(&self) -> DeliverOptions {
+        DeliverOptions {
+            allow_private: self.webhook_allow_private,
+            timeout: Duration::from_millis(self.webhook_timeout_ms),
+            ..DeliverOptions::default()
+        }
     }
 
     /// The bound on one Redis round trip.

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Secret;
+use crate::domain::admission::Caller;
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::ids::{AppId, GroupId, Mode, UserId};
+use crate::domain::metadata::Metadata;
 use crate::domain::window::{Window, rfc3339};
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
+use crate::service::reserve::Asker;
 use crate::service::tenant::Tenant;
 use crate::store::Store;
 
@@ -91,10 +94,12 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
         return Ok(text);
     }
     for (name, value) in &fields {
-        let meaning = meaning(name, value, |group| config.units.get(group).copied());
+        let meaning = meaning(name, value, |group| config.groups.get(group).map(|kind| kind.unit));
         text.push_str(&format!("  {name:<28} {value:<62} {meaning}\n"));
     }
-    let usage = gateway.usage(tenant, user, |_| true).await?;
+    let metadata = Metadata::default();
+    let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+    let usage = gateway.usage(tenant, asker, |_| true).await?;
     let blocked = if fields.contains_key("block") { ", blocked" } else { "" };
     let plan = usage.plan.as_ref().map_or_else(|| "no running subscription".to_owned(), |plan| format!("plan {plan}"));
     text.push_str(&format!("\nNow ({}), with expired holds taken out: {plan}{blocked}\n", rfc3339(usage.now_ms)));

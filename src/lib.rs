@@ -1,8 +1,11 @@
 //! quotagate: a self-hosted quota gateway for applications that resell AI capacity.
+// Futures nest deeply: from a task through the service and the store into the client of Redis.
+#![recursion_limit = "256"]
 
 pub mod apply;
 pub mod config;
 pub mod config_file;
+pub mod deliver;
 pub mod domain;
 pub mod embedded_redis;
 pub mod http;

@@ -95,6 +95,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         workers: usize::from(config.workers),
         root_key: config.admin_key.as_ref().map(|key| key.expose().to_owned()),
         config_file: config.config.clone(),
+        deliver: config.deliver(),
     };
     let served = run_node(options).await;
     if let Some(embedded) = embedded {

@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::apply;
 use crate::config_file::ConfigFile;
+use crate::deliver::{DeliverOptions, Deliverer};
 use crate::domain::document;
 use crate::domain::ids::{AppId, KeyId, Mode, NameError};
 use crate::http::{self, Listen};
@@ -28,6 +29,7 @@ pub struct Options {
     pub root_key: Option<String>,
     /// A configuration to apply to the default app.
     pub config_file: Option<PathBuf>,
+    pub deliver: DeliverOptions,
 }
 
 /// Why a node did not start.
@@ -45,6 +47,8 @@ pub enum StartError {
     Configuration(String),
     #[error("metrics: {0}")]
     Metrics(#[from] BuildError),
+    #[error("webhooks: {0}")]
+    Deliver(#[from] reqwest::Error),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -55,6 +59,7 @@ pub struct Node {
     /// Told once: the root admin key that was made because there was none.
     pub new_root_key: Option<String>,
     gateway: web::Data<Gateway>,
+    deliverer: Deliverer,
     listen: Listen,
 }
 
@@ -69,7 +74,8 @@ impl Node {
         if let Err(found) = store.claim_layout().await? {
             return Err(StartError::Layout(found, crate::store::server::LAYOUT_VERSION));
         }
-        let gateway = Gateway::new(store, options.root_key.as_deref());
+        let mut gateway = Gateway::new(store, options.root_key.as_deref());
+        gateway.webhooks_may_be_private = options.deliver.allow_private;
         gateway.ensure_default_app().await.map_err(|error| StartError::Prepare("the default app", error))?;
         let new_root_key =
             gateway.bootstrap_root_key().await.map_err(|error| StartError::Prepare("the root key", error))?;
@@ -77,7 +83,9 @@ impl Node {
             apply_file(&gateway, file).await?;
         }
         let gateway = web::Data::new(gateway);
-        Ok(Self { address, new_root_key, gateway, listen: Listen { listener, workers: options.workers, metrics } })
+        let deliverer = Deliverer::new(gateway.clone().into_inner(), options.deliver)?;
+        let listen = Listen { listener, workers: options.workers, metrics };
+        Ok(Self { address, new_root_key, gateway, deliverer, listen })
     }
 
     /// Serves until `stop` resolves, then drains.
@@ -89,8 +97,10 @@ impl Node {
             let gateway = self.gateway.clone();
             tokio::spawn(async move { gateway.follow_changes().await })
         };
+        let deliverer = tokio::spawn(self.deliverer.run());
         let result = http::serve(self.listen, self.gateway, stop).await;
         follower.abort();
+        deliverer.abort();
         result
     }
 }
@@ -137,6 +147,11 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     metrics::describe_counter!(
         "quotagate_retries_total",
         "Rounds that were computed again, by the fact that was stale."
+    );
+    metrics::describe_counter!("quotagate_webhook_attempts_total", "Attempts to deliver to webhooks, by outcome.");
+    metrics::describe_counter!(
+        "quotagate_crowded_scopes_total",
+        "Counters that a call left out or was denied for, since their scope has no place for another value."
     );
     metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds taken out of counters.");
     Ok(handle)

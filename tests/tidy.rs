@@ -247,6 +247,8 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
         "revoke" => "grant",
         "reclaim" => "usage",
         "set_clock" => "clock",
+        "decide" => "approval",
+        "attempted" | "claim" | "enqueue" => "delivery",
         other => other.to_owned().leak(),
     };
     let read = |path: String| fs::read_to_string(root().join(path)).unwrap();

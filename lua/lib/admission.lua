@@ -1,20 +1,61 @@
 -- Deciding over all owners at once, and placing the holds.
 local admission = {}
 
--- Checks the facts, takes expired holds, and looks for room in every group.
+-- What a denied call asks to be approved. ARGV: id of a request, what the node tells of the call; from KEYS[`place`] on:
+-- approvals, those that are open. Id '-': nothing can be asked for, and there are no keys.
+-- Answers the request and the place of the first key behind.
+function admission.read_asked(place)
+  local id, about = args.text(), args.text()
+  if id == '-' then
+    return nil, place
+  end
+  return { id = id, about = about, approvals = KEYS[place], open = KEYS[place + 1] }, place + 2
+end
+
+-- A scope that callers fill freely has no place for another name.
+local function is_crowded(owner)
+  if owner.renew == '-' or owner.renew == 'never' or owner.forget_at then
+    return false
+  end
+  retention.sweep_index(owner.index)
+  return redis.call('ZCARD', owner.index) >= owner.most
+end
+
+-- Opens the requests of a call that only wants approval. Answers '<group>:<id>:<status>,…', or ''.
+local function ask(owners, given, asked, now, outbox_key, first_index_key)
+  local opened = {}
+  for place, owner in ipairs(owners) do
+    local count = #opened
+    for _, group in ipairs(owner.groups) do
+      if group.lacks then
+        opened[#opened + 1] = approval.open(owner, group, asked, now, outbox_key)
+      end
+    end
+    if #opened > count then
+      retention.keep(owner, given, now, KEYS[first_index_key], KEYS[first_index_key + 1])
+    end
+  end
+  return table.concat(opened, ',')
+end
+
+-- Checks the facts, takes expired holds, and looks for room in every group. `asked`: see above; `first_index_key`: the
+-- place of the index of users in KEYS, for a user who may be forgotten; `lenient`: an owner without a place in its scope
+-- is left out, instead of refusing.
 -- Answers a reply that ends the call, or nil, the time and how many holds were reclaimed.
-function admission.decide(given, verdict, owners)
+function admission.decide(given, verdict, owners, outbox_key, asked, first_index_key, lenient)
   local stale, now, stamp = facts.check(given, KEYS[1], KEYS[3], owners)
   if stale then
     return stale
   end
   facts.raise_stamp(given, KEYS[1], stamp)
-  local reclaimed, more = facts.reclaim(owners, now)
-  local denied = verdict ~= ''
+  local reclaimed, more = facts.reclaim(owners, now, given.tells_expiry and outbox_key)
+  local denied, hard = verdict ~= '', verdict ~= ''
   for _, owner in ipairs(owners) do
+    owner.crowded = is_crowded(owner)
     for _, group in ipairs(owner.groups) do
-      group.lacks = counter.lacks(group)
+      group.lacks = (owner.crowded and not lenient) or counter.lacks(group)
       denied = denied or group.lacks
+      hard = hard or (group.lacks and (owner.crowded or not group.approval))
     end
   end
   if not denied then
@@ -23,19 +64,26 @@ function admission.decide(given, verdict, owners)
   if more and verdict == '' then
     return { 'again', now, reclaimed }
   end
-  local answer = { 'denied', now, reclaimed, verdict, hold.free_at(owners, now), counter.count(owners) }
+  local opened = ''
+  if not hard and asked then
+    opened = ask(owners, given, asked, now, outbox_key, first_index_key)
+  end
+  local answer = { 'denied', now, reclaimed, verdict, hold.free_at(owners, now), opened, counter.count(owners) }
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
       counter.stand(answer, group)
       answer[#answer + 1] = group.lacks and 1 or 0
+      if group.lacks and verdict == '' and not owner.crowded then
+        alert.denied(owner, group, now, outbox_key)
+      end
     end
   end
   return answer
 end
 
--- Adds the groups' amounts to `held` and one member to the holds.
+-- Adds the groups' amounts to `held` and one member to the holds. `about` is what an expiry tells, or '-'.
 -- Answers the owner's line of a reservation record: '<counters> <holds> <past> <held entries> <charged entries>'.
-function admission.place(owner, name, subject, now, expires_at)
+function admission.place(owner, name, about, now, expires_at)
   local entries = {}
   for place, group in ipairs(owner.groups) do
     group.held = group.held + group.amount
@@ -46,7 +94,7 @@ function admission.place(owner, name, subject, now, expires_at)
   if owner.next_expiry == 0 or args.stored(expires_at) < owner.next_expiry then
     extra = { 'next_expiry', expires_at }
   end
-  counter.write(owner, 'held', now, extra)
-  redis.call('ZADD', owner.holds, expires_at, name .. ' ' .. list .. ' ' .. subject)
+  counter.write(owner, 'held', now, alert.watch(owner, extra))
+  redis.call('ZADD', owner.holds, expires_at, name .. ' ' .. list .. ' ' .. about)
   return owner.counters .. ' ' .. owner.holds .. ' ' .. owner.past .. ' ' .. list .. ' -'
 end

@@ -1,6 +1,7 @@
 -- Counters of an owner: one hash with the fields <group>.window, .used and .held for each group,
 -- and of the owner itself `version` (of what is true of a user), `next_expiry` (no hold expires before it, ms) and
--- `last_expiry` (the latest of the reservations that were settled, ms). See also lib/allowance and lib/retention.
+-- `last_expiry` (the latest of the reservations that were settled, ms). See also lib/allowance, lib/alert, lib/approval
+-- and lib/retention.
 -- Closed windows move to the owner's `past` hash: <group>.<serial> = '<used> <kind> <start> <end> <keep until ms>'.
 local counter = {
   -- Largest integer that a Lua number holds exactly; a sum beyond it is refused before anything is written.
@@ -10,51 +11,76 @@ local counter = {
   past_open_ms = (24 * 60 + 15) * 60 * 1000,
 }
 
--- Owners and their groups from KEYS (three per owner from `first_key`) and ARGV:
--- owner count, then per owner the group count, then per group: id, window, amount, limit.
+-- How a group is watched: '-', or '<quota> <percent>,…|- <flags>'; flags: a denied call asks for approval (a), a denial
+-- is told (l).
+local function read_watch(group)
+  local watch = args.text()
+  if watch ~= '-' then
+    local quota, percents, flags = string.match(watch, '^(%d+) (%S+) (%a*)$')
+    group.quota = args.stored(quota)
+    group.percents = percents ~= '-' and percents or false
+    group.approval = string.find(flags, 'a', 1, true) ~= nil
+    group.tell_limit = string.find(flags, 'l', 1, true) ~= nil
+  end
+end
+
+-- Owners and their groups from KEYS (three per owner from `first_key`, and its index unless the owner is a user) and
+-- ARGV: owner count, then per owner the group count, `renew` ('-' for a user | 'never' | ms, see lib/retention), unless
+-- it is '-' the owner's name in its index and how many names that may have, then per group: id, window, amount, limit,
+-- watch ('-' or see above). Answers the owners and the place of the first key behind theirs.
 function counter.owners(first_key)
-  local owners = {}
+  local owners, key = {}, first_key
   for index = 1, args.int() do
-    local key = first_key + 3 * (index - 1)
     local owner = {
-      counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {}, version = false, next_expiry = 0, adjusted = false,
+      counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {}, version = false, next_expiry = 0,
+      adjusted = false, forget_at = false, crowded = false, renew = false, index = false, name = false, most = 0,
     }
-    for place = 1, args.int() do
+    key = key + 3
+    local count = args.int()
+    owner.renew = args.text()
+    if owner.renew ~= '-' then
+      owner.index, owner.name, owner.most = KEYS[key], args.text(), args.int()
+      key = key + 1
+    end
+    for place = 1, count do
       -- All fields at once: a table that grows later is allocated anew several times.
       local group = {
         id = args.text(), window = args.text(), amount_text = args.text(), limit = args.int(),
-        amount = 0, used = 0, held = 0, granted = 0, blocked = 0, lacks = false,
+        amount = 0, used = 0, held = 0, granted = 0, blocked = 0, lacks = false, before = 0, bounds = false,
         stored = false, serial = false, change = false, later_start = false, closed_used = false, closed_held = false,
+        quota = 0, percents = false, approval = false, tell_limit = false,
       }
       group.amount = args.stored(group.amount_text)
+      read_watch(group)
       owner.groups[place] = group
     end
     owners[index] = owner
   end
-  return owners
+  return owners, key
 end
 
 function counter.read(owner, now)
-  local fields = { 'version', 'next_expiry', 'adjusted' }
+  local fields = { 'version', 'next_expiry', 'adjusted', 'forget_at' }
   for place, group in ipairs(owner.groups) do
-    fields[3 * place + 1] = group.id .. '.window'
-    fields[3 * place + 2] = group.id .. '.used'
-    fields[3 * place + 3] = group.id .. '.held'
+    fields[3 * place + 2] = group.id .. '.window'
+    fields[3 * place + 3] = group.id .. '.used'
+    fields[3 * place + 4] = group.id .. '.held'
   end
   local values = redis.call('HMGET', owner.counters, unpack(fields))
   owner.version = values[1]
   owner.next_expiry = args.stored(values[2])
   owner.adjusted = values[3]
+  owner.forget_at = values[4]
   for place, group in ipairs(owner.groups) do
-    group.stored = values[3 * place + 1]
+    group.stored = values[3 * place + 2]
     group.serial, group.change, group.later_start = window.resolve(group.stored, group.window)
     if group.change == 'turned' then
-      group.closed_used = values[3 * place + 2]
-      group.closed_held = args.stored(values[3 * place + 3])
+      group.closed_used = values[3 * place + 3]
+      group.closed_held = args.stored(values[3 * place + 4])
       group.used, group.held = 0, 0
     else
-      group.used = args.stored(values[3 * place + 2])
-      group.held = args.stored(values[3 * place + 3])
+      group.used = args.stored(values[3 * place + 3])
+      group.held = args.stored(values[3 * place + 4])
     end
   end
   allowance.read(owner, now)

@@ -4,8 +4,9 @@ local facts = {
   fields = { 'version', 'plan', 'since', 'cycle', 'until', 'limits', 'block' },
 }
 
--- ARGV: sandbox (0|1), configuration revision, the user's version ('0': nothing was ever written of the user),
--- valid_from_ms, valid_until_ms, forget_at ('-' | 'never' | ms, see lib/retention), and unless it is '-' the user.
+-- ARGV: sandbox (0|1), configuration revision, the version of the first owner's user ('0': nothing was ever written of
+-- the user; '-': it is no user), valid_from_ms, valid_until_ms, whether expiries are told (0|1), forget_at ('-' |
+-- 'never' | ms, see lib/retention), and unless it is '-' the user.
 function facts.read()
   local given = {
     sandbox = args.int(),
@@ -13,6 +14,7 @@ function facts.read()
     version = args.text(),
     valid_from = args.int(),
     valid_until = args.int(),
+    tells_expiry = args.int() == 1,
     forget_at = args.text(),
     user = false,
   }
@@ -33,7 +35,7 @@ function facts.check(given, stamp_key, clock_key, owners)
   if stamp > given.revision then
     return { 'stale_configuration', now, stamp }
   end
-  if (subject.version or '0') ~= given.version then
+  if given.version ~= '-' and (subject.version or '0') ~= given.version then
     local truth = redis.call('HMGET', subject.counters, unpack(facts.fields))
     local answer = { 'stale_user', now }
     for place = 1, #facts.fields do
@@ -75,11 +77,11 @@ end
 
 -- Takes what is due of expired holds, one batch per owner, and reads the counters anew.
 -- Answers how many were reclaimed and whether more are due.
-function facts.reclaim(owners, now)
+function facts.reclaim(owners, now, outbox_key)
   local reclaimed, more = 0, false
   for _, owner in ipairs(owners) do
     if owner.next_expiry > 0 and owner.next_expiry <= now then
-      local count, rest = hold.reclaim(owner, now)
+      local count, rest = hold.reclaim(owner, now, outbox_key)
       reclaimed = reclaimed + count
       more = more or rest
       counter.read(owner, now)

@@ -1,5 +1,6 @@
 -- Live holds of one owner: a sorted set by expiry (ms). A member is
--- '<operation> <group>:<serial>:<amount>,… <event> <key>', so reclaiming needs no other record.
+-- '<operation> <group>:<serial>:<amount>,… <event> <key> <user>', so reclaiming needs no other record. Of a reservation
+-- that holds with several owners the first one's member says so, the others end with '-': an expiry is told once.
 -- `held` of a counter goes down only by the call that removes the member.
 local hold = { batch = 256 }
 
@@ -32,12 +33,24 @@ function hold.due(holds_key, now, limit)
     members[#members] = nil
   end
   local by_group, order = sums(members)
-  return by_group, order, #members, more
+  return by_group, order, #members, more, members
 end
 
--- Takes at most one batch of expired holds out of `held`. Answers how many, and whether more are due.
-function hold.reclaim(owner, now)
-  local by_group, order, count, more = hold.due(owner.holds, now, hold.batch)
+local function tell_expired(members, now, outbox_key)
+  for _, member in ipairs(members) do
+    local name, entries, event, key, user = string.match(member, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+    if user then
+      outbox.tell(outbox_key, 'reservation.expired', now, {
+        'reservation', name, 'entries', entries, 'event', event, 'key', key, 'user', user,
+      })
+    end
+  end
+end
+
+-- Takes at most one batch of expired holds out of `held`; told in `outbox_key` if there is one. Answers how many, and
+-- whether more are due.
+function hold.reclaim(owner, now, outbox_key)
+  local by_group, order, count, more, members = hold.due(owner.holds, now, hold.batch)
   local changes = {}
   if count > 0 then
     local fields = {}
@@ -59,6 +72,9 @@ function hold.reclaim(owner, now)
   changes[#changes + 1] = 'next_expiry'
   changes[#changes + 1] = rest[2] or 'none'
   redis.call('HSET', owner.counters, unpack(changes))
+  if outbox_key then
+    tell_expired(members, now, outbox_key)
+  end
   if count > 0 then
     redis.call('ZREMRANGEBYRANK', owner.holds, 0, count - 1)
   end

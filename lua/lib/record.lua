@@ -2,7 +2,7 @@
 --   reservation
 --   <fingerprint>
 --   <status> <created_at_ms> <expires_at_ms> <changes>[ late]
---   <operation> <event> <key>
+--   <operation> <event> <key> <user>
 --   <memo>
 --   per owner: <counters> <holds> <past> <held entries|-> <charged entries|->
 -- status: held, committed or released; changes: draws and amount extensions so far, so that nobody computes on
@@ -49,10 +49,13 @@ function record.load(key, created_at)
   for counters, holds, past, held, charged in string.gmatch(rest, '(%S+) (%S+) (%S+) (%S+) (%S+)') do
     loaded.owners[#loaded.owners + 1] = {
       counters = counters, holds = holds, past = past, held = parse_entries(held), charged = parse_entries(charged),
-      member = name .. ' ' .. held .. ' ' .. about,
+      -- The first owner's hold tells an expiry.
+      about = #loaded.owners == 0 and about or '-',
     }
+    local owner = loaded.owners[#loaded.owners]
+    owner.member = name .. ' ' .. held .. ' ' .. owner.about
   end
-  loaded.name, loaded.about = name, about
+  loaded.name = name
   return loaded
 end
 
@@ -75,5 +78,5 @@ end
 
 -- The member of the owner's holds that stands for what this reservation holds now.
 function record.member(loaded, owner)
-  return loaded.name .. ' ' .. format_entries(owner.held) .. ' ' .. loaded.about
+  return loaded.name .. ' ' .. format_entries(owner.held) .. ' ' .. owner.about
 end

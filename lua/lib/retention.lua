@@ -1,5 +1,5 @@
 -- How long an owner's keys live. A user who never had a subscription, on the default plan, is forgotten after the last
--- of the windows that counted anything; everyone else stays.
+-- of the windows that counted anything; so is an owner whose name callers choose (metadata). Everyone else stays.
 local retention = {
   -- Names that are due are taken from the index a few at a time, by the calls that add names: no sweeper is needed.
   swept = 8,
@@ -13,17 +13,64 @@ local function sweep(users, leaving)
   end
 end
 
--- After the writes of a call: `forget_at` is '-' (the owner stays), 'never', or the time (ms) after which nothing of
--- what the call counted matters any more. `users` and `leaving` are the index of users and those to be forgotten.
-function retention.keep(owner, given, now, users, leaving)
-  if given.forget_at == '-' or #owner.groups == 0 then
+-- Takes names that are due from the index of a scope.
+function retention.sweep_index(index)
+  local due = redis.call('ZRANGEBYSCORE', index, '-inf', args.digits(clock.real_ms()), 'LIMIT', 0, retention.swept)
+  if #due > 0 then
+    redis.call('ZREM', index, unpack(due))
+  end
+end
+
+-- The later of two times of being forgotten.
+local function later(known, wanted)
+  if known == 'never' or (known and wanted ~= 'never' and args.stored(known) > args.stored(wanted)) then
+    return known
+  end
+  return wanted
+end
+
+-- An owner that is no user: listed in the index of its scope by when it is forgotten.
+function retention.renew(owner, now, sandbox)
+  local forget_at = later(owner.forget_at, owner.renew)
+  local changed = forget_at ~= owner.forget_at
+  if changed then
+    redis.call('HSET', owner.counters, 'forget_at', forget_at)
+  end
+  if forget_at == 'never' then
+    if changed then
+      redis.call('ZADD', owner.index, '+inf', owner.name)
+      retention.persist(owner)
+    end
     return
   end
-  local known = redis.call('HGET', owner.counters, 'forget_at')
-  local forget_at = given.forget_at
-  if known == 'never' or (known and forget_at ~= 'never' and args.stored(known) > args.stored(forget_at)) then
-    forget_at = known
+  local ttl = clock.ttl(args.stored(forget_at) - now, sandbox)
+  -- The set of holds begins anew whenever it was empty.
+  redis.call('PEXPIRE', owner.holds, args.digits(ttl))
+  if changed then
+    redis.call('PEXPIRE', owner.counters, args.digits(ttl))
+    redis.call('PEXPIRE', owner.past, args.digits(ttl))
+    -- A second later than its keys, so that a name that is due has none.
+    redis.call('ZADD', owner.index, args.digits(clock.real_ms() + ttl + 1000), owner.name)
   end
+  owner.forget_at = forget_at
+end
+
+-- After the writes of a call. Of a user: `forget_at` is '-' (the owner stays), 'never', or the time (ms) after which
+-- nothing of what the call counted matters any more; `users` and `leaving` are the index of users and those to be
+-- forgotten.
+function retention.keep(owner, given, now, users, leaving)
+  if #owner.groups == 0 then
+    return
+  end
+  if owner.renew ~= '-' then
+    retention.renew(owner, now, given.sandbox)
+    return
+  end
+  if given.forget_at == '-' then
+    return
+  end
+  local known = owner.forget_at
+  local forget_at = later(known, given.forget_at)
   if forget_at ~= known then
     redis.call('HSET', owner.counters, 'forget_at', forget_at)
     redis.call('ZADD', users, 0, given.user)
@@ -41,10 +88,14 @@ function retention.keep(owner, given, now, users, leaving)
   redis.call('ZADD', leaving, args.digits(clock.real_ms() + ttl + 1000), given.user)
 end
 
--- The owner is not forgotten any more.
-function retention.stay(owner, user, leaving)
+function retention.persist(owner)
   for _, key in ipairs({ owner.counters, owner.holds, owner.past }) do
     redis.call('PERSIST', key)
   end
+end
+
+-- The owner is not forgotten any more.
+function retention.stay(owner, user, leaving)
+  retention.persist(owner)
   redis.call('ZREM', leaving, user)
 end

@@ -17,10 +17,10 @@ end
 
 -- Reads the accounts of all entries, and whether this owner's hold is still live. What is due of expired holds is
 -- taken first, so that no answer counts them.
-function settle.open(owner, now, reclaimed)
+function settle.open(owner, now, expiry_outbox, reclaimed)
   owner.live = redis.call('ZSCORE', owner.holds, owner.member) and true or false
   owner.accounts, owner.order = {}, {}
-  local fields, entries = { 'next_expiry', 'last_expiry', 'version', 'adjusted' }, {}
+  local fields, entries = { 'next_expiry', 'last_expiry', 'version', 'adjusted', 'watched' }, {}
   for _, list in ipairs({ owner.held, owner.charged }) do
     for _, entry in ipairs(list) do
       local name = entry.group .. ':' .. entry.serial
@@ -40,20 +40,21 @@ function settle.open(owner, now, reclaimed)
   local values = redis.call('HMGET', owner.counters, unpack(fields))
   local next_expiry = args.stored(values[1])
   if not reclaimed and next_expiry > 0 and next_expiry <= now then
-    hold.reclaim(owner, now)
-    return settle.open(owner, now, true)
+    hold.reclaim(owner, now, expiry_outbox)
+    return settle.open(owner, now, expiry_outbox, true)
   end
   owner.last_expiry = args.stored(values[2])
-  owner.version, owner.adjusted, owner.groups = values[3], values[4], {}
+  owner.version, owner.adjusted, owner.watched, owner.groups = values[3], values[4], values[5], {}
   for place, entry in ipairs(entries) do
-    local stored = values[3 * place + 2]
+    local stored = values[3 * place + 3]
     local account
     if stored and string.match(stored, '^%S+') == entry.serial then
       account = {
         id = entry.group, serial = entry.serial,
-        used = args.stored(values[3 * place + 3]), held = args.stored(values[3 * place + 4]), granted = 0, blocked = 0,
+        used = args.stored(values[3 * place + 4]), held = args.stored(values[3 * place + 5]), granted = 0, blocked = 0,
         bounds = string.match(stored, '^%S+ (.*)$'),
       }
+      account.before = account.used
       owner.groups[#owner.groups + 1] = account
     else
       account = closed_account(owner, entry)
@@ -111,7 +112,8 @@ local function leave_with_counters(owner)
 end
 
 -- `expires_at` of the reservation: until its grace is over, draws and refunds may still come to these windows.
-function settle.write(owner, expires_at)
+-- Alerts are told in `outbox_key` and added to `passed`.
+function settle.write(owner, expires_at, now, outbox_key, passed)
   local changes = {}
   for _, name in ipairs(owner.order) do
     local account = owner.accounts[name]
@@ -130,11 +132,14 @@ function settle.write(owner, expires_at)
     if expires_at > owner.last_expiry then
       changes[#changes + 1], changes[#changes + 2] = 'last_expiry', args.digits(expires_at)
     end
+    if owner.watched then
+      alert.charge(owner, owner.groups, now, outbox_key, changes, passed)
+    end
     redis.call('HSET', owner.counters, unpack(changes))
   end
 end
 
--- Appends per account: group, used, held, granted, blocked, '<kind> <start> <end>'.
+-- Appends per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters.
 function settle.reply(answer, owners)
   for _, owner in ipairs(owners) do
     for _, name in ipairs(owner.order) do
@@ -142,21 +147,23 @@ function settle.reply(answer, owners)
       answer[#answer + 1] = account.id
       counter.stand(answer, account)
       answer[#answer + 1] = string.match(account.bounds, '^%S+ %S+ %S+')
+      answer[#answer + 1] = owner.counters
     end
   end
   return answer
 end
 
 -- The answer to a call on a reservation that has already ended: nothing changes.
-function settle.replay(loaded, now)
+function settle.replay(loaded, now, expiry_outbox)
   for _, owner in ipairs(loaded.owners) do
-    settle.open(owner, now)
+    settle.open(owner, now, expiry_outbox)
   end
-  return settle.answer(loaded, now, 1)
+  return settle.answer(loaded, now, 1, {})
 end
 
-function settle.answer(loaded, now, replayed)
+function settle.answer(loaded, now, replayed, passed)
   local late = loaded.flags ~= '' and 1 or 0
   local version = loaded.owners[1].version or '0'
-  return settle.reply({ 'settled', now, loaded.status, late, replayed, loaded.memo, version }, loaded.owners)
+  local told = table.concat(passed, ',')
+  return settle.reply({ 'settled', now, loaded.status, late, replayed, loaded.memo, version, told }, loaded.owners)
 end

@@ -2,13 +2,16 @@
 --- @include "lib/args"
 --- @include "lib/clock"
 --- @include "lib/window"
+--- @include "lib/outbox"
 --- @include "lib/hold"
 --- @include "lib/allowance"
+--- @include "lib/alert"
+--- @include "lib/approval"
 --- @include "lib/counter"
 --- @include "lib/facts"
 --- @include "lib/operation"
---- @include "lib/admission"
 --- @include "lib/retention"
+--- @include "lib/admission"
 
 local fingerprint = args.text()
 local seen = operation.seen(KEYS[2], fingerprint)
@@ -18,17 +21,38 @@ end
 
 local given = facts.read()
 local verdict, refund = args.text(), args.int() == 1
-local owners = counter.owners(4)
-local refusal, now, reclaimed = admission.decide(given, verdict, owners)
+local owners, tail = counter.owners(5)
+local asked, index = admission.read_asked(tail)
+local refusal, now, reclaimed = admission.decide(given, verdict, owners, KEYS[4], asked, index, not enforce)
 if refusal then
   return refusal[1] == 'denied' and operation.keep(KEYS[2], fingerprint, refusal, owners) or refusal
 end
-for _, owner in ipairs(owners) do
+
+local passed, crowded = {}, 0
+local function count(owner)
+  local extra = alert.watch(owner, {})
   for _, group in ipairs(owner.groups) do
+    group.before, group.bounds = group.used, group.window
     group.used = math.max(0, group.used + (refund and -group.amount or group.amount))
   end
-  counter.write(owner, 'used', now)
+  counter.write(owner, 'used', now, extra)
+  local watched = {}
+  for _, group in ipairs(owner.groups) do
+    watched[#watched + 1] = group.percents and group or nil
+  end
+  local changes = {}
+  alert.charge(owner, watched, now, KEYS[4], changes, passed)
+  if #changes > 0 then
+    redis.call('HSET', owner.counters, unpack(changes))
+  end
+  retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])
 end
-retention.keep(owners[1], given, now, KEYS[#KEYS - 1], KEYS[#KEYS])
-local answer = counter.reply({ 'tracked', now, reclaimed }, owners)
+for _, owner in ipairs(owners) do
+  if owner.crowded then
+    crowded = crowded + 1
+  else
+    count(owner)
+  end
+end
+local answer = counter.reply({ 'tracked', now, reclaimed, table.concat(passed, ','), crowded }, owners)
 return operation.keep(KEYS[2], fingerprint, answer, owners)

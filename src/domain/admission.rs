@@ -6,17 +6,19 @@ use rust_decimal::Decimal;
 
 use super::amount::Amount;
 use super::field_error::FieldError;
-use super::ids::{EventName, GroupId};
+use super::ids::{AppId, EventName, KeyId, UserId};
 use super::limit_group::LimitGroup;
 use super::measure::{Figures, Missing};
 use super::metadata::Metadata;
 use super::period::{Located, SubscriptionAnchor};
 use super::plan::Plan;
 use super::plan_body::UnmatchedEvents;
+use super::policy::Policy;
 use super::reason::Reason;
+use super::scope::{OwnerName, Scope, Subject};
 use super::window::{TimeMs, Window};
 
-/// The most groups that one event may match.
+/// The most groups that one event may match, in plan and policies together.
 const MOST_MATCHED: usize = 32;
 
 /// What the caller wants to do.
@@ -38,10 +40,26 @@ pub enum Purpose {
     GiveBack,
 }
 
+/// Who makes a call, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    pub user: &'a UserId,
+    pub app: &'a AppId,
+    pub key: Option<&'a KeyId>,
+}
+
+impl<'a> Caller<'a> {
+    pub fn subject(self, metadata: &'a Metadata) -> Subject<'a> {
+        Subject { user: Some(self.user), app: self.app, key: self.key, metadata }
+    }
+}
+
 /// A matched group with its amount and window.
 #[derive(Clone, Debug)]
 pub struct Matched {
     pub group: Arc<LimitGroup>,
+    /// Place in [`Admission::owners`].
+    pub owner: usize,
     pub amount: Amount,
     pub window: Window,
 }
@@ -50,6 +68,7 @@ pub struct Matched {
 #[derive(Clone, Debug)]
 pub struct Closed {
     pub group: Arc<LimitGroup>,
+    pub owner: usize,
     pub amount: Amount,
     pub opens_at_ms: Option<TimeMs>,
 }
@@ -71,16 +90,19 @@ impl Validity {
 }
 
 /// A refusal that the facts alone decide.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     pub reason: Reason,
-    /// The groups that refuse, for `uncovered_event` and `call_too_large`.
-    pub groups: Vec<GroupId>,
+    /// The groups that refuse, for `uncovered_event`, `missing_scope` and `call_too_large`.
+    pub groups: Vec<Arc<LimitGroup>>,
 }
 
 /// What a call comes to under the facts.
 #[derive(Clone, Debug)]
 pub struct Admission {
+    /// Whose counters are asked; the first is the user.
+    pub owners: Vec<Arc<OwnerName>>,
+    /// In the order of their owners.
     pub matched: Vec<Matched>,
     pub closed: Vec<Closed>,
     pub refusal: Option<Refusal>,
@@ -89,80 +111,78 @@ pub struct Admission {
     pub validity: Validity,
 }
 
-impl Admission {
-    fn refused(mut self, reason: Reason, groups: Vec<GroupId>) -> Self {
-        self.refusal = Some(Refusal { reason, groups });
-        self
-    }
-}
-
 /// What holds for a user at an instant.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
     /// The plan with the user's own limits; None without subscription and default plan.
     pub plan: Option<&'a Plan>,
+    /// They hold whatever the plan.
+    pub policies: &'a [Arc<Policy>],
     pub anchor: SubscriptionAnchor,
     /// Until when this is so.
     pub until_ms: TimeMs,
     pub blocked: bool,
 }
 
+impl<'a> Standing<'a> {
+    /// The groups of the plan, then those of the policies.
+    pub fn groups(self) -> impl Iterator<Item = &'a Arc<LimitGroup>> {
+        let policies = self.policies.iter().flat_map(|policy| &policy.groups);
+        self.plan.into_iter().flat_map(|plan| &plan.groups).chain(policies)
+    }
+}
+
+/// Groups that refuse by the facts alone.
+#[derive(Default)]
+struct Refusing {
+    unmatched: bool,
+    uncovered: Vec<Arc<LimitGroup>>,
+    missing: Vec<Arc<LimitGroup>>,
+    too_large: Vec<Arc<LimitGroup>>,
+}
+
+/// What a call comes to: one request, or several that pass together or not at all.
+///
 /// # Errors
 /// Figures that cannot be measured, naming group and field.
 pub fn prepare(
     standing: Standing<'_>,
-    request: Request<'_>,
+    caller: Caller<'_>,
+    requests: &[Request<'_>],
     now: TimeMs,
     purpose: Purpose,
 ) -> Result<Admission, FieldError> {
-    let mut admission = Admission::empty(standing);
+    let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
     if standing.blocked && purpose == Purpose::Ask {
         return Ok(admission.refused(Reason::UserBlocked, Vec::new()));
     }
-    let Some(plan) = standing.plan else {
+    if standing.plan.is_none() && purpose == Purpose::Ask {
         return Ok(admission.refused(Reason::NoSubscription, Vec::new()));
-    };
-    let mut uncovered = Vec::new();
-    let mut too_large = Vec::new();
-    for group in &plan.groups {
-        let Some(rule) = group.matching_rule(request.event.as_str(), request.metadata) else {
-            if group.covers(request.event.as_str()) {
-                uncovered.push(group.id.clone());
-            }
-            continue;
-        };
-        if purpose != Purpose::Ask && group.is_concurrent() {
-            continue;
-        }
-        if purpose == Purpose::GiveBack && group.measure_of(rule).counts_calls() {
-            continue;
-        }
-        let amount = measure(group, rule, request, purpose)?;
-        if group.max_per_call.is_some_and(|most| amount > most) {
-            too_large.push(group.id.clone());
-        }
-        admission.place(group, amount, standing.anchor, now);
     }
-    if admission.matched.len() + admission.closed.len() > MOST_MATCHED {
-        return Err(FieldError::new("event", format!("matches more than {MOST_MATCHED} groups of plan `{}`", plan.id)));
+    let mut refusing = Refusing::default();
+    for (place, request) in requests.iter().enumerate() {
+        let asked = admission.ask(standing, caller, *request, (now, purpose), &mut refusing);
+        asked.map_err(|fault| match requests.len() {
+            1 => fault,
+            _ => fault.within(&format!("items[{place}]")),
+        })?;
     }
+    admission.matched.sort_by_key(|matched| matched.owner);
     if purpose != Purpose::Ask {
         return Ok(admission);
     }
-    let unmatched = admission.matched.is_empty() && admission.closed.is_empty();
-    if unmatched && uncovered.is_empty() && plan.unmatched_events == UnmatchedEvents::Deny {
-        return Ok(admission.refused(Reason::UnmatchedEvent, Vec::new()));
+    let Refusing { unmatched, uncovered, missing, too_large } = refusing;
+    let reason = [
+        (unmatched, Reason::UnmatchedEvent, Vec::new()),
+        (!uncovered.is_empty(), Reason::UncoveredEvent, uncovered),
+        (!missing.is_empty(), Reason::MissingScope, missing),
+        (!too_large.is_empty(), Reason::CallTooLarge, too_large),
+        (!admission.closed.is_empty(), Reason::LimitReached, Vec::new()),
+    ];
+    match reason.into_iter().find(|(refuses, ..)| *refuses) {
+        Some((_, reason, groups)) => Ok(admission.refused(reason, groups)),
+        None => Ok(admission),
     }
-    if !uncovered.is_empty() {
-        return Ok(admission.refused(Reason::UncoveredEvent, uncovered));
-    }
-    if !too_large.is_empty() {
-        return Ok(admission.refused(Reason::CallTooLarge, too_large));
-    }
-    if !admission.closed.is_empty() {
-        return Ok(admission.refused(Reason::LimitReached, Vec::new()));
-    }
-    Ok(admission)
 }
 
 fn measure(group: &LimitGroup, rule: usize, request: Request<'_>, purpose: Purpose) -> Result<Amount, FieldError> {
@@ -175,34 +195,135 @@ fn measure(group: &LimitGroup, rule: usize, request: Request<'_>, purpose: Purpo
 }
 
 impl Admission {
-    /// Finds the group's window at `now`.
-    pub fn place(&mut self, group: &Arc<LimitGroup>, amount: Amount, anchor: SubscriptionAnchor, now: TimeMs) {
+    fn refused(mut self, reason: Reason, groups: Vec<Arc<LimitGroup>>) -> Self {
+        self.refusal = Some(Refusal { reason, groups });
+        self
+    }
+
+    /// Adds what one request asks of each group that it matches.
+    fn ask(
+        &mut self,
+        standing: Standing<'_>,
+        caller: Caller<'_>,
+        request: Request<'_>,
+        (now, purpose): (TimeMs, Purpose),
+        refusing: &mut Refusing,
+    ) -> Result<(), FieldError> {
+        let plans = standing.plan.map_or(0, |plan| plan.groups.len());
+        let (mut matches, mut in_plan) = (0, false);
+        for (place, group) in standing.groups().enumerate() {
+            let Some(rule) = group.matching_rule(request.event.as_str(), request.metadata) else {
+                if group.covers(request.event.as_str()) {
+                    refusing.uncovered.push(Arc::clone(group));
+                }
+                in_plan |= place < plans && group.covers(request.event.as_str());
+                continue;
+            };
+            in_plan |= place < plans;
+            if purpose != Purpose::Ask && group.is_concurrent() {
+                continue;
+            }
+            if purpose == Purpose::GiveBack && group.measure_of(rule).counts_calls() {
+                continue;
+            }
+            let Some(owner) = self.owner(&group.scope, caller, request.metadata) else {
+                if group.needs_scope {
+                    refusing.missing.push(Arc::clone(group));
+                }
+                continue;
+            };
+            let amount = measure(group, rule, request, purpose)?;
+            if group.max_per_call.is_some_and(|most| amount > most) {
+                refusing.too_large.push(Arc::clone(group));
+            }
+            self.place(group, owner, amount, (standing.anchor, now))?;
+            matches += 1;
+        }
+        if matches > MOST_MATCHED {
+            return Err(FieldError::new("event", format!("matches more than {MOST_MATCHED} groups")));
+        }
+        let denies = standing.plan.is_some_and(|plan| plan.unmatched_events == UnmatchedEvents::Deny);
+        refusing.unmatched |= !in_plan && denies;
+        Ok(())
+    }
+
+    /// The place of the owner of a counter; None if the call lacks a name of the scope.
+    pub fn owner(&mut self, scope: &Scope, caller: Caller<'_>, metadata: &Metadata) -> Option<usize> {
+        if scope.is_user() {
+            return Some(0);
+        }
+        let name = scope.owner(caller.subject(metadata))?;
+        Some(self.place_of(name))
+    }
+
+    /// The place of an owner.
+    pub fn place_of(&mut self, name: OwnerName) -> usize {
+        self.owners.iter().position(|known| **known == name).unwrap_or_else(|| {
+            self.owners.push(Arc::new(name));
+            self.owners.len() - 1
+        })
+    }
+
+    /// Finds the group's window at `now`. What several requests ask of one counter adds up.
+    ///
+    /// # Errors
+    /// The sum is more than a counter can hold.
+    pub fn place(
+        &mut self,
+        group: &Arc<LimitGroup>,
+        owner: usize,
+        amount: Amount,
+        (anchor, now): (SubscriptionAnchor, TimeMs),
+    ) -> Result<(), FieldError> {
+        let known = self.matched.iter_mut().find(|known| known.owner == owner && known.group.id == group.id);
+        if let Some(known) = known {
+            let sum = known.amount.checked_add(amount).filter(|sum| *sum <= group.unit.most());
+            known.amount = sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
+            return Ok(());
+        }
         let group = Arc::clone(group);
         match group.period.locate(now, anchor) {
             Located::Inside { window, valid_from_ms, valid_until_ms } => {
                 self.validity.narrow(valid_from_ms, valid_until_ms);
-                self.matched.push(Matched { group, amount, window });
+                self.matched.push(Matched { group, owner, amount, window });
             }
             Located::Outside { next_start_ms, valid_from_ms, valid_until_ms } => {
                 self.validity.narrow(valid_from_ms, valid_until_ms);
-                self.closed.push(Closed { group, amount, opens_at_ms: next_start_ms });
+                self.closed.push(Closed { group, owner, amount, opens_at_ms: next_start_ms });
             }
         }
+        Ok(())
     }
 
-    /// Nothing asked yet.
-    pub fn empty(standing: Standing<'_>) -> Self {
+    /// Nothing asked yet; `first` is whose version of the facts is checked.
+    pub fn empty(standing: Standing<'_>, first: OwnerName) -> Self {
         let validity = Validity { from_ms: TimeMs::MIN, until_ms: standing.until_ms };
-        let subscribed = standing.plan.is_some();
-        Self { matched: Vec::new(), closed: Vec::new(), refusal: None, subscribed, validity }
+        Self {
+            owners: vec![Arc::new(first)],
+            matched: Vec::new(),
+            closed: Vec::new(),
+            refusal: None,
+            subscribed: standing.plan.is_some(),
+            validity,
+        }
     }
 }
 
-/// Every group of the plan at `now`, for reading usage; amounts are 0.
-pub fn overview(standing: Standing<'_>, now: TimeMs, wanted: impl Fn(&LimitGroup) -> bool) -> Admission {
-    let mut admission = Admission::empty(standing);
-    for group in standing.plan.iter().flat_map(|plan| &plan.groups).filter(|group| wanted(group)) {
-        admission.place(group, Amount::ZERO, standing.anchor, now);
+/// Every group at `now` whose owner the caller and metadata name, for reading usage; amounts are 0.
+pub fn overview(
+    standing: Standing<'_>,
+    caller: Caller<'_>,
+    metadata: &Metadata,
+    now: TimeMs,
+    wanted: impl Fn(&LimitGroup) -> bool,
+) -> Admission {
+    let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
+    for group in standing.groups().filter(|group| wanted(group)) {
+        if let Some(owner) = admission.owner(&group.scope, caller, metadata) {
+            // Nothing adds up: a group has one owner here.
+            let _ = admission.place(group, owner, Amount::ZERO, (standing.anchor, now));
+        }
     }
+    admission.matched.sort_by_key(|matched| matched.owner);
     admission
 }

@@ -117,6 +117,11 @@ impl Amount {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// None beyond 2^53 − 1.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        Some(Self(self.0 + other.0)).filter(|sum| sum.0 <= Self::MOST)
+    }
+
     /// Never more than 2^53 − 1.
     pub fn saturating_add(self, other: Self) -> Self {
         Self((self.0 + other.0).min(Self::MOST))

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::amount::Amount;
 use super::limit_group::LimitGroup;
+use super::scope::OwnerName;
 use super::window::Window;
 
 /// `used` and `held` of a group in a window; no window while a fixed period does not cover the time.
 #[derive(Clone, Debug)]
 pub struct Counter {
     pub group: Arc<LimitGroup>,
+    pub owner: Arc<OwnerName>,
     pub window: Option<Window>,
     pub used: Amount,
     pub held: Amount,

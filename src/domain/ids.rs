@@ -99,6 +99,14 @@ name!(
     PlanId, check_id
 );
 name!(
+    /// 1 to 64 letters, digits, `_`, `-`.
+    PolicyId, check_id
+);
+name!(
+    /// 1 to 64 letters, digits, `_`, `-`.
+    WebhookId, check_id
+);
+name!(
     /// Identity of a limit group: 1 to 64 letters, digits, `_`, `-`.
     GroupId, check_id
 );

@@ -12,6 +12,7 @@ use super::match_rule::MatchRule;
 use super::measure::Measure;
 use super::metadata::Metadata;
 use super::period::Period;
+use super::scope::Scope;
 use super::window::WindowKind;
 
 /// What happens past the quota.
@@ -23,6 +24,8 @@ pub enum Enforcement {
     Hard,
     /// Counting goes on, and the overage is reported.
     Soft,
+    /// The call is denied until somebody approves more.
+    Approval,
 }
 
 /// What a group's counter does when a user moves to this plan.
@@ -58,6 +61,14 @@ pub struct LimitGroup {
     pub on_limit: Option<Arc<serde_json::Value>>,
     /// What the counter does when a user moves to this plan.
     pub on_plan_change: OnPlanChange,
+    /// Whose counter an event lands in.
+    pub scope: Scope,
+    /// An event without a name of the scope is denied; otherwise the group leaves it alone.
+    pub needs_scope: bool,
+    /// Percent of quota and grants, rising.
+    pub alerts: Vec<u64>,
+    /// Rules without a measure count the bare quantity because nobody said otherwise.
+    pub measure_left_out: bool,
 }
 
 impl LimitGroup {
@@ -75,11 +86,11 @@ impl LimitGroup {
         self.matches.get(rule).and_then(|rule| rule.measure.as_ref()).unwrap_or(&self.measure)
     }
 
-    /// The amount beyond which a call is refused: the quota of a hard group, else all that a counter can hold.
+    /// The amount beyond which a call is refused: the quota unless the group is soft, else all that a counter can hold.
     pub fn refuses_beyond(&self) -> Amount {
         match (self.enforcement, self.quota) {
-            (Enforcement::Hard, Some(quota)) => quota,
-            (Enforcement::Hard, None) | (Enforcement::Soft, _) => self.unit.most(),
+            (Enforcement::Hard | Enforcement::Approval, Some(quota)) => quota,
+            (Enforcement::Hard | Enforcement::Approval, None) | (Enforcement::Soft, _) => self.unit.most(),
         }
     }
 

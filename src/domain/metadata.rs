@@ -23,6 +23,15 @@ impl Metadata {
         self.0.insert(name.to_owned(), value);
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Within the bound on keys.
+    pub fn fits(&self) -> bool {
+        self.0.len() <= MOST_KEYS
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

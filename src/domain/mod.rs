@@ -1,5 +1,6 @@
 //! The rules: pure, without I/O and without a clock. Times come in as Redis milliseconds.
 
+pub mod address;
 pub mod admission;
 pub mod amount;
 pub mod counter;
@@ -8,6 +9,7 @@ pub mod difference;
 pub mod document;
 pub mod field_error;
 pub mod glob;
+pub mod group_check;
 pub mod ids;
 pub mod limit_group;
 pub mod match_rule;
@@ -17,7 +19,11 @@ pub mod number;
 pub mod period;
 pub mod plan;
 pub mod plan_body;
+pub mod policy;
+pub mod policy_body;
 pub mod reason;
 pub mod reservation;
+pub mod scope;
 pub mod subscription;
+pub mod webhook;
 pub mod window;

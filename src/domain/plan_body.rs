@@ -55,7 +55,33 @@ pub struct PlanBody {
     pub groups: Vec<GroupBody>,
 }
 
-/// One limit group of a plan.
+/// The period that groups take where they name none.
+#[derive(Clone, Debug, Default)]
+pub struct PeriodBody {
+    pub period_type: Option<PeriodType>,
+    pub period_anchor: Option<PeriodAnchor>,
+    pub timezone: Option<Tz>,
+    pub week_start: Option<WeekDay>,
+    pub every: Option<String>,
+    pub start: Option<String>,
+    pub end: Option<String>,
+}
+
+impl PlanBody {
+    pub fn period(&self) -> PeriodBody {
+        PeriodBody {
+            period_type: self.period_type,
+            period_anchor: self.period_anchor,
+            timezone: self.timezone,
+            week_start: self.week_start,
+            every: self.every.clone(),
+            start: self.start.clone(),
+            end: self.end.clone(),
+        }
+    }
+}
+
+/// One limit group of a plan or policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GroupBody {
@@ -98,11 +124,16 @@ pub struct GroupBody {
     pub start: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
-    /// Whose counter an event lands in; this version counts per user.
+    /// Whose counter an event lands in: `user` (default), `app`, `key`, `metadata.<name>`, or several of them: then
+    /// there is one counter per tuple.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Vec<String>>,
     #[serde(default)]
     pub enforcement: Enforcement,
+    /// Percent of quota and grants, rising, 1 to 1000: when `used` passes one, an alert is told, once per counter,
+    /// window and limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_limit: Option<OnLimitBody>,
     #[serde(default)]

@@ -64,7 +64,7 @@ fn types_and_unknown_fields_are_refused_by_name() {
         (json!({"quota": true}), "number"),
         (json!({"quota": "1e400"}), "larger"),
         (json!({"timezone": "Mars/Base"}), "Mars"),
-        (json!({"enforcement": "approval"}), "approval"),
+        (json!({"enforcement": "gentle"}), "approval"),
         (json!({"onPlanChange": "keep"}), "block"),
     ] {
         let errors = validate(json!({"periodType": "monthly", "groups": [group(changes.clone())]})).unwrap_err();

@@ -10,18 +10,22 @@ pub enum Reason {
     NoSubscription,
     UnmatchedEvent,
     UncoveredEvent,
+    MissingScope,
     CallTooLarge,
     LimitReached,
+    ApprovalRequired,
 }
 
 impl Reason {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::UserBlocked,
         Self::NoSubscription,
         Self::UnmatchedEvent,
         Self::UncoveredEvent,
+        Self::MissingScope,
         Self::CallTooLarge,
         Self::LimitReached,
+        Self::ApprovalRequired,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -30,8 +34,10 @@ impl Reason {
             Self::NoSubscription => "no_subscription",
             Self::UnmatchedEvent => "unmatched_event",
             Self::UncoveredEvent => "uncovered_event",
+            Self::MissingScope => "missing_scope",
             Self::CallTooLarge => "call_too_large",
             Self::LimitReached => "limit_reached",
+            Self::ApprovalRequired => "approval_required",
         }
     }
 

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::admission::Request;
+use super::admission::{Caller, Request, Standing};
 use super::amount::{Amount, parse_decimal};
 use super::field_error::FieldError;
-use super::ids::{EventName, GroupId, PlanId, UserId};
+use super::ids::{AppId, EventName, GroupId, KeyId, PlanId, PolicyId, UserId};
 use super::limit_group::LimitGroup;
 use super::measure::{Figures, Measure, Missing};
 use super::metadata::Metadata;
 use super::number::Number;
 use super::plan::Plan;
 use super::plan_body::PlanBody;
+use super::policy::Policy;
+use super::scope::{Dimension, OwnerName, Subject};
 use super::window::TimeMs;
 
 /// A record outlives its reservation's expiry by this, so that late and repeated calls get a true answer.
@@ -84,19 +86,49 @@ impl fmt::Display for ReservationId {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Memo {
     pub user: UserId,
-    pub event: EventName,
+    /// The key that reserved, if a counter is a key's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
     pub plan: PlanId,
     /// Version of the plan whose rules hold.
     pub version: u64,
     /// The matched groups of a user whose plan is its own: no version of the plan has these rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<Box<PlanBody>>,
+    /// The policies that matched, with their versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<(PolicyId, u64)>,
+    /// What was asked for: one event, or several at once.
+    pub items: Vec<Item>,
+}
+
+/// One event of a reservation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    pub event: EventName,
     pub quantity: Number,
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub metadata: Metadata,
     /// Running sums of what draws have brought; absent before the first draw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drawn: Option<Drawn>,
+}
+
+/// The rules that a reservation was made under.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub plan: Arc<Plan>,
+    pub policies: Vec<Arc<Policy>>,
+}
+
+impl Rules {
+    fn groups(&self) -> impl Iterator<Item = &Arc<LimitGroup>> {
+        self.plan.groups.iter().chain(self.policies.iter().flat_map(|policy| &policy.groups))
+    }
+
+    pub fn group(&self, id: &GroupId) -> Option<&Arc<LimitGroup>> {
+        self.groups().find(|group| group.id == *id)
+    }
 }
 
 /// Running sums over all draws of a reservation.
@@ -107,7 +139,7 @@ pub struct Drawn {
     pub fields: BTreeMap<String, Number>,
 }
 
-/// Actual figures as a commit, a draw or a refund brings them.
+/// Actual figures as a commit, a draw or a refund brings them, for one item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actual {
     pub quantity: Option<Number>,
@@ -120,57 +152,140 @@ impl Actual {
     }
 }
 
-/// A group's total, once the call is done.
-pub type Totals = Vec<(GroupId, Amount)>;
+/// A counter's total, once the call is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    pub owner: OwnerName,
+    pub group: GroupId,
+    pub amount: Amount,
+}
+
+/// What a refund gives back: amounts, and groups that are given back whole once all the others are.
+pub type GivenBack = (Vec<(GroupId, Amount)>, Vec<GroupId>);
+
+/// Adds to the total of the same counter.
+fn add(totals: &mut Vec<Total>, total: Total) -> Result<(), FieldError> {
+    match totals.iter_mut().find(|known| known.owner == total.owner && known.group == total.group) {
+        None => totals.push(total),
+        Some(known) => {
+            let sum = known.amount.checked_add(total.amount);
+            known.amount = sum.ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?;
+        }
+    }
+    Ok(())
+}
 
 impl Memo {
     /// `own_rules`: the plan's rules are the user's own, so that they have to be remembered.
-    pub fn new(user: &UserId, plan: &Plan, own_rules: bool, request: Request<'_>) -> Self {
-        let matched = |body: &PlanBody| {
-            let matches =
-                |place: usize| plan.groups.get(place)?.matching_rule(request.event.as_str(), request.metadata);
-            let groups = body.groups.iter().enumerate().filter(|(place, _)| matches(*place).is_some());
-            PlanBody { groups: groups.map(|(_, group)| group.clone()).collect(), ..body.clone() }
+    pub fn new(caller: Caller<'_>, standing: Standing<'_>, own_rules: bool, requests: &[Request<'_>]) -> Option<Self> {
+        let plan = standing.plan?;
+        let matches = |group: &LimitGroup| {
+            requests.iter().any(|request| group.matching_rule(request.event.as_str(), request.metadata).is_some())
         };
-        Self {
-            rules: own_rules.then(|| Box::new(matched(&plan.body))),
-            user: user.clone(),
+        let own_groups = |body: &PlanBody| {
+            let groups = body.groups.iter().zip(&plan.groups).filter(|(_, group)| matches(group));
+            PlanBody { groups: groups.map(|(body, _)| body.clone()).collect(), ..body.clone() }
+        };
+        let policies = standing.policies.iter().filter(|policy| policy.groups.iter().any(|group| matches(group)));
+        let by_key =
+            standing.groups().any(|group| group.scope.dimensions().contains(&Dimension::Key) && matches(group));
+        let item = |request: &Request<'_>| Item {
             event: request.event.clone(),
-            plan: plan.id.clone(),
-            version: plan.version,
             quantity: Number(request.quantity),
             metadata: request.metadata.clone(),
             drawn: None,
-        }
+        };
+        Some(Self {
+            rules: own_rules.then(|| Box::new(own_groups(&plan.body))),
+            user: caller.user.clone(),
+            key: caller.key.filter(|_| by_key).cloned(),
+            plan: plan.id.clone(),
+            version: plan.version,
+            policies: policies.map(|policy| (policy.id.clone(), policy.version)).collect(),
+            items: requests.iter().map(item).collect(),
+        })
     }
 
-    /// The groups that the reserve matched, each with the rule that decided: the same plan version and the same
-    /// request always match the same way.
-    fn held_groups<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = (&'a Arc<LimitGroup>, usize)> {
-        plan.groups.iter().filter_map(|group| Some((group, group.matching_rule(self.event.as_str(), &self.metadata)?)))
+    /// The first event, for reports.
+    pub fn event(&self) -> Option<&EventName> {
+        self.items.first().map(|item| &item.event)
+    }
+
+    /// The counters that the reserve held in for an item, each with the rule that decided: the same versions and the
+    /// same request always match the same way.
+    fn held<'a>(
+        &'a self,
+        app: &'a AppId,
+        rules: &'a Rules,
+        item: &'a Item,
+    ) -> impl Iterator<Item = (OwnerName, &'a Arc<LimitGroup>, usize)> {
+        let subject = Subject { user: Some(&self.user), app, key: self.key.as_ref(), metadata: &item.metadata };
+        rules.groups().filter_map(move |group| {
+            let rule = group.matching_rule(item.event.as_str(), &item.metadata)?;
+            Some((group.scope.owner(subject)?, group, rule))
+        })
+    }
+
+    /// The figures of each item; nothing for those that a call does not speak of.
+    ///
+    /// # Errors
+    /// Figures that do not fit the items.
+    fn each<'a>(&'a self, actuals: &'a [Actual]) -> Result<impl Iterator<Item = (&'a Item, &'a Actual)>, FieldError> {
+        if actuals.len() != self.items.len() {
+            let message = match self.items.len() {
+                1 => "this reservation has no items: give quantity and metadata as they are".to_owned(),
+                items => {
+                    format!("this reservation has {items} items: give `items` with {items} entries in their order")
+                }
+            };
+            return Err(FieldError::new("items", message));
+        }
+        Ok(self.items.iter().zip(actuals))
     }
 
     /// Measures a final commit's figures: the request with what is known now. Call only before any draw.
     ///
     /// # Errors
     /// Figures that cannot be measured, naming group and field.
-    pub fn settle(&self, plan: &Plan, actual: &Actual) -> Result<Totals, FieldError> {
-        let metadata = self.metadata.merged(&actual.metadata);
-        let figures = Figures { quantity: Some(actual.quantity.unwrap_or(self.quantity).0), metadata: &metadata };
-        self.totals(plan, &metadata, figures, Missing::Estimate)
+    pub fn settle(&self, app: &AppId, rules: &Rules, actuals: &[Actual]) -> Result<Vec<Total>, FieldError> {
+        let mut totals = Vec::new();
+        for (item, actual) in self.each(actuals)? {
+            let metadata = item.metadata.merged(&actual.metadata);
+            let figures = Figures { quantity: Some(actual.quantity.unwrap_or(item.quantity).0), metadata: &metadata };
+            self.totals(app, rules, item, &metadata, (figures, Missing::Estimate), &mut totals)?;
+        }
+        Ok(totals)
     }
 
     /// Adds a draw's figures to the running sums and measures those. Answers the memo that remembers them.
     ///
     /// # Errors
     /// Figures that cannot be measured, naming group and field.
-    pub fn draw(&self, plan: &Plan, actual: &Actual) -> Result<(Self, Totals), FieldError> {
-        let mut drawn = self.drawn.clone().unwrap_or_default();
+    pub fn draw(&self, app: &AppId, rules: &Rules, actuals: &[Actual]) -> Result<(Self, Vec<Total>), FieldError> {
+        let mut totals = Vec::new();
+        let mut items = Vec::new();
+        for (item, actual) in self.each(actuals)? {
+            let drawn = self.drawn(app, rules, item, actual)?;
+            let mut sums = Metadata::default();
+            for (name, sum) in &drawn.fields {
+                sums.set(name, sum.0.to_string());
+            }
+            let labels = item.metadata.merged(&actual.metadata);
+            let figures = Figures { quantity: drawn.quantity.map(|sum| sum.0), metadata: &sums };
+            self.totals(app, rules, item, &labels, (figures, Missing::Zero), &mut totals)?;
+            items.push(Item { drawn: Some(drawn), ..item.clone() });
+        }
+        Ok((Self { items, ..self.clone() }, totals))
+    }
+
+    /// The running sums with one more draw.
+    fn drawn(&self, app: &AppId, rules: &Rules, item: &Item, actual: &Actual) -> Result<Drawn, FieldError> {
+        let mut drawn = item.drawn.clone().unwrap_or_default();
         if let Some(quantity) = actual.quantity {
             let sum = drawn.quantity.map_or(Some(quantity.0), |sum| sum.0.checked_add(quantity.0));
             drawn.quantity = Some(Number(sum.ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?));
         }
-        for field in self.weighted_fields(plan) {
+        for field in self.weighted_fields(app, rules, item) {
             if let Some(text) = actual.metadata.get(&field) {
                 let name = format!("metadata.{field}");
                 let value = parse_decimal(text).map_err(|error| FieldError::new(&name, error.to_string()))?;
@@ -179,28 +294,29 @@ impl Memo {
                 drawn.fields.insert(field, Number(sum));
             }
         }
-        let mut sums = Metadata::default();
-        for (name, sum) in &drawn.fields {
-            sums.set(name, sum.0.to_string());
-        }
-        let labels = self.metadata.merged(&actual.metadata);
-        let figures = Figures { quantity: drawn.quantity.map(|sum| sum.0), metadata: &sums };
-        let totals = self.totals(plan, &labels, figures, Missing::Zero)?;
-        Ok((Self { drawn: Some(drawn), ..self.clone() }, totals))
+        Ok(drawn)
     }
 
-    /// Measures more quantity. Answers the memo with the sum and each held group's further amount.
+    /// Measures more quantity. Answers the memo with the sum and each held counter's further amount.
     ///
     /// # Errors
-    /// Figures that cannot be measured, naming group and field.
-    pub fn enlarge(&self, plan: &Plan, more: Number) -> Result<(Self, Totals), FieldError> {
+    /// Figures that cannot be measured, naming group and field; several items.
+    pub fn enlarge(&self, app: &AppId, rules: &Rules, more: Number) -> Result<(Self, Vec<Total>), FieldError> {
+        let [item] = self.items.as_slice() else {
+            return Err(FieldError::new(
+                "quantity",
+                "a reservation of several items gets more time, but no more amount",
+            ));
+        };
         let sum =
-            self.quantity.0.checked_add(more.0).ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?;
-        let before = self.settle(plan, &Actual::default())?;
-        let enlarged = Self { quantity: Number(sum), ..self.clone() };
-        let after = enlarged.settle(plan, &Actual::default())?;
-        let further =
-            after.into_iter().zip(before).map(|((id, after), (_, before))| (id, after.saturating_sub(before)));
+            item.quantity.0.checked_add(more.0).ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?;
+        let before = self.settle(app, rules, &[Actual::default()])?;
+        let enlarged = Self { items: vec![Item { quantity: Number(sum), ..item.clone() }], ..self.clone() };
+        let after = enlarged.settle(app, rules, &[Actual::default()])?;
+        let further = after.into_iter().zip(before).map(|(after, before)| {
+            let amount = after.amount.saturating_sub(before.amount);
+            Total { amount, ..after }
+        });
         Ok((enlarged, further.collect()))
     }
 
@@ -208,11 +324,14 @@ impl Memo {
     ///
     /// # Errors
     /// Figures that cannot be measured, naming group and field.
-    pub fn refund(&self, plan: &Plan, actual: &Actual) -> Result<(Totals, Vec<GroupId>), FieldError> {
+    pub fn refund(&self, app: &AppId, rules: &Rules, actual: &Actual) -> Result<GivenBack, FieldError> {
         let figures = Figures { quantity: actual.quantity.map(|quantity| quantity.0), metadata: &actual.metadata };
-        let mut amounts = Vec::new();
-        let mut whole = Vec::new();
-        for (group, rule) in self.held_groups(plan) {
+        let mut amounts: Vec<(GroupId, Amount)> = Vec::new();
+        let mut whole: Vec<GroupId> = Vec::new();
+        for (_, group, rule) in self.items.iter().flat_map(|item| self.held(app, rules, item)) {
+            if amounts.iter().any(|(known, _)| *known == group.id) || whole.contains(&group.id) {
+                continue;
+            }
             if group.measure_of(rule).counts_calls() {
                 whole.push(group.id.clone());
             } else {
@@ -225,23 +344,24 @@ impl Memo {
     /// Within each held group the first rule that matches the merged metadata decides, else the rule of the reserve.
     fn totals(
         &self,
-        plan: &Plan,
+        app: &AppId,
+        rules: &Rules,
+        item: &Item,
         labels: &Metadata,
-        figures: Figures<'_>,
-        missing: Missing,
-    ) -> Result<Totals, FieldError> {
-        self.held_groups(plan)
-            .filter(|(group, _)| !group.is_concurrent())
-            .map(|(group, reserved_by)| {
-                let rule = group.matching_rule(self.event.as_str(), labels).unwrap_or(reserved_by);
-                Ok((group.id.clone(), amount(group, group.measure_of(rule), figures, missing)?))
-            })
-            .collect()
+        (figures, missing): (Figures<'_>, Missing),
+        totals: &mut Vec<Total>,
+    ) -> Result<(), FieldError> {
+        for (owner, group, reserved_by) in self.held(app, rules, item).filter(|(_, group, _)| !group.is_concurrent()) {
+            let rule = group.matching_rule(item.event.as_str(), labels).unwrap_or(reserved_by);
+            let amount = amount(group, group.measure_of(rule), figures, missing)?;
+            add(totals, Total { owner, group: group.id.clone(), amount })?;
+        }
+        Ok(())
     }
 
-    fn weighted_fields(&self, plan: &Plan) -> BTreeSet<String> {
-        let measures =
-            self.held_groups(plan).flat_map(|(group, _)| (0..group.matches.len()).map(|rule| group.measure_of(rule)));
+    fn weighted_fields(&self, app: &AppId, rules: &Rules, item: &Item) -> BTreeSet<String> {
+        let groups = self.held(app, rules, item);
+        let measures = groups.flat_map(|(_, group, _)| (0..group.matches.len()).map(|rule| group.measure_of(rule)));
         let fields = measures.filter_map(|measure| match measure {
             Measure::Weighted(weighted) => Some(weighted.per.keys()),
             Measure::Quantity | Measure::Event => None,
@@ -249,9 +369,9 @@ impl Memo {
         fields.flatten().filter(|field| !matches!(field.as_str(), "quantity" | "event")).cloned().collect()
     }
 
-    /// The request as reserved.
-    pub fn request(&self) -> Request<'_> {
-        Request { event: &self.event, quantity: self.quantity.0, metadata: &self.metadata }
+    /// Has a draw been made?
+    pub fn is_drawn(&self) -> bool {
+        self.items.iter().any(|item| item.drawn.is_some())
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Access {
     ReadUsers,
     /// Blocks, resets, grants.
     ManageUsers,
+    /// Approval requests.
+    Approve,
     ReadConfiguration,
     Configure,
     /// Apps: the root admin key only.
@@ -52,7 +54,12 @@ impl Principal {
             (KeyKind::Secret, Access::TestClock) => self.tenant.mode.is_sandbox(),
             (
                 KeyKind::Secret,
-                Access::ReadUsers | Access::ManageUsers | Access::ReadConfiguration | Access::Configure | Access::Apps,
+                Access::ReadUsers
+                | Access::ManageUsers
+                | Access::Approve
+                | Access::ReadConfiguration
+                | Access::Configure
+                | Access::Apps,
             ) => false,
             (KeyKind::Publishable, access) => matches!(access, Access::ReadUsage | Access::ReadPlans),
             (KeyKind::Admin, Access::Meter) => false,
@@ -60,6 +67,7 @@ impl Principal {
                 role.is_some()
             }
             (KeyKind::Admin, Access::Subscriptions | Access::ManageUsers) => role >= Some(Role::Support),
+            (KeyKind::Admin, Access::Approve) => role >= Some(Role::Approver),
             (KeyKind::Admin, Access::TestClock | Access::Configure) => role == Some(Role::Admin),
             (KeyKind::Admin, Access::Apps) => self.key.app.is_none(),
         };

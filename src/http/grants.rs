@@ -1,24 +1,28 @@
 //! `POST`, `GET` and `DELETE grants`.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given, Query, check_note, page_size};
+use super::body::{Body, Given, Query, check_note, cursor_of, page_size, place};
 use super::problem::{ApiError, Problem};
 use super::subscriptions::time;
 use super::views::ListView;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::number::Number;
-use crate::service::grants::{Grant, GrantScope, NewGrant};
+use crate::domain::scope::OwnerName;
+use crate::service::grants::{Grant, NewGrant};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GrantBody {
     #[schema(value_type = String)]
     group_id: GroupId,
-    scope: GrantScope,
+    /// Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope.
+    scope: BTreeMap<String, String>,
     /// In the group's unit.
     #[schema(value_type = f64)]
     amount: Number,
@@ -36,11 +40,12 @@ pub async fn create(principal: Principal, body: Body<GrantBody>) -> Result<HttpR
     let Given { value: given, idempotency } = body.read()?;
     check_note(given.note.as_deref())?;
     let new = NewGrant {
-        user: given.scope.user,
+        owner: OwnerName::from_map(&given.scope).map_err(|message| ApiError::invalid("scope", message))?,
         group: given.group_id,
         amount: given.amount,
         expires_at_ms: time("expiresAt", given.expires_at.as_deref())?,
         note: given.note,
+        approval: None,
     };
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let grant = gateway.create_grant(&principal.tenant, &new, by, idempotency.as_ref()).await?;
@@ -71,19 +76,8 @@ pub async fn list(principal: Principal, query: Query<GrantQuery>) -> Result<Http
         let user = UserId::parse(&user).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
         return Ok(HttpResponse::Ok().json(ListView::whole(gateway.grants_of(tenant, &user).await?)));
     }
-    let position = |text: &str| {
-        let (bucket, offset) = text.split_once('-')?;
-        Some((bucket.parse().ok()?, offset.parse().ok()?))
-    };
-    let from = match cursor {
-        None => (0, 0),
-        Some(text) => {
-            position(&text).ok_or_else(|| ApiError::invalid("cursor", "must be the nextCursor of an earlier page"))?
-        }
-    };
-    let (data, next) = gateway.grants(tenant, from, page_size(limit)?).await?;
-    let next_cursor = next.map(|(bucket, offset)| format!("{bucket}-{offset}"));
-    Ok(HttpResponse::Ok().json(ListView { data, next_cursor }))
+    let (data, next) = gateway.grants(tenant, place(cursor.as_deref())?, page_size(limit)?).await?;
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor_of) }))
 }
 
 /// Take a grant back; what was used by it stays used

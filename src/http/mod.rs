@@ -1,26 +1,32 @@
 //! HTTP: routes by resource, their JSON, and nothing that decides.
 
+mod alerts;
 mod app;
+mod approvals;
 mod apps;
 mod audit;
 mod auth;
 mod body;
 mod configuration;
 mod cors;
+mod counters;
 mod grants;
 mod health;
 mod keys;
 mod metering;
 pub mod openapi;
 mod plans;
+mod policies;
 mod problem;
 mod rate_limit;
 mod request_id;
+mod settling;
 mod subscriptions;
 mod test_clock;
 mod usage;
 mod users;
 mod views;
+mod webhooks;
 
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpServer, Resource, web};
@@ -87,10 +93,10 @@ fn resource(path: &str) -> Resource {
 fn routes(config: &mut web::ServiceConfig) {
     let api = web::scope("/api/v1")
         .service(resource("/reserve").route(web::post().to(metering::reserve)))
-        .service(resource("/commit").route(web::post().to(metering::commit)))
-        .service(resource("/release").route(web::post().to(metering::release)))
+        .service(resource("/commit").route(web::post().to(settling::commit)))
+        .service(resource("/release").route(web::post().to(settling::release)))
         .service(resource("/extend").route(web::post().to(metering::extend)))
-        .service(resource("/track").route(web::post().to(metering::track)))
+        .service(resource("/track").route(web::post().to(settling::track)))
         .service(resource("/can-use").route(web::post().to(metering::can_use)))
         .service(readable("/usage").route(web::get().to(usage::get_usage)))
         .service(readable("/usage/stream").route(web::get().to(usage::stream_usage)))
@@ -108,6 +114,33 @@ fn routes(config: &mut web::ServiceConfig) {
         )
         .service(resource("/plans/{id}/versions").route(web::get().to(plans::versions)))
         .service(resource("/plans/{id}/rollback").route(web::post().to(plans::rollback)))
+        .service(resource("/policies").route(web::get().to(policies::list)))
+        .service(
+            resource("/policies/{id}")
+                .route(web::get().to(policies::get))
+                .route(web::put().to(policies::put))
+                .route(web::delete().to(policies::delete)),
+        )
+        .service(resource("/policies/{id}/versions").route(web::get().to(policies::versions)))
+        .service(resource("/policies/{id}/rollback").route(web::post().to(policies::rollback)))
+        .service(resource("/policies/{id}/review").route(web::post().to(policies::review)))
+        .service(resource("/approvals").route(web::get().to(approvals::list)))
+        .service(resource("/approvals/{id}").route(web::get().to(approvals::get)))
+        .service(resource("/approvals/{id}/approve").route(web::post().to(approvals::approve)))
+        .service(resource("/approvals/{id}/reject").route(web::post().to(approvals::reject)))
+        .service(resource("/approvals/{id}/reopen").route(web::post().to(approvals::reopen)))
+        .service(resource("/webhooks").route(web::get().to(webhooks::list)))
+        .service(
+            resource("/webhooks/{id}")
+                .route(web::get().to(webhooks::get))
+                .route(web::put().to(webhooks::put))
+                .route(web::delete().to(webhooks::delete)),
+        )
+        .service(resource("/webhooks/{id}/rotate-secret").route(web::post().to(webhooks::rotate_secret)))
+        .service(resource("/webhooks/{id}/deliveries").route(web::get().to(webhooks::deliveries)))
+        .service(resource("/webhooks/{id}/deliveries/{delivery}/resend").route(web::post().to(webhooks::resend)))
+        .service(resource("/alerts").route(web::get().to(alerts::list)))
+        .service(resource("/counters").route(web::get().to(counters::list)))
         .service(resource("/users").route(web::get().to(users::list)))
         .service(resource("/users/{id}").route(web::get().to(users::get)))
         .service(resource("/users/{id}/block").route(web::post().to(users::block)))

@@ -5,7 +5,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{
-    app, apps, audit, configuration, grants, health, keys, metering, plans, subscriptions, test_clock, usage, users,
+    alerts, app, approvals, apps, audit, configuration, counters, grants, health, keys, metering, plans, policies,
+    settling, subscriptions, test_clock, usage, users, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -14,12 +15,16 @@ use super::{
     security(("key" = [])),
     modifiers(&Key),
     paths(
-        metering::reserve, metering::commit, metering::release, metering::extend, metering::track, metering::can_use,
+        metering::reserve, settling::commit, settling::release, metering::extend, settling::track, metering::can_use,
         usage::get_usage, usage::stream_usage,
         subscriptions::subscribe, subscriptions::cancel,
         users::list, users::get, users::block, users::unblock, users::reset,
         grants::create, grants::list, grants::delete,
         plans::list, plans::get, plans::put, plans::delete, plans::versions, plans::rollback,
+        policies::list, policies::get, policies::put, policies::delete, policies::versions, policies::rollback, policies::review,
+        approvals::list, approvals::get, approvals::approve, approvals::reject, approvals::reopen,
+        webhooks::list, webhooks::get, webhooks::put, webhooks::delete, webhooks::rotate_secret, webhooks::deliveries, webhooks::resend,
+        alerts::list, counters::list,
         app::get, app::put, configuration::get, configuration::put, audit::list,
         keys::create, keys::list, keys::delete,
         apps::create, apps::list, apps::delete,

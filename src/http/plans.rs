@@ -15,11 +15,11 @@ use crate::service::plans::{IfMatch, PlanView};
 use crate::service::preview::Preview;
 use crate::service::versions::VersionView;
 
-fn etag(version: u64) -> String {
+pub(super) fn etag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
-fn if_match(request: &HttpRequest) -> IfMatch {
+pub(super) fn if_match(request: &HttpRequest) -> IfMatch {
     let Some(value) = request.headers().get(IF_MATCH) else {
         return IfMatch::Absent;
     };
@@ -131,7 +131,7 @@ pub async fn versions(principal: Principal, id: web::Path<String>) -> Result<Htt
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackBody {
-    version: u64,
+    pub(super) version: u64,
 }
 
 /// Put an earlier version's content as a new version

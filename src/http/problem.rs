@@ -12,7 +12,6 @@ use super::rate_limit;
 use super::request_id;
 use super::views::DecisionView;
 use crate::domain::field_error::FieldError;
-use crate::domain::ids::UserId;
 use crate::domain::reason::Reason;
 use crate::service::decision::Decision;
 use crate::service::error::ServiceError;
@@ -52,7 +51,6 @@ pub enum ApiError {
     },
     /// A denial that the caller asked to be an error.
     Denied {
-        user: UserId,
         decision: Box<Decision>,
     },
 }
@@ -82,7 +80,7 @@ impl ApiError {
             Self::PayloadTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
-            Self::Denied { decision, .. } => denial(decision),
+            Self::Denied { decision } => denial(decision),
             Self::Service(error) => match error {
                 ServiceError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request", "The request is not valid"),
                 ServiceError::InvalidKey => (StatusCode::UNAUTHORIZED, "invalid_key", "The API key is not valid"),
@@ -101,6 +99,9 @@ impl ApiError {
                 }
                 ServiceError::AlreadyCanceled => {
                     (StatusCode::CONFLICT, "already_canceled", "The subscription has already ended")
+                }
+                ServiceError::AlreadyDecided => {
+                    (StatusCode::CONFLICT, "already_decided", "The approval request is decided already")
                 }
                 ServiceError::PlanInUse(_) => (StatusCode::CONFLICT, "plan_in_use", "The plan is in use"),
                 ServiceError::VersionConflict => {
@@ -125,7 +126,7 @@ impl ApiError {
         match self {
             Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
             Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
-            Self::Denied { decision, .. } => denial_detail(decision),
+            Self::Denied { decision } => denial_detail(decision),
             Self::Service(error) => match error {
                 ServiceError::Invalid(faults) => {
                     let faults: Vec<String> =
@@ -147,6 +148,7 @@ impl ApiError {
                     "Use a new key for a new request, and the same body to repeat one.".to_owned()
                 }
                 ServiceError::AlreadyCanceled => "There is nothing left to cancel.".to_owned(),
+                ServiceError::AlreadyDecided => "Read it again to see how.".to_owned(),
                 ServiceError::VersionConflict => {
                     "If-Match does not name the current version; read it again.".to_owned()
                 }
@@ -159,10 +161,9 @@ impl ApiError {
         }
     }
 
-    fn decision(&self) -> Option<(&Decision, Option<&UserId>)> {
+    fn decision(&self) -> Option<&Decision> {
         match self {
-            Self::Denied { user, decision } => Some((decision, Some(user))),
-            Self::Service(ServiceError::Denied(decision)) => Some((decision, None)),
+            Self::Denied { decision } | Self::Service(ServiceError::Denied(decision)) => Some(decision),
             Self::Service(_) | Self::MethodNotAllowed { .. } | Self::PayloadTooLarge { .. } => None,
         }
     }
@@ -208,7 +209,7 @@ impl ResponseError for ApiError {
             detail: self.detail(),
             request_id,
             errors,
-            decision: decision.map(|(decision, user)| DecisionView::new(decision, user)),
+            decision: decision.map(DecisionView::new),
         };
         let mut response = HttpResponse::build(status);
         if let Self::MethodNotAllowed { allow } = self {
@@ -217,7 +218,7 @@ impl ResponseError for ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, STORE_RETRY_AFTER_S));
         }
-        if let Some((decision, _)) = decision {
+        if let Some(decision) = decision {
             rate_limit::insert(&mut response, decision);
             // Without this some clients repeat every 429 by themselves.
             let retry = if rate_limit::lifts_soon(decision) { "true" } else { "false" };

@@ -1,5 +1,6 @@
 //! `GET usage` and its stream.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::web::{self, Bytes};
@@ -11,10 +12,14 @@ use super::auth::{Access, Principal};
 use super::body::Query;
 use super::problem::{ApiError, Problem};
 use super::views::{CounterView, PeriodView};
+use crate::domain::admission::Caller;
 use crate::domain::glob;
-use crate::domain::ids::{EventName, UserId};
+use crate::domain::ids::{EventName, KeyId, NameError, UserId};
 use crate::domain::limit_group::LimitGroup;
+use crate::domain::metadata::Metadata;
 use crate::service::error::ServiceError;
+use crate::service::keys::KeyKind;
+use crate::service::reserve::Asker;
 use crate::service::usage::Usage;
 
 /// How often a stream looks for changes: also expiries and new windows, which no call announces.
@@ -23,24 +28,42 @@ const LOOK: Duration = Duration::from_millis(500);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct UsageQuery {
     user_id: String,
     /// A name or a glob: only the groups that can count such events.
     event: Option<String>,
+    /// `key` and `metadata.<name>`: for counters with these names in their scope.
+    #[serde(flatten)]
+    scope: BTreeMap<String, String>,
 }
 
 /// What is asked for, checked.
 struct Asked {
     user: UserId,
     event: Option<EventName>,
+    key: Option<KeyId>,
+    metadata: Metadata,
 }
 
 impl UsageQuery {
     fn check(self) -> Result<Asked, ApiError> {
-        let user = UserId::parse(&self.user_id).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
-        let event = self.event.as_deref().map(EventName::parse).transpose();
-        Ok(Asked { user, event: event.map_err(|error| ApiError::invalid("event", error.to_string()))? })
+        let bad = |field: &str, error: NameError| ApiError::invalid(field, error.to_string());
+        let user = UserId::parse(&self.user_id).map_err(|error| bad("userId", error))?;
+        let event = self.event.as_deref().map(EventName::parse).transpose().map_err(|error| bad("event", error))?;
+        let mut key = None;
+        let mut metadata = BTreeMap::new();
+        for (name, value) in self.scope {
+            match name.strip_prefix("metadata.") {
+                Some(field) => {
+                    metadata.insert(field.to_owned(), serde_json::Value::String(value));
+                }
+                None if name == "key" => key = Some(KeyId::parse(&value).map_err(|error| bad("key", error))?),
+                None => return Err(ApiError::invalid(name, "is not a parameter of this call")),
+            }
+        }
+        let metadata = Metadata::try_from(metadata).map_err(|message| ApiError::invalid("metadata", message))?;
+        Ok(Asked { user, event, key, metadata })
     }
 }
 
@@ -65,19 +88,27 @@ fn view(user: &UserId, usage: &Usage) -> UsageView {
         user_id: user.to_string(),
         plan_id: usage.plan.as_ref().map(ToString::to_string),
         period: usage.period.map(PeriodView::of),
-        counters: CounterView::all(&usage.counters, Some(user)),
+        counters: CounterView::all(&usage.counters),
     }
 }
 
 async fn read(principal: &Principal, asked: &Asked) -> Result<UsageView, ApiError> {
     let event = asked.event.as_ref().map(EventName::as_str);
-    let usage = principal.gateway.usage(&principal.tenant, &asked.user, |group| wanted(group, event)).await?;
+    let tenant = &principal.tenant;
+    let caller = Caller { user: &asked.user, app: &tenant.app, key: asked.key.as_ref() };
+    let asker = Asker { caller, metadata: &asked.metadata };
+    // What others use too is not for the eyes of one end user.
+    let shared = principal.key.kind != KeyKind::Publishable;
+    let mine = |group: &LimitGroup| shared || group.scope.contains_user();
+    let usage = principal.gateway.usage(tenant, asker, |group| wanted(group, event) && mine(group)).await?;
     Ok(view(&asked.user, &usage))
 }
 
 /// Read a user's counters
 #[utoipa::path(get, path = "/api/v1/usage", tag = "Usage",
     params(("userId" = String, Query), ("event" = Option<String>, Query, description = "a name or a glob"),
+        ("key" = Option<String>, Query, description = "id of a key: for counters of keys"),
+        ("metadata.{name}" = Option<String>, Query, description = "for counters with that name in their scope"),
         ("X-User-Token" = Option<String>, Header)),
     responses((status = 200, body = UsageView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 503, body = Problem)))]

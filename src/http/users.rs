@@ -119,7 +119,7 @@ pub struct ClosedWindowView {
 
 /// Amounts are told in the unit of their group's id, which the configuration knows for ever.
 fn unit_of(config: &AppConfig, group: &GroupId) -> Unit {
-    config.units.get(group).copied().unwrap_or(Unit::Count)
+    config.groups.get(group).map_or(Unit::Count, |kind| kind.unit)
 }
 
 fn open(config: &AppConfig, (id, hold): &(ReservationId, OpenHold)) -> OpenReservationView {
@@ -129,7 +129,7 @@ fn open(config: &AppConfig, (id, hold): &(ReservationId, OpenHold)) -> OpenReser
     };
     OpenReservationView {
         reservation_id: id.to_string(),
-        event: hold.reservation.memo.event.to_string(),
+        event: hold.reservation.memo.event().map_or_else(String::new, ToString::to_string),
         created_at: rfc3339(hold.reservation.created_at_ms),
         expires_at: rfc3339(hold.reservation.expires_at_ms),
         held: hold.amounts.iter().map(held).collect(),
@@ -154,7 +154,7 @@ fn detail(user: &UserId, config: &AppConfig, found: &UserDetail) -> UserDetailVi
         subscription: usage.subscription.as_ref().map(|subscription| view_of(user, subscription, None)),
         plan_id: usage.plan.as_ref().map(ToString::to_string),
         period: usage.period.map(PeriodView::of),
-        counters: CounterView::all(&usage.counters, Some(user)),
+        counters: CounterView::all(&usage.counters),
         open_reservations: found.open.iter().map(|hold| open(config, hold)).collect(),
         grants: found.grants.clone(),
         history: found.closed.iter().map(|window| closed(config, window)).collect(),

@@ -7,11 +7,12 @@ use utoipa::ToSchema;
 
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::counter::Counter;
-use crate::domain::ids::UserId;
 use crate::domain::number::Number;
+use crate::domain::policy_body::BackoffBody;
 use crate::domain::reason::Reason;
 use crate::domain::window::{TimeMs, Window, rfc3339};
-use crate::service::decision::{Decision, DeniedBy};
+use crate::service::decision::{Decision, DeniedBy, Retry};
+use crate::store::admission::Passed;
 
 /// An amount in its unit.
 pub fn number(amount: Amount, unit: Unit) -> Number {
@@ -68,7 +69,7 @@ pub struct CounterView {
 }
 
 impl CounterView {
-    pub fn new(counter: &Counter, user: Option<&UserId>) -> Self {
+    pub fn new(counter: &Counter) -> Self {
         let group = &counter.group;
         let told = |amount: Amount| number(amount, group.unit);
         let end = counter.window.and_then(|window| window.end_ms).map(rfc3339);
@@ -87,12 +88,28 @@ impl CounterView {
             percent_used: counter.percent_used(),
             resets_at: end,
             period: counter.window.map(PeriodView::of),
-            scope: user.map(|user| ("user".to_owned(), user.to_string())).into_iter().collect(),
+            scope: counter.owner.to_map(),
         }
     }
 
-    pub fn all(counters: &[Counter], user: Option<&UserId>) -> Vec<Self> {
-        counters.iter().map(|counter| Self::new(counter, user)).collect()
+    pub fn all(counters: &[Counter]) -> Vec<Self> {
+        counters.iter().map(Self::new).collect()
+    }
+}
+
+/// An alert that a call set off.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ThresholdView {
+    pub group_id: String,
+    /// Of quota and grants.
+    pub percent: u64,
+}
+
+impl ThresholdView {
+    pub fn all(passed: &[Passed]) -> Vec<Self> {
+        let view = |passed: &Passed| Self { group_id: passed.group.to_string(), percent: passed.percent };
+        passed.iter().map(view).collect()
     }
 }
 
@@ -108,6 +125,15 @@ pub struct DeniedByView {
     #[schema(value_type = Option<f64>)]
     pub remaining: Option<Number>,
     pub resets_at: Option<String>,
+    /// Names of the group's scope; the call lacks at least one of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_scope: Vec<String>,
+    /// The group's scope has no place for another value: see `maxScopeValues` of the app.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scope_full: bool,
+    /// The request for what has to be approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<OpenedView>,
     /// As configured in the group.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -124,6 +150,12 @@ impl DeniedByView {
             requested: number(denied.requested, group.unit),
             remaining: denied.remaining.map(|remaining| number(remaining, group.unit)),
             resets_at: denied.resets_at_ms.map(rfc3339),
+            missing_scope: if denied.missing_scope { group.scope.names() } else { Vec::new() },
+            scope_full: denied.scope_full,
+            approval: denied
+                .approval
+                .as_ref()
+                .map(|opened| OpenedView { id: opened.id.clone(), status: opened.status.clone() }),
             on_limit: group.on_limit.clone(),
         }
     }
@@ -148,10 +180,48 @@ pub struct DecisionView {
     /// Until the last of the refusing windows ends; absent if time will not lift the denial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<TimeMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryView>,
+}
+
+/// A request for approval.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenedView {
+    pub id: String,
+    /// `open` or `rejected`
+    pub status: String,
+}
+
+/// How the client may try again, by the strictest policy that matched.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryView {
+    pub policy_id: String,
+    pub max_attempts: u64,
+    /// Of this action, after this call; absent without `metadata.action`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts_left: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<BackoffBody>,
+    /// Error codes that must not be tried again.
+    pub non_retryable: Vec<String>,
+}
+
+impl RetryView {
+    fn new(retry: &Retry) -> Option<Self> {
+        let body = retry.policy.body.retry.as_ref()?;
+        Some(Self {
+            policy_id: retry.policy.id.to_string(),
+            max_attempts: body.max_attempts,
+            attempts_left: retry.attempts_left,
+            backoff: body.backoff.clone(),
+            non_retryable: body.non_retryable.clone(),
+        })
+    }
 }
 
 impl DecisionView {
-    pub fn new(decision: &Decision, user: Option<&UserId>) -> Self {
+    pub fn new(decision: &Decision) -> Self {
         Self {
             allowed: decision.allowed,
             matched: decision.matched,
@@ -160,8 +230,9 @@ impl DecisionView {
             expires_at: decision.reservation.as_ref().map(|(_, expires_at_ms)| rfc3339(*expires_at_ms)),
             reasons: decision.reasons.clone(),
             denied_by: decision.denied_by.iter().map(DeniedByView::new).collect(),
-            counters: CounterView::all(&decision.counters, user),
+            counters: CounterView::all(&decision.counters),
             retry_after_ms: decision.retry_after_ms,
+            retry: decision.retry.as_ref().and_then(RetryView::new),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What an app is configured to do, as the store keeps it: one hash field per plan, group id, sandbox, and for the
-//! app's settings.
+//! What an app is configured to do, as the store keeps it: one hash field per plan, policy, group id, webhook, sandbox,
+//! and for the app's settings.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,9 +9,14 @@ use utoipa::ToSchema;
 
 use super::error::{ServiceError, json};
 use crate::domain::amount::Unit;
-use crate::domain::ids::{GroupId, PlanId, Sandbox};
+use crate::domain::ids::{GroupId, PlanId, PolicyId, Sandbox, WebhookId};
+use crate::domain::limit_group::LimitGroup;
 use crate::domain::plan::Plan;
 use crate::domain::plan_body::PlanBody;
+use crate::domain::policy::Policy;
+use crate::domain::policy_body::PolicyBody;
+use crate::domain::scope::Scope;
+use crate::domain::webhook::{WebhookBody, WebhookEvent};
 
 /// What reserve answers while Redis cannot be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -22,7 +27,11 @@ pub enum OnStoreFailure {
     Deny,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+const fn default_scope_values() -> u64 {
+    100_000
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// The plan of users without subscription; calendar and endless groups only. Null: they are denied.
@@ -31,6 +40,56 @@ pub struct Settings {
     pub default_plan_id: Option<PlanId>,
     #[serde(default)]
     pub on_store_failure: OnStoreFailure,
+    /// How many values (or tuples of values) of one scope with metadata may have counters at the same time, in each mode
+    /// (and bucket, with placement `user`); calls with further ones are denied. 1 to 10,000,000.
+    #[serde(default = "default_scope_values")]
+    #[schema(minimum = 1, maximum = 10_000_000, default = 100_000)]
+    pub max_scope_values: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { default_plan_id: None, on_store_failure: OnStoreFailure::Deny, max_scope_values: default_scope_values() }
+    }
+}
+
+/// What never changes of a group id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupKind {
+    pub unit: Unit,
+    pub scope: Scope,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredKind {
+    unit: Unit,
+    scope: Vec<String>,
+}
+
+/// A webhook as the configuration keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredWebhook {
+    pub version: u64,
+    pub body: WebhookBody,
+    /// `whsec_` + base64.
+    pub secret: String,
+    /// The secret before the last rotation, and until when (ms) it signs too.
+    #[serde(default)]
+    pub previous: Option<(String, i64)>,
+    pub created_at: String,
+}
+
+/// When a policy was last looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Review {
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// Id of the key.
+    pub by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// One app's configuration at one revision.
@@ -38,8 +97,13 @@ pub struct Settings {
 pub struct AppConfig {
     pub revision: u64,
     pub plans: HashMap<PlanId, PlanEntry>,
-    /// Every group id that ever was, with its unit: it never changes.
-    pub units: HashMap<GroupId, Unit>,
+    /// By id.
+    pub policies: Vec<Arc<Policy>>,
+    /// The last review of each policy, or its last change.
+    pub reviews: HashMap<PolicyId, Review>,
+    /// Every group id that ever was, with its unit and scope: they never change.
+    pub groups: HashMap<GroupId, GroupKind>,
+    pub webhooks: HashMap<WebhookId, Arc<StoredWebhook>>,
     pub sandboxes: BTreeSet<Sandbox>,
     pub settings: Settings,
 }
@@ -49,6 +113,13 @@ pub struct PlanEntry {
     pub plan: Arc<Plan>,
     /// About to be deleted: takes no new users.
     pub closing: bool,
+}
+
+/// A policy as the configuration keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredPolicy {
+    version: u64,
+    body: PolicyBody,
 }
 
 /// A plan as the configuration keeps it.
@@ -72,16 +143,30 @@ impl AppConfig {
                 let stored: StoredPlan = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
                 let plan = Plan::validate(&id, stored.version, stored.body).map_err(|_| damaged(&name))?;
                 config.plans.insert(id, PlanEntry { plan: Arc::new(plan), closing: stored.closing });
+            } else if let Some(id) = name.strip_prefix("policy:") {
+                let id = PolicyId::parse(id).map_err(|_| damaged(&name))?;
+                let stored: StoredPolicy = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
+                let policy = Policy::validate(&id, stored.version, stored.body).map_err(|_| damaged(&name))?;
+                config.policies.push(Arc::new(policy));
+            } else if let Some(id) = name.strip_prefix("review:") {
+                let id = PolicyId::parse(id).map_err(|_| damaged(&name))?;
+                config.reviews.insert(id, serde_json::from_str(&value).map_err(|_| damaged(&name))?);
+            } else if let Some(id) = name.strip_prefix("webhook:") {
+                let id = WebhookId::parse(id).map_err(|_| damaged(&name))?;
+                let stored: StoredWebhook = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
+                config.webhooks.insert(id, Arc::new(stored));
             } else if let Some(id) = name.strip_prefix("group:") {
                 let id = GroupId::parse(id).map_err(|_| damaged(&name))?;
-                let unit = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
-                config.units.insert(id, unit);
+                let stored: StoredKind = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
+                let scope = Scope::parse(&stored.scope).map_err(|_| damaged(&name))?;
+                config.groups.insert(id, GroupKind { unit: stored.unit, scope });
             } else if name == "settings" {
                 config.settings = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
             } else if let Some(sandbox) = name.strip_prefix("sandbox:") {
                 config.sandboxes.insert(Sandbox::parse(sandbox).map_err(|_| damaged(&name))?);
             }
         }
+        config.policies.sort_by(|one, other| one.id.cmp(&other.id));
         config.sandboxes.insert(Sandbox::parse("main").map_err(|_| damaged("main"))?);
         Ok(config)
     }
@@ -98,8 +183,44 @@ impl AppConfig {
         Ok((format!("plan:{}", plan.id), text))
     }
 
-    pub fn unit_field(group: &GroupId, unit: Unit) -> (String, String) {
-        (format!("group:{group}"), format!("\"{unit}\""))
+    /// The policy of that id.
+    pub fn policy(&self, id: &PolicyId) -> Option<&Arc<Policy>> {
+        self.policies.iter().find(|policy| policy.id == *id)
+    }
+
+    /// The policy that a group belongs to.
+    pub fn policy_of(&self, group: &GroupId) -> Option<&Arc<Policy>> {
+        self.policies.iter().find(|policy| policy.group(group).is_some())
+    }
+
+    /// A group of any policy, else of any plan: what is the same wherever it stands.
+    pub fn group(&self, id: &GroupId) -> Option<&Arc<LimitGroup>> {
+        let of_policy = self.policies.iter().find_map(|policy| policy.group(id));
+        of_policy.or_else(|| self.sorted_plans().into_iter().find_map(|plan| plan.group(id)))
+    }
+
+    /// Does any webhook want to hear of it?
+    pub fn wants(&self, event: WebhookEvent) -> bool {
+        self.webhooks.values().any(|webhook| webhook.body.events.contains(&event))
+    }
+
+    /// The field of a policy.
+    pub fn policy_field(policy: &Policy) -> Result<(String, String), ServiceError> {
+        let stored = StoredPolicy { version: policy.version, body: policy.body.clone() };
+        Ok((format!("policy:{}", policy.id), json(&stored)?))
+    }
+
+    pub fn review_field(policy: &PolicyId, review: &Review) -> Result<(String, String), ServiceError> {
+        Ok((format!("review:{policy}"), json(review)?))
+    }
+
+    pub fn webhook_field(id: &WebhookId, webhook: &StoredWebhook) -> Result<(String, String), ServiceError> {
+        Ok((format!("webhook:{id}"), json(webhook)?))
+    }
+
+    pub fn group_field(group: &GroupId, kind: &GroupKind) -> Result<(String, String), ServiceError> {
+        let stored = StoredKind { unit: kind.unit, scope: kind.scope.names() };
+        Ok((format!("group:{group}"), json(&stored)?))
     }
 
     pub fn sandbox_field(sandbox: &Sandbox) -> (String, String) {
@@ -119,20 +240,29 @@ impl AppConfig {
     }
 }
 
-/// A version as it is kept.
+/// A version of a plan or policy as it is kept.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct VersionDocument {
-    pub body: PlanBody,
+pub(crate) struct VersionDocument<T> {
+    pub body: T,
     /// Id of the key that wrote it.
     pub by: String,
     pub at: String,
 }
 
-impl VersionDocument {
+impl<T: serde::de::DeserializeOwned> VersionDocument<T> {
     pub fn read(text: &str) -> Result<Self, ServiceError> {
-        serde_json::from_str(text).map_err(|error| ServiceError::Internal(format!("a version of a plan: {error}")))
+        serde_json::from_str(text).map_err(|error| ServiceError::Internal(format!("a kept version: {error}")))
     }
+}
 
+impl VersionDocument<PolicyBody> {
+    pub fn policy(self, id: &PolicyId, version: u64) -> Result<Policy, ServiceError> {
+        Policy::validate(id, version, self.body)
+            .map_err(|_| ServiceError::Internal(format!("version {version} of policy {id}")))
+    }
+}
+
+impl VersionDocument<PlanBody> {
     pub fn plan(self, id: &PlanId, version: u64) -> Result<Plan, ServiceError> {
         Plan::validate(id, version, self.body)
             .map_err(|_| ServiceError::Internal(format!("version {version} of plan {id}")))

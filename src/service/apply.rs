@@ -1,20 +1,20 @@
 //! Configuration as code: a document that the configuration is made to match, in one step or not at all.
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
-use super::app_config::Settings;
+use super::app_config::{AppConfig, Settings};
 use super::draft::Draft;
 use super::error::{ServiceError, json};
 use super::plans::still_closed;
 use super::preview::Preview;
-use super::tenant::Tenant;
+use super::tenant::{Placement, Tenant};
 use crate::domain::field_error::FieldError;
-use crate::domain::ids::{KeyId, PlanId};
+use crate::domain::ids::{KeyId, NameError, PlanId, PolicyId, WebhookId};
 use crate::domain::plan_body::PlanBody;
+use crate::domain::policy_body::PolicyBody;
+use crate::domain::webhook::WebhookBody;
 use crate::store::operation::{Idempotency, Operation};
 
 /// What an app is configured to do. A part that is left out stays as it is; of a part that is there, what is not in it
@@ -27,6 +27,12 @@ pub struct Configuration {
     /// Each with its `id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plans: Option<Vec<PlanBody>>,
+    /// Each with its `id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Vec<PolicyBody>>,
+    /// Each with its `id`. A new one gets a secret, which `POST webhooks/{id}/rotate-secret` tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<Vec<WebhookBody>>,
 }
 
 /// What was applied.
@@ -39,28 +45,69 @@ pub struct Applied {
 }
 
 impl Configuration {
-    /// The draft that makes `present` match. All faults of the document's own shape at once.
-    fn draft(&self, present: impl Iterator<Item = PlanId>) -> Result<Draft, ServiceError> {
+    /// The draft that makes what is `present` match. All faults of the document's own shape at once.
+    fn draft(&self, placement: Placement, present: &Present) -> Result<Draft, ServiceError> {
         let mut faults = Vec::new();
-        let mut draft = Draft { settings: self.app.clone(), settings_path: "app", ..Draft::default() };
-        let Some(plans) = &self.plans else { return Ok(draft) };
-        for (place, body) in plans.iter().enumerate() {
-            let path = format!("plans[{place}]");
-            match body.id.as_deref().map(PlanId::parse) {
-                None => faults.push(FieldError::new(format!("{path}.id"), "is missing")),
-                Some(Err(error)) => faults.push(FieldError::new(format!("{path}.id"), error.to_string())),
-                Some(Ok(id)) => draft.plans.push((path, id, body.clone())),
-            }
+        let mut draft = Draft { placement, settings: self.app.clone(), settings_path: "app", ..Draft::default() };
+        if let Some(plans) = &self.plans {
+            draft.plans = named("plans", plans, |body| body.id.as_deref(), PlanId::parse, &mut faults);
+            draft.delete = gone(&present.plans, &draft.plans);
         }
-        if !faults.is_empty() {
-            return Err(ServiceError::Invalid(faults));
+        if let Some(policies) = &self.policies {
+            draft.policies = named("policies", policies, |body| body.id.as_deref(), PolicyId::parse, &mut faults);
+            draft.delete_policies = gone(&present.policies, &draft.policies);
         }
-        let wanted: HashSet<&PlanId> = draft.plans.iter().map(|(_, id, _)| id).collect();
-        let mut gone: Vec<PlanId> = present.filter(|id| !wanted.contains(id)).collect();
-        gone.sort();
-        draft.delete = gone;
-        Ok(draft)
+        if let Some(webhooks) = &self.webhooks {
+            draft.webhooks = named("webhooks", webhooks, |body| body.id.as_deref(), WebhookId::parse, &mut faults);
+            draft.delete_webhooks = gone(&present.webhooks, &draft.webhooks);
+        }
+        if faults.is_empty() { Ok(draft) } else { Err(ServiceError::Invalid(faults)) }
     }
+}
+
+/// Ids of what there is.
+struct Present {
+    plans: Vec<PlanId>,
+    policies: Vec<PolicyId>,
+    webhooks: Vec<WebhookId>,
+}
+
+impl Present {
+    fn of(config: &AppConfig) -> Self {
+        Self {
+            plans: config.plans.keys().cloned().collect(),
+            policies: config.policies.iter().map(|policy| policy.id.clone()).collect(),
+            webhooks: config.webhooks.keys().cloned().collect(),
+        }
+    }
+}
+
+/// Bodies by their ids, each with its path.
+fn named<T: Clone, I>(
+    list: &str,
+    bodies: &[T],
+    id: impl Fn(&T) -> Option<&str>,
+    parse: impl Fn(&str) -> Result<I, NameError>,
+    faults: &mut Vec<FieldError>,
+) -> Vec<(String, I, T)> {
+    let mut named = Vec::new();
+    for (place, body) in bodies.iter().enumerate() {
+        let path = format!("{list}[{place}]");
+        match id(body).map(&parse) {
+            None => faults.push(FieldError::new(format!("{path}.id"), "is missing")),
+            Some(Err(error)) => faults.push(FieldError::new(format!("{path}.id"), error.to_string())),
+            Some(Ok(id)) => named.push((path, id, body.clone())),
+        }
+    }
+    named
+}
+
+/// What is present and not wanted, by id.
+fn gone<I: Ord + Clone, T>(present: &[I], wanted: &[(String, I, T)]) -> Vec<I> {
+    let mut gone: Vec<I> =
+        present.iter().filter(|id| !wanted.iter().any(|(_, wanted, _)| wanted == *id)).cloned().collect();
+    gone.sort();
+    gone
 }
 
 impl Gateway {
@@ -71,7 +118,15 @@ impl Gateway {
     pub async fn configuration(&self, tenant: &Tenant) -> Result<Configuration, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let plans = config.sorted_plans().into_iter().map(|plan| plan.body.clone()).collect();
-        Ok(Configuration { app: Some(config.settings.clone()), plans: Some(plans) })
+        let policies = config.policies.iter().map(|policy| policy.body.clone()).collect();
+        let mut webhooks: Vec<WebhookBody> = config.webhooks.values().map(|webhook| webhook.body.clone()).collect();
+        webhooks.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(Configuration {
+            app: Some(config.settings.clone()),
+            plans: Some(plans),
+            policies: Some(policies),
+            webhooks: Some(webhooks),
+        })
     }
 
     /// What applying the document would change.
@@ -84,7 +139,7 @@ impl Gateway {
         document: &Configuration,
     ) -> Result<Applied, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
-        let draft = document.draft(config.plans.keys().cloned())?;
+        let draft = document.draft(tenant.placement, &Present::of(&config))?;
         let preview = self.preview(tenant, &config, &draft).await?;
         self.nobody_on(tenant, &draft.delete).await?;
         Ok(Applied { applied: false, preview })
@@ -102,7 +157,7 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<Applied, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
-        let draft = document.draft(config.plans.keys().cloned())?;
+        let draft = document.draft(tenant.placement, &Present::of(&config))?;
         let preview = self.preview(tenant, &config, &draft).await?;
         // Plans to delete take no new users, on any node; then those on them are counted.
         self.close_plans(tenant, &draft.delete, true).await?;
@@ -127,9 +182,12 @@ impl Gateway {
         let operation = Operation::new("configuration", idempotency, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
             still_closed(config, &draft.delete)?;
-            // Plans that somebody else made meanwhile were not looked at: they stay.
-            let known = |id: &PlanId| draft.delete.contains(id);
-            let now = document.draft(config.plans.keys().filter(|id| known(id)).cloned())?;
+            // What somebody else made meanwhile was not looked at: it stays.
+            let mut present = Present::of(config);
+            present.plans.retain(|id| draft.delete.contains(id));
+            present.policies.retain(|id| draft.delete_policies.contains(id));
+            present.webhooks.retain(|id| draft.delete_webhooks.contains(id));
+            let now = document.draft(tenant.placement, &present)?;
             let mut change = now.change(config, revision, by)?;
             let applied = Applied { applied: !change.unchanged, preview: preview.clone() };
             change.answer = json(&applied)?;

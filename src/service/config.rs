@@ -10,11 +10,15 @@ use super::app_config::AppConfig;
 use super::app_config::VersionDocument;
 use super::error::ServiceError;
 use super::tenant::{Placement, Tenant};
-use crate::domain::ids::{AppId, Mode, PlanId};
+use crate::domain::ids::{AppId, Mode, PlanId, PolicyId};
 use crate::domain::plan::Plan;
-use crate::domain::reservation::Memo;
+use crate::domain::plan_body::PlanBody;
+use crate::domain::policy::Policy;
+use crate::domain::policy_body::PolicyBody;
+use crate::domain::reservation::{Memo, Rules};
 use crate::store::audit::Trail;
 use crate::store::configuration::{ConfigureArgs, ConfigureReply};
+use crate::store::keys::Versioned;
 use crate::store::operation::Operation;
 
 /// How often a configuration write that lost a race is tried again.
@@ -53,8 +57,8 @@ impl Configs {
 pub struct Change {
     pub set: Vec<(String, String)>,
     pub delete: Vec<String>,
-    /// Plans with their document at the new revision; None for one that is deleted.
-    pub versions: Vec<(PlanId, Option<String>)>,
+    /// Plans and policies with their document at the new revision; None for one that is deleted.
+    pub versions: Vec<(Versioned, Option<String>)>,
     /// For the audit log.
     pub trails: Vec<Trail>,
     /// What to tell, now and for the idempotency key.
@@ -64,6 +68,11 @@ pub struct Change {
 }
 
 impl Gateway {
+    /// A number that changes whenever a configuration at hand does.
+    pub fn configured(&self) -> u64 {
+        self.configs.apps().iter().fold(0, |sum, (_, revision)| sum.wrapping_add(*revision))
+    }
+
     /// The configuration at hand, loaded if there is none.
     ///
     /// # Errors
@@ -189,23 +198,45 @@ impl Gateway {
         if let Some(plan) = self.versions.get(&key) {
             return Ok(plan);
         }
-        let text = self.store.plan_version(app, id, version).await?;
+        let text = self.store.version(app, &Versioned::Plan(id.clone()), version).await?;
         let text = text.ok_or_else(|| ServiceError::Internal(format!("version {version} of plan {id} is gone")))?;
-        let plan = Arc::new(VersionDocument::read(&text)?.plan(id, version)?);
+        let plan = Arc::new(VersionDocument::<PlanBody>::read(&text)?.plan(id, version)?);
         self.versions.insert(key, Arc::clone(&plan));
         Ok(plan)
     }
 
-    /// The plan whose rules a reservation was made under.
+    /// A policy at a version, which a reservation was made under.
+    async fn policy_version(&self, app: &AppId, id: &PolicyId, version: u64) -> Result<Arc<Policy>, ServiceError> {
+        let config = self.config(app).await?;
+        if let Some(policy) = config.policy(id).filter(|policy| policy.version == version) {
+            return Ok(Arc::clone(policy));
+        }
+        let key = (app.clone(), id.clone(), version);
+        if let Some(policy) = self.policy_versions.get(&key) {
+            return Ok(policy);
+        }
+        let text = self.store.version(app, &Versioned::Policy(id.clone()), version).await?;
+        let text = text.ok_or_else(|| ServiceError::Internal(format!("version {version} of policy {id} is gone")))?;
+        let policy = Arc::new(VersionDocument::<PolicyBody>::read(&text)?.policy(id, version)?);
+        self.policy_versions.insert(key, Arc::clone(&policy));
+        Ok(policy)
+    }
+
+    /// The rules that a reservation was made under.
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub(crate) async fn rules(&self, app: &AppId, memo: &Memo) -> Result<Arc<Plan>, ServiceError> {
-        match &memo.rules {
-            None => self.plan_version(app, &memo.plan, memo.version).await,
+    pub(crate) async fn rules(&self, app: &AppId, memo: &Memo) -> Result<Rules, ServiceError> {
+        let plan = match &memo.rules {
+            None => self.plan_version(app, &memo.plan, memo.version).await?,
             Some(body) => Plan::validate(&memo.plan, memo.version, body.as_ref().clone())
                 .map(Arc::new)
-                .map_err(|_| ServiceError::Internal("the rules of a reservation".to_owned())),
+                .map_err(|_| ServiceError::Internal("the rules of a reservation".to_owned()))?,
+        };
+        let mut policies = Vec::new();
+        for (id, version) in &memo.policies {
+            policies.push(self.policy_version(app, id, *version).await?);
         }
+        Ok(Rules { plan, policies })
     }
 }

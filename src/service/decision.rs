@@ -6,11 +6,13 @@ use crate::domain::admission::{Admission, Closed};
 use crate::domain::amount::Amount;
 use crate::domain::counter::Counter;
 use crate::domain::ids::GroupId;
-use crate::domain::limit_group::LimitGroup;
+use crate::domain::limit_group::{Enforcement, LimitGroup};
+use crate::domain::policy::Policy;
 use crate::domain::reason::Reason;
 use crate::domain::reservation::ReservationId;
+use crate::domain::scope::OwnerName;
 use crate::domain::window::{TimeMs, Window};
-use crate::store::admission::Tally;
+use crate::store::admission::{Opened, Tally};
 
 /// A decision with what the caller needs to act on it.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,8 @@ pub struct Decision {
     /// The first category of refusal; empty if allowed.
     pub reasons: Vec<Reason>,
     pub denied_by: Vec<DeniedBy>,
+    /// How the client may try again, by the strictest policy that matched.
+    pub retry: Option<Retry>,
     /// Tightest first, refusing ones before all others.
     pub counters: Vec<Counter>,
     /// Until the last of the refusing windows ends; None if time will not lift the denial.
@@ -32,6 +36,14 @@ pub struct Decision {
     pub replayed: bool,
 }
 
+/// How the client may try again.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    pub policy: Arc<Policy>,
+    /// None: the call names no action, so its attempts are not counted.
+    pub attempts_left: Option<u64>,
+}
+
 /// A group that refused.
 #[derive(Clone, Debug)]
 pub struct DeniedBy {
@@ -39,12 +51,19 @@ pub struct DeniedBy {
     pub requested: Amount,
     pub remaining: Option<Amount>,
     pub resets_at_ms: Option<TimeMs>,
+    /// The call lacks a name of the group's scope.
+    pub missing_scope: bool,
+    /// The group's scope has no place for another value.
+    pub scope_full: bool,
+    /// What has to be approved.
+    pub approval: Option<Opened>,
 }
 
 /// A matched group after it was looked at.
 #[derive(Clone, Debug)]
 pub struct Judged {
     pub group: Arc<LimitGroup>,
+    pub owner: Arc<OwnerName>,
     pub window: Window,
     pub amount: Amount,
     pub limit: Amount,
@@ -56,6 +75,7 @@ impl Judged {
     pub fn counter(&self) -> Counter {
         Counter {
             group: Arc::clone(&self.group),
+            owner: Arc::clone(&self.owner),
             window: Some(self.window),
             used: self.tally.used,
             held: self.tally.held,
@@ -64,19 +84,26 @@ impl Judged {
         }
     }
 
+    /// It refuses although there is room: no place for another value of its scope.
+    fn is_crowded(&self) -> bool {
+        let room = self.counter().remaining().is_none_or(|left| left > Amount::ZERO && left >= self.amount);
+        self.lacks && self.owner.scope().is_free() && room
+    }
+
     fn denied_by(&self) -> DeniedBy {
         DeniedBy {
-            group: Arc::clone(&self.group),
             requested: self.amount,
-            remaining: self.counter().remaining(),
+            remaining: if self.is_crowded() { Some(Amount::ZERO) } else { self.counter().remaining() },
+            scope_full: self.is_crowded(),
             resets_at_ms: self.window.end_ms,
+            ..DeniedBy::of(&self.group)
         }
     }
 
     /// When time makes room; None if it never does.
     fn lifts_at(&self, free_at_ms: Option<TimeMs>) -> Option<TimeMs> {
         let fresh = self.limit.saturating_add(self.tally.granted);
-        if fresh == Amount::ZERO || self.amount > fresh {
+        if fresh == Amount::ZERO || self.amount > fresh || self.is_crowded() {
             return None;
         }
         if self.group.is_concurrent() { free_at_ms } else { self.window.end_ms }
@@ -89,6 +116,7 @@ pub fn judge(admission: &Admission, tallies: &[(Tally, bool)], limit: impl Fn(&L
     pairs
         .map(|(matched, (tally, lacks))| Judged {
             group: Arc::clone(&matched.group),
+            owner: Arc::clone(&admission.owners[matched.owner]),
             window: matched.window,
             amount: matched.amount,
             limit: limit(&matched.group),
@@ -118,21 +146,38 @@ impl Decision {
         }
     }
 
-    /// A call that was denied: by the node's `verdict` under true facts, or by groups without room.
-    pub fn denied(judged: &[Judged], admission: &Admission, free_at_ms: Option<TimeMs>, now_ms: TimeMs) -> Self {
+    /// A call that was denied: by the node's `verdict` under true facts, or by groups without room. `opened`: requests
+    /// for the approval that is all it lacks.
+    pub fn denied(
+        judged: &[Judged],
+        admission: &Admission,
+        (free_at_ms, opened): (Option<TimeMs>, &[Opened]),
+        now_ms: TimeMs,
+    ) -> Self {
         let refusal = admission.refusal.as_ref();
-        let reason = refusal.map_or(Reason::LimitReached, |refusal| refusal.reason);
+        let approvable = |judged: &Judged| judged.group.enforcement == Enforcement::Approval && !judged.is_crowded();
+        let by_groups = match judged.iter().filter(|judged| judged.lacks).all(approvable) {
+            true => Reason::ApprovalRequired,
+            false => Reason::LimitReached,
+        };
+        let reason = refusal.map_or(by_groups, |refusal| refusal.reason);
         let mut denied_by = Vec::new();
         let mut lifts = Vec::new();
         match refusal.filter(|refusal| refusal.reason != Reason::LimitReached) {
             Some(refusal) => {
-                let offenders = judged.iter().filter(|judged| refusal.groups.contains(&judged.group.id));
-                denied_by.extend(offenders.map(Judged::denied_by));
+                for group in &refusal.groups {
+                    let known = judged.iter().find(|judged| judged.group.id == group.id);
+                    denied_by.push(DeniedBy {
+                        missing_scope: reason == Reason::MissingScope,
+                        ..known.map_or_else(|| DeniedBy::of(group), Judged::denied_by)
+                    });
+                }
                 lifts.push(None);
             }
             None => {
                 for lacking in judged.iter().filter(|judged| judged.lacks) {
-                    denied_by.push(lacking.denied_by());
+                    let approval = opened.iter().find(|opened| opened.group == lacking.group.id);
+                    denied_by.push(DeniedBy { approval: approval.cloned(), ..lacking.denied_by() });
                     lifts.push(lacking.lifts_at(free_at_ms));
                 }
                 for closed in &admission.closed {
@@ -163,9 +208,23 @@ impl Decision {
 
 fn closed_group(closed: &Closed) -> DeniedBy {
     DeniedBy {
-        group: Arc::clone(&closed.group),
         requested: closed.amount,
         remaining: Some(Amount::ZERO),
         resets_at_ms: closed.opens_at_ms,
+        ..DeniedBy::of(&closed.group)
+    }
+}
+
+impl DeniedBy {
+    fn of(group: &Arc<LimitGroup>) -> Self {
+        Self {
+            group: Arc::clone(group),
+            requested: Amount::ZERO,
+            remaining: None,
+            resets_at_ms: None,
+            missing_scope: false,
+            scope_full: false,
+            approval: None,
+        }
     }
 }

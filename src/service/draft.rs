@@ -1,27 +1,42 @@
 //! A draft of a configuration: checked as a whole against the present one, then written in one step.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use super::app_config::AppConfig;
-use super::app_config::Settings;
-use super::app_config::VersionDocument;
+use super::app_config::{AppConfig, GroupKind, Review, Settings, StoredWebhook, VersionDocument};
 use super::config::Change;
 use super::error::{ServiceError, json};
-use crate::domain::amount::Unit;
+use super::tenant::Placement;
+use super::webhooks::new_secret;
 use crate::domain::difference::{Difference, differences};
 use crate::domain::field_error::FieldError;
-use crate::domain::ids::{GroupId, KeyId, PlanId};
+use crate::domain::group_check::ambiguous;
+use crate::domain::ids::{GroupId, KeyId, PlanId, PolicyId, WebhookId};
+use crate::domain::limit_group::LimitGroup;
 use crate::domain::plan::Plan;
-use crate::domain::plan_body::PlanBody;
+use crate::domain::plan_body::{GroupBody, PlanBody};
+use crate::domain::policy::Policy;
+use crate::domain::policy_body::PolicyBody;
+use crate::domain::scope::Scope;
+use crate::domain::webhook::WebhookBody;
 use crate::domain::window::{TimeMs, rfc3339};
 use crate::store::audit::Trail;
+use crate::store::keys::Versioned;
 
-/// What is to be: plans to put and to delete, settings to have. The rest stays.
+/// What is to be: plans, policies and webhooks to put and to delete, settings to have. The rest stays.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
+    /// With `user`, every group counts per user.
+    pub placement: Placement,
     /// Each with the path that faults in it begin with: empty where the plan is the whole document.
     pub plans: Vec<(String, PlanId, PlanBody)>,
     pub delete: Vec<PlanId>,
+    /// As `plans`.
+    pub policies: Vec<(String, PolicyId, PolicyBody)>,
+    pub delete_policies: Vec<PolicyId>,
+    /// As `plans`.
+    pub webhooks: Vec<(String, WebhookId, WebhookBody)>,
+    pub delete_webhooks: Vec<WebhookId>,
     pub settings: Option<Settings>,
     /// The path that faults in the settings begin with.
     pub settings_path: &'static str,
@@ -30,7 +45,7 @@ pub struct Draft {
 /// What a draft would change.
 #[derive(Clone, Debug)]
 pub struct Changed {
-    /// `plan:<id>` or `app`.
+    /// `plan:<id>`, `policy:<id>`, `webhook:<id>` or `app`.
     pub target: String,
     pub action: ChangeAction,
     /// Field by field; empty for what is created or deleted.
@@ -51,8 +66,11 @@ pub enum ChangeAction {
 pub struct Checked {
     /// The plans that differ from what is there, at the new revision.
     pub plans: Vec<Plan>,
+    /// The policies that differ from what is there, at the new revision.
+    pub policies: Vec<Policy>,
     pub changed: Vec<Changed>,
-    new_units: Vec<(GroupId, Unit)>,
+    webhooks: Vec<(WebhookId, WebhookBody)>,
+    new_groups: Vec<(GroupId, GroupKind)>,
 }
 
 fn within(path: &str, fault: FieldError) -> FieldError {
@@ -66,26 +84,22 @@ impl Draft {
     /// [`ServiceError::Invalid`], [`ServiceError::PlanInUse`] for deleting the default plan.
     pub fn check(&self, config: &AppConfig, revision: u64) -> Result<Checked, ServiceError> {
         let mut faults = Vec::new();
+        let mut groups = Groups { known: config.groups.clone(), new: Vec::new(), placement: self.placement };
         let mut plans = Vec::new();
-        let mut known: HashMap<GroupId, Unit> = config.units.clone();
-        let mut new_units = Vec::new();
         let mut seen: BTreeMap<&PlanId, &str> = BTreeMap::new();
         for (path, id, body) in &self.plans {
             if seen.insert(id, path).is_some() {
                 faults.push(within(path, FieldError::new("id", format!("`{id}` is there twice"))));
             }
-            match self::new_units(&known, body, path) {
-                Ok(fresh) => {
-                    known.extend(fresh.iter().cloned());
-                    new_units.extend(fresh);
-                }
-                Err(errors) => faults.extend(errors),
-            }
+            faults.extend(groups.take(&body.groups, path));
             match Plan::validate(id, revision, body.clone()) {
                 Ok(plan) => plans.push((path.as_str(), plan)),
                 Err(errors) => faults.extend(errors.into_iter().map(|fault| within(path, fault))),
             }
         }
+        let policies = self.checked_policies(revision, &mut groups, &mut faults);
+        faults.extend(self.shared_faults(config, &plans, &policies));
+        let webhooks = self.checked_webhooks(config, &mut faults);
         let settings = self.settings.as_ref().unwrap_or(&config.settings);
         let default_fault = |message: String| within(self.settings_path, FieldError::new("defaultPlanId", message));
         if let Some(default) = &settings.default_plan_id {
@@ -119,11 +133,88 @@ impl Draft {
                 present.is_none_or(|entry| entry.closing || entry.plan.body != plan.body)
             })
             .collect();
-        let changed = self.changed(config, &plans)?;
-        Ok(Checked { plans, changed, new_units })
+        let policies: Vec<Policy> = policies
+            .into_iter()
+            .map(|(_, policy)| policy)
+            .filter(|policy| config.policy(&policy.id).is_none_or(|present| present.body != policy.body))
+            .collect();
+        let changed = self.changed(config, &plans, &policies, &webhooks)?;
+        Ok(Checked { plans, policies, changed, webhooks, new_groups: groups.new })
     }
 
-    fn changed(&self, config: &AppConfig, plans: &[Plan]) -> Result<Vec<Changed>, ServiceError> {
+    fn checked_policies(
+        &self,
+        revision: u64,
+        groups: &mut Groups,
+        faults: &mut Vec<FieldError>,
+    ) -> Vec<(&str, Policy)> {
+        let mut policies: Vec<(&str, Policy)> = Vec::new();
+        for (path, id, body) in &self.policies {
+            if policies.iter().any(|(_, known)| known.id == *id) {
+                faults.push(within(path, FieldError::new("id", format!("`{id}` is there twice"))));
+            }
+            faults.extend(groups.take(&body.groups, path));
+            match Policy::validate(id, revision, body.clone()) {
+                Ok(policy) => policies.push((path, policy)),
+                Err(errors) => faults.extend(errors.into_iter().map(|fault| within(path, fault))),
+            }
+        }
+        policies
+    }
+
+    /// The webhooks that differ from what is there.
+    fn checked_webhooks(&self, config: &AppConfig, faults: &mut Vec<FieldError>) -> Vec<(WebhookId, WebhookBody)> {
+        let mut webhooks: Vec<(WebhookId, WebhookBody)> = Vec::new();
+        for (path, id, body) in &self.webhooks {
+            if webhooks.iter().any(|(known, _)| known == id) {
+                faults.push(within(path, FieldError::new("id", format!("`{id}` is there twice"))));
+            }
+            faults.extend(body.faults().into_iter().map(|fault| within(path, fault)));
+            webhooks.push((id.clone(), WebhookBody { id: Some(id.to_string()), ..body.clone() }));
+        }
+        webhooks.retain(|(id, body)| config.webhooks.get(id).is_none_or(|present| present.body != *body));
+        webhooks
+    }
+
+    /// What several documents have to agree on. `plans` and `policies` are drafted; the rest stays as it is.
+    fn shared_faults(
+        &self,
+        config: &AppConfig,
+        plans: &[(&str, Plan)],
+        policies: &[(&str, Policy)],
+    ) -> Vec<FieldError> {
+        let drafted_plan = |id: &PlanId| self.plans.iter().any(|(_, drafted, _)| drafted == id);
+        let drafted_policy = |id: &PolicyId| self.policies.iter().any(|(_, drafted, _)| drafted == id);
+        let kept_plans = config.plans.values().map(|entry| entry.plan.as_ref());
+        let kept_plans = kept_plans.filter(|plan| !drafted_plan(&plan.id) && !self.delete.contains(&plan.id));
+        let kept_policies = config.policies.iter().map(Arc::as_ref);
+        let kept_policies =
+            kept_policies.filter(|policy| !drafted_policy(&policy.id) && !self.delete_policies.contains(&policy.id));
+        // Each as (path of a drafted one, is it a policy, name, groups).
+        let drafted = plans.iter().map(|(path, plan)| (Some(*path), false, plan.id.as_str(), &plan.groups));
+        let drafted = drafted
+            .chain(policies.iter().map(|(path, policy)| (Some(*path), true, policy.id.as_str(), &policy.groups)));
+        let kept = kept_plans.map(|plan| (None, false, plan.id.as_str(), &plan.groups));
+        let kept = kept.chain(kept_policies.map(|policy| (None, true, policy.id.as_str(), &policy.groups)));
+        let all: Vec<_> = kept.chain(drafted).collect();
+        let mut faults = Vec::new();
+        for (place, one) in all.iter().enumerate() {
+            for other in &all[..place] {
+                // Faults are told at a drafted one, and if both are, at the later one.
+                let (Some(path), other) = (one.0, other) else { continue };
+                faults.extend(clashes(path, (one.1, one.2, one.3), (other.1, other.2, other.3)));
+            }
+        }
+        faults
+    }
+
+    fn changed(
+        &self,
+        config: &AppConfig,
+        plans: &[Plan],
+        policies: &[Policy],
+        webhooks: &[(WebhookId, WebhookBody)],
+    ) -> Result<Vec<Changed>, ServiceError> {
         let mut changed = Vec::new();
         for plan in plans {
             let before = config.plan(&plan.id).map(|present| &present.body);
@@ -132,6 +223,24 @@ impl Draft {
         for id in &self.delete {
             if let Some(present) = config.plan(id) {
                 changed.push(compare(format!("plan:{id}"), Some(&present.body), None)?);
+            }
+        }
+        for policy in policies {
+            let before = config.policy(&policy.id).map(|present| &present.body);
+            changed.push(compare(format!("policy:{}", policy.id), before, Some(&policy.body))?);
+        }
+        for id in &self.delete_policies {
+            if let Some(present) = config.policy(id) {
+                changed.push(compare(format!("policy:{id}"), Some(&present.body), None)?);
+            }
+        }
+        for (id, body) in webhooks {
+            let before = config.webhooks.get(id).map(|present| &present.body);
+            changed.push(compare(format!("webhook:{id}"), before, Some(body))?);
+        }
+        for id in &self.delete_webhooks {
+            if let Some(present) = config.webhooks.get(id) {
+                changed.push(compare(format!("webhook:{id}"), Some(&present.body), None)?);
             }
         }
         if let Some(settings) = self.settings.as_ref().filter(|settings| **settings != config.settings) {
@@ -151,13 +260,39 @@ impl Draft {
         for plan in &checked.plans {
             change.set.push(AppConfig::plan_field(plan, false)?);
             let document = VersionDocument { body: plan.body.clone(), by: by.to_string(), at: at.clone() };
-            change.versions.push((plan.id.clone(), Some(json(&document)?)));
+            change.versions.push((Versioned::Plan(plan.id.clone()), Some(json(&document)?)));
         }
-        change.set.extend(checked.new_units.iter().map(|(group, unit)| AppConfig::unit_field(group, *unit)));
+        for policy in &checked.policies {
+            change.set.push(AppConfig::policy_field(policy)?);
+            let document = VersionDocument { body: policy.body.clone(), by: by.to_string(), at: at.clone() };
+            change.versions.push((Versioned::Policy(policy.id.clone()), Some(json(&document)?)));
+            // Who changes a policy has looked at it.
+            let review = Review { at: at.clone(), by: by.to_string(), note: None };
+            change.set.push(AppConfig::review_field(&policy.id, &review)?);
+        }
+        for (id, body) in checked.webhooks {
+            let webhook = match config.webhooks.get(&id) {
+                Some(present) => StoredWebhook { version: revision, body, ..present.as_ref().clone() },
+                None => {
+                    let secret = new_secret();
+                    StoredWebhook { version: revision, body, secret, previous: None, created_at: at.clone() }
+                }
+            };
+            change.set.push(AppConfig::webhook_field(&id, &webhook)?);
+        }
+        for (group, kind) in &checked.new_groups {
+            change.set.push(AppConfig::group_field(group, kind)?);
+        }
         for id in self.delete.iter().filter(|id| config.plans.contains_key(*id)) {
             change.delete.push(format!("plan:{id}"));
-            change.versions.push((id.clone(), None));
+            change.versions.push((Versioned::Plan(id.clone()), None));
         }
+        for id in self.delete_policies.iter().filter(|id| config.policy(id).is_some()) {
+            change.delete.extend([format!("policy:{id}"), format!("review:{id}")]);
+            change.versions.push((Versioned::Policy(id.clone()), None));
+        }
+        let gone = self.delete_webhooks.iter().filter(|id| config.webhooks.contains_key(*id));
+        change.delete.extend(gone.map(|id| format!("webhook:{id}")));
         if let Some(settings) = &self.settings {
             change.set.push(AppConfig::settings_field(settings)?);
         }
@@ -166,33 +301,92 @@ impl Draft {
     }
 }
 
-/// The group ids of a plan that are new. The unit of an id never changes, in any plan. What is no id or has no unit is
-/// told where the plan is validated.
-///
-/// # Errors
-/// Every group whose id counts something else already; fields begin with `path`.
-pub fn new_units(
-    known: &HashMap<GroupId, Unit>,
-    body: &PlanBody,
-    path: &str,
-) -> Result<Vec<(GroupId, Unit)>, Vec<FieldError>> {
-    let mut fresh = Vec::new();
-    let mut faults = Vec::new();
-    for (place, group) in body.groups.iter().enumerate() {
-        let (Ok(id), Some(unit)) = (GroupId::parse(&group.id), group.unit) else { continue };
-        match known.get(&id) {
-            None => fresh.push((id, unit)),
-            Some(known) if *known == unit => {}
-            Some(known) => {
-                let message = format!(
-                    "group `{id}` counts {known}, here or in another plan; the unit of an id never changes: choose \
-                     another id"
-                );
-                faults.push(within(path, FieldError::new(format!("groups[{place}].unit"), message)));
+/// The register of group ids in the making.
+pub struct Groups {
+    known: HashMap<GroupId, GroupKind>,
+    pub new: Vec<(GroupId, GroupKind)>,
+    placement: Placement,
+}
+
+impl Groups {
+    pub fn of(config: &AppConfig, placement: Placement) -> Self {
+        Self { known: config.groups.clone(), new: Vec::new(), placement }
+    }
+
+    /// Takes the groups of a body. Unit and scope of an id never change, wherever it stands. What is no id, or has no
+    /// unit or scope, is told where the body is validated. Answers every fault; fields begin with `path`.
+    pub fn take(&mut self, groups: &[GroupBody], path: &str) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        for (place, group) in groups.iter().enumerate() {
+            let (Ok(id), Some(unit)) = (GroupId::parse(&group.id), group.unit) else { continue };
+            let Ok(scope) = group.scope.as_ref().map_or(Ok(Scope::user()), |names| Scope::parse(names)) else {
+                continue;
+            };
+            let mut tell = |field: &str, message: String| {
+                faults.push(within(path, FieldError::new(format!("groups[{place}].{field}"), message)));
+            };
+            if self.placement == Placement::User && !scope.contains_user() {
+                let message = "must contain user: this app has the placement `user`, which spreads its users over a \
+                               cluster, so a counter of several users has no place";
+                tell("scope", message.to_owned());
+            }
+            match self.known.get(&id) {
+                None => {
+                    let kind = GroupKind { unit, scope };
+                    self.known.insert(id.clone(), kind.clone());
+                    self.new.push((id, kind));
+                }
+                Some(known) if known.unit != unit => {
+                    let known = known.unit;
+                    let message = format!(
+                        "group `{id}` counts {known}, here or elsewhere; the unit of an id never changes: choose another id"
+                    );
+                    tell("unit", message);
+                }
+                Some(known) if known.scope != scope => {
+                    let known = known.scope.names().join(", ");
+                    let message = format!(
+                        "group `{id}` counts per {known}, here or elsewhere; the scope of an id never changes: choose \
+                         another id"
+                    );
+                    tell("scope", message);
+                }
+                Some(_) => {}
             }
         }
+        faults
     }
-    if faults.is_empty() { Ok(fresh) } else { Err(faults) }
+}
+
+/// (Is it a policy, its id, its groups.)
+type Side<'a> = (bool, &'a str, &'a Vec<Arc<LimitGroup>>);
+
+/// Where a drafted plan or policy contradicts another one.
+fn clashes(path: &str, one: Side<'_>, other: Side<'_>) -> Vec<FieldError> {
+    let (by_policy, _, groups) = one;
+    let (other_policy, other_id, others) = other;
+    let mut faults = Vec::new();
+    for (place, group) in groups.iter().enumerate() {
+        let mut tell = |fault: FieldError| faults.push(within(path, fault.within(&format!("groups[{place}]"))));
+        let kind = if other_policy { "policy" } else { "plan" };
+        if let Some(same) = others.iter().find(|other| other.id == group.id) {
+            if by_policy || other_policy {
+                let message = format!("`{}` is a group of {kind} `{other_id}`: choose another id", group.id);
+                tell(FieldError::new("id", message));
+            } else if !group.scope.contains_user() && group.period != same.period {
+                let message = format!(
+                    "`{}` has another period in plan `{other_id}`: a counter of several users has one in all plans",
+                    group.id
+                );
+                tell(FieldError::new("periodType", message));
+            }
+        }
+        // Only a policy stands beside other documents in one call.
+        if by_policy || other_policy {
+            others.iter().filter_map(|other| ambiguous(other, group)).take(1).for_each(&mut tell);
+        }
+    }
+    faults
 }
 
 /// The groups that a default plan must not have: there is no subscription to count from.

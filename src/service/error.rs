@@ -24,6 +24,8 @@ pub enum ServiceError {
     IdempotencyKeyReused,
     #[error("the subscription has already ended")]
     AlreadyCanceled,
+    #[error("the approval request is decided already")]
+    AlreadyDecided,
     #[error("{0}")]
     PlanInUse(String),
     #[error("the version is not the current one")]

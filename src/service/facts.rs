@@ -7,14 +7,18 @@ use super::Gateway;
 use super::app_config::AppConfig;
 use super::error::ServiceError;
 use super::tenant::Tenant;
-use crate::domain::admission::{Admission, Standing, Validity};
-use crate::domain::ids::UserId;
+use crate::domain::admission::{Admission, Matched, Standing, Validity};
+use crate::domain::amount::Amount;
+use crate::domain::ids::{AppId, UserId};
+use crate::domain::limit_group::LimitGroup;
 use crate::domain::period::SubscriptionAnchor;
 use crate::domain::plan::Plan;
 use crate::domain::reservation::{GRACE_MS, LONGEST_LIFE_MS};
+use crate::domain::scope::OwnerName;
 use crate::domain::subscription::{Subscribed, Subscription};
+use crate::domain::webhook::WebhookEvent;
 use crate::domain::window::TimeMs;
-use crate::store::admission::{Facts, Forget, Owner, Ran, Stale, UNKNOWN_VERSION};
+use crate::store::admission::{Facts, Forget, NO_USER, OwnedGroup, Owner, Ran, Renew, Stale, UNKNOWN_VERSION};
 use crate::store::keys::Bucket;
 use crate::store::usage::UsageReply;
 
@@ -23,11 +27,15 @@ const STALE_ROUNDS: usize = 12;
 /// Batches of 256 expired holds that one call takes out of the way at most.
 const RECLAIM_ROUNDS: usize = 4_096;
 
+/// Owners that are no users are kept to a multiple of this.
+const RENEW_STEP_MS: TimeMs = 60 * 60 * 1000;
+
 /// The version of a user of whom nothing was ever written by hand.
 pub(crate) const NEVER_WRITTEN: &str = "0";
 
 /// What the node believes about one user's call.
 pub struct View {
+    pub app: AppId,
     pub bucket: Bucket,
     pub config: Arc<AppConfig>,
     pub subscribed: Arc<Subscribed>,
@@ -54,6 +62,7 @@ impl View {
         let (subscription, until_ms) = self.subscribed.at(self.now_ms);
         Standing {
             plan: self.plan.as_deref(),
+            policies: &self.config.policies,
             anchor: subscription.map_or(NO_ANCHOR, Subscription::anchor),
             until_ms,
             blocked: self.subscribed.blocked,
@@ -67,23 +76,54 @@ impl View {
             revision: self.config.revision,
             version: &self.subscribed.version,
             validity,
+            tells_expiry: self.config.wants(WebhookEvent::ReservationExpired),
             forget: None,
         }
     }
 
+    /// The owners of an admission with what it asks of their groups.
+    pub fn owners(&self, admission: &Admission, limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Owner> {
+        let tells_limit = self.config.wants(WebhookEvent::LimitReached);
+        let owners = admission.owners.iter().enumerate().map(|(place, name)| {
+            let matched = || admission.matched.iter().filter(|matched| matched.owner == place);
+            Owner {
+                keys: self.bucket.owner(name),
+                renew: (!name.scope().is_user()).then(|| self.renew(name, matched())),
+                groups: matched().map(|matched| OwnedGroup::of(matched, &limit, tells_limit)).collect(),
+            }
+        });
+        owners.collect()
+    }
+
+    /// How long an owner that is no user is kept: callers choose its name if the scope has metadata.
+    fn renew<'a>(&self, owner: &OwnerName, matched: impl Iterator<Item = &'a Matched>) -> Renew {
+        let last = last_end(self.now_ms, matched).filter(|_| owner.scope().is_free());
+        Renew { at_ms: last.map(rounded_up), most: self.config.settings.max_scope_values }
+    }
+
     /// For a call that counts: one of whom nothing was written by hand is forgotten after the last window.
     pub fn counting_facts<'a>(&'a self, user: &'a UserId, admission: &Admission) -> Facts<'a> {
-        let forgettable = self.subscribed.version == NEVER_WRITTEN && !admission.matched.is_empty();
-        let last_hold_ms = self.now_ms + LONGEST_LIFE_MS;
-        let ends = admission.matched.iter().map(|matched| match matched.group.is_concurrent() {
-            true => Some(last_hold_ms),
-            false => matched.window.end_ms,
-        });
-        let at_ms = ends
-            .collect::<Option<Vec<_>>>()
-            .map(|ends| ends.into_iter().fold(last_hold_ms, TimeMs::max).saturating_add(GRACE_MS));
-        Facts { forget: forgettable.then_some(Forget { user, at_ms }), ..self.facts(admission.validity) }
+        let own = || admission.matched.iter().filter(|matched| matched.owner == 0);
+        let forgettable = self.subscribed.version == NEVER_WRITTEN && own().next().is_some();
+        let forget = forgettable.then(|| Forget { user, at_ms: last_end(self.now_ms, own()) });
+        Facts { forget, ..self.facts(admission.validity) }
     }
+}
+
+/// Rounded up, so that most calls find an owner kept long enough.
+pub(crate) fn rounded_up(at_ms: TimeMs) -> TimeMs {
+    (at_ms / RENEW_STEP_MS).saturating_add(1).saturating_mul(RENEW_STEP_MS)
+}
+
+/// When nothing of what these groups count matters any more; None if one never ends.
+fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> Option<TimeMs> {
+    let last_hold_ms = now_ms + LONGEST_LIFE_MS;
+    let ends = matched.map(|matched| match matched.group.is_concurrent() {
+        true => Some(last_hold_ms),
+        false => matched.window.end_ms,
+    });
+    let ends = ends.collect::<Option<Vec<_>>>()?;
+    Some(ends.into_iter().fold(last_hold_ms, TimeMs::max).saturating_add(GRACE_MS))
 }
 
 /// How one round ended.
@@ -105,11 +145,33 @@ impl Gateway {
         user: &UserId,
         round: impl AsyncFn(&View) -> Result<Round<T>, ServiceError>,
     ) -> Result<T, ServiceError> {
-        let bucket = tenant.bucket_of(user);
-        let cache_key = bucket.user(user).counters;
+        self.with_owner(tenant, &OwnerName::of_user(user), round).await
+    }
+
+    /// As [`Gateway::with_facts`], for an owner of counters that may have no user: then no subscription is looked at.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn with_owner<T>(
+        &self,
+        tenant: &Tenant,
+        owner: &OwnerName,
+        round: impl AsyncFn(&View) -> Result<Round<T>, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let user = owner.user().map(UserId::parse).transpose();
+        let user = user.map_err(|error| ServiceError::invalid("scope.user", error.to_string()))?;
+        let bucket = match &user {
+            Some(user) => tenant.bucket_of(user),
+            None => tenant.shared_bucket()?,
+        };
+        let cache_key = user.as_ref().map_or_else(String::new, |user| bucket.user(user).counters);
         let mut view = View {
+            app: tenant.app.clone(),
             config: self.config(&tenant.app).await?,
-            subscribed: self.subscriptions.get(&cache_key).unwrap_or_else(unknown),
+            subscribed: match &user {
+                Some(_) => self.subscriptions.get(&cache_key).unwrap_or_else(unknown),
+                None => nobody(),
+            },
             now_ms: self.clocks.estimate(&bucket),
             bucket,
             plan: None,
@@ -180,7 +242,7 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub(crate) async fn check_facts<T>(&self, view: &View, user: &UserId) -> Result<Option<Round<T>>, ServiceError> {
-        let owner = Owner { keys: view.bucket.user(user), groups: Vec::new() };
+        let owner = Owner { keys: view.bucket.user(user), renew: None, groups: Vec::new() };
         let validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
         match self.store.usage(&view.bucket, view.facts(validity), &[owner]).await? {
             UsageReply::Stale(stale, now_ms) => Ok(Some(Round::Stale(stale, now_ms))),
@@ -197,6 +259,11 @@ impl Gateway {
 
 fn unknown() -> Arc<Subscribed> {
     Arc::new(Subscribed { version: UNKNOWN_VERSION.to_owned(), subscription: None, blocked: false })
+}
+
+/// No version is checked of an owner without a user.
+fn nobody() -> Arc<Subscribed> {
+    Arc::new(Subscribed { version: NO_USER.to_owned(), subscription: None, blocked: false })
 }
 
 fn count_reclaimed(ran: Ran) {

@@ -1,19 +1,25 @@
 //! Grants: extra quota for one counter, for a while.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
+use super::approvals::Decided;
 use super::error::{ServiceError, json};
-use super::facts::{Round, View};
+use super::facts::{Round, View, rounded_up};
 use super::tenant::Tenant;
-use crate::domain::admission::{Admission, Validity};
+use crate::domain::admission::Admission;
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::ids::{GroupId, KeyId, UserId};
+use crate::domain::limit_group::LimitGroup;
 use crate::domain::number::Number;
+use crate::domain::scope::OwnerName;
 use crate::domain::window::{TimeMs, parse_rfc3339, rfc3339};
-use crate::store::admission::OwnedGroup;
+use crate::store::admission::{Facts, NO_USER};
 use crate::store::audit::Trail;
 use crate::store::grant::{GrantArgs, GrantReply};
 use crate::store::keys::Bucket;
@@ -22,14 +28,6 @@ use crate::store::operation::{Idempotency, Operation};
 /// Grants read at the same time.
 const PARALLEL: usize = 64;
 
-/// Whose counter a grant is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GrantScope {
-    #[schema(value_type = String)]
-    pub user: UserId,
-}
-
 /// A grant as it is kept and told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -37,7 +35,8 @@ pub struct Grant {
     pub id: String,
     #[schema(value_type = String)]
     pub group_id: GroupId,
-    pub scope: GrantScope,
+    /// Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope.
+    pub scope: BTreeMap<String, String>,
     pub unit: Unit,
     #[schema(value_type = f64)]
     pub amount: Number,
@@ -46,6 +45,9 @@ pub struct Grant {
     /// RFC 3339: when it ends, as far as is known now; null if never.
     pub ends_at: Option<String>,
     pub note: Option<String>,
+    /// The request that it approves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
     pub created_at: String,
     /// Id of the key.
     pub created_by: String,
@@ -54,11 +56,13 @@ pub struct Grant {
 /// A grant to make.
 #[derive(Clone, Debug)]
 pub struct NewGrant {
-    pub user: UserId,
+    pub owner: OwnerName,
     pub group: GroupId,
     pub amount: Number,
     pub expires_at_ms: Option<TimeMs>,
     pub note: Option<String>,
+    /// The request that it approves, with what is kept of the decision.
+    pub approval: Option<(String, Decided)>,
 }
 
 impl Gateway {
@@ -71,8 +75,8 @@ impl Gateway {
         by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<Grant, ServiceError> {
-        let operation = Operation::new(new.user.as_str(), idempotency, true);
-        self.with_facts(tenant, &new.user, async |view| self.grant_round(view, new, by, &operation).await).await
+        let operation = Operation::new(&new.owner.values().join(" "), idempotency, true);
+        self.with_owner(tenant, &new.owner, async |view| self.grant_round(view, new, by, &operation).await).await
     }
 
     async fn grant_round(
@@ -82,29 +86,41 @@ impl Gateway {
         by: &KeyId,
         operation: &Operation,
     ) -> Result<Round<Grant>, ServiceError> {
-        let (grant, admission, amount) = match drafted(view, new, by, operation) {
-            Ok(drafted) => drafted,
-            // A refusal must rest on true facts.
-            Err(refusal) => match self.check_facts(view, &new.user).await? {
-                Some(learn) => return Ok(learn),
-                None => return Err(refusal),
-            },
-        };
+        let user = new.owner.user().and_then(|user| UserId::parse(user).ok());
+        let drafted = drafted(view, new, by, operation);
+        // A refusal must rest on true facts; so must the window of a counter that is not the user's alone, since the
+        // script checks the version of its owner only.
+        if let Some(user) = user.as_ref().filter(|_| drafted.is_err() || !new.owner.scope().is_user())
+            && let Some(learn) = self.check_facts(view, user).await?
+        {
+            return Ok(learn);
+        }
+        let (grant, admission, amount) = drafted?;
         let about = json(&grant)?;
+        let how = new.approval.as_ref().map(|(id, decided)| Ok::<_, ServiceError>((id, json(decided)?))).transpose()?;
         let trail = Trail {
-            action: "grant.create".to_owned(),
+            action: if how.is_some() { "approval.approve" } else { "grant.create" }.to_owned(),
             after: Some(about.clone()),
-            ..Trail::of_user(&new.user, new.note.as_deref(), by)
+            ..trail_of(&new.owner, new.note.as_deref(), by)
         };
         let mut validity = admission.validity;
         validity.narrow(TimeMs::MIN, new.expires_at_ms.unwrap_or(TimeMs::MAX));
-        let owned = admission.matched.first().map(|matched| OwnedGroup::of(matched, |group| group.unit.most()));
+        let mut owners = view.owners(&admission, |group| group.unit.most());
+        let Some(owner) = owners.first_mut() else {
+            return Err(ServiceError::Internal("a grant for nobody".to_owned()));
+        };
+        let kept_until = owner.renew.and_then(|renew| renew.at_ms).zip(new.expires_at_ms);
+        if let (Some(renew), Some((kept, expires))) = (&mut owner.renew, kept_until) {
+            renew.at_ms = Some(kept.max(rounded_up(expires)));
+        }
+        let is_user = new.owner.scope().is_user();
+        let facts = view.facts(validity);
         let args = GrantArgs {
             bucket: &view.bucket,
             operation,
-            facts: view.facts(validity),
-            user: &new.user,
-            group: owned.as_ref(),
+            facts: if is_user { facts } else { Facts { version: NO_USER, ..facts } },
+            owner,
+            user: user.as_ref().filter(|_| is_user),
             group_id: &new.group,
             grant: &grant.id,
             amount,
@@ -112,6 +128,7 @@ impl Gateway {
             expected_end_ms: grant.ends_at.as_deref().and_then(parse_rfc3339),
             about: &about,
             trail: &trail,
+            approval: how.as_ref().map(|(id, how)| (id.as_str(), how.as_str())),
             answer: &about,
         };
         Ok(match self.store.grant(args).await? {
@@ -120,6 +137,10 @@ impl Gateway {
             GrantReply::Full => {
                 return Err(ServiceError::invalid("groupId", "this counter has 8 live grants; take one back first"));
             }
+            GrantReply::NoRequest => {
+                return Err(ServiceError::NotFound("there is no such approval request".to_owned()));
+            }
+            GrantReply::Decided => return Err(ServiceError::AlreadyDecided),
             GrantReply::Overflow => return Err(ServiceError::invalid("amount", "is larger than a counter can hold")),
             GrantReply::Granted(now_ms) => {
                 self.clocks.hear(&view.bucket, now_ms);
@@ -138,12 +159,9 @@ impl Gateway {
         let bucket = bucket_of(tenant, id).ok_or_else(missing)?;
         let about = self.store.grant_about(&bucket, id).await?.ok_or_else(missing)?;
         let grant = read(&about)?;
-        let trail = Trail {
-            action: "grant.revoke".to_owned(),
-            before: Some(about),
-            ..Trail::of_user(&grant.scope.user, None, by)
-        };
-        match self.store.revoke(&bucket, &grant.scope.user, &grant.group_id, id, &trail).await? {
+        let owner = OwnerName::from_map(&grant.scope).map_err(ServiceError::Internal)?;
+        let trail = Trail { action: "grant.revoke".to_owned(), before: Some(about), ..trail_of(&owner, None, by) };
+        match self.store.revoke(&bucket, &owner, &grant.group_id, id, &trail).await? {
             true => Ok(()),
             false => Err(missing()),
         }
@@ -207,9 +225,7 @@ fn drafted(
     by: &KeyId,
     operation: &Operation,
 ) -> Result<(Grant, Admission, Amount), ServiceError> {
-    let plan = view.plan().ok_or_else(|| ServiceError::invalid("scope.user", "has no subscription"))?;
-    let no_group = || ServiceError::invalid("groupId", format!("plan `{}` has no group `{}`", plan.id, new.group));
-    let group = plan.group(&new.group).ok_or_else(no_group)?;
+    let group = group_for(view, new)?;
     let amount = Amount::exactly(new.amount.0, group.unit).map_err(|error| error.to_string());
     let amount = amount.and_then(|amount| match amount {
         Amount::ZERO => Err("must be greater than 0".to_owned()),
@@ -220,9 +236,8 @@ fn drafted(
         return Err(ServiceError::invalid("expiresAt", "is in the past"));
     }
     let standing = view.standing();
-    let mut admission = Admission::empty(standing);
-    admission.validity = Validity { from_ms: TimeMs::MIN, until_ms: standing.until_ms };
-    admission.place(group, Amount::ZERO, standing.anchor, view.now_ms);
+    let mut admission = Admission::empty(standing, new.owner.clone());
+    admission.place(&group, 0, Amount::ZERO, (standing.anchor, view.now_ms))?;
     let window = admission.matched.first().map(|matched| matched.window);
     if window.is_none() && new.expires_at_ms.is_none() {
         return Err(ServiceError::invalid("expiresAt", "is needed: the group's period does not cover the time"));
@@ -231,16 +246,45 @@ fn drafted(
     let grant = Grant {
         id: format!("grt_{}{:02x}", operation.name.as_str(), view.bucket.number()),
         group_id: new.group.clone(),
-        scope: GrantScope { user: new.user.clone() },
+        scope: new.owner.to_map(),
         unit: group.unit,
         amount: new.amount,
         expires_at: new.expires_at_ms.map(rfc3339),
         ends_at: ends_at_ms.map(rfc3339),
         note: new.note.clone(),
+        approval_id: new.approval.as_ref().map(|(id, _)| id.clone()),
         created_at: rfc3339(view.now_ms.div_euclid(1000) * 1000),
         created_by: by.to_string(),
     };
     Ok((grant, admission, amount))
+}
+
+/// The group, in the plan that the user is on, else among the policies; of a counter of several users in any plan.
+fn group_for(view: &View, new: &NewGrant) -> Result<Arc<LimitGroup>, ServiceError> {
+    let of_user = view.standing().groups().find(|group| group.id == new.group).cloned();
+    let shared = || view.config.group(&new.group).filter(|group| !group.scope.contains_user()).cloned();
+    let Some(group) = of_user.or_else(shared) else {
+        return Err(match (new.owner.user(), view.plan()) {
+            (Some(_), None) => ServiceError::invalid("scope.user", "has no subscription"),
+            (Some(_), Some(plan)) => {
+                let message = format!("neither plan `{}` nor a policy has a group `{}`", plan.id, new.group);
+                ServiceError::invalid("groupId", message)
+            }
+            (None, _) => {
+                ServiceError::invalid("groupId", format!("there is no group `{}` of several users", new.group))
+            }
+        });
+    };
+    if group.scope != *new.owner.scope() {
+        let names = group.scope.names().join(", ");
+        return Err(ServiceError::invalid("scope", format!("must give a value for each of: {names}")));
+    }
+    Ok(group)
+}
+
+pub(crate) fn trail_of(owner: &OwnerName, note: Option<&str>, by: &KeyId) -> Trail {
+    let target = owner.to_map().into_iter().map(|(name, value)| format!("{name}:{value}")).collect::<Vec<_>>();
+    Trail { actor: by.to_string(), target: target.join(","), note: note.map(str::to_owned), ..Trail::default() }
 }
 
 /// A grant's id ends with its bucket.

@@ -2,17 +2,22 @@
 
 pub mod app_config;
 pub mod apply;
+pub mod approvals;
 pub mod apps;
 pub mod audit;
 pub mod clocks;
 pub mod config;
 pub mod decision;
+pub mod deliveries;
 pub mod draft;
 pub mod error;
+pub mod extend;
 pub mod facts;
 pub mod grants;
 pub mod keys;
+pub mod outbox;
 pub mod plans;
+pub mod policies;
 pub mod preview;
 pub mod readiness;
 pub mod reserve;
@@ -25,13 +30,15 @@ pub mod track;
 pub mod usage;
 pub mod users;
 pub mod versions;
+pub mod webhooks;
 
 use std::sync::{Arc, Mutex};
 
 use quick_cache::sync::Cache;
 
-use crate::domain::ids::{AppId, PlanId};
+use crate::domain::ids::{AppId, PlanId, PolicyId};
 use crate::domain::plan::Plan;
+use crate::domain::policy::Policy;
 use crate::domain::subscription::Subscribed;
 use crate::store::Store;
 use crate::store::record::StoredReservation;
@@ -52,6 +59,8 @@ const OWN_PLANS_AT_HAND: usize = 10_000;
 pub struct Gateway {
     pub store: Store,
     pub keys: KeyRing,
+    /// Webhooks may be sent to private addresses.
+    pub webhooks_may_be_private: bool,
     pub(crate) clocks: Clocks,
     pub(crate) configs: Configs,
     /// By the key of the user's counters.
@@ -62,6 +71,7 @@ pub struct Gateway {
     /// How often the register of apps had changed when placements were last forgotten.
     pub(crate) app_changes: Mutex<String>,
     pub(crate) versions: Cache<(AppId, PlanId, u64), Arc<Plan>>,
+    pub(crate) policy_versions: Cache<(AppId, PolicyId, u64), Arc<Policy>>,
     /// Plans with limits of one user's own, by the key of its counters, its version and the plan's.
     pub(crate) own_plans: Cache<(String, String, u64), Arc<Plan>>,
 }
@@ -71,6 +81,7 @@ impl Gateway {
         Self {
             store,
             keys: KeyRing::new(root_key),
+            webhooks_may_be_private: false,
             clocks: Clocks::default(),
             configs: Configs::default(),
             subscriptions: Cache::new(SUBSCRIPTIONS_AT_HAND),
@@ -78,6 +89,7 @@ impl Gateway {
             placements: Cache::new(APPS_AT_HAND),
             app_changes: Mutex::default(),
             versions: Cache::new(VERSIONS_AT_HAND),
+            policy_versions: Cache::new(VERSIONS_AT_HAND),
             own_plans: Cache::new(OWN_PLANS_AT_HAND),
         }
     }

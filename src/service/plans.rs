@@ -81,7 +81,11 @@ impl Gateway {
     ) -> Result<String, ServiceError> {
         let id = PlanId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
         let operation = Operation::new("configuration", idempotency, false);
-        let draft = Draft { plans: vec![(String::new(), id.clone(), body.clone())], ..Draft::default() };
+        let draft = Draft {
+            plans: vec![(String::new(), id.clone(), body.clone())],
+            placement: tenant.placement,
+            ..Draft::default()
+        };
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
             if_match.check(config.plan(&id).map(|plan| plan.version))?;
             let mut change = draft.change(config, revision, by)?;
@@ -108,7 +112,8 @@ impl Gateway {
         let id = PlanId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
         let config = self.load_config(&tenant.app).await?;
         if_match.check(config.plan(&id).map(|plan| plan.version))?;
-        let draft = Draft { plans: vec![(String::new(), id, body.clone())], ..Draft::default() };
+        let draft =
+            Draft { plans: vec![(String::new(), id, body.clone())], placement: tenant.placement, ..Draft::default() };
         self.preview(tenant, &config, &draft).await
     }
 
@@ -126,7 +131,7 @@ impl Gateway {
     ) -> Result<(), ServiceError> {
         let id = PlanId::parse(id).map_err(|_| no_plan(id))?;
         let config = self.load_config(&tenant.app).await?;
-        let draft = Draft { delete: vec![id.clone()], ..Draft::default() };
+        let draft = Draft { delete: vec![id.clone()], placement: tenant.placement, ..Draft::default() };
         if_match.check(Some(config.plan(&id).ok_or_else(|| no_plan(id.as_str()))?.version))?;
         draft.check(&config, config.revision)?;
         let target = move_to.map(|target| target_of(&config, &id, target)).transpose()?;

@@ -32,7 +32,7 @@ pub struct Preview {
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChangeView {
-    /// `plan:<id>` or `app`.
+    /// `plan:<id>`, `policy:<id>`, `webhook:<id>` or `app`.
     pub target: String,
     pub action: ChangeAction,
     pub fields: Vec<Difference>,

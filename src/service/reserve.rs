@@ -1,23 +1,29 @@
 //! reserve and can-use.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Gateway;
-use super::decision::{Decision, Judged, judge};
-use super::error::{ServiceError, positive};
+use super::decision::{Decision, Judged, Retry, judge};
+use super::error::{ServiceError, json, positive};
 use super::facts::{Round, View};
 use super::tenant::Tenant;
-use crate::domain::admission::{Admission, Purpose, Refusal, Request, prepare};
+use crate::domain::admission::{Admission, Caller, Matched, Purpose, Refusal, Request, prepare};
+use crate::domain::amount::Amount;
 use crate::domain::counter::Counter;
 use crate::domain::ids::{EventName, KeyId, UserId};
-use crate::domain::limit_group::LimitGroup;
+use crate::domain::limit_group::{Enforcement, LimitGroup};
 use crate::domain::metadata::Metadata;
 use crate::domain::number::Number;
+use crate::domain::policy::retry_of;
 use crate::domain::reason::Reason;
 use crate::domain::reservation::{Memo, ReservationId};
+use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
-use crate::store::admission::{Denied, OwnedGroup, Owner, Tally};
-use crate::store::keys::subject;
+use crate::store::admission::{Asked, Denied, OwnedGroup, Tally};
+use crate::store::keys::about;
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::record::StoredReservation;
 use crate::store::reserve::{ReserveArgs, ReserveReply};
@@ -27,16 +33,40 @@ use crate::store::usage::UsageReply;
 #[derive(Clone, Debug)]
 pub struct Call {
     pub user: UserId,
+    /// One event, or several that pass together or not at all.
+    pub items: Vec<CallItem>,
+    pub key: KeyId,
+}
+
+/// One event of a call.
+#[derive(Clone, Debug)]
+pub struct CallItem {
     pub event: EventName,
     pub quantity: Number,
     /// With the key's fixed metadata.
     pub metadata: Metadata,
-    pub key: KeyId,
 }
 
 impl Call {
-    pub fn request(&self) -> Request<'_> {
-        Request { event: &self.event, quantity: self.quantity.0, metadata: &self.metadata }
+    pub fn requests(&self) -> Vec<Request<'_>> {
+        let requests = self.items.iter().map(|item| Request {
+            event: &item.event,
+            quantity: item.quantity.0,
+            metadata: &item.metadata,
+        });
+        requests.collect()
+    }
+
+    pub fn caller<'a>(&'a self, view: &'a View) -> Caller<'a> {
+        Caller { user: &self.user, app: &view.app, key: Some(&self.key) }
+    }
+
+    fn check(&self) -> Result<(), ServiceError> {
+        for item in &self.items {
+            refuse_refund(&item.event)?;
+            positive(item.quantity)?;
+        }
+        Ok(())
     }
 }
 
@@ -52,8 +82,7 @@ impl Gateway {
         ttl_ms: TimeMs,
         idempotency: Option<&Idempotency>,
     ) -> Result<Decision, ServiceError> {
-        refuse_refund(&call.event)?;
-        positive(call.quantity)?;
+        call.check()?;
         let operation = Operation::new(call.user.as_str(), idempotency, false);
         self.with_facts(tenant, &call.user, async |view| {
             self.reserve_round(tenant, view, call, ttl_ms, &operation).await
@@ -73,20 +102,27 @@ impl Gateway {
             Ok(admission) => admission,
             Err(learn) => return Ok(learn),
         };
-        let memo = view.plan().map(|plan| Memo::new(&call.user, plan, view.has_own_rules(), call.request()));
-        let owners = [owner(view, &call.user, &admission, LimitGroup::refuses_beyond)];
+        let requests = call.requests();
+        let memo = Memo::new(call.caller(view), view.standing(), view.has_own_rules(), &requests);
+        let owners = view.owners(&admission, LimitGroup::refuses_beyond);
+        let asked = asked(view, call, &admission, operation)?;
         let args = ReserveArgs {
             bucket: &view.bucket,
             operation,
             facts: view.counting_facts(&call.user, &admission),
             verdict: verdict(&admission),
             ttl_ms,
-            subject: &subject(&call.event, call.key.as_str()),
+            about: &call.items.first().map(|item| about(&item.event, &call.key, &call.user)).unwrap_or_default(),
             memo: memo.as_ref(),
             owners: &owners,
+            asked: asked.as_ref(),
         };
         let reply = self.store.reserve(args).await?;
-        self.reserve_answer(tenant, view, call, &admission, operation, memo, reply).await
+        let round = self.reserve_answer(tenant, view, call, &admission, operation, memo, reply).await?;
+        Ok(match round {
+            Round::Done(decision) => Round::Done(Decision { retry: retry(view, call, &decision), ..decision }),
+            other => other,
+        })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -111,7 +147,8 @@ impl Gateway {
             ReserveReply::Denied(ran, denied) => {
                 self.hear(&view.bucket, ran);
                 let judged = judge(admission, &denied.tallies, LimitGroup::refuses_beyond);
-                Round::Done(Decision::denied(&judged, admission, denied.free_at_ms, ran.now_ms))
+                let why = (denied.free_at_ms, denied.opened.as_slice());
+                Round::Done(Decision::denied(&judged, admission, why, ran.now_ms))
             }
             ReserveReply::Held { ran, expires_at_ms, tallies } => {
                 self.hear(&view.bucket, ran);
@@ -146,8 +183,13 @@ impl Gateway {
         operation: &Operation,
         found: &StoredReservation,
     ) -> Result<Decision, ServiceError> {
-        let usage = self.usage(tenant, &call.user, |group| found.groups.contains(&group.id)).await?;
-        let mut counters = usage.counters;
+        let mut counters = Vec::new();
+        let mut now_ms = view.now_ms;
+        for asker in askers(view, call) {
+            let usage = self.usage(tenant, asker, |group| found.groups.contains(&group.id)).await?;
+            now_ms = usage.now_ms;
+            add_counters(&mut counters, usage.counters);
+        }
         counters.sort_by(|one, other| one.by_tightness(other));
         let id = ReservationId {
             name: operation.name.clone(),
@@ -160,7 +202,7 @@ impl Gateway {
             matched_groups: found.groups.clone(),
             reservation: Some((id, found.expires_at_ms)),
             counters,
-            now_ms: usage.now_ms,
+            now_ms,
             replayed: true,
             ..Decision::default()
         })
@@ -175,7 +217,9 @@ impl Gateway {
         first: ReserveReply,
     ) -> Result<Decision, ServiceError> {
         match first {
-            ReserveReply::Denied(ran, denied) => self.repeat_denied(tenant, view, &call.user, ran.now_ms, denied).await,
+            ReserveReply::Denied(ran, denied) => {
+                self.repeat_denied(tenant, view, &askers(view, call), ran.now_ms, denied).await
+            }
             ReserveReply::Unmetered(ran) => Ok(Decision { replayed: true, ..Decision::allowed(&[], ran.now_ms) }),
             // The key was used for another kind of call.
             _ => Err(ServiceError::IdempotencyKeyReused),
@@ -187,23 +231,30 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         view: &View,
-        user: &UserId,
+        askers: &[Asker<'_>],
         at_ms: TimeMs,
         denied: Denied,
     ) -> Result<Decision, ServiceError> {
         let wanted = |group: &LimitGroup| denied.groups.iter().any(|owned| owned.id == group.id);
-        let usage = self.usage(tenant, user, wanted).await?;
-        let judged = judge_again(view, &denied);
+        let mut counters = Vec::new();
+        let mut now_ms = at_ms;
+        for asker in askers {
+            let usage = self.usage(tenant, *asker, wanted).await?;
+            now_ms = usage.now_ms;
+            add_counters(&mut counters, usage.counters);
+        }
+        let judged = judge_again(view, askers, &denied.groups, &denied.tallies);
         let reason = Reason::parse(&denied.verdict);
         let refusal = reason.map(|reason| Refusal { reason, groups: Vec::new() });
-        let admission = Admission { refusal, ..Admission::empty(view.standing()) };
-        let decision = Decision::denied(&judged, &admission, denied.free_at_ms, at_ms);
-        let retry_after_ms = decision.retry_after_ms.map(|wait| at_ms + wait - usage.now_ms).filter(|wait| *wait > 0);
+        let user = askers.first().map(|asker| OwnerName::of_user(asker.caller.user));
+        let user = user.ok_or_else(|| ServiceError::Internal("a call of nobody".to_owned()))?;
+        let admission = Admission { refusal, ..Admission::empty(view.standing(), user) };
+        let decision = Decision::denied(&judged, &admission, (denied.free_at_ms, &denied.opened), at_ms);
+        let retry_after_ms = decision.retry_after_ms.map(|wait| at_ms + wait - now_ms).filter(|wait| *wait > 0);
         let refused =
             |counter: &Counter| judged.iter().any(|judged| judged.lacks && judged.group.id == counter.group.id);
-        let mut counters = usage.counters;
         counters.sort_by(|one, other| refused(other).cmp(&refused(one)).then_with(|| one.by_tightness(other)));
-        Ok(Decision { retry_after_ms, counters, now_ms: usage.now_ms, replayed: true, ..decision })
+        Ok(Decision { retry_after_ms, counters, now_ms, replayed: true, ..decision })
     }
 
     /// The answer that a reserve would get, without a write.
@@ -211,23 +262,22 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn can_use(&self, tenant: &Tenant, call: &Call) -> Result<Decision, ServiceError> {
-        refuse_refund(&call.event)?;
-        positive(call.quantity)?;
+        call.check()?;
         self.with_facts(tenant, &call.user, async |view| {
             let admission = match self.admission(view, call, Purpose::Ask).await? {
                 Ok(admission) => admission,
                 Err(learn) => return Ok(learn),
             };
-            let owners = [owner(view, &call.user, &admission, LimitGroup::refuses_beyond)];
+            let owners = view.owners(&admission, LimitGroup::refuses_beyond);
             Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &call.user, now_ms).await?,
+                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
                 UsageReply::Usage(now_ms, standing) => {
                     self.clocks.hear(&view.bucket, now_ms);
                     let judged = judge(&admission, &standing.tallies, LimitGroup::refuses_beyond);
                     let denied = admission.refusal.is_some() || judged.iter().any(|judged| judged.lacks);
                     Round::Done(if denied {
-                        Decision::denied(&judged, &admission, standing.free_at_ms, now_ms)
+                        Decision::denied(&judged, &admission, (standing.free_at_ms, &[]), now_ms)
                     } else {
                         Decision::allowed(&judged, now_ms)
                     })
@@ -244,7 +294,7 @@ impl Gateway {
         call: &Call,
         purpose: Purpose,
     ) -> Result<Result<Admission, Round<T>>, ServiceError> {
-        match prepare(view.standing(), call.request(), view.now_ms, purpose) {
+        match prepare(view.standing(), call.caller(view), &call.requests(), view.now_ms, purpose) {
             Ok(admission) => Ok(Ok(admission)),
             Err(fault) => match self.check_facts(view, &call.user).await? {
                 Some(learn) => Ok(Err(learn)),
@@ -254,14 +304,43 @@ impl Gateway {
     }
 }
 
-/// The groups of a kept denial as they were judged then; groups that are gone since are left out.
-fn judge_again(view: &View, denied: &Denied) -> Vec<Judged> {
-    let pairs = denied.groups.iter().zip(&denied.tallies);
+/// Somebody with what tells whose counters they use.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    pub caller: Caller<'a>,
+    pub metadata: &'a Metadata,
+}
+
+/// The caller, once per item.
+pub(crate) fn askers<'a>(view: &'a View, call: &'a Call) -> Vec<Asker<'a>> {
+    call.items.iter().map(|item| Asker { caller: call.caller(view), metadata: &item.metadata }).collect()
+}
+
+/// Adds counters that are not there yet.
+pub(crate) fn add_counters(counters: &mut Vec<Counter>, more: Vec<Counter>) {
+    for counter in more {
+        let same = |known: &Counter| known.group.id == counter.group.id && known.owner == counter.owner;
+        if !counters.iter().any(same) {
+            counters.push(counter);
+        }
+    }
+}
+
+/// The groups of a kept answer as they were judged then; groups that are gone since are left out.
+pub(crate) fn judge_again(
+    view: &View,
+    askers: &[Asker<'_>],
+    groups: &[OwnedGroup],
+    tallies: &[(Tally, bool)],
+) -> Vec<Judged> {
+    let pairs = groups.iter().zip(tallies);
     pairs
         .filter_map(|(owned, (tally, lacks))| {
-            let group = view.plan()?.group(&owned.id)?;
+            let group = view.standing().groups().find(|group| group.id == owned.id)?;
+            let owner = askers.iter().find_map(|asker| group.scope.owner(asker.caller.subject(asker.metadata)))?;
             Some(Judged {
                 group: Arc::clone(group),
+                owner: Arc::new(owner),
                 window: owned.window,
                 amount: owned.amount,
                 limit: owned.limit,
@@ -272,17 +351,48 @@ fn judge_again(view: &View, denied: &Denied) -> Vec<Judged> {
         .collect()
 }
 
-/// The user with the groups that a call matched.
-pub(crate) fn owner(
+/// What is known of a call that asks to be approved.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asking {
+    pub user_id: String,
+    /// Id of the key.
+    pub key_id: String,
+    pub event: String,
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The request that a denial may open; None if no matched group asks for approval.
+pub(crate) fn asked(
     view: &View,
-    user: &UserId,
+    call: &Call,
     admission: &Admission,
-    limit: impl Fn(&LimitGroup) -> crate::domain::amount::Amount,
-) -> Owner {
-    Owner {
-        keys: view.bucket.user(user),
-        groups: admission.matched.iter().map(|matched| OwnedGroup::of(matched, &limit)).collect(),
-    }
+    operation: &Operation,
+) -> Result<Option<Asked>, ServiceError> {
+    let approval = |matched: &Matched| matched.group.enforcement == Enforcement::Approval;
+    let Some(item) = call.items.first().filter(|_| admission.matched.iter().any(approval)) else {
+        return Ok(None);
+    };
+    let asking = Asking {
+        user_id: call.user.to_string(),
+        key_id: call.key.to_string(),
+        event: item.event.to_string(),
+        metadata: item.metadata.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    };
+    let id = format!("apr_{}{:02x}", operation.name.as_str(), view.bucket.number());
+    Ok(Some(Asked { id, about: json(&asking)? }))
+}
+
+/// How the client may try again.
+fn retry(view: &View, call: &Call, decision: &Decision) -> Option<Retry> {
+    let policies = || view.config.policies.iter();
+    let strictest =
+        call.items.iter().filter_map(|item| retry_of(policies().map(Arc::as_ref), item.event.as_str(), &item.metadata));
+    let id = strictest.min_by_key(|policy| policy.body.retry.as_ref().map(|retry| retry.max_attempts))?.id.clone();
+    let policy = policies().find(|policy| policy.id == id)?;
+    let attempts = policy.attempts()?;
+    let counter = decision.counters.iter().find(|counter| counter.group.id == attempts.id);
+    Some(Retry { policy: Arc::clone(policy), attempts_left: counter.and_then(Counter::remaining).map(Amount::steps) })
 }
 
 /// The node's own refusal as scripts take it.

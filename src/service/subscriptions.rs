@@ -8,15 +8,17 @@ use utoipa::ToSchema;
 use super::Gateway;
 use super::app_config::AppConfig;
 use super::config::Change;
-use super::draft::new_units;
+use super::draft::Groups;
 use super::error::{ServiceError, json};
 use super::facts::{Round, View};
 use super::tenant::Tenant;
-use crate::domain::admission::{Standing, Validity, overview};
+use crate::domain::admission::{Caller, Standing, Validity, overview};
 use crate::domain::custom_limits::CustomLimits;
 use crate::domain::ids::{KeyId, PlanId, UserId};
-use crate::domain::limit_group::OnPlanChange;
+use crate::domain::limit_group::{LimitGroup, OnPlanChange};
+use crate::domain::metadata::Metadata;
 use crate::domain::subscription::{Move, Subscribed, Subscription, Upsert};
+use crate::domain::webhook::WebhookEvent;
 use crate::domain::window::{TimeMs, rfc3339};
 use crate::store::audit::Trail;
 use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
@@ -151,7 +153,7 @@ impl Gateway {
         if wanted.from_now {
             validity.narrow(view.now_ms.div_euclid(1000) * 1000, view.now_ms + NOW_MS);
         }
-        let moved = self.moved_groups(view, &wanted, &mut validity)?;
+        let moved = self.moved_groups(view, user, &wanted, &mut validity)?;
         let before = view.subscribed.at(view.now_ms).0;
         let trail = Trail {
             action: wanted.action.to_owned(),
@@ -159,6 +161,7 @@ impl Gateway {
             after: Some(short(json(&view_of(user, &wanted.subscription, None))?)),
             ..Trail::of_user(user, None, written.by)
         };
+        let told = view.config.wants(WebhookEvent::SubscriptionChanged);
         let args = ChangeUserArgs {
             bucket: &view.bucket,
             operation,
@@ -171,6 +174,7 @@ impl Gateway {
             reset: if wanted.reset { Reset::All } else { Reset::Nothing },
             moved: &moved,
             trail: wanted.changed.then_some(&trail),
+            event: Some(text.as_str()).filter(|_| wanted.changed && told),
             answer: &text,
         };
         Ok(match self.store.change_user(args).await? {
@@ -195,6 +199,7 @@ impl Gateway {
     fn moved_groups(
         &self,
         view: &View,
+        user: &UserId,
         wanted: &Wanted,
         validity: &mut Validity,
     ) -> Result<Vec<MovedGroup>, ServiceError> {
@@ -205,11 +210,14 @@ impl Gateway {
         let own = own.map_err(ServiceError::Invalid)?;
         let standing = Standing {
             plan: Some(own.as_ref().unwrap_or(plan)),
+            policies: &[],
             anchor: wanted.subscription.anchor(),
             until_ms: validity.until_ms,
             blocked: false,
         };
-        let admission = overview(standing, view.now_ms, |group| !group.is_concurrent());
+        let caller = Caller { user, app: &view.app, key: None };
+        let moves_over = |group: &LimitGroup| group.scope.is_user() && !group.is_concurrent();
+        let admission = overview(standing, caller, &Metadata::default(), view.now_ms, moves_over);
         validity.narrow(admission.validity.from_ms, admission.validity.until_ms);
         let moved = admission.matched.iter().map(|matched| MovedGroup {
             id: matched.group.id.clone(),
@@ -233,12 +241,17 @@ impl Gateway {
         let Some(own) = own.filter(|_| limits.is_whole_plan()) else { return Ok(()) };
         let operation = Operation::new("", None, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, _| {
-            let set = new_units(&config.units, &own.body, "customLimits").map_err(ServiceError::Invalid)?;
-            if !set.is_empty() && config.units.len() + set.len() > MOST_GROUP_IDS {
+            let mut groups = Groups::of(config, tenant.placement);
+            let faults = groups.take(&own.body.groups, "customLimits");
+            if !faults.is_empty() {
+                return Err(ServiceError::Invalid(faults));
+            }
+            if !groups.new.is_empty() && config.groups.len() + groups.new.len() > MOST_GROUP_IDS {
                 let message = format!("this app has {MOST_GROUP_IDS} group ids: use those that there are");
                 return Err(ServiceError::invalid("customLimits.groups", message));
             }
-            let set: Vec<_> = set.iter().map(|(group, unit)| AppConfig::unit_field(group, *unit)).collect();
+            let fields = groups.new.iter().map(|(group, kind)| AppConfig::group_field(group, kind));
+            let set: Vec<_> = fields.collect::<Result<_, _>>()?;
             Ok(Change { unchanged: set.is_empty(), set, ..Change::default() })
         })
         .await

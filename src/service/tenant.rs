@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::error::ServiceError;
 use crate::domain::ids::{AppId, Mode, UserId};
 use crate::store::keys::{BUCKETS, Bucket};
 
@@ -34,6 +35,19 @@ impl Tenant {
         match self.placement {
             Placement::App => Some(Bucket::whole(&self.app, &self.mode)),
             Placement::User => Bucket::numbered(&self.app, &self.mode, number),
+        }
+    }
+
+    /// The bucket of counters that belong to several users.
+    ///
+    /// # Errors
+    /// An app with placement `user` has none.
+    pub fn shared_bucket(&self) -> Result<Bucket, ServiceError> {
+        match self.placement {
+            Placement::App => Ok(Bucket::whole(&self.app, &self.mode)),
+            Placement::User => {
+                Err(ServiceError::invalid("scope", "must contain user: this app has the placement `user`"))
+            }
         }
     }
 

@@ -7,16 +7,16 @@ use super::Gateway;
 use super::decision::{Decision, Judged, judge, order};
 use super::error::{ServiceError, positive};
 use super::facts::{Round, View};
-use super::reserve::{Call, owner, verdict};
+use super::reserve::{Call, CallItem, asked, askers, judge_again, verdict};
 use super::tenant::Tenant;
 use crate::domain::admission::{Admission, Purpose};
 use crate::domain::amount::Amount;
 use crate::domain::counter::Counter;
-use crate::domain::ids::GroupId;
+use crate::domain::ids::{GroupId, UserId};
 use crate::domain::limit_group::{Enforcement, LimitGroup};
 use crate::domain::reservation::Actual;
 use crate::domain::window::TimeMs;
-use crate::store::admission::Tally;
+use crate::store::admission::{Passed, Tally};
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::track::{TrackArgs, TrackReply};
 
@@ -37,6 +37,7 @@ pub struct Tracked {
     pub match_status: MatchStatus,
     pub matched_groups: Vec<GroupId>,
     pub counters: Vec<Counter>,
+    pub passed: Vec<Passed>,
     pub now_ms: TimeMs,
     pub replayed: bool,
 }
@@ -53,17 +54,23 @@ impl Gateway {
         enforce: bool,
         idempotency: Option<&Idempotency>,
     ) -> Result<Tracked, ServiceError> {
-        positive(call.quantity)?;
+        let [item] = call.items.as_slice() else {
+            return Err(ServiceError::invalid("event", "is missing"));
+        };
+        positive(item.quantity)?;
         let operation = Operation::new(call.user.as_str(), idempotency, true);
-        let reservation = call.metadata.get("reservationId").map(str::to_owned);
-        if call.event.is_refund()
+        let reservation = item.metadata.get("reservationId").map(str::to_owned);
+        if item.event.is_refund()
             && let Some(id) = reservation
         {
-            return self.refund_reservation(tenant, call, &id, &operation).await;
+            return self.refund_reservation(tenant, &call.user, item, &id, &operation).await;
         }
-        let (call, purpose) = match call.event.refunds() {
-            Some(event) => (Call { event, ..call.clone() }, Purpose::GiveBack),
-            None if call.event.is_refund() => {
+        let (call, purpose) = match item.event.refunds() {
+            Some(event) => {
+                let given_back = CallItem { event, ..item.clone() };
+                (Call { items: vec![given_back], ..call.clone() }, Purpose::GiveBack)
+            }
+            None if item.event.is_refund() => {
                 return Err(ServiceError::invalid("event", "names nothing that could be given back"));
             }
             None => (call.clone(), if enforce { Purpose::Ask } else { Purpose::Tell }),
@@ -90,7 +97,8 @@ impl Gateway {
         admission.matched.retain(|matched| !matched.group.is_concurrent());
         let enforce = purpose == Purpose::Ask;
         let limit = if enforce { LimitGroup::refuses_beyond } else { |group: &LimitGroup| group.unit.most() };
-        let owners = [owner(view, &call.user, &admission, limit)];
+        let owners = view.owners(&admission, limit);
+        let asked = if enforce { asked(view, call, &admission, operation)? } else { None };
         let args = TrackArgs {
             bucket: &view.bucket,
             operation,
@@ -99,6 +107,7 @@ impl Gateway {
             enforce,
             refund: purpose == Purpose::GiveBack,
             owners: &owners,
+            asked: asked.as_ref(),
         };
         let reply = self.store.track(args).await?;
         Ok(match reply {
@@ -111,18 +120,22 @@ impl Gateway {
                 return Err(ServiceError::Denied(Box::new(Decision::denied(
                     &judged,
                     &admission,
-                    denied.free_at_ms,
+                    (denied.free_at_ms, &denied.opened),
                     ran.now_ms,
                 ))));
             }
             TrackReply::Denied(..) => {
                 return Err(ServiceError::invalid("quantity", "the counter would pass what it can hold"));
             }
-            TrackReply::Tracked { ran, tallies, .. } => {
+            TrackReply::Tracked { ran, passed, crowded, tallies, .. } => {
                 self.hear(&view.bucket, ran);
+                if crowded > 0 {
+                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
+                }
                 let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
                 let judged = judge(&admission, &tallies, limit);
-                Round::Done(tracked(operation, &judged, match_status(&admission, &judged), ran.now_ms))
+                let status = match_status(&admission, &judged);
+                Round::Done(Tracked { passed, ..tracked(operation, &judged, status, ran.now_ms) })
             }
             TrackReply::Before(first) => {
                 Round::Done(self.repeat_track(tenant, view, call, &admission, operation, *first).await?)
@@ -141,21 +154,14 @@ impl Gateway {
     ) -> Result<Tracked, ServiceError> {
         match first {
             TrackReply::Denied(ran, denied) => {
-                let decision = self.repeat_denied(tenant, view, &call.user, ran.now_ms, denied).await?;
+                let decision = self.repeat_denied(tenant, view, &askers(view, call), ran.now_ms, denied).await?;
                 Err(ServiceError::Denied(Box::new(decision)))
             }
-            TrackReply::Tracked { ran, tallies, groups } => {
-                let find = |owned: &crate::store::admission::OwnedGroup| view.plan()?.group(&owned.id).cloned();
-                let judged: Vec<Judged> = groups
-                    .iter()
-                    .zip(tallies)
-                    .filter_map(|(owned, tally)| {
-                        let (window, amount, limit) = (owned.window, owned.amount, owned.limit);
-                        Some(Judged { group: find(owned)?, window, amount, limit, tally, lacks: false })
-                    })
-                    .collect();
+            TrackReply::Tracked { ran, passed, tallies, groups, .. } => {
+                let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
+                let judged = judge_again(view, &askers(view, call), &groups, &tallies);
                 let status = match_status(admission, &judged);
-                Ok(Tracked { replayed: true, ..tracked(operation, &judged, status, ran.now_ms) })
+                Ok(Tracked { replayed: true, passed, ..tracked(operation, &judged, status, ran.now_ms) })
             }
             _ => Err(ServiceError::IdempotencyKeyReused),
         }
@@ -164,17 +170,19 @@ impl Gateway {
     async fn refund_reservation(
         &self,
         tenant: &Tenant,
-        call: &Call,
+        user: &UserId,
+        item: &CallItem,
         id: &str,
         operation: &Operation,
     ) -> Result<Tracked, ServiceError> {
-        let actual = Actual { quantity: Some(call.quantity), metadata: call.metadata.clone() };
-        let refunded = self.refund(tenant, call.user.as_str(), id, &actual, operation).await?;
+        let actual = Actual { quantity: Some(item.quantity), metadata: item.metadata.clone() };
+        let refunded = self.refund(tenant, user.as_str(), id, &actual, operation).await?;
         Ok(Tracked {
             event_id: event_id(operation, refunded.id.created_at_ms),
             match_status: MatchStatus::Matched,
             matched_groups: refunded.counters.iter().map(|counter| counter.group.id.clone()).collect(),
             counters: refunded.counters,
+            passed: refunded.passed,
             now_ms: refunded.now_ms,
             replayed: refunded.replayed,
         })
@@ -187,6 +195,7 @@ fn tracked(operation: &Operation, judged: &[Judged], match_status: MatchStatus, 
         match_status,
         matched_groups: judged.iter().map(|judged| judged.group.id.clone()).collect(),
         counters: order(judged),
+        passed: Vec::new(),
         now_ms,
         replayed: false,
     }

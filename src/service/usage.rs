@@ -1,19 +1,23 @@
 //! What counters stand at.
 
+use std::sync::Arc;
+
 use super::Gateway;
 use super::error::ServiceError;
 use super::facts::{Round, View};
-use super::reserve::owner;
+use super::reserve::Asker;
 use super::tenant::Tenant;
 use crate::domain::admission::{Admission, overview};
 use crate::domain::amount::Amount;
 use crate::domain::counter::Counter;
-use crate::domain::ids::{PlanId, UserId};
+use crate::domain::ids::{GroupId, PlanId};
 use crate::domain::limit_group::LimitGroup;
 use crate::domain::period::Located;
+use crate::domain::scope::OwnerName;
 use crate::domain::subscription::Subscription;
+use crate::domain::webhook::WebhookEvent;
 use crate::domain::window::{TimeMs, Window};
-use crate::store::admission::{Ran, Tally};
+use crate::store::admission::{Facts, NO_USER, Owner, Ran, Tally};
 use crate::store::usage::UsageReply;
 
 /// A user's counters at one instant.
@@ -34,15 +38,16 @@ impl Gateway {
     pub async fn usage(
         &self,
         tenant: &Tenant,
-        user: &UserId,
+        asker: Asker<'_>,
         wanted: impl Fn(&LimitGroup) -> bool,
     ) -> Result<Usage, ServiceError> {
-        self.with_facts(tenant, user, async |view| {
-            let admission = overview(view.standing(), view.now_ms, &wanted);
-            let owners = [owner(view, user, &admission, LimitGroup::refuses_beyond)];
+        let Asker { caller, metadata } = asker;
+        self.with_facts(tenant, caller.user, async |view| {
+            let admission = overview(view.standing(), caller, metadata, view.now_ms, &wanted);
+            let owners = view.owners(&admission, LimitGroup::refuses_beyond);
             Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
                 UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
-                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, user, now_ms).await?,
+                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
                 UsageReply::Usage(now_ms, standing) => {
                     self.clocks.hear(&view.bucket, now_ms);
                     Round::Done(answer(view, &admission, &standing.tallies, now_ms))
@@ -52,14 +57,78 @@ impl Gateway {
         .await
     }
 
-    /// Takes a batch of expired holds out of the way of a read.
+    /// Counters of a group whose scope is not just the user, by when they are forgotten. Answers a page and where the
+    /// next one begins.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn shared_counters(
+        &self,
+        tenant: &Tenant,
+        group: &GroupId,
+        (mut place, mut offset): (usize, usize),
+        count: usize,
+    ) -> Result<(Vec<Counter>, Option<(usize, usize)>), ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        let known = config.group(group).cloned();
+        let known = known.ok_or_else(|| ServiceError::invalid("groupId", format!("there is no group `{group}`")))?;
+        if known.scope.is_user() {
+            return Err(ServiceError::invalid("groupId", "counts per user: read `users` and `usage`"));
+        }
+        let buckets = tenant.buckets();
+        let mut counters = Vec::new();
+        while let Some(bucket) = buckets.get(place) {
+            let wanted = count - counters.len();
+            let owners = self.store.owners(bucket, &known.scope, offset, wanted + 1).await?;
+            let more = owners.len() > wanted;
+            for owner in owners.into_iter().take(wanted) {
+                counters.extend(self.counter_of(tenant, &owner, &known).await?);
+            }
+            if more {
+                return Ok((counters, Some((place, offset + wanted))));
+            }
+            (place, offset) = (place + 1, 0);
+        }
+        Ok((counters, None))
+    }
+
+    /// One counter of an owner that is not just a user.
+    async fn counter_of(
+        &self,
+        tenant: &Tenant,
+        owner: &OwnerName,
+        group: &Arc<LimitGroup>,
+    ) -> Result<Option<Counter>, ServiceError> {
+        self.with_owner(tenant, owner, async |view| {
+            let standing = view.standing();
+            let group = standing.groups().find(|known| known.id == group.id).unwrap_or(group);
+            let mut admission = Admission::empty(standing, owner.clone());
+            admission.place(group, 0, Amount::ZERO, (standing.anchor, view.now_ms))?;
+            let owners = view.owners(&admission, LimitGroup::refuses_beyond);
+            let facts = Facts { version: NO_USER, ..view.facts(admission.validity) };
+            Ok(match self.store.usage(&view.bucket, facts, &owners).await? {
+                UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
+                UsageReply::Usage(now_ms, standing) => {
+                    Round::Done(answer(view, &admission, &standing.tallies, now_ms).counters.pop())
+                }
+            })
+        })
+        .await
+    }
+
+    /// Takes a batch of expired holds of each owner out of the way of a read.
     pub(crate) async fn reclaim_round<T>(
         &self,
         view: &View,
-        user: &UserId,
+        owners: &[Owner],
         now_ms: TimeMs,
     ) -> Result<Round<T>, ServiceError> {
-        let (reclaimed, _more) = self.store.reclaim(&view.bucket, &view.bucket.user(user)).await?;
+        let tells_expiry = view.config.wants(WebhookEvent::ReservationExpired);
+        let mut reclaimed = 0;
+        for owner in owners {
+            reclaimed += self.store.reclaim(&view.bucket, &owner.keys, tells_expiry).await?.0;
+        }
         Ok(Round::Again(Ran { now_ms, reclaimed }))
     }
 }
@@ -71,6 +140,7 @@ fn answer(view: &View, admission: &Admission, tallies: &[(Tally, bool)], now_ms:
         .zip(tallies)
         .map(|(matched, (tally, _))| Counter {
             group: matched.group.clone(),
+            owner: admission.owners[matched.owner].clone(),
             window: Some(matched.window),
             used: tally.used,
             held: tally.held,
@@ -80,6 +150,7 @@ fn answer(view: &View, admission: &Admission, tallies: &[(Tally, bool)], now_ms:
         .collect();
     counters.extend(admission.closed.iter().map(|closed| Counter {
         group: closed.group.clone(),
+        owner: admission.owners[closed.owner].clone(),
         window: None,
         used: Amount::ZERO,
         held: Amount::ZERO,

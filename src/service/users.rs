@@ -8,11 +8,13 @@ use super::Gateway;
 use super::error::{ServiceError, json};
 use super::facts::Round;
 use super::grants::Grant;
+use super::reserve::Asker;
 use super::subscriptions::{Rules, Written};
 use super::tenant::Tenant;
 use super::usage::Usage;
-use crate::domain::admission::Validity;
+use crate::domain::admission::{Caller, Validity};
 use crate::domain::ids::{GroupId, KeyId, Mode, PlanId, UserId};
+use crate::domain::metadata::Metadata;
 use crate::domain::reservation::ReservationId;
 use crate::domain::subscription::{Subscribed, Subscription, Upsert};
 use crate::domain::window::TimeMs;
@@ -77,7 +79,7 @@ impl Gateway {
         after: Option<&str>,
         count: usize,
     ) -> Result<UserPage, ServiceError> {
-        let mut users = Vec::new();
+        let mut listed = Vec::new();
         for bucket in tenant.buckets() {
             let names = self.store.user_names(&bucket, prefix, after, count + 1).await?;
             if names.is_empty() {
@@ -85,18 +87,17 @@ impl Gateway {
             }
             let now_ms = self.now(&bucket).await?;
             let found = self.store.read_users(&bucket, &names).await?;
-            // A name of whom nothing is kept any more leaves the index soon.
-            users.extend(
-                names.into_iter().zip(found).filter_map(|(user, subscribed)| {
-                    subscribed.map(|subscribed| ListedUser { user, subscribed, now_ms })
-                }),
-            );
+            listed.extend(names.into_iter().zip(found).map(|(user, subscribed)| (user, subscribed, now_ms)));
         }
-        users.sort_by(|one, other| one.user.cmp(&other.user));
-        let more = users.len() > count;
-        users.truncate(count);
-        let next = users.last().filter(|_| more).map(|last| last.user.to_string());
-        Ok(UserPage { users, next })
+        listed.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        let more = listed.len() > count;
+        listed.truncate(count);
+        let next = listed.last().filter(|_| more).map(|(last, ..)| last.to_string());
+        // A name of whom nothing is kept any more leaves the index soon.
+        let users = listed.into_iter().filter_map(|(user, subscribed, now_ms)| {
+            subscribed.map(|subscribed| ListedUser { user, subscribed, now_ms })
+        });
+        Ok(UserPage { users: users.collect(), next })
     }
 
     /// # Errors
@@ -105,7 +106,9 @@ impl Gateway {
         let bucket = tenant.bucket_of(user);
         let found = self.store.read_users(&bucket, std::slice::from_ref(user)).await?.into_iter().next().flatten();
         let subscribed = found.ok_or_else(|| ServiceError::NotFound(format!("nothing is kept of user `{user}`")))?;
-        let usage = self.usage(tenant, user, |_| true).await?;
+        let metadata = Metadata::default();
+        let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+        let usage = self.usage(tenant, asker, |_| true).await?;
         let open = self.store.open_holds(&bucket, user, usage.now_ms, OPEN_SHOWN).await?;
         let public = |hold: OpenHold| {
             let (name, created_at_ms) = (hold.operation.clone(), hold.reservation.created_at_ms);
@@ -156,7 +159,7 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<UserChanged, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
-        if let Some(group) = group.filter(|group| !config.units.contains_key(*group)) {
+        if let Some(group) = group.filter(|group| !config.groups.contains_key(*group)) {
             return Err(ServiceError::invalid("groupId", format!("there is no group `{group}`")));
         }
         let trail = Trail {
@@ -197,6 +200,7 @@ impl Gateway {
                 reset,
                 moved: &[],
                 trail: changed.then_some(&trail),
+                event: None,
                 answer: &text,
             };
             Ok(match self.store.change_user(args).await? {

@@ -10,7 +10,7 @@ use crate::domain::admission::{Matched, Validity};
 use crate::domain::amount::Amount;
 use crate::domain::custom_limits::CustomLimits;
 use crate::domain::ids::{GroupId, PlanId, UserId};
-use crate::domain::limit_group::LimitGroup;
+use crate::domain::limit_group::{Enforcement, LimitGroup};
 use crate::domain::subscription::{Subscribed, Subscription};
 use crate::domain::window::{TimeMs, Window, parse_rfc3339};
 
@@ -19,9 +19,11 @@ use crate::domain::window::{TimeMs, Window, parse_rfc3339};
 pub struct Facts<'a> {
     pub sandbox: bool,
     pub revision: u64,
-    /// Version of what is true of the user; [`UNKNOWN_VERSION`] asks for it.
+    /// Version of what is true of the user; [`UNKNOWN_VERSION`] asks for it, [`NO_USER`] checks none.
     pub version: &'a str,
     pub validity: Validity,
+    /// Somebody wants to hear of expired reservations.
+    pub tells_expiry: bool,
     /// Only of a user who never had a subscription, with a call that counts.
     pub forget: Option<Forget<'a>>,
 }
@@ -37,11 +39,45 @@ pub struct Forget<'a> {
 /// A version that no subscription has: the script answers with the truth.
 pub const UNKNOWN_VERSION: &str = "?";
 
+/// The first owner is no user.
+pub const NO_USER: &str = "-";
+
 /// An owner of counters with its groups.
 #[derive(Clone, Debug)]
 pub struct Owner {
     pub keys: OwnerKeys,
+    /// Of an owner that is no user.
+    pub renew: Option<Renew>,
     pub groups: Vec<OwnedGroup>,
+}
+
+/// How long an owner that is no user is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renew {
+    /// When nothing of what the call counts matters any more; None: never.
+    pub at_ms: Option<TimeMs>,
+    /// How many owners of its scope there may be.
+    pub most: u64,
+}
+
+/// A request for approval that a denied call may open.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub id: String,
+    /// What is known of the call, as JSON.
+    pub about: String,
+}
+
+/// How a group is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    pub quota: Amount,
+    /// Percent, rising.
+    pub alerts: Vec<u64>,
+    /// A denied call asks for approval.
+    pub approval: bool,
+    /// Somebody wants to hear of denials.
+    pub tells_limit: bool,
 }
 
 /// A group as a script sees it.
@@ -52,17 +88,53 @@ pub struct OwnedGroup {
     pub amount: Amount,
     /// Beyond it the call is refused.
     pub limit: Amount,
+    pub watch: Option<Watch>,
 }
 
 impl OwnedGroup {
-    pub fn of(matched: &Matched, limit: impl Fn(&LimitGroup) -> Amount) -> Self {
+    /// `tells_limit`: somebody wants to hear of denials.
+    pub fn of(matched: &Matched, limit: impl Fn(&LimitGroup) -> Amount, tells_limit: bool) -> Self {
+        let group = &matched.group;
+        let approval = group.enforcement == Enforcement::Approval;
+        let watched = approval || tells_limit || !group.alerts.is_empty();
         Self {
-            id: matched.group.id.clone(),
+            id: group.id.clone(),
             window: matched.window,
             amount: matched.amount,
-            limit: limit(&matched.group),
+            limit: limit(group),
+            watch: group.quota.filter(|_| watched).map(|quota| Watch {
+                quota,
+                alerts: group.alerts.clone(),
+                approval,
+                tells_limit,
+            }),
         }
     }
+}
+
+impl Watch {
+    fn to_text(&self) -> String {
+        let percents = self.alerts.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        let percents = if percents.is_empty() { "-" } else { &percents };
+        let (approval, tells) = (if self.approval { "a" } else { "" }, if self.tells_limit { "l" } else { "" });
+        format!("{} {percents} {approval}{tells}", self.quota.steps())
+    }
+}
+
+/// A threshold that a call passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    pub group: GroupId,
+    pub percent: u64,
+}
+
+/// A request for approval that a denied call opened or found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    pub group: GroupId,
+    pub id: String,
+    /// `open` or `rejected`.
+    pub status: String,
 }
 
 /// A fact that turned out to be stale, with the truth.
@@ -100,6 +172,8 @@ pub struct Denied {
     pub verdict: String,
     /// When the first hold of every full concurrent group ends.
     pub free_at_ms: Option<TimeMs>,
+    /// Approval is all that lacks: the requests for it.
+    pub opened: Vec<Opened>,
     /// Per group in the order of the arguments, and whether it lacked room.
     pub tallies: Vec<(Tally, bool)>,
     /// The groups as proposed, if the answer was kept for its idempotency key.
@@ -116,7 +190,7 @@ pub struct Ran {
 impl Facts<'_> {
     pub(super) fn write(&self, arguments: &mut Arguments) {
         arguments.flag(self.sandbox).int(self.revision).text(self.version);
-        arguments.int(self.validity.from_ms).int(self.validity.until_ms);
+        arguments.int(self.validity.from_ms).int(self.validity.until_ms).flag(self.tells_expiry);
         match self.forget {
             None => arguments.text("-"),
             Some(Forget { user, at_ms: None }) => arguments.text("never").text(user.as_str()),
@@ -136,9 +210,19 @@ pub(super) fn write_owners(owners: &[Owner], arguments: &mut Arguments) {
     arguments.int(owners.len());
     for owner in owners {
         arguments.int(owner.groups.len());
+        match (&owner.renew, &owner.keys.index) {
+            (Some(renew), Some(index)) => {
+                arguments.text(renew.at_ms.map_or_else(|| "never".to_owned(), |at_ms| at_ms.to_string()));
+                arguments.text(index.name.as_str()).int(renew.most);
+            }
+            _ => {
+                arguments.text("-");
+            }
+        }
         for group in &owner.groups {
             arguments.text(group.id.as_str()).text(group.window.to_text());
             arguments.int(group.amount.steps()).int(group.limit.steps());
+            arguments.text(group.watch.as_ref().map_or_else(|| "-".to_owned(), Watch::to_text));
         }
     }
 }
@@ -146,7 +230,20 @@ pub(super) fn write_owners(owners: &[Owner], arguments: &mut Arguments) {
 pub(super) fn push_owner_keys(owners: &[Owner], keys: &mut Vec<String>) {
     for owner in owners {
         keys.extend([owner.keys.counters.clone(), owner.keys.holds.clone(), owner.keys.past.clone()]);
+        if let (Some(_), Some(index)) = (&owner.renew, &owner.keys.index) {
+            keys.push(index.key.clone());
+        }
     }
+}
+
+pub(super) fn write_asked(asked: Option<&Asked>, bucket: &Bucket, keys: &mut Vec<String>, arguments: &mut Arguments) {
+    match asked {
+        None => arguments.text("-").text(""),
+        Some(asked) => {
+            keys.extend([bucket.approvals(), bucket.open_approvals()]);
+            arguments.text(asked.id.as_str()).text(asked.about.as_str())
+        }
+    };
 }
 
 pub(super) fn count_groups(owners: &[Owner]) -> usize {
@@ -212,10 +309,31 @@ pub(super) fn read_ran(fields: &mut Fields) -> Result<Ran, StoreError> {
 pub(super) fn read_denied(fields: &mut Fields) -> Result<Denied, StoreError> {
     let verdict = fields.text()?;
     let free_at = fields.time()?;
+    let opened = fields.text()?;
+    let opened = words(&opened).map(|word| {
+        let mut parts = word.splitn(3, ':');
+        let group = GroupId::parse(parts.next()?).ok()?;
+        Some(Opened { group, id: parts.next()?.to_owned(), status: parts.next()?.to_owned() })
+    });
+    let opened = opened.collect::<Option<_>>().ok_or_else(|| fields.unexpected("an approval request"))?;
     let count = fields.int()?;
     let tallies = (0..count).map(|_| Ok((Tally::read(fields)?, fields.flag()?))).collect::<Result<_, StoreError>>()?;
     let groups = read_groups(fields)?;
-    Ok(Denied { verdict, free_at_ms: (free_at > 0).then_some(free_at), tallies, groups })
+    Ok(Denied { verdict, free_at_ms: (free_at > 0).then_some(free_at), opened, tallies, groups })
+}
+
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').filter(|word| !word.is_empty())
+}
+
+/// `<group>:<percent>,…`
+pub(super) fn read_passed(fields: &mut Fields) -> Result<Vec<Passed>, StoreError> {
+    let text = fields.text()?;
+    let passed = words(&text).map(|word| {
+        let (group, percent) = word.split_once(':')?;
+        Some(Passed { group: GroupId::parse(group).ok()?, percent: percent.parse().ok()? })
+    });
+    passed.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a threshold"))
 }
 
 /// `<id> <amount> <limit> <window>,…`, at the end of an answer that is kept; nothing otherwise.
@@ -229,7 +347,7 @@ pub(super) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGroup>, StoreE
         let id = GroupId::parse(words.next()?).ok()?;
         let mut amount = || Amount::from_steps(words.next()?.parse().ok()?).ok();
         let (amount, limit) = (amount()?, amount()?);
-        Some(OwnedGroup { id, amount, limit, window: Window::parse(words.next()?)? })
+        Some(OwnedGroup { id, amount, limit, window: Window::parse(words.next()?)?, watch: None })
     };
     let groups = text.split(',').filter(|group| !group.is_empty());
     groups.map(|group| parse(group).ok_or_else(|| fields.unexpected("a group of a kept answer"))).collect()

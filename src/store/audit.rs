@@ -57,7 +57,7 @@ impl EntryId {
         Some(Self { time_ms: time_ms.parse().ok()?, number: number.parse().ok()? })
     }
 
-    fn text(self) -> String {
+    pub(super) fn text(self) -> String {
         format!("{}-{}", self.time_ms, self.number)
     }
 }
@@ -69,7 +69,25 @@ pub struct AuditEntry {
     pub trail: Trail,
 }
 
+/// As `lua/lib/audit.lua` bounds a log.
+const MOST: usize = 100_000;
+
 impl Store {
+    /// Writes an entry of a change that no script makes.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn log(&self, log: &str, trail: &Trail) -> Result<(), StoreError> {
+        let mut arguments = Arguments::default();
+        Trail::write(Some(trail), &mut arguments);
+        let mut command = redis::cmd("XADD");
+        command.arg(log).arg("MAXLEN").arg("~").arg(MOST).arg("*");
+        for word in arguments.0.iter().skip(1) {
+            command.arg(word);
+        }
+        self.command(&command).await.map(|_| ())
+    }
+
     /// At most `count` entries of a log, newest first, from `from` (with it if `inclusive`) or from the newest.
     ///
     /// # Errors

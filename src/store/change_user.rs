@@ -50,6 +50,8 @@ pub struct ChangeUserArgs<'a> {
     pub reset: Reset<'a>,
     pub moved: &'a [MovedGroup],
     pub trail: Option<&'a Trail>,
+    /// What is told in the outbox, as JSON.
+    pub event: Option<&'a str>,
     /// What to tell again for the idempotency key.
     pub answer: &'a str,
 }
@@ -114,6 +116,7 @@ impl Store {
             bucket.users(),
             bucket.leaving(),
             bucket.audit(),
+            bucket.outbox(),
         ];
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
@@ -136,7 +139,7 @@ impl Store {
         arguments.int(args.moved.len());
         args.moved.iter().for_each(|group| group.write(&mut arguments));
         Trail::write(args.trail, &mut arguments);
-        arguments.text(args.answer);
+        arguments.text(args.event.unwrap_or_default()).text(args.answer);
         read(self.call(&self.scripts.change_user, &keys, arguments).await?)
     }
 

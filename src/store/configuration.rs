@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::audit::Trail;
 use super::error::StoreError;
-use super::keys::{self, Bucket};
+use super::keys::{self, Bucket, Versioned};
 use super::operation::Operation;
 use super::record::Record;
 use super::reply::{Fields, optional_text, text_map};
 use super::{Arguments, Store};
-use crate::domain::ids::{AppId, PlanId};
+use crate::domain::ids::AppId;
 
 /// Fields of the configuration to write if it is still at `expected`.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +23,8 @@ pub struct ConfigureArgs<'a> {
     pub answer: &'a str,
     pub set: &'a [(String, String)],
     pub delete: &'a [String],
-    /// Plans with their document at the new revision; None for one that is deleted.
-    pub versions: &'a [(PlanId, Option<String>)],
+    /// Plans and policies with their document at the new revision; None for one that is deleted.
+    pub versions: &'a [(Versioned, Option<String>)],
     pub trails: &'a [Trail],
 }
 
@@ -48,7 +48,7 @@ impl Store {
             keys::configuration_operation(args.app, &args.operation.name),
             keys::configuration_audit(args.app),
         ];
-        keys.extend(args.versions.iter().map(|(plan, _)| keys::plan_versions(args.app, plan)));
+        keys.extend(args.versions.iter().map(|(of, _)| keys::versions(args.app, of)));
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
         arguments.int(args.expected).int(args.revision).text(args.answer).int(args.set.len());
@@ -134,9 +134,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn plan_version(&self, app: &AppId, plan: &PlanId, revision: u64) -> Result<Option<String>, StoreError> {
+    pub async fn version(&self, app: &AppId, of: &Versioned, revision: u64) -> Result<Option<String>, StoreError> {
         let mut command = redis::cmd("HGET");
-        command.arg(keys::plan_versions(app, plan)).arg(revision);
+        command.arg(keys::versions(app, of)).arg(revision);
         optional_text(self.command(&command).await?)
     }
 
@@ -144,9 +144,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn plan_versions(&self, app: &AppId, plan: &PlanId) -> Result<HashMap<String, String>, StoreError> {
+    pub async fn versions(&self, app: &AppId, of: &Versioned) -> Result<HashMap<String, String>, StoreError> {
         let mut command = redis::cmd("HGETALL");
-        command.arg(keys::plan_versions(app, plan));
+        command.arg(keys::versions(app, of));
         text_map(self.command(&command).await?)
     }
 

@@ -1,6 +1,6 @@
 //! `lua/grant.lua` and `lua/revoke.lua`: extra quota for one counter, for a while.
 
-use super::admission::{Facts, OwnedGroup, Owner, Stale, push_owner_keys, read_stale, write_owners};
+use super::admission::{Facts, Owner, Stale, push_owner_keys, read_stale, write_owners};
 use super::audit::Trail;
 use super::error::StoreError;
 use super::keys::Bucket;
@@ -10,6 +10,7 @@ use super::reply::{Fields, optional_text};
 use super::{Arguments, Store};
 use crate::domain::amount::Amount;
 use crate::domain::ids::{GroupId, UserId};
+use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
 
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +18,10 @@ pub struct GrantArgs<'a> {
     pub bucket: &'a Bucket,
     pub operation: &'a Operation,
     pub facts: Facts<'a>,
-    pub user: &'a UserId,
-    /// The counter's present window; None while a fixed period does not cover the time.
-    pub group: Option<&'a OwnedGroup>,
+    /// With the counter's present window, or without a group while a fixed period does not cover the time.
+    pub owner: &'a Owner,
+    /// None: the owner is no user.
+    pub user: Option<&'a UserId>,
     pub group_id: &'a GroupId,
     pub grant: &'a str,
     pub amount: Amount,
@@ -30,6 +32,8 @@ pub struct GrantArgs<'a> {
     /// What is known of the grant, as JSON.
     pub about: &'a str,
     pub trail: &'a Trail,
+    /// The request that it approves, and how it was decided, as JSON.
+    pub approval: Option<(&'a str, &'a str)>,
     pub answer: &'a str,
 }
 
@@ -38,6 +42,10 @@ pub struct GrantArgs<'a> {
 pub enum GrantReply {
     Reused,
     Stale(Stale, TimeMs),
+    /// There is no such request.
+    NoRequest,
+    /// The request was approved before.
+    Decided,
     /// The counter has as many live grants as it may have.
     Full,
     /// They would add up to more than a counter can hold.
@@ -52,20 +60,26 @@ impl Store {
     /// [`StoreError`]
     pub async fn grant(&self, args: GrantArgs<'_>) -> Result<GrantReply, StoreError> {
         let bucket = args.bucket;
-        let owners = [Owner { keys: bucket.user(args.user), groups: args.group.into_iter().cloned().collect() }];
+        let owners = std::slice::from_ref(args.owner);
         let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock()];
-        push_owner_keys(&owners, &mut keys);
+        push_owner_keys(owners, &mut keys);
         keys.extend([bucket.users(), bucket.leaving(), bucket.grants(), bucket.grant_ends(), bucket.audit()]);
+        keys.extend([bucket.approvals(), bucket.open_approvals(), bucket.decided_approvals(), bucket.outbox()]);
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
         args.facts.write(&mut arguments);
-        write_owners(&owners, &mut arguments);
-        arguments.text(args.user.as_str()).text(args.group_id.as_str()).text(args.grant).int(args.amount.steps());
+        write_owners(owners, &mut arguments);
+        arguments
+            .text(args.user.map_or("", UserId::as_str))
+            .text(args.group_id.as_str())
+            .text(args.grant)
+            .int(args.amount.steps());
         arguments.text(args.ends_at_ms.map_or_else(|| "*".to_owned(), |end| end.to_string()));
         arguments.text(args.expected_end_ms.map_or_else(|| "+inf".to_owned(), |end| end.to_string()));
         arguments.text(args.about);
         Trail::write(Some(args.trail), &mut arguments);
-        arguments.text(args.answer);
+        let (request, how) = args.approval.unwrap_or(("-", ""));
+        arguments.text(request).text(how).text(args.answer);
         read(self.call(&self.scripts.grant, &keys, arguments).await?)
     }
 
@@ -76,12 +90,12 @@ impl Store {
     pub async fn revoke(
         &self,
         bucket: &Bucket,
-        user: &UserId,
+        owner: &OwnerName,
         group: &GroupId,
         grant: &str,
         trail: &Trail,
     ) -> Result<bool, StoreError> {
-        let keys = [bucket.user(user).counters, bucket.grants(), bucket.grant_ends(), bucket.audit()];
+        let keys = [bucket.owner(owner).counters, bucket.grants(), bucket.grant_ends(), bucket.audit()];
         let mut arguments = Arguments::default();
         arguments.text(group.as_str()).text(grant);
         Trail::write(Some(trail), &mut arguments);
@@ -141,6 +155,8 @@ fn read(mut fields: Fields) -> Result<GrantReply, StoreError> {
             }
         },
         "reused" => GrantReply::Reused,
+        "missing" => GrantReply::NoRequest,
+        "decided" => GrantReply::Decided,
         "full" => GrantReply::Full,
         "overflow" => GrantReply::Overflow,
         "granted" => GrantReply::Granted(fields.time()?),

@@ -1,15 +1,28 @@
 //! Every key name in Redis. A name from outside comes last and is percent-encoded, so it cannot leave its place.
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use crate::domain::ids::{AppId, EventName, Mode, PlanId, UserId};
+use crate::domain::ids::{AppId, EventName, KeyId, Mode, PlanId, PolicyId, UserId, WebhookId};
 use crate::domain::reservation::OperationName;
+use crate::domain::scope::{OwnerName, Scope};
 
 /// Separators of key names, hash tags and record lines.
 const RESERVED: &AsciiSet = &CONTROLS.add(b':').add(b'{').add(b'}').add(b'%').add(b' ');
 
+/// Separators within the names of a scope.
+const RESERVED_IN_SCOPE: &AsciiSet = &RESERVED.add(b'+');
+
 /// Buckets of an app that spreads its users over a cluster.
 pub const BUCKETS: u8 = 64;
+
+fn encode_in_scope(name: &str) -> String {
+    utf8_percent_encode(name, RESERVED_IN_SCOPE).to_string()
+}
+
+/// What was encoded; None for text that is no UTF-8.
+pub fn decode(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
+}
 
 /// Percent-encodes what would mean something in a key or a record.
 pub fn encode(name: &str) -> String {
@@ -96,12 +109,84 @@ impl Bucket {
     }
 
     pub fn user(&self, user: &UserId) -> OwnerKeys {
-        let name = encode(user.as_str());
+        self.keys_of("user", &encode(user.as_str()))
+    }
+
+    /// The keys of an owner of counters: `<name>+<name>:<value>:<value>`.
+    pub fn owner(&self, owner: &OwnerName) -> OwnerKeys {
+        let names = owner.scope().dimensions().iter().map(|name| encode_in_scope(&name.to_string()));
+        let names = names.collect::<Vec<_>>().join("+");
+        let values = owner.values().iter().map(|value| encode(value)).collect::<Vec<_>>().join(":");
+        let index =
+            (!owner.scope().is_user()).then(|| OwnerIndex { key: self.owners(owner.scope()), name: values.clone() });
+        OwnerKeys { index, ..self.keys_of(&names, &values) }
+    }
+
+    fn keys_of(&self, names: &str, values: &str) -> OwnerKeys {
         OwnerKeys {
-            counters: self.key(&format!("counters:user:{name}")),
-            holds: self.key(&format!("holds:user:{name}")),
-            past: self.key(&format!("past:user:{name}")),
+            counters: self.key(&format!("counters:{names}:{values}")),
+            holds: self.key(&format!("holds:{names}:{values}")),
+            past: self.key(&format!("past:{names}:{values}")),
+            index: None,
         }
+    }
+
+    /// Index of the owners of a scope, by when they are forgotten.
+    pub fn owners(&self, scope: &Scope) -> String {
+        let names = scope.dimensions().iter().map(|name| encode_in_scope(&name.to_string())).collect::<Vec<_>>();
+        self.key(&format!("owners:{}", names.join("+")))
+    }
+
+    /// The owner whose counters lie at that key.
+    pub fn owner_of(&self, counters: &str) -> Option<OwnerName> {
+        let rest = counters.strip_prefix(&self.key("counters:"))?;
+        let (names, values) = rest.split_once(':')?;
+        let names = names.split('+').map(decode).collect::<Option<Vec<_>>>()?;
+        self.owner_named(&Scope::parse(&names).ok()?, values)
+    }
+
+    /// The owner of that name in the index of its scope.
+    pub fn owner_named(&self, scope: &Scope, name: &str) -> Option<OwnerName> {
+        OwnerName::new(scope.clone(), name.split(':').map(decode).collect::<Option<_>>()?)
+    }
+
+    /// What others are told of.
+    pub fn outbox(&self) -> String {
+        self.key("outbox")
+    }
+
+    /// Approval requests by their ids.
+    pub fn approvals(&self) -> String {
+        self.key("approvals")
+    }
+
+    /// Ids of requests by when they were opened.
+    pub fn open_approvals(&self) -> String {
+        self.key("approvals:open")
+    }
+
+    /// Ids of requests by when they were decided.
+    pub fn decided_approvals(&self) -> String {
+        self.key("approvals:decided")
+    }
+
+    /// Deliveries of one webhook that still have to be made, by when.
+    pub fn due_deliveries(&self, webhook: &WebhookId) -> String {
+        self.key(&format!("deliveries:due:{webhook}"))
+    }
+
+    /// Deliveries of one webhook, by when they were made out.
+    pub fn deliveries(&self, webhook: &WebhookId) -> String {
+        self.key(&format!("deliveries:of:{webhook}"))
+    }
+
+    /// Deliveries of one webhook that were given up.
+    pub fn dead_deliveries(&self, webhook: &WebhookId) -> String {
+        self.key(&format!("deliveries:dead:{webhook}"))
+    }
+
+    pub fn delivery(&self, webhook: &WebhookId, message: &str) -> String {
+        self.key(&format!("delivery:{webhook}:{}", encode(message)))
     }
 
     /// Matches every key of this bucket and of no other. Tags hold no character that a pattern could mistake.
@@ -116,20 +201,39 @@ pub struct OwnerKeys {
     pub counters: String,
     pub holds: String,
     pub past: String,
+    /// Unless the owner is a user.
+    pub index: Option<OwnerIndex>,
 }
 
-/// The words that name an expired hold in reports: `<event> <key>`.
-pub fn subject(event: &EventName, key_id: &str) -> String {
-    format!("{} {}", encode(event.as_str()), encode(key_id))
+/// An owner's place in the index of its scope.
+#[derive(Clone, Debug)]
+pub struct OwnerIndex {
+    pub key: String,
+    pub name: String,
+}
+
+/// The words that an expired hold is told with: `<event> <key> <user>`.
+pub fn about(event: &EventName, key: &KeyId, user: &UserId) -> String {
+    format!("{} {} {}", encode(event.as_str()), encode(key.as_str()), encode(user.as_str()))
 }
 
 pub fn configuration(app: &AppId) -> String {
     format!("qg:{{{app}}}:config")
 }
 
-/// Immutable versions of a plan, by revision.
-pub fn plan_versions(app: &AppId, plan: &PlanId) -> String {
-    format!("qg:{{{app}}}:versions:plan:{plan}")
+/// What has immutable versions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Versioned {
+    Plan(PlanId),
+    Policy(PolicyId),
+}
+
+/// Versions of a plan or policy, by revision.
+pub fn versions(app: &AppId, of: &Versioned) -> String {
+    match of {
+        Versioned::Plan(plan) => format!("qg:{{{app}}}:versions:plan:{plan}"),
+        Versioned::Policy(policy) => format!("qg:{{{app}}}:versions:policy:{policy}"),
+    }
 }
 
 /// Changes of an app's configuration.
@@ -209,6 +313,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn owners_are_read_back_from_their_keys(team in "\\PC{1,20}", name in "\\PC{1,20}", user in "\\PC{1,20}") {
+            let map = [("user".to_owned(), user), (format!("metadata.{name}"), team)].into();
+            let owner = OwnerName::from_map(&map).unwrap();
+            let keys = live().owner(&owner);
+            prop_assert_eq!(live().owner_of(&keys.counters), Some(owner.clone()));
+            prop_assert_eq!(live().owner_named(owner.scope(), &keys.index.unwrap().name), Some(owner));
+        }
+
         #[test]
         fn different_users_never_share_a_key_or_leave_their_tag(one in "\\PC{1,20}", other in "\\PC{1,20}") {
             let (one, other) = (UserId::parse(&one).unwrap(), UserId::parse(&other).unwrap());

@@ -1,15 +1,18 @@
 //! Redis: key names, scripts with their arguments and replies, documents. Nothing above this layer names Redis.
 
 pub mod admission;
+pub mod approval;
 pub mod audit;
 pub mod change_user;
 pub mod clock;
 pub mod configuration;
 pub mod connection;
+pub mod delivery;
 pub mod error;
 pub mod grant;
 pub mod keys;
 pub mod operation;
+pub mod outbox;
 pub mod record;
 pub mod register;
 mod reply;

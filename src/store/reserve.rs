@@ -1,8 +1,8 @@
 //! `lua/reserve.lua`
 
 use super::admission::{
-    Denied, Facts, Owner, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied, read_ran, read_stale,
-    read_tallies, write_owners,
+    Asked, Denied, Facts, Owner, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied, read_ran, read_stale,
+    read_tallies, write_asked, write_owners,
 };
 use super::error::StoreError;
 use super::keys::Bucket;
@@ -22,10 +22,12 @@ pub struct ReserveArgs<'a> {
     /// The node's own refusal under these facts, or empty.
     pub verdict: &'a str,
     pub ttl_ms: TimeMs,
-    pub subject: &'a str,
+    /// What is told when the holds expire.
+    pub about: &'a str,
     /// None: nothing can be held.
     pub memo: Option<&'a Memo>,
     pub owners: &'a [Owner],
+    pub asked: Option<&'a Asked>,
 }
 
 /// How it was decided.
@@ -52,15 +54,16 @@ impl Store {
     /// [`StoreError`]
     pub async fn reserve(&self, args: ReserveArgs<'_>) -> Result<ReserveReply, StoreError> {
         let bucket = args.bucket;
-        let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock()];
+        let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock(), bucket.outbox()];
         push_owner_keys(args.owners, &mut keys);
-        args.facts.push_index_keys(bucket, &mut keys);
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
         args.facts.write(&mut arguments);
-        arguments.text(args.operation.name.as_str()).text(args.verdict).int(args.ttl_ms).text(args.subject);
+        arguments.text(args.operation.name.as_str()).text(args.verdict).int(args.ttl_ms).text(args.about);
         write_memo(args.memo, &mut arguments)?;
         write_owners(args.owners, &mut arguments);
+        write_asked(args.asked, bucket, &mut keys, &mut arguments);
+        args.facts.push_index_keys(bucket, &mut keys);
         let fields = self.call(&self.scripts.reserve, &keys, arguments).await?;
         read(fields, count_groups(args.owners))
     }

@@ -13,9 +13,13 @@ macro_rules! lua_files {
 }
 
 lua_files![
+    "attempted",
     "change_user",
+    "claim",
     "commit",
     "configure",
+    "decide",
+    "enqueue",
     "extend",
     "grant",
     "reclaim",
@@ -30,7 +34,9 @@ lua_files![
     "track_enforce",
     "usage",
     "lib/admission",
+    "lib/alert",
     "lib/allowance",
+    "lib/approval",
     "lib/args",
     "lib/audit",
     "lib/clock",
@@ -38,6 +44,7 @@ lua_files![
     "lib/facts",
     "lib/hold",
     "lib/operation",
+    "lib/outbox",
     "lib/record",
     "lib/retention",
     "lib/settle",
@@ -56,9 +63,13 @@ pub struct Script {
 /// All scripts that nodes call.
 #[derive(Debug)]
 pub struct Scripts {
+    pub attempted: Script,
     pub change_user: Script,
+    pub claim: Script,
     pub commit: Script,
     pub configure: Script,
+    pub decide: Script,
+    pub enqueue: Script,
     pub extend: Script,
     pub grant: Script,
     pub reclaim: Script,
@@ -76,9 +87,13 @@ pub struct Scripts {
 
 static SCRIPTS: LazyLock<Result<Scripts, StoreError>> = LazyLock::new(|| {
     Ok(Scripts {
+        attempted: load("attempted")?,
         change_user: load("change_user")?,
+        claim: load("claim")?,
         commit: load("commit")?,
         configure: load("configure")?,
+        decide: load("decide")?,
+        enqueue: load("enqueue")?,
         extend: load("extend")?,
         grant: load("grant")?,
         reclaim: load("reclaim")?,
@@ -102,11 +117,15 @@ impl Scripts {
         SCRIPTS.as_ref().map_err(Clone::clone)
     }
 
-    pub fn all(&self) -> [&Script; 16] {
+    pub fn all(&self) -> [&Script; 20] {
         [
+            &self.attempted,
             &self.change_user,
+            &self.claim,
             &self.commit,
             &self.configure,
+            &self.decide,
+            &self.enqueue,
             &self.extend,
             &self.grant,
             &self.reclaim,

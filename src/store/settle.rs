@@ -1,8 +1,8 @@
 //! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls that know a reservation's id.
 
 use super::admission::{
-    Denied, Facts, Owner, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied, read_ran, read_stale,
-    read_tallies, write_owners,
+    Asked, Denied, Facts, Owner, Passed, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied, read_passed,
+    read_ran, read_stale, read_tallies, write_asked, write_owners,
 };
 use super::error::StoreError;
 use super::keys::Bucket;
@@ -10,8 +10,10 @@ use super::operation::Operation;
 use super::record::{Record, write_memo};
 use super::reply::Fields;
 use super::{Arguments, Store};
+use crate::domain::amount::Amount;
 use crate::domain::ids::GroupId;
-use crate::domain::reservation::{Memo, ReservationId, Totals};
+use crate::domain::reservation::{Memo, ReservationId, Total};
+use crate::domain::scope::OwnerName;
 use crate::domain::window::{TimeMs, Window};
 
 /// A reservation to settle.
@@ -20,6 +22,8 @@ pub struct Target<'a> {
     pub bucket: &'a Bucket,
     pub id: &'a ReservationId,
     pub operation: &'a Operation,
+    /// Somebody wants to hear of expired reservations.
+    pub tells_expiry: bool,
 }
 
 /// Actual figures, computed on the reservation's state after `changes` changes.
@@ -28,13 +32,14 @@ pub struct Measured {
     pub changes: u64,
     /// The memo to keep from now on.
     pub memo: Option<Memo>,
-    pub totals: Totals,
+    pub totals: Vec<Total>,
 }
 
 /// An account that a reservation's entry was settled in.
 #[derive(Clone, Debug)]
 pub struct Account {
     pub group: GroupId,
+    pub owner: OwnerName,
     pub tally: Tally,
     /// None if the window is so long past that it was dropped.
     pub window: Option<Window>,
@@ -48,8 +53,9 @@ pub struct Settled {
     pub late: bool,
     pub replayed: bool,
     pub memo: Memo,
-    /// Of what is true of the user.
+    /// Of what is true of the user, if the first account is the user's.
     pub user_version: String,
+    pub passed: Vec<Passed>,
     pub accounts: Vec<Account>,
 }
 
@@ -67,7 +73,7 @@ pub enum SettleReply {
 
 impl Target<'_> {
     fn keys(&self) -> Vec<String> {
-        let mut keys = vec![self.bucket.operation(&self.id.name), self.bucket.clock()];
+        let mut keys = vec![self.bucket.operation(&self.id.name), self.bucket.clock(), self.bucket.outbox()];
         if self.operation.is_kept() {
             keys.push(self.bucket.operation(&self.operation.name));
         }
@@ -77,15 +83,8 @@ impl Target<'_> {
     fn arguments(&self) -> Arguments {
         let mut arguments = Arguments::default();
         self.operation.write(&mut arguments);
-        arguments.flag(self.bucket.is_sandbox()).int(self.id.created_at_ms);
+        arguments.flag(self.bucket.is_sandbox()).int(self.id.created_at_ms).flag(self.tells_expiry);
         arguments
-    }
-}
-
-fn write_totals(totals: &Totals, arguments: &mut Arguments) {
-    arguments.int(totals.len());
-    for (group, amount) in totals {
-        arguments.text(group.as_str()).int(amount.steps());
     }
 }
 
@@ -107,19 +106,23 @@ impl Store {
             Some(measured) => {
                 arguments.int(measured.changes);
                 write_memo(measured.memo.as_ref(), &mut arguments)?;
-                write_totals(&measured.totals, &mut arguments);
+                arguments.int(measured.totals.len());
+                for total in &measured.totals {
+                    arguments.text(target.bucket.owner(&total.owner).counters);
+                    arguments.text(total.group.as_str()).int(total.amount.steps());
+                }
             }
             None => {
                 arguments.text("-").text("").int(0);
             }
         }
-        read(self.call(&self.scripts.commit, &target.keys(), arguments).await?)
+        read(target.bucket, self.call(&self.scripts.commit, &target.keys(), arguments).await?)
     }
 
     /// # Errors
     /// [`StoreError`]
     pub async fn release(&self, target: Target<'_>) -> Result<SettleReply, StoreError> {
-        read(self.call(&self.scripts.release, &target.keys(), target.arguments()).await?)
+        read(target.bucket, self.call(&self.scripts.release, &target.keys(), target.arguments()).await?)
     }
 
     /// Gives back `amounts`; the groups of `whole` once everything else is given back.
@@ -129,25 +132,28 @@ impl Store {
     pub async fn refund(
         &self,
         target: Target<'_>,
-        amounts: &Totals,
+        amounts: &[(GroupId, Amount)],
         whole: &[GroupId],
     ) -> Result<SettleReply, StoreError> {
         let mut arguments = target.arguments();
-        write_totals(amounts, &mut arguments);
+        arguments.int(amounts.len());
+        for (group, amount) in amounts {
+            arguments.text(group.as_str()).int(amount.steps());
+        }
         arguments.int(whole.len());
         for group in whole {
             arguments.text(group.as_str());
         }
-        read(self.call(&self.scripts.refund, &target.keys(), arguments).await?)
+        read(target.bucket, self.call(&self.scripts.refund, &target.keys(), arguments).await?)
     }
 }
 
-fn read(mut fields: Fields) -> Result<SettleReply, StoreError> {
+fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {
             Record::Reservation(_) => SettleReply::Reused,
-            Record::Answer(text) => match read(Fields::stored("settle", &text))? {
+            Record::Answer(text) => match read(bucket, Fields::stored("settle", &text))? {
                 SettleReply::Settled(now, mut settled) => {
                     settled.replayed = true;
                     SettleReply::Settled(now, settled)
@@ -167,15 +173,18 @@ fn read(mut fields: Fields) -> Result<SettleReply, StoreError> {
             let (late, replayed) = (fields.flag()?, fields.flag()?);
             let memo = read_memo(&mut fields)?;
             let user_version = fields.text()?;
+            let passed = read_passed(&mut fields)?;
             let mut accounts = Vec::new();
             while fields.len() > 0 {
-                accounts.push(Account {
-                    group: GroupId::parse(&fields.text()?).map_err(|error| fields.unexpected(&error.to_string()))?,
-                    tally: Tally::read(&mut fields)?,
-                    window: Window::parse(&fields.text()?),
-                });
+                let group = GroupId::parse(&fields.text()?).map_err(|error| fields.unexpected(&error.to_string()))?;
+                let (tally, window) = (Tally::read(&mut fields)?, Window::parse(&fields.text()?));
+                let owner = bucket.owner_of(&fields.text()?).ok_or_else(|| fields.unexpected("an owner"))?;
+                accounts.push(Account { group, owner, tally, window });
             }
-            SettleReply::Settled(now, Box::new(Settled { status, late, replayed, memo, user_version, accounts }))
+            SettleReply::Settled(
+                now,
+                Box::new(Settled { status, late, replayed, memo, user_version, passed, accounts }),
+            )
         }
         other => return Err(fields.unexpected(&format!("status {other}"))),
     })
@@ -195,6 +204,7 @@ pub struct ExtendArgs<'a> {
     pub measured: Option<&'a Measured>,
     pub facts: Facts<'a>,
     pub owners: &'a [Owner],
+    pub asked: Option<&'a Asked>,
 }
 
 /// How an extension was decided.
@@ -229,8 +239,8 @@ impl Store {
         let bucket = target.bucket;
         let operation = bucket.operation(&target.operation.name);
         let mut keys = vec![bucket.stamp(), bucket.operation(&target.id.name), bucket.clock(), operation];
+        keys.push(bucket.outbox());
         push_owner_keys(args.owners, &mut keys);
-        args.facts.push_index_keys(bucket, &mut keys);
         let mut arguments = Arguments::default();
         target.operation.write(&mut arguments);
         arguments.int(target.id.created_at_ms).int(args.ttl_ms);
@@ -238,6 +248,8 @@ impl Store {
         write_memo(args.measured.and_then(|measured| measured.memo.as_ref()), &mut arguments)?;
         args.facts.write(&mut arguments);
         write_owners(args.owners, &mut arguments);
+        write_asked(args.asked, bucket, &mut keys, &mut arguments);
+        args.facts.push_index_keys(bucket, &mut keys);
         let fields = self.call(&self.scripts.extend, &keys, arguments).await?;
         read_extend(fields, count_groups(args.owners))
     }

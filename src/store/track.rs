@@ -1,8 +1,8 @@
 //! `lua/track.lua` and `lua/track_enforce.lua`
 
 use super::admission::{
-    Denied, Facts, OwnedGroup, Owner, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied, read_groups,
-    read_ran, read_stale, read_tallies, write_owners,
+    Asked, Denied, Facts, OwnedGroup, Owner, Passed, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied,
+    read_groups, read_passed, read_ran, read_stale, read_tallies, write_asked, write_owners,
 };
 use super::error::StoreError;
 use super::keys::Bucket;
@@ -25,6 +25,7 @@ pub struct TrackArgs<'a> {
     /// Take the amounts away instead, never below 0.
     pub refund: bool,
     pub owners: &'a [Owner],
+    pub asked: Option<&'a Asked>,
 }
 
 /// What became of it.
@@ -37,6 +38,9 @@ pub enum TrackReply {
     /// The groups as proposed are there if the answer was kept.
     Tracked {
         ran: Ran,
+        passed: Vec<Passed>,
+        /// Owners left out: their scope has no place for another name.
+        crowded: u64,
         tallies: Vec<Tally>,
         groups: Vec<OwnedGroup>,
     },
@@ -49,14 +53,15 @@ impl Store {
     /// [`StoreError`]
     pub async fn track(&self, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
         let bucket = args.bucket;
-        let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock()];
+        let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock(), bucket.outbox()];
         push_owner_keys(args.owners, &mut keys);
-        args.facts.push_index_keys(bucket, &mut keys);
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
         args.facts.write(&mut arguments);
         arguments.text(args.verdict).flag(args.refund);
         write_owners(args.owners, &mut arguments);
+        write_asked(args.asked, bucket, &mut keys, &mut arguments);
+        args.facts.push_index_keys(bucket, &mut keys);
         let script = if args.enforce { &self.scripts.track_enforce } else { &self.scripts.track };
         let fields = self.call(script, &keys, arguments).await?;
         read(fields, Some(count_groups(args.owners)))
@@ -76,8 +81,12 @@ fn read(mut fields: Fields, groups: Option<usize>) -> Result<TrackReply, StoreEr
         "denied" => TrackReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
         "tracked" => {
             let ran = read_ran(&mut fields)?;
+            let passed = read_passed(&mut fields)?;
+            let crowded = fields.int()?;
+            let crowded = u64::try_from(crowded).map_err(|_| fields.unexpected("a negative count"))?;
             let count = groups.unwrap_or_else(|| fields.len().saturating_sub(1) / 4);
-            TrackReply::Tracked { ran, tallies: read_tallies(count, &mut fields)?, groups: read_groups(&mut fields)? }
+            let tallies = read_tallies(count, &mut fields)?;
+            TrackReply::Tracked { ran, passed, crowded, tallies, groups: read_groups(&mut fields)? }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| TrackReply::Stale(stale, now))?,
     })

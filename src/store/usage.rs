@@ -4,6 +4,7 @@ use super::admission::{Facts, Owner, Stale, Tally, push_owner_keys, read_stale, 
 use super::error::StoreError;
 use super::keys::{Bucket, OwnerKeys};
 use super::{Arguments, Store};
+use crate::domain::scope::{OwnerName, Scope};
 use crate::domain::window::TimeMs;
 
 /// Per group of the arguments, and whether the given amount lacks room.
@@ -51,14 +52,38 @@ impl Store {
         })
     }
 
+    /// Owners of a scope that is not just the user, by when they are forgotten, from `offset` on.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn owners(
+        &self,
+        bucket: &Bucket,
+        scope: &Scope,
+        offset: usize,
+        count: usize,
+    ) -> Result<Vec<OwnerName>, StoreError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(bucket.owners(scope)).arg(offset).arg(offset + count - 1);
+        let names: Vec<String> = redis::from_redis_value(self.command(&command).await?)
+            .map_err(|error| StoreError::Unexpected(error.to_string()))?;
+        let damaged = || StoreError::Unexpected("the name of an owner".to_owned());
+        names.iter().map(|name| bucket.owner_named(scope, name).ok_or_else(damaged)).collect()
+    }
+
     /// Takes one batch of expired holds. Answers how many, and whether more are due.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn reclaim(&self, bucket: &Bucket, owner: &OwnerKeys) -> Result<(u64, bool), StoreError> {
-        let keys = [bucket.clock(), owner.counters.clone(), owner.holds.clone()];
+    pub async fn reclaim(
+        &self,
+        bucket: &Bucket,
+        owner: &OwnerKeys,
+        tells_expiry: bool,
+    ) -> Result<(u64, bool), StoreError> {
+        let keys = [bucket.clock(), owner.counters.clone(), owner.holds.clone(), bucket.outbox()];
         let mut arguments = Arguments::default();
-        arguments.flag(bucket.is_sandbox());
+        arguments.flag(bucket.is_sandbox()).flag(tells_expiry);
         let mut fields = self.call(&self.scripts.reclaim, &keys, arguments).await?;
         fields.only_status("reclaimed")?;
         let count = fields.int()?;

@@ -36,6 +36,8 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
     let clock = ["sk_test", "admin", "root"].as_slice();
     let viewers = ["viewer", "support", "approver", "admin", "root"].as_slice();
     let admins = ["admin", "root"].as_slice();
+    let approvers = ["approver", "admin", "root"].as_slice();
+    let webhook = json!({"url": "http://127.0.0.1:9/", "events": ["limit.reached"]});
     let supporters = ["support", "approver", "admin", "root"].as_slice();
     let grant = json!({"groupId": "images", "scope": {"user": "u"}, "amount": 1});
     let call = json!({"userId": "u", "event": "image.a"});
@@ -67,6 +69,27 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
         ("POST", "grants", grant, supporters),
         ("GET", "grants", Value::Null, viewers),
         ("DELETE", "grants/grt_0", Value::Null, supporters),
+        ("GET", "counters?groupId=images", Value::Null, viewers),
+        ("GET", "alerts", Value::Null, viewers),
+        ("GET", "policies", Value::Null, viewers),
+        ("GET", "policies/cap", Value::Null, viewers),
+        ("PUT", "policies/cap", json!({"groups": []}), admins),
+        ("GET", "policies/cap/versions", Value::Null, viewers),
+        ("POST", "policies/cap/rollback", json!({"version": 1}), admins),
+        ("POST", "policies/cap/review", json!({}), admins),
+        ("DELETE", "policies/cap", Value::Null, admins),
+        ("GET", "approvals", Value::Null, viewers),
+        ("GET", "approvals/apr_0", Value::Null, viewers),
+        ("POST", "approvals/apr_0/approve", json!({"amount": 1}), approvers),
+        ("POST", "approvals/apr_0/reject", json!({}), approvers),
+        ("POST", "approvals/apr_0/reopen", json!({}), approvers),
+        ("GET", "webhooks", Value::Null, viewers),
+        ("GET", "webhooks/ops", Value::Null, viewers),
+        ("PUT", "webhooks/ops", webhook, admins),
+        ("POST", "webhooks/ops/rotate-secret", Value::Null, admins),
+        ("GET", "webhooks/ops/deliveries", Value::Null, viewers),
+        ("POST", "webhooks/ops/deliveries/msg_0/resend", Value::Null, admins),
+        ("DELETE", "webhooks/ops", Value::Null, admins),
         ("GET", "audit", Value::Null, viewers),
         ("GET", "app", Value::Null, viewers),
         ("PUT", "app", json!({}), admins),
@@ -385,7 +408,8 @@ fn the_matrix_of_keys_is_complete() {
         }
         for method in item.as_object().unwrap().keys().filter(|name| name.as_str() != "parameters") {
             let start = path.split("{id}").next().unwrap();
-            let end = path.split_once("{id}").map_or("", |(_, end)| end);
+            // What stands behind the last parameter.
+            let end = path.rsplit_once('}').map_or("", |(_, end)| end);
             let line = format!("(\"{}\", \"{start}", method.to_uppercase());
             let named = source.lines().filter(|it| it.trim_start().starts_with(&line));
             assert!(named.clone().any(|it| it.contains(end)), "{method} {path} is not in the matrix");

@@ -67,7 +67,7 @@ async fn a_grant_is_seen_by_the_next_call_everywhere_and_ends_when_it_should() {
         ("amount", json!(0.5), "amount"),
         ("amount", json!(-1), "amount"),
         ("scope", json!({"user": "nobody"}), "scope.user"),
-        ("scope", json!({"team": "red"}), "scope.team"),
+        ("scope", json!({"team": "red"}), "scope"),
         ("note", json!("x".repeat(1025)), "note"),
     ] {
         let mut bad = body.clone();

@@ -25,7 +25,7 @@ async fn removing_the_holds_entry_decides_whoever_comes_later() {
         let table = Table::new().await;
         let old = table.hold(&[("g", DAY_1, 4, 6)]).await;
         table.clock(ms(NOON) + 60_000).await;
-        let taken = table.store.reclaim(&table.bucket, &table.owner("u", &[]).keys).await.unwrap();
+        let taken = table.store.reclaim(&table.bucket, &table.owner("u", &[]).keys, false).await.unwrap();
         assert_eq!(taken, (1, false));
         let other = table.hold(&[("g", DAY_1, 5, 6)]).await;
         // The clock steps back before the expiry: the first hold seems to live, but its entry is gone.

@@ -8,6 +8,7 @@ use quotagate::store::admission::{Stale, UNKNOWN_VERSION};
 use quotagate::store::audit::Trail;
 use quotagate::store::clock::SetClockReply;
 use quotagate::store::configuration::{ConfigureArgs, ConfigureReply};
+use quotagate::store::keys::Versioned;
 use quotagate::store::keys::{Register, configuration_audit};
 use quotagate::store::operation::Operation;
 use quotagate::store::register::{RegisterChange, RegisterReply};
@@ -197,12 +198,12 @@ async fn usage_answers_in_its_documented_order_and_never_writes() {
     }
     assert_eq!(table.dump().await, before);
     let keys = &owner[0].keys;
-    assert_eq!(table.store.reclaim(&table.bucket, keys).await.unwrap(), (256, true));
+    assert_eq!(table.store.reclaim(&table.bucket, keys, false).await.unwrap(), (256, true));
     let before = table.dump().await;
     assert_eq!(table.stands_with(5, "g").await, (0, 0), "44 expired holds are subtracted on the fly");
     assert_eq!(table.dump().await, before);
-    assert_eq!(table.store.reclaim(&table.bucket, keys).await.unwrap(), (44, false));
-    assert_eq!(table.store.reclaim(&table.bucket, keys).await.unwrap(), (0, false));
+    assert_eq!(table.store.reclaim(&table.bucket, keys, false).await.unwrap(), (44, false));
+    assert_eq!(table.store.reclaim(&table.bucket, keys, false).await.unwrap(), (0, false));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -338,7 +339,7 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
     let configure = async |operation: &Operation, expected: u64, revision: u64| {
         let set = [("plan:p".to_owned(), revision.to_string())];
         let plan = PlanId::parse("p").unwrap();
-        let versions = [(plan, Some(format!("at {revision}")))];
+        let versions = [(Versioned::Plan(plan), Some(format!("at {revision}")))];
         let trails = [Trail { action: "plan.put".to_owned(), ..Trail::default() }];
         let args = ConfigureArgs {
             app: &app,
@@ -367,7 +368,7 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
     assert_eq!((&*document["revision"], &*document["plan:p"]), ("9", "9"));
     let plan = PlanId::parse("p").unwrap();
     let versions: BTreeMap<String, String> =
-        table.store.plan_versions(&app, &plan).await.unwrap().into_iter().collect();
+        table.store.versions(&app, &Versioned::Plan(plan)).await.unwrap().into_iter().collect();
     assert_eq!(versions, [("7", "at 7"), ("9", "at 9")].map(|(name, told)| (name.to_owned(), told.to_owned())).into());
     let log = table.store.audit_entries(&configuration_audit(&app), None, 10).await.unwrap();
     assert_eq!(log.len(), 2, "one entry for each change, none for a repetition or a refusal");

@@ -6,7 +6,8 @@ use std::time::Duration;
 use quotagate::domain::admission::Validity;
 use quotagate::domain::amount::Amount;
 use quotagate::domain::ids::{AppId, EventName, GroupId, IdempotencyKey, Mode, PlanId, UserId};
-use quotagate::domain::reservation::{Memo, ONE, ReservationId};
+use quotagate::domain::reservation::{Item, Memo, ONE, ReservationId, Total};
+use quotagate::domain::scope::OwnerName;
 use quotagate::domain::window::{TimeMs, Window, parse_rfc3339};
 use quotagate::store::Store;
 use quotagate::store::admission::{Facts, OwnedGroup, Owner, Tally};
@@ -89,13 +90,17 @@ pub fn keyed(key: &str, request: &str) -> Operation {
 pub fn memo() -> Memo {
     Memo {
         user: UserId::parse("u").unwrap(),
-        event: EventName::parse("image.render").unwrap(),
+        key: None,
         plan: PlanId::parse("p").unwrap(),
         version: 1,
         rules: None,
-        quantity: ONE,
-        metadata: Default::default(),
-        drawn: None,
+        policies: Vec::new(),
+        items: vec![Item {
+            event: EventName::parse("image.render").unwrap(),
+            quantity: ONE,
+            metadata: Default::default(),
+            drawn: None,
+        }],
     }
 }
 
@@ -125,8 +130,13 @@ impl Table {
             window: Window::parse(window).unwrap_or_else(|| panic!("{window}")),
             amount: amount(*steps),
             limit: amount(*limit),
+            watch: None,
         };
-        Owner { keys: self.bucket.user(&UserId::parse(name).unwrap()), groups: groups.iter().map(owned).collect() }
+        Owner {
+            keys: self.bucket.user(&UserId::parse(name).unwrap()),
+            renew: None,
+            groups: groups.iter().map(owned).collect(),
+        }
     }
 
     pub fn facts<'a>(&self, belief: &Belief<'a>) -> Facts<'a> {
@@ -135,6 +145,7 @@ impl Table {
             revision: belief.revision,
             version: belief.version,
             validity: belief.validity,
+            tells_expiry: false,
             forget: None,
         }
     }
@@ -152,9 +163,10 @@ impl Table {
             facts: self.facts(&belief),
             verdict: belief.verdict,
             ttl_ms,
-            subject: "image.render key_1",
+            about: "image.render key_1 u",
             memo: Some(&memo()),
             owners,
+            asked: None,
         };
         self.store.reserve(args).await.unwrap()
     }
@@ -184,11 +196,18 @@ impl Table {
     }
 
     fn target<'a>(&'a self, id: &'a ReservationId, operation: &'a Operation) -> Target<'a> {
-        Target { bucket: &self.bucket, id, operation }
+        Target { bucket: &self.bucket, id, operation, tells_expiry: false }
     }
 
     pub async fn commit_as(&self, operation: &Operation, id: &ReservationId, how: How<'_>) -> SettleReply {
-        let totals = how.figures.iter().map(|(id, steps)| (group(id), amount(*steps))).collect();
+        // A figure for an owner that does not hold in the group is nobody's.
+        let figures = ["u", "team"].into_iter().flat_map(|name| how.figures.iter().map(move |figure| (name, figure)));
+        let total = |(name, (id, steps)): (&str, &(&str, u64))| Total {
+            owner: OwnerName::of_user(&UserId::parse(name).unwrap()),
+            group: group(id),
+            amount: amount(*steps),
+        };
+        let totals = figures.map(total).collect();
         let measured = Measured { changes: how.changes, memo: None, totals };
         let measured = (!how.figures.is_empty()).then_some(&measured);
         self.store.commit(self.target(id, operation), how.is_final, how.reject_late, measured).await.unwrap()
@@ -204,7 +223,7 @@ impl Table {
     }
 
     pub async fn refund(&self, id: &ReservationId, figures: &[(&str, u64)]) -> SettleReply {
-        let totals = figures.iter().map(|(id, steps)| (group(id), amount(*steps))).collect();
+        let totals: Vec<_> = figures.iter().map(|(id, steps)| (group(id), amount(*steps))).collect();
         self.store.refund(self.target(id, &counted()), &totals, &[]).await.unwrap()
     }
 
@@ -223,8 +242,8 @@ impl Table {
     ) -> ExtendReply {
         let measured = Measured { changes, memo: None, totals: Default::default() };
         let measured = (!owners.is_empty()).then_some(&measured);
-        let args =
-            ExtendArgs { target: self.target(id, operation), ttl_ms, measured, facts: self.facts(&belief), owners };
+        let (target, facts) = (self.target(id, operation), self.facts(&belief));
+        let args = ExtendArgs { target, ttl_ms, measured, facts, owners, asked: None };
         self.store.extend(args).await.unwrap()
     }
 
@@ -237,7 +256,8 @@ impl Table {
     ) -> TrackReply {
         let owners = [self.owner("u", groups)];
         let (facts, verdict) = (self.facts(&belief), belief.verdict);
-        let args = TrackArgs { bucket: &self.bucket, operation, facts, verdict, enforce, refund, owners: &owners };
+        let bucket = &self.bucket;
+        let args = TrackArgs { bucket, operation, facts, verdict, enforce, refund, owners: &owners, asked: None };
         self.store.track(args).await.unwrap()
     }
 

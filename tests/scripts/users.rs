@@ -3,9 +3,10 @@
 use quotagate::domain::amount::Amount;
 use quotagate::domain::ids::{GroupId, PlanId, UserId};
 use quotagate::domain::limit_group::OnPlanChange;
+use quotagate::domain::scope::OwnerName;
 use quotagate::domain::subscription::Subscription;
 use quotagate::domain::window::Window;
-use quotagate::store::admission::{Forget, OwnedGroup, Stale};
+use quotagate::store::admission::{Forget, OwnedGroup, Owner, Stale};
 use quotagate::store::audit::Trail;
 use quotagate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
 use quotagate::store::grant::{GrantArgs, GrantReply};
@@ -42,6 +43,7 @@ async fn change(
         change: if write { UserChange::Subscription(&subscription) } else { UserChange::Nothing },
         reset,
         moved,
+        event: None,
         trail: write.then_some(&trail),
         answer: "{\"told\":1}",
     };
@@ -192,14 +194,16 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         window: Window::parse(DAY_1).unwrap(),
         amount: Amount::ZERO,
         limit: Amount::from_steps(MOST).unwrap(),
+        watch: None,
     };
+    let owner = Owner { keys: table.owner("u", &[]).keys, renew: None, groups: vec![group.clone()] };
     let version = table.counters().await.get("version").cloned().unwrap_or_else(|| "0".to_owned());
     let args = GrantArgs {
         bucket: &table.bucket,
         operation: &harmless(),
         facts: table.facts(&Belief { version: &version, ..BELIEF }),
-        user: &user(),
-        group: Some(&group),
+        owner: &owner,
+        user: Some(&user()),
         group_id: &group.id,
         grant: id,
         amount: Amount::from_steps(amount).unwrap(),
@@ -207,6 +211,7 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         expected_end_ms: Some(ends_at.map_or(ms("2027-02-01T00:00:00Z"), ms)),
         about: id,
         trail: &Trail::default(),
+        approval: None,
         answer: id,
     };
     table.store.grant(args).await.unwrap()
@@ -254,7 +259,13 @@ async fn a_counter_has_at_most_eight_live_grants_within_what_it_can_hold() {
     let known: Vec<String> = table.redis.run(&["HKEYS", &table.bucket.grants()]).await;
     assert_eq!(known.len(), 8, "what is known of the one that has ended is gone: {known:?}");
     let group = GroupId::parse("g").unwrap();
-    let revoke = async || table.store.revoke(&table.bucket, &user(), &group, "more", &Trail::default()).await.unwrap();
+    let revoke = async || {
+        table
+            .store
+            .revoke(&table.bucket, &OwnerName::of_user(&user()), &group, "more", &Trail::default())
+            .await
+            .unwrap()
+    };
     assert!(fits(&table, DAY_1, 8, 0).await);
     assert!(revoke().await);
     assert!(!revoke().await);
@@ -275,9 +286,10 @@ async fn who_never_subscribed_is_forgotten_after_the_last_window() {
             facts,
             verdict: "",
             ttl_ms: 60_000,
-            subject: "e k",
+            about: "e k u",
             memo: Some(&crate::table::memo()),
             owners: &owners,
+            asked: None,
         };
         table.store.reserve(args).await.unwrap()
     };

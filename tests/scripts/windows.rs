@@ -137,7 +137,7 @@ async fn a_hold_of_an_earlier_window_settles_in_the_past() {
     assert!(table.past().await["g.1"].starts_with(&format!("10 {DAY_1} ")));
     // The last one expires: its window's `held` is gone already, and today's stays.
     table.at("2027-02-01T08:00:01Z").await;
-    let (_, more) = table.store.reclaim(&table.bucket, &table.owner("u", &[]).keys).await.unwrap();
+    let (_, more) = table.store.reclaim(&table.bucket, &table.owner("u", &[]).keys, false).await.unwrap();
     assert!(!more);
     assert_eq!(table.counters().await["g.held"], "11");
     assert!(table.past().await["g.1"].starts_with(&format!("10 {DAY_1} ")));

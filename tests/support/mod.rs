@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use quotagate::deliver::DeliverOptions;
 use quotagate::startup::{Node, Options, install_metrics};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -210,6 +211,13 @@ impl Running {
             workers: 1,
             root_key: Some(ROOT_KEY.to_owned()),
             config_file,
+            // Receivers of tests are on this machine, and nobody waits for seconds.
+            deliver: DeliverOptions {
+                allow_private: true,
+                timeout: Duration::from_secs(2),
+                first_wait: Duration::from_millis(10),
+                ..DeliverOptions::default()
+            },
         };
         let node = Node::prepare(options, metrics()).await.unwrap();
         let url = format!("http://{}", node.address);

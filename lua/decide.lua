@@ -1,0 +1,61 @@
+#!lua
+--[[
+decide: rejects an approval request, or opens a rejected one again. (Approving is a grant.)
+
+KEYS
+  1  record of this operation
+  2  test clock (read only in a sandbox)
+  3  counters of the request's owner
+  4  approvals
+  5  those that are open
+  6  those that are decided
+  7  outbox
+  8  audit log
+
+ARGV
+  fingerprint ('-' without an idempotency key)
+  sandbox
+  approval id, wanted status (rejected | open), how it was decided (JSON)
+  audit: field count, then name and value each
+
+Replies, in order of precedence
+  replayed, record | reused                 see lib/operation
+  missing                                   there is no such request
+  decided, status                           it was approved, or is in the wanted status already
+  changed
+]]
+--- @include "lib/args"
+--- @include "lib/clock"
+--- @include "lib/outbox"
+--- @include "lib/approval"
+--- @include "lib/operation"
+--- @include "lib/audit"
+
+local fingerprint = args.text()
+local seen = operation.seen(KEYS[1], fingerprint)
+if seen then
+  return seen
+end
+
+local now = clock.now_ms(KEYS[2], args.int())
+local id, status, how, trail = args.text(), args.text(), args.text(), audit.read()
+local request = approval.read(KEYS[4], id)
+if not request then
+  return { 'missing' }
+end
+if request.status == 'approved' or request.status == status then
+  return { 'decided', request.status }
+end
+
+-- A request of a window that is over has no counter waiting for it.
+local field = request.group .. '.approval'
+local serial, known = string.match(redis.call('HGET', KEYS[3], field) or '', '^(%S+) (%S+)')
+approval.decide(request, status, how, KEYS[4], KEYS[5], KEYS[6], now)
+if known == id then
+  redis.call('HSET', KEYS[3], field, serial .. ' ' .. id .. ' ' .. status)
+end
+outbox.tell(KEYS[7], status == 'open' and 'approval.requested' or 'approval.decided', now, {
+  'owner', request.counters, 'group', request.group, 'window', request.window, 'approval', id, 'status', status, 'how', how,
+})
+audit.write(KEYS[8], trail)
+return operation.keep(KEYS[1], fingerprint, { 'changed' })

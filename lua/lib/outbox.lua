@@ -1,0 +1,8 @@
+-- What others are told of: a stream that nodes read in one consumer group and turn into webhook deliveries. Bounded by
+-- length; entries stay in it as the history of alerts.
+local outbox = { most = 100000 }
+
+-- `fields` are names and values in turn.
+function outbox.tell(key, kind, now, fields)
+  redis.call('XADD', key, 'MAXLEN', '~', outbox.most, '*', 'type', kind, 'at', args.digits(now), unpack(fields))
+end

@@ -1,0 +1,36 @@
+//! `GET alerts`: the history of what webhooks are told.
+
+use actix_web::HttpResponse;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::auth::{Access, Principal};
+use super::body::{Query, page_size};
+use super::problem::{ApiError, Problem};
+use super::views::ListView;
+use crate::service::outbox::AlertView;
+use crate::store::audit::EntryId;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AlertQuery {
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// List alerts, approval requests and expiries as webhooks are told them, newest first
+#[utoipa::path(get, path = "/api/v1/alerts", tag = "Webhooks", params(AlertQuery),
+    responses((status = 200, body = ListView<AlertView>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(principal: Principal, query: Query<AlertQuery>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let AlertQuery { cursor, limit } = query.read()?;
+    let wrong = || ApiError::invalid("cursor", "must be the nextCursor of an earlier page");
+    let before = cursor.map(|text| EntryId::parse(&text).ok_or_else(wrong)).transpose()?;
+    let (data, next) = principal.gateway.alerts(&principal.tenant, before, page_size(limit)?).await?;
+    let next_cursor = next.map(|id| format!("{}-{}", id.time_ms, id.number));
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor }))
+}

@@ -1,0 +1,35 @@
+//! `GET counters`: the counters of one group that belong to teams, keys, workflows, the app.
+
+use actix_web::HttpResponse;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::auth::{Access, Principal};
+use super::body::{Query, cursor_of, page_size, place};
+use super::problem::{ApiError, Problem};
+use super::views::{CounterView, ListView};
+use crate::domain::ids::GroupId;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CounterQuery {
+    group_id: String,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// List the counters of a group whose scope is not just the user
+#[utoipa::path(get, path = "/api/v1/counters", tag = "Policies", params(CounterQuery),
+    responses((status = 200, body = ListView<CounterView>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(principal: Principal, query: Query<CounterQuery>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let CounterQuery { group_id, cursor, limit } = query.read()?;
+    let group = GroupId::parse(&group_id).map_err(|error| ApiError::invalid("groupId", error.to_string()))?;
+    let from = place(cursor.as_deref())?;
+    let (data, next) = principal.gateway.shared_counters(&principal.tenant, &group, from, page_size(limit)?).await?;
+    Ok(HttpResponse::Ok().json(ListView { data: CounterView::all(&data), next_cursor: next.map(cursor_of) }))
+}

@@ -1,0 +1,265 @@
+//! `POST commit`, `release`, `track`: what was spent.
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::auth::{Access, Principal};
+use super::body::{Body, Given};
+use super::metering::{claimed, count, count_decision, item, replayed};
+use super::problem::{ApiError, Problem};
+use super::rate_limit;
+use super::views::{CounterView, ThresholdView};
+use crate::domain::ids::{EventName, UserId};
+use crate::domain::metadata::Metadata;
+use crate::domain::number::Number;
+use crate::domain::reservation::Actual;
+use crate::service::error::ServiceError;
+use crate::service::reserve::Call;
+use crate::service::settle::{Commit, Settlement};
+use crate::service::track::MatchStatus;
+
+const fn yes() -> bool {
+    true
+}
+
+/// A text that is kept beside a call.
+fn note(field: &str, text: Option<&str>) -> Result<(), ApiError> {
+    match text {
+        Some(text) if text.len() > 256 || text.chars().any(char::is_control) => {
+            Err(ApiError::invalid(field, "must have at most 256 bytes without control characters"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What an accepted or rejected result was worth to the end user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Accepted,
+    Rejected,
+}
+
+/// What to do with a commit after the reservation's expiry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IfExpired {
+    /// Within the grace it is recorded, flagged as late: it was spent.
+    #[default]
+    Charge,
+    /// It is refused.
+    Reject,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CommitBody {
+    reservation_id: String,
+    /// The actual quantity; 0 is allowed.
+    #[schema(value_type = Option<f64>)]
+    quantity: Option<Number>,
+    /// Actual figures, merged over the reserve's.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    metadata: Metadata,
+    /// False: charge that much and keep the rest of the hold.
+    #[serde(default = "yes", rename = "final")]
+    is_final: bool,
+    #[serde(default)]
+    if_expired: IfExpired,
+    #[allow(dead_code)]
+    outcome: Option<Outcome>,
+    /// Figures of a reservation of several items, in their order; instead of quantity and metadata.
+    items: Option<Vec<ActualBody>>,
+}
+
+/// Actual figures of one item.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ActualBody {
+    #[schema(value_type = Option<f64>)]
+    quantity: Option<Number>,
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    metadata: Metadata,
+}
+
+/// The figures that a commit brings: none, one for the reservation, or one per item. What the key fixes overrides what
+/// the caller claims; nothing stays nothing.
+fn figures(
+    principal: &Principal,
+    quantity: Option<Number>,
+    metadata: Metadata,
+    items: Option<Vec<ActualBody>>,
+) -> Result<Vec<Actual>, ApiError> {
+    let actual = |quantity: Option<Number>, metadata: Metadata| {
+        let metadata = if metadata.is_empty() { metadata } else { claimed(principal, &metadata)? };
+        Ok(Actual { quantity, metadata })
+    };
+    match items {
+        None if quantity.is_none() && metadata.is_empty() => Ok(Vec::new()),
+        None => Ok(vec![actual(quantity, metadata)?]),
+        Some(items) if quantity.is_none() && metadata.is_empty() => {
+            items.into_iter().map(|item| actual(item.quantity, item.metadata)).collect()
+        }
+        Some(_) => Err(ApiError::invalid("items", "stand instead of quantity and metadata, not beside them")),
+    }
+}
+
+/// What became of a reservation.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SettlementView {
+    reservation_id: String,
+    /// `held`, `committed` or `released`
+    status: String,
+    /// It was charged after its expiry.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    late: bool,
+    /// The same call was made before; nothing changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+    /// The counters it was settled in, in the windows in which it was held.
+    counters: Vec<CounterView>,
+    /// Alerts that this call set off.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    thresholds: Vec<ThresholdView>,
+}
+
+fn settled(name: &'static str, settlement: &Settlement) -> HttpResponse {
+    count(
+        name,
+        if settlement.replayed {
+            "replayed"
+        } else if settlement.late {
+            "late"
+        } else {
+            "settled"
+        },
+    );
+    let mut response = HttpResponse::Ok();
+    replayed(&mut response, settlement.replayed);
+    response.json(SettlementView {
+        reservation_id: settlement.id.to_string(),
+        status: settlement.status.clone(),
+        late: settlement.late,
+        replayed: settlement.replayed,
+        counters: CounterView::all(&settlement.counters),
+        thresholds: ThresholdView::all(&settlement.passed),
+    })
+}
+
+/// Confirm what was spent
+#[utoipa::path(post, path = "/api/v1/commit", tag = "Metering", request_body = CommitBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = SettlementView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn commit(principal: Principal, body: Body<CommitBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Meter)?;
+    let Given { value: given, idempotency } = body.read()?;
+    let commit = Commit {
+        actual: figures(&principal, given.quantity, given.metadata, given.items)?,
+        is_final: given.is_final,
+        reject_late: given.if_expired == IfExpired::Reject,
+    };
+    let settlement =
+        principal.gateway.commit(&principal.tenant, &given.reservation_id, &commit, idempotency.as_ref()).await?;
+    Ok(settled("commit", &settlement))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReleaseBody {
+    reservation_id: String,
+    reason: Option<String>,
+    error_code: Option<String>,
+}
+
+/// Give back all that is still held
+#[utoipa::path(post, path = "/api/v1/release", tag = "Metering", request_body = ReleaseBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = SettlementView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn release(principal: Principal, body: Body<ReleaseBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Meter)?;
+    let Given { value: given, idempotency } = body.read()?;
+    note("reason", given.reason.as_deref())?;
+    note("errorCode", given.error_code.as_deref())?;
+    let settlement = principal.gateway.release(&principal.tenant, &given.reservation_id, idempotency.as_ref()).await?;
+    Ok(settled("release", &settlement))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrackBody {
+    #[schema(value_type = String)]
+    user_id: UserId,
+    /// A name that ends in `.refund` gives back.
+    #[schema(value_type = String)]
+    event: EventName,
+    #[serde(default = "super::metering::one")]
+    #[schema(value_type = f64, default = 1)]
+    quantity: Number,
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    metadata: Metadata,
+    /// Count only if there is room, else 429.
+    #[serde(default)]
+    enforce: bool,
+}
+
+/// What was counted.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackedView {
+    event_id: String,
+    match_status: MatchStatus,
+    matched_group_ids: Vec<String>,
+    counters: Vec<CounterView>,
+    /// Alerts that this call set off.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    thresholds: Vec<ThresholdView>,
+}
+
+/// Count what has happened
+#[utoipa::path(post, path = "/api/v1/track", tag = "Metering", request_body = TrackBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = TrackedView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 410, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn track(principal: Principal, body: Body<TrackBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Meter)?;
+    let Given { value: given, idempotency } = body.read()?;
+    let item = item(&principal, given.event, given.quantity, &given.metadata)?;
+    let call = Call { user: given.user_id, items: vec![item], key: principal.key.id.clone() };
+    let tracked = match principal.gateway.track(&principal.tenant, &call, given.enforce, idempotency.as_ref()).await {
+        Ok(tracked) => tracked,
+        Err(ServiceError::Denied(decision)) => {
+            count_decision("track", &decision);
+            return Err(ApiError::Denied { decision });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    count(
+        "track",
+        match tracked.match_status {
+            MatchStatus::Matched => "matched",
+            MatchStatus::Unmatched => "unmatched",
+            MatchStatus::NoSubscription => "no_subscription",
+            MatchStatus::OverLimit => "over_limit",
+        },
+    );
+    let mut response = HttpResponse::Ok();
+    rate_limit::insert_counters(&mut response, &tracked.counters, tracked.now_ms);
+    replayed(&mut response, tracked.replayed);
+    Ok(response.json(TrackedView {
+        event_id: tracked.event_id,
+        match_status: tracked.match_status,
+        matched_group_ids: tracked.matched_groups.iter().map(ToString::to_string).collect(),
+        counters: CounterView::all(&tracked.counters),
+        thresholds: ThresholdView::all(&tracked.passed),
+    }))
+}

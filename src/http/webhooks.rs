@@ -1,0 +1,118 @@
+//! `GET`, `PUT` and `DELETE webhooks`, their secrets and deliveries.
+
+use actix_web::http::header::ETAG;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::auth::{Access, Principal};
+use super::body::{Body, Given, Query, idempotency, page_size};
+use super::plans::{etag, if_match};
+use super::problem::{ApiError, Problem};
+use super::views::ListView;
+use crate::domain::webhook::WebhookBody;
+use crate::service::deliveries::{DeliveryStatus, DeliveryView};
+use crate::service::webhooks::WebhookView;
+
+/// List webhooks
+#[utoipa::path(get, path = "/api/v1/webhooks", tag = "Webhooks",
+    responses((status = 200, body = ListView<WebhookView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    Ok(HttpResponse::Ok().json(ListView::whole(principal.gateway.webhooks(&principal.tenant).await?)))
+}
+
+/// Read a webhook
+#[utoipa::path(get, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path)),
+    responses((status = 200, body = WebhookView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    let webhook = principal.gateway.webhook(&principal.tenant, &id).await?;
+    Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(webhook))
+}
+
+/// Create or replace a webhook; its secret is told when it is created
+#[utoipa::path(put, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = WebhookBody,
+    responses((status = 200, body = WebhookView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn put(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+    body: Body<WebhookBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let Given { value, idempotency } = body.read()?;
+    let (gateway, by, matched) = (&principal.gateway, &principal.key.id, if_match(&request));
+    let webhook = gateway.put_webhook(&principal.tenant, &id, &value, matched, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(webhook))
+}
+
+/// Delete a webhook; what waits to be delivered to it is dropped
+#[utoipa::path(delete, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 412, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let by = &principal.key.id;
+    principal.gateway.delete_webhook(&principal.tenant, &id, if_match(&request), by).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Make a new secret; the present one goes on signing beside it for 24 hours
+#[utoipa::path(post, path = "/api/v1/webhooks/{id}/rotate-secret", tag = "Webhooks", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = WebhookView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub async fn rotate_secret(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let idempotency = idempotency(&request, b"")?;
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    Ok(HttpResponse::Ok().json(gateway.rotate_secret(&principal.tenant, &id, by, idempotency.as_ref()).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeliveryQuery {
+    /// Only `pending`, `delivered` or `dead` ones.
+    status: Option<DeliveryStatus>,
+    /// `nextCursor` of the page before.
+    cursor: Option<usize>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// List a webhook's deliveries, newest first; dead letters with `status=dead`
+#[utoipa::path(get, path = "/api/v1/webhooks/{id}/deliveries", tag = "Webhooks", params(("id" = String, Path), DeliveryQuery),
+    responses((status = 200, body = ListView<DeliveryView>), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn deliveries(
+    principal: Principal,
+    id: web::Path<String>,
+    query: Query<DeliveryQuery>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    let DeliveryQuery { status, cursor, limit } = query.read()?;
+    let (offset, count) = (cursor.unwrap_or(0), page_size(limit)?);
+    let (data, next) = principal.gateway.deliveries(&principal.tenant, &id, status, offset, count).await?;
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(|next| next.to_string()) }))
+}
+
+/// Deliver once more, at once
+#[utoipa::path(post, path = "/api/v1/webhooks/{id}/deliveries/{delivery}/resend", tag = "Webhooks", params(("id" = String, Path), ("delivery" = String, Path)),
+    responses((status = 200, body = DeliveryView), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn resend(principal: Principal, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let (id, delivery) = path.into_inner();
+    let by = &principal.key.id;
+    Ok(HttpResponse::Ok().json(principal.gateway.resend(&principal.tenant, &id, &delivery, by).await?))
+}

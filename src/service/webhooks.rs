@@ -1,0 +1,189 @@
+//! Webhooks as an app configures them; what is sent to them is made in [`super::outbox`].
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Gateway;
+use super::app_config::{AppConfig, StoredWebhook};
+use super::config::Change;
+use super::draft::Draft;
+use super::error::{ServiceError, json};
+use super::plans::IfMatch;
+use super::tenant::Tenant;
+use crate::domain::ids::{KeyId, Mode, WebhookId};
+use crate::domain::webhook::WebhookBody;
+use crate::domain::window::{TimeMs, rfc3339};
+use crate::store::audit::Trail;
+use crate::store::keys::Bucket;
+use crate::store::operation::{Idempotency, Operation};
+
+/// The secret before a rotation signs for this long beside the new one.
+pub const ROTATION_MS: TimeMs = 24 * 60 * 60 * 1000;
+
+/// A webhook. Its secret is told once: when it is created and when it is rotated.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookView {
+    #[serde(flatten)]
+    pub body: WebhookBody,
+    pub version: u64,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// Standard Webhooks: `whsec_` + base64 of 32 random bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+fn view(webhook: &StoredWebhook, tells_secret: bool) -> WebhookView {
+    WebhookView {
+        body: webhook.body.clone(),
+        version: webhook.version,
+        created_at: webhook.created_at.clone(),
+        secret: tells_secret.then(|| webhook.secret.clone()),
+    }
+}
+
+/// A signing secret as Standard Webhooks writes it.
+pub fn new_secret() -> String {
+    format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 32]>()))
+}
+
+impl Gateway {
+    /// All webhooks, by id, without their secrets.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn webhooks(&self, tenant: &Tenant) -> Result<Vec<WebhookView>, ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        let mut webhooks: Vec<WebhookView> = config.webhooks.values().map(|webhook| view(webhook, false)).collect();
+        webhooks.sort_by(|one, other| one.body.id.cmp(&other.body.id));
+        Ok(webhooks)
+    }
+
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn webhook(&self, tenant: &Tenant, id: &str) -> Result<WebhookView, ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        let webhook = WebhookId::parse(id).ok().and_then(|id| config.webhooks.get(&id).cloned());
+        webhook.map(|webhook| view(&webhook, false)).ok_or_else(|| no_webhook(id))
+    }
+
+    /// Creates or replaces a webhook; the same body again changes nothing. Its secret is told when it is created.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; all faults of the body at once.
+    pub async fn put_webhook(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        body: &WebhookBody,
+        if_match: IfMatch,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<WebhookView, ServiceError> {
+        let given = body.id.as_deref().is_some_and(|given| given != id);
+        let id = WebhookId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
+        if given {
+            return Err(ServiceError::invalid("id", format!("must be `{id}`, as in the path, or left out")));
+        }
+        if body.names_private_address() && !self.webhooks_may_be_private {
+            let message = "is no public address; QUOTAGATE_WEBHOOK_ALLOW_PRIVATE=1 allows it";
+            return Err(ServiceError::invalid("url", message));
+        }
+        let webhooks = vec![(String::new(), id.clone(), body.clone())];
+        let draft = Draft { placement: tenant.placement, webhooks, ..Draft::default() };
+        let operation = Operation::new("configuration", idempotency, false);
+        let text = self
+            .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+                if_match.check(config.webhooks.get(&id).map(|present| present.version))?;
+                let mut change = draft.change(config, revision, by)?;
+                let written = change.set.iter().find(|(name, _)| *name == format!("webhook:{id}"));
+                change.answer = match (written, config.webhooks.get(&id)) {
+                    (Some((_, text)), present) => {
+                        let stored: StoredWebhook =
+                            serde_json::from_str(text).map_err(|error| ServiceError::Internal(error.to_string()))?;
+                        json(&view(&stored, present.is_none()))?
+                    }
+                    (None, Some(present)) => json(&view(present, false))?,
+                    (None, None) => return Err(ServiceError::Internal("a webhook that is not written".to_owned())),
+                };
+                Ok(change)
+            })
+            .await?;
+        serde_json::from_str(&text).map_err(|_| ServiceError::IdempotencyKeyReused)
+    }
+
+    /// What waits to be delivered to it is dropped.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn delete_webhook(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        if_match: IfMatch,
+        by: &KeyId,
+    ) -> Result<(), ServiceError> {
+        let id = WebhookId::parse(id).map_err(|_| no_webhook(id))?;
+        let draft = Draft { placement: tenant.placement, delete_webhooks: vec![id.clone()], ..Draft::default() };
+        let operation = Operation::new("", None, false);
+        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+            let present = config.webhooks.get(&id).ok_or_else(|| no_webhook(id.as_str()))?;
+            if_match.check(Some(present.version))?;
+            draft.change(config, revision, by)
+        })
+        .await?;
+        let sandboxes = self.config(&tenant.app).await?.sandboxes.clone();
+        for mode in std::iter::once(Mode::Live).chain(sandboxes.into_iter().map(Mode::Test)) {
+            self.store.drop_deliveries(&Bucket::whole(&tenant.app, &mode), &id).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a new secret. The present one goes on signing beside it for 24 hours.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn rotate_secret(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<WebhookView, ServiceError> {
+        let id = WebhookId::parse(id).map_err(|_| no_webhook(id))?;
+        let operation = Operation::new("configuration", idempotency, true);
+        let secret = new_secret();
+        let text = self
+            .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+                let present = config.webhooks.get(&id).ok_or_else(|| no_webhook(id.as_str()))?;
+                let now_ms = TimeMs::try_from(revision / 1000).unwrap_or(TimeMs::MAX);
+                let rotated = StoredWebhook {
+                    secret: secret.clone(),
+                    previous: Some((present.secret.clone(), now_ms.saturating_add(ROTATION_MS))),
+                    ..present.as_ref().clone()
+                };
+                let trail = Trail {
+                    actor: by.to_string(),
+                    action: "webhook.rotate".to_owned(),
+                    target: format!("webhook:{id}"),
+                    after: Some(format!("\"the former secret signs until {}\"", rfc3339(now_ms + ROTATION_MS))),
+                    ..Trail::default()
+                };
+                Ok(Change {
+                    set: vec![AppConfig::webhook_field(&id, &rotated)?],
+                    trails: vec![trail],
+                    answer: json(&view(&rotated, true))?,
+                    ..Change::default()
+                })
+            })
+            .await?;
+        serde_json::from_str(&text).map_err(|_| ServiceError::IdempotencyKeyReused)
+    }
+}
+
+pub(crate) fn no_webhook(id: &str) -> ServiceError {
+    ServiceError::NotFound(format!("there is no webhook `{id}`"))
+}
