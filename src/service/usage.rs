@@ -79,10 +79,16 @@ impl Gateway {
         let mut counters = Vec::new();
         while let Some(bucket) = buckets.get(place) {
             let wanted = count - counters.len();
+            if wanted == 0 {
+                return Ok((counters, Some((place, 0))));
+            }
             let owners = self.store.owners(bucket, &known.scope, offset, wanted + 1).await?;
             let more = owners.len() > wanted;
             for owner in owners.into_iter().take(wanted) {
-                counters.extend(self.counter_of(tenant, &owner, &known).await?);
+                // Owners of a scope are listed together; this one may never have used the group.
+                let counter = self.counter_of(tenant, &owner, &known).await?;
+                counters
+                    .extend(counter.filter(|counter| counter.count() > Amount::ZERO || counter.granted > Amount::ZERO));
             }
             if more {
                 return Ok((counters, Some((place, offset + wanted))));

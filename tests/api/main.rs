@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod approvals;
 mod bad_input;
 mod concurrency;
 mod configuration;
@@ -15,6 +16,8 @@ mod million;
 mod openapi;
 mod operators;
 mod plan_changes;
+mod policies;
 mod recipes;
 mod settling;
 mod time;
+mod webhooks;

@@ -1,6 +1,8 @@
 //! Real parts for tests: a Redis of their own, gateway nodes on free ports, and a client.
 #![allow(dead_code)]
 
+pub mod receiver;
+
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;

@@ -1,0 +1,107 @@
+//! Exactly one alert per threshold, however many calls cross it at once, on nodes of which one is killed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::gateway::{ADMIN_KEY, Process};
+use crate::support::Redis;
+use crate::support::receiver::{Receiver, Reply};
+
+const CALLS: usize = 10_000;
+/// Calls under way at the same time.
+const AT_ONCE: usize = 64;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_calls_on_two_nodes_tell_each_threshold_once_though_one_is_killed() {
+    let redis = Redis::start().await;
+    let url = redis.url();
+    let settings = [
+        ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY),
+        ("QUOTAGATE_REDIS_URL", url.as_str()),
+        ("QUOTAGATE_WEBHOOK_ALLOW_PRIVATE", "1"),
+    ];
+    let dir = TempDir::new().unwrap();
+    let nodes = [Process::start(dir.path(), &settings), Process::start(dir.path(), &settings)];
+    let receiver = Receiver::start(&[Reply::Status(200)]).await;
+    let percents = [1, 10, 25, 50, 75, 90, 100];
+    let group = |id: &str, scope: Value| {
+        json!({"id": id, "unit": "count", "measure": "event", "quota": CALLS, "enforcement": "soft", "scope": scope,
+            "alerts": percents, "matches": [{"event": "llm.chat"}]})
+    };
+    let groups = [group("of_app", json!(["app"])), group("of_team", json!(["metadata.team"]))];
+    nodes[0]
+        .call("PUT", "policies/budgets", ADMIN_KEY, &json!({"periodType": "lifetime", "groups": [groups[0]]}))
+        .await;
+    nodes[0].call("PUT", "policies/teams", ADMIN_KEY, &json!({"periodType": "yearly", "groups": [groups[1]]})).await;
+    let webhook = json!({"url": receiver.url, "events": ["threshold.reached"]});
+    nodes[0].call("PUT", "webhooks/ops", ADMIN_KEY, &webhook).await;
+    let key = nodes[0].call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
+    let key = Arc::new(key["key"].as_str().unwrap().to_owned());
+    let urls = Arc::new(nodes.each_ref().map(|node| node.url.clone()));
+    let done = Arc::new(AtomicUsize::new(0));
+    let told = Arc::new(std::sync::Mutex::new(BTreeMap::<(String, u64), usize>::new()));
+    let mut workers = Vec::new();
+    for worker in 0..AT_ONCE {
+        let (key, urls, done, told) = (Arc::clone(&key), Arc::clone(&urls), Arc::clone(&done), Arc::clone(&told));
+        workers.push(tokio::spawn(async move {
+            let http = quotagate::http_client::builder().build().unwrap();
+            for call in (worker..CALLS).step_by(AT_ONCE) {
+                // One call may die with its node: its key lets it be made again, counted once.
+                let answer = loop {
+                    let node = &urls[call % 2];
+                    let other = &urls[(call + 1) % 2];
+                    let send = async |url: &String| {
+                        let body = json!({"userId": "u", "event": "llm.chat", "metadata": {"team": "red"}});
+                        let request = http.post(format!("{url}/api/v1/track")).bearer_auth(key.as_str());
+                        let request = request.header("Idempotency-Key", format!("call {call}")).json(&body);
+                        let response = request.send().await.ok()?;
+                        assert_eq!(response.status().as_u16(), 200);
+                        response.json::<Value>().await.ok()
+                    };
+                    if let Some(answer) = send(node).await {
+                        break answer;
+                    }
+                    if let Some(answer) = send(other).await {
+                        break answer;
+                    }
+                };
+                for passed in answer["thresholds"].as_array().into_iter().flatten() {
+                    let passed = (passed["groupId"].as_str().unwrap().to_owned(), passed["percent"].as_u64().unwrap());
+                    *told.lock().unwrap().entry(passed).or_default() += 1;
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    // On a busy machine this may take long; each call has its own end.
+    while done.load(Ordering::Relaxed) < CALLS / 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let [kept, killed] = nodes;
+    killed.kill();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let counters = kept.call("GET", "counters?groupId=of_team", ADMIN_KEY, &Value::Null).await;
+    assert_eq!(counters["data"][0]["used"], CALLS, "every call counted once");
+    let wanted: Vec<(String, u64)> = ["of_app", "of_team"]
+        .into_iter()
+        .flat_map(|group| percents.map(|percent| (group.to_owned(), percent)))
+        .collect();
+    receiver.wait_for(wanted.len()).await;
+    let mut got: Vec<(String, u64)> = receiver
+        .got()
+        .iter()
+        .map(|message| message.json()["data"].clone())
+        .map(|data| (data["groupId"].as_str().unwrap().to_owned(), data["percent"].as_u64().unwrap()))
+        .collect();
+    got.sort();
+    assert_eq!(got, wanted, "each threshold is told once");
+    // The answers tell them too; a repeated call tells what it told before.
+    let told = told.lock().unwrap();
+    assert!(told.len() <= wanted.len() && told.keys().all(|passed| wanted.contains(passed)), "{told:?}");
+}
