@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alerts;
 mod approvals;
 mod bad_input;
 mod concurrency;

@@ -1,0 +1,132 @@
+//! Alerts: which thresholds are told, and when again.
+
+use serde_json::{Value, json};
+
+use crate::support::{Api, World};
+
+fn plan(quota: u64, alerts: &[u64]) -> Value {
+    json!({"periodType": "daily", "groups": [{"id": "g", "unit": "tokens", "quota": quota, "enforcement": "soft",
+        "alerts": alerts, "matches": [{"event": "llm"}]}]})
+}
+
+/// What one step tells: the percentages passed.
+fn percents(answer: &Value) -> Vec<u64> {
+    let passed = answer["thresholds"].as_array();
+    passed.into_iter().flatten().map(|passed| passed["percent"].as_u64().unwrap()).collect()
+}
+
+async fn track(api: &Api, quantity: u64) -> Vec<u64> {
+    percents(&api.post("track", json!({"userId": "u", "event": "llm", "quantity": quantity})).await.expect(200))
+}
+
+async fn refund(api: &Api, quantity: u64) {
+    let body = json!({"userId": "u", "event": "llm.refund", "quantity": quantity});
+    assert_eq!(percents(&api.post("track", body).await.expect(200)), [0; 0], "giving back passes nothing");
+}
+
+async fn hold(api: &Api, quantity: u64) -> String {
+    api.reserved(json!({"userId": "u", "event": "llm", "quantity": quantity})).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_threshold_is_told_once_per_window_and_limit_upward_only() {
+    let world = World::frozen().await;
+    let (_node, elsewhere) = world.another_node().await;
+    world.admin.plan("p", plan(100, &[50, 75, 90, 100, 150])).await;
+    world.app.subscribe("u", "p").await;
+    assert_eq!(track(&world.app, 49).await, [0; 0]);
+    assert_eq!(track(&elsewhere, 1).await, [50]);
+    assert_eq!(track(&world.app, 1).await, [0; 0]);
+    // Down and up again: it was told.
+    refund(&world.app, 20).await;
+    assert_eq!(track(&world.app, 30).await, [0; 0]);
+    // What is held passes nothing; what is committed does, also by a jump over several.
+    let held = hold(&elsewhere, 60).await;
+    let settled = world.app.commit(&held).await;
+    assert_eq!(percents(&settled), [75, 90, 100]);
+    assert_eq!(settled["counters"][0]["used"], 121);
+    assert_eq!(percents(&world.app.commit(&held).await), [0; 0], "a replay tells no alert of its own");
+    // A raised limit arms what lies above: 121 of 200 are 60 percent, 50 was passed before it was raised.
+    world.admin.plan("p", plan(200, &[50, 75, 90, 100, 150])).await;
+    assert_eq!(track(&world.app, 1).await, [0; 0]);
+    assert_eq!(track(&world.app, 28).await, [75]);
+    // So does a grant: 150 of 300.
+    let admin = world.admin.with("x-mode", "test");
+    let grant = json!({"groupId": "g", "scope": {"user": "u"}, "amount": 100});
+    let grant = admin.post("grants", grant).await.expect(201);
+    assert_eq!(track(&world.app, 74).await, [0; 0]);
+    assert_eq!(track(&world.app, 1).await, [75]);
+    // Back at a limit that was before: another value again, and 225 of 200 are passed already.
+    admin.delete(&format!("grants/{}", grant["id"].as_str().unwrap()), None).await.expect(204);
+    assert_eq!(track(&world.app, 1).await, [0; 0]);
+    assert_eq!(track(&world.app, 74).await, [150]);
+    // A new window begins anew; other thresholds hold from the next call on.
+    world.app.freeze("2027-02-01T00:00:00Z").await;
+    assert_eq!(track(&world.app, 100).await, [50]);
+    world.admin.plan("p", plan(200, &[60])).await;
+    assert_eq!(track(&world.app, 20).await, [60]);
+    world.admin.plan("p", plan(200, &[])).await;
+    assert_eq!(track(&world.app, 200).await, [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn draws_late_commits_and_repetitions_tell_what_they_pass_and_past_windows_nothing() {
+    let world = World::frozen().await;
+    world.admin.plan("p", plan(10, &[50, 100])).await;
+    world.app.subscribe("u", "p").await;
+    let held = hold(&world.app, 10).await;
+    let draw = async |quantity: u64| {
+        let body = json!({"reservationId": held, "quantity": quantity, "final": false});
+        percents(&world.app.post("commit", body).await.expect(200))
+    };
+    assert_eq!(draw(4).await, [0; 0]);
+    assert_eq!(draw(1).await, [50]);
+    let once = world.app.once("t-1");
+    let body = json!({"userId": "u", "event": "llm", "quantity": 5});
+    for _ in 0..2 {
+        assert_eq!(
+            percents(&once.post("track", body.clone()).await.expect(200)),
+            [100],
+            "told again to the same caller"
+        );
+    }
+    assert_eq!(world.app.counter("u", "g").await["used"], 10);
+    // Late, in the window it was held in.
+    world.app.freeze("2027-02-01T10:00:00Z").await;
+    let late = hold(&world.app, 6).await;
+    world.app.freeze("2027-02-01T10:05:00Z").await;
+    let settled = world.app.commit(&late).await;
+    assert_eq!((&settled["late"], percents(&settled)), (&json!(true), vec![50]));
+    // Into a window that is over: nobody can act on it any more.
+    let body = json!({"userId": "u", "event": "llm", "quantity": 4, "ttlSeconds": 3600});
+    world.app.freeze("2027-02-01T23:50:00Z").await;
+    let over = world.app.reserved(body).await;
+    world.app.freeze("2027-02-02T00:10:00Z").await;
+    track(&world.app, 1).await;
+    assert_eq!(percents(&world.app.commit(&over).await), [0; 0]);
+    assert_eq!(world.app.counter("u", "g").await["used"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thresholds_are_exact_for_large_limits_and_nothing_is_told_of_a_limit_of_0() {
+    let world = World::frozen().await;
+    let most: u64 = (1 << 53) - 1;
+    for (quota, below, at, percent) in [
+        // 7 % of 99 are 6.93: the seventh passes it.
+        (99, 6, 1, 7),
+        (most, most / 2, 1, 50),
+        (1, 0, 1, 100),
+    ] {
+        world.admin.plan("p", plan(quota, &[percent])).await;
+        world.app.post("subscriptions", json!({"userId": "u", "planId": "p", "resetUsage": true})).await.expect(200);
+        let admin = world.admin.with("x-mode", "test");
+        admin.post("users/u/reset", json!({})).await.expect(200);
+        if below > 0 {
+            assert_eq!(track(&world.app, below).await, [0; 0], "{quota}");
+        }
+        assert_eq!(track(&world.app, at).await, [percent], "{quota}");
+    }
+    world.admin.plan("p", plan(0, &[1, 100])).await;
+    world.admin.with("x-mode", "test").post("users/u/reset", json!({})).await.expect(200);
+    assert_eq!(track(&world.app, 5).await, [0; 0]);
+}
