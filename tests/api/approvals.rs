@@ -170,6 +170,17 @@ async fn a_rejection_holds_until_the_window_ends_or_it_is_opened_again() {
     let next = world.app.reserve(call(1)).await;
     assert_eq!(next["deniedBy"][0]["approval"]["status"], "open");
     assert_ne!(next["deniedBy"][0]["approval"]["id"], id.as_str());
+    // Also where nobody has decided, or somebody has rejected.
+    for decide in [false, true] {
+        let open = world.app.reserve(call(1)).await["deniedBy"][0]["approval"]["id"].as_str().unwrap().to_owned();
+        if decide {
+            admin.post(&format!("approvals/{open}/reject"), json!({})).await.expect(200);
+        }
+        world.app.freeze(if decide { "2027-02-03T10:00:00Z" } else { "2027-02-02T10:00:00Z" }).await;
+        let fresh = world.app.reserve(call(1)).await;
+        assert_eq!(fresh["deniedBy"][0]["approval"]["status"], "open");
+        assert_ne!(fresh["deniedBy"][0]["approval"]["id"], open.as_str());
+    }
     admin.post("approvals/apr_nowhere/approve", json!({"amount": 1})).await.problem(404, "not_found");
     for path in ["reject", "reopen"] {
         admin.post(&format!("approvals/apr_nowhere/{path}"), json!({})).await.problem(404, "not_found");
