@@ -1,6 +1,6 @@
 -- Approval requests: one open request per counter and window, opened by the call that was denied for want of it.
--- <group>.approval of the counters hash = '<serial> <id> <open|rejected> <window>'. A counter of which nothing is stored
--- yet has no serial of its own, so there the window tells whether it is the same.
+-- <group>.approval of the counters hash = '<serial> <id> <open|rejected> <window>'. A window in which nothing was
+-- counted yet is not stored and has no serial of its own, so there its bounds tell whether it is the same.
 -- The bucket's approvals hash: <id> = one line each: '<status> <opened at ms>', '<counters key> <group> <window>',
 -- '<requested> <used> <held> <limit>', what the node tells of the call (JSON), and once decided how (JSON).
 local approval = {
@@ -19,7 +19,8 @@ function approval.open(owner, group, asked, now, outbox_key)
   local field = group.id .. '.approval'
   local marker = redis.call('HGET', owner.counters, field) or ''
   local serial, id, status, asked_in = string.match(marker, '^(%S+) (%S+) (%S+) (.*)$')
-  if serial ~= group.serial or (group.change == 'new' and asked_in ~= group.window) then
+  local stored = group.change == 'same' or group.change == 'moved'
+  if serial ~= group.serial or (not stored and asked_in ~= group.window) then
     id, status = asked.id .. '_' .. group.id, 'open'
     -- One node may ask twice in one operation, for two owners of one group.
     if redis.call('HEXISTS', asked.approvals, id) == 1 then
