@@ -43,9 +43,18 @@ fn first_calls() -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ("free", json!({"event": "image.render", "metadata": {"size": "1k"}}), vec!["free_images"]),
         ("llm_team", llm, vec!["llm_tokens", "llm_spend", "llm_requests"]),
         (
-            "team",
-            json!({"event": "llm.chat", "metadata": {"environment": "staging"}}),
-            vec!["team_tokens", "team_staging_tokens"],
+            "everyone",
+            json!({"event": "llm.chat", "quantity": 900, "metadata": {"team": "red", "environment": "staging",
+                "workflow": "summaries", "model_family": "large", "fallback": true, "action": "a1"}}),
+            vec![
+                "own_tokens",
+                "premium_tokens",
+                "team_tokens",
+                "fallback_calls",
+                "jobs_in_flight",
+                "attempts_reliability",
+                "team_staging_tokens",
+            ],
         ),
     ]
 }
