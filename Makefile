@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench demo rust redis
+.PHONY: help run test sdk bench demo rust redis sdk-tools
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -10,10 +10,15 @@ help: ## Show the targets
 run: rust redis ## Start a gateway on http://127.0.0.1:8080 with a Redis of its own
 	$(CARGO) run --release -- serve
 
-test: rust redis ## Check format and lints, then run all tests
+test: rust redis sdk-tools ## Check format and lints, then run all tests, also of the SDKs
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) test
+	scripts/test-sdks.sh
+
+sdk: rust redis sdk-tools ## Run the tests of the SDKs
+	$(CARGO) build
+	scripts/test-sdks.sh
 
 bench: rust redis ## Run the named benchmark scenarios
 	$(CARGO) bench
@@ -24,6 +29,9 @@ demo: rust redis ## Replay a trace of LLM calls through a gateway and show the o
 rust:
 	@command -v $(CARGO) >/dev/null || { \
 		echo "cargo not found: install Rust 1.90 or later, see https://rustup.rs" >&2; exit 1; }
+
+sdk-tools:
+	@scripts/install-sdk-tools.sh
 
 redis:
 	@scripts/install-redis.sh

@@ -1,0 +1,113 @@
+"""Usage, subscriptions and plans."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from quotagate import _json
+from quotagate._async.settling import AsyncCore
+from quotagate._async.transport import Call
+from quotagate._async.usage_stream import watch
+from quotagate._calls import UNSET, given
+from quotagate.results import Plan, Subscription, Usage
+
+
+class AsyncAccounts:
+    """Part of the client: whose limits are what, and how far used."""
+
+    _core: AsyncCore
+
+    async def usage(self, user_id: str, event: str | None = None, *, deadline: float | None = None) -> Usage:
+        """A user's counters now, untouched groups at 0; ``event`` keeps only those that an event name or glob meets.
+
+        Raises ``GatewayUnavailable`` and ``QuotagateError``; a user without subscription has ``plan_id`` None.
+
+        Example::
+
+            for c in (await client.usage("u_42")).counters:
+                print(c.label, c.used, c.quota, c.resets_at)
+        """
+        answer = await self._core.call(Call("GET", "usage", query={"userId": user_id, "event": event}), deadline)
+        return Usage.from_json(answer.data)
+
+    def watch_usage(self, user_id: str, event: str | None = None) -> AsyncGenerator[Usage, None]:
+        """A user's counters as they change: the present ones at once, then one per change, until the caller stops.
+
+        A stream that breaks off is opened anew, with growing pauses; the same state is not told twice in a row.
+        Raises ``QuotagateError`` for what will not get better (401, 403 …).
+
+        Example::
+
+            async for usage in client.watch_usage("u_42"):
+                print(usage.counters[0].remaining)
+        """
+        return watch(self._core.transport, user_id, event)
+
+    async def upsert_subscription(
+        self,
+        user_id: str,
+        plan_id: str,
+        *,
+        started_at: str | None = UNSET,
+        cycle_start: str | None = UNSET,
+        ends_at: str | None = UNSET,
+        custom_limits: Mapping[str, Any] | None = UNSET,
+        reset_usage: bool = False,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> Subscription:
+        """Puts a user on a plan. The same plan with the same values changes nothing, however often it is sent.
+
+        Times are RFC 3339 texts. What is left out stays as it is on the same plan, None clears it. ``custom_limits``
+        is ``{group_id: {"quota": …}}`` or a plan's whole body. ``changed`` of the answer is False if all
+        was so already. Raises ``not_found`` (404) for a plan that does not exist.
+
+        Example::
+
+            await client.upsert_subscription("u_42", "pro", cycle_start="2026-11-03T00:00:00Z")
+        """
+        body: dict[str, Any] = {"userId": user_id, "planId": plan_id}
+        for name, value in (
+            ("startedAt", started_at),
+            ("cycleStart", cycle_start),
+            ("endsAt", ends_at),
+            ("customLimits", custom_limits),
+        ):
+            if value is not UNSET:
+                body[name] = value
+        if reset_usage:
+            body["resetUsage"] = True
+        answer = await self._core.call(Call("POST", "subscriptions", body, idempotency_key=idempotency_key), deadline)
+        return Subscription.from_json(answer.data)
+
+    async def cancel_subscription(
+        self,
+        user_id: str,
+        *,
+        ends_at: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> Subscription:
+        """Ends a subscription at ``ends_at`` (RFC 3339), else now.
+
+        Raises ``not_found`` (404) without one, ``already_canceled`` (409) if it ends already.
+
+        Example::
+
+            await client.cancel_subscription("u_42", ends_at="2026-12-01T00:00:00Z")
+        """
+        body = given(userId=user_id, endsAt=ends_at)
+        answer = await self._core.call(Call("DELETE", "subscriptions", body, idempotency_key=idempotency_key), deadline)
+        return Subscription.from_json(answer.data)
+
+    async def available_plans(self, *, deadline: float | None = None) -> tuple[Plan, ...]:
+        """All plans, for a pricing page.
+
+        Example::
+
+            [(p.id, p.name) for p in await client.available_plans()]
+        """
+        answer = await self._core.call(Call("GET", "plans"), deadline)
+        plans: tuple[Plan, ...] = _json.list_of(Plan.from_json)(_json.record(answer.data).get("data"))
+        return plans

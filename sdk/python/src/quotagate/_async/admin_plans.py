@@ -1,0 +1,155 @@
+"""Plans and the configuration of an app."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from quotagate import bodies
+from quotagate._async.pages import get, models, write
+from quotagate._async.settling import AsyncCore
+from quotagate._async.transport import path_of
+from quotagate._calls import given
+from quotagate.models import Applied, AuditView, Configuration, PlanView, Preview, Settings, VersionView
+
+
+class AsyncAdminPlans:
+    """Part of ``admin``."""
+
+    _core: AsyncCore
+
+    async def put_plan(
+        self,
+        plan_id: str,
+        plan: bodies.PlanBody | Mapping[str, Any],
+        *,
+        if_match: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PlanView:
+        """Writes a plan, by the names of the API. It binds on the next call.
+
+        ``if_match`` is the version it is based on: ``version_conflict`` (412) if somebody else was faster. A
+        faulty plan is ``invalid_request`` (400), with each fault in ``errors``.
+
+        Example::
+
+            await admin.put_plan("free", {
+                "periodType": "monthly", "periodAnchor": "calendar",
+                "groups": [{"id": "images", "unit": "count", "quota": 20, "matches": [{"event": "image.*"}]}],
+            })
+        """
+        path = path_of("plans", plan_id)
+        told = await write(self._core, "PUT", path, plan, if_match=if_match, idempotency_key=idempotency_key)
+        return PlanView.from_json(told)
+
+    async def preview_plan(self, plan_id: str, plan: bodies.PlanBody | Mapping[str, Any]) -> Preview:
+        """What ``put_plan`` would change, and how many users it would put over their limit. Nothing is written.
+
+        Example::
+
+            (await admin.preview_plan("free", draft)).over_limit
+        """
+        told = await write(self._core, "PUT", path_of("plans", plan_id), plan, query={"dryRun": "true"})
+        return Preview.from_json(told)
+
+    async def get_plan(self, plan_id: str) -> PlanView:
+        """One plan; ``not_found`` (404) if there is none.
+
+        Example::
+
+            (await admin.get_plan("free")).version
+        """
+        return PlanView.from_json(await get(self._core, path_of("plans", plan_id)))
+
+    async def delete_plan(self, plan_id: str, *, move_to: str | None = None, if_match: int | None = None) -> None:
+        """Deletes a plan. One that users are on is ``plan_in_use`` (409), unless ``move_to`` names their next.
+
+        Example::
+
+            await admin.delete_plan("beta", move_to="free")
+        """
+        path = path_of("plans", plan_id)
+        await write(self._core, "DELETE", path, if_match=if_match, query={"moveTo": move_to})
+
+    def plan_versions(self, plan_id: str) -> AsyncGenerator[VersionView, None]:
+        """The versions of a plan, the last hundred at least.
+
+        Example::
+
+            async for version in admin.plan_versions("free"):
+                print(version.version, version.created_by)
+        """
+        return models(self._core, VersionView, path_of("plans", plan_id) + "/versions")
+
+    async def rollback_plan(self, plan_id: str, version: int, *, if_match: int | None = None) -> PlanView:
+        """Writes the content of an earlier version as a new one.
+
+        Example::
+
+            await admin.rollback_plan("free", earlier.version)
+        """
+        path = path_of("plans", plan_id) + "/rollback"
+        return PlanView.from_json(await write(self._core, "POST", path, {"version": version}, if_match=if_match))
+
+    async def settings(self) -> Settings:
+        """The app's settings.
+
+        Example::
+
+            (await admin.settings()).default_plan_id
+        """
+        return Settings.from_json(await get(self._core, "app"))
+
+    async def put_settings(
+        self,
+        *,
+        default_plan_id: str | None = None,
+        on_store_failure: str | None = None,
+        max_scope_values: int | None = None,
+    ) -> Settings:
+        """Writes the app's settings, all of them: what is left out takes its default. ``default_plan_id`` is the plan
+        of users without subscription, None denies them; ``on_store_failure`` is ``"deny"`` (default) or ``"allow"``;
+        ``max_scope_values`` is how many values of one scope with metadata may have counters at the same time.
+
+        Example::
+
+            await admin.put_settings(default_plan_id="free")
+        """
+        body = given(onStoreFailure=on_store_failure, maxScopeValues=max_scope_values)
+        body["defaultPlanId"] = default_plan_id
+        return Settings.from_json(await write(self._core, "PUT", "app", body))
+
+    async def configuration(self) -> Configuration:
+        """The whole configuration as one document.
+
+        Example::
+
+            json.dumps((await admin.configuration()).to_json())
+        """
+        return Configuration.from_json(await get(self._core, "configuration"))
+
+    async def apply_configuration(
+        self, configuration: bodies.Configuration | Mapping[str, Any], *, dry_run: bool = False
+    ) -> Applied:
+        """Makes the configuration match the document, in one step; with ``dry_run`` only tells the difference.
+
+        A part that is left out stays as it is; of a part that is there, what is not in it is deleted.
+
+        Example::
+
+            (await admin.apply_configuration({"plans": [...]}, dry_run=True)).changes
+        """
+        query = {"dryRun": "true"} if dry_run else None
+        return Applied.from_json(await write(self._core, "PUT", "configuration", configuration, query=query))
+
+    def audit(
+        self, *, actor: str | None = None, action: str | None = None, target: str | None = None
+    ) -> AsyncGenerator[AuditView, None]:
+        """Who changed what, newest first: configuration, keys, and the users of this mode.
+
+        Example::
+
+            async for change in admin.audit(target="plan:free"):
+                print(change.at, change.actor, change.before, change.after)
+        """
+        return models(self._core, AuditView, "audit", {"actor": actor, "action": action, "target": target})

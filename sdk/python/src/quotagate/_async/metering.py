@@ -1,0 +1,274 @@
+"""The calls that meter: ask, confirm, give back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from quotagate import bodies
+from quotagate._async.settling import AsyncCore
+from quotagate._async.transport import Call
+from quotagate._calls import (
+    decision,
+    event_body,
+    given,
+    not_counted,
+    quiet_settlement,
+    reservation_id_of,
+    unavailable_can_use,
+    unavailable_decision,
+)
+from quotagate._json import Number
+from quotagate.bodies import Outcome
+from quotagate.errors import GatewayUnavailable, LimitReached
+from quotagate.models import DecisionView
+from quotagate.results import CanUse, Decision, Metadata, Settlement, Tracked
+
+
+class AsyncMetering:
+    """Part of the client. All calls raise ``QuotagateError`` for what the gateway refuses as wrong (400, 401, 403,
+    404 …); a denial is a result, unless the client was made with ``throw_on_deny``."""
+
+    _core: AsyncCore
+
+    async def reserve(
+        self,
+        user_id: str,
+        event: str,
+        quantity: Number = 1,
+        metadata: Metadata | None = None,
+        *,
+        ttl_seconds: int = 60,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> Decision:
+        """Checks every limit that applies and holds ``quantity`` in all of them, or in none.
+
+        ``user_id`` has 1 to 256 bytes, ``event`` 1 to 128; ``quantity`` is more than 0, in whatever the event counts;
+        ``ttl_seconds`` (1 to 3600) is how long the hold lasts unless it is committed, released or extended.
+        ``deadline`` bounds this call, in seconds.
+
+        If the gateway cannot be reached, ``on_unavailable`` of the client decides, and the result is ``degraded``.
+        Raises ``LimitReached`` for a denial only with ``throw_on_deny``.
+
+        Example::
+
+            r = await client.reserve("u_42", "image.render", 1, {"size": "2k"})
+            if not r.allowed:
+                return r.reasons, r.retry_after_ms
+        """
+        body = event_body(user_id, event, quantity, metadata)
+        return await self._decided(body, ttl_seconds, idempotency_key, deadline)
+
+    async def reserve_items(
+        self,
+        user_id: str,
+        items: Sequence[bodies.ItemBody],
+        *,
+        ttl_seconds: int = 60,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> Decision:
+        """A reserve of several events (1 to 10) in one step: all of them are held, or none. One commit or release
+        settles them; ``items`` of ``commit`` has the actual figures, in the same order. The rest is as in ``reserve``.
+
+        Example::
+
+            wanted = [{"event": "image.render"}, {"event": "llm.tokens", "quantity": 900}]
+            r = await client.reserve_items("u_42", wanted)
+            await client.commit(r, items=[{}, {"quantity": 640}])
+        """
+        body = {"userId": user_id, "items": [dict(item) for item in items]}
+        return await self._decided(body, ttl_seconds, idempotency_key, deadline)
+
+    async def _decided(
+        self, body: dict[str, Any], ttl_seconds: int, idempotency_key: str | None, deadline: float | None
+    ) -> Decision:
+        body["ttlSeconds"] = ttl_seconds
+        try:
+            answer = await self._core.call(Call("POST", "reserve", body, idempotency_key=idempotency_key), deadline)
+        except GatewayUnavailable:
+            return self._told(unavailable_decision(self._core.options.on_unavailable))
+        result = decision(answer)
+        if result.reservation_id is not None:
+            self._core.lifetimes.lives(result.reservation_id, ttl_seconds)
+        return self._told(result)
+
+    def _told(self, result: Decision) -> Decision:
+        if not result.allowed and self._core.options.throw_on_deny:
+            raise LimitReached(result)
+        return result
+
+    async def commit(
+        self,
+        reservation: str | DecisionView | None,
+        *,
+        quantity: Number | None = None,
+        metadata: Metadata | None = None,
+        items: Sequence[bodies.ActualBody] | None = None,
+        final: bool = True,
+        if_expired: Literal["charge", "reject"] = "charge",
+        outcome: Outcome | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> Settlement:
+        """Confirms a reservation: what was held becomes used.
+
+        ``reservation`` is its id, or the decision. With ``quantity`` (0 or more) or ``metadata`` (merged over the
+        reserve's) the actual figures are charged: less gives the rest back, more is recorded in full. ``items`` has
+        them for a reservation of several events, in their order.
+        ``final=False`` draws: the figures are increments, and what is left stays held.
+        ``if_expired="reject"`` refuses (``reservation_expired``, 410) to charge after the expiry.
+
+        If the gateway cannot be reached, the result has the status ``undelivered``: the commit is kept and tried again
+        in the background until 15 minutes after the reservation's expiry (a draw: for 15 minutes), then handed to
+        ``on_undelivered``. Raises ``reservation_not_pending`` (409) if it was released, ``reservation_expired`` (410)
+        if its time is over. Without a reservation (unmetered event, degraded decision) it does nothing.
+
+        Example::
+
+            await client.commit(r.reservation_id, quantity=812, metadata={"completion_tokens": 512})
+        """
+        reservation_id = reservation_id_of(reservation)
+        if reservation_id is None:
+            return quiet_settlement("", "unmetered", getattr(reservation, "degraded", False))
+        body = given(
+            reservationId=reservation_id,
+            quantity=quantity,
+            metadata=dict(metadata) if metadata else None,
+            items=[dict(item) for item in items] if items is not None else None,
+            final=None if final else False,
+            ifExpired=None if if_expired == "charge" else if_expired,
+            outcome=outcome,
+        )
+        return await self._core.commit(reservation_id, body, idempotency_key, deadline)
+
+    async def release(
+        self,
+        reservation: str | DecisionView | None,
+        *,
+        reason: str | None = None,
+        error_code: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> Settlement:
+        """Gives back all that is still held.
+
+        Never raises because the reservation is already settled or expired: the status says so (``settled``,
+        ``expired``). If the gateway cannot be reached it is ``undelivered``: tried again until the hold ends by itself.
+        ``reason`` and ``error_code`` are for the ledger.
+
+        Example::
+
+            try:
+                image = await render()
+                await client.commit(r)
+            except Exception:
+                await client.release(r)
+                raise
+        """
+        reservation_id = reservation_id_of(reservation)
+        if reservation_id is None:
+            return quiet_settlement("", "unmetered", getattr(reservation, "degraded", False))
+        body = given(reservationId=reservation_id, reason=reason, errorCode=error_code)
+        return await self._core.release(reservation_id, body, idempotency_key, deadline)
+
+    async def extend(
+        self,
+        reservation: str | DecisionView,
+        *,
+        ttl_seconds: int | None = None,
+        quantity: Number | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> Decision:
+        """Gives a reservation more time (``ttl_seconds`` from now, 1 to 3600; 24 hours after the reserve at most), more
+        amount (``quantity``, checked like a reserve), or both.
+
+        Lacking room the answer is ``allowed=False`` and nothing has changed. Raises ``reservation_not_pending`` (409),
+        ``reservation_expired`` (410), ``GatewayUnavailable``, and with ``throw_on_deny`` ``LimitReached``.
+
+        Example::
+
+            await client.extend(r, ttl_seconds=300, quantity=1000)
+        """
+        body = given(reservationId=reservation_id_of(reservation) or "", ttlSeconds=ttl_seconds, quantity=quantity)
+        answer = await self._core.call(Call("POST", "extend", body, idempotency_key=idempotency_key), deadline)
+        result = decision(answer)
+        if result.allowed and ttl_seconds is not None:
+            self._core.lifetimes.lives(body["reservationId"], ttl_seconds)
+        return self._told(result)
+
+    async def track(
+        self,
+        user_id: str,
+        event: str,
+        quantity: Number = 1,
+        metadata: Metadata | None = None,
+        *,
+        enforce: bool = False,
+        keep: bool = False,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> Tracked:
+        """Counts what has happened, past the quota too. An event that ends in ``.refund`` gives back.
+
+        ``enforce=True`` counts only if there is room: else ``counted`` is False and ``decision`` tells why (or
+        ``LimitReached`` is raised, with ``throw_on_deny``). If the gateway cannot be reached, it raises
+        ``GatewayUnavailable``; with ``keep=True`` (not with ``enforce``) it is kept and tried again in the background
+        for 15 minutes, then handed to ``on_undelivered``.
+
+        Example::
+
+            t = await client.track("u_42", "llm.tokens", 1_250, {"model": "small"})
+            t.counters[0].overage
+        """
+        body = event_body(user_id, event, quantity, metadata)
+        if not enforce:
+            if keep:
+                return await self._core.track_surely(body, idempotency_key, deadline)
+            answer = await self._core.call(Call("POST", "track", body, idempotency_key=idempotency_key), deadline)
+            return Tracked.from_json(answer.data)
+        call = Call("POST", "track", {**body, "enforce": True}, idempotency_key=idempotency_key, accept=(429,))
+        answer = await self._core.call(call, deadline)
+        if answer.status != 429:
+            return Tracked.from_json(answer.data)
+        result = not_counted(answer)
+        if result.decision is not None:
+            self._told(result.decision)
+        return result
+
+    async def can_use(
+        self,
+        user_id: str,
+        event: str,
+        quantity: Number = 1,
+        metadata: Metadata | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> CanUse:
+        """The answer that a reserve would get now; nothing is held, and never raised for a denial.
+
+        If the gateway cannot be reached, ``on_unavailable`` decides and the result is ``degraded``.
+
+        Example::
+
+            c = await client.can_use("u_42", "image.render")
+            c.allowed, c.details[0].current, c.details[0].quota
+        """
+        try:
+            answer = await self._core.call(
+                Call("POST", "can-use", event_body(user_id, event, quantity, metadata)), deadline
+            )
+        except GatewayUnavailable:
+            return unavailable_can_use(self._core.options.on_unavailable)
+        return CanUse.from_json(answer.data)
+
+    async def can(self, user_id: str, event: str, quantity: Number = 1, metadata: Metadata | None = None) -> bool:
+        """``can_use`` as a plain yes or no, for showing a button.
+
+        Example::
+
+            if await client.can("u_42", "image.render"): ...
+        """
+        return (await self.can_use(user_id, event, quantity, metadata)).allowed

@@ -1,0 +1,338 @@
+"""Work under a reservation: reserved before, kept alive meanwhile, settled after, whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from quotagate._async import runtime
+from quotagate._async.metering import AsyncMetering
+from quotagate._async.settling import AsyncCore
+from quotagate._calls import event_body, quiet_settlement
+from quotagate._figures import Figures
+from quotagate._json import Number
+from quotagate._undelivered import logger
+from quotagate.bodies import Outcome
+from quotagate.errors import LimitReached, QuotagateError
+from quotagate.results import Decision, Metadata, Settlement
+
+T = TypeVar("T")
+
+
+class AsyncReservation:
+    """A context manager, made by ``client.reservation`` and ``client.stream_reservation``.
+
+    It reserves at its beginning and raises ``LimitReached`` if that is denied. While the work runs longer than the
+    hold's time to live, the hold is extended in the background. At its end it commits what was reported with ``use``,
+    without reports what was held. On any error or cancellation it releases; one of ``stream_reservation`` settles what
+    was counted until then, however it ends.
+    """
+
+    def __init__(
+        self,
+        client: AsyncMetering,
+        core: AsyncCore,
+        *,
+        user_id: str,
+        event: str,
+        quantity: Number,
+        metadata: Metadata | None,
+        ttl_seconds: int,
+        idempotency_key: str | None,
+        streaming: bool,
+    ) -> None:
+        self._client = client
+        self._core = core
+        self._user_id = user_id
+        self._event = event
+        self._quantity = quantity
+        self._metadata = dict(metadata or {})
+        self._ttl = ttl_seconds
+        self._key = idempotency_key
+        self._streaming = streaming
+        self._figures = Figures()
+        self._outcome: Outcome | None = None
+        self._drawn = False
+        self._decision: Decision | None = None
+        self._settlement: Settlement | None = None
+        self._beat: runtime.Later | None = None
+        self._over = False
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided at the beginning.
+
+        Example::
+
+            r.decision.counters[0].remaining
+        """
+        if self._decision is None:
+            raise RuntimeError("the reservation has not begun: use it as a context manager")
+        return self._decision
+
+    @property
+    def reservation_id(self) -> str | None:
+        """The reservation's id; None if nothing is metered (unmatched event, degraded decision)."""
+        return self.decision.reservation_id
+
+    @property
+    def settlement(self) -> Settlement | None:
+        """What became of it; None while it is open."""
+        return self._settlement
+
+    @property
+    def used(self) -> bool:
+        """Was any amount above 0 reported?"""
+        return self._figures.spent
+
+    def use(self, quantity: Number | None = None, metadata: Metadata | None = None, **sums: Number) -> None:
+        """Reports what was really used. Quantities of several reports add up, and so do ``sums`` (numeric metadata such
+        as ``completion_tokens=12``); ``metadata`` replaces what was reported by the same name. 0 is allowed.
+
+        Example::
+
+            r.use(812, {"model": "small"}, prompt_tokens=300, completion_tokens=512)
+        """
+        self._figures.add(quantity, metadata, sums)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Says whether the result was worth something to the end user: ``"accepted"`` or ``"rejected"``.
+
+        Example::
+
+            r.outcome("rejected")
+        """
+        self._outcome = outcome
+
+    async def draw(
+        self, quantity: Number | None = None, metadata: Metadata | None = None, *, idempotency_key: str | None = None
+    ) -> Settlement:
+        """Charges that much from the hold at once and keeps the rest: a step of an agent's run.
+
+        After draws, the end commits only what ``use`` reported beside them, and releases what is left.
+
+        Example::
+
+            await r.draw(1_800)
+        """
+        if self.reservation_id is None:
+            self.use(quantity, metadata)
+            return quiet_settlement("", "unmetered", self.decision.degraded)
+        self._drawn = True
+        return await self._client.commit(
+            self.reservation_id,
+            quantity=quantity,
+            metadata=metadata,
+            final=False,
+            idempotency_key=idempotency_key,
+        )
+
+    async def extend(self, *, ttl_seconds: int | None = None, quantity: Number | None = None) -> Decision:
+        """More time (it comes by itself, too), more amount, or both; ``allowed`` is False if there is no room.
+
+        Example::
+
+            if not (await r.extend(quantity=1_000)).allowed: ...
+        """
+        if self.reservation_id is None:
+            return self.decision
+        return await self._client.extend(self.reservation_id, ttl_seconds=ttl_seconds, quantity=quantity)
+
+    async def count(
+        self, items: AsyncIterable[T], quantity: Callable[[T], Number] = lambda item: 1
+    ) -> AsyncGenerator[T, None]:
+        """Passes items through and reports each with ``use``: 1 each, or what ``quantity`` says of it.
+
+        Example::
+
+            async for chunk in r.count(chunks, lambda chunk: chunk.tokens): ...
+        """
+        async for item in items:
+            self.use(quantity(item))
+            yield item
+
+    async def commit(self) -> Settlement:
+        """Commits now what was reported so far; the end of the block then does nothing.
+
+        Example::
+
+            await r.commit()
+        """
+        return await self._end(self._commit)
+
+    async def release(self, *, reason: str | None = None, error_code: str | None = None) -> Settlement:
+        """Gives back now what is held; the end of the block then does nothing.
+
+        Example::
+
+            await r.release(reason="cached")
+        """
+        return await self._end(lambda: self._release(reason, error_code))
+
+    def dropped(self, settle: runtime.Work[Any]) -> None:
+        """For wrappers of this reservation that were dropped without an end."""
+        self._core.background.dropped(settle)
+
+    async def __aenter__(self) -> AsyncReservation:
+        decision = await self._core.background.or_undo(self._reserve, self._client.release)
+        if not decision.allowed:
+            raise LimitReached(decision)
+        self._decision = decision
+        if decision.reservation_id is not None:
+            self._next_beat()
+        return self
+
+    async def _reserve(self) -> Decision:
+        return await self._client.reserve(
+            self._user_id,
+            self._event,
+            self._quantity,
+            self._metadata,
+            ttl_seconds=self._ttl,
+            idempotency_key=self._key,
+        )
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._over:
+            return
+        if error is None and not self._streaming:
+            await self._end(self._commit)
+            return
+        try:
+            if self._streaming and self.used:
+                await self._end(self._commit)
+            else:
+                name = None if kind is None else kind.__name__
+                await self._end(lambda: self._release(None if name is None else "error", name))
+        except QuotagateError as failure:
+            # The application's own error is the one to be seen.
+            if error is None:
+                raise
+            logger.error("settling %s failed: %s", self.reservation_id, failure)
+
+    async def _end(self, settle: runtime.Work[Settlement]) -> Settlement:
+        """Once, and to its end, even if the caller is cancelled."""
+        if self._settlement is not None:
+            return self._settlement
+        self._over = True
+        if self._beat is not None:
+            self._beat.cancel()
+        self._settlement = await self._core.background.to_end(settle)
+        return self._settlement
+
+    async def _commit(self) -> Settlement:
+        if self.reservation_id is None:
+            return await self._unmetered()
+        if self._drawn and not self._figures.any:
+            return await self._client.release(self.reservation_id)
+        fields = self._figures.fields()
+        return await self._client.commit(self.reservation_id, outcome=self._outcome, **fields)
+
+    async def _release(self, reason: str | None, error_code: str | None) -> Settlement:
+        return await self._client.release(self.decision, reason=reason, error_code=error_code)
+
+    async def _unmetered(self) -> Settlement:
+        """The gateway could not be asked and ``on_unavailable="allow"`` let the work go on: it is counted later. A
+        gateway that was asked knows by itself."""
+        if self.decision.local:
+            fields = self._figures.fields()
+            quantity = fields.get("quantity", self._quantity)
+            metadata = {**self._metadata, **fields.get("metadata", {})}
+            if quantity != 0 or self._figures.sums:
+                body = event_body(self._user_id, self._event, quantity, metadata)
+                await self._core.track_surely(body, None, None)
+                return quiet_settlement("", "undelivered", degraded=True)
+        return quiet_settlement("", "unmetered", self.decision.degraded)
+
+    def _next_beat(self) -> None:
+        # Twice within its time, so that one lost beat does no harm.
+        self._beat = self._core.background.later(self._ttl / 3, self._extend_in_time)
+
+    async def _extend_in_time(self) -> None:
+        if self._over or self.reservation_id is None:
+            return
+        try:
+            await self._client.extend(self.reservation_id, ttl_seconds=self._ttl)
+        except LimitReached:
+            pass
+        except QuotagateError as error:
+            if 400 <= error.status < 500:
+                # It has ended, or its 24 hours are over: nothing to keep alive.
+                logger.warning("reservation %s is not extended any more: %s", self.reservation_id, error)
+                return
+        if not self._over:
+            self._next_beat()
+
+
+class AsyncReservations(AsyncMetering):
+    """Part of the client: work under a reservation."""
+
+    def reservation(
+        self,
+        user_id: str,
+        event: str,
+        quantity: Number = 1,
+        metadata: Metadata | None = None,
+        *,
+        ttl_seconds: int = 60,
+        idempotency_key: str | None = None,
+    ) -> AsyncReservation:
+        """Reserves, runs the block, commits what it reports with ``use`` (else what was held), and releases on any
+        error or cancellation. Extended by itself while the block runs longer than ``ttl_seconds`` (1 to 3600).
+
+        Raises ``LimitReached`` with the denial before the block runs.
+
+        Example::
+
+            async with client.reservation("u_42", "llm.tokens", 4_000) as r:
+                answer = await llm(prompt)
+                r.use(answer.tokens)
+        """
+        return self._reservation(user_id, event, quantity, metadata, ttl_seconds, idempotency_key, False)
+
+    def stream_reservation(
+        self,
+        user_id: str,
+        event: str,
+        quantity: Number,
+        metadata: Metadata | None = None,
+        *,
+        ttl_seconds: int = 60,
+        idempotency_key: str | None = None,
+    ) -> AsyncReservation:
+        """The same for what is produced piece by piece: reserves the most that may come, counts what comes, and settles
+        just that when the block ends: at its end, because the consumer stops early, by an error or by cancellation.
+        Nothing counted: everything is released.
+
+        Example::
+
+            async with client.stream_reservation("u_42", "llm.tokens", 4_000) as r:
+                async for chunk in r.count(chunks, lambda chunk: chunk.tokens):
+                    await send(chunk)
+        """
+        return self._reservation(user_id, event, quantity, metadata, ttl_seconds, idempotency_key, True)
+
+    def _reservation(
+        self,
+        user_id: str,
+        event: str,
+        quantity: Number,
+        metadata: Metadata | None,
+        ttl_seconds: int,
+        idempotency_key: str | None,
+        streaming: bool,
+    ) -> AsyncReservation:
+        return AsyncReservation(
+            self,
+            self._core,
+            user_id=user_id,
+            event=event,
+            quantity=quantity,
+            metadata=metadata,
+            ttl_seconds=ttl_seconds,
+            idempotency_key=idempotency_key,
+            streaming=streaming,
+        )

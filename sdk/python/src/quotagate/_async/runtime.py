@@ -1,0 +1,100 @@
+"""What differs between the asynchronous and the synchronous client: waiting, and work beside the caller's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias, TypeVar
+
+from quotagate._undelivered import Undelivered, logger
+
+T = TypeVar("T")
+
+Job: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+Work: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
+OnUndelivered: TypeAlias = Callable[[Undelivered], Awaitable[None] | None]
+
+Lock = asyncio.Lock
+sleep = asyncio.sleep
+
+
+async def hand_over(receive: OnUndelivered, lost: Undelivered) -> None:
+    """The receiver is the application's: what it raises is logged."""
+    try:
+        answer = receive(lost)
+        if inspect.isawaitable(answer):
+            await answer
+    except Exception:
+        logger.exception("on_undelivered failed for %s with key %s", lost.call, lost.idempotency_key)
+
+
+async def closed(stream: Any) -> None:
+    """Closes another library's stream, whichever of the names it has for it."""
+    close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
+    if close is not None:
+        answer = close()
+        if inspect.isawaitable(answer):
+            await answer
+
+
+class Later:
+    """A job that waits for its time; it can be called off until it begins."""
+
+    def __init__(self, timer: asyncio.TimerHandle) -> None:
+        self._timer = timer
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+
+class Background:
+    """The work of one client that goes on beside the caller's."""
+
+    def __init__(self) -> None:
+        # The loop keeps only weak references to tasks.
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def later(self, seconds: float, job: Job) -> Later:
+        """Runs the job after so many seconds."""
+        return Later(asyncio.get_running_loop().call_later(seconds, lambda: self._start(job)))
+
+    def _start(self, work: Work[T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.debug("work in the background ended with %r", error)
+
+    async def to_end(self, work: Work[T]) -> T:
+        """Runs it to its end, even if the caller is cancelled meanwhile."""
+        return await asyncio.shield(self._start(work))
+
+    async def or_undo(self, work: Work[T], undo: Callable[[T], Coroutine[Any, Any, Any]]) -> T:
+        """Runs it; if the caller is cancelled meanwhile, it is undone as soon as it has ended."""
+        task = self._start(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+
+            async def undone() -> None:
+                await undo(await task)
+
+            self._start(undone)
+            raise
+
+    def dropped(self, settle: Work[Any]) -> None:
+        """Something that must be settled was dropped; without a running loop its hold ends by itself."""
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop()
+            self._start(settle)
+
+    async def settled(self) -> None:
+        """Waits until nothing runs any more."""
+        while others := self._tasks - {asyncio.current_task()}:
+            await asyncio.wait(others)

@@ -1,0 +1,137 @@
+"""One call to the gateway: attempts, waits, and the deadline that bounds them all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from quotagate import _answers, _json
+from quotagate._answers import Answer
+from quotagate._async import runtime
+from quotagate._calls import checked_key, encoded
+from quotagate._tls import shared_context
+from quotagate.errors import GatewayUnavailable, QuotagateError
+from quotagate.options import Options
+
+
+def path_of(*parts: str) -> str:
+    """Ids may contain anything; each stays one segment."""
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is asked of the gateway."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    query: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    """None: one is made, the same for all attempts."""
+    accept: tuple[int, ...] = ()
+    """Statuses beside 2xx that are answers, not errors."""
+
+    @property
+    def deletes(self) -> bool:
+        """Does it delete what its path names?"""
+        return self.method == "DELETE" and self.body is None
+
+
+class AsyncTransport:
+    """Sends calls. Reads and writes alike are repeated: a write carries the same idempotency key each time."""
+
+    def __init__(self, options: Options, http: httpx.AsyncClient | None) -> None:
+        self.options = options
+        self._own = http is None
+        # The pool is not the place where callers queue: their number is the application's decision.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        self.http = http if http is not None else httpx.AsyncClient(limits=limits, verify=shared_context())
+
+    async def aclose(self) -> None:
+        if self._own:
+            await self.http.aclose()
+
+    def url(self, path: str) -> str:
+        return f"{self.options.base_url}/api/v1/{path}"
+
+    async def send(self, call: Call, *, deadline: float | None = None, retries: int | None = None) -> Answer:
+        """The gateway's answer; ``GatewayUnavailable`` if none came within ``deadline`` seconds."""
+        ends = time.monotonic() + (self.options.deadline if deadline is None else deadline)
+        attempts = 1 + (self.options.retries if retries is None else retries)
+        content = encoded(call.body)
+        headers = {**self.options.headers, **call.headers}
+        if content is not None:
+            headers["content-type"] = "application/json"
+        if call.method != "GET":
+            headers["idempotency-key"] = checked_key(call.idempotency_key)
+        attempt = 0
+        while True:
+            attempt += 1
+            asked = 0.0
+            limit = min(self.options.timeout, max(ends - time.monotonic(), 0.001))
+            try:
+                status, told, body = await self._attempt(call, headers, content, limit)
+                if status not in _answers.RETRIED:
+                    answer = _answers.read(status, told, body)
+                    if 200 <= status < 300 or status in call.accept:
+                        return answer
+                    if status == 404 and attempt > 1 and call.deletes:
+                        # An attempt whose answer was lost did it: deletions have no memory of keys.
+                        return answer
+                    raise _answers.problem(answer)
+                asked = _answers.retry_after(told)
+                failure = self._overloaded(_answers.problem(_answers.read(status, told, body)))
+            except httpx.InvalidURL:
+                raise QuotagateError(code="invalid_request", message="an id is too long", status=400) from None
+            except (httpx.TransportError, httpx.DecodingError) as fault:
+                # The fault itself holds the request with its headers: its name and text are enough.
+                failure = GatewayUnavailable(f"{type(fault).__name__}: {fault}".rstrip(": "))
+            except _json.Malformed as fault:
+                failure = GatewayUnavailable(f"the answer cannot be read: {fault}")
+            wait = max(asked, _answers.backoff(attempt))
+            if attempt >= attempts or time.monotonic() + wait >= ends:
+                raise failure
+            await runtime.sleep(wait)
+
+    async def _attempt(
+        self, call: Call, headers: Mapping[str, str], content: bytes | None, limit: float
+    ) -> tuple[int, httpx.Headers, bytes]:
+        ends = time.monotonic() + limit
+        request = self.http.build_request(
+            call.method,
+            self.url(call.path),
+            params={name: value for name, value in call.query.items() if value is not None},
+            headers=dict(headers),
+            content=content,
+            timeout=limit,
+        )
+        response = await self.http.send(request, stream=True, follow_redirects=False)
+        try:
+            body = bytearray()
+            async for part in response.aiter_bytes():
+                body += part
+                # The limit of a read starts anew with every piece; that of the attempt does not.
+                if time.monotonic() > ends:
+                    raise httpx.ReadTimeout("the answer takes too long", request=request)
+                if len(body) > _answers.LARGEST_ANSWER:
+                    raise _json.Malformed("too large")
+            return response.status_code, response.headers, bytes(body)
+        finally:
+            await response.aclose()
+
+    @staticmethod
+    def _overloaded(error: QuotagateError) -> GatewayUnavailable:
+        code = "gateway_unavailable" if error.code == "unexpected_answer" else error.code
+        return GatewayUnavailable(
+            f"status {error.status}" if code == "gateway_unavailable" else error.message,
+            code=code,
+            status=error.status,
+            request_id=error.request_id,
+        )

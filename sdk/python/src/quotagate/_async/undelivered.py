@@ -1,0 +1,173 @@
+"""Calls that could not be delivered: kept in order and tried again until their time is over."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections import Counter
+
+from quotagate import _undelivered
+from quotagate._answers import backoff
+from quotagate._async import runtime
+from quotagate._async.transport import AsyncTransport, Call
+from quotagate._undelivered import FAILURES_IN_A_ROW, LONGEST_PAUSE, MOST, Kept
+from quotagate.errors import QuotagateError
+
+
+class AsyncBacklog:
+    """The calls of one client that wait for the gateway."""
+
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        background: runtime.Background,
+        on_undelivered: runtime.OnUndelivered | None,
+    ) -> None:
+        self._transport = transport
+        self._background = background
+        self._receive = on_undelivered or _undelivered.log
+        # By identity, in the order in which they came.
+        self._kept: dict[int, Kept] = {}
+        self._lines: Counter[str] = Counter()
+        self._guard = threading.Lock()
+        self._round = runtime.Lock()
+        self._timer: runtime.Later | None = None
+        self._fruitless = 0
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def holds(self, line: str) -> bool:
+        """Does a call of this line wait? Then a later one must not overtake it."""
+        with self._guard:
+            return self._lines[line] > 0
+
+    async def keep(self, kept: Kept) -> None:
+        """Takes over a call that failed."""
+        if not self.add(kept):
+            await self._give_up(kept)
+
+    def add(self, kept: Kept) -> bool:
+        """False: there is no room, or no time any more."""
+        with self._guard:
+            if len(self._kept) >= MOST or self._closed:
+                return False
+            self._kept[id(kept)] = kept
+            self._lines[kept.line] += 1
+        self._schedule()
+        return True
+
+    def _schedule(self) -> None:
+        with self._guard:
+            if self._timer is None and self._kept and not self._closed:
+                # Doubled with each fruitless round; backoff knows only waits between attempts.
+                pause = min(LONGEST_PAUSE, 2.0 ** min(self._fruitless, 10) * (0.25 + backoff(3)))
+                self._timer = self._background.later(pause, self._tick)
+
+    async def _tick(self) -> None:
+        with self._guard:
+            self._timer = None
+        await self.run()
+        self._schedule()
+
+    async def run(self, ends: float | None = None) -> None:
+        """One round: every line is tried once, in order, unless the gateway seems down."""
+        async with self._round:
+            failures, stuck = 0, set[str]()
+            with self._guard:
+                waiting = list(self._kept.values())
+            for kept in waiting:
+                if kept.over:
+                    await self._drop(kept)
+                    continue
+                if failures >= FAILURES_IN_A_ROW or kept.line in stuck:
+                    continue
+                if ends is not None and time.monotonic() >= ends:
+                    break
+                if await self._deliver(kept, ends):
+                    failures = 0
+                else:
+                    failures += 1
+                    stuck.add(kept.line)
+            self._fruitless = self._fruitless + 1 if failures >= FAILURES_IN_A_ROW or stuck else 0
+
+    async def _deliver(self, kept: Kept, ends: float | None) -> bool:
+        """False: the gateway did not take it in, and it waits on."""
+        options = self._transport.options
+        limit = min(options.timeout, options.deadline)
+        if ends is not None:
+            limit = min(limit, max(ends - time.monotonic(), 0.001))
+        call = Call("POST", kept.call, kept.body, idempotency_key=kept.idempotency_key)
+        try:
+            await self._transport.send(call, deadline=limit, retries=0)
+        except QuotagateError as error:
+            kept.attempts += 1
+            kept.error = error.with_traceback(None)
+            if _undelivered.may_yet_arrive(error):
+                if kept.over:
+                    await self._drop(kept)
+                return False
+            # It arrived, and was refused: somebody must know.
+            await self._drop(kept)
+            return True
+        self._forget(kept)
+        return True
+
+    def _forget(self, kept: Kept) -> bool:
+        with self._guard:
+            known = self._kept.pop(id(kept), None) is not None
+            if known:
+                self._lines -= Counter((kept.line,))
+            return known
+
+    async def _drop(self, kept: Kept) -> None:
+        if self._forget(kept):
+            await self._give_up(kept)
+
+    async def _give_up(self, kept: Kept) -> None:
+        lost = kept.lost()
+        if lost is not None:
+            await runtime.hand_over(self._receive, lost)
+
+    async def flush(self, seconds: float) -> int:
+        """Tries for so long to deliver all; how many wait yet."""
+        ends = time.monotonic() + seconds
+        attempt = 0
+        while len(self) and time.monotonic() < ends:
+            await self.run(ends)
+            attempt += 1
+            if len(self):
+                await runtime.sleep(min(backoff(attempt), max(0.0, ends - time.monotonic())))
+        return len(self)
+
+    async def aclose(self, seconds: float) -> None:
+        """Tries once more, then hands over what is left."""
+        with self._guard:
+            self._closed = True
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        await self.run(time.monotonic() + seconds)
+        for kept in list(self._kept.values()):
+            await self._drop(kept)
+
+    def abandon(self) -> None:
+        """Nobody closed the client before it was dropped or the process ended: the network has no time any more."""
+        for kept in list(self._kept.values()):
+            if self._forget(kept):
+                self.give_up_now(kept)
+
+    def give_up_now(self, kept: Kept) -> None:
+        """Hands over where nothing can be awaited; a receiver that must be is told in the log instead."""
+        lost = kept.lost()
+        if lost is None:
+            return
+        if inspect.iscoroutinefunction(self._receive):
+            _undelivered.log(lost)
+            return
+        try:
+            self._receive(lost)
+        except Exception:
+            _undelivered.logger.exception("on_undelivered failed")

@@ -1,0 +1,130 @@
+"""Bodies of calls, and results made without the gateway. No input or output happens here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from quotagate import _json
+from quotagate._answers import Answer, problem
+from quotagate._json import Number
+from quotagate.errors import QuotagateError
+from quotagate.models import DecisionView, MatchStatus
+from quotagate.options import OnUnavailable
+from quotagate.results import CanUse, Decision, DenialReason, Metadata, Settlement, Tracked
+
+UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda self: "UNSET"})()
+"""Says of an option that it was left out, where None means something else."""
+
+
+def new_key() -> str:
+    return uuid.uuid4().hex
+
+
+def checked_key(key: str | None) -> str:
+    """An idempotency key; anything else would fail with a message that shows the request."""
+    if key is None:
+        return new_key()
+    if not 0 < len(key) <= 255 or not all(" " <= letter <= "~" for letter in key) or key != key.strip():
+        raise QuotagateError(
+            code="invalid_request",
+            message="idempotency_key must be 1 to 255 printable ASCII characters",
+            status=400,
+        )
+    return key
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """The fields that were given."""
+    return {name: value for name, value in fields.items() if value is not None and value is not UNSET}
+
+
+def event_body(user_id: str, event: str, quantity: Number, metadata: Metadata | None) -> dict[str, Any]:
+    body: dict[str, Any] = {"userId": user_id, "event": event, "quantity": quantity}
+    return {**body, "metadata": dict(metadata)} if metadata else body
+
+
+def encoded(body: Mapping[str, Any] | None) -> bytes | None:
+    """What cannot be sent is refused as the gateway would."""
+    if body is None:
+        return None
+    try:
+        return _json.encode(body)
+    except (TypeError, ValueError) as fault:
+        raise QuotagateError(code="invalid_request", message=str(fault), status=400) from None
+
+
+def reservation_id_of(reservation: str | DecisionView | None) -> str | None:
+    return reservation.reservation_id if isinstance(reservation, DecisionView) else reservation
+
+
+def decision(answer: Answer) -> Decision:
+    """Reads what a gateway decided."""
+    degraded = isinstance(answer.data, dict) and answer.data.get("degraded") is True
+    return Decision.from_json(answer.data, rate_limit=answer.rate_limit, **_more(Decision, degraded))
+
+
+def _more(kind: type[_json.Model], degraded: bool) -> dict[str, Any]:
+    # A newer openapi.json may name the field itself.
+    return {} if "degraded" in kind._fields else {"degraded": degraded}
+
+
+def _outage(on_unavailable: OnUnavailable) -> tuple[bool, tuple[DenialReason, ...]]:
+    allowed = on_unavailable == "allow"
+    return allowed, () if allowed else ("gateway_unavailable",)
+
+
+def unavailable_decision(on_unavailable: OnUnavailable) -> Decision:
+    allowed, reasons = _outage(on_unavailable)
+    return Decision(
+        allowed=allowed,
+        matched=False,
+        matched_group_ids=(),
+        reasons=reasons,
+        denied_by=(),
+        counters=(),
+        degraded=True,
+        local=True,
+    )
+
+
+def unavailable_can_use(on_unavailable: OnUnavailable) -> CanUse:
+    allowed, reasons = _outage(on_unavailable)
+    return CanUse(allowed=allowed, matched=False, matched_group_ids=(), reasons=reasons, details=(), degraded=True)
+
+
+def quiet_settlement(reservation_id: str, status: str, degraded: bool = False) -> Settlement:
+    return Settlement(reservation_id=reservation_id, status=cast(Any, status), counters=(), degraded=degraded)
+
+
+def release_refused(reservation_id: str, error: QuotagateError) -> Settlement:
+    """There is nothing left to release: no error. Anything else is one."""
+    if error.code == "reservation_not_pending":
+        return quiet_settlement(reservation_id, "settled")
+    if error.code == "reservation_expired":
+        return quiet_settlement(reservation_id, "expired")
+    raise error
+
+
+MATCH_STATUS: dict[str, MatchStatus] = {"no_subscription": "no_subscription", "unmatched_event": "unmatched"}
+
+
+def not_counted(answer: Answer) -> Tracked:
+    """A denied ``track(enforce=True)``; raises what else a 429 may mean."""
+    try:
+        denied = Decision.from_json(answer.data["decision"], rate_limit=answer.rate_limit)
+    except (_json.Malformed, KeyError, TypeError):
+        raise problem(answer) from None
+    reason = denied.reasons[0] if denied.reasons else "limit_reached"
+    return Tracked(
+        match_status=MATCH_STATUS.get(reason, "over_limit"),
+        matched_group_ids=denied.matched_group_ids,
+        counters=denied.counters,
+        counted=False,
+        decision=denied,
+    )
+
+
+def kept_track() -> Tracked:
+    return Tracked(matched_group_ids=(), counters=(), counted=False, degraded=True)

@@ -1,0 +1,142 @@
+"""What calls of the OpenAI clients ask for and have used. No input or output happens here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+BYTES_PER_TOKEN = 4
+"""Of text; only where the provider does not tell."""
+
+
+def tokens_in(text: str) -> int:
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+
+
+def texts(part: Any) -> Iterator[str]:
+    """All texts in messages, input and tools. Images and sounds that are sent along are no text."""
+    if isinstance(part, str):
+        if not part.startswith("data:"):
+            yield part
+    elif isinstance(part, Mapping):
+        for name, value in part.items():
+            if name != "data":
+                yield from texts(value)
+    elif isinstance(part, Iterable) and not isinstance(part, (bytes, bytearray)):
+        for item in part:
+            yield from texts(item)
+
+
+def prompt_tokens(*parts: Any) -> int:
+    """An estimate."""
+    return sum(tokens_in(text) for part in parts for text in texts(part))
+
+
+def attribute(thing: Any, *names: str) -> Any:
+    """Of models and of plain dicts; None where there is none."""
+    for name in names:
+        found = thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+        if found is not None:
+            return found
+    return None
+
+
+@dataclass
+class Completion:
+    """One call: what is reserved before, and what is learnt from the answer or its chunks."""
+
+    asked: Mapping[str, Any]
+    provider: str
+    most: int
+    """Tokens to reserve for the answer where the call sets no maximum."""
+    metadata: Mapping[str, Any]
+    text: list[str] = field(default_factory=list)
+    usage: Any = None
+    request_id: str | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def prompt(self) -> int:
+        asked = self.asked
+        return prompt_tokens(asked.get("messages"), asked.get("input"), asked.get("instructions"), asked.get("tools"))
+
+    def completion(self) -> int:
+        """The most that may be produced."""
+        limit = attribute(self.asked, "max_completion_tokens", "max_tokens", "max_output_tokens")
+        number = attribute(self.asked, "n")
+        return (limit if isinstance(limit, int) else self.most) * (number if isinstance(number, int) else 1)
+
+    def reserved(self) -> tuple[int, dict[str, Any]]:
+        """Quantity and metadata to reserve."""
+        prompt, completion = self.prompt(), self.completion()
+        figures = {"prompt_tokens": prompt, "completion_tokens": completion, "cached_tokens": 0}
+        named = {"model": str(self.asked.get("model", "")), "provider": self.provider}
+        return prompt + completion, {**named, **self.metadata, **figures}
+
+    def see(self, answer: Any) -> None:
+        """An answer, or a chunk of one."""
+        # The events of a responses stream carry the whole response at its end.
+        inner = attribute(answer, "response")
+        whole = answer if inner is None else inner
+        self.usage = attribute(whole, "usage") or self.usage
+        self.request_id = self.request_id or attribute(whole, "id")
+        delta = attribute(answer, "delta")
+        if isinstance(delta, str):
+            self.text.append(delta)
+        for choice in attribute(answer, "choices") or ():
+            self._see_choice(attribute(choice, "delta", "message"))
+
+    def _see_choice(self, told: Any) -> None:
+        if told is None:
+            return
+        for name in ("content", "refusal", "reasoning_content"):
+            piece = attribute(told, name)
+            if isinstance(piece, str):
+                self.text.append(piece)
+        for call in attribute(told, "tool_calls") or ():
+            function = attribute(call, "function")
+            self.text.extend(str(attribute(function, name) or "") for name in ("name", "arguments"))
+
+    def produced(self) -> bool:
+        """Has the provider told anything that costs?"""
+        return self.usage is not None or any(self.text)
+
+    def used(self) -> tuple[int, dict[str, Any]]:
+        """Quantity and metadata to commit: the provider's figures, else an estimate from what came."""
+        prompt = attribute(self.usage, "prompt_tokens", "input_tokens")
+        completion = attribute(self.usage, "completion_tokens", "output_tokens")
+        prompt = self.prompt() if prompt is None else int(prompt)
+        completion = tokens_in("".join(self.text)) if completion is None else int(completion)
+        details = attribute(self.usage, "prompt_tokens_details", "input_tokens_details")
+        metadata: dict[str, Any] = {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "cached_tokens": int(attribute(details, "cached_tokens") or 0),
+            "latency_ms": int((time.monotonic() - self.started) * 1000),
+        }
+        if isinstance(self.request_id, str) and 0 < len(self.request_id.encode()) <= 256:
+            metadata["provider_request_id"] = self.request_id
+        return prompt + completion, metadata
+
+
+def readable_twice(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Messages may be given as an iterator, which both the estimate and the wrapped client read."""
+    return {name: list(value) if isinstance(value, Iterator) else value for name, value in asked.items()}
+
+
+def streamed(asked: Mapping[str, Any], chat: bool) -> tuple[dict[str, Any], bool]:
+    """The call with usage asked for, and whether the application did not ask for it itself."""
+    params = dict(asked)
+    if not chat or not params.get("stream"):
+        return params, False
+    options = params.get("stream_options")
+    options = dict(options) if isinstance(options, Mapping) else {}
+    hidden = not options.get("include_usage")
+    params["stream_options"] = {**options, "include_usage": True}
+    return params, hidden
+
+
+def only_usage(chunk: Any) -> bool:
+    """The extra chunk at the end, which who did not ask for it does not expect."""
+    return attribute(chunk, "choices") == [] and attribute(chunk, "usage") is not None

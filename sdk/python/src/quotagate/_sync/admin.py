@@ -1,0 +1,27 @@
+# Generated from ../_async/admin.py by tools/generate_sync.py; do not edit.
+"""The part of the client for operators, with an ``ak_`` key."""
+
+from __future__ import annotations
+
+from quotagate._sync.admin_access import AdminAccess
+from quotagate._sync.admin_alerts import AdminAlerts
+from quotagate._sync.admin_plans import AdminPlans
+from quotagate._sync.admin_policies import AdminPolicies
+from quotagate._sync.admin_users import AdminUsers
+from quotagate._sync.settling import Core
+
+
+class Admin(AdminPlans, AdminUsers, AdminAccess, AdminPolicies, AdminAlerts):
+    """Configuration, users, keys, apps, policies. Needs an ``ak_`` key with the role; all calls raise
+    ``QuotagateError`` (``forbidden_key``, ``not_found``, ``version_conflict`` …) and ``GatewayUnavailable``.
+
+    Lists are read page by page as they are walked through.
+
+    Example::
+
+        ops = Client(api_key=os.environ["QG_ADMIN"], mode="test/ci")
+        ops.admin.put_plan("free", {"periodType": "monthly", "periodAnchor": "calendar", "groups": [...]})
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core

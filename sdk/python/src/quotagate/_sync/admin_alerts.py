@@ -1,0 +1,173 @@
+# Generated from ../_async/admin_alerts.py by tools/generate_sync.py; do not edit.
+"""Approvals, alerts and webhooks: what tells people, and what they decide."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Literal
+
+from quotagate import bodies
+from quotagate._calls import given
+from quotagate._json import Number
+from quotagate._sync.pages import get, models, write
+from quotagate._sync.settling import Core
+from quotagate._sync.transport import path_of
+from quotagate.models import AlertView, ApprovalView, DeliveryStatus, DeliveryView, Grant, WebhookView
+
+
+class AdminAlerts:
+    """Part of ``admin``."""
+
+    _core: Core
+
+    def approvals(self, status: Literal["open", "decided"] | None = None) -> Generator[ApprovalView, None]:
+        """Approval requests: open ones, or those that were decided.
+
+        Example::
+
+            for request in admin.approvals():
+                print(request.label, request.scope, request.requested)
+        """
+        return models(self._core, ApprovalView, "approvals", {"status": status})
+
+    def get_approval(self, approval_id: str) -> ApprovalView:
+        """One approval request.
+
+        Example::
+
+            (admin.get_approval(denied.approval.id)).status
+        """
+        return ApprovalView.from_json(get(self._core, path_of("approvals", approval_id)))
+
+    def approve(
+        self,
+        approval_id: str,
+        amount: Number,
+        *,
+        until: str | None = None,
+        note: str | None = None,
+        rollback_owner: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Grant:
+        """Approves a request: this makes a grant of ``amount`` (in the group's unit), to the end of the window or, with
+        ``until`` (RFC 3339), in each window until then. ``rollback_owner`` takes it back if it goes wrong.
+
+        Example::
+
+            admin.approve(request.id, 1_000, note="launch week", rollback_owner="ops@example.com")
+        """
+        path = path_of("approvals", approval_id) + "/approve"
+        body = given(amount=amount, until=until, note=note, rollbackOwner=rollback_owner)
+        return Grant.from_json(write(self._core, "POST", path, body, idempotency_key=idempotency_key))
+
+    def reject(self, approval_id: str, *, note: str | None = None) -> ApprovalView:
+        """Rejects a request, until its window ends or it is reopened.
+
+        Example::
+
+            admin.reject(request.id, note="not this month")
+        """
+        path = path_of("approvals", approval_id) + "/reject"
+        return ApprovalView.from_json(write(self._core, "POST", path, given(note=note)))
+
+    def reopen(self, approval_id: str, *, note: str | None = None) -> ApprovalView:
+        """Opens a decided request again.
+
+        Example::
+
+            admin.reopen(request.id)
+        """
+        path = path_of("approvals", approval_id) + "/reopen"
+        return ApprovalView.from_json(write(self._core, "POST", path, given(note=note)))
+
+    def alerts(self) -> Generator[AlertView, None]:
+        """What webhooks are told, newest first: thresholds, limits, approval requests, expiries.
+
+        Example::
+
+            for alert in admin.alerts():
+                print(alert.timestamp, alert.text)
+        """
+        return models(self._core, AlertView, "alerts")
+
+    def put_webhook(
+        self,
+        webhook_id: str,
+        url: str,
+        events: Sequence[bodies.WebhookEvent],
+        *,
+        filter: bodies.Filter | Mapping[str, Any] | None = None,
+        template: str | None = None,
+        if_match: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> WebhookView:
+        """Writes a webhook: where these events go. ``secret``, to verify signatures with, is told once: in the answer
+        that creates it. ``template`` is the payload's ``text``, for chats.
+
+        Example::
+
+            secret = (admin.put_webhook("ops", "https://example.com/hook", ["limit.reached"])).secret
+        """
+        body = given(url=url, events=list(events), filter=dict(filter) if filter else None, template=template)
+        path = path_of("webhooks", webhook_id)
+        told = write(self._core, "PUT", path, body, if_match=if_match, idempotency_key=idempotency_key)
+        return WebhookView.from_json(told)
+
+    def webhooks(self) -> Generator[WebhookView, None]:
+        """All webhooks.
+
+        Example::
+
+            [webhook.url for webhook in admin.webhooks()]
+        """
+        return models(self._core, WebhookView, "webhooks")
+
+    def get_webhook(self, webhook_id: str) -> WebhookView:
+        """One webhook; ``not_found`` (404) if there is none.
+
+        Example::
+
+            (admin.get_webhook("ops")).events
+        """
+        return WebhookView.from_json(get(self._core, path_of("webhooks", webhook_id)))
+
+    def delete_webhook(self, webhook_id: str, *, if_match: int | None = None) -> None:
+        """Deletes a webhook.
+
+        Example::
+
+            admin.delete_webhook("ops")
+        """
+        write(self._core, "DELETE", path_of("webhooks", webhook_id), if_match=if_match)
+
+    def rotate_webhook_secret(self, webhook_id: str) -> WebhookView:
+        """Gives a webhook a new ``secret``, told this once.
+
+        Example::
+
+            secret = (admin.rotate_webhook_secret("ops")).secret
+        """
+        path = path_of("webhooks", webhook_id) + "/rotate-secret"
+        return WebhookView.from_json(write(self._core, "POST", path))
+
+    def webhook_deliveries(
+        self, webhook_id: str, status: DeliveryStatus | None = None
+    ) -> Generator[DeliveryView, None]:
+        """What was sent, waits to be, or could not be (``dead``).
+
+        Example::
+
+            for delivery in admin.webhook_deliveries("ops", "dead"):
+                print(delivery.event, delivery.error)
+        """
+        return models(self._core, DeliveryView, path_of("webhooks", webhook_id) + "/deliveries", {"status": status})
+
+    def resend_delivery(self, webhook_id: str, delivery_id: str) -> DeliveryView:
+        """Sends a delivery once more.
+
+        Example::
+
+            admin.resend_delivery("ops", delivery.id)
+        """
+        path = path_of("webhooks", webhook_id, "deliveries", delivery_id) + "/resend"
+        return DeliveryView.from_json(write(self._core, "POST", path))

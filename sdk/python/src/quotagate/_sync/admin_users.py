@@ -1,0 +1,109 @@
+# Generated from ../_async/admin_users.py by tools/generate_sync.py; do not edit.
+"""Users and grants, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+
+from quotagate._calls import given
+from quotagate._json import Number
+from quotagate._sync.pages import get, models, write
+from quotagate._sync.settling import Core
+from quotagate._sync.transport import path_of
+from quotagate.models import Grant, UserChanged, UserDetailView, UserView
+
+
+class AdminUsers:
+    """Part of ``admin``."""
+
+    _core: Core
+
+    def users(self, search: str | None = None) -> Generator[UserView, None]:
+        """Users, by what their ids begin with.
+
+        Example::
+
+            for user in admin.users("acct_"):
+                print(user.user_id, user.blocked)
+        """
+        return models(self._core, UserView, "users", {"search": search})
+
+    def user(self, user_id: str) -> UserDetailView:
+        """All that is known of one user: subscription, counters, open reservations, grants, closed windows.
+
+        Example::
+
+            (admin.user("u_42")).open_reservations
+        """
+        return UserDetailView.from_json(get(self._core, path_of("users", user_id)))
+
+    def block_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
+        """Denies the user everything, with the reason ``user_blocked``.
+
+        Example::
+
+            admin.block_user("u_42", note="chargeback")
+        """
+        path = path_of("users", user_id) + "/block"
+        return UserChanged.from_json(write(self._core, "POST", path, given(note=note)))
+
+    def unblock_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
+        """Takes a block back.
+
+        Example::
+
+            admin.unblock_user("u_42")
+        """
+        path = path_of("users", user_id) + "/unblock"
+        return UserChanged.from_json(write(self._core, "POST", path, given(note=note)))
+
+    def reset_user(self, user_id: str, *, group_id: str | None = None, note: str | None = None) -> UserChanged:
+        """Starts the user's windows anew at 0: of one group, or of all.
+
+        Example::
+
+            admin.reset_user("u_42", group_id="images", note="our fault")
+        """
+        path = path_of("users", user_id) + "/reset"
+        body = given(groupId=group_id, note=note)
+        return UserChanged.from_json(write(self._core, "POST", path, body))
+
+    def create_grant(
+        self,
+        group_id: str,
+        scope: str | Mapping[str, str],
+        amount: Number,
+        *,
+        expires_at: str | None = None,
+        note: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Grant:
+        """Extra quota for one counter, in the group's unit. ``scope`` is whose: a user's id, or a value for each name
+        of the group's scope (``{"metadata.team": "red"}``). It lasts to the end of the present window, or, with
+        ``expires_at`` (RFC 3339), in each window until then. A counter has at most 8 live ones.
+
+        Example::
+
+            admin.create_grant("images", "u_42", 50, note="sorry for yesterday")
+        """
+        whose = {"user": scope} if isinstance(scope, str) else dict(scope)
+        body = given(groupId=group_id, scope=whose, amount=amount, expiresAt=expires_at, note=note)
+        return Grant.from_json(write(self._core, "POST", "grants", body, idempotency_key=idempotency_key))
+
+    def grants(self, user_id: str | None = None) -> Generator[Grant, None]:
+        """Live grants, of one user or of all.
+
+        Example::
+
+            [grant.amount for grant in admin.grants("u_42")]
+        """
+        return models(self._core, Grant, "grants", {"userId": user_id})
+
+    def delete_grant(self, grant_id: str) -> None:
+        """Takes a grant back.
+
+        Example::
+
+            admin.delete_grant(grant.id)
+        """
+        write(self._core, "DELETE", path_of("grants", grant_id))

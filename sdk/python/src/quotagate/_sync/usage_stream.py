@@ -1,0 +1,56 @@
+# Generated from ../_async/usage_stream.py by tools/generate_sync.py; do not edit.
+"""Usage as server-sent events, opened anew when it breaks off."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import httpx
+
+from quotagate import _answers, _json
+from quotagate._sync import runtime
+from quotagate._sync.transport import Transport
+from quotagate.results import Usage
+
+SILENCE = 45.0
+"""Seconds. The gateway sends something every 15; what is silent for so long is dead."""
+
+
+def watch(transport: Transport, user_id: str, event: str | None) -> Generator[Usage, None]:
+    """One usage per change."""
+    options = transport.options
+    params = {"userId": user_id} if event is None else {"userId": user_id, "event": event}
+    last: Usage | None = None
+    failures = 0
+    while True:
+        try:
+            with transport.http.stream(
+                "GET",
+                transport.url("usage/stream"),
+                params=params,
+                headers={**options.headers, "accept": "text/event-stream"},
+                timeout=httpx.Timeout(options.timeout, read=SILENCE),
+                follow_redirects=False,
+            ) as response:
+                if response.status_code != 200:
+                    body = response.read()
+                    told = _answers.problem(_answers.read(response.status_code, response.headers, body))
+                    if response.status_code < 500:
+                        raise told
+                else:
+                    data: list[str] = []
+                    for line in response.iter_lines():
+                        # An event ends with an empty line; comments keep the connection alive.
+                        if line.startswith("data:"):
+                            data.append(line[5:].removeprefix(" "))
+                        elif not line and data:
+                            usage = Usage.from_json(_json.decode("\n".join(data)))
+                            data.clear()
+                            failures = 0
+                            if usage != last:
+                                last = usage
+                                yield usage
+        except (httpx.TransportError, httpx.DecodingError, _json.Malformed):
+            pass
+        failures += 1
+        runtime.sleep(_answers.backoff(failures))

@@ -1,0 +1,1408 @@
+"""What the gateway answers.
+
+Generated from the gateway's openapi.json by tools/generate_models.py; do not edit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from quotagate import _json
+from quotagate._json import NULLABLE, Amount, Model
+
+ApprovalStatus: TypeAlias = Literal["open", "approved", "rejected"]
+"""Where a request stands."""
+
+ChangeAction: TypeAlias = Literal["create", "update", "delete"]
+
+DeliveryStatus: TypeAlias = Literal["pending", "delivered", "dead"]
+"""Where a delivery stands."""
+
+Enforcement: TypeAlias = Literal["hard", "soft", "approval"]
+"""What happens past the quota."""
+
+KeyKind: TypeAlias = Literal["secret", "publishable", "admin"]
+"""What a key is meant for."""
+
+KeyMode: TypeAlias = Literal["live", "test"]
+"""Live or test, as in a key's prefix."""
+
+MatchStatus: TypeAlias = Literal["matched", "unmatched", "no_subscription", "over_limit"]
+"""What a tracked event met."""
+
+MeasureWord: TypeAlias = Literal["quantity", "event"]
+
+OnPlanChange: TypeAlias = Literal["carry", "reset", "block"]
+"""What a group's counter does when a user moves to this plan."""
+
+OnStoreFailure: TypeAlias = Literal["deny"]
+"""What reserve answers while Redis cannot be reached."""
+
+PeriodAnchor: TypeAlias = Literal["calendar", "subscription_start"]
+"""What windows are counted from."""
+
+Placement: TypeAlias = Literal["app", "user"]
+"""How an app's data lies in Redis; fixed at its creation."""
+
+Reason: TypeAlias = Literal[
+    "user_blocked",
+    "no_subscription",
+    "unmatched_event",
+    "uncovered_event",
+    "missing_scope",
+    "call_too_large",
+    "limit_reached",
+    "approval_required",
+]
+
+Role: TypeAlias = Literal["viewer", "support", "approver", "admin"]
+"""What an operator may do; each role may what those before it may."""
+
+Unit: TypeAlias = Literal["count", "tokens", "seconds", "cents"]
+"""What a limit group counts in. The unit of a group id never changes."""
+
+UnmatchedEvents: TypeAlias = Literal["deny", "allow"]
+"""What happens to an event that no group of the plan matches."""
+
+WebhookEvent: TypeAlias = Literal[
+    "threshold.reached",
+    "limit.reached",
+    "approval.requested",
+    "approval.decided",
+    "subscription.changed",
+    "reservation.expired",
+]
+"""What an app can hear of."""
+
+WeekDay: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+"""The day on which calendar weeks start."""
+
+WindowKind: TypeAlias = Literal[
+    "minute", "hourly", "daily", "weekly", "monthly", "yearly", "lifetime", "every", "fixed", "concurrent"
+]
+"""Kind of a window; also the `periodType` of a plan or group (SPEC section 3). The default is `lifetime`,
+the kind that never gives fresh quota by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertView(Model):
+    """An entry of the history."""
+
+    data: dict[str, Any]
+    text: str
+    """For chats."""
+    timestamp: str
+    """RFC 3339, UTC."""
+    type: WebhookEvent
+    """`threshold.reached`, `limit.reached` …."""
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppView(Model):
+    """``AppView`` of the API."""
+
+    created_at: str
+    """RFC 3339, UTC."""
+    id: str
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied(Model):
+    """What was applied."""
+
+    changes: tuple[ChangeView, ...]
+    """Empty: nothing would change."""
+    complete: bool
+    """False: there were too many users to look at all of them in time."""
+    over_limit: tuple[OverLimit, ...]
+    """Groups whose quota is lowered, with the users whose use in the current window lies above the new
+    quota."""
+    applied: bool
+    """False: it was a dry run, or nothing differed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalBody(Model):
+    """Who may approve, and under what condition; for people to read."""
+
+    approvers: tuple[str, ...] = ()
+    condition: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalView(Model):
+    """A request for approval. Amounts are in the unit."""
+
+    approval: ApprovalBody | None = None
+    decided: Decided | None = None
+    event: str
+    group_id: str
+    held: Amount
+    id: str
+    key_id: str
+    """Id of the key that the call came with."""
+    label: str
+    limit: Amount
+    """Quota and grants when it was opened."""
+    metadata: dict[str, str]
+    owner: str | None = None
+    policy_id: str | None = None
+    """The policy of the group, its owner, and who may approve under what condition."""
+    requested: Amount
+    """What the call asked for."""
+    requested_at: str
+    """RFC 3339, UTC."""
+    requested_by: str
+    """The user of the call that opened it."""
+    scope: dict[str, str]
+    """Whose counter it is about."""
+    status: ApprovalStatus
+    unit: Unit | None = None
+    used: Amount
+    """When it was opened."""
+    window_ends_at: str | None = None
+    """RFC 3339; the end of the window in which it was opened; null for lifetime."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditView(Model):
+    """One change."""
+
+    action: str
+    actor: str
+    """Id of the key that made the change."""
+    after: Any = None
+    """Null: there is nothing now."""
+    at: str
+    """RFC 3339, UTC, by Redis time."""
+    before: Any = None
+    """Null: there was nothing before."""
+    id: str
+    note: str | None = None
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackoffBody(Model):
+    """How long to wait between attempts: `initialMs × factor^n`, at most `maxMs`."""
+
+    factor: int | None = None
+    """1 to 10; default 2."""
+    initial_ms: int
+    max_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanUseDetail(Model):
+    """One matched group as a reserve would find it."""
+
+    current: Amount
+    """`used + held`."""
+    group_id: str
+    quota: Amount | None = None
+    resets_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanUseView(Model):
+    """The answer that a reserve would get now."""
+
+    allowed: bool
+    details: tuple[CanUseDetail, ...]
+    matched: bool
+    matched_group_ids: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeView(Model):
+    """``ChangeView`` of the API."""
+
+    action: ChangeAction
+    fields: tuple[Difference, ...]
+    target: str
+    """`plan:<id>`, `policy:<id>`, `webhook:<id>` or `app`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockView(Model):
+    """A sandbox's clock."""
+
+    now: str | None = None
+    """Null while the sandbox runs on real time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedWindowView(Model):
+    """``ClosedWindowView`` of the API."""
+
+    group_id: str
+    period: PeriodView
+    unit: Unit
+    used: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration(Model):
+    """What an app is configured to do. A part that is left out stays as it is; of a part that is there,
+    what is not in it is deleted."""
+
+    app: Settings | None = None
+    plans: tuple[PlanBody, ...] | None = None
+    """Each with its `id`."""
+    policies: tuple[PolicyBody, ...] | None = None
+    """Each with its `id`."""
+    webhooks: tuple[WebhookBody, ...] | None = None
+    """Each with its `id`. A new one gets a secret, which `POST webhooks/{id}/rotate-secret` tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterView(Model):
+    """One limit group × one scope value × one period window. Amounts are in the unit."""
+
+    blocked: Amount
+    count: Amount
+    """`used + held`."""
+    granted: Amount
+    group_id: str
+    held: Amount
+    label: str
+    overage: Amount
+    percent_used: int | None = None
+    """Whole percent of `used` in quota and grants; null for quota null or 0."""
+    period: PeriodView | None = None
+    """Null while a fixed period does not cover the time."""
+    quota: Amount | None = None
+    """Null counts without limit."""
+    remaining: Amount | None = None
+    """Null without quota."""
+    resets_at: str | None = None
+    """Null for lifetime."""
+    scope: dict[str, str]
+    unit: Unit
+    used: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided(Model):
+    """How a request was decided."""
+
+    amount: Amount | None = None
+    """In the group's unit."""
+    at: str
+    """RFC 3339, UTC."""
+    by: str
+    """Id of the key."""
+    note: str | None = None
+    rollback_owner: str | None = None
+    """Who takes it back if it goes wrong."""
+    until: str | None = None
+    """RFC 3339; absent: to the end of the window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionView(Model):
+    """The answer to reserve and extend."""
+
+    allowed: bool
+    counters: tuple[CounterView, ...]
+    """Tightest first."""
+    denied_by: tuple[DeniedByView, ...]
+    expires_at: str | None = None
+    matched: bool
+    matched_group_ids: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    """The first category of refusal; empty if allowed."""
+    reservation_id: str | None = None
+    retry: RetryView | None = None
+    retry_after_ms: int | None = None
+    """Until the last of the refusing windows ends; absent if time will not lift the denial."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryView(Model):
+    """One message to one webhook."""
+
+    attempts: int
+    created_at: str
+    """RFC 3339, UTC, as all times here."""
+    error: str | None = None
+    """Why the last attempt failed; null if it did not."""
+    event: str
+    id: str
+    """Also the `webhook-id` header: the same in every attempt."""
+    last_attempt_at: str | None = None
+    next_attempt_at: str | None = None
+    """Null if there is none to come."""
+    payload: dict[str, Any]
+    """As it is sent."""
+    response_status: int | None = None
+    """What the receiver answered last; null if it did not."""
+    status: DeliveryStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeniedByView(Model):
+    """A group that refused."""
+
+    approval: OpenedView | None = None
+    """The request for what has to be approved."""
+    group_id: str
+    label: str
+    missing_scope: tuple[str, ...] = ()
+    """Names of the group's scope; the call lacks at least one of them."""
+    on_limit: dict[str, Any] | None = None
+    """As configured in the group."""
+    remaining: Amount | None = None
+    requested: Amount
+    resets_at: str | None = None
+    scope_full: bool = False
+    """The group's scope has no place for another value: see `maxScopeValues` of the app."""
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference(Model):
+    """One field that differs; absent on the side that does not have it."""
+
+    after: Any = None
+    before: Any = None
+    path: str
+    """Such as `groups.lg_pro.quota`: objects in a list go by their id, if they have one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackBody(Model):
+    """What the application may call instead."""
+
+    event: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldError(Model):
+    """Names the field (a path such as `groups[2].quota`) and says what is wrong with it."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter(Model):
+    """Per field the values that are let through; a field that is left out lets all through."""
+
+    environments: tuple[str, ...] = ()
+    """Environments of policies."""
+    group_ids: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    """Owners of policies."""
+    policy_ids: tuple[str, ...] = ()
+    scope: dict[str, str] = field(default_factory=dict)
+    """Values of the counter's scope, such as `{"metadata.team": "red"}`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant(Model):
+    """A grant as it is kept and told."""
+
+    amount: Amount
+    approval_id: str | None = None
+    """The request that it approves."""
+    created_at: str
+    created_by: str
+    """Id of the key."""
+    ends_at: str | None = None
+    """RFC 3339: when it ends, as far as is known now; null if never."""
+    expires_at: str | None = None
+    """RFC 3339: until then it enlarges each window. Null: it ends with the window it was made in."""
+    group_id: str
+    id: str
+    note: str | None = None
+    scope: dict[str, str]
+    """Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope."""
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupBody(Model):
+    """One limit group of a plan or policy."""
+
+    alerts: tuple[int, ...] = ()
+    """Percent of quota and grants, rising, 1 to 1000: when `used` passes one, an alert is told, once per
+    counter, window and limit."""
+    covers: tuple[str, ...] = ()
+    """Events of these names that no rule of the group matches are denied."""
+    end: str | None = None
+    enforcement: Enforcement | None = None
+    every: str | None = None
+    id: str
+    label: str | None = None
+    matches: tuple[RuleBody, ...]
+    max_per_call: Amount | str | None = None
+    """In the unit; a single larger call is refused."""
+    measure: MeasureWord | WeightedBody | None = None
+    on_limit: OnLimitBody | None = None
+    on_plan_change: OnPlanChange | None = None
+    period_anchor: PeriodAnchor | None = None
+    period_type: WindowKind | None = None
+    quota: Amount | str | None = None
+    """In the unit; 0 denies whatever matches; null counts without limit."""
+    scope: tuple[str, ...] | None = None
+    """Whose counter an event lands in: `user` (default), `app`, `key`, `metadata.<name>`, or several of
+    them: then there is one counter per tuple."""
+    start: str | None = None
+    timezone: str | None = None
+    unit: Unit
+    week_start: WeekDay | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening(Model):
+    """Something that has happened, as webhooks and the history tell it."""
+
+    data: dict[str, Any]
+    text: str
+    """For chats."""
+    timestamp: str
+    """RFC 3339, UTC."""
+    type: WebhookEvent
+    """`threshold.reached`, `limit.reached` …."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldView(Model):
+    """``HeldView`` of the API."""
+
+    amount: Amount
+    group_id: str
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyView(Model):
+    """A key as clients see it. `key` and `userTokenSecret` are shown once, at creation."""
+
+    created_at: str
+    id: str
+    key: str | None = None
+    kind: KeyKind
+    metadata: dict[str, str] = field(default_factory=dict)
+    mode: KeyMode | None = None
+    name: str | None = None
+    origins: tuple[str, ...] = ()
+    prefix: str
+    require_user_token: bool
+    role: Role | None = None
+    sandbox: str | None = None
+    user_token_secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnLimitBody(Model):
+    """Handed back with a denial."""
+
+    fallback: FallbackBody | None = None
+    message: str | None = None
+    upgrade_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenReservationView(Model):
+    """``OpenReservationView`` of the API."""
+
+    created_at: str
+    event: str
+    expires_at: str
+    held: tuple[HeldView, ...]
+    reservation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedView(Model):
+    """A request for approval."""
+
+    id: str
+    status: str
+    """`open` or `rejected`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverLimit(Model):
+    """``OverLimit`` of the API."""
+
+    group_id: str
+    plan_id: str
+    quota_after: Amount
+    quota_before: Amount | None = None
+    """Null counted without limit."""
+    users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodView(Model):
+    """Where a window begins and ends; RFC 3339, UTC."""
+
+    end: str | None = None
+    """Null if it never ends."""
+    start: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanBody(Model):
+    """A named set of limit groups for users."""
+
+    end: str | None = None
+    """RFC 3339; end of a `fixed` period."""
+    every: str | None = None
+    """ISO 8601 duration of an `every` period."""
+    groups: tuple[GroupBody, ...]
+    id: str | None = None
+    name: str | None = None
+    period_anchor: PeriodAnchor | None = None
+    period_type: WindowKind | None = None
+    start: str | None = None
+    """RFC 3339; start of a `fixed` period, or the anchor of an `every` period."""
+    timezone: str | None = None
+    """IANA name; default UTC."""
+    unmatched_events: UnmatchedEvents | None = None
+    week_start: WeekDay | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanView(Model):
+    """A plan with its version, which is also its `ETag`."""
+
+    end: str | None = None
+    """RFC 3339; end of a `fixed` period."""
+    every: str | None = None
+    """ISO 8601 duration of an `every` period."""
+    groups: tuple[GroupBody, ...]
+    id: str | None = None
+    name: str | None = None
+    period_anchor: PeriodAnchor | None = None
+    period_type: WindowKind | None = None
+    start: str | None = None
+    """RFC 3339; start of a `fixed` period, or the anchor of an `every` period."""
+    timezone: str | None = None
+    """IANA name; default UTC."""
+    unmatched_events: UnmatchedEvents | None = None
+    week_start: WeekDay | None = None
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyBody(Model):
+    """Limit groups that apply to every event of the app, whatever the user's plan, with the record of who
+    answers for them."""
+
+    approval: ApprovalBody | None = None
+    """Told with each approval request of its groups."""
+    end: str | None = None
+    """RFC 3339; end of a `fixed` period."""
+    environment: str | None = None
+    """Where it holds, such as `production`."""
+    every: str | None = None
+    """ISO 8601 duration of an `every` period."""
+    groups: tuple[GroupBody, ...]
+    id: str | None = None
+    name: str | None = None
+    notes: str | None = None
+    owner: str | None = None
+    """Who answers for the policy: a team or a person."""
+    period_anchor: PeriodAnchor | None = None
+    period_type: WindowKind | None = None
+    retry: RetryBody | None = None
+    review_cadence: str | None = None
+    """How often somebody looks whether it is still right: weekly, monthly, quarterly, yearly, or an ISO
+    8601 duration."""
+    route: str | None = None
+    """Which model route, product or workflow it is about."""
+    start: str | None = None
+    """RFC 3339; start of a `fixed` period, or the anchor of an `every` period."""
+    timezone: str | None = None
+    """IANA name; default UTC."""
+    week_start: WeekDay | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyVersionView(Model):
+    """One version of a policy."""
+
+    created_at: str
+    """RFC 3339, UTC."""
+    created_by: str
+    """Id of the key that wrote it."""
+    policy: PolicyBody
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyView(Model):
+    """A policy with its version, which is also its `ETag`, and when somebody should look at it again."""
+
+    approval: ApprovalBody | None = None
+    """Told with each approval request of its groups."""
+    end: str | None = None
+    """RFC 3339; end of a `fixed` period."""
+    environment: str | None = None
+    """Where it holds, such as `production`."""
+    every: str | None = None
+    """ISO 8601 duration of an `every` period."""
+    groups: tuple[GroupBody, ...]
+    id: str | None = None
+    name: str | None = None
+    notes: str | None = None
+    owner: str | None = None
+    """Who answers for the policy: a team or a person."""
+    period_anchor: PeriodAnchor | None = None
+    period_type: WindowKind | None = None
+    retry: RetryBody | None = None
+    review_cadence: str | None = None
+    """How often somebody looks whether it is still right: weekly, monthly, quarterly, yearly, or an ISO
+    8601 duration."""
+    route: str | None = None
+    """Which model route, product or workflow it is about."""
+    start: str | None = None
+    """RFC 3339; start of a `fixed` period, or the anchor of an `every` period."""
+    timezone: str | None = None
+    """IANA name; default UTC."""
+    week_start: WeekDay | None = None
+    review_due: bool = False
+    """That time has come."""
+    review_due_at: str | None = None
+    """RFC 3339, by `reviewCadence`; null without one."""
+    reviewed: Review | None = None
+    """The last review, or the last change."""
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview(Model):
+    """``Preview`` of the API."""
+
+    changes: tuple[ChangeView, ...]
+    """Empty: nothing would change."""
+    complete: bool
+    """False: there were too many users to look at all of them in time."""
+    over_limit: tuple[OverLimit, ...]
+    """Groups whose quota is lowered, with the users whose use in the current window lies above the new
+    quota."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem(Model):
+    """RFC 9457, with a code that programs can rely on."""
+
+    code: str
+    decision: DecisionView | None = None
+    """With a denial (`onDeny=429`, `enforce`): the whole decision."""
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+    request_id: str
+    status: int
+    title: str
+    type: str
+    """`https://quotagate.dev/problems/<code>`: an identifier, not necessarily a page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyView(Model):
+    """``ReadyView`` of the API."""
+
+    ready: bool
+    redis_version: str | None = None
+    warnings: tuple[str, ...]
+    """What an operator should know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryBody(Model):
+    """How a client may try again. `maxAttempts` is also enforced: events that the policy matches and that
+    carry `metadata.action` count as attempts of that action."""
+
+    backoff: BackoffBody | None = None
+    max_attempts: int
+    """Attempts of one original action, the first one included; 1 to 1000."""
+    non_retryable: tuple[str, ...] = ()
+    """Error codes of the provider that must not be tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryView(Model):
+    """How the client may try again, by the strictest policy that matched."""
+
+    attempts_left: int | None = None
+    """Of this action, after this call; absent without `metadata.action`."""
+    backoff: BackoffBody | None = None
+    max_attempts: int
+    non_retryable: tuple[str, ...]
+    """Error codes that must not be tried again."""
+    policy_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review(Model):
+    """When a policy was last looked at."""
+
+    at: str
+    """RFC 3339, UTC."""
+    by: str
+    """Id of the key."""
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleBody(Model):
+    """One match rule of a group."""
+
+    event: str
+    """Exact, or a glob in which `*` stands for any run of characters."""
+    measure: MeasureWord | WeightedBody | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Per key a scalar, or a list of which any may match; all keys must match."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(Model):
+    """``Settings`` of the API."""
+
+    default_plan_id: str | None = None
+    """The plan of users without subscription; calendar and endless groups only. Null: they are denied."""
+    max_scope_values: int | None = None
+    """How many values (or tuples of values) of one scope with metadata may have counters at the same
+    time, in each mode (and bucket, with placement `user`); calls with further ones are denied. 1 to
+    10,000,000."""
+    on_store_failure: OnStoreFailure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementView(Model):
+    """What became of a reservation."""
+
+    counters: tuple[CounterView, ...]
+    """The counters it was settled in, in the windows in which it was held."""
+    late: bool = False
+    """It was charged after its expiry."""
+    replayed: bool = False
+    """The same call was made before; nothing changed."""
+    reservation_id: str
+    status: str
+    """`held`, `committed` or `released`."""
+    thresholds: tuple[ThresholdView, ...] = ()
+    """Alerts that this call set off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionView(Model):
+    """A subscription as clients see it."""
+
+    changed: bool | None = None
+    """Of a write. False: everything was so already."""
+    custom_limits: dict[str, Any] | None = None
+    """Instead of the plan's own limits."""
+    cycle_start: str | None = None
+    ends_at: str | None = None
+    plan_id: str
+    started_at: str
+    """RFC 3339, UTC, whole seconds."""
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdView(Model):
+    """An alert that a call set off."""
+
+    group_id: str
+    percent: int
+    """Of quota and grants."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedView(Model):
+    """What was counted."""
+
+    counters: tuple[CounterView, ...]
+    event_id: str
+    match_status: MatchStatus
+    matched_group_ids: tuple[str, ...]
+    thresholds: tuple[ThresholdView, ...] = ()
+    """Alerts that this call set off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageView(Model):
+    """A user's counters now."""
+
+    counters: tuple[CounterView, ...]
+    period: PeriodView | None = None
+    """The window of the plan's own period."""
+    plan_id: str | None = None
+    """Null without a subscription."""
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserChanged(Model):
+    """What blocking or starting anew answers."""
+
+    blocked: bool
+    changed: bool
+    """False: it was so already."""
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDetailView(Model):
+    """All that is known of one user."""
+
+    blocked: bool
+    counters: tuple[CounterView, ...]
+    grants: tuple[Grant, ...]
+    history: tuple[ClosedWindowView, ...]
+    """Windows that are over, newest first."""
+    open_reservations: tuple[OpenReservationView, ...]
+    """Those that end first, at most 100."""
+    period: PeriodView | None = None
+    plan_id: str | None = None
+    """The plan that holds: the subscription's, or the app's default."""
+    subscription: SubscriptionView | None = None
+    """Null without one that runs."""
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserView(Model):
+    """A user in a list."""
+
+    blocked: bool
+    subscription: SubscriptionView | None = None
+    """Null without one that runs."""
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionView(Model):
+    """One version of a plan."""
+
+    created_at: str
+    """RFC 3339, UTC."""
+    created_by: str
+    """Id of the key that wrote it."""
+    plan: PlanBody
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookBody(Model):
+    """A webhook as clients write it."""
+
+    events: tuple[WebhookEvent, ...]
+    """At least one."""
+    filter: Filter | None = None
+    """Only events that match all that is given here."""
+    id: str | None = None
+    template: str | None = None
+    """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
+    `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
+    url: str
+    """`http` or `https`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookView(Model):
+    """A webhook. Its secret is told once: when it is created and when it is rotated."""
+
+    events: tuple[WebhookEvent, ...]
+    """At least one."""
+    filter: Filter | None = None
+    """Only events that match all that is given here."""
+    id: str | None = None
+    template: str | None = None
+    """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
+    `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
+    url: str
+    """`http` or `https`."""
+    created_at: str
+    """RFC 3339, UTC."""
+    secret: str | None = None
+    """Standard Webhooks: `whsec_` + base64 of 32 random bytes."""
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedBody(Model):
+    """A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights."""
+
+    estimate: dict[str, Amount | str] = field(default_factory=dict)
+    """Stands in for fields that a reserve does not know yet."""
+    per: dict[str, Amount | str]
+
+
+AlertView._fields = {
+    "data": ("data", _json.record, True),
+    "text": ("text", _json.text, True),
+    "timestamp": ("timestamp", _json.text, True),
+    "type": ("type", _json.text, True),
+    "id": ("id", _json.text, True),
+}
+AppView._fields = {
+    "createdAt": ("created_at", _json.text, True),
+    "id": ("id", _json.text, True),
+    "placement": ("placement", _json.text, True),
+}
+Applied._fields = {
+    "changes": ("changes", _json.list_of(ChangeView.from_json), True),
+    "complete": ("complete", _json.flag, True),
+    "overLimit": ("over_limit", _json.list_of(OverLimit.from_json), True),
+    "applied": ("applied", _json.flag, True),
+}
+ApprovalBody._fields = {
+    "approvers": ("approvers", _json.list_of(_json.text), False),
+    "condition": ("condition", _json.text, False),
+}
+ApprovalView._fields = {
+    "approval": ("approval", ApprovalBody.from_json, False),
+    "decided": ("decided", Decided.from_json, False),
+    "event": ("event", _json.text, True),
+    "groupId": ("group_id", _json.text, True),
+    "held": ("held", _json.amount, True),
+    "id": ("id", _json.text, True),
+    "keyId": ("key_id", _json.text, True),
+    "label": ("label", _json.text, True),
+    "limit": ("limit", _json.amount, True),
+    "metadata": ("metadata", _json.map_of(_json.text), True),
+    "owner": ("owner", _json.text, False),
+    "policyId": ("policy_id", _json.text, False),
+    "requested": ("requested", _json.amount, True),
+    "requestedAt": ("requested_at", _json.text, True),
+    "requestedBy": ("requested_by", _json.text, True),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "status": ("status", _json.text, True),
+    "unit": ("unit", _json.text, False),
+    "used": ("used", _json.amount, True),
+    "windowEndsAt": ("window_ends_at", _json.text, False),
+}
+AuditView._fields = {
+    "action": ("action", _json.text, True),
+    "actor": ("actor", _json.text, True),
+    "after": ("after", _json.anything, False),
+    "at": ("at", _json.text, True),
+    "before": ("before", _json.anything, False),
+    "id": ("id", _json.text, True),
+    "note": ("note", _json.text, False),
+    "target": ("target", _json.text, True),
+}
+BackoffBody._fields = {
+    "factor": ("factor", _json.whole, False),
+    "initialMs": ("initial_ms", _json.whole, True),
+    "maxMs": ("max_ms", _json.whole, False),
+}
+CanUseDetail._fields = {
+    "current": ("current", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "quota": ("quota", _json.amount, False),
+    "resetsAt": ("resets_at", _json.text, False),
+}
+CanUseView._fields = {
+    "allowed": ("allowed", _json.flag, True),
+    "details": ("details", _json.list_of(CanUseDetail.from_json), True),
+    "matched": ("matched", _json.flag, True),
+    "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
+    "reasons": ("reasons", _json.list_of(_json.text), True),
+}
+ChangeView._fields = {
+    "action": ("action", _json.text, True),
+    "fields": ("fields", _json.list_of(Difference.from_json), True),
+    "target": ("target", _json.text, True),
+}
+ClockView._fields = {
+    "now": ("now", _json.text, False),
+}
+ClosedWindowView._fields = {
+    "groupId": ("group_id", _json.text, True),
+    "period": ("period", PeriodView.from_json, True),
+    "unit": ("unit", _json.text, True),
+    "used": ("used", _json.amount, True),
+}
+Configuration._fields = {
+    "app": ("app", Settings.from_json, False),
+    "plans": ("plans", _json.list_of(PlanBody.from_json), False),
+    "policies": ("policies", _json.list_of(PolicyBody.from_json), False),
+    "webhooks": ("webhooks", _json.list_of(WebhookBody.from_json), False),
+}
+CounterView._fields = {
+    "blocked": ("blocked", _json.amount, True),
+    "count": ("count", _json.amount, True),
+    "granted": ("granted", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "held": ("held", _json.amount, True),
+    "label": ("label", _json.text, True),
+    "overage": ("overage", _json.amount, True),
+    "percentUsed": ("percent_used", _json.whole, False),
+    "period": ("period", PeriodView.from_json, False),
+    "quota": ("quota", _json.amount, False),
+    "remaining": ("remaining", _json.amount, False),
+    "resetsAt": ("resets_at", _json.text, False),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
+    "used": ("used", _json.amount, True),
+}
+Decided._fields = {
+    "amount": ("amount", _json.amount, False),
+    "at": ("at", _json.text, True),
+    "by": ("by", _json.text, True),
+    "note": ("note", _json.text, False),
+    "rollbackOwner": ("rollback_owner", _json.text, False),
+    "until": ("until", _json.text, False),
+}
+DecisionView._fields = {
+    "allowed": ("allowed", _json.flag, True),
+    "counters": ("counters", _json.list_of(CounterView.from_json), True),
+    "deniedBy": ("denied_by", _json.list_of(DeniedByView.from_json), True),
+    "expiresAt": ("expires_at", _json.text, False),
+    "matched": ("matched", _json.flag, True),
+    "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
+    "reasons": ("reasons", _json.list_of(_json.text), True),
+    "reservationId": ("reservation_id", _json.text, False),
+    "retry": ("retry", RetryView.from_json, False),
+    "retryAfterMs": ("retry_after_ms", _json.whole, False),
+}
+DeliveryView._fields = {
+    "attempts": ("attempts", _json.whole, True),
+    "createdAt": ("created_at", _json.text, True),
+    "error": ("error", _json.text, False),
+    "event": ("event", _json.text, True),
+    "id": ("id", _json.text, True),
+    "lastAttemptAt": ("last_attempt_at", _json.text, False),
+    "nextAttemptAt": ("next_attempt_at", _json.text, False),
+    "payload": ("payload", _json.record, True),
+    "responseStatus": ("response_status", _json.whole, False),
+    "status": ("status", _json.text, True),
+}
+DeniedByView._fields = {
+    "approval": ("approval", OpenedView.from_json, False),
+    "groupId": ("group_id", _json.text, True),
+    "label": ("label", _json.text, True),
+    "missingScope": ("missing_scope", _json.list_of(_json.text), False),
+    "onLimit": ("on_limit", _json.record, False),
+    "remaining": ("remaining", _json.amount, False),
+    "requested": ("requested", _json.amount, True),
+    "resetsAt": ("resets_at", _json.text, False),
+    "scopeFull": ("scope_full", _json.flag, False),
+    "unit": ("unit", _json.text, True),
+}
+Difference._fields = {
+    "after": ("after", _json.anything, False),
+    "before": ("before", _json.anything, False),
+    "path": ("path", _json.text, True),
+}
+FallbackBody._fields = {
+    "event": ("event", _json.text, True),
+    "metadata": ("metadata", _json.record, False),
+}
+FieldError._fields = {
+    "field": ("field", _json.text, True),
+    "message": ("message", _json.text, True),
+}
+Filter._fields = {
+    "environments": ("environments", _json.list_of(_json.text), False),
+    "groupIds": ("group_ids", _json.list_of(_json.text), False),
+    "owners": ("owners", _json.list_of(_json.text), False),
+    "policyIds": ("policy_ids", _json.list_of(_json.text), False),
+    "scope": ("scope", _json.map_of(_json.text), False),
+}
+Grant._fields = {
+    "amount": ("amount", _json.amount, True),
+    "approvalId": ("approval_id", _json.text, False),
+    "createdAt": ("created_at", _json.text, True),
+    "createdBy": ("created_by", _json.text, True),
+    "endsAt": ("ends_at", _json.text, False),
+    "expiresAt": ("expires_at", _json.text, False),
+    "groupId": ("group_id", _json.text, True),
+    "id": ("id", _json.text, True),
+    "note": ("note", _json.text, False),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
+}
+GroupBody._fields = {
+    "alerts": ("alerts", _json.list_of(_json.whole), False),
+    "covers": ("covers", _json.list_of(_json.text), False),
+    "end": ("end", _json.text, False),
+    "enforcement": ("enforcement", _json.text, False),
+    "every": ("every", _json.text, False),
+    "id": ("id", _json.text, True),
+    "label": ("label", _json.text, False),
+    "matches": ("matches", _json.list_of(RuleBody.from_json), True),
+    "maxPerCall": ("max_per_call", _json.one_of(_json.amount, _json.text), False),
+    "measure": ("measure", _json.one_of(_json.text, WeightedBody.from_json), False),
+    "onLimit": ("on_limit", OnLimitBody.from_json, False),
+    "onPlanChange": ("on_plan_change", _json.text, False),
+    "periodAnchor": ("period_anchor", _json.text, False),
+    "periodType": ("period_type", _json.text, False),
+    "quota": ("quota", _json.one_of(_json.amount, _json.text), NULLABLE),
+    "scope": ("scope", _json.list_of(_json.text), False),
+    "start": ("start", _json.text, False),
+    "timezone": ("timezone", _json.text, False),
+    "unit": ("unit", _json.text, True),
+    "weekStart": ("week_start", _json.text, False),
+}
+Happening._fields = {
+    "data": ("data", _json.record, True),
+    "text": ("text", _json.text, True),
+    "timestamp": ("timestamp", _json.text, True),
+    "type": ("type", _json.text, True),
+}
+HeldView._fields = {
+    "amount": ("amount", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "unit": ("unit", _json.text, True),
+}
+KeyView._fields = {
+    "createdAt": ("created_at", _json.text, True),
+    "id": ("id", _json.text, True),
+    "key": ("key", _json.text, False),
+    "kind": ("kind", _json.text, True),
+    "metadata": ("metadata", _json.map_of(_json.text), False),
+    "mode": ("mode", _json.text, False),
+    "name": ("name", _json.text, False),
+    "origins": ("origins", _json.list_of(_json.text), False),
+    "prefix": ("prefix", _json.text, True),
+    "requireUserToken": ("require_user_token", _json.flag, True),
+    "role": ("role", _json.text, False),
+    "sandbox": ("sandbox", _json.text, False),
+    "userTokenSecret": ("user_token_secret", _json.text, False),
+}
+OnLimitBody._fields = {
+    "fallback": ("fallback", FallbackBody.from_json, False),
+    "message": ("message", _json.text, False),
+    "upgradeUrl": ("upgrade_url", _json.text, False),
+}
+OpenReservationView._fields = {
+    "createdAt": ("created_at", _json.text, True),
+    "event": ("event", _json.text, True),
+    "expiresAt": ("expires_at", _json.text, True),
+    "held": ("held", _json.list_of(HeldView.from_json), True),
+    "reservationId": ("reservation_id", _json.text, True),
+}
+OpenedView._fields = {
+    "id": ("id", _json.text, True),
+    "status": ("status", _json.text, True),
+}
+OverLimit._fields = {
+    "groupId": ("group_id", _json.text, True),
+    "planId": ("plan_id", _json.text, True),
+    "quotaAfter": ("quota_after", _json.amount, True),
+    "quotaBefore": ("quota_before", _json.amount, False),
+    "users": ("users", _json.whole, True),
+}
+PeriodView._fields = {
+    "end": ("end", _json.text, False),
+    "start": ("start", _json.text, True),
+}
+PlanBody._fields = {
+    "end": ("end", _json.text, False),
+    "every": ("every", _json.text, False),
+    "groups": ("groups", _json.list_of(GroupBody.from_json), True),
+    "id": ("id", _json.text, False),
+    "name": ("name", _json.text, False),
+    "periodAnchor": ("period_anchor", _json.text, False),
+    "periodType": ("period_type", _json.text, False),
+    "start": ("start", _json.text, False),
+    "timezone": ("timezone", _json.text, False),
+    "unmatchedEvents": ("unmatched_events", _json.text, False),
+    "weekStart": ("week_start", _json.text, False),
+}
+PlanView._fields = {
+    "end": ("end", _json.text, False),
+    "every": ("every", _json.text, False),
+    "groups": ("groups", _json.list_of(GroupBody.from_json), True),
+    "id": ("id", _json.text, False),
+    "name": ("name", _json.text, False),
+    "periodAnchor": ("period_anchor", _json.text, False),
+    "periodType": ("period_type", _json.text, False),
+    "start": ("start", _json.text, False),
+    "timezone": ("timezone", _json.text, False),
+    "unmatchedEvents": ("unmatched_events", _json.text, False),
+    "weekStart": ("week_start", _json.text, False),
+    "version": ("version", _json.whole, True),
+}
+PolicyBody._fields = {
+    "approval": ("approval", ApprovalBody.from_json, False),
+    "end": ("end", _json.text, False),
+    "environment": ("environment", _json.text, False),
+    "every": ("every", _json.text, False),
+    "groups": ("groups", _json.list_of(GroupBody.from_json), True),
+    "id": ("id", _json.text, False),
+    "name": ("name", _json.text, False),
+    "notes": ("notes", _json.text, False),
+    "owner": ("owner", _json.text, False),
+    "periodAnchor": ("period_anchor", _json.text, False),
+    "periodType": ("period_type", _json.text, False),
+    "retry": ("retry", RetryBody.from_json, False),
+    "reviewCadence": ("review_cadence", _json.text, False),
+    "route": ("route", _json.text, False),
+    "start": ("start", _json.text, False),
+    "timezone": ("timezone", _json.text, False),
+    "weekStart": ("week_start", _json.text, False),
+}
+PolicyVersionView._fields = {
+    "createdAt": ("created_at", _json.text, True),
+    "createdBy": ("created_by", _json.text, True),
+    "policy": ("policy", PolicyBody.from_json, True),
+    "version": ("version", _json.whole, True),
+}
+PolicyView._fields = {
+    "approval": ("approval", ApprovalBody.from_json, False),
+    "end": ("end", _json.text, False),
+    "environment": ("environment", _json.text, False),
+    "every": ("every", _json.text, False),
+    "groups": ("groups", _json.list_of(GroupBody.from_json), True),
+    "id": ("id", _json.text, False),
+    "name": ("name", _json.text, False),
+    "notes": ("notes", _json.text, False),
+    "owner": ("owner", _json.text, False),
+    "periodAnchor": ("period_anchor", _json.text, False),
+    "periodType": ("period_type", _json.text, False),
+    "retry": ("retry", RetryBody.from_json, False),
+    "reviewCadence": ("review_cadence", _json.text, False),
+    "route": ("route", _json.text, False),
+    "start": ("start", _json.text, False),
+    "timezone": ("timezone", _json.text, False),
+    "weekStart": ("week_start", _json.text, False),
+    "reviewDue": ("review_due", _json.flag, False),
+    "reviewDueAt": ("review_due_at", _json.text, False),
+    "reviewed": ("reviewed", Review.from_json, False),
+    "version": ("version", _json.whole, True),
+}
+Preview._fields = {
+    "changes": ("changes", _json.list_of(ChangeView.from_json), True),
+    "complete": ("complete", _json.flag, True),
+    "overLimit": ("over_limit", _json.list_of(OverLimit.from_json), True),
+}
+Problem._fields = {
+    "code": ("code", _json.text, True),
+    "decision": ("decision", DecisionView.from_json, False),
+    "detail": ("detail", _json.text, True),
+    "errors": ("errors", _json.list_of(FieldError.from_json), False),
+    "requestId": ("request_id", _json.text, True),
+    "status": ("status", _json.whole, True),
+    "title": ("title", _json.text, True),
+    "type": ("type", _json.text, True),
+}
+ReadyView._fields = {
+    "ready": ("ready", _json.flag, True),
+    "redisVersion": ("redis_version", _json.text, False),
+    "warnings": ("warnings", _json.list_of(_json.text), True),
+}
+RetryBody._fields = {
+    "backoff": ("backoff", BackoffBody.from_json, False),
+    "maxAttempts": ("max_attempts", _json.whole, True),
+    "nonRetryable": ("non_retryable", _json.list_of(_json.text), False),
+}
+RetryView._fields = {
+    "attemptsLeft": ("attempts_left", _json.whole, False),
+    "backoff": ("backoff", BackoffBody.from_json, False),
+    "maxAttempts": ("max_attempts", _json.whole, True),
+    "nonRetryable": ("non_retryable", _json.list_of(_json.text), True),
+    "policyId": ("policy_id", _json.text, True),
+}
+Review._fields = {
+    "at": ("at", _json.text, True),
+    "by": ("by", _json.text, True),
+    "note": ("note", _json.text, False),
+}
+RuleBody._fields = {
+    "event": ("event", _json.text, True),
+    "measure": ("measure", _json.one_of(_json.text, WeightedBody.from_json), False),
+    "metadata": ("metadata", _json.record, False),
+}
+Settings._fields = {
+    "defaultPlanId": ("default_plan_id", _json.text, False),
+    "maxScopeValues": ("max_scope_values", _json.whole, False),
+    "onStoreFailure": ("on_store_failure", _json.text, False),
+}
+SettlementView._fields = {
+    "counters": ("counters", _json.list_of(CounterView.from_json), True),
+    "late": ("late", _json.flag, False),
+    "replayed": ("replayed", _json.flag, False),
+    "reservationId": ("reservation_id", _json.text, True),
+    "status": ("status", _json.text, True),
+    "thresholds": ("thresholds", _json.list_of(ThresholdView.from_json), False),
+}
+SubscriptionView._fields = {
+    "changed": ("changed", _json.flag, False),
+    "customLimits": ("custom_limits", _json.record, False),
+    "cycleStart": ("cycle_start", _json.text, False),
+    "endsAt": ("ends_at", _json.text, False),
+    "planId": ("plan_id", _json.text, True),
+    "startedAt": ("started_at", _json.text, True),
+    "userId": ("user_id", _json.text, True),
+}
+ThresholdView._fields = {
+    "groupId": ("group_id", _json.text, True),
+    "percent": ("percent", _json.whole, True),
+}
+TrackedView._fields = {
+    "counters": ("counters", _json.list_of(CounterView.from_json), True),
+    "eventId": ("event_id", _json.text, True),
+    "matchStatus": ("match_status", _json.text, True),
+    "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
+    "thresholds": ("thresholds", _json.list_of(ThresholdView.from_json), False),
+}
+UsageView._fields = {
+    "counters": ("counters", _json.list_of(CounterView.from_json), True),
+    "period": ("period", PeriodView.from_json, False),
+    "planId": ("plan_id", _json.text, False),
+    "userId": ("user_id", _json.text, True),
+}
+UserChanged._fields = {
+    "blocked": ("blocked", _json.flag, True),
+    "changed": ("changed", _json.flag, True),
+    "userId": ("user_id", _json.text, True),
+}
+UserDetailView._fields = {
+    "blocked": ("blocked", _json.flag, True),
+    "counters": ("counters", _json.list_of(CounterView.from_json), True),
+    "grants": ("grants", _json.list_of(Grant.from_json), True),
+    "history": ("history", _json.list_of(ClosedWindowView.from_json), True),
+    "openReservations": ("open_reservations", _json.list_of(OpenReservationView.from_json), True),
+    "period": ("period", PeriodView.from_json, False),
+    "planId": ("plan_id", _json.text, False),
+    "subscription": ("subscription", SubscriptionView.from_json, False),
+    "userId": ("user_id", _json.text, True),
+}
+UserView._fields = {
+    "blocked": ("blocked", _json.flag, True),
+    "subscription": ("subscription", SubscriptionView.from_json, False),
+    "userId": ("user_id", _json.text, True),
+}
+VersionView._fields = {
+    "createdAt": ("created_at", _json.text, True),
+    "createdBy": ("created_by", _json.text, True),
+    "plan": ("plan", PlanBody.from_json, True),
+    "version": ("version", _json.whole, True),
+}
+WebhookBody._fields = {
+    "events": ("events", _json.list_of(_json.text), True),
+    "filter": ("filter", Filter.from_json, False),
+    "id": ("id", _json.text, False),
+    "template": ("template", _json.text, False),
+    "url": ("url", _json.text, True),
+}
+WebhookView._fields = {
+    "events": ("events", _json.list_of(_json.text), True),
+    "filter": ("filter", Filter.from_json, False),
+    "id": ("id", _json.text, False),
+    "template": ("template", _json.text, False),
+    "url": ("url", _json.text, True),
+    "createdAt": ("created_at", _json.text, True),
+    "secret": ("secret", _json.text, False),
+    "version": ("version", _json.whole, True),
+}
+WeightedBody._fields = {
+    "estimate": ("estimate", _json.map_of(_json.one_of(_json.amount, _json.text)), False),
+    "per": ("per", _json.map_of(_json.one_of(_json.amount, _json.text)), True),
+}

@@ -1,0 +1,104 @@
+"""How a client is set up. Everything is checked here, before the first call."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from quotagate.errors import QuotagateError
+
+OnUnavailable: TypeAlias = Literal["deny", "allow"]
+"""What ``reserve`` and ``can_use`` answer when the gateway cannot be reached within the deadline:
+
+- ``"deny"``: ``allowed`` is False with the reason ``gateway_unavailable``; without an answer nothing is spent
+- ``"allow"``: ``allowed`` is True without a reservation; the application goes on
+
+Either is marked ``degraded``.
+"""
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+def invalid(message: str) -> QuotagateError:
+    return QuotagateError(code="invalid_options", message=message, status=400)
+
+
+def checked_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        raise invalid(f"base_url must be a URL such as {DEFAULT_URL}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise invalid("base_url must begin with http:// or https:// and name a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise invalid("base_url must not carry a user name, password, query or fragment")
+    return text.rstrip("/")
+
+
+def checked_header(name: str, value: object) -> str:
+    """A header's value; anything else would fail later with a message that shows it."""
+    if not isinstance(value, str) or not value or not all("\x21" <= letter <= "\x7e" for letter in value):
+        raise invalid(f"{name} must be a text of printable ASCII characters without spaces")
+    return value
+
+
+def at_least(name: str, value: float, least: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < least:
+        raise invalid(f"{name} must be a number of at least {least}")
+    return value
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options with every default filled in, and checked."""
+
+    base_url: str
+    timeout: float
+    deadline: float
+    retries: int
+    on_unavailable: OnUnavailable
+    throw_on_deny: bool
+    # Not shown: one of them carries the key.
+    headers: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        api_key: str,
+        base_url: str | None,
+        timeout: float,
+        deadline: float,
+        retries: int,
+        on_unavailable: OnUnavailable,
+        throw_on_deny: bool,
+        mode: str | None,
+        app: str | None,
+        user_token: str | None,
+    ) -> Options:
+        headers = {
+            "authorization": f"Bearer {checked_header('api_key', api_key)}",
+            "accept": "application/json",
+        }
+        for name, header, value in (
+            ("mode", "x-mode", mode),
+            ("app", "x-app", app),
+            ("user_token", "x-user-token", user_token),
+        ):
+            if value is not None:
+                headers[header] = checked_header(name, value)
+        if on_unavailable not in ("deny", "allow"):
+            raise invalid('on_unavailable must be "deny" or "allow"')
+        return cls(
+            base_url=checked_url(base_url or os.environ.get("QUOTAGATE_URL") or DEFAULT_URL),
+            timeout=at_least("timeout", timeout, 0.001),
+            deadline=at_least("deadline", deadline, 0.001),
+            retries=int(at_least("retries", retries, 0)),
+            on_unavailable=on_unavailable,
+            throw_on_deny=throw_on_deny,
+            headers=headers,
+        )

@@ -1,0 +1,59 @@
+#!/bin/sh
+# Everything, on a fresh machine with Python 3.10 or later and a package index:
+# generated code, types, lints, tests against a real gateway, the package, and the package in an empty project.
+#
+#   QUOTAGATE_BIN=../../target/debug/quotagate ./test.sh
+set -eu
+cd "$(dirname "$0")"
+
+step() { printf '\n== %s\n' "$*"; }
+
+export QUOTAGATE_BIN="${QUOTAGATE_BIN:-../../target/debug/quotagate}"
+[ -x "$QUOTAGATE_BIN" ] || { echo "no gateway at $QUOTAGATE_BIN: build it, or set QUOTAGATE_BIN" >&2; exit 1; }
+QUOTAGATE_BIN="$(realpath "$QUOTAGATE_BIN")"
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+unset PYTHONPATH
+
+step "Dependencies, as locked"
+stamp=".venv/$(cat requirements-dev.lock requirements-runtime.lock | sha256sum | cut -c 1-16)"
+if [ ! -f "$stamp" ]; then
+    rm -rf .venv
+    "${PYTHON:-python3}" -m venv .venv
+    .venv/bin/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+    touch "$stamp"
+fi
+python=.venv/bin/python
+
+step "Generated code"
+$python tools/generate_models.py --check
+$python tools/generate_sync.py --check
+
+step "Types"
+$python -m mypy
+
+step "Lints and format"
+$python -m ruff check .
+$python -m ruff format --check .
+
+step "Tests"
+$python -m pytest
+
+step "Package"
+rm -rf dist
+$python -m build --no-isolation >/dev/null
+ls dist
+
+step "The package in an empty project"
+rm -rf .test
+mkdir .test
+$python -m venv .test/venv
+.test/venv/bin/python -m pip install --quiet --require-hashes -r requirements-runtime.lock
+.test/venv/bin/python -m pip install --quiet --no-deps --no-index dist/quotagate-*.whl
+.test/venv/bin/python -m pip check
+# From elsewhere, so that nothing of this folder is found.
+(cd .test && venv/bin/python -I ../tools/use_package.py)
+$python tools/typed_package.py .test
+rm -rf .test
+
+echo
+echo "All of it holds."

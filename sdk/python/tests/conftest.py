@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from quotagate import Client
+from tests.gateway import Gateway, Sandbox, plan, unique
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[Gateway]:
+    gateway = Gateway()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+def sandbox(gateway: Gateway) -> Sandbox:
+    return Sandbox(gateway)
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Iterator[Client]:
+    with sandbox.client() as client:
+        yield client
+
+
+@pytest.fixture
+def subscribed(sandbox: Sandbox) -> Callable[..., str]:
+    """Makes a user of the sandbox with these groups, and answers its id."""
+
+    def make(*groups: dict[str, Any], **more: Any) -> str:
+        name = unique("p_")
+        user = unique("u_")
+        with sandbox.operator() as operator:
+            operator.admin.put_plan(name, plan(*groups, **more))
+            operator.upsert_subscription(user, name)
+        return user
+
+    return make
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

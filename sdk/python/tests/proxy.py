@@ -1,0 +1,190 @@
+"""A TCP proxy in front of the gateway that breaks what it is told to break."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+FAULTS = ("cut_before", "cut_after", "unavailable", "bad_gateway", "slow", "garbage", "not_json", "half")
+
+Choice = Callable[[str, bytes], str]
+"""From method-and-path and the whole request to the name of a fault, or ``pass``."""
+
+
+def always(fault: str) -> Choice:
+    return lambda line, request: fault
+
+
+def first(count: int, fault: str, only: str = "") -> Choice:
+    """The first so many requests whose line contains ``only``; all others pass."""
+    left = [count]
+    lock = threading.Lock()
+
+    def choose(line: str, request: bytes) -> str:
+        with lock:
+            if left[0] > 0 and only in line:
+                left[0] -= 1
+                return fault
+            return "pass"
+
+    return choose
+
+
+def at_random(seed: int, share: float) -> Choice:
+    source = random.Random(seed)
+    lock = threading.Lock()
+
+    def choose(line: str, request: bytes) -> str:
+        with lock:
+            return source.choice(FAULTS) if source.random() < share else "pass"
+
+    return choose
+
+
+class Proxy:
+    """One thread per connection; every request is counted with what became of it."""
+
+    def __init__(self, target: str, choose: Choice, *, retry_after: str = "0", pause: float = 0.5) -> None:
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "", parts.port or 80)
+        self.choose = choose
+        self.retry_after = retry_after
+        self.pause = pause
+        self.met: Counter[str] = Counter()
+        self.requests: list[tuple[str, bytes]] = []
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            for connection in list(self._open):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+
+    def keys(self, path: str) -> list[str]:
+        """The idempotency keys of the requests to a path, in the order in which they came."""
+        found = []
+        for line, request in self.requests:
+            if f"/{path} " in line:
+                headers = request.split(b"\r\n\r\n")[0].decode().lower().split("\r\n")
+                found.append(next(header[17:] for header in headers if header.startswith("idempotency-key: ")))
+        return found
+
+    def _accept(self) -> None:
+        while not self._stop.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self._open.add(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError), connection:
+            while (request := read_message(connection)) and self._answer(connection, request):
+                pass
+        with self._lock:
+            self._open.discard(connection)
+
+    def _answer(self, connection: socket.socket, request: bytes) -> bool:
+        """False: the connection ends."""
+        line = request.split(b"\r\n", 1)[0].decode()
+        fault = self.choose(line, request)
+        with self._lock:
+            self.met[fault] += 1
+            self.requests.append((line, request))
+        if fault == "cut_before":
+            return False
+        if fault == "unavailable":
+            connection.sendall(told(503, b"", f"Retry-After: {self.retry_after}\r\n"))
+            return True
+        if fault == "bad_gateway":
+            connection.sendall(told(502, b"<html>bad gateway</html>"))
+            return True
+        if fault == "garbage":
+            connection.sendall(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
+            return False
+        if fault == "not_json_before":
+            connection.sendall(told(200, b"<html>welcome</html>"))
+            return True
+        if fault == "slow" and self._stop.wait(self.pause):
+            return False
+        if fault in ("relay", "relay_one"):
+            return self._relay(connection, request, once=fault == "relay_one")
+        answer = self._forward(request)
+        if fault == "cut_after":
+            return False
+        if fault == "not_json":
+            connection.sendall(told(200, b'{"allowed": tr'))
+            return True
+        if fault == "half":
+            connection.sendall(answer[: len(answer) // 2])
+            return False
+        connection.sendall(answer)
+        return True
+
+    def _forward(self, request: bytes) -> bytes:
+        with socket.create_connection(self._target, timeout=20) as server:
+            server.sendall(request)
+            return read_message(server)
+
+    def _relay(self, connection: socket.socket, request: bytes, *, once: bool) -> bool:
+        """A stream as it comes; with ``once`` until its first event is through."""
+        with socket.create_connection(self._target, timeout=20) as server:
+            with self._lock:
+                self._open.add(server)
+            server.sendall(request)
+            passed = b""
+            while not (once and b"}\n\n" in passed) and (part := server.recv(65536)):
+                connection.sendall(part)
+                passed += part
+            with self._lock:
+                self._open.discard(server)
+        return False
+
+
+def told(status: int, body: bytes, headers: str = "") -> bytes:
+    head = f"HTTP/1.1 {status} Told\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    return head.encode() + body
+
+
+def read_message(source: socket.socket) -> bytes:
+    """One request or answer with a ``Content-Length``; empty at the end of the connection."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = source.recv(65536)
+        if not part:
+            return b""
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = 0
+    for header in head.split(b"\r\n")[1:]:
+        name, _, value = header.partition(b":")
+        if name.strip().lower() == b"content-length":
+            length = int(value)
+    while len(body) < length:
+        part = source.recv(65536)
+        if not part:
+            return b""
+        body += part
+    return head + b"\r\n\r\n" + body

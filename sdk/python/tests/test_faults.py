@@ -1,0 +1,218 @@
+"""What goes wrong on the way counts nothing twice and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from quotagate import AsyncClient, Client, GatewayUnavailable, QuotagateError
+from tests.gateway import ADMIN_KEY, Gateway, Sandbox, group
+from tests.proxy import FAULTS, Proxy, always, at_random, first
+
+Subscribed = Callable[..., str]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_repeated_with_the_same_key_and_counts_once(
+    sandbox: Sandbox, subscribed: Subscribed, fault: str
+) -> None:
+    user = subscribed(group(100))
+    with Proxy(sandbox.gateway.url, first(2, fault)) as proxy:
+        with sandbox.client(base_url=proxy.url, timeout=0.3, deadline=5) as client:
+            decision = client.reserve(user, "image.render", 5)
+            assert decision.allowed
+            assert not decision.degraded
+            proxy.choose = first(1, fault)
+            assert client.commit(decision, quantity=3).status == "committed"
+            proxy.choose = first(1, fault)
+            assert client.track(user, "image.render", 2).counted
+        assert proxy.met[fault] == 4
+        for path, attempts in (("reserve", 3), ("commit", 2), ("track", 2)):
+            keys = proxy.keys(path)
+            assert len(keys) == attempts
+            assert len(set(keys)) == 1
+    with sandbox.client() as direct:
+        counter = direct.usage(user).counters[0]
+    assert (counter.used, counter.held) == (5, 0)
+
+
+def test_an_html_page_with_status_200_is_no_answer(sandbox: Sandbox, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    with (
+        Proxy(sandbox.gateway.url, always("not_json_before")) as proxy,
+        sandbox.client(base_url=proxy.url, deadline=0.5) as client,
+    ):
+        assert client.reserve(user, "image.render").reasons == ("gateway_unavailable",)
+        with pytest.raises(GatewayUnavailable):
+            client.usage(user)
+
+
+def test_retry_after_is_honoured(sandbox: Sandbox, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    with Proxy(sandbox.gateway.url, first(1, "unavailable"), retry_after="1") as proxy:
+        with sandbox.client(base_url=proxy.url) as client:
+            begin = time.monotonic()
+            assert client.reserve(user, "image.render").allowed
+            assert time.monotonic() - begin >= 1
+        # A server that asks for more time than the deadline leaves is not asked again.
+        proxy.choose, proxy.retry_after = always("unavailable"), "60"
+        before = proxy.met["unavailable"]
+        with sandbox.client(base_url=proxy.url) as client:
+            assert client.reserve(user, "image.render").degraded
+        assert proxy.met["unavailable"] == before + 1
+
+
+def test_the_deadline_bounds_all_attempts(sandbox: Sandbox, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    with (
+        Proxy(sandbox.gateway.url, always("slow"), pause=20) as proxy,
+        sandbox.client(base_url=proxy.url, timeout=0.2, deadline=0.5, retries=50) as client,
+    ):
+        begin = time.monotonic()
+        with pytest.raises(GatewayUnavailable):
+            client.usage(user)
+        assert 0.2 <= time.monotonic() - begin < 1.5
+        assert 2 <= proxy.met["slow"] <= 5
+        with pytest.raises(GatewayUnavailable):
+            client.track(user, "image.render", deadline=0.1)
+
+
+def test_other_4xx_are_never_repeated(sandbox: Sandbox) -> None:
+    with Proxy(sandbox.gateway.url, always("pass")) as proxy:
+        with sandbox.client(base_url=proxy.url) as client:
+            with pytest.raises(QuotagateError) as refused:
+                client.reserve("u", "image.render", -1)
+            assert (refused.value.code, refused.value.status) == ("invalid_request", 400)
+            assert [error.field for error in refused.value.errors] == ["quantity"]
+            with pytest.raises(QuotagateError):
+                client.upsert_subscription("u", "no_such_plan")
+        assert proxy.met["pass"] == 2
+
+
+def test_a_deletion_whose_answer_was_lost_is_no_error(gateway: Gateway) -> None:
+    key = gateway.admin.admin.create_key("secret", mode="test", sandbox="deleted")
+    with Proxy(gateway.url, first(1, "cut_after")) as proxy, Client(api_key=ADMIN_KEY, base_url=proxy.url) as operator:
+        operator.admin.delete_key(key.id)
+        assert (proxy.met["cut_after"], proxy.met["pass"]) == (1, 1)
+        with pytest.raises(QuotagateError) as missing:
+            operator.admin.delete_key(key.id)
+        assert missing.value.code == "not_found"
+
+
+class Expected:
+    """What so many operations must come to. The plan has room for all of them."""
+
+    def __init__(self, seed: int, operations: int) -> None:
+        source = random.Random(seed)
+        kinds = ("commit", "commit_less", "commit_more", "release", "draw", "track", "block", "block_error")
+        self.work = [(source.choice(kinds), source.randint(2, 9)) for _ in range(operations)]
+        self.used = sum(self.amount(kind, size) for kind, size in self.work)
+
+    @staticmethod
+    def amount(kind: str, size: int) -> int:
+        return {"commit_less": size - 1, "commit_more": size + 5, "release": 0, "block_error": 0}.get(kind, size)
+
+
+class Broken(Exception):
+    """The work under a reservation fails."""
+
+
+def operate(client: Client, frail: Client, user: str, kind: str, size: int) -> None:
+    """``frail`` never repeats: what it cannot deliver at once is left to its background."""
+    if kind == "track":
+        frail.track(user, "llm.tokens", size, keep=True)
+        return
+    if kind.startswith("block"):
+        try:
+            with client.reservation(user, "llm.tokens", 10) as work:
+                work.use(size)
+                if kind == "block_error":
+                    raise Broken
+        except Broken:
+            pass
+        return
+    decision = client.reserve(user, "llm.tokens", size)
+    assert decision.reservation_id, decision
+    if kind == "release":
+        frail.release(decision)
+    elif kind == "draw":
+        frail.commit(decision, quantity=1, final=False)
+        frail.commit(decision)
+    else:
+        frail.commit(decision, quantity=None if kind == "commit" else Expected.amount(kind, size))
+
+
+async def operate_async(client: AsyncClient, user: str, kind: str, size: int) -> None:
+    if kind == "track":
+        await client.track(user, "llm.tokens", size, keep=True)
+        return
+    if kind.startswith("block"):
+        try:
+            async with client.reservation(user, "llm.tokens", 10) as work:
+                work.use(size)
+                if kind == "block_error":
+                    raise Broken
+        except Broken:
+            pass
+        return
+    decision = await client.reserve(user, "llm.tokens", size)
+    assert decision.reservation_id, decision
+    if kind == "release":
+        await client.release(decision)
+    elif kind == "draw":
+        await client.commit(decision, quantity=1, final=False)
+        await client.commit(decision)
+    else:
+        await client.commit(decision, quantity=None if kind == "commit" else Expected.amount(kind, size))
+
+
+def check(sandbox: Sandbox, user: str, expected: Expected, proxy: Proxy) -> None:
+    assert sum(proxy.met[fault] for fault in FAULTS) > len(expected.work) / 5
+    assert all(proxy.met[fault] >= len(expected.work) / 100 for fault in FAULTS), proxy.met
+    with sandbox.client() as direct:
+        counter = direct.usage(user).counters[0]
+    assert (counter.used, counter.held) == (expected.used, 0)
+
+
+def test_a_thousand_operations_through_faults_count_exactly(sandbox: Sandbox, subscribed: Subscribed) -> None:
+    user = subscribed(group(10**9, unit="tokens"))
+    expected = Expected(1, 1_000)
+    lost: list[object] = []
+    with Proxy(sandbox.gateway.url, at_random(2, 0.15), pause=0.5) as proxy:
+        # Few repetitions, so that some commits are left to the background.
+        options = {"base_url": proxy.url, "timeout": 0.4, "deadline": 30, "on_undelivered": lost.append}
+        with sandbox.client(retries=6, **options) as client, sandbox.client(retries=0, **options) as frail:
+            with ThreadPoolExecutor(16) as workers:
+                list(workers.map(lambda each: operate(client, frail, user, *each), expected.work))
+            assert client.flush(20) == 0
+            assert frail.flush(20) == 0
+        check(sandbox, user, expected, proxy)
+    assert lost == []
+
+
+@pytest.mark.anyio
+async def test_four_hundred_operations_asynchronously(sandbox: Sandbox, subscribed: Subscribed) -> None:
+    user = subscribed(group(10**9, unit="tokens"))
+    expected = Expected(3, 400)
+    lost: list[object] = []
+    with Proxy(sandbox.gateway.url, at_random(4, 0.15), pause=0.5) as proxy:
+        async with sandbox.async_client(
+            base_url=proxy.url, timeout=0.4, deadline=30, retries=6, on_undelivered=lost.append
+        ) as client:
+            room = asyncio.Semaphore(16)
+
+            async def one(kind: str, size: int) -> None:
+                async with room:
+                    await operate_async(client, user, kind, size)
+
+            await asyncio.gather(*(one(kind, size) for kind, size in expected.work))
+            assert await client.flush(20) == 0
+        check(sandbox, user, expected, proxy)
+    assert lost == []
+    assert threading.active_count() < 100

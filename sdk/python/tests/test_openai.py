@@ -1,0 +1,213 @@
+"""The OpenAI clients, metered, against a local server of the same wire format."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from quotagate import AsyncClient, Client, LimitReached
+from quotagate._completions import prompt_tokens
+from quotagate.openai import metered
+from tests.gateway import Sandbox, group
+from tests.provider import WORDS, Provider
+
+MESSAGES: Any = [{"role": "user", "content": "Say something about quotas."}]
+Subscribed = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    provider = Provider()
+    yield provider
+    provider.stop()
+
+
+@pytest.fixture
+def llm(provider: Provider) -> Iterator[OpenAI]:
+    with OpenAI(api_key="x", base_url=provider.url, max_retries=0) as llm:
+        yield llm
+
+
+@pytest.fixture
+def user(subscribed: Subscribed) -> str:
+    """Counts tokens, cents by model, and calls."""
+    per = {"prompt_tokens": "0.001", "completion_tokens": "0.002"}
+    priced = {"event": "llm.*", "metadata": {"model": ["small", "breaks"]}, "measure": {"per": per}}
+    return subscribed(
+        group(1000, unit="tokens", measure="quantity"),
+        {**group("100", unit="cents"), "matches": [priced]},
+        group(100, measure="event"),
+    )
+
+
+def figures(client: Client, user: str) -> dict[str, tuple[object, object]]:
+    return {counter.unit: (counter.used, counter.held) for counter in client.usage(user).counters}
+
+
+def nothing_but(tokens: int, cents: str, calls: int) -> dict[str, tuple[object, object]]:
+    return {"tokens": (tokens, 0), "cents": (Decimal(cents), 0), "count": (calls, 0)}
+
+
+def test_reserves_the_maximum_and_commits_the_usage(client: Client, llm: OpenAI, provider: Provider, user: str) -> None:
+    seen: list[object] = []
+    original = llm.chat.completions.create
+
+    def watched(**asked: Any) -> Any:
+        seen.append(figures(client, user)["tokens"])
+        return original(**asked)
+
+    llm.chat.completions.create = watched  # type: ignore[method-assign]
+    gated = metered(llm, client, user_id=user, metadata={"team": "search"})
+    answer = gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=500)
+    assert answer.choices[0].message.content == "".join(WORDS)
+    estimate = prompt_tokens(MESSAGES)
+    assert seen == [(0, 500 + estimate)]
+    assert figures(client, user) == nothing_but(18, "0.025", 1)
+    assert "stream_options" not in provider.asked[-1]
+
+
+@pytest.mark.parametrize("asks_for_usage", [True, False])
+def test_a_stream_commits_the_usage(
+    client: Client, llm: OpenAI, provider: Provider, user: str, asks_for_usage: bool
+) -> None:
+    options: Any = {"stream_options": {"include_usage": True}} if asks_for_usage else {}
+    stream = metered(llm, client, user_id=user).chat.completions.create(
+        model="small", messages=MESSAGES, max_tokens=500, stream=True, **options
+    )
+    chunks = list(stream)
+    assert provider.asked[-1]["stream_options"] == {"include_usage": True}
+    # Who did not ask for the chunk without choices does not get it.
+    assert len(chunks) == len(WORDS) + 1 + asks_for_usage
+    assert all(chunk.choices for chunk in chunks[: len(WORDS) + 1])
+    assert figures(client, user) == nothing_but(18, "0.025", 1)
+
+
+def test_a_stream_that_is_closed_early_settles_what_came(client: Client, llm: OpenAI, user: str) -> None:
+    with metered(llm, client, user_id=user).chat.completions.create(
+        model="small", messages=MESSAGES, max_tokens=500, stream=True
+    ) as stream:
+        for number, _ in enumerate(stream):
+            if number == 1:
+                break
+        assert figures(client, user)["tokens"] == (0, 500 + prompt_tokens(MESSAGES))
+    produced = -(-len("".join(WORDS[:2])) // 4)
+    assert figures(client, user)["tokens"] == (prompt_tokens(MESSAGES) + produced, 0)
+
+
+def test_a_stream_that_is_dropped_is_settled(client: Client, llm: OpenAI, user: str) -> None:
+    def begin() -> Any:
+        return metered(llm, client, user_id=user).chat.completions.create(
+            model="small", messages=MESSAGES, max_tokens=500, stream=True
+        )
+
+    for _ in begin():
+        break
+    gc.collect()
+    used, held = figures(client, user)["tokens"]
+    assert (used, held) == (prompt_tokens(MESSAGES) + 2, 0)
+    begin()
+    gc.collect()
+    assert figures(client, user)["tokens"] == (used, 0)
+
+
+def test_a_stream_that_breaks_settles_what_came(client: Client, llm: OpenAI, user: str) -> None:
+    stream = metered(llm, client, user_id=user).responses.create(
+        model="breaks", input="Say something.", max_output_tokens=100, stream=True
+    )
+    kinds = [event.type for event in stream]
+    assert kinds == ["response.created"] + ["response.output_text.delta"] * 2
+    assert figures(client, user)["tokens"] == (4 + 3, 0)
+
+
+def test_responses(client: Client, llm: OpenAI, user: str) -> None:
+    gated = metered(llm, client, user_id=user)
+    answer = gated.responses.create(model="small", input="Say something.", max_output_tokens=100)
+    assert answer.output_text == "".join(WORDS)
+    assert figures(client, user) == nothing_but(20, "0.027", 1)
+    events = list(gated.responses.create(model="small", input="Say it again.", max_output_tokens=100, stream=True))
+    assert events[-1].type == "response.completed"
+    assert figures(client, user) == nothing_but(40, "0.054", 2)
+
+
+def test_a_failed_call_is_released(client: Client, llm: OpenAI, user: str) -> None:
+    gated = metered(llm, client, user_id=user)
+    with pytest.raises(openai.BadRequestError):
+        gated.chat.completions.create(model="down", messages=MESSAGES, max_tokens=500)
+    assert figures(client, user) == nothing_but(0, "0", 0)
+
+
+def test_a_denied_call_never_reaches_the_provider(client: Client, llm: OpenAI, provider: Provider, user: str) -> None:
+    before = len(provider.asked)
+    with pytest.raises(LimitReached) as denied:
+        metered(llm, client, user_id=user).chat.completions.create(model="small", messages=MESSAGES)
+    assert denied.value.decision.denied_by[0].requested == 4096 + prompt_tokens(MESSAGES)
+    assert len(provider.asked) == before
+
+
+def test_what_is_not_metered_is_not_there(client: Client, llm: OpenAI) -> None:
+    gated = metered(llm, client, user_id="u")
+    for reach in (
+        lambda: gated.embeddings,
+        lambda: gated.chat.with_raw_response,
+        lambda: gated.chat.completions.parse,
+    ):
+        with pytest.raises(AttributeError, match="is not metered"):
+            reach()
+
+
+def test_messages_that_are_given_as_an_iterator(client: Client, llm: OpenAI, provider: Provider, user: str) -> None:
+    gated = metered(llm, client, user_id=user)
+    gated.chat.completions.create(model="small", messages=iter(MESSAGES), max_tokens=5)
+    assert provider.asked[-1]["messages"] == MESSAGES
+    assert figures(client, user) == nothing_but(18, "0.025", 1)
+
+
+def test_images_that_are_sent_along_are_no_text() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
+    sound = {"type": "input_audio", "input_audio": {"data": "A" * 100_000, "format": "wav"}}
+    assert prompt_tokens([{"role": "user", "content": [image, sound]}]) < 20
+
+
+@pytest.fixture
+async def asynchronous(sandbox: Sandbox, provider: Provider) -> AsyncIterator[tuple[AsyncClient, AsyncOpenAI]]:
+    llm = AsyncOpenAI(api_key="x", base_url=provider.url, max_retries=0)
+    async with sandbox.async_client() as client, llm:
+        yield client, llm
+
+
+@pytest.mark.anyio
+async def test_asynchronously(client: Client, asynchronous: tuple[AsyncClient, AsyncOpenAI], user: str) -> None:
+    gate, llm = asynchronous
+    gated = metered(llm, gate, user_id=user)
+    answer = await gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=500)
+    assert answer.usage is not None
+    assert figures(client, user) == nothing_but(18, "0.025", 1)
+    stream = await gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=500, stream=True)
+    assert len([chunk async for chunk in stream]) == len(WORDS) + 1
+    assert figures(client, user) == nothing_but(36, "0.05", 2)
+    async with await gated.chat.completions.create(
+        model="small", messages=MESSAGES, max_tokens=500, stream=True
+    ) as stream:
+        assert (await stream.__anext__()).choices[0].delta.content == WORDS[0]
+    assert figures(client, user)["tokens"] == (36 + prompt_tokens(MESSAGES) + 2, 0)
+    # Closed before anything was read.
+    async with await gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=500, stream=True):
+        assert figures(client, user)["tokens"][1] == 500 + prompt_tokens(MESSAGES)
+    assert figures(client, user)["tokens"] == (36 + prompt_tokens(MESSAGES) + 2, 0)
+    # Dropped in the middle.
+    async for _ in await gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=5, stream=True):
+        break
+    await gate.aclose()
+    assert figures(client, user)["tokens"] == (36 + 2 * (prompt_tokens(MESSAGES) + 2), 0)
+
+
+def test_the_server_is_what_the_clients_expect(provider: Provider) -> None:
+    told = httpx.post(f"{provider.url}/chat/completions", json={"model": "small", "messages": []}).json()
+    assert told["usage"]["total_tokens"] == 18

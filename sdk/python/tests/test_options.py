@@ -1,0 +1,126 @@
+"""Options are checked before the first call, and no key is ever shown."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import traceback
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from quotagate import AsyncClient, Client, GatewayUnavailable, LimitReached, QuotagateError
+from quotagate.models import FieldError
+from tests.gateway import Sandbox
+from tests.proxy import Proxy, always
+
+KEY = "sk_test_0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"api_key": ""},
+        {"api_key": "sk_test_a b"},
+        {"api_key": "sk_test_\n"},
+        {"api_key": "sk_tést"},
+        {"api_key": None},
+        {"base_url": "127.0.0.1:8080"},
+        {"base_url": "ftp://127.0.0.1"},
+        {"base_url": "http://user:secret@127.0.0.1"},
+        {"base_url": "http://127.0.0.1:port"},
+        {"base_url": "http://127.0.0.1/?a=b"},
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"deadline": -1},
+        {"retries": -1},
+        {"retries": True},
+        {"on_unavailable": "maybe"},
+        {"mode": "test/a b"},
+        {"app": ""},
+        {"user_token": "\r"},
+    ],
+    ids=str,
+)
+def test_what_cannot_work_is_refused(options: dict[str, Any]) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(QuotagateError) as refused:
+            kind(**{"api_key": KEY, **options})
+        assert (refused.value.code, refused.value.status) == ("invalid_options", 400)
+        assert "secret" not in str(refused.value)
+
+
+def test_where_the_gateway_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QUOTAGATE_URL", raising=False)
+    with Client(api_key=KEY) as client:
+        assert repr(client) == "Client(base_url='http://127.0.0.1:8080')"
+    monkeypatch.setenv("QUOTAGATE_URL", "https://quota.example.com/gate/")
+    with Client(api_key=KEY) as client:
+        assert client._core.transport.url("usage") == "https://quota.example.com/gate/api/v1/usage"
+    with Client(api_key=KEY, base_url="http://10.0.0.1:80") as client:
+        assert repr(client) == "Client(base_url='http://10.0.0.1:80')"
+
+
+def shown(error: BaseException) -> str:
+    told = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    return told + repr(error) + str(error)
+
+
+def test_no_key_is_ever_shown(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    errors: list[QuotagateError] = []
+    with caplog.at_level(logging.DEBUG):
+        for fault in ("pass", "garbage", "cut_before", "unavailable", "half"):
+            with (
+                Proxy(sandbox.gateway.url, always(fault)) as proxy,
+                Client(api_key=KEY, base_url=proxy.url, retries=1) as client,
+            ):
+                assert KEY not in repr(client)
+                assert KEY not in repr(client._core.options)
+                with pytest.raises(QuotagateError) as failed:
+                    client.usage("u_42")
+                errors.append(failed.value)
+        with Client(api_key=KEY, base_url="http://127.0.0.1:9", retries=0) as client:
+            with pytest.raises(GatewayUnavailable) as failed_2:
+                client.usage("u_42")
+            errors.append(failed_2.value)
+            for call in (
+                lambda: client.commit("rsv", idempotency_key="a\nb"),
+                lambda: client.commit("rsv", idempotency_key=""),
+                lambda: client.track("u", "e", float("nan")),
+                lambda: client.track("u", "e", 1, {"bad": object()}),
+            ):
+                with pytest.raises(QuotagateError) as failed_3:
+                    call()
+                assert (failed_3.value.code, failed_3.value.status) == ("invalid_request", 400)
+                errors.append(failed_3.value)
+    assert errors[0].code == "invalid_key"
+    for error in errors:
+        assert KEY not in str(error) + repr(error)
+        assert error.__cause__ is None
+    # Locals of frames are what error reporters show: only headers on their way may hold it.
+    assert KEY not in caplog.text
+
+
+def test_an_error_is_made_raised_and_pickled_by_applications() -> None:
+    made = QuotagateError(
+        code="quota_of_ours", message="No", status=429, errors=[FieldError(field="a", message="wrong")]
+    )
+    copied = pickle.loads(pickle.dumps(made))  # noqa: S301 - our own bytes
+    assert (copied.code, copied.message, copied.status, copied.errors) == ("quota_of_ours", "No", 429, made.errors)
+    assert str(copied) == "quota_of_ours: No"
+    assert issubclass(LimitReached, QuotagateError)
+    with pytest.raises(Exception, match="No"):
+        raise made
+
+
+def test_an_http_client_of_the_application(sandbox: Sandbox) -> None:
+    with httpx.Client() as http:
+        with sandbox.client(http=http) as client:
+            assert client.can("u", "e", Decimal("1")) is False
+        assert not http.is_closed
+    with sandbox.client(base_url=sandbox.gateway.url + "/elsewhere") as client:
+        with pytest.raises(QuotagateError) as wrong:
+            client.usage("u")
+        assert wrong.value.status == 404

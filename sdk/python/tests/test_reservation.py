@@ -1,0 +1,336 @@
+"""Work under a reservation: settled whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Generator
+from decimal import Decimal
+
+import pytest
+
+from quotagate import Client, LimitReached, QuotagateError
+from quotagate.models import CounterView
+from tests.gateway import Sandbox, group
+from tests.proxy import Proxy, first
+
+Subscribed = Callable[..., str]
+
+
+class Broken(Exception):
+    """The work fails."""
+
+
+def counter(client: Client, user: str) -> CounterView:
+    return client.usage(user).counters[0]
+
+
+def figures(client: Client, user: str) -> tuple[object, object]:
+    found = counter(client, user)
+    return found.used, found.held
+
+
+def test_commits_what_is_reported_or_what_was_held(client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    with client.reservation(user, "llm.tokens", 10) as work:
+        assert work.reservation_id is not None
+        assert figures(client, user) == (0, 10)
+        work.use(3)
+        work.use(4)
+    assert work.settlement is not None
+    assert work.settlement.status == "committed"
+    assert figures(client, user) == (7, 0)
+    with client.reservation(user, "llm.tokens", 5):
+        pass
+    assert figures(client, user) == (12, 0)
+    with client.reservation(user, "llm.tokens", 5) as work:
+        work.use(0)
+    assert figures(client, user) == (12, 0)
+
+
+def test_a_denial_is_raised_before_the_work_and_carries_the_decision(client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(2, onLimit={"message": "All used", "fallback": {"event": "image.small"}}))
+    ran = False
+    with pytest.raises(LimitReached) as denied, client.reservation(user, "image.render", 5):
+        ran = True
+    assert not ran
+    error = denied.value
+    assert (error.code, error.status) == ("limit_reached", 429)
+    assert error.decision.denied_by[0].remaining == 2
+    assert error.decision.on_limit is not None
+    assert error.decision.on_limit["message"] == "All used"
+    assert error.decision.fallback is not None
+    assert error.decision.fallback.event == "image.small"
+    assert error.retry_after_ms is None
+    assert "5 asked, 2 left" in str(error)
+
+
+@pytest.mark.parametrize("kind", [Broken, KeyboardInterrupt, GeneratorExit, SystemExit])
+def test_releases_on_any_error(client: Client, subscribed: Subscribed, kind: type[BaseException]) -> None:
+    user = subscribed(group(100))
+    with pytest.raises(kind), client.reservation(user, "llm.tokens", 10) as work:
+        work.use(3)
+        raise kind
+    assert figures(client, user) == (0, 0)
+
+
+def test_the_error_of_the_work_is_the_one_that_is_seen(client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    with pytest.raises(Broken), client.reservation(user, "llm.tokens", 10) as work:
+        client.commit(work.reservation_id)
+        raise Broken
+    assert figures(client, user) == (10, 0)
+    with pytest.raises(QuotagateError) as settled, client.reservation(user, "llm.tokens", 10) as work:
+        client.release(work.reservation_id)
+    assert settled.value.code == "reservation_not_pending"
+
+
+def test_settled_early_and_only_once(client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    with client.reservation(user, "llm.tokens", 10) as work:
+        work.use(1)
+        assert work.commit().status == "committed"
+        assert work.release().status == "committed"
+        work.use(5)
+    with client.reservation(user, "llm.tokens", 10) as work:
+        assert work.release(reason="cached", error_code="none").status == "released"
+    assert figures(client, user) == (1, 0)
+
+
+def test_draws(client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(1000))
+    with client.reservation(user, "agent.run", 100) as run:
+        assert run.draw(30).status == "held"
+        assert figures(client, user) == (30, 70)
+        run.draw(20)
+    # What was not drawn is given back.
+    assert figures(client, user) == (50, 0)
+    with client.reservation(user, "agent.run", 100) as run:
+        run.draw(30)
+        run.use(5)
+    assert figures(client, user) == (85, 0)
+    with pytest.raises(Broken), client.reservation(user, "agent.run", 100) as run:
+        run.draw(10)
+        assert run.extend(quantity=50).allowed
+        assert not run.extend(quantity=5000).allowed
+        raise Broken
+    assert figures(client, user) == (95, 0)
+
+
+def test_sums_and_metadata_feed_weighted_groups_exactly(client: Client, subscribed: Subscribed) -> None:
+    measure = {
+        "per": {"prompt_tokens": "0.0001", "completion_tokens": "0.0003"},
+        "estimate": {"completion_tokens": 4000},
+    }
+    user = subscribed(group("100", event="llm.*", unit="cents", measure=measure))
+    with client.reservation(user, "llm.chat", metadata={"prompt_tokens": 100}) as work:
+        assert counter(client, user).held == Decimal("1.21")
+        work.use(metadata={"model": "small"}, completion_tokens=5)
+        work.use(completion_tokens=6)
+    found = counter(client, user)
+    assert (found.used, found.held) == (Decimal("0.0133"), 0)
+    assert found.remaining == Decimal("99.9867")
+
+
+def test_floats_add_up_exactly(client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group("100", unit="cents"))
+    with client.reservation(user, "llm.chat", 1) as work:
+        for _ in range(10):
+            work.use(0.1)
+    assert counter(client, user).used == 1
+    assert client.reserve(user, "llm.chat", Decimal("0.000001")).counters[0].held == Decimal("0.000001")
+
+
+def test_kept_alive_while_the_work_is_longer_than_its_time(sandbox: Sandbox, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    with sandbox.client() as client, sandbox.operator() as operator:
+        with client.reservation(user, "video.render", 5, ttl_seconds=1) as work:
+            # Long enough for it to have expired, as the gateway sees it.
+            moments: set[str] = set()
+            ends = time.monotonic() + 10
+            while len(moments) < 5 and time.monotonic() < ends:
+                moments.update(one.expires_at for one in operator.admin.user(user).open_reservations)
+                threading.Event().wait(0.02)
+            assert len(moments) == 5
+            assert counter(client, user).held == 5
+        assert work.settlement is not None
+        assert not work.settlement.late
+        assert figures(client, user) == (5, 0)
+        assert operator.admin.user(user).open_reservations == ()
+
+
+def test_a_reservation_that_was_ended_elsewhere_is_not_kept_alive(sandbox: Sandbox, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    refused = threading.Event()
+
+    def choose(line: str, request: bytes) -> str:
+        if "/extend " in line:
+            refused.set()
+        return "pass"
+
+    with (
+        Proxy(sandbox.gateway.url, choose) as proxy,
+        sandbox.client(base_url=proxy.url) as client,
+        client.reservation(user, "video.render", 5, ttl_seconds=1) as work,
+    ):
+        client.release(work.reservation_id)
+        assert refused.wait(5)
+        client._core.background.settled()
+        assert client._core.background._due == []
+        work.release()
+
+
+def test_a_stream_settles_what_was_produced_when_the_consumer_stops(client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(1000, unit="tokens"))
+
+    def produce() -> Generator[str, None, None]:
+        with client.stream_reservation(user, "llm.tokens", 500) as work:
+            yield from work.count(("tok " * 100).split(), len)
+
+    assert len(list(produce())) == 100
+    assert figures(client, user) == (300, 0)
+    stream = produce()
+    for _ in range(4):
+        next(stream)
+    assert figures(client, user) == (300, 500)
+    stream.close()
+    assert figures(client, user) == (312, 0)
+
+
+def test_a_stream_that_breaks_settles_what_was_produced(client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(1000, unit="tokens"))
+    with pytest.raises(Broken), client.stream_reservation(user, "llm.tokens", 500) as work:
+        for _ in work.count(range(7)):
+            pass
+        raise Broken
+    assert figures(client, user) == (7, 0)
+    with pytest.raises(Broken), client.stream_reservation(user, "llm.tokens", 500):
+        raise Broken
+    with client.stream_reservation(user, "llm.tokens", 500) as work:
+        assert work.decision.counters[0].held == 500
+    assert figures(client, user) == (7, 0)
+
+
+@pytest.mark.anyio
+async def test_cancelled_in_the_middle_of_the_work(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        async with asynchronous.reservation(user, "llm.tokens", 10) as r:
+            r.use(3)
+            begun.set()
+            await asyncio.Event().wait()
+
+    async with sandbox.async_client() as asynchronous:
+        task = asyncio.ensure_future(work())
+        await begun.wait()
+        assert figures(client, user) == (0, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert figures(client, user) == (0, 0)
+
+
+@pytest.mark.anyio
+async def test_cancelled_again_while_it_is_released(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    begun, releasing = asyncio.Event(), threading.Event()
+
+    def choose(line: str, request: bytes) -> str:
+        if "/release " in line:
+            releasing.set()
+            return "slow"
+        return "pass"
+
+    async def work() -> None:
+        async with asynchronous.reservation(user, "llm.tokens", 10):
+            begun.set()
+            await asyncio.Event().wait()
+
+    with Proxy(sandbox.gateway.url, choose, pause=0.3) as proxy:
+        async with sandbox.async_client(base_url=proxy.url) as asynchronous:
+            task = asyncio.ensure_future(work())
+            await begun.wait()
+            task.cancel()
+            await asyncio.to_thread(releasing.wait, 5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        # It went on to its end: nothing had to be sent again.
+        assert len(proxy.keys("release")) == 1
+    # Closing the client waits for the release.
+    assert figures(client, user) == (0, 0)
+
+
+@pytest.mark.anyio
+async def test_cancelled_while_it_is_reserved(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    reserving = threading.Event()
+
+    def choose(line: str, request: bytes) -> str:
+        if "/reserve " in line:
+            reserving.set()
+            return "slow"
+        return "pass"
+
+    async def work() -> None:
+        async with asynchronous.reservation(user, "llm.tokens", 10):
+            raise AssertionError("it is cancelled before")
+
+    with Proxy(sandbox.gateway.url, choose, pause=0.3) as proxy:
+        async with sandbox.async_client(base_url=proxy.url) as asynchronous:
+            task = asyncio.ensure_future(work())
+            await asyncio.to_thread(reserving.wait, 5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert len(proxy.keys("release")) == 1
+    assert figures(client, user) == (0, 0)
+
+
+@pytest.mark.anyio
+async def test_an_asynchronous_stream(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(1000, unit="tokens"))
+
+    async def chunks() -> AsyncIterator[int]:
+        for size in range(1, 100):
+            await asyncio.sleep(0)
+            yield size
+
+    async with sandbox.async_client() as asynchronous:
+        async with asynchronous.stream_reservation(user, "llm.tokens", 900) as work:
+            async for size in work.count(chunks(), lambda size: size):
+                if size == 4:
+                    break
+        assert figures(client, user) == (10, 0)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(self_stopping(asynchronous, user), 0.3)
+        assert figures(client, user) == (15, 0)
+
+
+async def self_stopping(client: object, user: str) -> None:
+    from quotagate import AsyncClient
+
+    assert isinstance(client, AsyncClient)
+    async with client.stream_reservation(user, "llm.tokens", 100) as work:
+        work.use(5)
+        await asyncio.Event().wait()
+
+
+@pytest.mark.anyio
+async def test_kept_alive_asynchronously(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    with Proxy(sandbox.gateway.url, first(1, "cut_after", "extend")) as proxy:
+        async with sandbox.async_client(base_url=proxy.url) as asynchronous:
+            async with asynchronous.reservation(user, "video.render", 5, ttl_seconds=1) as work:
+                ends = time.monotonic() + 10
+                while len(set(proxy.keys("extend"))) < 4 and time.monotonic() < ends:
+                    await asyncio.sleep(0.02)
+            assert work.settlement is not None
+            assert not work.settlement.late
+        # The one whose answer was cut off was repeated with its key.
+        keys = proxy.keys("extend")
+        assert len(keys) == len(set(keys)) + 1
+    assert figures(client, user) == (5, 0)

@@ -1,0 +1,32 @@
+// A streaming answer: the most it may cost is held, and what it really produced is charged, also when the reader leaves.
+import { setup, show } from "./setup.mjs";
+
+const { client, userId } = await setup("llm-stream-refund", [
+  { id: "stream_tokens", label: "Tokens", unit: "tokens", quota: 10_000, matches: [{ event: "llm.tokens" }] },
+]);
+
+/** Stands for your provider's stream. @param {AbortSignal} signal */
+async function* complete(signal) {
+  for (const text of "Quota is asked for before it is spent".split(" ")) {
+    signal.throwIfAborted();
+    yield { text, tokens: 2 };
+  }
+}
+
+async function answer() {
+  return client.streamWithReservation(
+    { userId, event: "llm.tokens", quantity: 4_000 },
+    (r) => complete(r.signal),
+    { count: (chunk) => chunk.tokens },
+  );
+}
+
+const whole = await answer();
+await show(client, userId);
+for await (const chunk of whole) console.log(chunk.text);
+await show(client, userId);
+
+for await (const chunk of await answer()) {
+  if (chunk.text === "asked") break;
+}
+await show(client, userId);

@@ -1,0 +1,49 @@
+/** The `admin` part of a client: configuration, and the care of users. */
+import type { Transport } from "../http/transport.js";
+import { AppSettings, Apps, Configurations } from "./apps.js";
+import { Approvals } from "./approvals.js";
+import { AuditLog } from "./audit.js";
+import { Counters } from "./counters.js";
+import { Keys } from "./keys.js";
+import { Plans, Policies } from "./plans.js";
+import { TestClock } from "./test-clock.js";
+import { Grants, Users } from "./users.js";
+import { Alerts, Webhooks } from "./webhooks.js";
+
+/** Needs an `ak_` key of a role that may do it; with the client's `mode` and `app`. */
+export class Admin {
+  readonly plans: Plans;
+  readonly policies: Policies;
+  readonly keys: Keys;
+  /** Needs the root admin key. */
+  readonly apps: Apps;
+  /** Settings of the app that is worked on. */
+  readonly app: AppSettings;
+  readonly configuration: Configurations;
+  readonly users: Users;
+  readonly grants: Grants;
+  readonly counters: Counters;
+  readonly audit: AuditLog;
+  readonly approvals: Approvals;
+  readonly webhooks: Webhooks;
+  readonly alerts: Alerts;
+  readonly testClock: TestClock;
+
+  /** @internal */
+  constructor(transport: Transport) {
+    this.plans = new Plans(transport, "plans");
+    this.policies = new Policies(transport, "policies");
+    this.keys = new Keys(transport, "keys");
+    this.apps = new Apps(transport, "apps");
+    this.app = new AppSettings(transport, "app");
+    this.configuration = new Configurations(transport, "configuration");
+    this.users = new Users(transport, "users");
+    this.grants = new Grants(transport, "grants");
+    this.counters = new Counters(transport, "counters");
+    this.audit = new AuditLog(transport, "audit");
+    this.approvals = new Approvals(transport, "approvals");
+    this.webhooks = new Webhooks(transport, "webhooks");
+    this.alerts = new Alerts(transport, "alerts");
+    this.testClock = new TestClock(transport, "test-clock");
+  }
+}

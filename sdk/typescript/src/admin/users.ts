@@ -1,0 +1,116 @@
+/** Users, and extra quota for them. */
+import type { CallOptions, WriteOptions } from "../call-options.js";
+import type { Grant, GrantBody, ResetBody, UserChanged, UserDetailView, UserView } from "../models.js";
+import { everyEntry, type ListOptions, type Page, Resource } from "./resource.js";
+
+/** Users of the app in the client's mode. */
+export class Users extends Resource {
+  /**
+   * A page of users.
+   *
+   * @param options `search`: what their ids begin with
+   *
+   * @example
+   * const { data, nextCursor } = await client.admin.users.list({ search: "u_4" });
+   */
+  list(options: ListOptions & { search?: string } = {}): Promise<Page<UserView>> {
+    const { search, cursor, limit } = options;
+    return this.read([], { search, cursor, limit }, options);
+  }
+
+  /**
+   * Every user, page by page.
+   *
+   * @example
+   * for await (const user of client.admin.users.all({ search: "acme:" })) console.log(user.userId);
+   */
+  all(options: Omit<ListOptions, "cursor"> & { search?: string } = {}): AsyncGenerator<UserView, void, undefined> {
+    return everyEntry((cursor) => this.list({ ...options, ...(cursor !== undefined && { cursor }) }));
+  }
+
+  /**
+   * All that is known of one user: subscription, counters, open reservations, grants, history.
+   *
+   * @throws QuotagateError `not_found` (404)
+   *
+   * @example
+   * const { counters, openReservations } = await client.admin.users.get("u_42");
+   */
+  get(id: string, options: CallOptions = {}): Promise<UserDetailView> {
+    return this.read([id], {}, options);
+  }
+
+  /**
+   * Denies whatever the user asks for, with the reason `user_blocked`.
+   *
+   * @param options `note` is kept in the audit log
+   *
+   * @example
+   * await client.admin.users.block("u_42", { note: "charge-back" });
+   */
+  block(id: string, options: WriteOptions & { note?: string } = {}): Promise<UserChanged> {
+    return this.write("POST", [id, "block"], { note: options.note }, options);
+  }
+
+  /**
+   * Ends a block.
+   *
+   * @example
+   * await client.admin.users.unblock("u_42");
+   */
+  unblock(id: string, options: WriteOptions & { note?: string } = {}): Promise<UserChanged> {
+    return this.write("POST", [id, "unblock"], { note: options.note }, options);
+  }
+
+  /**
+   * Starts the present windows anew at 0.
+   *
+   * @param options `groupId`: only this group; left out, every group
+   *
+   * @example
+   * await client.admin.users.reset("u_42", { groupId: "pro_images" });
+   */
+  reset(id: string, options: WriteOptions & ResetBody = {}): Promise<UserChanged> {
+    const { groupId, note } = options;
+    return this.write("POST", [id, "reset"], { groupId, note }, options);
+  }
+}
+
+/** Extra quota for one counter, for a while. */
+export class Grants extends Resource {
+  /**
+   * Gives extra quota.
+   *
+   * @param body `amount` in the group's unit; `expiresAt` RFC 3339, left out: to the end of the present window
+   * @throws QuotagateError `not_found` (404), `invalid_request` (400): at most 8 live grants a counter
+   *
+   * @example
+   * await client.admin.grants.create({ groupId: "pro_images", scope: { user: "u_42" }, amount: 5, note: "sorry" });
+   */
+  create(body: GrantBody, options: WriteOptions = {}): Promise<Grant> {
+    return this.write("POST", [], body, options);
+  }
+
+  /**
+   * Live grants, those that end first before the others.
+   *
+   * @example
+   * const { data } = await client.admin.grants.list({ userId: "u_42" });
+   */
+  list(options: ListOptions & { userId?: string } = {}): Promise<Page<Grant>> {
+    const { userId, cursor, limit } = options;
+    return this.read([], { userId, cursor, limit }, options);
+  }
+
+  /**
+   * Takes a grant back; what was used by it stays used.
+   *
+   * @throws QuotagateError `not_found` (404)
+   *
+   * @example
+   * await client.admin.grants.delete(grant.id);
+   */
+  delete(id: string, options: CallOptions = {}): Promise<void> {
+    return this.remove([id], options);
+  }
+}

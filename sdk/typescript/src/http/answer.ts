@@ -1,0 +1,78 @@
+/** What one attempt brought, sorted by what to do next. */
+import { GatewayUnavailable, LimitReached, QuotagateError } from "../errors.js";
+import type { FieldError } from "../models.js";
+import type { Decision } from "../results.js";
+import { retryAfterMs } from "./backoff.js";
+
+/** A usable answer. */
+export interface Answer<T> {
+  status: number;
+  headers: Headers;
+  body: T;
+}
+
+/** An attempt that failed in a way that another attempt may mend. */
+export class Transient extends Error {
+  constructor(
+    readonly failure: GatewayUnavailable,
+    /** How long the gateway asks to wait. */
+    readonly waitMs?: number,
+  ) {
+    super(failure.message);
+  }
+}
+
+/** Statuses that say: not now. */
+const TRANSIENT = new Set([502, 503, 504]);
+
+/** An object that JSON can carry, or undefined. */
+function parse(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const textOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+
+/** Redacted, and short enough for a log line. */
+function clean(text: string, redact: (text: string) => string): string {
+  return redact(text).slice(0, 1_000);
+}
+
+/** An error from a status and a problem document, or from whatever came instead of one. */
+function errorFrom(status: number, text: string, redact: (text: string) => string): QuotagateError {
+  const problem = parse(text);
+  const code = textOf(problem?.code);
+  const requestId = textOf(problem?.requestId);
+  const detail = textOf(problem?.detail) ?? textOf(problem?.title);
+  const message = clean(detail ?? `The gateway answered with status ${status}.`, redact);
+  if (TRANSIENT.has(status)) return new GatewayUnavailable(message, { status, code: code ?? "gateway_unavailable", requestId });
+  const errors = Array.isArray(problem?.errors) ? (problem.errors as FieldError[]) : undefined;
+  if (status === 429 && problem?.decision) return new LimitReached(problem.decision as Decision);
+  return new QuotagateError({ code: code ?? "unexpected_answer", message, status, requestId, errors });
+}
+
+/**
+ * The body of a good answer. Throws {@link Transient} at what another attempt may mend: 502 to 504, and a success whose
+ * body is not what the gateway sends (`expect` names a field that it always has), which some box in between made up.
+ */
+export async function read<T>(response: Response, expect: string | undefined, redact: (text: string) => string): Promise<Answer<T>> {
+  const text = await response.text();
+  const { status, headers } = response;
+  if (status === 204) return { status, headers, body: undefined as T };
+  if (status >= 200 && status < 300) {
+    const body = parse(text);
+    if (body === undefined || (expect !== undefined && !(expect in body))) {
+      throw new Transient(new GatewayUnavailable("What answered is not the gateway: the body is not as expected."));
+    }
+    return { status, headers, body: body as T };
+  }
+  const error = errorFrom(status, text, redact);
+  if (error instanceof GatewayUnavailable) throw new Transient(error, retryAfterMs(headers.get("retry-after")));
+  throw error;
+}

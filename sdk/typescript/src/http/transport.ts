@@ -1,0 +1,143 @@
+/** The request core: one call, as many attempts as it may have, one deadline. */
+import { GatewayUnavailable, QuotagateError } from "../errors.js";
+import type { Settings } from "../options.js";
+import { abortReason, sleep, timeLimit, unlessAborted } from "./abort.js";
+import { type Answer, read, Transient } from "./answer.js";
+import { backoffMs } from "./backoff.js";
+import { newIdempotencyKey } from "./idempotency.js";
+
+/** One call of the gateway's API. */
+export interface Call {
+  method: "GET" | "POST" | "PUT" | "DELETE";
+  /** Under `/api/v1/`, with its parts already encoded. */
+  path: string;
+  query?: Record<string, string | number | boolean | undefined>;
+  body?: unknown;
+  headers?: Record<string, string>;
+  /** Sends an idempotency key, the same with each attempt. */
+  write?: boolean;
+  /** Instead of a new one. */
+  idempotencyKey?: string | undefined;
+  /** A field that every good answer has. */
+  expect?: string;
+  /** 404 on a repeated attempt means that an earlier one did it. */
+  goneIsDone?: boolean;
+  signal?: AbortSignal | undefined;
+  /** Instead of the client's. */
+  deadlineMs?: number;
+  /** Instead of the client's. */
+  retries?: number;
+}
+
+const now = (): number => performance.now();
+
+/** The part of an error of fetch that is safe to show: its code or name, never its text. */
+function connectionFault(error: unknown): string {
+  const inner = (error as { cause?: { code?: unknown } } | undefined)?.cause?.code;
+  if (typeof inner === "string" && /^[A-Z0-9_]+$/.test(inner)) return inner;
+  return error instanceof Error && /^\w+$/.test(error.name) ? error.name : "unknown";
+}
+
+/** Sends calls. */
+export class Transport {
+  readonly #settings: Settings;
+  /** Called whenever a call was answered: what waits for the gateway may go on. */
+  onReached: () => void = () => {};
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+  }
+
+  /** The whole URL of a path. */
+  url(path: string, query: Call["query"] = {}): string {
+    const pairs = Object.entries(query).filter((pair) => pair[1] !== undefined);
+    const search = new URLSearchParams(pairs.map(([name, value]) => [name, String(value)])).toString();
+    return `${this.#settings.baseUrl}/api/v1/${path}${search ? `?${search}` : ""}`;
+  }
+
+  /**
+   * The answer's body.
+   *
+   * @throws QuotagateError what the gateway refused
+   * @throws GatewayUnavailable no usable answer within the deadline
+   */
+  async send<T>(call: Call): Promise<T> {
+    return (await this.answer<T>(call)).body;
+  }
+
+  /** The whole answer; throws like {@link send}. */
+  async answer<T>(call: Call): Promise<Answer<T>> {
+    const { deadlineMs, retries } = { ...this.#settings, ...withoutUndefined(call) };
+    const ends = now() + deadlineMs;
+    const init = this.#init(call);
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const answer = await this.#attempt<T>(call, init, ends - now());
+        this.onReached();
+        return answer;
+      } catch (error) {
+        if (attempt > 0 && call.goneIsDone && (error as { status?: number }).status === 404) {
+          return { status: 204, headers: new Headers(), body: undefined as T };
+        }
+        if (!(error instanceof Transient)) throw error;
+        // Longer than the gateway asked for, never shorter.
+        const wait = (error.waitMs ?? 0) + backoffMs(attempt);
+        if (attempt >= retries || now() + wait >= ends) throw error.failure;
+        await sleep(wait, call.signal);
+      }
+    }
+  }
+
+  #init(call: Call): RequestInit {
+    const headers: Record<string, string> = { ...this.#settings.headers, ...call.headers };
+    if (call.body !== undefined) headers["content-type"] = "application/json";
+    if (call.write) headers["idempotency-key"] = call.idempotencyKey ?? newIdempotencyKey();
+    // A redirect would turn a POST into a GET and carry the key elsewhere.
+    const init: RequestInit = { method: call.method, headers, redirect: "manual" };
+    if (call.body !== undefined) init.body = JSON.stringify(call.body);
+    return init;
+  }
+
+  async #attempt<T>(call: Call, init: RequestInit, leftMs: number): Promise<Answer<T>> {
+    const limit = timeLimit(Math.min(this.#settings.timeoutMs, leftMs), call.signal);
+    try {
+      const exchange = async () => {
+        const response = await this.#settings.fetch(this.url(call.path, call.query), { ...init, signal: limit.signal });
+        return read<T>(response, call.expect, this.#settings.redact);
+      };
+      // Also ends when a fetch does not heed its signal.
+      return await unlessAborted(exchange(), limit.signal);
+    } catch (error) {
+      if (call.signal?.aborted) throw abortReason(call.signal);
+      if (limit.timedOut()) throw new Transient(new GatewayUnavailable("The gateway did not answer in time."));
+      if (error instanceof Transient || error instanceof QuotagateError) throw error;
+      throw new Transient(new GatewayUnavailable(`The gateway cannot be reached (${connectionFault(error)}).`));
+    } finally {
+      limit.done();
+    }
+  }
+
+  /** A streaming GET: the response as soon as its head is there; the controller ends it at any time. */
+  async open(path: string, query: Call["query"], headers: Record<string, string>, controller: AbortController): Promise<Response> {
+    const timer = setTimeout(() => controller.abort(), this.#settings.timeoutMs);
+    const init: RequestInit = { headers: { ...this.#settings.headers, ...headers }, redirect: "manual", signal: controller.signal };
+    try {
+      const response = await this.#settings.fetch(this.url(path, query), init);
+      if (!response.ok) await read(response, undefined, this.#settings.redact);
+      this.onReached();
+      return response;
+    } catch (error) {
+      if (error instanceof Transient || error instanceof QuotagateError) throw error;
+      throw new Transient(new GatewayUnavailable(`The gateway cannot be reached (${connectionFault(error)}).`));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+function withoutUndefined(call: Call): { deadlineMs?: number; retries?: number } {
+  return {
+    ...(call.deadlineMs !== undefined && { deadlineMs: call.deadlineMs }),
+    ...(call.retries !== undefined && { retries: call.retries }),
+  };
+}

@@ -1,0 +1,43 @@
+/** Quota before spending: reserve, commit, release with a quotagate gateway. */
+export { Client, createClient } from "./client.js";
+export { GatewayUnavailable, LimitReached, QuotagateError, type QuotagateErrorInit } from "./errors.js";
+export type { ClientOptions, Fetch, OnUnavailable } from "./options.js";
+export type {
+  CallOptions,
+  CommitOptions,
+  ExtendOptions,
+  ItemFigures,
+  ReleaseOptions,
+  ReserveOptions,
+  TrackOptions,
+  UsageOptions,
+  WriteOptions,
+} from "./call-options.js";
+export type {
+  CanUse,
+  Counter,
+  Decision,
+  DenialReason,
+  Item,
+  Metadata,
+  Plan,
+  Quantity,
+  Settlement,
+  SettlementStatus,
+  Subscription,
+  Tracked,
+  Usage,
+} from "./results.js";
+export { Reservation, type ReservationRequest } from "./reservation/reservation.js";
+export type { Work } from "./reservation/run.js";
+export type { StartedReservation } from "./reservation/start.js";
+export type { MeteredStream, StreamOptions, StreamSource } from "./reservation/stream.js";
+export type { Figures } from "./reservation/tally.js";
+export type { Repeatable, Undelivered, UndeliveredWork } from "./undelivered.js";
+export { rateLimitHeaders } from "./rate-limit-headers.js";
+export { userToken } from "./user-token.js";
+export type { Admin } from "./admin/index.js";
+export type { ListOptions, Page, VersionedOptions } from "./admin/resource.js";
+export type { ApprovalFilter } from "./admin/approvals.js";
+export type { AuditFilter } from "./admin/audit.js";
+export type * from "./models.js";

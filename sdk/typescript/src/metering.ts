@@ -1,0 +1,351 @@
+/** The metering calls: reserve, commit, release, extend, track, canUse. */
+import { GatewayUnavailable, LimitReached, QuotagateError } from "./errors.js";
+import { abortReason, unlessAborted } from "./http/abort.js";
+import { newIdempotencyKey } from "./http/idempotency.js";
+import { Transport } from "./http/transport.js";
+import { GRACE_MS, Lifetimes } from "./lifetimes.js";
+import type { CommitBody, ReleaseBody, SettlementView, TrackBody, TrackedView } from "./models.js";
+import type { OnUnavailable, Settings } from "./options.js";
+import type { CanUse, Decision, Item, Metadata, Quantity, Settlement, Tracked } from "./results.js";
+import type {
+  CallOptions,
+  CommitOptions,
+  ExtendOptions,
+  ReleaseOptions,
+  ReserveOptions,
+  TrackOptions,
+} from "./call-options.js";
+import { Backlog, isUndelivered, type Undelivered } from "./undelivered.js";
+
+/** A hold lives this long unless asked otherwise. */
+const DEFAULT_TTL_SECONDS = 60;
+
+/** What became of a reservation that never was. */
+const UNMETERED: Settlement = Object.freeze({ reservationId: "", status: "unmetered", counters: [] });
+
+/** What a reserve asks for. */
+interface Asked {
+  userId: string;
+  event?: string;
+  quantity?: Quantity | undefined;
+  metadata?: Metadata | undefined;
+  items?: Item[];
+}
+
+/** A decision has none where nothing is held. */
+type ReservationId = string | null | undefined;
+
+function told(undelivered: Undelivered): void {
+  const { call, body, idempotencyKey, error } = undelivered;
+  console.error(`quotagate: a ${call} was not delivered: ${error.message}`, { body, idempotencyKey });
+}
+
+/** JSON would turn NaN into null, and a commit of null charges all that is held. */
+function checkQuantity(quantity: Quantity | undefined): void {
+  if (typeof quantity === "number" && !Number.isFinite(quantity)) {
+    const errors = [{ field: "quantity", message: "must be a finite number" }];
+    throw new QuotagateError({ code: "invalid_request", message: "quantity must be a finite number", status: 400, errors });
+  }
+}
+
+function unanswered(onUnavailable: OnUnavailable): Pick<Decision, "allowed" | "matched" | "matchedGroupIds" | "reasons" | "degraded"> {
+  const allowed = onUnavailable === "allow";
+  return { allowed, matched: false, matchedGroupIds: [], reasons: allowed ? [] : ["gateway_unavailable"], degraded: true };
+}
+
+/** The metering part of a client. */
+export class Metering {
+  /** @internal */
+  protected readonly transport: Transport;
+  /** @internal */
+  protected readonly backlog: Backlog;
+  readonly #settings: Settings;
+  readonly #lifetimes = new Lifetimes();
+  /** The last settlement under way, by reservation. */
+  readonly #underWay = new Map<string, Promise<unknown>>();
+
+  /** @internal */
+  constructor(settings: Settings, onUndelivered: ((undelivered: Undelivered) => void | Promise<void>) | undefined) {
+    this.#settings = settings;
+    this.transport = new Transport(settings);
+    this.backlog = new Backlog(this.transport, onUndelivered ?? told);
+    this.transport.onReached = () => this.backlog.wake();
+  }
+
+  /** What this client does when the gateway cannot be reached. */
+  get onUnavailable(): OnUnavailable {
+    return this.#settings.onUnavailable;
+  }
+
+  /**
+   * Asks before spending: checks every limit that applies and holds the quantity in all of them, or in none.
+   *
+   * @param userId 1 to 256 bytes
+   * @param event 1 to 128 bytes, such as `image.render`
+   * @param quantity in the unit of the matched groups, greater than 0; default 1
+   * @param metadata at most 32 keys with scalar values
+   * @param options `ttlSeconds` 1 to 3,600 (default 60): then an unsettled hold ends by itself
+   * @returns a decision to test by `allowed`; when the gateway cannot be reached, what `onUnavailable` says: what is
+   *   then spent without a reservation is counted by `track` with `keep`
+   * @throws QuotagateError `invalid_request` (400), `invalid_key` (401), `forbidden_key` (403)
+   * @throws LimitReached a denial, on a client with `throwOnDeny`
+   *
+   * @example
+   * const r = await client.reserve("u_42", "image.render", 1, { variant: "1k" });
+   * if (!r.allowed) return new Response(r.reasons[0], { status: 429 });
+   */
+  async reserve(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: ReserveOptions = {}): Promise<Decision> {
+    return this.#decide({ userId, event, quantity, metadata }, options);
+  }
+
+  /**
+   * A reserve of several events in one step: all of them are held, or none. One commit or release settles them.
+   *
+   * @param items 1 to 10 events
+   * @param options as of `reserve`
+   * @returns as `reserve`
+   * @throws QuotagateError, LimitReached as `reserve`
+   *
+   * @example
+   * const r = await client.reserveItems("u_42", [{ event: "image.render" }, { event: "llm.tokens", quantity: 900 }]);
+   * await client.commit(r.reservationId, { items: [{}, { quantity: 640 }] });
+   */
+  async reserveItems(userId: string, items: Item[], options: ReserveOptions = {}): Promise<Decision> {
+    return this.#decide({ userId, items }, options);
+  }
+
+  async #decide(body: Asked, options: ReserveOptions): Promise<Decision> {
+    try {
+      const decision = await this.ask(body, options);
+      if (!decision.allowed && this.#settings.throwOnDeny) throw new LimitReached(decision);
+      return decision;
+    } catch (error) {
+      if (!(error instanceof GatewayUnavailable)) throw error;
+      if (this.onUnavailable === "deny" && this.#settings.throwOnDeny) throw error;
+      return { ...unanswered(this.onUnavailable), deniedBy: [], counters: [] };
+    }
+  }
+
+  /**
+   * A reserve as the gateway answers it; throws GatewayUnavailable.
+   * @internal
+   */
+  protected async ask(body: Asked, options: ReserveOptions): Promise<Decision> {
+    for (const { quantity } of [body, ...(body.items ?? [])]) checkQuantity(quantity);
+    const { signal, idempotencyKey, ttlSeconds } = options;
+    if (signal?.aborted) throw abortReason(signal);
+    const sent = this.transport.send<Decision>({ method: "POST", path: "reserve", body: { ...body, ttlSeconds }, write: true, idempotencyKey, expect: "allowed" });
+    const noted = sent.then((decision) => {
+      if (decision.reservationId) this.#lifetimes.lives(decision.reservationId, ttlSeconds ?? DEFAULT_TTL_SECONDS);
+      return decision;
+    });
+    try {
+      return await unlessAborted(noted, signal);
+    } catch (error) {
+      if (signal?.aborted) this.#giveBack(noted);
+      throw error;
+    }
+  }
+
+  /** Nobody waits for this reserve any more: what it comes to hold is released. */
+  #giveBack(reserve: Promise<Decision>): void {
+    const release = async () => {
+      const { reservationId } = await reserve;
+      if (reservationId) await this.release(reservationId, { reason: "aborted" });
+    };
+    // A reserve without an answer leaves a hold that ends by itself.
+    release().catch(() => {});
+  }
+
+  /**
+   * Confirms what was spent. Without figures, what is held becomes used; with `quantity` or `metadata` the same groups
+   * are measured anew: less gives the rest back, more is recorded in full, 0 is allowed. `final: false` charges that
+   * much and keeps the rest of the hold.
+   *
+   * Where nothing is held (an unmetered event, a degraded decision) there is nothing to say it of: without an id the
+   * answer has the status `unmetered`.
+   *
+   * When the gateway cannot be reached this does not throw: the answer has the status `undelivered`, and the commit
+   * is tried again in the background until the reservation's expiry and 15 minutes, then handed to `onUndelivered`.
+   *
+   * @throws QuotagateError `reservation_not_pending` (409: it was released), `reservation_expired` (410),
+   *   `not_found` (404), `invalid_request` (400)
+   *
+   * @example
+   * await client.commit(r.reservationId, { quantity: 812, metadata: { completion_tokens: 612 } });
+   */
+  async commit(reservationId: ReservationId, options: CommitOptions = {}): Promise<Settlement> {
+    const { idempotencyKey = newIdempotencyKey(), keepMs, ...figures } = options;
+    for (const { quantity } of [figures, ...(figures.items ?? [])]) checkQuantity(quantity);
+    if (!reservationId) return UNMETERED;
+    // The model says number; the gateway takes decimal text too.
+    const body = { reservationId, ...figures } as CommitBody;
+    const deliver = () => this.#deliver({ call: "commit", body }, idempotencyKey, keepMs ?? this.#lifetimes.settleMs(reservationId));
+    const settlement = await this.#inTurn(reservationId, deliver);
+    if (figures.final !== false && !settlement.degraded) this.#lifetimes.forget(reservationId);
+    return settlement;
+  }
+
+  /**
+   * Gives back all that is still held. It never throws because a reservation is already settled (status `settled`) or
+   * expired (`expired`), nor when the gateway cannot be reached (`undelivered`: it is tried again in the background
+   * as long as the hold lasts), so it is safe in every `catch`.
+   *
+   * @throws QuotagateError `not_found` (404) for an id that was never given out, `invalid_key` (401)
+   *
+   * @example
+   * try {
+   *   const image = await render();
+   *   await client.commit(id);
+   * } catch (error) {
+   *   await client.release(id, { reason: "render failed" });
+   *   throw error;
+   * }
+   */
+  async release(reservationId: ReservationId, options: ReleaseOptions = {}): Promise<Settlement> {
+    if (!reservationId) return UNMETERED;
+    const { idempotencyKey = newIdempotencyKey(), ...reasons } = options;
+    const body: ReleaseBody = { reservationId, ...reasons };
+    const keepMs = this.#lifetimes.holdMs(reservationId) ?? DEFAULT_TTL_SECONDS * 1000;
+    try {
+      const settlement = await this.#inTurn(reservationId, () => this.#deliver({ call: "release", body }, idempotencyKey, keepMs));
+      if (!settlement.degraded) this.#lifetimes.forget(reservationId);
+      return settlement;
+    } catch (error) {
+      if (!(error instanceof QuotagateError)) throw error;
+      const status = quietStatus(error);
+      if (!status) throw error;
+      return { reservationId, status, counters: [] };
+    }
+  }
+
+  /** Settlements of one reservation go out in the order in which they were called. */
+  #inTurn<T>(reservationId: string, deliver: () => Promise<T>): Promise<T> {
+    const turn = this.#underWay.get(reservationId)?.then(deliver, deliver) ?? deliver();
+    this.#underWay.set(reservationId, turn);
+    const done = () => {
+      if (this.#underWay.get(reservationId) === turn) this.#underWay.delete(reservationId);
+    };
+    turn.then(done, done);
+    return turn;
+  }
+
+  /** Sends a settlement; keeps it if it does not arrive, or if one before it has not arrived yet. */
+  async #deliver(
+    work: { call: "commit"; body: CommitBody } | { call: "release"; body: ReleaseBody },
+    idempotencyKey: string,
+    keepMs: number,
+  ): Promise<Settlement> {
+    const { reservationId } = work.body;
+    const kept = (failure: QuotagateError): Settlement => {
+      this.backlog.keep(reservationId, { work, idempotencyKey, keepMs }, failure);
+      return { reservationId, status: "undelivered", counters: [], degraded: true };
+    };
+    if (this.backlog.holds(reservationId)) {
+      return kept(new GatewayUnavailable("An earlier call of this reservation is not delivered yet."));
+    }
+    try {
+      const view = await this.transport.send<SettlementView>({
+        method: "POST",
+        path: work.call,
+        body: work.body,
+        write: true,
+        idempotencyKey,
+        expect: "reservationId",
+      });
+      return view as Settlement;
+    } catch (error) {
+      if (isUndelivered(error)) return kept(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Gives a reservation more time, more amount, or both; 24 hours of life at most.
+   *
+   * @param options `ttlSeconds` 1 to 3,600 from now; `quantity`: so much more, checked like a reserve
+   * @returns a decision; without room `allowed` is false and nothing has changed
+   * @throws QuotagateError `reservation_not_pending` (409), `reservation_expired` (410), `not_found` (404)
+   * @throws GatewayUnavailable no answer within the deadline
+   *
+   * @example
+   * await client.extend(r.reservationId, { ttlSeconds: 600 });
+   */
+  async extend(reservationId: string, options: ExtendOptions): Promise<Decision> {
+    const { signal, idempotencyKey, ttlSeconds, quantity } = options;
+    checkQuantity(quantity);
+    const body = { reservationId, ttlSeconds, quantity };
+    const decision = await this.transport.send<Decision>({ method: "POST", path: "extend", body, write: true, idempotencyKey, expect: "allowed", signal });
+    if (decision.allowed && ttlSeconds !== undefined) this.#lifetimes.lives(reservationId, ttlSeconds);
+    if (!decision.allowed && this.#settings.throwOnDeny) throw new LimitReached(decision);
+    return decision;
+  }
+
+  /**
+   * Counts what has happened, past the quota too. An event name that ends in `.refund` gives back.
+   *
+   * @param quantity default 1
+   * @param options `enforce`: count only if there is room; `keep`: when the gateway cannot be reached, try on in the
+   *   background for 15 minutes instead of throwing
+   * @throws GatewayUnavailable no answer within the deadline, without `keep`
+   * @throws LimitReached with `enforce`, on a client with `throwOnDeny`
+   *
+   * @example
+   * const t = await client.track("u_42", "api.call", 1, { team: "search" });
+   * if (t.counters.some((counter) => counter.overage > 0)) nudge("u_42");
+   */
+  async track(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: TrackOptions = {}): Promise<Tracked> {
+    checkQuantity(quantity);
+    const { enforce, keep, signal, idempotencyKey = newIdempotencyKey() } = options;
+    const body = { userId, event, quantity, metadata, enforce } as TrackBody;
+    try {
+      const view = await this.transport.send<TrackedView>({ method: "POST", path: "track", body, write: true, idempotencyKey, expect: "eventId", signal });
+      return { ...view, counted: true };
+    } catch (error) {
+      if (keep && isUndelivered(error)) {
+        this.backlog.keep(idempotencyKey, { work: { call: "track", body }, idempotencyKey, keepMs: GRACE_MS }, error);
+        return { counted: false, matchStatus: "unmatched", matchedGroupIds: [], counters: [], degraded: true };
+      }
+      if (!(error instanceof LimitReached) || this.#settings.throwOnDeny) throw error;
+      const { decision } = error;
+      const { matchedGroupIds, counters } = decision;
+      return { counted: false, matchStatus: "over_limit", matchedGroupIds, counters, decision };
+    }
+  }
+
+  /**
+   * Asks what a reserve would answer now; nothing is held.
+   *
+   * @returns when the gateway cannot be reached, what `onUnavailable` says
+   * @throws QuotagateError `invalid_request` (400), `invalid_key` (401)
+   *
+   * @example
+   * const { allowed, details } = await client.canUse("u_42", "image.render");
+   */
+  async canUse(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: CallOptions = {}): Promise<CanUse> {
+    checkQuantity(quantity);
+    const body = { userId, event, quantity, metadata };
+    try {
+      return await this.transport.send<CanUse>({ method: "POST", path: "can-use", body, expect: "allowed", signal: options.signal });
+    } catch (error) {
+      if (!(error instanceof GatewayUnavailable)) throw error;
+      return { ...unanswered(this.onUnavailable), details: [] };
+    }
+  }
+
+  /**
+   * `canUse` as a boolean.
+   *
+   * @example
+   * button.disabled = !(await client.can("u_42", "image.render"));
+   */
+  async can(userId: string, event: string, quantity?: Quantity, metadata?: Metadata, options: CallOptions = {}): Promise<boolean> {
+    return (await this.canUse(userId, event, quantity, metadata, options)).allowed;
+  }
+}
+
+/** What makes a release needless. */
+function quietStatus(error: QuotagateError): "settled" | "expired" | undefined {
+  if (error.code === "reservation_not_pending") return "settled";
+  return error.code === "reservation_expired" ? "expired" : undefined;
+}

@@ -1,0 +1,148 @@
+/** A fetch that meters what goes to OpenAI, or to what speaks its wire format. */
+import type { Client } from "../client.js";
+import { GatewayUnavailable, LimitReached } from "../errors.js";
+import { planned, reportTokens, type TokenRules, tokensOf } from "../llm/tokens.js";
+import { rateLimitHeaders } from "../rate-limit-headers.js";
+import type { StartedReservation } from "../reservation/start.js";
+import { meteredEvents } from "./metered-events.js";
+import { type Endpoint, endpointOf, idOf, usageOf } from "./wire.js";
+
+/** A fetch as clients of OpenAI take it. */
+export type FetchLike = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
+
+/** How calls are metered. */
+export interface OpenAIRules extends TokenRules {
+  /** Default `openai`; a fact for reports and match rules. */
+  provider?: string;
+  /** The fetch to go out with. Default: the client's own, or the platform's. */
+  fetch?: FetchLike;
+}
+
+type Json = Record<string, unknown>;
+
+function parsed(text: unknown): Json | undefined {
+  if (typeof text !== "string") return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as Json) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A call to one of the metered endpoints. */
+interface MeteredCall {
+  endpoint: Endpoint;
+  body: Json;
+  signal: AbortSignal | undefined;
+}
+
+function meteredCall(input: string | URL | Request, init: RequestInit | undefined): MeteredCall | undefined {
+  const url = input instanceof Request ? input.url : String(input);
+  const endpoint = init?.method?.toUpperCase() === "POST" ? endpointOf(url) : undefined;
+  const body = endpoint && parsed(init?.body);
+  return endpoint && body && { endpoint, body, signal: init?.signal ?? undefined };
+}
+
+/**
+ * A fetch that reserves tokens before a model call and commits what its answer says it used. Calls to
+ * `chat/completions`, `completions`, `responses` and `embeddings` are metered, streams included; everything else passes
+ * through. For clients that `meterOpenAI` cannot wrap.
+ *
+ * @example
+ * const openai = new OpenAI({ fetch: meteredFetch(client, { userId: "u_42" }) });
+ */
+export function meteredFetch(client: Client, rules: OpenAIRules): FetchLike {
+  const out: FetchLike = rules.fetch ?? ((input, init) => globalThis.fetch(input, init));
+  return async (input, init) => {
+    const call = meteredCall(input, init);
+    if (!call) return out(input, init);
+    const { endpoint, body } = call;
+    const model = typeof body.model === "string" ? body.model : "unknown";
+    const plan = planned(rules, {
+      provider: rules.provider ?? "openai",
+      model,
+      prompt: endpoint.prompt(body),
+      maxTokens: endpoint.maxTokens(body),
+      signal: call.signal,
+    });
+    let started: StartedReservation;
+    try {
+      started = await client.startReservation(plan.request);
+    } catch (error) {
+      return refusal(error);
+    }
+    try {
+      const addsUsage = asksForUsage(call);
+      const response = await out(input, addsUsage ? { ...init, ...withUsage(init, body) } : init);
+      return await settled(started, response, { ...call, addsUsage, promptTokens: plan.promptTokens });
+    } catch (error) {
+      await started.abandon(error);
+      throw error;
+    }
+  };
+}
+
+function asksForUsage({ endpoint, body }: MeteredCall): boolean {
+  const options = body.stream_options as Json | null | undefined;
+  return endpoint.asksForUsage && body.stream === true && options?.include_usage !== true;
+}
+
+/** The same request, asking for its usage. */
+function withUsage(init: RequestInit | undefined, body: Json): RequestInit {
+  const headers = new Headers(init?.headers);
+  headers.delete("content-length");
+  const options = body.stream_options as Json | null | undefined;
+  return { headers, body: JSON.stringify({ ...body, stream_options: { ...options, include_usage: true } }) };
+}
+
+/** The response, with its reservation settled at the end of its body. */
+async function settled(started: StartedReservation, response: Response, call: MeteredCall & { addsUsage: boolean; promptTokens: number }): Promise<Response> {
+  if (!response.ok || !response.body) {
+    await started.abandon();
+    return response;
+  }
+  const { reservation } = started;
+  if (call.body.stream !== true) {
+    const text = await response.text();
+    const answer = parsed(text) ?? {};
+    const usage = usageOf(answer);
+    if (usage) reportTokens(reservation, usage, idOf(answer));
+    await started.finish();
+    return copy(response, text);
+  }
+  let characters = 0;
+  const body = meteredEvents(response.body, {
+    started,
+    dropUsage: call.addsUsage,
+    signal: call.signal,
+    onEvent: (event) => {
+      const usage = usageOf(event);
+      if (usage) return reportTokens(reservation, usage, idOf(event));
+      characters += call.endpoint.produced(event);
+      // Until the usage comes, and if it never does, as much as was seen.
+      if (characters > 0) reportTokens(reservation, { prompt: call.promptTokens, completion: tokensOf(characters) }, idOf(event));
+    },
+  });
+  return copy(response, body);
+}
+
+function copy(response: Response, body: BodyInit): Response {
+  const headers = new Headers(response.headers);
+  // The body is decoded already, and may have become shorter.
+  headers.delete("content-encoding");
+  headers.delete("content-length");
+  const same = new Response(body, { status: response.status, statusText: response.statusText, headers });
+  Object.defineProperty(same, "url", { value: response.url });
+  return same;
+}
+
+/** What clients of OpenAI understand as "do not try again". Thrown errors they would wrap and repeat. */
+function refusal(error: unknown): Response {
+  const headers = { "content-type": "application/json", "x-should-retry": "false" };
+  const answer = (status: number, code: string, message: string, more: object) =>
+    new Response(JSON.stringify({ error: { type: "quota", code, message, param: null, ...more } }), { status, headers: { ...headers, ...("decision" in more ? rateLimitHeaders(more.decision as never) : {}) } });
+  if (error instanceof LimitReached) return answer(429, error.code, error.message, { decision: error.decision });
+  if (error instanceof GatewayUnavailable) return answer(503, error.code, error.message, {});
+  throw error;
+}

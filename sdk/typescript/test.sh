@@ -1,0 +1,34 @@
+#!/bin/sh
+# Checks the TypeScript SDK from nothing: installs what it is developed with into this folder, compares the generated
+# models, checks types and lints, builds, and runs all tests against a real gateway, the built package among them.
+#
+#   QUOTAGATE_BIN=/path/to/quotagate ./test.sh       default: ../../target/debug/quotagate
+set -eu
+cd "$(dirname "$0")"
+
+fail() {
+	echo "sdk/typescript: $1" >&2
+	exit 1
+}
+
+command -v node >/dev/null || fail "node not found: install Node 20 or later"
+[ "$(node -p 'Number(process.versions.node.split(".")[0]) >= 20')" = true ] || fail "its tests need Node 20 or later"
+: "${QUOTAGATE_BIN:=../../target/debug/quotagate}"
+[ -x "$QUOTAGATE_BIN" ] || fail "no gateway at $QUOTAGATE_BIN: build it, or set QUOTAGATE_BIN"
+QUOTAGATE_BIN=$(cd "$(dirname "$QUOTAGATE_BIN")" && pwd)/$(basename "$QUOTAGATE_BIN")
+export QUOTAGATE_BIN
+
+if ! cmp -s package-lock.json node_modules/.installed-lock; then
+	npm ci --ignore-scripts
+	cp package-lock.json node_modules/.installed-lock
+fi
+
+rm -rf .build
+mkdir .build
+node scripts/generate-models.mjs ../../docs/openapi.json .build/models.ts
+cmp -s src/models.ts .build/models.ts || fail "src/models.ts is not what docs/openapi.json says: npm run generate"
+
+npm run --silent lint
+npm run --silent check
+npm run --silent build
+node --test --test-concurrency=2 --test-timeout=180000 --test-reporter=spec .build/test/*.test.js

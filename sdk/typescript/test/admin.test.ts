@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createClient, QuotagateError } from "../src/index.js";
+import { group, ROOT_KEY, world } from "./support/gateway.js";
+
+const refused = (code: string, status: number) => (error: unknown) => error instanceof QuotagateError && error.code === code && error.status === status;
+const missing = refused("not_found", 404);
+
+test("plans have versions, previews, and deletion that minds their users", async () => {
+  const { admin: client, user } = await world([group("images", 20, "image.*")]);
+  const { plans } = client.admin;
+  await user("u_1");
+  const first = await plans.get("plan");
+  const preview = await plans.preview("plan", { groups: [group("images", 5, "image.*")] });
+  assert.deepEqual(preview.changes.map((change) => [change.target, change.action]), [["plan:plan", "update"]]);
+  assert.equal((await plans.get("plan")).version, first.version);
+
+  const second = await plans.put("plan", { groups: [group("images", 40, "image.*")] }, { ifMatch: first.version });
+  assert(second.version > first.version);
+  await assert.rejects(plans.put("plan", { groups: [] }, { ifMatch: first.version }), refused("version_conflict", 412));
+  await assert.rejects(plans.put("plan", { groups: [group("images", -1, "image.*")] }), refused("invalid_request", 400));
+  assert.deepEqual((await plans.versions("plan")).data.map((one) => one.version), [second.version, first.version]);
+  assert.equal((await plans.rollback("plan", first.version)).groups[0]?.quota, 20);
+
+  await plans.put("other", { groups: [group("other_images", 1, "image.*")] });
+  await assert.rejects(plans.delete("plan"), refused("plan_in_use", 409));
+  await plans.delete("plan", { moveTo: "other" });
+  await assert.rejects(plans.get("plan"), missing);
+  assert.deepEqual((await plans.list()).data.map((plan) => plan.id), ["other"]);
+});
+
+test("keys are shown once, listed by prefix, and revoked", async () => {
+  const { admin: client, connect } = await world([group("images", 20, "image.*")]);
+  const { keys } = client.admin;
+  const made = await keys.create({ kind: "secret", mode: "test", sandbox: "other", name: "ci", metadata: { team: "search" } });
+  assert.match(made.key ?? "", /^sk_test_/);
+  const listed = (await keys.list()).data.find((key) => key.id === made.id);
+  assert.deepEqual([listed?.name, listed?.key ?? null, listed?.sandbox], ["ci", null, "other"]);
+  const other = connect({ apiKey: made.key! });
+  assert.equal((await other.usage("u_1")).planId, null);
+  await keys.revoke(made.id);
+  await assert.rejects(keys.revoke(made.id), missing);
+});
+
+test("the root key makes and deletes apps, and works in one of them", async () => {
+  const { url, app } = await world([group("images", 20, "image.*")]);
+  const root = createClient({ apiKey: ROOT_KEY, baseUrl: url });
+  const made = await root.admin.apps.create({ id: `${app}_extra`, placement: "user" });
+  assert.deepEqual([made.id, made.placement], [`${app}_extra`, "user"]);
+  assert((await root.admin.apps.list()).data.some((one) => one.id === made.id));
+  const inside = createClient({ apiKey: ROOT_KEY, baseUrl: url, app: made.id });
+  assert.deepEqual((await inside.admin.plans.list()).data, []);
+  await root.admin.apps.delete(made.id);
+  await assert.rejects(root.admin.apps.delete(made.id), missing);
+});
+
+test("app settings and the whole configuration", async () => {
+  const { admin: client } = await world([group("images", 20, "image.*")]);
+  assert.equal((await client.admin.app.put({ defaultPlanId: "plan" })).defaultPlanId, "plan");
+  assert.equal((await client.admin.app.get()).defaultPlanId, "plan");
+  const configuration = await client.admin.configuration.get();
+  assert.equal(configuration.plans?.[0]?.id, "plan");
+  const changed = { app: { defaultPlanId: "plan" }, plans: [{ id: "plan", groups: [group("images", 21, "image.*")] }] };
+  const preview = await client.admin.configuration.preview(changed);
+  assert.deepEqual([preview.applied, preview.changes.length], [false, 1]);
+  assert.equal((await client.admin.configuration.apply(changed)).applied, true);
+  assert.equal((await client.admin.plans.get("plan")).groups[0]?.quota, 21);
+});
+
+test("users: list, look, block, reset, and grants for them", async () => {
+  const { admin: client, client: backEnd, user, counter } = await world([group("images", 5, "image.*")]);
+  for (let number = 0; number < 7; number += 1) await user(`acme:${number}`);
+  await user("other:1");
+  const { users, grants } = client.admin;
+  const page = await users.list({ search: "acme:", limit: 3 });
+  assert.equal(page.data.length, 3);
+  assert.equal(typeof page.nextCursor, "string");
+  const all: string[] = [];
+  for await (const one of users.all({ search: "acme:", limit: 3 })) all.push(one.userId);
+  assert.deepEqual(all.sort(), [0, 1, 2, 3, 4, 5, 6].map((number) => `acme:${number}`));
+
+  const userId = "acme:1";
+  await backEnd.reserve(userId, "image.render", 2);
+  const detail = await users.get(userId);
+  assert.deepEqual([detail.planId, detail.openReservations[0]?.held[0]?.amount], ["plan", 2]);
+  assert.equal((await users.block(userId, { note: "charge-back" })).blocked, true);
+  assert.deepEqual((await backEnd.reserve(userId, "image.render")).reasons, ["user_blocked"]);
+  assert.equal((await users.unblock(userId)).blocked, false);
+
+  const grant = await grants.create({ groupId: "images", scope: { user: userId }, amount: 10, note: "sorry" });
+  assert.equal(await backEnd.can(userId, "image.render", 13), true);
+  assert.deepEqual((await grants.list({ userId })).data.map((one) => one.id), [grant.id]);
+  await grants.delete(grant.id);
+  assert.equal(await backEnd.can(userId, "image.render", 13), false);
+
+  await backEnd.track(userId, "image.render", 2);
+  assert.equal((await counter(userId)).used, 2);
+  await users.reset(userId, { groupId: "images" });
+  assert.equal((await counter(userId)).used, 0);
+});
+
+test("the audit log tells who changed what", async () => {
+  const { admin: client, user } = await world([group("images", 5, "image.*")]);
+  await user("u_1");
+  await client.admin.users.block("u_1", { note: "charge-back" });
+  const targets: string[] = [];
+  for await (const entry of client.admin.audit.all({ limit: 2 })) targets.push(entry.target);
+  assert(targets.some((target) => target.includes("u_1")), targets.join());
+  assert(targets.some((target) => target === "plan:plan"), targets.join());
+  const { data } = await client.admin.audit.list({ target: "plan:plan" });
+  assert(data.length > 0 && data.every((entry) => entry.target === "plan:plan"));
+});
+
+test("the test clock freezes a sandbox, moves forward only, and starts it anew", async () => {
+  const { admin: client, client: backEnd, user } = await world([group("images", 5, "image.*")]);
+  const clock = client.admin.testClock;
+  assert.equal((await clock.get()).now ?? null, null);
+  assert.equal(Date.parse((await clock.set("2026-12-31T23:59:59Z")).now!), Date.UTC(2026, 11, 31, 23, 59, 59));
+  const userId = await user("u_1");
+  await backEnd.track(userId, "image.render", 5);
+  assert.equal(await backEnd.can(userId, "image.render"), false);
+  // A secret test key may do it too.
+  await backEnd.admin.testClock.set(new Date(Date.UTC(2027, 0, 1)));
+  assert.equal(await backEnd.can(userId, "image.render"), true);
+  await assert.rejects(clock.set("2026-12-31T00:00:00Z"), refused("invalid_request", 400));
+  await clock.reset();
+  assert.equal((await backEnd.usage(userId)).planId, null);
+});

@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { GatewayUnavailable, QuotagateError, type Undelivered } from "../src/index.js";
+import { group, world } from "./support/gateway.js";
+import { type Fault, startProxy } from "./support/proxy.js";
+
+const FAULTS: Fault[] = ["cut-before", "cut-after", "cut-within", "busy", "busy-after", "bad-gateway", "garbage", "garbage-json", "slow"];
+
+/** A small generator of the same numbers each time. */
+function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state * 1_664_525 + 1_013_904_223) % 2 ** 32;
+    return state / 2 ** 32;
+  };
+}
+
+for (const fault of FAULTS) {
+  test(`one ${fault} is repeated under the same idempotency key and counts once`, async () => {
+    const { url, connect, user, counter } = await world([group("calls", 100, "api.call")]);
+    const userId = await user("u_1");
+    const proxy = await startProxy(url);
+    const client = connect({ baseUrl: proxy.url, timeoutMs: fault === "slow" ? 250 : 5_000 });
+    proxy.next(fault);
+    assert.equal((await client.track(userId, "api.call")).counted, true);
+    proxy.next(fault);
+    const { reservationId } = await client.reserve(userId, "api.call", 10);
+    proxy.next(fault, fault);
+    assert.equal((await client.commit(reservationId, { quantity: 7 })).status, "committed");
+    assert.deepEqual(await counter(userId), { used: 8, held: 0 });
+
+    const keys = (path: string) => proxy.seen.filter((one) => one.path.endsWith(path)).map((one) => one.idempotencyKey);
+    const attempts = ["track", "reserve", "commit"].map((path) => keys(path).length);
+    // On a busy machine an honest answer may take longer than a slow one.
+    if (fault === "slow") assert(attempts.every((times) => times >= 2), attempts.join());
+    else assert.deepEqual(attempts, [2, 2, 3]);
+    assert.equal(new Set(keys("commit")).size, 1);
+    assert.match(keys("commit")[0] ?? "", /^\S{16,}$/);
+    assert.equal(new Set([...keys("track"), ...keys("reserve"), ...keys("commit")]).size, 3);
+  });
+}
+
+test("a thousand operations through a bad network end with exactly the right counters", async () => {
+  const { url, connect, client: direct, counter } = await world([group("calls", null, "api.call"), group("images", null, "image.*")]);
+  const users = await Promise.all(Array.from({ length: 10 }, async (_, index) => {
+    await direct.upsertSubscription({ userId: `u_${index}`, planId: "plan" });
+    return `u_${index}`;
+  }));
+  const proxy = await startProxy(url);
+  const dice = random(7);
+  proxy.always(() => (dice() < 0.25 ? FAULTS[Math.floor(dice() * FAULTS.length)]! : "pass"));
+  const undelivered: Undelivered[] = [];
+  const client = connect({ baseUrl: proxy.url, timeoutMs: 600, deadlineMs: 60_000, retries: 40, onUndelivered: (one) => void undelivered.push(one) });
+
+  const expected = new Map(users.map((userId) => [userId, { calls: 0, images: 0 }]));
+  const operation = async (index: number): Promise<void> => {
+    const userId = users[index % users.length]!;
+    const counts = expected.get(userId)!;
+    const amount = 1 + (index % 5);
+    if (index % 4 === 0) {
+      assert.equal((await client.track(userId, "api.call", amount)).counted, true);
+      counts.calls += amount;
+      return;
+    }
+    const { allowed, degraded, reservationId } = await client.reserve(userId, "image.render", amount);
+    assert.deepEqual([allowed, degraded], [true, undefined]);
+    if (index % 4 === 1) {
+      await client.release(reservationId);
+    } else if (index % 4 === 2) {
+      await client.commit(reservationId);
+      counts.images += amount;
+    } else {
+      await client.commit(reservationId, { quantity: 1, final: false });
+      await client.commit(reservationId, { quantity: 2, final: false });
+      await client.release(reservationId);
+      counts.images += 3;
+    }
+  };
+  let index = 0;
+  const worker = async () => {
+    while (index < 1_000) await operation(index++);
+  };
+  await Promise.all(Array.from({ length: 64 }, worker));
+  assert.equal(await client.flush(20_000), 0);
+
+  assert.deepEqual(undelivered, []);
+  for (const [userId, { calls, images }] of expected) {
+    assert.deepEqual(await counter(userId, "calls"), { used: calls, held: 0 }, userId);
+    assert.deepEqual(await counter(userId, "images"), { used: images, held: 0 }, userId);
+  }
+  for (const fault of FAULTS) assert(proxy.seen.some((one) => one.fault === fault), `${fault} happened`);
+});
+
+test("Retry-After is waited for, and not past the deadline", async () => {
+  const { url, connect, user } = await world([group("calls", 100, "api.call")]);
+  const userId = await user("u_1");
+  const waits: number[] = [];
+  let last = performance.now();
+  const answers = ["1", "3600"];
+  const client = connect({
+    baseUrl: url,
+    fetch: async (input, init) => {
+      waits.push(performance.now() - last);
+      const retryAfter = answers.shift();
+      const response = retryAfter === undefined ? await fetch(input, init) : new Response("{}", { status: 503, headers: { "retry-after": retryAfter } });
+      last = performance.now();
+      return response;
+    },
+  });
+  await assert.rejects(client.track(userId, "api.call"), GatewayUnavailable);
+  assert.equal(waits.length, 2);
+  assert(waits[1]! >= 1_000, `${waits[1]} ms`);
+});
+
+test("what the gateway refuses is not asked again", async () => {
+  const { url, connect } = await world([group("calls", 100, "api.call")]);
+  const proxy = await startProxy(url);
+  await assert.rejects(connect({ baseUrl: proxy.url }).reserve("u_1", "api.call", -1), (error) => error instanceof QuotagateError && error.status === 400);
+  await assert.rejects(connect({ baseUrl: proxy.url, apiKey: "sk_test_wrong" }).usage("u_1"), (error) => error instanceof QuotagateError && error.code === "invalid_key");
+  assert.equal(proxy.seen.length, 2);
+});
+
+test("without an answer onUnavailable decides, and says so", async () => {
+  const { url, connect, user, counter } = await world([group("calls", 100, "api.call")]);
+  const userId = await user("u_1");
+  const proxy = await startProxy(url);
+  proxy.always(() => "cut-before");
+  const options = { baseUrl: proxy.url, retries: 1 };
+  const denied = await connect(options).reserve(userId, "api.call");
+  assert.deepEqual([denied.allowed, denied.degraded, denied.reasons], [false, true, ["gateway_unavailable"]]);
+  const allowing = connect({ ...options, onUnavailable: "allow" });
+  const allowed = await allowing.reserve(userId, "api.call");
+  assert.deepEqual([allowed.allowed, allowed.degraded, allowed.reasons, allowed.reservationId], [true, true, [], undefined]);
+  assert.deepEqual([await allowing.can(userId, "api.call"), await connect(options).can(userId, "api.call")], [true, false]);
+  await assert.rejects(connect({ ...options, throwOnDeny: true }).reserve(userId, "api.call"), GatewayUnavailable);
+  await assert.rejects(allowing.usage(userId), GatewayUnavailable);
+  assert.deepEqual(await counter(userId), { used: 0, held: 0 });
+});
+
+test("the deadline holds although every attempt hangs, and a fetch does not heed its signal", async () => {
+  const { url, connect } = await world([group("calls", 100, "api.call")]);
+  const client = connect({ baseUrl: url, timeoutMs: 50, deadlineMs: 400, retries: 10_000, fetch: () => new Promise(() => {}) });
+  const began = performance.now();
+  assert.equal((await client.reserve("u_1", "api.call")).degraded, true);
+  const took = performance.now() - began;
+  assert(took < 5_000, `${took} ms`);
+});
+
+test("deleting what an earlier attempt has deleted is a success", async () => {
+  const { url, app, admin, connect } = await world([group("calls", 100, "api.call")]);
+  const proxy = await startProxy(url);
+  const { id } = await admin.admin.keys.create({ kind: "secret", mode: "test" });
+  const { ROOT_KEY } = await import("./support/gateway.js");
+  const behind = connect({ apiKey: ROOT_KEY, app, baseUrl: proxy.url });
+  proxy.next("cut-after");
+  await behind.admin.keys.revoke(id);
+  await assert.rejects(behind.admin.keys.revoke(id), (error) => error instanceof QuotagateError && error.status === 404);
+});

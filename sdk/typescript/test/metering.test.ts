@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LimitReached, QuotagateError } from "../src/index.js";
+import { group, world } from "./support/gateway.js";
+
+const refused = (code: string, status: number) => (error: unknown) => {
+  assert(error instanceof QuotagateError, String(error));
+  assert.deepEqual([error.code, error.status], [code, status]);
+  assert(error.message.length > 0);
+  return true;
+};
+
+test("reserve holds, commit makes it used, release gives it back", async () => {
+  const { client, user, counter } = await world([group("images", 20, "image.*")]);
+  const userId = await user("u_1");
+  const first = await client.reserve(userId, "image.render");
+  assert.equal(first.allowed, true);
+  assert.deepEqual(first.matchedGroupIds, ["images"]);
+  assert.equal(first.counters[0]?.remaining, 19);
+  assert.deepEqual(await counter(userId), { used: 0, held: 1 });
+
+  const committed = await client.commit(first.reservationId);
+  assert.equal(committed.status, "committed");
+  assert.deepEqual(await counter(userId), { used: 1, held: 0 });
+
+  const second = await client.reserve(userId, "image.render", 5);
+  assert.deepEqual(await counter(userId), { used: 1, held: 5 });
+  assert.equal((await client.release(second.reservationId, { reason: "test" })).status, "released");
+  assert.deepEqual(await counter(userId), { used: 1, held: 0 });
+});
+
+test("a denial is a result, and an error for those who want one", async () => {
+  const onLimit = { message: "All used", upgradeUrl: "https://example.com/upgrade" };
+  const { client, connect, user, counter } = await world([group("images", 2, "image.*", { onLimit })]);
+  const userId = await user("u_1");
+  await client.track(userId, "image.render");
+  const denied = await client.reserve(userId, "image.render", 2);
+  assert.equal(denied.allowed, false);
+  assert.deepEqual(denied.reasons, ["limit_reached"]);
+  assert.deepEqual([denied.deniedBy[0]?.requested, denied.deniedBy[0]?.remaining], [2, 1]);
+  assert.deepEqual(denied.deniedBy[0]?.onLimit, onLimit);
+
+  const throwing = connect({ throwOnDeny: true });
+  await assert.rejects(throwing.reserve(userId, "image.render", 2), (error) => {
+    assert(error instanceof LimitReached);
+    assert.deepEqual([error.code, error.status], ["limit_reached", 429]);
+    assert.equal(error.decision.deniedBy[0]?.groupId, "images");
+    assert.equal(error.message, "limit_reached: images (2 asked, 1 left)");
+    assert((error.retryAfterMs ?? 0) > 0);
+    return true;
+  });
+  assert.deepEqual(await counter(userId), { used: 1, held: 0 });
+});
+
+test("commit with actual figures, draws, and a longer hold", async () => {
+  const { client, user, counter } = await world([group("tokens", 10_000, "llm.tokens", { unit: "tokens" })]);
+  const userId = await user("u_1");
+  const { reservationId } = await client.reserve(userId, "llm.tokens", 4_000, { model: "large" }, { ttlSeconds: 30 });
+  assert.equal((await client.commit(reservationId, { quantity: 500, final: false })).status, "held");
+  assert.deepEqual(await counter(userId), { used: 500, held: 3_500 });
+  const longer = await client.extend(reservationId!, { ttlSeconds: 600, quantity: 1_000 });
+  assert.equal(longer.allowed, true);
+  assert.deepEqual(await counter(userId), { used: 500, held: 4_500 });
+  const beyond = await client.extend(reservationId!, { quantity: 9_000 });
+  assert.deepEqual([beyond.allowed, beyond.reasons], [false, ["limit_reached"]]);
+  await client.commit(reservationId, { quantity: "250" });
+  assert.deepEqual(await counter(userId), { used: 750, held: 0 });
+});
+
+test("release is quiet about what is settled or expired, and loud about what never was", async () => {
+  const { client, admin, user, counter } = await world([group("images", 20, "image.*")]);
+  const userId = await user("u_1");
+  await admin.admin.testClock.set("2026-12-01T10:00:00Z");
+  const settled = await client.reserve(userId, "image.render");
+  await client.commit(settled.reservationId);
+  assert.equal((await client.release(settled.reservationId)).status, "settled");
+  assert.deepEqual(await counter(userId), { used: 1, held: 0 });
+
+  const expired = await client.reserve(userId, "image.render");
+  await admin.admin.testClock.set("2026-12-01T10:01:00Z");
+  assert.equal((await client.release(expired.reservationId)).status, "expired");
+  assert.deepEqual(await counter(userId), { used: 1, held: 0 });
+
+  await assert.rejects(client.release("rsv_00000000000000000000000000000000"), refused("not_found", 404));
+});
+
+test("a late commit is recorded and says so; after the grace it is refused", async () => {
+  const { client, admin, user, counter } = await world([group("images", 20, "image.*")]);
+  const userId = await user("u_1");
+  await admin.admin.testClock.set("2026-12-01T10:00:00Z");
+  const late = await client.reserve(userId, "image.render");
+  const never = await client.reserve(userId, "image.render");
+  await admin.admin.testClock.set("2026-12-01T10:02:00Z");
+  await assert.rejects(client.commit(late.reservationId, { ifExpired: "reject" }), refused("reservation_expired", 410));
+  assert.equal((await client.commit(late.reservationId)).late, true);
+  await admin.admin.testClock.set("2026-12-01T10:30:00Z");
+  await assert.rejects(client.commit(never.reservationId), refused("reservation_expired", 410));
+  assert.deepEqual(await counter(userId), { used: 1, held: 0 });
+});
+
+test("track counts past the quota, and only with room if it is told to enforce", async () => {
+  const { client, connect, user, counter } = await world([group("calls", 2, "api.call", { enforcement: "soft" }), group("hard", 1, "hard.call")]);
+  const userId = await user("u_1");
+  const tracked = await client.track(userId, "api.call", 3);
+  assert.deepEqual([tracked.counted, tracked.counters[0]?.overage], [true, 1]);
+  assert.equal(typeof tracked.eventId, "string");
+
+  assert.equal((await client.track(userId, "hard.call", 1, {}, { enforce: true })).counted, true);
+  const refusedTrack = await client.track(userId, "hard.call", 1, {}, { enforce: true });
+  assert.deepEqual([refusedTrack.counted, refusedTrack.matchStatus], [false, "over_limit"]);
+  assert.deepEqual(refusedTrack.decision?.reasons, ["limit_reached"]);
+  assert.equal(refusedTrack.eventId, undefined);
+  await assert.rejects(connect({ throwOnDeny: true }).track(userId, "hard.call", 1, {}, { enforce: true }), LimitReached);
+  assert.deepEqual(await counter(userId, "hard"), { used: 1, held: 0 });
+
+  await client.track(userId, "api.call.refund", 2);
+  assert.deepEqual(await counter(userId, "calls"), { used: 1, held: 0 });
+});
+
+test("where nothing is held there is nothing to settle", async () => {
+  const { client, admin, connect, user } = await world([group("images", 2, "image.*")]);
+  await admin.admin.plans.put("open", { unmatchedEvents: "allow", groups: [group("open_images", 2, "image.*")] });
+  const userId = await user("u_1", "open");
+  const unmatched = await client.reserve(userId, "other.event");
+  assert.deepEqual([unmatched.allowed, unmatched.matched], [true, false]);
+  assert.equal((await client.commit(unmatched.reservationId)).status, "unmetered");
+  assert.equal((await client.release(unmatched.reservationId)).status, "unmetered");
+  assert.equal(await client.withReservation({ userId, event: "other.event" }, (r) => r.use(1).reservationId), undefined);
+  const away = connect({ baseUrl: "http://127.0.0.1:1", retries: 0, onUnavailable: "allow" });
+  const degraded = await away.reserve(userId, "image.render");
+  assert.deepEqual([degraded.allowed, (await away.commit(degraded.reservationId)).status], [true, "unmetered"]);
+  assert.equal(away.undeliveredCount, 0);
+});
+
+test("several events are held together or not at all, and settled together", async () => {
+  const { client, user, counter } = await world([group("images", 5, "image.*"), group("tokens", 1_000, "llm.*", { unit: "tokens" })]);
+  const userId = await user("u_1");
+  const r = await client.reserveItems(userId, [{ event: "image.render" }, { event: "llm.tokens", quantity: 900, metadata: { model: "a" } }]);
+  assert.deepEqual([r.allowed, [...r.matchedGroupIds].sort()], [true, ["images", "tokens"]]);
+  assert.deepEqual(await counter(userId, "tokens"), { used: 0, held: 900 });
+  await client.commit(r.reservationId, { items: [{}, { quantity: 640 }] });
+  assert.deepEqual(await counter(userId, "images"), { used: 1, held: 0 });
+  assert.deepEqual(await counter(userId, "tokens"), { used: 640, held: 0 });
+  const denied = await client.reserveItems(userId, [{ event: "image.render" }, { event: "llm.tokens", quantity: 900 }]);
+  assert.deepEqual([denied.allowed, denied.deniedBy.map((one) => one.groupId)], [false, ["tokens"]]);
+  assert.deepEqual(await counter(userId, "images"), { used: 1, held: 0 });
+  await assert.rejects(client.reserveItems(userId, [{ event: "image.render", quantity: NaN }]), refused("invalid_request", 400));
+});
+
+test("canUse and can ask without holding", async () => {
+  const { client, user, counter } = await world([group("images", 2, "image.*")]);
+  const userId = await user("u_1");
+  const answer = await client.canUse(userId, "image.render", 2);
+  assert.deepEqual([answer.allowed, answer.details[0]?.quota], [true, 2]);
+  assert.equal(await client.can(userId, "image.render", 3), false);
+  assert.equal(await client.can(userId, "image.render"), true);
+  assert.deepEqual(await counter(userId), { used: 0, held: 0 });
+});
+
+test("the same idempotency key counts once", async () => {
+  const { client, user, counter } = await world([group("calls", 20, "api.call")]);
+  const userId = await user("u_1");
+  const options = { idempotencyKey: "order-7" };
+  const first = await client.track(userId, "api.call", 1, {}, options);
+  const again = await client.track(userId, "api.call", 1, {}, options);
+  assert.equal(again.eventId, first.eventId);
+  await assert.rejects(client.track(userId, "api.call", 2, {}, options), refused("idempotency_key_reused", 409));
+  assert.deepEqual(await counter(userId), { used: 1, held: 0 });
+});
+
+test("what is wrong with a request is told by field", async () => {
+  const { client, user, counter } = await world([group("calls", 20, "api.call")]);
+  const userId = await user("u_1");
+  await assert.rejects(client.reserve(userId, "", 1), (error) => {
+    assert(error instanceof QuotagateError);
+    assert.equal(error.code, "invalid_request");
+    assert(error.errors.some((fault) => fault.field.includes("event")), JSON.stringify(error.errors));
+    assert.match(error.requestId ?? "", /\S/);
+    return true;
+  });
+  const { reservationId } = await client.reserve(userId, "api.call", 5);
+  // JSON would carry NaN as null, and null charges all that is held.
+  await assert.rejects(client.commit(reservationId, { quantity: NaN }), refused("invalid_request", 400));
+  assert.deepEqual(await counter(userId), { used: 0, held: 5 });
+});

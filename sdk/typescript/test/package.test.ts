@@ -1,0 +1,100 @@
+/** The package as it would be published, installed into an empty project. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { FOLDER, group, world } from "./support/gateway.js";
+
+const project = mkdtempSync(join(tmpdir(), "quotagate-empty-"));
+after(() => rmSync(project, { recursive: true, force: true }));
+
+function run(command: string, args: string[], options: { cwd?: string; env?: Record<string, string> } = {}): string {
+  const env = { PATH: process.env.PATH ?? "", HOME: project, ...options.env };
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: options.cwd ?? project, env, encoding: "utf8" });
+  assert.equal(status, 0, `${command} ${args.join(" ")}\n${stdout}\n${stderr}`);
+  return stdout;
+}
+
+let packed: string[] = [];
+
+before(() => {
+  // The folder is copied, so that building for the package does not meet tests that use dist.
+  const copy = join(project, "copy");
+  mkdirSync(copy);
+  for (const name of ["src", "scripts", "package.json", "README.md", "tsconfig.json", "tsconfig.build.json", "tsconfig.cjs.json"]) {
+    cpSync(join(FOLDER, name), join(copy, name), { recursive: true });
+  }
+  symlinkSync(join(FOLDER, "node_modules"), join(copy, "node_modules"));
+  const [told] = JSON.parse(run("npm", ["pack", "--json", "--silent", "--pack-destination", project], { cwd: copy })) as { filename: string; files: { path: string }[] }[];
+  packed = told!.files.map((file) => file.path);
+  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true }));
+  run("npm", ["install", "--offline", "--no-audit", "--no-fund", join(project, told!.filename)]);
+});
+
+test("it has what it needs and nothing else", () => {
+  assert(["README.md", "package.json", "dist/esm/index.js", "dist/cjs/index.js", "dist/cjs/package.json"].every((path) => packed.includes(path)));
+  assert.deepEqual(packed.filter((path) => !/^(dist\/.+\.(js|d\.ts)|dist\/cjs\/package\.json|README\.md|package\.json)$/.test(path)), []);
+  const installed = JSON.parse(readFileSync(join(project, "node_modules/.package-lock.json"), "utf8")) as { packages: object };
+  assert.deepEqual(Object.keys(installed.packages), ["node_modules/@quotagate/sdk"]);
+});
+
+const USE = `
+  const client = createClient({ apiKey: process.env.KEY, throwOnDeny: true });
+  const r = await client.reserve("u_1", "image.render");
+  await client.commit(r.reservationId);
+  const left = await client.withReservation({ userId: "u_1", event: "image.render" }, () => "done");
+  const denied = await client.reserve("u_1", "image.render", 50).catch((error) => error);
+  const parts = [meterOpenAI, quotaMiddleware, withQuota, quota].map((part) => typeof part).join();
+  console.log(JSON.stringify([r.allowed, left, denied instanceof LimitReached, denied instanceof QuotagateError, denied instanceof Error, parts]));`;
+const NAMES: [string, string][] = [
+  ["createClient, LimitReached, QuotagateError", "@quotagate/sdk"],
+  ["meterOpenAI", "@quotagate/sdk/openai"],
+  ["quotaMiddleware", "@quotagate/sdk/ai-sdk"],
+  ["withQuota", "@quotagate/sdk/fetch"],
+  ["quota", "@quotagate/sdk/express"],
+];
+const PROGRAMS = {
+  "esm.mjs": `${NAMES.map(([names, from]) => `import { ${names} } from "${from}";`).join("\n")}\n${USE}`,
+  "common.cjs": `${NAMES.map(([names, from]) => `const { ${names} } = require("${from}");`).join("\n")}\n(async () => {${USE}})();`,
+};
+
+for (const [file, text] of Object.entries(PROGRAMS)) {
+  test(`${file} uses it against a real gateway`, async () => {
+    const { url, user, secretKey, counter } = await world([group("images", 20, "image.*")]);
+    await user("u_1");
+    writeFileSync(join(project, file), text);
+    const output = run(process.execPath, [file], { env: { QUOTAGATE_URL: url, KEY: secretKey } });
+    assert.deepEqual(JSON.parse(output), [true, "done", true, true, true, "function,function,function,function"]);
+    assert.deepEqual(await counter("u_1"), { used: 2, held: 0 });
+  });
+}
+
+const TYPED = `${NAMES.map(([names, from]) => `import { ${names} } from "${from}";`).join("\n")}
+import type { Decision, PlanBody } from "@quotagate/sdk";
+const plan: PlanBody = { groups: [{ id: "g", unit: "count", quota: null, matches: [{ event: "*" }] }] };
+export async function use(): Promise<string> {
+  const client = createClient({ apiKey: "k", onUnavailable: "allow" });
+  const r: Decision = await client.reserve("u", "e", "0.5", { model: "a", n: 1, b: true }, { ttlSeconds: 5 });
+  const left: number | null | undefined = r.counters[0]?.remaining;
+  // @ts-expect-error a client has no such option
+  createClient({ apiKey: "k", onUnavailable: "maybe" });
+  // @ts-expect-error a unit is one of four
+  plan.groups[0]!.unit = "bananas";
+  const text: string = await client.withReservation({ userId: "u", event: "e" }, (reservation) => reservation.use(1).signal.aborted ? "" : "x");
+  for await (const chunk of await client.streamWithReservation({ userId: "u", event: "e" }, async function* () { yield 1; }, { count: (one) => one })) chunk.toFixed();
+  if (new LimitReached(r) instanceof QuotagateError) return String(left) + text;
+  return [meterOpenAI, quotaMiddleware, withQuota, quota].join();
+}
+`;
+
+test("its types serve ES modules, CommonJS and bundlers, without types of Node", () => {
+  writeFileSync(join(project, "typed.mts"), TYPED);
+  writeFileSync(join(project, "typed.cts"), TYPED);
+  writeFileSync(join(project, "typed.ts"), TYPED);
+  const tsc = join(FOLDER, "node_modules/typescript/bin/tsc");
+  const common = ["--noEmit", "--strict", "--target", "ES2022", "--lib", "ES2022,DOM,DOM.Iterable", "--skipLibCheck", "false"];
+  run(process.execPath, [tsc, ...common, "--module", "NodeNext", "typed.mts", "typed.cts"]);
+  run(process.execPath, [tsc, ...common, "--module", "ESNext", "--moduleResolution", "Bundler", "typed.ts"]);
+});

@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { GatewayUnavailable, LimitReached, type Reservation, type Undelivered } from "../src/index.js";
+import { group, world } from "./support/gateway.js";
+import { startProxy } from "./support/proxy.js";
+
+const tokens = () => world([group("tokens", 10_000, "llm.tokens", { unit: "tokens" }), group("cents", null, "llm.tokens", {
+  unit: "cents",
+  measure: { per: { prompt_tokens: "0.1", completion_tokens: "0.3" }, estimate: { prompt_tokens: 100, completion_tokens: 1000 } },
+})].map((one) => (one.id === "tokens" ? { ...one, measure: "quantity" as const } : one)));
+
+const request = (userId: string) => ({ userId, event: "llm.tokens", quantity: 4_000 });
+
+test("withReservation commits what was reported, adding it up exactly", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const text = await client.withReservation(request(userId), async (r) => {
+    assert.deepEqual(await counter(userId), { used: 0, held: 4_000 });
+    r.use({ quantity: 300, prompt_tokens: 100 }).use({ quantity: 12, completion_tokens: 200 }).tag({ model: "large" });
+    return "hello";
+  });
+  assert.equal(text, "hello");
+  assert.deepEqual(await counter(userId), { used: 312, held: 0 });
+  assert.deepEqual(await counter(userId, "cents"), { used: 70, held: 0 });
+});
+
+test("fractions add up to the unit's step", async () => {
+  const { client, user, counter } = await world([group("spend", 10, "spend", { unit: "cents" })]);
+  const userId = await user("u_1");
+  await client.withReservation({ userId, event: "spend", quantity: "1.5" }, (r) => void r.use(0.1).use(0.2));
+  assert.deepEqual(await counter(userId), { used: 0.3, held: 0 });
+});
+
+test("without a report all that was held is charged, with 0 nothing", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  await client.withReservation(request(userId), () => "ok");
+  assert.deepEqual(await counter(userId), { used: 4_000, held: 0 });
+  await client.withReservation(request(userId), (r) => void r.use(0));
+  assert.deepEqual(await counter(userId), { used: 4_000, held: 0 });
+});
+
+test("an error releases and is the one that is thrown", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const fault = new TypeError("the provider fell over");
+  await assert.rejects(client.withReservation(request(userId), (r) => {
+    r.use(500);
+    throw fault;
+  }), (error) => error === fault);
+  assert.deepEqual(await counter(userId), { used: 0, held: 0 });
+  await assert.rejects(client.withReservation({ ...request(userId), onError: "commit" }, (r) => {
+    r.use(500);
+    throw fault;
+  }), (error) => error === fault);
+  assert.deepEqual(await counter(userId), { used: 500, held: 0 });
+});
+
+test("a denial is thrown before anything runs", async () => {
+  const { client, user } = await tokens();
+  const userId = await user("u_1");
+  let ran = false;
+  await assert.rejects(client.withReservation({ ...request(userId), quantity: 10_001 }, () => void (ran = true)), (error) => {
+    assert(error instanceof LimitReached);
+    assert.equal(error.decision.deniedBy[0]?.groupId, "tokens");
+    return true;
+  });
+  assert.equal(ran, false);
+});
+
+test("cancelling in the middle releases, whether the function heeds its signal or not", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  for (const heeds of [true, false]) {
+    const controller = new AbortController();
+    const running = client.withReservation({ ...request(userId), signal: controller.signal }, async (r) => {
+      controller.abort(new Error("the user left"));
+      await new Promise((_, reject) => heeds && r.signal.aborted && reject(r.signal.reason as Error));
+    });
+    await assert.rejects(running, /the user left/);
+    assert.deepEqual(await counter(userId), { used: 0, held: 0 });
+  }
+});
+
+test("cancelling while the reserve is under way gives back what it comes to hold", async () => {
+  const { url, connect, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const proxy = await startProxy(url);
+  const client = connect({ baseUrl: proxy.url });
+  const controller = new AbortController();
+  proxy.always(({ path }) => {
+    if (path.endsWith("reserve")) controller.abort(new Error("gone"));
+    return "pass";
+  });
+  await assert.rejects(client.withReservation({ ...request(userId), signal: controller.signal }, () => assert.fail("must not run")), /gone/);
+  await proxy.until((seen) => seen.some((one) => one.path.endsWith("release")));
+  assert.deepEqual(await counter(userId), { used: 0, held: 0 });
+  await assert.rejects(client.reserve(userId, "llm.tokens", 1, {}, { signal: controller.signal }), /gone/);
+});
+
+test("a heartbeat keeps the hold alive beyond its time", async () => {
+  const { url, connect, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const proxy = await startProxy(url);
+  const client = connect({ baseUrl: proxy.url });
+  const extends_ = () => proxy.seen.filter((one) => one.path.endsWith("extend")).length;
+  const began = performance.now();
+  await client.withReservation({ ...request(userId), ttlSeconds: 1 }, async (r) => {
+    proxy.next("cut-after");
+    await proxy.until(() => extends_() >= 5);
+    assert(performance.now() - began > 1_000, "longer than the hold's time");
+    assert.deepEqual(await counter(userId), { used: 0, held: 4_000 });
+    r.use(10);
+  });
+  const beats = extends_();
+  assert.deepEqual(await counter(userId), { used: 10, held: 0 });
+  await client.usage(userId);
+  assert.equal(extends_(), beats);
+});
+
+test("draws charge as it goes, and the rest is given back", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  await client.withReservation(request(userId), async (r) => {
+    await r.draw(100);
+    r.use(20);
+    await r.draw(30);
+    assert.deepEqual(await counter(userId), { used: 150, held: 3_850 });
+  });
+  assert.deepEqual(await counter(userId), { used: 150, held: 0 });
+  await client.withReservation(request(userId), async (r) => {
+    await r.draw(100);
+    r.use(7);
+  });
+  assert.deepEqual(await counter(userId), { used: 257, held: 0 });
+});
+
+test("without the gateway it runs only if the application says so, and is counted later", async () => {
+  const { url, connect, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const proxy = await startProxy(url);
+  proxy.always(() => "cut-before");
+  const work = (r: Reservation) => {
+    assert.equal(r.degraded, true);
+    r.use({ quantity: 42, prompt_tokens: 10, completion_tokens: 0 });
+  };
+  await assert.rejects(connect({ baseUrl: proxy.url, retries: 0 }).withReservation(request(userId), work), GatewayUnavailable);
+  const client = connect({ baseUrl: proxy.url, retries: 0, onUnavailable: "allow" });
+  await client.withReservation(request(userId), work);
+  proxy.always(() => "pass");
+  assert.equal(await client.flush(), 0);
+  assert.deepEqual(await counter(userId), { used: 42, held: 0 });
+  assert.deepEqual(await counter(userId, "cents"), { used: 1, held: 0 });
+});
+
+test("a result is not lost because its commit is refused, and the refusal is told", async () => {
+  const { connect, admin, user } = await tokens();
+  const userId = await user("u_1");
+  await admin.admin.testClock.set("2026-12-01T10:00:00Z");
+  const handedOver: Undelivered[] = [];
+  const client = connect({ onUndelivered: (one) => void handedOver.push(one) });
+  const result = await client.withReservation(request(userId), async (r) => {
+    await admin.admin.testClock.set("2026-12-01T11:00:00Z");
+    r.use(5);
+    return "result";
+  });
+  assert.equal(result, "result");
+  assert.deepEqual(handedOver.map((one) => [one.error.code, one.body]), [["reservation_expired", { ...handedOver[0]!.body, quantity: 5 }]]);
+  await assert.rejects(client.withReservation(request(userId), (r) => void r.use(-5)), RangeError);
+  await client.withReservation({ ...request(userId), quantity: 1 }, (r) => void r.use(0.5));
+  assert.deepEqual(handedOver.slice(1).map((one) => [one.error.code, one.error.status]), [["invalid_request", 400]]);
+});

@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { inspect } from "node:util";
+import { test } from "node:test";
+import { createClient, QuotagateError } from "../src/index.js";
+
+const KEY = "sk_test_c2VjcmV0c2VjcmV0c2VjcmV0";
+const TOKEN = "0123456789abcdef0123456789abcdef";
+
+/** All that could end in a log. */
+function everything(value: unknown): string {
+  const error = value instanceof Error ? `${value.message}${value.stack}${String(value)}${JSON.stringify(value, Object.getOwnPropertyNames(value))}` : "";
+  return error + inspect(value, { depth: 20, showHidden: true }) + JSON.stringify(value);
+}
+
+function clean(value: unknown): void {
+  const text = everything(value);
+  assert(!text.includes(KEY.slice(8)), text);
+  assert(!text.includes(TOKEN), text);
+}
+
+async function thrownBy(work: () => unknown): Promise<unknown> {
+  try {
+    await work();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+test("a client shows no key", () => {
+  clean(createClient({ apiKey: KEY, userToken: TOKEN }));
+});
+
+test("errors show no key, even where a box in between sends it back", async () => {
+  const echo = (status: number) => (_input: string, init: RequestInit) => {
+    const sent = JSON.stringify(init.headers);
+    return Promise.resolve(new Response(JSON.stringify({ code: "echo", detail: sent, title: sent }), { status }));
+  };
+  for (const status of [400, 401, 500, 503]) {
+    const client = createClient({ apiKey: KEY, userToken: TOKEN, retries: 0, fetch: echo(status) });
+    const error = await thrownBy(() => client.usage("u_1"));
+    assert(error instanceof QuotagateError);
+    assert.match(error.message, /\[key\]/);
+    clean(error);
+  }
+});
+
+test("errors of fetch are not handed on", async () => {
+  const failing = (_input: string, init: RequestInit) => Promise.reject(Object.assign(new TypeError(`cannot send ${JSON.stringify(init.headers)}`), { config: init, cause: { code: "ECONNRESET", init } }));
+  const error = await thrownBy(() => createClient({ apiKey: KEY, retries: 0, fetch: failing }).usage("u_1"));
+  assert(error instanceof QuotagateError);
+  assert.equal(error.message, "The gateway cannot be reached (ECONNRESET).");
+  clean(error);
+});
+
+test("a key that no header can carry is refused without being shown", async () => {
+  for (const apiKey of [`${KEY}\n`, `${KEY} x`, `${KEY}ü`, "", undefined as unknown as string]) {
+    const error = await thrownBy(() => createClient({ apiKey }));
+    assert(error instanceof QuotagateError);
+    assert.equal(error.code, "invalid_options");
+    clean(error);
+  }
+  clean(await thrownBy(() => createClient({ apiKey: "sk_test_x", baseUrl: `http://user:${KEY}@127.0.0.1` })));
+});
+
+test("what is undelivered is told without the key", async (context) => {
+  const lines: unknown[] = [];
+  context.mock.method(console, "error", (...words: unknown[]) => void lines.push(...words));
+  const client = createClient({ apiKey: KEY, retries: 0, fetch: () => Promise.reject(new Error(KEY)) });
+  await client.commit("rsv_1");
+  await client.close(0);
+  assert.equal(lines.length, 2);
+  clean(lines);
+});

@@ -1,0 +1,162 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LimitReached } from "../src/index.js";
+import { group, world } from "./support/gateway.js";
+import { startProxy } from "./support/proxy.js";
+
+const tokens = () => world([group("tokens", 10_000, "llm.tokens", { unit: "tokens" })]);
+const request = (userId: string) => ({ userId, event: "llm.tokens", quantity: 4_000 });
+
+async function* numbers(last: number, closed?: () => void): AsyncGenerator<number> {
+  try {
+    for (let number = 1; number <= last; number += 1) yield number;
+  } finally {
+    closed?.();
+  }
+}
+
+test("a stream that is read to its end charges what its chunks add up to", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const stream = await client.streamWithReservation(request(userId), () => numbers(10), { count: (chunk) => chunk });
+  const read: number[] = [];
+  for await (const chunk of stream) read.push(chunk);
+  await stream.settled;
+  assert.deepEqual(read, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  assert.deepEqual(await counter(userId), { used: 55, held: 0 });
+});
+
+test("a consumer that stops early pays for what it got, and the source is closed", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  let closed = false;
+  const stream = await client.streamWithReservation(request(userId), () => numbers(10, () => (closed = true)), { count: (chunk) => chunk });
+  for await (const chunk of stream) if (chunk === 3) break;
+  assert.equal(closed, true);
+  assert.deepEqual(await counter(userId), { used: 6, held: 0 });
+  assert.equal((await stream.next()).done, true);
+});
+
+test("a source that fails after some chunks charges those; before any, nothing", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  async function* failing(after: number) {
+    yield* numbers(after);
+    throw new Error("provider");
+  }
+  for (const [after, used] of [[4, 10], [0, 10]] as const) {
+    const stream = await client.streamWithReservation(request(userId), () => failing(after), { count: (chunk) => chunk });
+    await assert.rejects(async () => {
+      for await (const _ of stream);
+    }, /provider/);
+    assert.deepEqual(await counter(userId), { used, held: 0 });
+  }
+  const never = await client.streamWithReservation(request(userId), () => Promise.reject(new Error("no stream")));
+  await assert.rejects(never.next(), /no stream/);
+  assert.deepEqual(await counter(userId), { used: 10, held: 0 });
+});
+
+test("a count that fails ends the stream, and charges what was counted", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const count = (chunk: number): number => {
+    if (chunk === 3) throw new Error("uncountable");
+    return chunk;
+  };
+  const stream = await client.streamWithReservation(request(userId), () => numbers(10), { count });
+  await assert.rejects(async () => {
+    for await (const _ of stream);
+  }, /uncountable/);
+  assert.deepEqual(await counter(userId), { used: 3, held: 0 });
+});
+
+test("cancelling in the middle settles what was produced, although the source hangs", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const controller = new AbortController();
+  async function* hanging() {
+    yield 7;
+    await new Promise(() => {});
+  }
+  const stream = await client.streamWithReservation({ ...request(userId), signal: controller.signal }, hanging, { count: (chunk: number) => chunk });
+  assert.deepEqual(await stream.next(), { done: false, value: 7 });
+  const next = stream.next();
+  controller.abort(new Error("the user left"));
+  await assert.rejects(next, /the user left/);
+  await stream.settled;
+  assert.deepEqual(await counter(userId), { used: 7, held: 0 });
+  await assert.rejects(stream.next(), /the user left/);
+});
+
+test("exact figures replace the running count", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const stream = await client.streamWithReservation(
+    request(userId),
+    async function* (r) {
+      yield* numbers(3);
+      r.total(100);
+    },
+    { count: () => 1 },
+  );
+  for await (const _ of stream);
+  assert.deepEqual(await counter(userId), { used: 100, held: 0 });
+});
+
+test("without a count, what is held is charged once there was a chunk", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const stream = await client.streamWithReservation(request(userId), () => numbers(10));
+  await stream.next();
+  await stream.return!();
+  assert.deepEqual(await counter(userId), { used: 4_000, held: 0 });
+});
+
+test("web streams in and out; cancelling the one stops the other", async () => {
+  const { client, user, counter } = await tokens();
+  const userId = await user("u_1");
+  let next = 0;
+  let cancelled = false;
+  const source = () => new ReadableStream<number>({ pull: (controller) => controller.enqueue((next += 1)), cancel: () => void (cancelled = true) });
+  const stream = await client.streamWithReservation(request(userId), source, { count: () => 5 });
+  const reader = stream.toReadableStream().getReader();
+  await reader.read();
+  await reader.read();
+  await reader.cancel();
+  await stream.settled;
+  const { used, held } = await counter(userId);
+  assert.equal(cancelled, true);
+  assert.equal(held, 0);
+  // The web stream reads one ahead.
+  assert(used === 10 || used === 15, `${used}`);
+});
+
+test("a denial is thrown before the stream begins", async () => {
+  const { client, user } = await tokens();
+  const userId = await user("u_1");
+  await assert.rejects(client.streamWithReservation({ ...request(userId), quantity: 10_001 }, () => numbers(1)), LimitReached);
+});
+
+test("the hold lives while the stream is read, and not while it is forgotten", async () => {
+  const { url, connect, user, counter } = await tokens();
+  const userId = await user("u_1");
+  const proxy = await startProxy(url);
+  const client = connect({ baseUrl: proxy.url });
+  const beats = () => proxy.seen.filter((one) => one.path.endsWith("extend")).length;
+  async function* slow() {
+    yield 1;
+    await proxy.until(() => beats() >= 4);
+    yield 1;
+  }
+  const stream = await client.streamWithReservation({ ...request(userId), ttlSeconds: 1 }, slow, { count: () => 1 });
+  await stream.next();
+  await stream.next();
+  assert(beats() >= 4);
+  // Nobody asks for more: the hold ends by itself.
+  const ended = async (): Promise<void> => {
+    while ((await counter(userId)).held > 0);
+  };
+  await ended();
+  await stream.return!();
+  assert.deepEqual(await counter(userId), { used: 2, held: 0 });
+});

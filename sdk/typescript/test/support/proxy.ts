@@ -1,0 +1,138 @@
+/** A small HTTP proxy before the gateway that does harm as it is told. */
+import { Agent, createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { after } from "node:test";
+
+/** What is done to one request. */
+export type Fault =
+  /** Nothing. */
+  | "pass"
+  /** The connection is cut before the gateway sees the request. */
+  | "cut-before"
+  /** The gateway answers, and then the connection is cut. */
+  | "cut-after"
+  /** Within the answer's body. */
+  | "cut-within"
+  /** 503 with Retry-After, unseen by the gateway. */
+  | "busy"
+  /** The gateway answers, and the client gets a 503. */
+  | "busy-after"
+  /** 502 from a box in between. */
+  | "bad-gateway"
+  /** The gateway answers, and the client gets something else with status 200. */
+  | "garbage"
+  | "garbage-json"
+  /** The gateway answers, and the client waits until it gives up. */
+  | "slow";
+
+/** One request as it came through. */
+export interface Seen {
+  method: string;
+  path: string;
+  body: string;
+  idempotencyKey: string | undefined;
+  authorization: string | undefined;
+  fault: Fault;
+}
+
+export interface Proxy {
+  url: string;
+  seen: Seen[];
+  /** What to do to the next requests; `pass` after them. */
+  next: (...faults: Fault[]) => void;
+  /** What to do to every request, until told otherwise. */
+  always: (choose: (request: { path: string; body: string }) => Fault) => void;
+  /** Resolves when the condition holds, looked at with each request that has been dealt with. */
+  until: (condition: (seen: Seen[]) => boolean) => Promise<void>;
+}
+
+interface Answered {
+  status: number;
+  headers: IncomingMessage["headers"];
+  body: Buffer;
+}
+
+async function bodyOf(stream: IncomingMessage): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const part of stream) parts.push(part as Buffer);
+  return Buffer.concat(parts);
+}
+
+/** Starts a proxy before `target`; it ends with the test file. */
+export async function startProxy(target: string): Promise<Proxy> {
+  const seen: Seen[] = [];
+  const queue: Fault[] = [];
+  let choose: (request: { path: string; body: string }) => Fault = () => "pass";
+  const waiting = new Set<() => void>();
+  const agent = new Agent({ keepAlive: true });
+
+  async function forward(incoming: IncomingMessage, body: Buffer): Promise<Answered> {
+    const { host: _, connection: __, ...headers } = incoming.headers;
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      const outgoing = httpRequest(new URL(incoming.url!, target), { method: incoming.method, headers, agent }, resolve);
+      outgoing.on("error", reject);
+      outgoing.end(body);
+    });
+    return { status: answer.statusCode!, headers: answer.headers, body: await bodyOf(answer) };
+  }
+
+  function busy(response: ServerResponse): void {
+    const problem = { type: "about:blank", title: "Busy", status: 503, code: "store_unavailable", detail: "Busy.", requestId: "r" };
+    response.writeHead(503, { "content-type": "application/problem+json", "retry-after": "0" }).end(JSON.stringify(problem));
+  }
+
+  async function serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await bodyOf(incoming);
+    const path = incoming.url!;
+    const fault = queue.shift() ?? choose({ path, body: body.toString() });
+    const header = (name: string) => incoming.headers[name] as string | undefined;
+    const entry = { method: incoming.method!, path, body: body.toString(), idempotencyKey: header("idempotency-key"), authorization: header("authorization"), fault };
+    try {
+      if (fault === "cut-before") return void incoming.socket.destroy();
+      if (fault === "busy") { busy(response); return; }
+      if (fault === "bad-gateway") return void response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad gateway</h1>");
+      const answer = await forward(incoming, body);
+      if (fault === "cut-after") return void incoming.socket.destroy();
+      if (fault === "busy-after") { busy(response); return; }
+      if (fault === "garbage") return void response.writeHead(200, { "content-type": "application/json" }).end('{"allowed":tr');
+      if (fault === "garbage-json") return void response.writeHead(200, { "content-type": "application/json" }).end('{"status":"ok"}');
+      if (fault === "slow") return;
+      if (fault === "cut-within") {
+        response.writeHead(answer.status, { ...answer.headers, "content-length": String(answer.body.length) });
+        response.write(answer.body.subarray(0, answer.body.length >> 1), () => incoming.socket.destroy());
+        return;
+      }
+      response.writeHead(answer.status, answer.headers).end(answer.body);
+    } finally {
+      seen.push(entry);
+      for (const look of waiting) look();
+    }
+  }
+
+  const server = createServer((incoming, response) => {
+    serve(incoming, response).catch(() => incoming.socket.destroy());
+  });
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  after(() => {
+    server.closeAllConnections();
+    server.close();
+    agent.destroy();
+  });
+
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    seen,
+    next: (...faults) => void queue.push(...faults),
+    always: (chosen) => void (choose = chosen),
+    until: (condition) =>
+      new Promise((resolve) => {
+        const look = () => {
+          if (!condition(seen)) return;
+          waiting.delete(look);
+          resolve();
+        };
+        waiting.add(look);
+        look();
+      }),
+  };
+}
