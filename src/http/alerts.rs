@@ -22,7 +22,7 @@ pub struct AlertQuery {
 }
 
 /// List alerts, approval requests and expiries as webhooks are told them, newest first
-#[utoipa::path(get, path = "/api/v1/alerts", tag = "Webhooks", params(AlertQuery),
+#[utoipa::path(get, path = "/api/v1/alerts", tag = "Alerts", params(AlertQuery),
     responses((status = 200, body = ListView<AlertView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn list(principal: Principal, query: Query<AlertQuery>) -> Result<HttpResponse, ApiError> {

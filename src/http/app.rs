@@ -8,7 +8,7 @@ use super::problem::{ApiError, Problem};
 use crate::service::app_config::Settings;
 
 /// Read the app's settings
-#[utoipa::path(get, path = "/api/v1/app", tag = "Configuration",
+#[utoipa::path(get, path = "/api/v1/app", tag = "App",
     responses((status = 200, body = Settings), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
@@ -16,7 +16,7 @@ pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
 }
 
 /// Replace the app's settings; what is left out returns to its default
-#[utoipa::path(put, path = "/api/v1/app", tag = "Configuration", request_body = Settings, params(("Idempotency-Key" = Option<String>, Header)),
+#[utoipa::path(put, path = "/api/v1/app", tag = "App", request_body = Settings, params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = Settings), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn put(principal: Principal, body: Body<Settings>) -> Result<HttpResponse, ApiError> {

@@ -22,7 +22,7 @@ pub struct CounterQuery {
 }
 
 /// List the counters of a group whose scope is not just the user
-#[utoipa::path(get, path = "/api/v1/counters", tag = "Policies", params(CounterQuery),
+#[utoipa::path(get, path = "/api/v1/counters", tag = "Counters", params(CounterQuery),
     responses((status = 200, body = ListView<CounterView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn list(principal: Principal, query: Query<CounterQuery>) -> Result<HttpResponse, ApiError> {

@@ -13,7 +13,7 @@ use super::{
 #[openapi(
     info(title = "quotagate", description = "Quotas for applications that resell AI capacity: reserve, commit, release."),
     security(("key" = [])),
-    modifiers(&Key),
+    modifiers(&Key, &Names),
     paths(
         metering::reserve, settling::commit, settling::release, metering::extend, settling::track, metering::can_use,
         usage::get_usage, usage::stream_usage,
@@ -33,6 +33,21 @@ use super::{
     )
 )]
 struct Api;
+
+/// Operations are named by their resource: `plans.list`.
+struct Names;
+
+impl utoipa::Modify for Names {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for item in openapi.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                let tag = operation.tags.iter().flatten().next().map(|tag| tag.to_lowercase().replace(' ', "-"));
+                operation.operation_id = tag.zip(operation.operation_id.take()).map(|(tag, id)| format!("{tag}.{id}"));
+            }
+        }
+    }
+}
 
 struct Key;
 

@@ -33,6 +33,9 @@ pub struct Problem {
     pub request_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// With `reservation_not_pending`: `held`, `committed` or `released`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation_status: Option<String>,
     /// With a denial (`onDeny=429`, `enforce`): the whole decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionView>,
@@ -200,6 +203,10 @@ impl ResponseError for ApiError {
             Self::Service(ServiceError::Invalid(faults)) => faults.clone(),
             _ => Vec::new(),
         };
+        let reservation_status = match self {
+            Self::Service(ServiceError::ReservationNotPending { status }) => Some(status.clone()),
+            _ => None,
+        };
         let decision = self.decision();
         let body = Problem {
             kind: format!("https://quotagate.dev/problems/{code}"),
@@ -209,6 +216,7 @@ impl ResponseError for ApiError {
             detail: self.detail(),
             request_id,
             errors,
+            reservation_status,
             decision: decision.map(DecisionView::new),
         };
         let mut response = HttpResponse::build(status);

@@ -85,7 +85,7 @@ pub struct DeliveryQuery {
     /// Only `pending`, `delivered` or `dead` ones.
     status: Option<DeliveryStatus>,
     /// `nextCursor` of the page before.
-    cursor: Option<usize>,
+    cursor: Option<String>,
     /// 1 to 200, default 50.
     limit: Option<usize>,
 }
@@ -101,7 +101,9 @@ pub async fn deliveries(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
     let DeliveryQuery { status, cursor, limit } = query.read()?;
-    let (offset, count) = (cursor.unwrap_or(0), page_size(limit)?);
+    let wrong = || ApiError::invalid("cursor", "must be the nextCursor of an earlier page");
+    let offset = cursor.map_or(Ok(0), |text| text.parse().map_err(|_| wrong()))?;
+    let count = page_size(limit)?;
     let (data, next) = principal.gateway.deliveries(&principal.tenant, &id, status, offset, count).await?;
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(|next| next.to_string()) }))
 }

@@ -9,6 +9,18 @@ fn the_checked_in_document_is_what_the_code_generates() {
     assert!(generated == checked_in, "run `cargo run -- openapi > docs/openapi.json`");
 }
 
+#[test]
+fn operations_have_names_of_their_own() {
+    let document: serde_json::Value = serde_json::from_str(&quotagate::http::openapi::document().unwrap()).unwrap();
+    let mut names = std::collections::BTreeSet::new();
+    for operation in document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values())
+    {
+        let name = operation["operationId"].as_str().unwrap();
+        assert!(names.insert(name), "{name} is there twice");
+    }
+    assert!(names.contains("plans.list") && names.contains("metering.reserve"), "{names:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_path_of_the_document_exists() {
     let world = World::new().await;

@@ -66,7 +66,8 @@ async fn draws_charge_the_measure_of_the_running_sums() {
     assert_eq!(other.release(&id).await["status"], "released");
     assert_eq!(app.stands("u", "tokens").await, (53.0, 0.0));
     assert_eq!(app.release(&id).await["replayed"], true);
-    app.post("commit", json!({"reservationId": id})).await.problem(409, "reservation_not_pending");
+    let problem = app.post("commit", json!({"reservationId": id})).await.problem(409, "reservation_not_pending");
+    assert_eq!(problem["reservationStatus"], "released");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

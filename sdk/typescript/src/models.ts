@@ -882,6 +882,8 @@ export interface Problem {
   detail: string;
   errors?: FieldError[];
   requestId: string;
+  /** With `reservation_not_pending`: `held`, `committed` or `released`. */
+  reservationStatus?: string | null;
   status: number;
   title: string;
   /** `https://quotagate.dev/problems/<code>`: an identifier, not necessarily a page. */

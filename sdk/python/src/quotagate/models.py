@@ -702,6 +702,8 @@ class Problem(Model):
     detail: str
     errors: tuple[FieldError, ...] = ()
     request_id: str
+    reservation_status: str | None = None
+    """With `reservation_not_pending`: `held`, `committed` or `released`."""
     status: int
     title: str
     type: str
@@ -1288,6 +1290,7 @@ Problem._fields = {
     "detail": ("detail", _json.text, True),
     "errors": ("errors", _json.list_of(FieldError.from_json), False),
     "requestId": ("request_id", _json.text, True),
+    "reservationStatus": ("reservation_status", _json.text, False),
     "status": ("status", _json.whole, True),
     "title": ("title", _json.text, True),
     "type": ("type", _json.text, True),
