@@ -106,6 +106,8 @@ pub struct Admission {
     pub matched: Vec<Matched>,
     pub closed: Vec<Closed>,
     pub refusal: Option<Refusal>,
+    /// Names of scopes that the call does not bring.
+    pub missing: Vec<String>,
     /// The user is on a plan.
     pub subscribed: bool,
     pub validity: Validity,
@@ -229,6 +231,7 @@ impl Admission {
             let Some(owner) = self.owner(&group.scope, caller, request.metadata) else {
                 if group.needs_scope {
                     refusing.missing.push(Arc::clone(group));
+                    self.missing.extend(group.scope.missing(caller.subject(request.metadata)));
                 }
                 continue;
             };
@@ -303,6 +306,7 @@ impl Admission {
             matched: Vec::new(),
             closed: Vec::new(),
             refusal: None,
+            missing: Vec::new(),
             subscribed: standing.plan.is_some(),
             validity,
         }

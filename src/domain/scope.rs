@@ -106,16 +106,13 @@ impl Scope {
 
     /// The owner of the counter that a call lands in; None if the call does not bring a name's value.
     pub fn owner(&self, subject: Subject<'_>) -> Option<OwnerName> {
-        let value = |dimension: &Dimension| match dimension {
-            Dimension::User => subject.user.map(|user| user.as_str().to_owned()),
-            Dimension::App => Some(subject.app.as_str().to_owned()),
-            Dimension::Key => subject.key.map(|key| key.as_str().to_owned()),
-            Dimension::Metadata(name) => {
-                subject.metadata.get(name).filter(|value| !value.is_empty()).map(str::to_owned)
-            }
-        };
-        let values = self.0.iter().map(value).collect::<Option<Vec<_>>>()?;
+        let values = self.0.iter().map(|name| subject.value(name).map(str::to_owned)).collect::<Option<Vec<_>>>()?;
         Some(OwnerName { scope: self.clone(), values })
+    }
+
+    /// The names whose values a call does not bring.
+    pub fn missing(&self, subject: Subject<'_>) -> Vec<String> {
+        self.0.iter().filter(|name| subject.value(name).is_none()).map(ToString::to_string).collect()
     }
 }
 
@@ -126,6 +123,18 @@ pub struct Subject<'a> {
     pub app: &'a AppId,
     pub key: Option<&'a KeyId>,
     pub metadata: &'a Metadata,
+}
+
+impl<'a> Subject<'a> {
+    /// Empty metadata is none.
+    fn value(self, name: &Dimension) -> Option<&'a str> {
+        match name {
+            Dimension::User => self.user.map(UserId::as_str),
+            Dimension::App => Some(self.app.as_str()),
+            Dimension::Key => self.key.map(KeyId::as_str),
+            Dimension::Metadata(name) => self.metadata.get(name).filter(|value| !value.is_empty()),
+        }
+    }
 }
 
 /// A scope with its values: one tuple, one owner of counters.

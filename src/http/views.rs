@@ -125,7 +125,7 @@ pub struct DeniedByView {
     #[schema(value_type = Option<f64>)]
     pub remaining: Option<Number>,
     pub resets_at: Option<String>,
-    /// Names of the group's scope; the call lacks at least one of them.
+    /// Names of the group's scope that the call lacks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing_scope: Vec<String>,
     /// The group's scope has no place for another value: see `maxScopeValues` of the app.
@@ -150,7 +150,7 @@ impl DeniedByView {
             requested: number(denied.requested, group.unit),
             remaining: denied.remaining.map(|remaining| number(remaining, group.unit)),
             resets_at: denied.resets_at_ms.map(rfc3339),
-            missing_scope: if denied.missing_scope { group.scope.names() } else { Vec::new() },
+            missing_scope: denied.missing_scope.clone(),
             scope_full: denied.scope_full,
             approval: denied
                 .approval

@@ -51,8 +51,8 @@ pub struct DeniedBy {
     pub requested: Amount,
     pub remaining: Option<Amount>,
     pub resets_at_ms: Option<TimeMs>,
-    /// The call lacks a name of the group's scope.
-    pub missing_scope: bool,
+    /// Names of the group's scope that the call lacks.
+    pub missing_scope: Vec<String>,
     /// The group's scope has no place for another value.
     pub scope_full: bool,
     /// What has to be approved.
@@ -167,8 +167,9 @@ impl Decision {
             Some(refusal) => {
                 for group in &refusal.groups {
                     let known = judged.iter().find(|judged| judged.group.id == group.id);
+                    let lacks = group.scope.names().into_iter().filter(|name| admission.missing.contains(name));
                     denied_by.push(DeniedBy {
-                        missing_scope: reason == Reason::MissingScope,
+                        missing_scope: lacks.collect(),
                         ..known.map_or_else(|| DeniedBy::of(group), Judged::denied_by)
                     });
                 }
@@ -222,7 +223,7 @@ impl DeniedBy {
             requested: Amount::ZERO,
             remaining: None,
             resets_at_ms: None,
-            missing_scope: false,
+            missing_scope: Vec::new(),
             scope_full: false,
             approval: None,
         }

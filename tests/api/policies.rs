@@ -175,7 +175,7 @@ async fn eval_calls(world: &World) -> u64 {
 async fn a_needed_name_that_is_missing_is_told_and_a_key_brings_its_own() {
     let world = World::frozen().await;
     open_plan(&world, &["u"]).await;
-    policy(&world, "teams", json!([group("of_team", &["metadata.team"], json!(1), json!({}))])).await;
+    policy(&world, "teams", json!([group("of_team", &["user", "metadata.team"], json!(1), json!({}))])).await;
     for metadata in [json!({}), json!({"team": ""})] {
         let denied = world.app.reserve(call("u", metadata.clone())).await;
         assert_eq!((&denied["reasons"], &denied["allowed"]), (&json!(["missing_scope"]), &json!(false)));
@@ -189,7 +189,7 @@ async fn a_needed_name_that_is_missing_is_told_and_a_key_brings_its_own() {
     let body = json!({"kind": "secret", "mode": "test", "metadata": {"team": "red"}});
     let red = world.node.client(&new_key(&world.admin, body).await);
     red.reserved(call("u", json!({"team": "blue"}))).await;
-    assert_eq!(standings(&world, "of_team").await, [("red".to_owned(), 0.0, 1.0)], "the key's word counts");
+    assert_eq!(standings(&world, "of_team").await, [("red/u".to_owned(), 0.0, 1.0)], "the key's word counts");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -271,7 +271,7 @@ export interface DeniedByView {
   approval?: OpenedView | null;
   groupId: string;
   label: string;
-  /** Names of the group's scope; the call lacks at least one of them. */
+  /** Names of the group's scope that the call lacks. */
   missingScope?: string[];
   /** As configured in the group. */
   onLimit?: Record<string, unknown> | null;

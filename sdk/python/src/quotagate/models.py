@@ -353,7 +353,7 @@ class DeniedByView(Model):
     group_id: str
     label: str
     missing_scope: tuple[str, ...] = ()
-    """Names of the group's scope; the call lacks at least one of them."""
+    """Names of the group's scope that the call lacks."""
     on_limit: dict[str, Any] | None = None
     """As configured in the group."""
     remaining: Amount | None = None
