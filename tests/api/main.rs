@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod apps;
 mod bad_input;
 mod concurrency;
 mod configuration;
