@@ -7,6 +7,7 @@ mod apps;
 mod bad_input;
 mod concurrency;
 mod configuration;
+mod deleted_plans;
 mod errors;
 mod fuzz;
 mod headers;
