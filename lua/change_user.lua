@@ -33,6 +33,7 @@ Replies, in order of precedence
   changed, now, version, answer
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
@@ -148,10 +149,7 @@ if writes then
   end
   redis.call('ZADD', KEYS[7], 0, user)
 end
--- In pieces: a table of any size is not unpacked at once.
-for first = 1, #counters, 1000 do
-  redis.call('HSET', owner.counters, unpack(counters, first, math.min(first + 999, #counters)))
-end
+pieces.set(owner.counters, counters)
 if #gone > 0 then
   redis.call('HDEL', owner.counters, unpack(gone))
 end

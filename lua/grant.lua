@@ -37,6 +37,7 @@ Replies, in order of precedence
   granted, now, answer
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"

@@ -26,7 +26,7 @@ function allowance.read(owner, now)
     fields[2 * place - 1] = group.id .. '.grants'
     fields[2 * place] = group.id .. '.blocked'
   end
-  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  local values = pieces.get(owner.counters, fields)
   for place, group in ipairs(owner.groups) do
     group.granted, group.blocked = 0, 0
     for _, amount, serial, ends_at in allowance.each(values[2 * place - 1] or '') do

@@ -66,7 +66,7 @@ function counter.read(owner, now)
     fields[3 * place + 3] = group.id .. '.used'
     fields[3 * place + 4] = group.id .. '.held'
   end
-  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  local values = pieces.get(owner.counters, fields)
   owner.version = values[1]
   owner.next_expiry = args.stored(values[2])
   owner.adjusted = values[3]
@@ -147,7 +147,7 @@ function counter.write(owner, name, now, extra)
     end
   end
   if #changes > 0 then
-    redis.call('HSET', owner.counters, unpack(changes))
+    pieces.set(owner.counters, changes)
   end
 end
 

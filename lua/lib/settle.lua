@@ -37,7 +37,7 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
   if #entries == 0 then
     return
   end
-  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  local values = pieces.get(owner.counters, fields)
   local next_expiry = args.stored(values[1])
   if not reclaimed and next_expiry > 0 and next_expiry <= now then
     hold.reclaim(owner, now, expiry_outbox)
@@ -135,7 +135,7 @@ function settle.write(owner, expires_at, now, outbox_key, passed)
     if owner.watched then
       alert.charge(owner, owner.groups, now, outbox_key, changes, passed)
     end
-    redis.call('HSET', owner.counters, unpack(changes))
+    pieces.set(owner.counters, changes)
   end
 end
 

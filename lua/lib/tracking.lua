@@ -1,5 +1,6 @@
 -- track and track_enforce: counts what has happened, in one step and without a hold.
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
@@ -43,7 +44,7 @@ local function count(owner)
   local changes = {}
   alert.charge(owner, watched, now, KEYS[4], changes, passed)
   if #changes > 0 then
-    redis.call('HSET', owner.counters, unpack(changes))
+    pieces.set(owner.counters, changes)
   end
   retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])
 end

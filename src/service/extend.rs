@@ -137,6 +137,10 @@ impl Gateway {
                 let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
                 Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
+            ExtendReply::Full => {
+                let message = "the reservation holds in as many windows as it may: commit it and reserve anew";
+                return Err(ServiceError::invalid("quantity", message));
+            }
             ExtendReply::Extended { now_ms, expires_at_ms, tallies, .. } => {
                 self.clocks.hear(&view.bucket, now_ms);
                 let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();

@@ -221,6 +221,8 @@ pub enum ExtendReply {
     Stale(Stale, TimeMs),
     Again(Ran),
     Denied(Ran, Denied),
+    /// It would hold in more windows than one reservation may.
+    Full,
     Extended {
         now_ms: TimeMs,
         expires_at_ms: TimeMs,
@@ -269,6 +271,7 @@ fn read_extend(mut fields: Fields, groups: usize) -> Result<ExtendReply, StoreEr
         "stale_reservation" => ExtendReply::StaleReservation,
         "again" => ExtendReply::Again(read_ran(&mut fields)?),
         "denied" => ExtendReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
+        "full" => ExtendReply::Full,
         "extended" => {
             let (now_ms, expires_at_ms) = (fields.time()?, fields.time()?);
             let memo = Box::new(read_memo(&mut fields)?);

@@ -13,6 +13,7 @@ mod fuzz;
 mod headers;
 mod idempotency;
 mod keys;
+mod large;
 mod million;
 mod openapi;
 mod operators;
