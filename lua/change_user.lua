@@ -106,6 +106,9 @@ local function move(group)
     group.serial, used = window.after(group.serial, false), 0
   elseif group.change ~= 'same' then
     set(group.id .. '.window', group.serial .. ' ' .. group.window)
+    if group.grants then
+      set(group.id .. '.grants', group.grants)
+    end
     if group.change == 'new' then
       set(group.id .. '.used', '0')
       set(group.id .. '.held', '0')
@@ -129,6 +132,11 @@ local function start_all_anew(wanted)
     local id = string.match(field, '^(.+)%.window$')
     if id and (wanted == '*' or wanted == id) and not window.is_concurrent(value) then
       start_anew(id, value, stored[id .. '.used'], args.stored(stored[id .. '.held']), string.match(value, '^%S+ (.*)$'))
+      -- This opens room and takes none away.
+      if stored[id .. '.grants'] then
+        local serial = string.match(value, '^%S+')
+        set(id .. '.grants', allowance.with_serial(stored[id .. '.grants'], serial, window.after(serial, false)))
+      end
     end
   end
 end

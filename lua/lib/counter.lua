@@ -48,7 +48,7 @@ function counter.owners(first_key)
         id = args.text(), window = args.text(), amount_text = args.text(), limit = args.int(),
         amount = 0, used = 0, held = 0, granted = 0, blocked = 0, lacks = false, before = 0, bounds = false,
         stored = false, serial = false, change = false, later_start = false, closed_used = false, closed_held = false,
-        quota = 0, percents = false, approval = false, tell_limit = false,
+        grants = false, quota = 0, percents = false, approval = false, tell_limit = false,
       }
       group.amount = args.stored(group.amount_text)
       read_watch(group)
@@ -141,6 +141,9 @@ function counter.write(owner, name, now, extra)
         changes[count + 5] = group.id .. '.' .. other
         changes[count + 6] = '0'
       end
+    end
+    if group.grants then
+      changes[#changes + 1], changes[#changes + 2] = group.id .. '.grants', group.grants
     end
     if group.change == 'turned' then
       counter.close(owner, group.id, group.stored, group.closed_used, group.closed_held, now)

@@ -175,8 +175,9 @@ impl Gateway {
         let bucket = tenant.bucket_of(user);
         let now = self.now(&bucket).await?;
         let stored = self.store.stored_users(&bucket, std::slice::from_ref(user)).await?;
-        let ids = stored.iter().flat_map(|stored| stored.live_grants(now)).map(str::to_owned).collect();
-        self.read_grants(&bucket, ids).await
+        let ids = stored.iter().flat_map(|stored| stored.live_grants(now)).map(|(id, _)| id.to_owned()).collect();
+        let grants = self.read_grants(&bucket, ids, now).await?;
+        Ok(sorted(grants.into_iter().flatten().collect()))
     }
 
     /// Live grants of all users, by bucket and end. Answers a page and where the next one begins.
@@ -194,28 +195,46 @@ impl Gateway {
         while let Some(bucket) = buckets.get(place) {
             let wanted = count - grants.len();
             let now = self.now(bucket).await?;
-            let ids = self.store.live_grants(bucket, now, offset, wanted + 1).await?;
+            let mut ids = self.store.grant_ids(bucket, offset, wanted + 1).await?;
             let more = ids.len() > wanted;
-            grants.extend(self.read_grants(bucket, ids.into_iter().take(wanted).collect()).await?);
-            if more {
-                return Ok((grants, Some((place, offset + wanted))));
+            ids.truncate(wanted);
+            offset += ids.len();
+            grants.extend(self.read_grants(bucket, ids, now).await?.into_iter().flatten());
+            if !more {
+                (place, offset) = (place + 1, 0);
+            } else if grants.len() == count {
+                return Ok((sorted(grants), Some((place, offset))));
             }
-            (place, offset) = (place + 1, 0);
         }
-        Ok((grants, None))
+        Ok((sorted(grants), None))
     }
 
-    async fn read_grants(&self, bucket: &Bucket, ids: Vec<String>) -> Result<Vec<Grant>, ServiceError> {
-        let found: Vec<Option<String>> = stream::iter(ids)
-            .map(|id| async move { self.store.grant_about(bucket, &id).await })
+    /// Those that are live, with the end that is known by now.
+    async fn read_grants(
+        &self,
+        bucket: &Bucket,
+        ids: Vec<String>,
+        now: TimeMs,
+    ) -> Result<Vec<Option<Grant>>, ServiceError> {
+        stream::iter(ids)
+            .map(|id| async move {
+                let Some(about) = self.store.grant_about(bucket, &id).await? else { return Ok(None) };
+                let grant = read(&about)?;
+                let owner = OwnerName::from_map(&grant.scope).map_err(ServiceError::Internal)?;
+                let stored = self.store.stored_owner(bucket, &owner).await?;
+                let live = stored.live_grants(now).into_iter().find(|(live, _)| *live == id);
+                Ok(live.map(|(_, end)| Grant { ends_at: end.map(rfc3339), ..grant }))
+            })
             .buffered(PARALLEL)
             .try_collect()
-            .await?;
-        let mut grants = found.into_iter().flatten().map(|about| read(&about)).collect::<Result<Vec<_>, _>>()?;
-        // Those without an end come last.
-        grants.sort_by_key(|grant| (grant.ends_at.is_none(), grant.ends_at.clone(), grant.id.clone()));
-        Ok(grants)
+            .await
     }
+}
+
+/// Those without an end come last.
+fn sorted(mut grants: Vec<Grant>) -> Vec<Grant> {
+    grants.sort_by_key(|grant| (grant.ends_at.is_none(), grant.ends_at.clone(), grant.id.clone()));
+    grants
 }
 
 /// The grant under the facts, with the counter's window.

@@ -10,6 +10,7 @@ mod configuration;
 mod deleted_plans;
 mod errors;
 mod fuzz;
+mod grants;
 mod headers;
 mod idempotency;
 mod keys;
