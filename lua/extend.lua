@@ -17,7 +17,8 @@ ARGV
   created_at_ms (of the id), ttl_ms from now (0: no more time)
   changes: the reservation's changes that the amounts were computed on ('-' without amounts)
   memo: the new memo ('' keeps the old one)
-  facts: see lib/facts (checked only with amounts)
+  facts: see lib/facts (checked only with amounts or a verdict)
+  verdict: '' or the node's own refusal under these facts
   owners: see lib/counter
   request: id of an approval request ('-' none), what the node tells of the call
 
@@ -60,6 +61,7 @@ end
 
 local created_at, ttl, changes, memo = args.text(), args.int(), args.text(), args.text()
 local given = facts.read()
+local verdict = args.text()
 local owners, tail = counter.owners(6)
 local asked, index = admission.read_asked(tail)
 local now = clock.now_ms(KEYS[3], given.sandbox)
@@ -85,8 +87,8 @@ if changes ~= '-' and changes ~= args.digits(loaded.changes) then
 end
 
 local more_amount = counter.count(owners) > 0
-if more_amount then
-  local refusal = admission.decide(given, '', owners, KEYS[5], asked, index)
+if more_amount or verdict ~= '' then
+  local refusal = admission.decide(given, verdict, owners, KEYS[5], asked, index)
   if refusal then
     return refusal[1] == 'denied' and operation_key and operation.keep(operation_key, fingerprint, refusal, owners) or refusal
   end

@@ -64,6 +64,7 @@ for _, owner in ipairs(loaded.owners) do
   settle.open(owner, now, expiry_outbox)
   for _, entry in ipairs(owner.held) do
     settle.free(owner, entry, entry.amount)
+    settle.charge(owner, entry, 0)
   end
 end
 loaded.status = 'released'

@@ -12,6 +12,7 @@ local function closed_account(owner, entry)
   end
   return {
     past = field, id = entry.group, used = args.stored(used), held = 0, granted = 0, blocked = 0, bounds = bounds,
+    before = args.stored(used),
   }
 end
 
@@ -86,9 +87,8 @@ function settle.charge(owner, entry, amount)
       return account.used <= counter.most
     end
   end
-  if amount > 0 then
-    owner.charged[#owner.charged + 1] = { group = entry.group, serial = entry.serial, amount = amount }
-  end
+  -- Also when nothing is charged: a repetition tells which counters the reservation had.
+  owner.charged[#owner.charged + 1] = { group = entry.group, serial = entry.serial, amount = amount }
   return account.used <= counter.most
 end
 
@@ -117,10 +117,10 @@ function settle.write(owner, expires_at, now, outbox_key, passed)
   local changes = {}
   for _, name in ipairs(owner.order) do
     local account = owner.accounts[name]
-    if account.past then
+    if account.past and account.used ~= account.before then
       redis.call('HSET', owner.past, account.past, args.digits(account.used) .. ' ' .. account.bounds)
       leave_with_counters(owner)
-    else
+    elseif not account.past then
       local count = #changes
       changes[count + 1] = account.id .. '.used'
       changes[count + 2] = account.used

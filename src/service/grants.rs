@@ -95,7 +95,16 @@ impl Gateway {
         {
             return Ok(learn);
         }
-        let (grant, admission, amount) = drafted?;
+        let (grant, admission, amount) = match drafted {
+            Ok(drafted) => drafted,
+            // What was answered before is answered again, whatever the configuration and the time are now.
+            Err(refusal) => {
+                return match self.store.granted_before(&view.bucket, operation).await? {
+                    Some(reply) => self.grant_answer(view, None, reply),
+                    None => Err(refusal),
+                };
+            }
+        };
         let about = json(&grant)?;
         let how = new.approval.as_ref().map(|(id, decided)| Ok::<_, ServiceError>((id, json(decided)?))).transpose()?;
         let trail = Trail {
@@ -131,7 +140,13 @@ impl Gateway {
             approval: how.as_ref().map(|(id, how)| (id.as_str(), how.as_str())),
             answer: &about,
         };
-        Ok(match self.store.grant(args).await? {
+        let reply = self.store.grant(args).await?;
+        self.grant_answer(view, Some(grant), reply)
+    }
+
+    /// `grant`: the one that was asked for, unless it is known that the answer is an earlier one.
+    fn grant_answer(&self, view: &View, grant: Option<Grant>, reply: GrantReply) -> Result<Round<Grant>, ServiceError> {
+        Ok(match reply {
             GrantReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
             GrantReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
             GrantReply::Full => {
@@ -144,7 +159,7 @@ impl Gateway {
             GrantReply::Overflow => return Err(ServiceError::invalid("amount", "is larger than a counter can hold")),
             GrantReply::Granted(now_ms) => {
                 self.clocks.hear(&view.bucket, now_ms);
-                Round::Done(grant)
+                Round::Done(grant.ok_or_else(|| ServiceError::Internal("a grant of nothing".to_owned()))?)
             }
             GrantReply::Before(first) => Round::Done(read(&first)?),
         })

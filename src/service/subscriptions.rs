@@ -10,7 +10,7 @@ use super::app_config::AppConfig;
 use super::config::Change;
 use super::draft::Groups;
 use super::error::{ServiceError, json};
-use super::facts::{Round, View};
+use super::facts::{NOW_MS, Round, View};
 use super::tenant::Tenant;
 use crate::domain::admission::{Caller, Standing, Validity, overview};
 use crate::domain::custom_limits::CustomLimits;
@@ -24,8 +24,6 @@ use crate::store::audit::Trail;
 use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
 use crate::store::operation::{Idempotency, Operation};
 
-/// A start that defaults to now is right while the script runs within this time.
-const NOW_MS: TimeMs = 1_000;
 /// A longer subscription is told in the audit log by its length.
 const MOST_AUDITED: usize = 4_096;
 /// Group ids of one app, all that ever were: beyond this, users' own plans bring no new ones.

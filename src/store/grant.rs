@@ -83,6 +83,18 @@ impl Store {
         read(self.call(&self.scripts.grant, &keys, arguments).await?)
     }
 
+    /// The answer to a repetition, which no refusal comes before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn granted_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<GrantReply>, StoreError> {
+        self.seen("grant", bucket, operation).await?.map(read).transpose()
+    }
+
     /// Takes a grant back. False: there is none of that id.
     ///
     /// # Errors

@@ -49,6 +49,11 @@ impl Operation {
         self.fingerprint != HARMLESS
     }
 
+    /// Did its client give it a key, so that it may come again?
+    pub(super) fn may_come_again(&self) -> bool {
+        self.fingerprint != HARMLESS && self.fingerprint != NODE
+    }
+
     pub(super) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

@@ -20,5 +20,6 @@ mod openapi;
 mod operators;
 mod plan_changes;
 mod recipes;
+mod replays;
 mod settling;
 mod time;
