@@ -146,6 +146,7 @@ for _, group in ipairs(owner.groups) do
 end
 if reset ~= '-' then
   start_all_anew(reset)
+  counter.leave_together(owner)
 end
 local version = given.version
 if writes then

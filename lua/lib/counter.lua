@@ -87,8 +87,11 @@ function counter.read(owner, now)
 end
 
 -- The decision: does this call pass the limit? Everything that is counted counts, also what is held.
--- A limit of 0 refuses whatever matches, even an amount of 0.
+-- A limit of 0 refuses whatever matches, even an amount of 0. What is given back always fits.
 function counter.lacks(group)
+  if group.amount < 0 then
+    return false
+  end
   local counted = group.held
   if not window.is_concurrent(group.serial) then
     counted = counted + group.used
@@ -123,6 +126,14 @@ function counter.close(owner, group, stored, used, held, now)
   local entry = (used or '0') .. ' ' .. bounds .. ' ' .. args.digits(keep_until)
   redis.call('HSET', owner.past, group .. '.' .. serial, entry)
   trim(owner, group, args.stored(string.match(serial, '%d+')), now)
+end
+
+-- What is written to `past` of a user who is to be forgotten goes when the counters go.
+function counter.leave_together(owner)
+  local ttl = redis.call('PTTL', owner.counters)
+  if ttl ~= -1 then
+    redis.call('PEXPIRE', owner.past, math.max(ttl, counter.past_open_ms))
+  end
 end
 
 -- Writes the groups' windows where they changed, and one field of amounts (`used` or `held`).

@@ -103,14 +103,6 @@ function settle.charged(owner, group)
   return sum
 end
 
--- What is written to `past` of a user who is to be forgotten goes when the counters go.
-local function leave_with_counters(owner)
-  local ttl = redis.call('PTTL', owner.counters)
-  if ttl ~= -1 then
-    redis.call('PEXPIRE', owner.past, math.max(ttl, counter.past_open_ms))
-  end
-end
-
 -- `expires_at` of the reservation: until its grace is over, draws and refunds may still come to these windows.
 -- Alerts are told in `outbox_key` and added to `passed`.
 function settle.write(owner, expires_at, now, outbox_key, passed)
@@ -119,7 +111,7 @@ function settle.write(owner, expires_at, now, outbox_key, passed)
     local account = owner.accounts[name]
     if account.past and account.used ~= account.before then
       redis.call('HSET', owner.past, account.past, args.digits(account.used) .. ' ' .. account.bounds)
-      leave_with_counters(owner)
+      counter.leave_together(owner)
     elseif not account.past then
       local count = #changes
       changes[count + 1] = account.id .. '.used'

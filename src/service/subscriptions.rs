@@ -139,11 +139,11 @@ impl Gateway {
             .map_err(|(field, message)| ServiceError::invalid(field, message))?;
         self.takes_users(view, &upserted.subscription.plan).await?;
         Ok(Wanted {
-            from_now: upserted.changed && (upsert.started_at_ms.is_none() || upserted.moves.is_some()),
+            from_now: upserted.changed,
             subscription: upserted.subscription,
             changed: upserted.changed,
             reset: upserted.reset,
-            moves: upserted.moves.filter(|_| upserted.changed),
+            moves: upserted.changed.then_some(upserted.moves),
             action: "subscription.put",
         })
     }
