@@ -107,7 +107,7 @@ impl Gateway {
         // What is in flight is not track's business; it held nothing.
         admission.matched.retain(|matched| !matched.group.is_concurrent());
         let enforce = purpose == Purpose::Ask;
-        let limit = if enforce { LimitGroup::refuses_beyond } else { |group: &LimitGroup| group.unit.most() };
+        let limit = if enforce { LimitGroup::refuses_beyond } else { |_: &LimitGroup| Amount::LARGEST };
         let owners = view.owners(&admission, limit);
         let asked = if enforce { asked(view, call, &admission, operation)? } else { None };
         let args = TrackArgs {

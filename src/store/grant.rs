@@ -80,7 +80,11 @@ impl Store {
         Trail::write(Some(args.trail), &mut arguments);
         let (request, how) = args.approval.unwrap_or(("-", ""));
         arguments.text(request).text(how).text(args.answer);
-        read(self.call(&self.scripts.grant, &keys, arguments).await?)
+        let reply = read(self.call(&self.scripts.grant, &keys, arguments).await?)?;
+        if matches!(reply, GrantReply::Before(_)) {
+            args.operation.is_replayed();
+        }
+        Ok(reply)
     }
 
     /// The answer to a repetition, which no refusal comes before.
@@ -92,7 +96,11 @@ impl Store {
         bucket: &Bucket,
         operation: &Operation,
     ) -> Result<Option<GrantReply>, StoreError> {
-        self.seen("grant", bucket, operation).await?.map(read).transpose()
+        let seen = self.seen("grant", bucket, operation).await?.map(read).transpose()?;
+        if matches!(seen, Some(GrantReply::Before(_))) {
+            operation.is_replayed();
+        }
+        Ok(seen)
     }
 
     /// Takes a grant back. False: there is none of that id.

@@ -83,7 +83,11 @@ pub fn counted() -> Operation {
 }
 
 pub fn keyed(key: &str, request: &str) -> Operation {
-    let idempotency = Idempotency { key: IdempotencyKey::parse(key).unwrap(), request: request.to_owned() };
+    let idempotency = Idempotency {
+        key: IdempotencyKey::parse(key).unwrap(),
+        request: request.to_owned(),
+        replayed: Default::default(),
+    };
     Operation::new("u", Some(&idempotency), true)
 }
 
