@@ -33,6 +33,7 @@ Replies, in order of precedence
   changed, now, version, answer
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
@@ -105,6 +106,9 @@ local function move(group)
     group.serial, used = window.after(group.serial, false), 0
   elseif group.change ~= 'same' then
     set(group.id .. '.window', group.serial .. ' ' .. group.window)
+    if group.grants then
+      set(group.id .. '.grants', group.grants)
+    end
     if group.change == 'new' then
       set(group.id .. '.used', '0')
       set(group.id .. '.held', '0')
@@ -128,6 +132,11 @@ local function start_all_anew(wanted)
     local id = string.match(field, '^(.+)%.window$')
     if id and (wanted == '*' or wanted == id) and not window.is_concurrent(value) then
       start_anew(id, value, stored[id .. '.used'], args.stored(stored[id .. '.held']), string.match(value, '^%S+ (.*)$'))
+      -- This opens room and takes none away.
+      if stored[id .. '.grants'] then
+        local serial = string.match(value, '^%S+')
+        set(id .. '.grants', allowance.with_serial(stored[id .. '.grants'], serial, window.after(serial, false)))
+      end
     end
   end
 end
@@ -137,6 +146,7 @@ for _, group in ipairs(owner.groups) do
 end
 if reset ~= '-' then
   start_all_anew(reset)
+  counter.leave_together(owner)
 end
 local version = given.version
 if writes then
@@ -148,10 +158,7 @@ if writes then
   end
   redis.call('ZADD', KEYS[7], 0, user)
 end
--- In pieces: a table of any size is not unpacked at once.
-for first = 1, #counters, 1000 do
-  redis.call('HSET', owner.counters, unpack(counters, first, math.min(first + 999, #counters)))
-end
+pieces.set(owner.counters, counters)
 if #gone > 0 then
   redis.call('HDEL', owner.counters, unpack(gone))
 end

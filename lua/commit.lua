@@ -29,6 +29,7 @@ Replies, in order of precedence
   overflow, now                             a counter would pass 2^53 - 1
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"

@@ -24,6 +24,7 @@ Replies, in order of precedence
   configured, answer
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/operation"
 --- @include "lib/audit"
 
@@ -66,7 +67,7 @@ local changes = { 'revision', revision }
 for _ = 1, 2 * args.int() do
   changes[#changes + 1] = args.text()
 end
-redis.call('HSET', KEYS[1], unpack(changes))
+pieces.set(KEYS[1], changes)
 for _ = 1, args.int() do
   redis.call('HDEL', KEYS[1], args.text())
 end

@@ -17,7 +17,8 @@ ARGV
   created_at_ms (of the id), ttl_ms from now (0: no more time)
   changes: the reservation's changes that the amounts were computed on ('-' without amounts)
   memo: the new memo ('' keeps the old one)
-  facts: see lib/facts (checked only with amounts)
+  facts: see lib/facts (checked only with amounts or a verdict)
+  verdict: '' or the node's own refusal under these facts
   owners: see lib/counter
   request: id of an approval request ('-' none), what the node tells of the call
 
@@ -28,9 +29,11 @@ Replies, in order of precedence
   expired, now                              its time is over
   stale_reservation, now                    amounts were computed on an older state
   stale_configuration | stale_user | stale_time | again | denied    as in reserve
+  full, now                                 it would hold in more than 2048 windows
   extended, now, expires_at_ms, memo, then per group: used, held, granted, blocked
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
@@ -46,6 +49,8 @@ Replies, in order of precedence
 --- @include "lib/admission"
 
 local longest_life_ms = 24 * 60 * 60 * 1000
+-- Windows in which one reservation may hold: what settling it can still read and write in one short step.
+local most_entries = 2048
 
 local fingerprint = args.text()
 local operation_key = fingerprint ~= '-' and KEYS[4] or nil
@@ -56,6 +61,7 @@ end
 
 local created_at, ttl, changes, memo = args.text(), args.int(), args.text(), args.text()
 local given = facts.read()
+local verdict = args.text()
 local owners, tail = counter.owners(6)
 local asked, index = admission.read_asked(tail)
 local now = clock.now_ms(KEYS[3], given.sandbox)
@@ -81,11 +87,19 @@ if changes ~= '-' and changes ~= args.digits(loaded.changes) then
 end
 
 local more_amount = counter.count(owners) > 0
-if more_amount then
-  local refusal = admission.decide(given, '', owners, KEYS[5], asked, index)
+if more_amount or verdict ~= '' then
+  local refusal = admission.decide(given, verdict, owners, KEYS[5], asked, index)
   if refusal then
     return refusal[1] == 'denied' and operation_key and operation.keep(operation_key, fingerprint, refusal, owners) or refusal
   end
+end
+
+local function count_entries()
+  local count = 0
+  for _, owner in ipairs(loaded.owners) do
+    count = count + #owner.held
+  end
+  return count
 end
 
 -- Adds a group's amount to the reservation's entry of the same window, or as a new entry.
@@ -99,24 +113,24 @@ local function add(held, group)
   held[#held + 1] = { group = group.id, serial = group.serial, amount = group.amount }
 end
 
+for _, recorded in ipairs(loaded.owners) do
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(recorded.counters == owner.counters and owner.groups or {}) do
+      add(recorded.held, group)
+    end
+  end
+end
+if more_amount and count_entries() > most_entries then
+  return { 'full', now }
+end
+
 local longest = args.stored(loaded.created_at) + longest_life_ms
 loaded.expires_at = math.max(loaded.expires_at, ttl > 0 and math.min(now + ttl, longest) or 0)
-local members = {}
-for place, owner in ipairs(loaded.owners) do
-  members[place] = owner.member
-end
 for _, owner in ipairs(owners) do
   for _, group in ipairs(owner.groups) do
     group.held = group.held + group.amount
   end
   counter.write(owner, 'held', now, alert.watch(owner, {}))
-  for _, recorded in ipairs(loaded.owners) do
-    if recorded.counters == owner.counters then
-      for _, group in ipairs(owner.groups) do
-        add(recorded.held, group)
-      end
-    end
-  end
 end
 if more_amount then
   loaded.changes = loaded.changes + 1
@@ -127,11 +141,11 @@ local answer = counter.reply({ 'extended', now, loaded.expires_at, loaded.memo }
 if operation_key then
   operation.keep(operation_key, fingerprint, answer, owners)
 end
-for place, owner in ipairs(loaded.owners) do
+for _, owner in ipairs(loaded.owners) do
   local member = record.member(loaded, owner)
   redis.call('ZADD', owner.holds, args.digits(loaded.expires_at), member)
-  if member ~= members[place] then
-    redis.call('ZREM', owner.holds, members[place])
+  if member ~= owner.member then
+    redis.call('ZREM', owner.holds, owner.member)
   end
 end
 for _, owner in ipairs(owners) do

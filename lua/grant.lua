@@ -37,6 +37,7 @@ Replies, in order of precedence
   granted, now, answer
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
@@ -85,7 +86,7 @@ end
 local owner = owners[1]
 local group = owner.groups[1] or { id = id, serial = '-', granted = 0 }
 local live, dead = {}, {}
-for name, granted, serial, finish in allowance.each(redis.call('HGET', owner.counters, id .. '.grants') or '') do
+for name, granted, serial, finish in allowance.each(group.grants or redis.call('HGET', owner.counters, id .. '.grants') or '') do
   if allowance.is_live(serial, finish, group, now) then
     live[#live + 1] = name .. ':' .. granted .. ':' .. serial .. ':' .. finish
   else
@@ -108,7 +109,7 @@ if given.version == '0' then
   fields[#fields + 1], fields[#fields + 2] = 'version', args.digits(time[1] * 1000000 + time[2])
 end
 redis.call('HSET', owner.counters, unpack(fields))
-redis.call('HSET', grants, grant, about)
+redis.call('HSET', grants, grant, owner.counters .. ' ' .. id .. '\n' .. about)
 redis.call('ZADD', ends, sort, grant)
 if owner.renew == '-' then
   redis.call('ZADD', users, 0, user)
@@ -127,8 +128,16 @@ if given.version == '0' then
   redis.call('HDEL', owner.counters, 'forget_at')
   retention.stay(owner, user, leaving)
 end
+-- The end that was known when a grant was made may have moved with its window.
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, swept)) do
-  dead[#dead + 1] = name
+  local counters, of = string.match(redis.call('HGET', grants, name) or '', '^(%S+) (%S+)\n')
+  local values = counters and redis.call('HMGET', counters, of .. '.grants', of .. '.window') or {}
+  local finish = allowance.ends(values[1] or '', name, values[2], now)
+  if finish then
+    redis.call('ZADD', ends, finish, name)
+  else
+    dead[#dead + 1] = name
+  end
 end
 if #dead > 0 then
   redis.call('HDEL', grants, unpack(dead))

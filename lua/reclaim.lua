@@ -15,6 +15,7 @@ Replies
   reclaimed, count, more (0|1)
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/outbox"
 --- @include "lib/hold"

@@ -24,6 +24,7 @@ Replies, in order of precedence
   passed: alerts, '<group>:<percent>,…'
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"

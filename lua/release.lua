@@ -22,6 +22,7 @@ Replies, in order of precedence
   passed: alerts, '<group>:<percent>,…'
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
@@ -63,6 +64,7 @@ for _, owner in ipairs(loaded.owners) do
   settle.open(owner, now, expiry_outbox)
   for _, entry in ipairs(owner.held) do
     settle.free(owner, entry, entry.amount)
+    settle.charge(owner, entry, 0)
   end
 end
 loaded.status = 'released'

@@ -37,6 +37,7 @@ Replies, in order of precedence
   unmetered, now                            nothing to hold
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"

@@ -17,6 +17,7 @@ Replies
   revoked
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/allowance"
 --- @include "lib/audit"
 

@@ -17,6 +17,7 @@ Replies, in order of precedence
   usage, now, free_at_ms (as in reserve), then per group: used, held, granted, blocked, lacks (0|1)
 ]]
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"

@@ -57,7 +57,7 @@ function alert.watch(owner, changes)
   if #fields == 0 then
     return changes
   end
-  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  local values = pieces.get(owner.counters, fields)
   for place, group in ipairs(watched) do
     local state = parse(values[place]) or { told = 0, serial = '' }
     state.quota, state.percents = group.quota, group.percents
@@ -80,7 +80,7 @@ function alert.charge(owner, accounts, now, outbox_key, changes, passed)
   for place, account in ipairs(accounts) do
     fields[place] = account.id .. '.alerts'
   end
-  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  local values = pieces.get(owner.counters, fields)
   for place, account in ipairs(accounts) do
     local state = parse(values[place])
     if state and account.used > account.before then

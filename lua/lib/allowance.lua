@@ -16,6 +16,34 @@ function allowance.is_live(serial, ends_at, group, now)
   return (serial == '*' or serial == group.serial) and (ends_at == '*' or now < args.stored(ends_at))
 end
 
+-- A stored window that was over before it is moved. Its grants ended with it, although its serial stays.
+function allowance.is_over(stored, now)
+  return clock.parse(string.match(stored, '(%S+)$')) <= now
+end
+
+-- The list with other serials in the place of `serial`; without one those grants are left out.
+function allowance.with_serial(list, serial, other)
+  local kept = {}
+  for name, amount, own, ends_at in allowance.each(list) do
+    if own ~= serial or other then
+      kept[#kept + 1] = name .. ':' .. amount .. ':' .. (own == serial and other or own) .. ':' .. ends_at
+    end
+  end
+  return table.concat(kept, ',')
+end
+
+-- When a grant of the list ends ('+inf' never), by the stored window of its counter; nil if it has ended.
+function allowance.ends(list, grant, stored, now)
+  for name, _, serial, ends_at in allowance.each(list) do
+    if name == grant and ends_at ~= '*' then
+      return now < args.stored(ends_at) and ends_at or nil
+    elseif name == grant and stored and string.match(stored, '^%S+') == serial and not allowance.is_over(stored, now) then
+      return args.digits(clock.parse(string.match(stored, '(%S+)$')))
+    end
+  end
+  return nil
+end
+
 -- Sets `granted` and `blocked` of the owner's groups, whose serials are known.
 function allowance.read(owner, now)
   if not owner.adjusted or #owner.groups == 0 then
@@ -26,9 +54,13 @@ function allowance.read(owner, now)
     fields[2 * place - 1] = group.id .. '.grants'
     fields[2 * place] = group.id .. '.blocked'
   end
-  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  local values = pieces.get(owner.counters, fields)
   for place, group in ipairs(owner.groups) do
     group.granted, group.blocked = 0, 0
+    if group.change == 'moved' and values[2 * place - 1] and allowance.is_over(group.stored, now) then
+      values[2 * place - 1] = allowance.with_serial(values[2 * place - 1], group.serial, nil)
+      group.grants = values[2 * place - 1]
+    end
     for _, amount, serial, ends_at in allowance.each(values[2 * place - 1] or '') do
       if allowance.is_live(serial, ends_at, group, now) then
         group.granted = group.granted + args.stored(amount)

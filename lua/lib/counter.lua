@@ -48,7 +48,7 @@ function counter.owners(first_key)
         id = args.text(), window = args.text(), amount_text = args.text(), limit = args.int(),
         amount = 0, used = 0, held = 0, granted = 0, blocked = 0, lacks = false, before = 0, bounds = false,
         stored = false, serial = false, change = false, later_start = false, closed_used = false, closed_held = false,
-        quota = 0, percents = false, approval = false, tell_limit = false,
+        grants = false, quota = 0, percents = false, approval = false, tell_limit = false,
       }
       group.amount = args.stored(group.amount_text)
       read_watch(group)
@@ -66,7 +66,7 @@ function counter.read(owner, now)
     fields[3 * place + 3] = group.id .. '.used'
     fields[3 * place + 4] = group.id .. '.held'
   end
-  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  local values = pieces.get(owner.counters, fields)
   owner.version = values[1]
   owner.next_expiry = args.stored(values[2])
   owner.adjusted = values[3]
@@ -87,8 +87,11 @@ function counter.read(owner, now)
 end
 
 -- The decision: does this call pass the limit? Everything that is counted counts, also what is held.
--- A limit of 0 refuses whatever matches, even an amount of 0.
+-- A limit of 0 refuses whatever matches, even an amount of 0. What is given back always fits.
 function counter.lacks(group)
+  if group.amount < 0 then
+    return false
+  end
   local counted = group.held
   if not window.is_concurrent(group.serial) then
     counted = counted + group.used
@@ -125,6 +128,14 @@ function counter.close(owner, group, stored, used, held, now)
   trim(owner, group, args.stored(string.match(serial, '%d+')), now)
 end
 
+-- What is written to `past` of a user who is to be forgotten goes when the counters go.
+function counter.leave_together(owner)
+  local ttl = redis.call('PTTL', owner.counters)
+  if ttl ~= -1 then
+    redis.call('PEXPIRE', owner.past, math.max(ttl, counter.past_open_ms))
+  end
+end
+
 -- Writes the groups' windows where they changed, and one field of amounts (`used` or `held`).
 -- `extra` are further fields and values of the same hash.
 function counter.write(owner, name, now, extra)
@@ -142,12 +153,15 @@ function counter.write(owner, name, now, extra)
         changes[count + 6] = '0'
       end
     end
+    if group.grants then
+      changes[#changes + 1], changes[#changes + 2] = group.id .. '.grants', group.grants
+    end
     if group.change == 'turned' then
       counter.close(owner, group.id, group.stored, group.closed_used, group.closed_held, now)
     end
   end
   if #changes > 0 then
-    redis.call('HSET', owner.counters, unpack(changes))
+    pieces.set(owner.counters, changes)
   end
 end
 

@@ -58,7 +58,7 @@ function hold.reclaim(owner, now, outbox_key)
       fields[#fields + 1] = group .. '.window'
       fields[#fields + 1] = group .. '.held'
     end
-    local values = redis.call('HMGET', owner.counters, unpack(fields))
+    local values = pieces.get(owner.counters, fields)
     for index, group in ipairs(order) do
       local stored = values[2 * index - 1]
       local amount = stored and by_group[group][string.match(stored, '^%S+')]
@@ -71,7 +71,7 @@ function hold.reclaim(owner, now, outbox_key)
   local rest = redis.call('ZRANGE', owner.holds, count, count, 'WITHSCORES')
   changes[#changes + 1] = 'next_expiry'
   changes[#changes + 1] = rest[2] or 'none'
-  redis.call('HSET', owner.counters, unpack(changes))
+  pieces.set(owner.counters, changes)
   if outbox_key then
     tell_expired(members, now, outbox_key)
   end

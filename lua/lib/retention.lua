@@ -73,8 +73,9 @@ function retention.keep(owner, given, now, users, leaving)
   local forget_at = later(known, given.forget_at)
   if forget_at ~= known then
     redis.call('HSET', owner.counters, 'forget_at', forget_at)
-    redis.call('ZADD', users, 0, given.user)
+    -- First, since the same name may be due.
     sweep(users, leaving)
+    redis.call('ZADD', users, 0, given.user)
   end
   if forget_at == 'never' then
     retention.stay(owner, given.user, leaving)

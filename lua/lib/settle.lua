@@ -12,6 +12,7 @@ local function closed_account(owner, entry)
   end
   return {
     past = field, id = entry.group, used = args.stored(used), held = 0, granted = 0, blocked = 0, bounds = bounds,
+    before = args.stored(used),
   }
 end
 
@@ -37,7 +38,7 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
   if #entries == 0 then
     return
   end
-  local values = redis.call('HMGET', owner.counters, unpack(fields))
+  local values = pieces.get(owner.counters, fields)
   local next_expiry = args.stored(values[1])
   if not reclaimed and next_expiry > 0 and next_expiry <= now then
     hold.reclaim(owner, now, expiry_outbox)
@@ -86,9 +87,8 @@ function settle.charge(owner, entry, amount)
       return account.used <= counter.most
     end
   end
-  if amount > 0 then
-    owner.charged[#owner.charged + 1] = { group = entry.group, serial = entry.serial, amount = amount }
-  end
+  -- Also when nothing is charged: a repetition tells which counters the reservation had.
+  owner.charged[#owner.charged + 1] = { group = entry.group, serial = entry.serial, amount = amount }
   return account.used <= counter.most
 end
 
@@ -103,24 +103,16 @@ function settle.charged(owner, group)
   return sum
 end
 
--- What is written to `past` of a user who is to be forgotten goes when the counters go.
-local function leave_with_counters(owner)
-  local ttl = redis.call('PTTL', owner.counters)
-  if ttl ~= -1 then
-    redis.call('PEXPIRE', owner.past, math.max(ttl, counter.past_open_ms))
-  end
-end
-
 -- `expires_at` of the reservation: until its grace is over, draws and refunds may still come to these windows.
 -- Alerts are told in `outbox_key` and added to `passed`.
 function settle.write(owner, expires_at, now, outbox_key, passed)
   local changes = {}
   for _, name in ipairs(owner.order) do
     local account = owner.accounts[name]
-    if account.past then
+    if account.past and account.used ~= account.before then
       redis.call('HSET', owner.past, account.past, args.digits(account.used) .. ' ' .. account.bounds)
-      leave_with_counters(owner)
-    else
+      counter.leave_together(owner)
+    elseif not account.past then
       local count = #changes
       changes[count + 1] = account.id .. '.used'
       changes[count + 2] = account.used
@@ -135,7 +127,7 @@ function settle.write(owner, expires_at, now, outbox_key, passed)
     if owner.watched then
       alert.charge(owner, owner.groups, now, outbox_key, changes, passed)
     end
-    redis.call('HSET', owner.counters, unpack(changes))
+    pieces.set(owner.counters, changes)
   end
 end
 

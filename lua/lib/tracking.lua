@@ -1,5 +1,6 @@
 -- track and track_enforce: counts what has happened, in one step and without a hold.
 --- @include "lib/args"
+--- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
@@ -22,6 +23,13 @@ end
 local given = facts.read()
 local verdict, refund = args.text(), args.int() == 1
 local owners, tail = counter.owners(5)
+if refund then
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(owner.groups) do
+      group.amount = -group.amount
+    end
+  end
+end
 local asked, index = admission.read_asked(tail)
 local refusal, now, reclaimed = admission.decide(given, verdict, owners, KEYS[4], asked, index, not enforce)
 if refusal then
@@ -33,7 +41,7 @@ local function count(owner)
   local extra = alert.watch(owner, {})
   for _, group in ipairs(owner.groups) do
     group.before, group.bounds = group.used, group.window
-    group.used = math.max(0, group.used + (refund and -group.amount or group.amount))
+    group.used = math.max(0, group.used + group.amount)
   end
   counter.write(owner, 'used', now, extra)
   local watched = {}
@@ -43,7 +51,7 @@ local function count(owner)
   local changes = {}
   alert.charge(owner, watched, now, KEYS[4], changes, passed)
   if #changes > 0 then
-    redis.call('HSET', owner.counters, unpack(changes))
+    pieces.set(owner.counters, changes)
   end
   retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])
 end

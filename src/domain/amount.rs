@@ -66,6 +66,8 @@ pub enum AmountError {
 impl Amount {
     /// 2^53 − 1.
     pub const MOST: u64 = (1 << 53) - 1;
+    /// What a counter stays exact up to, whatever its unit.
+    pub const LARGEST: Self = Self(Self::MOST);
     pub const ZERO: Self = Self(0);
 
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// At most 32 keys of 1 to 64 bytes with scalar values of at most 256 bytes, without control characters.
@@ -67,6 +67,14 @@ impl TryFrom<BTreeMap<String, Value>> for Metadata {
         }
         Ok(Self(metadata))
     }
+}
+
+/// Reads what was within the bounds when it was stored, or merged since: no bound on it may be read anew.
+///
+/// # Errors
+/// Anything but a map of texts.
+pub fn stored<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
+    BTreeMap::deserialize(from).map(Metadata)
 }
 
 /// The text of a scalar within the bounds of a metadata value.

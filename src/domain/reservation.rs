@@ -13,7 +13,7 @@ use super::field_error::FieldError;
 use super::ids::{AppId, EventName, GroupId, KeyId, PlanId, PolicyId, UserId};
 use super::limit_group::LimitGroup;
 use super::measure::{Figures, Measure, Missing};
-use super::metadata::Metadata;
+use super::metadata::{self, Metadata};
 use super::number::Number;
 use super::plan::Plan;
 use super::plan_body::PlanBody;
@@ -107,7 +107,7 @@ pub struct Memo {
 pub struct Item {
     pub event: EventName,
     pub quantity: Number,
-    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    #[serde(default, skip_serializing_if = "Metadata::is_empty", deserialize_with = "metadata::stored")]
     pub metadata: Metadata,
     /// Running sums of what draws have brought; absent before the first draw.
     #[serde(default, skip_serializing_if = "Option::is_none")]

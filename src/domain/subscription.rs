@@ -72,14 +72,14 @@ pub struct Upserted {
     pub changed: bool,
     /// Every counter starts anew at 0.
     pub reset: bool,
-    /// How counters come into the windows of the plan; None for a first subscription, whose counters are new.
-    pub moves: Option<Move>,
+    /// How counters come into the windows of the plan.
+    pub moves: Move,
 }
 
 /// Why counters may have to change windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
-    /// The same plan: what was used is carried.
+    /// The same plan, or the first one: what was used in windows that are not over is carried.
     Along,
     /// Another plan, or the same after it had ended: each group's onPlanChange acts.
     Over,
@@ -111,7 +111,8 @@ impl Upsert {
         }
         let changed = same != Some(&subscription);
         let re_anchored = same.is_some_and(|old| old.anchor() != subscription.anchor());
-        let moves = present.subscription.as_ref().map(|_| if same.is_some() { Move::Along } else { Move::Over });
+        let first = present.subscription.is_none();
+        let moves = if first || same.is_some() { Move::Along } else { Move::Over };
         Ok(Upserted { changed, reset: self.reset_usage && (re_anchored || same.is_none()), moves, subscription })
     }
 }
@@ -161,9 +162,9 @@ mod tests {
             assert_eq!(fresh.subscription.started_at_ms, 1_800_000_000_000);
             assert_eq!(fresh.subscription.cycle_start_ms, None);
             assert!(fresh.changed && !fresh.reset);
-            assert_eq!(fresh.moves, present.subscription.map(|_| Move::Over));
+            assert_eq!(fresh.moves, if present.subscription.is_some() { Move::Over } else { Move::Along });
         }
-        assert_eq!(upsert("a").apply(&on("a", None), NOW).unwrap().moves, Some(Move::Along));
+        assert_eq!(upsert("a").apply(&on("a", None), NOW).unwrap().moves, Move::Along);
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::web::Bytes;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
 
 use super::problem::ApiError;
 use crate::domain::document;
 use crate::domain::ids::IdempotencyKey;
 use crate::service::error::ServiceError;
-use crate::store::operation::Idempotency;
+use crate::store::operation::{Idempotency, Replayed};
 
 /// 64 KiB.
 pub const MOST_BYTES: usize = 64 * 1024;
@@ -86,7 +86,10 @@ pub fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempote
         Ok(value) => value.to_string(),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    Ok(Some(Idempotency { key, request: format!("{} {} {canonical}", request.method(), request.path()) }))
+    let replayed = Replayed::default();
+    request.extensions_mut().insert(replayed.clone());
+    let request = format!("{} {} {canonical}", request.method(), request.path());
+    Ok(Some(Idempotency { key, request, replayed }))
 }
 
 /// A query string of type `T`; as a body, it is judged when it is read.

@@ -19,6 +19,7 @@ mod plans;
 mod policies;
 mod problem;
 mod rate_limit;
+mod replayed;
 mod request_id;
 mod settling;
 mod subscriptions;
@@ -66,6 +67,7 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
             .app_data(draining.clone())
             .app_data(web::PayloadConfig::new(body::MOST_BYTES))
             .wrap(from_fn(cors::middleware))
+            .wrap(from_fn(replayed::middleware))
             .wrap(from_fn(health::measure))
             .wrap(from_fn(request_id::middleware))
             .configure(routes)

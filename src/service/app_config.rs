@@ -111,8 +111,23 @@ pub struct AppConfig {
 #[derive(Clone, Debug)]
 pub struct PlanEntry {
     pub plan: Arc<Plan>,
-    /// About to be deleted: takes no new users.
-    pub closing: bool,
+    /// When it was closed to be deleted (µs, Redis time): for a while it takes no new users.
+    pub closed_us: Option<u64>,
+}
+
+/// For how long a plan that is being deleted takes no new users: longer than moving and counting those on it takes. A
+/// node that dies meanwhile leaves it closed no longer than that.
+const CLOSED_FOR_US: u64 = 10 * 60 * 1_000_000;
+
+impl PlanEntry {
+    pub fn is_closed(&self, now_us: u64) -> bool {
+        self.closed_us.is_some_and(|closed| now_us < closed + CLOSED_FOR_US)
+    }
+
+    /// Is it so certainly closed that nobody has come to it meanwhile? Others may be slower by the other half.
+    pub fn stays_closed(&self, now_us: u64) -> bool {
+        self.is_closed(now_us + CLOSED_FOR_US / 2)
+    }
 }
 
 /// A policy as the configuration keeps it.
@@ -126,8 +141,8 @@ struct StoredPolicy {
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredPlan {
     version: u64,
-    #[serde(default)]
-    closing: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    closed_us: Option<u64>,
     body: PlanBody,
 }
 
@@ -142,7 +157,7 @@ impl AppConfig {
                 let id = PlanId::parse(id).map_err(|_| damaged(&name))?;
                 let stored: StoredPlan = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
                 let plan = Plan::validate(&id, stored.version, stored.body).map_err(|_| damaged(&name))?;
-                config.plans.insert(id, PlanEntry { plan: Arc::new(plan), closing: stored.closing });
+                config.plans.insert(id, PlanEntry { plan: Arc::new(plan), closed_us: stored.closed_us });
             } else if let Some(id) = name.strip_prefix("policy:") {
                 let id = PolicyId::parse(id).map_err(|_| damaged(&name))?;
                 let stored: StoredPolicy = serde_json::from_str(&value).map_err(|_| damaged(&name))?;
@@ -177,8 +192,8 @@ impl AppConfig {
     }
 
     /// The field of a plan.
-    pub fn plan_field(plan: &Plan, closing: bool) -> Result<(String, String), ServiceError> {
-        let stored = StoredPlan { version: plan.version, closing, body: plan.body.clone() };
+    pub fn plan_field(plan: &Plan, closed_us: Option<u64>) -> Result<(String, String), ServiceError> {
+        let stored = StoredPlan { version: plan.version, closed_us, body: plan.body.clone() };
         let text = json(&stored)?;
         Ok((format!("plan:{}", plan.id), text))
     }

@@ -15,6 +15,7 @@ use crate::domain::ids::{KeyId, NameError, PlanId, PolicyId, WebhookId};
 use crate::domain::plan_body::PlanBody;
 use crate::domain::policy_body::PolicyBody;
 use crate::domain::webhook::WebhookBody;
+use crate::store::configuration::ConfigureReply;
 use crate::store::operation::{Idempotency, Operation};
 
 /// What an app is configured to do. A part that is left out stays as it is; of a part that is there, what is not in it
@@ -156,17 +157,22 @@ impl Gateway {
         by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<Applied, ServiceError> {
+        let operation = Operation::new("configuration", idempotency, false);
+        // What a repetition would delete today is not what was asked for then: nothing may be closed for it.
+        match self.store.configured_before(&tenant.app, &operation).await? {
+            Some(ConfigureReply::Before(first)) => return read(&first),
+            Some(_) => return Err(ServiceError::IdempotencyKeyReused),
+            None => {}
+        }
         let config = self.load_config(&tenant.app).await?;
         let draft = document.draft(tenant.placement, &Present::of(&config))?;
         let preview = self.preview(tenant, &config, &draft).await?;
         // Plans to delete take no new users, on any node; then those on them are counted.
-        self.close_plans(tenant, &draft.delete, true).await?;
-        let written = self.write_closed(tenant, document, &draft, &preview, by, idempotency).await;
-        if written.is_err() {
-            self.close_plans(tenant, &draft.delete, false).await?;
-        }
-        let text = written?;
-        serde_json::from_str(&text).map_err(|_| ServiceError::IdempotencyKeyReused)
+        self.close_plans(tenant, &draft.delete).await?;
+        let written = self.write_closed(tenant, document, &draft, &preview, by, &operation).await;
+        // Not after a failure only: a parallel call with the same key may have been first.
+        self.reopen_plans(tenant, &draft.delete).await?;
+        read(&written?)
     }
 
     async fn write_closed(
@@ -176,12 +182,11 @@ impl Gateway {
         draft: &Draft,
         preview: &Preview,
         by: &KeyId,
-        idempotency: Option<&Idempotency>,
+        operation: &Operation,
     ) -> Result<String, ServiceError> {
         self.nobody_on(tenant, &draft.delete).await?;
-        let operation = Operation::new("configuration", idempotency, false);
-        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
-            still_closed(config, &draft.delete)?;
+        self.write_config(&tenant.app, tenant.placement, operation, 0, async |config, revision| {
+            still_closed(config, &draft.delete, revision)?;
             // What somebody else made meanwhile was not looked at: it stays.
             let mut present = Present::of(config);
             present.plans.retain(|id| draft.delete.contains(id));
@@ -195,4 +200,8 @@ impl Gateway {
         })
         .await
     }
+}
+
+fn read(answer: &str) -> Result<Applied, ServiceError> {
+    serde_json::from_str(answer).map_err(|_| ServiceError::IdempotencyKeyReused)
 }

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
+use super::config::Change;
 use super::error::{ServiceError, json};
 use super::tenant::{Placement, Tenant};
 use crate::domain::ids::{AppId, KeyId, Mode};
 use crate::domain::window::{TimeMs, rfc3339};
 use crate::store::audit::Trail;
-use crate::store::keys::Register;
+use crate::store::keys::{Register, SHARED};
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::register::{RegisterChange, RegisterReply};
 
@@ -41,6 +42,9 @@ impl Gateway {
         by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<AppView, ServiceError> {
+        if id.as_str() == SHARED {
+            return Err(ServiceError::invalid("id", format!("`{SHARED}` is the gateway's own name")));
+        }
         let now = TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(TimeMs::MAX);
         let app = AppView { id: id.to_string(), placement, created_at: rfc3339(now / 1000 * 1000) };
         let text = json(&app)?;
@@ -48,7 +52,12 @@ impl Gateway {
         let change = RegisterChange::Create { name: id.as_str(), value: &text };
         let trail = trail(id, "app.create", by);
         match self.store.register(Register::Apps, &operation, change, &text, (id, &trail)).await? {
-            RegisterReply::Registered => Ok(app),
+            RegisterReply::Registered => {
+                // Stamped from its first moment, so that no node goes by what an app of the same name was configured to.
+                let operation = Operation::new("", None, false);
+                self.write_config(id, placement, &operation, 0, async |_, _| Ok(Change::default())).await?;
+                Ok(app)
+            }
             RegisterReply::Before(first) => read(&first),
             RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
             RegisterReply::Exists | RegisterReply::Missing => {
@@ -99,7 +108,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Forgets placements when apps have come or gone.
+    /// Forgets what is known of apps when some have come or gone: a name may be another app's now.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -109,6 +118,9 @@ impl Gateway {
         if *known != changes {
             *known = changes;
             self.placements.clear();
+            self.configs.clear();
+            self.versions.clear();
+            self.policy_versions.clear();
         }
         Ok(())
     }

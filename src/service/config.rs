@@ -42,6 +42,18 @@ impl Configs {
         }
     }
 
+    /// Puts what Redis has in the place of what was at `seen`, also if its revision is lower: another app of the name.
+    fn replace(&self, app: &AppId, seen: u64, config: Arc<AppConfig>) {
+        let mut configs = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(present) = configs.get_mut(app).filter(|present| present.revision == seen) {
+            *present = config;
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     pub(crate) fn forget(&self, app: &AppId) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(app);
     }
@@ -178,8 +190,9 @@ impl Gateway {
     /// [`ServiceError`]
     pub(crate) async fn poll_configs(&self) -> Result<(), ServiceError> {
         for (app, revision) in self.configs.apps() {
-            if self.store.configuration_revision(&app).await? > revision {
-                self.load_config(&app).await?;
+            if self.store.configuration_revision(&app).await? != revision {
+                let config = AppConfig::read(self.store.configuration(&app).await?)?;
+                self.configs.replace(&app, revision, Arc::new(config));
             }
         }
         Ok(())

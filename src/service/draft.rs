@@ -130,7 +130,7 @@ impl Draft {
             .map(|(_, plan)| plan)
             .filter(|plan| {
                 let present = config.plans.get(&plan.id);
-                present.is_none_or(|entry| entry.closing || entry.plan.body != plan.body)
+                present.is_none_or(|entry| entry.closed_us.is_some() || entry.plan.body != plan.body)
             })
             .collect();
         let policies: Vec<Policy> = policies
@@ -258,7 +258,7 @@ impl Draft {
         let mut change = Change { unchanged: checked.changed.is_empty(), ..Change::default() };
         let at = rfc3339(TimeMs::try_from(revision / 1_000_000 * 1000).unwrap_or(TimeMs::MAX));
         for plan in &checked.plans {
-            change.set.push(AppConfig::plan_field(plan, false)?);
+            change.set.push(AppConfig::plan_field(plan, None)?);
             let document = VersionDocument { body: plan.body.clone(), by: by.to_string(), at: at.clone() };
             change.versions.push((Versioned::Plan(plan.id.clone()), Some(json(&document)?)));
         }

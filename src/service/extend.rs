@@ -4,7 +4,7 @@ use super::Gateway;
 use super::decision::{Decision, judge};
 use super::error::{ServiceError, positive};
 use super::facts::{Round, View};
-use super::reserve::{Asker, Call, CallItem, add_counters, asked};
+use super::reserve::{Asker, Call, CallItem, add_counters, asked, verdict};
 use super::settle::{ROUNDS, busy, gone, locate};
 use super::tenant::Tenant;
 use crate::domain::admission::{Admission, Caller, Refusal};
@@ -53,8 +53,12 @@ impl Gateway {
                 None => None,
                 Some(more) => {
                     let rules = self.rules(&tenant.app, &known.memo).await?;
-                    let (memo, totals) = known.memo.enlarge(&tenant.app, &rules, more)?;
-                    Some(Measured { changes: known.changes, memo: Some(memo), totals })
+                    match known.memo.enlarge(&tenant.app, &rules, more) {
+                        Ok((memo, totals)) => Some(Measured { changes: known.changes, memo: Some(memo), totals }),
+                        // Beyond what a counter can hold, by now: an answer that was given comes first.
+                        Err(_) if self.store.extended_before(&bucket, &operation).await?.is_some() => None,
+                        Err(refusal) => return Err(refusal.into()),
+                    }
                 }
             };
             let tells_expiry = self.tells_expiry(tenant).await?;
@@ -86,16 +90,7 @@ impl Gateway {
         measured: Option<&Measured>,
     ) -> Result<Round<Option<Decision>>, ServiceError> {
         let admission = self.enlarged(tenant, view, known, measured).await?;
-        if admission.refusal.is_some() {
-            return Ok(match self.check_facts(view, &known.memo.user).await? {
-                Some(learn) => learn,
-                None => Round::Done(Some(Decision {
-                    reservation: Some((target.id.clone(), known.expires_at_ms)),
-                    ..Decision::denied(&[], &admission, (None, &[]), view.now_ms)
-                })),
-            });
-        }
-        let owners: Vec<Owner> = match admission.matched.is_empty() {
+        let owners: Vec<Owner> = match admission.matched.is_empty() && admission.refusal.is_none() {
             true => Vec::new(),
             false => view.owners(&admission, LimitGroup::refuses_beyond),
         };
@@ -105,6 +100,7 @@ impl Gateway {
             ttl_ms: extension.ttl_ms.unwrap_or(0),
             measured: measured.filter(|_| !owners.is_empty()),
             facts: view.counting_facts(&known.memo.user, &admission),
+            verdict: verdict(&admission),
             owners: &owners,
             asked: asked.as_ref(),
         };
@@ -137,6 +133,10 @@ impl Gateway {
                 let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
                 Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
+            ExtendReply::Full => {
+                let message = "the reservation holds in as many windows as it may: commit it and reserve anew";
+                return Err(ServiceError::invalid("quantity", message));
+            }
             ExtendReply::Extended { now_ms, expires_at_ms, tallies, .. } => {
                 self.clocks.hear(&view.bucket, now_ms);
                 let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
@@ -149,6 +149,7 @@ impl Gateway {
                 }
                 Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
+            ExtendReply::Before(_) if let Some(learn) = self.check_facts(view, &known.memo.user).await? => learn,
             ExtendReply::Before(first) => {
                 Round::Done(Some(self.repeat_extend(tenant, view, known, target, *first).await?))
             }

@@ -22,6 +22,8 @@ use crate::store::admission::{Facts, Forget, NO_USER, OwnedGroup, Owner, Ran, Re
 use crate::store::keys::Bucket;
 use crate::store::usage::UsageReply;
 
+/// What rests on the present moment is right while the script runs within this time.
+pub(crate) const NOW_MS: TimeMs = 1_000;
 /// Rounds of learning before the call is given up: each needs a change in between.
 const STALE_ROUNDS: usize = 12;
 /// Batches of 256 expired holds that one call takes out of the way at most.
@@ -237,13 +239,15 @@ impl Gateway {
         Some(own)
     }
 
-    /// Before a refusal that no script decided: were the facts true? Answers a round that learns, or None.
+    /// Before a refusal that no script decided, or a repeated answer: were the facts true, and the time? Answers a round
+    /// that learns, or None.
     ///
     /// # Errors
     /// [`ServiceError`]
     pub(crate) async fn check_facts<T>(&self, view: &View, user: &UserId) -> Result<Option<Round<T>>, ServiceError> {
         let owner = Owner { keys: view.bucket.user(user), renew: None, groups: Vec::new() };
-        let validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
+        let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
+        validity.narrow(view.now_ms, view.now_ms.saturating_add(NOW_MS));
         match self.store.usage(&view.bucket, view.facts(validity), &[owner]).await? {
             UsageReply::Stale(stale, now_ms) => Ok(Some(Round::Stale(stale, now_ms))),
             UsageReply::Reclaim(_) | UsageReply::Usage(..) => Ok(None),

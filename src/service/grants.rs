@@ -95,7 +95,16 @@ impl Gateway {
         {
             return Ok(learn);
         }
-        let (grant, admission, amount) = drafted?;
+        let (grant, admission, amount) = match drafted {
+            Ok(drafted) => drafted,
+            // What was answered before is answered again, whatever the configuration and the time are now.
+            Err(refusal) => {
+                return match self.store.granted_before(&view.bucket, operation).await? {
+                    Some(reply) => self.grant_answer(view, None, reply),
+                    None => Err(refusal),
+                };
+            }
+        };
         let about = json(&grant)?;
         let how = new.approval.as_ref().map(|(id, decided)| Ok::<_, ServiceError>((id, json(decided)?))).transpose()?;
         let trail = Trail {
@@ -131,7 +140,13 @@ impl Gateway {
             approval: how.as_ref().map(|(id, how)| (id.as_str(), how.as_str())),
             answer: &about,
         };
-        Ok(match self.store.grant(args).await? {
+        let reply = self.store.grant(args).await?;
+        self.grant_answer(view, Some(grant), reply)
+    }
+
+    /// `grant`: the one that was asked for, unless it is known that the answer is an earlier one.
+    fn grant_answer(&self, view: &View, grant: Option<Grant>, reply: GrantReply) -> Result<Round<Grant>, ServiceError> {
+        Ok(match reply {
             GrantReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
             GrantReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
             GrantReply::Full => {
@@ -144,7 +159,7 @@ impl Gateway {
             GrantReply::Overflow => return Err(ServiceError::invalid("amount", "is larger than a counter can hold")),
             GrantReply::Granted(now_ms) => {
                 self.clocks.hear(&view.bucket, now_ms);
-                Round::Done(grant)
+                Round::Done(grant.ok_or_else(|| ServiceError::Internal("a grant of nothing".to_owned()))?)
             }
             GrantReply::Before(first) => Round::Done(read(&first)?),
         })
@@ -175,8 +190,9 @@ impl Gateway {
         let bucket = tenant.bucket_of(user);
         let now = self.now(&bucket).await?;
         let stored = self.store.stored_users(&bucket, std::slice::from_ref(user)).await?;
-        let ids = stored.iter().flat_map(|stored| stored.live_grants(now)).map(str::to_owned).collect();
-        self.read_grants(&bucket, ids).await
+        let ids = stored.iter().flat_map(|stored| stored.live_grants(now)).map(|(id, _)| id.to_owned()).collect();
+        let grants = self.read_grants(&bucket, ids, now).await?;
+        Ok(sorted(grants.into_iter().flatten().collect()))
     }
 
     /// Live grants of all users, by bucket and end. Answers a page and where the next one begins.
@@ -194,28 +210,46 @@ impl Gateway {
         while let Some(bucket) = buckets.get(place) {
             let wanted = count - grants.len();
             let now = self.now(bucket).await?;
-            let ids = self.store.live_grants(bucket, now, offset, wanted + 1).await?;
+            let mut ids = self.store.grant_ids(bucket, offset, wanted + 1).await?;
             let more = ids.len() > wanted;
-            grants.extend(self.read_grants(bucket, ids.into_iter().take(wanted).collect()).await?);
-            if more {
-                return Ok((grants, Some((place, offset + wanted))));
+            ids.truncate(wanted);
+            offset += ids.len();
+            grants.extend(self.read_grants(bucket, ids, now).await?.into_iter().flatten());
+            if !more {
+                (place, offset) = (place + 1, 0);
+            } else if grants.len() == count {
+                return Ok((sorted(grants), Some((place, offset))));
             }
-            (place, offset) = (place + 1, 0);
         }
-        Ok((grants, None))
+        Ok((sorted(grants), None))
     }
 
-    async fn read_grants(&self, bucket: &Bucket, ids: Vec<String>) -> Result<Vec<Grant>, ServiceError> {
-        let found: Vec<Option<String>> = stream::iter(ids)
-            .map(|id| async move { self.store.grant_about(bucket, &id).await })
+    /// Those that are live, with the end that is known by now.
+    async fn read_grants(
+        &self,
+        bucket: &Bucket,
+        ids: Vec<String>,
+        now: TimeMs,
+    ) -> Result<Vec<Option<Grant>>, ServiceError> {
+        stream::iter(ids)
+            .map(|id| async move {
+                let Some(about) = self.store.grant_about(bucket, &id).await? else { return Ok(None) };
+                let grant = read(&about)?;
+                let owner = OwnerName::from_map(&grant.scope).map_err(ServiceError::Internal)?;
+                let stored = self.store.stored_owner(bucket, &owner).await?;
+                let live = stored.live_grants(now).into_iter().find(|(live, _)| *live == id);
+                Ok(live.map(|(_, end)| Grant { ends_at: end.map(rfc3339), ..grant }))
+            })
             .buffered(PARALLEL)
             .try_collect()
-            .await?;
-        let mut grants = found.into_iter().flatten().map(|about| read(&about)).collect::<Result<Vec<_>, _>>()?;
-        // Those without an end come last.
-        grants.sort_by_key(|grant| (grant.ends_at.is_none(), grant.ends_at.clone(), grant.id.clone()));
-        Ok(grants)
+            .await
     }
+}
+
+/// Those without an end come last.
+fn sorted(mut grants: Vec<Grant>) -> Vec<Grant> {
+    grants.sort_by_key(|grant| (grant.ends_at.is_none(), grant.ends_at.clone(), grant.id.clone()));
+    grants
 }
 
 /// The grant under the facts, with the counter's window.

@@ -134,12 +134,13 @@ impl Gateway {
         let draft = Draft { delete: vec![id.clone()], placement: tenant.placement, ..Draft::default() };
         if_match.check(Some(config.plan(&id).ok_or_else(|| no_plan(id.as_str()))?.version))?;
         draft.check(&config, config.revision)?;
-        let target = move_to.map(|target| target_of(&config, &id, target)).transpose()?;
+        let now_us = self.store.time_us().await?;
+        let target = move_to.map(|target| target_of(&config, &id, target, now_us)).transpose()?;
         // First it takes no new users, on any node; then those on it are moved and counted.
-        self.close_plans(tenant, std::slice::from_ref(&id), true).await?;
+        self.close_plans(tenant, std::slice::from_ref(&id)).await?;
         let deleted = self.delete_closed(tenant, &draft, &id, target.as_ref(), by).await;
         if deleted.is_err() {
-            self.close_plans(tenant, &[id], false).await?;
+            self.reopen_plans(tenant, &[id]).await?;
         }
         deleted
     }
@@ -154,11 +155,13 @@ impl Gateway {
     ) -> Result<(), ServiceError> {
         if let Some(target) = target {
             self.move_subscribers(tenant, id, target, by).await?;
+            // Moving many may have taken long.
+            self.close_plans(tenant, std::slice::from_ref(id)).await?;
         }
         self.nobody_on(tenant, std::slice::from_ref(id)).await?;
         let operation = Operation::new("", None, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
-            still_closed(config, &draft.delete)?;
+            still_closed(config, &draft.delete, revision)?;
             draft.change(config, revision, by)
         })
         .await
@@ -183,18 +186,30 @@ impl Gateway {
         Err(ServiceError::PlanInUse(format!("{told}: move them to another plan first, or delete it with `moveTo`")))
     }
 
-    /// Marks plans that are about to be deleted, or no longer are.
-    pub(crate) async fn close_plans(
+    /// Marks plans that are about to be deleted.
+    pub(crate) async fn close_plans(&self, tenant: &Tenant, plans: &[PlanId]) -> Result<(), ServiceError> {
+        self.mark_plans(tenant, plans, Some).await
+    }
+
+    /// They are not deleted after all. Plans that are gone, or open, stay so.
+    pub(crate) async fn reopen_plans(&self, tenant: &Tenant, plans: &[PlanId]) -> Result<(), ServiceError> {
+        self.mark_plans(tenant, plans, |_| None).await
+    }
+
+    async fn mark_plans(
         &self,
         tenant: &Tenant,
         plans: &[PlanId],
-        closing: bool,
+        closed_us: impl Fn(u64) -> Option<u64>,
     ) -> Result<(), ServiceError> {
         let operation = Operation::new("", None, false);
-        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, _| {
-            let entries = plans.iter().filter_map(|id| config.plans.get(id)).filter(|entry| entry.closing != closing);
+        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+            // A revision is a time in µs.
+            let closed_us = closed_us(revision);
+            let entries =
+                plans.iter().filter_map(|id| config.plans.get(id)).filter(|entry| entry.closed_us != closed_us);
             let set: Vec<_> =
-                entries.map(|entry| AppConfig::plan_field(&entry.plan, closing)).collect::<Result<_, _>>()?;
+                entries.map(|entry| AppConfig::plan_field(&entry.plan, closed_us)).collect::<Result<_, _>>()?;
             Ok(Change { unchanged: set.is_empty(), set, ..Change::default() })
         })
         .await
@@ -202,19 +217,19 @@ impl Gateway {
     }
 }
 
-/// A plan that somebody has put again meanwhile may have users again.
-pub(crate) fn still_closed(config: &AppConfig, plans: &[PlanId]) -> Result<(), ServiceError> {
-    let reopened = plans.iter().filter_map(|id| config.plans.get(id)).any(|entry| !entry.closing);
-    if reopened { Err(ServiceError::VersionConflict) } else { Ok(()) }
+/// A plan that somebody has put again meanwhile, or that was closed too long ago, may have users again.
+pub(crate) fn still_closed(config: &AppConfig, plans: &[PlanId], now_us: u64) -> Result<(), ServiceError> {
+    let open = plans.iter().filter_map(|id| config.plans.get(id)).any(|entry| !entry.stays_closed(now_us));
+    if open { Err(ServiceError::VersionConflict) } else { Ok(()) }
 }
 
 pub(crate) fn no_plan(id: &str) -> ServiceError {
     ServiceError::NotFound(format!("there is no plan `{id}`"))
 }
 
-fn target_of(config: &AppConfig, from: &PlanId, target: &str) -> Result<PlanId, ServiceError> {
+fn target_of(config: &AppConfig, from: &PlanId, target: &str, now_us: u64) -> Result<PlanId, ServiceError> {
     let known = PlanId::parse(target).ok().filter(|target| target != from);
-    let known = known.filter(|target| config.plans.get(target).is_some_and(|entry| !entry.closing));
+    let known = known.filter(|target| config.plans.get(target).is_some_and(|entry| !entry.is_closed(now_us)));
     known.ok_or_else(|| ServiceError::invalid("moveTo", format!("there is no other plan `{target}`")))
 }
 

@@ -98,9 +98,15 @@ impl Gateway {
         ttl_ms: TimeMs,
         operation: &Operation,
     ) -> Result<Round<Decision>, ServiceError> {
-        let admission = match self.admission(view, call, Purpose::Ask).await? {
-            Ok(admission) => admission,
-            Err(learn) => return Ok(learn),
+        let admission = match self.admission(view, call, Purpose::Ask).await {
+            Ok(Ok(admission)) => admission,
+            Ok(Err(learn)) => return Ok(learn),
+            Err(refusal) => {
+                // What was answered before is answered again, whatever the configuration is now.
+                let first = self.store.reserved_before(&view.bucket, operation).await?.ok_or(refusal)?;
+                let admission = Admission::empty(view.standing(), OwnerName::of_user(&call.user));
+                return self.reserve_answer(tenant, view, call, &admission, operation, None, first).await;
+            }
         };
         let requests = call.requests();
         let memo = Memo::new(call.caller(view), view.standing(), view.has_own_rules(), &requests);
@@ -166,6 +172,11 @@ impl Gateway {
                     self.reservations.insert(view.bucket.operation(&id.name), Arc::new(known));
                 }
                 Round::Done(Decision { reservation: Some((id, expires_at_ms)), ..decision })
+            }
+            ReserveReply::HeldBefore(_) | ReserveReply::Before(_)
+                if let Some(learn) = self.check_facts(view, &call.user).await? =>
+            {
+                learn
             }
             ReserveReply::HeldBefore(found) => {
                 Round::Done(self.repeat_held(tenant, view, call, operation, &found).await?)

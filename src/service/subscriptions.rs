@@ -10,7 +10,7 @@ use super::app_config::AppConfig;
 use super::config::Change;
 use super::draft::Groups;
 use super::error::{ServiceError, json};
-use super::facts::{Round, View};
+use super::facts::{NOW_MS, Round, View};
 use super::tenant::Tenant;
 use crate::domain::admission::{Caller, Standing, Validity, overview};
 use crate::domain::custom_limits::CustomLimits;
@@ -24,8 +24,6 @@ use crate::store::audit::Trail;
 use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
 use crate::store::operation::{Idempotency, Operation};
 
-/// A start that defaults to now is right while the script runs within this time.
-const NOW_MS: TimeMs = 1_000;
 /// A longer subscription is told in the audit log by its length.
 const MOST_AUDITED: usize = 4_096;
 /// Group ids of one app, all that ever were: beyond this, users' own plans bring no new ones.
@@ -90,26 +88,64 @@ impl Gateway {
         if let (Rules::New, Some(Some(limits))) = (written.rules, &upsert.custom_limits) {
             self.register_groups(tenant, &upsert.plan, limits).await?;
         }
-        let user = written.user;
-        let operation = Operation::new(user.as_str(), idempotency, false);
-        self.with_facts(tenant, user, async |view| {
-            let wanted = upsert
-                .apply(&view.subscribed, view.now_ms)
-                .map_err(|(field, message)| ServiceError::invalid(field, message));
-            let wanted = wanted.and_then(|upserted| {
-                self.takes_users(view, &upserted.subscription)?;
-                Ok(Wanted {
-                    from_now: upserted.changed && (upsert.started_at_ms.is_none() || upserted.moves.is_some()),
-                    subscription: upserted.subscription,
-                    changed: upserted.changed,
-                    reset: upserted.reset,
-                    moves: upserted.moves.filter(|_| upserted.changed),
-                    action: "subscription.put",
-                })
-            });
+        let operation = Operation::new(written.user.as_str(), idempotency, false);
+        self.with_facts(tenant, written.user, async |view| {
+            let wanted = self.upserted(view, upsert).await;
             self.subscribe_round(view, written, &operation, wanted).await
         })
         .await
+    }
+
+    /// Moves a user who is on `from` at that time to another plan. Nothing but the plan is other people's decision: the
+    /// cycle and a coming end stay.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn move_user(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        (from, to): (&PlanId, &PlanId),
+        by: &KeyId,
+    ) -> Result<(), ServiceError> {
+        let operation = Operation::new("", None, false);
+        self.with_facts(tenant, user, async |view| {
+            let Some(running) = view.subscribed.at(view.now_ms).0.filter(|running| running.plan == *from) else {
+                // Left it meanwhile.
+                return Ok(self.check_facts(view, user).await?.unwrap_or(Round::Done(())));
+            };
+            let upsert = Upsert {
+                plan: to.clone(),
+                started_at_ms: None,
+                cycle_start_ms: Some(Some(running.cycle_start_ms.unwrap_or(running.started_at_ms))),
+                ends_at_ms: Some(running.ends_at_ms),
+                custom_limits: None,
+                reset_usage: false,
+            };
+            let wanted = self.upserted(view, &upsert).await;
+            let written = Written { user, by, rules: Rules::Checked };
+            Ok(match self.subscribe_round(view, written, &operation, wanted).await? {
+                Round::Done(_) => Round::Done(()),
+                Round::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                Round::Again(ran) => Round::Again(ran),
+            })
+        })
+        .await
+    }
+
+    async fn upserted(&self, view: &View, upsert: &Upsert) -> Result<Wanted, ServiceError> {
+        let upserted = upsert
+            .apply(&view.subscribed, view.now_ms)
+            .map_err(|(field, message)| ServiceError::invalid(field, message))?;
+        self.takes_users(view, &upserted.subscription.plan).await?;
+        Ok(Wanted {
+            from_now: upserted.changed,
+            subscription: upserted.subscription,
+            changed: upserted.changed,
+            reset: upserted.reset,
+            moves: upserted.changed.then_some(upserted.moves),
+            action: "subscription.put",
+        })
     }
 
     /// Ends the subscription, now or at `ends_at_ms`.
@@ -268,14 +304,15 @@ impl Gateway {
     }
 
     /// An unknown plan, or one about to be deleted, takes no users.
-    fn takes_users(&self, view: &View, subscription: &Subscription) -> Result<(), ServiceError> {
-        match view.config.plans.get(&subscription.plan) {
-            None => Err(ServiceError::invalid("planId", format!("there is no plan `{}`", subscription.plan))),
-            Some(entry) if entry.closing => {
-                Err(ServiceError::PlanInUse(format!("plan `{}` is being deleted", subscription.plan)))
-            }
-            Some(_) => Ok(()),
+    async fn takes_users(&self, view: &View, plan: &PlanId) -> Result<(), ServiceError> {
+        let Some(entry) = view.config.plans.get(plan) else {
+            return Err(ServiceError::invalid("planId", format!("there is no plan `{plan}`")));
+        };
+        // Whether that time is over is for Redis to say, not for this node's clock or a sandbox's.
+        if entry.closed_us.is_some() && entry.is_closed(self.store.time_us().await?) {
+            return Err(ServiceError::PlanInUse(format!("plan `{plan}` is being deleted")));
         }
+        Ok(())
     }
 }
 

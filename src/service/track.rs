@@ -15,6 +15,7 @@ use crate::domain::counter::Counter;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::limit_group::{Enforcement, LimitGroup};
 use crate::domain::reservation::Actual;
+use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
 use crate::store::admission::{Passed, Tally};
 use crate::store::operation::{Idempotency, Operation};
@@ -89,14 +90,24 @@ impl Gateway {
         purpose: Purpose,
         operation: &Operation,
     ) -> Result<Round<Tracked>, ServiceError> {
-        let mut admission = match self.admission(view, call, purpose).await? {
-            Ok(admission) => admission,
-            Err(learn) => return Ok(learn),
+        let mut admission = match self.admission(view, call, purpose).await {
+            Ok(Ok(admission)) => admission,
+            Ok(Err(learn)) => return Ok(learn),
+            Err(refusal) => {
+                // What was answered before is answered again, whatever the configuration is now.
+                return match self.store.tracked_before(&view.bucket, operation).await? {
+                    Some(TrackReply::Before(first)) => {
+                        self.repeat_track(tenant, view, call, purpose, operation, *first).await.map(Round::Done)
+                    }
+                    Some(_) => Err(ServiceError::IdempotencyKeyReused),
+                    None => Err(refusal),
+                };
+            }
         };
         // What is in flight is not track's business; it held nothing.
         admission.matched.retain(|matched| !matched.group.is_concurrent());
         let enforce = purpose == Purpose::Ask;
-        let limit = if enforce { LimitGroup::refuses_beyond } else { |group: &LimitGroup| group.unit.most() };
+        let limit = if enforce { LimitGroup::refuses_beyond } else { |_: &LimitGroup| Amount::LARGEST };
         let owners = view.owners(&admission, limit);
         let asked = if enforce { asked(view, call, &admission, operation)? } else { None };
         let args = TrackArgs {
@@ -124,9 +135,7 @@ impl Gateway {
                     ran.now_ms,
                 ))));
             }
-            TrackReply::Denied(..) => {
-                return Err(ServiceError::invalid("quantity", "the counter would pass what it can hold"));
-            }
+            TrackReply::Denied(..) => return Err(overflow()),
             TrackReply::Tracked { ran, passed, crowded, tallies, .. } => {
                 self.hear(&view.bucket, ran);
                 if crowded > 0 {
@@ -137,9 +146,10 @@ impl Gateway {
                 let status = match_status(&admission, &judged);
                 Round::Done(Tracked { passed, ..tracked(operation, &judged, status, ran.now_ms) })
             }
-            TrackReply::Before(first) => {
-                Round::Done(self.repeat_track(tenant, view, call, &admission, operation, *first).await?)
-            }
+            TrackReply::Before(first) => match self.check_facts(view, &call.user).await? {
+                Some(learn) => learn,
+                None => Round::Done(self.repeat_track(tenant, view, call, purpose, operation, *first).await?),
+            },
         })
     }
 
@@ -148,11 +158,12 @@ impl Gateway {
         tenant: &Tenant,
         view: &View,
         call: &Call,
-        admission: &Admission,
+        purpose: Purpose,
         operation: &Operation,
         first: TrackReply,
     ) -> Result<Tracked, ServiceError> {
         match first {
+            TrackReply::Denied(..) if purpose != Purpose::Ask => Err(overflow()),
             TrackReply::Denied(ran, denied) => {
                 let decision = self.repeat_denied(tenant, view, &askers(view, call), ran.now_ms, denied).await?;
                 Err(ServiceError::Denied(Box::new(decision)))
@@ -160,7 +171,8 @@ impl Gateway {
             TrackReply::Tracked { ran, passed, tallies, groups, .. } => {
                 let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
                 let judged = judge_again(view, &askers(view, call), &groups, &tallies);
-                let status = match_status(admission, &judged);
+                let admission = Admission::empty(view.standing(), OwnerName::of_user(&call.user));
+                let status = match_status(&admission, &judged);
                 Ok(Tracked { replayed: true, passed, ..tracked(operation, &judged, status, ran.now_ms) })
             }
             _ => Err(ServiceError::IdempotencyKeyReused),
@@ -176,7 +188,9 @@ impl Gateway {
         operation: &Operation,
     ) -> Result<Tracked, ServiceError> {
         let actual = Actual { quantity: Some(item.quantity), metadata: item.metadata.clone() };
-        let refunded = self.refund(tenant, user.as_str(), id, &actual, operation).await?;
+        let mut refunded = self.refund(tenant, user.as_str(), id, &actual, operation).await?;
+        // What was in flight was never charged.
+        refunded.counters.retain(|counter| !counter.group.is_concurrent());
         Ok(Tracked {
             event_id: event_id(operation, refunded.id.created_at_ms),
             match_status: MatchStatus::Matched,
@@ -199,6 +213,10 @@ fn tracked(operation: &Operation, judged: &[Judged], match_status: MatchStatus, 
         now_ms,
         replayed: false,
     }
+}
+
+fn overflow() -> ServiceError {
+    ServiceError::invalid("quantity", "the counter would pass what it can hold")
 }
 
 /// Stable over repetitions of one operation.

@@ -9,14 +9,13 @@ use super::error::{ServiceError, json};
 use super::facts::Round;
 use super::grants::Grant;
 use super::reserve::Asker;
-use super::subscriptions::{Rules, Written};
 use super::tenant::Tenant;
 use super::usage::Usage;
 use crate::domain::admission::{Caller, Validity};
 use crate::domain::ids::{GroupId, KeyId, Mode, PlanId, UserId};
 use crate::domain::metadata::Metadata;
 use crate::domain::reservation::ReservationId;
-use crate::domain::subscription::{Subscribed, Subscription, Upsert};
+use crate::domain::subscription::Subscribed;
 use crate::domain::window::TimeMs;
 use crate::store::audit::Trail;
 use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, Reset, UserChange};
@@ -241,18 +240,8 @@ impl Gateway {
     ) -> Result<(), ServiceError> {
         self.walk_subscribers(tenant, from, async |tenant, users| {
             stream::iter(users.into_iter().map(Ok))
-                .try_for_each_concurrent(MOVED_AT_ONCE, async |(user, subscription)| {
-                    // Nothing but the plan is other people's decision: the cycle and a coming end stay.
-                    let upsert = Upsert {
-                        plan: to.clone(),
-                        started_at_ms: None,
-                        cycle_start_ms: Some(Some(subscription.cycle_start_ms.unwrap_or(subscription.started_at_ms))),
-                        ends_at_ms: Some(subscription.ends_at_ms),
-                        custom_limits: None,
-                        reset_usage: false,
-                    };
-                    let written = Written { user: &user, by, rules: Rules::Checked };
-                    self.subscribe(&tenant, written, &upsert, None).await.map(|_| ())
+                .try_for_each_concurrent(MOVED_AT_ONCE, async |user| {
+                    self.move_user(&tenant, &user, (from, to), by).await
                 })
                 .await
         })
@@ -264,7 +253,7 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         plan: &PlanId,
-        mut each: impl AsyncFnMut(Tenant, Vec<(UserId, Subscription)>) -> Result<(), ServiceError>,
+        mut each: impl AsyncFnMut(Tenant, Vec<UserId>) -> Result<(), ServiceError>,
     ) -> Result<(), ServiceError> {
         let config = self.config(&tenant.app).await?;
         let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
@@ -280,8 +269,7 @@ impl Gateway {
                     let found = self.store.read_users(&bucket, &names).await?;
                     let users = names.into_iter().zip(found).filter_map(|(user, found)| {
                         let found = found?;
-                        let running = found.at(now).0.filter(|running| running.plan == *plan)?;
-                        Some((user, running.clone()))
+                        found.at(now).0.filter(|running| running.plan == *plan).map(|_| user)
                     });
                     each(tenant.clone(), users.collect()).await?;
                 }

@@ -130,7 +130,10 @@ impl Store {
         Ok(match status.as_str() {
             "replayed" => match Record::read(&mut fields)? {
                 Record::Reservation(_) => DecideReply::Reused,
-                Record::Answer(_) => DecideReply::Changed,
+                Record::Answer(_) => {
+                    operation.is_replayed();
+                    DecideReply::Changed
+                }
             },
             "reused" => DecideReply::Reused,
             "missing" => DecideReply::Missing,

@@ -140,7 +140,11 @@ impl Store {
         args.moved.iter().for_each(|group| group.write(&mut arguments));
         Trail::write(args.trail, &mut arguments);
         arguments.text(args.event.unwrap_or_default()).text(args.answer);
-        read(self.call(&self.scripts.change_user, &keys, arguments).await?)
+        let reply = read(self.call(&self.scripts.change_user, &keys, arguments).await?)?;
+        if matches!(reply, ChangeUserReply::Before(_)) {
+            args.operation.is_replayed();
+        }
+        Ok(reply)
     }
 
     /// The first answer to the same operation, if it was done before.
@@ -158,6 +162,7 @@ impl Store {
         if fingerprint != operation.fingerprint() {
             return Ok(Some(ChangeUserReply::Reused));
         }
+        operation.is_replayed();
         read_kept(&text).map(Some)
     }
 }

@@ -73,6 +73,7 @@ impl Store {
             "replayed" => match Record::read(&mut fields)? {
                 Record::Reservation(_) => ConfigureReply::Reused,
                 Record::Answer(text) => {
+                    args.operation.is_replayed();
                     let mut kept = Fields::stored("configure", &text);
                     let _status = kept.text()?;
                     ConfigureReply::Before(kept.text()?)
@@ -104,6 +105,7 @@ impl Store {
         if fingerprint != operation.fingerprint() {
             return Ok(Some(ConfigureReply::Reused));
         }
+        operation.is_replayed();
         let mut kept = Fields::stored("configure", &text);
         let _status = kept.text()?;
         Ok(Some(ConfigureReply::Before(kept.text()?)))

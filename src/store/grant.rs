@@ -80,7 +80,27 @@ impl Store {
         Trail::write(Some(args.trail), &mut arguments);
         let (request, how) = args.approval.unwrap_or(("-", ""));
         arguments.text(request).text(how).text(args.answer);
-        read(self.call(&self.scripts.grant, &keys, arguments).await?)
+        let reply = read(self.call(&self.scripts.grant, &keys, arguments).await?)?;
+        if matches!(reply, GrantReply::Before(_)) {
+            args.operation.is_replayed();
+        }
+        Ok(reply)
+    }
+
+    /// The answer to a repetition, which no refusal comes before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn granted_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<GrantReply>, StoreError> {
+        let seen = self.seen("grant", bucket, operation).await?.map(read).transpose()?;
+        if matches!(seen, Some(GrantReply::Before(_))) {
+            operation.is_replayed();
+        }
+        Ok(seen)
     }
 
     /// Takes a grant back. False: there is none of that id.
@@ -108,29 +128,24 @@ impl Store {
         }
     }
 
-    /// What is known of a grant, as JSON.
+    /// What is known of a grant, as JSON. Before it stand its counters and group, for the script.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn grant_about(&self, bucket: &Bucket, grant: &str) -> Result<Option<String>, StoreError> {
         let mut command = redis::cmd("HGET");
         command.arg(bucket.grants()).arg(grant);
-        optional_text(self.command(&command).await?)
+        let kept = optional_text(self.command(&command).await?)?;
+        Ok(kept.and_then(|kept| kept.split_once('\n').map(|(_, about)| about.to_owned())))
     }
 
-    /// Ids of grants that end after `now`, by their end, from `offset` on.
+    /// Ids of grants by the end that is known, from `offset` on; some may have ended.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn live_grants(
-        &self,
-        bucket: &Bucket,
-        now: TimeMs,
-        offset: usize,
-        count: usize,
-    ) -> Result<Vec<String>, StoreError> {
-        let mut command = redis::cmd("ZRANGEBYSCORE");
-        command.arg(bucket.grant_ends()).arg(format!("({now}")).arg("+inf").arg("LIMIT").arg(offset).arg(count);
+    pub async fn grant_ids(&self, bucket: &Bucket, offset: usize, count: usize) -> Result<Vec<String>, StoreError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(bucket.grant_ends()).arg(offset).arg(offset + count - 1);
         redis::from_redis_value(self.command(&command).await?)
             .map_err(|error| StoreError::Unexpected(error.to_string()))
     }

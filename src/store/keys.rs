@@ -246,15 +246,24 @@ pub fn register_audit(app: &AppId) -> String {
     format!("qg:{{quotagate}}:audit:{app}")
 }
 
-/// Matches every key of an app's configuration.
+/// Matches every key of an app's configuration; [`is_configuration`] tells those from others under the same tag.
 pub fn configuration_pattern(app: &AppId) -> String {
     format!("qg:{{{app}}}:*")
+}
+
+/// Is the key one of the app's configuration?
+pub fn is_configuration(app: &AppId, key: &str) -> bool {
+    let lists = ["versions:", "op:"].map(|list| format!("qg:{{{app}}}:{list}"));
+    key == configuration(app) || key == configuration_audit(app) || lists.iter().any(|list| key.starts_with(list))
 }
 
 /// Record of an operation on an app's configuration.
 pub fn configuration_operation(app: &AppId, name: &OperationName) -> String {
     format!("qg:{{{app}}}:op:{}", name.as_str())
 }
+
+/// An app of this name would have its configuration among what all apps share.
+pub const SHARED: &str = "quotagate";
 
 /// A register that all apps share.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,8 @@
 //! Naming an operation, so that a repetition of it finds its record.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use sha2::{Digest, Sha256};
 
 use super::Arguments;
@@ -11,6 +14,7 @@ use crate::domain::reservation::OperationName;
 pub struct Operation {
     pub name: OperationName,
     fingerprint: String,
+    replayed: Replayed,
 }
 
 /// A client's idempotency key with the fingerprint of the call that it came with.
@@ -19,6 +23,21 @@ pub struct Idempotency {
     pub key: IdempotencyKey,
     /// The call and its canonical body.
     pub request: String,
+    pub replayed: Replayed,
+}
+
+/// Told once it turns out that a call was answered before.
+#[derive(Clone, Debug, Default)]
+pub struct Replayed(Arc<AtomicBool>);
+
+impl Replayed {
+    fn tell(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_told(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Fingerprint of a call without a client's key whose repetition is harmless.
@@ -35,11 +54,15 @@ impl Operation {
                 let digest =
                     Sha256::new().chain_update(scope).chain_update([0]).chain_update(given.key.as_str()).finalize();
                 let request = Sha256::digest(given.request.as_bytes());
-                Self { name: name(&digest), fingerprint: hex::encode(&request[..16]) }
+                Self { name: name(&digest), fingerprint: hex::encode(&request[..16]), replayed: given.replayed.clone() }
             }
             None => {
                 let fingerprint = if counts_twice { NODE } else { HARMLESS };
-                Self { name: OperationName::from_bytes(rand::random()), fingerprint: fingerprint.to_owned() }
+                Self {
+                    name: OperationName::from_bytes(rand::random()),
+                    fingerprint: fingerprint.to_owned(),
+                    replayed: Replayed::default(),
+                }
             }
         }
     }
@@ -47,6 +70,16 @@ impl Operation {
     /// Has this call a record of its own, beside a reservation's?
     pub fn is_kept(&self) -> bool {
         self.fingerprint != HARMLESS
+    }
+
+    /// Did its client give it a key, so that it may come again?
+    pub(super) fn may_come_again(&self) -> bool {
+        self.fingerprint != HARMLESS && self.fingerprint != NODE
+    }
+
+    /// What is told is the first answer.
+    pub(super) fn is_replayed(&self) {
+        self.replayed.tell();
     }
 
     pub(super) fn fingerprint(&self) -> &str {

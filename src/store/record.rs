@@ -2,6 +2,7 @@
 
 use super::error::StoreError;
 use super::keys::Bucket;
+use super::operation::Operation;
 use super::reply::{Fields, optional_text};
 use super::{Arguments, Store};
 use crate::domain::ids::GroupId;
@@ -103,6 +104,26 @@ impl Store {
 }
 
 impl Store {
+    /// What a script would answer to a repetition of this operation, before it looks at anything else; None if the
+    /// operation is new.
+    pub(super) async fn seen(
+        &self,
+        script: &'static str,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<Fields>, StoreError> {
+        if !operation.may_come_again() {
+            return Ok(None);
+        }
+        let mut command = redis::cmd("GET");
+        command.arg(bucket.operation(&operation.name));
+        let Some(record) = optional_text(self.command(&command).await?)? else { return Ok(None) };
+        let same = record.split('\n').nth(1) == Some(operation.fingerprint());
+        let words = if same { vec!["replayed", record.as_str()] } else { vec!["reused"] };
+        let words = words.into_iter().map(|word| redis::Value::BulkString(word.into())).collect();
+        Fields::new(script, redis::Value::Array(words)).map(Some)
+    }
+
     /// An answer that was kept, with its fingerprint.
     pub(super) async fn kept_answer(&self, key: &str) -> Result<Option<(String, String)>, StoreError> {
         let mut command = redis::cmd("GET");

@@ -58,6 +58,7 @@ impl Store {
             "replayed" => match Record::read(&mut fields)? {
                 Record::Reservation(_) => RegisterReply::Reused,
                 Record::Answer(text) => {
+                    operation.is_replayed();
                     let mut kept = Fields::stored("register", &text);
                     let _status = kept.text()?;
                     RegisterReply::Before(kept.text()?)

@@ -67,6 +67,18 @@ impl Store {
         let fields = self.call(&self.scripts.reserve, &keys, arguments).await?;
         read(fields, count_groups(args.owners))
     }
+
+    /// The answer to a repetition, which no refusal comes before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reserved_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<ReserveReply>, StoreError> {
+        self.seen("reserve", bucket, operation).await?.map(|fields| read(fields, 0)).transpose()
+    }
 }
 
 fn read(mut fields: Fields, groups: usize) -> Result<ReserveReply, StoreError> {

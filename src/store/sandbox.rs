@@ -11,7 +11,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; what is removed by then stays removed.
     pub async fn empty(&self, bucket: &Bucket) -> Result<(), StoreError> {
-        self.unlink_matching(&bucket.stamp(), &bucket.pattern(), &[bucket.stamp(), bucket.clock()]).await?;
+        self.unlink_matching(&bucket.stamp(), &bucket.pattern(), |key| key != bucket.stamp() && key != bucket.clock())
+            .await?;
         let mut unlink = redis::cmd("UNLINK");
         unlink.arg(bucket.clock());
         self.command(&unlink).await.map(|_| ())
@@ -22,7 +23,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn empty_for_good(&self, bucket: &Bucket) -> Result<(), StoreError> {
-        self.unlink_matching(&bucket.stamp(), &bucket.pattern(), &[]).await
+        self.unlink_matching(&bucket.stamp(), &bucket.pattern(), |_| true).await
     }
 
     /// Removes an app's configuration with its versions and its part of the audit log.
@@ -30,17 +31,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn drop_configuration(&self, app: &AppId) -> Result<(), StoreError> {
-        self.unlink_matching(&keys::configuration(app), &keys::configuration_pattern(app), &[]).await
+        self.unlink_matching(&keys::configuration(app), &keys::configuration_pattern(app), |key| {
+            keys::is_configuration(app, key)
+        })
+        .await
     }
 
-    async fn unlink_matching(&self, at: &str, pattern: &str, but: &[String]) -> Result<(), StoreError> {
+    async fn unlink_matching(&self, at: &str, pattern: &str, goes: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let mut cursor = "0".to_owned();
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
             let (next, mut keys): (String, Vec<String>) = redis::from_redis_value(self.command_at(at, &scan).await?)
                 .map_err(|error| StoreError::Unexpected(error.to_string()))?;
-            keys.retain(|key| !but.contains(key));
+            keys.retain(|key| goes(key));
             if !keys.is_empty() {
                 let mut unlink = redis::cmd("UNLINK");
                 unlink.arg(keys);

@@ -45,6 +45,7 @@ lua_files![
     "lib/hold",
     "lib/operation",
     "lib/outbox",
+    "lib/pieces",
     "lib/record",
     "lib/retention",
     "lib/settle",

@@ -203,6 +203,8 @@ pub struct ExtendArgs<'a> {
     /// With more amount: the state it was computed on and the memo that remembers it.
     pub measured: Option<&'a Measured>,
     pub facts: Facts<'a>,
+    /// The node's own refusal under these facts, or empty.
+    pub verdict: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a Asked>,
 }
@@ -221,6 +223,8 @@ pub enum ExtendReply {
     Stale(Stale, TimeMs),
     Again(Ran),
     Denied(Ran, Denied),
+    /// It would hold in more windows than one reservation may.
+    Full,
     Extended {
         now_ms: TimeMs,
         expires_at_ms: TimeMs,
@@ -247,11 +251,24 @@ impl Store {
         arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
         write_memo(args.measured.and_then(|measured| measured.memo.as_ref()), &mut arguments)?;
         args.facts.write(&mut arguments);
+        arguments.text(args.verdict);
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);
         args.facts.push_index_keys(bucket, &mut keys);
         let fields = self.call(&self.scripts.extend, &keys, arguments).await?;
         read_extend(fields, count_groups(args.owners))
+    }
+
+    /// The answer to a repetition, which no refusal comes before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn extended_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<ExtendReply>, StoreError> {
+        self.seen("extend", bucket, operation).await?.map(|fields| read_extend(fields, 0)).transpose()
     }
 }
 
@@ -269,6 +286,7 @@ fn read_extend(mut fields: Fields, groups: usize) -> Result<ExtendReply, StoreEr
         "stale_reservation" => ExtendReply::StaleReservation,
         "again" => ExtendReply::Again(read_ran(&mut fields)?),
         "denied" => ExtendReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
+        "full" => ExtendReply::Full,
         "extended" => {
             let (now_ms, expires_at_ms) = (fields.time()?, fields.time()?);
             let memo = Box::new(read_memo(&mut fields)?);

@@ -66,6 +66,18 @@ impl Store {
         let fields = self.call(script, &keys, arguments).await?;
         read(fields, Some(count_groups(args.owners)))
     }
+
+    /// The answer to a repetition, which no refusal comes before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn tracked_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<TrackReply>, StoreError> {
+        self.seen("track", bucket, operation).await?.map(|fields| read(fields, None)).transpose()
+    }
 }
 
 /// `groups` is how many the call had; None reads a kept answer, which tells its groups at its end.

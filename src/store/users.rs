@@ -14,6 +14,7 @@ use super::reply::{Fields, text_map};
 use crate::domain::amount::Amount;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::reservation::OperationName;
+use crate::domain::scope::OwnerName;
 use crate::domain::subscription::Subscribed;
 use crate::domain::window::{TimeMs, Window};
 
@@ -103,6 +104,14 @@ impl Store {
     pub async fn stored_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<Stored>, StoreError> {
         let read = async |user: &UserId| Stored::read(self.counters_hash(&bucket.user(user).counters).await?);
         stream::iter(users).map(read).buffered(PARALLEL).try_collect().await
+    }
+
+    /// The same of any owner of counters.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stored_owner(&self, bucket: &Bucket, owner: &OwnerName) -> Result<Stored, StoreError> {
+        Stored::read(self.counters_hash(&bucket.owner(owner).counters).await?)
     }
 
     /// Closed windows of a user, newest first.
@@ -205,19 +214,17 @@ impl Stored {
         grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
     }
 
-    /// Ids of the grants that have not ended: neither their time nor their counter's window is over.
-    pub fn live_grants(&self, now: TimeMs) -> Vec<&str> {
-        let live = |grant: &&StoredGrant| {
-            let in_time = grant.ends_at_ms.is_none_or(|end| now < end);
-            let counter = self.windows.iter().find(|counter| counter.group == grant.group);
-            let in_window = grant.serial.as_ref().is_none_or(|serial| {
-                counter.is_some_and(|counter| {
-                    counter.serial == *serial && counter.window.end_ms.is_none_or(|end| now < end)
-                })
-            });
-            in_time && in_window
+    /// The grants that have not ended, with their ends: neither their time nor their counter's window is over.
+    pub fn live_grants(&self, now: TimeMs) -> Vec<(&str, Option<TimeMs>)> {
+        let ends_at_ms = |grant: &StoredGrant| match &grant.serial {
+            None => Some(grant.ends_at_ms),
+            Some(serial) => {
+                let counter = self.windows.iter().find(|counter| counter.group == grant.group);
+                counter.filter(|counter| counter.serial == *serial).map(|counter| counter.window.end_ms)
+            }
         };
-        self.grants.iter().filter(live).map(|grant| grant.id.as_str()).collect()
+        let ends = self.grants.iter().filter_map(|grant| Some((grant.id.as_str(), ends_at_ms(grant)?)));
+        ends.filter(|(_, end)| end.is_none_or(|end| now < end)).collect()
     }
 }
 

@@ -267,8 +267,7 @@ impl Model {
             *self.used.entry((group, window)).or_default() += share;
             match after.charged.iter_mut().find(|entry| entry.group == group && entry.window == window) {
                 Some(entry) => entry.amount += share,
-                None if share > 0 => after.charged.push(Entry { group, window, amount: share }),
-                None => {}
+                None => after.charged.push(Entry { group, window, amount: share }),
             }
             after.held[place].amount -= if is_final { amount } else { share.min(amount) };
         }
@@ -289,9 +288,17 @@ impl Model {
             Status::Held => false,
         };
         let held = if replayed { Vec::new() } else { before.held };
-        self.reservations[number].status = Status::Released;
-        self.reservations[number].held.clear();
-        self.settled(number, &held, &before.charged, replayed)
+        let it = &mut self.reservations[number];
+        it.status = Status::Released;
+        it.held.clear();
+        // A repetition tells the same counters.
+        for Entry { group, window, .. } in held.clone() {
+            if !it.charged.iter().any(|entry| entry.group == group && entry.window == window) {
+                it.charged.push(Entry { group, window, amount: 0 });
+            }
+        }
+        let charged = it.charged.clone();
+        self.settled(number, &held, &charged, replayed)
     }
 
     pub fn refund(&mut self, number: usize, quantity: u64) -> Outcome {
@@ -310,7 +317,8 @@ impl Model {
             let used = self.used.entry((entry.group, entry.window)).or_default();
             *used = used.saturating_sub(given);
         }
-        let charged = self.reservations[number].charged.clone();
+        let mut charged = self.reservations[number].charged.clone();
+        charged.retain(|entry| entry.group != "flight");
         Self::done(self.accounts(&[], &charged))
     }
 

@@ -81,6 +81,7 @@ fn extend_word(reply: &ExtendReply) -> &'static str {
         ExtendReply::Again(_) => "again",
         ExtendReply::Denied(..) => "denied",
         ExtendReply::Extended { .. } => "extended",
+        ExtendReply::Full => "full",
         ExtendReply::Before(_) => "before",
     }
 }

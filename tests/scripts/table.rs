@@ -83,7 +83,11 @@ pub fn counted() -> Operation {
 }
 
 pub fn keyed(key: &str, request: &str) -> Operation {
-    let idempotency = Idempotency { key: IdempotencyKey::parse(key).unwrap(), request: request.to_owned() };
+    let idempotency = Idempotency {
+        key: IdempotencyKey::parse(key).unwrap(),
+        request: request.to_owned(),
+        replayed: Default::default(),
+    };
     Operation::new("u", Some(&idempotency), true)
 }
 
@@ -243,7 +247,7 @@ impl Table {
         let measured = Measured { changes, memo: None, totals: Default::default() };
         let measured = (!owners.is_empty()).then_some(&measured);
         let (target, facts) = (self.target(id, operation), self.facts(&belief));
-        let args = ExtendArgs { target, ttl_ms, measured, facts, owners, asked: None };
+        let args = ExtendArgs { target, ttl_ms, measured, facts, verdict: "", owners, asked: None };
         self.store.extend(args).await.unwrap()
     }
 

@@ -1,0 +1,133 @@
+//! A repeated write is told its first answer, on any node and whatever has changed since.
+
+use serde_json::{Value, json};
+
+use crate::support::{World, monthly, new_key};
+
+/// What a repetition must tell as it was told first. Counters are those of now.
+fn told(answer: &Value) -> Vec<Value> {
+    ["allowed", "matched", "matchedGroupIds", "reservationId", "reasons", "eventId", "matchStatus", "grantId"]
+        .iter()
+        .map(|name| answer[*name].clone())
+        .collect()
+}
+
+fn image(user: &str, quantity: u64) -> Value {
+    json!({"userId": user, "event": "image.a", "quantity": quantity})
+}
+
+async fn staged() -> World {
+    let world = World::frozen().await;
+    world.admin.plan("p", monthly(3)).await;
+    world.app.subscribe("u", "p").await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repetitions_outlive_a_plan_under_which_they_would_be_refused() {
+    let world = staged().await;
+    let reserved = world.app.once("r").post("reserve", image("u", 1)).await.expect(200);
+    let tracked = world.app.once("t").post("track", image("u", 1)).await.expect(200);
+    let denied = world.app.once("d").post("reserve", image("u", 9)).await.expect(200);
+    let mut unmeasurable = monthly(3);
+    unmeasurable["groups"][0]["measure"] = json!({"per": {"steps": "1"}});
+    world.admin.plan("p", unmeasurable).await;
+    let (_second, there) = world.another_node().await;
+    for app in [&world.app, &there] {
+        app.post("reserve", image("u", 1)).await.problem(400, "invalid_request");
+        for (key, path, quantity, first) in
+            [("r", "reserve", 1, &reserved), ("t", "track", 1, &tracked), ("d", "reserve", 9, &denied)]
+        {
+            let again = app.once(key).post(path, image("u", quantity)).await;
+            assert_eq!(again.header("idempotent-replayed"), Some("true"), "{key}: {}", again.text);
+            assert_eq!(told(&again.expect(200)), told(first), "{key}");
+            app.once(key).post(path, image("u", 2)).await.problem(409, "idempotency_key_reused");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_knows_nothing_of_the_user_repeats_the_same() {
+    let world = staged().await;
+    let denied = world.app.once("d").post("reserve", image("u", 4)).await.expect(200);
+    let tracked = world.app.once("t").post("track", image("u", 4)).await.expect(200);
+    let enforced = json!({"userId": "u", "event": "image.a", "quantity": 4, "enforce": true});
+    let refused = world.app.once("e").post("track", enforced.clone()).await.problem(429, "limit_reached");
+    for node in 0..2 {
+        let (_node, there) = world.another_node().await;
+        // Each on a node that has not learnt from the one before.
+        let (_other, second) = world.another_node().await;
+        let (_third, third) = world.another_node().await;
+        let again = there.once("d").post("reserve", image("u", 4)).await.expect(200);
+        assert_eq!(again["deniedBy"], denied["deniedBy"], "{node}");
+        assert_eq!(told(&again), told(&denied));
+        let again = second.once("t").post("track", image("u", 4)).await.expect(200);
+        assert_eq!(told(&again), told(&tracked), "{node}");
+        assert_eq!(again["counters"], tracked["counters"]);
+        let again = third.once("e").post("track", enforced.clone()).await.problem(429, "limit_reached");
+        assert_eq!(again["deniedBy"], refused["deniedBy"], "{node}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settled_reservation_still_tells_which_groups_it_matched() {
+    let world = staged().await;
+    for ending in ["release", "commit"] {
+        let first = world.app.once(ending).post("reserve", image("u", 1)).await.expect(200);
+        let id = &first["reservationId"];
+        let figures =
+            if ending == "commit" { json!({"reservationId": id, "quantity": 0}) } else { json!({"reservationId": id}) };
+        let settled = world.app.post(ending, figures.clone()).await.expect(200);
+        let again = world.app.once(ending).post("reserve", image("u", 1)).await.expect(200);
+        assert_eq!(told(&again), told(&first), "{ending}");
+        assert_eq!(again["counters"].as_array().unwrap().len(), 1);
+        let repeated = world.app.post(ending, figures).await.expect(200);
+        assert_eq!((&repeated["replayed"], &repeated["counters"]), (&json!(true), &settled["counters"]), "{ending}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_is_repeated_and_an_ended_reservation_refused_also_for_a_blocked_user() {
+    let world = staged().await;
+    let key = new_key(&world.admin, json!({"kind": "admin", "role": "support"})).await;
+    let support = world.node.client(&key).with("x-mode", "test");
+    let id = world.app.reserved(image("u", 1)).await;
+    let more = json!({"reservationId": id, "quantity": 1});
+    let first = world.app.once("e").post("extend", more.clone()).await.expect(200);
+    assert_eq!(first["allowed"], true);
+    support.post("users/u/block", json!({})).await.expect(200);
+    assert_eq!(told(&world.app.once("e").post("extend", more.clone()).await.expect(200)), told(&first));
+    let denied = world.app.once("b").post("extend", more.clone()).await.expect(200);
+    assert_eq!((&denied["allowed"], &denied["reasons"]), (&json!(false), &json!(["user_blocked"])));
+    world.app.commit(&id).await;
+    world.app.post("extend", more.clone()).await.problem(409, "reservation_not_pending");
+    support.post("users/u/unblock", json!({})).await.expect(200);
+    assert_eq!(told(&world.app.once("b").post("extend", more).await.expect(200)), told(&denied));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_is_repeated_after_it_has_ended_and_an_overflow_as_what_it_was() {
+    let world = staged().await;
+    let key = new_key(&world.admin, json!({"kind": "admin", "role": "support"})).await;
+    let support = world.node.client(&key).with("x-mode", "test");
+    let body = json!({"groupId": "images", "scope": {"user": "u"}, "amount": 2, "expiresAt": "2027-01-31T11:00:00Z"});
+    let first = support.once("g").post("grants", body.clone()).await.expect(201);
+    world.app.post("track", image("u", 9_007_199_254_740_991)).await.expect(200);
+    let over = world.app.once("o").post("track", image("u", 9_007_199_254_740_991)).await;
+    assert_eq!(over.bad_field(), "quantity");
+    world.app.freeze("2027-01-31T12:00:00Z").await;
+    assert_eq!(support.once("g").post("grants", body.clone()).await.expect(201), first);
+    assert_eq!(support.post("grants", body).await.bad_field(), "expiresAt");
+    let over = world.app.once("o").post("track", image("u", 9_007_199_254_740_991)).await;
+    assert_eq!(over.bad_field(), "quantity");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_rests_on_the_time_goes_by_a_clock_that_another_node_has_moved() {
+    let world = staged().await;
+    let (_second, there) = world.another_node().await;
+    there.subscribe("v", "p").await;
+    world.app.freeze("2027-06-01T00:00:00Z").await;
+    let later = json!({"userId": "w", "planId": "p", "startedAt": "2027-05-31T00:00:00Z"});
+    there.post("subscriptions", later).await.expect(200);
+}
