@@ -3,10 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agents;
 mod alerts;
 mod approvals;
 mod apps;
 mod bad_input;
+mod budgets;
 mod concurrency;
 mod configuration;
 mod deleted_plans;
@@ -28,6 +30,7 @@ mod plan_changes;
 mod policies;
 mod recipes;
 mod replays;
+mod scopes;
 mod settling;
 mod time;
 mod webhooks;
