@@ -123,4 +123,16 @@ mod tests {
             assert!(parse(bad.clone()).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn what_is_stored_is_read_beyond_the_bounds_of_the_door() {
+        #[derive(Deserialize)]
+        struct Kept {
+            #[serde(deserialize_with = "stored")]
+            metadata: Metadata,
+        }
+        let many: BTreeMap<String, String> = (0..64).map(|number| (format!("k{number}"), "1".to_owned())).collect();
+        let kept: Kept = serde_json::from_value(json!({"metadata": many})).unwrap();
+        assert_eq!(kept.metadata.len(), 64);
+    }
 }

@@ -128,6 +128,6 @@ async fn a_refusal_that_rests_on_the_time_goes_by_a_clock_that_another_node_has_
     let (_second, there) = world.another_node().await;
     there.subscribe("v", "p").await;
     world.app.freeze("2027-06-01T00:00:00Z").await;
-    let later = json!({"userId": "w", "planId": "p", "startedAt": "2027-05-31T00:00:00Z"});
+    let later = json!({"userId": "v", "planId": "p", "startedAt": "2027-05-31T00:00:00Z"});
     there.post("subscriptions", later).await.expect(200);
 }
