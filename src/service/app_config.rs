@@ -4,6 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -78,6 +80,13 @@ pub struct StoredWebhook {
     #[serde(default)]
     pub previous: Option<(String, i64)>,
     pub created_at: String,
+}
+
+impl StoredWebhook {
+    /// A signing secret as Standard Webhooks writes it.
+    pub fn new_secret() -> String {
+        format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 32]>()))
+    }
 }
 
 /// When a policy was last looked at.

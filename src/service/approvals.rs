@@ -178,7 +178,7 @@ impl Gateway {
             amount,
             expires_at_ms: until_ms,
             note,
-            approval: Some((id.to_owned(), decided)),
+            approval: Some((id.to_owned(), json(&decided)?)),
         };
         let granted = self.create_grant(tenant, &grant, by, idempotency).await;
         // The fields of an approval have names of their own.

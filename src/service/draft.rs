@@ -7,7 +7,6 @@ use super::app_config::{AppConfig, GroupKind, Review, Settings, StoredWebhook, V
 use super::config::Change;
 use super::error::{ServiceError, json};
 use super::tenant::Placement;
-use super::webhooks::new_secret;
 use crate::domain::difference::{Difference, differences};
 use crate::domain::field_error::FieldError;
 use crate::domain::group_check::ambiguous;
@@ -274,7 +273,7 @@ impl Draft {
             let webhook = match config.webhooks.get(&id) {
                 Some(present) => StoredWebhook { version: revision, body, ..present.as_ref().clone() },
                 None => {
-                    let secret = new_secret();
+                    let secret = StoredWebhook::new_secret();
                     StoredWebhook { version: revision, body, secret, previous: None, created_at: at.clone() }
                 }
             };

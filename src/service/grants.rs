@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
-use super::approvals::Decided;
 use super::error::{ServiceError, json};
 use super::facts::{Round, View, rounded_up};
 use super::tenant::Tenant;
@@ -61,8 +60,8 @@ pub struct NewGrant {
     pub amount: Number,
     pub expires_at_ms: Option<TimeMs>,
     pub note: Option<String>,
-    /// The request that it approves, with what is kept of the decision.
-    pub approval: Option<(String, Decided)>,
+    /// The request that it approves, with what is kept of the decision (JSON).
+    pub approval: Option<(String, String)>,
 }
 
 impl Gateway {
@@ -106,9 +105,8 @@ impl Gateway {
             }
         };
         let about = json(&grant)?;
-        let how = new.approval.as_ref().map(|(id, decided)| Ok::<_, ServiceError>((id, json(decided)?))).transpose()?;
         let trail = Trail {
-            action: if how.is_some() { "approval.approve" } else { "grant.create" }.to_owned(),
+            action: if new.approval.is_some() { "approval.approve" } else { "grant.create" }.to_owned(),
             after: Some(about.clone()),
             ..trail_of(&new.owner, new.note.as_deref(), by)
         };
@@ -137,7 +135,7 @@ impl Gateway {
             expected_end_ms: grant.ends_at.as_deref().and_then(parse_rfc3339),
             about: &about,
             trail: &trail,
-            approval: how.as_ref().map(|(id, how)| (id.as_str(), how.as_str())),
+            approval: new.approval.as_ref().map(|(id, how)| (id.as_str(), how.as_str())),
             answer: &about,
         };
         let reply = self.store.grant(args).await?;

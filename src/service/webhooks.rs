@@ -1,7 +1,5 @@
 //! Webhooks as an app configures them; what is sent to them is made in [`super::outbox`].
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -43,11 +41,6 @@ fn view(webhook: &StoredWebhook, tells_secret: bool) -> WebhookView {
         created_at: webhook.created_at.clone(),
         secret: tells_secret.then(|| webhook.secret.clone()),
     }
-}
-
-/// A signing secret as Standard Webhooks writes it.
-pub fn new_secret() -> String {
-    format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 32]>()))
 }
 
 impl Gateway {
@@ -155,7 +148,7 @@ impl Gateway {
     ) -> Result<WebhookView, ServiceError> {
         let id = WebhookId::parse(id).map_err(|_| no_webhook(id))?;
         let operation = Operation::new("configuration", idempotency, true);
-        let secret = new_secret();
+        let secret = StoredWebhook::new_secret();
         let text = self
             .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
                 let present = config.webhooks.get(&id).ok_or_else(|| no_webhook(id.as_str()))?;

@@ -9,6 +9,7 @@ mod approvals;
 mod apps;
 mod bad_input;
 mod budgets;
+mod cluster;
 mod concurrency;
 mod configuration;
 mod deleted_plans;

@@ -9,7 +9,8 @@ import { type Work, runWithReservation } from "./reservation/run.js";
 import { type StartedReservation, start } from "./reservation/start.js";
 import { type StreamOptions, type StreamSource, type MeteredStream, runStream } from "./reservation/stream.js";
 import type { Plan, Subscription, Usage } from "./results.js";
-import { type Repeatable, requestOf } from "./undelivered.js";
+import type { Repeatable } from "./handed-over.js";
+import { requestOf } from "./undelivered.js";
 import { watch } from "./watch.js";
 
 /** A client of one gateway with one key. Make one and share it; it holds no connection of its own. */

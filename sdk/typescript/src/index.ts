@@ -33,7 +33,7 @@ export type { Work } from "./reservation/run.js";
 export type { StartedReservation } from "./reservation/start.js";
 export type { MeteredStream, StreamOptions, StreamSource } from "./reservation/stream.js";
 export type { Figures } from "./reservation/tally.js";
-export type { Repeatable, Undelivered, UndeliveredWork } from "./undelivered.js";
+export type { Repeatable, Undelivered, UndeliveredWork } from "./handed-over.js";
 export { rateLimitHeaders } from "./rate-limit-headers.js";
 export { userToken } from "./user-token.js";
 export type { Admin } from "./admin/index.js";

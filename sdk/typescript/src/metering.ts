@@ -15,7 +15,8 @@ import type {
   ReserveOptions,
   TrackOptions,
 } from "./call-options.js";
-import { Backlog, isUndelivered, type Undelivered } from "./undelivered.js";
+import type { Undelivered } from "./handed-over.js";
+import { Backlog, isUndelivered } from "./undelivered.js";
 
 /** A hold lives this long unless asked otherwise. */
 const DEFAULT_TTL_SECONDS = 60;

@@ -1,6 +1,6 @@
 /** How a client is set up. */
 import { QuotagateError } from "./errors.js";
-import type { Undelivered } from "./undelivered.js";
+import type { Undelivered } from "./handed-over.js";
 
 /** The part of `fetch` that is used. */
 export type Fetch = (input: string, init: RequestInit) => Promise<Response>;

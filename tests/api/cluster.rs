@@ -1,0 +1,135 @@
+//! Redis Cluster: every call finds all its keys in one slot, whatever the placement and however many owners.
+
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::receiver::{Receiver, Reply};
+use crate::support::{ROOT_KEY, Running, eventually, new_key};
+
+/// A cluster of one master: a call whose keys lie in two slots is refused by it as by a large one.
+struct Cluster {
+    child: Child,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        loop {
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let bus = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let directory = tempfile::tempdir().unwrap();
+            let child = Command::new("redis-server")
+                .args(["--port", &port.to_string(), "--cluster-port", &bus.to_string(), "--cluster-enabled", "yes"])
+                .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"])
+                .arg(directory.path())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut cluster = Self { child, port, _directory: directory };
+            // Another process may have taken a port meanwhile; then it ends.
+            while cluster.child.try_wait().unwrap().is_none() {
+                if cluster.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await.is_ok() {
+                    eventually("the cluster is whole", || async {
+                        let info = cluster.run(&["CLUSTER", "INFO"]).await;
+                        info.is_ok_and(|info| info.contains("cluster_state:ok"))
+                    })
+                    .await;
+                    return cluster;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    async fn run(&self, words: &[&str]) -> redis::RedisResult<String> {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port))?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut command = redis::Cmd::new();
+        words.iter().for_each(|word| {
+            command.arg(*word);
+        });
+        command.query_async(&mut connection).await
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_of_the_product_works_on_a_cluster_in_both_placements() {
+    let cluster = Cluster::start().await;
+    let node = Running::start(&format!("redis-cluster://127.0.0.1:{}", cluster.port)).await;
+    let receiver = Receiver::start(&[Reply::Status(200)]).await;
+    for (app, placement, scopes) in [
+        ("whole", "app", vec![json!(["user"]), json!(["app"]), json!(["key"]), json!(["metadata.team"])]),
+        ("spread", "user", vec![json!(["user"]), json!(["user", "metadata.team"]), json!(["user", "key"])]),
+    ] {
+        let root = node.client(ROOT_KEY);
+        root.post("apps", json!({"id": app, "placement": placement})).await.expect(201);
+        let admin = root.with("x-app", app).with("x-mode", "test");
+        let key = new_key(&admin, json!({"kind": "secret", "mode": "test"})).await;
+        let api = node.client(&key);
+        let group = |(place, scope): (usize, serde_json::Value)| {
+            json!({"id": format!("g{place}"), "unit": "tokens", "quota": 10, "scope": scope, "alerts": [50],
+                "matches": [{"event": "llm"}]})
+        };
+        let groups: Vec<_> = scopes.into_iter().enumerate().map(group).collect();
+        let count = groups.len();
+        admin.put("policies/p", json!({"periodType": "daily", "groups": groups})).await.expect(200);
+        let asked = json!({"id": "asked", "unit": "count", "quota": 0, "enforcement": "approval", "matches": [{"event": "ask"}]});
+        let all = json!({"id": "all", "unit": "tokens", "quota": null, "matches": [{"event": "llm"}]});
+        admin.put("plans/p", json!({"periodType": "monthly", "groups": [all, asked]})).await.expect(200);
+        admin.put("webhooks/w", json!({"url": receiver.url, "events": ["threshold.reached", "approval.requested", "reservation.expired"]})).await.expect(200);
+        api.freeze("2027-01-31T10:00:00Z").await;
+        let told = receiver.got().len();
+        let users = ["u", "v", "w", "x"];
+        for user in users {
+            api.subscribe(user, "p").await;
+            let call = json!({"userId": user, "event": "llm", "quantity": 1, "metadata": {"team": user}});
+            let held = api.once(&format!("r-{user}")).reserve(call.clone()).await;
+            assert_eq!(held["matchedGroupIds"].as_array().unwrap().len(), count + 1, "{held}");
+            let id = held["reservationId"].as_str().unwrap();
+            api.post("extend", json!({"reservationId": id, "quantity": 1})).await.expect(200);
+            api.post("commit", json!({"reservationId": id, "quantity": 1, "final": false})).await.expect(200);
+            api.commit(id).await;
+            let back = json!({"userId": user, "event": "llm.refund", "metadata": {"reservationId": id, "team": user}});
+            api.post("track", back).await.expect(200);
+            api.post("track", call.clone()).await.expect(200);
+            let gone = api.reserved(call).await;
+            api.release(&gone).await;
+            let denied = api.reserve(json!({"userId": user, "event": "ask"})).await;
+            let approval = denied["deniedBy"][0]["approval"]["id"].as_str().unwrap().to_owned();
+            admin.post(&format!("approvals/{approval}/approve"), json!({"amount": 1})).await.expect(200);
+            api.reserved(json!({"userId": user, "event": "ask"})).await;
+            admin.post(&format!("users/{user}/reset"), json!({})).await.expect(200);
+            admin.get(&format!("users/{user}")).await.expect(200);
+        }
+        for path in [
+            "users",
+            "grants",
+            "approvals?status=decided",
+            "alerts",
+            "audit",
+            "counters?groupId=g1",
+            "webhooks/w/deliveries",
+        ] {
+            admin.get(path).await.expect(200);
+        }
+        // Each user asked once; the holds of what was asked expire.
+        api.freeze("2027-01-31T11:00:00Z").await;
+        for user in users {
+            api.reserve(json!({"userId": user, "event": "ask"})).await;
+        }
+        receiver.wait_for(told + 2 * users.len()).await;
+        api.delete("test-clock", None).await.expect(204);
+        root.delete(&format!("apps/{app}"), None).await.expect(204);
+    }
+    node.stop().await;
+}
