@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench demo rust redis
+.PHONY: help run test chaos bench demo rust redis
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -14,6 +14,9 @@ test: rust redis ## Check format and lints, then run all tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) test
+
+chaos: rust redis ## Run the long fault tests, with traffic under way
+	$(CARGO) test --test faults -- --ignored --nocapture --test-threads 1
 
 bench: rust redis ## Run the named benchmark scenarios
 	$(CARGO) bench
