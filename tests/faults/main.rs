@@ -15,9 +15,12 @@ mod proxy;
 mod stage;
 mod traffic;
 
+mod checked;
+mod cluster;
 mod connection;
 mod gateways;
 mod memory;
 mod redis_dies;
 mod redis_hangs;
 mod scripts;
+mod sentinel;

@@ -162,3 +162,18 @@ pub async fn is_as_told(redis: &Redis, stage: &Stage, book: &Book) {
         assert_eq!(more["allowed"], false, "{user}: {more}");
     }
 }
+
+/// Where acknowledged calls may be lost: what is counted was told, nothing twice, and the counters agree with their
+/// holds. Answers how many events were told and are not counted.
+pub async fn is_no_more_than_told(redis: &Redis, book: &Book) -> u64 {
+    let mut connection = redis.connect().await;
+    for (user, account) in &book.users {
+        let owner = Owner::read(&mut connection, &format!("user:{user}")).await.unwrap();
+        owner.check(user);
+        assert!(owner.figure("images.used") <= account.charged, "{user}: commits counted twice: {owner:?} {account:?}");
+        assert!(owner.figure("jobs.used") <= account.tracked, "{user}: tracks counted twice: {owner:?} {account:?}");
+    }
+    let whole = Owner::read(&mut connection, "app:default").await.unwrap();
+    assert_eq!(whole.figure("whole.held"), whole.holds_of("whole", 0));
+    book.events().checked_sub(whole.figure("whole.used")).expect("no event counts twice for the app")
+}

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::book::Book;
-use crate::stage::{Nodes, Stage};
+use crate::stage::{Nodes, REDIS_TIMEOUT_MS, Stage};
 use crate::support::eventually;
 
 const CALLERS: u64 = 16;
@@ -36,11 +36,17 @@ pub struct Seen {
     /// No answer: the connection was refused or broke.
     pub broken: AtomicU64,
     pub longest_503_ms: AtomicU64,
+    /// 503 before the time for a round trip was over: the gateway was told that Redis cannot.
+    pub early_503: AtomicU64,
+    /// Reservations that were given and are not known any more, where that may be.
+    pub gone: AtomicU64,
 }
 
 struct Shared {
     nodes: Nodes,
     key: String,
+    /// What was acknowledged may be lost with a master.
+    may_lose: bool,
     stop: AtomicBool,
     started: AtomicU64,
     seen: Seen,
@@ -55,9 +61,19 @@ pub struct Traffic {
 impl Traffic {
     /// Starts all callers and waits until calls are answered.
     pub async fn start(stage: &Stage) -> Self {
+        Self::begin(stage, false).await
+    }
+
+    /// The same where a reservation that was given may be gone.
+    pub async fn that_may_lose(stage: &Stage) -> Self {
+        Self::begin(stage, true).await
+    }
+
+    async fn begin(stage: &Stage, may_lose: bool) -> Self {
         let shared = Arc::new(Shared {
             nodes: Arc::clone(&stage.nodes),
             key: stage.key.clone(),
+            may_lose,
             stop: AtomicBool::new(false),
             started: AtomicU64::new(0),
             seen: Seen::default(),
@@ -157,27 +173,33 @@ impl Caller {
             self.note(&user, |account| account.left.push((quantity, end.timestamp_millis())));
             return;
         }
-        let charged = match self.random.random_range(0..10) {
+        let (charged, settled) = match self.random.random_range(0..10) {
             0 | 1 => {
                 self.call("release", json!({"reservationId": id})).await;
                 return;
             }
             2 => {
-                self.call("commit", json!({"reservationId": id, "final": false, "quantity": 1})).await;
-                self.call("commit", json!({"reservationId": id})).await;
-                quantity
+                let drawn = self.call("commit", json!({"reservationId": id, "final": false, "quantity": 1})).await;
+                if drawn.is_null() {
+                    return;
+                }
+                // Lost after the draw: the draw was told.
+                let settled = self.call("commit", json!({"reservationId": id})).await;
+                if settled.is_null() { (1, drawn) } else { (quantity, settled) }
             }
             3 | 4 => {
                 let actual = self.random.random_range(1..=quantity);
-                self.call("commit", json!({"reservationId": id, "quantity": actual})).await;
-                actual
+                (actual, self.call("commit", json!({"reservationId": id, "quantity": actual})).await)
             }
             _ => {
                 let settled = self.call("commit", json!({"reservationId": id})).await;
-                assert_eq!(settled["status"], "committed", "{settled}");
-                quantity
+                assert!(settled.is_null() || settled["status"] == "committed", "{settled}");
+                (quantity, settled)
             }
         };
+        if settled.is_null() {
+            return;
+        }
         self.note(&user, |account| {
             account.charged += charged;
             account.events += 1;
@@ -205,11 +227,18 @@ impl Caller {
                     self.shared.seen.answered.fetch_add(1, Ordering::Relaxed);
                     return serde_json::from_str(&text).unwrap();
                 }
+                Ok((404, _)) if self.shared.may_lose => {
+                    self.shared.seen.gone.fetch_add(1, Ordering::Relaxed);
+                    return Value::Null;
+                }
                 Ok((503, text)) => {
                     assert!(text.contains("store_unavailable"), "{text}");
                     self.shared.seen.unavailable.fetch_add(1, Ordering::Relaxed);
                     let took_ms = u64::try_from(sent.elapsed().as_millis()).unwrap();
                     self.shared.seen.longest_503_ms.fetch_max(took_ms, Ordering::Relaxed);
+                    if took_ms < REDIS_TIMEOUT_MS {
+                        self.shared.seen.early_503.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 Ok((status, text)) => panic!("{path} {body} {name}: {status} {text}"),
                 Err(error) => {
