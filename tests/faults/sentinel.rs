@@ -77,8 +77,10 @@ async fn promoted() -> (u64, u64) {
     traffic.goes_on(300).await;
     master.kill();
     eventually("the replica is promoted", || async {
-        // Sentinel cuts its connections when it is promoted.
-        let info = redis::cmd("INFO").arg("replication").query_async::<String>(&mut replica.connect().await).await;
+        // Sentinel cuts the replica's connections when it promotes it.
+        let client = redis::Client::open(replica.url()).unwrap();
+        let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+        let info = redis::cmd("INFO").arg("replication").query_async::<String>(&mut connection).await;
         info.is_ok_and(|info| info.contains("role:master"))
     })
     .await;
