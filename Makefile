@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sdk bench demo rust redis sdk-tools
+.PHONY: help run test sdk chaos bench demo rust redis sdk-tools
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -19,6 +19,9 @@ test: rust redis sdk-tools ## Check format and lints, then run all tests, also o
 sdk: rust redis sdk-tools ## Run the tests of the SDKs
 	$(CARGO) build
 	scripts/test-sdks.sh
+
+chaos: rust redis ## Run the long fault tests, with traffic under way
+	$(CARGO) test --test faults -- --ignored --nocapture --test-threads 1
 
 bench: rust redis ## Run the named benchmark scenarios
 	$(CARGO) bench

@@ -143,3 +143,25 @@ pub(super) fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Resu
     arguments.text(text.unwrap_or_default());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WHOLE: &str = "reservation\n-\nheld 1795228329143 1795228389143 0\n0123456789abcdef01234567 image.a key_1 u\n{}\n\
+        qg:{a:live}:counters:user:u qg:{a:live}:holds:user:u qg:{a:live}:past:user:u g:1:5,h:c1:1 - -";
+
+    proptest! {
+        #[test]
+        fn a_damaged_record_is_told_and_nothing_panics(
+            at in 0..WHOLE.len(), put in "[\\n \\-:,{}0-9a-z\"]{0,6}", text in any::<String>()
+        ) {
+            for record in [format!("{}{put}{}", &WHOLE[..at], &WHOLE[at..]), WHOLE[..at].to_owned(), text] {
+                if let Ok(Record::Reservation(found)) = Record::parse(&record) {
+                    prop_assert!(found.groups.iter().all(|group| !group.as_str().is_empty()));
+                }
+            }
+        }
+    }
+}

@@ -91,3 +91,39 @@ pub(super) fn optional_text(value: Value) -> Result<Option<String>, StoreError> 
 pub(super) fn text_map(value: Value) -> Result<HashMap<String, String>, StoreError> {
     redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn values() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<Vec<u8>>().prop_map(Value::BulkString),
+            "-?[0-9]{1,22}".prop_map(|text| Value::BulkString(text.into_bytes())),
+            any::<i64>().prop_map(Value::Int),
+            any::<String>().prop_map(Value::SimpleString),
+            Just(Value::Nil),
+            Just(Value::Array(Vec::new())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_script_answers_is_read_or_told(list in prop::collection::vec(values(), 0..8), kinds in any::<[u8; 8]>()) {
+            let count = list.len();
+            let mut fields = Fields::new("test", Value::Array(list)).unwrap();
+            for kind in kinds {
+                let read = match kind % 4 {
+                    0 => fields.text().map(drop),
+                    1 => fields.int().map(drop),
+                    2 => fields.amount().map(|amount| assert!(amount.steps() <= Amount::MOST)),
+                    _ => fields.flag().map(drop),
+                };
+                prop_assert!(read.is_ok() || matches!(read, Err(StoreError::Unexpected(_))));
+            }
+            prop_assert_eq!(fields.len(), count.saturating_sub(kinds.len()));
+            prop_assert!(Fields::new("test", Value::Nil).is_err());
+        }
+    }
+}

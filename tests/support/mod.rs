@@ -39,7 +39,7 @@ impl Redis {
         redis
     }
 
-    fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.directory.path().join("redis.sock")
     }
 
@@ -153,11 +153,20 @@ impl Drop for Redis {
     }
 }
 
-fn spawn(directory: &TempDir, options: &[String]) -> Child {
+/// A port that nobody listens on now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub fn redis_program() -> &'static str {
     let program = ["redis-server", "valkey-server"].into_iter().find(|name| {
         Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
     });
-    Command::new(program.expect("redis-server is installed by `make test`"))
+    program.expect("redis-server is installed by `make test`")
+}
+
+fn spawn(directory: &TempDir, options: &[String]) -> Child {
+    Command::new(redis_program())
         .args(["--port", "0", "--save", "", "--appendonly", "yes", "--unixsocket"])
         .arg(directory.path().join("redis.sock"))
         .arg("--dir")

@@ -1,0 +1,26 @@
+//! Faults under traffic. Callers with idempotency keys repeat each call until it is answered, so when they are done every
+//! counter in Redis must be exactly what they were told. Each fault has a short run among the other tests and a long one
+//! that `make chaos` runs.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[allow(dead_code)]
+#[path = "../process/gateway.rs"]
+mod gateway;
+
+mod book;
+mod outside;
+mod proxy;
+mod stage;
+mod traffic;
+
+mod checked;
+mod cluster;
+mod connection;
+mod gateways;
+mod memory;
+mod redis_dies;
+mod redis_hangs;
+mod scripts;
+mod sentinel;

@@ -1,0 +1,51 @@
+//! A Redis that keeps its connections and answers nothing.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::outside::{Watch, is_as_told};
+use crate::stage::{REDIS_TIMEOUT_MS, Stage};
+use crate::support::Redis;
+use crate::traffic::Traffic;
+
+/// A call may need a few round trips, and the machine may be busy.
+const BOUND_MS: u64 = REDIS_TIMEOUT_MS + 2500;
+
+async fn hung(times: usize, pause: Duration) {
+    let redis = Redis::start().await;
+    let stage = Stage::set(redis.url(), 2).await;
+    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis));
+    let mut slowest = Duration::ZERO;
+    for _ in 0..times {
+        let before = traffic.seen().unavailable.load(Ordering::Relaxed);
+        let begun = Instant::now();
+        redis.hang();
+        traffic
+            .until("callers are told, until the pause is over", || {
+                traffic.seen().unavailable.load(Ordering::Relaxed) >= before + 16 && begun.elapsed() >= pause
+            })
+            .await;
+        redis.wake();
+        // No restart, and nothing piled up that would have to be worked off first.
+        let woken = Instant::now();
+        traffic.goes_on(100).await;
+        slowest = slowest.max(woken.elapsed());
+    }
+    println!("100 calls answered at most {} ms after Redis woke", slowest.as_millis());
+    let longest_ms = traffic.seen().longest_503_ms.load(Ordering::Relaxed);
+    assert!(longest_ms <= BOUND_MS, "a 503 came after {longest_ms} ms");
+    let book = traffic.stop(&format!("Redis paused {times} times for {pause:?}")).await;
+    watch.stop().await;
+    is_as_told(&redis, &stage, &book).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_hangs_callers_are_told_soon_and_it_goes_on_by_itself() {
+    hung(1, Duration::from_secs(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_while_redis_hangs_for_10_s_callers_are_told_soon_and_it_goes_on_by_itself() {
+    hung(3, Duration::from_secs(10)).await;
+}

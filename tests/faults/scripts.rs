@@ -1,0 +1,35 @@
+//! A Redis that forgets its scripts.
+
+use std::sync::atomic::Ordering;
+
+use crate::outside::{Watch, is_as_told};
+use crate::stage::Stage;
+use crate::support::Redis;
+use crate::traffic::Traffic;
+
+async fn flushed(times: usize) {
+    let redis = Redis::start().await;
+    let stage = Stage::set(redis.url(), 2).await;
+    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis));
+    for time in 0..times {
+        let kind = if time % 2 == 0 { "SCRIPT" } else { "FUNCTION" };
+        redis.run::<String>(&[kind, "FLUSH"]).await;
+        traffic.goes_on(5).await;
+    }
+    // On a busy machine a round trip may take too long; nothing else is noticed.
+    assert_eq!(traffic.seen().early_503.load(Ordering::Relaxed), 0, "a missing script is sent again at once");
+    let book = traffic.stop(&format!("scripts flushed {times} times")).await;
+    watch.stop().await;
+    is_as_told(&redis, &stage, &book).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_flushed_in_mid_traffic_are_not_noticed() {
+    flushed(40).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_scripts_flushed_2000_times_are_not_noticed() {
+    flushed(2000).await;
+}

@@ -1,0 +1,258 @@
+//! Many callers on few users: each takes a hold and commits, draws, releases or leaves it, or tracks. Every call has an
+//! idempotency key and is repeated, at whichever gateway, until it is answered.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use chrono::DateTime;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::book::Book;
+use crate::stage::{Nodes, REDIS_TIMEOUT_MS, Stage};
+use crate::support::eventually;
+
+const CALLERS: u64 = 16;
+/// After so many calls the callers go on to another user.
+const CALLS_PER_USER: u64 = 60;
+/// No fault lasts so long that a call would be repeated in vain for this time.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// A call without any answer for this time hangs.
+const HANGS: Duration = Duration::from_secs(30);
+/// What a caller waits before it repeats a call.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What happened to the calls.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub answered: AtomicU64,
+    pub allowed: AtomicU64,
+    pub denied: AtomicU64,
+    /// 503
+    pub unavailable: AtomicU64,
+    /// No answer: the connection was refused or broke.
+    pub broken: AtomicU64,
+    pub longest_503_ms: AtomicU64,
+    /// 503 before the time for a round trip was over: the gateway was told that Redis cannot.
+    pub early_503: AtomicU64,
+    /// Reservations that were given and are not known any more, where that may be.
+    pub gone: AtomicU64,
+}
+
+struct Shared {
+    nodes: Nodes,
+    key: String,
+    /// What was acknowledged may be lost with a master.
+    may_lose: bool,
+    stop: AtomicBool,
+    started: AtomicU64,
+    seen: Seen,
+    book: Mutex<Book>,
+}
+
+pub struct Traffic {
+    shared: Arc<Shared>,
+    callers: Vec<JoinHandle<()>>,
+}
+
+impl Traffic {
+    /// Starts all callers and waits until calls are answered.
+    pub async fn start(stage: &Stage) -> Self {
+        Self::begin(stage, false).await
+    }
+
+    /// The same where a reservation that was given may be gone.
+    pub async fn that_may_lose(stage: &Stage) -> Self {
+        Self::begin(stage, true).await
+    }
+
+    async fn begin(stage: &Stage, may_lose: bool) -> Self {
+        let shared = Arc::new(Shared {
+            nodes: Arc::clone(&stage.nodes),
+            key: stage.key.clone(),
+            may_lose,
+            stop: AtomicBool::new(false),
+            started: AtomicU64::new(0),
+            seen: Seen::default(),
+            book: Mutex::default(),
+        });
+        let seed: u64 = rand::random();
+        println!("traffic of seed {seed}");
+        let callers = (0..CALLERS).map(|number| {
+            let random = StdRng::seed_from_u64(seed.wrapping_add(number));
+            let http = quotagate::http_client::builder().timeout(HANGS).build().unwrap();
+            let mut caller = Caller { number, made: 0, http, random, shared: Arc::clone(&shared) };
+            tokio::spawn(async move {
+                while !caller.shared.stop.load(Ordering::Relaxed) {
+                    caller.step().await;
+                }
+            })
+        });
+        let traffic = Self { callers: callers.collect(), shared };
+        traffic.goes_on(50).await;
+        traffic
+    }
+
+    pub fn seen(&self) -> &Seen {
+        &self.shared.seen
+    }
+
+    /// Waits until so many more calls were answered.
+    pub async fn goes_on(&self, calls: u64) {
+        let wanted = self.shared.seen.answered.load(Ordering::Relaxed) + calls;
+        self.until("calls are answered", || self.shared.seen.answered.load(Ordering::Relaxed) >= wanted).await;
+    }
+
+    /// Waits for what traffic brings about; fails early if a caller has failed.
+    pub async fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        eventually(what, || {
+            assert!(self.callers.iter().all(|caller| !caller.is_finished()), "a caller failed");
+            std::future::ready(condition())
+        })
+        .await;
+    }
+
+    /// Lets every caller finish what it began; answers what they were told.
+    pub async fn stop(self, what: &str) -> Book {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for caller in self.callers {
+            caller.await.unwrap();
+        }
+        let seen = &self.shared.seen;
+        let book = std::mem::take(&mut *self.shared.book.lock().unwrap());
+        let figures =
+            [&seen.answered, &seen.allowed, &seen.denied, &seen.unavailable, &seen.broken, &seen.longest_503_ms]
+                .map(|figure| figure.load(Ordering::Relaxed));
+        let [answered, allowed, denied, unavailable, broken, longest_ms] = figures;
+        println!(
+            "{what}: {answered} calls answered ({allowed} reserves allowed, {denied} denied) for {} users, \
+             {unavailable} times 503 (the slowest after {longest_ms} ms), {broken} times no answer",
+            book.users.len()
+        );
+        book
+    }
+}
+
+struct Caller {
+    number: u64,
+    made: u64,
+    http: reqwest::Client,
+    random: StdRng,
+    shared: Arc<Shared>,
+}
+
+impl Caller {
+    async fn step(&mut self) {
+        let user = format!("u_{}", self.shared.started.fetch_add(1, Ordering::Relaxed) / CALLS_PER_USER);
+        let quantity = self.random.random_range(1..=3);
+        if self.random.random_ratio(1, 4) {
+            self.call("track", json!({"userId": user, "event": "job.run", "quantity": quantity})).await;
+            self.note(&user, |account| {
+                account.tracked += quantity;
+                account.events += 1;
+            });
+            return;
+        }
+        let leave = self.random.random_ratio(1, 10);
+        // What is settled must not expire during a fault: a late commit may exceed the quota.
+        let ttl_s = if leave { self.random.random_range(1..=3) } else { 900 };
+        let body = json!({"userId": user, "event": "image.render", "quantity": quantity, "ttlSeconds": ttl_s});
+        let decision = self.call("reserve", body).await;
+        if decision["allowed"] != true {
+            assert_eq!(decision["reasons"], json!(["limit_reached"]), "{decision}");
+            self.shared.seen.denied.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.shared.seen.allowed.fetch_add(1, Ordering::Relaxed);
+        let id = decision["reservationId"].as_str().unwrap().to_owned();
+        if leave {
+            let end = DateTime::parse_from_rfc3339(decision["expiresAt"].as_str().unwrap()).unwrap();
+            self.note(&user, |account| account.left.push((quantity, end.timestamp_millis())));
+            return;
+        }
+        let (charged, settled) = match self.random.random_range(0..10) {
+            0 | 1 => {
+                self.call("release", json!({"reservationId": id})).await;
+                return;
+            }
+            2 => {
+                let drawn = self.call("commit", json!({"reservationId": id, "final": false, "quantity": 1})).await;
+                if drawn.is_null() {
+                    return;
+                }
+                // Lost after the draw: the draw was told.
+                let settled = self.call("commit", json!({"reservationId": id})).await;
+                if settled.is_null() { (1, drawn) } else { (quantity, settled) }
+            }
+            3 | 4 => {
+                let actual = self.random.random_range(1..=quantity);
+                (actual, self.call("commit", json!({"reservationId": id, "quantity": actual})).await)
+            }
+            _ => {
+                let settled = self.call("commit", json!({"reservationId": id})).await;
+                assert!(settled.is_null() || settled["status"] == "committed", "{settled}");
+                (quantity, settled)
+            }
+        };
+        if settled.is_null() {
+            return;
+        }
+        self.note(&user, |account| {
+            account.charged += charged;
+            account.events += 1;
+        });
+    }
+
+    fn note(&self, user: &str, change: impl FnOnce(&mut crate::book::Account)) {
+        change(self.shared.book.lock().unwrap().of(user));
+    }
+
+    /// Makes a call until it is answered. Only "nothing is known of it" may be answered before.
+    async fn call(&mut self, path: &str, body: Value) -> Value {
+        self.made += 1;
+        let name = format!("{}-{}", self.number, self.made);
+        let begun = Instant::now();
+        loop {
+            let node = {
+                let nodes = self.shared.nodes.read().unwrap();
+                nodes[self.random.random_range(0..nodes.len())].clone()
+            };
+            let request = self.http.post(format!("{node}/api/v1/{path}")).bearer_auth(&self.shared.key);
+            let sent = Instant::now();
+            match answer_to(request.header("Idempotency-Key", &name).json(&body)).await {
+                Ok((200, text)) => {
+                    self.shared.seen.answered.fetch_add(1, Ordering::Relaxed);
+                    return serde_json::from_str(&text).unwrap();
+                }
+                Ok((404, _)) if self.shared.may_lose => {
+                    self.shared.seen.gone.fetch_add(1, Ordering::Relaxed);
+                    return Value::Null;
+                }
+                Ok((503, text)) => {
+                    assert!(text.contains("store_unavailable"), "{text}");
+                    self.shared.seen.unavailable.fetch_add(1, Ordering::Relaxed);
+                    let took_ms = u64::try_from(sent.elapsed().as_millis()).unwrap();
+                    self.shared.seen.longest_503_ms.fetch_max(took_ms, Ordering::Relaxed);
+                    if took_ms < REDIS_TIMEOUT_MS {
+                        self.shared.seen.early_503.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Ok((status, text)) => panic!("{path} {body} {name}: {status} {text}"),
+                Err(error) => {
+                    assert!(!error.is_timeout(), "{path} {body}: no answer within {HANGS:?}");
+                    self.shared.seen.broken.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            assert!(begun.elapsed() < PATIENCE, "{path} {body}: repeated for {PATIENCE:?}");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn answer_to(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, String)> {
+    let response = request.send().await?;
+    Ok((response.status().as_u16(), response.text().await?))
+}

@@ -1,0 +1,230 @@
+//! Every parser of what comes from outside, on random texts: none panics, and what is accepted is what was written.
+
+use proptest::prelude::*;
+use quotagate::config_file::ConfigFile;
+use quotagate::domain::address::is_public;
+use quotagate::domain::custom_limits::CustomLimits;
+use quotagate::domain::document;
+use quotagate::domain::ids::{EventName, IdempotencyKey, Mode, PlanId, UserId};
+use quotagate::domain::metadata::Metadata;
+use quotagate::domain::number::Number;
+use quotagate::domain::plan::Plan;
+use quotagate::domain::plan_body::PlanBody;
+use quotagate::domain::policy_body::PolicyBody;
+use quotagate::domain::reservation::{OperationName, ReservationId};
+use quotagate::domain::scope::{OwnerName, Scope};
+use quotagate::domain::webhook::{WebhookBody, WebhookEvent, fill};
+use serde_json::{Value, json};
+
+/// Texts with the characters that mean something somewhere.
+fn texts() -> impl Strategy<Value = String> {
+    prop_oneof!["\\PC{0,80}", "[a-z0-9_.:{}%+*/ \\-]{0,70}", any::<String>(), "[a-f0-9]{20,40}", "rsv_[a-f0-9]{36,38}"]
+}
+
+/// JSON with the names that configurations have.
+fn documents() -> impl Strategy<Value = Value> {
+    let word = prop::sample::select(vec![
+        "monthly",
+        "calendar",
+        "subscription_start",
+        "every",
+        "fixed",
+        "P30D",
+        "count",
+        "cents",
+        "user",
+        "metadata.team",
+        "image.*",
+        "hard",
+        "approval",
+        "2027-01-01T00:00:00Z",
+        "Europe/Berlin",
+        "quantity",
+        "event",
+        "0.25",
+        "1e3",
+        "-1",
+        "9007199254740992",
+        "carry",
+        "https://example.com/x",
+        "threshold.reached",
+        "",
+    ]);
+    let scalar = prop_oneof![
+        4 => word.prop_map(Value::from),
+        1 => texts().prop_map(Value::from),
+        2 => any::<i64>().prop_map(Value::from),
+        1 => any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+    ];
+    let name = prop_oneof![
+        12 => prop::sample::select(vec![
+            "id", "name", "label", "unit", "quota", "maxPerCall", "measure", "matches", "match", "covers", "period", "periodType",
+            "periodAnchor", "anchor", "timezone", "weekStart", "every", "start", "end", "scope", "enforcement", "onLimit", "onPlanChange",
+            "alerts", "unmatchedEvents", "groups", "event", "metadata", "per", "estimate", "owner", "environment", "approval", "retry",
+            "approvers", "maxAttempts", "backoff", "url", "events", "filter", "template", "groupIds", "plans", "app",
+        ]).prop_map(str::to_owned),
+        1 => texts(),
+    ];
+    scalar.prop_recursive(5, 48, 8, move |inner| {
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            3 => prop::collection::btree_map(name.clone(), inner, 0..8).prop_map(|fields| json!(fields)),
+        ]
+    })
+}
+
+/// A plan that is valid but for what `change` puts into its group or into itself.
+fn nearly_valid(inside: bool, name: &str, value: Value) -> Value {
+    let mut plan = json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [
+        {"id": "g", "unit": "count", "quota": 5, "matches": [{"event": "image.*"}]},
+    ]});
+    let place = if inside { &mut plan["groups"][0] } else { &mut plan };
+    place[name] = value;
+    plan
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn names_are_kept_as_they_are_or_refused(text in texts()) {
+        for read in [
+            UserId::parse(&text).map(String::from),
+            EventName::parse(&text).map(String::from),
+            PlanId::parse(&text).map(String::from),
+            IdempotencyKey::parse(&text).map(String::from),
+        ].into_iter().flatten() {
+            prop_assert_eq!(&read, &text);
+            prop_assert!(!read.is_empty() && read.len() <= 256 && !read.chars().any(char::is_control));
+        }
+        if PlanId::parse(&text).is_ok() {
+            prop_assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'));
+        }
+        if let Ok(mode) = Mode::parse(&text) {
+            prop_assert_eq!(Mode::parse(&mode.to_string()), Ok(mode));
+        }
+        if let Some(event) = WebhookEvent::parse(&text) {
+            prop_assert_eq!(event.as_str(), text.as_str());
+        }
+    }
+
+    #[test]
+    fn reservation_ids_read_as_they_are_written(bytes in any::<[u8; 12]>(), created_at_ms in 0..(1_i64 << 44), bucket in any::<u8>()) {
+        let id = ReservationId { name: OperationName::from_bytes(bytes), created_at_ms, bucket };
+        prop_assert_eq!(ReservationId::parse(&id.to_string()), Some(id.clone()));
+        prop_assert_eq!(OperationName::parse(id.name.as_str()), Some(id.name));
+    }
+
+    #[test]
+    fn no_two_texts_are_one_reservation_id(text in texts()) {
+        if let Some(id) = ReservationId::parse(&text) {
+            prop_assert_eq!(id.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn scopes_read_as_they_are_written(names in prop::collection::vec(prop_oneof![Just("user".to_owned()), Just("app".to_owned()), texts().prop_map(|name| format!("metadata.{name}")), texts()], 0..6)) {
+        if let Ok(scope) = Scope::parse(&names) {
+            prop_assert_eq!(scope.names().len(), names.len());
+            prop_assert_eq!(Scope::parse(&scope.names()), Ok(scope));
+        }
+        let map = names.iter().map(|name| (name.clone(), name.clone())).collect();
+        if let Ok(owner) = OwnerName::from_map(&map) {
+            prop_assert_eq!(owner.values().len(), map.len());
+        }
+    }
+
+    #[test]
+    fn numbers_go_out_as_they_came_in(text in "-?[0-9]{1,20}(\\.[0-9]{1,14})?([eE][+-]?[0-9]{1,3})?") {
+        if let Ok(number) = serde_json::from_str::<Number>(&text) {
+            let told = serde_json::to_string(&number).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Number>(&told).unwrap(), number);
+            prop_assert_eq!(serde_json::from_str::<Number>(&format!("\"{text}\"")).unwrap(), number);
+        }
+    }
+
+    #[test]
+    fn metadata_is_flat_and_bounded_or_refused(value in documents()) {
+        if let Ok(metadata) = serde_json::from_value::<Metadata>(value.clone()) {
+            prop_assert!(metadata.fits());
+            prop_assert_eq!(metadata.len(), value.as_object().unwrap().len());
+            prop_assert!(metadata.iter().all(|(name, text)| name.len() <= 64 && text.len() <= 256));
+        }
+    }
+
+    #[test]
+    fn no_document_makes_reading_it_fail_otherwise_than_by_a_named_field(value in documents(), cut in any::<prop::sample::Index>()) {
+        let text = value.to_string();
+        let whole = text.as_bytes();
+        for bytes in [whole, &whole[..cut.index(whole.len())]] {
+            for faults in [
+                document::read::<PlanBody>(bytes).err(),
+                document::read::<PolicyBody>(bytes).err(),
+                document::read::<WebhookBody>(bytes).map(|webhook| (webhook.faults(), webhook.names_private_address())).err(),
+            ].into_iter().flatten() {
+                prop_assert!(!faults.is_empty() && faults.iter().all(|fault| !fault.field.is_empty()));
+            }
+        }
+        let _ = CustomLimits::parse(&value);
+    }
+
+    #[test]
+    fn a_plan_that_is_accepted_is_accepted_as_it_is_told(inside in any::<bool>(), name in prop::sample::select(vec![
+        "quota", "unit", "measure", "matches", "covers", "periodType", "periodAnchor", "timezone", "every", "start", "end", "scope",
+        "enforcement", "onLimit", "alerts", "maxPerCall", "weekStart", "onPlanChange", "unmatchedEvents",
+    ]), value in documents()) {
+        let text = nearly_valid(inside, name, value).to_string();
+        let Ok(body) = document::read::<PlanBody>(text.as_bytes()) else { return Ok(()) };
+        let told = serde_json::to_string(&body).unwrap();
+        prop_assert_eq!(&document::read::<PlanBody>(told.as_bytes()).unwrap(), &body);
+        let id = PlanId::parse("p").unwrap();
+        match Plan::validate(&id, 1, body) {
+            Ok(_) => {}
+            Err(faults) => prop_assert!(!faults.is_empty() && faults.iter().all(|fault| !fault.field.is_empty())),
+        }
+    }
+
+    #[test]
+    fn a_json_file_is_read_as_json_would_be(value in documents()) {
+        for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            match ConfigFile::parse(&text) {
+                Ok(file) => prop_assert_eq!(&file.document, &value, "{}", text),
+                // YAML knows characters that may not stand in a file, even between quotes.
+                Err(error) => prop_assert!(text.chars().any(|letter| letter.is_control() || !letter.is_ascii()), "{}: {}", error, text),
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_reading_a_file_fail_otherwise_than_by_a_line(
+        text in prop_oneof![any::<String>(), "([ ]{0,4}[a-z&*!|>'\"\\[\\]{},:#?%@`~-]{0,9}\n){0,12}"]
+    ) {
+        match ConfigFile::parse(&text) {
+            Ok(file) => { file.line_of("plans[0].id"); }
+            Err(error) => prop_assert!(error.line <= text.lines().count() + 1, "{}", error),
+        }
+    }
+
+    #[test]
+    fn an_address_in_other_clothes_is_as_private(octets in any::<[u8; 4]>()) {
+        let address = std::net::Ipv4Addr::from(octets);
+        let (high, low) = (u16::from_be_bytes([octets[0], octets[1]]), u16::from_be_bytes([octets[2], octets[3]]));
+        let same = [
+            address.to_ipv6_mapped(),
+            std::net::Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low),
+            std::net::Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1),
+        ];
+        for other in same {
+            prop_assert_eq!(is_public(other.into()), is_public(address.into()), "{}", other);
+        }
+        prop_assert!(!(address.is_loopback() || address.is_private() || address.is_link_local()) || !is_public(address.into()));
+    }
+
+    #[test]
+    fn templates_put_in_what_they_name_and_leave_the_rest(text in "[a-z{} ]{0,40}", value in texts()) {
+        let filled = fill(&text, &[("a", &value)]);
+        prop_assert_eq!(filled, text.replace("{a}", &value));
+    }
+}
