@@ -10,6 +10,7 @@ mod body;
 mod configuration;
 mod cors;
 mod counters;
+mod dashboard;
 mod grants;
 mod health;
 mod keys;
@@ -20,6 +21,7 @@ mod policies;
 mod problem;
 mod rate_limit;
 mod request_id;
+mod session;
 mod settling;
 mod subscriptions;
 mod test_clock;
@@ -159,6 +161,12 @@ fn routes(config: &mut web::ServiceConfig) {
         )
         .service(resource("/keys").route(web::post().to(keys::create)).route(web::get().to(keys::list)))
         .service(resource("/keys/{id}").route(web::delete().to(keys::delete)))
+        .service(
+            resource("/session")
+                .route(web::post().to(session::create))
+                .route(web::get().to(session::get))
+                .route(web::delete().to(session::delete)),
+        )
         .service(resource("/apps").route(web::post().to(apps::create)).route(web::get().to(apps::list)))
         .service(resource("/apps/{id}").route(web::delete().to(apps::delete)))
         .service(
@@ -172,7 +180,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/readyz").route(web::get().to(health::readyz)))
         .service(resource("/metrics").route(web::get().to(health::metrics)))
         .service(resource("/openapi.json").route(web::get().to(openapi::serve)))
-        .service(api);
+        .service(api)
+        .configure(dashboard::routes);
 }
 
 /// A resource that publishable keys read from browsers.

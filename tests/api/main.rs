@@ -19,6 +19,7 @@ mod operators;
 mod plan_changes;
 mod policies;
 mod recipes;
+mod sessions;
 mod settling;
 mod time;
 mod webhooks;

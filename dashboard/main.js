@@ -1,0 +1,133 @@
+// The shell: who is signed in, what is worked on, and which page is shown.
+
+import { h, render } from './vendor/preact.js';
+import { useEffect, useErrorBoundary, useRef, useState } from './vendor/hooks.js';
+import * as api from './api.js';
+import { Empty, ErrorBox, Heading, Loading, here, html, link } from './ui.js';
+import { SignIn } from './pages/sign_in.js';
+import { Users } from './pages/users.js';
+import { User } from './pages/user.js';
+import { Plans } from './pages/plans.js';
+import { Policies } from './pages/policies.js';
+
+/** Name in the menu, and the page for the names of the address that follow. */
+const pages = {
+  users: ['Users', (id, query) => (id === undefined ? h(Users, { query }) : h(User, { id, key: id }))],
+  plans: ['Plans', (id, query) => h(Plans, { id, query })],
+  policies: ['Policies', (id, query) => h(Policies, { id, query })],
+};
+
+function useRedraw(subscribe) {
+  const [, setRound] = useState(0);
+  useEffect(() => subscribe(() => setRound((round) => round + 1)), []);
+}
+
+const onMove = (redraw) => {
+  addEventListener('hashchange', redraw);
+  return () => removeEventListener('hashchange', redraw);
+};
+
+/** `/` goes to the page's search, as everywhere. */
+function onKey(event) {
+  const typing = event.target.closest('input, textarea, select, dialog');
+  const search = document.querySelector('[data-search]');
+  if (event.key === '/' && !typing && search && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    event.preventDefault();
+    search.focus();
+  }
+}
+
+function App() {
+  const [started, setStarted] = useState(false);
+  const [error, setError] = useState(null);
+  useRedraw(api.watch);
+  useRedraw(onMove);
+  const start = () => {
+    setError(null);
+    api.resume().then(() => setStarted(true), setError);
+  };
+  useEffect(() => {
+    start();
+    addEventListener('keydown', onKey);
+  }, []);
+  if (error) return html`<main class="door"><${ErrorBox} error=${error} retry=${start} /></main>`;
+  if (!started) return html`<main class="door"><${Loading} what="the dashboard" /></main>`;
+  if (!api.place.session) return html`<${SignIn} />`;
+  return html`<${Shell} />`;
+}
+
+function Shell() {
+  const { names, query } = here();
+  const [first = 'users', ...rest] = names;
+  const [, page] = Object.hasOwn(pages, first) ? pages[first] : [];
+  const main = useRef(null);
+  const place = `${api.place.app} ${api.place.mode} ${names.join('/')}`;
+  const shown = useRef(place);
+  useEffect(() => {
+    // A new page begins at its title, also for those who cannot see it.
+    if (shown.current !== place) main.current?.querySelector('h1')?.focus();
+    shown.current = place;
+  }, [place]);
+  const toMain = (event) => {
+    event.preventDefault();
+    main.current.querySelector('h1')?.focus();
+  };
+  return html`
+    <a class="skip" href="#main" onClick=${toMain}>Skip to the content</a>
+    <div class="shell">
+      <${Side} first=${first} />
+      <div>
+        <main ref=${main} key=${place}>
+          <${Guard}>${page ? page(rest[0], query) : html`<${Nothing} />`}<//>
+        </main>
+      </div>
+    </div>`;
+}
+
+function Side({ first }) {
+  return html`<div class="side">
+    <div class="brand">quotagate</div>
+    <nav aria-label="Pages">
+      ${Object.entries(pages).filter(([, [title]]) => title).map(([name, [title]]) => html`
+        <a href=${link([name])} aria-current=${name === first ? 'page' : undefined}>${title}</a>`)}
+    </nav>
+    <div class="foot">
+      <${ModeSwitch} />
+      <${SignedIn} />
+    </div>
+  </div>`;
+}
+
+function ModeSwitch() {
+  const { mode } = api.place;
+  return html`<div>
+    <label for="mode">Mode</label>
+    <select id="mode" value=${mode} onChange=${(event) => api.setMode(event.target.value)}>
+      <option value="live">Live</option>
+      <option value="test">Test</option>
+      ${mode !== 'live' && mode !== 'test' && html`<option value=${mode}>${mode}</option>`}
+    </select>
+  </div>`;
+}
+
+function SignedIn() {
+  const { session } = api.place;
+  const [error, setError] = useState(null);
+  return html`<div>
+    <p class="quiet">${session.name ?? session.keyId} · ${session.role}</p>
+    <${ErrorBox} error=${error} />
+    <button type="button" onClick=${() => api.signOut().catch(setError)}>Sign out</button>
+  </div>`;
+}
+
+/** A page that fails takes only itself along. */
+function Guard({ children }) {
+  const [error, again] = useErrorBoundary((error) => console.error(error));
+  return error ? html`<${ErrorBox} error=${error} retry=${again} />` : children;
+}
+
+const Nothing = () => html`<${Heading} title="Nothing here" /><${Empty} title="This page does not exist"><a href=${link(['users'])}>To the users</a><//>`;
+
+const root = document.getElementById('root');
+root.replaceChildren();
+render(h(App), root);
