@@ -86,6 +86,7 @@ function headersFor(method, given) {
   const headers = { ...given };
   if (place.session) {
     headers['X-Mode'] = place.mode;
+    // A key of one app needs no name of it.
     if (place.session.app === null) headers['X-App'] = place.app;
     if (method !== 'GET') headers['X-CSRF-Token'] = place.session.csrfToken;
   }
