@@ -2,8 +2,7 @@
 
 import { useEffect, useState } from './vendor/hooks.js';
 import * as api from './api.js';
-import { Badge, Confirm, Dialog, ErrorBox, Field, Heading, Loaded, Loading, Name, Time, go, html, link, number, plural, useDialog, useLoad, useWrite } from './ui.js';
-import { useSettled } from './pages/users.js';
+import { Badge, Confirm, Dialog, ErrorBox, Field, Heading, Loaded, Loading, Name, Time, go, html, link, number, plural, useDialog, useLoad, useSettled, useWrite } from './ui.js';
 
 const told = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
 
@@ -134,7 +133,7 @@ export function DocumentPage({ kind, id, query, extra }) {
 }
 
 const Versions = ({ list, current, back }) => html`<div class="scroll"><table>
-  <thead><tr><th>Version</th><th>Saved</th><th>By</th><th></th></tr></thead>
+  <thead><tr><th>Version</th><th>Saved</th><th>By</th><td></td></tr></thead>
   <tbody>${list.map((version) => html`<tr key=${version.version}>
     <td><code>${version.version}</code> ${version.version === current && html`<${Badge} kind="good">current<//>`}</td>
     <td><${Time} at=${version.createdAt} /></td>

@@ -118,7 +118,7 @@ function TestBanner() {
 }
 
 function Side({ first }) {
-  return html`<div class="side">
+  return html`<header class="side">
     <div class="brand">quotagate</div>
     <nav aria-label="Pages">
       ${Object.entries(pages).filter(([, [title]]) => title).map(([name, [title]]) => html`
@@ -128,7 +128,7 @@ function Side({ first }) {
       <${ModeSwitch} />
       <${SignedIn} />
     </div>
-  </div>`;
+  </header>`;
 }
 
 function ModeSwitch() {

@@ -61,6 +61,7 @@ export function usePages(where, filter) {
   const [more, setMore] = useState({ of: '', data: [], next: null, error: null });
   const name = `${where}${api.query(filter)}`;
   const first = useLoad((signal) => api.get(name, signal), [name, api.place.mode, api.place.app]);
+  // What was shown of later pages belongs to the first page that it was read after.
   const grown = more.of === name && more.first === first.data;
   const next = grown ? more.next : first.data?.nextCursor ?? null;
   const data = [...(first.data?.data ?? []), ...(grown ? more.data : [])];
@@ -74,7 +75,28 @@ export function usePages(where, filter) {
     }
   };
   const error = first.error ?? (grown ? more.error : null);
-  return { data, next, loadMore, loaded: first.data !== null, loading: first.loading, error, reload: first.reload };
+  return { data, next, loadMore, loaded: first.data !== null, loading: first.loading, grown, error, reload: first.reload };
+}
+
+/** What was typed, once the typing has paused. */
+export function useSettled(value, wait_ms = 150) {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), wait_ms);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return settled;
+}
+
+/** Looks again every few seconds while the page is seen and only its first part is shown. */
+export function useFresh(pages, every_ms = 4000) {
+  const latest = useRef(pages);
+  latest.current = pages;
+  useEffect(() => {
+    const look = () => document.hidden || latest.current.loading || latest.current.grown || latest.current.reload();
+    const timer = setInterval(look, every_ms);
+    return () => clearInterval(timer);
+  }, []);
 }
 
 /** Runs writes: one at a time, and under one name as long as the same thing is tried again. */
@@ -264,6 +286,6 @@ export function Confirm({ title, about, action, danger, note = true, run, close 
   const submit = async () => (await run(write, text.trim() || undefined)) !== null;
   return html`<${Dialog} title=${title} action=${action} danger=${danger} busy=${busy} error=${error} submit=${submit} close=${close}>
     <div class="about">${about}</div>
-    ${note && html`<${Field} label="Note" hint="Why; it is kept in the audit log."><input value=${text} maxlength="1000" onInput=${(event) => setText(event.target.value)} /><//>`}
+    ${note && html`<${Field} label="Note" hint="Why; it is kept in the audit log."><input name="note" value=${text} maxlength="1000" onInput=${(event) => setText(event.target.value)} /><//>`}
   <//>`;
 }

@@ -1,12 +1,13 @@
-import { Badge, Empty, Heading, Loaded, More, Time, html, link, usePages } from '../ui.js';
+import { Badge, Empty, Heading, Loaded, More, Time, html, link, useFresh, usePages } from '../ui.js';
 import { Scope } from './approvals.js';
 
 const kinds = { 'limit.reached': 'bad', 'threshold.reached': 'warn', 'approval.requested': 'warn' };
 
 export function Alerts() {
   const pages = usePages('alerts', {});
-  const empty = html`<${Empty} title="Nothing has happened yet"><p>Crossed thresholds, reached limits, approvals, moved subscriptions and expired reservations are told here, and to
-    <a href=${link(['webhooks'])}>webhooks</a>.</p><//>`;
+  useFresh(pages);
+  const empty = html`<${Empty} title="Nothing has happened yet"><p>Crossed thresholds, approvals and moved subscriptions are told here.</p>
+    <p>Reached limits and expired reservations are told only while one of the <a href=${link(['webhooks'])}>webhooks</a> is told of them.</p><//>`;
   return html`
     <${Heading} title="Alerts" />
     <${Loaded} of=${pages} what="alerts" empty=${empty}>

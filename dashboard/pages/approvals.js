@@ -1,5 +1,5 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, More, Name, Time, html, link, number, useDialog, usePages, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, More, Name, Time, html, link, number, useDialog, useFresh, usePages, useWrite } from '../ui.js';
 import { UntilFields, useUntil } from './user_actions.js';
 import { useState } from '../vendor/hooks.js';
 
@@ -76,6 +76,7 @@ function Request({ request, dialog }) {
 export function Approvals({ query }) {
   const status = query.status === 'decided' ? 'decided' : 'open';
   const pages = usePages('approvals', { status });
+  useFresh(pages);
   const dialog = useDialog();
   const empty = html`<${Empty} title=${status === 'open' ? 'Nothing waits for approval' : 'Nothing was decided yet'}>
     <p>A group whose <code>enforcement</code> is <code>approval</code> opens a request when a call would pass its limit.</p><//>`;
@@ -84,7 +85,7 @@ export function Approvals({ query }) {
     <nav class="tabs" aria-label="Which requests">${['open', 'decided'].map((name) => html`<a href=${link(['approvals'], { status: name })} aria-current=${name === status ? 'page' : undefined}>${name === 'open' ? 'Open' : 'Decided'}</a>`)}</nav>
     <${Loaded} of=${pages} what="requests" empty=${empty}>
       <div class="scroll"><table>
-        <thead><tr><th>Limit</th><th class="figure">Asked for</th><th>Call</th><th>State</th><th></th></tr></thead>
+        <thead><tr><th>Limit</th><th class="figure">Asked for</th><th>Call</th><th>State</th><td></td></tr></thead>
         <tbody>${pages.data.map((request) => html`<${Request} key=${request.id} request=${request} dialog=${dialog} />`)}</tbody>
       </table></div>
       <${More} pages=${pages} />

@@ -1,6 +1,5 @@
-import { Empty, Heading, Loaded, More, Time, html, keepFilter, usePages } from '../ui.js';
+import { Empty, Heading, Loaded, More, Time, html, keepFilter, usePages, useSettled } from '../ui.js';
 import { useEffect, useState } from '../vendor/hooks.js';
-import { useSettled } from './users.js';
 
 const fields = [
   ['actor', 'Key', 'root, key_…'],

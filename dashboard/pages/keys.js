@@ -74,7 +74,7 @@ export function Keys() {
     ${created?.key && html`<${Secret} title=${`The ${created.kind} key.`} text=${created.key} />`}
     ${created?.userTokenSecret && html`<${Secret} title="The secret for user tokens." text=${created.userTokenSecret} />`}
     <${Loaded} of=${keys} what="keys" empty=${empty}>${() => html`<div class="scroll"><table>
-      <thead><tr><th>Key</th><th>Name</th><th>Kind</th><th>Works on</th><th>Carries</th><th>Created</th><th></th></tr></thead>
+      <thead><tr><th>Key</th><th>Name</th><th>Kind</th><th>Works on</th><th>Carries</th><th>Created</th><td></td></tr></thead>
       <tbody>${keys.data.data.map((key) => html`<tr key=${key.id}>
         <td><code>${key.prefix}</code><div class="quiet"><code>${key.id}</code></div></td>
         <td><bdi>${key.name}</bdi></td>

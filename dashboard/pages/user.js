@@ -86,7 +86,7 @@ function Facts({ user, cancel }) {
 function Grants({ grants, revoke }) {
   if (grants.length === 0) return html`<p class="quiet">None are live.</p>`;
   return html`<div class="scroll"><table>
-    <thead><tr><th>Group</th><th class="figure">Amount</th><th>Ends</th><th>Note</th><th>Made</th><th></th></tr></thead>
+    <thead><tr><th>Group</th><th class="figure">Amount</th><th>Ends</th><th>Note</th><th>Made</th><td></td></tr></thead>
     <tbody>${grants.map((grant) => html`<tr key=${grant.id}>
       <td><code>${grant.groupId}</code></td>
       <td class="figure">${number(grant.amount)}${grant.unit === 'count' ? '' : ` ${grant.unit}`}</td>

@@ -1,15 +1,5 @@
 import { useEffect, useState } from '../vendor/hooks.js';
-import { Badge, Empty, Heading, Loaded, More, Name, Time, html, keepFilter, link, usePages } from '../ui.js';
-
-/** What was typed, once the typing has paused. */
-export function useSettled(value, wait_ms = 150) {
-  const [settled, setSettled] = useState(value);
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(value), wait_ms);
-    return () => clearTimeout(timer);
-  }, [value]);
-  return settled;
-}
+import { Badge, Empty, Heading, Loaded, More, Name, Time, html, keepFilter, link, usePages, useSettled } from '../ui.js';
 
 export function Users({ query }) {
   const [typed, setTyped] = useState(query.search ?? '');

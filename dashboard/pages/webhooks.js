@@ -1,5 +1,5 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Time, go, html, link, useDialog, useLoad, usePages, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Time, go, html, link, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const events = ['threshold.reached', 'limit.reached', 'approval.requested', 'approval.decided', 'subscription.changed', 'reservation.expired'];
@@ -74,6 +74,7 @@ function Deliveries({ id, query }) {
   const status = query.status ?? '';
   const where = `${api.path('webhooks', id)}/deliveries`;
   const pages = usePages(where, { status });
+  useFresh(pages);
   const { busy, error, write } = useWrite();
   const resend = async (delivery) => (await write('POST', `${where}/${api.path(delivery.id)}/resend`)) && pages.reload();
   const empty = html`<p class="quiet">${status ? `None are ${status}.` : 'Nothing was sent yet.'}</p>`;
@@ -83,7 +84,7 @@ function Deliveries({ id, query }) {
     <${ErrorBox} error=${error} />
     <${Loaded} of=${pages} what="deliveries" empty=${empty}>
       <div class="scroll"><table>
-        <thead><tr><th>Message</th><th>Event</th><th>State</th><th class="figure">Attempts</th><th>Last answer</th><th>Next attempt</th><th></th></tr></thead>
+        <thead><tr><th>Message</th><th>Event</th><th>State</th><th class="figure">Attempts</th><th>Last answer</th><th>Next attempt</th><td></td></tr></thead>
         <tbody>${pages.data.map((delivery) => html`<tr key=${delivery.id}>
           <td><${Name} text=${delivery.id} /><details><summary>Payload</summary><pre>${JSON.stringify(delivery.payload, null, 2)}</pre></details></td>
           <td>${delivery.event}</td>
