@@ -2,8 +2,8 @@
 
 import { html, number, when } from './ui.js';
 
-/** The words beside the bar: "12 / 20 · 8 left · resets 1 Dec". */
-export function figures(counter) {
+/** The words beside the bar: "12 / 20", "8 left", "resets 1 Dec". */
+function figures(counter) {
   const { quota, granted, used, held, blocked, remaining, overage, unit } = counter;
   const of = quota === null ? `${number(used)} without limit` : `${number(used)} / ${number(quota + granted)}`;
   const parts = [unit === 'count' ? of : `${of} ${unit}`];
@@ -14,7 +14,7 @@ export function figures(counter) {
   if (overage) parts.push(`${number(overage)} over`);
   if (counter.resetsAt) parts.push(`resets ${when(counter.resetsAt)}`);
   else parts.push(counter.period ? 'never resets' : 'not running now');
-  return parts.join(' · ');
+  return parts;
 }
 
 export function Bar({ counter }) {
@@ -23,7 +23,7 @@ export function Bar({ counter }) {
   const share = (amount) => `${room ? Math.min(100, (amount / room) * 100) : 0}%`;
   const within = room === null ? 0 : Math.min(used, room);
   const beyond = overage && room ? Math.min(25, (overage / room) * 100) : overage ? 25 : 0;
-  const label = `${counter.label || counter.groupId}: ${figures(counter)}`;
+  const label = `${counter.label || counter.groupId}: ${figures(counter).join(' · ')}`;
   return html`<div class="meter" role="img" aria-label=${label}>
     <div class="bar">
       <i class="used" style=${{ width: share(within) }}></i>
@@ -44,6 +44,6 @@ const owner = (scope) =>
 export const Counter = ({ counter, children }) => html`<div class="counter" data-group=${counter.groupId}>
   <div><bdi>${counter.label || counter.groupId}</bdi><div class="quiet"><code>${counter.groupId}</code></div>${owner(counter.scope)}</div>
   <${Bar} counter=${counter} />
-  <div class="about figures">${figures(counter)}</div>
+  <div class="about">${figures(counter).map((part, at) => html`${at > 0 && ' · '}<span class="part">${part}</span>`)}</div>
   <div class="row">${children}</div>
 </div>`;

@@ -4,24 +4,47 @@ import { Counter } from '../counter.js';
 import { Badge, Empty, Heading, Loaded, Name, Time, html, link, number, useDialog, useLoad } from '../ui.js';
 import { Cancel, GrantDialog, Move, Reset, Revoke, SetBlocked } from './user_actions.js';
 
-/** Follows the user's counters; `true` while it does. */
+/**
+ * Calls `changed` whenever the user's counters change. Only while the tab is seen: a browser keeps few connections to
+ * one host, and tabs in the background must not use them up.
+ */
 function useFollow(userId, changed) {
-  const [live, setLive] = useState(false);
   const [round, setRound] = useState(0);
   useEffect(() => {
+    let stop = () => {};
     let timer = null;
-    const ended = () => {
-      setLive(false);
-      timer = setTimeout(() => setRound((round) => round + 1), 5000);
+    const start = () => {
+      stop();
+      clearTimeout(timer);
+      stop = () => {};
+      if (document.hidden) return;
+      stop = api.follow(userId, changed, () => {
+        timer = setTimeout(() => setRound((round) => round + 1), 5000);
+      });
     };
-    const stop = api.follow(userId, changed, ended);
-    setLive(true);
+    const seen = () => {
+      start();
+      if (!document.hidden) changed();
+    };
+    start();
+    document.addEventListener('visibilitychange', seen);
     return () => {
+      document.removeEventListener('visibilitychange', seen);
       stop();
       clearTimeout(timer);
     };
   }, [userId, api.place.mode, api.place.app, round]);
-  return live;
+}
+
+/** Somebody of whom nothing is known yet can still be put on a plan. */
+function Unknown({ id, reload }) {
+  const dialog = useDialog();
+  const nobody = { userId: id, subscription: null, counters: [] };
+  return html`<${Empty} title="Nothing is kept of this user">
+    <p>No subscription, no call and no change by hand, in this mode. Ids are compared letter by letter.</p>
+    ${api.may('support') && html`<button type="button" class="primary" onClick=${() => dialog.show('move')}>Put on a plan</button>`}
+  <//>
+  ${dialog.open && html`<${Move} user=${nobody} close=${dialog.close} done=${reload} />`}`;
 }
 
 export function User({ id }) {
@@ -37,7 +60,8 @@ export function User({ id }) {
         <button type="button" onClick=${() => dialog.show('reset', null)}>Reset counters</button>
         <button type="button" class=${data.blocked ? '' : 'danger'} onClick=${() => dialog.show('block')}>${data.blocked ? 'Unblock' : 'Block'}</button>`}
     <//>
-    <${Loaded} of=${user} what="the user">${() => html`
+    ${user.error?.code === 'not_found' && !data && html`<${Unknown} id=${id} reload=${user.reload} />`}
+    ${(data || user.error?.code !== 'not_found') && html`<${Loaded} of=${user} what="the user">${() => html`
       <${Facts} user=${data} cancel=${support && data.subscription && !data.subscription.endsAt ? () => dialog.show('cancel') : null} />
       <h2>Counters</h2>
       ${data.counters.length === 0
@@ -53,7 +77,7 @@ export function User({ id }) {
       <h2>Closed windows</h2>
       <${History} windows=${data.history} />
       <p><a href=${link(['audit'], { target: `user:${id}` })}>What operators changed on this user</a></p>`}
-    <//>
+    <//>`}
     ${data && open(dialog, data, user.reload)}`;
 }
 

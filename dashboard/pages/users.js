@@ -7,8 +7,7 @@ export function Users({ query }) {
   useEffect(() => keepFilter({ search }), [search]);
   const pages = usePages('users', { search });
   const empty = search
-    ? html`<${Empty} title="No user begins with that"><p>Users are found by what their ids begin with, capitals and all. One that was never seen can be
-        opened too: <a href=${link(['users', search])}><bdi>${search}</bdi></a>.</p><//>`
+    ? html`<${Empty} title="No user begins with that"><p>Users are found by what their ids begin with, capitals and all. Put <a href=${link(['users', search])}><bdi>${search}</bdi></a> on a plan, if that is the whole id.</p><//>`
     : html`<${Empty} title="No users yet"><p>A user appears here with the first subscription or the first call. <a href=${link(['start'])}>Three steps to the first call</a></p><//>`;
   return html`
     <${Heading} title="Users" />

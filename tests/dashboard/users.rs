@@ -92,6 +92,27 @@ async fn a_user_is_blocked_moved_and_reset_after_a_question_and_other_tabs_see_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_was_never_seen_is_put_on_a_plan() {
+    let (world, browser) = signed_in().await;
+    let app = mails(&world).await;
+    browser.page("Users").await;
+    browser.fill("Search users", "new one").await;
+    browser.sees("No user begins with that").await;
+    browser.click("new one").await;
+    browser.sees("Nothing is kept of this user").await;
+    browser.click("Put on a plan").await;
+    browser.choose("plan", "free").await;
+    browser.sees("Mails: starts at 0 of 20").await;
+    browser.click("Put on the plan").await;
+    browser.sees("0 / 20 · 20 left").await;
+    app.reserved(json!({"userId": "new one", "event": "mail.send"})).await;
+    browser.sees("1 held").await;
+    let plan = app.get("usage?userId=new%20one").await.expect(200);
+    assert_eq!(plan["planId"], "free");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_paint_takes_less_than_100_kb() {
     let (_world, browser) = signed_in().await;
     let files = "const told = ['navigation', 'resource'].flatMap((type) => performance.getEntriesByType(type)); \
