@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sdk chaos bench demo rust redis sdk-tools
+.PHONY: help run test sdk chaos bench demo rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -10,7 +10,7 @@ help: ## Show the targets
 run: rust redis ## Start a gateway on http://127.0.0.1:8080 with a Redis of its own
 	$(CARGO) run --release -- serve
 
-test: rust redis sdk-tools ## Check format and lints, then run all tests, also of the SDKs
+test: rust redis sdk-tools chromium ## Check format and lints, then run all tests, also of the SDKs
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) test
@@ -38,3 +38,6 @@ sdk-tools:
 
 redis:
 	@scripts/install-redis.sh
+
+chromium:
+	@scripts/install-chromium.sh

@@ -132,6 +132,7 @@ fn welcome(node: &Node, root_key_given: bool) -> String {
     };
     format!(
         r#"quotagate is listening on {url}
+The dashboard is {url}/ (sign in with the admin key).
 
 {key}
 A plan, a key, a user, and the first reserve:

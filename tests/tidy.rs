@@ -168,7 +168,9 @@ fn the_product_never_panics_on_purpose_and_leaves_nothing_for_later() {
 #[test]
 fn no_file_is_longer_than_500_lines() {
     let mut long = Vec::new();
-    for (folder, ending) in [("src", "rs"), ("lua", "lua"), ("tests", "rs"), ("benches", "rs")] {
+    let folders =
+        [("src", "rs"), ("lua", "lua"), ("tests", "rs"), ("benches", "rs"), ("dashboard", "js"), ("dashboard", "css")];
+    for (folder, ending) in folders {
         for (path, text) in files(folder, ending) {
             let lines = text.lines().count();
             if lines > MOST_LINES {
@@ -177,6 +179,38 @@ fn no_file_is_longer_than_500_lines() {
         }
     }
     assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+/// The dashboard's own scripts.
+fn pages() -> Vec<(String, String)> {
+    files("dashboard", "js").into_iter().filter(|(path, _)| !path.contains("/vendor/")).collect()
+}
+
+#[test]
+fn the_dashboard_makes_markup_of_no_text_and_calls_the_api_in_one_file() {
+    for (path, text) in pages() {
+        for word in
+            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "https://cdn"]
+        {
+            assert!(!text.contains(word), "{path} has {word}");
+        }
+        assert!(path == "dashboard/api.js" || !names(&text, "fetch("), "{path} calls the API past api.js");
+    }
+}
+
+#[test]
+fn every_script_of_the_dashboard_is_imported_and_imports_what_is_there() {
+    let mut imported = BTreeSet::from(["dashboard/main.js".to_owned()]);
+    for (path, text) in pages() {
+        for line in text.lines().filter(|line| line.starts_with("import ")) {
+            let name = line.split('\'').nth(1).unwrap();
+            let folder = Path::new(&path).parent().unwrap().join(name);
+            let target = fs::canonicalize(root().join(folder)).unwrap_or_else(|_| panic!("{path}: {line}"));
+            imported.insert(target.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    let present: BTreeSet<String> = files("dashboard", "js").into_iter().map(|(path, _)| path).collect();
+    assert_eq!(imported, present);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use super::cors::AllowedOrigin;
 use super::problem::ApiError;
+use super::session;
 use crate::domain::ids::{Mode, UserId};
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
@@ -108,7 +109,10 @@ impl FromRequest for Principal {
         Box::pin(async move {
             let gateway = request.app_data::<web::Data<Gateway>>().cloned();
             let gateway = gateway.ok_or_else(|| ServiceError::Internal("no gateway".to_owned()))?;
-            let key = gateway.authenticate(presented_key(&request).ok_or(ServiceError::InvalidKey)?).await?;
+            let key = match presented_key(&request) {
+                Some(key) => gateway.authenticate(key).await?,
+                None => session::of(&request, &gateway).await?.key,
+            };
             check_origin(&request, &key)?;
             let app = gateway.app_of(&key, header(&request, "x-app"))?;
             let mode = mode_of(&request, &key)?;

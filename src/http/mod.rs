@@ -10,6 +10,7 @@ mod body;
 mod configuration;
 mod cors;
 mod counters;
+mod dashboard;
 mod grants;
 mod health;
 mod keys;
@@ -21,6 +22,7 @@ mod problem;
 mod rate_limit;
 mod replayed;
 mod request_id;
+mod session;
 mod settling;
 mod subscriptions;
 mod test_clock;
@@ -161,6 +163,12 @@ fn routes(config: &mut web::ServiceConfig) {
         )
         .service(resource("/keys").route(web::post().to(keys::create)).route(web::get().to(keys::list)))
         .service(resource("/keys/{id}").route(web::delete().to(keys::delete)))
+        .service(
+            resource("/session")
+                .route(web::post().to(session::create))
+                .route(web::get().to(session::get))
+                .route(web::delete().to(session::delete)),
+        )
         .service(resource("/apps").route(web::post().to(apps::create)).route(web::get().to(apps::list)))
         .service(resource("/apps/{id}").route(web::delete().to(apps::delete)))
         .service(
@@ -174,7 +182,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/readyz").route(web::get().to(health::readyz)))
         .service(resource("/metrics").route(web::get().to(health::metrics)))
         .service(resource("/openapi.json").route(web::get().to(openapi::serve)))
-        .service(api);
+        .service(api)
+        .configure(dashboard::routes);
 }
 
 /// A resource that publishable keys read from browsers.

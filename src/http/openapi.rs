@@ -6,7 +6,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{
     alerts, app, approvals, apps, audit, configuration, counters, grants, health, keys, metering, plans, policies,
-    settling, subscriptions, test_clock, usage, users, webhooks,
+    session, settling, subscriptions, test_clock, usage, users, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -27,6 +27,7 @@ use super::{
         alerts::list, counters::list,
         app::get, app::put, configuration::get, configuration::put, audit::list,
         keys::create, keys::list, keys::delete,
+        session::create, session::get, session::delete,
         apps::create, apps::list, apps::delete,
         test_clock::put, test_clock::get, test_clock::delete,
         health::healthz, health::readyz, health::metrics,
@@ -62,6 +63,7 @@ impl utoipa::Modify for Key {
 pub fn methods(path: &str) -> Vec<&'static str> {
     let documented = match path {
         "/openapi.json" => vec!["GET"],
+        "/" | "/assets/{path:.*}" => vec!["GET", "HEAD"],
         _ => Api::openapi().paths.paths.get(path).map_or_else(Vec::new, |item| {
             let has = [("DELETE", &item.delete), ("GET", &item.get), ("POST", &item.post), ("PUT", &item.put)];
             has.into_iter().filter(|(_, operation)| operation.is_some()).map(|(method, _)| method).collect()

@@ -52,6 +52,8 @@ pub enum ApiError {
     PayloadTooLarge {
         most_bytes: usize,
     },
+    /// A write by cookie without the session's token.
+    CsrfToken,
     /// A denial that the caller asked to be an error.
     Denied {
         decision: Box<Decision>,
@@ -83,6 +85,7 @@ impl ApiError {
             Self::PayloadTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
+            Self::CsrfToken => (StatusCode::FORBIDDEN, "invalid_csrf_token", "The CSRF token is not valid"),
             Self::Denied { decision } => denial(decision),
             Self::Service(error) => match error {
                 ServiceError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request", "The request is not valid"),
@@ -129,6 +132,9 @@ impl ApiError {
         match self {
             Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
             Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
+            Self::CsrfToken => {
+                "A write by cookie needs the session's csrfToken as `X-CSRF-Token`; GET session tells it.".to_owned()
+            }
             Self::Denied { decision } => denial_detail(decision),
             Self::Service(error) => match error {
                 ServiceError::Invalid(faults) => {
@@ -167,7 +173,7 @@ impl ApiError {
     fn decision(&self) -> Option<&Decision> {
         match self {
             Self::Denied { decision } | Self::Service(ServiceError::Denied(decision)) => Some(decision),
-            Self::Service(_) | Self::MethodNotAllowed { .. } | Self::PayloadTooLarge { .. } => None,
+            Self::Service(_) | Self::MethodNotAllowed { .. } | Self::PayloadTooLarge { .. } | Self::CsrfToken => None,
         }
     }
 }

@@ -178,7 +178,7 @@ struct Known {
     keys: HashMap<String, Arc<KeyRecord>>,
 }
 
-fn hash(key: &str) -> String {
+pub(super) fn hash(key: &str) -> String {
     hex::encode(Sha256::digest(key.as_bytes()))
 }
 
@@ -222,7 +222,7 @@ fn trail(record: &KeyRecord, action: &str, by: &KeyId) -> Trail {
 }
 
 /// 32 letters and digits: 190 bits.
-fn random_text() -> String {
+pub(super) fn random_text() -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(32).map(char::from).collect()
 }
 
@@ -240,11 +240,16 @@ impl Gateway {
         if !plausible {
             return Err(ServiceError::InvalidKey);
         }
-        let hash = hash(key);
-        if let Some(record) = self.keys.find(&hash) {
+        self.key_of_hash(&hash(key)).await
+    }
+
+    /// # Errors
+    /// [`ServiceError::InvalidKey`]
+    pub(super) async fn key_of_hash(&self, hash: &str) -> Result<Arc<KeyRecord>, ServiceError> {
+        if let Some(record) = self.keys.find(hash) {
             return Ok(record);
         }
-        match self.store.registered(Register::Keys, &hash).await? {
+        match self.store.registered(Register::Keys, hash).await? {
             Some(text) => parse_record(&text),
             None => Err(ServiceError::InvalidKey),
         }

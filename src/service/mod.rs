@@ -22,6 +22,7 @@ pub mod preview;
 pub mod readiness;
 pub mod reserve;
 pub mod sandbox;
+pub mod sessions;
 pub mod settings;
 pub mod settle;
 pub mod subscriptions;

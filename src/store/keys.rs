@@ -293,6 +293,11 @@ pub fn register_operation(name: &OperationName) -> String {
     format!("qg:{{quotagate}}:op:{}", name.as_str())
 }
 
+/// A session of the dashboard, by the SHA-256 of its id.
+pub fn session(name: &str) -> String {
+    format!("qg:{{quotagate}}:session:{name}")
+}
+
 /// Version of this layout.
 pub const LAYOUT: &str = "qg:{quotagate}:layout";
 

@@ -20,6 +20,7 @@ pub mod reserve;
 pub mod sandbox;
 pub mod scripts;
 pub mod server;
+pub mod session;
 pub mod settle;
 pub mod track;
 pub mod usage;

@@ -32,6 +32,7 @@ mod policies;
 mod recipes;
 mod replays;
 mod scopes;
+mod sessions;
 mod settling;
 mod time;
 mod webhooks;

@@ -997,6 +997,23 @@ export interface RuleBody {
   metadata?: Record<string, unknown>;
 }
 
+export interface SessionBody {
+  /** An admin key (`ak_…`). */
+  key: string;
+}
+
+/** Who is signed in. */
+export interface SessionView {
+  /** Null: the root key, which names its app by `X-App`. */
+  app?: string | null;
+  /** To be sent as `X-CSRF-Token` with every write. */
+  csrfToken: string;
+  expiresAt: string;
+  keyId: string;
+  name?: string | null;
+  role?: Role | null;
+}
+
 export interface Settings {
   /** The plan of users without subscription; calendar and endless groups only. Null: they are denied. */
   defaultPlanId?: string | null;

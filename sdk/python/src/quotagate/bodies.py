@@ -453,6 +453,13 @@ class RuleBody(_RuleBodyRequired, total=False):
     """Per key a scalar, or a list of which any may match; all keys must match."""
 
 
+class SessionBody(TypedDict):
+    """``SessionBody`` of the API."""
+
+    key: str
+    """An admin key (`ak_…`)."""
+
+
 class Settings(TypedDict, total=False):
     """``Settings`` of the API."""
 

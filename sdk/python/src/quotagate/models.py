@@ -768,6 +768,20 @@ class RuleBody(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView(Model):
+    """Who is signed in."""
+
+    app: str | None = None
+    """Null: the root key, which names its app by `X-App`."""
+    csrf_token: str
+    """To be sent as `X-CSRF-Token` with every write."""
+    expires_at: str
+    key_id: str
+    name: str | None = None
+    role: Role | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(Model):
     """``Settings`` of the API."""
 
@@ -1321,6 +1335,14 @@ RuleBody._fields = {
     "event": ("event", _json.text, True),
     "measure": ("measure", _json.one_of(_json.text, WeightedBody.from_json), False),
     "metadata": ("metadata", _json.record, False),
+}
+SessionView._fields = {
+    "app": ("app", _json.text, False),
+    "csrfToken": ("csrf_token", _json.text, True),
+    "expiresAt": ("expires_at", _json.text, True),
+    "keyId": ("key_id", _json.text, True),
+    "name": ("name", _json.text, False),
+    "role": ("role", _json.text, False),
 }
 Settings._fields = {
     "defaultPlanId": ("default_plan_id", _json.text, False),

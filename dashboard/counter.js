@@ -1,0 +1,49 @@
+// A counter is always the same bar, with the same words beside it.
+
+import { html, number, when } from './ui.js';
+
+/** The words beside the bar: "12 / 20", "8 left", "resets 1 Dec". */
+function figures(counter) {
+  const { quota, granted, used, held, blocked, remaining, overage, unit } = counter;
+  const of = quota === null ? `${number(used)} without limit` : `${number(used)} / ${number(quota + granted)}`;
+  const parts = [unit === 'count' ? of : `${of} ${unit}`];
+  if (remaining !== null) parts.push(`${number(remaining)} left`);
+  if (held) parts.push(`${number(held)} held`);
+  if (granted) parts.push(`${number(granted)} granted`);
+  if (blocked) parts.push(`${number(blocked)} blocked`);
+  if (overage) parts.push(`${number(overage)} over`);
+  if (counter.resetsAt) parts.push(`resets ${when(counter.resetsAt)}`);
+  else parts.push(counter.period ? 'never resets' : 'not running now');
+  return parts;
+}
+
+export function Bar({ counter }) {
+  const { quota, granted, used, held, blocked, overage } = counter;
+  const room = quota === null ? null : quota + granted;
+  const share = (amount) => `${room ? Math.min(100, (amount / room) * 100) : 0}%`;
+  const within = room === null ? 0 : Math.min(used, room);
+  const beyond = overage && room ? Math.min(25, (overage / room) * 100) : overage ? 25 : 0;
+  const label = `${counter.label || counter.groupId}: ${figures(counter).join(' · ')}`;
+  return html`<div class="meter" role="img" aria-label=${label}>
+    <div class="bar">
+      <i class="used" style=${{ width: share(within) }}></i>
+      <i class="held" style=${{ width: share(held) }}></i>
+      <i class="blocked" style=${{ width: share(blocked) }}></i>
+      ${granted > 0 && html`<i class="granted" style=${{ width: share(granted) }}></i>`}
+    </div>
+    ${beyond > 0 && html`<i class="over" style=${{ width: `${beyond}%` }}></i>`}
+  </div>`;
+}
+
+/** Whose counter it is, unless it is the user's own. */
+const owner = (scope) =>
+  Object.keys(scope).some((name) => name !== 'user')
+    ? Object.entries(scope).map(([name, value]) => html`<div class="quiet">${name} <bdi>${value}</bdi></div>`)
+    : null;
+
+export const Counter = ({ counter, children }) => html`<div class="counter" data-group=${counter.groupId}>
+  <div><bdi>${counter.label || counter.groupId}</bdi><div class="quiet"><code>${counter.groupId}</code></div>${owner(counter.scope)}</div>
+  <${Bar} counter=${counter} />
+  <div class="about">${figures(counter).map((part, at) => html`${at > 0 && ' · '}<span class="part">${part}</span>`)}</div>
+  <div class="row">${children}</div>
+</div>`;

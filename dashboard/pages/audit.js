@@ -1,0 +1,36 @@
+import { Empty, Heading, Loaded, More, Time, html, keepFilter, usePages, useSettled } from '../ui.js';
+import { useEffect, useState } from '../vendor/hooks.js';
+
+const fields = [
+  ['actor', 'Key', 'root, key_…'],
+  ['action', 'Action', 'plan. or plan.put'],
+  ['target', 'Target', 'user:u_42'],
+];
+
+const json = (value) => (value === null || value === undefined ? html`<span class="quiet">nothing</span>` : html`<pre>${typeof value === 'string' ? value : JSON.stringify(value, null, 2)}</pre>`);
+
+export function Audit({ query }) {
+  const [typed, setTyped] = useState({ actor: query.actor ?? '', action: query.action ?? '', target: query.target ?? '' });
+  const filter = useSettled(typed, 250);
+  useEffect(() => keepFilter(filter), [filter]);
+  const pages = usePages('audit', filter);
+  const empty = html`<${Empty} title="No change matches"><p>Every change by hand of configuration, keys and users is kept here with who made it.</p><//>`;
+  return html`
+    <${Heading} title="Audit" />
+    <div class="filter">${fields.map(([name, title, example]) => html`<div class="field"><label for=${`audit-${name}`}>${title}</label>
+      <input id=${`audit-${name}`} type="search" placeholder=${example} data-search=${name === 'actor' ? true : undefined} value=${typed[name]} onInput=${(event) => setTyped({ ...typed, [name]: event.target.value })} /></div>`)}</div>
+    <${Loaded} of=${pages} what="changes" empty=${empty}>
+      <div class="scroll"><table>
+        <thead><tr><th>When</th><th>Key</th><th>Action</th><th>Target</th><th>Note</th><th>What</th></tr></thead>
+        <tbody>${pages.data.map((entry) => html`<tr key=${entry.id}>
+          <td><${Time} at=${entry.at} /></td>
+          <td><code>${entry.actor}</code></td>
+          <td>${entry.action}</td>
+          <td><bdi class="name">${entry.target}</bdi></td>
+          <td><bdi>${entry.note}</bdi></td>
+          <td><details><summary>Before and after</summary><strong>Before</strong>${json(entry.before)}<strong>After</strong>${json(entry.after)}</details></td>
+        </tr>`)}</tbody>
+      </table></div>
+      <${More} pages=${pages} />
+    <//>`;
+}

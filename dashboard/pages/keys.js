@@ -1,0 +1,90 @@
+import * as api from '../api.js';
+import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, Secret, Time, html, useDialog, useLoad, useWrite } from '../ui.js';
+import { useState } from '../vendor/hooks.js';
+
+const kinds = {
+  secret: 'Secret (sk_): the app’s back end meters with it',
+  publishable: 'Publishable (pk_): browsers read usage and plans',
+  admin: 'Admin (ak_): people, for configuration and this dashboard',
+};
+
+/** `team=red, environment=production` as an object. */
+function pairs(text) {
+  const given = text.split(',').map((pair) => pair.trim()).filter(Boolean);
+  return Object.fromEntries(given.map((pair) => [pair.split('=')[0].trim(), pair.split('=').slice(1).join('=').trim()]));
+}
+
+const words = (text) => text.split(/[\s,]+/).filter(Boolean);
+
+function body({ kind, name, mode, sandbox, role, metadata, origins, token }) {
+  const common = { kind, name: name.trim() || undefined };
+  if (kind === 'admin') return { ...common, role };
+  const where = { ...common, mode, sandbox: mode === 'test' && sandbox.trim() ? sandbox.trim() : undefined };
+  if (kind === 'secret') return { ...where, metadata: pairs(metadata) };
+  return { ...where, origins: words(origins), requireUserToken: token };
+}
+
+function NewKey({ close, done }) {
+  const [given, setGiven] = useState({ kind: 'secret', name: '', mode: api.isTest() ? 'test' : 'live', sandbox: '', role: 'viewer', metadata: '', origins: '', token: true });
+  const { busy, error, write } = useWrite();
+  const set = (name) => (event) => setGiven({ ...given, [name]: event.target.type === 'checkbox' ? event.target.checked : event.target.value });
+  const submit = async () => {
+    const key = await write('POST', 'keys', body(given));
+    if (key) done(key);
+    return key !== null;
+  };
+  return html`<${Dialog} title="New key" action="Create" busy=${busy} error=${error} submit=${submit} close=${close}>
+    <${Field} label="Kind"><select name="kind" value=${given.kind} onChange=${set('kind')}>${Object.entries(kinds).map(([kind, title]) => html`<option value=${kind}>${title}</option>`)}</select><//>
+    <${Field} label="Name" hint="Where it is used."><input name="name" maxlength="256" value=${given.name} onInput=${set('name')} /><//>
+    ${given.kind !== 'admin' && html`<${Field} label="Mode"><select name="mode" value=${given.mode} onChange=${set('mode')}><option value="live">live</option><option value="test">test</option></select><//>`}
+    ${given.kind !== 'admin' && given.mode === 'test' && html`<${Field} label="Sandbox" hint="Data and clock of its own; main if left empty."><input name="sandbox" value=${given.sandbox} onInput=${set('sandbox')} /><//>`}
+    ${given.kind === 'admin' && html`<${Field} label="Role"><select name="role" value=${given.role} onChange=${set('role')}>
+      <option value="viewer">viewer: reads</option><option value="support">support: users, grants, blocks</option>
+      <option value="approver">approver: also approvals</option><option value="admin">admin: everything</option></select><//>`}
+    ${given.kind === 'secret' && html`<${Field} label="Metadata" hint="team=red, environment=production: it overrides what the caller claims."><input name="metadata" value=${given.metadata} onInput=${set('metadata')} /><//>`}
+    ${given.kind === 'publishable' && html`
+      <${Field} label="Origins" hint="https://app.example.com; pages from elsewhere cannot use it."><input name="origins" value=${given.origins} onInput=${set('origins')} /><//>
+      <label class="check"><input type="checkbox" checked=${given.token} onChange=${set('token')} /> Reading usage needs the user’s token, so that one end user cannot read another</label>`}
+  <//>`;
+}
+
+function Revoke({ listed, close, done }) {
+  const run = async (write) => {
+    const gone = await write('DELETE', api.path('keys', listed.id));
+    if (gone) done();
+    return gone;
+  };
+  const about = html`<p><code>${listed.prefix}</code> ${listed.name && html`<bdi><strong>${listed.name}</strong></bdi>`} stops working within a second on every node, for good.
+    ${listed.id === api.place.session?.keyId && html`<strong> You are signed in with it: you will be signed out.</strong>`}</p>`;
+  return html`<${Confirm} title="Revoke this key?" about=${about} action="Revoke" danger note=${false} run=${run} close=${close} />`;
+}
+
+export function Keys() {
+  const keys = useLoad((signal) => api.get('keys', signal), []);
+  const [created, setCreated] = useState(null);
+  const dialog = useDialog();
+  const admin = api.may('admin');
+  const done = (key) => {
+    setCreated(key);
+    keys.reload();
+  };
+  const empty = html`<${Empty} title="No keys yet"><p>Your application needs a secret key to make its first call.</p><//>`;
+  return html`
+    <${Heading} title="Keys">${admin && html`<button type="button" class="primary" onClick=${() => dialog.show('new')}>New key</button>`}<//>
+    ${created?.key && html`<${Secret} title=${`The ${created.kind} key.`} text=${created.key} />`}
+    ${created?.userTokenSecret && html`<${Secret} title="The secret for user tokens." text=${created.userTokenSecret} />`}
+    <${Loaded} of=${keys} what="keys" empty=${empty}>${() => html`<div class="scroll"><table>
+      <thead><tr><th>Key</th><th>Name</th><th>Kind</th><th>Works on</th><th>Carries</th><th>Created</th><td></td></tr></thead>
+      <tbody>${keys.data.data.map((key) => html`<tr key=${key.id}>
+        <td><code>${key.prefix}</code><div class="quiet"><code>${key.id}</code></div></td>
+        <td><bdi>${key.name}</bdi></td>
+        <td>${key.kind}${key.role && ` · ${key.role}`}</td>
+        <td>${key.mode ? html`<${Badge} kind=${key.mode === 'test' ? 'warn' : ''}>${key.mode}${key.sandbox ? ` / ${key.sandbox}` : ''}<//>` : 'both modes'}</td>
+        <td>${Object.entries(key.metadata ?? {}).map(([name, value]) => html`<div>${name}=<bdi>${value}</bdi></div>`)}${(key.origins ?? []).map((origin) => html`<div>${origin}</div>`)}${key.requireUserToken && html`<div>user token</div>`}</td>
+        <td><${Time} at=${key.createdAt} /></td>
+        <td class="end">${admin && html`<button type="button" class="danger" aria-label=${`Revoke ${key.name ?? key.prefix}`} onClick=${() => dialog.show('revoke', key)}>Revoke</button>`}</td>
+      </tr>`)}</tbody>
+    </table></div>`}<//>
+    ${dialog.open?.name === 'new' && html`<${NewKey} close=${dialog.close} done=${done} />`}
+    ${dialog.open?.name === 'revoke' && html`<${Revoke} listed=${dialog.open.about} close=${dialog.close} done=${keys.reload} />`}`;
+}

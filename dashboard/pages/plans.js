@@ -1,0 +1,41 @@
+import * as api from '../api.js';
+import { DocumentPage, NewDocument, toNew } from '../editor.js';
+import { Empty, Heading, Loaded, Name, html, link, useLoad } from '../ui.js';
+
+const example = {
+  name: 'Free',
+  periodType: 'monthly',
+  periodAnchor: 'subscription_start',
+  groups: [{ id: 'calls', label: 'Calls', unit: 'count', quota: 20, matches: [{ event: '*' }] }],
+};
+
+const kind = {
+  path: 'plans',
+  title: 'plan',
+  Title: 'Plan',
+  moves: true,
+  deletes: 'What is held settles all the same.',
+  example: () => JSON.stringify(example, null, 2),
+};
+
+function List() {
+  const plans = useLoad((signal) => api.get('plans', signal), []);
+  const empty = html`<${Empty} title="No plans yet"><p>A plan says how much of what a user may do. <a href=${link(['start'])}>Three steps to the first call</a></p><//>`;
+  return html`
+    <${Heading} title="Plans">${api.may('admin') && toNew(kind)}<//>
+    <${Loaded} of=${plans} what="plans" empty=${empty}>${() => html`<div class="scroll"><table>
+      <thead><tr><th>Plan</th><th>Name</th><th>Period</th><th>Limit groups</th></tr></thead>
+      <tbody>${plans.data.data.map((plan) => html`<tr key=${plan.id}>
+        <td><${Name} text=${plan.id} href=${link(['plans', plan.id])} /></td>
+        <td><bdi>${plan.name}</bdi></td>
+        <td>${plan.periodType}</td>
+        <td>${plan.groups.map((group) => group.label ?? group.id).join(', ')}</td>
+      </tr>`)}</tbody>
+    </table></div>`}<//>`;
+}
+
+export function Plans({ id, query }) {
+  if (id === undefined) return html`<${List} />`;
+  if (id === 'new') return html`<${NewDocument} kind=${kind} query=${query} />`;
+  return html`<${DocumentPage} key=${id} kind=${kind} id=${id} />`;
+}

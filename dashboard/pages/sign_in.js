@@ -1,0 +1,29 @@
+import { useState } from '../vendor/hooks.js';
+import * as api from '../api.js';
+import { ErrorBox, Field, html } from '../ui.js';
+
+export function SignIn() {
+  const [key, setKey] = useState('');
+  const [state, setState] = useState({ busy: false, error: null });
+  const submit = async (event) => {
+    event.preventDefault();
+    setState({ busy: true, error: null });
+    try {
+      await api.signIn(key.trim());
+    } catch (error) {
+      setState({ busy: false, error });
+    }
+  };
+  return html`<main class="door">
+    <h1>quotagate</h1>
+    <p class="quiet">Sign in with an admin key.</p>
+    <form onSubmit=${submit}>
+      <${Field} label="Admin key" hint="It begins with ak_. The gateway prints one at its first start, unless QUOTAGATE_ADMIN_KEY names it.">
+        <input type="password" name="key" required autocomplete="current-password" spellcheck=${false} value=${key}
+          onInput=${(event) => setKey(event.target.value)} autofocus />
+      <//>
+      <${ErrorBox} error=${state.error} />
+      <button type="submit" class="primary" disabled=${state.busy}>Sign in</button>
+    </form>
+  </main>`;
+}

@@ -1,0 +1,76 @@
+// From no plan to the first reserve.
+
+import * as api from '../api.js';
+import { Badge, Copy, ErrorBox, Heading, Loaded, Secret, html, link, useLoad, useWrite } from '../ui.js';
+import { useEffect, useState } from '../vendor/hooks.js';
+
+const user = 'u_1';
+const plan = {
+  name: 'Free',
+  periodType: 'monthly',
+  periodAnchor: 'subscription_start',
+  groups: [{ id: 'calls', label: 'Calls', unit: 'count', quota: 20, matches: [{ event: '*' }] }],
+};
+
+/** Where this page came from is where the API is. */
+const base = () => new URL('api/v1/', document.baseURI).href;
+
+const quoted = (body) => `'${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
+
+const curl = (method, path, key, body) => `curl -X ${method} ${base()}${path} \\
+  -H 'Authorization: Bearer ${key}' -H 'Content-Type: application/json' \\
+  -d ${quoted(body)}`;
+
+const Snippet = ({ text }) => html`<div><pre>${text}</pre><div class="row"><${Copy} text=${text} /></div></div>`;
+
+const Done = ({ when, children }) => (when ? html`<${Badge} kind="good">done<//>` : children);
+
+/** Asks again and again until the first call is seen. */
+function useFirstCall(waiting) {
+  const [seen, setSeen] = useState(false);
+  useEffect(() => {
+    if (!waiting || seen) return undefined;
+    const timer = setInterval(async () => {
+      const found = await api.get(api.path('users', user)).catch(() => null);
+      if (found?.counters.some((counter) => counter.count > 0)) setSeen(true);
+    }, 1500);
+    return () => clearInterval(timer);
+  }, [waiting, seen]);
+  return seen;
+}
+
+export function Start() {
+  const plans = useLoad((signal) => api.get('plans', signal), [api.place.app]);
+  const [key, setKey] = useState(null);
+  const { busy, error, write } = useWrite();
+  const first = plans.data?.data[0];
+  const seen = useFirstCall(key !== null);
+  const makePlan = async () => (await write('PUT', 'plans/free', plan)) && plans.reload();
+  const makeKey = async () => {
+    const [mode, sandbox] = api.place.mode.split('/');
+    const created = await write('POST', 'keys', { kind: 'secret', mode, sandbox, name: 'first steps' });
+    if (created && (await write('POST', 'subscriptions', { userId: user, planId: first.id }))) setKey(created.key);
+  };
+  const event = first?.groups[0]?.matches[0]?.event?.replaceAll('*', 'example') ?? 'example';
+  const admin = api.may('admin');
+  return html`
+    <${Heading} title="First steps" />
+    <p>Your application asks before it spends (<code>reserve</code>), and says afterwards what it spent (<code>commit</code>). ${api.isTest() ? 'You are in test mode.' : 'You are in live mode; the switch at the side changes to test mode.'}</p>
+    <${ErrorBox} error=${error} />
+    <${Loaded} of=${plans} what="plans">${() => html`<ol class="steps">
+      <li><h2>A plan <${Done} when=${first} /></h2>
+        <p>A plan says how much of what a user may do. ${first ? html`You have <a href=${link(['plans', first.id])}>${first.id}</a>.` : 'This one allows 20 calls a month:'}</p>
+        ${!first && html`<${Snippet} text=${JSON.stringify(plan, null, 2)} />${admin && html`<div class="row"><button type="button" class="primary" disabled=${busy} onClick=${makePlan}>Create this plan</button></div>`}`}
+      </li>
+      <li><h2>A key and a user <${Done} when=${key} /></h2>
+        <p>The application’s back end calls with a secret key. The user <code>${user}</code> is put on the plan.</p>
+        ${key ? html`<${Secret} title="The key." text=${key} />` : admin && html`<div class="row"><button type="button" class=${first ? 'primary' : ''} disabled=${busy || !first} onClick=${makeKey}>Create a key and the user</button></div>`}
+      </li>
+      <li><h2>The first call <${Done} when=${seen} /></h2>
+        <p>Reserve before the work, and commit with the <code>reservationId</code> that comes back after it. A reservation that is never committed gives its hold back by itself.</p>
+        ${first && html`<${Snippet} text=${curl('POST', 'reserve', key ?? 'sk_…', { userId: user, event })} />
+          <${Snippet} text=${curl('POST', 'commit', key ?? 'sk_…', { reservationId: 'rsv_…' })} />`}
+        ${key && html`<p role="status">${seen ? html`It has arrived: see <a href=${link(['users', user])}>${user}</a>.` : 'Waiting for the first call…'}</p>`}
+      </li>
+    </ol>`}<//>`;
+}

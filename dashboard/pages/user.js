@@ -1,0 +1,160 @@
+import { useEffect, useState } from '../vendor/hooks.js';
+import * as api from '../api.js';
+import { Counter } from '../counter.js';
+import { Badge, Empty, Heading, Loaded, Name, Time, html, link, number, useDialog, useLoad } from '../ui.js';
+import { Cancel, GrantDialog, Move, Reset, Revoke, SetBlocked } from './user_actions.js';
+
+/**
+ * Calls `changed` whenever the user's counters change. Only while the tab is seen: a browser keeps few connections to
+ * one host, and tabs in the background must not use them up.
+ */
+function useFollow(userId, changed) {
+  const [round, setRound] = useState(0);
+  useEffect(() => {
+    let stop = () => {};
+    let timer = null;
+    const start = () => {
+      stop();
+      clearTimeout(timer);
+      stop = () => {};
+      if (document.hidden) return;
+      stop = api.follow(userId, changed, () => {
+        timer = setTimeout(() => setRound((round) => round + 1), 5000);
+      });
+    };
+    const seen = () => {
+      start();
+      if (!document.hidden) changed();
+    };
+    start();
+    document.addEventListener('visibilitychange', seen);
+    return () => {
+      document.removeEventListener('visibilitychange', seen);
+      stop();
+      clearTimeout(timer);
+    };
+  }, [userId, api.place.mode, api.place.app, round]);
+}
+
+/** Somebody of whom nothing is known yet can still be put on a plan. */
+function Unknown({ id, reload }) {
+  const dialog = useDialog();
+  const nobody = { userId: id, subscription: null, counters: [] };
+  return html`<${Empty} title="Nothing is kept of this user">
+    <p>No subscription, no call and no change by hand, in this mode. Ids are compared letter by letter.</p>
+    ${api.may('support') && html`<button type="button" class="primary" onClick=${() => dialog.show('move')}>Put on a plan</button>`}
+  <//>
+  ${dialog.open && html`<${Move} user=${nobody} close=${dialog.close} done=${reload} />`}`;
+}
+
+export function User({ id }) {
+  const user = useLoad((signal) => api.get(api.path('users', id), signal), [id, api.place.mode, api.place.app]);
+  useFollow(id, user.reload);
+  const dialog = useDialog();
+  const data = user.data;
+  const support = api.may('support');
+  return html`
+    <${Heading} title=${html`<${Name} text=${id} />`}>
+      ${data && support && html`
+        <button type="button" onClick=${() => dialog.show('move')}>${data.subscription ? 'Move to another plan' : 'Put on a plan'}</button>
+        <button type="button" onClick=${() => dialog.show('reset', null)}>Reset counters</button>
+        <button type="button" class=${data.blocked ? '' : 'danger'} onClick=${() => dialog.show('block')}>${data.blocked ? 'Unblock' : 'Block'}</button>`}
+    <//>
+    ${user.error?.code === 'not_found' && !data && html`<${Unknown} id=${id} reload=${user.reload} />`}
+    ${(data || user.error?.code !== 'not_found') && html`<${Loaded} of=${user} what="the user">${() => html`
+      <${Facts} user=${data} cancel=${support && data.subscription && !data.subscription.endsAt ? () => dialog.show('cancel') : null} />
+      <h2>Counters</h2>
+      ${data.counters.length === 0
+        ? html`<${Empty} title="Nothing counts for this user"><p>${data.planId ? 'The plan has no limit groups that apply.' : 'Without a plan, and without policies, every call is denied. Put the user on a plan.'}</p><//>`
+        : html`<div class="counters">${data.counters.map((counter) => html`<${Counter} key=${counter.groupId} counter=${counter}>
+            ${support && html`<button type="button" aria-label=${`Grant more ${counter.label || counter.groupId}`} onClick=${() => dialog.show('grant', counter)}>Grant</button>
+              ${counter.scope.user !== undefined && html`<button type="button" aria-label=${`Reset ${counter.label || counter.groupId}`} onClick=${() => dialog.show('reset', counter)}>Reset</button>`}`}
+          <//>`)}</div>`}
+      <h2>Grants</h2>
+      <${Grants} grants=${data.grants} revoke=${support ? (grant) => dialog.show('revoke', grant) : null} />
+      <h2>Open reservations</h2>
+      <${Open} reservations=${data.openReservations} />
+      <h2>Closed windows</h2>
+      <${History} windows=${data.history} />
+      <p><a href=${link(['audit'], { target: `user:${id}` })}>What operators changed on this user</a></p>`}
+    <//>`}
+    ${data && open(dialog, data, user.reload)}`;
+}
+
+function open({ open, close }, user, reload) {
+  const done = { user, close, done: reload };
+  switch (open?.name) {
+    case 'grant': return html`<${GrantDialog} ...${done} counter=${open.about} />`;
+    case 'revoke': return html`<${Revoke} ...${done} grant=${open.about} />`;
+    case 'move': return html`<${Move} ...${done} />`;
+    case 'block': return html`<${SetBlocked} ...${done} />`;
+    case 'reset': return html`<${Reset} ...${done} counter=${open.about} />`;
+    case 'cancel': return html`<${Cancel} ...${done} />`;
+    default: return null;
+  }
+}
+
+function Facts({ user, cancel }) {
+  const { subscription } = user;
+  const plan = user.planId && html`<a href=${link(['plans', user.planId])}>${user.planId}</a>`;
+  return html`<dl class="facts">
+    <dt>State</dt><dd>${user.blocked ? html`<${Badge} kind="bad">blocked<//> every call is denied` : html`<${Badge} kind="good">active<//>`}</dd>
+    <dt>Plan</dt><dd>${plan ?? 'none'}${plan && !subscription ? ' (the app’s default)' : ''}${subscription?.customLimits ? ' with limits of its own' : ''}</dd>
+    ${subscription && html`
+      <dt>Since</dt><dd><${Time} at=${subscription.startedAt} /></dd>
+      <dt>Ends</dt><dd class="row"><${Time} at=${subscription.endsAt} never="not planned" />${cancel && html`<button type="button" class="danger" onClick=${cancel}>Cancel the subscription</button>`}</dd>`}
+    ${subscription?.customLimits && html`<dt>Own limits</dt><dd><pre>${JSON.stringify(subscription.customLimits, null, 2)}</pre></dd>`}
+  </dl>`;
+}
+
+function Grants({ grants, revoke }) {
+  if (grants.length === 0) return html`<p class="quiet">None are live.</p>`;
+  return html`<div class="scroll"><table>
+    <thead><tr><th>Group</th><th class="figure">Amount</th><th>Ends</th><th>Note</th><th>Made</th><td></td></tr></thead>
+    <tbody>${grants.map((grant) => html`<tr key=${grant.id}>
+      <td><code>${grant.groupId}</code></td>
+      <td class="figure">${number(grant.amount)}${grant.unit === 'count' ? '' : ` ${grant.unit}`}</td>
+      <td>${grant.expiresAt ? html`<${Time} at=${grant.expiresAt} />` : html`with the window, <${Time} at=${grant.endsAt} never="which never ends" />`}</td>
+      <td><bdi>${grant.note}</bdi></td>
+      <td><${Time} at=${grant.createdAt} /> <span class="quiet">by <code>${grant.createdBy}</code></span></td>
+      <td class="end">${revoke && html`<button type="button" class="danger" onClick=${() => revoke(grant)}>Take back</button>`}</td>
+    </tr>`)}</tbody>
+  </table></div>`;
+}
+
+/** Renders again each second, so that times tick. */
+function useTick(running) {
+  const [, setTick] = useState(0);
+  useEffect(() => {
+    if (!running) return undefined;
+    const timer = setInterval(() => setTick((tick) => tick + 1), 1000);
+    return () => clearInterval(timer);
+  }, [running]);
+}
+
+function Open({ reservations }) {
+  useTick(reservations.length > 0);
+  if (reservations.length === 0) return html`<p class="quiet">None are held.</p>`;
+  return html`<div class="scroll"><table>
+    <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th>Made</th><th>Expires</th></tr></thead>
+    <tbody>${reservations.map((reservation) => html`<tr key=${reservation.reservationId}>
+      <td><${Name} text=${reservation.reservationId} /></td>
+      <td><bdi>${reservation.event}</bdi></td>
+      <td class="figure">${reservation.held.map((held) => html`<div>${number(held.amount)}${held.unit === 'count' ? '' : ` ${held.unit}`} <code>${held.groupId}</code></div>`)}</td>
+      <td><${Time} at=${reservation.createdAt} /></td>
+      <td><${Time} at=${reservation.expiresAt} /></td>
+    </tr>`)}</tbody>
+  </table></div>`;
+}
+
+function History({ windows }) {
+  if (windows.length === 0) return html`<p class="quiet">No window is over yet.</p>`;
+  return html`<div class="scroll"><table>
+    <thead><tr><th>Group</th><th>From</th><th>Until</th><th class="figure">Used</th></tr></thead>
+    <tbody>${windows.map((window) => html`<tr key=${window.groupId + window.period.start}>
+      <td><code>${window.groupId}</code></td>
+      <td>${window.period.start}</td><td>${window.period.end ?? '–'}</td>
+      <td class="figure">${number(window.used)}${window.unit === 'count' ? '' : ` ${window.unit}`}</td>
+    </tr>`)}</tbody>
+  </table></div>`;
+}

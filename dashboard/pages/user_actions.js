@@ -1,0 +1,148 @@
+// What operators do to one user. Each dialog says what will happen before it asks.
+
+import { useState } from '../vendor/hooks.js';
+import * as api from '../api.js';
+import { Confirm, Dialog, Field, Loading, html, number, useLoad, useWrite, when } from '../ui.js';
+
+const name = (user) => html`<bdi class="name"><strong>${user.userId}</strong></bdi>`;
+
+/** The first instant of the next month, UTC, by the time of the data. */
+export function monthEnd() {
+  const now = api.now();
+  return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1, 1)).toISOString().replace('.000Z', 'Z');
+}
+
+/** Until when extra quota holds: `undefined` is the end of the window. */
+export function useUntil() {
+  const [choice, setChoice] = useState('window');
+  const [time, setTime] = useState('');
+  const value = choice === 'month' ? monthEnd() : choice === 'time' && time ? new Date(`${time}Z`).toISOString() : undefined;
+  return { choice, setChoice, time, setTime, value };
+}
+
+export function UntilFields({ until, windowEnd }) {
+  return html`
+    <${Field} label="Until">
+      <select name="until" value=${until.choice} onChange=${(event) => until.setChoice(event.target.value)}>
+        <option value="window">the end of the window${windowEnd ? ` (${when(windowEnd)})` : ''}</option>
+        <option value="month">the end of the month (${when(monthEnd())})</option>
+        <option value="time">a time</option>
+      </select>
+    <//>
+    ${until.choice === 'time' && html`<${Field} label="Time (UTC)"><input type="datetime-local" name="time" required value=${until.time} onInput=${(event) => until.setTime(event.target.value)} /><//>`}`;
+}
+
+export function GrantDialog({ user, counter, close, done }) {
+  const [amount, setAmount] = useState('');
+  const [note, setNote] = useState('');
+  const until = useUntil();
+  const { busy, error, write } = useWrite();
+  const label = counter.label || counter.groupId;
+  const submit = async () => {
+    const body = { groupId: counter.groupId, scope: counter.scope, amount, note: note.trim() || undefined, expiresAt: until.value };
+    if ((await write('POST', 'grants', body)) === null) return false;
+    done();
+    return true;
+  };
+  const unit = counter.unit === 'count' ? '' : ` ${counter.unit}`;
+  const then = Number(amount) > 0 && counter.quota !== null ? number(counter.quota + counter.granted + Number(amount)) + unit : null;
+  const shared = Object.keys(counter.scope).some((key) => key !== 'user');
+  return html`<${Dialog} title=${`Grant more ${label}`} action="Grant" busy=${busy} error=${error} submit=${submit} close=${close}>
+    <p>Extra quota on top of what the plan gives${shared ? ', for everybody who counts in this counter' : html` to ${name(user)}`}. The next call sees it.</p>
+    <${Field} label=${`Amount${unit}`}><input name="amount" inputmode="decimal" required autocomplete="off" value=${amount} onInput=${(event) => setAmount(event.target.value)} /><//>
+    <${UntilFields} until=${until} windowEnd=${counter.resetsAt} />
+    <${Field} label="Note" hint="Why; it is kept with the grant and in the audit log."><input name="note" maxlength="1000" value=${note} onInput=${(event) => setNote(event.target.value)} /><//>
+    <p role="status">${then ? `The limit becomes ${then}; ${number(counter.used + counter.held)} are used or held.` : ''}</p>
+  <//>`;
+}
+
+export function Revoke({ grant, close, done }) {
+  const about = html`<p>The counter <code>${grant.groupId}</code> loses the ${number(grant.amount)} that this grant added. What was used stays used, so it may then be over its limit.</p>`;
+  const run = async (write) => {
+    const gone = await write('DELETE', api.path('grants', grant.id));
+    if (gone) done();
+    return gone;
+  };
+  return html`<${Confirm} title="Take this grant back?" about=${about} action="Take back" danger note=${false} run=${run} close=${close} />`;
+}
+
+export function SetBlocked({ user, close, done }) {
+  const run = async (write, note) => {
+    const changed = await write('POST', api.path('users', user.userId, user.blocked ? 'unblock' : 'block'), { note });
+    if (changed) done();
+    return changed;
+  };
+  const about = user.blocked
+    ? html`<p>${name(user)} may make calls again, within the limits. Counters are as they were.</p>`
+    : html`<p>Every reserve of ${name(user)} is denied from the next call on, on every node. What is in flight may still be committed, and what has happened is still tracked.</p>`;
+  return html`<${Confirm} title=${user.blocked ? 'Unblock this user?' : 'Block this user?'} about=${about} action=${user.blocked ? 'Unblock' : 'Block'} danger=${!user.blocked} run=${run} close=${close} />`;
+}
+
+export function Reset({ user, counter, close, done }) {
+  const run = async (write, note) => {
+    const changed = await write('POST', api.path('users', user.userId, 'reset'), { groupId: counter?.groupId, note });
+    if (changed) done();
+    return changed;
+  };
+  const mine = user.counters.filter((one) => one.scope.user !== undefined && (!counter || one.groupId === counter.groupId));
+  const about = html`<p>These counters of ${name(user)} start anew at 0. It cannot be undone:</p>
+    <ul>${mine.map((one) => html`<li><bdi>${one.label || one.groupId}</bdi>: ${number(one.used)} used</li>`)}</ul>
+    <p>What is held settles in the window that ends now.</p>`;
+  return html`<${Confirm} title=${counter ? `Reset ${counter.label || counter.groupId}?` : 'Reset all counters?'} about=${about} action="Reset" danger run=${run} close=${close} />`;
+}
+
+export function Cancel({ user, close, done }) {
+  const run = async (write) => {
+    const changed = await write('DELETE', 'subscriptions', { userId: user.userId });
+    if (changed) done();
+    return changed;
+  };
+  const about = html`<p>${name(user)} leaves <code>${user.subscription.planId}</code> now. Without a default plan every further call is denied with <code>no_subscription</code>. Used amounts are kept.</p>`;
+  return html`<${Confirm} title="Cancel the subscription?" about=${about} action="Cancel the subscription" danger note=${false} run=${run} close=${close} />`;
+}
+
+export function Move({ user, close, done }) {
+  const plans = useLoad((signal) => api.get('plans', signal), []);
+  const [planId, setPlanId] = useState('');
+  const [resetUsage, setResetUsage] = useState(false);
+  const { busy, error, write } = useWrite();
+  const submit = async () => {
+    const moved = await write('POST', 'subscriptions', { userId: user.userId, planId, resetUsage: resetUsage || undefined });
+    if (moved) done();
+    return moved !== null;
+  };
+  const others = (plans.data?.data ?? []).filter((plan) => plan.id !== user.subscription?.planId);
+  const target = others.find((plan) => plan.id === planId);
+  return html`<${Dialog} title=${user.subscription ? 'Move to another plan' : 'Put on a plan'} action=${user.subscription ? 'Move' : 'Put on the plan'} busy=${busy} error=${error ?? plans.error} submit=${submit} close=${close}>
+    <p>${name(user)} ${user.subscription ? html`leaves <code>${user.subscription.planId}</code>` : 'has no subscription'}. The new one starts now.</p>
+    ${plans.data ? html`<${Field} label="Plan"><select name="plan" required value=${planId} onChange=${(event) => setPlanId(event.target.value)}>
+      <option value="" disabled>Choose a plan</option>
+      ${others.map((plan) => html`<option value=${plan.id}>${plan.name ? `${plan.name} (${plan.id})` : plan.id}</option>`)}
+    </select><//>` : !plans.error && html`<${Loading} what="plans" />`}
+    ${target && html`<${MovePreview} user=${user} plan=${target} reset=${resetUsage} />`}
+    ${user.subscription && html`<label class="check"><input type="checkbox" checked=${resetUsage} onChange=${(event) => setResetUsage(event.target.checked)} /> Start every counter at 0</label>`}
+    ${user.subscription?.customLimits && html`<p class="quiet">The user’s own limits are dropped.</p>`}
+  <//>`;
+}
+
+/** What each counter will do, by the rules of the plan that the user moves to. */
+function MovePreview({ user, plan, reset }) {
+  const rows = plan.groups.map((group) => {
+    const before = user.counters.find((counter) => counter.groupId === group.id);
+    const quota = group.quota === null ? 'without limit' : `of ${number(Number(group.quota))}`;
+    return { group, says: outcome(group, before, user.subscription !== null, reset, quota) };
+  });
+  const kept = new Set(plan.groups.map((group) => group.id));
+  const gone = user.counters.filter((counter) => !kept.has(counter.groupId) && Object.keys(counter.scope).join() === 'user');
+  return html`<h2>What the counters will do</h2><ul>
+    ${rows.map(({ group, says }) => html`<li><bdi>${group.label || group.id}</bdi>: ${says}</li>`)}
+    ${gone.map((counter) => html`<li><bdi>${counter.label || counter.groupId}</bdi>: ends, unless a policy counts it</li>`)}
+  </ul>`;
+}
+
+function outcome(group, before, subscribed, reset, quota) {
+  const rule = subscribed && !reset ? group.onPlanChange ?? 'carry' : reset ? 'reset' : 'carry';
+  if (rule === 'block' && group.quota !== null) return 'starts full, with nothing left until its next window';
+  if (rule === 'carry' && before) return `goes on with ${number(before.used)} used ${quota}`;
+  return `starts at 0 ${quota}`;
+}

@@ -1,0 +1,291 @@
+// What every page is made of. Text from the API only ever becomes a text node.
+
+import { cloneElement, h } from './vendor/preact.js';
+import { useCallback, useEffect, useId, useRef, useState } from './vendor/hooks.js';
+import htm from './vendor/htm.js';
+import * as api from './api.js';
+
+export const html = htm.bind(h);
+
+// --- places -------------------------------------------------------------------------------------------------------
+
+/** `#/users/u_42?search=a` as names and a query. */
+export function here() {
+  const [path, search] = location.hash.replace(/^#\/?/, '').split('?');
+  const decode = (name) => {
+    try {
+      return decodeURIComponent(name);
+    } catch {
+      return name;
+    }
+  };
+  return { names: path.split('/').filter(Boolean).map(decode), query: Object.fromEntries(new URLSearchParams(search ?? '')) };
+}
+
+export const link = (names, query = {}) => `#/${api.path(...names)}${api.query(query)}`;
+
+export const go = (names, query) => {
+  location.hash = link(names, query);
+};
+
+/** Keeps a list's filter in the address without a new step in the browser's history. */
+export function keepFilter(query) {
+  const { names } = here();
+  history.replaceState(null, '', link(names, query));
+}
+
+// --- loading ------------------------------------------------------------------------------------------------------
+
+/**
+ * Loads and loads again when `inputs` change. While that runs the former data stays, so that nothing jumps.
+ * @param {(signal: AbortSignal) => Promise<any>} load
+ */
+export function useLoad(load, inputs) {
+  const [state, setState] = useState({ data: null, error: null, loading: true });
+  const [round, setRound] = useState(0);
+  useEffect(() => {
+    const stop = new AbortController();
+    setState((state) => ({ ...state, loading: true }));
+    load(stop.signal).then(
+      (data) => stop.signal.aborted || setState({ data, error: null, loading: false }),
+      (error) => stop.signal.aborted || setState((state) => ({ data: state.data, error, loading: false })),
+    );
+    return () => stop.abort();
+  }, [...inputs, round]);
+  const reload = useCallback(() => setRound((round) => round + 1), []);
+  return { ...state, reload };
+}
+
+/** A list that grows by its `nextCursor`. `where` is the path, `filter` its query. */
+export function usePages(where, filter) {
+  const [more, setMore] = useState({ of: '', data: [], next: null, error: null });
+  const name = `${where}${api.query(filter)}`;
+  const first = useLoad((signal) => api.get(name, signal), [name, api.place.mode, api.place.app]);
+  // What was shown of later pages belongs to the first page that it was read after.
+  const grown = more.of === name && more.first === first.data;
+  const next = grown ? more.next : first.data?.nextCursor ?? null;
+  const data = [...(first.data?.data ?? []), ...(grown ? more.data : [])];
+  const loadMore = async () => {
+    const before = grown ? more.data : [];
+    try {
+      const page = await api.get(`${where}${api.query({ ...filter, cursor: next })}`);
+      setMore({ of: name, first: first.data, data: [...before, ...page.data], next: page.nextCursor, error: null });
+    } catch (error) {
+      setMore({ of: name, first: first.data, data: before, next, error });
+    }
+  };
+  const error = first.error ?? (grown ? more.error : null);
+  return { data, next, loadMore, loaded: first.data !== null, loading: first.loading, grown, error, reload: first.reload };
+}
+
+/** What was typed, once the typing has paused. */
+export function useSettled(value, wait_ms = 150) {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), wait_ms);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return settled;
+}
+
+/** Looks again every few seconds while the page is seen and only its first part is shown. */
+export function useFresh(pages, every_ms = 4000) {
+  const latest = useRef(pages);
+  latest.current = pages;
+  useEffect(() => {
+    const look = () => document.hidden || latest.current.loading || latest.current.grown || latest.current.reload();
+    const timer = setInterval(look, every_ms);
+    return () => clearInterval(timer);
+  }, []);
+}
+
+/** Runs writes: one at a time, and under one name as long as the same thing is tried again. */
+export function useWrite() {
+  const [state, setState] = useState({ busy: false, error: null });
+  const last = useRef({ text: '', name: '' });
+  const write = async (method, where, body, headers = {}) => {
+    const text = `${method} ${where} ${JSON.stringify(body ?? null)}`;
+    if (last.current.text !== text) last.current = { text, name: api.writeName() };
+    setState({ busy: true, error: null });
+    try {
+      const answer = await api.send(method, where, body, { 'Idempotency-Key': last.current.name, ...headers });
+      last.current = { text: '', name: '' };
+      setState({ busy: false, error: null });
+      return answer ?? {};
+    } catch (error) {
+      if (error.status !== 0 && error.status < 500) last.current = { text: '', name: '' };
+      setState({ busy: false, error });
+      return null;
+    }
+  };
+  return { ...state, write, clear: () => setState({ busy: false, error: null }) };
+}
+
+// --- states -------------------------------------------------------------------------------------------------------
+
+export function ErrorBox({ error, retry }) {
+  if (!error) return null;
+  return html`<div class="error" role="alert">
+    <strong>${error.title || 'Something went wrong'}</strong>
+    ${error.errors?.length
+      ? html`<ul>${error.errors.map((fault) => html`<li><code>${fault.field}</code> ${fault.message}</li>`)}</ul>`
+      : html`<p>${error.message}</p>`}
+    ${error.requestId && html`<p class="quiet">Request <code>${error.requestId}</code></p>`}
+    ${retry && html`<button type="button" onClick=${retry}>Try again</button>`}
+  </div>`;
+}
+
+export const Loading = ({ what }) => html`<p class="quiet" role="status">Loading ${what}…</p>`;
+
+export const Empty = ({ title, children }) => html`<div class="empty"><h2>${title}</h2>${children}</div>`;
+
+/** Error, loading, empty, or the children: the states of everything that is loaded. */
+export function Loaded({ of, what, empty, children }) {
+  if (of.error && !hasData(of)) return html`<${ErrorBox} error=${of.error} retry=${of.reload} />`;
+  if (!hasData(of)) return html`<${Loading} what=${what} />`;
+  const rows = Array.isArray(of.data) ? of.data : of.data?.data;
+  return html`
+    ${of.error && html`<${ErrorBox} error=${of.error} retry=${of.reload} />`}
+    ${empty && Array.isArray(rows) && rows.length === 0 ? empty : typeof children === 'function' ? children() : children}
+  `;
+}
+
+const hasData = (of) => of.loaded ?? of.data !== null;
+
+export const More = ({ pages }) =>
+  pages.next ? html`<p><button type="button" onClick=${pages.loadMore}>Show more</button></p>` : null;
+
+/** A page's title with what can be done on it. */
+export function Heading({ title, children }) {
+  useEffect(() => {
+    document.title = `${typeof title === 'string' ? title : 'quotagate'} · quotagate`;
+  }, [title]);
+  return html`<header class="heading"><h1 tabindex="-1">${title}</h1><div class="actions">${children}</div></header>`;
+}
+
+// --- small things -------------------------------------------------------------------------------------------------
+
+/** A name that can be copied; it keeps its own direction, so that it cannot turn what stands beside it around. */
+export function Name({ text, href }) {
+  const name = html`<bdi class="name">${text}</bdi>`;
+  return html`<span class="named">${href ? html`<a href=${href}>${name}</a>` : name}<${Copy} text=${text} label=${`Copy ${text}`} small /></span>`;
+}
+
+const copyIcon = html`<svg viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.5" aria-hidden="true"><rect x="5.5" y="5.5" width="8" height="8" rx="1.5" /><path d="M10.5 3v-.5h-8v8H3" /></svg>`;
+
+export function Copy({ text, label = 'Copy', small }) {
+  const [copied, setCopied] = useState(false);
+  const copy = async () => {
+    if (!(await toClipboard(text))) return;
+    setCopied(true);
+    setTimeout(() => setCopied(false), 1500);
+  };
+  return html`<button type="button" class=${small ? 'copy small' : 'copy'} onClick=${copy} aria-label=${label} title=${label}>
+    ${copied ? 'Copied' : small ? copyIcon : 'Copy'}
+  </button>`;
+}
+
+async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Without https the browser has only the old way.
+    const area = document.createElement('textarea');
+    area.value = text;
+    (document.querySelector('dialog[open]') ?? document.body).append(area);
+    area.select();
+    const done = document.execCommand('copy');
+    area.remove();
+    return done;
+  }
+}
+
+/** Shown once: a secret with its button. */
+export const Secret = ({ title, text }) => html`<div class="secret">
+  <p><strong>${title}</strong> It is shown only now.</p>
+  <p class="row"><code>${text}</code><${Copy} text=${text} /></p>
+</div>`;
+
+export const Badge = ({ kind = '', children }) => html`<span class=${`badge ${kind}`}>${children}</span>`;
+
+const steps = [
+  ['year', 31_536_000],
+  ['month', 2_592_000],
+  ['day', 86_400],
+  ['hour', 3_600],
+  ['minute', 60],
+  ['second', 1],
+];
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+
+/** Relative to the time of the data, with the exact time on hover. */
+export function Time({ at, never = '–' }) {
+  if (!at) return html`<span class="quiet">${never}</span>`;
+  const seconds = (new Date(at).getTime() - api.now().getTime()) / 1000;
+  const [unit, size] = steps.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
+  return html`<time datetime=${at} title=${at}>${relative.format(Math.round(seconds / size), unit)}</time>`;
+}
+
+/** A day, or the time of a day that is near. */
+export function when(at) {
+  if (!at) return 'never';
+  const date = new Date(at);
+  const near = Math.abs(date.getTime() - api.now().getTime()) < 86_400_000;
+  const options = near ? { hour: '2-digit', minute: '2-digit', timeZone: 'UTC' } : { day: 'numeric', month: 'short', timeZone: 'UTC' };
+  return date.toLocaleString('en-GB', options) + (near ? ' UTC' : '');
+}
+
+const figures = new Intl.NumberFormat('en', { maximumFractionDigits: 6 });
+export const number = (value) => (value === null || value === undefined ? '∞' : figures.format(value));
+export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+
+export function Field({ label, hint, children }) {
+  const id = useId();
+  const control = cloneElement(children, { id, 'aria-describedby': hint ? `${id}-hint` : undefined });
+  return html`<div class="field"><label for=${id}>${label}</label>${control}${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}</div>`;
+}
+
+/**
+ * Says what will be done and asks. `submit` answers true when the dialog may close.
+ * The browser keeps the focus inside, and Escape closes it.
+ */
+export function Dialog({ title, action, danger, busy, error, submit, close, children }) {
+  const dialog = useRef(null);
+  useEffect(() => {
+    if (!dialog.current.open) dialog.current.showModal();
+  }, []);
+  const onSubmit = async (event) => {
+    event.preventDefault();
+    if (!busy && (await submit())) close();
+  };
+  return html`<dialog ref=${dialog} onClose=${close} aria-label=${title}>
+    <form onSubmit=${onSubmit}>
+      <h2>${title}</h2>
+      ${children}
+      <${ErrorBox} error=${error} />
+      <div class="buttons">
+        <button type="button" onClick=${close}>${action ? 'Cancel' : 'Close'}</button>
+        ${action && html`<button type="submit" class=${danger ? 'danger' : 'primary'} disabled=${busy}>${busy ? 'One moment…' : action}</button>`}
+      </div>
+    </form>
+  </dialog>`;
+}
+
+/** Which dialog is open: its name and what it is about. */
+export function useDialog() {
+  const [open, setOpen] = useState(null);
+  const close = useCallback(() => setOpen(null), []);
+  return { open, close, show: (name, about) => setOpen({ name, about }) };
+}
+
+/** A write with a note that a dialog asks for: `about` says what it does. */
+export function Confirm({ title, about, action, danger, note = true, run, close }) {
+  const [text, setText] = useState('');
+  const { busy, error, write } = useWrite();
+  const submit = async () => (await run(write, text.trim() || undefined)) !== null;
+  return html`<${Dialog} title=${title} action=${action} danger=${danger} busy=${busy} error=${error} submit=${submit} close=${close}>
+    <div class="about">${about}</div>
+    ${note && html`<${Field} label="Note" hint="Why; it is kept in the audit log."><input name="note" value=${text} maxlength="1000" onInput=${(event) => setText(event.target.value)} /><//>`}
+  <//>`;
+}

@@ -1,0 +1,70 @@
+//! The dashboard's files, built into the binary: `/` and `/assets/…`. They are the same for everybody and hold no
+//! data; what they show they ask of the API.
+
+use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
+use actix_web::middleware::{Compress, DefaultHeaders};
+use actix_web::{HttpRequest, HttpResponse, web};
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+use super::problem::ApiError;
+use crate::service::error::ServiceError;
+
+#[derive(RustEmbed)]
+#[folder = "dashboard/"]
+#[exclude = "*.md"]
+struct Files;
+
+/// Only files of this node: no inline script or style, no other origin, no frame around it.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+
+const HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (HeaderName::from_static("content-security-policy"), HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
+    (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
+    (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY")),
+];
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    let page = super::resource("/").route(web::get().to(index)).route(web::head().to(index));
+    let assets = super::resource("/assets/{path:.*}").route(web::get().to(asset)).route(web::head().to(asset));
+    config.service(page.wrap(Compress::default()).wrap(headers()));
+    config.service(assets.wrap(Compress::default()).wrap(headers()));
+}
+
+fn headers() -> DefaultHeaders {
+    HEADERS.into_iter().fold(DefaultHeaders::new(), |headers, header| headers.add(header))
+}
+
+async fn index(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    file(&request, "index.html")
+}
+
+async fn asset(request: HttpRequest, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    file(&request, &path)
+}
+
+fn file(request: &HttpRequest, path: &str) -> Result<HttpResponse, ApiError> {
+    let missing = || ServiceError::NotFound(format!("there is nothing at {}", request.path()));
+    let EmbeddedFile { data, metadata } = Files::get(path).ok_or_else(missing)?;
+    let etag = format!("W/\"{}\"", hex::encode(&metadata.sha256_hash()[..12]));
+    let known = request.headers().get(IF_NONE_MATCH).is_some_and(|given| given.as_bytes() == etag.as_bytes());
+    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    // Asked for again each time and answered by its ETag: a new version of the node shows its own page at once.
+    response.insert_header((CACHE_CONTROL, "no-cache")).insert_header((ETAG, etag));
+    match known {
+        true => Ok(response.finish()),
+        false => Ok(response.content_type(content_type(path)).body(data.into_owned())),
+    }
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "text/plain; charset=utf-8",
+    }
+}

@@ -1,0 +1,229 @@
+//! Headless Chromium over the WebDriver protocol.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// What WebDriver calls an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// A page that waits for longer waits for something that does not come.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// `chromedriver` with one browser.
+pub struct Browser {
+    driver: Child,
+    session: String,
+    http: reqwest::Client,
+}
+
+fn chromium() -> &'static str {
+    let names = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"];
+    let works = |name: &&str| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    names.into_iter().find(|name| works(name).is_ok()).expect("Chromium is installed by `make test`")
+}
+
+fn path_of(program: &str) -> String {
+    let output = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is installed by `make test`");
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port: u16 = loop {
+            let line = lines.next().unwrap().unwrap();
+            if let Some((_, rest)) = line.split_once("successfully on port ") {
+                break rest.trim_end_matches('.').parse().unwrap();
+            }
+        };
+        // Nobody reads what comes later, and it must not be stuck on that.
+        std::thread::spawn(move || lines.for_each(drop));
+        let http = quotagate::http_client::builder().build().unwrap();
+        let base = format!("http://127.0.0.1:{port}/session");
+        let arguments =
+            ["--headless", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1200,900"];
+        let options = json!({"binary": path_of(chromium()), "args": arguments});
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}, "unhandledPromptBehavior": "ignore"}}});
+        let answer: Value = http
+            .post(&base)
+            .header("content-type", "application/json")
+            .body(wanted.to_string())
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        let id = answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no browser: {answer}")).to_owned();
+        Self { driver, session: format!("{base}/{id}"), http }
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
+        let mut request = self.http.request(method.parse().unwrap(), format!("{}/{path}", self.session));
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let mut answer: Value = request.send().await.unwrap().json().await.unwrap();
+        match answer["value"]["error"].as_str() {
+            Some(error) => Err(format!("{path}: {error}: {}", answer["value"]["message"])),
+            None => Ok(answer["value"].take()),
+        }
+    }
+
+    pub async fn open(&self, url: &str) {
+        self.call("POST", "url", Some(json!({"url": url}))).await.unwrap();
+    }
+
+    pub async fn reload(&self) {
+        self.call("POST", "refresh", Some(json!({}))).await.unwrap();
+    }
+
+    /// Runs a function's body in the page.
+    pub async fn run(&self, script: &str, arguments: Value) -> Value {
+        self.call("POST", "execute/sync", Some(json!({"script": script, "args": arguments}))).await.unwrap()
+    }
+
+    /// Tries until it succeeds: pages load in their own time.
+    async fn patiently<T, F: Future<Output = Result<T, String>>>(&self, what: &str, attempt: impl Fn() -> F) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match attempt().await {
+                Ok(found) => return found,
+                Err(error) if Instant::now() > deadline => {
+                    let page = self.run("return document.body.innerText", json!([])).await;
+                    panic!("{what}: {error}\n{}", page.as_str().unwrap_or_default());
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    async fn element(&self, xpath: &str) -> Result<String, String> {
+        let found = self.call("POST", "element", Some(json!({"using": "xpath", "value": xpath}))).await?;
+        Ok(found[ELEMENT].as_str().unwrap().to_owned())
+    }
+
+    async fn click_at(&self, xpath: &str) {
+        self.patiently(xpath, || async {
+            let element = self.element(xpath).await?;
+            self.call("POST", &format!("element/{element}/click"), Some(json!({}))).await
+        })
+        .await;
+    }
+
+    /// Clicks the button or link of that name: in the dialog, if one is open.
+    pub async fn click(&self, name: &str) {
+        let named = format!("[normalize-space()={0} or @aria-label={0}]", quoted(name));
+        let open = "[not(//dialog[@open]) or ancestor::dialog[@open]]";
+        self.click_at(&format!("(//button{named}{open} | //a{named}{open})[1]")).await;
+    }
+
+    /// Clicks the page of that name in the menu.
+    pub async fn page(&self, name: &str) {
+        self.click_at(&format!("//nav[@aria-label='Pages']//a[normalize-space()={}]", quoted(name))).await;
+        self.sees_title(name).await;
+    }
+
+    /// Types into the field of that name, in place of what was there.
+    pub async fn fill(&self, name: &str, text: &str) {
+        let xpath = format!("//*[@name={0} or @aria-label={0}]", quoted(name));
+        self.patiently(&xpath, || async {
+            let element = self.element(&xpath).await?;
+            self.call("POST", &format!("element/{element}/clear"), Some(json!({}))).await?;
+            self.call("POST", &format!("element/{element}/value"), Some(json!({"text": text}))).await
+        })
+        .await;
+    }
+
+    pub async fn choose(&self, name: &str, value: &str) {
+        self.click_at(&format!("//select[@name={0} or @id={0}]/option[@value={1}]", quoted(name), quoted(value))).await;
+    }
+
+    /// Presses keys where the focus is.
+    pub async fn press(&self, keys: &str) {
+        let active = self.call("GET", "element/active", None).await.unwrap()[ELEMENT].as_str().unwrap().to_owned();
+        self.call("POST", &format!("element/{active}/value"), Some(json!({"text": keys}))).await.unwrap();
+    }
+
+    pub async fn text(&self) -> String {
+        self.run("return document.body.innerText", json!([])).await.as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the page shows that text.
+    pub async fn sees(&self, text: &str) {
+        self.patiently(&format!("sees {text:?}"), || async {
+            if self.text().await.contains(text) { Ok(()) } else { Err("it is not there".to_owned()) }
+        })
+        .await;
+    }
+
+    pub async fn sees_title(&self, text: &str) {
+        self.patiently(&format!("the title {text:?}"), || async {
+            let title = self.run("return document.querySelector('h1')?.textContent", json!([])).await;
+            if title.as_str().is_some_and(|title| title.trim() == text) { Ok(()) } else { Err(title.to_string()) }
+        })
+        .await;
+    }
+
+    /// Waits until no dialog is open.
+    pub async fn sees_no_dialog(&self) {
+        self.patiently("no dialog", || async {
+            let open = self.run("return document.querySelector('dialog')?.innerText", json!([])).await;
+            if open.is_null() { Ok(()) } else { Err(open.to_string()) }
+        })
+        .await;
+    }
+
+    /// What went wrong in the page, apart from answers that tests ask for.
+    pub async fn faults(&self) -> Vec<String> {
+        let log = self.call("POST", "se/log", Some(json!({"type": "browser"}))).await.unwrap();
+        let told = log.as_array().unwrap().iter().filter_map(|entry| entry["message"].as_str());
+        told.filter(|told| !told.contains("the server responded with a status of 4")).map(str::to_owned).collect()
+    }
+
+    pub async fn cookie(&self, name: &str) -> Value {
+        self.call("GET", &format!("cookie/{name}"), None).await.unwrap()
+    }
+
+    /// Another tab of the same browser; answers the handles of the first and of the new one.
+    pub async fn another_tab(&self) -> (String, String) {
+        let first = self.call("GET", "window", None).await.unwrap().as_str().unwrap().to_owned();
+        let new = self.call("POST", "window/new", Some(json!({"type": "tab"}))).await.unwrap();
+        let new = new["handle"].as_str().unwrap().to_owned();
+        self.to_tab(&new).await;
+        (first, new)
+    }
+
+    pub async fn to_tab(&self, handle: &str) {
+        self.call("POST", "window", Some(json!({"handle": handle}))).await.unwrap();
+    }
+
+    pub async fn end(self) {
+        let _ = self.http.delete(&self.session).send().await;
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // With it goes the browser that it started.
+        let _ = Command::new("kill").args(["-TERM", &self.driver.id().to_string()]).status();
+        let _ = self.driver.wait();
+    }
+}
+
+/// A text in XPath, which knows no escapes.
+fn quoted(text: &str) -> String {
+    match text.contains('\'') {
+        true => format!("\"{text}\""),
+        false => format!("'{text}'"),
+    }
+}

@@ -1,0 +1,168 @@
+//! Keys, plans, approvals, the test clock, and the way to the first call.
+
+use serde_json::json;
+
+use crate::support::{monthly, new_key};
+use crate::{signed_in, without_faults};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_visit_leads_to_the_first_reserve() {
+    let (world, browser) = signed_in().await;
+    browser.sees_title("First steps").await;
+    browser.click("Create this plan").await;
+    browser.click("Create a key and the user").await;
+    browser.sees("Waiting for the first call").await;
+    let snippet = browser.run("return [...document.querySelectorAll('pre')].at(-2).textContent", json!([])).await;
+    let snippet = snippet.as_str().unwrap();
+    assert!(snippet.contains(&format!("{}/api/v1/reserve", world.node.url)), "{snippet}");
+    let script = format!("curl() {{ command curl -sS \"$@\"; }}; {snippet}");
+    let run = move || std::process::Command::new("sh").args(["-c", &script]).output();
+    let output = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+    let decision: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(decision["allowed"], true, "{decision}");
+    browser.sees("It has arrived").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_created_shown_once_used_and_revoked() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    browser.page("Keys").await;
+    browser.click("New key").await;
+    browser.fill("name", "back end").await;
+    browser.fill("metadata", "team=red, environment=production").await;
+    browser.click("Create").await;
+    browser.sees("It is shown only now.").await;
+    let key = browser.run("return document.querySelector('.secret code').textContent", json!([])).await;
+    let app = world.node.client(key.as_str().unwrap());
+    app.subscribe("u", "one").await;
+    app.reserved(json!({"userId": "u", "event": "image.a"})).await;
+    browser.sees("environment=production").await;
+    browser.reload().await;
+    browser.sees("back end").await;
+    assert!(!browser.text().await.contains(key.as_str().unwrap()));
+    browser.click("Revoke back end").await;
+    browser.sees("stops working within a second on every node").await;
+    browser.click("Revoke").await;
+    browser.sees_no_dialog().await;
+    app.get("plans").await.problem(401, "invalid_key");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_checked_as_it_is_typed_saved_and_rolled_back() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u", "one").await;
+    app.post("track", json!({"userId": "u", "event": "image.a", "quantity": 7})).await.expect(200);
+    browser.open(&format!("{}/#/plans/one", world.node.url)).await;
+    browser.sees("Versions").await;
+    let document = |quota: &str, unit: &str| {
+        let text = monthly(20).to_string();
+        text.replace("\"quota\":20", &format!("\"quota\":{quota}")).replace("count", unit)
+    };
+    browser.fill("document", "{").await;
+    browser.sees("This is not JSON").await;
+    browser.fill("document", &document("5", "counts")).await;
+    browser.sees("groups[0].unit").await;
+    browser.fill("document", &document("5", "count")).await;
+    browser.sees("1 user over the limit").await;
+    assert_eq!(world.admin.get("plans/one").await.expect(200)["groups"][0]["quota"], 20, "nothing is written yet");
+    browser.click("Save").await;
+    browser.sees("Roll back to this").await;
+    assert_eq!(app.counter("u", "images").await["quota"], 5);
+    browser.click("Roll back to this").await;
+    browser.sees("groups.images.quota").await;
+    browser.click("Roll back").await;
+    browser.sees_no_dialog().await;
+    assert_eq!(app.counter("u", "images").await["quota"], 20);
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_rejected_opened_again_and_approved() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(1000)).await;
+    let policy = json!({"owner": "platform", "groups": [{"id": "team", "label": "Team", "unit": "count", "quota": 1,
+        "scope": ["metadata.team"], "enforcement": "approval", "periodType": "monthly", "matches": [{"event": "image.*"}]}]});
+    world.admin.put("policies/cap", policy).await.expect(200);
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u", "one").await;
+    let call = json!({"userId": "u", "event": "image.a", "metadata": {"team": "<red>"}});
+    app.reserved(call.clone()).await;
+    assert_eq!(app.reserve(call.clone()).await["reasons"], json!(["approval_required"]));
+    browser.page("Approvals").await;
+    browser.sees("<red>").await;
+    browser.click("Reject").await;
+    browser.fill("note", "why so many?").await;
+    browser.click("Reject").await;
+    browser.sees("Nothing waits for approval").await;
+    browser.click("Decided").await;
+    browser.sees("why so many?").await;
+    browser.click("Open again").await;
+    browser.click("Open again").await;
+    browser.sees_no_dialog().await;
+    browser.click("Open").await;
+    browser.click("Approve").await;
+    browser.fill("amount", "5").await;
+    browser.click("Approve").await;
+    browser.sees("Nothing waits for approval").await;
+    app.reserved(call).await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_test_clock_is_frozen_moved_and_the_sandbox_emptied() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    world.app.freeze("2031-01-31T10:00:00Z").await;
+    world.app.subscribe("u", "one").await;
+    browser.page("Test clock").await;
+    browser.click("To test mode").await;
+    browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
+    browser.click("+1 month").await;
+    browser.sees("The clock stands at 2031-02-28T10:00:00Z").await;
+    assert_eq!(world.app.get("test-clock").await.expect(200)["now"], "2031-02-28T10:00:00Z");
+    browser.page("Users").await;
+    browser.sees("28 days ago").await;
+    browser.click("Test clock").await;
+    browser.click("Empty the sandbox").await;
+    browser.sees("live data is not touched").await;
+    browser.click("Empty").await;
+    browser.sees("The sandbox runs on real time").await;
+    assert_eq!(world.app.get("usage?userId=u").await.expect(200)["planId"], json!(null));
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_created_with_its_secret_shown_once_and_its_deliveries_are_sent_again() {
+    let (world, browser) = signed_in().await;
+    browser.page("Webhooks").await;
+    browser.click("New webhook").await;
+    browser.fill("id", "ops").await;
+    browser.fill("url", "http://127.0.0.1:9/hook").await;
+    browser.click("Create").await;
+    browser.sees("The signing secret of ops.").await;
+    browser.sees("whsec_").await;
+    let plan = json!({"groups": [{"id": "g", "unit": "count", "quota": 1, "periodType": "monthly", "periodAnchor": "calendar", "matches": [{"event": "*"}]}]});
+    world.admin.plan("none", plan).await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u", "none").await;
+    app.reserved(json!({"userId": "u", "event": "a"})).await;
+    assert_eq!(app.reserve(json!({"userId": "u", "event": "a"})).await["allowed"], false);
+    browser.page("Alerts").await;
+    browser.sees("limit.reached").await;
+    browser.open(&format!("{}/#/webhooks/ops", world.node.url)).await;
+    browser.sees("Deliveries").await;
+    assert!(!browser.text().await.contains("whsec_"));
+    browser.click("Pending").await;
+    browser.click("Send again").await;
+    browser.click("Dead letters").await;
+    browser.sees("None are dead.").await;
+    browser.click("Rotate the secret").await;
+    browser.click("Rotate").await;
+    browser.sees("The new signing secret.").await;
+    without_faults(browser).await;
+}

@@ -1,0 +1,33 @@
+//! The dashboard in headless Chromium, against a real gateway.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod browser;
+mod configuration;
+mod sessions;
+mod users;
+
+use browser::Browser;
+use support::{ROOT_KEY, World};
+
+/// A world and a browser that is signed in to it.
+async fn signed_in() -> (World, Browser) {
+    let (world, browser) = (World::new().await, Browser::start().await);
+    sign_in(&world, &browser, ROOT_KEY).await;
+    (world, browser)
+}
+
+async fn sign_in(world: &World, browser: &Browser, key: &str) {
+    browser.open(&format!("{}/", world.node.url)).await;
+    browser.fill("key", key).await;
+    browser.click("Sign in").await;
+    browser.sees("Sign out").await;
+}
+
+/// Ends a test in which nothing may have gone wrong in the page.
+async fn without_faults(browser: Browser) {
+    let faults = browser.faults().await;
+    assert!(faults.is_empty(), "{faults:#?}");
+    browser.end().await;
+}

@@ -1,0 +1,166 @@
+//! What support does all day.
+
+use serde_json::json;
+
+use crate::support::{World, new_key};
+use crate::{signed_in, without_faults};
+
+/// A live plan of 20 mails a month, and a live key.
+async fn mails(world: &World) -> crate::support::Api {
+    let plan = |quota: u64| {
+        json!({"name": "Mail", "periodType": "monthly", "periodAnchor": "calendar", "groups": [
+            {"id": "mails", "label": "Mails", "unit": "count", "quota": quota, "onPlanChange": "reset", "matches": [{"event": "mail.*"}]}]})
+    };
+    world.admin.plan("free", plan(20)).await;
+    world.admin.plan("pro", plan(200)).await;
+    world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_at_20_of_20_gets_10_more_until_the_end_of_the_month() {
+    let (world, browser) = signed_in().await;
+    let app = mails(&world).await;
+    app.subscribe("u_42", "free").await;
+    app.post("track", json!({"userId": "u_42", "event": "mail.send", "quantity": 20})).await.expect(200);
+    let call = json!({"userId": "u_42", "event": "mail.send"});
+    assert_eq!(app.reserve(call.clone()).await["allowed"], false);
+    browser.page("Users").await;
+    // `/` goes to the search from anywhere.
+    browser.press("/").await;
+    browser.press("u_4").await;
+    browser.click("u_42").await;
+    browser.sees("20 / 20 · 0 left").await;
+    browser.click("Grant more Mails").await;
+    browser.fill("amount", "10").await;
+    browser.choose("until", "month").await;
+    browser.fill("note", "ticket 7").await;
+    browser.sees("The limit becomes 30; 20 are used or held.").await;
+    browser.click("Grant").await;
+    browser.sees_no_dialog().await;
+    browser.sees("20 / 30 · 10 left · 10 granted").await;
+    let grant = world.admin.get("grants?userId=u_42").await.expect(200)["data"][0].clone();
+    assert_eq!((&grant["amount"], &grant["note"]), (&json!(10), &json!("ticket 7")));
+    assert!(grant["expiresAt"].as_str().unwrap().ends_with("-01T00:00:00Z"), "{grant}");
+    assert_eq!(app.reserve(call).await["allowed"], true, "the next call passes");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_is_blocked_moved_and_reset_after_a_question_and_other_tabs_see_it() {
+    let (world, browser) = signed_in().await;
+    let app = mails(&world).await;
+    app.subscribe("u_42", "free").await;
+    app.post("track", json!({"userId": "u_42", "event": "mail.send", "quantity": 5})).await.expect(200);
+    let place = format!("{}/#/users/u_42", world.node.url);
+    browser.open(&place).await;
+    browser.sees("5 / 20 · 15 left").await;
+    let (first, second) = browser.another_tab().await;
+    browser.open(&place).await;
+    browser.sees("5 / 20").await;
+    let call = json!({"userId": "u_42", "event": "mail.send"});
+    app.reserved(call.clone()).await;
+    browser.sees("5 / 20 · 14 left · 1 held").await;
+    browser.to_tab(&first).await;
+    browser.sees("5 / 20 · 14 left · 1 held").await;
+    browser.click("Block").await;
+    browser.sees("Every reserve of u_42 is denied").await;
+    // Escape does nothing.
+    browser.press("\u{e00c}").await;
+    browser.sees_no_dialog().await;
+    assert_eq!(app.reserve(call.clone()).await["allowed"], true);
+    browser.click("Block").await;
+    browser.click("Block").await;
+    browser.sees("every call is denied").await;
+    assert_eq!(app.reserve(call.clone()).await["reasons"], json!(["user_blocked"]));
+    browser.click("Unblock").await;
+    browser.click("Unblock").await;
+    browser.sees("active").await;
+    browser.click("Move to another plan").await;
+    browser.choose("plan", "pro").await;
+    browser.sees("Mails: starts at 0 of 200").await;
+    browser.click("Move").await;
+    browser.sees("0 / 200").await;
+    app.post("track", json!({"userId": "u_42", "event": "mail.send", "quantity": 7})).await.expect(200);
+    browser.to_tab(&second).await;
+    browser.sees("7 / 200").await;
+    browser.click("Reset Mails").await;
+    browser.sees("Mails: 7 used").await;
+    browser.click("Reset").await;
+    browser.sees("0 / 200").await;
+    assert_eq!(app.counter("u_42", "mails").await["used"], 0);
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_was_never_seen_is_put_on_a_plan() {
+    let (world, browser) = signed_in().await;
+    let app = mails(&world).await;
+    browser.page("Users").await;
+    browser.fill("Search users", "new one").await;
+    browser.sees("No user begins with that").await;
+    browser.click("new one").await;
+    browser.sees("Nothing is kept of this user").await;
+    browser.click("Put on a plan").await;
+    browser.choose("plan", "free").await;
+    browser.sees("Mails: starts at 0 of 20").await;
+    browser.click("Put on the plan").await;
+    browser.sees("0 / 20 · 20 left").await;
+    app.reserved(json!({"userId": "new one", "event": "mail.send"})).await;
+    browser.sees("1 held").await;
+    let plan = app.get("usage?userId=new%20one").await.expect(200);
+    assert_eq!(plan["planId"], "free");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_paint_takes_less_than_100_kb() {
+    let (_world, browser) = signed_in().await;
+    let files = "const told = ['navigation', 'resource'].flatMap((type) => performance.getEntriesByType(type)); \
+        return told.filter((file) => !file.name.includes('/api/')).map((file) => file.encodedBodySize)";
+    let sizes = browser.run(files, json!([])).await;
+    let sizes: Vec<u64> = sizes.as_array().unwrap().iter().map(|size| size.as_u64().unwrap()).collect();
+    assert!(sizes.len() > 10 && sizes.iter().sum::<u64>() < 100_000, "{sizes:?}");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_any_kind_are_shown_as_they_are_and_lead_to_their_page() {
+    let (world, browser) = signed_in().await;
+    let app = mails(&world).await;
+    let long = "x".repeat(256);
+    let names = [
+        "<script>document.title='owned'</script>",
+        "<img src=x onerror=document.title='owned'>",
+        "\u{202e}evil\u{202c}",
+        "مستخدم",
+        "a/b?c#d%2F&e=f",
+        "'\"`${1}{{x}}",
+        " spaces  inside ",
+        &long,
+    ];
+    for name in names {
+        let body = json!({"userId": name, "event": "mail.send"});
+        app.post("subscriptions", json!({"userId": name, "planId": "free"})).await.expect(200);
+        app.post("track", body).await.expect(200);
+        let note = json!({"groupId": "mails", "scope": {"user": name}, "amount": 1, "note": name});
+        world.admin.post("grants", note).await.expect(201);
+    }
+    for name in names {
+        browser.open("about:blank").await;
+        browser.open(&format!("{}/#/users", world.node.url)).await;
+        browser.sees("active").await;
+        let find = "const link = [...document.querySelectorAll('td a')].find((a) => a.textContent === arguments[0]); \
+            link.click(); return document.querySelectorAll('main script, main img').length";
+        let planted = browser.run(find, json!([name])).await;
+        assert_eq!(planted, 0, "{name}");
+        browser.sees("1 / 21 · 20 left").await;
+        let title = browser.run("return document.querySelector('h1 bdi').textContent", json!([])).await;
+        assert_eq!(title, name);
+        let wide = "return document.documentElement.scrollWidth - innerWidth";
+        assert!(browser.run(wide, json!([])).await.as_i64().unwrap() <= 0, "{name} breaks the page");
+    }
+    browser.page("Audit").await;
+    browser.sees("grant.create").await;
+    assert_eq!(browser.run("return document.querySelectorAll('main script, main img').length", json!([])).await, 0);
+    without_faults(browser).await;
+}
