@@ -48,7 +48,7 @@ async fn refusals_that_need_no_history() {
         (app, "PUT", "plans/two", monthly(1), 403, "forbidden_key"),
         (admin, "POST", "reserve", reserve.clone(), 403, "forbidden_key"),
         (admin, "PUT", "test-clock", json!({"now": "2030-01-01T00:00:00Z"}), 403, "forbidden_key"),
-        (app, "GET", "/", Value::Null, 404, "not_found"),
+        (app, "GET", "/nowhere", Value::Null, 404, "not_found"),
         (app, "GET", "/api/v1", Value::Null, 404, "not_found"),
         (app, "GET", "/api/v2/usage?userId=u", Value::Null, 404, "not_found"),
         (app, "POST", "reserves", reserve.clone(), 404, "not_found"),
