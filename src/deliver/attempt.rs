@@ -94,3 +94,41 @@ fn signatures(secrets: &[String], id: &str, timestamp: &str, body: &str) -> Stri
     };
     secrets.iter().filter_map(sign).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{AppId, Mode, WebhookId};
+    use crate::service::tenant::{Placement, Tenant};
+
+    fn due(url: String) -> Due {
+        Due {
+            tenant: Tenant { app: AppId::parse("a").unwrap(), mode: Mode::Live, placement: Placement::App },
+            webhook: WebhookId::parse("w").unwrap(),
+            url,
+            secrets: vec!["whsec_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0".to_owned()],
+            message: "msg_1".to_owned(),
+            body: "{}".to_owned(),
+            attempts: 0,
+            taken_at_ms: 0,
+        }
+    }
+
+    /// By address in any spelling and by name, on this machine, where somebody listens: nobody is called.
+    #[tokio::test]
+    async fn what_is_not_public_is_not_called_unless_that_is_allowed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let hosts = ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0"];
+        let guarded = Sender::new(DeliverOptions::default()).unwrap();
+        for host in hosts {
+            let answer = guarded.send(&due(format!("http://{host}:{port}/"))).await;
+            assert!(matches!(&answer, Answer::Failed(why) if why.contains("public")), "{host}: {answer:?}");
+        }
+        let called = tokio::time::timeout(std::time::Duration::from_millis(1), listener.accept()).await;
+        assert!(called.is_err(), "somebody called");
+        let open = Sender::new(DeliverOptions { allow_private: true, ..DeliverOptions::default() }).unwrap();
+        let request = due(format!("http://localhost:{port}/"));
+        tokio::join!(open.send(&request), async { drop(listener.accept().await.unwrap()) });
+    }
+}
