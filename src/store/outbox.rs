@@ -12,7 +12,7 @@ use super::keys::Bucket;
 
 const GROUP: &str = "webhooks";
 /// An entry that a node took and did not finish within this time is another's.
-const TAKEN_OVER_MS: u64 = 30_000;
+const TAKEN_OVER_MS: u64 = 10_000;
 
 /// One thing that was told.
 #[derive(Clone, Debug)]

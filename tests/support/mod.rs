@@ -178,9 +178,9 @@ fn spawn(directory: &TempDir, options: &[String]) -> Child {
         .unwrap()
 }
 
-/// Waits for a condition, not for a time; fails after 20 s.
+/// Waits for a condition, not for a time; fails after 60 s.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition().await {
         assert!(Instant::now() < deadline, "never came true: {what}");
         tokio::task::yield_now().await;
