@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::Gateway;
 use super::error::ServiceError;
-use super::tenant::{Placement, Tenant};
+use super::tenant::Tenant;
 use super::webhooks::no_webhook;
 use crate::domain::ids::{KeyId, WebhookId};
 use crate::domain::window::{TimeMs, rfc3339};
@@ -74,9 +74,7 @@ pub struct Due {
 
 /// Deliveries of an app and mode lie together, whatever its placement.
 fn bucket_of(tenant: &Tenant) -> Bucket {
-    match tenant.placement {
-        Placement::App | Placement::User => Bucket::whole(&tenant.app, &tenant.mode),
-    }
+    Bucket::whole(&tenant.app, &tenant.mode)
 }
 
 fn view(stored: StoredDelivery) -> Option<DeliveryView> {
