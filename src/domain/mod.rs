@@ -11,6 +11,7 @@ pub mod field_error;
 pub mod glob;
 pub mod group_check;
 pub mod ids;
+pub mod ledger;
 pub mod limit_group;
 pub mod match_rule;
 pub mod measure;

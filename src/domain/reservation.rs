@@ -89,11 +89,15 @@ pub struct Memo {
     /// The key that reserved, if a counter is a key's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
-    pub plan: PlanId,
-    /// Version of the plan whose rules hold.
-    pub version: u64,
-    /// The matched groups of a user whose plan is its own: no version of the plan has these rules.
+    /// None: a tracked event or a refusal of somebody without a plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanId>,
+    /// Version of the plan whose rules hold.
+    #[serde(default)]
+    pub version: u64,
+    /// The matched groups of a user whose plan is its own: no version of the plan has these rules. Kept beside the rest,
+    /// since the ledger does not repeat them.
+    #[serde(skip)]
     pub rules: Option<Box<PlanBody>>,
     /// The policies that matched, with their versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -117,13 +121,13 @@ pub struct Item {
 /// The rules that a reservation was made under.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    pub plan: Arc<Plan>,
+    pub plan: Option<Arc<Plan>>,
     pub policies: Vec<Arc<Policy>>,
 }
 
 impl Rules {
     fn groups(&self) -> impl Iterator<Item = &Arc<LimitGroup>> {
-        self.plan.groups.iter().chain(self.policies.iter().flat_map(|policy| &policy.groups))
+        self.plan.iter().flat_map(|plan| &plan.groups).chain(self.policies.iter().flat_map(|policy| &policy.groups))
     }
 
     pub fn group(&self, id: &GroupId) -> Option<&Arc<LimitGroup>> {
@@ -177,14 +181,14 @@ fn add(totals: &mut Vec<Total>, total: Total) -> Result<(), FieldError> {
 
 impl Memo {
     /// `own_rules`: the plan's rules are the user's own, so that they have to be remembered.
-    pub fn new(caller: Caller<'_>, standing: Standing<'_>, own_rules: bool, requests: &[Request<'_>]) -> Option<Self> {
-        let plan = standing.plan?;
+    pub fn new(caller: Caller<'_>, standing: Standing<'_>, own_rules: bool, requests: &[Request<'_>]) -> Self {
+        let plan = standing.plan;
         let matches = |group: &LimitGroup| {
             requests.iter().any(|request| group.matching_rule(request.event.as_str(), request.metadata).is_some())
         };
-        let own_groups = |body: &PlanBody| {
-            let groups = body.groups.iter().zip(&plan.groups).filter(|(_, group)| matches(group));
-            PlanBody { groups: groups.map(|(body, _)| body.clone()).collect(), ..body.clone() }
+        let own_groups = |plan: &Plan| {
+            let groups = plan.body.groups.iter().zip(&plan.groups).filter(|(_, group)| matches(group));
+            Box::new(PlanBody { groups: groups.map(|(body, _)| body.clone()).collect(), ..plan.body.clone() })
         };
         let policies = standing.policies.iter().filter(|policy| policy.groups.iter().any(|group| matches(group)));
         let by_key =
@@ -195,15 +199,15 @@ impl Memo {
             metadata: request.metadata.clone(),
             drawn: None,
         };
-        Some(Self {
-            rules: own_rules.then(|| Box::new(own_groups(&plan.body))),
+        Self {
+            rules: plan.filter(|_| own_rules).map(own_groups),
             user: caller.user.clone(),
             key: caller.key.filter(|_| by_key).cloned(),
-            plan: plan.id.clone(),
-            version: plan.version,
+            plan: plan.map(|plan| plan.id.clone()),
+            version: plan.map_or(0, |plan| plan.version),
             policies: policies.map(|policy| (policy.id.clone(), policy.version)).collect(),
             items: requests.iter().map(item).collect(),
-        })
+        }
     }
 
     /// The first event, for reports.

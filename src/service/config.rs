@@ -240,10 +240,11 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub(crate) async fn rules(&self, app: &AppId, memo: &Memo) -> Result<Rules, ServiceError> {
-        let plan = match &memo.rules {
-            None => self.plan_version(app, &memo.plan, memo.version).await?,
-            Some(body) => Plan::validate(&memo.plan, memo.version, body.as_ref().clone())
-                .map(Arc::new)
+        let plan = match (&memo.plan, &memo.rules) {
+            (None, _) => None,
+            (Some(plan), None) => Some(self.plan_version(app, plan, memo.version).await?),
+            (Some(plan), Some(body)) => Plan::validate(plan, memo.version, body.as_ref().clone())
+                .map(|plan| Some(Arc::new(plan)))
                 .map_err(|_| ServiceError::Internal("the rules of a reservation".to_owned()))?,
         };
         let mut policies = Vec::new();

@@ -119,12 +119,12 @@ impl Gateway {
             verdict: verdict(&admission),
             ttl_ms,
             about: &call.items.first().map(|item| about(&item.event, &call.key, &call.user)).unwrap_or_default(),
-            memo: memo.as_ref(),
+            memo: &memo,
             owners: &owners,
             asked: asked.as_ref(),
         };
         let reply = self.store.reserve(args).await?;
-        let round = self.reserve_answer(tenant, view, call, &admission, operation, memo, reply).await?;
+        let round = self.reserve_answer(tenant, view, call, &admission, operation, Some(memo), reply).await?;
         Ok(match round {
             Round::Done(decision) => Round::Done(Decision { retry: retry(view, call, &decision), ..decision }),
             other => other,

@@ -70,7 +70,7 @@ impl StoredReservation {
             created_at_ms: created.parse().ok()?,
             expires_at_ms: expires.parse().ok()?,
             changes: changes.parse().ok()?,
-            memo: serde_json::from_str(memo).ok()?,
+            memo: parse_memo(memo)?,
             groups,
         })
     }
@@ -136,12 +136,26 @@ impl Store {
     }
 }
 
-/// One line of JSON.
+/// One line of JSON; behind a tab, which JSON never holds, the rules of a plan that is the user's own.
 pub(super) fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
-    let text =
-        memo.map(serde_json::to_string).transpose().map_err(|error| StoreError::Unexpected(error.to_string()))?;
-    arguments.text(text.unwrap_or_default());
+    let unexpected = |error: serde_json::Error| StoreError::Unexpected(error.to_string());
+    let mut text = memo.map(serde_json::to_string).transpose().map_err(unexpected)?.unwrap_or_default();
+    if let Some(rules) = memo.and_then(|memo| memo.rules.as_ref()) {
+        text.push('\t');
+        text.push_str(&serde_json::to_string(rules).map_err(unexpected)?);
+    }
+    arguments.text(text);
     Ok(())
+}
+
+pub(super) fn parse_memo(text: &str) -> Option<Memo> {
+    let (memo, rules) = text.split_once('\t').map_or((text, None), |(memo, rules)| (memo, Some(rules)));
+    let memo: Memo = serde_json::from_str(memo).ok()?;
+    let rules = match rules {
+        Some(rules) => Some(serde_json::from_str(rules).ok()?),
+        None => None,
+    };
+    Some(Memo { rules, ..memo })
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ pub struct ReserveArgs<'a> {
     pub ttl_ms: TimeMs,
     /// What is told when the holds expire.
     pub about: &'a str,
-    /// None: nothing can be held.
-    pub memo: Option<&'a Memo>,
+    /// The request, for whoever settles it.
+    pub memo: &'a Memo,
     pub owners: &'a [Owner],
     pub asked: Option<&'a Asked>,
 }
@@ -60,7 +60,7 @@ impl Store {
         args.operation.write(&mut arguments);
         args.facts.write(&mut arguments);
         arguments.text(args.operation.name.as_str()).text(args.verdict).int(args.ttl_ms).text(args.about);
-        write_memo(args.memo, &mut arguments)?;
+        write_memo(Some(args.memo), &mut arguments)?;
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);
         args.facts.push_index_keys(bucket, &mut keys);

@@ -7,7 +7,7 @@ use super::admission::{
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::operation::Operation;
-use super::record::{Record, write_memo};
+use super::record::{Record, parse_memo, write_memo};
 use super::reply::Fields;
 use super::{Arguments, Store};
 use crate::domain::amount::Amount;
@@ -191,7 +191,7 @@ fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, StoreError> 
 }
 
 fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
-    serde_json::from_str(&fields.text()?).map_err(|error| fields.unexpected(&format!("memo: {error}")))
+    parse_memo(&fields.text()?).ok_or_else(|| fields.unexpected("a memo"))
 }
 
 /// More time, more amount, or both.
