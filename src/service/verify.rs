@@ -159,7 +159,8 @@ impl Gateway {
         let Some((last, _)) = entries.last() else { return Ok(()) };
         // Trimming may have overtaken the reading: then what is missing is no drift.
         let info = self.store.stream_info(&reading.bucket, Stream::Ledger).await?;
-        let trimmed = !info.whole && info.first.is_some_and(|first| first > reading.cursor);
+        let overtaken = |first: EntryId| reading.entries > 0 && first > reading.cursor;
+        let trimmed = !info.whole && info.first.is_some_and(overtaken);
         for (id, charges) in entries {
             reading.proof.add(id, charges, trimmed);
         }
