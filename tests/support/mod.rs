@@ -161,9 +161,11 @@ impl Drop for Redis {
     }
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, below those that the system gives to outgoing connections, which could take it
+/// before its server does.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(10_000..30_000)).find(is_free).unwrap()
 }
 
 pub fn redis_program() -> &'static str {
