@@ -7,6 +7,7 @@ pub mod counter;
 pub mod custom_limits;
 pub mod difference;
 pub mod document;
+pub mod explain;
 pub mod field_error;
 pub mod glob;
 pub mod group_check;
