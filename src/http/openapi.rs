@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{
-    alerts, app, approvals, apps, audit, configuration, counters, grants, health, keys, metering, plans, policies,
+    alerts, app, approvals, apps, audit, configuration, counters, explain, grants, health, keys, metering, plans, policies,
     session, settling, subscriptions, test_clock, usage, users, webhooks,
 };
 
@@ -16,7 +16,7 @@ use super::{
     modifiers(&Key, &Names),
     paths(
         metering::reserve, settling::commit, settling::release, metering::extend, settling::track, metering::can_use,
-        usage::get_usage, usage::stream_usage,
+        usage::get_usage, usage::stream_usage, explain::get,
         subscriptions::subscribe, subscriptions::cancel,
         users::list, users::get, users::block, users::unblock, users::reset,
         grants::create, grants::list, grants::delete,

@@ -11,6 +11,7 @@ pub mod decision;
 pub mod deliveries;
 pub mod draft;
 pub mod error;
+pub mod explain;
 pub mod extend;
 pub mod facts;
 pub mod grants;

@@ -178,6 +178,15 @@ struct StoredGrant {
     ends_at_ms: Option<TimeMs>,
 }
 
+/// A grant that counts now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveGrant {
+    pub id: String,
+    pub amount: Amount,
+    /// None: never.
+    pub ends_at_ms: Option<TimeMs>,
+}
+
 /// A user as the counters hash tells it.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -212,6 +221,17 @@ impl Stored {
                 && grant.serial.as_ref().is_none_or(|serial| *serial == counter.serial)
         });
         grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
+    }
+
+    /// The live grants to one counter.
+    pub fn grants_to(&self, group: &GroupId, now: TimeMs) -> Vec<LiveGrant> {
+        let live = self.live_grants(now);
+        let ends_at_ms = |grant: &StoredGrant| live.iter().find(|(id, _)| *id == grant.id).map(|(_, end)| *end);
+        let own = self.grants.iter().filter(|grant| grant.group == *group);
+        let told = own.filter_map(|grant| {
+            Some(LiveGrant { id: grant.id.clone(), amount: grant.amount, ends_at_ms: ends_at_ms(grant)? })
+        });
+        told.collect()
     }
 
     /// The grants that have not ended, with their ends: neither their time nor their counter's window is over.

@@ -1,0 +1,81 @@
+//! `GET explain`: why a call was, or would be, allowed or denied.
+
+mod views;
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::auth::{Access, Principal};
+use super::body::Query;
+use super::metering::item;
+use super::problem::{ApiError, Problem};
+use super::usage::key_and_metadata;
+use crate::domain::amount::parse_decimal;
+use crate::domain::ids::{EventName, NameError, UserId};
+use crate::domain::number::Number;
+use crate::domain::reservation::ONE;
+use crate::service::keys::KeyKind;
+use crate::service::explain::Question;
+use crate::service::reserve::CallItem;
+use views::ExplainedCallView;
+
+/// Either `reservationId`, or `userId` and `event` with what a reserve takes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainQuery {
+    user_id: Option<String>,
+    event: Option<String>,
+    quantity: Option<String>,
+    /// `key` and `metadata.<name>`.
+    #[serde(flatten)]
+    rest: BTreeMap<String, String>,
+}
+
+/// Why a call was or would be allowed or denied.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExplanationView {
+    /// Of `userId` and `event`: what a reserve would meet now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<ExplainedCallView>,
+}
+
+/// The call that the parameters describe. A secret key calls as itself, with its own metadata, unless it names another key.
+fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiError> {
+    let bad = |field: &str, error: NameError| ApiError::invalid(field, error.to_string());
+    let missing = |field: &str| ApiError::invalid(field, "is missing; or give `reservationId`");
+    let user = query.user_id.ok_or_else(|| missing("userId"))?;
+    let user = UserId::parse(&user).map_err(|error| bad("userId", error))?;
+    let event = query.event.ok_or_else(|| missing("event"))?;
+    let event = EventName::parse(&event).map_err(|error| bad("event", error))?;
+    let quantity = match query.quantity {
+        None => ONE,
+        Some(text) => {
+            Number(parse_decimal(&text).map_err(|error| ApiError::invalid("quantity", error.to_string()))?)
+        }
+    };
+    let (key, metadata) = key_and_metadata(query.rest)?;
+    let own = principal.key.kind == KeyKind::Secret && key.as_ref().is_none_or(|key| *key == principal.key.id);
+    let item = match own {
+        true => item(principal, event, quantity, &metadata)?,
+        false => CallItem { event, quantity, metadata },
+    };
+    let key = key.or_else(|| own.then(|| principal.key.id.clone()));
+    Ok(Question { user, item, key })
+}
+
+/// Explain why a call would be allowed or denied now, group by group; nothing is written
+#[utoipa::path(get, path = "/api/v1/explain", tag = "Usage",
+    params(("userId" = Option<String>, Query), ("event" = Option<String>, Query), ("quantity" = Option<String>, Query, description = "default 1"),
+        ("metadata.{name}" = Option<String>, Query, description = "metadata of the call"),
+        ("key" = Option<String>, Query, description = "id of the key that calls; default: the secret key that asks")),
+    responses((status = 200, body = ExplanationView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn get(principal: Principal, query: Query<ExplainQuery>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Explain)?;
+    let question = question(&principal, query.read()?)?;
+    let explanation = principal.gateway.explain(&principal.tenant, &question).await?;
+    Ok(HttpResponse::Ok().json(ExplanationView { call: Some(ExplainedCallView::new(&question, &explanation)) }))
+}
