@@ -51,11 +51,20 @@ pub struct Tried {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// No rule matches. If it covers the event, it refuses it.
-    Unmatched { covers: bool },
+    Unmatched {
+        covers: bool,
+    },
     /// The call lacks names of the scope; the group refuses it, or leaves it alone.
-    MissingScope { rule: usize, missing: Vec<String>, refuses: bool },
+    MissingScope {
+        rule: usize,
+        missing: Vec<String>,
+        refuses: bool,
+    },
     /// The call's figures cannot be measured.
-    Unmeasured { rule: usize, fault: FieldError },
+    Unmeasured {
+        rule: usize,
+        fault: FieldError,
+    },
     Counts(Counts),
 }
 
@@ -93,9 +102,10 @@ pub fn trace(
     now: TimeMs,
 ) -> (Vec<Traced>, Admission) {
     let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
-    let of_plan = standing.plan.into_iter().flat_map(|plan| {
-        plan.groups.iter().map(|group| (group, Origin::Plan(plan.id.clone(), plan.version)))
-    });
+    let of_plan = standing
+        .plan
+        .into_iter()
+        .flat_map(|plan| plan.groups.iter().map(|group| (group, Origin::Plan(plan.id.clone(), plan.version))));
     let of_policies = standing.policies.iter().flat_map(|policy| {
         policy.groups.iter().map(|group| (group, Origin::Policy(policy.id.clone(), policy.version)))
     });

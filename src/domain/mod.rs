@@ -3,6 +3,7 @@
 pub mod address;
 pub mod admission;
 pub mod amount;
+pub mod book;
 pub mod counter;
 pub mod custom_limits;
 pub mod difference;

@@ -71,11 +71,7 @@ impl Principal {
             (KeyKind::Admin, Access::Meter) => false,
             (
                 KeyKind::Admin,
-                Access::ReadUsage
-                | Access::Explain
-                | Access::ReadPlans
-                | Access::ReadUsers
-                | Access::ReadConfiguration,
+                Access::ReadUsage | Access::Explain | Access::ReadPlans | Access::ReadUsers | Access::ReadConfiguration,
             ) => role.is_some(),
             (KeyKind::Admin, Access::Subscriptions | Access::ManageUsers) => role >= Some(Role::Support),
             (KeyKind::Admin, Access::Approve) => role >= Some(Role::Approver),

@@ -17,8 +17,8 @@ use crate::domain::amount::parse_decimal;
 use crate::domain::ids::{EventName, NameError, UserId};
 use crate::domain::number::Number;
 use crate::domain::reservation::ONE;
-use crate::service::keys::KeyKind;
 use crate::service::explain::Question;
+use crate::service::keys::KeyKind;
 use crate::service::reserve::CallItem;
 use views::ExplainedCallView;
 
@@ -52,9 +52,7 @@ fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiE
     let event = EventName::parse(&event).map_err(|error| bad("event", error))?;
     let quantity = match query.quantity {
         None => ONE,
-        Some(text) => {
-            Number(parse_decimal(&text).map_err(|error| ApiError::invalid("quantity", error.to_string()))?)
-        }
+        Some(text) => Number(parse_decimal(&text).map_err(|error| ApiError::invalid("quantity", error.to_string()))?),
     };
     let (key, metadata) = key_and_metadata(query.rest)?;
     let own = principal.key.kind == KeyKind::Secret && key.as_ref().is_none_or(|key| *key == principal.key.id);

@@ -19,8 +19,8 @@ use crate::domain::plan::Plan;
 use crate::domain::reason::Reason;
 use crate::domain::subscription::Subscription;
 use crate::domain::window::TimeMs;
-use crate::store::users::LiveGrant;
 use crate::store::usage::UsageReply;
+use crate::store::users::LiveGrant;
 
 /// A call that nobody has made.
 #[derive(Clone, Debug)]
@@ -96,7 +96,8 @@ impl Gateway {
             Ok(admission) => {
                 // Who is refused before any group is asked hears of none.
                 let early = |reason| matches!(reason, Reason::UserBlocked | Reason::NoSubscription);
-                let asked = if admission.refusal.as_ref().is_some_and(|it| early(it.reason)) { &[][..] } else { &judged };
+                let asked =
+                    if admission.refusal.as_ref().is_some_and(|it| early(it.reason)) { &[][..] } else { &judged };
                 let denied = admission.refusal.is_some() || asked.iter().any(|judged| judged.lacks);
                 Verdict::Decided(Box::new(match denied {
                     true => Decision::denied(asked, &admission, (found.free_at_ms, &[]), now_ms),

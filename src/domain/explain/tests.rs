@@ -171,7 +171,8 @@ fn group(id: String) -> impl Strategy<Value = Value> {
 }
 
 fn groups(prefix: &'static str) -> impl Strategy<Value = Vec<Value>> {
-    (0_usize..4).prop_flat_map(move |count| (0..count).map(|place| group(format!("{prefix}{place}"))).collect::<Vec<_>>())
+    (0_usize..4)
+        .prop_flat_map(move |count| (0..count).map(|place| group(format!("{prefix}{place}"))).collect::<Vec<_>>())
 }
 
 fn ids<'a>(groups: impl Iterator<Item = &'a Arc<LimitGroup>>) -> BTreeSet<&'a str> {
