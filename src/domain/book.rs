@@ -80,8 +80,8 @@ impl Book {
         self.extras.entry(group.clone()).or_default().entry(owner.clone()).or_default().push(extra);
     }
 
-    pub fn accounts(&self) -> &[Account] {
-        &self.accounts
+    pub fn into_accounts(self) -> Vec<Account> {
+        self.accounts
     }
 
     pub fn account(&self, place: usize) -> Option<&Account> {

@@ -33,6 +33,7 @@ pub mod usage;
 pub mod users;
 pub mod versions;
 pub mod webhooks;
+pub mod whatif;
 
 use std::sync::{Arc, Mutex};
 

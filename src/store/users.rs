@@ -200,6 +200,8 @@ pub struct LiveGrant {
 pub struct Stored {
     pub subscribed: Subscribed,
     pub windows: Vec<StoredCounter>,
+    /// What plan changes put out of reach, in windows that are still the present ones.
+    pub blocked: Vec<(GroupId, Window, Amount)>,
     grants: Vec<StoredGrant>,
 }
 
@@ -218,7 +220,13 @@ impl Stored {
             }
         }
         windows.sort_by(|one, other| one.group.cmp(&other.group));
-        Ok(Self { subscribed, windows, grants })
+        let blocked = windows.iter().filter_map(|counter: &StoredCounter| {
+            let (serial, amount) = fields.get(&format!("{}.blocked", counter.group))?.split_once(' ')?;
+            let amount = Amount::from_steps(amount.parse().ok()?).ok()?;
+            (serial == counter.serial).then(|| (counter.group.clone(), counter.window, amount))
+        });
+        let blocked = blocked.collect();
+        Ok(Self { subscribed, windows, blocked, grants })
     }
 
     /// What live grants add to a counter.

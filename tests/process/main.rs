@@ -8,3 +8,5 @@ mod apply;
 mod gateway;
 mod operating;
 mod replay;
+mod whatif;
+mod whatif_history;
