@@ -12,6 +12,7 @@ pub mod deliveries;
 pub mod draft;
 pub mod error;
 pub mod explain;
+pub mod explain_reservation;
 pub mod extend;
 pub mod facts;
 pub mod grants;

@@ -239,6 +239,12 @@ impl Stored {
         grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
     }
 
+    /// The present window of a counter, if it is that one.
+    pub fn window_of(&self, group: &GroupId, serial: &str) -> Option<Window> {
+        let counter = self.windows.iter().find(|counter| counter.group == *group && counter.serial == serial);
+        counter.map(|counter| counter.window)
+    }
+
     /// The live grants to one counter.
     pub fn grants_to(&self, group: &GroupId, now: TimeMs) -> Vec<LiveGrant> {
         let live = self.live_grants(now);

@@ -181,3 +181,95 @@ async fn bad_parameters_are_named_and_browsers_keys_may_not_ask() {
     let key = new_key(&world.admin, json!({"kind": "admin", "role": "viewer"})).await;
     world.node.client(&key).with("X-Mode", "test").get("explain?userId=u&event=picture").await.expect(200);
 }
+
+async fn explain_reservation(api: &Api, id: &str) -> Value {
+    api.get(&format!("explain?reservationId={id}")).await.expect(200)["reservation"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reservation_is_explained_by_the_versions_that_held_and_by_what_the_ledger_tells() {
+    for live in [false, true] {
+        let world = World::new().await;
+        let mode = if live { "live" } else { "test" };
+        let api = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": mode})).await);
+        if !live {
+            api.freeze(crate::support::START).await;
+        }
+        world.admin.plan("pro", plan()).await;
+        world.admin.put("policies/teams", policy()).await.expect(200);
+        api.subscribe("u", "pro").await;
+        let call =
+            json!({"userId": "u", "event": "image.a", "quantity": 3, "metadata": {"variant": "1k", "team": "red"}});
+        let id = api.reserved(call).await;
+        let held = explain_reservation(&api, &id).await;
+        assert_eq!((&held["status"], &held["userId"], &held["entries"]), (&json!("held"), &json!("u"), &json!([])));
+        assert_eq!(held["items"][0]["metadata"], json!({"variant": "1k", "team": "red"}));
+        assert_eq!(held["counters"].as_array().unwrap().len(), 2);
+        assert_eq!((&held["counters"][0]["held"], &held["counters"][0]["charged"]), (&json!(3), &json!(0)));
+
+        let mut changed = plan();
+        changed["groups"][0]["matches"] = json!([{"event": "nothing"}]);
+        world.admin.plan("pro", changed).await;
+        api.post("commit", json!({"reservationId": id, "quantity": 2, "outcome": "accepted"})).await.expect(200);
+        let refund =
+            json!({"userId": "u", "event": "image.a.refund", "quantity": 1, "metadata": {"reservationId": id}});
+        api.post("track", refund).await.expect(200);
+        let explained = explain_reservation(&api, &id).await;
+        assert_eq!((&explained["status"], &explained["outcome"]), (&json!("committed"), &json!("accepted")));
+        assert_eq!(explained["counters"][0]["charged"], 1);
+        let groups = explained["items"][0]["groups"].as_array().unwrap();
+        let matching = |group: &&Value| group["matches"] == true;
+        let matched: Vec<&Value> = groups.iter().filter(matching).map(|group| &group["groupId"]).collect();
+        assert_eq!(matched, ["images", "team_cap"]);
+        assert_eq!((&groups[0]["amount"], &groups[0]["version"]), (&json!(3), &explained["plan"]["version"]));
+        assert_eq!(groups[1]["rules"][0]["mismatches"][0]["field"], "event");
+        let told: Vec<(&str, i64)> = explained["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| (entry["type"].as_str().unwrap(), entry["charges"][0]["change"].as_i64().unwrap()))
+            .collect();
+        assert_eq!(told, [("commit", 2), ("refund", -1)]);
+        assert_eq!((&explained["entriesComplete"], &explained["keyId"].is_string()), (&json!(true), &true));
+        assert_eq!(explained["entries"][0]["figures"], json!([{"quantity": 2, "metadata": {}}]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reservation_whose_record_is_gone_is_explained_from_the_ledger_alone() {
+    let world = world().await;
+    let committed = world.app.reserved(json!({"userId": "u", "event": "picture", "quantity": 2})).await;
+    world.app.commit(&committed).await;
+    let released = world.app.reserved(json!({"userId": "u", "event": "picture"})).await;
+    let why = json!({"reservationId": released, "reason": "it failed", "errorCode": "E42"});
+    world.app.post("release", why).await.expect(200);
+    let expired = world.app.reserved(json!({"userId": "u", "event": "picture", "ttlSeconds": 1})).await;
+    world.app.freeze("2027-01-31T10:00:01Z").await;
+    assert_eq!(explain_reservation(&world.app, &expired).await["status"], "expired");
+    // The next call finds what has expired.
+    let open = world.app.reserved(json!({"userId": "u", "event": "picture"})).await;
+    for id in [&committed, &released, &expired, &open] {
+        let key = format!("qg:{{default:test/main}}:op:{}", &id[4..28]);
+        assert_eq!(world.redis.run::<i64>(&["DEL", &key]).await, 1);
+    }
+    let explained = explain_reservation(&world.app, &committed).await;
+    assert_eq!((&explained["status"], &explained["counters"]), (&json!("committed"), &json!([])));
+    assert_eq!(
+        (&explained["items"][0]["event"], &explained["entries"][0]["type"]),
+        (&json!("picture"), &json!("commit"))
+    );
+    assert_eq!(group(&explained["items"][0], "images")["amount"], 2);
+    let explained = explain_reservation(&world.app, &released).await;
+    assert_eq!((&explained["status"], &explained["entries"][0]["reason"]), (&json!("released"), &json!("it failed")));
+    assert_eq!(explained["entries"][0]["errorCode"], "E42");
+    let explained = explain_reservation(&world.app, &expired).await;
+    assert_eq!((&explained["status"], &explained["event"]), (&json!("expired"), &json!("picture")));
+    assert_eq!((&explained["userId"], &explained["items"]), (&json!("u"), &json!([])));
+    assert_eq!(explained["entries"][0]["held"], json!([{"groupId": "images", "unit": "count", "amount": 1}]));
+    let missing = format!("explain?reservationId={open}");
+    world.app.get(&missing).await.problem(404, "not_found");
+    world.app.freeze("2027-01-31T12:00:00Z").await;
+    world.app.get(&missing).await.problem(410, "reservation_expired");
+    world.app.get("explain?reservationId=rsv_none").await.problem(404, "not_found");
+    assert_eq!(world.app.get(&format!("{missing}&event=x")).await.bad_field(), "event");
+}

@@ -10,3 +10,4 @@ mod operating;
 mod replay;
 mod whatif;
 mod whatif_history;
+mod whatif_million;

@@ -214,6 +214,11 @@ impl ExplainedGroupView {
         }
     }
 
+    /// Of a call that was made long ago: whether a fixed period was running is not told.
+    pub fn without_times(self) -> Self {
+        Self { outside_period: false, opens_at: None, ..self }
+    }
+
     /// Without a counter.
     pub fn traced(event: &str, traced: &Traced) -> Self {
         let group = &traced.group;
