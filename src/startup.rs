@@ -25,6 +25,8 @@ pub struct Options {
     pub bind: SocketAddr,
     pub redis_url: String,
     pub redis_timeout: Duration,
+    /// How many entries a bucket's ledger may have.
+    pub ledger_entries: u64,
     pub workers: usize,
     pub root_key: Option<String>,
     /// A configuration to apply to the default app.
@@ -70,7 +72,8 @@ impl Node {
         let listener =
             TcpListener::bind(options.bind).map_err(|error| StartError::Listen { address: options.bind, error })?;
         let address = listener.local_addr()?;
-        let store = Store::open(&options.redis_url, options.redis_timeout, options.workers).await?;
+        let mut store = Store::open(&options.redis_url, options.redis_timeout, options.workers).await?;
+        store.ledger_entries = options.ledger_entries;
         if let Err(found) = store.claim_layout().await? {
             return Err(StartError::Layout(found, crate::store::server::LAYOUT_VERSION));
         }
@@ -153,6 +156,8 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
         "quotagate_crowded_scopes_total",
         "Counters that a call left out or was denied for, since their scope has no place for another value."
     );
+    metrics::describe_gauge!("quotagate_verify_drifts", "Drifts that the last `quotagate verify` found, by app.");
+    metrics::describe_gauge!("quotagate_verify_time_seconds", "When the last `quotagate verify` ended (Unix time).");
     metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds taken out of counters.");
     Ok(handle)
 }

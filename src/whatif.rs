@@ -9,23 +9,21 @@ mod rules;
 mod tally;
 mod trace;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::config::Secret;
+use crate::direct::{Direct, DirectError};
 use crate::domain::book::{Account, Book};
-use crate::domain::ids::{AppId, Mode, PlanId, UserId};
+use crate::domain::ids::{AppId, GroupId, PlanId, UserId};
 use crate::domain::subscription::Subscribed;
 use crate::domain::window::{TimeMs, parse_rfc3339, rfc3339};
 use crate::replay::TraceError;
-use crate::service::Gateway;
 use crate::service::app_config::AppConfig;
 use crate::service::error::ServiceError;
-use crate::service::tenant::Tenant;
-use crate::store::Store;
 use crate::store::error::StoreError;
 use draft::Draft;
 use past::{Past, PastBuilder, Units};
@@ -72,17 +70,8 @@ pub struct WhatifArgs {
     /// Upper bound of generated tokens that a call of a trace asks for
     #[arg(long, value_name = "TOKENS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     max_output: u32,
-    #[arg(long, default_value = "default")]
-    app: String,
-    /// live, test, or test/<sandbox>
-    #[arg(long, default_value = "live")]
-    mode: String,
-    /// The Redis of the gateway; unset, the private one under the data directory
-    #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
-    redis_url: Option<Secret>,
-    /// Data directory of a gateway that runs its own Redis
-    #[arg(long, env = "QUOTAGATE_DATA_DIR", default_value = "./data", value_name = "DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    direct: Direct,
     /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -105,22 +94,21 @@ pub enum WhatifError {
     Faults(Vec<String>),
     #[error(transparent)]
     Trace(#[from] TraceError),
-    #[error("{}", told(.0))]
-    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Direct(#[from] DirectError),
     #[error("cannot print the report: {0}")]
     Print(String),
 }
 
-fn told(error: &ServiceError) -> String {
-    match error {
-        ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
-        other => other.to_string(),
+impl From<ServiceError> for WhatifError {
+    fn from(error: ServiceError) -> Self {
+        Self::Direct(error.into())
     }
 }
 
 impl From<StoreError> for WhatifError {
     fn from(error: StoreError) -> Self {
-        Self::Service(error.into())
+        Self::Direct(error.into())
     }
 }
 
@@ -161,7 +149,7 @@ pub async fn rehearse(args: &WhatifArgs) -> Result<Rehearsed, WhatifError> {
 
 async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifError> {
     let began = Instant::now();
-    let (gateway, tenant) = connect(args).await?;
+    let (gateway, tenant) = args.direct.open().await?;
     let present = gateway.present_config(&tenant.app).await?;
     let drafted = draft.within(&present, tenant.placement, args.of.as_ref())?;
     let extent = read::extent(&gateway, &tenant).await?;
@@ -188,18 +176,6 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
     bar.finish_and_clear();
     let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
     Ok(whole.rehearsed(draft.title(), source, (extent.entries, extent.whole), &units, began))
-}
-
-async fn connect(args: &WhatifArgs) -> Result<(Gateway, Tenant), WhatifError> {
-    let app = AppId::parse(&args.app).map_err(|error| WhatifError::Input(format!("--app {error}")))?;
-    let mode = Mode::parse(&args.mode).map_err(|error| WhatifError::Input(format!("--mode {error}")))?;
-    let url = match &args.redis_url {
-        Some(url) => url.expose().to_owned(),
-        None => crate::embedded_redis::url_of(&args.data_dir).map_err(|error| WhatifError::Input(error.to_string()))?,
-    };
-    let gateway = Gateway::new(Store::open(&url, Duration::from_secs(60), 1).await?, None);
-    let placement = gateway.placement(&app).await?;
-    Ok((gateway, Tenant { app, mode, placement }))
 }
 
 fn units(config: &AppConfig) -> Units {
@@ -261,7 +237,7 @@ struct Whole {
     present: Option<Agreement>,
     span: Option<(TimeMs, TimeMs)>,
     cents: (i64, i64),
-    used: std::collections::BTreeMap<crate::domain::ids::GroupId, (i64, i64)>,
+    used: BTreeMap<GroupId, (i64, i64)>,
     unmeasured: u64,
     affected: Vec<UserSum>,
     users: (u64, u64),
@@ -325,7 +301,7 @@ impl Whole {
         began: Instant,
     ) -> Rehearsed {
         let Tally { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
-        let group = |(group, (recorded, drafted)): (&crate::domain::ids::GroupId, &(i64, i64))| {
+        let group = |(group, (recorded, drafted)): (&GroupId, &(i64, i64))| {
             let unit = *units.get(group)?;
             let (recorded, draft) = (report::in_unit(*recorded, unit), report::in_unit(*drafted, unit));
             Some(GroupSum { group_id: group.to_string(), unit, recorded, draft })

@@ -32,6 +32,7 @@ pub mod tenant;
 pub mod track;
 pub mod usage;
 pub mod users;
+pub mod verify;
 pub mod versions;
 pub mod webhooks;
 pub mod whatif;

@@ -134,7 +134,7 @@ impl Draft {
     fn refused(&self, error: ServiceError) -> WhatifError {
         match error {
             ServiceError::Invalid(faults) => self.told(faults),
-            other => WhatifError::Service(other),
+            other => other.into(),
         }
     }
 

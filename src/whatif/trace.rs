@@ -15,6 +15,7 @@ use crate::domain::reservation::{Actual, Item};
 use crate::domain::subscription::{Subscribed, Subscription};
 use crate::domain::window::TimeMs;
 use crate::replay::{EVENT, Row, read_trace};
+use crate::service::apps::DEFAULT_APP;
 
 /// Every user is on the draft's plan from the first row on. Each row is a reserve of the upper bound and, at once, a
 /// commit of what it was. Beside it stands the same without refusals.
@@ -23,7 +24,7 @@ pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehears
     let drafted = draft.alone(args.of.as_ref())?;
     let rows = read_trace(path)?;
     let input = |error: crate::domain::ids::NameError| WhatifError::Input(error.to_string());
-    let (app, event) = (AppId::parse(&args.app).map_err(input)?, EventName::parse(EVENT).map_err(input)?);
+    let (app, event) = (AppId::parse(DEFAULT_APP).map_err(input)?, EventName::parse(EVENT).map_err(input)?);
     let units = units(&drafted.config);
     let mut builder = PastBuilder::new(units.clone(), TimeMs::MIN, TimeMs::MAX);
     for (place, row) in rows.iter().enumerate() {

@@ -8,6 +8,7 @@ mod apply;
 mod gateway;
 mod operating;
 mod replay;
+mod verify;
 mod whatif;
 mod whatif_history;
 mod whatif_million;

@@ -10,7 +10,12 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use quotagate::deliver::DeliverOptions;
+use quotagate::domain::ids::{AppId, Mode};
+use quotagate::service::Gateway;
+use quotagate::service::tenant::Tenant;
+use quotagate::service::verify::{Found, Verified};
 use quotagate::startup::{Node, Options, install_metrics};
+use quotagate::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -156,9 +161,11 @@ impl Drop for Redis {
     }
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, below those that the system gives to outgoing connections, which could take it
+/// before its server does.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(10_000..30_000)).find(is_free).unwrap()
 }
 
 pub fn redis_program() -> &'static str {
@@ -222,6 +229,7 @@ impl Running {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis_url.to_owned(),
             redis_timeout,
+            ledger_entries: quotagate::store::LEDGER_ENTRIES,
             workers: 1,
             root_key: Some(ROOT_KEY.to_owned()),
             config_file,
@@ -456,6 +464,21 @@ impl World {
 
 pub async fn new_key(admin: &Api, body: Value) -> String {
     admin.post("keys", body).await.expect(201)["key"].as_str().unwrap().to_owned()
+}
+
+/// What `quotagate verify` would find in the default app.
+pub async fn drifts(redis_url: &str, mode: &str) -> Vec<Found> {
+    verified(redis_url, mode).await.drifts
+}
+
+/// The same with what was looked at.
+pub async fn verified(redis_url: &str, mode: &str) -> Verified {
+    let store = Store::open(redis_url, Duration::from_secs(5), 1).await.unwrap();
+    let gateway = Gateway::new(store, None);
+    let app = AppId::parse("default").unwrap();
+    let placement = gateway.placement(&app).await.unwrap();
+    let tenant = Tenant { app, mode: Mode::parse(mode).unwrap(), placement };
+    gateway.verify(&tenant, None, |_, _| ()).await.unwrap()
 }
 
 /// A plan of one monthly group on the subscription's start.
