@@ -1,7 +1,7 @@
 //! Counters in memory, by the rules of the scripts: windows turn, a hold settles in the window in which it was made, and
 //! nothing but room decides. For replaying what is recorded; what is true of real counters is told by Redis alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::admission::{Admission, Matched};
@@ -47,8 +47,13 @@ pub struct Account {
     pub held: Amount,
     /// Counts the windows; what is held in an earlier one changes nothing here any more.
     serial: u64,
+    /// `used` of the windows that are over, by serial: what was held in them may still settle. The last ones only.
+    past: VecDeque<(u64, Amount)>,
     extras: Vec<Extra>,
 }
+
+/// Windows that are over of which a counter knows what was used.
+const PAST_WINDOWS: usize = 32;
 
 /// What one reservation holds, and was charged, in one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,19 +125,19 @@ impl Book {
     /// The amount is used in the window of the hold.
     pub fn charge(&mut self, hold: &mut Hold, amount: Amount) {
         hold.charged = hold.charged.saturating_add(amount);
-        if let Some(account) = self.current(hold) {
-            account.used = account.used.saturating_add(amount);
+        if let Some(used) = self.used_in_window_of(hold) {
+            *used = used.saturating_add(amount);
         }
     }
 
-    /// Gives back at most what was charged. Answers how much that is.
-    pub fn give_back(&mut self, hold: &mut Hold, amount: Amount) -> Amount {
+    /// Gives back at most what was charged. Answers how much that is, and by how much `used` falls: never below 0.
+    pub fn give_back(&mut self, hold: &mut Hold, amount: Amount) -> (Amount, Amount) {
         let given = amount.min(hold.charged);
         hold.charged = hold.charged.saturating_sub(given);
-        if let Some(account) = self.current(hold) {
-            account.used = account.used.saturating_sub(given);
-        }
-        given
+        let Some(used) = self.used_in_window_of(hold) else { return (given, given) };
+        let taken = given.min(*used);
+        *used = used.saturating_sub(taken);
+        (given, taken)
     }
 
     /// Uses an amount in the present window, without a hold.
@@ -161,6 +166,15 @@ impl Book {
     /// The counter of a hold, while the hold's window is its present one.
     fn current(&mut self, hold: &Hold) -> Option<&mut Account> {
         self.accounts.get_mut(hold.place).filter(|account| account.serial == hold.serial)
+    }
+
+    /// What is used in the window of a hold; None if that is too long past.
+    fn used_in_window_of(&mut self, hold: &Hold) -> Option<&mut Amount> {
+        let account = self.accounts.get_mut(hold.place)?;
+        if account.serial == hold.serial {
+            return Some(&mut account.used);
+        }
+        account.past.iter_mut().find(|(serial, _)| *serial == hold.serial).map(|(_, used)| used)
     }
 
     /// The place of a matched counter, in its window. As `lua/lib/window.lua` has it: a window that is over turns; one
@@ -199,6 +213,7 @@ impl Book {
             used,
             held: Amount::ZERO,
             serial: 0,
+            past: VecDeque::new(),
             extras: extras.unwrap_or_default(),
         };
         self.accounts.push(account);
@@ -224,6 +239,8 @@ impl Book {
 
 impl Account {
     fn start_anew(&mut self) {
+        self.past.truncate(PAST_WINDOWS - 1);
+        self.past.push_front((self.serial, self.used));
         self.serial += 1;
         (self.used, self.held) = (Amount::ZERO, Amount::ZERO);
     }

@@ -362,12 +362,12 @@ impl<'a> Rehearsal<'a> {
                 };
                 let wanted = amount.as_ref().map_or(Amount::ZERO, |amount| **amount);
                 let wanted = if last && open == Amount::ZERO { hold.charged } else { wanted };
-                let given = self.book.give_back(hold, wanted);
+                let (given, taken) = self.book.give_back(hold, wanted);
                 if let Some(amount) = amount {
                     *amount = amount.saturating_sub(given);
                     open = open.saturating_add(hold.charged);
                 }
-                changes.push((group, -steps(given)));
+                changes.push((group, -steps(taken)));
             }
         }
         changes

@@ -66,8 +66,10 @@ fn refunds_give_back_no_more_than_was_charged() {
     let mut hold = reserve(&mut book, &plan, "3", NOW).unwrap();
     book.free(&hold, hold.amount);
     book.charge(&mut hold, amount(3));
-    assert_eq!(book.give_back(&mut hold, amount(2)), amount(2));
-    assert_eq!(book.give_back(&mut hold, amount(2)), amount(1));
+    assert_eq!(book.give_back(&mut hold, amount(1)), (amount(1), amount(1)));
+    assert_eq!(book.take(0, amount(1)), amount(1));
+    assert_eq!(book.give_back(&mut hold, amount(9)), (amount(2), amount(1)));
+    assert_eq!(book.give_back(&mut hold, amount(9)), (Amount::ZERO, Amount::ZERO));
     assert_eq!((book.take(0, amount(4)), stands(&book)), (Amount::ZERO, (0, 0)));
 }
 
