@@ -9,3 +9,6 @@ mod gateway;
 mod operating;
 mod replay;
 mod verify;
+mod whatif;
+mod whatif_history;
+mod whatif_million;
