@@ -14,6 +14,7 @@ KEYS
   8  users to be forgotten
   9  audit log
   10 outbox
+  11 ledger
 
 ARGV
   fingerprint ('-' without an idempotency key)
@@ -37,6 +38,7 @@ Replies, in order of precedence
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
+--- @include "lib/ledger"
 --- @include "lib/hold"
 --- @include "lib/allowance"
 --- @include "lib/counter"
@@ -73,22 +75,24 @@ end
 facts.raise_stamp(given, KEYS[1], stamp)
 
 local writes = #changes + #gone > 0
-local counters = {}
+local counters, resets = {}, {}
 local function set(name, value)
   counters[#counters + 1], counters[#counters + 2] = name, value
 end
 
 -- A new serial: what was used is past, what is held settles there.
 local function start_anew(id, stored, used, held, bounds)
+  local serial = window.after(string.match(stored, '^%S+'), false)
   counter.close(owner, id, stored, used, held, now)
-  set(id .. '.window', window.after(string.match(stored, '^%S+'), false) .. ' ' .. bounds)
+  set(id .. '.window', serial .. ' ' .. bounds)
   set(id .. '.used', '0')
   set(id .. '.held', '0')
+  return serial
 end
 
 -- The stored window was over before the change, so nothing of it is carried. The end of a campaign may still move.
 local function is_over(stored)
-  local kind, finish = string.match(stored, '^%S+ (%S+) %S+ (%S+)$')
+  local kind, finish = string.match(stored, '^%S+ (%S+) %S+ (%S+)')
   return kind ~= 'fixed' and clock.parse(finish) <= now
 end
 
@@ -102,9 +106,12 @@ local function move(group)
   if group.change == 'turned' then
     start_anew(group.id, group.stored, group.closed_used, group.closed_held, group.window)
   elseif over or (group.action == 'reset' and group.change ~= 'new') then
-    start_anew(group.id, group.stored, group.used, group.held, group.window)
-    group.serial, used = window.after(group.serial, false), 0
-  elseif group.change ~= 'same' then
+    group.serial = start_anew(group.id, group.stored, group.used, group.held, group.window)
+    used = 0
+    if group.action == 'reset' then
+      resets[#resets + 1] = ledger.charge(group.id, group.serial, 0, 0)
+    end
+  elseif group.change ~= 'same' or group.requoted then
     set(group.id .. '.window', group.serial .. ' ' .. group.window)
     if group.grants then
       set(group.id .. '.grants', group.grants)
@@ -131,11 +138,13 @@ local function start_all_anew(wanted)
   for field, value in pairs(stored) do
     local id = string.match(field, '^(.+)%.window$')
     if id and (wanted == '*' or wanted == id) and not window.is_concurrent(value) then
-      start_anew(id, value, stored[id .. '.used'], args.stored(stored[id .. '.held']), string.match(value, '^%S+ (.*)$'))
+      local held = args.stored(stored[id .. '.held'])
+      local anew = start_anew(id, value, stored[id .. '.used'], held, string.match(value, '^%S+ (.*)$'))
+      resets[#resets + 1] = ledger.charge(id, anew, 0, 0)
       -- This opens room and takes none away.
       if stored[id .. '.grants'] then
         local serial = string.match(value, '^%S+')
-        set(id .. '.grants', allowance.with_serial(stored[id .. '.grants'], serial, window.after(serial, false)))
+        set(id .. '.grants', allowance.with_serial(stored[id .. '.grants'], serial, anew))
       end
     end
   end
@@ -165,6 +174,11 @@ end
 if writes and given.version == '0' then
   redis.call('HDEL', owner.counters, 'forget_at')
   retention.stay(owner, user, KEYS[8])
+end
+if #resets > 0 then
+  ledger.open(KEYS[11], given.ledger_most)
+  ledger.add(owner.counters, resets)
+  ledger.append('reset', now, false, '-', '- - ' .. string.match(owner.counters, '}:counters:user:(.*)$'), '', '')
 end
 audit.write(KEYS[9], trail)
 if event ~= '' then

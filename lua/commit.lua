@@ -7,12 +7,14 @@ KEYS
   1  record of the reservation; it names the other keys, which share its slot
   2  test clock (read only in a sandbox)
   3  outbox
-  4  record of this operation (only with an idempotency key)
+  4  ledger
+  5  record of this operation (only with an idempotency key)
 
 ARGV
   fingerprint ('-' without an idempotency key)
-  sandbox, created_at_ms (of the id), whether expiries are told (0|1)
-  final (0|1), reject_late (0|1)
+  sandbox, created_at_ms (of the id), whether expiries are told (0|1), how many entries the ledger may have
+  told: what the call brings, for the ledger (JSON, or '')
+  final (0|1), reject_late (0|1), outcome ('-' | accepted | rejected)
   changes: the reservation's changes that the figures were computed on ('-' without figures)
   memo: the new memo ('' keeps the old one)
   figures: count, then per counter: counters, group, total charged once this call is done
@@ -33,6 +35,7 @@ Replies, in order of precedence
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
+--- @include "lib/ledger"
 --- @include "lib/hold"
 --- @include "lib/operation"
 --- @include "lib/record"
@@ -42,14 +45,17 @@ Replies, in order of precedence
 --- @include "lib/settle"
 
 local fingerprint = args.text()
-local seen = KEYS[4] and operation.seen(KEYS[4], fingerprint)
+local seen = KEYS[5] and operation.seen(KEYS[5], fingerprint)
 if seen then
   return seen
 end
 
 local sandbox, created_at = args.int(), args.text()
 local expiry_outbox = args.int() == 1 and KEYS[3] or nil
-local final, reject_late, changes, memo = args.int() == 1, args.int() == 1, args.text(), args.text()
+ledger.open(KEYS[4], args.int())
+local told = args.text()
+local final, reject_late, outcome = args.int() == 1, args.int() == 1, args.text()
+local changes, memo = args.text(), args.text()
 local totals = {}
 for _ = 1, args.int() do
   local counters, group = args.text(), args.text()
@@ -120,7 +126,8 @@ end
 
 loaded.changes = loaded.changes + 1
 loaded.status = final and 'committed' or 'held'
-loaded.flags = late and ' late' or loaded.flags
+loaded.late = late or loaded.late
+loaded.outcome = outcome
 loaded.memo = memo ~= '' and memo or loaded.memo
 local members, passed = {}, {}
 for place, owner in ipairs(loaded.owners) do
@@ -130,10 +137,11 @@ for place, owner in ipairs(loaded.owners) do
     owner.held = {}
   end
 end
+ledger.append(final and 'commit' or 'draw', now, late, loaded.op, loaded.about, loaded.memo, told)
 record.save(loaded)
 local answer = settle.answer(loaded, now, 0, passed)
-if KEYS[4] then
-  operation.keep(KEYS[4], fingerprint, answer)
+if KEYS[5] then
+  operation.keep(KEYS[5], fingerprint, answer)
 end
 for place, owner in ipairs(loaded.owners) do
   if owner.live then

@@ -8,7 +8,9 @@ KEYS
   3   test clock (read only in a sandbox)
   4   record of this operation
   5   outbox
-  6…  per owner: counters, holds, past, and unless it is a user the index of its scope; the first owner is the user
+  6   ledger
+  7   denials
+  8…  per owner: counters, holds, past, and unless it is a user the index of its scope; the first owner is the user
   then, unless the request's id is '-': approvals, those that are open
   last two, unless forget_at is '-': index of users, those to be forgotten
 
@@ -37,6 +39,7 @@ Replies, in order of precedence
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
+--- @include "lib/ledger"
 --- @include "lib/hold"
 --- @include "lib/allowance"
 --- @include "lib/alert"
@@ -61,8 +64,9 @@ end
 
 local created_at, ttl, changes, memo = args.text(), args.int(), args.text(), args.text()
 local given = facts.read()
+ledger.open(KEYS[6], given.ledger_most)
 local verdict = args.text()
-local owners, tail = counter.owners(6)
+local owners, tail = counter.owners(8)
 local asked, index = admission.read_asked(tail)
 local now = clock.now_ms(KEYS[3], given.sandbox)
 local loaded = record.load(KEYS[2], created_at)
@@ -88,7 +92,8 @@ end
 
 local more_amount = counter.count(owners) > 0
 if more_amount or verdict ~= '' then
-  local refusal = admission.decide(given, verdict, owners, KEYS[5], asked, index)
+  local refused = { key = KEYS[7], call = 'extend', about = loaded.about, memo = memo ~= '' and memo or loaded.memo }
+  local refusal = admission.decide(given, verdict, owners, KEYS[5], asked, index, refused)
   if refusal then
     return refusal[1] == 'denied' and operation_key and operation.keep(operation_key, fingerprint, refusal, owners) or refusal
   end

@@ -41,6 +41,7 @@ Replies, in order of precedence
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
+--- @include "lib/ledger"
 --- @include "lib/hold"
 --- @include "lib/allowance"
 --- @include "lib/approval"

@@ -7,9 +7,10 @@ KEYS
   2  counters
   3  holds
   4  outbox
+  5  ledger
 
 ARGV
-  sandbox, whether expiries are told (0|1)
+  sandbox, whether expiries are told (0|1), how many entries the ledger may have
 
 Replies
   reclaimed, count, more (0|1)
@@ -18,8 +19,11 @@ Replies
 --- @include "lib/pieces"
 --- @include "lib/clock"
 --- @include "lib/outbox"
+--- @include "lib/ledger"
 --- @include "lib/hold"
 
 local now = clock.now_ms(KEYS[1], args.int())
-local count, more = hold.reclaim({ counters = KEYS[2], holds = KEYS[3] }, now, args.int() == 1 and KEYS[4] or nil)
+local outbox_key = args.int() == 1 and KEYS[4] or nil
+ledger.open(KEYS[5], args.int())
+local count, more = hold.reclaim({ counters = KEYS[2], holds = KEYS[3] }, now, outbox_key)
 return { 'reclaimed', args.digits(count), more and '1' or '0' }

@@ -6,11 +6,13 @@ KEYS
   1  record of the reservation; it names the other keys, which share its slot
   2  test clock (read only in a sandbox)
   3  outbox
-  4  record of this operation (only with an idempotency key)
+  4  ledger
+  5  record of this operation (only with an idempotency key)
 
 ARGV
   fingerprint ('-' without an idempotency key)
-  sandbox, created_at_ms (of the id), whether expiries are told (0|1)
+  sandbox, created_at_ms (of the id), whether expiries are told (0|1), how many entries the ledger may have
+  told: what the call brings, for the ledger (JSON, or '')
   figures: count, then per group: id, amount
   whole: count, then the ids of groups that count calls: given back once all the others are
 
@@ -28,6 +30,7 @@ Replies, in order of precedence
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
+--- @include "lib/ledger"
 --- @include "lib/hold"
 --- @include "lib/operation"
 --- @include "lib/record"
@@ -37,13 +40,15 @@ Replies, in order of precedence
 --- @include "lib/settle"
 
 local fingerprint = args.text()
-local seen = KEYS[4] and operation.seen(KEYS[4], fingerprint)
+local seen = KEYS[5] and operation.seen(KEYS[5], fingerprint)
 if seen then
   return seen
 end
 
 local sandbox, created_at = args.int(), args.text()
 local expiry_outbox = args.int() == 1 and KEYS[3] or nil
+ledger.open(KEYS[4], args.int())
+local told = args.text()
 local amounts, whole = {}, {}
 for _ = 1, args.int() do
   local group = args.text()
@@ -98,9 +103,10 @@ local passed = {}
 for _, owner in ipairs(loaded.owners) do
   settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
 end
+ledger.append('refund', now, false, loaded.op, loaded.about, loaded.memo, told)
 record.save(loaded)
 local answer = settle.answer(loaded, now, 0, passed)
-if KEYS[4] then
-  operation.keep(KEYS[4], fingerprint, answer)
+if KEYS[5] then
+  operation.keep(KEYS[5], fingerprint, answer)
 end
 return answer

@@ -7,7 +7,9 @@ KEYS
   2   record of this operation
   3   test clock (read only in a sandbox)
   4   outbox
-  5…  per owner: counters, holds, past, and unless it is a user the index of its scope; the first owner is the user
+  5   ledger
+  6   denials
+  7…  per owner: counters, holds, past, and unless it is a user the index of its scope; the first owner is the user
   then, unless the request's id is '-': approvals, those that are open
   last two, unless forget_at is '-': index of users, those to be forgotten
 
@@ -41,6 +43,7 @@ Replies, in order of precedence
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
+--- @include "lib/ledger"
 --- @include "lib/hold"
 --- @include "lib/allowance"
 --- @include "lib/alert"
@@ -58,10 +61,12 @@ if seen then
 end
 
 local given = facts.read()
+ledger.open(KEYS[5], given.ledger_most)
 local name, verdict, ttl, about, memo = args.text(), args.text(), args.int(), args.text(), args.text()
-local owners, tail = counter.owners(5)
+local owners, tail = counter.owners(7)
 local asked, index = admission.read_asked(tail)
-local refusal, now, reclaimed = admission.decide(given, verdict, owners, KEYS[4], asked, index)
+local refused = { key = KEYS[6], call = 'reserve', about = about, memo = memo }
+local refusal, now, reclaimed = admission.decide(given, verdict, owners, KEYS[4], asked, index, refused)
 if refusal then
   return refusal[1] == 'denied' and operation.keep(KEYS[2], fingerprint, refusal, owners) or refusal
 end
@@ -71,6 +76,7 @@ end
 
 local expires_at = args.digits(now + ttl)
 local record = { 'reservation', fingerprint, 'held ' .. args.digits(now) .. ' ' .. expires_at .. ' 0', name .. ' ' .. about, memo }
+about = about .. ' ' .. args.digits(now)
 local lines = #record
 for _, owner in ipairs(owners) do
   if #owner.groups > 0 then

@@ -7,7 +7,9 @@ KEYS
   2   record of this operation
   3   test clock (read only in a sandbox)
   4   outbox
-  5…  per owner: counters, holds, past, and unless it is a user the index of its scope; the first owner is the user
+  5   ledger
+  6   denials
+  7…  per owner: counters, holds, past, and unless it is a user the index of its scope; the first owner is the user
   then, unless the request's id is '-': approvals, those that are open
   last two, unless forget_at is '-': index of users, those to be forgotten
 
@@ -16,6 +18,7 @@ ARGV
   facts: see lib/facts
   verdict: '' or the node's own refusal under these facts
   refund: 1 takes the amounts away, never below 0
+  operation name, about '<event> <key> <user>', memo: the request
   owners: see lib/counter
   request: id of an approval request ('-' none), what the node tells of the call
 

@@ -38,11 +38,31 @@ local function ask(owners, given, asked, now, outbox_key, first_index_key)
   return table.concat(opened, ',')
 end
 
+-- What every counter without room had, for the stream of denials.
+local function lacks_of(owners)
+  local lacks = {}
+  for _, owner in ipairs(owners) do
+    local lacking = {}
+    for _, group in ipairs(owner.groups) do
+      if group.lacks then
+        local counted = window.is_concurrent(group.serial) and group.held or group.used + group.held
+        local limit = math.max(0, math.min(group.limit + group.granted - group.blocked, counter.most))
+        lacking[#lacking + 1] = group.id .. ':' .. group.amount_text .. ':' .. args.digits(counted) .. ':' .. args.digits(limit)
+      end
+    end
+    if #lacking > 0 then
+      lacks[#lacks + 1] = ledger.owner_word(owner.counters)
+      lacks[#lacks + 1] = table.concat(lacking, ',')
+    end
+  end
+  return lacks
+end
+
 -- Checks the facts, takes expired holds, and looks for room in every group. `asked`: see above; `first_index_key`: the
--- place of the index of users in KEYS, for a user who may be forgotten; `lenient`: an owner without a place in its scope
--- is left out, instead of refusing.
+-- place of the index of users in KEYS, for a user who may be forgotten; `refused`: what a denial leaves in the stream of
+-- denials, see lib/ledger; `lenient`: an owner without a place in its scope is left out, instead of refusing.
 -- Answers a reply that ends the call, or nil, the time and how many holds were reclaimed.
-function admission.decide(given, verdict, owners, outbox_key, asked, first_index_key, lenient)
+function admission.decide(given, verdict, owners, outbox_key, asked, first_index_key, refused, lenient)
   local stale, now, stamp = facts.check(given, KEYS[1], KEYS[3], owners)
   if stale then
     return stale
@@ -67,6 +87,10 @@ function admission.decide(given, verdict, owners, outbox_key, asked, first_index
   local opened = ''
   if not hard and asked then
     opened = ask(owners, given, asked, now, outbox_key, first_index_key)
+  end
+  if refused then
+    local reason = verdict ~= '' and verdict or hard and 'limit_reached' or 'approval_required'
+    ledger.deny(refused, now, reason, lacks_of(owners))
   end
   local answer = { 'denied', now, reclaimed, verdict, hold.free_at(owners, now), opened, counter.count(owners) }
   for _, owner in ipairs(owners) do

@@ -117,7 +117,7 @@ function alert.denied(owner, group, now, outbox_key)
   end
   redis.call('HSET', owner.counters, field, state)
   outbox.tell(outbox_key, 'limit.reached', now, {
-    'owner', owner.counters, 'group', group.id, 'window', group.window, 'percent', '100',
+    'owner', owner.counters, 'group', group.id, 'window', window.bounds(group.window), 'percent', '100',
     'used', args.digits(group.used), 'held', args.digits(group.held),
     'quota', args.digits(group.quota), 'granted', args.digits(group.granted),
   })

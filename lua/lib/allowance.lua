@@ -18,7 +18,7 @@ end
 
 -- A stored window that was over before it is moved. Its grants ended with it, although its serial stays.
 function allowance.is_over(stored, now)
-  return clock.parse(string.match(stored, '(%S+)$')) <= now
+  return clock.parse(window.finish(stored)) <= now
 end
 
 -- The list with other serials in the place of `serial`; without one those grants are left out.
@@ -32,13 +32,24 @@ function allowance.with_serial(list, serial, other)
   return table.concat(kept, ',')
 end
 
+-- What was granted to a group when its window of that serial ended.
+function allowance.granted_at_end(counters, group, serial, finish)
+  local granted, end_ms = 0, clock.parse(finish)
+  for _, amount, own, ends_at in allowance.each(redis.call('HGET', counters, group .. '.grants') or '') do
+    if own == serial or (own == '*' and args.stored(ends_at) >= end_ms) then
+      granted = granted + args.stored(amount)
+    end
+  end
+  return granted
+end
+
 -- When a grant of the list ends ('+inf' never), by the stored window of its counter; nil if it has ended.
 function allowance.ends(list, grant, stored, now)
   for name, _, serial, ends_at in allowance.each(list) do
     if name == grant and ends_at ~= '*' then
       return now < args.stored(ends_at) and ends_at or nil
     elseif name == grant and stored and string.match(stored, '^%S+') == serial and not allowance.is_over(stored, now) then
-      return args.digits(clock.parse(string.match(stored, '(%S+)$')))
+      return args.digits(clock.parse(window.finish(stored)))
     end
   end
   return nil

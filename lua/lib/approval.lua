@@ -20,24 +20,25 @@ function approval.open(owner, group, asked, now, outbox_key)
   local marker = redis.call('HGET', owner.counters, field) or ''
   local serial, id, status, asked_in = string.match(marker, '^(%S+) (%S+) (%S+) (.*)$')
   local stored = group.change == 'same' or group.change == 'moved'
-  if serial ~= group.serial or (not stored and asked_in ~= group.window) then
+  local bounds = window.bounds(group.window)
+  if serial ~= group.serial or (not stored and asked_in ~= bounds) then
     id, status = asked.id .. '_' .. group.id, 'open'
     -- One node may ask twice in one operation, for two owners of one group.
     if redis.call('HEXISTS', asked.approvals, id) == 1 then
       id = asked.id .. '_' .. args.digits(redis.call('HLEN', asked.approvals)) .. '_' .. group.id
     end
     local limit = group.limit + group.granted
-    redis.call('HSET', owner.counters, field, group.serial .. ' ' .. id .. ' open ' .. group.window)
+    redis.call('HSET', owner.counters, field, group.serial .. ' ' .. id .. ' open ' .. bounds)
     redis.call('HSET', asked.approvals, id, table.concat({
       'open ' .. args.digits(now),
-      owner.counters .. ' ' .. group.id .. ' ' .. group.window,
+      owner.counters .. ' ' .. group.id .. ' ' .. bounds,
       group.amount_text .. ' ' .. args.digits(group.used) .. ' ' .. args.digits(group.held) .. ' ' .. args.digits(limit),
       asked.about,
     }, '\n'))
     redis.call('ZADD', asked.open, args.digits(now), id)
     trim(asked.open, asked.approvals)
     outbox.tell(outbox_key, 'approval.requested', now, {
-      'owner', owner.counters, 'group', group.id, 'window', group.window, 'approval', id, 'about', asked.about,
+      'owner', owner.counters, 'group', group.id, 'window', bounds, 'approval', id, 'about', asked.about,
       'requested', group.amount_text, 'used', args.digits(group.used), 'held', args.digits(group.held),
       'quota', args.digits(group.quota), 'granted', args.digits(group.granted),
     })

@@ -2,7 +2,8 @@
 -- and of the owner itself `version` (of what is true of a user), `next_expiry` (no hold expires before it, ms) and
 -- `last_expiry` (the latest of the reservations that were settled, ms). See also lib/allowance, lib/alert, lib/approval
 -- and lib/retention.
--- Closed windows move to the owner's `past` hash: <group>.<serial> = '<used> <kind> <start> <end> <keep until ms>'.
+-- Closed windows move to the owner's `past` hash:
+-- <group>.<serial> = '<used> <kind> <start> <end> <quota|-> <granted> <keep until ms>'.
 local counter = {
   -- Largest integer that a Lua number holds exactly; a sum beyond it is refused before anything is written.
   most = 9007199254740991,
@@ -11,13 +12,13 @@ local counter = {
   past_open_ms = (24 * 60 + 15) * 60 * 1000,
 }
 
--- How a group is watched: '-', or '<quota> <percent>,…|- <flags>'; flags: a denied call asks for approval (a), a denial
--- is told (l).
+-- How a group is watched: '-', or '<percent>,…|- <flags>'; flags: a denied call asks for approval (a), a denial is
+-- told (l).
 local function read_watch(group)
   local watch = args.text()
   if watch ~= '-' then
-    local quota, percents, flags = string.match(watch, '^(%d+) (%S+) (%a*)$')
-    group.quota = args.stored(quota)
+    local percents, flags = string.match(watch, '^(%S+) (%a*)$')
+    group.quota = args.stored(string.match(group.window, '(%d+)$'))
     group.percents = percents ~= '-' and percents or false
     group.approval = string.find(flags, 'a', 1, true) ~= nil
     group.tell_limit = string.find(flags, 'l', 1, true) ~= nil
@@ -47,7 +48,7 @@ function counter.owners(first_key)
       local group = {
         id = args.text(), window = args.text(), amount_text = args.text(), limit = args.int(),
         amount = 0, used = 0, held = 0, granted = 0, blocked = 0, lacks = false, before = 0, bounds = false,
-        stored = false, serial = false, change = false, later_start = false, closed_used = false, closed_held = false,
+        stored = false, serial = false, change = false, later_start = false, requoted = false, closed_used = false, closed_held = false,
         grants = false, quota = 0, percents = false, approval = false, tell_limit = false,
       }
       group.amount = args.stored(group.amount_text)
@@ -73,7 +74,7 @@ function counter.read(owner, now)
   owner.forget_at = values[4]
   for place, group in ipairs(owner.groups) do
     group.stored = values[3 * place + 2]
-    group.serial, group.change, group.later_start = window.resolve(group.stored, group.window)
+    group.serial, group.change, group.later_start, group.requoted = window.resolve(group.stored, group.window)
     if group.change == 'turned' then
       group.closed_used = values[3 * place + 3]
       group.closed_held = args.stored(values[3 * place + 4])
@@ -120,10 +121,11 @@ end
 
 -- Moves a counter's closing window to `past`; it stays there while a hold of it may still settle.
 function counter.close(owner, group, stored, used, held, now)
-  local serial, bounds = string.match(stored, '^(%S+) (.*)$')
+  local serial, rest = string.match(stored, '^(%S+) (.*)$')
   local last_expiry = args.stored(redis.call('HGET', owner.counters, 'last_expiry'))
   local keep_until = held > 0 and now + counter.past_open_ms or math.max(now, last_expiry) + clock.grace_ms
-  local entry = (used or '0') .. ' ' .. bounds .. ' ' .. args.digits(keep_until)
+  local granted = owner.adjusted and allowance.granted_at_end(owner.counters, group, serial, window.finish(stored)) or 0
+  local entry = (used or '0') .. ' ' .. rest .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until)
   redis.call('HSET', owner.past, group .. '.' .. serial, entry)
   trim(owner, group, args.stored(string.match(serial, '%d+')), now)
 end
@@ -144,10 +146,10 @@ function counter.write(owner, name, now, extra)
     local count = #changes
     changes[count + 1] = group.id .. '.' .. name
     changes[count + 2] = group[name]
-    if group.change ~= 'same' then
+    if group.change ~= 'same' or group.requoted then
       changes[count + 3] = group.id .. '.window'
       changes[count + 4] = group.serial .. ' ' .. group.window
-      if group.change ~= 'moved' then
+      if group.change == 'new' or group.change == 'turned' then
         local other = name == 'held' and 'used' or 'held'
         changes[count + 5] = group.id .. '.' .. other
         changes[count + 6] = '0'
@@ -173,7 +175,7 @@ function counter.count(owners)
   return count
 end
 
--- The groups as the node proposed them, for an answer that is kept: '<id> <amount> <limit> <window>,…'.
+-- The groups as the node proposed them, for an answer that is kept: '<id> <amount> <limit> <window> <quota|->,…'.
 function counter.describe(owners)
   local groups = {}
   for _, owner in ipairs(owners) do

@@ -5,8 +5,8 @@ local facts = {
 }
 
 -- ARGV: sandbox (0|1), configuration revision, the version of the first owner's user ('0': nothing was ever written of
--- the user; '-': it is no user), valid_from_ms, valid_until_ms, whether expiries are told (0|1), forget_at ('-' |
--- 'never' | ms, see lib/retention), and unless it is '-' the user.
+-- the user; '-': it is no user), valid_from_ms, valid_until_ms, whether expiries are told (0|1), how many entries
+-- the ledger may have, forget_at ('-' | 'never' | ms, see lib/retention), and unless it is '-' the user.
 function facts.read()
   local given = {
     sandbox = args.int(),
@@ -15,6 +15,7 @@ function facts.read()
     valid_from = args.int(),
     valid_until = args.int(),
     tells_expiry = args.int() == 1,
+    ledger_most = args.int(),
     forget_at = args.text(),
     user = false,
   }
@@ -48,7 +49,7 @@ function facts.check(given, stamp_key, clock_key, owners)
     for _, group in ipairs(owner.groups) do
       local start = group.later_start
       if not start and now < given.valid_from and group.change == 'same' then
-        start = string.match(group.window, '(%S+) %S+$')
+        start = string.match(group.window, '^%S+ (%S+)')
       end
       if start then
         now = math.max(now, clock.parse(start))

@@ -1,6 +1,7 @@
 -- Live holds of one owner: a sorted set by expiry (ms). A member is
--- '<operation> <group>:<serial>:<amount>,… <event> <key> <user>', so reclaiming needs no other record. Of a reservation
--- that holds with several owners the first one's member says so, the others end with '-': an expiry is told once.
+-- '<operation> <group>:<serial>:<amount>,… <event> <key> <user> <created at ms>', so reclaiming needs no other record.
+-- Of a reservation that holds with several owners the first one's member says so, the others end with '-': an expiry is
+-- told once.
 -- `held` of a counter goes down only by the call that removes the member.
 local hold = { batch = 256 }
 
@@ -27,22 +28,28 @@ end
 
 -- What is due by `now`, unwritten: amounts by group and serial, and whether more than `limit` are due.
 function hold.due(holds_key, now, limit)
-  local members = redis.call('ZRANGEBYSCORE', holds_key, '-inf', now, 'LIMIT', 0, limit + 1)
-  local more = #members > limit
-  if more then
-    members[#members] = nil
+  local found = redis.call('ZRANGEBYSCORE', holds_key, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit + 1)
+  local more = #found > 2 * limit
+  local members, expiries = {}, {}
+  for place = 1, math.min(#found, 2 * limit), 2 do
+    members[#members + 1], expiries[#expiries + 1] = found[place], found[place + 1]
   end
   local by_group, order = sums(members)
-  return by_group, order, #members, more, members
+  return by_group, order, #members, more, members, expiries
 end
 
-local function tell_expired(members, now, outbox_key)
-  for _, member in ipairs(members) do
-    local name, entries, event, key, user = string.match(member, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
-    if user then
-      outbox.tell(outbox_key, 'reservation.expired', now, {
-        'reservation', name, 'entries', entries, 'event', event, 'key', key, 'user', user,
-      })
+-- Each expired reservation leaves an entry in the ledger, and in `outbox_key` if there is one.
+local function tell_expired(members, expiries, now, outbox_key)
+  for place, member in ipairs(members) do
+    local name, entries, about, created = string.match(member, '^(%S+) (%S+) (%S+ %S+ %S+) (%d+)$')
+    if about then
+      ledger.expire(expiries[place], name .. ' ' .. created, about, entries)
+      if outbox_key then
+        local event, key, user = string.match(about, '^(%S+) (%S+) (%S+)$')
+        outbox.tell(outbox_key, 'reservation.expired', now, {
+          'reservation', name, 'created', created, 'entries', entries, 'event', event, 'key', key, 'user', user,
+        })
+      end
     end
   end
 end
@@ -50,7 +57,7 @@ end
 -- Takes at most one batch of expired holds out of `held`; told in `outbox_key` if there is one. Answers how many, and
 -- whether more are due.
 function hold.reclaim(owner, now, outbox_key)
-  local by_group, order, count, more, members = hold.due(owner.holds, now, hold.batch)
+  local by_group, order, count, more, members, expiries = hold.due(owner.holds, now, hold.batch)
   local changes = {}
   if count > 0 then
     local fields = {}
@@ -72,9 +79,7 @@ function hold.reclaim(owner, now, outbox_key)
   changes[#changes + 1] = 'next_expiry'
   changes[#changes + 1] = rest[2] or 'none'
   pieces.set(owner.counters, changes)
-  if outbox_key then
-    tell_expired(members, now, outbox_key)
-  end
+  tell_expired(members, expiries, now, outbox_key)
   if count > 0 then
     redis.call('ZREMRANGEBYRANK', owner.holds, 0, count - 1)
   end

@@ -1,7 +1,7 @@
 -- A reservation's record, one line each:
 --   reservation
 --   <fingerprint>
---   <status> <created_at_ms> <expires_at_ms> <changes>[ late]
+--   <status> <created_at_ms> <expires_at_ms> <changes>[ late][ accepted| rejected]
 --   <operation> <event> <key> <user>
 --   <memo>
 --   per owner: <counters> <holds> <past> <held entries|-> <charged entries|->
@@ -43,14 +43,17 @@ function record.load(key, created_at)
   end
   local loaded = {
     key = key, fingerprint = fingerprint, status = status, created_at = created, expires_at = args.stored(expires),
-    changes = args.stored(changes), flags = flags, subject = subject, memo = memo, owners = {},
+    changes = args.stored(changes), late = string.find(flags, 'late', 1, true) ~= nil,
+    outcome = string.match(flags, 'accepted') or string.match(flags, 'rejected') or '-',
+    subject = subject, memo = memo, owners = {},
   }
   local name, about = string.match(subject, '^(%S+) (.*)$')
+  loaded.about, loaded.op = about, name .. ' ' .. created
   for counters, holds, past, held, charged in string.gmatch(rest, '(%S+) (%S+) (%S+) (%S+) (%S+)') do
     loaded.owners[#loaded.owners + 1] = {
       counters = counters, holds = holds, past = past, held = parse_entries(held), charged = parse_entries(charged),
       -- The first owner's hold tells an expiry.
-      about = #loaded.owners == 0 and about or '-',
+      about = #loaded.owners == 0 and about .. ' ' .. created or '-',
     }
     local owner = loaded.owners[#loaded.owners]
     owner.member = name .. ' ' .. held .. ' ' .. owner.about
@@ -60,9 +63,10 @@ function record.load(key, created_at)
 end
 
 function record.save(loaded, px)
+  local flags = (loaded.late and ' late' or '') .. (loaded.outcome ~= '-' and ' ' .. loaded.outcome or '')
   local lines = {
     'reservation', loaded.fingerprint,
-    loaded.status .. ' ' .. loaded.created_at .. ' ' .. args.digits(loaded.expires_at) .. ' ' .. args.digits(loaded.changes) .. loaded.flags,
+    loaded.status .. ' ' .. loaded.created_at .. ' ' .. args.digits(loaded.expires_at) .. ' ' .. args.digits(loaded.changes) .. flags,
     loaded.subject, loaded.memo,
   }
   for _, owner in ipairs(loaded.owners) do

@@ -2,11 +2,11 @@
 -- the current one, afterwards the closed window in `past`.
 local settle = {}
 
--- '<used> <kind> <start> <end> <keep until>' of a closed window.
+-- '<used> <kind> <start> <end> <quota|-> <granted> <keep until>' of a closed window.
 local function closed_account(owner, entry)
   local field = entry.group .. '.' .. entry.serial
   local stored = redis.call('HGET', owner.past, field)
-  local used, bounds = '0', 'unknown - - 0'
+  local used, bounds = '0', 'unknown - - - 0 0'
   if stored then
     used, bounds = string.match(stored, '^(%d+) (.*)$')
   end
@@ -104,11 +104,15 @@ function settle.charged(owner, group)
 end
 
 -- `expires_at` of the reservation: until its grace is over, draws and refunds may still come to these windows.
--- Alerts are told in `outbox_key` and added to `passed`.
+-- Alerts are told in `outbox_key` and added to `passed`; what changes is added to the coming entry of the ledger.
 function settle.write(owner, expires_at, now, outbox_key, passed)
-  local changes = {}
+  local changes, charges = {}, {}
   for _, name in ipairs(owner.order) do
     local account = owner.accounts[name]
+    local serial = string.match(name, ':(.*)$')
+    if not window.is_concurrent(serial) then
+      charges[#charges + 1] = ledger.charge(account.id, serial, account.used - account.before, account.used)
+    end
     if account.past and account.used ~= account.before then
       redis.call('HSET', owner.past, account.past, args.digits(account.used) .. ' ' .. account.bounds)
       counter.leave_together(owner)
@@ -129,6 +133,7 @@ function settle.write(owner, expires_at, now, outbox_key, passed)
     end
     pieces.set(owner.counters, changes)
   end
+  ledger.add(owner.counters, charges)
 end
 
 -- Appends per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters.
@@ -154,7 +159,7 @@ function settle.replay(loaded, now, expiry_outbox)
 end
 
 function settle.answer(loaded, now, replayed, passed)
-  local late = loaded.flags ~= '' and 1 or 0
+  local late = loaded.late and 1 or 0
   local version = loaded.owners[1].version or '0'
   local told = table.concat(passed, ',')
   return settle.reply({ 'settled', now, loaded.status, late, replayed, loaded.memo, version, told }, loaded.owners)

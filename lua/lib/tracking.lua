@@ -4,6 +4,7 @@
 --- @include "lib/clock"
 --- @include "lib/window"
 --- @include "lib/outbox"
+--- @include "lib/ledger"
 --- @include "lib/hold"
 --- @include "lib/allowance"
 --- @include "lib/alert"
@@ -21,8 +22,10 @@ if seen then
 end
 
 local given = facts.read()
+ledger.open(KEYS[5], given.ledger_most)
 local verdict, refund = args.text(), args.int() == 1
-local owners, tail = counter.owners(5)
+local name, about, memo = args.text(), args.text(), args.text()
+local owners, tail = counter.owners(7)
 if refund then
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
@@ -31,18 +34,21 @@ if refund then
   end
 end
 local asked, index = admission.read_asked(tail)
-local refusal, now, reclaimed = admission.decide(given, verdict, owners, KEYS[4], asked, index, not enforce)
+local refused = enforce and { key = KEYS[6], call = 'track', about = about, memo = memo }
+local refusal, now, reclaimed = admission.decide(given, verdict, owners, KEYS[4], asked, index, refused, not enforce)
 if refusal then
   return refusal[1] == 'denied' and operation.keep(KEYS[2], fingerprint, refusal, owners) or refusal
 end
 
 local passed, crowded = {}, 0
 local function count(owner)
-  local extra = alert.watch(owner, {})
-  for _, group in ipairs(owner.groups) do
-    group.before, group.bounds = group.used, group.window
+  local extra, charges = alert.watch(owner, {}), {}
+  for place, group in ipairs(owner.groups) do
+    group.before, group.bounds = group.used, window.bounds(group.window)
     group.used = math.max(0, group.used + group.amount)
+    charges[place] = ledger.charge(group.id, group.serial, group.used - group.before, group.used)
   end
+  ledger.add(owner.counters, charges)
   counter.write(owner, 'used', now, extra)
   local watched = {}
   for _, group in ipairs(owner.groups) do
@@ -61,6 +67,9 @@ for _, owner in ipairs(owners) do
   else
     count(owner)
   end
+end
+if counter.count(owners) > 0 then
+  ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, '')
 end
 local answer = counter.reply({ 'tracked', now, reclaimed, table.concat(passed, ','), crowded }, owners)
 return operation.keep(KEYS[2], fingerprint, answer, owners)

@@ -1,6 +1,7 @@
--- A counter's window: '<serial> <kind> <start> <end>'. The serial identifies it; kind, start and end are
--- its attributes. Times are RFC 3339 of one width, so they compare as text. A `concurrent` counter's
--- serial starts with c: its amounts are in flight only and are never charged.
+-- A counter's window: '<serial> <kind> <start> <end> <quota|->'. The serial identifies it; kind, start and end are
+-- its attributes, and the quota that the last call in it went by, which tells an overage once the window is closed.
+-- Times are RFC 3339 of one width, so they compare as text. A `concurrent` counter's serial starts with c: its amounts
+-- are in flight only and are never charged.
 local window = {}
 
 local concurrent_byte = string.byte('c')
@@ -9,23 +10,37 @@ function window.is_concurrent(serial)
   return string.byte(serial) == concurrent_byte
 end
 
--- Brings the stored window to the proposed bounds. Answers the serial and what has to happen:
--- 'same', 'new' (nothing was stored), 'moved' (bounds change, amounts stay), 'turned' (a later window
--- begins), or 'later' with the stored start: the clock stands before a window that had already begun.
+-- '<kind> <start> <end>' of a window without its serial.
+function window.bounds(text)
+  return string.match(text, '^%S+ %S+ %S+')
+end
+
+-- The end of a stored window.
+function window.finish(stored)
+  return string.match(stored, '^%S+ %S+ %S+ (%S+)')
+end
+
+-- Brings the stored window to the proposed one, '<kind> <start> <end> <quota|->'. Answers the serial and what has to
+-- happen: 'same' (then also whether the quota is another), 'new' (nothing was stored), 'moved' (bounds change, amounts
+-- stay), 'turned' (a later window begins), or 'later' with the stored start: the clock stands before a window that had
+-- already begun.
 function window.resolve(stored, proposed)
   local concurrent = string.sub(proposed, 1, 11) == 'concurrent '
   if not stored then
     return concurrent and 'c1' or '1', 'new'
   end
-  local serial, bounds = string.match(stored, '^(%S+) (.*)$')
-  if bounds == proposed then
+  local serial, rest = string.match(stored, '^(%S+) (.*)$')
+  if rest == proposed then
     return serial, 'same'
+  end
+  if window.bounds(rest) == window.bounds(proposed) then
+    return serial, 'same', nil, true
   end
   if concurrent ~= window.is_concurrent(serial) then
     return window.after(serial, concurrent), 'turned'
   end
-  local stored_start, stored_end = string.match(bounds, '(%S+) (%S+)$')
-  local start, finish = string.match(proposed, '(%S+) (%S+)$')
+  local stored_start, stored_end = string.match(rest, '^%S+ (%S+) (%S+)')
+  local start, finish = string.match(proposed, '^%S+ (%S+) (%S+)')
   if stored_end <= start then
     return window.after(serial, concurrent), 'turned'
   end

@@ -131,7 +131,29 @@ pub struct Charge {
     pub balance: Amount,
 }
 
-/// A counter that a denied call found without room (or, in an expiry, what was held there).
+/// The call that was denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DeniedCall {
+    Reserve,
+    /// With `enforce`.
+    Track,
+    /// Asked for more amount.
+    Extend,
+}
+
+impl DeniedCall {
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "reserve" => Some(Self::Reserve),
+            "track" => Some(Self::Track),
+            "extend" => Some(Self::Extend),
+            _ => None,
+        }
+    }
+}
+
+/// A counter that a denied call found without room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lack {
     pub owner: OwnerName,
@@ -171,6 +193,8 @@ pub struct Entry {
     /// The request as it was made; a draw's with the running sums after it.
     pub memo: Option<Memo>,
     pub told: Told,
+    /// Of a denial.
+    pub call: Option<DeniedCall>,
     /// Of a denial.
     pub reason: Option<Reason>,
     pub lacks: Vec<Lack>,

@@ -104,6 +104,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/commit").route(web::post().to(settling::commit)))
         .service(resource("/release").route(web::post().to(settling::release)))
         .service(resource("/extend").route(web::post().to(metering::extend)))
+        .service(resource("/reservations/{id}/outcome").route(web::post().to(settling::outcome)))
         .service(resource("/track").route(web::post().to(settling::track)))
         .service(resource("/can-use").route(web::post().to(metering::can_use)))
         .service(readable("/usage").route(web::get().to(usage::get_usage)))

@@ -15,7 +15,7 @@ use super::{
     security(("key" = [])),
     modifiers(&Key, &Names),
     paths(
-        metering::reserve, settling::commit, settling::release, metering::extend, settling::track, metering::can_use,
+        metering::reserve, settling::commit, settling::release, settling::outcome, metering::extend, settling::track, metering::can_use,
         usage::get_usage, usage::stream_usage,
         subscriptions::subscribe, subscriptions::cancel,
         users::list, users::get, users::block, users::unblock, users::reset,

@@ -1,6 +1,6 @@
 //! `POST commit`, `release`, `track`: what was spent.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,12 +11,13 @@ use super::problem::{ApiError, Problem};
 use super::rate_limit;
 use super::views::{CounterView, ThresholdView};
 use crate::domain::ids::{EventName, UserId};
+use crate::domain::ledger::Outcome;
 use crate::domain::metadata::Metadata;
 use crate::domain::number::Number;
 use crate::domain::reservation::Actual;
 use crate::service::error::ServiceError;
 use crate::service::reserve::Call;
-use crate::service::settle::{Commit, Settlement};
+use crate::service::settle::{Commit, Release, Settlement};
 use crate::service::track::MatchStatus;
 
 const fn yes() -> bool {
@@ -31,14 +32,6 @@ fn note(field: &str, text: Option<&str>) -> Result<(), ApiError> {
         }
         _ => Ok(()),
     }
-}
-
-/// What an accepted or rejected result was worth to the end user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    Accepted,
-    Rejected,
 }
 
 /// What to do with a commit after the reservation's expiry.
@@ -68,7 +61,7 @@ pub struct CommitBody {
     is_final: bool,
     #[serde(default)]
     if_expired: IfExpired,
-    #[allow(dead_code)]
+    /// What the result was worth; also possible later, by `POST reservations/{id}/outcome`.
     outcome: Option<Outcome>,
     /// Figures of a reservation of several items, in their order; instead of quantity and metadata.
     items: Option<Vec<ActualBody>>,
@@ -163,6 +156,7 @@ pub async fn commit(principal: Principal, body: Body<CommitBody>) -> Result<Http
         actual: figures(&principal, given.quantity, given.metadata, given.items)?,
         is_final: given.is_final,
         reject_late: given.if_expired == IfExpired::Reject,
+        outcome: given.outcome,
     };
     let settlement =
         principal.gateway.commit(&principal.tenant, &given.reservation_id, &commit, idempotency.as_ref()).await?;
@@ -188,8 +182,50 @@ pub async fn release(principal: Principal, body: Body<ReleaseBody>) -> Result<Ht
     let Given { value: given, idempotency } = body.read()?;
     note("reason", given.reason.as_deref())?;
     note("errorCode", given.error_code.as_deref())?;
-    let settlement = principal.gateway.release(&principal.tenant, &given.reservation_id, idempotency.as_ref()).await?;
+    let release = Release { reason: given.reason, error_code: given.error_code };
+    let settlement =
+        principal.gateway.release(&principal.tenant, &given.reservation_id, release, idempotency.as_ref()).await?;
     Ok(settled("release", &settlement))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OutcomeBody {
+    outcome: Outcome,
+}
+
+/// What the result of a commit was worth.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutcomeView {
+    reservation_id: String,
+    outcome: Outcome,
+    /// It was told so before; nothing changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+}
+
+/// Tell what the result was worth
+///
+/// For reports such as the cost per accepted result. Until 15 minutes after the reservation's expiry; the last word counts.
+#[utoipa::path(post, path = "/api/v1/reservations/{id}/outcome", tag = "Metering", request_body = OutcomeBody,
+    params(("id" = String, Path)),
+    responses((status = 200, body = OutcomeView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn outcome(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<OutcomeBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Meter)?;
+    let outcome = body.read()?.value.outcome;
+    let reservation_id = id.into_inner();
+    let was = principal.gateway.outcome(&principal.tenant, &reservation_id, outcome).await?;
+    count("outcome", outcome.as_str());
+    let mut response = HttpResponse::Ok();
+    replayed(&mut response, was);
+    Ok(response.json(OutcomeView { reservation_id, outcome, replayed: was }))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

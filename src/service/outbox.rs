@@ -170,13 +170,9 @@ impl Gateway {
             WebhookEvent::SubscriptionChanged => told.read_subscription(entry),
             WebhookEvent::ReservationExpired => {
                 let name = entry.field("reservation").and_then(OperationName::parse);
-                let record = match &name {
-                    Some(name) => self.store.reservation(bucket, name).await?,
-                    None => None,
-                };
-                // The whole id is known while the record is there.
-                let id = name.zip(record).map(|(name, record)| {
-                    ReservationId { name, created_at_ms: record.created_at_ms, bucket: bucket.number() }.to_string()
+                let created = entry.field("created").and_then(|created| created.parse().ok());
+                let id = name.zip(created).map(|(name, created_at_ms)| {
+                    ReservationId { name, created_at_ms, bucket: bucket.number() }.to_string()
                 });
                 told.put("reservationId", json!(id));
                 told.read_expiry(config, entry)

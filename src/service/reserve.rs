@@ -61,6 +61,11 @@ impl Call {
         Caller { user: &self.user, app: &view.app, key: Some(&self.key) }
     }
 
+    /// The words that the ledger and an expired hold tell it by.
+    pub(crate) fn about(&self) -> String {
+        self.items.first().map(|item| about(&item.event, &self.key, &self.user)).unwrap_or_default()
+    }
+
     fn check(&self) -> Result<(), ServiceError> {
         for item in &self.items {
             refuse_refund(&item.event)?;
@@ -118,7 +123,7 @@ impl Gateway {
             facts: view.counting_facts(&call.user, &admission),
             verdict: verdict(&admission),
             ttl_ms,
-            about: &call.items.first().map(|item| about(&item.event, &call.key, &call.user)).unwrap_or_default(),
+            about: &call.about(),
             memo: &memo,
             owners: &owners,
             asked: asked.as_ref(),

@@ -7,6 +7,7 @@ use super::error::ServiceError;
 use super::tenant::Tenant;
 use crate::domain::counter::Counter;
 use crate::domain::ids::UserId;
+use crate::domain::ledger::{Outcome, Told, ToldActual};
 use crate::domain::reservation::{Actual, ReservationId};
 use crate::domain::subscription::Subscribed;
 use crate::domain::webhook::WebhookEvent;
@@ -14,6 +15,7 @@ use crate::domain::window::TimeMs;
 use crate::store::admission::{Passed, Tally, UNKNOWN_VERSION};
 use crate::store::keys::Bucket;
 use crate::store::operation::{Idempotency, Operation};
+use crate::store::outcome::OutcomeReply;
 use crate::store::record::StoredReservation;
 use crate::store::settle::{Account, Measured, SettleReply, Settled, Target};
 
@@ -44,6 +46,25 @@ pub struct Commit {
     pub is_final: bool,
     /// Past the expiry nothing is charged.
     pub reject_late: bool,
+    pub outcome: Option<Outcome>,
+}
+
+impl Commit {
+    fn told(&self) -> Told {
+        Told { actual: told(&self.actual), outcome: self.outcome, ..Told::default() }
+    }
+}
+
+/// Why nothing came of a reservation.
+#[derive(Clone, Debug, Default)]
+pub struct Release {
+    pub reason: Option<String>,
+    pub error_code: Option<String>,
+}
+
+fn told(actual: &[Actual]) -> Vec<ToldActual> {
+    let told = |actual: &Actual| ToldActual { quantity: actual.quantity, metadata: actual.metadata.clone() };
+    actual.iter().map(told).collect()
 }
 
 impl Gateway {
@@ -63,6 +84,10 @@ impl Gateway {
         if draws && commit.actual.is_empty() {
             return Err(ServiceError::invalid("quantity", "a commit with final:false needs a quantity or metadata"));
         }
+        if draws && commit.outcome.is_some() {
+            return Err(ServiceError::invalid("outcome", "is told with the final commit, or afterwards"));
+        }
+        let told = commit.told();
         for _ in 0..ROUNDS {
             // Only figures and a client's key need to know more than the id.
             let known = match commit.actual.is_empty() && idempotency.is_none() {
@@ -77,7 +102,7 @@ impl Gateway {
                 Some(known) if !commit.actual.is_empty() => Some(self.measure(tenant, known, commit).await?),
                 _ => None,
             };
-            match self.store.commit(target, commit.is_final, commit.reject_late, measured.as_ref()).await? {
+            match self.store.commit(target, commit.is_final, commit.reject_late, measured.as_ref(), &told).await? {
                 SettleReply::StaleReservation => self.forget(&bucket, &id),
                 reply => {
                     let drew = matches!(&reply, SettleReply::Settled(_, settled) if !settled.replayed);
@@ -104,6 +129,7 @@ impl Gateway {
         &self,
         tenant: &Tenant,
         id: &str,
+        release: Release,
         idempotency: Option<&Idempotency>,
     ) -> Result<Settlement, ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
@@ -112,9 +138,24 @@ impl Gateway {
             Some(_) => Operation::new(self.known(&bucket, &id).await?.memo.user.as_str(), idempotency, false),
         };
         let tells_expiry = self.tells_expiry(tenant).await?;
-        let reply =
-            self.store.release(Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry }).await?;
+        let told = Told { reason: release.reason, error_code: release.error_code, ..Told::default() };
+        let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+        let reply = self.store.release(target, &told).await?;
         self.settlement(tenant, &bucket, id, reply).await
+    }
+
+    /// What the result of a committed reservation was worth. Answers whether it was told so before.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn outcome(&self, tenant: &Tenant, id: &str, outcome: Outcome) -> Result<bool, ServiceError> {
+        let (bucket, id) = locate(tenant, id)?;
+        match self.store.outcome(&bucket, &id, outcome).await? {
+            OutcomeReply::Missing(now_ms) => Err(gone(&id, now_ms)),
+            OutcomeReply::Expired(_) => Err(ServiceError::ReservationExpired),
+            OutcomeReply::NotPending { status, .. } => Err(ServiceError::ReservationNotPending { status }),
+            OutcomeReply::Told { replayed, .. } => Ok(replayed),
+        }
     }
 
     /// Gives back what a settled reservation of `user` charged.
@@ -137,7 +178,8 @@ impl Gateway {
         let rules = self.rules(&tenant.app, &known.memo).await?;
         let (amounts, whole) = known.memo.refund(&tenant.app, &rules, actual)?;
         let target = Target { bucket: &bucket, id: &id, operation, tells_expiry: self.tells_expiry(tenant).await? };
-        let reply = self.store.refund(target, &amounts, &whole).await?;
+        let told = Told { actual: told(std::slice::from_ref(actual)), ..Told::default() };
+        let reply = self.store.refund(target, &amounts, &whole, &told).await?;
         self.settlement(tenant, &bucket, id, reply).await
     }
 

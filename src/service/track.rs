@@ -14,7 +14,7 @@ use crate::domain::amount::Amount;
 use crate::domain::counter::Counter;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::limit_group::{Enforcement, LimitGroup};
-use crate::domain::reservation::Actual;
+use crate::domain::reservation::{Actual, Memo};
 use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
 use crate::store::admission::{Passed, Tally};
@@ -110,6 +110,7 @@ impl Gateway {
         let limit = if enforce { LimitGroup::refuses_beyond } else { |_: &LimitGroup| Amount::LARGEST };
         let owners = view.owners(&admission, limit);
         let asked = if enforce { asked(view, call, &admission, operation)? } else { None };
+        let memo = Memo::new(call.caller(view), view.standing(), false, &call.requests());
         let args = TrackArgs {
             bucket: &view.bucket,
             operation,
@@ -117,6 +118,8 @@ impl Gateway {
             verdict: if enforce { verdict(&admission) } else { "" },
             enforce,
             refund: purpose == Purpose::GiveBack,
+            about: &call.about(),
+            memo: &memo,
             owners: &owners,
             asked: asked.as_ref(),
         };

@@ -71,7 +71,6 @@ pub struct Asked {
 /// How a group is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    pub quota: Amount,
     /// Percent, rising.
     pub alerts: Vec<u64>,
     /// A denied call asks for approval.
@@ -88,6 +87,8 @@ pub struct OwnedGroup {
     pub amount: Amount,
     /// Beyond it the call is refused.
     pub limit: Amount,
+    /// None counts without limit.
+    pub quota: Option<Amount>,
     pub watch: Option<Watch>,
 }
 
@@ -102,8 +103,8 @@ impl OwnedGroup {
             window: matched.window,
             amount: matched.amount,
             limit: limit(group),
-            watch: group.quota.filter(|_| watched).map(|quota| Watch {
-                quota,
+            quota: group.quota,
+            watch: group.quota.filter(|_| watched).map(|_| Watch {
                 alerts: group.alerts.clone(),
                 approval,
                 tells_limit,
@@ -117,7 +118,7 @@ impl Watch {
         let percents = self.alerts.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
         let percents = if percents.is_empty() { "-" } else { &percents };
         let (approval, tells) = (if self.approval { "a" } else { "" }, if self.tells_limit { "l" } else { "" });
-        format!("{} {percents} {approval}{tells}", self.quota.steps())
+        format!("{percents} {approval}{tells}")
     }
 }
 
@@ -188,9 +189,9 @@ pub struct Ran {
 }
 
 impl Facts<'_> {
-    pub(super) fn write(&self, arguments: &mut Arguments) {
+    pub(super) fn write(&self, ledger_entries: u64, arguments: &mut Arguments) {
         arguments.flag(self.sandbox).int(self.revision).text(self.version);
-        arguments.int(self.validity.from_ms).int(self.validity.until_ms).flag(self.tells_expiry);
+        arguments.int(self.validity.from_ms).int(self.validity.until_ms).flag(self.tells_expiry).int(ledger_entries);
         match self.forget {
             None => arguments.text("-"),
             Some(Forget { user, at_ms: None }) => arguments.text("never").text(user.as_str()),
@@ -204,6 +205,23 @@ impl Facts<'_> {
             keys.extend([bucket.users(), bucket.leaving()]);
         }
     }
+}
+
+/// A window as scripts know it: `<kind> <start> <end> <quota|->`.
+pub(super) fn window_text(window: &Window, quota: Option<Amount>) -> String {
+    let quota = quota.map_or_else(|| "-".to_owned(), |quota| quota.steps().to_string());
+    format!("{} {quota}", window.to_text())
+}
+
+/// Reads what [`window_text`] wrote, with more words behind it or not.
+pub(super) fn read_window(text: &str) -> Option<(Window, Option<Amount>)> {
+    let mut words = text.splitn(5, ' ');
+    let bounds = [words.next()?, words.next()?, words.next()?].join(" ");
+    let quota = match words.next()? {
+        "-" => None,
+        steps => Some(Amount::from_steps(steps.parse().ok()?).ok()?),
+    };
+    Some((Window::parse(&bounds)?, quota))
 }
 
 pub(super) fn write_owners(owners: &[Owner], arguments: &mut Arguments) {
@@ -220,7 +238,7 @@ pub(super) fn write_owners(owners: &[Owner], arguments: &mut Arguments) {
             }
         }
         for group in &owner.groups {
-            arguments.text(group.id.as_str()).text(group.window.to_text());
+            arguments.text(group.id.as_str()).text(window_text(&group.window, group.quota));
             arguments.int(group.amount.steps()).int(group.limit.steps());
             arguments.text(group.watch.as_ref().map_or_else(|| "-".to_owned(), Watch::to_text));
         }
@@ -336,7 +354,7 @@ pub(super) fn read_passed(fields: &mut Fields) -> Result<Vec<Passed>, StoreError
     passed.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a threshold"))
 }
 
-/// `<id> <amount> <limit> <window>,…`, at the end of an answer that is kept; nothing otherwise.
+/// `<id> <amount> <limit> <window> <quota>,…`, at the end of an answer that is kept; nothing otherwise.
 pub(super) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGroup>, StoreError> {
     if fields.len() == 0 {
         return Ok(Vec::new());
@@ -347,7 +365,8 @@ pub(super) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGroup>, StoreE
         let id = GroupId::parse(words.next()?).ok()?;
         let mut amount = || Amount::from_steps(words.next()?.parse().ok()?).ok();
         let (amount, limit) = (amount()?, amount()?);
-        Some(OwnedGroup { id, amount, limit, window: Window::parse(words.next()?)?, watch: None })
+        let (window, quota) = read_window(words.next()?)?;
+        Some(OwnedGroup { id, amount, limit, window, quota, watch: None })
     };
     let groups = text.split(',').filter(|group| !group.is_empty());
     groups.map(|group| parse(group).ok_or_else(|| fields.unexpected("a group of a kept answer"))).collect()

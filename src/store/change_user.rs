@@ -1,6 +1,6 @@
 //! `lua/change_user.lua`
 
-use super::admission::{Facts, Stale, read_stale};
+use super::admission::{Facts, Stale, read_stale, window_text};
 use super::audit::Trail;
 use super::error::StoreError;
 use super::keys::Bucket;
@@ -96,7 +96,7 @@ impl MovedGroup {
             (OnPlanChange::Reset, _) => ("reset", Amount::ZERO),
             (OnPlanChange::Block, Some(quota)) => ("block", quota),
         };
-        arguments.text(self.id.as_str()).text(self.window.to_text()).text(action).int(quota.steps());
+        arguments.text(self.id.as_str()).text(window_text(&self.window, self.quota)).text(action).int(quota.steps());
     }
 }
 
@@ -117,10 +117,11 @@ impl Store {
             bucket.leaving(),
             bucket.audit(),
             bucket.outbox(),
+            bucket.ledger(),
         ];
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
-        args.facts.write(&mut arguments);
+        args.facts.write(self.ledger_entries, &mut arguments);
         arguments.text(args.user.as_str());
         let (set, gone) = args.change.fields();
         arguments.int(set.len());

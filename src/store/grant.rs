@@ -67,7 +67,7 @@ impl Store {
         keys.extend([bucket.approvals(), bucket.open_approvals(), bucket.decided_approvals(), bucket.outbox()]);
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
-        args.facts.write(&mut arguments);
+        args.facts.write(self.ledger_entries, &mut arguments);
         write_owners(owners, &mut arguments);
         arguments
             .text(args.user.map_or("", UserId::as_str))

@@ -139,8 +139,12 @@ impl Bucket {
 
     /// The owner whose counters lie at that key.
     pub fn owner_of(&self, counters: &str) -> Option<OwnerName> {
-        let rest = counters.strip_prefix(&self.key("counters:"))?;
-        let (names, values) = rest.split_once(':')?;
+        self.owner_word(counters.strip_prefix(&self.key("counters:"))?)
+    }
+
+    /// The owner of a word as the ledger has it, the end of its keys: `user:u_42`.
+    pub fn owner_word(&self, word: &str) -> Option<OwnerName> {
+        let (names, values) = word.split_once(':')?;
         let names = names.split('+').map(decode).collect::<Option<Vec<_>>>()?;
         self.owner_named(&Scope::parse(&names).ok()?, values)
     }
@@ -148,6 +152,16 @@ impl Bucket {
     /// The owner of that name in the index of its scope.
     pub fn owner_named(&self, scope: &Scope, name: &str) -> Option<OwnerName> {
         OwnerName::new(scope.clone(), name.split(':').map(decode).collect::<Option<_>>()?)
+    }
+
+    /// What changed `used`, with the balances.
+    pub fn ledger(&self) -> String {
+        self.key("ledger")
+    }
+
+    /// Refused calls.
+    pub fn denials(&self) -> String {
+        self.key("denials")
     }
 
     /// What others are told of.

@@ -11,8 +11,10 @@ pub mod delivery;
 pub mod error;
 pub mod grant;
 pub mod keys;
+pub mod ledger;
 pub mod operation;
 pub mod outbox;
+pub mod outcome;
 pub mod record;
 pub mod register;
 mod reply;
@@ -36,12 +38,17 @@ use error::StoreError;
 use reply::Fields;
 use scripts::{Script, Scripts};
 
+/// Entries of a bucket's ledger, unless told otherwise: about half a gigabyte.
+pub const LEDGER_ENTRIES: u64 = 1_000_000;
+
 /// A node's connections to Redis. Clones share them.
 #[derive(Clone)]
 pub struct Store {
     links: Arc<[Link]>,
     next: Arc<std::sync::atomic::AtomicUsize>,
     timeout: Duration,
+    /// How many entries the ledger of a bucket may have.
+    pub ledger_entries: u64,
     pub scripts: &'static Scripts,
 }
 
@@ -56,7 +63,7 @@ impl Store {
             links.push(Link::open(url, timeout).await?);
         }
         let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        Ok(Self { links: links.into(), next, timeout, scripts: Scripts::resolve()? })
+        Ok(Self { links: links.into(), next, timeout, ledger_entries: LEDGER_ENTRIES, scripts: Scripts::resolve()? })
     }
 
     fn link(&self) -> &Link {

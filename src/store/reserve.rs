@@ -55,10 +55,11 @@ impl Store {
     pub async fn reserve(&self, args: ReserveArgs<'_>) -> Result<ReserveReply, StoreError> {
         let bucket = args.bucket;
         let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock(), bucket.outbox()];
+        keys.extend([bucket.ledger(), bucket.denials()]);
         push_owner_keys(args.owners, &mut keys);
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
-        args.facts.write(&mut arguments);
+        args.facts.write(self.ledger_entries, &mut arguments);
         arguments.text(args.operation.name.as_str()).text(args.verdict).int(args.ttl_ms).text(args.about);
         write_memo(Some(args.memo), &mut arguments)?;
         write_owners(args.owners, &mut arguments);

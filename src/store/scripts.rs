@@ -22,6 +22,7 @@ lua_files![
     "enqueue",
     "extend",
     "grant",
+    "outcome",
     "reclaim",
     "refund",
     "register",
@@ -43,6 +44,7 @@ lua_files![
     "lib/counter",
     "lib/facts",
     "lib/hold",
+    "lib/ledger",
     "lib/operation",
     "lib/outbox",
     "lib/pieces",
@@ -73,6 +75,7 @@ pub struct Scripts {
     pub enqueue: Script,
     pub extend: Script,
     pub grant: Script,
+    pub outcome: Script,
     pub reclaim: Script,
     pub refund: Script,
     pub register: Script,
@@ -97,6 +100,7 @@ static SCRIPTS: LazyLock<Result<Scripts, StoreError>> = LazyLock::new(|| {
         enqueue: load("enqueue")?,
         extend: load("extend")?,
         grant: load("grant")?,
+        outcome: load("outcome")?,
         reclaim: load("reclaim")?,
         refund: load("refund")?,
         register: load("register")?,
@@ -118,7 +122,7 @@ impl Scripts {
         SCRIPTS.as_ref().map_err(Clone::clone)
     }
 
-    pub fn all(&self) -> [&Script; 20] {
+    pub fn all(&self) -> [&Script; 21] {
         [
             &self.attempted,
             &self.change_user,
@@ -129,6 +133,7 @@ impl Scripts {
             &self.enqueue,
             &self.extend,
             &self.grant,
+            &self.outcome,
             &self.reclaim,
             &self.refund,
             &self.register,

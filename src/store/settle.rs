@@ -6,12 +6,14 @@ use super::admission::{
 };
 use super::error::StoreError;
 use super::keys::Bucket;
+use super::ledger::told_text;
 use super::operation::Operation;
 use super::record::{Record, parse_memo, write_memo};
 use super::reply::Fields;
 use super::{Arguments, Store};
 use crate::domain::amount::Amount;
 use crate::domain::ids::GroupId;
+use crate::domain::ledger::{Outcome, Told};
 use crate::domain::reservation::{Memo, ReservationId, Total};
 use crate::domain::scope::OwnerName;
 use crate::domain::window::{TimeMs, Window};
@@ -74,17 +76,19 @@ pub enum SettleReply {
 impl Target<'_> {
     fn keys(&self) -> Vec<String> {
         let mut keys = vec![self.bucket.operation(&self.id.name), self.bucket.clock(), self.bucket.outbox()];
+        keys.push(self.bucket.ledger());
         if self.operation.is_kept() {
             keys.push(self.bucket.operation(&self.operation.name));
         }
         keys
     }
 
-    fn arguments(&self) -> Arguments {
+    fn arguments(&self, ledger_entries: u64, told: &Told) -> Result<Arguments, StoreError> {
         let mut arguments = Arguments::default();
         self.operation.write(&mut arguments);
         arguments.flag(self.bucket.is_sandbox()).int(self.id.created_at_ms).flag(self.tells_expiry);
-        arguments
+        arguments.int(ledger_entries).text(told_text(told)?);
+        Ok(arguments)
     }
 }
 
@@ -99,9 +103,10 @@ impl Store {
         is_final: bool,
         reject_late: bool,
         measured: Option<&Measured>,
+        told: &Told,
     ) -> Result<SettleReply, StoreError> {
-        let mut arguments = target.arguments();
-        arguments.flag(is_final).flag(reject_late);
+        let mut arguments = target.arguments(self.ledger_entries, told)?;
+        arguments.flag(is_final).flag(reject_late).text(told.outcome.map_or("-", Outcome::as_str));
         match measured {
             Some(measured) => {
                 arguments.int(measured.changes);
@@ -121,8 +126,9 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`]
-    pub async fn release(&self, target: Target<'_>) -> Result<SettleReply, StoreError> {
-        read(target.bucket, self.call(&self.scripts.release, &target.keys(), target.arguments()).await?)
+    pub async fn release(&self, target: Target<'_>, told: &Told) -> Result<SettleReply, StoreError> {
+        let arguments = target.arguments(self.ledger_entries, told)?;
+        read(target.bucket, self.call(&self.scripts.release, &target.keys(), arguments).await?)
     }
 
     /// Gives back `amounts`; the groups of `whole` once everything else is given back.
@@ -134,8 +140,9 @@ impl Store {
         target: Target<'_>,
         amounts: &[(GroupId, Amount)],
         whole: &[GroupId],
+        told: &Told,
     ) -> Result<SettleReply, StoreError> {
-        let mut arguments = target.arguments();
+        let mut arguments = target.arguments(self.ledger_entries, told)?;
         arguments.int(amounts.len());
         for (group, amount) in amounts {
             arguments.text(group.as_str()).int(amount.steps());
@@ -243,14 +250,14 @@ impl Store {
         let bucket = target.bucket;
         let operation = bucket.operation(&target.operation.name);
         let mut keys = vec![bucket.stamp(), bucket.operation(&target.id.name), bucket.clock(), operation];
-        keys.push(bucket.outbox());
+        keys.extend([bucket.outbox(), bucket.ledger(), bucket.denials()]);
         push_owner_keys(args.owners, &mut keys);
         let mut arguments = Arguments::default();
         target.operation.write(&mut arguments);
         arguments.int(target.id.created_at_ms).int(args.ttl_ms);
         arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
         write_memo(args.measured.and_then(|measured| measured.memo.as_ref()), &mut arguments)?;
-        args.facts.write(&mut arguments);
+        args.facts.write(self.ledger_entries, &mut arguments);
         arguments.text(args.verdict);
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);

@@ -7,9 +7,10 @@ use super::admission::{
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::operation::Operation;
-use super::record::Record;
+use super::record::{Record, write_memo};
 use super::reply::Fields;
 use super::{Arguments, Store};
+use crate::domain::reservation::Memo;
 use crate::domain::window::TimeMs;
 
 /// What has happened, to be counted.
@@ -24,6 +25,9 @@ pub struct TrackArgs<'a> {
     pub enforce: bool,
     /// Take the amounts away instead, never below 0.
     pub refund: bool,
+    /// The request, for the ledger: its words and what it asked for.
+    pub about: &'a str,
+    pub memo: &'a Memo,
     pub owners: &'a [Owner],
     pub asked: Option<&'a Asked>,
 }
@@ -54,11 +58,14 @@ impl Store {
     pub async fn track(&self, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
         let bucket = args.bucket;
         let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock(), bucket.outbox()];
+        keys.extend([bucket.ledger(), bucket.denials()]);
         push_owner_keys(args.owners, &mut keys);
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
-        args.facts.write(&mut arguments);
+        args.facts.write(self.ledger_entries, &mut arguments);
         arguments.text(args.verdict).flag(args.refund);
+        arguments.text(args.operation.name.as_str()).text(args.about);
+        write_memo(Some(args.memo), &mut arguments)?;
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);
         args.facts.push_index_keys(bucket, &mut keys);

@@ -33,7 +33,7 @@ impl Store {
         let mut keys = vec![bucket.stamp(), bucket.clock()];
         push_owner_keys(owners, &mut keys);
         let mut arguments = Arguments::default();
-        facts.write(&mut arguments);
+        facts.write(self.ledger_entries, &mut arguments);
         write_owners(owners, &mut arguments);
         let mut fields = self.call(&self.scripts.usage, &keys, arguments).await?;
         let status = fields.text()?;
@@ -81,9 +81,9 @@ impl Store {
         owner: &OwnerKeys,
         tells_expiry: bool,
     ) -> Result<(u64, bool), StoreError> {
-        let keys = [bucket.clock(), owner.counters.clone(), owner.holds.clone(), bucket.outbox()];
+        let keys = [bucket.clock(), owner.counters.clone(), owner.holds.clone(), bucket.outbox(), bucket.ledger()];
         let mut arguments = Arguments::default();
-        arguments.flag(bucket.is_sandbox()).flag(tells_expiry);
+        arguments.flag(bucket.is_sandbox()).flag(tells_expiry).int(self.ledger_entries);
         let mut fields = self.call(&self.scripts.reclaim, &keys, arguments).await?;
         fields.only_status("reclaimed")?;
         let count = fields.int()?;

@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use redis::Value;
 
 use super::Store;
-use super::admission::read_subscribed;
+use super::admission::{read_subscribed, read_window};
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::record::StoredReservation;
@@ -37,8 +37,16 @@ pub struct OpenHold {
 #[derive(Clone, Debug)]
 pub struct ClosedWindow {
     pub group: GroupId,
+    /// Of the window, among those of its counter.
+    pub serial: String,
     pub window: Window,
     pub used: Amount,
+    /// That the last call in the window went by; None counted without limit.
+    pub quota: Option<Amount>,
+    /// Extra quota by grants, when it ended.
+    pub granted: Amount,
+    /// From then on nothing can be charged to it or given back any more.
+    pub keep_until_ms: TimeMs,
 }
 
 fn unexpected(error: impl std::fmt::Display) -> StoreError {
@@ -233,7 +241,7 @@ fn read_counter(group: &str, window: &str, used: &str) -> Option<StoredCounter> 
     Some(StoredCounter {
         group: GroupId::parse(group).ok()?,
         serial: serial.to_owned(),
-        window: Window::parse(window)?,
+        window: read_window(window)?.0,
         used: Amount::from_steps(used.parse().ok()?).ok()?,
     })
 }
@@ -258,10 +266,20 @@ fn read_entry(entry: &str) -> Option<(GroupId, Amount)> {
     Some((GroupId::parse(group).ok()?, Amount::from_steps(amount.parse().ok()?).ok()?))
 }
 
-/// `<group>.<serial>` = `<used> <kind> <start> <end> <keep until>`
+/// `<group>.<serial>` = `<used> <kind> <start> <end> <quota> <granted> <keep until>`
 fn read_closed(name: &str, value: &str) -> Option<ClosedWindow> {
-    let group = GroupId::parse(name.rsplit_once('.')?.0).ok()?;
+    let (group, serial) = name.rsplit_once('.')?;
     let (used, rest) = value.split_once(' ')?;
-    let window = Window::parse(rest.rsplit_once(' ')?.0)?;
-    Some(ClosedWindow { group, window, used: Amount::from_steps(used.parse().ok()?).ok()? })
+    let (window, quota) = read_window(rest)?;
+    let mut last = rest.rsplit(' ');
+    let (keep_until_ms, granted) = (last.next()?.parse().ok()?, last.next()?.parse().ok()?);
+    Some(ClosedWindow {
+        group: GroupId::parse(group).ok()?,
+        serial: serial.to_owned(),
+        window,
+        used: Amount::from_steps(used.parse().ok()?).ok()?,
+        quota,
+        granted: Amount::from_steps(granted).ok()?,
+        keep_until_ms,
+    })
 }

@@ -48,6 +48,7 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
         ("POST", "track", call.clone(), secret),
         ("POST", "commit", json!({"reservationId": "rsv_0"}), secret),
         ("POST", "release", json!({"reservationId": "rsv_0"}), secret),
+        ("POST", "reservations/rsv_0/outcome", json!({"outcome": "accepted"}), secret),
         ("POST", "extend", rsv, secret),
         ("GET", "usage?userId=u", Value::Null, readers),
         ("GET", "plans", Value::Null, readers),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use quotagate::domain::admission::Validity;
 use quotagate::domain::amount::Amount;
 use quotagate::domain::ids::{AppId, EventName, GroupId, IdempotencyKey, Mode, PlanId, UserId};
+use quotagate::domain::ledger::Told;
 use quotagate::domain::reservation::{Item, Memo, ONE, ReservationId, Total};
 use quotagate::domain::scope::OwnerName;
 use quotagate::domain::window::{TimeMs, Window, parse_rfc3339};
@@ -95,7 +96,7 @@ pub fn memo() -> Memo {
     Memo {
         user: UserId::parse("u").unwrap(),
         key: None,
-        plan: PlanId::parse("p").unwrap(),
+        plan: Some(PlanId::parse("p").unwrap()),
         version: 1,
         rules: None,
         policies: Vec::new(),
@@ -134,6 +135,7 @@ impl Table {
             window: Window::parse(window).unwrap_or_else(|| panic!("{window}")),
             amount: amount(*steps),
             limit: amount(*limit),
+            quota: None,
             watch: None,
         };
         Owner {
@@ -168,7 +170,7 @@ impl Table {
             verdict: belief.verdict,
             ttl_ms,
             about: "image.render key_1 u",
-            memo: Some(&memo()),
+            memo: &memo(),
             owners,
             asked: None,
         };
@@ -214,7 +216,10 @@ impl Table {
         let totals = figures.map(total).collect();
         let measured = Measured { changes: how.changes, memo: None, totals };
         let measured = (!how.figures.is_empty()).then_some(&measured);
-        self.store.commit(self.target(id, operation), how.is_final, how.reject_late, measured).await.unwrap()
+        self.store
+            .commit(self.target(id, operation), how.is_final, how.reject_late, measured, &Told::default())
+            .await
+            .unwrap()
     }
 
     /// A commit of all that is held.
@@ -223,12 +228,12 @@ impl Table {
     }
 
     pub async fn release(&self, id: &ReservationId) -> SettleReply {
-        self.store.release(self.target(id, &harmless())).await.unwrap()
+        self.store.release(self.target(id, &harmless()), &Told::default()).await.unwrap()
     }
 
     pub async fn refund(&self, id: &ReservationId, figures: &[(&str, u64)]) -> SettleReply {
         let totals: Vec<_> = figures.iter().map(|(id, steps)| (group(id), amount(*steps))).collect();
-        self.store.refund(self.target(id, &counted()), &totals, &[]).await.unwrap()
+        self.store.refund(self.target(id, &counted()), &totals, &[], &Told::default()).await.unwrap()
     }
 
     pub async fn extend(&self, id: &ReservationId, ttl_ms: TimeMs, changes: u64, owners: &[Owner]) -> ExtendReply {
@@ -261,7 +266,9 @@ impl Table {
         let owners = [self.owner("u", groups)];
         let (facts, verdict) = (self.facts(&belief), belief.verdict);
         let bucket = &self.bucket;
-        let args = TrackArgs { bucket, operation, facts, verdict, enforce, refund, owners: &owners, asked: None };
+        let (about, memo) = ("image.render key_1 u", &memo());
+        let owners = &owners;
+        let args = TrackArgs { bucket, operation, facts, verdict, enforce, refund, about, memo, owners, asked: None };
         self.store.track(args).await.unwrap()
     }
 

@@ -103,7 +103,7 @@ async fn a_reset_raises_serials_but_leaves_work_in_flight() {
         assert!(matches!(reply, ChangeUserReply::Changed { .. }));
         let counters = table.counters().await;
         let windows = (counters["g.window"].as_str(), counters["f.window"].as_str());
-        assert_eq!(windows, (&*format!("2 {DAY_1}"), &*format!("c1 {IN_FLIGHT}")));
+        assert_eq!(windows, (&*format!("2 {DAY_1} -"), &*format!("c1 {IN_FLIGHT} -")));
         assert_eq!((&*counters["g.used"], &*counters["g.held"], &*counters["f.held"]), ("0", "0", "1"));
         assert_eq!(counters["h.used"], if reset == Reset::All { "0" } else { "4" });
         assert_eq!(settled(table.commit(&id).await).status, "committed");
@@ -118,7 +118,7 @@ async fn a_user_of_thousands_of_groups_is_started_anew_too_and_nothing_is_blocke
     let table = Table::new().await;
     let counters = table.owner("u", &[]).keys.counters;
     let fill = "for i = 1, 4000 do
-        redis.call('HSET', KEYS[1], 'g' .. i .. '.window', '1 ' .. ARGV[1], 'g' .. i .. '.used', '7', 'g' .. i .. '.held', '0')
+        redis.call('HSET', KEYS[1], 'g' .. i .. '.window', '1 ' .. ARGV[1] .. ' -', 'g' .. i .. '.used', '7', 'g' .. i .. '.held', '0')
     end";
     table.redis.run::<()>(&["EVAL", fill, "1", &counters, DAY_1]).await;
     let groups = [moved("g1", "monthly 2027-01-15T00:00:00Z 2027-02-15T00:00:00Z", OnPlanChange::Block, 20)];
@@ -165,7 +165,7 @@ async fn counters_come_over_to_another_plan() {
         let counters = table.counters().await;
         let (serial, window, used, held, blocked) = expected;
         let told = format!("{action:?} of {stored:?} at {at} to {to}: {counters:?}");
-        assert_eq!(counters["g.window"], format!("{serial} {window}"), "{told}");
+        assert_eq!(counters["g.window"], format!("{serial} {window} {quota}"), "{told}");
         assert_eq!((&*counters["g.used"], &*counters["g.held"]), (used, held), "{told}");
         assert_eq!(counters.get("g.blocked").map(String::as_str), blocked, "{told}");
         let past = table.past().await;
@@ -194,6 +194,7 @@ async fn grant(table: &Table, id: &str, amount: u64, ends_at: Option<&str>) -> G
         window: Window::parse(DAY_1).unwrap(),
         amount: Amount::ZERO,
         limit: Amount::from_steps(MOST).unwrap(),
+        quota: None,
         watch: None,
     };
     let owner = Owner { keys: table.owner("u", &[]).keys, renew: None, groups: vec![group.clone()] };
@@ -287,7 +288,7 @@ async fn who_never_subscribed_is_forgotten_after_the_last_window() {
             verdict: "",
             ttl_ms: 60_000,
             about: "e k u",
-            memo: Some(&crate::table::memo()),
+            memo: &crate::table::memo(),
             owners: &owners,
             asked: None,
         };

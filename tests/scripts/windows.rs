@@ -42,7 +42,7 @@ async fn a_window_turns_or_moves_or_stays_as_its_bounds_say() {
         assert_eq!(table.stands("g", proposed).await, stands, "{stored} → {proposed}: read");
         table.hold(&[("g", proposed, 1, 100)]).await;
         let counters = table.counters().await;
-        assert_eq!(counters["g.window"], format!("{serial} {proposed}"));
+        assert_eq!(counters["g.window"], format!("{serial} {proposed} -"));
         assert_eq!(counters["g.used"], stands.0.to_string(), "{stored} → {proposed}");
         assert_eq!(counters["g.held"], (stands.1 + 1).to_string(), "{stored} → {proposed}");
         let used = if stored == IN_FLIGHT { 0 } else { 3 };
@@ -186,7 +186,7 @@ async fn what_is_in_flight_has_one_window_for_ever_and_is_never_charged() {
     assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 1));
     table.at("2027-02-01T01:00:00Z").await;
     table.hold(&asks(DAY_2)).await;
-    assert_eq!(table.counters().await["f.window"], format!("c1 {IN_FLIGHT}"));
+    assert_eq!(table.counters().await["f.window"], format!("c1 {IN_FLIGHT} -"));
     assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 2));
     table.at("2027-02-01T01:01:00Z").await;
     assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 1), "expiry frees it");
@@ -220,7 +220,7 @@ async fn the_past_is_a_ring_of_12_windows_per_group() {
     let past = table.past().await;
     assert_eq!(past.len(), 13);
     assert_eq!((past["g.first"].as_str(), past.contains_key("g.18"), past.contains_key("g.29")), ("18", true, true));
-    assert_eq!(table.counters().await["g.window"], format!("30 {}", day(29).1));
+    assert_eq!(table.counters().await["g.window"], format!("30 {} -", day(29).1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,6 +65,8 @@ impl Redis {
     /// Every key under a pattern with its serialized value: equal dumps are equal states.
     pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
         let mut keys: Vec<String> = self.run(&["KEYS", pattern]).await;
+        // What is refused is told there, and changes nothing else.
+        keys.retain(|key| !key.ends_with(":denials"));
         keys.sort();
         let mut dump = Vec::new();
         for key in keys {
@@ -79,6 +81,7 @@ impl Redis {
     pub async fn contents(&self, pattern: &str) -> Vec<(String, Vec<String>)> {
         let mut connection = self.connect().await;
         let mut keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
+        keys.retain(|key| !key.ends_with(":denials"));
         keys.sort();
         let mut contents = Vec::new();
         for key in keys {

@@ -1,0 +1,52 @@
+-- The ledger: one entry per call that changes `used` (or ends a reservation), written in the step that makes the
+-- change, so that `used` can be recomputed; and the stream of denials, apart, so that a flood of them evicts no charge.
+-- Fields: type, at (ms), late (0|1), op '<operation> <created at ms|->' or '-', about '<event> <key> <user>' ('-' each
+-- where unknown), charges '<owner> <group>:<serial>:<change>:<used after it>,… <owner> …' or '-', memo, told (JSON).
+-- An expiry has held '<group>:<serial>:<amount>,…' instead of the last three.
+-- A denial: type, at, call, about, reason, lacks '<owner> <group>:<requested>:<counted>:<limit>,… …' or '-', memo.
+-- Both streams are bounded; the ledger by `most` entries.
+local ledger = { key = false, most = 0, most_denials = 100000, charges = {} }
+
+function ledger.open(key, most)
+  ledger.key, ledger.most = key, most
+end
+
+-- 'user:u_42' of a key of counters.
+function ledger.owner_word(counters)
+  return string.match(counters, '}:counters:(.*)$')
+end
+
+function ledger.charge(group, serial, change, balance)
+  return group .. ':' .. serial .. ':' .. args.digits(change) .. ':' .. args.digits(balance)
+end
+
+-- What the coming entry says of one owner: a list of `ledger.charge`.
+function ledger.add(counters, charges)
+  if #charges > 0 then
+    ledger.charges[#ledger.charges + 1] = ledger.owner_word(counters)
+    ledger.charges[#ledger.charges + 1] = table.concat(charges, ',')
+  end
+end
+
+-- Behind a tab the memo holds what only settling needs.
+local function without_rules(memo)
+  return string.match(memo, '^[^\t]*')
+end
+
+function ledger.append(kind, now, late, op, about, memo, told)
+  local charges = #ledger.charges > 0 and table.concat(ledger.charges, ' ') or '-'
+  redis.call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'type', kind, 'at', args.digits(now),
+    'late', late and '1' or '0', 'op', op, 'about', about, 'charges', charges, 'memo', without_rules(memo), 'told', told)
+end
+
+function ledger.expire(expired_at, op, about, held)
+  redis.call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'type', 'expire', 'at', expired_at, 'late', '0',
+    'op', op, 'about', about, 'held', held)
+end
+
+-- `refused`: key of the stream, call, about and memo of the request; `lacks`: owner words and lists in turn.
+function ledger.deny(refused, now, reason, lacks)
+  redis.call('XADD', refused.key, 'MAXLEN', '~', ledger.most_denials, '*', 'type', 'denial', 'at', args.digits(now),
+    'call', refused.call, 'about', refused.about, 'reason', reason,
+    'lacks', #lacks > 0 and table.concat(lacks, ' ') or '-', 'memo', without_rules(refused.memo))
+end

@@ -1,0 +1,49 @@
+#!lua
+--[[
+outcome: what the result of a committed reservation was worth.
+
+KEYS
+  1  record of the reservation
+  2  test clock (read only in a sandbox)
+  3  ledger
+
+ARGV
+  sandbox, created_at_ms (of the id), how many entries the ledger may have
+  outcome (accepted | rejected)
+  told: the same for the ledger (JSON); where another was told before, told_again with both
+  told_again
+
+Replies, in order of precedence
+  missing, now                              no such reservation (any more)
+  expired, now                              past its grace
+  not_pending, now, status                  it is held, or was released
+  told, now, replayed (0|1), memo           replayed: it was told so before
+]]
+--- @include "lib/args"
+--- @include "lib/clock"
+--- @include "lib/window"
+--- @include "lib/ledger"
+--- @include "lib/hold"
+--- @include "lib/record"
+
+local sandbox, created_at = args.int(), args.text()
+ledger.open(KEYS[3], args.int())
+local outcome, told, told_again = args.text(), args.text(), args.text()
+local now = clock.now_ms(KEYS[2], sandbox)
+local loaded = record.load(KEYS[1], created_at)
+if not loaded then
+  return { 'missing', now }
+end
+if now >= loaded.expires_at + clock.grace_ms then
+  return { 'expired', now }
+end
+if loaded.status ~= 'committed' then
+  return { 'not_pending', now, loaded.status }
+end
+if loaded.outcome == outcome then
+  return { 'told', now, 1, loaded.memo }
+end
+ledger.append('outcome', now, false, loaded.op, loaded.about, loaded.memo, loaded.outcome == '-' and told or told_again)
+loaded.outcome = outcome
+record.save(loaded)
+return { 'told', now, 0, loaded.memo }

@@ -1,0 +1,247 @@
+//! The ledger and the denials: two streams of a bucket, written by scripts (`lua/lib/ledger.lua`), read here.
+
+use std::collections::HashMap;
+
+use redis::Value;
+use redis::streams::{StreamId, StreamRangeReply};
+
+use super::Store;
+use super::audit::EntryId;
+use super::error::StoreError;
+use super::keys::{Bucket, decode};
+use super::record::parse_memo;
+use crate::domain::amount::Amount;
+use crate::domain::ids::{EventName, GroupId, KeyId, UserId};
+use crate::domain::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, Told};
+use crate::domain::reason::Reason;
+use crate::domain::reservation::OperationName;
+use crate::domain::scope::OwnerName;
+use crate::domain::window::TimeMs;
+
+/// One of a bucket's two streams of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    Ledger,
+    Denials,
+}
+
+impl Stream {
+    pub const ALL: [Self; 2] = [Self::Ledger, Self::Denials];
+
+    fn key(self, bucket: &Bucket) -> String {
+        match self {
+            Self::Ledger => bucket.ledger(),
+            Self::Denials => bucket.denials(),
+        }
+    }
+}
+
+/// An entry where it stands in its stream. The id's time is that of Redis, also where the test clock stands still.
+#[derive(Clone, Debug)]
+pub struct StoredEntry {
+    pub id: EntryId,
+    pub entry: Entry,
+}
+
+/// A stream's bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    pub length: u64,
+    pub first: Option<EntryId>,
+    /// The last id that was given out; `0-0` before the first.
+    pub last: EntryId,
+    /// Nothing was ever trimmed.
+    pub whole: bool,
+}
+
+fn unexpected(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unexpected(format!("ledger: {error}"))
+}
+
+/// JSON, or nothing where there is nothing to tell.
+pub(super) fn told_text(told: &Told) -> Result<String, StoreError> {
+    if told.is_empty() {
+        return Ok(String::new());
+    }
+    serde_json::to_string(told).map_err(unexpected)
+}
+
+impl Store {
+    /// At most `count` entries, oldest first, after `after` (None: from the oldest) up to and with `until` (None: to the
+    /// newest).
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn entries_after(
+        &self,
+        bucket: &Bucket,
+        stream: Stream,
+        after: Option<EntryId>,
+        until: Option<EntryId>,
+        count: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(stream.key(bucket));
+        command.arg(after.map_or_else(|| "-".to_owned(), |id| format!("({}", id.text())));
+        command.arg(until.map_or_else(|| "+".to_owned(), EntryId::text)).arg("COUNT").arg(count);
+        read_entries(bucket, self.command(&command).await?)
+    }
+
+    /// At most `count` entries, newest first, before `before` (None: from the newest).
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn entries_before(
+        &self,
+        bucket: &Bucket,
+        stream: Stream,
+        before: Option<EntryId>,
+        count: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(stream.key(bucket)).arg(before.map_or_else(|| "+".to_owned(), |id| format!("({}", id.text())));
+        command.arg("-").arg("COUNT").arg(count);
+        read_entries(bucket, self.command(&command).await?)
+    }
+
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stream_info(&self, bucket: &Bucket, stream: Stream) -> Result<StreamInfo, StoreError> {
+        let mut command = redis::cmd("XINFO");
+        command.arg("STREAM").arg(stream.key(bucket));
+        let nothing = StreamInfo { length: 0, first: None, last: EntryId { time_ms: 0, number: 0 }, whole: true };
+        let value = match self.command(&command).await {
+            Err(StoreError::Unexpected(what) | StoreError::Unavailable(what)) if what.contains("no such key") => {
+                return Ok(nothing);
+            }
+            other => other?,
+        };
+        let fields: HashMap<String, Value> = redis::from_redis_value(value).map_err(unexpected)?;
+        let number = |name: &str| match fields.get(name) {
+            Some(Value::Int(number)) => u64::try_from(*number).map_err(unexpected),
+            _ => Err(unexpected(name)),
+        };
+        let last = match fields.get("last-generated-id") {
+            Some(Value::BulkString(id)) => EntryId::parse(&String::from_utf8_lossy(id)),
+            Some(Value::SimpleString(id)) => EntryId::parse(id),
+            _ => None,
+        };
+        let first = match fields.get("first-entry") {
+            Some(Value::Array(entry)) => match entry.first() {
+                Some(Value::BulkString(id)) => EntryId::parse(&String::from_utf8_lossy(id)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let length = number("length")?;
+        // Redis 7 counts what was ever added; an older one is taken to have trimmed.
+        let whole = number("entries-added").is_ok_and(|added| added == length);
+        Ok(StreamInfo { length, first, last: last.ok_or_else(|| unexpected("last-generated-id"))?, whole })
+    }
+
+    /// Drops whole nodes of entries that are older than `before_ms` (real time).
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn trim(&self, bucket: &Bucket, stream: Stream, before_ms: TimeMs) -> Result<(), StoreError> {
+        let mut command = redis::cmd("XTRIM");
+        command.arg(stream.key(bucket)).arg("MINID").arg("~").arg(before_ms.max(0));
+        self.command(&command).await.map(|_| ())
+    }
+}
+
+fn read_entries(bucket: &Bucket, value: Value) -> Result<Vec<StoredEntry>, StoreError> {
+    let reply: StreamRangeReply = redis::from_redis_value(value).map_err(unexpected)?;
+    reply.ids.into_iter().map(|entry| read_stored(bucket, entry)).collect()
+}
+
+fn read_stored(bucket: &Bucket, stored: StreamId) -> Result<StoredEntry, StoreError> {
+    let id = EntryId::parse(&stored.id).ok_or_else(|| unexpected(format!("id {}", stored.id)))?;
+    let text = |value| redis::from_redis_value::<String>(value).ok();
+    let fields: HashMap<String, String> =
+        stored.map.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect();
+    let entry = read_entry(bucket, &fields).ok_or_else(|| unexpected(format!("entry {} is damaged", stored.id)))?;
+    Ok(StoredEntry { id, entry })
+}
+
+fn read_entry(bucket: &Bucket, fields: &HashMap<String, String>) -> Option<Entry> {
+    let field = |name: &str| fields.get(name).map(String::as_str).filter(|text| !matches!(*text, "" | "-"));
+    let mut about = field("about").unwrap_or("- - -").split(' ').map(|word| (word != "-").then(|| decode(word)));
+    let (event, key, user) = (about.next()?, about.next()?, about.next()?);
+    let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
+    let created = created.filter(|created| *created != "-");
+    Some(Entry {
+        kind: EntryKind::parse(field("type")?)?,
+        at_ms: field("at")?.parse().ok()?,
+        late: field("late") == Some("1"),
+        operation: known(operation, OperationName::parse)?,
+        created_at_ms: known(created, |created| created.parse().ok())?,
+        user: known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?,
+        event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
+        key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
+        charges: lists(bucket, field("charges"), read_charge)?,
+        memo: known(field("memo"), parse_memo)?,
+        told: known(field("told"), |told| serde_json::from_str(told).ok())?.unwrap_or_default(),
+        call: known(field("call"), DeniedCall::parse)?,
+        reason: known(field("reason"), Reason::parse)?,
+        lacks: lists(bucket, field("lacks"), read_lack)?,
+        held: known(field("held"), |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?
+            .unwrap_or_default(),
+    })
+}
+
+/// A field that may be absent, but not damaged.
+fn known<'a, T>(text: Option<&'a str>, read: impl FnOnce(&'a str) -> Option<T>) -> Option<Option<T>> {
+    match text {
+        None => Some(None),
+        Some(text) => read(text).map(Some),
+    }
+}
+
+/// `<owner> <item>,<item>… <owner> …`
+fn lists<T>(bucket: &Bucket, text: Option<&str>, read: impl Fn(&OwnerName, &str) -> Option<T>) -> Option<Vec<T>> {
+    let mut found = Vec::new();
+    let mut words = text.unwrap_or("").split(' ').filter(|word| !word.is_empty());
+    while let Some(owner) = words.next() {
+        let owner = bucket.owner_word(owner)?;
+        for item in words.next()?.split(',') {
+            found.push(read(&owner, item)?);
+        }
+    }
+    Some(found)
+}
+
+fn steps(text: &str) -> Option<Amount> {
+    Amount::from_steps(text.parse().ok()?).ok()
+}
+
+/// `<group>:<serial>:<change>:<used after it>`
+fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
+    let mut parts = item.split(':');
+    Some(Charge {
+        owner: owner.clone(),
+        group: GroupId::parse(parts.next()?).ok()?,
+        serial: parts.next()?.to_owned(),
+        change: parts.next()?.parse().ok()?,
+        balance: steps(parts.next()?)?,
+    })
+}
+
+/// `<group>:<requested>:<counted>:<limit>`
+fn read_lack(owner: &OwnerName, item: &str) -> Option<Lack> {
+    let mut parts = item.split(':');
+    Some(Lack {
+        owner: owner.clone(),
+        group: GroupId::parse(parts.next()?).ok()?,
+        requested: steps(parts.next()?)?,
+        count: steps(parts.next()?)?,
+        limit: steps(parts.next()?)?,
+    })
+}
+
+/// `<group>:<serial>:<amount>`
+fn read_held(item: &str) -> Option<Held> {
+    let mut parts = item.split(':');
+    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    Some(Held { group, serial, amount: steps(parts.next()?)? })
+}

@@ -1,0 +1,56 @@
+//! `lua/outcome.lua`
+
+use super::error::StoreError;
+use super::keys::Bucket;
+use super::ledger::told_text;
+use super::record::parse_memo;
+use super::{Arguments, Store};
+use crate::domain::ledger::{Outcome, Told};
+use crate::domain::reservation::{Memo, ReservationId};
+use crate::domain::window::TimeMs;
+
+/// How telling an outcome went.
+#[derive(Debug)]
+pub enum OutcomeReply {
+    Missing(TimeMs),
+    Expired(TimeMs),
+    NotPending { now_ms: TimeMs, status: String },
+    Told { now_ms: TimeMs, replayed: bool, memo: Box<Memo> },
+}
+
+impl Store {
+    /// Tells what the result of a committed reservation was worth.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn outcome(
+        &self,
+        bucket: &Bucket,
+        id: &ReservationId,
+        outcome: Outcome,
+    ) -> Result<OutcomeReply, StoreError> {
+        let keys = [bucket.operation(&id.name), bucket.clock(), bucket.ledger()];
+        let told = Told { outcome: Some(outcome), ..Told::default() };
+        let other = match outcome {
+            Outcome::Accepted => Outcome::Rejected,
+            Outcome::Rejected => Outcome::Accepted,
+        };
+        let again = Told { before: Some(other), ..told.clone() };
+        let mut arguments = Arguments::default();
+        arguments.flag(bucket.is_sandbox()).int(id.created_at_ms).int(self.ledger_entries);
+        arguments.text(outcome.as_str()).text(told_text(&told)?).text(told_text(&again)?);
+        let mut fields = self.call(&self.scripts.outcome, &keys, arguments).await?;
+        let status = fields.text()?;
+        Ok(match status.as_str() {
+            "missing" => OutcomeReply::Missing(fields.time()?),
+            "expired" => OutcomeReply::Expired(fields.time()?),
+            "not_pending" => OutcomeReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
+            "told" => {
+                let (now_ms, replayed) = (fields.time()?, fields.flag()?);
+                let memo = parse_memo(&fields.text()?).ok_or_else(|| fields.unexpected("a memo"))?;
+                OutcomeReply::Told { now_ms, replayed, memo: Box::new(memo) }
+            }
+            other => return Err(fields.unexpected(&format!("status {other}"))),
+        })
+    }
+}
