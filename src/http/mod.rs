@@ -21,6 +21,7 @@ mod policies;
 mod problem;
 mod rate_limit;
 mod replayed;
+mod reports;
 mod request_id;
 mod session;
 mod settling;
@@ -149,6 +150,9 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/webhooks/{id}/deliveries").route(web::get().to(webhooks::deliveries)))
         .service(resource("/webhooks/{id}/deliveries/{delivery}/resend").route(web::post().to(webhooks::resend)))
         .service(resource("/alerts").route(web::get().to(alerts::list)))
+        .service(resource("/reports/usage").route(web::get().to(reports::usage)))
+        .service(resource("/reports/unusual").route(web::get().to(reports::unusual)))
+        .service(resource("/reports/forecast").route(web::get().to(reports::forecast)))
         .service(resource("/counters").route(web::get().to(counters::list)))
         .service(resource("/users").route(web::get().to(users::list)))
         .service(resource("/users/{id}").route(web::get().to(users::get)))

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{
     alerts, app, approvals, apps, audit, configuration, counters, grants, health, keys, metering, plans, policies,
-    session, settling, subscriptions, test_clock, usage, users, webhooks,
+    reports, session, settling, subscriptions, test_clock, usage, users, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use super::{
         approvals::list, approvals::get, approvals::approve, approvals::reject, approvals::reopen,
         webhooks::list, webhooks::get, webhooks::put, webhooks::delete, webhooks::rotate_secret, webhooks::deliveries, webhooks::resend,
         alerts::list, counters::list,
+        reports::usage, reports::unusual, reports::forecast,
         app::get, app::put, configuration::get, configuration::put, audit::list,
         keys::create, keys::list, keys::delete,
         session::create, session::get, session::delete,

@@ -50,6 +50,8 @@ pub struct StreamInfo {
     pub first: Option<EntryId>,
     /// The last id that was given out; `0-0` before the first.
     pub last: EntryId,
+    /// How many entries were ever added.
+    pub added: u64,
     /// Nothing was ever trimmed.
     pub whole: bool,
 }
@@ -109,7 +111,8 @@ impl Store {
     pub async fn stream_info(&self, bucket: &Bucket, stream: Stream) -> Result<StreamInfo, StoreError> {
         let mut command = redis::cmd("XINFO");
         command.arg("STREAM").arg(stream.key(bucket));
-        let nothing = StreamInfo { length: 0, first: None, last: EntryId { time_ms: 0, number: 0 }, whole: true };
+        let last = EntryId { time_ms: 0, number: 0 };
+        let nothing = StreamInfo { length: 0, first: None, last, added: 0, whole: true };
         let value = match self.command(&command).await {
             Err(StoreError::Unexpected(what) | StoreError::Unavailable(what)) if what.contains("no such key") => {
                 return Ok(nothing);
@@ -134,9 +137,9 @@ impl Store {
             _ => None,
         };
         let length = number("length")?;
-        // Redis 7 counts what was ever added; an older one is taken to have trimmed.
-        let whole = number("entries-added").is_ok_and(|added| added == length);
-        Ok(StreamInfo { length, first, last: last.ok_or_else(|| unexpected("last-generated-id"))?, whole })
+        let added = number("entries-added")?;
+        let last = last.ok_or_else(|| unexpected("last-generated-id"))?;
+        Ok(StreamInfo { length, first, last, added, whole: added == length })
     }
 
     /// Drops whole nodes of entries that are older than `before_ms` (real time).

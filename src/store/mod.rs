@@ -19,6 +19,8 @@ pub mod record;
 pub mod register;
 mod reply;
 pub mod reserve;
+pub mod rollup;
+mod rollup_text;
 pub mod sandbox;
 pub mod scripts;
 pub mod server;

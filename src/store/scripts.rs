@@ -27,8 +27,10 @@ lua_files![
     "refund",
     "register",
     "release",
+    "replace_rollup",
     "reserve",
     "revoke",
+    "rollup",
     "set_clock",
     "stamp",
     "track",
@@ -80,8 +82,10 @@ pub struct Scripts {
     pub refund: Script,
     pub register: Script,
     pub release: Script,
+    pub replace_rollup: Script,
     pub reserve: Script,
     pub revoke: Script,
+    pub rollup: Script,
     pub set_clock: Script,
     pub stamp: Script,
     pub track: Script,
@@ -105,8 +109,10 @@ static SCRIPTS: LazyLock<Result<Scripts, StoreError>> = LazyLock::new(|| {
         refund: load("refund")?,
         register: load("register")?,
         release: load("release")?,
+        replace_rollup: load("replace_rollup")?,
         reserve: load("reserve")?,
         revoke: load("revoke")?,
+        rollup: load("rollup")?,
         set_clock: load("set_clock")?,
         stamp: load("stamp")?,
         track: load("track")?,
@@ -122,7 +128,7 @@ impl Scripts {
         SCRIPTS.as_ref().map_err(Clone::clone)
     }
 
-    pub fn all(&self) -> [&Script; 21] {
+    pub fn all(&self) -> [&Script; 23] {
         [
             &self.attempted,
             &self.change_user,
@@ -138,8 +144,10 @@ impl Scripts {
             &self.refund,
             &self.register,
             &self.release,
+            &self.replace_rollup,
             &self.reserve,
             &self.revoke,
+            &self.rollup,
             &self.set_clock,
             &self.stamp,
             &self.track,

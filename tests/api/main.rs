@@ -31,6 +31,8 @@ mod plan_changes;
 mod policies;
 mod recipes;
 mod replays;
+mod reports;
+mod rollups;
 mod scopes;
 mod sessions;
 mod settling;

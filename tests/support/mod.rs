@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use quotagate::deliver::DeliverOptions;
+use quotagate::roll_up::RollUpOptions;
 use quotagate::startup::{Node, Options, install_metrics};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -232,6 +233,7 @@ impl Running {
                 first_wait: Duration::from_millis(10),
                 ..DeliverOptions::default()
             },
+            roll_up: RollUpOptions::default(),
         };
         let node = Node::prepare(options, metrics()).await.unwrap();
         let url = format!("http://{}", node.address);

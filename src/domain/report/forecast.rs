@@ -35,13 +35,7 @@ impl Forecast {
 }
 
 /// `used` and `limit` in the unit; `days`: how many complete days before this one used how much in all.
-pub fn forecast(
-    window: &Window,
-    now: TimeMs,
-    used: Decimal,
-    limit: Decimal,
-    days: Option<(i64, Decimal)>,
-) -> Forecast {
+pub fn forecast(window: &Window, now: TimeMs, used: Decimal, limit: Decimal, days: Option<(i64, Decimal)>) -> Forecast {
     let elapsed = now - window.start_ms;
     let of_window = (elapsed >= LEAST_MS).then(|| per_day(used, elapsed)).flatten();
     let of_days = days.filter(|(days, _)| *days > 0).and_then(|(days, sum)| per_day(sum, days * DAY_MS));
@@ -63,7 +57,7 @@ fn rate(window: &Window, now: TimeMs, used: Decimal, limit: Decimal, per_day: De
     let in_ms = if left.is_zero() { Some(Decimal::ZERO) } else { left.checked_mul(DAY_MS.into()) };
     let in_ms = in_ms.and_then(|ms| if ms.is_zero() { Some(ms) } else { ms.checked_div(per_day) });
     let at_ms = in_ms.and_then(|ms| TimeMs::try_from(ms.ceil()).ok()).and_then(|ms| now.checked_add(ms));
-    let runs_out_at_ms = at_ms
-        .filter(|at| window.end_ms.is_none_or(|end| *at < end) && *at <= crate::domain::window::LATEST_MS);
+    let runs_out_at_ms =
+        at_ms.filter(|at| window.end_ms.is_none_or(|end| *at < end) && *at <= crate::domain::window::LATEST_MS);
     Rate { per_day, projected, runs_out_at_ms }
 }

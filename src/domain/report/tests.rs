@@ -96,7 +96,11 @@ fn what_rollups_cannot_answer_is_refused_with_the_reason() {
         (asked(&[], &["charged/calls"]), "ratio", "by=group"),
         (asked(&[], &["frames/calls"]), "ratio", "cached_tokens, completion_tokens"),
         (asked(&["group"], &["quantity/calls"]), "ratio", "only calls, denials and charged"),
-        (Asked { filter: Filter { group: Some(group("no")), ..Filter::default() }, ..asked(&[], &[]) }, "groupId", "no"),
+        (
+            Asked { filter: Filter { group: Some(group("no")), ..Filter::default() }, ..asked(&[], &[]) },
+            "groupId",
+            "no",
+        ),
     ] {
         let fault = asked.check(&fields()).unwrap_err();
         assert_eq!(fault.field, field);
@@ -116,17 +120,13 @@ fn lines_are_told_apart_by_step_and_by_value() {
     };
     assert_eq!(
         lines(&week, &rows()).iter().map(told).collect::<Vec<_>>(),
-        [
-            "2027-01-30 2027-01-31 Some(\"llm.chat\") 8",
-            "2027-02-01 2027-02-02 Some(\"image\") 2",
-        ]
+        ["2027-01-30 2027-01-31 Some(\"llm.chat\") 8", "2027-02-01 2027-02-02 Some(\"image\") 2",]
     );
     let by_quality = lines(&asked(&["metadata.quality"], &[]), &rows());
-    assert_eq!(by_quality.iter().map(|(name, _)| name.values[0].as_deref()).collect::<Vec<_>>(), [
-        None,
-        Some("draft"),
-        Some("final")
-    ]);
+    assert_eq!(
+        by_quality.iter().map(|(name, _)| name.values[0].as_deref()).collect::<Vec<_>>(),
+        [None, Some("draft"), Some("final")]
+    );
 }
 
 #[test]
@@ -137,10 +137,10 @@ fn by_group_each_line_tells_only_of_its_group() {
         let ratio = line.ratios().next().unwrap().unwrap().to_string();
         (line.metrics.get(Count::Calls), line.metrics.get(Count::Denials), sums.charged, line.metrics.cost, ratio)
     };
-    assert_eq!(found.iter().map(told).collect::<Vec<_>>(), [
-        (10, 3, 10, 0, "1".to_owned()),
-        (10, 0, 5_000_000, 0, "0.5".to_owned())
-    ]);
+    assert_eq!(
+        found.iter().map(told).collect::<Vec<_>>(),
+        [(10, 3, 10, 0, "1".to_owned()), (10, 0, 5_000_000, 0, "0.5".to_owned())]
+    );
     let one = Asked { filter: Filter { group: Some(group("spend")), ..Filter::default() }, ..asked(&["event"], &[]) };
     assert_eq!(lines(&one, &rows()).len(), 2);
 }

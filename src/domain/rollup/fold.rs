@@ -23,18 +23,8 @@ pub struct Fields {
 
 impl Fields {
     /// Labels whose names mean the same everywhere.
-    pub const LABELS: [&str; 10] = [
-        "model",
-        "provider",
-        "team",
-        "workflow",
-        "environment",
-        "action",
-        "attempt",
-        "fallback",
-        "quality",
-        "cache",
-    ];
+    pub const LABELS: [&str; 10] =
+        ["model", "provider", "team", "workflow", "environment", "action", "attempt", "fallback", "quality", "cache"];
     /// Figures whose names mean the same everywhere.
     pub const FIGURES: [&str; 4] = ["prompt_tokens", "completion_tokens", "cached_tokens", "latency_ms"];
 

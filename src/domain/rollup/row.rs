@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub const OTHER: &str = "(other)";
 
 /// By what rows are told apart, and how long they stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cube {
     /// By event, key and labels.
     Calls,
@@ -30,6 +30,11 @@ impl Cube {
             Self::Calls => 10_000,
             Self::Users => 200_000,
         }
+    }
+
+    /// The rows that may tell labels apart: the last tenth is for those that do not.
+    pub const fn exact_rows(self) -> usize {
+        self.most_rows() - self.most_rows() / 10
     }
 }
 

@@ -90,8 +90,10 @@ fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
         vec![item("llm.chat", 1, labels)],
         vec![charge("calls", 1), charge("spend", 250_000), charge("team", 200_000), charge("gone", 5)],
     );
-    commit.told.actual =
-        vec![ToldActual { quantity: None, metadata: metadata(json!({"completion_tokens": "12.5", "latency_ms": "x"})) }];
+    commit.told.actual = vec![ToldActual {
+        quantity: None,
+        metadata: metadata(json!({"completion_tokens": "12.5", "latency_ms": "x"})),
+    }];
     commit.told.outcome = Some(Outcome::Accepted);
     commit.late = true;
     let (name, metrics) = first(&commit);
@@ -113,7 +115,8 @@ fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
 fn a_call_of_several_items_counts_once_and_each_quantity_in_its_own_row() {
     let items = vec![item("a", 2, json!({})), item("b", 3, json!({"model": "m"}))];
     let rows = fold(&entry(EntryKind::Track, items, vec![charge("calls", 5)]), &fields());
-    let told: Vec<_> = rows.iter().map(|(name, row)| (name.event.as_str(), row.get(Count::Calls), row.quantity)).collect();
+    let told: Vec<_> =
+        rows.iter().map(|(name, row)| (name.event.as_str(), row.get(Count::Calls), row.quantity)).collect();
     assert_eq!(told, [(Some("a"), 1, 2 * STEPS), (Some("b"), 0, 3 * STEPS)]);
     assert!(rows[1].1.groups.is_empty());
 }
