@@ -25,15 +25,13 @@ if (redis.call('GET', KEYS[1]) or '') ~= before or #redis.call('XRANGE', KEYS[2]
 end
 for place = 3, #KEYS do
   local ttl = args.int()
-  local count = args.int()
-  while count > 0 do
-    local fields = {}
+  local left = 2 * args.int()
+  while left > 0 do
     -- Lua passes no more than some thousand arguments.
-    for number = 1, 2 * math.min(count, 500) do
-      fields[number] = args.text()
-    end
-    redis.call('HSET', KEYS[place], unpack(fields))
-    count = count - 500
+    local count = math.min(left, 1000)
+    redis.call('HSET', KEYS[place], unpack(ARGV, args.position + 1, args.position + count))
+    args.position = args.position + count
+    left = left - count
   end
   redis.call('EXPIRE', KEYS[place], ttl)
 end

@@ -37,7 +37,7 @@ const LOOK_IDLE: Duration = Duration::from_secs(15);
 /// How often it trims, and looks for apps and sandboxes.
 const LOOK_FAR: Duration = Duration::from_secs(60);
 /// Steps of one bucket and stream at a look, so that others have their turn: 10,000 entries.
-const STEPS: usize = 20;
+const STEPS: usize = 100;
 const DAY_MS: TimeMs = crate::domain::day::DAY_MS;
 
 /// The folder of one node.

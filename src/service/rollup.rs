@@ -14,10 +14,10 @@ use crate::store::keys::Bucket;
 use crate::store::ledger::{StoredEntry, Stream};
 use crate::store::rollup::{Place, RollupCursor, WrittenDay};
 
-/// Entries folded in one step, so that its script is short.
-pub(super) const BATCH: usize = 500;
+/// Entries folded in one step: its script writes at most some 200 rows, so that nobody waits long for it.
+pub(super) const BATCH: usize = 100;
 /// Steps of one stream before a report is answered: 50,000 entries.
-const STEPS_BEFORE_A_REPORT: usize = 100;
+const STEPS_BEFORE_A_REPORT: usize = 500;
 /// Buckets folded at the same time.
 const BUCKETS_AT_ONCE: usize = 8;
 /// What is only garbage in a sandbox, where time is moved by hand, is kept for seven real days.

@@ -5,10 +5,12 @@ use percent_encoding::{AsciiSet, utf8_percent_encode};
 use super::keys::{RESERVED, decode};
 use crate::domain::ids::GroupId;
 use crate::domain::reason::Reason;
-use crate::domain::rollup::{Count, GroupSums, Labels, Metrics, RowName, Word};
+use crate::domain::rollup::{Count, DECIMALS, GroupSums, Labels, Metrics, RowName, Word};
 
 /// Separators within a row, and what means something in a pattern, so that a user's rows can be asked for.
 const RESERVED_IN_ROW: &AsciiSet = &RESERVED.add(b'=').add(b'*').add(b'?').add(b'[').add(b']').add(b'^').add(b'\\');
+/// Of quantities and figures, in a whole one.
+const STEPS: u128 = 10_u128.pow(DECIMALS);
 /// Stands for a value that found no place.
 const OTHER: &str = "*";
 
@@ -71,25 +73,48 @@ pub fn pattern_of_user(user: &str) -> String {
     format!("{} *", encode(user))
 }
 
+/// Steps of 10^-12 as a decimal number: `-12.5`. Exact over the whole range.
+fn decimal(sum: i128) -> String {
+    let (whole, fraction) = (sum.unsigned_abs() / STEPS, sum.unsigned_abs() % STEPS);
+    let sign = if sum < 0 { "-" } else { "" };
+    let text = format!("{sign}{whole}.{fraction:012}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn read_decimal(text: &str) -> Option<i128> {
+    let (sign, text) = text.strip_prefix('-').map_or((1, text), |text| (-1, text));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if whole.is_empty()
+        || fraction.len() > DECIMALS as usize
+        || !(whole.to_owned() + fraction).bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return None;
+    }
+    // Negative all the way, since there is one more of those.
+    let sum: i128 = format!("-{whole}{fraction:0<12}").parse().ok()?;
+    if sign < 0 { Some(sum) } else { sum.checked_neg() }
+}
+
 /// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials> f:<figure>=<n> r:<reason>=<n>`: what is not
-/// 0, separated by spaces.
+/// 0, separated by spaces. Quantity and figures are decimal numbers, cost and charges steps of their units.
 pub fn write_metrics(metrics: &Metrics) -> String {
     let mut parts = Vec::new();
-    let mut put = |name: &str, sum: i128| {
+    let mut put = |name: &str, sum: i128, text: &dyn Fn(i128) -> String| {
         if sum != 0 {
-            parts.push(format!("{name}={sum}"));
+            parts.push(format!("{name}={}", text(sum)));
         }
     };
+    let whole = |sum: i128| sum.to_string();
     for count in Count::ALL {
-        put(count.as_str(), metrics.get(count));
+        put(count.as_str(), metrics.get(count), &whole);
     }
-    put("quantity", metrics.quantity);
-    put("cost", metrics.cost);
+    put("quantity", metrics.quantity, &decimal);
+    put("cost", metrics.cost, &whole);
     for (name, sum) in &metrics.figures {
-        put(&format!("f:{}", encode(name)), *sum);
+        put(&format!("f:{}", encode(name)), *sum, &decimal);
     }
     for (reason, count) in &metrics.reasons {
-        put(&format!("r:{}", reason.as_str()), *count);
+        put(&format!("r:{}", reason.as_str()), *count, &whole);
     }
     for (group, GroupSums { charged, calls, denials }) in &metrics.groups {
         parts.push(format!("g:{group}={charged},{calls},{denials}"));
@@ -108,17 +133,16 @@ pub fn read_metrics(text: &str) -> Option<Metrics> {
             metrics.groups.insert(GroupId::parse(group).ok()?, sums);
             continue;
         }
-        let sum: i128 = value.parse().ok()?;
         if let Some(figure) = name.strip_prefix("f:") {
-            metrics.figures.insert(decode(figure)?, sum);
+            metrics.figures.insert(decode(figure)?, read_decimal(value)?);
         } else if let Some(reason) = name.strip_prefix("r:") {
-            metrics.reasons.insert(Reason::parse(reason)?, sum);
+            metrics.reasons.insert(Reason::parse(reason)?, value.parse().ok()?);
         } else if let Some(count) = Count::parse(name) {
-            metrics.count(count, sum);
+            metrics.count(count, value.parse().ok()?);
         } else {
             match name {
-                "quantity" => metrics.quantity = sum,
-                "cost" => metrics.cost = sum,
+                "quantity" => metrics.quantity = read_decimal(value)?,
+                "cost" => metrics.cost = value.parse().ok()?,
                 _ => return None,
             }
         }
@@ -180,8 +204,13 @@ mod tests {
             labels: Labels::Each(labels),
         };
         assert_eq!(write_name(&name), "u%20%2A llm.chat  model=large%20one");
-        let mut metrics = Metrics { cost: 250, ..Metrics::default() };
+        let figures = [("prompt_tokens".to_owned(), 3)].into();
+        let mut metrics = Metrics { cost: 250, quantity: -1_500_000_000_000, figures, ..Metrics::default() };
         metrics.count(Count::Calls, 2);
-        assert_eq!(write_metrics(&metrics), "calls=2 cost=250");
+        let text = write_metrics(&metrics);
+        assert_eq!(text, "calls=2 quantity=-1.5 cost=250 f:prompt_tokens=0.000000000003");
+        for bad in ["calls=x", "calls", "quantity=1e3", "quantity=.", "f:a=1.0000000000001", "odd=1", "g:a=1,2"] {
+            assert_eq!(read_metrics(bad), None, "{bad}");
+        }
     }
 }

@@ -26,7 +26,7 @@ fn plan() -> Value {
         {"id": "spend", "unit": "cents", "quota": null, "matches": [{"event": "llm.*",
             "measure": {"per": {"prompt_tokens": "0.001", "completion_tokens": "0.002"},
                 "estimate": {"prompt_tokens": 100, "completion_tokens": 100}}}]},
-        {"id": "images", "unit": "seconds", "measure": "quantity", "quota": 40, "matches": [{"event": "image"}]}]})
+        {"id": "images", "unit": "seconds", "measure": "quantity", "quota": 15, "matches": [{"event": "image"}]}]})
 }
 
 fn seed() -> u64 {
@@ -248,6 +248,8 @@ async fn whichever_nodes_fold_and_die_reports_equal_counters_and_what_is_rebuilt
             world.app.freeze(&(now + chrono::TimeDelta::hours(hours)).to_rfc3339()).await;
             history.tally.count("expiries", history.held.len() as i64);
             history.held.clear();
+            // Nor can anything be told of what was settled before.
+            history.committed.clear();
             // Expired holds are told when somebody looks.
             for user in USERS {
                 let asked = json!({"userId": user, "event": "llm.chat"});
@@ -262,10 +264,10 @@ async fn whichever_nodes_fold_and_die_reports_equal_counters_and_what_is_rebuilt
         let _ = folder.await;
     }
     let live = rows(&world.redis).await;
-    assert!(live.len() >= 8, "{live:?}");
+    assert!(live.len() >= 8, "{} keys", live.len());
     let rebuilt = folders[0].rebuild(&tenant("test")).await.unwrap();
     assert!(rebuilt.entries > 200, "{rebuilt:?}");
-    assert_eq!(rows(&world.redis).await, live);
+    assert!(rows(&world.redis).await == live, "rebuilt rows differ");
     // Damaged rows are replaced, also while others fold.
     for (key, _) in &live {
         world.redis.run::<i64>(&["HSET", key, " ghost ", "calls=5"]).await;
@@ -318,7 +320,7 @@ async fn days_that_the_ledger_does_not_cover_any_more_keep_their_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_step_of_500_entries_is_one_short_script() {
+async fn a_step_is_one_short_script() {
     let world = World::frozen().await;
     world.admin.plan("p", plan()).await;
     world.app.subscribe("u", "p").await;
@@ -335,11 +337,11 @@ async fn a_step_of_500_entries_is_one_short_script() {
         world.redis.run::<i64>(&["DEL", key]).await;
     }
     world.redis.run::<String>(&["CONFIG", "RESETSTAT"]).await;
-    let folded = gateway.fold_stream(&tenant, &tenant.buckets()[0], Stream::Ledger, 3).await.unwrap();
+    let folded = gateway.fold_stream(&tenant, &tenant.buckets()[0], Stream::Ledger, 9).await.unwrap();
     assert!(folded.whole, "{folded:?}");
     let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
     let evalsha = stats.lines().find(|line| line.starts_with("cmdstat_eval")).unwrap_or_default();
-    println!("folding 500 entries into 1,000 rows: {evalsha}");
+    println!("folding 500 entries into 1,000 rows, 200 at a time: {evalsha}");
     let line = world.admin.with("x-mode", "test").get("reports/usage?by=event").await.expect(200);
     assert_eq!(line["data"][0]["calls"], 500);
 }

@@ -64,6 +64,7 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
         charges,
         memo: (!items.is_empty()).then_some(memo),
         told: Told::default(),
+        call: None,
         reason: None,
         lacks: Vec::new(),
         held: Vec::new(),
