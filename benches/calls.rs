@@ -116,9 +116,11 @@ fn main() {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis.url(),
             redis_timeout: Duration::from_secs(5),
+            ledger_entries: quotagate::store::LEDGER_ENTRIES,
             workers: 2,
             root_key: Some(support::ROOT_KEY.to_owned()),
             config_file: None,
+            roll_up: quotagate::roll_up::RollUpOptions::default(),
         };
         let node = Node::prepare(options, install_metrics().unwrap()).await.unwrap();
         let address = node.address.to_string();

@@ -114,6 +114,18 @@ pub struct Config {
     #[command(flatten)]
     pub rollup: RollupArgs,
 
+    /// How many entries the ledger may have per app and mode, 1000 to 1000000000; the oldest go
+    ///
+    /// An entry takes about 0.4 kB of Redis' memory. Of an app with the placement `user`, per bucket.
+    #[arg(
+        long,
+        env = "QUOTAGATE_LEDGER_ENTRIES",
+        default_value_t = crate::store::LEDGER_ENTRIES,
+        value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000),
+        value_name = "COUNT"
+    )]
+    pub ledger_entries: u64,
+
     /// When the private Redis syncs a write to disk [default: everysec]
     ///
     /// Refused together with a Redis URL: that Redis has its own setting.

@@ -1,83 +1,32 @@
 //! `quotagate inspect USER`: what Redis holds of a user, explained.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use crate::config::Secret;
+use crate::direct::{Direct, DirectError};
 use crate::domain::admission::Caller;
 use crate::domain::amount::{Amount, Unit};
-use crate::domain::ids::{AppId, GroupId, Mode, UserId};
+use crate::domain::ids::{GroupId, UserId};
 use crate::domain::metadata::Metadata;
 use crate::domain::window::{Window, rfc3339};
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
 use crate::service::reserve::Asker;
 use crate::service::tenant::Tenant;
-use crate::store::Store;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]
 pub struct InspectArgs {
     /// The user, as in `userId`
     user: String,
-    /// The Redis of the gateway; unset, the private one under the data directory
-    #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
-    redis_url: Option<Secret>,
-    /// Data directory of a gateway that runs its own Redis
-    #[arg(long, env = "QUOTAGATE_DATA_DIR", default_value = "./data", value_name = "DIR")]
-    data_dir: std::path::PathBuf,
-    #[arg(long, default_value = "default")]
-    app: String,
-    /// live, test, or test/<sandbox>
-    #[arg(long, default_value = "live")]
-    mode: String,
-}
-
-/// Why nothing was told.
-#[derive(Debug, thiserror::Error)]
-pub enum InspectError {
-    #[error("{0}")]
-    Input(String),
-    #[error("{}", told(.0))]
-    Service(ServiceError),
-}
-
-fn told(error: &ServiceError) -> String {
-    match error {
-        ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
-        other => other.to_string(),
-    }
-}
-
-impl From<ServiceError> for InspectError {
-    fn from(error: ServiceError) -> Self {
-        Self::Service(error)
-    }
-}
-
-impl From<crate::store::error::StoreError> for InspectError {
-    fn from(error: crate::store::error::StoreError) -> Self {
-        Self::Service(error.into())
-    }
+    #[command(flatten)]
+    direct: Direct,
 }
 
 /// # Errors
-/// [`InspectError`]
-pub async fn run(args: InspectArgs) -> Result<(), InspectError> {
-    let input = |what: &str, error: String| InspectError::Input(format!("{what} {error}"));
-    let user = UserId::parse(&args.user).map_err(|error| input("the user", error.to_string()))?;
-    let app = AppId::parse(&args.app).map_err(|error| input("--app", error.to_string()))?;
-    let mode = Mode::parse(&args.mode).map_err(|error| input("--mode", error))?;
-    let url = match &args.redis_url {
-        Some(url) => url.expose().to_owned(),
-        None => {
-            crate::embedded_redis::url_of(&args.data_dir).map_err(|error| InspectError::Input(error.to_string()))?
-        }
-    };
-    let store = Store::open(&url, Duration::from_secs(5), 1).await?;
-    let gateway = Gateway::new(store, None);
-    let placement = gateway.placement(&app).await?;
-    let tenant = Tenant { app, mode, placement };
+/// [`DirectError`]
+pub async fn run(args: InspectArgs) -> Result<(), DirectError> {
+    let user = UserId::parse(&args.user).map_err(|error| DirectError::Input(format!("the user {error}")))?;
+    let (gateway, tenant) = args.direct.open().await?;
     print!("{}", explain(&gateway, &tenant, &user).await?);
     Ok(())
 }

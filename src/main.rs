@@ -1,4 +1,4 @@
-//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `rollup`, `openapi`, `schema`.
+//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `verify`, `rollup`, `openapi`, `schema`.
 
 #![recursion_limit = "256"]
 
@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quotagate::config::{Config, LogFormat};
 use quotagate::embedded_redis::EmbeddedRedis;
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::{apply, http, inspect, rebuild, replay, telemetry};
+use quotagate::{apply, http, inspect, rebuild, replay, telemetry, verify};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Quotas for applications that resell AI capacity
@@ -32,6 +32,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Rebuild the rows of reports from the ledger
     Rollup(rebuild::RebuildArgs),
+    /// Recompute counters from the ledger and from live holds, and tell what differs
+    Verify(verify::VerifyArgs),
     /// Print the OpenAPI document
     Openapi,
     /// Print the JSON Schema of configuration files
@@ -45,7 +47,8 @@ fn main() -> ExitCode {
     };
     let result = match cli.command.unwrap_or(Command::Serve(cli.config)) {
         Command::Serve(config) => actix_web::rt::System::new().block_on(serve(config)),
-        Command::Apply(args) => return applied(args),
+        Command::Apply(args) => return coded(apply::run(args)),
+        Command::Verify(args) => return coded(verify::run(args)),
         Command::Replay(args) => block_on(async { replay::run(args).await.map_err(Into::into) }),
         Command::Inspect(args) => block_on(async { inspect::run(args).await.map_err(Into::into) }),
         Command::Rollup(args) => block_on(async { rebuild::run(args).await.map_err(Into::into) }),
@@ -63,10 +66,10 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Its exit code also tells whether a dry run found differences.
-fn applied(args: apply::ApplyArgs) -> ExitCode {
+/// A command whose exit code tells more than whether it worked.
+fn coded<E: std::error::Error>(run: impl Future<Output = Result<ExitCode, E>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map(|runtime| runtime.block_on(apply::run(args))) {
+    match runtime.map(|runtime| runtime.block_on(run)) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),
@@ -95,6 +98,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         bind: config.bind,
         redis_url: url,
         redis_timeout: config.redis_timeout(),
+        ledger_entries: config.ledger_entries,
         workers: usize::from(config.workers),
         root_key: config.admin_key.as_ref().map(|key| key.expose().to_owned()),
         config_file: config.config.clone(),

@@ -1,13 +1,7 @@
 //! `quotagate rollup --rebuild`: the rows of reports, computed anew from the ledger.
 
-use std::time::Duration;
-
-use crate::config::{RollupArgs, Secret};
-use crate::domain::ids::{AppId, Mode};
-use crate::service::Gateway;
-use crate::service::error::ServiceError;
-use crate::service::tenant::Tenant;
-use crate::store::Store;
+use crate::config::RollupArgs;
+use crate::direct::{Direct, DirectError};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]
@@ -18,67 +12,19 @@ pub struct RebuildArgs {
     /// may go on serving.
     #[arg(long, required = true)]
     rebuild: bool,
-    /// The Redis of the gateway; unset, the private one under the data directory
-    #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
-    redis_url: Option<Secret>,
-    /// Data directory of a gateway that runs its own Redis
-    #[arg(long, env = "QUOTAGATE_DATA_DIR", default_value = "./data", value_name = "DIR")]
-    data_dir: std::path::PathBuf,
-    #[arg(long, default_value = "default")]
-    app: String,
-    /// live, test, or test/<sandbox>
-    #[arg(long, default_value = "live")]
-    mode: String,
+    #[command(flatten)]
+    direct: Direct,
     #[command(flatten)]
     rollup: RollupArgs,
 }
 
-/// Why nothing, or not all, was rebuilt.
-#[derive(Debug, thiserror::Error)]
-pub enum RebuildError {
-    #[error("{0}")]
-    Input(String),
-    #[error("{}", told(.0))]
-    Service(ServiceError),
-}
-
-fn told(error: &ServiceError) -> String {
-    match error {
-        ServiceError::StoreUnavailable(what) => format!("Redis cannot be used: {what}"),
-        other => other.to_string(),
-    }
-}
-
-impl From<ServiceError> for RebuildError {
-    fn from(error: ServiceError) -> Self {
-        Self::Service(error)
-    }
-}
-
-impl From<crate::store::error::StoreError> for RebuildError {
-    fn from(error: crate::store::error::StoreError) -> Self {
-        Self::Service(error.into())
-    }
-}
-
 /// # Errors
-/// [`RebuildError`]
-pub async fn run(args: RebuildArgs) -> Result<(), RebuildError> {
-    let input = |what: &str, error: String| RebuildError::Input(format!("{what} {error}"));
-    let app = AppId::parse(&args.app).map_err(|error| input("--app", error.to_string()))?;
-    let mode = Mode::parse(&args.mode).map_err(|error| input("--mode", error))?;
-    let url = match &args.redis_url {
-        Some(url) => url.expose().to_owned(),
-        None => {
-            crate::embedded_redis::url_of(&args.data_dir).map_err(|error| RebuildError::Input(error.to_string()))?
-        }
-    };
-    let store = Store::open(&url, Duration::from_secs(5), 1).await?;
-    let mut gateway = Gateway::new(store, None);
+/// [`DirectError`]
+pub async fn run(args: RebuildArgs) -> Result<(), DirectError> {
+    let (mut gateway, tenant) = args.direct.open().await?;
     gateway.rollup = args.rollup.options();
-    let placement = gateway.placement(&app).await?;
-    gateway.check_mode(&app, &mode).await?;
-    let rebuilt = gateway.rebuild(&Tenant { app, mode, placement }).await?;
+    gateway.check_mode(&tenant.app, &tenant.mode).await?;
+    let rebuilt = gateway.rebuild(&tenant).await?;
     println!("{} entries, {} days, {} rows", rebuilt.entries, rebuilt.days, rebuilt.rows);
     Ok(())
 }

@@ -47,6 +47,7 @@ pub struct RollUp {
 }
 
 /// A bucket and when it is looked after next.
+#[derive(Clone)]
 struct Turn {
     tenant: Tenant,
     bucket: Bucket,
@@ -78,7 +79,7 @@ impl RollUp {
             let look_far = far <= Instant::now();
             let looked = async {
                 if look_far || changed != known {
-                    turns = self.turns(turns.drain(..).collect()).await?;
+                    turns = self.turns(&turns).await?;
                 }
                 self.look(&mut turns).await?;
                 if look_far {
@@ -88,20 +89,22 @@ impl RollUp {
                 Ok::<_, ServiceError>(())
             }
             .await;
-            known = changed;
-            if look_far {
-                far = Instant::now() + LOOK_FAR;
-            }
-            if let Err(error) = looked {
-                tracing::debug!(?error, "rollups wait for the store");
+            match looked {
+                Ok(()) => {
+                    known = changed;
+                    if look_far {
+                        far = Instant::now() + LOOK_FAR;
+                    }
+                }
+                Err(error) => tracing::debug!(?error, "rollups wait for the store"),
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
     /// The buckets that there are; a known one keeps its turn.
-    async fn turns(&self, known: Vec<Turn>) -> Result<Vec<Turn>, ServiceError> {
-        let mut known: HashMap<Bucket, Turn> = known.into_iter().map(|turn| (turn.bucket.clone(), turn)).collect();
+    async fn turns(&self, known: &[Turn]) -> Result<Vec<Turn>, ServiceError> {
+        let mut known: HashMap<&Bucket, &Turn> = known.iter().map(|turn| (&turn.bucket, turn)).collect();
         let mut turns = Vec::new();
         for app in self.gateway.apps().await? {
             let id = AppId::parse(&app.id).map_err(|error| ServiceError::Internal(error.to_string()))?;
@@ -109,12 +112,9 @@ impl RollUp {
             for mode in std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test)) {
                 let tenant = Tenant { app: id.clone(), mode, placement: app.placement };
                 for bucket in tenant.buckets() {
-                    let turn = known.remove(&bucket).unwrap_or_else(|| Turn {
-                        tenant: tenant.clone(),
-                        bucket,
-                        at: Instant::now(),
-                        wait: LOOK,
-                    });
+                    let turn = known.remove(&bucket).cloned();
+                    let turn =
+                        turn.unwrap_or_else(|| Turn { tenant: tenant.clone(), bucket, at: Instant::now(), wait: LOOK });
                     turns.push(turn);
                 }
             }

@@ -26,6 +26,8 @@ pub struct Options {
     pub bind: SocketAddr,
     pub redis_url: String,
     pub redis_timeout: Duration,
+    /// How many entries a bucket's ledger may have.
+    pub ledger_entries: u64,
     pub workers: usize,
     pub root_key: Option<String>,
     /// A configuration to apply to the default app.
@@ -73,7 +75,8 @@ impl Node {
         let listener =
             TcpListener::bind(options.bind).map_err(|error| StartError::Listen { address: options.bind, error })?;
         let address = listener.local_addr()?;
-        let store = Store::open(&options.redis_url, options.redis_timeout, options.workers).await?;
+        let mut store = Store::open(&options.redis_url, options.redis_timeout, options.workers).await?;
+        store.ledger_entries = options.ledger_entries;
         if let Err(found) = store.claim_layout().await? {
             return Err(StartError::Layout(found, crate::store::server::LAYOUT_VERSION));
         }
@@ -167,6 +170,8 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
         metrics::Unit::Seconds,
         "Age of the oldest entry of the ledger, by app."
     );
+    metrics::describe_gauge!("quotagate_verify_drifts", "Drifts that the last `quotagate verify` found, by app.");
+    metrics::describe_gauge!("quotagate_verify_time_seconds", "When the last `quotagate verify` ended (Unix time).");
     metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds taken out of counters.");
     Ok(handle)
 }

@@ -34,13 +34,14 @@ function counter.owners(first_key)
   for index = 1, args.int() do
     local owner = {
       counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {}, version = false, next_expiry = 0,
-      adjusted = false, forget_at = false, crowded = false, renew = false, index = false, name = false, most = 0,
+      adjusted = false, forget_at = false, crowded = false, renew = false, index = false, name = false, most = 0, mortal = false,
     }
     key = key + 3
     local count = args.int()
     owner.renew = args.text()
     if owner.renew ~= '-' then
       owner.index, owner.name, owner.most = KEYS[key], args.text(), args.int()
+      owner.mortal = owner.renew ~= 'never'
       key = key + 1
     end
     for place = 1, count do
@@ -68,13 +69,14 @@ function counter.read(owner, now)
     fields[3 * place + 4] = group.id .. '.held'
   end
   local values = pieces.get(owner.counters, fields)
+  local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
   owner.version = values[1]
   owner.next_expiry = args.stored(values[2])
   owner.adjusted = values[3]
   owner.forget_at = values[4]
   for place, group in ipairs(owner.groups) do
     group.stored = values[3 * place + 2]
-    group.serial, group.change, group.later_start, group.requoted = window.resolve(group.stored, group.window)
+    group.serial, group.change, group.later_start, group.requoted = window.resolve(group.stored, group.window, first)
     if group.change == 'turned' then
       group.closed_used = values[3 * place + 3]
       group.closed_held = args.stored(values[3 * place + 4])

@@ -29,10 +29,11 @@ end
 function facts.check(given, stamp_key, clock_key, owners)
   local now = clock.now_ms(clock_key, given.sandbox)
   local stamp = args.stored(redis.call('GET', stamp_key))
+  local subject = owners[1]
+  subject.mortal = subject.mortal or given.forget_at ~= '-'
   for _, owner in ipairs(owners) do
     counter.read(owner, now)
   end
-  local subject = owners[1]
   if stamp > given.revision then
     return { 'stale_configuration', now, stamp }
   end

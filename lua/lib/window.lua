@@ -1,7 +1,8 @@
 -- A counter's window: '<serial> <kind> <start> <end> <quota|->'. The serial identifies it; kind, start and end are
 -- its attributes, and the quota that the last call in it went by, which tells an overage once the window is closed.
 -- Times are RFC 3339 of one width, so they compare as text. A `concurrent` counter's serial starts with c: its amounts
--- are in flight only and are never charged.
+-- are in flight only and are never charged. The serials of an owner that may be forgotten begin with the time (s), so
+-- that no two lives of it share one; all others begin with 1.
 local window = {}
 
 local concurrent_byte = string.byte('c')
@@ -23,11 +24,11 @@ end
 -- Brings the stored window to the proposed one, '<kind> <start> <end> <quota|->'. Answers the serial and what has to
 -- happen: 'same' (then also whether the quota is another), 'new' (nothing was stored), 'moved' (bounds change, amounts
 -- stay), 'turned' (a later window begins), or 'later' with the stored start: the clock stands before a window that had
--- already begun.
-function window.resolve(stored, proposed)
+-- already begun. `first` is the serial of a counter's first window.
+function window.resolve(stored, proposed, first)
   local concurrent = string.sub(proposed, 1, 11) == 'concurrent '
   if not stored then
-    return concurrent and 'c1' or '1', 'new'
+    return (concurrent and 'c' or '') .. first, 'new'
   end
   local serial, rest = string.match(stored, '^(%S+) (.*)$')
   if rest == proposed then

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod plan_body;
 pub mod policy;
 pub mod policy_body;
+pub mod proof;
 pub mod reason;
 pub mod report;
 pub mod reservation;

@@ -196,6 +196,17 @@ impl OwnerName {
     }
 }
 
+/// `user u_42, metadata.team red`, for people.
+impl fmt::Display for OwnerName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (name, value)) in self.scope.dimensions().iter().zip(&self.values).enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            write!(formatter, "{comma}{name} {value}")?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,7 +47,11 @@ pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
 
 /// Prometheus metrics
 #[utoipa::path(get, path = "/metrics", tag = "Health", responses((status = 200, body = String)))]
-pub async fn metrics(handle: web::Data<PrometheusHandle>) -> HttpResponse {
+pub async fn metrics(handle: web::Data<PrometheusHandle>, gateway: web::Data<Gateway>) -> HttpResponse {
+    // What is not known is not told; the rest is.
+    if let Err(error) = gateway.gauge_verified().await {
+        tracing::debug!(?error, "the last verification is not known");
+    }
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(handle.render())
 }
 

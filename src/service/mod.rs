@@ -35,6 +35,7 @@ pub mod tenant;
 pub mod track;
 pub mod usage;
 pub mod users;
+pub mod verify;
 pub mod versions;
 pub mod webhooks;
 

@@ -165,6 +165,11 @@ impl Bucket {
         self.key("denials")
     }
 
+    /// The result of the last whole run of `quotagate verify`.
+    pub fn verified(&self) -> String {
+        self.key("verified")
+    }
+
     /// What others are told of.
     pub fn outbox(&self) -> String {
         self.key("outbox")

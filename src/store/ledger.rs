@@ -201,6 +201,11 @@ fn known<'a, T>(text: Option<&'a str>, read: impl FnOnce(&'a str) -> Option<T>) 
     }
 }
 
+/// What an entry charges, from its field.
+pub(super) fn read_charges(bucket: &Bucket, text: &str) -> Option<Vec<Charge>> {
+    lists(bucket, Some(text).filter(|text| *text != "-"), read_charge)
+}
+
 /// `<owner> <item>,<item>… <owner> …`
 fn lists<T>(bucket: &Bucket, text: Option<&str>, read: impl Fn(&OwnerName, &str) -> Option<T>) -> Option<Vec<T>> {
     let mut found = Vec::new();

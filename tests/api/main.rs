@@ -22,6 +22,7 @@ mod headers;
 mod idempotency;
 mod keys;
 mod large;
+mod ledger;
 mod metadata;
 mod million;
 mod never_subscribed;

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::book::{Account, Book};
 use crate::stage::{IN_FLIGHT, QUOTA, Stage};
-use crate::support::{Redis, eventually};
+use crate::support::{Redis, eventually, verified};
 
 const GROUPS: [&str; 3] = ["images", "in_flight", "jobs"];
 
@@ -120,6 +120,13 @@ fn agrees(user: &str, owner: &Owner, account: &Account, now_ms: i64) {
     assert_eq!(owner.holds_of("images", now_ms), live, "{user}: holds that were given: {owner:?} {account:?}");
 }
 
+/// Every counter is what the ledger and the live holds say, whatever has happened.
+async fn proven(redis_url: &str) {
+    let verified = verified(redis_url, "live").await;
+    assert!(verified.entries > 0 && verified.since_ms.is_none(), "{verified:?}");
+    assert!(verified.drifts.is_empty(), "{:#?}", verified.drifts);
+}
+
 /// When all callers are done: Redis has counted what they were told, no more and no less, and every hold that was left
 /// alone is free by its time.
 pub async fn is_as_told(redis: &Redis, stage: &Stage, book: &Book) {
@@ -140,6 +147,7 @@ pub async fn is_as_told(redis: &Redis, stage: &Stage, book: &Book) {
     assert_eq!(whole.figure("whole.used"), book.events(), "every event counts once for the app");
     assert_eq!(whole.figure("whole.held"), whole.holds_of("whole", 0));
 
+    proven(&stage.redis_url).await;
     let last_end_ms = book.last_end_ms();
     eventually("the last hold ends", || {
         let mut connection = connection.clone();
@@ -175,5 +183,6 @@ pub async fn is_no_more_than_told(redis: &Redis, book: &Book) -> u64 {
     }
     let whole = Owner::read(&mut connection, "app:default").await.unwrap();
     assert_eq!(whole.figure("whole.held"), whole.holds_of("whole", 0));
+    proven(&redis.url()).await;
     book.events().checked_sub(whole.figure("whole.used")).expect("no event counts twice for the app")
 }

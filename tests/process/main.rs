@@ -8,3 +8,4 @@ mod apply;
 mod gateway;
 mod operating;
 mod replay;
+mod verify;

@@ -4,6 +4,7 @@
 mod support;
 
 mod holds;
+mod ledger;
 mod owners;
 mod statuses;
 mod table;

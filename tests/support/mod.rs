@@ -10,8 +10,13 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use quotagate::deliver::DeliverOptions;
+use quotagate::domain::ids::{AppId, Mode};
 use quotagate::roll_up::RollUpOptions;
+use quotagate::service::Gateway;
+use quotagate::service::tenant::Tenant;
+use quotagate::service::verify::{Found, Verified};
 use quotagate::startup::{Node, Options, install_metrics};
+use quotagate::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -66,8 +71,7 @@ impl Redis {
     /// Every key under a pattern with its serialized value: equal dumps are equal states.
     pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
         let mut keys: Vec<String> = self.run(&["KEYS", pattern]).await;
-        // What is refused is told there, and changes nothing else.
-        keys.retain(|key| !key.ends_with(":denials"));
+        keys.retain(|key| is_told(key, pattern));
         keys.sort();
         let mut dump = Vec::new();
         for key in keys {
@@ -82,7 +86,7 @@ impl Redis {
     pub async fn contents(&self, pattern: &str) -> Vec<(String, Vec<String>)> {
         let mut connection = self.connect().await;
         let mut keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
-        keys.retain(|key| !key.ends_with(":denials"));
+        keys.retain(|key| is_told(key, pattern));
         keys.sort();
         let mut contents = Vec::new();
         for key in keys {
@@ -150,6 +154,13 @@ impl Redis {
     }
 }
 
+/// What is refused is told among the denials, and changes nothing else. Rollups are written beside all calls, some time
+/// after them: only those that ask for them compare them.
+fn is_told(key: &str, pattern: &str) -> bool {
+    let rollup = pattern.contains("rollup");
+    (rollup || !key.contains("}:rollup:")) && !key.ends_with("}:denials")
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -157,9 +168,11 @@ impl Drop for Redis {
     }
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, below those that the system gives to outgoing connections, which could take it
+/// before its server does.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(10_000..30_000)).find(is_free).unwrap()
 }
 
 pub fn redis_program() -> &'static str {
@@ -223,6 +236,7 @@ impl Running {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis_url.to_owned(),
             redis_timeout,
+            ledger_entries: quotagate::store::LEDGER_ENTRIES,
             workers: 1,
             root_key: Some(ROOT_KEY.to_owned()),
             config_file,
@@ -458,6 +472,21 @@ impl World {
 
 pub async fn new_key(admin: &Api, body: Value) -> String {
     admin.post("keys", body).await.expect(201)["key"].as_str().unwrap().to_owned()
+}
+
+/// What `quotagate verify` would find in the default app.
+pub async fn drifts(redis_url: &str, mode: &str) -> Vec<Found> {
+    verified(redis_url, mode).await.drifts
+}
+
+/// The same with what was looked at.
+pub async fn verified(redis_url: &str, mode: &str) -> Verified {
+    let store = Store::open(redis_url, Duration::from_secs(5), 1).await.unwrap();
+    let gateway = Gateway::new(store, None);
+    let app = AppId::parse("default").unwrap();
+    let placement = gateway.placement(&app).await.unwrap();
+    let tenant = Tenant { app, mode: Mode::parse(mode).unwrap(), placement };
+    gateway.verify(&tenant, None, |_, _| ()).await.unwrap()
 }
 
 /// A plan of one monthly group on the subscription's start.

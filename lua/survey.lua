@@ -1,0 +1,58 @@
+#!lua flags=no-writes
+--[[
+survey: what proving needs, as of one moment: the newest entries of the ledger, and the state of some owners.
+
+KEYS
+  1   ledger
+  2…  per owner: counters, holds, past
+
+ARGV
+  after: entries behind this id, at most: how many
+  most_holds: an owner with more is not added up
+
+Replies
+  surveyed, more entries (0|1), count of entries, per entry: id, charges ('-' none); then per owner: count of what
+    follows of its counters, names and values; count of its past, names and values; holds: '-' too many, or
+    '<group>:<serial>:<sum>,…'
+]]
+--- @include "lib/args"
+--- @include "lib/pieces"
+--- @include "lib/outbox"
+--- @include "lib/ledger"
+--- @include "lib/hold"
+
+local after, most, most_holds = args.text(), args.int(), args.int()
+local entries = redis.call('XRANGE', KEYS[1], '(' .. after, '+', 'COUNT', most)
+local answer = { 'surveyed', #entries == most and 1 or 0, #entries }
+for _, entry in ipairs(entries) do
+  local charges = '-'
+  for place = 1, #entry[2], 2 do
+    charges = entry[2][place] == 'charges' and entry[2][place + 1] or charges
+  end
+  answer[#answer + 1], answer[#answer + 2] = entry[1], charges
+end
+
+local function tell(key)
+  local values = redis.call('HGETALL', key)
+  answer[#answer + 1] = #values
+  for _, value in ipairs(values) do
+    answer[#answer + 1] = value
+  end
+end
+
+for place = 2, #KEYS, 3 do
+  tell(KEYS[place])
+  tell(KEYS[place + 2])
+  if redis.call('ZCARD', KEYS[place + 1]) > most_holds then
+    answer[#answer + 1] = '-'
+  else
+    local list = {}
+    for group, by_serial in pairs((hold.due(KEYS[place + 1], '+inf', most_holds))) do
+      for serial, sum in pairs(by_serial) do
+        list[#list + 1] = group .. ':' .. serial .. ':' .. args.digits(sum)
+      end
+    end
+    answer[#answer + 1] = table.concat(list, ',')
+  end
+end
+return answer
