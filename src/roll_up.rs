@@ -125,15 +125,27 @@ impl RollUp {
     /// Folds what those buckets have whose turn it is.
     async fn look(&self, turns: &mut [Turn]) -> Result<(), ServiceError> {
         for turn in turns.iter_mut().filter(|turn| turn.at <= Instant::now()) {
-            let mut entries = 0;
-            for stream in Stream::ALL {
-                let folded = self.gateway.fold_stream(&turn.tenant, &turn.bucket, stream, STEPS).await?;
-                entries += folded.entries;
-            }
+            let entries = match self.fold(turn).await {
+                Err(error @ ServiceError::StoreUnavailable(_)) => return Err(error),
+                Err(error) => {
+                    // Others must not wait for it.
+                    tracing::warn!(?error, app = %turn.tenant.app, mode = %turn.tenant.mode, "entries cannot be rolled up");
+                    0
+                }
+                Ok(entries) => entries,
+            };
             turn.wait = if entries > 0 { LOOK } else { (turn.wait * 2).min(LOOK_IDLE) };
             turn.at = Instant::now() + turn.wait;
         }
         Ok(())
+    }
+
+    async fn fold(&self, turn: &Turn) -> Result<usize, ServiceError> {
+        let mut entries = 0;
+        for stream in Stream::ALL {
+            entries += self.gateway.fold_stream(&turn.tenant, &turn.bucket, stream, STEPS).await?.entries;
+        }
+        Ok(entries)
     }
 
     /// Drops entries that are too old, by real time.

@@ -345,3 +345,73 @@ async fn a_step_is_one_short_script() {
     let line = world.admin.with("x-mode", "test").get("reports/usage?by=event").await.expect(200);
     assert_eq!(line["data"][0]["calls"], 500);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_that_are_too_old_go_by_themselves() {
+    let redis = Redis::start().await;
+    let mut connection = redis.connect().await;
+    let mut pipe = redis::pipe();
+    for number in 1..=1_000 {
+        let entry = "type release at 1 late 0 op - about u\u{1}-\u{1}- charges - memo - told -";
+        let mut command = redis::cmd("XADD");
+        command.arg("qg:{default:live}:ledger").arg(format!("1-{number}"));
+        for word in entry.split(' ') {
+            command.arg(word.replace('\u{1}', " "));
+        }
+        pipe.add_command(command);
+    }
+    let _: Vec<String> = pipe.query_async(&mut connection).await.unwrap();
+    let node = crate::support::Running::start(&redis.url()).await;
+    crate::support::eventually("old entries are gone", || async {
+        redis.run::<u64>(&["XLEN", "qg:{default:live}:ledger"]).await < 200
+    })
+    .await;
+    let admin = node.client(crate::support::ROOT_KEY);
+    assert_eq!(admin.get("reports/usage").await.expect(200)["data"][0]["released"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_spread_over_buckets_are_reported_together_and_each_alone() {
+    let world = World::new().await;
+    world.admin.post("apps", json!({"id": "wide", "placement": "user"})).await.expect(201);
+    let root = world.admin.with("x-app", "wide");
+    root.plan("p", plan()).await;
+    let app = world.node.client(&crate::support::new_key(&root, json!({"kind": "secret", "mode": "live"})).await);
+    for number in 0..20 {
+        let user = format!("u{number}");
+        app.subscribe(&user, "p").await;
+        app.post("track", json!({"userId": user, "event": "image", "quantity": number % 3 + 1})).await.expect(200);
+    }
+    let line = root.get("reports/usage").await.expect(200)["data"][0].clone();
+    assert_eq!((&line["calls"], &line["charged"][0]["amount"]), (&json!(20), &json!(39)));
+    let users = root.get("reports/usage?by=user&limit=7").await.expect(200);
+    assert_eq!(users["data"].as_array().unwrap().len(), 7);
+    let one = root.get("reports/usage?by=user&userId=u14").await.expect(200);
+    assert_eq!((&one["data"][0]["by"], &one["data"][0]["quantity"]), (&json!({"user": "u14"}), &json!(3)));
+    assert_eq!(
+        gateway(&world.redis)
+            .await
+            .rebuild(&Tenant { app: AppId::parse("wide").unwrap(), mode: Mode::Live, placement: Placement::User })
+            .await
+            .unwrap()
+            .entries,
+        20
+    );
+    assert_eq!(root.get("reports/usage").await.expect(200)["data"][0], line);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_sandbox_has_reports_of_nothing_and_begins_anew() {
+    let world = World::frozen().await;
+    world.admin.plan("p", plan()).await;
+    let admin = world.admin.with("x-mode", "test");
+    for calls in [3, 2] {
+        world.app.subscribe("u", "p").await;
+        for _ in 0..calls {
+            world.app.post("track", json!({"userId": "u", "event": "llm.chat"})).await.expect(200);
+        }
+        assert_eq!(admin.get("reports/usage").await.expect(200)["data"][0]["calls"], calls);
+        world.app.delete("test-clock", None).await.expect(204);
+        assert_eq!(admin.get("reports/usage").await.expect(200)["data"][0]["calls"], 0);
+    }
+}
