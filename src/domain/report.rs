@@ -189,7 +189,7 @@ impl Asked {
 pub(super) fn known_label(by: &By, fields: &Fields) -> Result<(), String> {
     match by {
         By::Label(name) if !fields.labels.contains(name) => Err(format!(
-            "`metadata.{name}` is not rolled up: add `{name}` to `reportLabels` of the app; rows count by it from then on"
+            "`metadata.{name}` is not rolled up: add `{name}` to `reportLabels` of the app; rows tell it apart from then on, and `quotagate rollup --rebuild` tells it of what the ledger still has"
         )),
         By::Label(_) | By::Group | By::User | By::Event | By::Key => Ok(()),
     }

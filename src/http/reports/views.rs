@@ -92,11 +92,13 @@ pub struct ReportLineView {
     #[schema(value_type = Option<f64>)]
     pub cost: Option<Number>,
     /// Cents per accepted result; null without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
-    pub cost_per_accepted: Option<Number>,
+    pub cost_per_accepted: Option<Option<Number>>,
     /// The part of calls that were retries; null without calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
-    pub retry_share: Option<Number>,
+    pub retry_share: Option<Option<Number>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denials_by_reason: Option<BTreeMap<String, i64>>,
     /// Sums of numeric metadata fields.
@@ -160,8 +162,8 @@ impl ReportLineView {
             retries: count(Count::Retries),
             quantity: sum(metrics.quantity, DECIMALS),
             cost: sum(metrics.cost, COST_DECIMALS),
-            cost_per_accepted: line.cost_per_accepted().filter(|_| whole_calls).map(Number),
-            retry_share: line.retry_share().filter(|_| whole_calls).map(Number),
+            cost_per_accepted: whole_calls.then(|| line.cost_per_accepted().map(Number)),
+            retry_share: whole_calls.then(|| line.retry_share().map(Number)),
             denials_by_reason: whole_calls.then(|| reasons.collect()),
             figures: whole_calls.then(|| figures.collect()),
         }
