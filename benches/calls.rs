@@ -99,10 +99,10 @@ async fn run(address: &str, key: &str, scenario: Scenario) -> (f64, Duration) {
     (latencies.len() as f64 / started.elapsed().as_secs_f64(), latencies[latencies.len() / 2])
 }
 
-/// Microseconds of Redis per EVALSHA since the last reset.
-async fn redis_us_per_call(redis: &support::Redis) -> f64 {
+/// Microseconds of Redis per call of a command since the last reset, also where scripts call it.
+async fn redis_us_per_call(redis: &support::Redis, command: &str) -> f64 {
     let info: String = redis.run(&["INFO", "commandstats"]).await;
-    let line = info.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap_or_default();
+    let line = info.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:"))).unwrap_or_default();
     let figure = line.split("usec_per_call=").nth(1).and_then(|rest| rest.split(',').next());
     figure.and_then(|figure| figure.parse().ok()).unwrap_or(0.0)
 }
@@ -150,8 +150,14 @@ fn main() {
         for (name, scenario) in [("reserve", Scenario::Reserve), ("reserve + commit", Scenario::ReserveAndCommit)] {
             redis.run::<String>(&["CONFIG", "RESETSTAT"]).await;
             let (rate, median) = run(&address, &key, scenario).await;
-            let us = redis_us_per_call(&redis).await;
+            let us = redis_us_per_call(&redis, "evalsha").await;
             println!("{name:<22} {rate:>9.0}/s   median {median:>9.2?}   {:.2} of undecided   {us:.1} us of Redis per script", rate / undecided);
         }
+        // What the ledger adds to a commit: one XADD, and the memory of its entry.
+        let us = redis_us_per_call(&redis, "xadd").await;
+        const LEDGER: &str = "qg:{default:live}:ledger";
+        let bytes: f64 = redis.run(&["MEMORY", "USAGE", LEDGER, "SAMPLES", "0"]).await;
+        let entries: f64 = redis.run(&["XLEN", LEDGER]).await;
+        println!("ledger, per commit: {us:.1} us of Redis, {:.0} bytes of Redis memory", bytes / entries);
     });
 }

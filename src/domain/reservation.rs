@@ -11,7 +11,7 @@ use super::admission::{Caller, Request, Standing};
 use super::amount::{Amount, parse_decimal};
 use super::field_error::FieldError;
 use super::ids::{AppId, EventName, GroupId, KeyId, PlanId, PolicyId, UserId};
-use super::limit_group::LimitGroup;
+use super::limit_group::{Enforcement, LimitGroup};
 use super::measure::{Figures, Measure, Missing};
 use super::metadata::{self, Metadata};
 use super::number::Number;
@@ -86,7 +86,7 @@ impl fmt::Display for ReservationId {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Memo {
     pub user: UserId,
-    /// The key that reserved, if a counter is a key's.
+    /// The key that reserved, if a counter is a key's or an approval may be asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
     /// None: a tracked event or a refusal of somebody without a plan.
@@ -191,8 +191,11 @@ impl Memo {
             Box::new(PlanBody { groups: groups.map(|(body, _)| body.clone()).collect(), ..plan.body.clone() })
         };
         let policies = standing.policies.iter().filter(|policy| policy.groups.iter().any(|group| matches(group)));
-        let by_key =
-            standing.groups().any(|group| group.scope.dimensions().contains(&Dimension::Key) && matches(group));
+        // A request for approval that an extend opens names who asked.
+        let knows_key = |group: &LimitGroup| {
+            group.scope.dimensions().contains(&Dimension::Key) || group.enforcement == Enforcement::Approval
+        };
+        let by_key = standing.groups().any(|group| knows_key(group) && matches(group));
         let item = |request: &Request<'_>| Item {
             event: request.event.clone(),
             quantity: Number(request.quantity),

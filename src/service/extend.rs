@@ -240,6 +240,7 @@ impl Gateway {
             quantity: item.quantity,
             metadata: item.metadata.clone(),
         });
+        // A group that asks for approval since then only.
         let Some(key) = memo.key.clone().or_else(|| KeyId::parse("unknown").ok()) else { return Ok(None) };
         let call = Call { user: memo.user.clone(), items: items.collect(), key };
         asked(view, &call, admission, operation)

@@ -89,6 +89,17 @@ async fn one_request_is_open_however_many_calls_are_denied_and_says_who_and_what
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_an_extension_opens_names_the_key_that_reserved() {
+    let world = asking(10).await;
+    let small = world.app.reserved(call(5)).await;
+    world.app.post("extend", json!({"reservationId": small, "quantity": 20})).await.expect(200);
+    let request = &open(&world).await[0];
+    let keys = world.admin.get("keys").await.expect(200);
+    let own = keys["data"].as_array().unwrap().iter().find(|key| key["kind"] == "secret").unwrap();
+    assert_eq!(request["keyId"], own["id"], "{request}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_approved_passes_on_the_next_call_until_it_ends() {
     let world = asking(10).await;
     let (_node, elsewhere) = world.another_node().await;

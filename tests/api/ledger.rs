@@ -283,3 +283,48 @@ async fn verifying_beside_traffic_finds_nothing() {
     assert!(runs > 3, "{runs}");
     assert_eq!(verified(&url, "test/main").await.entries, 600);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_was_forgotten_and_comes_again_is_no_drift() {
+    let world = World::frozen().await;
+    let team = json!({"groups": [{"id": "team", "unit": "count", "quota": 200, "scope": ["metadata.team"], "periodType": "hourly",
+        "matches": [{"event": "*"}]}]});
+    world.admin.put("policies/teams", team).await.expect(200);
+    let body = json!({"userId": "u", "event": "image.a", "quantity": 7, "metadata": {"team": "red"}});
+    world.app.post("track", body.clone()).await.expect(200);
+    // As when the time of its keys is over.
+    let owner = |kind: &str| format!("qg:{{default:test/main}}:{kind}:metadata.team:red");
+    let gone: u64 = world.redis.run(&["DEL", &owner("counters"), &owner("past")]).await;
+    assert_eq!(gone, 1);
+    assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0, "it may be forgotten");
+    world.app.freeze("2027-02-01T10:00:00Z").await;
+    world.app.post("track", body).await.expect(200);
+    let found = verified(&world.redis.url(), "test/main").await;
+    assert!(found.drifts.is_empty() && found.accounts == 2, "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_changed_since_it_was_found_is_not_put_right_by_the_old_figure() {
+    let world = World::frozen().await;
+    world.admin.plan("p", monthly(20)).await;
+    world.app.subscribe("u", "p").await;
+    let track = json!({"userId": "u", "event": "image.a", "quantity": 5});
+    world.app.post("track", track.clone()).await.expect(200);
+    let counters = "qg:{default:test/main}:counters:user:u";
+    world.redis.run::<u64>(&["HINCRBY", counters, "images.used", "1"]).await;
+    let url = world.redis.url();
+    let found = drifts(&url, "test/main").await;
+    // Another call comes between finding it and putting it right.
+    world.app.post("track", track).await.expect(200);
+    let store = Store::open(&url, Duration::from_secs(5), 1).await.unwrap();
+    let trail = quotagate::store::audit::Trail::default();
+    assert!(!store.repair(&found[0].bucket, &found[0].drift, &trail).await.unwrap());
+    assert_eq!(world.app.stands("u", "images").await.0, 11.0);
+    let gateway = quotagate::service::Gateway::new(store, None);
+    let (app, mode) = (AppId::parse("default").unwrap(), Mode::parse("test/main").unwrap());
+    let placement = gateway.placement(&app).await.unwrap();
+    let tenant = quotagate::service::tenant::Tenant { app, mode, placement };
+    assert!(gateway.repair(&tenant, &found[0]).await.unwrap());
+    assert_eq!(world.app.stands("u", "images").await.0, 10.0);
+    assert!(drifts(&url, "test/main").await.is_empty());
+}
