@@ -8,6 +8,7 @@ pub mod config_file;
 pub mod deliver;
 pub mod domain;
 pub mod embedded_redis;
+pub mod export;
 pub mod http;
 pub mod http_client;
 pub mod inspect;

@@ -1,4 +1,4 @@
-//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `openapi`, `schema`.
+//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `export`, `openapi`, `schema`.
 
 #![recursion_limit = "256"]
 
@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quotagate::config::{Config, LogFormat};
 use quotagate::embedded_redis::EmbeddedRedis;
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::{apply, http, inspect, replay, telemetry};
+use quotagate::{apply, export, http, inspect, replay, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Quotas for applications that resell AI capacity
@@ -30,6 +30,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Explain what Redis holds of a user
     Inspect(inspect::InspectArgs),
+    /// Write the ledger and the denials to a file
+    Export(export::ExportArgs),
     /// Print the OpenAPI document
     Openapi,
     /// Print the JSON Schema of configuration files
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Apply(args) => return applied(args),
         Command::Replay(args) => block_on(async { replay::run(args).await.map_err(Into::into) }),
         Command::Inspect(args) => block_on(async { inspect::run(args).await.map_err(Into::into) }),
+        Command::Export(args) => block_on(async { export::run(args).await.map_err(Into::into) }),
         Command::Openapi => http::openapi::document().map(|text| print!("{text}")).map_err(Into::into),
         Command::Schema => http::openapi::configuration_schema().map(|text| print!("{text}")).map_err(Into::into),
     };
