@@ -23,6 +23,8 @@ pub enum Access {
     /// reserve, commit, release, extend, track, can-use
     Meter,
     ReadUsage,
+    /// The ledger and denials of all users.
+    ReadEvents,
     ReadPlans,
     Subscriptions,
     TestClock,
@@ -51,7 +53,10 @@ impl Principal {
     pub fn require(&self, access: Access) -> Result<(), ApiError> {
         let role = self.key.role;
         let allowed = match (self.key.kind, access) {
-            (KeyKind::Secret, Access::Meter | Access::ReadUsage | Access::ReadPlans | Access::Subscriptions) => true,
+            (
+                KeyKind::Secret,
+                Access::Meter | Access::ReadUsage | Access::ReadEvents | Access::ReadPlans | Access::Subscriptions,
+            ) => true,
             (KeyKind::Secret, Access::TestClock) => self.tenant.mode.is_sandbox(),
             (
                 KeyKind::Secret,
@@ -64,9 +69,14 @@ impl Principal {
             ) => false,
             (KeyKind::Publishable, access) => matches!(access, Access::ReadUsage | Access::ReadPlans),
             (KeyKind::Admin, Access::Meter) => false,
-            (KeyKind::Admin, Access::ReadUsage | Access::ReadPlans | Access::ReadUsers | Access::ReadConfiguration) => {
-                role.is_some()
-            }
+            (
+                KeyKind::Admin,
+                Access::ReadUsage
+                | Access::ReadEvents
+                | Access::ReadPlans
+                | Access::ReadUsers
+                | Access::ReadConfiguration,
+            ) => role.is_some(),
             (KeyKind::Admin, Access::Subscriptions | Access::ManageUsers) => role >= Some(Role::Support),
             (KeyKind::Admin, Access::Approve) => role >= Some(Role::Approver),
             (KeyKind::Admin, Access::TestClock | Access::Configure) => role == Some(Role::Admin),
@@ -76,7 +86,7 @@ impl Principal {
             return Ok(());
         }
         let what = match self.key.kind {
-            KeyKind::Secret => "a secret key is for metering, usage, subscriptions and reading plans",
+            KeyKind::Secret => "a secret key is for metering, usage, events, subscriptions and reading plans",
             KeyKind::Publishable => "a publishable key may only read usage and plans",
             KeyKind::Admin if access == Access::Meter => "an admin key does not meter; use a secret key",
             KeyKind::Admin => "this admin key's role does not allow it",

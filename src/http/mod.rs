@@ -11,8 +11,10 @@ mod configuration;
 mod cors;
 mod counters;
 mod dashboard;
+mod events;
 mod grants;
 mod health;
+mod history;
 mod keys;
 mod metering;
 pub mod openapi;
@@ -40,6 +42,7 @@ use std::time::Duration;
 
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
+use events::EventStreams;
 use problem::ApiError;
 use usage::Draining;
 
@@ -66,11 +69,13 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
     let (drain, draining) = tokio::sync::watch::channel(false);
     let metrics = web::Data::new(listen.metrics);
     let draining = web::Data::new(Draining(draining));
+    let streams = web::Data::new(EventStreams::default());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(gateway.clone())
             .app_data(metrics.clone())
             .app_data(draining.clone())
+            .app_data(streams.clone())
             .app_data(web::PayloadConfig::new(body::MOST_BYTES))
             .wrap(from_fn(cors::middleware))
             .wrap(from_fn(replayed::middleware))
@@ -110,6 +115,9 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/can-use").route(web::post().to(metering::can_use)))
         .service(readable("/usage").route(web::get().to(usage::get_usage)))
         .service(readable("/usage/stream").route(web::get().to(usage::stream_usage)))
+        .service(readable("/usage/history").route(web::get().to(history::get)))
+        .service(resource("/events").route(web::get().to(events::list)))
+        .service(resource("/events/stream").route(web::get().to(events::stream)))
         .service(
             resource("/subscriptions")
                 .route(web::post().to(subscriptions::subscribe))
