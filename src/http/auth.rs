@@ -28,6 +28,8 @@ pub enum Access {
     ReadPlans,
     Subscriptions,
     TestClock,
+    /// Why calls are allowed or denied.
+    Explain,
     /// Users, their counters and grants.
     ReadUsers,
     /// Blocks, resets, grants.
@@ -55,7 +57,12 @@ impl Principal {
         let allowed = match (self.key.kind, access) {
             (
                 KeyKind::Secret,
-                Access::Meter | Access::ReadUsage | Access::ReadEvents | Access::ReadPlans | Access::Subscriptions,
+                Access::Meter
+                | Access::ReadUsage
+                | Access::ReadEvents
+                | Access::Explain
+                | Access::ReadPlans
+                | Access::Subscriptions,
             ) => true,
             (KeyKind::Secret, Access::TestClock) => self.tenant.mode.is_sandbox(),
             (
@@ -73,6 +80,7 @@ impl Principal {
                 KeyKind::Admin,
                 Access::ReadUsage
                 | Access::ReadEvents
+                | Access::Explain
                 | Access::ReadPlans
                 | Access::ReadUsers
                 | Access::ReadConfiguration,

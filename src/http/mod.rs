@@ -12,6 +12,7 @@ mod cors;
 mod counters;
 mod dashboard;
 mod events;
+mod explain;
 mod grants;
 mod health;
 mod history;
@@ -118,6 +119,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(readable("/usage/history").route(web::get().to(history::get)))
         .service(resource("/events").route(web::get().to(events::list)))
         .service(resource("/events/stream").route(web::get().to(events::stream)))
+        .service(resource("/explain").route(web::get().to(explain::get)))
         .service(
             resource("/subscriptions")
                 .route(web::post().to(subscriptions::subscribe))

@@ -5,8 +5,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{
-    alerts, app, approvals, apps, audit, configuration, counters, events, grants, health, history, keys, metering,
-    plans, policies, reports, session, settling, subscriptions, test_clock, usage, users, webhooks,
+    alerts, app, approvals, apps, audit, configuration, counters, events, explain, grants, health, history, keys,
+    metering, plans, policies, reports, session, settling, subscriptions, test_clock, usage, users, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -16,7 +16,7 @@ use super::{
     modifiers(&Key, &Names),
     paths(
         metering::reserve, settling::commit, settling::release, settling::outcome, metering::extend, settling::track, metering::can_use,
-        usage::get_usage, usage::stream_usage, history::get,
+        usage::get_usage, usage::stream_usage, history::get, explain::get,
         events::list, events::stream,
         subscriptions::subscribe, subscriptions::cancel,
         users::list, users::get, users::block, users::unblock, users::reset,

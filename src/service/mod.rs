@@ -12,6 +12,8 @@ pub mod deliveries;
 pub mod draft;
 pub mod error;
 pub mod events;
+pub mod explain;
+pub mod explain_reservation;
 pub mod extend;
 pub mod facts;
 pub mod grants;
@@ -40,6 +42,7 @@ pub mod users;
 pub mod verify;
 pub mod versions;
 pub mod webhooks;
+pub mod whatif;
 
 use std::sync::{Arc, Mutex};
 

@@ -16,6 +16,7 @@ mod deleted_plans;
 mod draws;
 mod errors;
 mod events;
+mod explain;
 mod extremes;
 mod fuzz;
 mod grants;

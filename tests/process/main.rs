@@ -11,3 +11,6 @@ mod operating;
 mod replay;
 mod reports;
 mod verify;
+mod whatif;
+mod whatif_history;
+mod whatif_million;
