@@ -12,6 +12,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::deliver::DeliverOptions;
 use crate::embedded_redis::{AppendFsync, EmbeddedOptions};
+use crate::roll_up::RollUpOptions;
+use crate::service::rollup::RollupOptions;
 
 const REDIS_SCHEMES: [&str; 6] = ["redis", "rediss", "redis+unix", "unix", "redis-sentinel", "redis-cluster"];
 const ADMIN_KEY_PREFIX: &str = "ak_";
@@ -99,6 +101,19 @@ pub struct Config {
     )]
     pub webhook_timeout_ms: u64,
 
+    /// Days that entries of the ledger and of denials are kept, 1 to 3660
+    #[arg(
+        long,
+        env = "QUOTAGATE_LEDGER_DAYS",
+        default_value_t = 35,
+        value_parser = clap::value_parser!(u16).range(1..=3660),
+        value_name = "DAYS"
+    )]
+    pub ledger_days: u16,
+
+    #[command(flatten)]
+    pub rollup: RollupArgs,
+
     /// How many entries the ledger may have per app and mode, 1000 to 1000000000; the oldest go
     ///
     /// An entry takes about 0.4 kB of Redis' memory. Of an app with the placement `user`, per bucket.
@@ -154,9 +169,44 @@ impl Config {
         }
     }
 
+    /// How rows of reports are kept, and entries.
+    pub fn roll_up(&self) -> RollUpOptions {
+        RollUpOptions { rollup: self.rollup.options(), ledger_days: self.ledger_days }
+    }
+
     /// The bound on one Redis round trip.
     pub fn redis_timeout(&self) -> Duration {
         Duration::from_millis(self.redis_timeout_ms)
+    }
+}
+
+/// How long the rows of reports stay; `quotagate rollup` reads it too.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct RollupArgs {
+    /// Days that the rows of reports are kept which do not tell users apart, 1 to 3660
+    #[arg(
+        long,
+        env = "QUOTAGATE_ROLLUP_DAYS",
+        default_value_t = 400,
+        value_parser = clap::value_parser!(u16).range(1..=3660),
+        value_name = "DAYS"
+    )]
+    rollup_days: u16,
+
+    /// Days that those are kept which do tell users apart, 1 to 3660
+    #[arg(
+        long,
+        env = "QUOTAGATE_ROLLUP_USER_DAYS",
+        default_value_t = 35,
+        value_parser = clap::value_parser!(u16).range(1..=3660),
+        value_name = "DAYS"
+    )]
+    rollup_user_days: u16,
+}
+
+impl RollupArgs {
+    pub fn options(&self) -> RollupOptions {
+        RollupOptions { days: self.rollup_days, user_days: self.rollup_user_days }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::deliver::{DeliverOptions, Deliverer};
 use crate::domain::document;
 use crate::domain::ids::{AppId, KeyId, Mode, NameError};
 use crate::http::{self, Listen};
+use crate::roll_up::{RollUp, RollUpOptions};
 use crate::service::Gateway;
 use crate::service::apps::DEFAULT_APP;
 use crate::service::error::ServiceError;
@@ -32,6 +33,7 @@ pub struct Options {
     /// A configuration to apply to the default app.
     pub config_file: Option<PathBuf>,
     pub deliver: DeliverOptions,
+    pub roll_up: RollUpOptions,
 }
 
 /// Why a node did not start.
@@ -62,6 +64,7 @@ pub struct Node {
     pub new_root_key: Option<String>,
     gateway: web::Data<Gateway>,
     deliverer: Deliverer,
+    roll_up: RollUp,
     listen: Listen,
 }
 
@@ -79,6 +82,7 @@ impl Node {
         }
         let mut gateway = Gateway::new(store, options.root_key.as_deref());
         gateway.webhooks_may_be_private = options.deliver.allow_private;
+        gateway.rollup = options.roll_up.rollup;
         gateway.ensure_default_app().await.map_err(|error| StartError::Prepare("the default app", error))?;
         let new_root_key =
             gateway.bootstrap_root_key().await.map_err(|error| StartError::Prepare("the root key", error))?;
@@ -87,8 +91,9 @@ impl Node {
         }
         let gateway = web::Data::new(gateway);
         let deliverer = Deliverer::new(gateway.clone().into_inner(), options.deliver)?;
+        let roll_up = RollUp::new(gateway.clone().into_inner(), options.roll_up);
         let listen = Listen { listener, workers: options.workers, metrics };
-        Ok(Self { address, new_root_key, gateway, deliverer, listen })
+        Ok(Self { address, new_root_key, gateway, deliverer, roll_up, listen })
     }
 
     /// Serves until `stop` resolves, then drains.
@@ -101,9 +106,11 @@ impl Node {
             tokio::spawn(async move { gateway.follow_changes().await })
         };
         let deliverer = tokio::spawn(self.deliverer.run());
+        let roll_up = tokio::spawn(self.roll_up.run());
         let result = http::serve(self.listen, self.gateway, stop).await;
         follower.abort();
         deliverer.abort();
+        roll_up.abort();
         result
     }
 }
@@ -155,6 +162,13 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     metrics::describe_counter!(
         "quotagate_crowded_scopes_total",
         "Counters that a call left out or was denied for, since their scope has no place for another value."
+    );
+    metrics::describe_gauge!("quotagate_rollup_lag_entries", "Entries that reports do not count yet, by app.");
+    metrics::describe_gauge!("quotagate_ledger_entries", "Entries of the ledger, by app.");
+    metrics::describe_gauge!(
+        "quotagate_ledger_oldest_seconds",
+        metrics::Unit::Seconds,
+        "Age of the oldest entry of the ledger, by app."
     );
     metrics::describe_gauge!("quotagate_verify_drifts", "Drifts that the last `quotagate verify` found, by app.");
     metrics::describe_gauge!("quotagate_verify_time_seconds", "When the last `quotagate verify` ended (Unix time).");

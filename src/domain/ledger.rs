@@ -221,8 +221,9 @@ impl Entry {
         let happened = items.iter().enumerate().map(|(place, item)| {
             let told = self.told.actual.get(place).unwrap_or(&nothing);
             let metadata = item.metadata.merged(&told.metadata);
-            // After draws every entry brings increments; a refund's figures are what it gives back.
-            let increments = item.drawn.is_some() || self.kind == EntryKind::Refund;
+            // After draws every entry brings increments; the figures of a reservation's refund are what it gives back.
+            let refund = self.kind == EntryKind::Refund && !self.told.actual.is_empty();
+            let increments = item.drawn.is_some() || refund;
             let (quantity, figures) = match increments {
                 true => (told.quantity.map(|quantity| quantity.0), told.metadata.clone()),
                 false => (Some(told.quantity.unwrap_or(item.quantity).0), metadata.clone()),

@@ -47,11 +47,20 @@ pub struct Settings {
     #[serde(default = "default_scope_values")]
     #[schema(minimum = 1, maximum = 10_000_000, default = 100_000)]
     pub max_scope_values: u64,
+    /// Metadata fields that reports tell apart, beside those that groups look at and the documented names: at most 16.
+    #[serde(default)]
+    #[schema(max_items = 16)]
+    pub report_labels: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { default_plan_id: None, on_store_failure: OnStoreFailure::Deny, max_scope_values: default_scope_values() }
+        Self {
+            default_plan_id: None,
+            on_store_failure: OnStoreFailure::Deny,
+            max_scope_values: default_scope_values(),
+            report_labels: Vec::new(),
+        }
     }
 }
 
@@ -221,6 +230,11 @@ impl AppConfig {
     pub fn group(&self, id: &GroupId) -> Option<&Arc<LimitGroup>> {
         let of_policy = self.policies.iter().find_map(|policy| policy.group(id));
         of_policy.or_else(|| self.sorted_plans().into_iter().find_map(|plan| plan.group(id)))
+    }
+
+    /// The unit of a group that there is or was; fixed for ever.
+    pub fn unit_of(&self, group: &GroupId) -> Unit {
+        self.groups.get(group).map_or(Unit::Count, |kind| kind.unit)
     }
 
     /// Does any webhook want to hear of it?

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::app_config::{AppConfig, GroupKind, PlanEntry, Review, Settings, StoredWebhook, VersionDocument};
 use super::config::Change;
 use super::error::{ServiceError, json};
+use super::report_fields::check_labels;
 use super::tenant::Placement;
 use crate::domain::difference::{Difference, differences};
 use crate::domain::field_error::FieldError;
@@ -100,6 +101,9 @@ impl Draft {
         faults.extend(self.shared_faults(config, &plans, &policies));
         let webhooks = self.checked_webhooks(config, &mut faults);
         let settings = self.settings.as_ref().unwrap_or(&config.settings);
+        if let Err(message) = check_labels(&settings.report_labels) {
+            faults.push(within(self.settings_path, FieldError::new("reportLabels", message)));
+        }
         let default_fault = |message: String| within(self.settings_path, FieldError::new("defaultPlanId", message));
         if let Some(default) = &settings.default_plan_id {
             let drafted = plans.iter().find(|(_, plan)| plan.id == *default);

@@ -11,18 +11,25 @@ pub mod decision;
 pub mod deliveries;
 pub mod draft;
 pub mod error;
+pub mod events;
 pub mod explain;
 pub mod explain_reservation;
 pub mod extend;
 pub mod facts;
 pub mod grants;
+pub mod history;
 pub mod keys;
 pub mod outbox;
+pub mod outlook;
 pub mod plans;
 pub mod policies;
 pub mod preview;
 pub mod readiness;
+pub mod rebuild;
+mod report_fields;
+pub mod reports;
 pub mod reserve;
+pub mod rollup;
 pub mod sandbox;
 pub mod sessions;
 pub mod settings;
@@ -50,6 +57,7 @@ use crate::store::record::StoredReservation;
 use clocks::Clocks;
 use config::Configs;
 use keys::KeyRing;
+use rollup::RollupOptions;
 use tenant::Placement;
 
 /// Subscriptions, reservations and plan versions that a node keeps at hand; each is checked where the truth is, so
@@ -66,6 +74,8 @@ pub struct Gateway {
     pub keys: KeyRing,
     /// Webhooks may be sent to private addresses.
     pub webhooks_may_be_private: bool,
+    /// How long the rows of reports stay.
+    pub rollup: RollupOptions,
     pub(crate) clocks: Clocks,
     pub(crate) configs: Configs,
     /// By the key of the user's counters.
@@ -87,6 +97,7 @@ impl Gateway {
             store,
             keys: KeyRing::new(root_key),
             webhooks_may_be_private: false,
+            rollup: RollupOptions::default(),
             clocks: Clocks::default(),
             configs: Configs::default(),
             subscriptions: Cache::new(SUBSCRIPTIONS_AT_HAND),

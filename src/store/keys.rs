@@ -2,12 +2,13 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use super::rollup::{Place, stream_name};
 use crate::domain::ids::{AppId, EventName, KeyId, Mode, PlanId, PolicyId, UserId, WebhookId};
 use crate::domain::reservation::OperationName;
 use crate::domain::scope::{OwnerName, Scope};
 
 /// Separators of key names, hash tags and record lines.
-const RESERVED: &AsciiSet = &CONTROLS.add(b':').add(b'{').add(b'}').add(b'%').add(b' ');
+pub(super) const RESERVED: &AsciiSet = &CONTROLS.add(b':').add(b'{').add(b'}').add(b'%').add(b' ');
 
 /// Separators within the names of a scope.
 const RESERVED_IN_SCOPE: &AsciiSet = &RESERVED.add(b'+');
@@ -208,10 +209,30 @@ impl Bucket {
         self.key(&format!("delivery:{webhook}:{}", encode(message)))
     }
 
+    /// Rows of a day.
+    pub fn rollup(&self, place: Place) -> String {
+        self.key(&format!("rollup:{}", place_name(place)))
+    }
+
+    /// The same while they are being rebuilt.
+    pub fn rebuilt(&self, place: Place) -> String {
+        self.key(&format!("rollup:rebuilt:{}", place_name(place)))
+    }
+
+    /// How far a stream is folded into rows.
+    pub fn rollup_cursor(&self, stream: &str) -> String {
+        self.key(&format!("rollup:cursor:{stream}"))
+    }
+
     /// Matches every key of this bucket and of no other. Tags hold no character that a pattern could mistake.
     pub fn pattern(&self) -> String {
         self.key("*")
     }
+}
+
+/// `<cube>:<stream>:<day>`
+fn place_name(place: Place) -> String {
+    format!("{}:{}:{}", place.cube.as_str(), stream_name(place.stream), place.day)
 }
 
 /// The keys of one owner of counters.

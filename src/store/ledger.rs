@@ -19,7 +19,7 @@ use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
 
 /// One of a bucket's two streams of entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
     Ledger,
     Denials,
@@ -50,6 +50,8 @@ pub struct StreamInfo {
     pub first: Option<EntryId>,
     /// The last id that was given out; `0-0` before the first.
     pub last: EntryId,
+    /// How many entries were ever added.
+    pub added: u64,
     /// Nothing was ever trimmed.
     pub whole: bool,
 }
@@ -104,12 +106,23 @@ impl Store {
         read_entries(bucket, self.command(&command).await?)
     }
 
+    /// Real time in milliseconds where the bucket lies: whatever is appended from now on has no smaller id.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stream_time_ms(&self, bucket: &Bucket) -> Result<u64, StoreError> {
+        let value = self.command_at(&bucket.ledger(), &redis::cmd("TIME")).await?;
+        let (seconds, micros): (u64, u64) = redis::from_redis_value(value).map_err(unexpected)?;
+        Ok(seconds * 1_000 + micros / 1_000)
+    }
+
     /// # Errors
     /// [`StoreError`]
     pub async fn stream_info(&self, bucket: &Bucket, stream: Stream) -> Result<StreamInfo, StoreError> {
         let mut command = redis::cmd("XINFO");
         command.arg("STREAM").arg(stream.key(bucket));
-        let nothing = StreamInfo { length: 0, first: None, last: EntryId { time_ms: 0, number: 0 }, whole: true };
+        let last = EntryId { time_ms: 0, number: 0 };
+        let nothing = StreamInfo { length: 0, first: None, last, added: 0, whole: true };
         let value = match self.command(&command).await {
             Err(StoreError::Unexpected(what) | StoreError::Unavailable(what)) if what.contains("no such key") => {
                 return Ok(nothing);
@@ -134,9 +147,9 @@ impl Store {
             _ => None,
         };
         let length = number("length")?;
-        // Redis 7 counts what was ever added; an older one is taken to have trimmed.
-        let whole = number("entries-added").is_ok_and(|added| added == length);
-        Ok(StreamInfo { length, first, last: last.ok_or_else(|| unexpected("last-generated-id"))?, whole })
+        let added = number("entries-added")?;
+        let last = last.ok_or_else(|| unexpected("last-generated-id"))?;
+        Ok(StreamInfo { length, first, last, added, whole: added == length })
     }
 
     /// Drops whole nodes of entries that are older than `before_ms` (real time).

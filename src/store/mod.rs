@@ -20,6 +20,8 @@ pub mod register;
 pub mod repair;
 mod reply;
 pub mod reserve;
+pub mod rollup;
+mod rollup_text;
 pub mod sandbox;
 pub mod scripts;
 pub mod server;

@@ -27,9 +27,11 @@ lua_files![
     "refund",
     "register",
     "release",
+    "replace_rollup",
     "repair",
     "reserve",
     "revoke",
+    "rollup",
     "set_clock",
     "stamp",
     "survey",
@@ -82,9 +84,11 @@ pub struct Scripts {
     pub refund: Script,
     pub register: Script,
     pub release: Script,
+    pub replace_rollup: Script,
     pub repair: Script,
     pub reserve: Script,
     pub revoke: Script,
+    pub rollup: Script,
     pub set_clock: Script,
     pub stamp: Script,
     pub survey: Script,
@@ -109,9 +113,11 @@ static SCRIPTS: LazyLock<Result<Scripts, StoreError>> = LazyLock::new(|| {
         refund: load("refund")?,
         register: load("register")?,
         release: load("release")?,
+        replace_rollup: load("replace_rollup")?,
         repair: load("repair")?,
         reserve: load("reserve")?,
         revoke: load("revoke")?,
+        rollup: load("rollup")?,
         set_clock: load("set_clock")?,
         stamp: load("stamp")?,
         survey: load("survey")?,
@@ -128,7 +134,7 @@ impl Scripts {
         SCRIPTS.as_ref().map_err(Clone::clone)
     }
 
-    pub fn all(&self) -> [&Script; 23] {
+    pub fn all(&self) -> [&Script; 25] {
         [
             &self.attempted,
             &self.change_user,
@@ -144,9 +150,11 @@ impl Scripts {
             &self.refund,
             &self.register,
             &self.release,
+            &self.replace_rollup,
             &self.repair,
             &self.reserve,
             &self.revoke,
+            &self.rollup,
             &self.set_clock,
             &self.stamp,
             &self.survey,

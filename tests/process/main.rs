@@ -5,9 +5,11 @@ mod support;
 
 mod alerts;
 mod apply;
+mod export;
 mod gateway;
 mod operating;
 mod replay;
+mod reports;
 mod verify;
 mod whatif;
 mod whatif_history;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use quotagate::deliver::DeliverOptions;
 use quotagate::domain::ids::{AppId, Mode};
+use quotagate::roll_up::RollUpOptions;
 use quotagate::service::Gateway;
 use quotagate::service::tenant::Tenant;
 use quotagate::service::verify::{Found, Verified};
@@ -70,8 +71,7 @@ impl Redis {
     /// Every key under a pattern with its serialized value: equal dumps are equal states.
     pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
         let mut keys: Vec<String> = self.run(&["KEYS", pattern]).await;
-        // What is refused is told there, and changes nothing else.
-        keys.retain(|key| !key.ends_with(":denials"));
+        keys.retain(|key| is_told(key, pattern));
         keys.sort();
         let mut dump = Vec::new();
         for key in keys {
@@ -86,7 +86,7 @@ impl Redis {
     pub async fn contents(&self, pattern: &str) -> Vec<(String, Vec<String>)> {
         let mut connection = self.connect().await;
         let mut keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
-        keys.retain(|key| !key.ends_with(":denials"));
+        keys.retain(|key| is_told(key, pattern));
         keys.sort();
         let mut contents = Vec::new();
         for key in keys {
@@ -152,6 +152,13 @@ impl Redis {
         })
         .await;
     }
+}
+
+/// What is refused is told among the denials, and changes nothing else. Rollups are written beside all calls, some time
+/// after them: only those that ask for them compare them.
+fn is_told(key: &str, pattern: &str) -> bool {
+    let rollup = pattern.contains("rollup");
+    (rollup || !key.contains("}:rollup:")) && !key.ends_with("}:denials")
 }
 
 impl Drop for Redis {
@@ -240,6 +247,7 @@ impl Running {
                 first_wait: Duration::from_millis(10),
                 ..DeliverOptions::default()
             },
+            roll_up: RollUpOptions::default(),
         };
         let node = Node::prepare(options, metrics()).await.unwrap();
         let url = format!("http://{}", node.address);

@@ -80,7 +80,8 @@ def example(schema: Any, depth: int = 0) -> Any:
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
         given = {name: example(part, depth + 1) for name, part in schema.get("properties", {}).items()}
-        return given or {"some": "text"}
+        values = schema.get("additionalProperties")
+        return given or {"some": example(values, depth + 1) if isinstance(values, dict) and values else "text"}
     if kind == "array":
         return [example(schema["items"], depth + 1)]
     return {"string": "text", "integer": 7, "number": 7, "boolean": True}.get(str(kind))

@@ -151,7 +151,10 @@ class Schemas:
             return many.format(self._type(schema.get("items", {}), number, many, mapping))
         if kind == "object":
             values = schema.get("additionalProperties")
-            return mapping.format(self._type(values, number, many, mapping) if isinstance(values, dict) else "Any")
+            if not isinstance(values, dict):
+                return mapping.format("Any")
+            value = self._type(values, number, many, mapping)
+            return mapping.format(f"{value} | None" if self.nullable(values) and value != "Any" else value)
         return {"number": number, "integer": "int", "boolean": "bool"}.get(str(kind), "Any")
 
     def reader(self, schema: Schema) -> str:
@@ -169,6 +172,9 @@ class Schemas:
             return f"_json.list_of({self.reader(schema.get('items', {}))})"
         if kind == "object":
             values = schema.get("additionalProperties")
-            return f"_json.map_of({self.reader(values)})" if isinstance(values, dict) and values else "_json.record"
+            if not isinstance(values, dict) or not values:
+                return "_json.record"
+            value = self.reader(values)
+            return f"_json.map_of(_json.or_none({value}))" if self.nullable(values) else f"_json.map_of({value})"
         readers = {"string": "text", "number": "amount", "integer": "whole", "boolean": "flag"}
         return "_json." + readers.get(str(kind), "anything")

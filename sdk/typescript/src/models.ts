@@ -139,6 +139,13 @@ export interface ChangeView {
   target: string;
 }
 
+/** What a group was charged. */
+export interface ChargedView {
+  amount: number;
+  groupId: string;
+  unit: Unit;
+}
+
 export interface ClockBody {
   /** RFC 3339; the clock moves forward only. */
   now: string;
@@ -165,6 +172,7 @@ export interface CommitBody {
   items?: ActualBody[] | null;
   /** Actual figures, merged over the reserve's. */
   metadata?: Record<string, unknown>;
+  /** What the result was worth; also possible later, by `POST reservations/{id}/outcome`. */
   outcome?: Outcome | null;
   /** The actual quantity; 0 is allowed. */
   quantity?: number | null;
@@ -327,6 +335,36 @@ export interface Filter {
   policyIds?: string[];
   /** Values of the counter's scope, such as `{"metadata.team": "red"}`. */
   scope?: Record<string, string>;
+}
+
+/** A counter and where it leads. Amounts are in the unit. */
+export interface ForecastCounterView {
+  /** By what was charged in the last complete days, at most 7; null without such days. */
+  byDays?: RateView | null;
+  /** By what the window has used since its start; null in its first minute. */
+  byWindow?: RateView | null;
+  /** How many days those were. */
+  days: number;
+  groupId: string;
+  label: string;
+  /** Quota and grants, less what is blocked. */
+  limit: number;
+  period?: PeriodView | null;
+  /** `used` at the end of the window, by the faster rate; null if it never ends or nothing is known. */
+  projected?: number | null;
+  /** When it runs out by the faster rate; null if not before the window ends. */
+  runsOutAt?: string | null;
+  unit: Unit;
+  used: number;
+}
+
+/** Where a user's counters lead. */
+export interface ForecastView {
+  /** Now, RFC 3339. */
+  at: string;
+  /** The user's own counters with a quota; none of those that limit what is in flight. */
+  data: ForecastCounterView[];
+  userId: string;
 }
 
 /** A grant as it is kept and told. */
@@ -765,8 +803,20 @@ export interface OpenedView {
   status: string;
 }
 
-/** What an accepted or rejected result was worth to the end user. */
+/** What a result was worth to the end user. */
 export type Outcome = "accepted" | "rejected";
+
+export interface OutcomeBody {
+  outcome: Outcome;
+}
+
+/** What the result of a commit was worth. */
+export interface OutcomeView {
+  outcome: Outcome;
+  /** It was told so before; nothing changed. */
+  replayed?: boolean;
+  reservationId: string;
+}
 
 export interface OverLimit {
   groupId: string;
@@ -896,6 +946,12 @@ export type PutPlan = PlanView | Preview;
 /** The policy, or with `dryRun` what would change. */
 export type PutPolicy = PolicyView | Preview;
 
+export interface RateView {
+  perDay: number;
+  projected?: number | null;
+  runsOutAt?: string | null;
+}
+
 export interface ReadyView {
   ready: boolean;
   redisVersion?: string | null;
@@ -913,6 +969,63 @@ export interface ReleaseBody {
   errorCode?: string | null;
   reason?: string | null;
   reservationId: string;
+}
+
+/**
+ * The sums of a line. Of a line of one group (`by=group`, `groupId=`) only `calls`, `denials`, `charged` and `ratios`
+ * are there: its calls are those that matched it, its denials those for which it had no room.
+ */
+export interface ReportLineView {
+  accepted?: number | null;
+  /** A value for each name in `by`; null where calls had none, `(other)` where there were too many to tell apart. */
+  by: Record<string, string | null>;
+  /** Final commits and tracked events. */
+  calls: number;
+  /** Per group, in its unit; what was given back is taken off. */
+  charged: ChargedView[];
+  /** Cents. */
+  cost?: number | null;
+  /** Cents per accepted result; null without one. */
+  costPerAccepted?: number | null;
+  denials: number;
+  denialsByReason?: Record<string, number> | null;
+  /** Commits with `final:false`. */
+  draws?: number | null;
+  /** Last day, inclusive. */
+  end: string;
+  /** Reservations that expired. */
+  expiries?: number | null;
+  /** Sums of numeric metadata fields. */
+  figures?: Record<string, number> | null;
+  /** Commits after the expiry. */
+  late?: number | null;
+  quantity?: number | null;
+  /** By the text of the ratio; null where its second side is 0. */
+  ratios: Record<string, number | null>;
+  refunds?: number | null;
+  rejected?: number | null;
+  /** Reservations that were released. */
+  released?: number | null;
+  retries?: number | null;
+  /** The part of calls that were retries; null without calls. */
+  retryShare?: number | null;
+  /** First day. */
+  start: string;
+}
+
+/** What happened, line by line. */
+export interface ReportView {
+  /** False: so much came at once that some of it is not counted yet. */
+  complete: boolean;
+  /** By time, then by the values of `by`. */
+  data: ReportLineView[];
+  /** First day. */
+  from: string;
+  nextCursor?: string | null;
+  /** `day`, `week`, `month` or `total` */
+  period: string;
+  /** Last day, inclusive. */
+  to: string;
 }
 
 /** One `event` with its quantity and metadata, or `items`: several events that pass together or not at all. */
@@ -1025,6 +1138,8 @@ export interface Settings {
    */
   maxScopeValues?: number;
   onStoreFailure?: OnStoreFailure;
+  /** Metadata fields that reports tell apart, beside those that groups look at and the documented names: at most 16. */
+  reportLabels?: string[];
 }
 
 /** What became of a reservation. */
@@ -1107,6 +1222,26 @@ export type Unit = "count" | "tokens" | "seconds" | "cents";
 
 /** What happens to an event that no group of the plan matches. */
 export type UnmatchedEvents = "deny" | "allow";
+
+export interface UnusualLineView {
+  by: Record<string, string | null>;
+  /** Standard deviation of the days before. */
+  deviation: number;
+  /** Of the days before, per day. */
+  mean: number;
+  /** `calls`, `denials`, `cost` (cents) or, by group, `charged` (in its unit). */
+  metric: string;
+  /** Of the day. */
+  value: number;
+}
+
+/** What stands out on a day. */
+export interface UnusualView {
+  data: UnusualLineView[];
+  day: string;
+  /** The first of the days that it is compared with; the last is the one before. */
+  from: string;
+}
 
 /** A user's counters now. */
 export interface UsageView {

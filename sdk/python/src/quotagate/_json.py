@@ -95,6 +95,13 @@ def map_of(read: Reader) -> Reader:
     return reader
 
 
+def or_none(read: Reader) -> Reader:
+    def reader(value: Any) -> Any:
+        return None if value is None else read(value)
+
+    return reader
+
+
 def one_of(*readers: Reader) -> Reader:
     """The first that fits."""
 

@@ -31,7 +31,7 @@ OnStoreFailure: TypeAlias = Literal["deny"]
 """What reserve answers while Redis cannot be reached."""
 
 Outcome: TypeAlias = Literal["accepted", "rejected"]
-"""What an accepted or rejected result was worth to the end user."""
+"""What a result was worth to the end user."""
 
 PeriodAnchor: TypeAlias = Literal["calendar", "subscription_start"]
 """What windows are counted from."""
@@ -153,6 +153,7 @@ class CommitBody(_CommitBodyRequired, total=False):
     metadata: Mapping[str, Any]
     """Actual figures, merged over the reserve's."""
     outcome: Outcome | None
+    """What the result was worth; also possible later, by `POST reservations/{id}/outcome`."""
     quantity: Number | None
     """The actual quantity; 0 is allowed."""
 
@@ -306,6 +307,12 @@ class OnLimitBody(TypedDict, total=False):
     fallback: FallbackBody | None
     message: str | None
     upgradeUrl: str | None
+
+
+class OutcomeBody(TypedDict):
+    """``OutcomeBody`` of the API."""
+
+    outcome: Outcome
 
 
 class _PlanBodyRequired(TypedDict):
@@ -470,6 +477,9 @@ class Settings(TypedDict, total=False):
     time, in each mode (and bucket, with placement `user`); calls with further ones are denied. 1 to
     10,000,000."""
     onStoreFailure: OnStoreFailure
+    reportLabels: Sequence[str]
+    """Metadata fields that reports tell apart, beside those that groups look at and the documented names:
+    at most 16."""
 
 
 class _SubscribeBodyRequired(TypedDict):

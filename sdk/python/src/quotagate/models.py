@@ -39,6 +39,9 @@ OnPlanChange: TypeAlias = Literal["carry", "reset", "block"]
 OnStoreFailure: TypeAlias = Literal["deny"]
 """What reserve answers while Redis cannot be reached."""
 
+Outcome: TypeAlias = Literal["accepted", "rejected"]
+"""What a result was worth to the end user."""
+
 PeriodAnchor: TypeAlias = Literal["calendar", "subscription_start"]
 """What windows are counted from."""
 
@@ -228,6 +231,15 @@ class ChangeView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChargedView(Model):
+    """What a group was charged."""
+
+    amount: Amount
+    group_id: str
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClockView(Model):
     """A sandbox's clock."""
 
@@ -405,6 +417,40 @@ class Filter(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastCounterView(Model):
+    """A counter and where it leads. Amounts are in the unit."""
+
+    by_days: RateView | None = None
+    """By what was charged in the last complete days, at most 7; null without such days."""
+    by_window: RateView | None = None
+    """By what the window has used since its start; null in its first minute."""
+    days: int
+    """How many days those were."""
+    group_id: str
+    label: str
+    limit: Amount
+    """Quota and grants, less what is blocked."""
+    period: PeriodView | None = None
+    projected: Amount | None = None
+    """`used` at the end of the window, by the faster rate; null if it never ends or nothing is known."""
+    runs_out_at: str | None = None
+    """When it runs out by the faster rate; null if not before the window ends."""
+    unit: Unit
+    used: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastView(Model):
+    """Where a user's counters lead."""
+
+    at: str
+    """Now, RFC 3339."""
+    data: tuple[ForecastCounterView, ...]
+    """The user's own counters with a quota; none of those that limit what is in flight."""
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant(Model):
     """A grant as it is kept and told."""
 
@@ -527,6 +573,16 @@ class OpenedView(Model):
     id: str
     status: str
     """`open` or `rejected`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeView(Model):
+    """What the result of a commit was worth."""
+
+    outcome: Outcome
+    replayed: bool = False
+    """It was told so before; nothing changed."""
+    reservation_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -711,6 +767,15 @@ class Problem(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateView(Model):
+    """``RateView`` of the API."""
+
+    per_day: Amount
+    projected: Amount | None = None
+    runs_out_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyView(Model):
     """``ReadyView`` of the API."""
 
@@ -718,6 +783,67 @@ class ReadyView(Model):
     redis_version: str | None = None
     warnings: tuple[str, ...]
     """What an operator should know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportLineView(Model):
+    """The sums of a line. Of a line of one group (`by=group`, `groupId=`) only `calls`, `denials`,
+    `charged` and `ratios` are there: its calls are those that matched it, its denials those for which
+    it had no room."""
+
+    accepted: int | None = None
+    by: dict[str, str | None]
+    """A value for each name in `by`; null where calls had none, `(other)` where there were too many to
+    tell apart."""
+    calls: int
+    """Final commits and tracked events."""
+    charged: tuple[ChargedView, ...]
+    """Per group, in its unit; what was given back is taken off."""
+    cost: Amount | None = None
+    """Cents."""
+    cost_per_accepted: Amount | None = None
+    """Cents per accepted result; null without one."""
+    denials: int
+    denials_by_reason: dict[str, int] | None = None
+    draws: int | None = None
+    """Commits with `final:false`."""
+    end: str
+    """Last day, inclusive."""
+    expiries: int | None = None
+    """Reservations that expired."""
+    figures: dict[str, Amount] | None = None
+    """Sums of numeric metadata fields."""
+    late: int | None = None
+    """Commits after the expiry."""
+    quantity: Amount | None = None
+    ratios: dict[str, Amount | None]
+    """By the text of the ratio; null where its second side is 0."""
+    refunds: int | None = None
+    rejected: int | None = None
+    released: int | None = None
+    """Reservations that were released."""
+    retries: int | None = None
+    retry_share: Amount | None = None
+    """The part of calls that were retries; null without calls."""
+    start: str
+    """First day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportView(Model):
+    """What happened, line by line."""
+
+    complete: bool
+    """False: so much came at once that some of it is not counted yet."""
+    data: tuple[ReportLineView, ...]
+    """By time, then by the values of `by`."""
+    from_: str
+    """First day."""
+    next_cursor: str | None = None
+    period: str
+    """`day`, `week`, `month` or `total`."""
+    to: str
+    """Last day, inclusive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -792,6 +918,9 @@ class Settings(Model):
     time, in each mode (and bucket, with placement `user`); calls with further ones are denied. 1 to
     10,000,000."""
     on_store_failure: OnStoreFailure | None = None
+    report_labels: tuple[str, ...] = ()
+    """Metadata fields that reports tell apart, beside those that groups look at and the documented names:
+    at most 16."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -846,6 +975,31 @@ class TrackedView(Model):
     matched_group_ids: tuple[str, ...]
     thresholds: tuple[ThresholdView, ...] = ()
     """Alerts that this call set off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnusualLineView(Model):
+    """``UnusualLineView`` of the API."""
+
+    by: dict[str, str | None]
+    deviation: Amount
+    """Standard deviation of the days before."""
+    mean: Amount
+    """Of the days before, per day."""
+    metric: str
+    """`calls`, `denials`, `cost` (cents) or, by group, `charged` (in its unit)."""
+    value: Amount
+    """Of the day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnusualView(Model):
+    """What stands out on a day."""
+
+    data: tuple[UnusualLineView, ...]
+    day: str
+    from_: str
+    """The first of the days that it is compared with; the last is the one before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1034,6 +1188,11 @@ ChangeView._fields = {
     "fields": ("fields", _json.list_of(Difference.from_json), True),
     "target": ("target", _json.text, True),
 }
+ChargedView._fields = {
+    "amount": ("amount", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "unit": ("unit", _json.text, True),
+}
 ClockView._fields = {
     "now": ("now", _json.text, False),
 }
@@ -1130,6 +1289,24 @@ Filter._fields = {
     "policyIds": ("policy_ids", _json.list_of(_json.text), False),
     "scope": ("scope", _json.map_of(_json.text), False),
 }
+ForecastCounterView._fields = {
+    "byDays": ("by_days", RateView.from_json, False),
+    "byWindow": ("by_window", RateView.from_json, False),
+    "days": ("days", _json.whole, True),
+    "groupId": ("group_id", _json.text, True),
+    "label": ("label", _json.text, True),
+    "limit": ("limit", _json.amount, True),
+    "period": ("period", PeriodView.from_json, False),
+    "projected": ("projected", _json.amount, False),
+    "runsOutAt": ("runs_out_at", _json.text, False),
+    "unit": ("unit", _json.text, True),
+    "used": ("used", _json.amount, True),
+}
+ForecastView._fields = {
+    "at": ("at", _json.text, True),
+    "data": ("data", _json.list_of(ForecastCounterView.from_json), True),
+    "userId": ("user_id", _json.text, True),
+}
 Grant._fields = {
     "amount": ("amount", _json.amount, True),
     "approvalId": ("approval_id", _json.text, False),
@@ -1206,6 +1383,11 @@ OpenReservationView._fields = {
 OpenedView._fields = {
     "id": ("id", _json.text, True),
     "status": ("status", _json.text, True),
+}
+OutcomeView._fields = {
+    "outcome": ("outcome", _json.text, True),
+    "replayed": ("replayed", _json.flag, False),
+    "reservationId": ("reservation_id", _json.text, True),
 }
 OverLimit._fields = {
     "groupId": ("group_id", _json.text, True),
@@ -1309,10 +1491,46 @@ Problem._fields = {
     "title": ("title", _json.text, True),
     "type": ("type", _json.text, True),
 }
+RateView._fields = {
+    "perDay": ("per_day", _json.amount, True),
+    "projected": ("projected", _json.amount, False),
+    "runsOutAt": ("runs_out_at", _json.text, False),
+}
 ReadyView._fields = {
     "ready": ("ready", _json.flag, True),
     "redisVersion": ("redis_version", _json.text, False),
     "warnings": ("warnings", _json.list_of(_json.text), True),
+}
+ReportLineView._fields = {
+    "accepted": ("accepted", _json.whole, False),
+    "by": ("by", _json.map_of(_json.or_none(_json.text)), True),
+    "calls": ("calls", _json.whole, True),
+    "charged": ("charged", _json.list_of(ChargedView.from_json), True),
+    "cost": ("cost", _json.amount, False),
+    "costPerAccepted": ("cost_per_accepted", _json.amount, False),
+    "denials": ("denials", _json.whole, True),
+    "denialsByReason": ("denials_by_reason", _json.map_of(_json.whole), False),
+    "draws": ("draws", _json.whole, False),
+    "end": ("end", _json.text, True),
+    "expiries": ("expiries", _json.whole, False),
+    "figures": ("figures", _json.map_of(_json.amount), False),
+    "late": ("late", _json.whole, False),
+    "quantity": ("quantity", _json.amount, False),
+    "ratios": ("ratios", _json.map_of(_json.or_none(_json.amount)), True),
+    "refunds": ("refunds", _json.whole, False),
+    "rejected": ("rejected", _json.whole, False),
+    "released": ("released", _json.whole, False),
+    "retries": ("retries", _json.whole, False),
+    "retryShare": ("retry_share", _json.amount, False),
+    "start": ("start", _json.text, True),
+}
+ReportView._fields = {
+    "complete": ("complete", _json.flag, True),
+    "data": ("data", _json.list_of(ReportLineView.from_json), True),
+    "from": ("from_", _json.text, True),
+    "nextCursor": ("next_cursor", _json.text, False),
+    "period": ("period", _json.text, True),
+    "to": ("to", _json.text, True),
 }
 RetryBody._fields = {
     "backoff": ("backoff", BackoffBody.from_json, False),
@@ -1348,6 +1566,7 @@ Settings._fields = {
     "defaultPlanId": ("default_plan_id", _json.text, False),
     "maxScopeValues": ("max_scope_values", _json.whole, False),
     "onStoreFailure": ("on_store_failure", _json.text, False),
+    "reportLabels": ("report_labels", _json.list_of(_json.text), False),
 }
 SettlementView._fields = {
     "counters": ("counters", _json.list_of(CounterView.from_json), True),
@@ -1376,6 +1595,18 @@ TrackedView._fields = {
     "matchStatus": ("match_status", _json.text, True),
     "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
     "thresholds": ("thresholds", _json.list_of(ThresholdView.from_json), False),
+}
+UnusualLineView._fields = {
+    "by": ("by", _json.map_of(_json.or_none(_json.text)), True),
+    "deviation": ("deviation", _json.amount, True),
+    "mean": ("mean", _json.amount, True),
+    "metric": ("metric", _json.text, True),
+    "value": ("value", _json.amount, True),
+}
+UnusualView._fields = {
+    "data": ("data", _json.list_of(UnusualLineView.from_json), True),
+    "day": ("day", _json.text, True),
+    "from": ("from_", _json.text, True),
 }
 UsageView._fields = {
     "counters": ("counters", _json.list_of(CounterView.from_json), True),

@@ -1,0 +1,137 @@
+//! The parameters of `GET reports/usage`.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::domain::day::{DAY_MS, Day};
+use crate::domain::ids::GroupId;
+use crate::domain::report::{By, LineName, Ratio, Step};
+use crate::domain::window::parse_rfc3339;
+use crate::http::problem::ApiError;
+use crate::service::reports::ReportQuery;
+
+/// Names in `by`, ratios, and the length of each.
+const MOST_BY: usize = 4;
+const MOST_RATIOS: usize = 8;
+const MOST_RATIO_BYTES: usize = 512;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Csv,
+}
+
+/// What is asked for, and how it is to be told.
+pub struct UsageParameters {
+    pub query: ReportQuery,
+    pub format: Format,
+    /// None: all lines.
+    pub limit: Option<usize>,
+    /// The last line of the page before.
+    pub after: Option<(Day, Vec<Option<String>>)>,
+}
+
+impl UsageParameters {
+    /// # Errors
+    /// invalid_request naming the parameter
+    pub fn read(given: Vec<(String, String)>) -> Result<Self, ApiError> {
+        let mut query = ReportQuery::default();
+        let (mut format, mut limit, mut after) = (Format::Json, None, None);
+        let mut seen = std::collections::BTreeSet::new();
+        for (name, value) in given {
+            if name != "ratio" && !seen.insert(name.clone()) {
+                return Err(ApiError::invalid(name, "is there twice"));
+            }
+            match name.as_str() {
+                "from" => query.from = Some(day("from", &value, false)?),
+                "to" => query.to = Some(day("to", &value, true)?),
+                "period" => {
+                    let wrong = || ApiError::invalid("period", "must be day, week, month or total");
+                    query.step = Step::parse(&value).ok_or_else(wrong)?;
+                }
+                "by" => query.by = list(&value)?,
+                "event" => query.filter.event = Some(value),
+                "userId" => query.filter.user = Some(value),
+                "keyId" => query.filter.key = Some(value),
+                "groupId" => {
+                    let group = GroupId::parse(&value);
+                    query.filter.group = Some(group.map_err(|error| ApiError::invalid("groupId", error.to_string()))?);
+                }
+                "ratio" => query.ratios.push(ratio(&value, query.ratios.len())?),
+                "format" => format = read_format(&value)?,
+                "limit" => limit = Some(read_limit(&value)?),
+                "cursor" => after = Some(read_cursor(&value)?),
+                _ => match name.strip_prefix("metadata.") {
+                    Some(field) if !field.is_empty() => {
+                        query.filter.labels.insert(field.to_owned(), value);
+                    }
+                    _ => return Err(ApiError::invalid(name, "is not a parameter of this call")),
+                },
+            }
+        }
+        if after.as_ref().is_some_and(|(_, values)| values.len() != query.by.len()) {
+            return Err(bad_cursor());
+        }
+        let limit = limit.or((format == Format::Json).then_some(100));
+        Ok(Self { query, format, limit, after })
+    }
+}
+
+/// A day, or the day of an instant; an instant at midnight that ends something ends the day before.
+///
+/// # Errors
+/// invalid_request naming the parameter
+pub fn day(name: &str, text: &str, ends: bool) -> Result<Day, ApiError> {
+    if let Some(day) = Day::parse(text) {
+        return Ok(day);
+    }
+    let at_ms = parse_rfc3339(text)
+        .ok_or_else(|| ApiError::invalid(name, "must be a day such as 2027-01-31, or an RFC 3339 time"))?;
+    Ok(Day::of(if ends && at_ms % DAY_MS == 0 { at_ms - 1 } else { at_ms }))
+}
+
+/// # Errors
+/// invalid_request
+pub fn list(text: &str) -> Result<Vec<By>, ApiError> {
+    let by = text.split(',').filter(|name| !name.is_empty()).map(By::parse).collect::<Result<Vec<_>, _>>();
+    match by.map_err(|message| ApiError::invalid("by", message))? {
+        by if by.len() <= MOST_BY => Ok(by),
+        _ => Err(ApiError::invalid("by", format!("must name at most {MOST_BY}"))),
+    }
+}
+
+fn ratio(text: &str, before: usize) -> Result<Ratio, ApiError> {
+    if before >= MOST_RATIOS || text.len() > MOST_RATIO_BYTES {
+        let message = format!("at most {MOST_RATIOS} ratios of at most {MOST_RATIO_BYTES} bytes each");
+        return Err(ApiError::invalid("ratio", message));
+    }
+    Ratio::parse(text).map_err(|message| ApiError::invalid("ratio", message))
+}
+
+fn read_format(text: &str) -> Result<Format, ApiError> {
+    match text {
+        "json" => Ok(Format::Json),
+        "csv" => Ok(Format::Csv),
+        _ => Err(ApiError::invalid("format", "must be json or csv")),
+    }
+}
+
+fn read_limit(text: &str) -> Result<usize, ApiError> {
+    let limit = text.parse().ok().filter(|limit| (1..=1000).contains(limit));
+    limit.ok_or_else(|| ApiError::invalid("limit", "must be 1 to 1000"))
+}
+
+fn bad_cursor() -> ApiError {
+    ApiError::invalid("cursor", "must be the nextCursor of an earlier page of the same report")
+}
+
+/// Where a page ends: its last line.
+pub fn cursor_text(name: &LineName) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::json!([name.start.to_string(), name.values]).to_string())
+}
+
+fn read_cursor(text: &str) -> Result<(Day, Vec<Option<String>>), ApiError> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad_cursor())?;
+    let (day, values): (String, Vec<Option<String>>) = serde_json::from_slice(&bytes).map_err(|_| bad_cursor())?;
+    Ok((Day::parse(&day).ok_or_else(bad_cursor)?, values))
+}

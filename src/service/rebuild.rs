@@ -1,0 +1,138 @@
+//! Rebuilding rows from what the streams still hold: after `reportLabels` has changed, or to prove that nothing drifted.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::Gateway;
+use super::error::ServiceError;
+use super::rollup::{BATCH, additions, real_ms};
+use super::tenant::Tenant;
+use crate::domain::day::Day;
+use crate::domain::rollup::{Cube, Sheet};
+use crate::domain::window::TimeMs;
+use crate::store::audit::EntryId;
+use crate::store::keys::Bucket;
+use crate::store::ledger::Stream;
+use crate::store::rollup::{Place, WrittenDay};
+
+/// A rebuild that other nodes fold past catches up so often; each time there is less to do.
+const ROUNDS: usize = 20;
+
+/// What was rebuilt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Days of a bucket and stream.
+    pub days: usize,
+    pub entries: u64,
+    pub rows: usize,
+}
+
+/// Rows in the making, from the oldest entry on.
+struct Work<'a> {
+    tenant: &'a Tenant,
+    bucket: &'a Bucket,
+    stream: Stream,
+    /// The first day of which no entry is missing.
+    first: Option<Day>,
+    sheets: BTreeMap<(Day, Cube), Sheet>,
+    read: Option<EntryId>,
+    now_ms: TimeMs,
+    entries: u64,
+}
+
+impl Gateway {
+    /// Computes the rows of all days anew that the streams of a mode still cover completely, and puts them in the place of
+    /// those that there are. Calls go on meanwhile.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; a stream's rows are replaced in one step, or stay.
+    pub async fn rebuild(&self, tenant: &Tenant) -> Result<Rebuilt, ServiceError> {
+        let mut rebuilt = Rebuilt::default();
+        for bucket in tenant.buckets() {
+            for stream in Stream::ALL {
+                let one = self.rebuild_stream(tenant, &bucket, stream).await?;
+                rebuilt.days += one.days;
+                rebuilt.entries += one.entries;
+                rebuilt.rows += one.rows;
+            }
+        }
+        Ok(rebuilt)
+    }
+
+    async fn rebuild_stream(&self, tenant: &Tenant, bucket: &Bucket, stream: Stream) -> Result<Rebuilt, ServiceError> {
+        // What is not folded yet has no rows that could be replaced.
+        self.fold_stream(tenant, bucket, stream, usize::MAX).await?;
+        let info = self.store.stream_info(bucket, stream).await?;
+        let Some(first) = info.first else { return Ok(Rebuilt::default()) };
+        // An entry is never written before it happens. Of the day in which the first one was written, others may be
+        // trimmed. A test clock's days say nothing of when they were written.
+        let first_ms = TimeMs::try_from(first.time_ms).unwrap_or(TimeMs::MAX);
+        let first = match (info.whole, bucket.is_sandbox()) {
+            (true, _) => None,
+            (false, false) => Some(Day::of(first_ms).plus(1)),
+            (false, true) => return Ok(Rebuilt::default()),
+        };
+        let mut work =
+            Work { tenant, bucket, stream, first, sheets: BTreeMap::new(), read: None, now_ms: first_ms, entries: 0 };
+        let mut written: BTreeSet<(Day, Cube)> = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let Some(cursor) = self.store.rollup_cursor(bucket, stream).await? else { break };
+            self.read_up_to(&mut work, cursor.id).await?;
+            let days = self.changed_days(&mut work);
+            let fresh: Vec<Place> =
+                days.iter().map(|day| day.place).filter(|it| written.insert((it.day, it.cube))).collect();
+            self.store.drop_rebuilt(bucket, &fresh).await?;
+            for day in &days {
+                self.store.write_rebuilt(bucket, day).await?;
+            }
+            let places = self.places(&work);
+            if self.store.replace_rollup(bucket, stream, cursor, &places).await? {
+                let rows = work.sheets.values().map(|sheet| sheet.rows().len()).sum();
+                return Ok(Rebuilt { days: places.len() / Cube::ALL.len(), entries: work.entries, rows });
+            }
+        }
+        Err(ServiceError::StoreUnavailable(format!("{stream:?} was folded further whenever it was rebuilt")))
+    }
+
+    /// Reads entries up to one, and adds them to the rows.
+    async fn read_up_to(&self, work: &mut Work<'_>, until: EntryId) -> Result<(), ServiceError> {
+        let fields = self.config(&work.tenant.app).await?.report_fields();
+        loop {
+            let entries = self.store.entries_after(work.bucket, work.stream, work.read, Some(until), BATCH).await?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            (work.read, work.now_ms) = (Some(last.id), real_ms(last));
+            work.entries += entries.len() as u64;
+            for ((day, cube), additions) in additions(&entries, &fields) {
+                if work.first.is_some_and(|first| day < first) {
+                    continue;
+                }
+                let sheet = work.sheets.entry((day, cube)).or_insert_with(|| Sheet::new(cube, 0, HashMap::new()));
+                for (name, metrics) in &additions {
+                    sheet.add(name, metrics);
+                }
+            }
+        }
+    }
+
+    /// The rows that are not written yet.
+    fn changed_days(&self, work: &mut Work<'_>) -> Vec<WrittenDay> {
+        let mut days = Vec::new();
+        for ((day, cube), sheet) in &mut work.sheets {
+            let place = Place { cube: *cube, stream: work.stream, day: *day };
+            let rows = sheet.take_changed();
+            let ttl_s = self.rollup.ttl_s(work.bucket, place, work.now_ms).filter(|_| !rows.is_empty());
+            days.extend(ttl_s.map(|ttl_s| WrittenDay { place, ttl_s, rows }));
+        }
+        days
+    }
+
+    /// The days that are replaced: in live mode also those in which nothing happened.
+    fn places(&self, work: &Work<'_>) -> Vec<Place> {
+        let mut days: BTreeSet<Day> = work.sheets.keys().map(|(day, _)| *day).collect();
+        if let Some(first) = work.first {
+            let today = Day::of(work.now_ms);
+            days.extend((0..=today.since(first).max(-1)).map(|later| first.plus(later)));
+        }
+        let place = |day: Day| Cube::ALL.map(|cube| Place { cube, stream: work.stream, day });
+        days.into_iter().flat_map(place).collect()
+    }
+}

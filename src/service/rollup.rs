@@ -1,0 +1,203 @@
+//! Folding the ledger and the denials into rows of days. Any node folds; whoever comes first counts an entry, once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::stream::{self, TryStreamExt};
+
+use super::Gateway;
+use super::error::ServiceError;
+use super::tenant::Tenant;
+use crate::domain::day::{DAY_MS, Day};
+use crate::domain::rollup::{Cube, Fields, Metrics, RowName, Sheet, fold};
+use crate::domain::window::TimeMs;
+use crate::store::keys::Bucket;
+use crate::store::ledger::{StoredEntry, Stream};
+use crate::store::rollup::{Place, RollupCursor, WrittenDay};
+
+/// Entries folded in one step: its script writes at most some 200 rows, so that nobody waits long for it.
+pub(super) const BATCH: usize = 100;
+/// Steps of one stream before a report is answered: 50,000 entries.
+const STEPS_BEFORE_A_REPORT: usize = 500;
+/// Buckets folded at the same time.
+const BUCKETS_AT_ONCE: usize = 8;
+/// What is only garbage in a sandbox, where time is moved by hand, is kept for seven real days.
+const LEAST_SANDBOX_DAYS: i64 = 7;
+const DAY_S: i64 = DAY_MS / 1000;
+
+/// How long rows stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollupOptions {
+    /// Days of the rows that do not tell users apart, 1 to 3660.
+    pub days: u16,
+    /// Days of those that do.
+    pub user_days: u16,
+}
+
+impl Default for RollupOptions {
+    fn default() -> Self {
+        Self { days: 400, user_days: 35 }
+    }
+}
+
+impl RollupOptions {
+    /// For how many days the rows of a cube stay.
+    pub fn days_of(self, cube: Cube) -> i64 {
+        i64::from(match cube {
+            Cube::Calls => self.days,
+            Cube::Users => self.user_days,
+        })
+    }
+
+    /// How long a day's rows stay from `now` (real time) on, in seconds; None: they are too old to be kept.
+    pub(super) fn ttl_s(self, bucket: &Bucket, place: Place, now: TimeMs) -> Option<i64> {
+        let days = self.days_of(place.cube);
+        let left = match bucket.is_sandbox() {
+            true => days.max(LEAST_SANDBOX_DAYS),
+            false => days - Day::of(now).since(place.day).max(0),
+        };
+        // One more, since the day itself takes one.
+        (left > 0).then_some((left + 1) * DAY_S)
+    }
+}
+
+/// How far a stream was folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// By this node, now.
+    pub entries: usize,
+    /// Nothing was left when it ended.
+    pub whole: bool,
+}
+
+/// What entries add, place by place, in their order.
+pub(super) type Additions = BTreeMap<(Day, Cube), Vec<(RowName, Metrics)>>;
+
+pub(super) fn additions(entries: &[StoredEntry], fields: &Fields) -> Additions {
+    let mut additions = Additions::new();
+    for stored in entries {
+        let day = Day::of(stored.entry.at_ms);
+        for (name, metrics) in fold(&stored.entry, fields) {
+            for cube in Cube::ALL {
+                additions.entry((day, cube)).or_default().push((name.within(cube), metrics.clone()));
+            }
+        }
+    }
+    additions
+}
+
+/// A stream id's time.
+pub(super) fn real_ms(stored: &StoredEntry) -> TimeMs {
+    TimeMs::try_from(stored.id.time_ms).unwrap_or(TimeMs::MAX)
+}
+
+impl Gateway {
+    /// Folds what of a stream is not folded yet, in at most so many steps.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; what was folded until then stays.
+    pub async fn fold_stream(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        stream: Stream,
+        steps: usize,
+    ) -> Result<Folded, ServiceError> {
+        let mut folded = Folded::default();
+        for _ in 0..steps {
+            let before = self.store.rollup_cursor(bucket, stream).await?;
+            let entries = self.store.entries_after(bucket, stream, before.map(|it| it.id), None, BATCH).await?;
+            if entries.is_empty() {
+                folded.whole = true;
+                break;
+            }
+            // If another node was first, the next step begins where that one ended.
+            if self.fold_entries(tenant, bucket, stream, before, &entries).await? {
+                folded.entries += entries.len();
+                if entries.len() < BATCH {
+                    folded.whole = true;
+                    break;
+                }
+            }
+        }
+        Ok(folded)
+    }
+
+    /// One step. False: another node was first.
+    async fn fold_entries(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        stream: Stream,
+        before: Option<RollupCursor>,
+        entries: &[StoredEntry],
+    ) -> Result<bool, ServiceError> {
+        let Some(last) = entries.last() else { return Ok(true) };
+        let fields = self.config(&tenant.app).await?.report_fields();
+        let mut days = Vec::new();
+        for ((day, cube), additions) in additions(entries, &fields) {
+            let place = Place { cube, stream, day };
+            let Some(ttl_s) = self.rollup.ttl_s(bucket, place, real_ms(last)) else { continue };
+            let mut sheet = self.sheet(bucket, place, &additions).await?;
+            for (name, metrics) in &additions {
+                sheet.add(name, metrics);
+            }
+            days.push(WrittenDay { place, ttl_s, rows: sheet.take_changed() });
+        }
+        let (folded, rebuilt) = before.map_or((0, 0), |before| (before.folded, before.rebuilt));
+        let after = RollupCursor { id: last.id, folded: folded + entries.len() as u64, rebuilt };
+        Ok(self.store.roll_up(bucket, stream, before, after, &days).await?)
+    }
+
+    /// The rows that may be added to.
+    async fn sheet(
+        &self,
+        bucket: &Bucket,
+        place: Place,
+        additions: &[(RowName, Metrics)],
+    ) -> Result<Sheet, ServiceError> {
+        let count = self.store.rollup_row_count(bucket, place).await?;
+        let crowded = count + additions.len() >= place.cube.exact_rows();
+        let mut names = BTreeSet::new();
+        for (name, _) in additions {
+            let [whole, plain, rest] = name.places(place.cube);
+            names.insert(whole);
+            if crowded {
+                names.extend([plain, rest]);
+            }
+        }
+        let names: Vec<RowName> = if count == 0 { Vec::new() } else { names.into_iter().collect() };
+        Ok(Sheet::new(place.cube, count, self.store.rollup_rows(bucket, place, &names).await?))
+    }
+
+    /// Folds all that a mode has, so that a report tells of it. False: there is so much that some is left.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(super) async fn fold_all(&self, tenant: &Tenant, buckets: Vec<Bucket>) -> Result<bool, ServiceError> {
+        let left = std::sync::atomic::AtomicBool::new(false);
+        stream::iter(buckets.into_iter().map(Ok::<_, ServiceError>))
+            .try_for_each_concurrent(BUCKETS_AT_ONCE, async |bucket| {
+                for stream in Stream::ALL {
+                    let folded = self.fold_stream(tenant, &bucket, stream, STEPS_BEFORE_A_REPORT).await?;
+                    left.fetch_or(!folded.whole, std::sync::atomic::Ordering::Relaxed);
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(!left.into_inner())
+    }
+
+    /// How many entries of a stream are not folded yet.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn rollup_lag(&self, bucket: &Bucket, stream: Stream) -> Result<u64, ServiceError> {
+        let cursor = self.store.rollup_cursor(bucket, stream).await?;
+        let info = self.store.stream_info(bucket, stream).await?;
+        Ok(match cursor {
+            Some(cursor) if cursor.id >= info.last => 0,
+            Some(cursor) => info.added.saturating_sub(cursor.folded).min(info.length),
+            None => info.length,
+        })
+    }
+}
