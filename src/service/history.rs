@@ -94,10 +94,11 @@ impl Gateway {
     }
 
     async fn found(&self, bucket: &Bucket, owner: OwnerName, now: TimeMs) -> Result<Found, ServiceError> {
-        // In this order a window that is closed meanwhile is found twice and not never.
+        // In this order a hold that is settled meanwhile is found or has left its expiry, and a window that is closed
+        // meanwhile is found twice and not never.
+        let reachable = self.store.held_after(bucket, &owner, now - GRACE_MS).await?;
         let stored = self.store.stored_owner(bucket, &owner).await?;
         let closed = self.store.closed_windows(bucket, &owner).await?;
-        let reachable = self.store.held_after(bucket, &owner, now - GRACE_MS).await?;
         Ok(Found { owner, stored, closed, reachable })
     }
 }
