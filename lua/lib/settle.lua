@@ -114,7 +114,10 @@ function settle.write(owner, expires_at, now, outbox_key, passed)
       charges[#charges + 1] = ledger.charge(account.id, serial, account.used - account.before, account.used)
     end
     if account.past and account.used ~= account.before then
-      redis.call('HSET', owner.past, account.past, args.digits(account.used) .. ' ' .. account.bounds)
+      -- What was charged here may be given back until the reservation's grace is over.
+      local rest, keep_until = string.match(account.bounds, '^(.*) (%d+)$')
+      keep_until = math.max(args.stored(keep_until), expires_at + clock.grace_ms)
+      redis.call('HSET', owner.past, account.past, args.digits(account.used) .. ' ' .. rest .. ' ' .. args.digits(keep_until))
       counter.leave_together(owner)
     elseif not account.past then
       local count = #changes

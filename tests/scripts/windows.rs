@@ -317,3 +317,17 @@ async fn a_window_in_which_nothing_is_held_any_more_is_final_the_grace_after_its
         assert_eq!(kept_until(&table, expiry).await, expected, "{ending}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_charged_to_a_closed_window_keeps_it_open_for_what_may_be_given_back() {
+    let table = Table::new().await;
+    table.at("2027-01-31T23:59:00Z").await;
+    // Nothing is held, so nothing keeps the window when it closes.
+    let id = table.hold_for(3_600_000, &[("g", DAY_1, 0, 100)]).await;
+    table.at("2027-02-01T00:01:00Z").await;
+    let next = table.hold(&[("g", "daily 2027-02-01T00:00:00Z 2027-02-02T00:00:00Z", 1, 100)]).await;
+    settled(table.commit(&next).await);
+    let over = How { figures: &[("g", 5)], ..ALL };
+    assert_eq!(settled(table.commit_as(&harmless(), &id, over).await).accounts[0].tally, tally(5, 0));
+    assert_eq!(kept_until(&table, "2027-02-01T00:59:00Z").await, 15 * 60 * 1000);
+}
