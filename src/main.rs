@@ -1,4 +1,4 @@
-//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `verify`, `rollup`, `openapi`, `schema`.
+//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `verify`, `whatif`, `rollup`, `openapi`, `schema`.
 
 #![recursion_limit = "256"]
 
@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quotagate::config::{Config, LogFormat};
 use quotagate::embedded_redis::EmbeddedRedis;
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::{apply, http, inspect, rebuild, replay, telemetry, verify};
+use quotagate::{apply, http, inspect, rebuild, replay, telemetry, verify, whatif};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Quotas for applications that resell AI capacity
@@ -34,6 +34,7 @@ enum Command {
     Rollup(rebuild::RebuildArgs),
     /// Recompute counters from the ledger and from live holds, and tell what differs
     Verify(verify::VerifyArgs),
+    Whatif(whatif::WhatifArgs),
     /// Print the OpenAPI document
     Openapi,
     /// Print the JSON Schema of configuration files
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => block_on(async { replay::run(args).await.map_err(Into::into) }),
         Command::Inspect(args) => block_on(async { inspect::run(args).await.map_err(Into::into) }),
         Command::Rollup(args) => block_on(async { rebuild::run(args).await.map_err(Into::into) }),
+        Command::Whatif(args) => block_on(async { whatif::run(args).await.map_err(Into::into) }),
         Command::Openapi => http::openapi::document().map(|text| print!("{text}")).map_err(Into::into),
         Command::Schema => http::openapi::configuration_schema().map(|text| print!("{text}")).map_err(Into::into),
     };

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use drive::Drive;
+pub use drive::EVENT;
 pub use exact::Exact;
 use gateway::Gateway;
 pub use gateway::{AddressError, CallError};
@@ -27,7 +28,7 @@ use prices::PriceTable;
 pub use problem::Problem;
 pub use report::{Fault, Percentiles, Report};
 use tally::Tally;
-pub use trace::TraceError;
+pub use trace::{Row, TraceError, read as read_trace};
 use usage::Usage;
 pub use verdict::{GroupSum, Standing, TokenCheck};
 

@@ -187,6 +187,51 @@ pub fn prepare(
     }
 }
 
+/// What one group makes of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Considered {
+    /// None of its rules matches. If it covers the event, it refuses it.
+    Unmatched { covers: bool },
+    /// A rule matches, but calls of this purpose are no business of the group's.
+    Apart { rule: usize },
+    /// The call lacks names of the scope.
+    Ownerless { rule: usize, missing: Vec<String> },
+    /// It counts `amount`, by the first rule that matches.
+    Counts { rule: usize, amount: Amount, too_large: bool },
+}
+
+/// The one place where it is decided what a group counts: decisions and explanations both ask here.
+///
+/// # Errors
+/// Figures that cannot be measured, naming group and field.
+pub(super) fn consider(
+    group: &LimitGroup,
+    caller: Caller<'_>,
+    request: Request<'_>,
+    purpose: Purpose,
+) -> Result<Considered, FieldError> {
+    let Some(rule) = group.matching_rule(request.event.as_str(), request.metadata) else {
+        return Ok(Considered::Unmatched { covers: group.covers(request.event.as_str()) });
+    };
+    let apart = match purpose {
+        Purpose::Ask => false,
+        Purpose::Tell => group.is_concurrent(),
+        Purpose::GiveBack => group.is_concurrent() || group.measure_of(rule).counts_calls(),
+    };
+    if apart {
+        return Ok(Considered::Apart { rule });
+    }
+    let missing = match group.scope.is_user() {
+        true => Vec::new(),
+        false => group.scope.missing(caller.subject(request.metadata)),
+    };
+    if !missing.is_empty() {
+        return Ok(Considered::Ownerless { rule, missing });
+    }
+    let amount = measure(group, rule, request, purpose)?;
+    Ok(Considered::Counts { rule, amount, too_large: group.max_per_call.is_some_and(|most| amount > most) })
+}
+
 fn measure(group: &LimitGroup, rule: usize, request: Request<'_>, purpose: Purpose) -> Result<Amount, FieldError> {
     let figures = Figures { quantity: Some(request.quantity), metadata: request.metadata };
     let missing = if purpose == Purpose::GiveBack { Missing::Zero } else { Missing::Estimate };
@@ -214,33 +259,24 @@ impl Admission {
         let plans = standing.plan.map_or(0, |plan| plan.groups.len());
         let (mut matches, mut in_plan) = (0, false);
         for (place, group) in standing.groups().enumerate() {
-            let Some(rule) = group.matching_rule(request.event.as_str(), request.metadata) else {
-                if group.covers(request.event.as_str()) {
-                    refusing.uncovered.push(Arc::clone(group));
+            let considered = consider(group, caller, request, purpose)?;
+            in_plan |= place < plans && !matches!(considered, Considered::Unmatched { covers: false });
+            match considered {
+                Considered::Unmatched { covers } => refusing.uncovered.extend(covers.then(|| Arc::clone(group))),
+                Considered::Apart { .. } => {}
+                Considered::Ownerless { missing, .. } => {
+                    if group.needs_scope {
+                        refusing.missing.push(Arc::clone(group));
+                        self.missing.extend(missing);
+                    }
                 }
-                in_plan |= place < plans && group.covers(request.event.as_str());
-                continue;
-            };
-            in_plan |= place < plans;
-            if purpose != Purpose::Ask && group.is_concurrent() {
-                continue;
-            }
-            if purpose == Purpose::GiveBack && group.measure_of(rule).counts_calls() {
-                continue;
-            }
-            let Some(owner) = self.owner(&group.scope, caller, request.metadata) else {
-                if group.needs_scope {
-                    refusing.missing.push(Arc::clone(group));
-                    self.missing.extend(group.scope.missing(caller.subject(request.metadata)));
+                Considered::Counts { amount, too_large, .. } => {
+                    let Some(owner) = self.owner(&group.scope, caller, request.metadata) else { continue };
+                    refusing.too_large.extend(too_large.then(|| Arc::clone(group)));
+                    self.place(group, owner, amount, (standing.anchor, now))?;
+                    matches += 1;
                 }
-                continue;
-            };
-            let amount = measure(group, rule, request, purpose)?;
-            if group.max_per_call.is_some_and(|most| amount > most) {
-                refusing.too_large.push(Arc::clone(group));
             }
-            self.place(group, owner, amount, (standing.anchor, now))?;
-            matches += 1;
         }
         if matches > MOST_MATCHED {
             return Err(FieldError::new("event", format!("matches more than {MOST_MATCHED} groups")));

@@ -15,12 +15,35 @@ pub struct MatchRule {
     pub measure: Option<Measure>,
 }
 
+/// Why a rule does not match an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch<'a> {
+    /// The event's name is not of the pattern.
+    Event,
+    Missing {
+        field: &'a str,
+    },
+    Value {
+        field: &'a str,
+        found: &'a str,
+        wanted: &'a [String],
+    },
+}
+
 impl MatchRule {
     pub fn matches(&self, event: &str, metadata: &Metadata) -> bool {
-        glob::matches(&self.event, event)
-            && self.metadata.iter().all(|(name, accepted)| {
-                metadata.get(name).is_some_and(|value| accepted.iter().any(|text| text == value))
-            })
+        self.mismatches(event, metadata).next().is_none()
+    }
+
+    /// Everything that keeps the rule from matching; nothing if it matches. Each is looked for only when it is asked for.
+    pub fn mismatches<'a>(&'a self, event: &str, metadata: &'a Metadata) -> impl Iterator<Item = Mismatch<'a>> {
+        let event = (!glob::matches(&self.event, event)).then_some(Mismatch::Event);
+        let filters = self.metadata.iter().filter_map(|(field, wanted)| match metadata.get(field) {
+            None => Some(Mismatch::Missing { field }),
+            Some(found) if wanted.iter().any(|text| text == found) => None,
+            Some(found) => Some(Mismatch::Value { field, found, wanted }),
+        });
+        event.into_iter().chain(filters)
     }
 
     /// Is there an event that both rules match?

@@ -3,11 +3,13 @@
 pub mod address;
 pub mod admission;
 pub mod amount;
+pub mod book;
 pub mod counter;
 pub mod custom_limits;
 pub mod day;
 pub mod difference;
 pub mod document;
+pub mod explain;
 pub mod field_error;
 pub mod glob;
 pub mod group_check;

@@ -26,6 +26,8 @@ pub enum Access {
     ReadPlans,
     Subscriptions,
     TestClock,
+    /// Why calls are allowed or denied.
+    Explain,
     /// Users, their counters and grants.
     ReadUsers,
     /// Blocks, resets, grants.
@@ -51,7 +53,10 @@ impl Principal {
     pub fn require(&self, access: Access) -> Result<(), ApiError> {
         let role = self.key.role;
         let allowed = match (self.key.kind, access) {
-            (KeyKind::Secret, Access::Meter | Access::ReadUsage | Access::ReadPlans | Access::Subscriptions) => true,
+            (
+                KeyKind::Secret,
+                Access::Meter | Access::ReadUsage | Access::Explain | Access::ReadPlans | Access::Subscriptions,
+            ) => true,
             (KeyKind::Secret, Access::TestClock) => self.tenant.mode.is_sandbox(),
             (
                 KeyKind::Secret,
@@ -64,9 +69,10 @@ impl Principal {
             ) => false,
             (KeyKind::Publishable, access) => matches!(access, Access::ReadUsage | Access::ReadPlans),
             (KeyKind::Admin, Access::Meter) => false,
-            (KeyKind::Admin, Access::ReadUsage | Access::ReadPlans | Access::ReadUsers | Access::ReadConfiguration) => {
-                role.is_some()
-            }
+            (
+                KeyKind::Admin,
+                Access::ReadUsage | Access::Explain | Access::ReadPlans | Access::ReadUsers | Access::ReadConfiguration,
+            ) => role.is_some(),
             (KeyKind::Admin, Access::Subscriptions | Access::ManageUsers) => role >= Some(Role::Support),
             (KeyKind::Admin, Access::Approve) => role >= Some(Role::Approver),
             (KeyKind::Admin, Access::TestClock | Access::Configure) => role == Some(Role::Admin),

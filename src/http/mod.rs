@@ -11,6 +11,7 @@ mod configuration;
 mod cors;
 mod counters;
 mod dashboard;
+mod explain;
 mod grants;
 mod health;
 mod keys;
@@ -110,6 +111,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/can-use").route(web::post().to(metering::can_use)))
         .service(readable("/usage").route(web::get().to(usage::get_usage)))
         .service(readable("/usage/stream").route(web::get().to(usage::stream_usage)))
+        .service(resource("/explain").route(web::get().to(explain::get)))
         .service(
             resource("/subscriptions")
                 .route(web::post().to(subscriptions::subscribe))

@@ -5,8 +5,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{
-    alerts, app, approvals, apps, audit, configuration, counters, grants, health, keys, metering, plans, policies,
-    reports, session, settling, subscriptions, test_clock, usage, users, webhooks,
+    alerts, app, approvals, apps, audit, configuration, counters, explain, grants, health, keys, metering, plans,
+    policies, reports, session, settling, subscriptions, test_clock, usage, users, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -16,7 +16,7 @@ use super::{
     modifiers(&Key, &Names),
     paths(
         metering::reserve, settling::commit, settling::release, settling::outcome, metering::extend, settling::track, metering::can_use,
-        usage::get_usage, usage::stream_usage,
+        usage::get_usage, usage::stream_usage, explain::get,
         subscriptions::subscribe, subscriptions::cancel,
         users::list, users::get, users::block, users::unblock, users::reset,
         grants::create, grants::list, grants::delete,

@@ -141,7 +141,7 @@ pub struct DeniedByView {
 }
 
 impl DeniedByView {
-    fn new(denied: &DeniedBy) -> Self {
+    pub fn new(denied: &DeniedBy) -> Self {
         let group = &denied.group;
         Self {
             group_id: group.id.to_string(),

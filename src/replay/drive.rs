@@ -16,7 +16,7 @@ use super::trace::Row;
 /// How long a hold lives. Longer than a reserve and a commit with all their retries, so that a
 /// commit is never late: a late one may pass a quota.
 pub const HOLD_SECONDS: u32 = 300;
-const EVENT: &str = "llm.chat";
+pub const EVENT: &str = "llm.chat";
 /// A denial for this reason claims that there was no room, which its figures must bear out.
 pub const NO_ROOM: &str = "limit_reached";
 

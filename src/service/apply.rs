@@ -47,7 +47,7 @@ pub struct Applied {
 
 impl Configuration {
     /// The draft that makes what is `present` match. All faults of the document's own shape at once.
-    fn draft(&self, placement: Placement, present: &Present) -> Result<Draft, ServiceError> {
+    pub(super) fn draft(&self, placement: Placement, present: &Present) -> Result<Draft, ServiceError> {
         let mut faults = Vec::new();
         let mut draft = Draft { placement, settings: self.app.clone(), settings_path: "app", ..Draft::default() };
         if let Some(plans) = &self.plans {
@@ -67,14 +67,14 @@ impl Configuration {
 }
 
 /// Ids of what there is.
-struct Present {
+pub(super) struct Present {
     plans: Vec<PlanId>,
     policies: Vec<PolicyId>,
     webhooks: Vec<WebhookId>,
 }
 
 impl Present {
-    fn of(config: &AppConfig) -> Self {
+    pub(super) fn of(config: &AppConfig) -> Self {
         Self {
             plans: config.plans.keys().cloned().collect(),
             policies: config.policies.iter().map(|policy| policy.id.clone()).collect(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::app_config::{AppConfig, GroupKind, Review, Settings, StoredWebhook, VersionDocument};
+use super::app_config::{AppConfig, GroupKind, PlanEntry, Review, Settings, StoredWebhook, VersionDocument};
 use super::config::Change;
 use super::error::{ServiceError, json};
 use super::report_fields::check_labels;
@@ -250,6 +250,25 @@ impl Draft {
             changed.push(compare("app".to_owned(), Some(&config.settings), Some(settings))?);
         }
         Ok(changed)
+    }
+
+    /// The configuration as it would be, at the same revision.
+    ///
+    /// # Errors
+    /// As [`Draft::check`].
+    pub fn applied(&self, config: &AppConfig) -> Result<AppConfig, ServiceError> {
+        let checked = self.check(config, config.revision)?;
+        let mut applied = config.clone();
+        applied.plans.retain(|id, _| !self.delete.contains(id));
+        let put = checked.plans.into_iter();
+        applied.plans.extend(put.map(|plan| (plan.id.clone(), PlanEntry { plan: Arc::new(plan), closed_us: None })));
+        let drafted = |id: &PolicyId| checked.policies.iter().any(|policy| policy.id == *id);
+        applied.policies.retain(|policy| !self.delete_policies.contains(&policy.id) && !drafted(&policy.id));
+        applied.policies.extend(checked.policies.into_iter().map(Arc::new));
+        applied.policies.sort_by(|one, other| one.id.cmp(&other.id));
+        applied.groups.extend(checked.new_groups);
+        applied.settings = self.settings.clone().unwrap_or(applied.settings);
+        Ok(applied)
     }
 
     /// The draft as a change of the configuration at `revision`, which is also a time in microseconds.

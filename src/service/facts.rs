@@ -46,7 +46,7 @@ pub struct View {
 }
 
 /// A user on the default plan has windows of the calendar and endless ones only; those begin here.
-const NO_ANCHOR: SubscriptionAnchor = SubscriptionAnchor { started_at_ms: 0, cycle_start_ms: None };
+pub(crate) const NO_ANCHOR: SubscriptionAnchor = SubscriptionAnchor { started_at_ms: 0, cycle_start_ms: None };
 
 impl View {
     /// The plan that the user is on, with the user's own limits.

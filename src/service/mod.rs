@@ -11,6 +11,8 @@ pub mod decision;
 pub mod deliveries;
 pub mod draft;
 pub mod error;
+pub mod explain;
+pub mod explain_reservation;
 pub mod extend;
 pub mod facts;
 pub mod grants;
@@ -38,6 +40,7 @@ pub mod users;
 pub mod verify;
 pub mod versions;
 pub mod webhooks;
+pub mod whatif;
 
 use std::sync::{Arc, Mutex};
 

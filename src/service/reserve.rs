@@ -67,11 +67,15 @@ impl Call {
     }
 
     fn check(&self) -> Result<(), ServiceError> {
-        for item in &self.items {
-            refuse_refund(&item.event)?;
-            positive(item.quantity)?;
-        }
-        Ok(())
+        self.items.iter().try_for_each(CallItem::check)
+    }
+}
+
+impl CallItem {
+    /// What can be asked for: no refund, and not nothing.
+    pub(super) fn check(&self) -> Result<(), ServiceError> {
+        refuse_refund(&self.event)?;
+        positive(self.quantity).map(|_| ())
     }
 }
 

@@ -1,12 +1,15 @@
 //! Records of operations as scripts write them (`lua/lib/operation.lua`, `lua/lib/record.lua`).
 
 use super::error::StoreError;
-use super::keys::Bucket;
+use super::keys::{Bucket, decode};
 use super::operation::Operation;
 use super::reply::{Fields, optional_text};
 use super::{Arguments, Store};
-use crate::domain::ids::GroupId;
+use crate::domain::amount::Amount;
+use crate::domain::ids::{GroupId, KeyId};
+use crate::domain::ledger::Outcome;
 use crate::domain::reservation::{Memo, OperationName};
+use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
 
 /// A reservation as its record tells it.
@@ -19,6 +22,30 @@ pub struct StoredReservation {
     pub memo: Memo,
     /// The groups that it holds or has charged.
     pub groups: Vec<GroupId>,
+}
+
+/// A reservation with its state and its entries.
+#[derive(Clone, Debug)]
+pub struct ReservationState {
+    pub stored: StoredReservation,
+    /// `held`, `committed` or `released`; an expired one is still told as held.
+    pub status: String,
+    /// Something was charged after the expiry.
+    pub late: bool,
+    pub outcome: Option<Outcome>,
+    /// The key that reserved.
+    pub key: Option<KeyId>,
+    pub entries: Vec<ReservedEntry>,
+}
+
+/// What a reservation has in one counter's window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReservedEntry {
+    pub owner: OwnerName,
+    pub group: GroupId,
+    pub serial: String,
+    pub held: Amount,
+    pub charged: Amount,
 }
 
 /// What a repeated operation finds.
@@ -76,7 +103,67 @@ impl StoredReservation {
     }
 }
 
+impl ReservationState {
+    fn parse(bucket: &Bucket, text: &str) -> Option<Self> {
+        let stored = StoredReservation::parse(text)?;
+        let mut lines = text.lines();
+        let mut words = lines.next()?.split(' ');
+        let status = words.next()?.to_owned();
+        let flags: Vec<&str> = words.skip(3).collect();
+        let key = lines.next()?.split(' ').nth(2).and_then(decode).and_then(|key| KeyId::parse(&key).ok());
+        let mut entries: Vec<ReservedEntry> = Vec::new();
+        for line in lines.skip(1) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let &[counters, _, _, held, charged] = words.as_slice() else { return None };
+            let owner = bucket.owner_of(counters)?;
+            for (list, is_held) in [(held, true), (charged, false)] {
+                for entry in list.split(',').filter(|entry| *entry != "-") {
+                    add_entry(&mut entries, &owner, entry, is_held)?;
+                }
+            }
+        }
+        let outcome = [Outcome::Accepted, Outcome::Rejected].into_iter().find(|it| flags.contains(&it.as_str()));
+        Some(Self { stored, status, late: flags.contains(&"late"), outcome, key, entries })
+    }
+}
+
+/// `<group>:<serial>:<amount>`
+fn add_entry(entries: &mut Vec<ReservedEntry>, owner: &OwnerName, text: &str, is_held: bool) -> Option<()> {
+    let mut parts = text.split(':');
+    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?);
+    let amount = Amount::from_steps(parts.next()?.parse().ok()?).ok()?;
+    let same = |known: &&mut ReservedEntry| known.owner == *owner && known.group == group && known.serial == serial;
+    let (held, charged) = if is_held { (amount, Amount::ZERO) } else { (Amount::ZERO, amount) };
+    match entries.iter_mut().find(same) {
+        Some(known) => {
+            known.held = known.held.saturating_add(held);
+            known.charged = known.charged.saturating_add(charged);
+        }
+        None => {
+            entries.push(ReservedEntry { owner: owner.clone(), group, serial: serial.to_owned(), held, charged });
+        }
+    }
+    Some(())
+}
+
 impl Store {
+    /// The state of a reservation, if its record is (still) there.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reservation_state(
+        &self,
+        bucket: &Bucket,
+        name: &OperationName,
+    ) -> Result<Option<ReservationState>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(bucket.operation(name));
+        let Some(text) = optional_text(self.command(&command).await?)? else { return Ok(None) };
+        let Some(rest) = text.strip_prefix("reservation\n") else { return Ok(None) };
+        let state = rest.split_once('\n').and_then(|(_, rest)| ReservationState::parse(bucket, rest));
+        state.map(Some).ok_or_else(|| StoreError::Unexpected("a damaged record".to_owned()))
+    }
+
     /// The reservation of that name, if its record is (still) there.
     ///
     /// # Errors

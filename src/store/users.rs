@@ -186,11 +186,22 @@ struct StoredGrant {
     ends_at_ms: Option<TimeMs>,
 }
 
+/// A grant that counts now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveGrant {
+    pub id: String,
+    pub amount: Amount,
+    /// None: never.
+    pub ends_at_ms: Option<TimeMs>,
+}
+
 /// A user as the counters hash tells it.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub subscribed: Subscribed,
     pub windows: Vec<StoredCounter>,
+    /// What plan changes put out of reach, in windows that are still the present ones.
+    pub blocked: Vec<(GroupId, Window, Amount)>,
     grants: Vec<StoredGrant>,
 }
 
@@ -209,7 +220,13 @@ impl Stored {
             }
         }
         windows.sort_by(|one, other| one.group.cmp(&other.group));
-        Ok(Self { subscribed, windows, grants })
+        let blocked = windows.iter().filter_map(|counter: &StoredCounter| {
+            let (serial, amount) = fields.get(&format!("{}.blocked", counter.group))?.split_once(' ')?;
+            let amount = Amount::from_steps(amount.parse().ok()?).ok()?;
+            (serial == counter.serial).then(|| (counter.group.clone(), counter.window, amount))
+        });
+        let blocked = blocked.collect();
+        Ok(Self { subscribed, windows, blocked, grants })
     }
 
     /// What live grants add to a counter.
@@ -220,6 +237,23 @@ impl Stored {
                 && grant.serial.as_ref().is_none_or(|serial| *serial == counter.serial)
         });
         grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
+    }
+
+    /// The present window of a counter, if it is that one.
+    pub fn window_of(&self, group: &GroupId, serial: &str) -> Option<Window> {
+        let counter = self.windows.iter().find(|counter| counter.group == *group && counter.serial == serial);
+        counter.map(|counter| counter.window)
+    }
+
+    /// The live grants to one counter.
+    pub fn grants_to(&self, group: &GroupId, now: TimeMs) -> Vec<LiveGrant> {
+        let live = self.live_grants(now);
+        let ends_at_ms = |grant: &StoredGrant| live.iter().find(|(id, _)| *id == grant.id).map(|(_, end)| *end);
+        let own = self.grants.iter().filter(|grant| grant.group == *group);
+        let told = own.filter_map(|grant| {
+            Some(LiveGrant { id: grant.id.clone(), amount: grant.amount, ends_at_ms: ends_at_ms(grant)? })
+        });
+        told.collect()
     }
 
     /// The grants that have not ended, with their ends: neither their time nor their counter's window is over.

@@ -15,6 +15,7 @@ mod configuration;
 mod deleted_plans;
 mod draws;
 mod errors;
+mod explain;
 mod extremes;
 mod fuzz;
 mod grants;

@@ -10,3 +10,6 @@ mod operating;
 mod replay;
 mod reports;
 mod verify;
+mod whatif;
+mod whatif_history;
+mod whatif_million;

@@ -1,0 +1,192 @@
+//! `quotagate whatif` on what a gateway has recorded, and on the committed excerpt of a trace.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use quotagate::whatif::{self, Rehearsed, WhatifArgs, WhatifError};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::gateway::run;
+use crate::support::{Redis, World, monthly};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    whatif: WhatifArgs,
+}
+
+/// A folder for drafts.
+pub struct Files(TempDir);
+
+impl Files {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn write(&self, name: &str, body: &Value) -> String {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, serde_json::to_string_pretty(body).unwrap()).unwrap();
+        path.display().to_string()
+    }
+}
+
+pub async fn rehearse(arguments: &[&str]) -> Result<Rehearsed, WhatifError> {
+    let arguments = ["whatif"].iter().chain(arguments);
+    whatif::rehearse(&Cli::try_parse_from(arguments).unwrap().whatif).await
+}
+
+/// On the sandbox `main` of a Redis.
+pub async fn of_sandbox(redis: &Redis, arguments: &[&str]) -> Result<Rehearsed, WhatifError> {
+    let url = redis.url();
+    rehearse(&[arguments, &["--mode", "test", "--redis-url", &url]].concat()).await
+}
+
+fn with_id(id: &str, mut body: Value) -> Value {
+    body["id"] = json!(id);
+    body
+}
+
+/// Five images an hour apart, the last two of them by another user; then a sixth that is denied.
+async fn world() -> World {
+    let world = World::frozen().await;
+    world.admin.plan("basic", monthly(3)).await;
+    for user in ["ada", "bob"] {
+        world.app.subscribe(user, "basic").await;
+    }
+    for (hour, user) in [(11, "ada"), (12, "ada"), (13, "ada"), (14, "bob"), (15, "bob")] {
+        world.app.freeze(&format!("2027-01-31T{hour}:00:00Z")).await;
+        let id = world.app.reserved(json!({"userId": user, "event": "image.a"})).await;
+        world.app.commit(&id).await;
+    }
+    world.app.freeze("2027-01-31T16:00:00Z").await;
+    assert_eq!(world.app.reserve(json!({"userId": "ada", "event": "image.a"})).await["allowed"], false);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_tells_who_would_have_been_denied_what_and_when_and_who_would_have_passed() {
+    let (world, files) = (world().await, Files::new());
+    let tight = files.write("tight.json", &with_id("basic", monthly(1)));
+    let report = of_sandbox(&world.redis, &["--plan", &tight]).await.unwrap().report;
+    assert_eq!((report.calls, report.recorded.denied, report.under_draft.denied), (6, 1, 4));
+    assert_eq!((report.newly_denied.calls, report.newly_denied.users), (3, 2));
+    assert_eq!(report.newly_denied.by_group["images"], 3);
+    let told: Vec<(&str, &str)> =
+        report.newly_denied.examples.iter().map(|it| (it.at.as_str(), it.user_id.as_str())).collect();
+    assert_eq!(
+        told,
+        [("2027-01-31T12:00:00Z", "ada"), ("2027-01-31T13:00:00Z", "ada"), ("2027-01-31T15:00:00Z", "bob")]
+    );
+    assert_eq!(report.most_affected[0].user_id, "ada");
+    let agreement = report.present_rules.unwrap();
+    assert_eq!((agreement.agree, agreement.calls), (6, 6));
+    let text = report.to_string();
+    assert!(text.contains("Would have been denied: 3 calls of 2 users"), "{text}");
+    assert!(text.contains("images: 1 + 1 of 1"), "{text}");
+
+    let wide = files.write("wide.json", &with_id("basic", monthly(9)));
+    let report = of_sandbox(&world.redis, &["--plan", &wide]).await.unwrap().report;
+    assert_eq!((report.newly_denied.calls, report.newly_allowed.calls, report.under_draft.denied), (0, 1, 0));
+    assert_eq!(report.newly_allowed.examples[0].at, "2027-01-31T16:00:00Z");
+    assert_eq!(serde_json::to_value(&report.groups).unwrap()[0]["draft"], 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_since_on_the_draft_decides_and_what_was_before_counts_as_it_was() {
+    let (world, files) = (world().await, Files::new());
+    let tight = files.write("tight.json", &with_id("basic", monthly(2)));
+    let report = of_sandbox(&world.redis, &["--plan", &tight, "--since", "2027-01-31T12:30:00Z"]).await.unwrap().report;
+    assert_eq!((report.calls, report.newly_denied.calls), (4, 1));
+    assert_eq!(report.newly_denied.examples[0].at, "2027-01-31T13:00:00Z");
+    let until = ["--plan", &tight, "--until", "2027-01-31T13:00:00Z"];
+    assert_eq!(of_sandbox(&world.redis, &until).await.unwrap().report.calls, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_plan_is_tried_on_the_users_of_another_and_a_whole_configuration_on_all() {
+    let (world, files) = (world().await, Files::new());
+    let new = files.write("new.json", &with_id("starter", monthly(1)));
+    let report = of_sandbox(&world.redis, &["--plan", &new, "--for", "basic"]).await.unwrap().report;
+    assert_eq!(report.newly_denied.calls, 3);
+    let unnamed = files.write("unnamed.json", &monthly(1));
+    let report = of_sandbox(&world.redis, &["--plan", &unnamed, "--for", "basic"]).await.unwrap().report;
+    assert_eq!(report.newly_denied.calls, 3);
+    let policy = json!({"id": "all", "periodType": "daily", "groups": [{"id": "everybody", "unit": "count", "quota": 4,
+        "measure": "event", "scope": ["app"], "matches": [{"event": "*"}]}]});
+    let whole = files.write("whole.json", &json!({"plans": [with_id("basic", monthly(3))], "policies": [policy]}));
+    let report = of_sandbox(&world.redis, &["--config", &whole]).await.unwrap().report;
+    assert_eq!((report.newly_denied.calls, report.newly_denied.by_group["everybody"]), (1, 1));
+
+    let error = of_sandbox(&world.redis, &["--plan", &new]).await.map(|it| it.report).unwrap_err().to_string();
+    assert!(error.ends_with("there is no plan starter: say with --for whose users would get it"), "{error}");
+    let error = of_sandbox(&world.redis, &["--plan", &new, "--for", "none"]).await.map(|it| it.report).unwrap_err();
+    assert_eq!(error.to_string(), "--for none: there is no such plan");
+    let mut wrong = monthly(1);
+    wrong["groups"][0]["unit"] = json!("cents");
+    let wrong = files.write("wrong.json", &with_id("basic", wrong));
+    let error = of_sandbox(&world.redis, &["--plan", &wrong]).await.map(|it| it.report).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{wrong}:")) && error.contains("groups[0].unit"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_written() {
+    let (world, files) = (world().await, Files::new());
+    let draft = files.write("draft.json", &with_id("basic", monthly(1)));
+    let before = world.redis.contents("qg:*").await;
+    of_sandbox(&world.redis, &["--plan", &draft]).await.map(|it| it.report).unwrap();
+    assert_eq!(world.redis.contents("qg:*").await, before);
+}
+
+fn demo(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/demo/{name}.json")).display().to_string()
+}
+
+fn excerpt() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/azure-llm-conv-2023-excerpt.csv")
+}
+
+#[tokio::test]
+async fn the_excerpt_of_a_trace_costs_what_its_tokens_cost_and_a_tight_plan_stops_at_its_quotas() {
+    let trace = excerpt().display().to_string();
+    let generous = demo("demo_generous");
+    let report =
+        rehearse(&["--plan", &generous, "--trace", &trace, "--users", "10"]).await.map(|it| it.report).unwrap();
+    assert_eq!((report.calls, report.under_draft.denied, report.recorded.denied), (300, 0, 0));
+    // 270,000 × 0.00025 + 76,870 × 0.001 cents.
+    assert_eq!(serde_json::to_value(report.under_draft.cents).unwrap().to_string(), "144.37");
+    let sums: Vec<(String, String)> =
+        report.groups.iter().map(|sum| (sum.group_id.clone(), sum.draft.0.to_string())).collect();
+    assert!(sums.contains(&("demo_tokens".to_owned(), "346870".to_owned())), "{sums:?}");
+    assert!(sums.contains(&("demo_requests".to_owned(), "300".to_owned())), "{sums:?}");
+
+    let tight = demo("demo_tight");
+    let rehearsed = rehearse(&["--plan", &tight, "--trace", &trace, "--users", "10"]).await.unwrap();
+    let report = rehearsed.report;
+    assert!(report.under_draft.denied > 0 && report.newly_denied.calls == report.under_draft.denied, "{report}");
+    assert_eq!(serde_json::to_value(report.recorded.cents).unwrap().to_string(), "144.37");
+    assert!(report.under_draft.cents < report.recorded.cents, "{report}");
+    for account in rehearsed.accounts {
+        let quota = match account.group.as_str() {
+            "demo_tokens" => 30_000,
+            "demo_cents" => 12_000_000,
+            _ => 25,
+        };
+        assert!(account.used.steps() <= quota && account.held.steps() == 0, "{account:?}");
+    }
+}
+
+#[test]
+fn the_command_prints_tables_or_json_and_one_clear_line_of_what_is_wrong() {
+    let (trace, tight) = (excerpt().display().to_string(), demo("demo_tight"));
+    let told = run(&["whatif", "--plan", &tight, "--trace", &trace, "--users", "10", "--json"], &[]);
+    let json: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((told.status.code(), &json["calls"]), (Some(0), &json!(300)));
+    let told = run(&["whatif", "--plan", &tight, "--trace", &trace, "--users", "10"], &[]);
+    assert!(String::from_utf8(told.stdout).unwrap().contains("Would have been denied: "));
+    let told = run(&["whatif", "--plan", "no/such.json", "--trace", &trace], &[]);
+    assert!(crate::gateway::one_clear_line(&told).starts_with("error: no/such.json: "));
+    let told = run(&["whatif", "--plan", &tight, "--redis-url", "redis://127.0.0.1:1"], &[]);
+    assert!(crate::gateway::one_clear_line(&told).contains("Redis cannot be reached"));
+    assert_eq!(run(&["whatif", "--trace", &trace], &[]).status.code(), Some(2));
+}
