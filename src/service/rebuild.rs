@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Gateway;
 use super::error::ServiceError;
-use super::rollup::{BATCH, additions, real_ms};
+use super::rollup::{additions, real_ms};
 use super::tenant::Tenant;
 use crate::domain::day::Day;
 use crate::domain::rollup::{Cube, Sheet};
@@ -16,6 +16,8 @@ use crate::store::rollup::{Place, WrittenDay};
 
 /// A rebuild that other nodes fold past catches up so often; each time there is less to do.
 const ROUNDS: usize = 20;
+/// Entries read at a time.
+const BATCH: usize = 1_000;
 
 /// What was rebuilt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,8 @@ struct Work<'a> {
     /// The first day of which no entry is missing.
     first: Option<Day>,
     sheets: BTreeMap<(Day, Cube), Sheet>,
+    /// The first entry that there is.
+    oldest: EntryId,
     read: Option<EntryId>,
     now_ms: TimeMs,
     entries: u64,
@@ -62,32 +66,29 @@ impl Gateway {
         // What is not folded yet has no rows that could be replaced.
         self.fold_stream(tenant, bucket, stream, usize::MAX).await?;
         let info = self.store.stream_info(bucket, stream).await?;
-        let Some(first) = info.first else { return Ok(Rebuilt::default()) };
+        let Some(oldest) = info.first else { return Ok(Rebuilt::default()) };
         // An entry is never written before it happens. Of the day in which the first one was written, others may be
         // trimmed. A test clock's days say nothing of when they were written.
-        let first_ms = TimeMs::try_from(first.time_ms).unwrap_or(TimeMs::MAX);
+        let now_ms = TimeMs::try_from(oldest.time_ms).unwrap_or(TimeMs::MAX);
         let first = match (info.whole, bucket.is_sandbox()) {
             (true, _) => None,
-            (false, false) => Some(Day::of(first_ms).plus(1)),
+            (false, false) => Some(Day::of(now_ms).plus(1)),
             (false, true) => return Ok(Rebuilt::default()),
         };
         let mut work =
-            Work { tenant, bucket, stream, first, sheets: BTreeMap::new(), read: None, now_ms: first_ms, entries: 0 };
-        let mut written: BTreeSet<(Day, Cube)> = BTreeSet::new();
+            Work { tenant, bucket, stream, first, sheets: BTreeMap::new(), oldest, read: None, now_ms, entries: 0 };
+        let rebuild: u64 = rand::random();
         for _ in 0..ROUNDS {
             let Some(cursor) = self.store.rollup_cursor(bucket, stream).await? else { break };
             self.read_up_to(&mut work, cursor.id).await?;
-            let days = self.changed_days(&mut work);
-            let fresh: Vec<Place> =
-                days.iter().map(|day| day.place).filter(|it| written.insert((it.day, it.cube))).collect();
-            self.store.drop_rebuilt(bucket, &fresh).await?;
-            for day in &days {
-                self.store.write_rebuilt(bucket, day).await?;
+            for day in self.changed_days(&mut work) {
+                self.store.write_rebuilt(bucket, rebuild, &day).await?;
             }
             let places = self.places(&work);
-            if self.store.replace_rollup(bucket, stream, cursor, &places).await? {
+            if self.store.replace_rollup(bucket, stream, cursor, (rebuild, &places)).await? {
+                let days: BTreeSet<Day> = places.iter().map(|(place, _)| place.day).collect();
                 let rows = work.sheets.values().map(|sheet| sheet.rows().len()).sum();
-                return Ok(Rebuilt { days: places.len() / Cube::ALL.len(), entries: work.entries, rows });
+                return Ok(Rebuilt { days: days.len(), entries: work.entries, rows });
             }
         }
         Err(ServiceError::StoreUnavailable(format!("{stream:?} was folded further whenever it was rebuilt")))
@@ -99,6 +100,9 @@ impl Gateway {
         loop {
             let entries = self.store.entries_after(work.bucket, work.stream, work.read, Some(until), BATCH).await?;
             let Some(last) = entries.last() else { return Ok(()) };
+            if work.read.is_none() && entries.first().map(|entry| entry.id) != Some(work.oldest) {
+                return Err(ServiceError::StoreUnavailable("entries were trimmed meanwhile: repeat it".to_owned()));
+            }
             (work.read, work.now_ms) = (Some(last.id), real_ms(last));
             work.entries += entries.len() as u64;
             for ((day, cube), additions) in additions(&entries, &fields) {
@@ -125,14 +129,15 @@ impl Gateway {
         days
     }
 
-    /// The days that are replaced: in live mode also those in which nothing happened.
-    fn places(&self, work: &Work<'_>) -> Vec<Place> {
+    /// The days that are replaced, with how long they stay (s): in live mode also those in which nothing happened.
+    fn places(&self, work: &Work<'_>) -> Vec<(Place, i64)> {
         let mut days: BTreeSet<Day> = work.sheets.keys().map(|(day, _)| *day).collect();
         if let Some(first) = work.first {
             let today = Day::of(work.now_ms);
             days.extend((0..=today.since(first).max(-1)).map(|later| first.plus(later)));
         }
         let place = |day: Day| Cube::ALL.map(|cube| Place { cube, stream: work.stream, day });
-        days.into_iter().flat_map(place).collect()
+        let kept = |place: Place| Some((place, self.rollup.ttl_s(work.bucket, place, work.now_ms)?));
+        days.into_iter().flat_map(place).filter_map(kept).collect()
     }
 }

@@ -15,7 +15,7 @@ use crate::store::ledger::{StoredEntry, Stream};
 use crate::store::rollup::{Place, RollupCursor, WrittenDay};
 
 /// Entries folded in one step: its script writes at most some 200 rows, so that nobody waits long for it.
-pub(super) const BATCH: usize = 100;
+const BATCH: usize = 100;
 /// Steps of one stream before a report is answered: 50,000 entries.
 const STEPS_BEFORE_A_REPORT: usize = 500;
 /// Buckets folded at the same time.

@@ -214,9 +214,9 @@ impl Bucket {
         self.key(&format!("rollup:{}", place_name(place)))
     }
 
-    /// The same while they are being rebuilt.
-    pub fn rebuilt(&self, place: Place) -> String {
-        self.key(&format!("rollup:rebuilt:{}", place_name(place)))
+    /// The same while they are being rebuilt, by one rebuild.
+    pub fn rebuilt(&self, rebuild: u64, place: Place) -> String {
+        self.key(&format!("rollup:rebuilt:{rebuild:016x}:{}", place_name(place)))
     }
 
     /// How far a stream is folded into rows.

@@ -17,6 +17,8 @@ use crate::domain::rollup::{Cube, Metrics, RowName};
 const PAGE: usize = 1_000;
 /// Fields of one write beside a script.
 const CHUNK: usize = 200;
+/// A rebuild writes each day's rows and puts them in place within this time.
+const REBUILD_S: i64 = 6 * 60 * 60;
 
 /// How far a stream is folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,12 +204,12 @@ impl Store {
         }
     }
 
-    /// Writes rows of a day that is being rebuilt, beside those that there are.
+    /// Writes rows of a day that is being rebuilt, beside those that there are and those of another rebuild.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn write_rebuilt(&self, bucket: &Bucket, day: &WrittenDay) -> Result<(), StoreError> {
-        let key = bucket.rebuilt(day.place);
+    pub async fn write_rebuilt(&self, bucket: &Bucket, rebuild: u64, day: &WrittenDay) -> Result<(), StoreError> {
+        let key = bucket.rebuilt(rebuild, day.place);
         for rows in day.rows.chunks(CHUNK) {
             let mut command = redis::cmd("HSET");
             command.arg(&key);
@@ -216,28 +218,14 @@ impl Store {
             }
             self.command(&command).await?;
         }
+        // Of a rebuild that breaks off nothing stays.
         let mut command = redis::cmd("EXPIRE");
-        command.arg(&key).arg(day.ttl_s);
+        command.arg(&key).arg(REBUILD_S);
         self.command(&command).await.map(|_| ())
     }
 
-    /// Drops what an earlier rebuild left that did not come to its end.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn drop_rebuilt(&self, bucket: &Bucket, places: &[Place]) -> Result<(), StoreError> {
-        for places in places.chunks(CHUNK) {
-            let mut command = redis::cmd("UNLINK");
-            for place in places {
-                command.arg(bucket.rebuilt(*place));
-            }
-            self.command(&command).await?;
-        }
-        Ok(())
-    }
-
-    /// Puts rebuilt days in the place of those that there are; a place that nothing was written for becomes empty. False:
-    /// the stream was folded further than `at` meanwhile.
+    /// Puts rebuilt days in the place of those that there are, to stay for so long (s); a place that nothing was written
+    /// for becomes empty. False: the stream was folded further than `at` meanwhile, or rebuilt.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -246,13 +234,16 @@ impl Store {
         bucket: &Bucket,
         stream: Stream,
         at: RollupCursor,
-        places: &[Place],
+        (rebuild, places): (u64, &[(Place, i64)]),
     ) -> Result<bool, StoreError> {
         let after = RollupCursor { rebuilt: at.rebuilt + 1, ..at };
         let mut keys = vec![bucket.rollup_cursor(stream_name(stream))];
-        keys.extend(places.iter().flat_map(|place| [bucket.rebuilt(*place), bucket.rollup(*place)]));
+        keys.extend(places.iter().flat_map(|(place, _)| [bucket.rebuilt(rebuild, *place), bucket.rollup(*place)]));
         let mut arguments = Arguments::default();
         arguments.text(RollupCursor::text(Some(at))).text(RollupCursor::text(Some(after)));
+        for (_, ttl_s) in places {
+            arguments.int(ttl_s);
+        }
         let mut fields = self.call(&self.scripts.replace_rollup, &keys, arguments).await?;
         let status = fields.text()?;
         match status.as_str() {

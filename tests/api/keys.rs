@@ -36,6 +36,7 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
     let subscribers = ["sk_test", "sk_live", "support", "approver", "admin", "root"].as_slice();
     let clock = ["sk_test", "admin", "root"].as_slice();
     let viewers = ["viewer", "support", "approver", "admin", "root"].as_slice();
+    let explainers = ["sk_test", "sk_live", "viewer", "support", "approver", "admin", "root"].as_slice();
     let admins = ["admin", "root"].as_slice();
     let approvers = ["approver", "admin", "root"].as_slice();
     let webhook = json!({"url": "http://127.0.0.1:9/", "events": ["limit.reached"]});
@@ -75,6 +76,7 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
         ("DELETE", "grants/grt_0", Value::Null, supporters),
         ("GET", "counters?groupId=images", Value::Null, viewers),
         ("GET", "alerts", Value::Null, viewers),
+        ("GET", "explain?userId=u&event=image.a", Value::Null, explainers),
         ("GET", "reports/usage", Value::Null, viewers),
         ("GET", "reports/unusual", Value::Null, viewers),
         ("GET", "reports/forecast?userId=u", Value::Null, viewers),

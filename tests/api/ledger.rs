@@ -227,8 +227,13 @@ async fn after_random_histories_counters_and_ledger_agree_and_a_planted_drift_of
     // A call each, so that there is something of everybody to plant a drift in.
     let body = json!({"userId": "a", "event": "image.a", "quantity": 2, "metadata": {"team": "red"}});
     world.app.post("track", body.clone()).await.expect(200);
+    world.app.freeze("2028-06-01T12:00:00Z").await;
+    world.app.post("track", body.clone()).await.expect(200);
     let past: Vec<String> = world.redis.run(&["HGETALL", &key("past", "user:a")]).await;
-    let closed = past.chunks(2).find(|pair| pair[0].starts_with("images.") && !pair[0].ends_with("first")).unwrap();
+    let charged = |pair: &&[String]| {
+        pair[0].starts_with("images.") && !pair[0].ends_with("first") && !pair[1].starts_with("0 ")
+    };
+    let closed = past.chunks(2).find(charged).expect("a closed window of which there are entries");
     let plants = [
         (key("counters", "user:a"), "images.used".to_owned(), Figure::Used),
         (key("counters", "metadata.team:red"), "team.used".to_owned(), Figure::Used),

@@ -157,13 +157,6 @@ export interface ClockView {
   now?: string | null;
 }
 
-export interface ClosedWindowView {
-  groupId: string;
-  period: PeriodView;
-  unit: Unit;
-  used: number;
-}
-
 export interface CommitBody {
   /** False: charge that much and keep the rest of the hold. */
   final?: boolean;
@@ -291,6 +284,9 @@ export interface DeniedByView {
   unit: Unit;
 }
 
+/** The call that was denied. */
+export type DeniedCall = "reserve" | "track" | "extend";
+
 /** One field that differs; absent on the side that does not have it. */
 export interface Difference {
   after?: unknown;
@@ -301,6 +297,237 @@ export interface Difference {
 
 /** What happens past the quota. */
 export type Enforcement = "hard" | "soft" | "approval";
+
+/** A counter's change. */
+export interface EntryChargeView {
+  /** `used` after it. */
+  balance: number;
+  /** Negative: given back. */
+  change: number;
+  groupId: string;
+  scope: Record<string, string>;
+  unit: Unit;
+}
+
+/** What an expired reservation held. */
+export interface EntryHeldView {
+  amount: number;
+  groupId: string;
+  unit: Unit;
+}
+
+/** What an entry tells of. */
+export type EntryKind = "commit" | "draw" | "release" | "track" | "refund" | "reset" | "expire" | "outcome" | "denial";
+
+/** A counter's change. Amounts are in the unit. */
+export interface EventCharge {
+  /** Negative: given back. */
+  amount: number;
+  /** `used` after it. */
+  balance: number;
+  groupId: string;
+  scope: Record<string, string>;
+  unit: Unit;
+  /** Number of the counter's window: those of one counter rise. `GET usage/history` tells its times. */
+  window: string;
+}
+
+/** What an expired reservation held of a group. The amount is in the unit. */
+export interface EventHeld {
+  amount: number;
+  groupId: string;
+  unit: Unit;
+  window: string;
+}
+
+/** One event of a call with several. */
+export interface EventItem {
+  event: string;
+  metadata: Record<string, string>;
+  quantity?: number | null;
+}
+
+/** A counter that a denied call found without room. Amounts are in the unit. */
+export interface EventLack {
+  /** Used and held, as it was found. */
+  count: number;
+  groupId: string;
+  /** Quota and grants, less what was blocked. */
+  limit: number;
+  requested: number;
+  scope: Record<string, string>;
+  unit: Unit;
+}
+
+export interface EventPolicy {
+  id: string;
+  version: number;
+}
+
+/** Something that changed counters, ended a reservation, or was refused. Times are RFC 3339, UTC. */
+export interface EventView {
+  /** Of a denial: what was refused. */
+  call?: DeniedCall | null;
+  /** Every counter that the call matched, also where nothing changed. */
+  charges: EventCharge[];
+  /** When the reservation was made. */
+  createdAt?: string | null;
+  /** Of a denial: the counters without room. */
+  denied?: EventLack[];
+  errorCode?: string | null;
+  /** The first one of a call with several. */
+  event?: string | null;
+  /** As `track` answered it. */
+  eventId?: string | null;
+  /** Of an expiry: what had been held. */
+  held?: EventHeld[];
+  /** Stable. */
+  id: string;
+  /** Of a call with several events: all of them. */
+  items?: EventItem[];
+  keyId?: string | null;
+  /** Charged after the expiry. */
+  late: boolean;
+  /** The request's, overridden by what was told in the end. Of a call with several events, the first one's. */
+  metadata?: Record<string, string> | null;
+  outcome?: Outcome | null;
+  /** The outcome that this one replaces. */
+  outcomeBefore?: Outcome | null;
+  /** The plan whose rules held. */
+  planId?: string | null;
+  planVersion?: number | null;
+  /** The policies that matched. */
+  policies?: EventPolicy[];
+  /** As asked for, or as told in the end; of a draw or refund, its own. Of a call with several events, the first one's. */
+  quantity?: number | null;
+  /** Of a denial: the category, such as `limit_reached`. Of a release: as it was told. */
+  reason?: string | null;
+  /** When it was taken down, in real time: events are ordered by this. */
+  recordedAt: string;
+  reservationId?: string | null;
+  /** When it happened, by the test clock in a sandbox; of an expiry, when the hold ended. */
+  timestamp: string;
+  type: EntryKind;
+  userId?: string | null;
+}
+
+/** What a reserve would meet now. */
+export interface ExplainedCallView {
+  allowed: boolean;
+  /** The user is blocked, whatever the limits say. */
+  blocked: boolean;
+  deniedBy: DeniedByView[];
+  /** Not empty: the call would be refused as invalid, for these fields. */
+  errors: FieldError[];
+  event: string;
+  /** Those of the plan, then those of all policies. */
+  groups: ExplainedGroupView[];
+  /** With what the key brings. */
+  metadata: Record<string, string>;
+  /** Null without subscription and default plan: then the policies' groups are all. */
+  plan?: ExplainedPlanView | null;
+  quantity: number;
+  /** The first category of refusal; empty if allowed. */
+  reasons: Reason[];
+  retryAfterMs?: I64 | null;
+  /** Null without one that runs. */
+  subscription?: SubscriptionView | null;
+  userId: string;
+}
+
+/** What one group makes of the call. */
+export interface ExplainedGroupView {
+  /** What the group counts of the call. */
+  amount?: number | null;
+  /** The counter that the call lands in. */
+  counter?: CounterView | null;
+  /** Why the call cannot be measured. */
+  error?: FieldError | null;
+  /** Live grants of the counter. */
+  grants: LiveGrantView[];
+  groupId: string;
+  label: string;
+  /** The call does not fit into the counter. */
+  lacksRoom: boolean;
+  /** Quota and grants, less what is blocked; absent without quota. */
+  limit?: number | null;
+  /** One of its rules matches. */
+  matches: boolean;
+  /** Names of the group's scope that the call lacks; then it does not count. */
+  missingScope?: string[];
+  opensAt?: string | null;
+  /** A fixed period is not running: it will begin then, or never again if that is absent. */
+  outsidePeriod?: boolean;
+  /** The plan, or else the policy, that the group stands in. */
+  planId?: string | null;
+  policyId?: string | null;
+  /** Place of the rule that decides, from 0. */
+  rule?: number | null;
+  /** In their order, up to the one that matches. */
+  rules: TriedRuleView[];
+  /** The amount is more than `maxPerCall`. */
+  tooLarge?: boolean;
+  /** No rule matches, and `covers` names the event: the group refuses it. */
+  uncovered?: boolean;
+  unit: Unit;
+  version: number;
+}
+
+/** One event of a reservation. */
+export interface ExplainedItemView {
+  event: string;
+  groups: ExplainedGroupView[];
+  metadata: Record<string, string>;
+  quantity: number;
+}
+
+/** The plan that holds. */
+export interface ExplainedPlanView {
+  id: string;
+  /** The user has no subscription; this is the app's default plan. */
+  isDefault: boolean;
+  /** The user has limits of its own instead of the plan's. */
+  ownLimits: boolean;
+  /** What becomes of an event that no group of the plan matches. */
+  unmatchedEvents: UnmatchedEvents;
+  version: number;
+}
+
+/** What became of a reservation. */
+export interface ExplainedReservationView {
+  /** What it holds and was charged, per counter and window; empty once its record is gone. */
+  counters: ReservedView[];
+  createdAt: string;
+  /** The ledger's entries of it, oldest first. */
+  entries: ReservationEntryView[];
+  /** False: there were too many entries to look at all of them. */
+  entriesComplete: boolean;
+  event?: string | null;
+  /** Absent once its record is gone. */
+  expiresAt?: string | null;
+  /** The request, with what the groups of those versions make of it. */
+  items: ExplainedItemView[];
+  /** Id of the key that reserved. */
+  keyId?: string | null;
+  /** Something was charged after the expiry. */
+  late: boolean;
+  outcome?: Outcome | null;
+  /** The plan whose groups held; absent if that is not known. */
+  plan?: HeldVersionView | null;
+  /** The policies that matched. */
+  policies: HeldVersionView[];
+  reservationId: string;
+  status: Status;
+  userId?: string | null;
+}
+
+/** Why a call was or would be allowed or denied. */
+export interface ExplanationView {
+  /** Of `userId` and `event`: what a reserve would meet now. */
+  call?: ExplainedCallView | null;
+  /** Of `reservationId`. */
+  reservation?: ExplainedReservationView | null;
+}
 
 export interface ExtendBody {
   /** So much more; checked like a reserve. */
@@ -323,6 +550,12 @@ export interface FallbackBody {
 export interface FieldError {
   field: string;
   message: string;
+}
+
+/** Actual figures of one item. */
+export interface FiguresView {
+  metadata: Record<string, string>;
+  quantity?: number | null;
 }
 
 /** Per field the values that are let through; a field that is left out lets all through. */
@@ -442,6 +675,12 @@ export interface Happening {
   timestamp: string;
   /** `threshold.reached`, `limit.reached` … */
   type: WebhookEvent;
+}
+
+/** A plan or policy at the version that held. */
+export interface HeldVersionView {
+  id: string;
+  version: number;
 }
 
 export interface HeldView {
@@ -638,6 +877,57 @@ export interface ListViewDeliveryView {
 }
 
 /** A list: `{data, nextCursor}`. */
+export interface ListViewEventView {
+  data: ({
+    /** Of a denial: what was refused. */
+    call?: DeniedCall | null;
+    /** Every counter that the call matched, also where nothing changed. */
+    charges: EventCharge[];
+    /** When the reservation was made. */
+    createdAt?: string | null;
+    /** Of a denial: the counters without room. */
+    denied?: EventLack[];
+    errorCode?: string | null;
+    /** The first one of a call with several. */
+    event?: string | null;
+    /** As `track` answered it. */
+    eventId?: string | null;
+    /** Of an expiry: what had been held. */
+    held?: EventHeld[];
+    /** Stable. */
+    id: string;
+    /** Of a call with several events: all of them. */
+    items?: EventItem[];
+    keyId?: string | null;
+    /** Charged after the expiry. */
+    late: boolean;
+    /** The request's, overridden by what was told in the end. Of a call with several events, the first one's. */
+    metadata?: Record<string, string> | null;
+    outcome?: Outcome | null;
+    /** The outcome that this one replaces. */
+    outcomeBefore?: Outcome | null;
+    /** The plan whose rules held. */
+    planId?: string | null;
+    planVersion?: number | null;
+    /** The policies that matched. */
+    policies?: EventPolicy[];
+    /** As asked for, or as told in the end; of a draw or refund, its own. Of a call with several events, the first one's. */
+    quantity?: number | null;
+    /** Of a denial: the category, such as `limit_reached`. Of a release: as it was told. */
+    reason?: string | null;
+    /** When it was taken down, in real time: events are ordered by this. */
+    recordedAt: string;
+    reservationId?: string | null;
+    /** When it happened, by the test clock in a sandbox; of an expiry, when the hold ended. */
+    timestamp: string;
+    type: EntryKind;
+    userId?: string | null;
+  })[];
+  /** Null on the last page. */
+  nextCursor?: string | null;
+}
+
+/** A list: `{data, nextCursor}`. */
 export interface ListViewGrant {
   data: ({
     amount: number;
@@ -759,6 +1049,38 @@ export interface ListViewWebhookView {
   nextCursor?: string | null;
 }
 
+/** A list: `{data, nextCursor}`. */
+export interface ListViewWindowView {
+  data: ({
+    /** It is over, and nothing can be charged to it or given back any more. */
+    final: boolean;
+    /** Extra quota by grants, when the window ended, or at present. */
+    granted: number;
+    groupId: string;
+    label: string;
+    /** `max(0, used - quota - granted)` */
+    overage: number;
+    period: PeriodView;
+    /** That the last call in the window went by, or of one that runs, the present one. Null counts without limit. */
+    quota?: number | null;
+    scope: Record<string, string>;
+    unit: Unit;
+    used: number;
+    /** Number among the counter's windows, as events tell it. */
+    window: string;
+  })[];
+  /** Null on the last page. */
+  nextCursor?: string | null;
+}
+
+/** A live grant. */
+export interface LiveGrantView {
+  amount: number;
+  /** Null: never. */
+  endsAt?: string | null;
+  id: string;
+}
+
 /** What a tracked event met. */
 export type MatchStatus = "matched" | "unmatched" | "no_subscription" | "over_limit";
 
@@ -766,6 +1088,18 @@ export type MatchStatus = "matched" | "unmatched" | "no_subscription" | "over_li
 export type MeasureBody = MeasureWord | WeightedBody;
 
 export type MeasureWord = "quantity" | "event";
+
+/** Why a rule does not match. */
+export interface MismatchView {
+  /** `event`, or `metadata.<name>`. */
+  field: string;
+  /** Absent: the call does not bring the field. */
+  found?: string | null;
+  /** The same as a sentence. */
+  message: string;
+  /** Any of these: the event's pattern, or values. Empty: any value of a field that is missing. */
+  wanted: string[];
+}
 
 export interface NoteBody {
   /** Why; kept in the audit log. */
@@ -1028,6 +1362,22 @@ export interface ReportView {
   to: string;
 }
 
+/** An entry of the ledger. */
+export interface ReservationEntryView {
+  at: string;
+  charges: EntryChargeView[];
+  errorCode?: string | null;
+  /** The figures that the call brought, per item; empty: as held. */
+  figures?: FiguresView[];
+  /** Of an expiry: what was held until then. */
+  held?: EntryHeldView[];
+  id: string;
+  late: boolean;
+  outcome?: Outcome | null;
+  reason?: string | null;
+  type: EntryKind;
+}
+
 /** One `event` with its quantity and metadata, or `items`: several events that pass together or not at all. */
 export interface ReserveBody {
   /** 1 to 128 bytes. */
@@ -1049,6 +1399,17 @@ export interface ReserveBody {
   ttlSeconds?: number;
   /** 1 to 256 bytes. */
   userId: string;
+}
+
+/** What a reservation has in one window of a counter. */
+export interface ReservedView {
+  charged: number;
+  groupId: string;
+  held: number;
+  /** Null: that window is over. */
+  period?: PeriodView | null;
+  scope: Record<string, string>;
+  unit: Unit;
 }
 
 export interface ResetBody {
@@ -1157,6 +1518,8 @@ export interface SettlementView {
   thresholds?: ThresholdView[];
 }
 
+export type Status = "held" | "expired" | "committed" | "released";
+
 export interface SubscribeBody {
   /**
    * `{groupId: {quota}}` or a plan's whole body, instead of the plan's own limits. Null clears them; a move to
@@ -1217,6 +1580,15 @@ export interface TrackedView {
   thresholds?: ThresholdView[];
 }
 
+/** A rule that was tried. */
+export interface TriedRuleView {
+  /** Its event pattern. */
+  event: string;
+  matches: boolean;
+  /** All that keeps it from matching. */
+  mismatches: MismatchView[];
+}
+
 /** What a limit group counts in. The unit of a group id never changes. */
 export type Unit = "count" | "tokens" | "seconds" | "cents";
 
@@ -1267,7 +1639,7 @@ export interface UserDetailView {
   counters: CounterView[];
   grants: Grant[];
   /** Windows that are over, newest first. */
-  history: ClosedWindowView[];
+  history: WindowView[];
   /** Those that end first, at most 100. */
   openReservations: OpenReservationView[];
   period?: PeriodView | null;
@@ -1340,5 +1712,25 @@ export interface WeightedBody {
  * The default is `lifetime`, the kind that never gives fresh quota by itself.
  */
 export type WindowKind = "minute" | "hourly" | "daily" | "weekly" | "monthly" | "yearly" | "lifetime" | "every" | "fixed" | "concurrent";
+
+/** One window of one counter. Amounts are in the unit. */
+export interface WindowView {
+  /** It is over, and nothing can be charged to it or given back any more. */
+  final: boolean;
+  /** Extra quota by grants, when the window ended, or at present. */
+  granted: number;
+  groupId: string;
+  label: string;
+  /** `max(0, used - quota - granted)` */
+  overage: number;
+  period: PeriodView;
+  /** That the last call in the window went by, or of one that runs, the present one. Null counts without limit. */
+  quota?: number | null;
+  scope: Record<string, string>;
+  unit: Unit;
+  used: number;
+  /** Number among the counter's windows, as events tell it. */
+  window: string;
+}
 
 export type I64 = number;

@@ -19,8 +19,14 @@ ChangeAction: TypeAlias = Literal["create", "update", "delete"]
 DeliveryStatus: TypeAlias = Literal["pending", "delivered", "dead"]
 """Where a delivery stands."""
 
+DeniedCall: TypeAlias = Literal["reserve", "track", "extend"]
+"""The call that was denied."""
+
 Enforcement: TypeAlias = Literal["hard", "soft", "approval"]
 """What happens past the quota."""
+
+EntryKind: TypeAlias = Literal["commit", "draw", "release", "track", "refund", "reset", "expire", "outcome", "denial"]
+"""What an entry tells of."""
 
 KeyKind: TypeAlias = Literal["secret", "publishable", "admin"]
 """What a key is meant for."""
@@ -61,6 +67,8 @@ Reason: TypeAlias = Literal[
 
 Role: TypeAlias = Literal["viewer", "support", "approver", "admin"]
 """What an operator may do; each role may what those before it may."""
+
+Status: TypeAlias = Literal["held", "expired", "committed", "released"]
 
 Unit: TypeAlias = Literal["count", "tokens", "seconds", "cents"]
 """What a limit group counts in. The unit of a group id never changes."""
@@ -248,16 +256,6 @@ class ClockView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClosedWindowView(Model):
-    """``ClosedWindowView`` of the API."""
-
-    group_id: str
-    period: PeriodView
-    unit: Unit
-    used: Amount
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration(Model):
     """What an app is configured to do. A part that is left out stays as it is; of a part that is there,
     what is not in it is deleted."""
@@ -387,6 +385,265 @@ class Difference(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EntryChargeView(Model):
+    """A counter's change."""
+
+    balance: Amount
+    """`used` after it."""
+    change: Amount
+    """Negative: given back."""
+    group_id: str
+    scope: dict[str, str]
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryHeldView(Model):
+    """What an expired reservation held."""
+
+    amount: Amount
+    group_id: str
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventCharge(Model):
+    """A counter's change. Amounts are in the unit."""
+
+    amount: Amount
+    """Negative: given back."""
+    balance: Amount
+    """`used` after it."""
+    group_id: str
+    scope: dict[str, str]
+    unit: Unit
+    window: str
+    """Number of the counter's window: those of one counter rise. `GET usage/history` tells its times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventHeld(Model):
+    """What an expired reservation held of a group. The amount is in the unit."""
+
+    amount: Amount
+    group_id: str
+    unit: Unit
+    window: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventItem(Model):
+    """One event of a call with several."""
+
+    event: str
+    metadata: dict[str, str]
+    quantity: Amount | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLack(Model):
+    """A counter that a denied call found without room. Amounts are in the unit."""
+
+    count: Amount
+    """Used and held, as it was found."""
+    group_id: str
+    limit: Amount
+    """Quota and grants, less what was blocked."""
+    requested: Amount
+    scope: dict[str, str]
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPolicy(Model):
+    """``EventPolicy`` of the API."""
+
+    id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventView(Model):
+    """Something that changed counters, ended a reservation, or was refused. Times are RFC 3339, UTC."""
+
+    call: DeniedCall | None = None
+    """Of a denial: what was refused."""
+    charges: tuple[EventCharge, ...]
+    """Every counter that the call matched, also where nothing changed."""
+    created_at: str | None = None
+    """When the reservation was made."""
+    denied: tuple[EventLack, ...] = ()
+    """Of a denial: the counters without room."""
+    error_code: str | None = None
+    event: str | None = None
+    """The first one of a call with several."""
+    event_id: str | None = None
+    """As `track` answered it."""
+    held: tuple[EventHeld, ...] = ()
+    """Of an expiry: what had been held."""
+    id: str
+    """Stable."""
+    items: tuple[EventItem, ...] = ()
+    """Of a call with several events: all of them."""
+    key_id: str | None = None
+    late: bool
+    """Charged after the expiry."""
+    metadata: dict[str, str] | None = None
+    """The request's, overridden by what was told in the end. Of a call with several events, the first
+    one's."""
+    outcome: Outcome | None = None
+    outcome_before: Outcome | None = None
+    """The outcome that this one replaces."""
+    plan_id: str | None = None
+    """The plan whose rules held."""
+    plan_version: int | None = None
+    policies: tuple[EventPolicy, ...] = ()
+    """The policies that matched."""
+    quantity: Amount | None = None
+    """As asked for, or as told in the end; of a draw or refund, its own. Of a call with several events,
+    the first one's."""
+    reason: str | None = None
+    """Of a denial: the category, such as `limit_reached`. Of a release: as it was told."""
+    recorded_at: str
+    """When it was taken down, in real time: events are ordered by this."""
+    reservation_id: str | None = None
+    timestamp: str
+    """When it happened, by the test clock in a sandbox; of an expiry, when the hold ended."""
+    type: EntryKind
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedCallView(Model):
+    """What a reserve would meet now."""
+
+    allowed: bool
+    blocked: bool
+    """The user is blocked, whatever the limits say."""
+    denied_by: tuple[DeniedByView, ...]
+    errors: tuple[FieldError, ...]
+    """Not empty: the call would be refused as invalid, for these fields."""
+    event: str
+    groups: tuple[ExplainedGroupView, ...]
+    """Those of the plan, then those of all policies."""
+    metadata: dict[str, str]
+    """With what the key brings."""
+    plan: ExplainedPlanView | None = None
+    """Null without subscription and default plan: then the policies' groups are all."""
+    quantity: Amount
+    reasons: tuple[Reason, ...]
+    """The first category of refusal; empty if allowed."""
+    retry_after_ms: int | None = None
+    subscription: SubscriptionView | None = None
+    """Null without one that runs."""
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedGroupView(Model):
+    """What one group makes of the call."""
+
+    amount: Amount | None = None
+    """What the group counts of the call."""
+    counter: CounterView | None = None
+    """The counter that the call lands in."""
+    error: FieldError | None = None
+    """Why the call cannot be measured."""
+    grants: tuple[LiveGrantView, ...]
+    """Live grants of the counter."""
+    group_id: str
+    label: str
+    lacks_room: bool
+    """The call does not fit into the counter."""
+    limit: Amount | None = None
+    """Quota and grants, less what is blocked; absent without quota."""
+    matches: bool
+    """One of its rules matches."""
+    missing_scope: tuple[str, ...] = ()
+    """Names of the group's scope that the call lacks; then it does not count."""
+    opens_at: str | None = None
+    outside_period: bool = False
+    """A fixed period is not running: it will begin then, or never again if that is absent."""
+    plan_id: str | None = None
+    """The plan, or else the policy, that the group stands in."""
+    policy_id: str | None = None
+    rule: int | None = None
+    """Place of the rule that decides, from 0."""
+    rules: tuple[TriedRuleView, ...]
+    """In their order, up to the one that matches."""
+    too_large: bool = False
+    """The amount is more than `maxPerCall`."""
+    uncovered: bool = False
+    """No rule matches, and `covers` names the event: the group refuses it."""
+    unit: Unit
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedItemView(Model):
+    """One event of a reservation."""
+
+    event: str
+    groups: tuple[ExplainedGroupView, ...]
+    metadata: dict[str, str]
+    quantity: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedPlanView(Model):
+    """The plan that holds."""
+
+    id: str
+    is_default: bool
+    """The user has no subscription; this is the app's default plan."""
+    own_limits: bool
+    """The user has limits of its own instead of the plan's."""
+    unmatched_events: UnmatchedEvents
+    """What becomes of an event that no group of the plan matches."""
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedReservationView(Model):
+    """What became of a reservation."""
+
+    counters: tuple[ReservedView, ...]
+    """What it holds and was charged, per counter and window; empty once its record is gone."""
+    created_at: str
+    entries: tuple[ReservationEntryView, ...]
+    """The ledger's entries of it, oldest first."""
+    entries_complete: bool
+    """False: there were too many entries to look at all of them."""
+    event: str | None = None
+    expires_at: str | None = None
+    """Absent once its record is gone."""
+    items: tuple[ExplainedItemView, ...]
+    """The request, with what the groups of those versions make of it."""
+    key_id: str | None = None
+    """Id of the key that reserved."""
+    late: bool
+    """Something was charged after the expiry."""
+    outcome: Outcome | None = None
+    plan: HeldVersionView | None = None
+    """The plan whose groups held; absent if that is not known."""
+    policies: tuple[HeldVersionView, ...]
+    """The policies that matched."""
+    reservation_id: str
+    status: Status
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplanationView(Model):
+    """Why a call was or would be allowed or denied."""
+
+    call: ExplainedCallView | None = None
+    """Of `userId` and `event`: what a reserve would meet now."""
+    reservation: ExplainedReservationView | None = None
+    """Of `reservationId`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FallbackBody(Model):
     """What the application may call instead."""
 
@@ -400,6 +657,14 @@ class FieldError(Model):
 
     field: str
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiguresView(Model):
+    """Actual figures of one item."""
+
+    metadata: dict[str, str]
+    quantity: Amount | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -519,6 +784,14 @@ class Happening(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldVersionView(Model):
+    """A plan or policy at the version that held."""
+
+    id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldView(Model):
     """``HeldView`` of the API."""
 
@@ -544,6 +817,30 @@ class KeyView(Model):
     role: Role | None = None
     sandbox: str | None = None
     user_token_secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveGrantView(Model):
+    """A live grant."""
+
+    amount: Amount
+    ends_at: str | None = None
+    """Null: never."""
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MismatchView(Model):
+    """Why a rule does not match."""
+
+    field: str
+    """`event`, or `metadata.<name>`."""
+    found: str | None = None
+    """Absent: the call does not bring the field."""
+    message: str
+    """The same as a sentence."""
+    wanted: tuple[str, ...]
+    """Any of these: the event's pattern, or values. Empty: any value of a field that is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -847,6 +1144,37 @@ class ReportView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReservationEntryView(Model):
+    """An entry of the ledger."""
+
+    at: str
+    charges: tuple[EntryChargeView, ...]
+    error_code: str | None = None
+    figures: tuple[FiguresView, ...] = ()
+    """The figures that the call brought, per item; empty: as held."""
+    held: tuple[EntryHeldView, ...] = ()
+    """Of an expiry: what was held until then."""
+    id: str
+    late: bool
+    outcome: Outcome | None = None
+    reason: str | None = None
+    type: EntryKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservedView(Model):
+    """What a reservation has in one window of a counter."""
+
+    charged: Amount
+    group_id: str
+    held: Amount
+    period: PeriodView | None = None
+    """Null: that window is over."""
+    scope: dict[str, str]
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryBody(Model):
     """How a client may try again. `maxAttempts` is also enforced: events that the policy matches and that
     carry `metadata.action` count as attempts of that action."""
@@ -978,6 +1306,17 @@ class TrackedView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TriedRuleView(Model):
+    """A rule that was tried."""
+
+    event: str
+    """Its event pattern."""
+    matches: bool
+    mismatches: tuple[MismatchView, ...]
+    """All that keeps it from matching."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnusualLineView(Model):
     """``UnusualLineView`` of the API."""
 
@@ -1031,7 +1370,7 @@ class UserDetailView(Model):
     blocked: bool
     counters: tuple[CounterView, ...]
     grants: tuple[Grant, ...]
-    history: tuple[ClosedWindowView, ...]
+    history: tuple[WindowView, ...]
     """Windows that are over, newest first."""
     open_reservations: tuple[OpenReservationView, ...]
     """Those that end first, at most 100."""
@@ -1109,6 +1448,29 @@ class WeightedBody(Model):
     estimate: dict[str, Amount | str] = field(default_factory=dict)
     """Stands in for fields that a reserve does not know yet."""
     per: dict[str, Amount | str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowView(Model):
+    """One window of one counter. Amounts are in the unit."""
+
+    final: bool
+    """It is over, and nothing can be charged to it or given back any more."""
+    granted: Amount
+    """Extra quota by grants, when the window ended, or at present."""
+    group_id: str
+    label: str
+    overage: Amount
+    """`max(0, used - quota - granted)`."""
+    period: PeriodView
+    quota: Amount | None = None
+    """That the last call in the window went by, or of one that runs, the present one. Null counts without
+    limit."""
+    scope: dict[str, str]
+    unit: Unit
+    used: Amount
+    window: str
+    """Number among the counter's windows, as events tell it."""
 
 
 AlertView._fields = {
@@ -1196,12 +1558,6 @@ ChargedView._fields = {
 ClockView._fields = {
     "now": ("now", _json.text, False),
 }
-ClosedWindowView._fields = {
-    "groupId": ("group_id", _json.text, True),
-    "period": ("period", PeriodView.from_json, True),
-    "unit": ("unit", _json.text, True),
-    "used": ("used", _json.amount, True),
-}
 Configuration._fields = {
     "app": ("app", Settings.from_json, False),
     "plans": ("plans", _json.list_of(PlanBody.from_json), False),
@@ -1274,6 +1630,147 @@ Difference._fields = {
     "before": ("before", _json.anything, False),
     "path": ("path", _json.text, True),
 }
+EntryChargeView._fields = {
+    "balance": ("balance", _json.amount, True),
+    "change": ("change", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
+}
+EntryHeldView._fields = {
+    "amount": ("amount", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "unit": ("unit", _json.text, True),
+}
+EventCharge._fields = {
+    "amount": ("amount", _json.amount, True),
+    "balance": ("balance", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
+    "window": ("window", _json.text, True),
+}
+EventHeld._fields = {
+    "amount": ("amount", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "unit": ("unit", _json.text, True),
+    "window": ("window", _json.text, True),
+}
+EventItem._fields = {
+    "event": ("event", _json.text, True),
+    "metadata": ("metadata", _json.map_of(_json.text), True),
+    "quantity": ("quantity", _json.amount, False),
+}
+EventLack._fields = {
+    "count": ("count", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "limit": ("limit", _json.amount, True),
+    "requested": ("requested", _json.amount, True),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
+}
+EventPolicy._fields = {
+    "id": ("id", _json.text, True),
+    "version": ("version", _json.whole, True),
+}
+EventView._fields = {
+    "call": ("call", _json.text, False),
+    "charges": ("charges", _json.list_of(EventCharge.from_json), True),
+    "createdAt": ("created_at", _json.text, False),
+    "denied": ("denied", _json.list_of(EventLack.from_json), False),
+    "errorCode": ("error_code", _json.text, False),
+    "event": ("event", _json.text, False),
+    "eventId": ("event_id", _json.text, False),
+    "held": ("held", _json.list_of(EventHeld.from_json), False),
+    "id": ("id", _json.text, True),
+    "items": ("items", _json.list_of(EventItem.from_json), False),
+    "keyId": ("key_id", _json.text, False),
+    "late": ("late", _json.flag, True),
+    "metadata": ("metadata", _json.map_of(_json.text), False),
+    "outcome": ("outcome", _json.text, False),
+    "outcomeBefore": ("outcome_before", _json.text, False),
+    "planId": ("plan_id", _json.text, False),
+    "planVersion": ("plan_version", _json.whole, False),
+    "policies": ("policies", _json.list_of(EventPolicy.from_json), False),
+    "quantity": ("quantity", _json.amount, False),
+    "reason": ("reason", _json.text, False),
+    "recordedAt": ("recorded_at", _json.text, True),
+    "reservationId": ("reservation_id", _json.text, False),
+    "timestamp": ("timestamp", _json.text, True),
+    "type": ("type", _json.text, True),
+    "userId": ("user_id", _json.text, False),
+}
+ExplainedCallView._fields = {
+    "allowed": ("allowed", _json.flag, True),
+    "blocked": ("blocked", _json.flag, True),
+    "deniedBy": ("denied_by", _json.list_of(DeniedByView.from_json), True),
+    "errors": ("errors", _json.list_of(FieldError.from_json), True),
+    "event": ("event", _json.text, True),
+    "groups": ("groups", _json.list_of(ExplainedGroupView.from_json), True),
+    "metadata": ("metadata", _json.map_of(_json.text), True),
+    "plan": ("plan", ExplainedPlanView.from_json, False),
+    "quantity": ("quantity", _json.amount, True),
+    "reasons": ("reasons", _json.list_of(_json.text), True),
+    "retryAfterMs": ("retry_after_ms", _json.whole, False),
+    "subscription": ("subscription", SubscriptionView.from_json, False),
+    "userId": ("user_id", _json.text, True),
+}
+ExplainedGroupView._fields = {
+    "amount": ("amount", _json.amount, False),
+    "counter": ("counter", CounterView.from_json, False),
+    "error": ("error", FieldError.from_json, False),
+    "grants": ("grants", _json.list_of(LiveGrantView.from_json), True),
+    "groupId": ("group_id", _json.text, True),
+    "label": ("label", _json.text, True),
+    "lacksRoom": ("lacks_room", _json.flag, True),
+    "limit": ("limit", _json.amount, False),
+    "matches": ("matches", _json.flag, True),
+    "missingScope": ("missing_scope", _json.list_of(_json.text), False),
+    "opensAt": ("opens_at", _json.text, False),
+    "outsidePeriod": ("outside_period", _json.flag, False),
+    "planId": ("plan_id", _json.text, False),
+    "policyId": ("policy_id", _json.text, False),
+    "rule": ("rule", _json.whole, False),
+    "rules": ("rules", _json.list_of(TriedRuleView.from_json), True),
+    "tooLarge": ("too_large", _json.flag, False),
+    "uncovered": ("uncovered", _json.flag, False),
+    "unit": ("unit", _json.text, True),
+    "version": ("version", _json.whole, True),
+}
+ExplainedItemView._fields = {
+    "event": ("event", _json.text, True),
+    "groups": ("groups", _json.list_of(ExplainedGroupView.from_json), True),
+    "metadata": ("metadata", _json.map_of(_json.text), True),
+    "quantity": ("quantity", _json.amount, True),
+}
+ExplainedPlanView._fields = {
+    "id": ("id", _json.text, True),
+    "isDefault": ("is_default", _json.flag, True),
+    "ownLimits": ("own_limits", _json.flag, True),
+    "unmatchedEvents": ("unmatched_events", _json.text, True),
+    "version": ("version", _json.whole, True),
+}
+ExplainedReservationView._fields = {
+    "counters": ("counters", _json.list_of(ReservedView.from_json), True),
+    "createdAt": ("created_at", _json.text, True),
+    "entries": ("entries", _json.list_of(ReservationEntryView.from_json), True),
+    "entriesComplete": ("entries_complete", _json.flag, True),
+    "event": ("event", _json.text, False),
+    "expiresAt": ("expires_at", _json.text, False),
+    "items": ("items", _json.list_of(ExplainedItemView.from_json), True),
+    "keyId": ("key_id", _json.text, False),
+    "late": ("late", _json.flag, True),
+    "outcome": ("outcome", _json.text, False),
+    "plan": ("plan", HeldVersionView.from_json, False),
+    "policies": ("policies", _json.list_of(HeldVersionView.from_json), True),
+    "reservationId": ("reservation_id", _json.text, True),
+    "status": ("status", _json.text, True),
+    "userId": ("user_id", _json.text, False),
+}
+ExplanationView._fields = {
+    "call": ("call", ExplainedCallView.from_json, False),
+    "reservation": ("reservation", ExplainedReservationView.from_json, False),
+}
 FallbackBody._fields = {
     "event": ("event", _json.text, True),
     "metadata": ("metadata", _json.record, False),
@@ -1281,6 +1778,10 @@ FallbackBody._fields = {
 FieldError._fields = {
     "field": ("field", _json.text, True),
     "message": ("message", _json.text, True),
+}
+FiguresView._fields = {
+    "metadata": ("metadata", _json.map_of(_json.text), True),
+    "quantity": ("quantity", _json.amount, False),
 }
 Filter._fields = {
     "environments": ("environments", _json.list_of(_json.text), False),
@@ -1348,6 +1849,10 @@ Happening._fields = {
     "timestamp": ("timestamp", _json.text, True),
     "type": ("type", _json.text, True),
 }
+HeldVersionView._fields = {
+    "id": ("id", _json.text, True),
+    "version": ("version", _json.whole, True),
+}
 HeldView._fields = {
     "amount": ("amount", _json.amount, True),
     "groupId": ("group_id", _json.text, True),
@@ -1367,6 +1872,17 @@ KeyView._fields = {
     "role": ("role", _json.text, False),
     "sandbox": ("sandbox", _json.text, False),
     "userTokenSecret": ("user_token_secret", _json.text, False),
+}
+LiveGrantView._fields = {
+    "amount": ("amount", _json.amount, True),
+    "endsAt": ("ends_at", _json.text, False),
+    "id": ("id", _json.text, True),
+}
+MismatchView._fields = {
+    "field": ("field", _json.text, True),
+    "found": ("found", _json.text, False),
+    "message": ("message", _json.text, True),
+    "wanted": ("wanted", _json.list_of(_json.text), True),
 }
 OnLimitBody._fields = {
     "fallback": ("fallback", FallbackBody.from_json, False),
@@ -1532,6 +2048,26 @@ ReportView._fields = {
     "period": ("period", _json.text, True),
     "to": ("to", _json.text, True),
 }
+ReservationEntryView._fields = {
+    "at": ("at", _json.text, True),
+    "charges": ("charges", _json.list_of(EntryChargeView.from_json), True),
+    "errorCode": ("error_code", _json.text, False),
+    "figures": ("figures", _json.list_of(FiguresView.from_json), False),
+    "held": ("held", _json.list_of(EntryHeldView.from_json), False),
+    "id": ("id", _json.text, True),
+    "late": ("late", _json.flag, True),
+    "outcome": ("outcome", _json.text, False),
+    "reason": ("reason", _json.text, False),
+    "type": ("type", _json.text, True),
+}
+ReservedView._fields = {
+    "charged": ("charged", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "held": ("held", _json.amount, True),
+    "period": ("period", PeriodView.from_json, False),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
+}
 RetryBody._fields = {
     "backoff": ("backoff", BackoffBody.from_json, False),
     "maxAttempts": ("max_attempts", _json.whole, True),
@@ -1596,6 +2132,11 @@ TrackedView._fields = {
     "matchedGroupIds": ("matched_group_ids", _json.list_of(_json.text), True),
     "thresholds": ("thresholds", _json.list_of(ThresholdView.from_json), False),
 }
+TriedRuleView._fields = {
+    "event": ("event", _json.text, True),
+    "matches": ("matches", _json.flag, True),
+    "mismatches": ("mismatches", _json.list_of(MismatchView.from_json), True),
+}
 UnusualLineView._fields = {
     "by": ("by", _json.map_of(_json.or_none(_json.text)), True),
     "deviation": ("deviation", _json.amount, True),
@@ -1623,7 +2164,7 @@ UserDetailView._fields = {
     "blocked": ("blocked", _json.flag, True),
     "counters": ("counters", _json.list_of(CounterView.from_json), True),
     "grants": ("grants", _json.list_of(Grant.from_json), True),
-    "history": ("history", _json.list_of(ClosedWindowView.from_json), True),
+    "history": ("history", _json.list_of(WindowView.from_json), True),
     "openReservations": ("open_reservations", _json.list_of(OpenReservationView.from_json), True),
     "period": ("period", PeriodView.from_json, False),
     "planId": ("plan_id", _json.text, False),
@@ -1661,4 +2202,17 @@ WebhookView._fields = {
 WeightedBody._fields = {
     "estimate": ("estimate", _json.map_of(_json.one_of(_json.amount, _json.text)), False),
     "per": ("per", _json.map_of(_json.one_of(_json.amount, _json.text)), True),
+}
+WindowView._fields = {
+    "final": ("final", _json.flag, True),
+    "granted": ("granted", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "label": ("label", _json.text, True),
+    "overage": ("overage", _json.amount, True),
+    "period": ("period", PeriodView.from_json, True),
+    "quota": ("quota", _json.amount, False),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
+    "used": ("used", _json.amount, True),
+    "window": ("window", _json.text, True),
 }
