@@ -230,9 +230,8 @@ async fn after_random_histories_counters_and_ledger_agree_and_a_planted_drift_of
     world.app.freeze("2028-06-01T12:00:00Z").await;
     world.app.post("track", body.clone()).await.expect(200);
     let past: Vec<String> = world.redis.run(&["HGETALL", &key("past", "user:a")]).await;
-    let charged = |pair: &&[String]| {
-        pair[0].starts_with("images.") && !pair[0].ends_with("first") && !pair[1].starts_with("0 ")
-    };
+    let charged =
+        |pair: &&[String]| pair[0].starts_with("images.") && !pair[0].ends_with("first") && !pair[1].starts_with("0 ");
     let closed = past.chunks(2).find(charged).expect("a closed window of which there are entries");
     let plants = [
         (key("counters", "user:a"), "images.used".to_owned(), Figure::Used),
