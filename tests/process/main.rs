@@ -8,4 +8,5 @@ mod apply;
 mod gateway;
 mod operating;
 mod replay;
+mod torn;
 mod verify;
