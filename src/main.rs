@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quotagate::config::{Config, LogFormat};
 use quotagate::embedded_redis::EmbeddedRedis;
+use quotagate::http::limits::Limits;
 use quotagate::startup::{Node, Options, install_metrics};
 use quotagate::{apply, http, inspect, replay, telemetry, verify};
 use tokio::signal::unix::{SignalKind, signal};
@@ -100,6 +101,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         root_key: config.admin_key.as_ref().map(|key| key.expose().to_owned()),
         config_file: config.config.clone(),
         deliver: config.deliver(),
+        limits: Limits::default(),
     };
     let served = run_node(options).await;
     if let Some(embedded) = embedded {

@@ -12,6 +12,7 @@ use crate::config_file::ConfigFile;
 use crate::deliver::{DeliverOptions, Deliverer};
 use crate::domain::document;
 use crate::domain::ids::{AppId, KeyId, Mode, NameError};
+use crate::http::limits::Limits;
 use crate::http::{self, Listen};
 use crate::service::Gateway;
 use crate::service::apps::DEFAULT_APP;
@@ -32,6 +33,7 @@ pub struct Options {
     /// A configuration to apply to the default app.
     pub config_file: Option<PathBuf>,
     pub deliver: DeliverOptions,
+    pub limits: Limits,
 }
 
 /// Why a node did not start.
@@ -87,7 +89,7 @@ impl Node {
         }
         let gateway = web::Data::new(gateway);
         let deliverer = Deliverer::new(gateway.clone().into_inner(), options.deliver)?;
-        let listen = Listen { listener, workers: options.workers, metrics };
+        let listen = Listen { listener, workers: options.workers, metrics, limits: options.limits };
         Ok(Self { address, new_root_key, gateway, deliverer, listen })
     }
 

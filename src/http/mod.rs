@@ -14,6 +14,7 @@ mod dashboard;
 mod grants;
 mod health;
 mod keys;
+pub mod limits;
 mod metering;
 pub mod openapi;
 mod plans;
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
+use limits::Limits;
 use problem::ApiError;
 use usage::Draining;
 
@@ -47,6 +49,7 @@ pub struct Listen {
     pub listener: TcpListener,
     pub workers: usize,
     pub metrics: PrometheusHandle,
+    pub limits: Limits,
 }
 
 /// Accepted calls may take this long to end when the node drains.
@@ -64,12 +67,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Future<Output = ()>) -> std::io::Result<()> {
     let (drain, draining) = tokio::sync::watch::channel(false);
     let metrics = web::Data::new(listen.metrics);
+    let limits = listen.limits;
     let draining = web::Data::new(Draining(draining));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(gateway.clone())
             .app_data(metrics.clone())
             .app_data(draining.clone())
+            .app_data(limits)
             .app_data(web::PayloadConfig::new(body::MOST_BYTES))
             .wrap(from_fn(cors::middleware))
             .wrap(from_fn(replayed::middleware))

@@ -1,6 +1,7 @@
 //! Errors on the wire: `application/problem+json` (RFC 9457).
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
@@ -52,6 +53,10 @@ pub enum ApiError {
     PayloadTooLarge {
         most_bytes: usize,
     },
+    /// The body did not come in time.
+    BodyTimeout {
+        limit: Duration,
+    },
     /// A write by cookie without the session's token.
     CsrfToken,
     /// A denial that the caller asked to be an error.
@@ -84,6 +89,9 @@ impl ApiError {
             }
             Self::PayloadTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
+            }
+            Self::BodyTimeout { .. } => {
+                (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body came too slowly")
             }
             Self::CsrfToken => (StatusCode::FORBIDDEN, "invalid_csrf_token", "The CSRF token is not valid"),
             Self::Denied { decision } => denial(decision),
@@ -132,6 +140,9 @@ impl ApiError {
         match self {
             Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
             Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
+            Self::BodyTimeout { limit } => {
+                format!("A body must be there {} s after its head; nothing was done.", limit.as_secs_f64())
+            }
             Self::CsrfToken => {
                 "A write by cookie needs the session's csrfToken as `X-CSRF-Token`; GET session tells it.".to_owned()
             }
@@ -173,7 +184,11 @@ impl ApiError {
     fn decision(&self) -> Option<&Decision> {
         match self {
             Self::Denied { decision } | Self::Service(ServiceError::Denied(decision)) => Some(decision),
-            Self::Service(_) | Self::MethodNotAllowed { .. } | Self::PayloadTooLarge { .. } | Self::CsrfToken => None,
+            Self::Service(_)
+            | Self::MethodNotAllowed { .. }
+            | Self::PayloadTooLarge { .. }
+            | Self::BodyTimeout { .. }
+            | Self::CsrfToken => None,
         }
     }
 }
@@ -228,6 +243,10 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(status);
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, allow.as_str()));
+        }
+        if matches!(self, Self::BodyTimeout { .. }) {
+            // What is still to come of the body would be taken for the next call's head.
+            response.force_close();
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, STORE_RETRY_AFTER_S));

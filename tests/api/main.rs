@@ -35,5 +35,6 @@ mod replays;
 mod scopes;
 mod sessions;
 mod settling;
+mod slow;
 mod time;
 mod webhooks;
