@@ -160,6 +160,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     );
     metrics::describe_gauge!("quotagate_verify_drifts", "Drifts that the last `quotagate verify` found, by app.");
     metrics::describe_gauge!("quotagate_verify_time_seconds", "When the last `quotagate verify` ended (Unix time).");
+    metrics::describe_counter!("quotagate_refused_keys_total", "Calls that were refused for their key, by reason.");
     metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds taken out of counters.");
     Ok(handle)
 }

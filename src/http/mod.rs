@@ -21,6 +21,7 @@ mod plans;
 mod policies;
 mod problem;
 mod rate_limit;
+mod refused;
 mod replayed;
 mod request_id;
 mod session;
@@ -42,6 +43,7 @@ use crate::service::Gateway;
 use crate::service::error::ServiceError;
 use limits::Limits;
 use problem::ApiError;
+use refused::Refusals;
 use usage::Draining;
 
 /// How the node listens.
@@ -68,6 +70,7 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
     let (drain, draining) = tokio::sync::watch::channel(false);
     let metrics = web::Data::new(listen.metrics);
     let limits = listen.limits;
+    let refusals = web::Data::new(Refusals::new(limits.waiting_refusals));
     let draining = web::Data::new(Draining(draining));
     let server = HttpServer::new(move || {
         App::new()
@@ -75,10 +78,12 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
             .app_data(metrics.clone())
             .app_data(draining.clone())
             .app_data(limits)
+            .app_data(refusals.clone())
             .app_data(web::PayloadConfig::new(body::MOST_BYTES))
             .wrap(from_fn(cors::middleware))
             .wrap(from_fn(replayed::middleware))
             .wrap(from_fn(health::measure))
+            .wrap(from_fn(refused::middleware))
             .wrap(from_fn(request_id::middleware))
             .configure(routes)
             .default_service(web::to(not_found))

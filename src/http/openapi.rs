@@ -13,7 +13,7 @@ use super::{
 #[openapi(
     info(title = "quotagate", description = "Quotas for applications that resell AI capacity: reserve, commit, release."),
     security(("key" = [])),
-    modifiers(&Key, &Names),
+    modifiers(&Key, &Names, &Everywhere),
     paths(
         metering::reserve, settling::commit, settling::release, settling::outcome, metering::extend, settling::track, metering::can_use,
         usage::get_usage, usage::stream_usage,
@@ -45,6 +45,26 @@ impl utoipa::Modify for Names {
             for operation in operations.into_iter().flatten() {
                 let tag = operation.tags.iter().flatten().next().map(|tag| tag.to_lowercase().replace(' ', "-"));
                 operation.operation_id = tag.zip(operation.operation_id.take()).map(|(tag, id)| format!("{tag}.{id}"));
+            }
+        }
+    }
+}
+
+/// What any call with a body, and any call with a key, may be answered.
+struct Everywhere;
+
+impl utoipa::Modify for Everywhere {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for item in openapi.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                let of_a_key = operation.responses.responses.get("401").cloned();
+                let with_body = of_a_key.clone().filter(|_| operation.request_body.is_some());
+                for (status, response) in [("408", with_body), ("429", of_a_key)] {
+                    if let Some(response) = response {
+                        operation.responses.responses.entry(status.to_owned()).or_insert(response);
+                    }
+                }
             }
         }
     }

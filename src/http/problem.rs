@@ -57,6 +57,10 @@ pub enum ApiError {
     BodyTimeout {
         limit: Duration,
     },
+    /// More refused keys than may wait for their answer.
+    TooManyRefusedKeys {
+        retry_after_s: u64,
+    },
     /// A write by cookie without the session's token.
     CsrfToken,
     /// A denial that the caller asked to be an error.
@@ -90,8 +94,9 @@ impl ApiError {
             Self::PayloadTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
-            Self::BodyTimeout { .. } => {
-                (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body came too slowly")
+            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body came too slowly"),
+            Self::TooManyRefusedKeys { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_refused_keys", "Too many keys are refused")
             }
             Self::CsrfToken => (StatusCode::FORBIDDEN, "invalid_csrf_token", "The CSRF token is not valid"),
             Self::Denied { decision } => denial(decision),
@@ -143,6 +148,9 @@ impl ApiError {
             Self::BodyTimeout { limit } => {
                 format!("A body must be there {} s after its head; nothing was done.", limit.as_secs_f64())
             }
+            Self::TooManyRefusedKeys { .. } => {
+                "The API key is not valid, and this address has sent many such.".to_owned()
+            }
             Self::CsrfToken => {
                 "A write by cookie needs the session's csrfToken as `X-CSRF-Token`; GET session tells it.".to_owned()
             }
@@ -188,6 +196,7 @@ impl ApiError {
             | Self::MethodNotAllowed { .. }
             | Self::PayloadTooLarge { .. }
             | Self::BodyTimeout { .. }
+            | Self::TooManyRefusedKeys { .. }
             | Self::CsrfToken => None,
         }
     }
@@ -247,6 +256,9 @@ impl ResponseError for ApiError {
         if matches!(self, Self::BodyTimeout { .. }) {
             // What is still to come of the body would be taken for the next call's head.
             response.force_close();
+        }
+        if let Self::TooManyRefusedKeys { retry_after_s } = self {
+            response.insert_header((RETRY_AFTER, *retry_after_s));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, STORE_RETRY_AFTER_S));

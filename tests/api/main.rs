@@ -18,6 +18,7 @@ mod errors;
 mod extremes;
 mod fuzz;
 mod grants;
+mod guesses;
 mod headers;
 mod idempotency;
 mod keys;

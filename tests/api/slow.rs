@@ -31,7 +31,7 @@ async fn answer_to_half_a_body(node: &Running, head: &str) -> (String, Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_come_is_answered_408_and_its_connection_closed() {
     let redis = Redis::start().await;
-    let limits = Limits { body_timeout: Duration::from_millis(200) };
+    let limits = Limits { body_timeout: Duration::from_millis(200), ..Limits::default() };
     let node = Running::with_limits(&redis.url(), limits).await;
     for path in ["PUT /api/v1/plans/p", "PUT /api/v1/configuration", "POST /api/v1/keys"] {
         let head = format!("{path} HTTP/1.1\r\nAuthorization: Bearer {}", crate::support::ROOT_KEY);

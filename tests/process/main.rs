@@ -6,6 +6,7 @@ mod support;
 mod alerts;
 mod apply;
 mod gateway;
+mod guesses;
 mod operating;
 mod replay;
 mod torn;
