@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::app_config::{AppConfig, GroupKind, Review, Settings, StoredWebhook, VersionDocument};
+use super::app_config::{AppConfig, GroupKind, MOST_SCOPE_VALUES, Review, Settings, StoredWebhook, VersionDocument};
 use super::config::Change;
 use super::error::{ServiceError, json};
 use super::tenant::Placement;
@@ -100,6 +100,12 @@ impl Draft {
         faults.extend(self.shared_faults(config, &plans, &policies));
         let webhooks = self.checked_webhooks(config, &mut faults);
         let settings = self.settings.as_ref().unwrap_or(&config.settings);
+        // Only what is new is judged: an earlier version may have kept another figure.
+        let most = settings.max_scope_values;
+        if most != config.settings.max_scope_values && !MOST_SCOPE_VALUES.contains(&most) {
+            let message = format!("must be {} to {}", MOST_SCOPE_VALUES.start(), MOST_SCOPE_VALUES.end());
+            faults.push(within(self.settings_path, FieldError::new("maxScopeValues", message)));
+        }
         let default_fault = |message: String| within(self.settings_path, FieldError::new("defaultPlanId", message));
         if let Some(default) = &settings.default_plan_id {
             let drafted = plans.iter().find(|(_, plan)| plan.id == *default);
