@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sdk chaos bench demo rust redis sdk-tools chromium
+.PHONY: help run test sdk hostile fuzz chaos bench demo rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -15,10 +15,18 @@ test: rust redis sdk-tools chromium ## Check format and lints, then run all test
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) test
 	scripts/test-sdks.sh
+	scripts/test-hostile.sh
 
 sdk: rust redis sdk-tools ## Run the tests of the SDKs
 	$(CARGO) build
 	scripts/test-sdks.sh
+
+hostile: rust redis sdk-tools ## Send calls made from the API document; EXAMPLES=200 for many
+	$(CARGO) build
+	scripts/test-hostile.sh
+
+fuzz: rust ## Fuzz the parsers, SECONDS_EACH=60 each
+	CARGO="$(CARGO)" scripts/fuzz.sh
 
 chaos: rust redis ## Run the long fault tests, with traffic under way
 	$(CARGO) test --test faults -- --ignored --nocapture --test-threads 1

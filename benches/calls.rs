@@ -113,6 +113,7 @@ fn main() {
         let redis = support::Redis::start().await;
         let options = Options {
             deliver: Default::default(),
+            limits: Default::default(),
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis.url(),
             redis_timeout: Duration::from_secs(5),

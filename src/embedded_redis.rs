@@ -5,6 +5,7 @@
 //! gateway. `server.lock` is the standard input of the server, so it stays locked exactly as long
 //! as that process lives, even when its gateway was killed and left it behind.
 
+mod append_only;
 mod program;
 #[cfg(test)]
 mod tests;
@@ -103,6 +104,8 @@ pub enum EmbeddedRedisError {
         data_dir.display(), STOP_TIMEOUT.as_secs(), data_dir.display()
     )]
     OrphanStays { data_dir: PathBuf },
+    #[error("the append-only file in {} cannot be put right: {what}", directory.display())]
+    AppendOnlyFile { directory: PathBuf, what: String },
     #[error("{program} ended at its start ({status}); {} says:\n{log_tail}", log.display())]
     Ended { program: &'static str, status: ExitStatus, log: PathBuf, log_tail: String },
     #[error(
@@ -190,6 +193,7 @@ impl Server {
     async fn launch(&self) -> Result<Child, EmbeddedRedisError> {
         let server_lock = self.claim().await?;
         self.remove_half_written_files();
+        append_only::put_right(self.program, &self.data_dir).await?;
         self.make_private_socket_dir()?;
         let log = self.open_log()?;
         let log_start = log.metadata().map_or(0, |metadata| metadata.len());

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quotagate::config::{Config, LogFormat};
 use quotagate::embedded_redis::EmbeddedRedis;
+use quotagate::http::limits::Limits;
 use quotagate::startup::{Node, Options, install_metrics};
 use quotagate::{apply, export, http, inspect, rebuild, replay, telemetry, verify, whatif};
 use tokio::signal::unix::{SignalKind, signal};
@@ -110,6 +111,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         config_file: config.config.clone(),
         deliver: config.deliver(),
         roll_up: config.roll_up(),
+        limits: Limits::default(),
     };
     let served = run_node(options).await;
     if let Some(embedded) = embedded {

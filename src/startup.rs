@@ -12,6 +12,7 @@ use crate::config_file::ConfigFile;
 use crate::deliver::{DeliverOptions, Deliverer};
 use crate::domain::document;
 use crate::domain::ids::{AppId, KeyId, Mode, NameError};
+use crate::http::limits::Limits;
 use crate::http::{self, Listen};
 use crate::roll_up::{RollUp, RollUpOptions};
 use crate::service::Gateway;
@@ -34,6 +35,7 @@ pub struct Options {
     pub config_file: Option<PathBuf>,
     pub deliver: DeliverOptions,
     pub roll_up: RollUpOptions,
+    pub limits: Limits,
 }
 
 /// Why a node did not start.
@@ -92,7 +94,7 @@ impl Node {
         let gateway = web::Data::new(gateway);
         let deliverer = Deliverer::new(gateway.clone().into_inner(), options.deliver)?;
         let roll_up = RollUp::new(gateway.clone().into_inner(), options.roll_up);
-        let listen = Listen { listener, workers: options.workers, metrics };
+        let listen = Listen { listener, workers: options.workers, metrics, limits: options.limits };
         Ok(Self { address, new_root_key, gateway, deliverer, roll_up, listen })
     }
 
@@ -172,6 +174,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     );
     metrics::describe_gauge!("quotagate_verify_drifts", "Drifts that the last `quotagate verify` found, by app.");
     metrics::describe_gauge!("quotagate_verify_time_seconds", "When the last `quotagate verify` ended (Unix time).");
+    metrics::describe_counter!("quotagate_refused_keys_total", "Calls that were refused for their key, by reason.");
     metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds taken out of counters.");
     Ok(handle)
 }

@@ -1,5 +1,8 @@
 //! Every parser of what comes from outside, on random texts: none panics, and what is accepted is what was written.
 
+#[path = "../fuzz/parsers.rs"]
+mod fuzzed;
+
 use proptest::prelude::*;
 use quotagate::config_file::ConfigFile;
 use quotagate::domain::address::is_public;
@@ -227,4 +230,79 @@ proptest! {
         let filled = fill(&text, &[("a", &value)]);
         prop_assert_eq!(filled, text.replace("{a}", &value));
     }
+}
+
+/// Bytes that reach further than noise would: parts of what the parsers accept, in any order, between noise.
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let known = prop::sample::select(vec![
+        "0.25",
+        "1e3",
+        "e",
+        "-",
+        "9007199254740992",
+        "*",
+        "image.",
+        "\n",
+        "every",
+        "fixed",
+        "monthly",
+        "calendar",
+        "subscription_start",
+        "P30D",
+        "P1M",
+        "PT",
+        "2027-01-31T10:00:00Z",
+        "+02:00",
+        "Europe/Berlin",
+        "rsv_",
+        "0123456789abcdef01234567",
+        "reservation",
+        "answer",
+        "held ",
+        "user:u",
+        ":1:5",
+        " - ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "groups",
+        "plans",
+        "- ",
+        "  ",
+        "&a ",
+        "*a",
+        "sk_test_",
+        "test/",
+        "%41",
+    ]);
+    let piece = prop_oneof![
+        4 => known.prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..12),
+        1 => texts().prop_map(String::into_bytes),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn the_fuzz_targets_find_nothing_in_a_short_run(data in pieces()) {
+        for (_, parser) in fuzzed::ALL {
+            parser(&data);
+        }
+    }
+}
+
+#[test]
+fn every_fuzz_target_is_a_parser_of_the_short_run() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/fuzz_targets");
+    let mut targets: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    targets.sort();
+    let targets: Vec<_> = targets.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+    let mut parsers = fuzzed::ALL.map(|(name, _)| name);
+    parsers.sort_unstable();
+    assert_eq!(targets, parsers);
 }

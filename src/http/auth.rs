@@ -145,7 +145,8 @@ fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
     request.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
-fn presented_key(request: &HttpRequest) -> Option<&str> {
+/// The key that a request brings in its headers.
+pub fn presented_key(request: &HttpRequest) -> Option<&str> {
     let bearer = header(request, AUTHORIZATION.as_str()).and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())

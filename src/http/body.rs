@@ -8,6 +8,7 @@ use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
 
+use super::limits::Limits;
 use super::problem::ApiError;
 use crate::domain::document;
 use crate::domain::ids::IdempotencyKey;
@@ -34,7 +35,7 @@ pub struct Body<T>(Result<Given<T>, ApiError>);
 
 impl<T> Body<T> {
     /// # Errors
-    /// invalid_request naming the field; payload_too_large
+    /// invalid_request naming the field; payload_too_large; request_timeout
     pub fn read(self) -> Result<Given<T>, ApiError> {
         self.0
     }
@@ -62,11 +63,14 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = Bytes::from_request(request, payload);
+        let limits = request.app_data::<Limits>().copied().unwrap_or_default();
+        let bytes = tokio::time::timeout(limits.body_timeout, Bytes::from_request(request, payload));
         let request = request.clone();
         Box::pin(async move {
-            let bytes = bytes.await;
-            Ok(Self(given(&request, bytes)))
+            Ok(Self(match bytes.await {
+                Ok(bytes) => given(&request, bytes),
+                Err(_) => Err(ApiError::BodyTimeout { limit: limits.body_timeout }),
+            }))
         })
     }
 }

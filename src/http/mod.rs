@@ -17,12 +17,14 @@ mod grants;
 mod health;
 mod history;
 mod keys;
+pub mod limits;
 mod metering;
 pub mod openapi;
 mod plans;
 mod policies;
 mod problem;
 mod rate_limit;
+mod refused;
 mod replayed;
 mod reports;
 mod request_id;
@@ -44,7 +46,9 @@ use std::time::Duration;
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
 use events::EventStreams;
+use limits::Limits;
 use problem::ApiError;
+use refused::Refusals;
 use usage::Draining;
 
 /// How the node listens.
@@ -52,6 +56,7 @@ pub struct Listen {
     pub listener: TcpListener,
     pub workers: usize,
     pub metrics: PrometheusHandle,
+    pub limits: Limits,
 }
 
 /// Accepted calls may take this long to end when the node drains.
@@ -69,6 +74,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Future<Output = ()>) -> std::io::Result<()> {
     let (drain, draining) = tokio::sync::watch::channel(false);
     let metrics = web::Data::new(listen.metrics);
+    let limits = listen.limits;
+    let refusals = web::Data::new(Refusals::new(limits.waiting_refusals));
     let draining = web::Data::new(Draining(draining));
     let streams = web::Data::new(EventStreams::default());
     let server = HttpServer::new(move || {
@@ -77,10 +84,13 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
             .app_data(metrics.clone())
             .app_data(draining.clone())
             .app_data(streams.clone())
+            .app_data(limits)
+            .app_data(refusals.clone())
             .app_data(web::PayloadConfig::new(body::MOST_BYTES))
             .wrap(from_fn(cors::middleware))
             .wrap(from_fn(replayed::middleware))
             .wrap(from_fn(health::measure))
+            .wrap(from_fn(refused::middleware))
             .wrap(from_fn(request_id::middleware))
             .configure(routes)
             .default_service(web::to(not_found))

@@ -2,7 +2,9 @@
 
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
+use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{RefOr, Response};
 
 use super::{
     alerts, app, approvals, apps, audit, configuration, counters, events, explain, grants, health, history, keys,
@@ -13,7 +15,7 @@ use super::{
 #[openapi(
     info(title = "quotagate", description = "Quotas for applications that resell AI capacity: reserve, commit, release."),
     security(("key" = [])),
-    modifiers(&Key, &Names),
+    modifiers(&Key, &Names, &Everywhere),
     paths(
         metering::reserve, settling::commit, settling::release, settling::outcome, metering::extend, settling::track, metering::can_use,
         usage::get_usage, usage::stream_usage, history::history, explain::explain,
@@ -47,6 +49,59 @@ impl utoipa::Modify for Names {
             for operation in operations.into_iter().flatten() {
                 let tag = operation.tags.iter().flatten().next().map(|tag| tag.to_lowercase().replace(' ', "-"));
                 operation.operation_id = tag.zip(operation.operation_id.take()).map(|(tag, id)| format!("{tag}.{id}"));
+            }
+        }
+    }
+}
+
+/// An error is `application/problem+json`, whatever the operation says of it.
+fn name_problem(response: &mut RefOr<Response>) {
+    let RefOr::T(response) = response else { return };
+    let is_problem =
+        |schema: &RefOr<Schema>| matches!(schema, RefOr::Ref(name) if name.ref_location.ends_with("/Problem"));
+    let content = std::mem::take(&mut response.content).into_iter();
+    let named = content.map(|(kind, content)| {
+        let problem = matches!(&content, RefOr::T(content) if content.schema.as_ref().is_some_and(is_problem));
+        (if problem { "application/problem+json".to_owned() } else { kind }, content)
+    });
+    response.content = named.collect();
+}
+
+/// What is told of a thing is its body and more, so as a part of an answer the body's schema may not refuse the rest.
+fn open_parents(openapi: &mut utoipa::openapi::OpenApi) {
+    let Some(components) = &mut openapi.components else { return };
+    let mut parents = Vec::new();
+    for schema in components.schemas.values() {
+        let RefOr::T(Schema::AllOf(all)) = schema else { continue };
+        let names = all.items.iter().filter_map(|item| match item {
+            RefOr::Ref(parent) => parent.ref_location.rsplit('/').next().map(str::to_owned),
+            RefOr::T(_) => None,
+        });
+        parents.extend(names);
+    }
+    for name in parents {
+        if let Some(RefOr::T(Schema::Object(parent))) = components.schemas.get_mut(&name) {
+            parent.additional_properties = None;
+        }
+    }
+}
+
+/// What any call with a body, and any call with a key, may be answered.
+struct Everywhere;
+
+impl utoipa::Modify for Everywhere {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for item in openapi.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                operation.responses.responses.values_mut().for_each(name_problem);
+                let of_a_key = operation.responses.responses.get("401").cloned();
+                let with_body = of_a_key.clone().filter(|_| operation.request_body.is_some());
+                for (status, response) in [("408", with_body), ("429", of_a_key)] {
+                    if let Some(response) = response {
+                        operation.responses.responses.entry(status.to_owned()).or_insert(response);
+                    }
+                }
             }
         }
     }
@@ -86,7 +141,9 @@ pub fn methods(path: &str) -> Vec<&'static str> {
 /// # Errors
 /// None in practice: the document is JSON.
 pub fn document() -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(&Api::openapi()).map(|text| text + "\n")
+    let mut openapi = Api::openapi();
+    open_parents(&mut openapi);
+    serde_json::to_string_pretty(&openapi).map(|text| text + "\n")
 }
 
 /// The JSON Schema of configuration files, pretty-printed.

@@ -1,6 +1,7 @@
 //! Errors on the wire: `application/problem+json` (RFC 9457).
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
@@ -56,6 +57,14 @@ pub enum ApiError {
     },
     /// This node follows events for as many callers as it may.
     TooManyStreams,
+    /// The body did not come in time.
+    BodyTimeout {
+        limit: Duration,
+    },
+    /// More refused keys than may wait for their answer.
+    TooManyRefusedKeys {
+        retry_after_s: u64,
+    },
     /// A write by cookie without the session's token.
     CsrfToken,
     /// A denial that the caller asked to be an error.
@@ -90,6 +99,10 @@ impl ApiError {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
             Self::TooManyStreams => (StatusCode::TOO_MANY_REQUESTS, "too_many_streams", "This node has no stream left"),
+            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body came too slowly"),
+            Self::TooManyRefusedKeys { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_refused_keys", "Too many keys are refused")
+            }
             Self::CsrfToken => (StatusCode::FORBIDDEN, "invalid_csrf_token", "The CSRF token is not valid"),
             Self::Denied { decision } => denial(decision),
             Self::Service(error) => match error {
@@ -138,6 +151,12 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
             Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
             Self::TooManyStreams => "Close a stream of events, or open this one later.".to_owned(),
+            Self::BodyTimeout { limit } => {
+                format!("A body must be there {} s after its head; nothing was done.", limit.as_secs_f64())
+            }
+            Self::TooManyRefusedKeys { .. } => {
+                "The API key is not valid, and this address has sent many such.".to_owned()
+            }
             Self::CsrfToken => {
                 "A write by cookie needs the session's csrfToken as `X-CSRF-Token`; GET session tells it.".to_owned()
             }
@@ -183,6 +202,8 @@ impl ApiError {
             | Self::MethodNotAllowed { .. }
             | Self::PayloadTooLarge { .. }
             | Self::TooManyStreams
+            | Self::BodyTimeout { .. }
+            | Self::TooManyRefusedKeys { .. }
             | Self::CsrfToken => None,
         }
     }
@@ -238,6 +259,13 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(status);
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, allow.as_str()));
+        }
+        if matches!(self, Self::BodyTimeout { .. }) {
+            // What is still to come of the body would be taken for the next call's head.
+            response.force_close();
+        }
+        if let Self::TooManyRefusedKeys { retry_after_s } = self {
+            response.insert_header((RETRY_AFTER, *retry_after_s));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, STORE_RETRY_AFTER_S));

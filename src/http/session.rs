@@ -75,6 +75,11 @@ pub async fn of(request: &HttpRequest, gateway: &Gateway) -> Result<Session, Api
     }
 }
 
+/// Does the request bring a session's cookie, whether or not it is one?
+pub fn is_presented(request: &HttpRequest) -> bool {
+    id_of(request).is_some()
+}
+
 fn id_of(request: &HttpRequest) -> Option<String> {
     let cookies = request.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));

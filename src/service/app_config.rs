@@ -2,6 +2,7 @@
 //! and for the app's settings.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -28,6 +29,9 @@ pub enum OnStoreFailure {
     #[default]
     Deny,
 }
+
+/// What `maxScopeValues` may be.
+pub const MOST_SCOPE_VALUES: RangeInclusive<u64> = 1..=10_000_000;
 
 const fn default_scope_values() -> u64 {
     100_000

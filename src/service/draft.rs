@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::app_config::{AppConfig, GroupKind, PlanEntry, Review, Settings, StoredWebhook, VersionDocument};
+use super::app_config::{
+    AppConfig, GroupKind, MOST_SCOPE_VALUES, PlanEntry, Review, Settings, StoredWebhook, VersionDocument,
+};
 use super::config::Change;
 use super::error::{ServiceError, json};
 use super::report_fields::check_labels;
@@ -103,6 +105,12 @@ impl Draft {
         let settings = self.settings.as_ref().unwrap_or(&config.settings);
         if let Err(message) = check_labels(&settings.report_labels) {
             faults.push(within(self.settings_path, FieldError::new("reportLabels", message)));
+        }
+        // Only what is new is judged: an earlier version may have kept another figure.
+        let most = settings.max_scope_values;
+        if most != config.settings.max_scope_values && !MOST_SCOPE_VALUES.contains(&most) {
+            let message = format!("must be {} to {}", MOST_SCOPE_VALUES.start(), MOST_SCOPE_VALUES.end());
+            faults.push(within(self.settings_path, FieldError::new("maxScopeValues", message)));
         }
         let default_fault = |message: String| within(self.settings_path, FieldError::new("defaultPlanId", message));
         if let Some(default) = &settings.default_plan_id {

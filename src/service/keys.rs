@@ -221,6 +221,11 @@ fn trail(record: &KeyRecord, action: &str, by: &KeyId) -> Trail {
     Trail { actor: by.to_string(), action: action.to_owned(), target, ..Trail::default() }
 }
 
+/// May this be a key at all? What is not never reaches Redis.
+pub fn is_plausible(key: &str) -> bool {
+    ["sk_", "pk_", "ak_"].iter().any(|prefix| key.starts_with(prefix)) && key.len() <= 256
+}
+
 /// 32 letters and digits: 190 bits.
 pub(super) fn random_text() -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(32).map(char::from).collect()
@@ -236,8 +241,7 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError::InvalidKey`]
     pub async fn authenticate(&self, key: &str) -> Result<Arc<KeyRecord>, ServiceError> {
-        let plausible = ["sk_", "pk_", "ak_"].iter().any(|prefix| key.starts_with(prefix)) && key.len() <= 256;
-        if !plausible {
+        if !is_plausible(key) {
             return Err(ServiceError::InvalidKey);
         }
         self.key_of_hash(&hash(key)).await

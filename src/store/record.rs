@@ -57,7 +57,9 @@ pub enum Record {
 }
 
 impl Record {
-    pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
+    /// # Errors
+    /// [`StoreError::Unexpected`] for what no script writes.
+    pub fn parse(text: &str) -> Result<Self, StoreError> {
         let damaged = || StoreError::Unexpected("a damaged record".to_owned());
         let (kind, rest) = text.split_once('\n').ok_or_else(damaged)?;
         let (_, rest) = rest.split_once('\n').ok_or_else(damaged)?;

@@ -137,6 +137,9 @@ async fn counters_of_free_values_expire_and_a_flood_of_them_is_bounded_and_seen(
         ]),
     )
     .await;
+    for wrong in [0, 10_000_001] {
+        assert_eq!(world.admin.put("app", json!({"maxScopeValues": wrong})).await.bad_field(), "maxScopeValues");
+    }
     world.admin.put("app", json!({"maxScopeValues": 5})).await.expect(200);
     for place in 0..5 {
         let held = world.app.reserved(call("u", json!({"team": format!("t{place}")}))).await;

@@ -45,8 +45,13 @@ pub struct Process {
 impl Process {
     /// Starts `serve` and waits until it has told where it is and what to copy.
     pub fn start(data_dir: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(data_dir, settings, Stdio::null())
+    }
+
+    /// The same, with its log where the test can read it.
+    pub fn start_with(data_dir: &Path, settings: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
         let mut command = quotagate(&["serve"], settings);
-        command.env("QUOTAGATE_DATA_DIR", data_dir).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.env("QUOTAGATE_DATA_DIR", data_dir).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut welcome = String::new();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use quotagate::deliver::DeliverOptions;
 use quotagate::domain::ids::{AppId, Mode};
+use quotagate::http::limits::Limits;
 use quotagate::roll_up::RollUpOptions;
 use quotagate::service::Gateway;
 use quotagate::service::tenant::Tenant;
@@ -223,15 +224,20 @@ impl Running {
     }
 
     pub async fn with(redis_url: &str, redis_timeout: Duration) -> Self {
-        Self::launch(redis_url, redis_timeout, None).await
+        Self::launch(redis_url, redis_timeout, None, Limits::default()).await
+    }
+
+    /// With other bounds than those of a node in use.
+    pub async fn with_limits(redis_url: &str, limits: Limits) -> Self {
+        Self::launch(redis_url, Duration::from_secs(5), None, limits).await
     }
 
     /// With `QUOTAGATE_CONFIG`.
     pub async fn with_configuration(redis_url: String, file: PathBuf) -> Self {
-        Self::launch(&redis_url, Duration::from_secs(5), Some(file)).await
+        Self::launch(&redis_url, Duration::from_secs(5), Some(file), Limits::default()).await
     }
 
-    async fn launch(redis_url: &str, redis_timeout: Duration, config_file: Option<PathBuf>) -> Self {
+    async fn launch(redis_url: &str, redis_timeout: Duration, config_file: Option<PathBuf>, limits: Limits) -> Self {
         let options = Options {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis_url.to_owned(),
@@ -248,6 +254,7 @@ impl Running {
                 ..DeliverOptions::default()
             },
             roll_up: RollUpOptions::default(),
+            limits,
         };
         let node = Node::prepare(options, metrics()).await.unwrap();
         let url = format!("http://{}", node.address);

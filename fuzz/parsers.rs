@@ -1,0 +1,141 @@
+//! One function per parser of what comes from outside or from Redis: it takes any bytes, must not panic, and checks what
+//! holds of whatever is accepted. The fuzz targets and `tests/parsers.rs` share them.
+#![allow(dead_code)]
+
+use quotagate::config_file::ConfigFile;
+use quotagate::domain::amount::{Amount, Unit, parse_decimal};
+use quotagate::domain::custom_limits::CustomLimits;
+use quotagate::domain::document;
+use quotagate::domain::glob;
+use quotagate::domain::ids::{EventName, IdempotencyKey, Mode, PlanId, UserId};
+use quotagate::domain::plan::Plan;
+use quotagate::domain::plan_body::PlanBody;
+use quotagate::domain::policy_body::PolicyBody;
+use quotagate::domain::reservation::{OperationName, ReservationId};
+use quotagate::domain::webhook::WebhookBody;
+use quotagate::domain::window::{Window, parse_rfc3339, rfc3339};
+use quotagate::service::keys::is_plausible;
+use quotagate::store::keys::{decode, encode};
+use quotagate::store::record::Record;
+use serde_json::json;
+
+/// Reads bytes from anywhere; panics if what comes out breaks a rule.
+pub type Parser = fn(&[u8]);
+
+/// Each with the name of its fuzz target.
+pub const ALL: [(&str, Parser); 7] = [
+    ("amounts", amounts),
+    ("globs", globs),
+    ("periods", periods),
+    ("documents", documents),
+    ("records", records),
+    ("names", names),
+    ("reservation_ids", reservation_ids),
+];
+
+/// The parsers of text never see anything else: HTTP and Redis answers are checked before.
+fn text(data: &[u8]) -> &str {
+    match std::str::from_utf8(data) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&data[..error.valid_up_to()]).unwrap_or_default(),
+    }
+}
+
+pub fn amounts(data: &[u8]) {
+    let Ok(value) = parse_decimal(text(data)) else { return };
+    for unit in [Unit::Count, Unit::Tokens, Unit::Seconds, Unit::Cents] {
+        let (exact, rounded) = (Amount::exactly(value, unit), Amount::rounded_up(value, unit));
+        if let Ok(exact) = exact {
+            assert_eq!(exact.to_decimal(unit), value);
+            assert_eq!(rounded.ok(), Some(exact));
+        } else if let Ok(rounded) = rounded {
+            assert!(rounded.to_decimal(unit) > value);
+        }
+    }
+}
+
+/// A pattern, and on the next line what it is tried on.
+pub fn globs(data: &[u8]) {
+    let (pattern, tried) = text(data).split_once('\n').unwrap_or_default();
+    // No event name or pattern is longer.
+    if pattern.len() > 128 || tried.len() > 128 {
+        return;
+    }
+    assert_eq!(glob::overlap(pattern, tried), glob::overlap(tried, pattern));
+    if glob::matches(pattern, tried) {
+        assert!(glob::overlap(pattern, tried));
+    }
+    assert!(glob::matches(tried, tried) && glob::matches("*", tried));
+}
+
+/// A line each for kind, anchor, `every`, start, end and time zone.
+pub fn periods(data: &[u8]) {
+    let text = text(data);
+    let mut lines = text.lines();
+    let mut plan = json!({"groups": [{"id": "g", "unit": "count", "quota": 5, "matches": [{"event": "image.*"}]}]});
+    for name in ["periodType", "periodAnchor", "every", "start", "end", "timezone"] {
+        if let Some(line) = lines.next().filter(|line| !line.is_empty()) {
+            plan[name] = line.into();
+        }
+    }
+    if let (Ok(body), Ok(id)) = (document::read::<PlanBody>(plan.to_string().as_bytes()), PlanId::parse("p")) {
+        let faults = Plan::validate(&id, 1, body).err().unwrap_or_default();
+        assert!(faults.iter().all(|fault| !fault.field.is_empty()));
+    }
+    if let Some(window) = Window::parse(text) {
+        assert_eq!(Window::parse(&window.to_text()), Some(window));
+    }
+    if let Some(at_ms) = parse_rfc3339(text) {
+        assert_eq!(parse_rfc3339(&rfc3339(at_ms)), Some(at_ms));
+    }
+}
+
+/// Bodies and configuration files.
+pub fn documents(data: &[u8]) {
+    let faults = [
+        document::read::<PlanBody>(data).err(),
+        document::read::<PolicyBody>(data).err(),
+        document::read::<WebhookBody>(data).map(|webhook| webhook.faults()).err(),
+    ];
+    for faults in faults.into_iter().flatten() {
+        assert!(!faults.is_empty() && faults.iter().all(|fault| !fault.field.is_empty()));
+    }
+    if let Ok(value) = serde_json::from_slice(data) {
+        let _ = CustomLimits::parse(&value);
+    }
+    let text = text(data);
+    match ConfigFile::parse(text) {
+        Ok(file) => assert!(file.line_of("plans[0].id").is_none_or(|line| line <= text.lines().count() + 1)),
+        Err(error) => assert!(error.line <= text.lines().count() + 1),
+    }
+}
+
+/// What scripts leave in Redis, and key names.
+pub fn records(data: &[u8]) {
+    let text = text(data);
+    let _ = Record::parse(text);
+    let _ = Record::parse(&format!("reservation\nfingerprint\n{text}"));
+    let _ = decode(text);
+    assert_eq!(decode(&encode(text)).as_deref(), Some(text));
+}
+
+pub fn names(data: &[u8]) {
+    let text = text(data);
+    let read = [
+        UserId::parse(text).map(String::from),
+        EventName::parse(text).map(String::from),
+        PlanId::parse(text).map(String::from),
+        IdempotencyKey::parse(text).map(String::from),
+    ];
+    assert!(read.iter().flatten().all(|name| name == text && !name.chars().any(char::is_control)));
+    if let Ok(mode) = Mode::parse(text) {
+        assert_eq!(Mode::parse(&mode.to_string()), Ok(mode));
+    }
+    assert!(!is_plausible(text) || (3..=256).contains(&text.len()));
+}
+
+pub fn reservation_ids(data: &[u8]) {
+    let text = text(data);
+    assert!(ReservationId::parse(text).is_none_or(|id| id.to_string() == text));
+    assert!(OperationName::parse(text).is_none_or(|name| name.as_str() == text));
+}

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Sends the gateway that `cargo build` made calls that are generated from docs/openapi.json, right ones and wrong ones.
+#
+#   EXAMPLES=200 scripts/test-hostile.sh     deeper: calls generated per operation
+#   SEED=7 scripts/test-hostile.sh           a run again
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+target=${CARGO_TARGET_DIR:-target}
+case $target in
+    /*) ;;
+    *) target=$PWD/$target ;;
+esac
+export QUOTAGATE_BIN=${QUOTAGATE_BIN:-$target/debug/quotagate}
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+unset PYTHONPATH
+
+lock=tests/hostile/requirements.lock
+venv=$target/hostile-venv
+stamp=$venv/$(sha256sum <"$lock" | cut -c 1-16)
+if [ ! -f "$stamp" ]; then
+    rm -rf "$venv"
+    "${PYTHON:-python3}" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --require-hashes -r "$lock"
+    touch "$stamp"
+fi
+exec "$venv/bin/python" tests/hostile/run.py "$@"

@@ -1,0 +1,107 @@
+//! Who guesses keys is slowed down and seen; who has one is not.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use quotagate::http::limits::Limits;
+
+use crate::support::{Answer, Api, ROOT_KEY, Redis, Running};
+
+const UNKNOWN: &str = "sk_test_0123456789abcdefghijklmnopqrstuv";
+
+async fn timed(api: &Api) -> (Answer, Duration) {
+    let begun = Instant::now();
+    let answer = api.get("plans").await;
+    (answer, begun.elapsed())
+}
+
+/// The first guesses of a minute, which do not wait.
+async fn ten_guesses(node: &Running) {
+    for _ in 0..10 {
+        node.client(UNKNOWN).get("plans").await.problem(401, "invalid_key");
+    }
+}
+
+async fn refused(node: &Running, reason: &str) -> u64 {
+    let metrics = node.client("").get("/metrics").await.text;
+    let name = format!("quotagate_refused_keys_total{{reason=\"{reason}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |value| value.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_eleventh_guess_of_a_minute_waits_and_a_valid_key_of_the_same_address_does_not() {
+    let redis = Redis::start().await;
+    let node = Running::start(&redis.url()).await;
+    let before = refused(&node, "unknown").await;
+    ten_guesses(&node).await;
+    for shortest_ms in [250, 500] {
+        let (answer, waited) = timed(&node.client(UNKNOWN)).await;
+        answer.problem(401, "invalid_key");
+        assert!(waited >= Duration::from_millis(shortest_ms), "{waited:?}");
+    }
+    assert!(refused(&node, "unknown").await >= before + 12);
+    // While guesses wait, the last for 2 s, a valid key is answered, and so is a call without any.
+    let guess = async {
+        let api = node.client(UNKNOWN);
+        for (answer, _) in join_all((0..4).map(|_| timed(&api))).await {
+            answer.problem(401, "invalid_key");
+        }
+        Instant::now()
+    };
+    let valid = async {
+        node.client(ROOT_KEY).get("plans").await.expect(200);
+        node.client("").get("plans").await.problem(401, "invalid_key");
+        Instant::now()
+    };
+    let (guessed, answered) = tokio::join!(guess, valid);
+    assert!(answered < guessed, "the valid key came after the guess");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_header_tells_another_address() {
+    let redis = Redis::start().await;
+    let node = Running::start(&redis.url()).await;
+    for number in 0..10 {
+        let api = node.client(UNKNOWN).with("x-forwarded-for", &format!("192.0.2.{number}"));
+        api.with("forwarded", &format!("for=192.0.2.{number}")).get("plans").await.problem(401, "invalid_key");
+    }
+    let (_, waited) = timed(&node.client(UNKNOWN).with("x-forwarded-for", "192.0.2.77")).await;
+    assert!(waited >= Duration::from_millis(250), "{waited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_the_answers_that_may_wait_guesses_are_429_at_once_and_valid_keys_are_not() {
+    let redis = Redis::start().await;
+    let node = Running::with_limits(&redis.url(), Limits { waiting_refusals: 1, ..Limits::default() }).await;
+    ten_guesses(&node).await;
+    let api = node.client(UNKNOWN);
+    let answers = join_all((0..8).map(|_| timed(&api))).await;
+    let (waited, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(answer, _)| answer.status == 401);
+    assert!(!waited.is_empty() && refused.len() >= 4, "{waited:?} {refused:?}");
+    for (answer, _) in refused {
+        assert_eq!(answer.header("retry-after"), Some("2"));
+        answer.problem(429, "too_many_refused_keys");
+    }
+    node.client(ROOT_KEY).get("plans").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_way_of_guessing_is_counted_by_its_reason() {
+    let redis = Redis::start().await;
+    let node = Running::start(&redis.url()).await;
+    let anyone = node.client("");
+    let guesses = [
+        ("missing", anyone.clone()),
+        ("malformed", node.client("hello")),
+        ("unknown", anyone.with("x-api-key", UNKNOWN)),
+        ("session", anyone.with("cookie", "quotagate_session=0123456789")),
+    ];
+    for (reason, api) in guesses {
+        let before = refused(&node, reason).await;
+        api.get("plans").await.problem(401, "invalid_key");
+        assert!(refused(&node, reason).await > before, "{reason}");
+    }
+    let before = refused(&node, "sign_in").await;
+    anyone.post("session", serde_json::json!({"key": UNKNOWN})).await.problem(401, "invalid_key");
+    assert!(refused(&node, "sign_in").await > before);
+}

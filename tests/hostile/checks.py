@@ -1,0 +1,36 @@
+"""What Schemathesis does not know by itself: the key of each operation, and what every error looks like here."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import schemathesis
+
+KEYS = json.loads(os.environ["HOSTILE_KEYS"])
+
+
+# Not kept from call to call: it is not the same for all.
+@schemathesis.auth(refresh_interval=None)
+class Key:
+    def get(self, case: schemathesis.Case, ctx: Any) -> str:
+        return KEYS[f"{case.operation.method.upper()} {case.operation.path}"]
+
+    def set(self, case: schemathesis.Case, data: str, ctx: Any) -> None:
+        case.headers["Authorization"] = f"Bearer {data}"
+        if data.startswith("ak_"):
+            # The sandbox of the secret key, so that both meet the same data.
+            case.headers["X-Mode"] = "test"
+
+
+@schemathesis.check
+def every_error_is_a_problem(ctx: Any, response: schemathesis.Response, case: schemathesis.Case) -> None:
+    if response.status_code < 400 or case.operation.path == "/readyz":
+        return
+    kind = response.headers.get("content-type", [""])[0]
+    assert kind == "application/problem+json", f"an error of type {kind!r}"
+    problem = response.json()
+    assert problem["status"] == response.status_code, problem
+    assert problem["code"] and problem["requestId"] and problem["detail"], problem
+    assert not any(secret in response.text for secret in (*KEYS.values(), "panicked", "redis+unix", ".rs:")), problem
