@@ -21,7 +21,7 @@ sdk: rust redis sdk-tools ## Run the tests of the SDKs
 	$(CARGO) build
 	scripts/test-sdks.sh
 
-hostile: rust redis sdk-tools ## Send calls made from the API document; EXAMPLES=200 for many
+hostile: rust redis sdk-tools ## Send calls made from the API document; HOSTILE_SECONDS=900 for many
 	$(CARGO) build
 	scripts/test-hostile.sh
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Sends the gateway that `cargo build` made calls that are generated from docs/openapi.json, right ones and wrong ones.
 #
-#   EXAMPLES=200 scripts/test-hostile.sh     deeper: calls generated per operation
-#   SEED=7 scripts/test-hostile.sh           a run again
+#   HOSTILE_SECONDS=900 scripts/test-hostile.sh     longer, and so deeper
+#   SEED=7 scripts/test-hostile.sh                  a run again
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=${CARGO_TARGET_DIR:-target}
