@@ -134,7 +134,9 @@ impl Report {
         let counts = |counts: &std::collections::BTreeMap<String, u64>| {
             counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
         };
-        writeln!(f, "{title}: {} calls of {} users", changed.calls, changed.users)?;
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let (calls, users) = (changed.calls, changed.users);
+        writeln!(f, "{title}: {calls} call{} of {users} user{}", plural(calls), plural(users))?;
         writeln!(f, "  for {}", counts(&changed.by_reason))?;
         if !changed.by_group.is_empty() {
             writeln!(f, "  by {}", counts(&changed.by_group))?;
