@@ -114,6 +114,7 @@ export function DocumentPage({ kind, id, query, extra }) {
   };
   return html`
     <${Heading} title=${html`<${Name} text=${id} />`}>
+      <a class="button" href=${link(['explain'])}>Test a call</a>
       ${document && admin && html`
         ${extra?.({ document, reload: saved })}
         <button type="button" onClick=${() => go([kind.path, 'new'], { from: id })}>Duplicate</button>

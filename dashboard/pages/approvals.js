@@ -1,5 +1,5 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, More, Name, Time, html, link, number, useDialog, useFresh, usePages, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, More, Name, Time, amount, html, link, number, useDialog, useFresh, usePages, useWrite } from '../ui.js';
 import { UntilFields, useUntil } from './user_actions.js';
 import { useState } from '../vendor/hooks.js';
 
@@ -8,8 +8,6 @@ const states = { open: ['warn', 'open'], approved: ['good', 'approved'], rejecte
 export const Scope = ({ scope }) =>
   html`${Object.entries(scope ?? {}).map(([name, value]) => html`<div><span class="quiet">${name}</span>${' '}
     ${name === 'user' ? html`<${Name} text=${value} href=${link(['users', value])} />` : html`<${Name} text=${value} />`}</div>`)}`;
-
-const amount = (value, unit) => `${number(value)}${unit && unit !== 'count' ? ` ${unit}` : ''}`;
 
 function Approve({ request, close, done }) {
   const [given, setGiven] = useState(String(request.requested));

@@ -1,5 +1,5 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, Secret, Time, html, useDialog, useLoad, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, Secret, Time, html, pairs, useDialog, useLoad, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const kinds = {
@@ -7,12 +7,6 @@ const kinds = {
   publishable: 'Publishable (pk_): browsers read usage and plans',
   admin: 'Admin (ak_): people, for configuration and this dashboard',
 };
-
-/** `team=red, environment=production` as an object. */
-function pairs(text) {
-  const given = text.split(',').map((pair) => pair.trim()).filter(Boolean);
-  return Object.fromEntries(given.map((pair) => [pair.split('=')[0].trim(), pair.split('=').slice(1).join('=').trim()]));
-}
 
 const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 
