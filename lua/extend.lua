@@ -131,11 +131,22 @@ end
 
 local longest = args.stored(loaded.created_at) + longest_life_ms
 loaded.expires_at = math.max(loaded.expires_at, ttl > 0 and math.min(now + ttl, longest) or 0)
+-- What was drawn may be drawn on and given back for longer now.
+local drawn = {}
+for _, owner in ipairs(loaded.owners) do
+  local last_expiry = #owner.charged > 0 and args.stored(redis.call('HGET', owner.counters, 'last_expiry'))
+  if last_expiry and loaded.expires_at > last_expiry then
+    drawn[#drawn + 1] = owner.counters
+  end
+end
 for _, owner in ipairs(owners) do
   for _, group in ipairs(owner.groups) do
     group.held = group.held + group.amount
   end
   counter.write(owner, 'held', now, alert.watch(owner, {}))
+end
+for _, counters in ipairs(drawn) do
+  redis.call('HSET', counters, 'last_expiry', args.digits(loaded.expires_at))
 end
 if more_amount then
   loaded.changes = loaded.changes + 1

@@ -87,8 +87,9 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
             return value.parse().map_or_else(|_| "counts for ever, so it stays".to_owned(), told);
         }
         "last_expiry" => {
-            let told =
-                |ms| format!("settled reservations may be drawn on or refunded until 15 minutes after {}", rfc3339(ms));
+            let told = |ms| {
+                format!("what was reserved may be charged late or given back until 15 minutes after {}", rfc3339(ms))
+            };
             return value.parse().map_or_else(|_| String::new(), told);
         }
         "next_expiry" => {

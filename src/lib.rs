@@ -9,6 +9,7 @@ pub mod deliver;
 pub mod direct;
 pub mod domain;
 pub mod embedded_redis;
+pub mod export;
 pub mod http;
 pub mod http_client;
 pub mod inspect;

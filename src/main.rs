@@ -1,4 +1,5 @@
-//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `verify`, `whatif`, `rollup`, `openapi`, `schema`.
+//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `export`, `verify`, `rollup`, `whatif`, `openapi`,
+//! `schema`.
 
 #![recursion_limit = "256"]
 
@@ -8,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use quotagate::config::{Config, LogFormat};
 use quotagate::embedded_redis::EmbeddedRedis;
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::{apply, http, inspect, rebuild, replay, telemetry, verify, whatif};
+use quotagate::{apply, export, http, inspect, rebuild, replay, telemetry, verify, whatif};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Quotas for applications that resell AI capacity
@@ -34,6 +35,8 @@ enum Command {
     Rollup(rebuild::RebuildArgs),
     /// Recompute counters from the ledger and from live holds, and tell what differs
     Verify(verify::VerifyArgs),
+    /// Write the ledger and the denials to a file
+    Export(export::ExportArgs),
     Whatif(whatif::WhatifArgs),
     /// Print the OpenAPI document
     Openapi,
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => block_on(async { replay::run(args).await.map_err(Into::into) }),
         Command::Inspect(args) => block_on(async { inspect::run(args).await.map_err(Into::into) }),
         Command::Rollup(args) => block_on(async { rebuild::run(args).await.map_err(Into::into) }),
+        Command::Export(args) => block_on(async { export::run(args).await.map_err(Into::into) }),
         Command::Whatif(args) => block_on(async { whatif::run(args).await.map_err(Into::into) }),
         Command::Openapi => http::openapi::document().map(|text| print!("{text}")).map_err(Into::into),
         Command::Schema => http::openapi::configuration_schema().map(|text| print!("{text}")).map_err(Into::into),

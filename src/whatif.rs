@@ -171,7 +171,7 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
             (work.replay(&drafted.config, instead, read::book(&moved)), present.join())
         });
         let under_present = under_present.map_err(|_| ServiceError::Internal("a replay ended early".to_owned()))?;
-        whole.add(&past, under_draft, Some(under_present), since_ms);
+        whole.add(&past, under_draft, Some(under_present), None, since_ms);
     }
     bar.finish_and_clear();
     let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
@@ -245,7 +245,8 @@ struct Whole {
 }
 
 impl Whole {
-    fn add(&mut self, past: &Past, draft: Replayed, present: Option<Replayed>, since_ms: TimeMs) {
+    /// `free`: what stands instead of what is recorded, where nothing is.
+    fn add(&mut self, past: &Past, draft: Replayed, present: Option<Replayed>, free: Option<Sums>, since_ms: TimeMs) {
         let judged = || past.moments.iter().filter(|moment| moment.at_ms >= since_ms);
         for at_ms in judged().next().into_iter().chain(past.moments.last()).map(|moment| moment.at_ms) {
             let (first, last) = self.span.unwrap_or((at_ms, at_ms));
@@ -258,8 +259,15 @@ impl Whole {
                 *sum += moment.cost;
             }
         }
+        let (recorded, recorded_of) = match free {
+            Some(free) => {
+                self.cents.0 += free.cost;
+                (free.used, free.cost_of)
+            }
+            None => (past.used.clone(), recorded_of),
+        };
         self.cents.1 += draft.sums.cost;
-        for (group, used) in &past.used {
+        for (group, used) in &recorded {
             self.used.entry(group.clone()).or_default().0 += used;
         }
         for (group, used) in &draft.sums.used {

@@ -1,7 +1,7 @@
 -- Counters of an owner: one hash with the fields <group>.window, .used and .held for each group,
 -- and of the owner itself `version` (of what is true of a user), `next_expiry` (no hold expires before it, ms) and
--- `last_expiry` (the latest of the reservations that were settled, ms). See also lib/allowance, lib/alert, lib/approval
--- and lib/retention.
+-- `last_expiry` (the latest of the reservations that were settled or drawn on, or expired, ms). See also lib/allowance,
+-- lib/alert, lib/approval and lib/retention.
 -- Closed windows move to the owner's `past` hash:
 -- <group>.<serial> = '<used> <kind> <start> <end> <quota|-> <granted> <keep until ms>'.
 local counter = {
@@ -121,11 +121,12 @@ local function trim(owner, group, last, now)
   redis.call('HSET', owner.past, first_field, first)
 end
 
--- Moves a counter's closing window to `past`; it stays there while a hold of it may still settle.
+-- Moves a counter's closing window to `past`; it stays there while a hold of it may still settle. If nothing is held,
+-- all reservations that held in it have been settled or have expired, and `last_expiry` knows of them.
 function counter.close(owner, group, stored, used, held, now)
   local serial, rest = string.match(stored, '^(%S+) (.*)$')
   local last_expiry = args.stored(redis.call('HGET', owner.counters, 'last_expiry'))
-  local keep_until = held > 0 and now + counter.past_open_ms or math.max(now, last_expiry) + clock.grace_ms
+  local keep_until = (held > 0 and now + counter.past_open_ms) or last_expiry + clock.grace_ms
   local granted = owner.adjusted and allowance.granted_at_end(owner.counters, group, serial, window.finish(stored)) or 0
   local entry = (used or '0') .. ' ' .. rest .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until)
   redis.call('HSET', owner.past, group .. '.' .. serial, entry)

@@ -60,19 +60,23 @@ function hold.reclaim(owner, now, outbox_key)
   local by_group, order, count, more, members, expiries = hold.due(owner.holds, now, hold.batch)
   local changes = {}
   if count > 0 then
-    local fields = {}
+    local fields = { 'last_expiry' }
     for _, group in ipairs(order) do
       fields[#fields + 1] = group .. '.window'
       fields[#fields + 1] = group .. '.held'
     end
     local values = pieces.get(owner.counters, fields)
     for index, group in ipairs(order) do
-      local stored = values[2 * index - 1]
+      local stored = values[2 * index]
       local amount = stored and by_group[group][string.match(stored, '^%S+')]
       if amount then
         changes[#changes + 1] = group .. '.held'
-        changes[#changes + 1] = math.max(0, args.stored(values[2 * index]) - amount)
+        changes[#changes + 1] = math.max(0, args.stored(values[2 * index + 1]) - amount)
       end
+    end
+    -- Until its grace is over it may still be charged late.
+    if args.stored(expiries[count]) > args.stored(values[1]) then
+      changes[#changes + 1], changes[#changes + 2] = 'last_expiry', expiries[count]
     end
   end
   local rest = redis.call('ZRANGE', owner.holds, count, count, 'WITHSCORES')

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::amount::{AmountError, parse_decimal};
 
-/// A non-negative decimal number with at most 12 decimal places.
+/// A decimal number with at most 12 decimal places; never negative where it comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number(pub Decimal);
 

@@ -23,6 +23,8 @@ pub enum Access {
     /// reserve, commit, release, extend, track, can-use
     Meter,
     ReadUsage,
+    /// The ledger and denials of all users.
+    ReadEvents,
     ReadPlans,
     Subscriptions,
     TestClock,
@@ -55,7 +57,12 @@ impl Principal {
         let allowed = match (self.key.kind, access) {
             (
                 KeyKind::Secret,
-                Access::Meter | Access::ReadUsage | Access::Explain | Access::ReadPlans | Access::Subscriptions,
+                Access::Meter
+                | Access::ReadUsage
+                | Access::ReadEvents
+                | Access::Explain
+                | Access::ReadPlans
+                | Access::Subscriptions,
             ) => true,
             (KeyKind::Secret, Access::TestClock) => self.tenant.mode.is_sandbox(),
             (
@@ -71,7 +78,12 @@ impl Principal {
             (KeyKind::Admin, Access::Meter) => false,
             (
                 KeyKind::Admin,
-                Access::ReadUsage | Access::Explain | Access::ReadPlans | Access::ReadUsers | Access::ReadConfiguration,
+                Access::ReadUsage
+                | Access::ReadEvents
+                | Access::Explain
+                | Access::ReadPlans
+                | Access::ReadUsers
+                | Access::ReadConfiguration,
             ) => role.is_some(),
             (KeyKind::Admin, Access::Subscriptions | Access::ManageUsers) => role >= Some(Role::Support),
             (KeyKind::Admin, Access::Approve) => role >= Some(Role::Approver),
@@ -82,7 +94,7 @@ impl Principal {
             return Ok(());
         }
         let what = match self.key.kind {
-            KeyKind::Secret => "a secret key is for metering, usage, subscriptions and reading plans",
+            KeyKind::Secret => "a secret key is for metering, usage, events, subscriptions and reading plans",
             KeyKind::Publishable => "a publishable key may only read usage and plans",
             KeyKind::Admin if access == Access::Meter => "an admin key does not meter; use a secret key",
             KeyKind::Admin => "this admin key's role does not allow it",

@@ -13,7 +13,7 @@ use super::auth::{Access, Principal};
 use super::body::Query;
 use super::metering::item;
 use super::problem::{ApiError, Problem};
-use super::usage::key_and_metadata;
+use super::usage::scope_values;
 use crate::domain::amount::parse_decimal;
 use crate::domain::ids::{EventName, NameError, UserId};
 use crate::domain::number::Number;
@@ -72,7 +72,7 @@ fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiE
         None => ONE,
         Some(text) => Number(parse_decimal(&text).map_err(|error| ApiError::invalid("quantity", error.to_string()))?),
     };
-    let (key, metadata) = key_and_metadata(query.rest)?;
+    let (key, metadata) = scope_values(query.rest)?;
     let own = principal.key.kind == KeyKind::Secret && key.as_ref().is_none_or(|key| *key == principal.key.id);
     let item = match own {
         true => item(principal, event, quantity, &metadata)?,

@@ -11,9 +11,11 @@ mod configuration;
 mod cors;
 mod counters;
 mod dashboard;
+mod events;
 mod explain;
 mod grants;
 mod health;
+mod history;
 mod keys;
 mod metering;
 pub mod openapi;
@@ -41,6 +43,7 @@ use std::time::Duration;
 
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
+use events::EventStreams;
 use problem::ApiError;
 use usage::Draining;
 
@@ -67,11 +70,13 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
     let (drain, draining) = tokio::sync::watch::channel(false);
     let metrics = web::Data::new(listen.metrics);
     let draining = web::Data::new(Draining(draining));
+    let streams = web::Data::new(EventStreams::default());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(gateway.clone())
             .app_data(metrics.clone())
             .app_data(draining.clone())
+            .app_data(streams.clone())
             .app_data(web::PayloadConfig::new(body::MOST_BYTES))
             .wrap(from_fn(cors::middleware))
             .wrap(from_fn(replayed::middleware))
@@ -111,6 +116,9 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/can-use").route(web::post().to(metering::can_use)))
         .service(readable("/usage").route(web::get().to(usage::get_usage)))
         .service(readable("/usage/stream").route(web::get().to(usage::stream_usage)))
+        .service(readable("/usage/history").route(web::get().to(history::get)))
+        .service(resource("/events").route(web::get().to(events::list)))
+        .service(resource("/events/stream").route(web::get().to(events::stream)))
         .service(resource("/explain").route(web::get().to(explain::get)))
         .service(
             resource("/subscriptions")

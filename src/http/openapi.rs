@@ -5,8 +5,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::{
-    alerts, app, approvals, apps, audit, configuration, counters, explain, grants, health, keys, metering, plans,
-    policies, reports, session, settling, subscriptions, test_clock, usage, users, webhooks,
+    alerts, app, approvals, apps, audit, configuration, counters, events, explain, grants, health, history, keys,
+    metering, plans, policies, reports, session, settling, subscriptions, test_clock, usage, users, webhooks,
 };
 
 #[derive(OpenApi)]
@@ -16,7 +16,8 @@ use super::{
     modifiers(&Key, &Names),
     paths(
         metering::reserve, settling::commit, settling::release, settling::outcome, metering::extend, settling::track, metering::can_use,
-        usage::get_usage, usage::stream_usage, explain::get,
+        usage::get_usage, usage::stream_usage, history::get, explain::get,
+        events::list, events::stream,
         subscriptions::subscribe, subscriptions::cancel,
         users::list, users::get, users::block, users::unblock, users::reset,
         grants::create, grants::list, grants::delete,
@@ -70,7 +71,8 @@ pub fn methods(path: &str) -> Vec<&'static str> {
             has.into_iter().filter(|(_, operation)| operation.is_some()).map(|(method, _)| method).collect()
         }),
     };
-    let browsers = ["/api/v1/usage", "/api/v1/usage/stream", "/api/v1/plans", "/api/v1/plans/{id}"];
+    let browsers =
+        ["/api/v1/usage", "/api/v1/usage/stream", "/api/v1/usage/history", "/api/v1/plans", "/api/v1/plans/{id}"];
     let mut methods = documented;
     if browsers.contains(&path) {
         methods.push("OPTIONS");

@@ -18,6 +18,8 @@ use crate::service::error::ServiceError;
 
 /// Seconds that a client should wait before it asks an unavailable store again.
 const STORE_RETRY_AFTER_S: u64 = 1;
+/// And before it asks for a stream again.
+const STREAM_RETRY_AFTER_S: u64 = 5;
 
 /// RFC 9457, with a code that programs can rely on.
 #[derive(Debug, Serialize, ToSchema)]
@@ -52,6 +54,8 @@ pub enum ApiError {
     PayloadTooLarge {
         most_bytes: usize,
     },
+    /// This node follows events for as many callers as it may.
+    TooManyStreams,
     /// A write by cookie without the session's token.
     CsrfToken,
     /// A denial that the caller asked to be an error.
@@ -85,6 +89,7 @@ impl ApiError {
             Self::PayloadTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
+            Self::TooManyStreams => (StatusCode::TOO_MANY_REQUESTS, "too_many_streams", "This node has no stream left"),
             Self::CsrfToken => (StatusCode::FORBIDDEN, "invalid_csrf_token", "The CSRF token is not valid"),
             Self::Denied { decision } => denial(decision),
             Self::Service(error) => match error {
@@ -132,6 +137,7 @@ impl ApiError {
         match self {
             Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
             Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
+            Self::TooManyStreams => "Close a stream of events, or open this one later.".to_owned(),
             Self::CsrfToken => {
                 "A write by cookie needs the session's csrfToken as `X-CSRF-Token`; GET session tells it.".to_owned()
             }
@@ -173,7 +179,11 @@ impl ApiError {
     fn decision(&self) -> Option<&Decision> {
         match self {
             Self::Denied { decision } | Self::Service(ServiceError::Denied(decision)) => Some(decision),
-            Self::Service(_) | Self::MethodNotAllowed { .. } | Self::PayloadTooLarge { .. } | Self::CsrfToken => None,
+            Self::Service(_)
+            | Self::MethodNotAllowed { .. }
+            | Self::PayloadTooLarge { .. }
+            | Self::TooManyStreams
+            | Self::CsrfToken => None,
         }
     }
 }
@@ -231,6 +241,9 @@ impl ResponseError for ApiError {
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, STORE_RETRY_AFTER_S));
+        }
+        if let Self::TooManyStreams = self {
+            response.insert_header((RETRY_AFTER, STREAM_RETRY_AFTER_S));
         }
         if let Some(decision) = decision {
             rate_limit::insert(&mut response, decision);

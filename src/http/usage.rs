@@ -38,6 +38,28 @@ pub struct UsageQuery {
     scope: BTreeMap<String, String>,
 }
 
+/// The values of names that a counter's scope may have: `key` and `metadata.<name>`.
+///
+/// # Errors
+/// invalid_request naming the parameter
+pub(super) fn scope_values(scope: BTreeMap<String, String>) -> Result<(Option<KeyId>, Metadata), ApiError> {
+    let mut key = None;
+    let mut metadata = BTreeMap::new();
+    for (name, value) in scope {
+        match name.strip_prefix("metadata.") {
+            Some(field) => {
+                metadata.insert(field.to_owned(), serde_json::Value::String(value));
+            }
+            None if name == "key" => {
+                key = Some(KeyId::parse(&value).map_err(|error| ApiError::invalid("key", error.to_string()))?);
+            }
+            None => return Err(ApiError::invalid(name, "is not a parameter of this call")),
+        }
+    }
+    let metadata = Metadata::try_from(metadata).map_err(|message| ApiError::invalid("metadata", message))?;
+    Ok((key, metadata))
+}
+
 /// What is asked for, checked.
 struct Asked {
     user: UserId,
@@ -51,29 +73,9 @@ impl UsageQuery {
         let bad = |field: &str, error: NameError| ApiError::invalid(field, error.to_string());
         let user = UserId::parse(&self.user_id).map_err(|error| bad("userId", error))?;
         let event = self.event.as_deref().map(EventName::parse).transpose().map_err(|error| bad("event", error))?;
-        let (key, metadata) = key_and_metadata(self.scope)?;
+        let (key, metadata) = scope_values(self.scope)?;
         Ok(Asked { user, event, key, metadata })
     }
-}
-
-/// The parameters `key` and `metadata.<name>`; there are no others.
-pub(super) fn key_and_metadata(given: BTreeMap<String, String>) -> Result<(Option<KeyId>, Metadata), ApiError> {
-    let mut key = None;
-    let mut metadata = BTreeMap::new();
-    for (name, value) in given {
-        match name.strip_prefix("metadata.") {
-            Some(field) => {
-                metadata.insert(field.to_owned(), serde_json::Value::String(value));
-            }
-            None if name == "key" => {
-                let parsed = KeyId::parse(&value).map_err(|error| ApiError::invalid("key", error.to_string()))?;
-                key = Some(parsed);
-            }
-            None => return Err(ApiError::invalid(name, "is not a parameter of this call")),
-        }
-    }
-    let metadata = Metadata::try_from(metadata).map_err(|message| ApiError::invalid("metadata", message))?;
-    Ok((key, metadata))
 }
 
 /// A user's counters now.

@@ -6,6 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
 use super::body::{Body, Given, Query, check_note, page_size};
+use super::history::WindowView;
 use super::problem::{ApiError, Problem};
 use super::views::{CounterView, ListView, PeriodView, number};
 use crate::domain::amount::{Amount, Unit};
@@ -17,7 +18,7 @@ use crate::service::app_config::AppConfig;
 use crate::service::grants::Grant;
 use crate::service::subscriptions::{SubscriptionView, view_of};
 use crate::service::users::{ListedUser, UserChanged, UserDetail};
-use crate::store::users::{ClosedWindow, OpenHold};
+use crate::store::users::OpenHold;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -85,7 +86,7 @@ pub struct UserDetailView {
     open_reservations: Vec<OpenReservationView>,
     grants: Vec<Grant>,
     /// Windows that are over, newest first.
-    history: Vec<ClosedWindowView>,
+    history: Vec<WindowView>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -107,24 +108,9 @@ pub struct HeldView {
     amount: Number,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ClosedWindowView {
-    group_id: String,
-    unit: Unit,
-    period: PeriodView,
-    #[schema(value_type = f64)]
-    used: Number,
-}
-
-/// Amounts are told in the unit of their group's id, which the configuration knows for ever.
-fn unit_of(config: &AppConfig, group: &GroupId) -> Unit {
-    config.groups.get(group).map_or(Unit::Count, |kind| kind.unit)
-}
-
 fn open(config: &AppConfig, (id, hold): &(ReservationId, OpenHold)) -> OpenReservationView {
     let held = |(group, amount): &(GroupId, Amount)| {
-        let unit = unit_of(config, group);
+        let unit = config.unit_of(group);
         HeldView { group_id: group.to_string(), unit, amount: number(*amount, unit) }
     };
     OpenReservationView {
@@ -133,16 +119,6 @@ fn open(config: &AppConfig, (id, hold): &(ReservationId, OpenHold)) -> OpenReser
         created_at: rfc3339(hold.reservation.created_at_ms),
         expires_at: rfc3339(hold.reservation.expires_at_ms),
         held: hold.amounts.iter().map(held).collect(),
-    }
-}
-
-fn closed(config: &AppConfig, window: &ClosedWindow) -> ClosedWindowView {
-    let unit = unit_of(config, &window.group);
-    ClosedWindowView {
-        group_id: window.group.to_string(),
-        unit,
-        period: PeriodView::of(window.window),
-        used: number(window.used, unit),
     }
 }
 
@@ -157,7 +133,7 @@ fn detail(user: &UserId, config: &AppConfig, found: &UserDetail) -> UserDetailVi
         counters: CounterView::all(&usage.counters),
         open_reservations: found.open.iter().map(|hold| open(config, hold)).collect(),
         grants: found.grants.clone(),
-        history: found.closed.iter().map(|window| closed(config, window)).collect(),
+        history: found.history.iter().map(WindowView::new).collect(),
     }
 }
 

@@ -232,6 +232,11 @@ impl AppConfig {
         of_policy.or_else(|| self.sorted_plans().into_iter().find_map(|plan| plan.group(id)))
     }
 
+    /// The unit of a group that there is or was; fixed for ever.
+    pub fn unit_of(&self, group: &GroupId) -> Unit {
+        self.groups.get(group).map_or(Unit::Count, |kind| kind.unit)
+    }
+
     /// Does any webhook want to hear of it?
     pub fn wants(&self, event: WebhookEvent) -> bool {
         self.webhooks.values().any(|webhook| webhook.body.events.contains(&event))

@@ -14,7 +14,7 @@ use crate::domain::amount::Amount;
 use crate::domain::counter::Counter;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::limit_group::{Enforcement, LimitGroup};
-use crate::domain::reservation::{Actual, Memo};
+use crate::domain::reservation::{Actual, Memo, OperationName};
 use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
 use crate::store::admission::{Passed, Tally};
@@ -224,7 +224,12 @@ fn overflow() -> ServiceError {
 
 /// Stable over repetitions of one operation.
 fn event_id(operation: &Operation, at_ms: TimeMs) -> String {
-    format!("evt_{}{at_ms:011x}", operation.name.as_str())
+    tracked_id(&operation.name, at_ms)
+}
+
+/// The id under which a tracked event was answered.
+pub(super) fn tracked_id(name: &OperationName, at_ms: TimeMs) -> String {
+    format!("evt_{}{at_ms:011x}", name.as_str())
 }
 
 fn match_status(admission: &Admission, judged: &[Judged]) -> MatchStatus {

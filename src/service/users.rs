@@ -8,6 +8,7 @@ use super::Gateway;
 use super::error::{ServiceError, json};
 use super::facts::Round;
 use super::grants::Grant;
+use super::history::PastWindow;
 use super::reserve::Asker;
 use super::tenant::Tenant;
 use super::usage::Usage;
@@ -20,7 +21,7 @@ use crate::domain::window::TimeMs;
 use crate::store::audit::Trail;
 use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, Reset, UserChange};
 use crate::store::operation::{Idempotency, Operation};
-use crate::store::users::{ClosedWindow, OpenHold};
+use crate::store::users::OpenHold;
 
 /// Names read at a time when all users are walked.
 const PAGE: usize = 1_000;
@@ -53,7 +54,8 @@ pub struct UserDetail {
     /// With their public ids.
     pub open: Vec<(ReservationId, OpenHold)>,
     pub grants: Vec<Grant>,
-    pub closed: Vec<ClosedWindow>,
+    /// Windows of the user's own counters that are over, newest first.
+    pub history: Vec<PastWindow>,
 }
 
 /// What blocking or starting anew answers.
@@ -108,6 +110,8 @@ impl Gateway {
         let metadata = Metadata::default();
         let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
         let usage = self.usage(tenant, asker, |_| true).await?;
+        let mut history = self.history(tenant, asker, |_, kind| kind.scope.is_user()).await?;
+        history.retain(|window| window.is_over);
         let open = self.store.open_holds(&bucket, user, usage.now_ms, OPEN_SHOWN).await?;
         let public = |hold: OpenHold| {
             let (name, created_at_ms) = (hold.operation.clone(), hold.reservation.created_at_ms);
@@ -117,7 +121,7 @@ impl Gateway {
             subscribed,
             open: open.into_iter().map(public).collect(),
             grants: self.grants_of(tenant, user).await?,
-            closed: self.store.closed_windows(&bucket, user).await?,
+            history,
             usage,
         })
     }

@@ -19,7 +19,7 @@ use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
 
 /// One of a bucket's two streams of entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
     Ledger,
     Denials,
@@ -104,6 +104,16 @@ impl Store {
         command.arg(stream.key(bucket)).arg(before.map_or_else(|| "+".to_owned(), |id| format!("({}", id.text())));
         command.arg("-").arg("COUNT").arg(count);
         read_entries(bucket, self.command(&command).await?)
+    }
+
+    /// Real time in milliseconds where the bucket lies: whatever is appended from now on has no smaller id.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stream_time_ms(&self, bucket: &Bucket) -> Result<u64, StoreError> {
+        let value = self.command_at(&bucket.ledger(), &redis::cmd("TIME")).await?;
+        let (seconds, micros): (u64, u64) = redis::from_redis_value(value).map_err(unexpected)?;
+        Ok(seconds * 1_000 + micros / 1_000)
     }
 
     /// # Errors

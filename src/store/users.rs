@@ -1,6 +1,6 @@
 //! Reading users: the index of their names, and what is kept of each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use redis::Value;
@@ -20,6 +20,8 @@ use crate::domain::window::{TimeMs, Window};
 
 /// Reads under way at the same time; they share the node's connections.
 const PARALLEL: usize = 128;
+/// Holds of one owner that are looked through for one answer.
+const MOST_HOLDS: usize = 1_000;
 
 /// What is true of a user beside its counters, in the order of `lua/lib/facts.lua`.
 const FACTS: [&str; 7] = ["version", "plan", "since", "cycle", "until", "limits", "block"];
@@ -122,18 +124,38 @@ impl Store {
         Stored::read(self.counters_hash(&bucket.owner(owner).counters).await?)
     }
 
-    /// Closed windows of a user, newest first.
+    /// Closed windows of an owner of counters, in no order.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn closed_windows(&self, bucket: &Bucket, user: &UserId) -> Result<Vec<ClosedWindow>, StoreError> {
+    pub async fn closed_windows(&self, bucket: &Bucket, owner: &OwnerName) -> Result<Vec<ClosedWindow>, StoreError> {
         let mut command = redis::cmd("HGETALL");
-        command.arg(bucket.user(user).past);
+        command.arg(bucket.owner(owner).past);
         let fields: HashMap<String, String> = text_map(self.command(&command).await?)?;
-        let mut closed: Vec<ClosedWindow> =
-            fields.iter().filter_map(|(name, value)| read_closed(name, value)).collect();
-        closed.sort_by(|one, other| (other.window.start_ms, &one.group).cmp(&(one.window.start_ms, &other.group)));
-        Ok(closed)
+        Ok(fields.iter().filter_map(|(name, value)| read_closed(name, value)).collect())
+    }
+
+    /// The counters, by group and serial, in which reservations hold that end after `after`; None if there are more than
+    /// a thousand such reservations.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn held_after(
+        &self,
+        bucket: &Bucket,
+        owner: &OwnerName,
+        after: TimeMs,
+    ) -> Result<Option<HashSet<(GroupId, String)>>, StoreError> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(bucket.owner(owner).holds).arg(format!("({after}")).arg("+inf");
+        command.arg("LIMIT").arg(0).arg(MOST_HOLDS + 1);
+        let members: Vec<String> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        let entries = members.iter().filter_map(|member| member.split(' ').nth(1)).flat_map(|list| list.split(','));
+        let held = entries.filter_map(|entry| {
+            let mut parts = entry.split(':');
+            Some((GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned()))
+        });
+        Ok((members.len() <= MOST_HOLDS).then(|| held.collect()))
     }
 
     /// At most `count` live holds of a user, those that end first.
@@ -170,9 +192,12 @@ impl Store {
 #[derive(Clone, Debug)]
 pub struct StoredCounter {
     pub group: GroupId,
-    serial: String,
+    /// Of the window, among those of its counter.
+    pub serial: String,
     pub window: Window,
     pub used: Amount,
+    /// That the last call in the window went by; None counts without limit.
+    pub quota: Option<Amount>,
 }
 
 /// A grant as the counters know it.
@@ -200,6 +225,9 @@ pub struct LiveGrant {
 pub struct Stored {
     pub subscribed: Subscribed,
     pub windows: Vec<StoredCounter>,
+    /// The latest expiry of the reservations that were settled or expired: until the grace after it they may still be
+    /// drawn on, charged late or given back.
+    pub last_expiry_ms: Option<TimeMs>,
     /// What plan changes put out of reach, in windows that are still the present ones.
     pub blocked: Vec<(GroupId, Window, Amount)>,
     grants: Vec<StoredGrant>,
@@ -226,7 +254,8 @@ impl Stored {
             (serial == counter.serial).then(|| (counter.group.clone(), counter.window, amount))
         });
         let blocked = blocked.collect();
-        Ok(Self { subscribed, windows, blocked, grants })
+        let last_expiry_ms = fields.get("last_expiry").and_then(|text| text.parse().ok());
+        Ok(Self { subscribed, windows, blocked, last_expiry_ms, grants })
     }
 
     /// What live grants add to a counter.
@@ -272,11 +301,13 @@ impl Stored {
 
 fn read_counter(group: &str, window: &str, used: &str) -> Option<StoredCounter> {
     let (serial, window) = window.split_once(' ')?;
+    let (window, quota) = read_window(window)?;
     Some(StoredCounter {
         group: GroupId::parse(group).ok()?,
         serial: serial.to_owned(),
-        window: read_window(window)?.0,
+        window,
         used: Amount::from_steps(used.parse().ok()?).ok()?,
+        quota,
     })
 }
 

@@ -51,12 +51,7 @@ pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehears
     work.refuses = false;
     let free = work.replay(&drafted.config, None, read::book(&[]));
     let mut whole = Whole::default();
-    let (cents, used) = (free.sums.cost, free.sums.used);
-    whole.add(&past, under_draft, None, TimeMs::MIN);
-    whole.cents.0 = cents;
-    for (group, used) in used {
-        whole.used.entry(group).or_default().0 = used;
-    }
+    whole.add(&past, under_draft, None, Some(free.sums), TimeMs::MIN);
     let source = format!("{} as {} users", path.display(), past.users.len());
     Ok(whole.rehearsed(draft.title(), source, (rows.len() as u64, true), &units, began))
 }

@@ -118,9 +118,18 @@ async fn all_of_the_product_works_on_a_cluster_in_both_placements() {
             "alerts",
             "audit",
             "counters?groupId=g1",
+            "usage/history?userId=u&metadata.team=u",
             "webhooks/w/deliveries",
         ] {
             admin.get(path).await.expect(200);
+        }
+        for order in ["asc", "desc"] {
+            let events = api.get(&format!("events?limit=200&order={order}")).await.expect(200);
+            let events = events["data"].as_array().unwrap();
+            let mut types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+            types.sort_unstable();
+            let each = ["commit", "denial", "draw", "refund", "release", "reset", "track"];
+            assert_eq!(types, each.map(|kind| [kind; 4]).concat(), "{app} {order}");
         }
         // Each user asked once; the holds of what was asked expire.
         api.freeze("2027-01-31T11:00:00Z").await;

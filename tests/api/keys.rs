@@ -32,6 +32,7 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
     let secret = ["sk_test", "sk_live"].as_slice();
     let readers =
         ["sk_test", "sk_live", "pk_test", "pk_live", "viewer", "support", "approver", "admin", "root"].as_slice();
+    let watchers = ["sk_test", "sk_live", "viewer", "support", "approver", "admin", "root"].as_slice();
     let subscribers = ["sk_test", "sk_live", "support", "approver", "admin", "root"].as_slice();
     let clock = ["sk_test", "admin", "root"].as_slice();
     let viewers = ["viewer", "support", "approver", "admin", "root"].as_slice();
@@ -52,6 +53,8 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
         ("POST", "reservations/rsv_0/outcome", json!({"outcome": "accepted"}), secret),
         ("POST", "extend", rsv, secret),
         ("GET", "usage?userId=u", Value::Null, readers),
+        ("GET", "usage/history?userId=u", Value::Null, readers),
+        ("GET", "events", Value::Null, watchers),
         ("GET", "plans", Value::Null, readers),
         ("GET", "plans/one", Value::Null, readers),
         ("POST", "subscriptions", json!({"userId": "u", "planId": "one"}), subscribers),
@@ -346,7 +349,7 @@ async fn browsers_use_a_publishable_key_only_from_its_origins() {
     answer.problem(400, "invalid_request");
     let page = world.node.client("").with("origin", "https://a.example").with("access-control-request-method", "GET");
     let page = page.with("access-control-request-headers", "authorization,x-user-token");
-    for path in ["usage?userId=u", "usage/stream?userId=u", "plans", "plans/one"] {
+    for path in ["usage?userId=u", "usage/history?userId=u", "usage/stream?userId=u", "plans", "plans/one"] {
         let preflight = page.send("OPTIONS", path, None).await;
         assert_eq!(
             (preflight.status, preflight.header("access-control-allow-origin")),
@@ -375,7 +378,7 @@ async fn with_a_user_token_one_end_user_cannot_read_another() {
     };
     let secret = created["userTokenSecret"].as_str().unwrap();
     let own = token(secret, "u");
-    for path in ["usage?userId=u", "usage/stream?userId=u"] {
+    for path in ["usage?userId=u", "usage/history?userId=u", "usage/stream?userId=u"] {
         for (given, status) in [
             (own.as_str(), 200),
             (&own.to_uppercase(), 403),
@@ -408,8 +411,8 @@ fn the_matrix_of_keys_is_complete() {
     let source = include_str!("keys.rs");
     for (path, item) in document["paths"].as_object().unwrap() {
         let Some(path) = path.strip_prefix("/api/v1/") else { continue };
-        // The first is told by its twin without a stream; sessions by their own tests, as they know no key.
-        if ["usage/stream", "session"].contains(&path) {
+        // Streams are told by their twins without one; sessions by their own tests, as they know no key.
+        if ["usage/stream", "events/stream", "session"].contains(&path) {
             continue;
         }
         for method in item.as_object().unwrap().keys().filter(|name| name.as_str() != "parameters") {

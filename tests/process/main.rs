@@ -5,6 +5,7 @@ mod support;
 
 mod alerts;
 mod apply;
+mod export;
 mod gateway;
 mod operating;
 mod replay;

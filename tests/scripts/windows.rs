@@ -269,3 +269,51 @@ async fn a_closed_window_stays_until_the_expiry_and_grace_of_a_hold_that_is_draw
     assert_eq!(settled(table.commit_as(&harmless(), &drawn, over).await).accounts[0].tally, tally(5, 0));
     assert!(table.past().await["g.1"].starts_with(&format!("5 {window} ")), "{:?}", table.past().await.get("g.1"));
 }
+
+/// Until when, in ms after its own expiry, may something still be charged to the closed window of `g`?
+async fn kept_until(table: &Table, expiry: &str) -> i64 {
+    let past = table.past().await;
+    past["g.1"].rsplit(' ').next().unwrap().parse::<i64>().unwrap() - ms(expiry)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_in_which_nothing_is_held_any_more_is_final_the_grace_after_its_last_reservation() {
+    const GRACE_MS: i64 = 15 * 60 * 1000;
+    let hour = 3_600_000;
+    for ending in ["expired", "committed", "drawn and extended", "untouched"] {
+        let table = Table::new().await;
+        table.at("2027-01-31T23:30:00Z").await;
+        let (ttl, expiry) = (hour, "2027-02-01T00:30:00Z");
+        let id = table.hold_for(ttl, &[("g", DAY_1, 3, 100)]).await;
+        match ending {
+            "committed" => {
+                settled(table.commit(&id).await);
+            }
+            "drawn and extended" => {
+                table.clock(ms("2027-01-31T23:40:00Z")).await;
+                settled(table.commit_as(&counted(), &id, crate::table::How { is_final: false, ..ALL }).await);
+                let extended = table.extend(&id, 2 * hour, 1, &[]).await;
+                assert!(matches!(extended, quotagate::store::settle::ExtendReply::Extended { .. }), "{extended:?}");
+            }
+            _ => {}
+        }
+        table.at("2027-02-01T00:40:00Z").await;
+        if ending == "expired" {
+            // Another group's call takes the hold out of the way, and knows nothing of this window.
+            table.hold(&[("other", DAY_2, 1, 100)]).await;
+        }
+        let before = table.counters().await;
+        if ending != "untouched" {
+            let last: i64 = before["last_expiry"].parse().unwrap();
+            let extended = if ending == "drawn and extended" { hour + 10 * 60_000 } else { 0 };
+            assert_eq!(last - ms(expiry), extended, "{ending}");
+        }
+        // The call that closes the window.
+        table.hold(&[("g", DAY_2, 1, 100)]).await;
+        let expected = match ending {
+            "drawn and extended" => hour + 10 * 60_000 + GRACE_MS,
+            _ => GRACE_MS,
+        };
+        assert_eq!(kept_until(&table, expiry).await, expected, "{ending}");
+    }
+}
