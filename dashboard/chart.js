@@ -1,7 +1,7 @@
 // Charts over time as SVG, without a library. What they show stands in a table below, too, for those who cannot see them.
 
 import { useEffect, useRef, useState } from './vendor/hooks.js';
-import { html, number } from './ui.js';
+import { Table, html, number } from './ui.js';
 
 const LEFT = 48;
 const RIGHT = 8;
@@ -68,10 +68,10 @@ const Lines = ({ place, series }) =>
 const Legend = ({ series }) => html`<ul class="legend">${series.map((one, at) => html`<li key=${one.title}>
   <svg width="24" height="8" aria-hidden="true"><line class=${`line s${at + 1}`} x1="0" x2="24" y1="4" y2="4" /></svg><bdi class="name">${one.title}</bdi></li>`)}</ul>`;
 
-const Figures = ({ title, labels, series, unit }) => html`<details class="as-table"><summary>${title} as a table</summary><div class="scroll" tabindex="0" role="region" aria-label=${`${title}, as a table`}><table>
+const Figures = ({ title, labels, series, unit }) => html`<details class="as-table"><summary>${title} as a table</summary><${Table} label=${`${title}, as a table`}>
   <thead><tr><th scope="col">Time</th>${series.map((one) => html`<th scope="col" class="figure"><bdi>${one.title}</bdi>${unit ? ` (${unit})` : ''}</th>`)}</tr></thead>
   <tbody>${labels.map((label, at) => html`<tr><th scope="row">${label}</th>${series.map((one) => html`<td class="figure">${number(one.values[at])}</td>`)}</tr>`)}</tbody>
-</table></div></details>`;
+<//></details>`;
 
 /**
  * One series as bars, several as lines. The values of a point are told when the pointer is over it.

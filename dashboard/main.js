@@ -26,16 +26,16 @@ import { Start } from './pages/start.js';
 const pages = {
   '': ['Overview', () => h(Overview)],
   users: ['Users', (id, query) => (id === undefined ? h(Users, { query }) : h(User, { id, key: id }))],
-  reports: ['Reports', (id, query) => h(Reports, { query })],
-  events: ['Events', (id, query) => h(Events, { query })],
-  explain: ['Explain', (id, query) => h(Explain, { query })],
+  reports: ['Reports', (id, query) => h(Reports, { query, key: address })],
+  events: ['Events', (id, query) => h(Events, { query, key: address })],
+  explain: ['Explain', (id, query) => h(Explain, { query, key: address })],
   plans: ['Plans', (id, query) => h(Plans, { id, query })],
   policies: ['Policies', (id, query) => h(Policies, { id, query })],
   approvals: ['Approvals', (id, query) => h(Approvals, { query })],
   alerts: ['Alerts', () => h(Alerts)],
   webhooks: ['Webhooks', (id, query) => h(Webhooks, { id, query })],
   keys: ['Keys', () => h(Keys)],
-  audit: ['Audit', (id, query) => h(Audit, { query })],
+  audit: ['Audit', (id, query) => h(Audit, { query, key: address })],
   app: ['App settings', () => h(AppSettings)],
   sandbox: ['Test clock', () => h(Sandbox)],
   start: ['First steps', () => h(Start)],
@@ -46,9 +46,15 @@ function useRedraw(subscribe) {
   useEffect(() => subscribe(() => setRound((round) => round + 1)), []);
 }
 
+/** The address as it was last gone to; what a page has since written into it of its own filter is not in it. */
+let address = location.hash;
+
 const onMove = (redraw) => {
-  addEventListener('hashchange', redraw);
-  return () => removeEventListener('hashchange', redraw);
+  addEventListener('hashchange', () => {
+    address = location.hash;
+    redraw();
+  });
+  return () => {};
 };
 
 /** `/` goes to the page's search, as everywhere. */

@@ -155,6 +155,9 @@ const hasData = (of) => of.loaded ?? of.data !== null;
 export const More = ({ pages }) =>
   pages.next ? html`<p><button type="button" onClick=${pages.loadMore}>Show more</button></p>` : null;
 
+/** A table that scrolls by itself where it is wider than the page, also with the keyboard. */
+export const Table = ({ label, children }) => html`<div class="scroll" tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
+
 /** A page's title with what can be done on it. */
 export function Heading({ title, children }) {
   useEffect(() => {

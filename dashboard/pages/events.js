@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { useStream } from '../stream.js';
-import { Badge, Empty, ErrorBox, Field, Heading, Loading, More, Time, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, usePages, useSettled } from '../ui.js';
+import { Badge, Empty, ErrorBox, Field, Heading, Loading, More, Table, Time, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, usePages, useSettled } from '../ui.js';
 import { Details } from './event_details.js';
 
 const types = ['commit', 'draw', 'release', 'track', 'refund', 'reset', 'expire', 'outcome', 'denial'];
@@ -44,10 +44,10 @@ function Row({ event, open, toggle }) {
 
 export function EventTable({ events }) {
   const [open, setOpen] = useState(null);
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Events"><table>
+  return html`<${Table} label="Events">
     <thead><tr><th>When</th><th>Type</th><th>User</th><th>Event</th><th class="figure">Quantity</th><th class="figure">Charged</th><th>Reason, outcome</th></tr></thead>
     <tbody>${events.map((event) => html`<${Row} key=${event.id} event=${event} open=${open === event.id} toggle=${() => setOpen(open === event.id ? null : event.id)} />`)}</tbody>
-  </table></div>`;
+  <//>`;
 }
 
 /** Events that come while they are followed, the newest first. */

@@ -1,6 +1,6 @@
 // What became of a reservation: what it asked for, what each group made of it, and every entry of the ledger.
 
-import { Badge, Name, Time, amount, html, link, number } from '../ui.js';
+import { Badge, Name, Table, Time, amount, html, link, number } from '../ui.js';
 import { Metadata } from './event_details.js';
 import { Groups } from './explain_groups.js';
 
@@ -21,17 +21,17 @@ const Facts = ({ reservation }) => html`<dl class="facts">
 
 const Counters = ({ counters }) => html`<h2>What it has in counters</h2>${counters.length === 0
   ? html`<p class="quiet">Nothing, or its record is gone.</p>`
-  : html`<div class="scroll" tabindex="0" role="region" aria-label="What it has in counters"><table><thead><tr><th>Group</th><th>Window</th><th class="figure">Held</th><th class="figure">Charged</th></tr></thead>
+  : html`<${Table} label="What it has in counters"><thead><tr><th>Group</th><th>Window</th><th class="figure">Held</th><th class="figure">Charged</th></tr></thead>
     <tbody>${counters.map((counter) => html`<tr><td><code>${counter.groupId}</code></td><td>${counter.period ? `${counter.period.start} to ${counter.period.end ?? 'no end'}` : 'over'}</td>
-      <td class="figure">${amount(counter.held, counter.unit)}</td><td class="figure">${amount(counter.charged, counter.unit)}</td></tr>`)}</tbody></table></div>`}`;
+      <td class="figure">${amount(counter.held, counter.unit)}</td><td class="figure">${amount(counter.charged, counter.unit)}</td></tr>`)}</tbody><//>`}`;
 
 const Entries = ({ entries, complete }) => html`<h2>What the ledger tells</h2>${entries.length === 0
   ? html`<p class="quiet">No entry yet: only what changes <code>used</code>, a release or an expiry leaves one.</p>`
-  : html`<div class="scroll" tabindex="0" role="region" aria-label="What the ledger tells"><table><thead><tr><th>When</th><th>Type</th><th class="figure">Charged</th><th class="figure">Balance</th><th>Reason, outcome</th></tr></thead>
+  : html`<${Table} label="What the ledger tells"><thead><tr><th>When</th><th>Type</th><th class="figure">Charged</th><th class="figure">Balance</th><th>Reason, outcome</th></tr></thead>
     <tbody>${entries.map((entry) => html`<tr key=${entry.id}><td><${Time} at=${entry.at} /></td><td><${Badge}>${entry.type}<//>${entry.late && html` <${Badge} kind="warn">late<//>`}</td>
       <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.change, charge.unit)} <code>${charge.groupId}</code></div>`)}</td>
       <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.balance, charge.unit)}</div>`)}</td>
-      <td><bdi>${entry.reason}</bdi> <bdi>${entry.errorCode}</bdi> ${entry.outcome}</td></tr>`)}</tbody></table></div>`}
+      <td><bdi>${entry.reason}</bdi> <bdi>${entry.errorCode}</bdi> ${entry.outcome}</td></tr>`)}</tbody><//>`}
   ${!complete && html`<p class="quiet">There were too many entries to look at all of them.</p>`}`;
 
 export const Reservation = ({ reservation }) => html`

@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import { Chart, Share, dayName, daysBetween } from '../chart.js';
-import { Badge, Empty, ErrorBox, Heading, Loaded, Loading, Name, Time, amount, html, link, number, plural, useLoad } from '../ui.js';
+import { Badge, Empty, ErrorBox, Heading, Loaded, Loading, Name, Table, Time, amount, html, link, number, plural, useLoad } from '../ui.js';
 import { Start } from './start.js';
 
 const SHOWN = 8;
@@ -49,14 +49,14 @@ function TopUsers({ report, whole }) {
   const rows = top(report).filter((line) => line.by.user !== null);
   const most = Math.max(0, ...rows.map((line) => line.calls));
   return html`<h2>Users with the most calls</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label="Users with the most calls"><table>
-      <thead><tr><th>User</th><th></th><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Cost</th></tr></thead>
+    <${Table} label="Users with the most calls">
+      <thead><tr><th>User</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Cost</th></tr></thead>
       <tbody>${rows.map((line) => html`<tr key=${line.by.user}>
         <td><${Name} text=${line.by.user} href=${link(['users', line.by.user])} /></td>
         <td><${Share} value=${line.calls} most=${most} /></td>
         <td class="figure">${number(line.calls)}</td><td class="figure">${number(line.denials)}</td><td class="figure">${amount(line.cost, 'cents')}</td>
       </tr>`)}</tbody>
-    </table></div>
+    <//>
     ${!whole && html`<p class="quiet">Of the first ${number(PAGE * MOST_PAGES)} users by name.</p>`}
     <p><a href=${link(['reports'], { by: 'user' })}>Report by user</a></p>`;
 }
@@ -65,15 +65,15 @@ function TopGroups({ report }) {
   const rows = top(report).filter((line) => line.by.group !== null);
   const most = Math.max(0, ...rows.map((line) => line.calls));
   return html`<h2>Groups with the most calls</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label="Groups with the most calls"><table>
-      <thead><tr><th>Group</th><th></th><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Charged</th></tr></thead>
+    <${Table} label="Groups with the most calls">
+      <thead><tr><th>Group</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Charged</th></tr></thead>
       <tbody>${rows.map((line) => html`<tr key=${line.by.group}>
         <td><a href=${link(['events'], { groupId: line.by.group })}><code>${line.by.group}</code></a></td>
         <td><${Share} value=${line.calls} most=${most} /></td>
         <td class="figure">${number(line.calls)}</td><td class="figure">${number(line.denials)}</td>
         <td class="figure">${line.charged.map((charge) => amount(charge.amount, charge.unit))}</td>
       </tr>`)}</tbody>
-    </table></div>
+    <//>
     <p><a href=${link(['reports'], { by: 'group' })}>Report by group</a></p>`;
 }
 
@@ -86,7 +86,7 @@ function RunningOut({ users }) {
   return html`<h2>Near their limits</h2>
     <${Loaded} of=${forecasts} what="forecasts">${() => soon.length === 0
       ? html`<p class="quiet">None of the busiest users runs out before a window ends.</p>`
-      : html`<div class="scroll" tabindex="0" role="region" aria-label="Near their limits"><table>
+      : html`<${Table} label="Near their limits">
         <thead><tr><th>User</th><th>Group</th><th class="figure">Used</th><th>Runs out</th></tr></thead>
         <tbody>${soon.slice(0, SHOWN).map((counter) => html`<tr key=${counter.userId + counter.groupId}>
           <td><${Name} text=${counter.userId} href=${link(['users', counter.userId])} /></td>
@@ -94,7 +94,7 @@ function RunningOut({ users }) {
           <td class="figure">${number(counter.used)} / ${amount(counter.limit, counter.unit)}</td>
           <td>${counter.used >= counter.limit ? html`<${Badge} kind="bad">used up<//>` : html`<${Badge} kind="warn">at this rate<//> <${Time} at=${counter.runsOutAt} />`}</td>
         </tr>`)}</tbody>
-      </table></div>`}<//>`;
+      <//>`}<//>`;
 }
 
 function Unusual() {

@@ -1,6 +1,6 @@
 // A report as a table: only the columns in which something stands.
 
-import { amount, html, link, number } from '../ui.js';
+import { Table, amount, html, link, number } from '../ui.js';
 
 const counts = ['calls', 'denials', 'released', 'expiries', 'late', 'draws', 'refunds', 'accepted', 'rejected', 'retries', 'quantity'];
 const always = ['calls', 'denials'];
@@ -43,7 +43,7 @@ export function ReportTable({ lines, timed }) {
   const by = Object.keys(lines[0].by);
   const columns = columnsOf(lines);
   const denied = lines.some((line) => Object.keys(line.denialsByReason ?? {}).length > 0);
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="The report as a table"><table>
+  return html`<${Table} label="The report as a table">
     <thead><tr>
       ${timed && html`<th>Time</th>`}${by.map((name) => html`<th>${name}</th>`)}
       ${columns.map(([title]) => html`<th class="figure">${title}</th>`)}
@@ -56,5 +56,5 @@ export function ReportTable({ lines, timed }) {
       <td class="figure"><${Charged} line=${line} /></td>
       ${denied && html`<td><${Reasons} reasons=${line.denialsByReason} /></td>`}
     </tr>`)}</tbody>
-  </table></div>`;
+  <//>`;
 }

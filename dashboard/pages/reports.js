@@ -25,6 +25,9 @@ function callOf({ metric, metadata, ratio, ...rest }) {
 /** Metadata fields of `by`, as they are typed: `model, team`. */
 const fieldsIn = (by) => split(by).filter((name) => name.startsWith('metadata.')).map((name) => name.slice('metadata.'.length)).join(', ');
 
+/** Without `by` there is always a line, of zeros if nothing happened. */
+const isQuiet = (line) => ['calls', 'denials', 'draws', 'released', 'expiries', 'late', 'refunds'].every((name) => !line[name]) && line.charged.length === 0;
+
 function By({ by, fault, change }) {
   const [fields, setFields] = useState(fieldsIn(by));
   const chosen = split(by).filter((name) => !name.startsWith('metadata.'));
@@ -80,7 +83,7 @@ export function Reports({ query }) {
     <${Form} typed=${typed} faults=${faults} set=${set} change=${change} />
     <${ErrorBox} error=${saving.error ?? rest} retry=${rest ? pages.reload : null} />
     ${!pages.loaded && !pages.error && html`<${Loading} what="the report" />`}
-    ${pages.loaded && !pages.error && (pages.data.length === 0
+    ${pages.loaded && !pages.error && (pages.data.every(isQuiet)
       ? html`<${Empty} title="Nothing happened"><p>No call, denial or expiry of that time matches. Without dates a report is of the last 30 days.</p><//>`
       : html`<div class="filter"><${Field} label="Chart of"><select name="metric" value=${metric} onChange=${set('metric')}>${offered.map((name) => html`<option value=${name}>${name}</option>`)}</select><//></div>
         <${ReportChart} lines=${pages.data} metric=${metric} timed=${settled.period !== ''} />

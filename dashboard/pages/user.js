@@ -2,7 +2,7 @@ import { useEffect, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Counter } from '../counter.js';
 import { useStream } from '../stream.js';
-import { Badge, Empty, Heading, Loaded, Name, Time, amount, html, link, number, useDialog, useLoad } from '../ui.js';
+import { Badge, Empty, Heading, Loaded, Name, Table, Time, amount, html, link, number, useDialog, useLoad } from '../ui.js';
 import { Cancel, GrantDialog, Move, Reset, Revoke, SetBlocked } from './user_actions.js';
 import { OwnLimits } from './user_limits.js';
 import { Forecast, History, Recent, useForecast } from './user_past.js';
@@ -97,7 +97,7 @@ function Own({ limits }) {
 
 function Grants({ grants, revoke }) {
   if (grants.length === 0) return html`<p class="quiet">None are live.</p>`;
-  return html`<div class="scroll"><table>
+  return html`<${Table} label="Grants">
     <thead><tr><th>Group</th><th class="figure">Amount</th><th>Ends</th><th>Note</th><th>Made</th><td></td></tr></thead>
     <tbody>${grants.map((grant) => html`<tr key=${grant.id}>
       <td><code>${grant.groupId}</code></td>
@@ -107,7 +107,7 @@ function Grants({ grants, revoke }) {
       <td><${Time} at=${grant.createdAt} /> <span class="quiet">by <code>${grant.createdBy}</code></span></td>
       <td class="end">${revoke && html`<button type="button" class="danger" onClick=${() => revoke(grant)}>Take back</button>`}</td>
     </tr>`)}</tbody>
-  </table></div>`;
+  <//>`;
 }
 
 /** Renders again each second, so that times tick. */
@@ -123,7 +123,7 @@ function useTick(running) {
 function Open({ reservations }) {
   useTick(reservations.length > 0);
   if (reservations.length === 0) return html`<p class="quiet">None are held.</p>`;
-  return html`<div class="scroll"><table>
+  return html`<${Table} label="Open reservations">
     <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th>Made</th><th>Expires</th></tr></thead>
     <tbody>${reservations.map((reservation) => html`<tr key=${reservation.reservationId}>
       <td><${Name} text=${reservation.reservationId} href=${link(['explain'], { reservationId: reservation.reservationId })} /></td>
@@ -132,5 +132,5 @@ function Open({ reservations }) {
       <td><${Time} at=${reservation.createdAt} /></td>
       <td><${Time} at=${reservation.expiresAt} /></td>
     </tr>`)}</tbody>
-  </table></div>`;
+  <//>`;
 }

@@ -1,7 +1,7 @@
 // What a user has used, will use, and did last.
 
 import * as api from '../api.js';
-import { Badge, Loaded, Time, amount, html, link, number, useLoad } from '../ui.js';
+import { Badge, Loaded, Table, Time, amount, html, link, number, useLoad } from '../ui.js';
 import { EventTable } from './events.js';
 
 const RECENT = 10;
@@ -24,7 +24,7 @@ const until = (period) => (period.end ? html`<span class="part">${period.start.s
 /** The windows of the user's counters as an invoice needs them. */
 export function History({ userId, state }) {
   const windows = useLoad((signal) => api.get(`usage/history${api.query({ userId })}`, signal), [userId, state, api.place.mode, api.place.app]);
-  return html`<${Loaded} of=${windows} what="windows" empty=${html`<p class="quiet">Nothing was counted yet.</p>`}>${() => html`<div class="scroll" tabindex="0" role="region" aria-label="Windows"><table>
+  return html`<${Loaded} of=${windows} what="windows" empty=${html`<p class="quiet">Nothing was counted yet.</p>`}>${() => html`<${Table} label="Windows">
     <thead><tr><th>Group</th><th>Window</th><th class="figure">Used</th><th class="figure">Quota</th><th class="figure">Overage</th><th>State</th></tr></thead>
     <tbody>${windows.data.data.map((window) => html`<tr key=${window.groupId + JSON.stringify(window.scope) + window.window}>
       <td><bdi>${window.label || window.groupId}</bdi> <code class="quiet">${window.groupId}</code></td>
@@ -34,7 +34,7 @@ export function History({ userId, state }) {
       <td class="figure">${window.overage > 0 ? html`<strong>${amount(window.overage, window.unit)}</strong>` : '–'}</td>
       <td>${window.final ? html`<${Badge} kind="good">final<//>` : html`<${Badge}>may still change<//>`}</td>
     </tr>`)}</tbody>
-  </table></div>`}<//>`;
+  <//>`}<//>`;
 }
 
 export function Recent({ userId, state }) {
