@@ -50,11 +50,12 @@ function useRedraw(subscribe) {
 let address = location.hash;
 
 const onMove = (redraw) => {
-  addEventListener('hashchange', () => {
+  const moved = () => {
     address = location.hash;
     redraw();
-  });
-  return () => {};
+  };
+  addEventListener('hashchange', moved);
+  return () => removeEventListener('hashchange', moved);
 };
 
 /** `/` goes to the page's search, as everywhere. */
