@@ -37,8 +37,12 @@ function useWidth() {
 function layout(width, height, labels, series) {
   const highest = niceCeiling(Math.max(0, ...series.flatMap((one) => one.values)));
   const slot = (width - LEFT - RIGHT) / labels.length;
+  // Half a call does not happen.
+  const whole = series.every((one) => one.values.every(Number.isInteger));
+  const middle = whole && highest % 2 !== 0 ? [] : [highest / 2];
   return {
     highest,
+    ticks: [0, ...middle, highest],
     slot,
     x: (at) => LEFT + slot * (at + 0.5),
     y: (value) => TOP + (height - TOP - BOTTOM) * (1 - Math.max(0, value) / highest),
@@ -48,9 +52,8 @@ function layout(width, height, labels, series) {
 }
 
 function Axes({ place, labels, width }) {
-  const ticks = [0, place.highest / 2, place.highest];
   return html`
-    ${ticks.map((tick) => html`<line class="grid" x1=${LEFT} x2=${width - RIGHT} y1=${place.y(tick)} y2=${place.y(tick)} />
+    ${place.ticks.map((tick) => html`<line class="grid" x1=${LEFT} x2=${width - RIGHT} y1=${place.y(tick)} y2=${place.y(tick)} />
       <text class="tick" x=${LEFT - 8} y=${place.y(tick) + 4} text-anchor="end">${short.format(tick)}</text>`)}
     ${labels.map((label, at) => at % place.every === 0 && html`<text class="tick" x=${place.x(at)} y=${place.y(0) + 16} text-anchor="middle">${label}</text>`)}`;
 }
