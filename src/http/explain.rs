@@ -91,7 +91,7 @@ fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiE
     responses((status = 200, body = ExplanationView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 410, body = Problem),
         (status = 503, body = Problem)))]
-pub async fn get(principal: Principal, query: Query<ExplainQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn explain(principal: Principal, query: Query<ExplainQuery>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Explain)?;
     let query = query.read()?;
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);

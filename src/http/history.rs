@@ -95,7 +95,7 @@ fn time(name: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
         ("X-User-Token" = Option<String>, Header)),
     responses((status = 200, body = ListView<WindowView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn get(
+pub async fn history(
     principal: Principal,
     request: HttpRequest,
     query: Query<HistoryQuery>,

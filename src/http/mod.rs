@@ -116,10 +116,10 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/can-use").route(web::post().to(metering::can_use)))
         .service(readable("/usage").route(web::get().to(usage::get_usage)))
         .service(readable("/usage/stream").route(web::get().to(usage::stream_usage)))
-        .service(readable("/usage/history").route(web::get().to(history::get)))
+        .service(readable("/usage/history").route(web::get().to(history::history)))
         .service(resource("/events").route(web::get().to(events::list)))
         .service(resource("/events/stream").route(web::get().to(events::stream)))
-        .service(resource("/explain").route(web::get().to(explain::get)))
+        .service(resource("/explain").route(web::get().to(explain::explain)))
         .service(
             resource("/subscriptions")
                 .route(web::post().to(subscriptions::subscribe))

@@ -16,7 +16,7 @@ use super::{
     modifiers(&Key, &Names),
     paths(
         metering::reserve, settling::commit, settling::release, settling::outcome, metering::extend, settling::track, metering::can_use,
-        usage::get_usage, usage::stream_usage, history::get, explain::get,
+        usage::get_usage, usage::stream_usage, history::history, explain::explain,
         events::list, events::stream,
         subscriptions::subscribe, subscriptions::cancel,
         users::list, users::get, users::block, users::unblock, users::reset,

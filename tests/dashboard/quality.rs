@@ -59,6 +59,11 @@ async fn axe_finds_nothing_on_any_page_in_light_and_dark_wide_and_on_a_phone() {
     let (_world, browser) = shown().await;
     let load = format!("{AXE}; return typeof axe");
     assert_eq!(browser.run(&load, json!([])).await, "object");
+    // A fault that is planted is found.
+    let plant = "const button = document.createElement('button'); button.id = 'planted'; document.querySelector('main').append(button)";
+    browser.run(plant, json!([])).await;
+    assert!(findings(&browser).await.iter().any(|finding| finding.starts_with("button-name")));
+    browser.run("document.getElementById('planted').remove()", json!([])).await;
     let mut found = Vec::new();
     for (theme, (width, height)) in [("light", WIDE), ("dark", WIDE), ("light", PHONE)] {
         browser.theme(theme).await;
