@@ -98,9 +98,10 @@ export function path(...names) {
   return names.map(encodeURIComponent).join('/');
 }
 
-/** A query string without what is empty. */
+/** A query string without what is empty; a list is there once for each of its values. */
 export function query(values) {
-  const set = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  const all = Object.entries(values).flatMap(([name, value]) => (Array.isArray(value) ? value.map((one) => [name, one]) : [[name, value]]));
+  const set = all.filter(([, value]) => value !== undefined && value !== null && value !== '');
   return set.length ? `?${new URLSearchParams(set)}` : '';
 }
 
@@ -165,29 +166,67 @@ export async function signOut() {
   told();
 }
 
+/** How the node is: ready or not, and its warnings. Not being ready is an answer, too. */
+export async function readiness(signal) {
+  const response = await fetch('readyz', { signal });
+  if (response.ok || response.status === 503) return response.json();
+  throw new Problem(response.status, {});
+}
+
+/** Saves an answer as a file. A plain link could not say of which mode and app it is to be. */
+export async function download(where, name) {
+  const file = URL.createObjectURL(await (await request('GET', where)).blob());
+  const anchor = document.createElement('a');
+  anchor.href = file;
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(file), 60_000);
+}
+
+/** One block of server-sent events: what it is, its id, and its data. */
+function parse(block) {
+  const fields = block.split('\n').map((line) => line.split(/: ?(.*)/s));
+  const value = (name) => fields.filter(([field]) => field === name).map(([, value]) => value).join('\n');
+  return { event: value('event'), id: value('id'), data: value('data') };
+}
+
+/** Reads a stream of server-sent events until it breaks. `started` is called once it is open. Answers what stops it. */
+function stream(where, headers, { started, told, ended }) {
+  const stop = new AbortController();
+  const read = async () => {
+    const response = await request('GET', where, { signal: stop.signal, headers });
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    started?.();
+    let text = '';
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      text += value;
+      const blocks = text.split('\n\n');
+      text = blocks.pop();
+      for (const block of blocks) told(parse(block));
+    }
+  };
+  read().catch(() => {}).finally(() => stop.signal.aborted || ended());
+  return () => stop.abort();
+}
+
 /**
  * Follows a user's counters. `changed` is called with each state after the first; `ended` when the stream breaks.
  * Answers what stops it.
  */
 export function follow(userId, changed, ended) {
-  const stop = new AbortController();
-  const read = async () => {
-    const response = await request('GET', `usage/stream${query({ userId })}`, { signal: stop.signal });
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let text = '';
-    let first = true;
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      text += value;
-      const parts = text.split('\n\n');
-      text = parts.pop();
-      for (const part of parts.filter((part) => part.startsWith('event: usage'))) {
-        if (!first) changed();
-        first = false;
-      }
-    }
+  let first = true;
+  const told = ({ event }) => {
+    if (event !== 'usage') return;
+    if (!first) changed();
+    first = false;
   };
-  read().catch(() => {}).finally(() => stop.signal.aborted || ended());
-  return () => stop.abort();
+  return stream(`usage/stream${query({ userId })}`, {}, { told, ended });
+}
+
+/** Follows events, from behind `last` if that is given: `told` is called with each, and with the id to go on behind. */
+export function followEvents(filter, last, { started, told, ended }) {
+  const tell = ({ id, data }) => told(data ? JSON.parse(data) : null, id);
+  return stream(`events/stream${query(filter)}`, last ? { 'Last-Event-ID': last } : {}, { started, told: tell, ended });
 }

@@ -41,9 +41,9 @@ const owner = (scope) =>
     ? Object.entries(scope).map(([name, value]) => html`<div class="quiet">${name} <bdi>${value}</bdi></div>`)
     : null;
 
-export const Counter = ({ counter, children }) => html`<div class="counter" data-group=${counter.groupId}>
+export const Counter = ({ counter, note, children }) => html`<div class="counter" data-group=${counter.groupId}>
   <div><bdi>${counter.label || counter.groupId}</bdi><div class="quiet"><code>${counter.groupId}</code></div>${owner(counter.scope)}</div>
   <${Bar} counter=${counter} />
-  <div class="about">${figures(counter).map((part, at) => html`${at > 0 && ' · '}<span class="part">${part}</span>`)}</div>
+  <div class="about">${figures(counter).map((part, at) => html`${at > 0 && ' · '}<span class="part">${part}</span>`)}${note}</div>
   <div class="row">${children}</div>
 </div>`;

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from './vendor/hooks.js';
 import * as api from './api.js';
-import { Badge, Confirm, Dialog, ErrorBox, Field, Heading, Loaded, Loading, Name, Time, go, html, link, number, plural, useDialog, useLoad, useSettled, useWrite } from './ui.js';
+import { Badge, Confirm, Dialog, ErrorBox, Field, Heading, Loaded, Loading, Name, Table, Time, go, html, link, number, plural, useDialog, useLoad, useSettled, useWrite } from './ui.js';
 
 const told = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
 
@@ -90,7 +90,7 @@ export function Editor({ kind, id, document, done }) {
 
 const period = (group, document) => group.periodType ?? group.period ?? document.periodType ?? document.period ?? 'monthly';
 
-export const Groups = ({ document }) => html`<div class="scroll"><table>
+export const Groups = ({ document }) => html`<${Table} label="Limit groups">
   <thead><tr><th>Group</th><th class="figure">Quota</th><th>Period</th><th>Counts</th><th>At the limit</th></tr></thead>
   <tbody>${document.groups.map((group) => html`<tr key=${group.id}>
     <td><bdi>${group.label ?? group.id}</bdi> <code class="quiet">${group.id}</code></td>
@@ -99,7 +99,7 @@ export const Groups = ({ document }) => html`<div class="scroll"><table>
     <td>${group.matches.map((rule) => html`<div><code>${rule.event}</code></div>`)}</td>
     <td>${{ soft: 'goes on', approval: 'asks for approval' }[group.enforcement] ?? 'denies'}</td>
   </tr>`)}</tbody>
-</table></div>`;
+<//>`;
 
 /** One plan or policy: its groups, the editor, its versions, and what can be done with it. */
 export function DocumentPage({ kind, id, query, extra }) {
@@ -114,6 +114,7 @@ export function DocumentPage({ kind, id, query, extra }) {
   };
   return html`
     <${Heading} title=${html`<${Name} text=${id} />`}>
+      <a class="button" href=${link(['explain'])}>Test a call</a>
       ${document && admin && html`
         ${extra?.({ document, reload: saved })}
         <button type="button" onClick=${() => go([kind.path, 'new'], { from: id })}>Duplicate</button>
@@ -132,7 +133,7 @@ export function DocumentPage({ kind, id, query, extra }) {
     ${dialog.open?.name === 'delete' && html`<${Delete} kind=${kind} id=${id} document=${document} close=${dialog.close} />`}`;
 }
 
-const Versions = ({ list, current, back }) => html`<div class="scroll"><table>
+const Versions = ({ list, current, back }) => html`<${Table} label="Versions">
   <thead><tr><th>Version</th><th>Saved</th><th>By</th><td></td></tr></thead>
   <tbody>${list.map((version) => html`<tr key=${version.version}>
     <td><code>${version.version}</code> ${version.version === current && html`<${Badge} kind="good">current<//>`}</td>
@@ -140,7 +141,7 @@ const Versions = ({ list, current, back }) => html`<div class="scroll"><table>
     <td><code>${version.createdBy}</code></td>
     <td class="end">${back && version.version !== current && html`<button type="button" onClick=${() => back(version)}>Roll back to this</button>`}</td>
   </tr>`)}</tbody>
-</table></div>`;
+<//>`;
 
 function Rollback({ kind, id, document, version, close, done }) {
   const text = asText(version.plan ?? version.policy);

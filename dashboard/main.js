@@ -3,8 +3,12 @@
 import { h, render } from './vendor/preact.js';
 import { useEffect, useErrorBoundary, useRef, useState } from './vendor/hooks.js';
 import * as api from './api.js';
-import { Empty, ErrorBox, Heading, Loaded, Loading, here, html, link, useLoad } from './ui.js';
+import { Empty, ErrorBox, Heading, Loading, here, html, link, useLoad } from './ui.js';
 import { SignIn } from './pages/sign_in.js';
+import { Overview } from './pages/overview.js';
+import { Reports } from './pages/reports.js';
+import { Events } from './pages/events.js';
+import { Explain } from './pages/explain.js';
 import { Users } from './pages/users.js';
 import { User } from './pages/user.js';
 import { Plans } from './pages/plans.js';
@@ -14,19 +18,25 @@ import { Alerts } from './pages/alerts.js';
 import { Webhooks } from './pages/webhooks.js';
 import { Keys } from './pages/keys.js';
 import { Audit } from './pages/audit.js';
+import { AppSettings } from './pages/app.js';
 import { Sandbox } from './pages/sandbox.js';
 import { Start } from './pages/start.js';
 
 /** Name in the menu, and the page for the names of the address that follow. */
 const pages = {
+  '': ['Overview', () => h(Overview)],
   users: ['Users', (id, query) => (id === undefined ? h(Users, { query }) : h(User, { id, key: id }))],
+  reports: ['Reports', (id, query) => h(Reports, { query, key: address })],
+  events: ['Events', (id, query) => h(Events, { query, key: address })],
+  explain: ['Explain', (id, query) => h(Explain, { query, key: address })],
   plans: ['Plans', (id, query) => h(Plans, { id, query })],
   policies: ['Policies', (id, query) => h(Policies, { id, query })],
   approvals: ['Approvals', (id, query) => h(Approvals, { query })],
   alerts: ['Alerts', () => h(Alerts)],
   webhooks: ['Webhooks', (id, query) => h(Webhooks, { id, query })],
   keys: ['Keys', () => h(Keys)],
-  audit: ['Audit', (id, query) => h(Audit, { query })],
+  audit: ['Audit', (id, query) => h(Audit, { query, key: address })],
+  app: ['App settings', () => h(AppSettings)],
   sandbox: ['Test clock', () => h(Sandbox)],
   start: ['First steps', () => h(Start)],
 };
@@ -36,9 +46,16 @@ function useRedraw(subscribe) {
   useEffect(() => subscribe(() => setRound((round) => round + 1)), []);
 }
 
+/** The address as it was last gone to; what a page has since written into it of its own filter is not in it. */
+let address = location.hash;
+
 const onMove = (redraw) => {
-  addEventListener('hashchange', redraw);
-  return () => removeEventListener('hashchange', redraw);
+  const moved = () => {
+    address = location.hash;
+    redraw();
+  };
+  addEventListener('hashchange', moved);
+  return () => removeEventListener('hashchange', moved);
 };
 
 /** `/` goes to the page's search, as everywhere. */
@@ -72,8 +89,8 @@ function App() {
 
 function Shell() {
   const { names, query } = here();
-  const [first, ...rest] = names;
-  const page = first === undefined ? () => h(Home) : Object.hasOwn(pages, first) ? pages[first][1] : () => h(Nothing);
+  const [first = '', ...rest] = names;
+  const page = Object.hasOwn(pages, first) ? pages[first][1] : () => h(Nothing);
   const main = useRef(null);
   const place = `${api.place.app} ${api.place.mode} ${names.join('/')}`;
   const shown = useRef(place);
@@ -99,12 +116,6 @@ function Shell() {
     </div>`;
 }
 
-/** Without a plan, the first steps; with one, the users. */
-function Home() {
-  const plans = useLoad((signal) => api.get('plans', signal), []);
-  return html`<${Loaded} of=${plans} what="plans">${() => (plans.data.data.length === 0 ? h(Start) : h(Users, { query: {} }))}<//>`;
-}
-
 /** Says that this is not live, and where the clock stands. Only admins may read the clock. */
 function TestBanner() {
   const { mode, app, frozen } = api.place;
@@ -121,8 +132,8 @@ function Side({ first }) {
   return html`<header class="side">
     <div class="brand">quotagate</div>
     <nav aria-label="Pages">
-      ${Object.entries(pages).filter(([, [title]]) => title).map(([name, [title]]) => html`
-        <a href=${link([name])} aria-current=${name === (first ?? 'users') ? 'page' : undefined}>${title}</a>`)}
+      ${Object.entries(pages).map(([name, [title]]) => html`
+        <a href=${name ? link([name]) : '#/'} aria-current=${name === first ? 'page' : undefined}>${title}</a>`)}
     </nav>
     <div class="foot">
       <${ModeSwitch} />
@@ -177,7 +188,7 @@ function Guard({ children }) {
   return error ? html`<${ErrorBox} error=${error} retry=${again} />` : children;
 }
 
-const Nothing = () => html`<${Heading} title="Nothing here" /><${Empty} title="This page does not exist"><a href=${link(['users'])}>To the users</a><//>`;
+const Nothing = () => html`<${Heading} title="Nothing here" /><${Empty} title="This page does not exist"><a href="#/">To the overview</a><//>`;
 
 const root = document.getElementById('root');
 root.replaceChildren();

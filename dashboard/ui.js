@@ -155,6 +155,9 @@ const hasData = (of) => of.loaded ?? of.data !== null;
 export const More = ({ pages }) =>
   pages.next ? html`<p><button type="button" onClick=${pages.loadMore}>Show more</button></p>` : null;
 
+/** A table that scrolls by itself where it is wider than the page, also with the keyboard. */
+export const Table = ({ label, children }) => html`<div class="scroll" tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
+
 /** A page's title with what can be done on it. */
 export function Heading({ title, children }) {
   useEffect(() => {
@@ -207,6 +210,15 @@ export const Secret = ({ title, text }) => html`<div class="secret">
   <p class="row"><code>${text}</code><${Copy} text=${text} /></p>
 </div>`;
 
+/** `team=red, environment=production` as an object. */
+export function pairs(text) {
+  const given = text.split(',').map((pair) => pair.trim()).filter(Boolean);
+  return Object.fromEntries(given.map((pair) => [pair.split('=')[0].trim(), pair.split('=').slice(1).join('=').trim()]));
+}
+
+/** The same as parameters of a call: `metadata.team`. */
+export const metadataQuery = (metadata) => Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`metadata.${name}`, value]));
+
 export const Badge = ({ kind = '', children }) => html`<span class=${`badge ${kind}`}>${children}</span>`;
 
 const steps = [
@@ -238,12 +250,25 @@ export function when(at) {
 
 const figures = new Intl.NumberFormat('en', { maximumFractionDigits: 6 });
 export const number = (value) => (value === null || value === undefined ? '∞' : figures.format(value));
+/** An amount in its unit; a count needs no word. */
+export const amount = (value, unit) => `${number(value)}${unit && unit !== 'count' ? ` ${unit}` : ''}`;
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
-export function Field({ label, hint, children }) {
+/** A control with its name. `fault` is what the API has against its value. */
+export function Field({ label, hint, fault, children }) {
   const id = useId();
-  const control = cloneElement(children, { id, 'aria-describedby': hint ? `${id}-hint` : undefined });
-  return html`<div class="field"><label for=${id}>${label}</label>${control}${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}</div>`;
+  const about = [fault && `${id}-fault`, hint && `${id}-hint`].filter(Boolean).join(' ');
+  const control = cloneElement(children, { id, 'aria-describedby': about || undefined, 'aria-invalid': fault ? 'true' : undefined });
+  return html`<div class="field"><label for=${id}>${label}</label>${control}
+    ${fault && html`<p class="fault" id=${`${id}-fault`} role="alert">${fault}</p>`}
+    ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}</div>`;
+}
+
+/** What an answer has against each field, and the error itself if a field that is not shown is at fault. */
+export function faultsOf(error, shown) {
+  const faults = Object.fromEntries((error?.errors ?? []).map((fault) => [fault.field, fault.message]));
+  const known = error?.errors?.length > 0 && error.errors.every((fault) => shown(fault.field));
+  return { faults, rest: known ? null : error };
 }
 
 /**

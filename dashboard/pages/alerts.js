@@ -1,4 +1,4 @@
-import { Badge, Empty, Heading, Loaded, More, Time, html, link, useFresh, usePages } from '../ui.js';
+import { Badge, Empty, Heading, Loaded, More, Table, Time, html, link, useFresh, usePages } from '../ui.js';
 import { Scope } from './approvals.js';
 
 const kinds = { 'limit.reached': 'bad', 'threshold.reached': 'warn', 'approval.requested': 'warn' };
@@ -11,7 +11,7 @@ export function Alerts() {
   return html`
     <${Heading} title="Alerts" />
     <${Loaded} of=${pages} what="alerts" empty=${empty}>
-      <div class="scroll"><table>
+      <${Table} label="Alerts">
         <thead><tr><th>What</th><th>About</th><th>Told as</th><th>When</th></tr></thead>
         <tbody>${pages.data.map((alert) => html`<tr key=${alert.id}>
           <td><${Badge} kind=${kinds[alert.type] ?? ''}>${alert.type}<//></td>
@@ -19,7 +19,7 @@ export function Alerts() {
           <td><bdi>${alert.text}</bdi></td>
           <td><${Time} at=${alert.timestamp} /></td>
         </tr>`)}</tbody>
-      </table></div>
+      <//>
       <${More} pages=${pages} />
     <//>`;
 }

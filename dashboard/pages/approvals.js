@@ -1,5 +1,5 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, More, Name, Time, html, link, number, useDialog, useFresh, usePages, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, More, Name, Table, Time, amount, html, link, number, useDialog, useFresh, usePages, useWrite } from '../ui.js';
 import { UntilFields, useUntil } from './user_actions.js';
 import { useState } from '../vendor/hooks.js';
 
@@ -8,8 +8,6 @@ const states = { open: ['warn', 'open'], approved: ['good', 'approved'], rejecte
 export const Scope = ({ scope }) =>
   html`${Object.entries(scope ?? {}).map(([name, value]) => html`<div><span class="quiet">${name}</span>${' '}
     ${name === 'user' ? html`<${Name} text=${value} href=${link(['users', value])} />` : html`<${Name} text=${value} />`}</div>`)}`;
-
-const amount = (value, unit) => `${number(value)}${unit && unit !== 'count' ? ` ${unit}` : ''}`;
 
 function Approve({ request, close, done }) {
   const [given, setGiven] = useState(String(request.requested));
@@ -84,10 +82,10 @@ export function Approvals({ query }) {
     <${Heading} title="Approvals" />
     <nav class="tabs" aria-label="Which requests">${['open', 'decided'].map((name) => html`<a href=${link(['approvals'], { status: name })} aria-current=${name === status ? 'page' : undefined}>${name === 'open' ? 'Open' : 'Decided'}</a>`)}</nav>
     <${Loaded} of=${pages} what="requests" empty=${empty}>
-      <div class="scroll"><table>
+      <${Table} label="Requests">
         <thead><tr><th>Limit</th><th class="figure">Asked for</th><th>Call</th><th>State</th><td></td></tr></thead>
         <tbody>${pages.data.map((request) => html`<${Request} key=${request.id} request=${request} dialog=${dialog} />`)}</tbody>
-      </table></div>
+      <//>
       <${More} pages=${pages} />
     <//>
     ${open(dialog, pages.reload)}`;

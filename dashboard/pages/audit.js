@@ -1,4 +1,4 @@
-import { Empty, Heading, Loaded, More, Time, html, keepFilter, usePages, useSettled } from '../ui.js';
+import { Empty, Heading, Loaded, More, Table, Time, html, keepFilter, usePages, useSettled } from '../ui.js';
 import { useEffect, useState } from '../vendor/hooks.js';
 
 const fields = [
@@ -20,7 +20,7 @@ export function Audit({ query }) {
     <div class="filter">${fields.map(([name, title, example]) => html`<div class="field"><label for=${`audit-${name}`}>${title}</label>
       <input id=${`audit-${name}`} type="search" placeholder=${example} data-search=${name === 'actor' ? true : undefined} value=${typed[name]} onInput=${(event) => setTyped({ ...typed, [name]: event.target.value })} /></div>`)}</div>
     <${Loaded} of=${pages} what="changes" empty=${empty}>
-      <div class="scroll"><table>
+      <${Table} label="Changes">
         <thead><tr><th>When</th><th>Key</th><th>Action</th><th>Target</th><th>Note</th><th>What</th></tr></thead>
         <tbody>${pages.data.map((entry) => html`<tr key=${entry.id}>
           <td><${Time} at=${entry.at} /></td>
@@ -30,7 +30,7 @@ export function Audit({ query }) {
           <td><bdi>${entry.note}</bdi></td>
           <td><details><summary>Before and after</summary><strong>Before</strong>${json(entry.before)}<strong>After</strong>${json(entry.after)}</details></td>
         </tr>`)}</tbody>
-      </table></div>
+      <//>
       <${More} pages=${pages} />
     <//>`;
 }

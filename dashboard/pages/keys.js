@@ -1,5 +1,5 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, Secret, Time, html, useDialog, useLoad, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, Secret, Table, Time, html, pairs, useDialog, useLoad, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const kinds = {
@@ -7,12 +7,6 @@ const kinds = {
   publishable: 'Publishable (pk_): browsers read usage and plans',
   admin: 'Admin (ak_): people, for configuration and this dashboard',
 };
-
-/** `team=red, environment=production` as an object. */
-function pairs(text) {
-  const given = text.split(',').map((pair) => pair.trim()).filter(Boolean);
-  return Object.fromEntries(given.map((pair) => [pair.split('=')[0].trim(), pair.split('=').slice(1).join('=').trim()]));
-}
 
 const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 
@@ -73,7 +67,7 @@ export function Keys() {
     <${Heading} title="Keys">${admin && html`<button type="button" class="primary" onClick=${() => dialog.show('new')}>New key</button>`}<//>
     ${created?.key && html`<${Secret} title=${`The ${created.kind} key.`} text=${created.key} />`}
     ${created?.userTokenSecret && html`<${Secret} title="The secret for user tokens." text=${created.userTokenSecret} />`}
-    <${Loaded} of=${keys} what="keys" empty=${empty}>${() => html`<div class="scroll"><table>
+    <${Loaded} of=${keys} what="keys" empty=${empty}>${() => html`<${Table} label="Keys">
       <thead><tr><th>Key</th><th>Name</th><th>Kind</th><th>Works on</th><th>Carries</th><th>Created</th><td></td></tr></thead>
       <tbody>${keys.data.data.map((key) => html`<tr key=${key.id}>
         <td><code>${key.prefix}</code><div class="quiet"><code>${key.id}</code></div></td>
@@ -84,7 +78,7 @@ export function Keys() {
         <td><${Time} at=${key.createdAt} /></td>
         <td class="end">${admin && html`<button type="button" class="danger" aria-label=${`Revoke ${key.name ?? key.prefix}`} onClick=${() => dialog.show('revoke', key)}>Revoke</button>`}</td>
       </tr>`)}</tbody>
-    </table></div>`}<//>
+    <//>`}<//>
     ${dialog.open?.name === 'new' && html`<${NewKey} close=${dialog.close} done=${done} />`}
     ${dialog.open?.name === 'revoke' && html`<${Revoke} listed=${dialog.open.about} close=${dialog.close} done=${keys.reload} />`}`;
 }

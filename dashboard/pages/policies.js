@@ -1,6 +1,6 @@
 import * as api from '../api.js';
 import { DocumentPage, NewDocument, toNew } from '../editor.js';
-import { Badge, Confirm, Empty, Heading, Loaded, Name, Time, html, keepFilter, link, useDialog, useLoad } from '../ui.js';
+import { Badge, Confirm, Empty, Heading, Loaded, Name, Table, Time, html, keepFilter, link, useDialog, useLoad } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const example = {
@@ -65,7 +65,7 @@ function Register({ query }) {
         <option value="">Due or not</option><option value="1">Review due</option>
       </select>
     </div>
-    <${Loaded} of=${policies} what="policies" empty=${empty}>${() => html`<div class="scroll"><table>
+    <${Loaded} of=${policies} what="policies" empty=${empty}>${() => html`<${Table} label="Policies">
       <thead><tr><th>Policy</th><th>Owner</th><th>Environment</th><th>Limit groups</th><th>Next review</th></tr></thead>
       <tbody>${shown.map((policy) => html`<tr key=${policy.id}>
         <td><${Name} text=${policy.id} href=${link(['policies', policy.id])} /></td>
@@ -74,7 +74,7 @@ function Register({ query }) {
         <td>${policy.groups.map((group) => group.label ?? group.id).join(', ')}</td>
         <td><${Review} policy=${policy} /></td>
       </tr>`)}</tbody>
-    </table></div>
+    <//>
     ${shown.length === 0 && html`<p class="quiet">None match the filter.</p>`}`}<//>`;
 }
 

@@ -1,40 +1,11 @@
 import { useEffect, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Counter } from '../counter.js';
-import { Badge, Empty, Heading, Loaded, Name, Time, html, link, number, useDialog, useLoad } from '../ui.js';
+import { useStream } from '../stream.js';
+import { Badge, Empty, Heading, Loaded, Name, Table, Time, amount, html, link, number, useDialog, useLoad } from '../ui.js';
 import { Cancel, GrantDialog, Move, Reset, Revoke, SetBlocked } from './user_actions.js';
-
-/**
- * Calls `changed` whenever the user's counters change. Only while the tab is seen: a browser keeps few connections to
- * one host, and tabs in the background must not use them up.
- */
-function useFollow(userId, changed) {
-  const [round, setRound] = useState(0);
-  useEffect(() => {
-    let stop = () => {};
-    let timer = null;
-    const start = () => {
-      stop();
-      clearTimeout(timer);
-      stop = () => {};
-      if (document.hidden) return;
-      stop = api.follow(userId, changed, () => {
-        timer = setTimeout(() => setRound((round) => round + 1), 5000);
-      });
-    };
-    const seen = () => {
-      start();
-      if (!document.hidden) changed();
-    };
-    start();
-    document.addEventListener('visibilitychange', seen);
-    return () => {
-      document.removeEventListener('visibilitychange', seen);
-      stop();
-      clearTimeout(timer);
-    };
-  }, [userId, api.place.mode, api.place.app, round]);
-}
+import { OwnLimits } from './user_limits.js';
+import { Forecast, History, Recent, useForecast } from './user_past.js';
 
 /** Somebody of whom nothing is known yet can still be put on a plan. */
 function Unknown({ id, reload }) {
@@ -49,12 +20,13 @@ function Unknown({ id, reload }) {
 
 export function User({ id }) {
   const user = useLoad((signal) => api.get(api.path('users', id), signal), [id, api.place.mode, api.place.app]);
-  useFollow(id, user.reload);
+  useStream((ended) => api.follow(id, user.reload, ended), user.reload, [id]);
   const dialog = useDialog();
   const data = user.data;
   const support = api.may('support');
   return html`
     <${Heading} title=${html`<${Name} text=${id} />`}>
+      <a class="button" href=${link(['explain'], { userId: id })}>Test a call</a>
       ${data && support && html`
         <button type="button" onClick=${() => dialog.show('move')}>${data.subscription ? 'Move to another plan' : 'Put on a plan'}</button>
         <button type="button" onClick=${() => dialog.show('reset', null)}>Reset counters</button>
@@ -62,23 +34,31 @@ export function User({ id }) {
     <//>
     ${user.error?.code === 'not_found' && !data && html`<${Unknown} id=${id} reload=${user.reload} />`}
     ${(data || user.error?.code !== 'not_found') && html`<${Loaded} of=${user} what="the user">${() => html`
-      <${Facts} user=${data} cancel=${support && data.subscription && !data.subscription.endsAt ? () => dialog.show('cancel') : null} />
+      <${Facts} user=${data} cancel=${support && data.subscription && !data.subscription.endsAt ? () => dialog.show('cancel') : null} limits=${support && data.subscription ? () => dialog.show('limits') : null} />
       <h2>Counters</h2>
-      ${data.counters.length === 0
-        ? html`<${Empty} title="Nothing counts for this user"><p>${data.planId ? 'The plan has no limit groups that apply.' : 'Without a plan, and without policies, every call is denied. Put the user on a plan.'}</p><//>`
-        : html`<div class="counters">${data.counters.map((counter) => html`<${Counter} key=${counter.groupId} counter=${counter}>
-            ${support && html`<button type="button" aria-label=${`Grant more ${counter.label || counter.groupId}`} onClick=${() => dialog.show('grant', counter)}>Grant</button>
-              ${counter.scope.user !== undefined && html`<button type="button" aria-label=${`Reset ${counter.label || counter.groupId}`} onClick=${() => dialog.show('reset', counter)}>Reset</button>`}`}
-          <//>`)}</div>`}
+      <${Counters} user=${data} support=${support} dialog=${dialog} />
       <h2>Grants</h2>
       <${Grants} grants=${data.grants} revoke=${support ? (grant) => dialog.show('revoke', grant) : null} />
       <h2>Open reservations</h2>
       <${Open} reservations=${data.openReservations} />
-      <h2>Closed windows</h2>
-      <${History} windows=${data.history} />
+      <h2>Windows</h2>
+      <${History} userId=${id} state=${data} />
+      <h2>Recent events</h2>
+      <${Recent} userId=${id} state=${data} />
       <p><a href=${link(['audit'], { target: `user:${id}` })}>What operators changed on this user</a></p>`}
     <//>`}
     ${data && open(dialog, data, user.reload)}`;
+}
+
+function Counters({ user, support, dialog }) {
+  const forecast = useForecast(user.userId, user);
+  if (user.counters.length === 0) {
+    return html`<${Empty} title="Nothing counts for this user"><p>${user.planId ? 'The plan has no limit groups that apply.' : 'Without a plan, and without policies, every call is denied. Put the user on a plan.'}</p><//>`;
+  }
+  return html`<div class="counters">${user.counters.map((counter) => html`<${Counter} key=${counter.groupId} counter=${counter} note=${html`<${Forecast} counter=${counter} forecast=${forecast.get(counter.groupId)} />`}>
+    ${support && html`<button type="button" aria-label=${`Grant more ${counter.label || counter.groupId}`} onClick=${() => dialog.show('grant', counter)}>Grant</button>
+      ${counter.scope.user !== undefined && html`<button type="button" aria-label=${`Reset ${counter.label || counter.groupId}`} onClick=${() => dialog.show('reset', counter)}>Reset</button>`}`}
+  <//>`)}</div>`;
 }
 
 function open({ open, close }, user, reload) {
@@ -89,12 +69,13 @@ function open({ open, close }, user, reload) {
     case 'move': return html`<${Move} ...${done} />`;
     case 'block': return html`<${SetBlocked} ...${done} />`;
     case 'reset': return html`<${Reset} ...${done} counter=${open.about} />`;
+    case 'limits': return html`<${OwnLimits} ...${done} />`;
     case 'cancel': return html`<${Cancel} ...${done} />`;
     default: return null;
   }
 }
 
-function Facts({ user, cancel }) {
+function Facts({ user, cancel, limits }) {
   const { subscription } = user;
   const plan = user.planId && html`<a href=${link(['plans', user.planId])}>${user.planId}</a>`;
   return html`<dl class="facts">
@@ -103,23 +84,30 @@ function Facts({ user, cancel }) {
     ${subscription && html`
       <dt>Since</dt><dd><${Time} at=${subscription.startedAt} /></dd>
       <dt>Ends</dt><dd class="row"><${Time} at=${subscription.endsAt} never="not planned" />${cancel && html`<button type="button" class="danger" onClick=${cancel}>Cancel the subscription</button>`}</dd>`}
-    ${subscription?.customLimits && html`<dt>Own limits</dt><dd><pre>${JSON.stringify(subscription.customLimits, null, 2)}</pre></dd>`}
+    ${subscription && (subscription.customLimits || limits) && html`<dt>Own limits</dt><dd class="row">${subscription.customLimits ? html`<${Own} limits=${subscription.customLimits} />` : 'none'}
+      ${limits && html`<button type="button" onClick=${limits}>Change limits</button>`}</dd>`}
   </dl>`;
+}
+
+/** Quotas by group, or the body of a whole plan. */
+function Own({ limits }) {
+  if (Array.isArray(limits.groups)) return html`<details><summary>a whole plan body</summary><pre>${JSON.stringify(limits, null, 2)}</pre></details>`;
+  return html`<span>${Object.entries(limits).map(([group, { quota }], at) => html`${at > 0 && ', '}<code>${group}</code> ${quota === null ? 'without limit' : number(Number(quota))}`)}</span>`;
 }
 
 function Grants({ grants, revoke }) {
   if (grants.length === 0) return html`<p class="quiet">None are live.</p>`;
-  return html`<div class="scroll"><table>
+  return html`<${Table} label="Grants">
     <thead><tr><th>Group</th><th class="figure">Amount</th><th>Ends</th><th>Note</th><th>Made</th><td></td></tr></thead>
     <tbody>${grants.map((grant) => html`<tr key=${grant.id}>
       <td><code>${grant.groupId}</code></td>
-      <td class="figure">${number(grant.amount)}${grant.unit === 'count' ? '' : ` ${grant.unit}`}</td>
+      <td class="figure">${amount(grant.amount, grant.unit)}</td>
       <td>${grant.expiresAt ? html`<${Time} at=${grant.expiresAt} />` : html`with the window, <${Time} at=${grant.endsAt} never="which never ends" />`}</td>
       <td><bdi>${grant.note}</bdi></td>
       <td><${Time} at=${grant.createdAt} /> <span class="quiet">by <code>${grant.createdBy}</code></span></td>
       <td class="end">${revoke && html`<button type="button" class="danger" onClick=${() => revoke(grant)}>Take back</button>`}</td>
     </tr>`)}</tbody>
-  </table></div>`;
+  <//>`;
 }
 
 /** Renders again each second, so that times tick. */
@@ -135,26 +123,14 @@ function useTick(running) {
 function Open({ reservations }) {
   useTick(reservations.length > 0);
   if (reservations.length === 0) return html`<p class="quiet">None are held.</p>`;
-  return html`<div class="scroll"><table>
+  return html`<${Table} label="Open reservations">
     <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th>Made</th><th>Expires</th></tr></thead>
     <tbody>${reservations.map((reservation) => html`<tr key=${reservation.reservationId}>
-      <td><${Name} text=${reservation.reservationId} /></td>
+      <td><${Name} text=${reservation.reservationId} href=${link(['explain'], { reservationId: reservation.reservationId })} /></td>
       <td><bdi>${reservation.event}</bdi></td>
-      <td class="figure">${reservation.held.map((held) => html`<div>${number(held.amount)}${held.unit === 'count' ? '' : ` ${held.unit}`} <code>${held.groupId}</code></div>`)}</td>
+      <td class="figure">${reservation.held.map((held) => html`<div>${amount(held.amount, held.unit)} <code>${held.groupId}</code></div>`)}</td>
       <td><${Time} at=${reservation.createdAt} /></td>
       <td><${Time} at=${reservation.expiresAt} /></td>
     </tr>`)}</tbody>
-  </table></div>`;
-}
-
-function History({ windows }) {
-  if (windows.length === 0) return html`<p class="quiet">No window is over yet.</p>`;
-  return html`<div class="scroll"><table>
-    <thead><tr><th>Group</th><th>From</th><th>Until</th><th class="figure">Used</th></tr></thead>
-    <tbody>${windows.map((window) => html`<tr key=${window.groupId + window.period.start}>
-      <td><code>${window.groupId}</code></td>
-      <td>${window.period.start}</td><td>${window.period.end ?? '–'}</td>
-      <td class="figure">${number(window.used)}${window.unit === 'count' ? '' : ` ${window.unit}`}</td>
-    </tr>`)}</tbody>
-  </table></div>`;
+  <//>`;
 }

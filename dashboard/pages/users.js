@@ -1,5 +1,5 @@
 import { useEffect, useState } from '../vendor/hooks.js';
-import { Badge, Empty, Heading, Loaded, More, Name, Time, html, keepFilter, link, usePages, useSettled } from '../ui.js';
+import { Badge, Empty, Heading, Loaded, More, Name, Table, Time, html, keepFilter, link, usePages, useSettled } from '../ui.js';
 
 export function Users({ query }) {
   const [typed, setTyped] = useState(query.search ?? '');
@@ -16,7 +16,7 @@ export function Users({ query }) {
         onInput=${(event) => setTyped(event.target.value)} />
     </div>
     <${Loaded} of=${pages} what="users" empty=${empty}>
-      <div class="scroll"><table>
+      <${Table} label="Users">
         <thead><tr><th>User</th><th>Plan</th><th>Since</th><th>Ends</th><th>State</th></tr></thead>
         <tbody>${pages.data.map((user) => html`<tr key=${user.userId}>
           <td><${Name} text=${user.userId} href=${link(['users', user.userId])} /></td>
@@ -25,7 +25,7 @@ export function Users({ query }) {
           <td><${Time} at=${user.subscription?.endsAt} /></td>
           <td>${user.blocked ? html`<${Badge} kind="bad">blocked<//>` : 'active'}</td>
         </tr>`)}</tbody>
-      </table></div>
+      <//>
       <${More} pages=${pages} />
     <//>`;
 }

@@ -1,5 +1,5 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Time, go, html, link, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Table, Time, go, html, link, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const events = ['threshold.reached', 'limit.reached', 'approval.requested', 'approval.decided', 'subscription.changed', 'reservation.expired'];
@@ -56,7 +56,7 @@ function List() {
   return html`
     <${Heading} title="Webhooks">${api.may('admin') && html`<button type="button" class="primary" onClick=${() => dialog.show('new')}>New webhook</button>`}<//>
     ${created?.secret && html`<${Secret} title=${`The signing secret of ${created.id}.`} text=${created.secret} />`}
-    <${Loaded} of=${webhooks} what="webhooks" empty=${empty}>${() => html`<div class="scroll"><table>
+    <${Loaded} of=${webhooks} what="webhooks" empty=${empty}>${() => html`<${Table} label="Webhooks">
       <thead><tr><th>Webhook</th><th>URL</th><th>Is told of</th><th>Since</th></tr></thead>
       <tbody>${webhooks.data.data.map((webhook) => html`<tr key=${webhook.id}>
         <td><${Name} text=${webhook.id} href=${link(['webhooks', webhook.id])} /></td>
@@ -64,7 +64,7 @@ function List() {
         <td>${webhook.events.join(', ')}</td>
         <td><${Time} at=${webhook.createdAt} /></td>
       </tr>`)}</tbody>
-    </table></div>`}<//>
+    <//>`}<//>
     ${dialog.open && html`<${EditDialog} close=${dialog.close} done=${done} />`}`;
 }
 
@@ -83,7 +83,7 @@ function Deliveries({ id, query }) {
       <a href=${link(['webhooks', id], { status: name })} aria-current=${name === status ? 'page' : undefined}>${title}</a>`)}</nav>
     <${ErrorBox} error=${error} />
     <${Loaded} of=${pages} what="deliveries" empty=${empty}>
-      <div class="scroll"><table>
+      <${Table} label="Deliveries">
         <thead><tr><th>Message</th><th>Event</th><th>State</th><th class="figure">Attempts</th><th>Last answer</th><th>Next attempt</th><td></td></tr></thead>
         <tbody>${pages.data.map((delivery) => html`<tr key=${delivery.id}>
           <td><${Name} text=${delivery.id} /><details><summary>Payload</summary><pre>${JSON.stringify(delivery.payload, null, 2)}</pre></details></td>
@@ -94,7 +94,7 @@ function Deliveries({ id, query }) {
           <td><${Time} at=${delivery.nextAttemptAt} never="none" /></td>
           <td class="end">${api.may('admin') && html`<button type="button" disabled=${busy} onClick=${() => resend(delivery)}>Send again</button>`}</td>
         </tr>`)}</tbody>
-      </table></div>
+      <//>
       <${More} pages=${pages} />
     <//>`;
 }

@@ -92,6 +92,57 @@ impl Browser {
         self.call("POST", "execute/sync", Some(json!({"script": script, "args": arguments}))).await.unwrap()
     }
 
+    async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        self.call("POST", "goog/cdp/execute", Some(json!({"cmd": command, "params": parameters}))).await.unwrap()
+    }
+
+    /// `light` or `dark`, as the system of the one who looks would say.
+    pub async fn theme(&self, scheme: &str) {
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.devtools("Emulation.setEmulatedMedia", features).await;
+    }
+
+    pub async fn size(&self, width: u32, height: u32) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// What is seen now, as a PNG.
+    pub async fn picture(&self) -> Vec<u8> {
+        use base64::Engine;
+        let answer = self.devtools("Page.captureScreenshot", json!({"format": "png"})).await;
+        base64::engine::general_purpose::STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
+    }
+
+    /// Goes to a page by the address behind the `#`, and waits until it has loaded what it shows.
+    pub async fn visit(&self, place: &str) {
+        self.run("location.hash = arguments[0]", json!([place])).await;
+        // A page writes its filter in its own way.
+        let path = place.split('?').next().unwrap_or(place);
+        let here = format!(
+            "const at = [...document.querySelectorAll('[role=status]')].some((it) => /^Loading/.test(it.textContent)); \
+            const shown = document.querySelector('main h1'); return location.hash.split('?')[0] === '{path}' && shown !== null && !at"
+        );
+        // The address changes before the page does: two frames later it has.
+        let frames =
+            "return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))";
+        self.run(frames, json!([])).await;
+        self.patiently(place, || async {
+            let there = self.run(&here, json!([])).await;
+            if there == true { Ok(()) } else { Err("it is still loading".to_owned()) }
+        })
+        .await;
+    }
+
+    /// Waits until that expression is true in the page.
+    pub async fn until(&self, expression: &str) {
+        self.patiently(expression, || async {
+            let value = self.run(&format!("return {expression}"), json!([])).await;
+            if value == true { Ok(()) } else { Err(value.to_string()) }
+        })
+        .await;
+    }
+
     /// Tries until it succeeds: pages load in their own time.
     async fn patiently<T, F: Future<Output = Result<T, String>>>(&self, what: &str, attempt: impl Fn() -> F) -> T {
         let deadline = Instant::now() + PATIENCE;
@@ -144,8 +195,16 @@ impl Browser {
         .await;
     }
 
+    /// Clicks the field of that name, such as a box to tick.
+    pub async fn click_field(&self, name: &str) {
+        self.click_at(&format!("//*[@name={}]", quoted(name))).await;
+    }
+
     pub async fn choose(&self, name: &str, value: &str) {
-        self.click_at(&format!("//select[@name={0} or @id={0}]/option[@value={1}]", quoted(name), quoted(value))).await;
+        // An option whose text is its value has no attribute of it.
+        let option = "option[@value={1} or (not(@value) and normalize-space()={1})]";
+        let option = option.replace("{1}", &quoted(value));
+        self.click_at(&format!("//select[@name={0} or @id={0}]/{option}", quoted(name))).await;
     }
 
     /// Presses keys where the focus is.

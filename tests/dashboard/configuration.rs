@@ -166,3 +166,25 @@ async fn a_webhook_is_created_with_its_secret_shown_once_and_its_deliveries_are_
     browser.sees("The new signing secret.").await;
     without_faults(browser).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_of_the_app_are_changed_and_faults_stand_at_their_field() {
+    let (world, browser) = signed_in().await;
+    let plan = json!({"name": "Free", "groups": [{"id": "g", "unit": "count", "quota": 1, "periodType": "monthly", "periodAnchor": "calendar", "matches": [{"event": "*"}]}]});
+    world.admin.plan("free", plan).await;
+    browser.page("App settings").await;
+    browser.choose("defaultPlanId", "free").await;
+    browser.fill("reportLabels", "tier, not a/label").await;
+    browser.fill("maxScopeValues", "500").await;
+    browser.click("Save").await;
+    browser.sees("Saved").await;
+    let settings = world.admin.get("app").await.expect(200);
+    assert_eq!((&settings["defaultPlanId"], &settings["maxScopeValues"]), (&json!("free"), &json!(500)));
+    assert_eq!(settings["reportLabels"], json!(["tier", "not", "a/label"]));
+    let many: Vec<String> = (0..17).map(|number| format!("label{number}")).collect();
+    browser.fill("reportLabels", &many.join(", ")).await;
+    browser.click("Save").await;
+    browser.until("document.querySelector('[name=reportLabels]').getAttribute('aria-invalid') === 'true'").await;
+    assert_eq!(world.admin.get("app").await.expect(200)["reportLabels"], json!(["tier", "not", "a/label"]));
+    without_faults(browser).await;
+}

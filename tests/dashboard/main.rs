@@ -5,7 +5,12 @@ mod support;
 
 mod browser;
 mod configuration;
+mod events;
+mod explain;
+mod quality;
+mod reports;
 mod sessions;
+mod shop;
 mod users;
 
 use browser::Browser;

@@ -60,14 +60,33 @@ async fn a_viewer_is_offered_only_what_a_viewer_may_do() {
     let browser = Browser::start().await;
     sign_in(&world, &browser, &key).await;
     browser.sees("<b>ann</b> · viewer").await;
+    browser.sees_title("Overview").await;
+    browser.page("Users").await;
     browser.click("u").await;
     browser.sees("0 / 20").await;
-    for button in ["Block", "Grant", "Reset", "Move to another plan"] {
+    for button in ["Block", "Grant", "Reset", "Move to another plan", "Change limits"] {
         assert!(!browser.text().await.lines().any(|line| line.trim() == button), "{button}");
     }
-    for page in ["Plans", "Policies", "Approvals", "Alerts", "Webhooks", "Keys", "Audit", "Test clock", "First steps"] {
+    let pages = [
+        "Overview",
+        "Reports",
+        "Events",
+        "Explain",
+        "Plans",
+        "Policies",
+        "Approvals",
+        "Alerts",
+        "Webhooks",
+        "Keys",
+        "Audit",
+        "App settings",
+        "Test clock",
+        "First steps",
+    ];
+    for page in pages {
         browser.page(page).await;
-        assert!(!browser.text().await.contains("New "), "{page}");
+        let text = browser.text().await;
+        assert!(!text.contains("New ") && !text.lines().any(|line| line.trim() == "Save"), "{page}");
     }
     without_faults(browser).await;
 }

@@ -92,6 +92,65 @@ async fn a_user_is_blocked_moved_and_reset_after_a_question_and_other_tabs_see_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_gets_limits_of_its_own_and_returns_to_those_of_the_plan() {
+    let (world, browser) = signed_in().await;
+    let app = mails(&world).await;
+    app.subscribe("u_42", "free").await;
+    browser.open(&format!("{}/#/users/u_42", world.node.url)).await;
+    browser.sees("0 / 20").await;
+    browser.click("Change limits").await;
+    browser.sees("The plan gives 20.").await;
+    browser.choose("kind-mails", "own").await;
+    browser.fill("quota-mails", "-3").await;
+    browser.click("Save").await;
+    browser.sees("customLimits").await;
+    browser.fill("quota-mails", "35").await;
+    browser.click("Save").await;
+    browser.sees_no_dialog().await;
+    browser.sees("0 / 35").await;
+    assert_eq!(app.counter("u_42", "mails").await["quota"], 35);
+    browser.click("Change limits").await;
+    browser.choose("kind-mails", "none").await;
+    browser.click("Save").await;
+    browser.sees_no_dialog().await;
+    browser.sees("0 without limit").await;
+    browser.click("Change limits").await;
+    browser.choose("kind-mails", "plan").await;
+    browser.click("Save").await;
+    browser.sees_no_dialog().await;
+    browser.sees("0 / 20").await;
+    let user = world.admin.get("users/u_42").await.expect(200);
+    assert!(user["subscription"]["customLimits"].is_null(), "{user}");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_users_page_tells_windows_forecasts_and_the_last_events() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("free", json!({"periodType": "daily", "periodAnchor": "calendar", "groups": [
+        {"id": "mails", "label": "Mails", "unit": "count", "quota": 10, "enforcement": "soft", "matches": [{"event": "mail.*"}]}]})).await;
+    let app = &world.app;
+    app.freeze("2031-01-30T12:00:00Z").await;
+    app.subscribe("ada", "free").await;
+    app.post("track", json!({"userId": "ada", "event": "mail.send", "quantity": 12})).await.expect(200);
+    app.freeze("2031-01-31T12:00:00Z").await;
+    app.post("track", json!({"userId": "ada", "event": "mail.<b>", "quantity": 6})).await.expect(200);
+    browser.page("Test clock").await;
+    browser.click("To test mode").await;
+    browser.visit("#/users/ada").await;
+    browser.sees("6 / 10").await;
+    browser.sees("Runs out").await;
+    let row = r"[...document.querySelectorAll('tr')].map((row) => row.innerText).join(' ').replace(/\s+/g, ' ')";
+    browser.until(&format!("{row}.includes('2031-01-30 to 2031-01-31 12 10 2 final')")).await;
+    browser.until(&format!("{row}.includes('2031-01-31 to 2031-02-01 6 10 – may still change')")).await;
+    browser.sees("mail.<b>").await;
+    browser.click("All events of this user").await;
+    browser.sees_title("Events").await;
+    browser.sees("mail.send").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_was_never_seen_is_put_on_a_plan() {
     let (world, browser) = signed_in().await;
     let app = mails(&world).await;

@@ -1,0 +1,51 @@
+// All that is known of one event, and the way to why.
+
+import { Name, Time, amount, html, link, number } from '../ui.js';
+
+/** Where it is told why: of a reservation its own story, of other calls what would be decided now. */
+function explanation(event) {
+  if (event.reservationId) return link(['explain'], { reservationId: event.reservationId });
+  if (!event.userId || !event.event) return null;
+  return link(['explain'], { userId: event.userId, event: event.event, quantity: event.quantity, metadata: Object.entries(event.metadata ?? {}).map(([name, value]) => `${name}=${value}`).join(', ') });
+}
+
+const owner = (scope) => Object.entries(scope ?? {}).map(([name, value]) => html`<div><span class="quiet">${name}</span> <bdi class="name">${value}</bdi></div>`);
+
+export const Metadata = ({ metadata }) => {
+  const all = Object.entries(metadata ?? {});
+  return all.length === 0 ? html`<span class="quiet">none</span>` : all.map(([name, value]) => html`<div><span class="quiet">${name}</span> <bdi class="name">${value}</bdi></div>`);
+};
+
+const columns = {
+  charges: ['Charged', ['Amount', 'Balance'], (line) => [amount(line.amount, line.unit), amount(line.balance, line.unit)]],
+  denied: ['Without room', ['Asked for', 'Used and held', 'Limit'], (line) => [amount(line.requested, line.unit), amount(line.count, line.unit), amount(line.limit, line.unit)]],
+  held: ['Was held', ['Amount'], (line) => [amount(line.amount, line.unit)]],
+};
+
+function Amounts({ kind, lines }) {
+  if (!lines?.length) return null;
+  const [title, heads, cells] = columns[kind];
+  return html`<table><thead><tr><th>${title}</th><th>Owner</th>${heads.map((head) => html`<th class="figure">${head}</th>`)}</tr></thead>
+    <tbody>${lines.map((line) => html`<tr><td><code>${line.groupId}</code></td><td>${owner(line.scope)}</td>${cells(line).map((cell) => html`<td class="figure">${cell}</td>`)}</tr>`)}</tbody></table>`;
+}
+
+const Items = ({ items }) => html`<dt>Items</dt><dd>${items.map((item) => html`<div><bdi>${item.event}</bdi> × ${number(item.quantity ?? 1)} ${Object.entries(item.metadata).map(([name, value]) => html`<span class="quiet">${name}=</span><bdi>${value}</bdi> `)}</div>`)}</dd>`;
+
+export function Details({ event }) {
+  const why = explanation(event);
+  return html`<dl class="facts">
+      <dt>Id</dt><dd><${Name} text=${event.id} /></dd>
+      <dt>Happened</dt><dd><span class="part">${event.timestamp}</span>, taken down <${Time} at=${event.recordedAt} /></dd>
+      ${event.reservationId && html`<dt>Reservation</dt><dd><${Name} text=${event.reservationId} href=${link(['explain'], { reservationId: event.reservationId })} /></dd>`}
+      ${event.eventId && html`<dt>Tracked as</dt><dd><${Name} text=${event.eventId} /></dd>`}
+      ${event.keyId && html`<dt>Key</dt><dd><${Name} text=${event.keyId} /></dd>`}
+      ${event.planId && html`<dt>Plan</dt><dd><a href=${link(['plans', event.planId])}>${event.planId}</a> <span class="quiet">version ${event.planVersion}</span></dd>`}
+      ${event.policies?.length > 0 && html`<dt>Policies</dt><dd>${event.policies.map((policy) => html`<div><a href=${link(['policies', policy.id])}>${policy.id}</a> <span class="quiet">version ${policy.version}</span></div>`)}</dd>`}
+      ${event.items?.length > 0 ? html`<${Items} items=${event.items} />` : html`<dt>Metadata</dt><dd><${Metadata} metadata=${event.metadata} /></dd>`}
+      ${event.call && html`<dt>Refused</dt><dd>${event.call}</dd>`}
+      ${event.errorCode && html`<dt>Error</dt><dd><bdi>${event.errorCode}</bdi></dd>`}
+      ${event.outcomeBefore && html`<dt>Outcome before</dt><dd>${event.outcomeBefore}</dd>`}
+    </dl>
+    ${['charges', 'denied', 'held'].map((kind) => html`<${Amounts} kind=${kind} lines=${event[kind]} />`)}
+    ${why && html`<p><a href=${why}>Explain ${event.reservationId ? 'this reservation' : 'such a call'}</a></p>`}`;
+}

@@ -1,0 +1,105 @@
+// What changed counters, what ended, and what was denied, as it happens.
+
+import { useEffect, useRef, useState } from '../vendor/hooks.js';
+import * as api from '../api.js';
+import { useStream } from '../stream.js';
+import { Badge, Empty, ErrorBox, Field, Heading, Loading, More, Table, Time, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, usePages, useSettled } from '../ui.js';
+import { Details } from './event_details.js';
+
+const types = ['commit', 'draw', 'release', 'track', 'refund', 'reset', 'expire', 'outcome', 'denial'];
+const kinds = { denial: 'bad', expire: 'warn', commit: 'good', track: 'good' };
+const texts = [
+  ['userId', 'User', ''],
+  ['event', 'Event', 'a name or a glob'],
+  ['groupId', 'Group', ''],
+  ['reservationId', 'Reservation', 'rsv_…'],
+  ['keyId', 'Key', 'key_…'],
+  ['reason', 'Reason', 'limit_reached'],
+];
+const names = ['type', ...texts.map(([name]) => name), 'metadata', 'outcome', 'from', 'to'];
+/** What has come since the page was opened is kept up to here. */
+const MOST_LIVE = 500;
+
+/** `datetime-local` has no zone; all times here are UTC. */
+const instant = (text) => (text ? `${text.length === 16 ? `${text}:00` : text}Z` : '');
+
+const filterOf = ({ metadata, from, to, ...rest }) => ({ ...rest, ...metadataQuery(pairs(metadata)) });
+
+export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...charge, text: amount(charge.amount, charge.unit) })),
+  ...(event.denied ?? []).map((lack) => ({ ...lack, text: `${amount(lack.requested, lack.unit)} asked` })),
+  ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} was held` }))].map((line) => html`<div>${line.text} <code>${line.groupId}</code></div>`);
+
+function Row({ event, open, toggle }) {
+  return html`<tr data-event=${event.id}>
+    <td><button type="button" class="small" aria-expanded=${open ? 'true' : 'false'} aria-label=${`Details of ${event.type} ${event.id}`} onClick=${toggle}>${open ? '▾' : '▸'}</button> <${Time} at=${event.timestamp} /></td>
+    <td><${Badge} kind=${kinds[event.type]}>${event.type}<//>${event.late && html` <${Badge} kind="warn">late<//>`}</td>
+    <td>${event.userId && html`<a href=${link(['users', event.userId])}><bdi class="name">${event.userId}</bdi></a>`}</td>
+    <td><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
+    <td class="figure">${event.quantity === undefined ? '' : number(event.quantity)}</td>
+    <td class="figure"><${Charges} event=${event} /></td>
+    <td>${event.reason && html`<code>${event.reason}</code>`} ${event.outcome}</td>
+  </tr>
+  ${open && html`<tr class="details"><td colspan="7"><${Details} event=${event} /></td></tr>`}`;
+}
+
+export function EventTable({ events }) {
+  const [open, setOpen] = useState(null);
+  return html`<${Table} label="Events">
+    <thead><tr><th>When</th><th>Type</th><th>User</th><th>Event</th><th class="figure">Quantity</th><th class="figure">Charged</th><th>Reason, outcome</th></tr></thead>
+    <tbody>${events.map((event) => html`<${Row} key=${event.id} event=${event} open=${open === event.id} toggle=${() => setOpen(open === event.id ? null : event.id)} />`)}</tbody>
+  <//>`;
+}
+
+/** Events that come while they are followed, the newest first. */
+function useLive(on, filter, reload) {
+  const [live, setLive] = useState([]);
+  const last = useRef('');
+  const name = api.query(filter);
+  useEffect(() => {
+    last.current = '';
+    setLive([]);
+  }, [name, on, api.place.mode, api.place.app]);
+  const told = (event, id) => {
+    if (id) last.current = id;
+    if (event) setLive((live) => [event, ...live.filter((one) => one.id !== event.id)].slice(0, MOST_LIVE));
+  };
+  // What came between the list and the stream is in the list that is read once the stream is open.
+  const open = (ended) => (on ? api.followEvents(filter, last.current, { started: reload, told, ended }) : () => {});
+  useStream(open, () => {}, [name, on]);
+  return live;
+}
+
+function Filter({ typed, faults, set }) {
+  const metadataFault = Object.entries(faults).find(([field]) => field.startsWith('metadata'))?.[1];
+  return html`<form class="fields" onSubmit=${(event) => event.preventDefault()}>
+    <${Field} label="Type" fault=${faults.type}><select name="type" value=${typed.type} onChange=${set('type')}><option value="">all</option>${types.map((type) => html`<option value=${type}>${type}</option>`)}</select><//>
+    ${texts.map(([name, title, example]) => html`<${Field} key=${name} label=${title} fault=${faults[name]}><input name=${name} type="search" placeholder=${example} data-search=${name === 'userId' ? true : undefined} value=${typed[name]} onInput=${set(name)} /><//>`)}
+    <${Field} label="Metadata" hint="model=large, team=red" fault=${metadataFault}><input name="metadata" value=${typed.metadata} onInput=${set('metadata')} /><//>
+    <${Field} label="Outcome" fault=${faults.outcome}><select name="outcome" value=${typed.outcome} onChange=${set('outcome')}><option value="">any</option><option value="accepted">accepted</option><option value="rejected">rejected</option></select><//>
+    <${Field} label="From (UTC)" fault=${faults.from}><input name="from" type="datetime-local" value=${typed.from} onInput=${set('from')} /><//>
+    <${Field} label="To (UTC)" fault=${faults.to}><input name="to" type="datetime-local" value=${typed.to} onInput=${set('to')} /><//>
+  </form>`;
+}
+
+export function Events({ query }) {
+  const [typed, setTyped] = useState(Object.fromEntries([...names, 'live'].map((name) => [name, query[name] ?? ''])));
+  const settled = useSettled(typed, 250);
+  useEffect(() => keepFilter(settled), [settled]);
+  const { live: on, ...given } = settled;
+  const filter = filterOf(given);
+  const pages = usePages('events', { ...filter, from: instant(given.from), to: instant(given.to) });
+  const live = useLive(on === '1', filter, pages.reload);
+  const { faults, rest } = faultsOf(pages.error, (field) => names.includes(field) || field.startsWith('metadata'));
+  const set = (name) => (event) => setTyped((typed) => ({ ...typed, [name]: event.target.value }));
+  const follow = (event) => setTyped((typed) => ({ ...typed, live: event.target.checked ? '1' : '', ...(event.target.checked ? { from: '', to: '' } : {}) }));
+  const listed = new Set(pages.data.map((event) => event.id));
+  const events = [...live.filter((event) => !listed.has(event.id)), ...pages.data];
+  return html`
+    <${Heading} title="Events"><label class="check"><input type="checkbox" name="live" checked=${typed.live === '1'} onChange=${follow} /> Follow live</label><//>
+    <${Filter} typed=${typed} faults=${faults} set=${set} />
+    <${ErrorBox} error=${rest} retry=${pages.reload} />
+    ${!pages.loaded && !pages.error && html`<${Loading} what="events" />`}
+    ${pages.loaded && !pages.error && (events.length === 0
+      ? html`<${Empty} title="No event matches"><p>Commits, tracked events, releases, expiries and denials are listed here, the newest first.</p><//>`
+      : html`<${EventTable} events=${events} /><${More} pages=${pages} />`)}`;
+}

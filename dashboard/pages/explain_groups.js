@@ -1,0 +1,49 @@
+// What each limit group makes of a call: it matches, or why not.
+
+import { Counter } from '../counter.js';
+import { Badge, Time, amount, html, link, number } from '../ui.js';
+
+function Origin({ group }) {
+  if (group.planId) return html`<a href=${link(['plans', group.planId])}>plan ${group.planId}</a>`;
+  if (group.policyId) return html`<a href=${link(['policies', group.policyId])}>policy ${group.policyId}</a>`;
+  return null;
+}
+
+/** Everything that keeps the call out of this group, or says how much it counts. */
+function Says({ group }) {
+  const parts = [];
+  if (group.amount !== undefined) parts.push(html`counts <strong>${amount(group.amount, group.unit)}</strong>${group.rule !== undefined ? ` by rule ${group.rule + 1}` : ''}`);
+  if (group.uncovered) parts.push('covers the event, but none of its rules matches: it refuses the call');
+  if (group.missingScope?.length) parts.push(html`lacks ${group.missingScope.map((name) => html`<code>${name}</code> `)}, by which it counts`);
+  if (group.error) parts.push(html`cannot measure the call: <code>${group.error.field}</code> ${group.error.message}`);
+  if (group.tooLarge) parts.push('the call is larger than it allows for one');
+  if (group.outsidePeriod) parts.push(html`its period is not running${group.opensAt ? html`; it begins <${Time} at=${group.opensAt} />` : ''}`);
+  if (group.lacksRoom) parts.push(html`has no room for it${group.limit === undefined ? '' : `: the limit is ${number(group.limit)}`}`);
+  return parts.length === 0 ? null : html`<ul>${parts.map((part) => html`<li>${part}</li>`)}</ul>`;
+}
+
+const Rules = ({ rules }) => html`<ul>${rules.filter((rule) => !rule.matches).flatMap((rule) => rule.mismatches).map((mismatch) => html`<li><bdi>${mismatch.message}</bdi></li>`)}</ul>`;
+
+const refuses = (group) => group.lacksRoom || group.tooLarge || group.uncovered || group.missingScope?.length > 0 || group.outsidePeriod || group.error !== undefined;
+
+function State({ group }) {
+  if (refuses(group)) return html`<${Badge} kind="bad">${group.matches ? 'matches, refuses' : 'refuses'}<//>`;
+  return group.matches ? html`<${Badge} kind="good">matches<//>` : html`<${Badge}>does not match<//>`;
+}
+
+const Group = ({ group }) => html`<section class="group" data-group=${group.groupId}>
+  <div class="row"><${State} group=${group} /><bdi><strong>${group.label || group.groupId}</strong></bdi> <code class="quiet">${group.groupId}</code> <span class="quiet"><${Origin} group=${group} /></span></div>
+  <${Says} group=${group} />
+  ${!group.matches && html`<${Rules} rules=${group.rules} />`}
+  ${group.counter && html`<${Counter} counter=${group.counter} />`}
+  ${group.grants?.length > 0 && html`<p class="quiet">${group.grants.map((grant) => html`<span class="part">${amount(grant.amount, group.unit)} granted${grant.endsAt ? html`, ends <${Time} at=${grant.endsAt} />` : ''}</span> `)}</p>`}
+</section>`;
+
+export function Groups({ groups }) {
+  const parts = [
+    ['Groups that match', groups.filter((group) => group.matches || group.uncovered)],
+    ['Groups that do not match', groups.filter((group) => !group.matches && !group.uncovered)],
+  ];
+  return parts.map(([title, some]) => html`<h2>${title}</h2>
+    ${some.length === 0 ? html`<p class="quiet">None.</p>` : some.map((group) => html`<${Group} key=${group.groupId} group=${group} />`)}`);
+}

@@ -1,0 +1,41 @@
+// What became of a reservation: what it asked for, what each group made of it, and every entry of the ledger.
+
+import { Badge, Name, Table, Time, amount, html, link, number } from '../ui.js';
+import { Metadata } from './event_details.js';
+import { Groups } from './explain_groups.js';
+
+const kinds = { committed: 'good', held: '', released: '', expired: 'warn' };
+
+const Versions = ({ kind, list }) => list.map((one) => html`<div><a href=${link([kind, one.id])}>${one.id}</a> <span class="quiet">version ${one.version}</span></div>`);
+
+const Facts = ({ reservation }) => html`<dl class="facts">
+  <dt>Reservation</dt><dd><${Name} text=${reservation.reservationId} /></dd>
+  <dt>State</dt><dd><${Badge} kind=${kinds[reservation.status]}>${reservation.status}<//>${reservation.late && html` <${Badge} kind="warn">late<//>`} ${reservation.outcome}</dd>
+  ${reservation.userId && html`<dt>User</dt><dd><${Name} text=${reservation.userId} href=${link(['users', reservation.userId])} /></dd>`}
+  ${reservation.event && html`<dt>Event</dt><dd><bdi>${reservation.event}</bdi></dd>`}
+  <dt>Made</dt><dd><${Time} at=${reservation.createdAt} />${reservation.keyId && html` <span class="quiet">by <code>${reservation.keyId}</code></span>`}</dd>
+  ${reservation.expiresAt && html`<dt>Expires</dt><dd><${Time} at=${reservation.expiresAt} /></dd>`}
+  ${reservation.plan && html`<dt>Plan</dt><dd><${Versions} kind="plans" list=${[reservation.plan]} /></dd>`}
+  ${reservation.policies.length > 0 && html`<dt>Policies</dt><dd><${Versions} kind="policies" list=${reservation.policies} /></dd>`}
+</dl>`;
+
+const Counters = ({ counters }) => html`<h2>What it has in counters</h2>${counters.length === 0
+  ? html`<p class="quiet">Nothing, or its record is gone.</p>`
+  : html`<${Table} label="What it has in counters"><thead><tr><th>Group</th><th>Window</th><th class="figure">Held</th><th class="figure">Charged</th></tr></thead>
+    <tbody>${counters.map((counter) => html`<tr><td><code>${counter.groupId}</code></td><td>${counter.period ? `${counter.period.start} to ${counter.period.end ?? 'no end'}` : 'over'}</td>
+      <td class="figure">${amount(counter.held, counter.unit)}</td><td class="figure">${amount(counter.charged, counter.unit)}</td></tr>`)}</tbody><//>`}`;
+
+const Entries = ({ entries, complete }) => html`<h2>What the ledger tells</h2>${entries.length === 0
+  ? html`<p class="quiet">No entry yet: only what changes <code>used</code>, a release or an expiry leaves one.</p>`
+  : html`<${Table} label="What the ledger tells"><thead><tr><th>When</th><th>Type</th><th class="figure">Charged</th><th class="figure">Balance</th><th>Reason, outcome</th></tr></thead>
+    <tbody>${entries.map((entry) => html`<tr key=${entry.id}><td><${Time} at=${entry.at} /></td><td><${Badge}>${entry.type}<//>${entry.late && html` <${Badge} kind="warn">late<//>`}</td>
+      <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.change, charge.unit)} <code>${charge.groupId}</code></div>`)}</td>
+      <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.balance, charge.unit)}</div>`)}</td>
+      <td><bdi>${entry.reason}</bdi> <bdi>${entry.errorCode}</bdi> ${entry.outcome}</td></tr>`)}</tbody><//>`}
+  ${!complete && html`<p class="quiet">There were too many entries to look at all of them.</p>`}`;
+
+export const Reservation = ({ reservation }) => html`
+  <h2>Reservation</h2><${Facts} reservation=${reservation} />
+  <${Entries} entries=${reservation.entries} complete=${reservation.entriesComplete} />
+  <${Counters} counters=${reservation.counters} />
+  ${reservation.items.map((item) => html`<h2>The call <bdi>${item.event}</bdi> × ${number(item.quantity)}</h2><${Metadata} metadata=${item.metadata} /><${Groups} groups=${item.groups} />`)}`;

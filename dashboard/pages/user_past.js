@@ -1,0 +1,44 @@
+// What a user has used, will use, and did last.
+
+import * as api from '../api.js';
+import { Badge, Loaded, Table, Time, amount, html, link, number, useLoad } from '../ui.js';
+import { EventTable } from './events.js';
+
+const RECENT = 10;
+
+/** Where each of the user's counters leads, by its group. `state` changes when the counters do. */
+export function useForecast(userId, state) {
+  const forecast = useLoad((signal) => api.get(`reports/forecast${api.query({ userId })}`, signal), [userId, state, api.place.mode, api.place.app]);
+  return new Map((forecast.data?.data ?? []).map((counter) => [counter.groupId, counter]));
+}
+
+/** Beside a counter: when it runs out at the present rate, or what it will have used by the end of its window. */
+export function Forecast({ counter, forecast }) {
+  if (!forecast || forecast.used === 0 || counter.scope.user === undefined) return null;
+  if (forecast.runsOutAt) return html`<p class="forecast warning">Runs out <${Time} at=${forecast.runsOutAt} />, at this rate</p>`;
+  return forecast.projected === null ? null : html`<p class="forecast quiet">Leads to ${amount(Number(forecast.projected.toFixed(2)), forecast.unit)} by the end of the window</p>`;
+}
+
+const until = (period) => (period.end ? html`<span class="part">${period.start.slice(0, 10)} to ${period.end.slice(0, 10)}</span>` : html`since <span class="part">${period.start.slice(0, 10)}</span>`);
+
+/** The windows of the user's counters as an invoice needs them. */
+export function History({ userId, state }) {
+  const windows = useLoad((signal) => api.get(`usage/history${api.query({ userId })}`, signal), [userId, state, api.place.mode, api.place.app]);
+  return html`<${Loaded} of=${windows} what="windows" empty=${html`<p class="quiet">Nothing was counted yet.</p>`}>${() => html`<${Table} label="Windows">
+    <thead><tr><th>Group</th><th>Window</th><th class="figure">Used</th><th class="figure">Quota</th><th class="figure">Overage</th><th>State</th></tr></thead>
+    <tbody>${windows.data.data.map((window) => html`<tr key=${window.groupId + JSON.stringify(window.scope) + window.window}>
+      <td><bdi>${window.label || window.groupId}</bdi> <code class="quiet">${window.groupId}</code></td>
+      <td title=${`${window.period.start} to ${window.period.end ?? 'no end'}`}>${until(window.period)}</td>
+      <td class="figure">${amount(window.used, window.unit)}</td>
+      <td class="figure">${window.quota === null ? 'without limit' : number(window.quota)}${window.granted > 0 ? html` <span class="quiet">+ ${number(window.granted)} granted</span>` : ''}</td>
+      <td class="figure">${window.overage > 0 ? html`<strong>${amount(window.overage, window.unit)}</strong>` : '–'}</td>
+      <td>${window.final ? html`<${Badge} kind="good">final<//>` : html`<${Badge}>may still change<//>`}</td>
+    </tr>`)}</tbody>
+  <//>`}<//>`;
+}
+
+export function Recent({ userId, state }) {
+  const events = useLoad((signal) => api.get(`events${api.query({ userId, limit: RECENT })}`, signal), [userId, state, api.place.mode, api.place.app]);
+  return html`<${Loaded} of=${events} what="events" empty=${html`<p class="quiet">None yet.</p>`}>${() => html`<${EventTable} events=${events.data.data} />`}<//>
+    <p><a href=${link(['events'], { userId })}>All events of this user</a></p>`;
+}

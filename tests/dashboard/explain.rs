@@ -1,0 +1,62 @@
+//! Why a call would be allowed or denied.
+
+use serde_json::json;
+
+use crate::support::new_key;
+use crate::{signed_in, without_faults};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_is_tested_group_by_group_and_nothing_is_written() {
+    let (world, browser) = signed_in().await;
+    let plan = json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [
+        {"id": "large", "label": "Large <b>", "unit": "count", "quota": 2, "matches": [{"event": "llm.chat", "metadata": {"model": "large"}}]},
+        {"id": "images", "label": "Images", "unit": "count", "quota": 5, "matches": [{"event": "image.*"}]}]});
+    world.admin.plan("one", plan).await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u 1", "one").await;
+    browser.open(&format!("{}/#/users/u%201", world.node.url)).await;
+    browser.click("Test a call").await;
+    browser.sees_title("Explain").await;
+    browser.sees("Which call?").await;
+    browser.fill("event", "llm.chat").await;
+    browser.fill("metadata", "model=small").await;
+    browser.sees("unmatched_event").await;
+    browser.sees("metadata `model` is `small`; the rule wants `large`").await;
+    browser.sees("the event `llm.chat` is not `image.*`").await;
+    browser.fill("metadata", "model=large").await;
+    browser.until("document.querySelector('.verdict .badge')?.textContent === 'allowed'").await;
+    browser.until("document.querySelector('[data-group=large] .badge').textContent === 'matches'").await;
+    browser.fill("quantity", "3").await;
+    browser.sees("limit_reached").await;
+    browser.until("document.querySelector('[data-group=large] .badge').textContent === 'matches, refuses'").await;
+    browser.sees("has no room for it: the limit is 2").await;
+    browser.until("location.hash.includes('quantity=3')").await;
+    assert_eq!(app.stands("u 1", "large").await, (0.0, 0.0), "nothing is written");
+    browser.fill("quantity", "many").await;
+    browser.until("document.querySelector('[name=quantity]').getAttribute('aria-invalid') === 'true'").await;
+    assert_eq!(browser.run("return document.querySelectorAll('main b').length", json!([])).await, 0);
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reservation_is_told_from_its_hold_to_its_end() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", crate::support::monthly(20)).await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u", "one").await;
+    let id = app.reserved(json!({"userId": "u", "event": "image.a", "quantity": 2})).await;
+    browser.visit("#/users/u").await;
+    browser.click(&id).await;
+    browser.sees_title("Explain").await;
+    browser.sees("held").await;
+    browser.sees("No entry yet").await;
+    app.commit(&id).await;
+    browser.reload().await;
+    browser.sees("committed").await;
+    browser
+        .until("document.querySelector('[aria-label=\"What the ledger tells\"]').innerText.includes('commit')")
+        .await;
+    browser.fill("reservationId", "rsv_nonsense").await;
+    browser.until("document.querySelector('main .error, main .fault') !== null").await;
+    without_faults(browser).await;
+}

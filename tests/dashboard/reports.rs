@@ -1,0 +1,117 @@
+//! The overview and reports.
+
+use serde_json::json;
+
+use crate::support::World;
+use crate::{shop, signed_in, without_faults};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_overview_leads_from_no_call_to_charts_of_the_last_30_days() {
+    let (world, browser) = signed_in().await;
+    browser.sees_title("First steps").await;
+    world.admin.plan("free", crate::support::monthly(20)).await;
+    browser.reload().await;
+    browser.sees_title("Overview").await;
+    browser.sees("No call in the last 30 days").await;
+    browser.click("Three steps to the first call").await;
+    browser.sees_title("First steps").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_overview_tells_a_month_at_a_glance() {
+    let (world, browser) = signed_in().await;
+    shop::opened(&world).await;
+    shop::look(&world, &browser).await;
+    browser.visit("#/").await;
+    browser.sees("Groups with the most calls").await;
+    browser.until("document.querySelectorAll('figure svg').length >= 4").await;
+    let total = world.admin.with("x-mode", "test").get("reports/usage").await.expect(200)["data"][0]["calls"].clone();
+    let calls = "document.querySelector('figure svg').getAttribute('aria-label')";
+    let label = browser.run(&format!("return {calls}"), json!([])).await;
+    assert!(label.as_str().unwrap().ends_with(&format!("Calls {total}")), "{label} {total}");
+    assert!(label.as_str().unwrap().contains("2 Jan to 31 Jan"), "{label}");
+    // The same figures as a table, and at the pointer.
+    let sum = "return [...document.querySelectorAll('figure')[0].querySelectorAll('td')].reduce((sum, cell) => sum + Number(cell.textContent), 0)";
+    assert_eq!(browser.run(sum, json!([])).await, total);
+    let hover = "const svg = document.querySelector('figure svg'), box = svg.getBoundingClientRect(); \
+        svg.dispatchEvent(new PointerEvent('pointermove', {bubbles: true, clientX: box.right - 12, clientY: box.top + 20}))";
+    browser.run(hover, json!([])).await;
+    browser.until("document.querySelector('.over-value').textContent.startsWith('31 Jan · ')").await;
+    browser.sees("ready").await;
+    browser.sees("1 open").await;
+    for user in ["ada", "bob", "eve@example.com"] {
+        browser.sees(user).await;
+    }
+    browser.sees("used up").await;
+    browser.click("Report by user").await;
+    browser.sees_title("Reports").await;
+    without_faults(browser).await;
+}
+
+/// What a browser saves instead of downloading: the text of the file.
+async fn saved(browser: &crate::browser::Browser, button: &str) -> String {
+    let catch = "window.saved = null; URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return '#/reports'; }; \
+        HTMLAnchorElement.prototype.click = () => {};";
+    browser.run(catch, json!([])).await;
+    browser.click(button).await;
+    browser.until("window.saved !== null").await;
+    browser.run("return window.saved", json!([])).await.as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_is_made_kept_in_the_address_and_saved_as_csv() {
+    let (world, browser) = signed_in().await;
+    shop::opened(&world).await;
+    shop::look(&world, &browser).await;
+    browser.page("Reports").await;
+    browser.sees("Chart of").await;
+    browser.click_field("by-user").await;
+    browser.fill("by-metadata", "model").await;
+    browser.choose("period", "week").await;
+    browser.fill("event", "llm.*").await;
+    browser.fill("ratio", "completion_tokens/prompt_tokens").await;
+    browser.until("location.hash.includes('ratio=completion_tokens')").await;
+    browser
+        .until("[...document.querySelectorAll('main th')].some((cell) => cell.textContent === 'metadata.model')")
+        .await;
+    browser.until("document.querySelectorAll('figure .line').length > 2").await;
+    let hash = browser.run("return location.hash", json!([])).await;
+    for part in ["period=week", "by=user%2Cmetadata.model", "event=llm.*"] {
+        assert!(hash.as_str().unwrap().contains(part), "{hash}");
+    }
+    let rows = "return document.querySelectorAll('[aria-label=\"The report as a table\"] tbody tr').length";
+    browser
+        .until("document.querySelector('[aria-label=\"The report as a table\"] tbody').innerText.includes('ada')")
+        .await;
+    let before = browser.run(rows, json!([])).await;
+    browser.reload().await;
+    browser
+        .until(&format!(
+            "document.querySelectorAll('[aria-label=\"The report as a table\"] tbody tr').length === {before}"
+        ))
+        .await;
+    let csv = saved(&browser, "Download CSV").await;
+    assert!(csv.starts_with("start,end,user,metadata.model,calls,denials,"), "{csv}");
+    let address =
+        "reports/usage?period=week&by=user,metadata.model&event=llm.*&ratio=completion_tokens/prompt_tokens&format=csv";
+    let api = world.admin.with("x-mode", "test").get(address).await;
+    assert_eq!(api.status, 200);
+    assert_eq!(csv, api.text);
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_report_does_not_know_is_told_at_the_field() {
+    let (_world, browser): (World, _) = signed_in().await;
+    browser.page("Reports").await;
+    browser.sees("Nothing happened").await;
+    browser.fill("by-metadata", "tier").await;
+    browser.sees("is not rolled up").await;
+    browser.until("document.querySelector('[name=by-metadata]').getAttribute('aria-invalid') === 'true'").await;
+    browser.fill("by-metadata", "model").await;
+    browser.sees("Nothing happened").await;
+    browser.fill("ratio", "calls").await;
+    browser.until("document.querySelector('[name=ratio]').getAttribute('aria-invalid') === 'true'").await;
+    without_faults(browser).await;
+}
