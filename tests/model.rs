@@ -41,7 +41,7 @@ async fn every_answer_of_random_histories_on_two_nodes_is_the_models() {
         from_the_outside(&world.redis, &user, &history.model).await;
     }
     nothing_else_stays(&world.redis).await;
-    let verified = support::verified(&world.redis.url(), "test/main").await;
+    let verified = support::proven::verified(&world.redis.url(), "test/main").await;
     assert!(verified.owners >= HISTORIES && verified.entries > 100, "{verified:?}");
     assert!(verified.drifts.is_empty(), "MODEL_SEED={seed}: {:#?}", verified.drifts);
 }

@@ -11,7 +11,8 @@ use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use std::time::Duration;
 
-use crate::support::{World, drifts, monthly, verified};
+use crate::support::proven::{drifts, verified};
+use crate::support::{World, monthly};
 
 fn sandbox() -> Bucket {
     Bucket::whole(&AppId::parse("default").unwrap(), &Mode::parse("test/main").unwrap())

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use crate::book::{Account, Book};
 use crate::stage::{IN_FLIGHT, QUOTA, Stage};
-use crate::support::{Redis, eventually, verified};
+use crate::support::proven::verified;
+use crate::support::{Redis, eventually};
 
 const GROUPS: [&str; 3] = ["images", "in_flight", "jobs"];
 

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};
-use crate::support::{eventually, monthly, verified};
+use crate::support::proven::verified;
+use crate::support::{eventually, monthly};
 
 const ADMIN: (&str, &str) = ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY);
 

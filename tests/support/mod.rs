@@ -1,6 +1,7 @@
 //! Real parts for tests: a Redis of their own, gateway nodes on free ports, and a client.
 #![allow(dead_code)]
 
+pub mod proven;
 pub mod receiver;
 
 use std::path::PathBuf;
@@ -10,14 +11,9 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use quotagate::deliver::DeliverOptions;
-use quotagate::domain::ids::{AppId, Mode};
 use quotagate::http::limits::Limits;
 use quotagate::roll_up::RollUpOptions;
-use quotagate::service::Gateway;
-use quotagate::service::tenant::Tenant;
-use quotagate::service::verify::{Found, Verified};
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -479,21 +475,6 @@ impl World {
 
 pub async fn new_key(admin: &Api, body: Value) -> String {
     admin.post("keys", body).await.expect(201)["key"].as_str().unwrap().to_owned()
-}
-
-/// What `quotagate verify` would find in the default app.
-pub async fn drifts(redis_url: &str, mode: &str) -> Vec<Found> {
-    verified(redis_url, mode).await.drifts
-}
-
-/// The same with what was looked at.
-pub async fn verified(redis_url: &str, mode: &str) -> Verified {
-    let store = Store::open(redis_url, Duration::from_secs(5), 1).await.unwrap();
-    let gateway = Gateway::new(store, None);
-    let app = AppId::parse("default").unwrap();
-    let placement = gateway.placement(&app).await.unwrap();
-    let tenant = Tenant { app, mode: Mode::parse(mode).unwrap(), placement };
-    gateway.verify(&tenant, None, |_, _| ()).await.unwrap()
 }
 
 /// A plan of one monthly group on the subscription's start.
