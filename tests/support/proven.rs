@@ -1,0 +1,24 @@
+//! Counters proven by the ledger, as `quotagate verify` does it.
+
+use std::time::Duration;
+
+use quotagate::domain::ids::{AppId, Mode};
+use quotagate::service::Gateway;
+use quotagate::service::tenant::Tenant;
+use quotagate::service::verify::{Found, Verified};
+use quotagate::store::Store;
+
+/// What `quotagate verify` would find in the default app.
+pub async fn drifts(redis_url: &str, mode: &str) -> Vec<Found> {
+    verified(redis_url, mode).await.drifts
+}
+
+/// The same with what was looked at.
+pub async fn verified(redis_url: &str, mode: &str) -> Verified {
+    let store = Store::open(redis_url, Duration::from_secs(5), 1).await.unwrap();
+    let gateway = Gateway::new(store, None);
+    let app = AppId::parse("default").unwrap();
+    let placement = gateway.placement(&app).await.unwrap();
+    let tenant = Tenant { app, mode: Mode::parse(mode).unwrap(), placement };
+    gateway.verify(&tenant, None, |_, _| ()).await.unwrap()
+}
