@@ -1,5 +1,7 @@
 //! The real binary as an operator meets it, and the committed trace excerpt.
 
+#![recursion_limit = "256"]
+
 #[path = "../support/mod.rs"]
 mod support;
 
