@@ -1,5 +1,8 @@
 //! Random histories on two nodes, each answer compared with a pure model of counters and holds.
 
+// The layout of the futures that the service makes is deeper than the default of 128.
+#![recursion_limit = "256"]
+
 #[path = "support/mod.rs"]
 mod support;
 

@@ -1,5 +1,8 @@
 //! The dashboard in headless Chromium, against a real gateway.
 
+// The layout of the futures that the service makes is deeper than the default of 128.
+#![recursion_limit = "256"]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -2,6 +2,9 @@
 //! counter in Redis must be exactly what they were told. Each fault has a short run among the other tests and a long one
 //! that `make chaos` runs.
 
+// The layout of the futures that the service makes is deeper than the default of 128.
+#![recursion_limit = "256"]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,5 +1,6 @@
 //! The real binary as an operator meets it, and the committed trace excerpt.
 
+// The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
 
 #[path = "../support/mod.rs"]

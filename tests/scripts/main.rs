@@ -1,5 +1,8 @@
 //! Tables straight at the scripts: a real Redis, a sandbox with a frozen clock, one status per line.
 
+// The layout of the futures that the service makes is deeper than the default of 128.
+#![recursion_limit = "256"]
+
 #[path = "../support/mod.rs"]
 mod support;
 
