@@ -1,4 +1,3 @@
-#!lua
 --[[
 reserve: checks every matched counter and places one hold in each of them, or in none.
 
@@ -38,21 +37,6 @@ Replies, in order of precedence
   held, now, reclaimed, expires_at_ms, then per group: used, held, granted, blocked
   unmetered, now                            nothing to hold
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/allowance"
---- @include "lib/alert"
---- @include "lib/approval"
---- @include "lib/counter"
---- @include "lib/facts"
---- @include "lib/operation"
---- @include "lib/retention"
---- @include "lib/admission"
 
 local fingerprint = args.text()
 local seen = operation.seen(KEYS[2], fingerprint)

@@ -121,14 +121,14 @@ impl Store {
                 arguments.text("-").text("").int(0);
             }
         }
-        read(target.bucket, self.call(&self.scripts.commit, &target.keys(), arguments).await?)
+        read(target.bucket, self.call(&self.library.commit, &target.keys(), arguments).await?)
     }
 
     /// # Errors
     /// [`StoreError`]
     pub async fn release(&self, target: Target<'_>, told: &Told) -> Result<SettleReply, StoreError> {
         let arguments = target.arguments(self.ledger_entries, told)?;
-        read(target.bucket, self.call(&self.scripts.release, &target.keys(), arguments).await?)
+        read(target.bucket, self.call(&self.library.release, &target.keys(), arguments).await?)
     }
 
     /// Gives back `amounts`; the groups of `whole` once everything else is given back.
@@ -151,7 +151,7 @@ impl Store {
         for group in whole {
             arguments.text(group.as_str());
         }
-        read(target.bucket, self.call(&self.scripts.refund, &target.keys(), arguments).await?)
+        read(target.bucket, self.call(&self.library.refund, &target.keys(), arguments).await?)
     }
 }
 
@@ -262,7 +262,7 @@ impl Store {
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);
         args.facts.push_index_keys(bucket, &mut keys);
-        let fields = self.call(&self.scripts.extend, &keys, arguments).await?;
+        let fields = self.call(&self.library.extend, &keys, arguments).await?;
         read_extend(fields, count_groups(args.owners))
     }
 
