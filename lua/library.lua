@@ -30,7 +30,8 @@ local KEYS, ARGV
 -- Nothing of the call before is left, even if an error ended it.
 local function begin(keys, argv)
   KEYS, ARGV = keys, argv
-  args.position, ledger.charges = 0, {}
+  args.begin()
+  ledger.charges = {}
 end
 
 --- @command "attempted"

@@ -57,8 +57,8 @@ if loaded.status == 'held' then
 end
 
 -- Gives back at most `amount` of an entry, never more than its window still counts.
-local function give_back(owner, entry, amount)
-  local account = settle.account(owner, entry)
+local function give_back(entry, amount)
+  local account = entry.account
   local given = math.min(amount, entry.amount)
   entry.amount = entry.amount - given
   account.used = math.max(0, account.used - given)
@@ -73,7 +73,7 @@ for _, owner in ipairs(loaded.owners) do
     local entry = owner.charged[place]
     if not whole[entry.group] then
       local amount = amounts[entry.group] or 0
-      amounts[entry.group] = amount - give_back(owner, entry, amount)
+      amounts[entry.group] = amount - give_back(entry, amount)
       open = open + entry.amount
     end
   end
@@ -81,7 +81,7 @@ end
 for _, owner in ipairs(loaded.owners) do
   for _, entry in ipairs(owner.charged) do
     if whole[entry.group] and open == 0 then
-      give_back(owner, entry, entry.amount)
+      give_back(entry, entry.amount)
     end
   end
 end

@@ -46,7 +46,7 @@ end
 
 local given = facts.read()
 ledger.open(KEYS[5], given.ledger_most)
-local name, verdict, ttl, about, memo = args.text(), args.text(), args.int(), args.text(), args.text()
+local name, verdict, ttl, about, memo = args.texts(5)
 local owners, tail = counter.owners(7)
 local asked, index = admission.read_asked(tail)
 local refused = { key = KEYS[6], call = 'reserve', about = about, memo = memo }
@@ -58,6 +58,7 @@ if counter.count(owners) == 0 then
   return operation.keep(KEYS[2], fingerprint, { 'unmetered', now }, owners)
 end
 
+ttl = args.stored(ttl)
 local expires_at = args.digits(now + ttl)
 local record = { 'reservation', fingerprint, 'held ' .. args.digits(now) .. ' ' .. expires_at .. ' 0', name .. ' ' .. about, memo }
 about = about .. ' ' .. args.digits(now)

@@ -27,8 +27,7 @@ for place = 3, #KEYS do
   while left > 0 do
     -- Lua passes no more than some thousand arguments.
     local count = math.min(left, 1000)
-    redis.call('HSET', KEYS[place], unpack(ARGV, args.position + 1, args.position + count))
-    args.position = args.position + count
+    redis.call('HSET', KEYS[place], args.texts(count))
     left = left - count
   end
   redis.call('EXPIRE', KEYS[place], ttl)

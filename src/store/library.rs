@@ -86,7 +86,8 @@ fn file(name: &str) -> Result<&'static str, StoreError> {
 /// `include "<file>"`, or `command "<file>"[ <flag>]`.
 fn append(part: &str, source: &mut String) -> Result<(), StoreError> {
     let mut parts = part.split('"');
-    let (kind, name, flag) = (parts.next().unwrap_or("").trim(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let (kind, name, flag) =
+        (parts.next().unwrap_or("").trim(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let text = file(name)?;
     if kind == "include" {
         source.push_str(text);
