@@ -1,7 +1,10 @@
-//! Random histories of all calls on two nodes, each answer compared with a pure model of the whole behaviour.
+//! Random histories of all calls on two nodes, each answer compared with a pure model of the whole behaviour; and
+//! histories of clients that call at the same time, which some order must explain.
 //!
-//! `MODEL_SECONDS` is how long histories are played (default 20). A failing one shrinks, and its `MODEL_SEED` is told:
-//! with it set, that history alone is played again.
+//! `MODEL_SECONDS` is how long histories of each kind are played (default 12). A failing one of the first kind shrinks,
+//! and its `MODEL_SEED` is told: with it set, that history alone is played again. One of the second kind tells its
+//! `CROWD_SEED`: with it set the same clients call again, for as long as `MODEL_SECONDS`, though never at quite the same
+//! moments.
 
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
@@ -14,52 +17,64 @@ mod model;
 
 use std::time::{Duration, Instant};
 
+use model::crowd;
 use model::play::{Figures, Play};
 use model::stage::Stage;
 use model::steps::{History, histories};
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::Runtime;
 
 /// After so many histories everything begins anew: apps are many by then.
 const ON_ONE_STAGE: u64 = 40;
+const LONGEST_SHRINK: Duration = Duration::from_secs(120);
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
-/// The history of a seed, and what becomes of it; a failing one is made as small as it gets.
-fn play(runtime: &Runtime, stage: &Stage, seed: u64, sum: &mut Figures) {
-    let config = Config {
-        cases: 1,
-        failure_persistence: None,
-        max_shrink_iters: 2_000,
-        max_shrink_time: 120_000,
-        ..Config::default()
-    };
+/// The history of a seed.
+fn history(seed: u64) -> History {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let figures = std::cell::Cell::new(Figures::default());
-    let played = runner.run(&histories(), |history: History| {
-        let played = runtime.block_on(Play::run(stage, &history));
-        figures.set(played.map_err(TestCaseError::fail)?);
-        Ok(())
-    });
-    match played {
-        Ok(()) => {
-            let figures = figures.get();
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    histories().new_tree(&mut TestRunner::new_with_rng(Config::default(), random)).unwrap().current()
+}
+
+/// Leaves out of a failing history what it also fails without: halves, quarters, and at last single steps. (Shrinking by
+/// proptest takes one step after the other, and many seconds for each history that is played.)
+fn shrink(runtime: &Runtime, stage: &Stage, mut failing: History, mut why: String) -> (History, String) {
+    let began = Instant::now();
+    let mut length = failing.steps.len().div_ceil(2);
+    while length > 0 && began.elapsed() < LONGEST_SHRINK {
+        let mut at = 0;
+        while at < failing.steps.len() && began.elapsed() < LONGEST_SHRINK {
+            let mut smaller = failing.clone();
+            smaller.steps.drain(at..(at + length).min(failing.steps.len()));
+            match runtime.block_on(Play::run(stage, &smaller)) {
+                Ok(_) => at += length,
+                Err(still) => (failing, why) = (smaller, still),
+            }
+        }
+        length /= 2;
+    }
+    (failing, why)
+}
+
+/// Plays the history of a seed.
+fn play(runtime: &Runtime, stage: &Stage, seed: u64, sum: &mut Figures) {
+    let history = history(seed);
+    match runtime.block_on(Play::run(stage, &history)) {
+        Ok(figures) => {
             sum.calls += figures.calls;
             sum.denied += figures.denied;
             sum.repeated += figures.repeated;
             sum.looks += figures.looks;
         }
-        Err(TestError::Fail(why, history)) => panic!(
-            "MODEL_SEED={seed}: shrunk to {} steps (shared {}, default plan {})\n{why}",
-            history.steps.len(),
-            history.shared,
-            history.default_plan
-        ),
-        Err(TestError::Abort(why)) => panic!("MODEL_SEED={seed}: {why}"),
+        Err(why) => {
+            let (History { shared, default_plan, steps }, why) = shrink(runtime, stage, history, why);
+            panic!("MODEL_SEED={seed}: {} steps (shared {shared}, default plan {default_plan})\n{why}", steps.len());
+        }
     }
 }
 
@@ -67,7 +82,7 @@ fn play(runtime: &Runtime, stage: &Stage, seed: u64, sum: &mut Figures) {
 fn every_answer_of_random_histories_on_two_nodes_is_the_models() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let began = Instant::now();
-    let budget = Duration::from_secs(setting("MODEL_SECONDS").unwrap_or(20));
+    let budget = Duration::from_secs(setting("MODEL_SECONDS").unwrap_or(12));
     let (first, alone) = match setting("MODEL_SEED") {
         Some(seed) => (seed, true),
         None => (rand::random_range(0..1_000_000_000_000), false),
@@ -91,4 +106,39 @@ fn every_answer_of_random_histories_on_two_nodes_is_the_models() {
         seed - first
     );
     assert!(calls > 0);
+}
+
+#[test]
+fn some_order_explains_every_answer_to_clients_that_call_at_the_same_time() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let began = Instant::now();
+    let budget = Duration::from_secs(setting("MODEL_SECONDS").unwrap_or(12));
+    let given = setting("CROWD_SEED");
+    let mut seed = given.unwrap_or_else(|| rand::random_range(0..1_000_000_000_000));
+    println!("CROWD_SEED={seed}");
+    let (first, mut histories, mut sum) = (seed, 0_u64, crowd::Figures::default());
+    while histories == 0 || began.elapsed() < budget {
+        let stage = runtime.block_on(Stage::new());
+        for _ in 0..ON_ONE_STAGE {
+            match runtime.block_on(crowd::play(&stage, seed)) {
+                Ok(figures) => {
+                    sum.calls += figures.calls;
+                    sum.denied += figures.denied;
+                    sum.overlapping += figures.overlapping;
+                }
+                Err(why) => panic!("CROWD_SEED={seed}: {why}"),
+            }
+            histories += 1;
+            seed += u64::from(given.is_none());
+            if began.elapsed() >= budget {
+                break;
+            }
+        }
+        runtime.block_on(stage.end());
+    }
+    let crowd::Figures { calls, denied, overlapping } = sum;
+    println!(
+        "crowd: {histories} histories from CROWD_SEED={first}, {calls} calls, {denied} denied, {overlapping} overlapping pairs"
+    );
+    assert!(overlapping > 0);
 }

@@ -9,6 +9,8 @@
 pub mod admit;
 pub mod apply;
 pub mod call;
+pub mod crowd;
+pub mod order;
 pub mod outside;
 pub mod play;
 pub mod rules;

@@ -38,12 +38,13 @@ impl Stage {
         Self { redis, nodes, gateway: Gateway::new(store, None), apps: AtomicUsize::new(0) }
     }
 
-    /// A new app with its plans and policies. Without `shared`, its users are spread over the buckets.
-    pub async fn scene(&self, shared: bool, default_plan: bool) -> Scene {
+    /// A new app with its plans and policies. `shared`: some counters belong to several users; `spread`: users are spread
+    /// over the buckets, which goes without those.
+    pub async fn scene(&self, shared: bool, spread: bool, default_plan: bool) -> Scene {
         let app = format!("app{}", self.apps.fetch_add(1, Ordering::Relaxed));
         let rules = setup::rules(&app, shared, default_plan);
         let root = self.nodes[0].client(ROOT_KEY);
-        let placement = if shared { "app" } else { "user" };
+        let placement = if spread { "user" } else { "app" };
         root.post("apps", json!({"id": app, "placement": placement})).await.expect(201);
         let operators = [0, 1].map(|node| self.nodes[node].client(ROOT_KEY).with("x-app", &app).with("x-mode", "test"));
         let operator = &operators[0];

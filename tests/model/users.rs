@@ -82,7 +82,12 @@ impl Model {
         }
         for group in groups.iter().filter(|group| group.scope == Scope::User && !group.is_concurrent()) {
             let Some(window) = group.period.window(next.anchor(), self.now_ms) else { continue };
-            let action = if acts { group.on_change } else { OnChange::Carry };
+            let action = match group.on_change {
+                // There is nothing to block without a quota.
+                OnChange::Block if group.quota.is_none() => OnChange::Carry,
+                action if acts => action,
+                _ => OnChange::Carry,
+            };
             let name = (format!("user={user}"), group.id);
             let stored = self.stored(&name);
             if stored.is_none() && action != OnChange::Block {
@@ -108,6 +113,8 @@ impl Model {
         let wanted = before.into_iter().filter(|(name, _)| group.is_none_or(|group| group == name.1));
         for (name, (serial, window)) in wanted.filter(|(_, (_, window))| window.kind != "concurrent") {
             self.counter(&name).serial = serial;
+            // It is closed as it was before it was moved.
+            self.accounts.get_mut(&(name.clone(), serial)).unwrap().window = window;
             let anew = self.start_anew(&name, window);
             for grant in &mut self.counter(&name).grants {
                 if grant.serial == Some(serial) {
