@@ -116,19 +116,19 @@ fn some_order_explains_every_answer_to_clients_that_call_at_the_same_time() {
     let given = setting("CROWD_SEED");
     let mut seed = given.unwrap_or_else(|| rand::random_range(0..1_000_000_000_000));
     println!("CROWD_SEED={seed}");
-    let (first, mut histories, mut sum) = (seed, 0_u64, crowd::Figures::default());
-    while histories == 0 || began.elapsed() < budget {
+    let (first, mut sum) = (seed, crowd::Figures::default());
+    while sum.histories == 0 || began.elapsed() < budget {
         let stage = runtime.block_on(Stage::new());
         for _ in 0..ON_ONE_STAGE {
             match runtime.block_on(crowd::play(&stage, seed)) {
                 Ok(figures) => {
+                    sum.histories += figures.histories;
                     sum.calls += figures.calls;
                     sum.denied += figures.denied;
                     sum.overlapping += figures.overlapping;
                 }
                 Err(why) => panic!("CROWD_SEED={seed}: {why}"),
             }
-            histories += 1;
             seed += u64::from(given.is_none());
             if began.elapsed() >= budget {
                 break;
@@ -136,7 +136,7 @@ fn some_order_explains_every_answer_to_clients_that_call_at_the_same_time() {
         }
         runtime.block_on(stage.end());
     }
-    let crowd::Figures { calls, denied, overlapping } = sum;
+    let crowd::Figures { histories, calls, denied, overlapping } = sum;
     println!(
         "crowd: {histories} histories from CROWD_SEED={first}, {calls} calls, {denied} denied, {overlapping} overlapping pairs"
     );

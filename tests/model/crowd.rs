@@ -6,7 +6,7 @@
 //! (quotas told with a settlement, all that a repetition tells beside the decision) is not compared.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -24,6 +24,8 @@ use crate::support::Answer;
 const CLIENTS: usize = 6;
 const CALLS: usize = 12;
 const USERS: usize = 2;
+/// Histories one after the other in one app, each of users of its own.
+const HISTORIES: usize = 6;
 
 /// A call as it was made and answered.
 #[derive(Clone, Debug)]
@@ -37,6 +39,10 @@ struct Made {
 /// What all clients share.
 struct Crowd<'a> {
     scene: &'a Scene,
+    number: usize,
+    began_ms: Ms,
+    /// Where the clock has been set to.
+    now_ms: AtomicI64,
     ticks: AtomicU64,
     names: AtomicU64,
     /// Reservations with user, and grants that last, by what the gateway calls them.
@@ -52,11 +58,11 @@ struct Known {
     keyed: Vec<(Name, Call)>,
 }
 
-fn user(number: usize) -> String {
-    format!("u{number}")
-}
-
 impl Crowd<'_> {
+    fn user(&self, number: usize) -> String {
+        format!("u{}_{number}", self.number)
+    }
+
     fn name(&self) -> Name {
         usize::try_from(self.names.fetch_add(1, Ordering::SeqCst)).unwrap()
     }
@@ -103,7 +109,7 @@ impl Crowd<'_> {
 
     /// A call; none if there is nothing yet that it could be about.
     fn draw(&self, random: &mut StdRng) -> Option<Call> {
-        let user = user(random.random_range(0..USERS));
+        let user = self.user(random.random_range(0..USERS));
         let event = if random.random_bool(0.7) { "job.run" } else { "job.side" };
         let (labels, quantity) = (Labels::default(), random.random_range(1..6));
         let known = self.known.lock().unwrap();
@@ -157,7 +163,6 @@ impl Crowd<'_> {
     }
 
     async fn client(&self, number: usize, mut random: StdRng) {
-        let mut now_ms: Ms = start_ms();
         for _ in 0..CALLS {
             let node = random.random_range(0..2);
             let again = random.random_bool(0.12).then(|| {
@@ -169,7 +174,8 @@ impl Crowd<'_> {
                 self.call(node, name, true, call).await;
             } else if number == 0 && random.random_bool(0.2) {
                 // One alone moves the clock, to where holds end and minutes turn.
-                now_ms += [5, 5, 30, 60][random.random_range(0..4)] * SECOND_MS;
+                let step_ms = [5, 5, 30, 60][random.random_range(0..4)] * SECOND_MS;
+                let now_ms = self.now_ms.fetch_add(step_ms, Ordering::SeqCst) + step_ms;
                 self.call(node, self.name(), false, Call::Time { now_ms }).await;
             } else if let Some(call) = self.draw(&mut random) {
                 let (name, keyed) = (self.name(), call.takes_key() && random.random_bool(0.4));
@@ -243,81 +249,95 @@ fn subject<'a>(call: &'a Call, history: &'a [Timed<Made>]) -> Option<&'a str> {
 /// What a concurrent history came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
+    pub histories: usize,
     pub calls: usize,
     pub denied: usize,
     /// Pairs of one user's calls that ran at the same time.
     pub overlapping: usize,
 }
 
-/// Plays one.
+/// Plays a few in an app of their own.
 ///
 /// # Errors
 /// The calls of a user that no order explains.
 pub async fn play(stage: &Stage, seed: u64) -> Result<Figures, String> {
     let mut random = StdRng::seed_from_u64(seed);
-    let scene = stage.scene(false, random.random_bool(0.5), false).await;
-    let crowd = Crowd {
-        scene: &scene,
-        ticks: AtomicU64::new(0),
-        names: AtomicU64::new(0),
-        known: Mutex::new(Known::default()),
-        history: Mutex::new(Vec::new()),
-    };
-    for number in 0..USERS {
-        let plan = PLANS[number % 2];
-        let subscribe = Call::Subscribe {
-            user: user(number),
-            plan,
-            started_ms: None,
-            cycle_ms: None,
-            ends_ms: None,
-            limits: None,
-            reset: false,
+    let scene = stage.scene(false, random.random_bool(0.3), false).await;
+    let (mut figures, mut now_ms) = (Figures::default(), start_ms());
+    for number in 0..HISTORIES {
+        let crowd = Crowd {
+            scene: &scene,
+            number,
+            began_ms: now_ms,
+            now_ms: AtomicI64::new(now_ms),
+            ticks: AtomicU64::new(0),
+            names: AtomicU64::new(0),
+            known: Mutex::new(Known::default()),
+            history: Mutex::new(Vec::new()),
         };
-        crowd.call(number % 2, crowd.name(), false, subscribe).await;
-    }
-    let clients = (0..CLIENTS).map(|number| crowd.client(number, StdRng::seed_from_u64(random.random())));
-    let clients: Vec<_> = clients.collect();
-    futures::future::join_all(clients).await;
-    // What is left must be explained too.
-    for number in 0..USERS {
-        crowd
-            .call(number % 2, crowd.name(), false, Call::Usage { user: user(number), labels: Labels::default() })
-            .await;
+        crowd.run(&mut random).await;
+        now_ms = crowd.now_ms.load(Ordering::SeqCst);
+        crowd.explained(&mut figures)?;
     }
     let verified = stage.verified(&scene.rules.app).await;
-    if !verified.drifts.is_empty() {
-        return Err(format!("counters and ledger disagree: {:#?}", verified.drifts));
+    match verified.drifts.is_empty() {
+        true => Ok(figures),
+        false => Err(format!("counters and ledger disagree: {:#?}", verified.drifts)),
     }
-    let history = crowd.history.into_inner().unwrap();
-    let mut figures = Figures { calls: history.len(), ..Figures::default() };
-    let first = Model::new(start_ms(), scene.rules.clone());
-    for number in 0..USERS {
-        let user = user(number);
-        let own = history.iter().filter(|timed| subject(&timed.call.call, &history).is_none_or(|of| of == user));
-        let mut own: Vec<Timed<Made>> = own.cloned().collect();
-        own.sort_by_key(|timed| timed.sent);
-        figures.denied +=
-            own.iter().filter(|timed| timed.call.told.allowed == Some(false) || timed.call.told.status == 429).count();
-        for (place, one) in own.iter().enumerate() {
-            figures.overlapping += own[place + 1..].iter().filter(|other| other.sent < one.answered).count();
+}
+
+impl Crowd<'_> {
+    async fn run(&self, random: &mut StdRng) {
+        for number in 0..USERS {
+            let subscribe = Call::Subscribe {
+                user: self.user(number),
+                plan: PLANS[number % 2],
+                started_ms: None,
+                cycle_ms: None,
+                ends_ms: None,
+                limits: None,
+                reset: false,
+            };
+            self.call(number % 2, self.name(), false, subscribe).await;
         }
-        if let Err(unexplained) = explain(&first, &own, step) {
-            let told = own.iter().enumerate().map(|(place, timed)| {
-                let Timed { sent, answered, call: Made { name, keyed, call, told } } = timed;
-                let at = unexplained.longest.iter().position(|known| *known == place);
-                let at = at.map_or_else(|| "-".to_owned(), |at| at.to_string());
-                format!(
-                    "{at:>3} [{sent}, {answered}] {name}{} {call:?}\n      {told:?}",
-                    if *keyed { " keyed" } else { "" }
-                )
-            });
-            let told: Vec<String> = told.collect();
-            return Err(format!(
-                "no order explains the calls of {user}; the longest found is numbered\n{}",
-                told.join("\n")
-            ));
+        let clients = (0..CLIENTS).map(|number| self.client(number, StdRng::seed_from_u64(random.random())));
+        futures::future::join_all(clients.collect::<Vec<_>>()).await;
+        // What is left must be explained too.
+        for number in 0..USERS {
+            let usage = Call::Usage { user: self.user(number), labels: Labels::default() };
+            self.call(number % 2, self.name(), false, usage).await;
         }
     }
-    Ok(figures)
+
+    fn explained(self, figures: &mut Figures) -> Result<(), String> {
+        let users: Vec<String> = (0..USERS).map(|number| self.user(number)).collect();
+        let history = self.history.into_inner().unwrap();
+        figures.histories += 1;
+        figures.calls += history.len();
+        let first = Model::new(self.began_ms, self.scene.rules.clone());
+        for user in users {
+            let own = history.iter().filter(|timed| subject(&timed.call.call, &history).is_none_or(|of| of == user));
+            let mut own: Vec<Timed<Made>> = own.cloned().collect();
+            own.sort_by_key(|timed| timed.sent);
+            let denied = |told: &Told| told.allowed == Some(false) || told.status == 429;
+            figures.denied += own.iter().filter(|timed| denied(&timed.call.told)).count();
+            for (place, one) in own.iter().enumerate() {
+                figures.overlapping += own[place + 1..].iter().filter(|other| other.sent < one.answered).count();
+            }
+            explain(&first, &own, step).map_err(|unexplained| tell(&user, &own, &unexplained.longest))?;
+        }
+        Ok(())
+    }
+}
+
+fn tell(user: &str, calls: &[Timed<Made>], longest: &[usize]) -> String {
+    let told = calls.iter().enumerate().map(|(place, timed)| {
+        let Timed { sent, answered, call: Made { name, keyed, call, told } } = timed;
+        let at = longest.iter().position(|known| *known == place);
+        let at = at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        let key = if *keyed { " keyed" } else { "" };
+        format!("{at:>3} [{sent}, {answered}] {name}{key} {call:?}\n      {told:?}")
+    });
+    let told: Vec<String> = told.collect();
+    format!("no order explains the calls of {user}; the longest found is numbered\n{}", told.join("\n"))
 }

@@ -17,6 +17,8 @@ use crate::support::{Api, ROOT_KEY, Redis, Running, new_key};
 pub struct Stage {
     pub redis: Redis,
     nodes: [Running; 2],
+    /// One on each node. Others are made of these: a new client reads all root certificates.
+    clients: [Api; 2],
     gateway: Gateway,
     apps: AtomicUsize,
 }
@@ -34,8 +36,9 @@ impl Stage {
     pub async fn new() -> Self {
         let redis = Redis::start().await;
         let nodes = [Running::start(&redis.url()).await, Running::start(&redis.url()).await];
+        let clients = [0, 1].map(|node: usize| nodes[node].client(ROOT_KEY));
         let store = Store::open(&redis.url(), Duration::from_secs(30), 1).await.unwrap();
-        Self { redis, nodes, gateway: Gateway::new(store, None), apps: AtomicUsize::new(0) }
+        Self { redis, nodes, clients, gateway: Gateway::new(store, None), apps: AtomicUsize::new(0) }
     }
 
     /// A new app with its plans and policies. `shared`: some counters belong to several users; `spread`: users are spread
@@ -43,10 +46,10 @@ impl Stage {
     pub async fn scene(&self, shared: bool, spread: bool, default_plan: bool) -> Scene {
         let app = format!("app{}", self.apps.fetch_add(1, Ordering::Relaxed));
         let rules = setup::rules(&app, shared, default_plan);
-        let root = self.nodes[0].client(ROOT_KEY);
+        let [root, _] = &self.clients;
         let placement = if spread { "user" } else { "app" };
         root.post("apps", json!({"id": app, "placement": placement})).await.expect(201);
-        let operators = [0, 1].map(|node| self.nodes[node].client(ROOT_KEY).with("x-app", &app).with("x-mode", "test"));
+        let operators = [0, 1].map(|node: usize| self.clients[node].with("x-app", &app).with("x-mode", "test"));
         let operator = &operators[0];
         for (id, plan) in &rules.plans {
             operator.put(&format!("plans/{id}"), plan.plan_body()).await.expect(200);
@@ -58,7 +61,7 @@ impl Stage {
             operator.put("app", json!({"defaultPlanId": plan})).await.expect(200);
         }
         let key = new_key(&root.with("x-app", &app), json!({"kind": "secret", "mode": "test"})).await;
-        let apps = [0, 1].map(|node| self.nodes[node].client(&key));
+        let apps = [0, 1].map(|node: usize| Api { key: key.clone(), ..self.clients[node].clone() });
         apps[0].freeze(&text(start_ms())).await;
         Scene { rules, apps, operators }
     }

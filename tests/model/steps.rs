@@ -35,7 +35,7 @@ pub fn steps(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> 
 }
 
 pub fn histories() -> impl Strategy<Value = History> {
-    (prop::bool::weighted(0.8), any::<bool>(), steps(30..120)).prop_map(|(shared, default_plan, steps)| History {
+    (prop::bool::weighted(0.9), any::<bool>(), steps(30..120)).prop_map(|(shared, default_plan, steps)| History {
         shared,
         default_plan,
         steps,
