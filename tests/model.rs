@@ -72,6 +72,7 @@ fn play(runtime: &Runtime, stage: &Stage, seed: u64, sum: &mut Figures) {
             sum.looks += figures.looks;
         }
         Err(why) => {
+            eprintln!("MODEL_SEED={seed} fails; looking for less that fails, {} s at most", LONGEST_SHRINK.as_secs());
             let (History { shared, default_plan, steps }, why) = shrink(runtime, stage, history, why);
             panic!("MODEL_SEED={seed}: {} steps (shared {shared}, default plan {default_plan})\n{why}", steps.len());
         }

@@ -47,6 +47,32 @@ async fn repetitions_outlive_a_plan_under_which_they_would_be_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denial_keeps_its_reason_when_its_group_is_gone_or_enforced_otherwise() {
+    let world = staged().await;
+    let group = |id: &str, event: &str, enforcement: &str| json!({"id": id, "unit": "count", "quota": 1, "enforcement": enforcement, "matches": [{"event": event}]});
+    let plan = |groups: Value| json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": groups});
+    world.admin.plan("p", plan(json!([group("firm", "firm", "hard"), group("asked", "asked", "approval")]))).await;
+    world.admin.plan("q", plan(json!([group("other", "other", "hard")]))).await;
+    let call = |event: &str| json!({"userId": "u", "event": event, "quantity": 5});
+    let enforced = |event: &str| json!({"userId": "u", "event": event, "quantity": 5, "enforce": true});
+    let (_second, there) = world.another_node().await;
+    let repeated = async |first: bool| {
+        for (event, reason) in [("firm", "limit_reached"), ("asked", "approval_required")] {
+            let here = if first { &world.app } else { &there };
+            let again = here.once(&format!("r-{event}")).post("reserve", call(event)).await;
+            assert_eq!(again.header("idempotent-replayed").is_some(), !first);
+            assert_eq!(again.expect(200)["reasons"], json!([reason]), "{event}");
+            here.once(&format!("t-{event}")).post("track", enforced(event)).await.problem(429, reason);
+        }
+    };
+    repeated(true).await;
+    world.admin.plan("p", plan(json!([group("firm", "firm", "approval"), group("asked", "asked", "hard")]))).await;
+    repeated(false).await;
+    world.app.subscribe("u", "q").await;
+    repeated(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_knows_nothing_of_the_user_repeats_the_same() {
     let world = staged().await;
     let denied = world.app.once("d").post("reserve", image("u", 4)).await.expect(200);

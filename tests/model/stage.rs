@@ -61,7 +61,11 @@ impl Stage {
             operator.put("app", json!({"defaultPlanId": plan})).await.expect(200);
         }
         let key = new_key(&root.with("x-app", &app), json!({"kind": "secret", "mode": "test"})).await;
-        let apps = [0, 1].map(|node: usize| Api { key: key.clone(), ..self.clients[node].clone() });
+        let apps = [0, 1].map(|node: usize| {
+            let mut api = self.clients[node].clone();
+            api.key.clone_from(&key);
+            api
+        });
         apps[0].freeze(&text(start_ms())).await;
         Scene { rules, apps, operators }
     }
