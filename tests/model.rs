@@ -127,6 +127,7 @@ fn some_order_explains_every_answer_to_clients_that_call_at_the_same_time() {
                     sum.calls += figures.calls;
                     sum.denied += figures.denied;
                     sum.overlapping += figures.overlapping;
+                    sum.looks += figures.looks;
                 }
                 Err(why) => panic!("CROWD_SEED={seed}: {why}"),
             }
@@ -137,9 +138,9 @@ fn some_order_explains_every_answer_to_clients_that_call_at_the_same_time() {
         }
         runtime.block_on(stage.end());
     }
-    let crowd::Figures { histories, calls, denied, overlapping } = sum;
+    let crowd::Figures { histories, calls, denied, overlapping, looks } = sum;
     println!(
-        "crowd: {histories} histories from CROWD_SEED={first}, {calls} calls, {denied} denied, {overlapping} overlapping pairs"
+        "crowd: {histories} histories from CROWD_SEED={first}, {calls} calls, {denied} denied, {overlapping} overlapping pairs, {looks} looks"
     );
     assert!(overlapping > 0);
 }

@@ -14,12 +14,13 @@ use serde_json::Value;
 
 use super::call::{Call, Name, Stand, Told};
 use super::order::{Timed, explain};
+use super::outside;
 use super::play::{reduced, send};
 use super::rules::{DAY_MS, Labels, Ms, SECOND_MS};
 use super::setup::{PLANS, start_ms};
 use super::stage::{Scene, Stage};
 use super::state::Model;
-use crate::support::Answer;
+use crate::support::{Answer, Redis};
 
 const CLIENTS: usize = 6;
 const CALLS: usize = 12;
@@ -254,6 +255,8 @@ pub struct Figures {
     pub denied: usize,
     /// Pairs of one user's calls that ran at the same time.
     pub overlapping: usize,
+    /// At Redis meanwhile.
+    pub looks: usize,
 }
 
 /// Plays a few in an app of their own.
@@ -275,7 +278,7 @@ pub async fn play(stage: &Stage, seed: u64) -> Result<Figures, String> {
             known: Mutex::new(Known::default()),
             history: Mutex::new(Vec::new()),
         };
-        crowd.run(&mut random).await;
+        figures.looks += crowd.run(&stage.redis, &mut random).await?;
         now_ms = crowd.now_ms.load(Ordering::SeqCst);
         crowd.explained(&mut figures)?;
     }
@@ -287,7 +290,8 @@ pub async fn play(stage: &Stage, seed: u64) -> Result<Figures, String> {
 }
 
 impl Crowd<'_> {
-    async fn run(&self, random: &mut StdRng) {
+    /// Answers how often Redis was looked at meanwhile.
+    async fn run(&self, redis: &Redis, random: &mut StdRng) -> Result<usize, String> {
         for number in 0..USERS {
             let subscribe = Call::Subscribe {
                 user: self.user(number),
@@ -301,12 +305,23 @@ impl Crowd<'_> {
             self.call(number % 2, self.name(), false, subscribe).await;
         }
         let clients = (0..CLIENTS).map(|number| self.client(number, StdRng::seed_from_u64(random.random())));
-        futures::future::join_all(clients.collect::<Vec<_>>()).await;
+        let mut looks = 0;
+        let watch = async {
+            loop {
+                outside::holds_add_up(redis, &self.scene.rules.app).await?;
+                looks += 1;
+            }
+        };
+        tokio::select! {
+            _ = futures::future::join_all(clients.collect::<Vec<_>>()) => {}
+            Err::<(), String>(fault) = watch => return Err(fault),
+        }
         // What is left must be explained too.
         for number in 0..USERS {
             let usage = Call::Usage { user: self.user(number), labels: Labels::default() };
             self.call(number % 2, self.name(), false, usage).await;
         }
+        Ok(looks)
     }
 
     fn explained(self, figures: &mut Figures) -> Result<(), String> {
