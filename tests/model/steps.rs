@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::call::{Call, Edit, Name};
 use super::rules::{Enforcement, Labels, MINUTE_MS, Ms, Period, SECOND_MS};
 use super::setup::{EVENTS, GROUPS, PLANS};
-use super::state::{Model, RequestStatus};
+use super::state::{GRACE_MS, Model, RequestStatus, Reservation, Status};
 
 pub const USERS: usize = 3;
 
@@ -67,7 +67,13 @@ impl Step {
         (!all.is_empty()).then(|| all[self.pick(1, all.len())].clone())
     }
 
+    /// Now and then one that ends, or whose grace ends, at this very moment.
     fn reservation(&self, model: &Model) -> Option<Name> {
+        let ends_now = |it: &Reservation| [it.expires_ms, it.expires_ms + GRACE_MS].contains(&model.now_ms);
+        let ending = model.reservations.iter().find(|(_, it)| it.status == Status::Held && ends_now(it));
+        if let Some((name, _)) = ending.filter(|_| self.pick(1, 2) == 0) {
+            return Some(*name);
+        }
         self.recent(model.reservations.keys().copied().collect())
     }
 
