@@ -172,12 +172,10 @@ impl Told {
         Self { status, code: code.to_owned(), ..Self::default() }
     }
 
-    /// What is the same in every repetition of a call. Counters are those of the repetition; which of the groups that
-    /// were matched then still exist may have changed, and a track's match status goes by the quotas of now.
-    pub fn lasting(&self, call: &Call) -> Self {
-        let tracked = matches!(call, Call::Track { .. } | Call::GiveBack { .. });
+    /// What must be the same in every repetition. Counters are those of the repetition; which of the groups that were
+    /// matched then still exist may have changed.
+    pub fn lasting(&self) -> Self {
         Self {
-            word: if tracked { String::new() } else { self.word.clone() },
             counters: Vec::new(),
             denied_by: BTreeMap::new(),
             groups: BTreeSet::new(),

@@ -198,7 +198,7 @@ impl Crowd<'_> {
 fn decided(call: &Call, told: Told, repeats: bool) -> Told {
     let told = reduced(call, told);
     if repeats {
-        return Told { expires_ms: None, ..told.lasting(call) };
+        return Told { expires_ms: None, ..told.lasting() };
     }
     let settles = matches!(call, Call::Commit { .. } | Call::Release { .. } | Call::Refund { .. });
     let denied = told.allowed == Some(false);

@@ -4,8 +4,7 @@
 //! have them: other units than `count` and time zones other than UTC (property tests of `domain`), calls of several
 //! items, alerts and webhooks, keys' own metadata and the scope `key`, custom limits that are a whole plan, deleting
 //! plans, reports and exports, 256 and more holds that end at once, limits of what is stored, clocks that step back.
-//! Of a repeated call it compares what the promise names (decision, id, times, status), not the counters of then, nor the
-//! match status of a track: it is told by the quotas of now, which is known and not as the promise has it.
+//! Of a repeated call it compares what the promise names (decision, id, times, status), not the counters of then.
 
 pub mod admit;
 pub mod apply;

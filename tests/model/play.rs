@@ -190,8 +190,8 @@ impl<'a> Play<'a> {
 
     /// A repetition changes nothing and says what was said.
     fn repeated(&self, name: Name, call: &Call, expected: &Told, answer: &Answer) -> Result<(), String> {
-        let told = reduced(call, call.read(answer)).lasting(call);
-        let mut expected = reduced(call, expected.clone()).lasting(call);
+        let told = reduced(call, call.read(answer)).lasting();
+        let mut expected = reduced(call, expected.clone()).lasting();
         if expected.status >= 400 && expected.status != 429 {
             return if told == expected { Ok(()) } else { Err(self.failure(&differ(&told, &expected, answer))) };
         }
