@@ -122,6 +122,7 @@ fn main() {
             root_key: Some(support::ROOT_KEY.to_owned()),
             config_file: None,
             roll_up: quotagate::roll_up::RollUpOptions::default(),
+            journal: None,
         };
         let node = Node::prepare(options, install_metrics().unwrap()).await.unwrap();
         let address = node.address.to_string();

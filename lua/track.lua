@@ -29,5 +29,5 @@ Replies, in order of precedence
     the groups as proposed
   passed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name
 ]]
-local enforce = false
+local enforce, told, keep_ms = false, '', nil
 --- @include "lib/tracking"

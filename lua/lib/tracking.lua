@@ -1,4 +1,5 @@
--- track and track_enforce: counts what has happened, in one step and without a hold.
+-- track, track_enforce and track_degraded: counts what has happened, in one step and without a hold. `told`: what the
+-- ledger says beside; `keep_ms`: the answer is kept for so long, whoever asked.
 --- @include "lib/args"
 --- @include "lib/pieces"
 --- @include "lib/clock"
@@ -69,7 +70,7 @@ for _, owner in ipairs(owners) do
   end
 end
 if counter.count(owners) > 0 then
-  ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, '')
+  ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, told)
 end
 local answer = counter.reply({ 'tracked', now, reclaimed, table.concat(passed, ','), crowded }, owners)
-return operation.keep(KEYS[2], fingerprint, answer, owners)
+return operation.keep(KEYS[2], fingerprint, answer, owners, keep_ms)

@@ -36,6 +36,7 @@ lua_files![
     "stamp",
     "survey",
     "track",
+    "track_degraded",
     "track_enforce",
     "usage",
     "lib/admission",
@@ -93,6 +94,7 @@ pub struct Scripts {
     pub stamp: Script,
     pub survey: Script,
     pub track: Script,
+    pub track_degraded: Script,
     pub track_enforce: Script,
     pub usage: Script,
 }
@@ -122,6 +124,7 @@ static SCRIPTS: LazyLock<Result<Scripts, StoreError>> = LazyLock::new(|| {
         stamp: load("stamp")?,
         survey: load("survey")?,
         track: load("track")?,
+        track_degraded: load("track_degraded")?,
         track_enforce: load("track_enforce")?,
         usage: load("usage")?,
     })
