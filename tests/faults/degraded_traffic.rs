@@ -37,17 +37,15 @@ async fn answered(shared: &Shared, path: &str, idempotency_key: &str, body: &Val
             urls[rand::rng().random_range(0..urls.len())].clone()
         };
         let request = http.post(format!("{url}/api/v1/{path}")).bearer_auth(&shared.key).json(body);
-        let response = request.header("Idempotency-Key", idempotency_key).send().await;
-        let status = response.as_ref().map(|response| response.status().as_u16());
-        match (status, response) {
-            (Ok(200), Ok(response)) => {
+        match request.header("Idempotency-Key", idempotency_key).send().await {
+            Ok(response) if response.status() == 200 => {
                 if let Ok(json) = response.json().await {
                     return json;
                 }
             }
-            (Ok(503), _) => {}
-            (Ok(status), Ok(response)) => panic!("{path}: {status} {}", response.text().await.unwrap()),
-            _ => {
+            Ok(response) if response.status() == 503 => {}
+            Ok(response) => panic!("{path}: {} {}", response.status(), response.text().await.unwrap()),
+            Err(_) => {
                 shared.broken.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -104,7 +102,11 @@ async fn counted_once(times: usize) {
     for time in 0..times {
         goes_on(&shared.answered, 50).await;
         let hangs = time % 2 == 1;
-        if hangs { redis.hang() } else { redis.kill() }
+        if hangs {
+            redis.hang()
+        } else {
+            redis.kill()
+        }
         goes_on(&shared.degraded, 40).await;
         // One node dies with callers under way: some do not hear that they were allowed, and go to the other.
         let dies = rand::rng().random_range(0..2);
@@ -143,7 +145,9 @@ async fn counted_once(times: usize) {
     assert!(found.drifts.is_empty(), "{found:?}");
     let figure = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let (answered, degraded, broken) = (figure(&shared.answered), figure(&shared.degraded), figure(&shared.broken));
-    println!("Redis away {times} times: {answered} reserves answered, {degraded} without Redis, {broken} calls cut; each counted once");
+    println!(
+        "Redis away {times} times: {answered} reserves answered, {degraded} without Redis, {broken} calls cut; each counted once"
+    );
     assert!(degraded >= 80 && broken > 0);
 }
 
