@@ -172,3 +172,22 @@ async fn a_living_process_keeps_its_files_in_a_shared_directory() {
     other.append(record("b")).await.unwrap();
     assert_eq!((names(&one).await, names(&other).await), (vec!["a".to_owned()], vec!["b".to_owned()]));
 }
+
+#[tokio::test]
+async fn a_file_is_bounded_in_bytes_also_while_much_of_it_is_done() {
+    let directory = TempDir::new().unwrap();
+    let journal = open(directory.path(), 1_000);
+    let large = |number: usize| Record { body: json!("x".repeat(1 << 20)), ..record(&number.to_string()) };
+    let mut written = 0;
+    while journal.append(large(written)).await == Ok(Appended::Written) {
+        written += 1;
+        if written > 1 {
+            journal.done(&(written - 1).to_string());
+        }
+    }
+    assert_eq!(written, 63, "64 MiB with what is said beside each");
+    assert_eq!(journal.append(large(written)).await, Err(JournalError::Full));
+    assert_eq!(names(&journal).await, ["0"]);
+    journal.done("0");
+    assert_eq!(journal.append(large(written)).await, Ok(Appended::Written));
+}
