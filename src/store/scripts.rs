@@ -137,7 +137,7 @@ impl Scripts {
         SCRIPTS.as_ref().map_err(Clone::clone)
     }
 
-    pub fn all(&self) -> [&Script; 25] {
+    pub fn all(&self) -> [&Script; 26] {
         [
             &self.attempted,
             &self.change_user,
@@ -162,6 +162,7 @@ impl Scripts {
             &self.stamp,
             &self.survey,
             &self.track,
+            &self.track_degraded,
             &self.track_enforce,
             &self.usage,
         ]
