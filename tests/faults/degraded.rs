@@ -42,7 +42,7 @@ impl Node {
             ];
             Process::start_with(&dir, &settings, Stdio::from(log))
         });
-        let process = started.await.unwrap();
+        let process = started.await.unwrap_or_else(|_| panic!("{}", self.log()));
         self.url.clone_from(&process.url);
         self.process = Some(process);
     }

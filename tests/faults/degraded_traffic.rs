@@ -114,6 +114,8 @@ async fn counted_once(times: usize) {
         goes_on(&shared.degraded, 40).await;
         if hangs {
             redis.wake();
+            // A node that starts while Redis works off what it missed may find it too slow.
+            redis.run::<String>(&["PING"]).await;
         } else {
             redis.start_again().await;
         }
@@ -158,6 +160,6 @@ async fn what_was_allowed_without_redis_counts_once_whoever_dies_meanwhile() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_what_was_allowed_without_redis_counts_once_in_40_outages() {
-    counted_once(40).await;
+async fn long_what_was_allowed_without_redis_counts_once_in_20_outages() {
+    counted_once(20).await;
 }
