@@ -57,5 +57,6 @@ end
 --- @command "stamp"
 --- @command "survey" no-writes
 --- @command "track" allow-oom
+--- @command "track_degraded" allow-oom
 --- @command "track_enforce"
 --- @command "usage" no-writes

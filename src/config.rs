@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::deliver::DeliverOptions;
 use crate::embedded_redis::{AppendFsync, EmbeddedOptions};
+use crate::journal::JournalOptions;
 use crate::roll_up::RollUpOptions;
 use crate::service::rollup::RollupOptions;
 
@@ -126,6 +127,18 @@ pub struct Config {
     )]
     pub ledger_entries: u64,
 
+    /// How many reserves this node may allow while Redis is away, until they are counted, 0 to 100000
+    ///
+    /// Of apps with `onStoreFailure: allow`. They are journalled in the data directory, a few hundred bytes each.
+    #[arg(
+        long,
+        env = "QUOTAGATE_DEGRADED_RESERVES",
+        default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(0..=100_000),
+        value_name = "COUNT"
+    )]
+    pub degraded_reserves: u32,
+
     /// When the private Redis syncs a write to disk [default: everysec]
     ///
     /// Refused together with a Redis URL: that Redis has its own setting.
@@ -158,6 +171,12 @@ impl Config {
             return None;
         }
         Some(EmbeddedOptions { data_dir: self.data_dir.clone(), appendfsync: self.appendfsync.unwrap_or_default() })
+    }
+
+    /// Where reserves are journalled that are allowed while Redis is away.
+    pub fn journal(&self) -> JournalOptions {
+        let most = usize::try_from(self.degraded_reserves).unwrap_or(usize::MAX);
+        JournalOptions { directory: self.data_dir.join("degraded"), most }
     }
 
     /// How webhooks are delivered.

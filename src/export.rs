@@ -100,6 +100,7 @@ pub enum ExportError {
 fn told(error: &ServiceError) -> String {
     match error {
         ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
+        ServiceError::StoreRefused(what) => format!("Redis does not take it now: {what}"),
         other => other.to_string(),
     }
 }

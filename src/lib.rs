@@ -3,6 +3,7 @@
 #![recursion_limit = "256"]
 
 pub mod apply;
+pub mod catch_up;
 pub mod config;
 pub mod config_file;
 pub mod deliver;
@@ -13,6 +14,7 @@ pub mod export;
 pub mod http;
 pub mod http_client;
 pub mod inspect;
+pub mod journal;
 pub mod rebuild;
 pub mod replay;
 pub mod roll_up;

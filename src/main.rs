@@ -115,6 +115,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         config_file: config.config.clone(),
         deliver: config.deliver(),
         roll_up: config.roll_up(),
+        journal: Some(config.journal()),
         limits: Limits::default(),
     };
     let served = run_node(options).await;

@@ -126,7 +126,7 @@ impl RollUp {
     async fn look(&self, turns: &mut [Turn]) -> Result<(), ServiceError> {
         for turn in turns.iter_mut().filter(|turn| turn.at <= Instant::now()) {
             let entries = match self.fold(turn).await {
-                Err(error @ ServiceError::StoreUnavailable(_)) => return Err(error),
+                Err(error @ (ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_))) => return Err(error),
                 Err(error) => {
                     // Others must not wait for it.
                     tracing::warn!(?error, app = %turn.tenant.app, mode = %turn.tenant.mode, "entries cannot be rolled up");

@@ -8,15 +8,18 @@ use actix_web::web;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::apply;
+use crate::catch_up::CatchUp;
 use crate::config_file::ConfigFile;
 use crate::deliver::{DeliverOptions, Deliverer};
 use crate::domain::document;
 use crate::domain::ids::{AppId, KeyId, Mode, NameError};
 use crate::http::limits::Limits;
 use crate::http::{self, Listen};
+use crate::journal::{Journal, JournalOptions};
 use crate::roll_up::{RollUp, RollUpOptions};
 use crate::service::Gateway;
 use crate::service::apps::DEFAULT_APP;
+use crate::service::degraded::Degraded;
 use crate::service::error::ServiceError;
 use crate::service::tenant::Tenant;
 use crate::store::Store;
@@ -35,6 +38,8 @@ pub struct Options {
     pub config_file: Option<PathBuf>,
     pub deliver: DeliverOptions,
     pub roll_up: RollUpOptions,
+    /// Of reserves that are allowed while Redis is away; None: there are none.
+    pub journal: Option<JournalOptions>,
     pub limits: Limits,
 }
 
@@ -67,6 +72,7 @@ pub struct Node {
     gateway: web::Data<Gateway>,
     deliverer: Deliverer,
     roll_up: RollUp,
+    catch_up: CatchUp,
     listen: Listen,
 }
 
@@ -85,6 +91,9 @@ impl Node {
         let mut gateway = Gateway::new(store, options.root_key.as_deref());
         gateway.webhooks_may_be_private = options.deliver.allow_private;
         gateway.rollup = options.roll_up.rollup;
+        if let Some(journal) = options.journal {
+            gateway.degraded = Degraded::new(Journal::open(journal)?);
+        }
         gateway.ensure_default_app().await.map_err(|error| StartError::Prepare("the default app", error))?;
         let new_root_key =
             gateway.bootstrap_root_key().await.map_err(|error| StartError::Prepare("the root key", error))?;
@@ -94,8 +103,9 @@ impl Node {
         let gateway = web::Data::new(gateway);
         let deliverer = Deliverer::new(gateway.clone().into_inner(), options.deliver)?;
         let roll_up = RollUp::new(gateway.clone().into_inner(), options.roll_up);
+        let catch_up = CatchUp::new(gateway.clone().into_inner());
         let listen = Listen { listener, workers: options.workers, metrics, limits: options.limits };
-        Ok(Self { address, new_root_key, gateway, deliverer, roll_up, listen })
+        Ok(Self { address, new_root_key, gateway, deliverer, roll_up, catch_up, listen })
     }
 
     /// Serves until `stop` resolves, then drains.
@@ -109,10 +119,14 @@ impl Node {
         };
         let deliverer = tokio::spawn(self.deliverer.run());
         let roll_up = tokio::spawn(self.roll_up.run());
+        let catch_up = self.catch_up.start()?;
         let result = http::serve(self.listen, self.gateway, stop).await;
         follower.abort();
         deliverer.abort();
         roll_up.abort();
+        if let Some(catch_up) = catch_up {
+            catch_up.stop().await;
+        }
         result
     }
 }
@@ -165,6 +179,12 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
         "quotagate_crowded_scopes_total",
         "Counters that a call left out or was denied for, since their scope has no place for another value."
     );
+    metrics::describe_counter!(
+        "quotagate_degraded_decisions_total",
+        "Reserves that were decided while Redis was away, by outcome."
+    );
+    metrics::describe_counter!("quotagate_degraded_counted_total", "Degraded reserves since counted, by outcome.");
+    metrics::describe_gauge!("quotagate_degraded_waiting", "Degraded reserves of this node that are not counted yet.");
     metrics::describe_gauge!("quotagate_rollup_lag_entries", "Entries that reports do not count yet, by app.");
     metrics::describe_gauge!("quotagate_ledger_entries", "Entries of the ledger, by app.");
     metrics::describe_gauge!(

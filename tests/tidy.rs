@@ -321,7 +321,7 @@ fn status_words(source: &str) -> BTreeSet<String> {
 fn every_status_that_a_script_answers_is_documented_and_decoded() {
     let decoder = |script: &str| match script {
         "commit" | "release" | "refund" | "extend" => "settle",
-        "track_enforce" => "track",
+        "track_degraded" | "track_enforce" => "track",
         "configure" | "stamp" => "configuration",
         "revoke" => "grant",
         "reclaim" => "usage",

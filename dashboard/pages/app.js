@@ -45,7 +45,7 @@ function Form({ settings, plans, done }) {
     <${Field} label="Values of a scope" hint="How many values of one scope with metadata may have counters at the same time; calls with further ones are denied." fault=${fault('maxScopeValues')}>
       <input name="maxScopeValues" type="number" min="1" max="10000000" required disabled=${!admin} value=${typed.maxScopeValues} onInput=${set('maxScopeValues')} /><//>
     <${Field} label="When Redis cannot be reached" fault=${fault('onStoreFailure')}>
-      <select name="onStoreFailure" disabled=${!admin} value=${typed.onStoreFailure} onChange=${set('onStoreFailure')}><option value="deny">calls are answered 503</option></select><//>
+      <select name="onStoreFailure" disabled=${!admin} value=${typed.onStoreFailure} onChange=${set('onStoreFailure')}><option value="deny">calls are answered 503</option><option value="allow">reserves pass, up to a number per node, and are counted afterwards</option></select><//>
     <${ErrorBox} error=${rest} />
     <div class="row">${admin && html`<button type="submit" class="primary" disabled=${busy}>${busy ? 'One moment…' : 'Save'}</button>`}<span role="status">${saved ? 'Saved; it holds from the next call on.' : ''}</span></div>
   </form>`;

@@ -22,14 +22,15 @@ end
 
 -- Keeps the answer for a repetition of this call (fingerprint '-': a repetition is harmless).
 -- With `owners` the answer ends with the groups as proposed, so that it can be told again later.
-function operation.keep(key, fingerprint, answer, owners)
+-- With `keep_ms` it is kept in any case, for so long.
+function operation.keep(key, fingerprint, answer, owners, keep_ms)
   -- A denial changed nothing: without a client's key it is simply decided again.
   local harmless = fingerprint == '-' or (fingerprint == operation.node_fingerprint and answer[1] == 'denied')
-  if not harmless then
+  if keep_ms or not harmless then
     if owners then
       answer[#answer + 1] = counter.describe(owners)
     end
-    local ttl = fingerprint == operation.node_fingerprint and operation.node_ttl_ms or operation.answer_ttl_ms
+    local ttl = keep_ms or fingerprint == operation.node_fingerprint and operation.node_ttl_ms or operation.answer_ttl_ms
     local lines = { 'answer', fingerprint }
     for _, part in ipairs(answer) do
       lines[#lines + 1] = type(part) == 'number' and args.digits(part) or part

@@ -1,4 +1,4 @@
--- track and track_enforce: counts what has happened, in one step and without a hold.
+-- track, track_enforce and track_degraded: counts what has happened, in one step and without a hold.
 local tracking = {}
 
 local function add(owner, given, now, index, passed)
@@ -22,7 +22,8 @@ local function add(owner, given, now, index, passed)
   retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])
 end
 
-function tracking.count(enforce)
+-- `in_ledger`: what the ledger says beside, or nil; `keep_ms`: the answer is kept for so long, whoever asked.
+function tracking.count(enforce, in_ledger, keep_ms)
   local fingerprint = args.text()
   local seen = operation.seen(KEYS[2], fingerprint)
   if seen then
@@ -57,9 +58,9 @@ function tracking.count(enforce)
     end
   end
   if counter.count(owners) > 0 then
-    ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, '')
+    ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, in_ledger or '')
   end
   local answer = counter.reply({ 'tracked', now, reclaimed, table.concat(passed, ','), crowded }, owners)
   answer[#answer + 1] = told
-  return operation.keep(KEYS[2], fingerprint, answer, owners)
+  return operation.keep(KEYS[2], fingerprint, answer, owners, keep_ms)
 end

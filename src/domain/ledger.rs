@@ -100,6 +100,9 @@ pub struct Told {
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
+    /// A reserve that was allowed while Redis was away, counted since.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
 }
 
 impl Told {

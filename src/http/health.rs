@@ -31,17 +31,18 @@ pub struct ReadyView {
 /// Redis can be reached and is set up to keep what it is told
 #[utoipa::path(get, path = "/readyz", tag = "Health", security(()), responses((status = 200, body = ReadyView), (status = 503, body = ReadyView)))]
 pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
-    let view = match gateway.readiness().await {
+    let mut view = match gateway.readiness().await {
         Ok(found) => {
             ReadyView { ready: found.ready, redis_version: Some(found.redis_version), warnings: found.warnings }
         }
         Err(error) => {
-            if let ServiceError::StoreUnavailable(what) = &error {
+            if let ServiceError::StoreUnavailable(what) | ServiceError::StoreRefused(what) = &error {
                 tracing::warn!(what, "not ready");
             }
             ReadyView { ready: false, redis_version: None, warnings: vec!["Redis cannot be reached".to_owned()] }
         }
     };
+    view.warnings.extend(gateway.degraded.warnings(gateway.allows_without_store()));
     if view.ready { HttpResponse::Ok().json(view) } else { HttpResponse::ServiceUnavailable().json(view) }
 }
 

@@ -134,10 +134,12 @@ fn call(principal: &Principal, given: ReserveBody) -> Result<Call, ApiError> {
 }
 
 pub(super) fn count_decision(name: &'static str, decision: &Decision) {
-    let outcome = decision
-        .reasons
-        .first()
-        .map_or(if decision.matched { "allowed" } else { "unmetered" }, |reason| reason.as_str());
+    let allowed = match (decision.degraded, decision.matched) {
+        (true, _) => "degraded",
+        (false, true) => "allowed",
+        (false, false) => "unmetered",
+    };
+    let outcome = decision.reasons.first().map_or(allowed, |reason| reason.as_str());
     metrics::counter!("quotagate_decisions_total", "call" => name, "outcome" => outcome).increment(1);
 }
 

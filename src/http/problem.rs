@@ -132,7 +132,7 @@ impl ApiError {
                     (StatusCode::PRECONDITION_FAILED, "version_conflict", "The version has changed")
                 }
                 ServiceError::Denied(decision) => denial(decision),
-                ServiceError::StoreUnavailable(_) => {
+                ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_) => {
                     (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "The store cannot be reached")
                 }
                 ServiceError::Internal(_) => {
@@ -187,7 +187,7 @@ impl ApiError {
                     "If-Match does not name the current version; read it again.".to_owned()
                 }
                 ServiceError::Denied(decision) => denial_detail(decision),
-                ServiceError::StoreUnavailable(_) => {
+                ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_) => {
                     "Nothing is known about this call's effect; repeat it with its idempotency key.".to_owned()
                 }
                 ServiceError::Internal(_) => "The fault is logged with this request id.".to_owned(),
@@ -233,7 +233,7 @@ impl ResponseError for ApiError {
         if let Self::Service(ServiceError::Internal(what)) = self {
             tracing::error!(request_id, what, "internal error");
         }
-        if let Self::Service(ServiceError::StoreUnavailable(what)) = self {
+        if let Self::Service(ServiceError::StoreUnavailable(what) | ServiceError::StoreRefused(what)) = self {
             tracing::warn!(request_id, what, "store unavailable");
         }
         let errors = match self {

@@ -166,6 +166,10 @@ impl DeniedByView {
 #[serde(rename_all = "camelCase")]
 pub struct DecisionView {
     pub allowed: bool,
+    /// Redis was away, and the app's `onStoreFailure` is `allow`: allowed without a reservation, or refused by what the
+    /// node had at hand.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
     pub matched: bool,
     pub matched_group_ids: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -224,6 +228,7 @@ impl DecisionView {
     pub fn new(decision: &Decision) -> Self {
         Self {
             allowed: decision.allowed,
+            degraded: decision.degraded,
             matched: decision.matched,
             matched_group_ids: decision.matched_groups.iter().map(ToString::to_string).collect(),
             reservation_id: decision.reservation.as_ref().map(|(id, _)| id.to_string()),

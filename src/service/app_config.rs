@@ -28,6 +28,9 @@ pub enum OnStoreFailure {
     /// 503.
     #[default]
     Deny,
+    /// `allowed: true, degraded: true` without a reservation, as far as what the node has at hand does not refuse it, up
+    /// to a number per node; counted once when Redis is back.
+    Allow,
 }
 
 /// What `maxScopeValues` may be.

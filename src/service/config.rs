@@ -29,7 +29,8 @@ const WRITE_ROUNDS: usize = 20;
 pub struct Configs(RwLock<HashMap<AppId, Arc<AppConfig>>>);
 
 impl Configs {
-    fn get(&self, app: &AppId) -> Option<Arc<AppConfig>> {
+    /// What this node has of it, however old.
+    pub(crate) fn at_hand(&self, app: &AppId) -> Option<Arc<AppConfig>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
     }
 
@@ -58,7 +59,7 @@ impl Configs {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(app);
     }
 
-    fn apps(&self) -> Vec<(AppId, u64)> {
+    pub(crate) fn apps(&self) -> Vec<(AppId, u64)> {
         let configs = self.0.read().unwrap_or_else(PoisonError::into_inner);
         configs.iter().map(|(app, config)| (app.clone(), config.revision)).collect()
     }
@@ -90,7 +91,7 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn config(&self, app: &AppId) -> Result<Arc<AppConfig>, ServiceError> {
-        match self.configs.get(app) {
+        match self.configs.at_hand(app) {
             Some(config) => Ok(config),
             None => self.load_config(app).await,
         }

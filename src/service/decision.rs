@@ -18,6 +18,8 @@ use crate::store::admission::{Opened, Tally};
 #[derive(Clone, Debug, Default)]
 pub struct Decision {
     pub allowed: bool,
+    /// Redis was away: allowed without a reservation, or refused by what the node had at hand.
+    pub degraded: bool,
     /// False: the plan lets the event pass unmetered, or it was refused before any group was asked.
     pub matched: bool,
     pub matched_groups: Vec<GroupId>,

@@ -35,6 +35,9 @@ pub enum ServiceError {
     Denied(Box<Decision>),
     #[error("the store is unavailable")]
     StoreUnavailable(String),
+    /// The store can be reached, and the call could not be done now.
+    #[error("the store does not take the call now")]
+    StoreRefused(String),
     #[error("an internal fault")]
     Internal(String),
 }
@@ -63,6 +66,7 @@ impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(what) => Self::StoreUnavailable(what),
+            StoreError::Refused(what) => Self::StoreRefused(what),
             StoreError::Unexpected(what) => Self::Internal(what),
         }
     }

@@ -128,6 +128,13 @@ fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> O
     Some(ends.into_iter().fold(last_hold_ms, TimeMs::max).saturating_add(GRACE_MS))
 }
 
+/// What may be true of a user.
+pub(crate) struct AtHand {
+    /// The node has seen the user; then there is one view.
+    pub is_known: bool,
+    pub views: Vec<View>,
+}
+
 /// How one round ended.
 pub enum Round<T> {
     Done(T),
@@ -209,9 +216,33 @@ impl Gateway {
                 }
             }
             if stale_rounds > STALE_ROUNDS || reclaim_rounds > RECLAIM_ROUNDS {
-                return Err(ServiceError::StoreUnavailable("the facts of the call kept changing".to_owned()));
+                return Err(ServiceError::StoreRefused("the facts of the call kept changing".to_owned()));
             }
         }
+    }
+
+    /// What this node believes of a user without asking anybody; of one that it has not seen, what would be if the user
+    /// were on each of the plans, the default one first.
+    pub(crate) fn views_at_hand(&self, tenant: &Tenant, user: &UserId, config: &Arc<AppConfig>) -> AtHand {
+        let bucket = tenant.bucket_of(user);
+        let cache_key = bucket.user(user).counters;
+        let now_ms = self.clocks.estimate(&bucket);
+        let known = self.subscriptions.get(&cache_key);
+        let subscribed = known.clone().unwrap_or_else(unknown);
+        let view = |plan: Option<Arc<Plan>>| View {
+            app: tenant.app.clone(),
+            bucket: bucket.clone(),
+            config: Arc::clone(config),
+            subscribed: Arc::clone(&subscribed),
+            now_ms,
+            plan,
+        };
+        let own = self.plan_of(&cache_key, config, &subscribed, now_ms);
+        let mut views = vec![view(own)];
+        if known.is_none() {
+            views.extend(config.sorted_plans().into_iter().map(|plan| view(Some(Arc::clone(plan)))));
+        }
+        AtHand { is_known: known.is_some(), views }
     }
 
     /// The plan that a user is on: the subscription's with the user's own limits, else the app's default.

@@ -253,10 +253,13 @@ impl Gateway {
         if let Some(record) = self.keys.find(hash) {
             return Ok(record);
         }
-        match self.store.registered(Register::Keys, hash).await? {
-            Some(text) => parse_record(&text),
-            None => Err(ServiceError::InvalidKey),
+        let text = self.store.registered(Register::Keys, hash).await?.ok_or(ServiceError::InvalidKey)?;
+        let record = parse_record(&text)?;
+        // From now on it is at hand, also should Redis go away before the next look.
+        if let Err(error) = self.poll_keys().await {
+            tracing::debug!(?error, "a new key is looked up again");
         }
+        Ok(record)
     }
 
     /// Does this node still know the key? Within a second after a revocation it does not.

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod clocks;
 pub mod config;
 pub mod decision;
+pub mod degraded;
 pub mod deliveries;
 pub mod draft;
 pub mod error;
@@ -56,6 +57,7 @@ use crate::store::Store;
 use crate::store::record::StoredReservation;
 use clocks::Clocks;
 use config::Configs;
+use degraded::Degraded;
 use keys::KeyRing;
 use rollup::RollupOptions;
 use tenant::Placement;
@@ -76,6 +78,8 @@ pub struct Gateway {
     pub webhooks_may_be_private: bool,
     /// How long the rows of reports stay.
     pub rollup: RollupOptions,
+    /// What may be done while Redis is away.
+    pub degraded: Degraded,
     pub(crate) clocks: Clocks,
     pub(crate) configs: Configs,
     /// By the key of the user's counters.
@@ -98,6 +102,7 @@ impl Gateway {
             keys: KeyRing::new(root_key),
             webhooks_may_be_private: false,
             rollup: RollupOptions::default(),
+            degraded: Degraded::default(),
             clocks: Clocks::default(),
             configs: Configs::default(),
             subscriptions: Cache::new(SUBSCRIPTIONS_AT_HAND),

@@ -93,10 +93,21 @@ impl Gateway {
     ) -> Result<Decision, ServiceError> {
         call.check()?;
         let operation = Operation::new(call.user.as_str(), idempotency, false);
-        self.with_facts(tenant, &call.user, async |view| {
+        if self.degraded.is_engaged()
+            && let Some(decision) = self.reserve_before_store(tenant, call, &operation).await?
+        {
+            return Ok(decision);
+        }
+        let decided = self.with_facts(tenant, &call.user, async |view| {
             self.reserve_round(tenant, view, call, ttl_ms, &operation).await
-        })
-        .await
+        });
+        match decided.await {
+            Err(ServiceError::StoreUnavailable(what)) => {
+                let decision = self.reserve_without_store(tenant, call, &operation).await?;
+                decision.ok_or(ServiceError::StoreUnavailable(what))
+            }
+            decided => decided,
+        }
     }
 
     async fn reserve_round(
@@ -152,7 +163,8 @@ impl Gateway {
         reply: ReserveReply,
     ) -> Result<Round<Decision>, ServiceError> {
         Ok(match reply {
-            ReserveReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+            // Only a kept answer tells of one that was degraded.
+            ReserveReply::Reused | ReserveReply::Degraded(..) => return Err(ServiceError::IdempotencyKeyReused),
             ReserveReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
             ReserveReply::Again(ran) => Round::Again(ran),
             ReserveReply::Unmetered(ran) => {
@@ -240,6 +252,15 @@ impl Gateway {
             ReserveReply::Denied(ran, denied) => {
                 self.repeat_denied(tenant, view, &askers(view, call), ran.now_ms, denied).await
             }
+            ReserveReply::Degraded(ran, groups) => Ok(Decision {
+                allowed: true,
+                degraded: true,
+                matched: !groups.is_empty(),
+                matched_groups: groups,
+                now_ms: ran.now_ms,
+                replayed: true,
+                ..Decision::default()
+            }),
             ReserveReply::Unmetered(ran) => Ok(Decision { replayed: true, ..Decision::allowed(&[], ran.now_ms) }),
             // The key was used for another kind of call.
             _ => Err(ServiceError::IdempotencyKeyReused),

@@ -128,7 +128,9 @@ impl Gateway {
         Ok(match reply {
             TrackReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
             TrackReply::Again(ran) => Round::Again(ran),
-            TrackReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+            TrackReply::Reused | TrackReply::Held(_) | TrackReply::Unmetered(_) => {
+                return Err(ServiceError::IdempotencyKeyReused);
+            }
             TrackReply::Denied(ran, denied) if enforce => {
                 self.hear(&view.bucket, ran);
                 let judged = judge(&admission, &denied.tallies, limit);

@@ -7,6 +7,10 @@ pub enum StoreError {
     /// call's effect.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// Redis can be reached and says why it does not take the call now: it is full, cannot write its file, lacks
+    /// replicas, or moves the keys to another server. The call had no effect.
+    #[error("the store is unavailable: {0}")]
+    Refused(String),
     /// Redis answered what this version does not understand.
     #[error("unexpected answer from the store: {0}")]
     Unexpected(String),
@@ -16,7 +20,8 @@ impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
         use redis::{ErrorKind, ServerErrorKind};
         match error.kind() {
-            ErrorKind::Server(ServerErrorKind::ResponseError) if !is_passing(&error) => {
+            _ if says(&error, &REFUSING) => Self::Refused(error.to_string()),
+            ErrorKind::Server(ServerErrorKind::ResponseError) if !says(&error, &PASSING) => {
                 Self::Unexpected(error.to_string())
             }
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Unexpected(error.to_string()),
@@ -25,21 +30,13 @@ impl From<redis::RedisError> for StoreError {
     }
 }
 
-/// Errors of Redis' own state, which pass: out of memory, disk full, failover, too few replicas.
-fn is_passing(error: &redis::RedisError) -> bool {
-    let passing = [
-        "OOM",
-        "MISCONF",
-        "NOREPLICAS",
-        "MASTERDOWN",
-        "BUSY",
-        "LOADING",
-        "READONLY",
-        "UNBLOCKED",
-        "CLUSTERDOWN",
-        "TRYAGAIN",
-    ];
+/// Errors of Redis' own state, which pass: not loaded yet, failing over, busy with a script.
+const PASSING: [&str; 6] = ["MASTERDOWN", "BUSY", "LOADING", "READONLY", "UNBLOCKED", "CLUSTERDOWN"];
+/// Those with which a Redis that is there refuses a write.
+const REFUSING: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN"];
+
+fn says(error: &redis::RedisError, codes: &[&str]) -> bool {
     let text = error.to_string();
-    error.code().is_some_and(|code| passing.contains(&code))
-        || passing.iter().any(|code| text.contains(&format!("{code} ")))
+    error.code().is_some_and(|code| codes.contains(&code))
+        || codes.iter().any(|code| text.contains(&format!("{code} ")))
 }

@@ -67,13 +67,24 @@ impl Operation {
         }
     }
 
+    /// The operation of that name and fingerprint, to be called again.
+    pub fn again(name: OperationName, fingerprint: &str) -> Self {
+        Self { name, fingerprint: fingerprint.to_owned(), replayed: Replayed::default() }
+    }
+
+    /// A name of its own for what this one became when its name turned out to be taken by another call.
+    pub fn apart(&self) -> Self {
+        let digest = Sha256::new().chain_update("apart").chain_update([0]).chain_update(self.name.as_str()).finalize();
+        Self { name: name(&digest), ..self.clone() }
+    }
+
     /// Has this call a record of its own, beside a reservation's?
     pub fn is_kept(&self) -> bool {
         self.fingerprint != HARMLESS
     }
 
     /// Did its client give it a key, so that it may come again?
-    pub(super) fn may_come_again(&self) -> bool {
+    pub fn may_come_again(&self) -> bool {
         self.fingerprint != HARMLESS && self.fingerprint != NODE
     }
 
@@ -82,7 +93,8 @@ impl Operation {
         self.replayed.tell();
     }
 
-    pub(super) fn fingerprint(&self) -> &str {
+    /// What a repetition has to be equal to.
+    pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 

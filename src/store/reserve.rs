@@ -9,7 +9,9 @@ use super::keys::Bucket;
 use super::operation::Operation;
 use super::record::{Record, StoredReservation, write_memo};
 use super::reply::Fields;
+use super::track::{self, TrackReply};
 use super::{Arguments, Store};
+use crate::domain::ids::GroupId;
 use crate::domain::reservation::Memo;
 use crate::domain::window::TimeMs;
 
@@ -43,6 +45,8 @@ pub enum ReserveReply {
         tallies: Vec<Tally>,
     },
     Unmetered(Ran),
+    /// It was allowed while Redis was away, and has been counted since.
+    Degraded(Ran, Vec<GroupId>),
     /// The same operation was allowed before.
     HeldBefore(Box<StoredReservation>),
     /// The same operation was answered so before.
@@ -87,6 +91,15 @@ fn read(mut fields: Fields, groups: usize) -> Result<ReserveReply, StoreError> {
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {
             Record::Reservation(found) => ReserveReply::HeldBefore(found),
+            Record::Answer(text) if text.starts_with("tracked\n") => {
+                match track::read(Fields::stored("track_degraded", &text), None)? {
+                    TrackReply::Tracked { ran, groups, .. } => {
+                        let groups = groups.into_iter().map(|group| group.id).collect();
+                        ReserveReply::Before(Box::new(ReserveReply::Degraded(ran, groups)))
+                    }
+                    _ => return Err(fields.unexpected("a kept answer")),
+                }
+            }
             Record::Answer(text) => ReserveReply::Before(Box::new(read(Fields::stored("reserve", &text), 0)?)),
         },
         "reused" => ReserveReply::Reused,

@@ -7,8 +7,9 @@ use super::admission::{
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::operation::Operation;
-use super::record::{Record, write_memo};
+use super::record::{Record, StoredReservation, write_memo};
 use super::reply::Fields;
+use super::library::Function;
 use super::{Arguments, Store};
 use crate::domain::reservation::Memo;
 use crate::domain::window::TimeMs;
@@ -40,6 +41,10 @@ pub enum TrackReply {
     Reused,
     Stale(Stale, TimeMs),
     Again(Ran),
+    /// The operation is a reserve that holds: only a degraded one can meet it.
+    Held(Box<StoredReservation>),
+    /// The operation is a reserve that had nothing to hold: likewise.
+    Unmetered(Ran),
     Denied(Ran, Denied),
     /// The groups as proposed are there if the answer was kept.
     Tracked {
@@ -60,6 +65,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn track(&self, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
+        let script = if args.enforce { &self.library.track_enforce } else { &self.library.track };
+        self.track_by(script, args).await
+    }
+
+    /// Counts a reserve that was allowed while Redis was away: its operation is the reserve's own, which may have been
+    /// done after all.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn track_degraded(&self, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
+        self.track_by(&self.library.track_degraded, args).await
+    }
+
+    async fn track_by(&self, script: &Function, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
         let bucket = args.bucket;
         let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock(), bucket.outbox()];
         keys.extend([bucket.ledger(), bucket.denials()]);
@@ -74,7 +93,6 @@ impl Store {
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);
         args.facts.push_index_keys(bucket, &mut keys);
-        let script = if args.enforce { &self.library.track_enforce } else { &self.library.track };
         let fields = self.call(script, &keys, arguments).await?;
         read(fields, Some(count_groups(args.owners)))
     }
@@ -93,13 +111,14 @@ impl Store {
 }
 
 /// `groups` is how many the call had; None reads a kept answer, which tells its groups at its end.
-fn read(mut fields: Fields, groups: Option<usize>) -> Result<TrackReply, StoreError> {
+pub(super) fn read(mut fields: Fields, groups: Option<usize>) -> Result<TrackReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {
-            Record::Reservation(_) => TrackReply::Reused,
+            Record::Reservation(found) => TrackReply::Held(found),
             Record::Answer(text) => TrackReply::Before(Box::new(read(Fields::stored("track", &text), None)?)),
         },
+        "unmetered" => TrackReply::Unmetered(Ran { now_ms: fields.time()?, reclaimed: 0 }),
         "reused" => TrackReply::Reused,
         "again" => TrackReply::Again(read_ran(&mut fields)?),
         "denied" => TrackReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),

@@ -21,6 +21,8 @@ mod traffic;
 mod checked;
 mod cluster;
 mod connection;
+mod degraded;
+mod degraded_traffic;
 mod gateways;
 mod memory;
 mod redis_dies;

@@ -37,6 +37,7 @@ fn reserve_word(reply: &ReserveReply) -> &'static str {
         ReserveReply::Denied(..) => "denied",
         ReserveReply::Held { .. } => "held",
         ReserveReply::Unmetered(_) => "unmetered",
+        ReserveReply::Degraded(..) => "degraded",
         ReserveReply::HeldBefore(_) => "held before",
         ReserveReply::Before(_) => "before",
     }
@@ -47,6 +48,8 @@ fn track_word(reply: &TrackReply) -> &'static str {
         TrackReply::Reused => "reused",
         TrackReply::Stale(stale, _) => stale_word(stale),
         TrackReply::Again(_) => "again",
+        TrackReply::Held(_) => "held",
+        TrackReply::Unmetered(_) => "unmetered",
         TrackReply::Denied(..) => "denied",
         TrackReply::Tracked { .. } => "tracked",
         TrackReply::Before(_) => "before",

@@ -250,6 +250,7 @@ impl Running {
                 ..DeliverOptions::default()
             },
             roll_up: RollUpOptions::default(),
+            journal: None,
             limits,
         };
         let node = Node::prepare(options, metrics()).await.unwrap();
@@ -272,12 +273,7 @@ impl Running {
     }
 
     pub fn client(&self, key: &str) -> Api {
-        Api {
-            base: self.url.clone(),
-            key: key.to_owned(),
-            headers: Vec::new(),
-            http: quotagate::http_client::builder().build().unwrap(),
-        }
+        Api::at(&self.url, key)
     }
 }
 
@@ -330,6 +326,11 @@ pub struct Api {
 }
 
 impl Api {
+    pub fn at(url: &str, key: &str) -> Self {
+        let http = quotagate::http_client::builder().build().unwrap();
+        Self { base: url.to_owned(), key: key.to_owned(), headers: Vec::new(), http }
+    }
+
     /// The same client with one more header.
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut api = self.clone();

@@ -231,6 +231,11 @@ export interface DecisionView {
   allowed: boolean;
   /** Tightest first. */
   counters: CounterView[];
+  /**
+   * Redis was away, and the app's `onStoreFailure` is `allow`: allowed without a reservation, or refused by what the
+   * node had at hand.
+   */
+  degraded?: boolean;
   deniedBy: DeniedByView[];
   expiresAt?: string | null;
   matched: boolean;
@@ -372,6 +377,8 @@ export interface EventView {
   charges: EventCharge[];
   /** When the reservation was made. */
   createdAt?: string | null;
+  /** It was allowed while Redis was away, and counted since. */
+  degraded?: boolean;
   /** Of a denial: the counters without room. */
   denied?: EventLack[];
   errorCode?: string | null;
@@ -885,6 +892,8 @@ export interface ListViewEventView {
     charges: EventCharge[];
     /** When the reservation was made. */
     createdAt?: string | null;
+    /** It was allowed while Redis was away, and counted since. */
+    degraded?: boolean;
     /** Of a denial: the counters without room. */
     denied?: EventLack[];
     errorCode?: string | null;
@@ -1120,7 +1129,7 @@ export interface OnLimitBody {
 export type OnPlanChange = "carry" | "reset" | "block";
 
 /** What reserve answers while Redis cannot be reached. */
-export type OnStoreFailure = "deny";
+export type OnStoreFailure = "deny" | "allow";
 
 export interface OpenReservationView {
   createdAt: string;

@@ -77,6 +77,9 @@ pub struct EventView {
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
+    /// It was allowed while Redis was away, and counted since.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
     /// Every counter that the call matched, also where nothing changed.
     pub charges: Vec<EventCharge>,
     /// Of a denial: the counters without room.
@@ -248,6 +251,7 @@ impl EventView {
             outcome_before: entry.told.before,
             reason: entry.reason.map(|reason| reason.as_str().to_owned()).or_else(|| entry.told.reason.clone()),
             error_code: entry.told.error_code.clone(),
+            degraded: entry.told.degraded,
             charges: entry.charges.iter().map(|charge| EventCharge::new(charge, config)).collect(),
             denied: entry.lacks.iter().map(|lack| EventLack::new(lack, config)).collect(),
             held: entry.held.iter().map(|held| EventHeld::new(held, config)).collect(),

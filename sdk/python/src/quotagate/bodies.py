@@ -27,7 +27,7 @@ MeasureWord: TypeAlias = Literal["quantity", "event"]
 OnPlanChange: TypeAlias = Literal["carry", "reset", "block"]
 """What a group's counter does when a user moves to this plan."""
 
-OnStoreFailure: TypeAlias = Literal["deny"]
+OnStoreFailure: TypeAlias = Literal["deny", "allow"]
 """What reserve answers while Redis cannot be reached."""
 
 Outcome: TypeAlias = Literal["accepted", "rejected"]

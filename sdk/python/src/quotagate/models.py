@@ -42,7 +42,7 @@ MeasureWord: TypeAlias = Literal["quantity", "event"]
 OnPlanChange: TypeAlias = Literal["carry", "reset", "block"]
 """What a group's counter does when a user moves to this plan."""
 
-OnStoreFailure: TypeAlias = Literal["deny"]
+OnStoreFailure: TypeAlias = Literal["deny", "allow"]
 """What reserve answers while Redis cannot be reached."""
 
 Outcome: TypeAlias = Literal["accepted", "rejected"]
@@ -320,6 +320,9 @@ class DecisionView(Model):
     allowed: bool
     counters: tuple[CounterView, ...]
     """Tightest first."""
+    degraded: bool = False
+    """Redis was away, and the app's `onStoreFailure` is `allow`: allowed without a reservation, or
+    refused by what the node had at hand."""
     denied_by: tuple[DeniedByView, ...]
     expires_at: str | None = None
     matched: bool
@@ -472,6 +475,8 @@ class EventView(Model):
     """Every counter that the call matched, also where nothing changed."""
     created_at: str | None = None
     """When the reservation was made."""
+    degraded: bool = False
+    """It was allowed while Redis was away, and counted since."""
     denied: tuple[EventLack, ...] = ()
     """Of a denial: the counters without room."""
     error_code: str | None = None
@@ -1592,6 +1597,7 @@ Decided._fields = {
 DecisionView._fields = {
     "allowed": ("allowed", _json.flag, True),
     "counters": ("counters", _json.list_of(CounterView.from_json), True),
+    "degraded": ("degraded", _json.flag, False),
     "deniedBy": ("denied_by", _json.list_of(DeniedByView.from_json), True),
     "expiresAt": ("expires_at", _json.text, False),
     "matched": ("matched", _json.flag, True),
@@ -1677,6 +1683,7 @@ EventView._fields = {
     "call": ("call", _json.text, False),
     "charges": ("charges", _json.list_of(EventCharge.from_json), True),
     "createdAt": ("created_at", _json.text, False),
+    "degraded": ("degraded", _json.flag, False),
     "denied": ("denied", _json.list_of(EventLack.from_json), False),
     "errorCode": ("error_code", _json.text, False),
     "event": ("event", _json.text, False),

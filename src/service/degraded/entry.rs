@@ -1,0 +1,92 @@
+//! A degraded reserve as the journal keeps it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{AppId, GroupId, KeyId, Mode, UserId};
+use crate::domain::reservation::{Item, OperationName};
+use crate::domain::window::TimeMs;
+use crate::journal::file::Record;
+use crate::service::error::ServiceError;
+use crate::service::reserve::{Call, CallItem};
+use crate::service::tenant::{Placement, Tenant};
+use crate::store::operation::Operation;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entry {
+    pub app: AppId,
+    mode: String,
+    user: UserId,
+    key: KeyId,
+    operation: String,
+    /// When it was answered, as far as the node knew.
+    pub at_ms: TimeMs,
+    /// What was answered, to be answered again.
+    pub matched: bool,
+    pub groups: Vec<GroupId>,
+    items: Vec<Item>,
+}
+
+fn damaged(what: &str) -> ServiceError {
+    ServiceError::Internal(format!("a journalled reserve: {what}"))
+}
+
+impl Entry {
+    pub fn new(
+        tenant: &Tenant,
+        call: &Call,
+        operation: &Operation,
+        at_ms: TimeMs,
+        (matched, groups): (bool, Vec<GroupId>),
+    ) -> Self {
+        let item = |item: &CallItem| Item {
+            event: item.event.clone(),
+            quantity: item.quantity,
+            metadata: item.metadata.clone(),
+            drawn: None,
+        };
+        Self {
+            app: tenant.app.clone(),
+            mode: tenant.mode.to_string(),
+            user: call.user.clone(),
+            key: call.key.clone(),
+            operation: operation.name.as_str().to_owned(),
+            at_ms,
+            matched,
+            groups,
+            items: call.items.iter().map(item).collect(),
+        }
+    }
+
+    /// # Errors
+    /// None in practice.
+    pub fn record(&self, name: String, operation: &Operation) -> Result<Record, ServiceError> {
+        let body = serde_json::to_value(self).map_err(|error| damaged(&error.to_string()))?;
+        Ok(Record { name, fingerprint: operation.fingerprint().to_owned(), body })
+    }
+
+    /// # Errors
+    /// A record that this version did not write.
+    pub fn read(record: &Record) -> Result<Self, ServiceError> {
+        Self::deserialize(&record.body).map_err(|error| damaged(&error.to_string()))
+    }
+
+    /// # Errors
+    /// A record that this version did not write.
+    pub fn tenant(&self, placement: Placement) -> Result<Tenant, ServiceError> {
+        let mode = Mode::parse(&self.mode).map_err(|error| damaged(&error))?;
+        Ok(Tenant { app: self.app.clone(), mode, placement })
+    }
+
+    /// # Errors
+    /// A record that this version did not write.
+    pub fn operation(&self, record: &Record) -> Result<Operation, ServiceError> {
+        let name = OperationName::parse(&self.operation).ok_or_else(|| damaged("its operation"))?;
+        Ok(Operation::again(name, &record.fingerprint))
+    }
+
+    pub fn call(self) -> Call {
+        let item = |item: Item| CallItem { event: item.event, quantity: item.quantity, metadata: item.metadata };
+        Call { user: self.user, items: self.items.into_iter().map(item).collect(), key: self.key }
+    }
+}

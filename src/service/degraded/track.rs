@@ -1,0 +1,217 @@
+//! Counting, when Redis is back, what was allowed while it was away: once, whatever else became of the operation.
+//!
+//! The operation is the reserve's own. Nothing under its name: the reserve was never done, it is tracked, and the name is
+//! taken from then on. A reservation: Redis did the reserve after all and nobody was told, or the client repeated it
+//! elsewhere: it is committed as held, unless it has ended otherwise. Something else: the client was told another answer
+//! elsewhere as well, and both hold, so it is tracked under a name of its own.
+
+use futures::stream::{self, StreamExt};
+
+use super::entry::Entry;
+use crate::domain::admission::Purpose;
+use crate::domain::amount::Amount;
+use crate::domain::ledger::Told;
+use crate::domain::limit_group::LimitGroup;
+use crate::domain::reservation::{Memo, ReservationId};
+use crate::journal::file::Record;
+use crate::service::Gateway;
+use crate::service::error::ServiceError;
+use crate::service::facts::{Round, View};
+use crate::service::reserve::Call;
+use crate::service::tenant::Tenant;
+use crate::store::keys::Bucket;
+use crate::store::operation::Operation;
+use crate::store::record::StoredReservation;
+use crate::store::settle::{SettleReply, Target};
+use crate::store::track::{TrackArgs, TrackReply};
+
+/// Reserves that are counted at the same time: calls go first.
+const AT_ONCE: usize = 8;
+/// Reserves that are looked at in one go.
+const LOOK_AT: usize = 10_000;
+
+/// What became of one under its operation's name.
+enum Became {
+    /// It is counted, now or already; or it was given back.
+    Counted,
+    Held(Box<StoredReservation>),
+    /// The name tells of another answer.
+    Apart,
+}
+
+impl Gateway {
+    /// Asks what was away whether it is back, and counts what waits.
+    pub async fn catch_up_after_outage(&self) {
+        let away: Vec<Bucket> = self.degraded.lock().iter().cloned().collect();
+        let asked = stream::iter(away).for_each_concurrent(AT_ONCE, async |bucket| {
+            if self.store.frozen_ms(&bucket).await.is_ok() {
+                self.degraded.is_back(&bucket);
+            }
+        });
+        asked.await;
+        if let Some(journal) = &self.degraded.journal {
+            let waiting = journal.oldest(LOOK_AT).await;
+            let counted = stream::iter(waiting).for_each_concurrent(AT_ONCE, async |record| {
+                match self.count_degraded(&record).await {
+                    Ok(()) => {
+                        metrics::counter!("quotagate_degraded_counted_total", "outcome" => "counted").increment(1);
+                        self.degraded.counted.tracked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        journal.done(&record.name);
+                    }
+                    Err(ServiceError::StoreUnavailable(what) | ServiceError::StoreRefused(what)) => {
+                        tracing::debug!(what, "degraded reserves wait for the store");
+                    }
+                    Err(error) => {
+                        tracing::error!(?error, operation = record.name, "a degraded reserve cannot be counted");
+                        metrics::counter!("quotagate_degraded_counted_total", "outcome" => "refused").increment(1);
+                        self.degraded.counted.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        journal.refused(&record.name);
+                    }
+                }
+            });
+            counted.await;
+            // What was done is done when the thread has taken it in.
+            journal.oldest(0).await;
+        }
+        self.degraded.disengage();
+    }
+
+    /// Counts a journalled reserve, unless it is counted.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; store_unavailable and store_refused pass.
+    async fn count_degraded(&self, record: &Record) -> Result<(), ServiceError> {
+        let entry = Entry::read(record)?;
+        let tenant = entry.tenant(self.placement(&entry.app).await?)?;
+        let operation = entry.operation(record)?;
+        let call = entry.call();
+        let bucket = tenant.bucket_of(&call.user);
+        if self.degraded.is_away(&bucket) {
+            return Err(ServiceError::StoreUnavailable("it is still away".to_owned()));
+        }
+        let counted = self.count_once(&tenant, &bucket, &call, &operation).await;
+        if matches!(counted, Err(ServiceError::StoreUnavailable(_))) {
+            // The others need not find out by themselves.
+            self.degraded.is_gone(&bucket);
+        }
+        counted
+    }
+
+    async fn count_once(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        call: &Call,
+        operation: &Operation,
+    ) -> Result<(), ServiceError> {
+        let counted = match self.count_by(tenant, call, operation).await? {
+            Became::Counted => true,
+            Became::Held(found) => self.commit_degraded(tenant, bucket, operation, &found).await?,
+            Became::Apart => false,
+        };
+        if counted {
+            return Ok(());
+        }
+        match self.count_by(tenant, call, &operation.apart()).await? {
+            Became::Counted => Ok(()),
+            Became::Held(_) | Became::Apart => {
+                Err(ServiceError::Internal("its operation's other name is taken".to_owned()))
+            }
+        }
+    }
+
+    async fn count_by(&self, tenant: &Tenant, call: &Call, operation: &Operation) -> Result<Became, ServiceError> {
+        self.with_facts(tenant, &call.user, async |view| self.count_round(view, call, operation).await).await
+    }
+
+    async fn count_round(
+        &self,
+        view: &View,
+        call: &Call,
+        operation: &Operation,
+    ) -> Result<Round<Became>, ServiceError> {
+        let mut admission = match self.admission(view, call, Purpose::Tell).await {
+            Ok(Ok(admission)) => admission,
+            Ok(Err(learn)) => return Ok(learn),
+            // The configuration has changed so that it cannot be measured; it may be counted all the same.
+            Err(refusal) => {
+                let before = self.store.tracked_before(&view.bucket, operation).await?;
+                return before.map_or(Err(refusal), |reply| self.count_answer(view, reply));
+            }
+        };
+        admission.matched.retain(|matched| !matched.group.is_concurrent());
+        let owners = view.owners(&admission, |_: &LimitGroup| Amount::LARGEST);
+        let memo = Memo::new(call.caller(view), view.standing(), false, &call.requests());
+        let args = TrackArgs {
+            bucket: &view.bucket,
+            operation,
+            facts: view.counting_facts(&call.user, &admission),
+            verdict: "",
+            enforce: false,
+            refund: false,
+            about: &call.about(),
+            memo: &memo,
+            // What came of it is told by the node's own answer.
+            told: "",
+            owners: &owners,
+            asked: None,
+        };
+        let reply = self.store.track_degraded(args).await?;
+        self.count_answer(view, reply)
+    }
+
+    fn count_answer(&self, view: &View, reply: TrackReply) -> Result<Round<Became>, ServiceError> {
+        Ok(match reply {
+            TrackReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            TrackReply::Again(ran) => Round::Again(ran),
+            TrackReply::Tracked { ran, crowded, .. } => {
+                self.hear(&view.bucket, ran);
+                if crowded > 0 {
+                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
+                }
+                Round::Done(Became::Counted)
+            }
+            TrackReply::Denied(..) => {
+                return Err(ServiceError::invalid("quantity", "the counter would pass what it can hold"));
+            }
+            TrackReply::Held(found) => Round::Done(Became::Held(found)),
+            TrackReply::Reused => Round::Done(Became::Apart),
+            // Redis let it pass without a counter.
+            TrackReply::Unmetered(_) => Round::Done(Became::Counted),
+            TrackReply::Before(first) => Round::Done(match *first {
+                // A reserve that was denied when it came again elsewhere.
+                TrackReply::Denied(..) => Became::Apart,
+                _ => Became::Counted,
+            }),
+        })
+    }
+
+    /// What a reserve that was done after all holds becomes used. False: nothing of it is left to be charged.
+    async fn commit_degraded(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        operation: &Operation,
+        found: &StoredReservation,
+    ) -> Result<bool, ServiceError> {
+        let created_at_ms = found.created_at_ms;
+        let id = ReservationId { name: operation.name.clone(), created_at_ms, bucket: bucket.number() };
+        let settling = Operation::new("", None, false);
+        let tells_expiry = self.tells_expiry(tenant).await?;
+        let target = Target { bucket, id: &id, operation: &settling, tells_expiry };
+        let told = Told { degraded: true, ..Told::default() };
+        match self.store.commit(target, true, false, None, &told).await? {
+            SettleReply::Settled(now_ms, _) => {
+                self.forget(bucket, &id);
+                self.clocks.hear(bucket, now_ms);
+                Ok(true)
+            }
+            // Whoever has its id said that nothing was spent.
+            SettleReply::NotPending { .. } => Ok(true),
+            SettleReply::Missing(_) | SettleReply::Expired(_) => Ok(false),
+            SettleReply::Reused | SettleReply::StaleReservation | SettleReply::Overflow => {
+                Err(ServiceError::Internal("its reservation cannot be charged".to_owned()))
+            }
+        }
+    }
+}

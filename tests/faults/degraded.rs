@@ -1,0 +1,495 @@
+//! `onStoreFailure: allow`: what a node answers while Redis is away, and what becomes of it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::gateway::{ADMIN_KEY, Process};
+use crate::stage::REDIS_TIMEOUT_MS;
+use crate::support::proven::verified;
+use crate::support::{Api, Redis, eventually, monthly};
+
+/// A node with a data directory of its own.
+pub struct Node {
+    pub process: Option<Process>,
+    pub url: String,
+    dir: TempDir,
+    most: u32,
+}
+
+impl Node {
+    pub async fn start(redis_url: &str, most: u32) -> Self {
+        let mut node = Self { process: None, url: String::new(), dir: TempDir::new().unwrap(), most };
+        node.start_again(redis_url).await;
+        node
+    }
+
+    pub async fn start_again(&mut self, redis_url: &str) {
+        let (dir, redis_url, most) = (self.dir.path().to_owned(), redis_url.to_owned(), self.most.to_string());
+        let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
+        let started = tokio::task::spawn_blocking(move || {
+            let timeout_ms = REDIS_TIMEOUT_MS.to_string();
+            let settings = [
+                ("QUOTAGATE_REDIS_URL", redis_url.as_str()),
+                ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY),
+                ("QUOTAGATE_REDIS_TIMEOUT_MS", timeout_ms.as_str()),
+                ("QUOTAGATE_DEGRADED_RESERVES", most.as_str()),
+            ];
+            Process::start_with(&dir, &settings, Stdio::from(log))
+        });
+        let process = started.await.unwrap_or_else(|_| panic!("{}", self.log()));
+        self.url.clone_from(&process.url);
+        self.process = Some(process);
+    }
+
+    pub async fn kill(&mut self) {
+        let process = self.process.take().unwrap();
+        tokio::task::spawn_blocking(move || process.kill()).await.unwrap();
+    }
+
+    pub fn api(&self, key: &str) -> Api {
+        Api::at(&self.url, key)
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap()
+    }
+
+    pub fn journals(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.dir.path().join("degraded")) else { return Vec::new() };
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|ending| ending == "journal")).collect()
+    }
+
+    /// One figure of `/metrics`; 0 if it is not there.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self.api("").get("/metrics").await.text;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+        line.map_or(0, |figure| figure.parse().unwrap())
+    }
+
+    /// Waits until nothing waits to be counted.
+    pub async fn is_caught_up(&self) {
+        eventually("all is counted", async || self.metric("quotagate_degraded_waiting").await == 0).await;
+    }
+
+    async fn logs(&self, text: &str) {
+        eventually(text, async || self.log().contains(text)).await;
+    }
+
+    /// Waits until it has at hand what an outage needs: it knows the key and the app, and its journal is ready.
+    async fn is_ready(&self, keys: &[&str]) {
+        for key in keys {
+            eventually("the key is known", async || {
+                self.api(key).post("can-use", json!({"userId": "somebody", "event": "image.a"})).await.status == 200
+            })
+            .await;
+        }
+        eventually("the journal is ready", async || !self.journals().is_empty()).await;
+    }
+}
+
+/// The default app with that setting, a plan of 20 images in a month, and a key.
+async fn configured(node: &Node, on_store_failure: &str, mode: &str) -> String {
+    let admin = node.api(ADMIN_KEY);
+    admin.plan("pro", monthly(20)).await;
+    let settings = admin.put("app", json!({"onStoreFailure": on_store_failure})).await.expect(200);
+    assert_eq!(settings["onStoreFailure"], on_store_failure);
+    let key = admin.post("keys", json!({"kind": "secret", "mode": mode})).await.expect(201);
+    key["key"].as_str().unwrap().to_owned()
+}
+
+fn images(user: &str, quantity: u64) -> Value {
+    json!({"userId": user, "event": "image.a", "quantity": quantity})
+}
+
+/// Makes users known to the node.
+async fn known(api: &Api, users: &[&str]) {
+    for user in users {
+        api.subscribe(user, "pro").await;
+        api.post("can-use", images(user, 1)).await.expect(200);
+    }
+}
+
+#[track_caller]
+fn is_degraded(decision: &Value, groups: &[&str]) {
+    assert_eq!(
+        (&decision["allowed"], &decision["degraded"], &decision["matchedGroupIds"]),
+        (&json!(true), &json!(true), &json!(groups)),
+        "{decision}"
+    );
+    assert!(decision.get("reservationId").is_none() && decision["counters"] == json!([]), "{decision}");
+}
+
+async fn used(api: &Api, user: &str) -> u64 {
+    let counter = api.counter(user, "images").await;
+    assert_eq!(counter["held"], 0, "{counter}");
+    counter["used"].as_u64().unwrap()
+}
+
+async fn no_drift(redis: &Redis, mode: &str) {
+    let found = verified(&redis.url(), mode).await;
+    assert!(found.drifts.is_empty(), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_when_it_is_back() {
+    let mut redis = Redis::with(&["--appendfsync", "always"]).await;
+    let (node, other) = (Node::start(&redis.url(), 7).await, Node::start(&redis.url(), 7).await);
+    let live = configured(&node, "allow", "live").await;
+    let test = configured(&node, "allow", "test").await;
+    node.is_ready(&[&live, &test]).await;
+    other.is_ready(&[&live]).await;
+    let (api, sandbox) = (node.api(&live), node.api(&test));
+    known(&api, &["u", "blocked"]).await;
+    known(&sandbox, &["u"]).await;
+    node.api(ADMIN_KEY).post("users/blocked/block", json!({})).await.expect(200);
+    api.post("can-use", images("blocked", 1)).await.expect(200);
+    let open = api.reserved(images("u", 5)).await;
+    redis.kill();
+
+    is_degraded(&api.reserve(images("u", 2)).await, &["images"]);
+    let first = api.once("k").post("reserve", images("u", 3)).await;
+    assert_eq!(first.header("idempotent-replayed"), None);
+    let again = api.once("k").post("reserve", images("u", 3)).await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(first.expect(200), again.expect(200));
+    api.once("k").post("reserve", images("u", 4)).await.problem(409, "idempotency_key_reused");
+    // The same key of another mode is another call.
+    is_degraded(&sandbox.once("k").post("reserve", images("u", 4)).await.expect(200), &["images"]);
+    // Events pass together; nobody knows what plan an unseen user is on.
+    let items = json!({"userId": "u", "items": [{"event": "image.a", "quantity": 2}, {"event": "image.b"}]});
+    is_degraded(&api.reserve(items).await, &["images"]);
+    is_degraded(&api.reserve(images("unseen", 1)).await, &[]);
+
+    for (body, reason) in [
+        (images("blocked", 1), "user_blocked"),
+        (json!({"userId": "u", "event": "video.a"}), "unmatched_event"),
+        (json!({"userId": "unseen", "event": "video.a"}), "no_subscription"),
+        (images("u", 21), "limit_reached"),
+    ] {
+        let denied = api.reserve(body.clone()).await;
+        assert_eq!((&denied["allowed"], &denied["degraded"]), (&json!(false), &json!(true)), "{body}: {denied}");
+        assert_eq!((&denied["reasons"], &denied["counters"]), (&json!([reason]), &json!([])), "{body}: {denied}");
+    }
+    api.send("POST", "reserve?onDeny=429", Some(images("u", 21).to_string())).await.problem(429, "limit_reached");
+
+    // Only reserves, and only with keys that are known.
+    for (path, body) in [
+        ("can-use", images("u", 1)),
+        ("track", images("u", 1)),
+        ("commit", json!({"reservationId": open})),
+        ("release", json!({"reservationId": open})),
+        ("extend", json!({"reservationId": open, "ttlSeconds": 60})),
+    ] {
+        api.post(path, body).await.problem(503, "store_unavailable");
+    }
+    api.get("usage?userId=u").await.problem(503, "store_unavailable");
+    let unknown = node.api("sk_live_0123456789abcdefghijklmnopqrstuv");
+    unknown.post("reserve", images("u", 1)).await.problem(503, "store_unavailable");
+
+    assert_eq!(node.metric("quotagate_degraded_waiting").await, 5);
+    for _ in 0..2 {
+        is_degraded(&api.reserve(images("u", 1)).await, &["images"]);
+    }
+    api.post("reserve", images("u", 1)).await.problem(503, "store_unavailable");
+    is_degraded(&api.once("k").post("reserve", images("u", 3)).await.expect(200), &["images"]);
+    for (outcome, count) in [("allowed", 7), ("denied", 5), ("full", 1), ("replayed", 2)] {
+        let name = format!("quotagate_degraded_decisions_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(node.metric(&name).await, count, "{outcome}");
+    }
+    let ready = node.api("").get("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(
+        ready.text.contains("7 reserves were allowed without Redis and are not counted yet (at most 7)"),
+        "{ready:?}"
+    );
+    // The bound is each node's own, and so is its journal; what has one idempotency key is one call.
+    is_degraded(&other.api(&live).once("k").post("reserve", images("u", 3)).await.expect(200), &[]);
+
+    redis.start_again().await;
+    node.is_caught_up().await;
+    other.is_caught_up().await;
+    assert_eq!(api.commit(&open).await["status"], "committed");
+    assert_eq!(used(&api, "u").await, 5 + 2 + 3 + 3 + 2);
+    assert_eq!(used(&sandbox, "u").await, 4);
+    assert!(node.journals().is_empty() || node.journals().iter().all(|path| fs::metadata(path).unwrap().len() < 32));
+    // The repetition finds its answer everywhere, and counts nothing.
+    for node in [&node, &other] {
+        let again = node.api(&live).once("k").post("reserve", images("u", 3)).await;
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+        is_degraded(&again.expect(200), &["images"]);
+        node.api(&live).once("k").post("reserve", images("u", 4)).await.problem(409, "idempotency_key_reused");
+    }
+    assert_eq!(used(&api, "u").await, 15);
+    let events = api.get("events?type=track&userId=u").await.expect(200);
+    let events = events["data"].as_array().unwrap();
+    assert!(events.len() == 5 && events.iter().all(|event| event["degraded"] == true), "{events:?}");
+    // Redis decides again.
+    let denied = api.reserve(images("u", 6)).await;
+    assert_eq!((&denied["allowed"], denied.get("degraded")), (&json!(false), None), "{denied}");
+    assert_eq!(node.api("").get("/readyz").await.status, 200);
+    node.logs("Redis is away: reserves of apps with `onStoreFailure: allow` are decided without it").await;
+    node.logs("every degraded reserve is counted tracked=7 refused=0").await;
+    no_drift(&redis, "live").await;
+    no_drift(&redis, "test").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_did_not_choose_so_is_answered_503_and_so_is_a_full_redis() {
+    let mut redis = Redis::with(&["--maxmemory-policy", "noeviction"]).await;
+    let node = Node::start(&redis.url(), 100).await;
+    let allowing = configured(&node, "allow", "live").await;
+    let root = node.api(ADMIN_KEY);
+    root.post("apps", json!({"id": "strict"})).await.expect(201);
+    let strict = root.with("X-App", "strict");
+    strict.plan("pro", monthly(20)).await;
+    let denying = strict.post("keys", json!({"kind": "secret", "mode": "live"})).await.expect(201);
+    let denying = node.api(denying["key"].as_str().unwrap());
+    node.is_ready(&[&allowing, &denying.key]).await;
+    let allowing = node.api(&allowing);
+    for api in [&allowing, &denying] {
+        known(api, &["u"]).await;
+    }
+    redis.run::<String>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    allowing.post("reserve", images("u", 1)).await.problem(503, "store_unavailable");
+    redis.run::<String>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert!(allowing.reserve(images("u", 1)).await.get("reservationId").is_some());
+    redis.kill();
+    denying.post("reserve", images("u", 1)).await.problem(503, "store_unavailable");
+    is_degraded(&allowing.reserve(images("u", 1)).await, &["images"]);
+    denying.post("reserve", images("u", 1)).await.problem(503, "store_unavailable");
+    redis.start_again().await;
+    node.is_caught_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_was_revoked_before_the_outage_passes_at_no_node() {
+    let mut redis = Redis::with(&["--appendfsync", "always"]).await;
+    let (node, other) = (Node::start(&redis.url(), 100).await, Node::start(&redis.url(), 100).await);
+    let kept = configured(&node, "allow", "live").await;
+    let admin = node.api(ADMIN_KEY);
+    let revoked = admin.post("keys", json!({"kind": "secret", "mode": "live"})).await.expect(201);
+    let key = revoked["key"].as_str().unwrap();
+    node.is_ready(&[&kept, key]).await;
+    other.is_ready(&[&kept, key]).await;
+    admin.delete(&format!("keys/{}", revoked["id"].as_str().unwrap()), None).await.expect(204);
+    eventually("the other node knows it", async || other.api(key).post("can-use", images("u", 1)).await.status == 401)
+        .await;
+    redis.kill();
+    for node in [&node, &other] {
+        node.api(key).post("reserve", images("u", 1)).await.problem(503, "store_unavailable");
+        is_degraded(&node.api(&kept).reserve(images("unseen", 1)).await, &[]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reserve_that_a_hanging_redis_did_after_all_is_counted_once_and_leaves_no_hold() {
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url(), 100).await;
+    let key = configured(&node, "allow", "live").await;
+    node.is_ready(&[&key]).await;
+    let api = node.api(&key);
+    known(&api, &["u"]).await;
+    // Redis has the script from now on.
+    api.release(&api.reserved(images("u", 1)).await).await;
+    redis.hang();
+    // These wait for Redis, which has them in its buffers and does them when it wakes.
+    let keyed = api.once("k");
+    let first = futures::future::join_all([
+        api.post("reserve", images("u", 1)),
+        api.post("reserve", images("u", 2)),
+        keyed.post("reserve", images("u", 3)),
+    ]);
+    for answer in first.await {
+        is_degraded(&answer.expect(200), &["images"]);
+    }
+    // Once it is known to hang nobody waits for it: 20 calls that did would take 10 s.
+    let begun = Instant::now();
+    for _ in 0..20 {
+        is_degraded(&api.reserve(images("v", 1)).await, &[]);
+    }
+    assert!(begun.elapsed() < Duration::from_millis(10 * REDIS_TIMEOUT_MS), "{:?}", begun.elapsed());
+    redis.wake();
+    node.is_caught_up().await;
+    assert_eq!(used(&api, "u").await, 6);
+    let found: Vec<String> = redis.run(&["KEYS", "qg:{default:live}:op:*"]).await;
+    let mut done_after_all = 0;
+    for key in found {
+        let record: String = redis.run(&["GET", &key]).await;
+        done_after_all += u64::from(record.starts_with("reservation\n"));
+    }
+    assert_eq!(done_after_all, 1 + 3, "Redis did them when it woke");
+    let again = api.once("k").post("reserve", images("u", 3)).await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.expect(200)["allowed"], true);
+    assert_eq!(used(&api, "u").await, 6);
+    no_drift(&redis, "live").await;
+}
+
+/// Tears the end off: the process died within a write.
+fn tear(journal: &Path) {
+    let mut bytes = fs::read(journal).unwrap();
+    bytes.extend(b"0123456789abcdef {\"name\":\"qg:{default:live}:op:0123");
+    fs::write(journal, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_killed_while_it_counts_counts_each_reserve_once_when_it_is_back() {
+    const CALLS: u64 = 1_500;
+    let mut redis = Redis::with(&["--appendfsync", "always"]).await;
+    let mut node = Node::start(&redis.url(), 2_000).await;
+    let key = configured(&node, "allow", "live").await;
+    node.api(ADMIN_KEY).plan("pro", monthly(100_000)).await;
+    node.is_ready(&[&key]).await;
+    known(&node.api(&key), &["u"]).await;
+    redis.kill();
+    let api = node.api(&key);
+    let calls = futures::stream::iter(0..CALLS).map(|_| api.post("reserve", images("u", 2)));
+    let answers: Vec<_> = calls.buffer_unordered(64).collect().await;
+    for answer in answers {
+        is_degraded(&answer.expect(200), &["images"]);
+    }
+    let mut interrupted = 0;
+    for place in 0..3 {
+        node.kill().await;
+        if place == 0 {
+            tear(&node.journals()[0]);
+        }
+        if place > 0 {
+            redis.kill();
+        }
+        redis.start_again().await;
+        node.start_again(&redis.url()).await;
+        let mut connection = redis.connect().await;
+        let counters = "qg:{default:live}:counters:user:u";
+        let before = interrupted;
+        eventually("some more are counted", || {
+            let mut connection = connection.clone();
+            async move {
+                let command = redis::cmd("HGET").arg(counters).arg("images.used").to_owned();
+                let used: Option<u64> = command.query_async(&mut connection).await.unwrap();
+                used.unwrap_or(0) > before || used == Some(2 * CALLS)
+            }
+        })
+        .await;
+        interrupted = redis::cmd("HGET").arg(counters).arg("images.used").query_async(&mut connection).await.unwrap();
+    }
+    println!("killed last at {interrupted} of {}", 2 * CALLS);
+    node.kill().await;
+    node.start_again(&redis.url()).await;
+    node.is_caught_up().await;
+    assert_eq!(used(&node.api(&key), "u").await, 2 * CALLS);
+    node.logs("torn_bytes=51").await;
+    no_drift(&redis, "live").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_again_at_another_node_after_its_node_died_is_counted_by_what_became_of_it_there() {
+    let mut redis = Redis::with(&["--appendfsync", "always"]).await;
+    let mut node = Node::start(&redis.url(), 100).await;
+    let other = Node::start(&redis.url(), 100).await;
+    let key = configured(&node, "allow", "live").await;
+    node.is_ready(&[&key]).await;
+    let users = ["committed", "released", "held", "denied", "another_body"];
+    known(&node.api(&key), &users).await;
+    redis.kill();
+    for user in users {
+        is_degraded(&node.api(&key).once("k").post("reserve", images(user, 4)).await.expect(200), &["images"]);
+    }
+    node.kill().await;
+    redis.start_again().await;
+    let api = other.api(&key);
+    eventually("Redis is back", async || api.get("usage?userId=held").await.status == 200).await;
+    let again = async |user: &str| api.once("k").post("reserve", images(user, 4)).await.expect(200);
+    let id = |decision: &Value| decision["reservationId"].as_str().unwrap().to_owned();
+    let committed = id(&again("committed").await);
+    api.post("commit", json!({"reservationId": committed, "quantity": 1})).await.expect(200);
+    api.release(&id(&again("released").await)).await;
+    let held = id(&again("held").await);
+    api.post("track", images("denied", 20)).await.expect(200);
+    assert_eq!(again("denied").await["allowed"], false);
+    api.once("k").post("reserve", images("another_body", 5)).await.expect(200);
+
+    node.start_again(&redis.url()).await;
+    node.is_caught_up().await;
+    assert_eq!(used(&api, "committed").await, 1, "as it was settled");
+    assert_eq!(used(&api, "released").await, 0, "nothing was spent");
+    assert_eq!(used(&api, "held").await, 4, "it may have been spent");
+    assert_eq!(api.commit(&held).await["replayed"], true);
+    assert_eq!(used(&api, "denied").await, 24, "it was told allowed as well");
+    let another = api.counter("another_body", "images").await;
+    assert_eq!((&another["used"], &another["held"]), (&json!(4), &json!(5)), "two calls of one key");
+    node.logs("every degraded reserve is counted tracked=5 refused=0").await;
+    no_drift(&redis, "live").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_journal_nothing_is_allowed_and_the_node_says_why() {
+    let mut redis = Redis::with(&["--appendfsync", "always"]).await;
+    let node = Node::start(&redis.url(), 100).await;
+    let in_the_way = node.dir.path().join("degraded");
+    fs::write(&in_the_way, "").unwrap();
+    let key = configured(&node, "allow", "live").await;
+    let told = "the journal of degraded reserves cannot be written";
+    eventually("it is told while Redis is there", async || node.api("").get("/readyz").await.text.contains(told)).await;
+    let api = node.api(&key);
+    known(&api, &["u"]).await;
+    redis.kill();
+    let refused = api.post("reserve", images("u", 1)).await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    refused.problem(503, "store_unavailable");
+    node.logs(told).await;
+    assert_eq!(node.metric("quotagate_degraded_decisions_total{outcome=\"unwritable\"}").await, 1);
+    fs::remove_file(in_the_way).unwrap();
+    is_degraded(&api.reserve(images("u", 1)).await, &["images"]);
+    redis.start_again().await;
+    node.is_caught_up().await;
+    assert_eq!(used(&api, "u").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_no_longer_be_measured_is_kept_for_people_and_holds_up_nothing() {
+    let mut redis = Redis::with(&["--appendfsync", "always"]).await;
+    let mut node = Node::start(&redis.url(), 100).await;
+    let key = configured(&node, "allow", "live").await;
+    node.is_ready(&[&key]).await;
+    known(&node.api(&key), &["u", "v"]).await;
+    redis.kill();
+    for user in ["u", "v"] {
+        is_degraded(&node.api(&key).reserve(images(user, 1)).await, &["images"]);
+    }
+    node.kill().await;
+    redis.start_again().await;
+    // Meanwhile the plan wants a figure that the reserve of `u` did not bring.
+    let other = Node::start(&redis.url(), 100).await;
+    let needy = json!({"periodType": "monthly", "periodAnchor": "subscription_start", "groups": [
+        {"id": "images", "unit": "count", "quota": 20, "matches": [{"event": "image.*"}], "measure": {"per": {"pixels": 1}}}]});
+    other.api(ADMIN_KEY).plan("needy", monthly(20)).await;
+    other.api(ADMIN_KEY).plan("needy", needy).await;
+    other.api(&key).subscribe("u", "needy").await;
+    node.start_again(&redis.url()).await;
+    node.is_caught_up().await;
+    assert_eq!(used(&node.api(&key), "v").await, 1);
+    assert_eq!(used(&node.api(&key), "u").await, 0);
+    assert_eq!(node.metric("quotagate_degraded_counted_total{outcome=\"refused\"}").await, 1);
+    node.logs("a degraded reserve cannot be counted").await;
+    // Once it can be measured again it is tried again under its own name.
+    node.kill().await;
+    other.api(&key).subscribe("u", "pro").await;
+    let directory = node.dir.path().join("degraded");
+    fs::rename(directory.join("refused"), directory.join("again.journal")).unwrap();
+    node.start_again(&redis.url()).await;
+    node.is_caught_up().await;
+    assert_eq!(used(&node.api(&key), "u").await, 1);
+    no_drift(&redis, "live").await;
+}
