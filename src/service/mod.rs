@@ -19,6 +19,8 @@ pub mod facts;
 pub mod grants;
 pub mod history;
 pub mod keys;
+pub mod near;
+pub mod nodes;
 pub mod outbox;
 pub mod outlook;
 pub mod plans;

@@ -12,6 +12,8 @@ pub mod error;
 pub mod grant;
 pub mod keys;
 pub mod ledger;
+pub mod near;
+pub mod node;
 pub mod operation;
 pub mod outbox;
 pub mod outcome;

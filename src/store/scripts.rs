@@ -22,6 +22,7 @@ lua_files![
     "enqueue",
     "extend",
     "grant",
+    "near",
     "outcome",
     "reclaim",
     "refund",
@@ -79,6 +80,7 @@ pub struct Scripts {
     pub enqueue: Script,
     pub extend: Script,
     pub grant: Script,
+    pub near: Script,
     pub outcome: Script,
     pub reclaim: Script,
     pub refund: Script,
@@ -108,6 +110,7 @@ static SCRIPTS: LazyLock<Result<Scripts, StoreError>> = LazyLock::new(|| {
         enqueue: load("enqueue")?,
         extend: load("extend")?,
         grant: load("grant")?,
+        near: load("near")?,
         outcome: load("outcome")?,
         reclaim: load("reclaim")?,
         refund: load("refund")?,
@@ -134,7 +137,7 @@ impl Scripts {
         SCRIPTS.as_ref().map_err(Clone::clone)
     }
 
-    pub fn all(&self) -> [&Script; 25] {
+    pub fn all(&self) -> [&Script; 26] {
         [
             &self.attempted,
             &self.change_user,
@@ -145,6 +148,7 @@ impl Scripts {
             &self.enqueue,
             &self.extend,
             &self.grant,
+            &self.near,
             &self.outcome,
             &self.reclaim,
             &self.refund,

@@ -8,6 +8,7 @@ mod support;
 
 mod holds;
 mod ledger;
+mod near;
 mod owners;
 mod statuses;
 mod table;
