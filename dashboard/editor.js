@@ -2,6 +2,8 @@
 
 import { useEffect, useState } from './vendor/hooks.js';
 import * as api from './api.js';
+import { RuleTester } from './rule_tester.js';
+import { Whatif } from './whatif.js';
 import { Badge, Confirm, Dialog, ErrorBox, Field, Heading, Loaded, Loading, Name, Table, Time, go, html, link, number, plural, useDialog, useLoad, useSettled, useWrite } from './ui.js';
 
 const told = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
@@ -79,6 +81,8 @@ export function Editor({ kind, id, document, done }) {
     <${Field} label=${`${kind.Title} as JSON`}><textarea name="document" class="code" spellcheck=${false} value=${text} readonly=${!api.may('admin')} onInput=${(event) => setText(event.target.value)} /><//>
     ${check.error && html`<${ErrorBox} error=${check.error} />`}
     ${!check.error && check.preview && (check.preview.changes.length > 0 || text !== before) && html`<h2>A save would</h2><${Preview} preview=${check.preview} />`}
+    ${!parseFault(text) && html`<${RuleTester} kind=${kind} id=${name} text=${text} />`}
+    ${api.may('admin') && !parseFault(text) && html`<${Whatif} kind=${kind} id=${name} text=${text} exists=${document?.version !== undefined && id !== undefined} />`}
     <${ErrorBox} error=${error} />
     <div class="row">
       <button type="submit" class="primary" disabled=${busy || !ready}>${busy ? 'One moment…' : 'Save'}</button>
@@ -102,7 +106,7 @@ export const Groups = ({ document }) => html`<${Table} label="Limit groups">
 <//>`;
 
 /** One plan or policy: its groups, the editor, its versions, and what can be done with it. */
-export function DocumentPage({ kind, id, query, extra }) {
+export function DocumentPage({ kind, id, extra }) {
   const loaded = useLoad((signal) => api.get(api.path(kind.path, id), signal), [id, api.place.app]);
   const versions = useLoad((signal) => api.get(`${api.path(kind.path, id)}/versions`, signal), [id, loaded.data?.version]);
   const dialog = useDialog();

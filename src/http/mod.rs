@@ -135,7 +135,11 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(readable("/usage/history").route(web::get().to(history::history)))
         .service(resource("/events").route(web::get().to(events::list)))
         .service(resource("/events/stream").route(web::get().to(events::stream)))
-        .service(resource("/explain").route(web::get().to(explain::explain)))
+        .service(
+            resource("/explain")
+                .route(web::get().to(explain::explain))
+                .route(web::post().to(explain::draft::explain_draft)),
+        )
         .service(
             resource("/subscriptions")
                 .route(web::post().to(subscriptions::subscribe))

@@ -19,7 +19,7 @@ use super::{
     modifiers(&Key, &Names, &Everywhere),
     paths(
         metering::reserve, settling::commit, settling::release, settling::outcome, settling::release_by_hand, metering::extend, settling::track, metering::can_use,
-        usage::get_usage, usage::stream_usage, history::history, explain::explain,
+        usage::get_usage, usage::stream_usage, history::history, explain::explain, explain::draft::explain_draft,
         events::list, events::stream,
         subscriptions::subscribe, subscriptions::cancel,
         users::list, users::get, users::block, users::unblock, users::reset,

@@ -31,18 +31,22 @@ use views::{ForecastCounterView, ForecastView, ReportView, UnusualLineView, Unus
         ("metadata.{name}" = Option<String>, Query),
         ("ratio" = Option<Vec<String>>, Query, description = "such as completion_tokens/prompt_tokens or calls[metadata.cache=hit]/calls; may be repeated"),
         ("format" = Option<String>, Query, description = "json (default) or csv"),
+        ("top" = Option<String>, Query, description = "calls, denials or cost: the lines with the most of it first, of all there are; has no further pages"),
         ("limit" = Option<usize>, Query, description = "1 to 1000, default 100; CSV has all lines unless told otherwise"),
         ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
     responses((status = 200, content((ReportView = "application/json"), (String = "text/csv"))), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn usage(principal: Principal, query: Query<Vec<(String, String)>>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let UsageParameters { query, format, limit, after } = UsageParameters::read(query.read()?)?;
+    let UsageParameters { query, format, limit, top, after } = UsageParameters::read(query.read()?)?;
     let mut report = principal.gateway.report(&principal.tenant, query).await?;
     if let Some((start, values)) = after {
         report.lines.retain(|(name, _)| (name.start, &name.values) > (start, &values));
     }
-    let more = limit.is_some_and(|limit| report.lines.len() > limit);
+    if let Some(top) = top {
+        report.lines.sort_by_key(|(_, line)| std::cmp::Reverse(top.of(line)));
+    }
+    let more = top.is_none() && limit.is_some_and(|limit| report.lines.len() > limit);
     report.lines.truncate(limit.unwrap_or(usize::MAX));
     let next = report.lines.last().filter(|_| more).map(|(name, _)| cursor_text(name));
     match format {

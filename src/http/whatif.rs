@@ -45,24 +45,26 @@ pub struct WhatifBody {
     entries: Option<usize>,
 }
 
-impl WhatifBody {
-    fn draft(self) -> Result<Draft, ApiError> {
-        let missing = |field: &str| ApiError::invalid(field, "is missing");
-        match (self.plan, self.policy, self.instead) {
-            (Some(body), None, instead) => {
-                let id = body.id.as_deref().ok_or_else(|| missing("plan.id"))?;
-                let id = PlanId::parse(id).map_err(|error| ApiError::invalid("plan.id", error.to_string()))?;
-                Ok(Draft::Plan { id, body: Box::new(body), instead })
-            }
-            (None, Some(body), None) => {
-                let id = body.id.as_deref().ok_or_else(|| missing("policy.id"))?;
-                let id = PolicyId::parse(id).map_err(|error| ApiError::invalid("policy.id", error.to_string()))?;
-                Ok(Draft::Policy { id, body: Box::new(body) })
-            }
-            (None, Some(_), Some(_)) => Err(ApiError::invalid("for", "goes with `plan` only")),
-            (Some(_), Some(_), _) => Err(ApiError::invalid("policy", "stands instead of `plan`, not beside it")),
-            (None, None, _) => Err(ApiError::invalid("plan", "is missing; or give `policy`")),
+/// What is drafted: a plan or a policy, with its id.
+///
+/// # Errors
+/// invalid_request
+pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option<PlanId>) -> Result<Draft, ApiError> {
+    let missing = |field: &str| ApiError::invalid(field, "is missing");
+    match (plan, policy, instead) {
+        (Some(body), None, instead) => {
+            let id = body.id.as_deref().ok_or_else(|| missing("plan.id"))?;
+            let id = PlanId::parse(id).map_err(|error| ApiError::invalid("plan.id", error.to_string()))?;
+            Ok(Draft::Plan { id, body: Box::new(body), instead })
         }
+        (None, Some(body), None) => {
+            let id = body.id.as_deref().ok_or_else(|| missing("policy.id"))?;
+            let id = PolicyId::parse(id).map_err(|error| ApiError::invalid("policy.id", error.to_string()))?;
+            Ok(Draft::Policy { id, body: Box::new(body) })
+        }
+        (None, Some(_), Some(_)) => Err(ApiError::invalid("for", "goes with `plan` only")),
+        (Some(_), Some(_), _) => Err(ApiError::invalid("policy", "stands instead of `plan`, not beside it")),
+        (None, None, _) => Err(ApiError::invalid("plan", "is missing; or give `policy`")),
     }
 }
 
@@ -85,7 +87,7 @@ pub async fn whatif(
     if !(LEAST_ENTRIES..=MOST_ENTRIES).contains(&entries) {
         return Err(ApiError::invalid("entries", format!("must be {LEAST_ENTRIES} to {MOST_ENTRIES}")));
     }
-    let draft = body.draft()?;
+    let draft = draft(body.plan, body.policy, body.instead)?;
     let permit = Arc::clone(&whatifs.0).try_acquire_owned().map_err(|_| ApiError::TooManyWhatifs)?;
     let runtime = tokio::runtime::Handle::current();
     // It reads and computes for long stretches: on a thread of its own, so that no call waits for it.

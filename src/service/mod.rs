@@ -13,6 +13,7 @@ pub mod draft;
 pub mod error;
 pub mod events;
 pub mod explain;
+pub mod explain_draft;
 pub mod explain_reservation;
 pub mod extend;
 pub mod facts;

@@ -162,12 +162,12 @@ impl Bucket {
 
     /// Counters that are near their limits, by how near.
     pub fn near(&self) -> String {
-        self.key("rollup:near")
+        self.key("near:shares")
     }
 
     /// The same counters by when their windows end.
     pub fn near_ends(&self) -> String {
-        self.key("rollup:near:ends")
+        self.key("near:ends")
     }
 
     /// What changed `used`, with the balances.

@@ -83,6 +83,7 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
         ("GET", "reports/forecast?userId=u", Value::Null, viewers),
         ("GET", "reports/limits", Value::Null, viewers),
         ("POST", "whatif", json!({}), viewers),
+        ("POST", "explain", json!({"event": "image.a"}), viewers),
         ("GET", "sandboxes", Value::Null, viewers),
         ("GET", "nodes", Value::Null, viewers),
         ("GET", "policies", Value::Null, viewers),

@@ -18,7 +18,10 @@ async fn every_node_tells_of_itself_and_one_that_is_silent_is_told_so_until_it_i
         let known = told.iter().find(|node| url.ends_with(node["address"].as_str().unwrap())).unwrap();
         assert_eq!((&known["silent"], &known["version"]), (&json!(false), &json!(env!("CARGO_PKG_VERSION"))));
     }
-    let ago = |seconds: i64| (chrono::Utc::now() - chrono::TimeDelta::seconds(seconds)).to_rfc3339();
+    let ago = |seconds: i64| {
+        let at = chrono::Utc::now() - chrono::TimeDelta::seconds(seconds);
+        at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    };
     for (id, seconds) in [("quiet", 60), ("gone", 2 * 60 * 60)] {
         let about = json!({"id": id, "host": "h", "address": "a", "version": "1", "startedAt": ago(seconds), "seenAt": ago(seconds)});
         world.redis.run::<i64>(&["HSET", "qg:{quotagate}:nodes", id, &about.to_string()]).await;

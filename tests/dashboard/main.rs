@@ -10,6 +10,9 @@ mod browser;
 mod configuration;
 mod events;
 mod explain;
+// The pictures of the documentation need one size more.
+#[allow(dead_code)]
+mod pages;
 mod quality;
 mod reports;
 mod sessions;

@@ -156,7 +156,10 @@ impl Redis {
 fn is_told(key: &str, pattern: &str) -> bool {
     let rollup = pattern.contains("rollup");
     // Nodes tell of themselves every few seconds.
-    (rollup || !key.contains("}:rollup:")) && !key.ends_with("}:denials") && key != "qg:{quotagate}:nodes"
+    (rollup || !key.contains("}:rollup:"))
+        && !key.contains("}:near:")
+        && !key.ends_with("}:denials")
+        && key != "qg:{quotagate}:nodes"
 }
 
 impl Drop for Redis {

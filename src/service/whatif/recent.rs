@@ -98,21 +98,32 @@ impl Draft {
     }
 
     /// The configuration with the draft in it.
-    fn within(&self, present: &AppConfig, placement: Placement) -> Result<AppConfig, ServiceError> {
+    ///
+    /// # Errors
+    /// Every fault of the draft, under `plan` or `policy`.
+    pub fn applied(&self, present: &AppConfig, placement: Placement) -> Result<AppConfig, ServiceError> {
         match self {
-            Self::Plan { id, body, instead } => {
-                if let Some(instead) = instead.as_ref().filter(|instead| present.plan(instead).is_none()) {
-                    return Err(ServiceError::invalid("for", format!("there is no plan `{instead}`")));
-                }
-                if instead.is_none() && present.plan(id).is_none() {
-                    let message = format!("there is no plan `{id}` yet: say whose users would get it");
-                    return Err(ServiceError::invalid("for", message));
-                }
+            Self::Plan { id, body, .. } => {
                 present.with_plan(placement, id, body.as_ref().clone()).map_err(|error| within("plan", error))
             }
             Self::Policy { id, body } => {
                 present.with_policy(placement, id, body.as_ref().clone()).map_err(|error| within("policy", error))
             }
+        }
+    }
+
+    /// A plan needs users.
+    fn check_users(&self, present: &AppConfig) -> Result<(), ServiceError> {
+        let Self::Plan { id, instead, .. } = self else { return Ok(()) };
+        match instead {
+            Some(instead) if present.plan(instead).is_none() => {
+                Err(ServiceError::invalid("for", format!("there is no plan `{instead}`")))
+            }
+            None if present.plan(id).is_none() => {
+                let message = format!("there is no plan `{id}` yet: say whose users would get it");
+                Err(ServiceError::invalid("for", message))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -139,7 +150,8 @@ impl Gateway {
     ) -> Result<RecentReport, ServiceError> {
         let began = Instant::now();
         let present = self.present_config(&tenant.app).await?;
-        let drafted = draft.within(&present, tenant.placement)?;
+        draft.check_users(&present)?;
+        let drafted = draft.applied(&present, tenant.placement)?;
         let units = units(&drafted);
         let grants = self.moved_by_grants(tenant).await?;
         let buckets = tenant.buckets();
@@ -149,9 +161,9 @@ impl Gateway {
             for stream in Stream::ALL {
                 complete &= self.store.stream_info(bucket, stream).await?.whole;
             }
-            // What one bucket does not need of its time is the next one's.
-            let parts = u32::try_from(buckets.len()).unwrap_or(u32::MAX);
-            let until = began + READ_FOR / parts * u32::try_from(place + 1).unwrap_or(u32::MAX);
+            // What one bucket does not need of its time is for the others.
+            let buckets_left = u32::try_from(buckets.len() - place).unwrap_or(u32::MAX);
+            let until = Instant::now() + READ_FOR.saturating_sub(began.elapsed()) / buckets_left;
             let newest = self.newest(bucket, share, until).await?;
             cut = cut.or(newest.cut);
             entries += newest.count();
@@ -169,7 +181,8 @@ impl Gateway {
         Ok(RecentReport { report: rehearsed.report, cut, most_entries: most as u64 })
     }
 
-    /// The newest entries of both streams of a bucket, as far back in the one as in the other.
+    /// The newest entries of both streams of a bucket, as far back in the one as in the other. A page of each is read
+    /// however late it is.
     async fn newest(&self, bucket: &Bucket, most: usize, until: Instant) -> Result<Newest, ServiceError> {
         let mut newest = Newest { streams: Stream::ALL.map(|stream| (stream, Vec::new())).to_vec(), cut: None };
         let mut open: Vec<usize> = (0..newest.streams.len()).collect();
@@ -178,7 +191,7 @@ impl Gateway {
         // The stream that was read least far back is read next.
         while let Some(next) = open.iter().copied().max_by_key(|place| newest.reached(*place)) {
             let left = most.saturating_sub(newest.count());
-            if left == 0 || Instant::now() >= until {
+            if left == 0 || newest.reached(next) < u64::MAX && Instant::now() >= until {
                 newest.cut = Some(if left == 0 { Cut::Entries } else { Cut::Time });
                 break;
             }
