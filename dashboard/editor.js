@@ -81,8 +81,8 @@ export function Editor({ kind, id, document, done }) {
     <${Field} label=${`${kind.Title} as JSON`}><textarea name="document" class="code" spellcheck=${false} value=${text} readonly=${!api.may('admin')} onInput=${(event) => setText(event.target.value)} /><//>
     ${check.error && html`<${ErrorBox} error=${check.error} />`}
     ${!check.error && check.preview && (check.preview.changes.length > 0 || text !== before) && html`<h2>A save would</h2><${Preview} preview=${check.preview} />`}
-    ${!parseFault(text) && html`<${RuleTester} kind=${kind} id=${name} text=${text} />`}
-    ${api.may('admin') && !parseFault(text) && html`<${Whatif} kind=${kind} id=${name} text=${text} exists=${document?.version !== undefined && id !== undefined} />`}
+    <${RuleTester} kind=${kind} id=${name} text=${text} readable=${parseFault(text) === null} />
+    ${api.may('admin') && html`<${Whatif} kind=${kind} id=${name} text=${text} readable=${parseFault(text) === null} exists=${document?.version !== undefined && id !== undefined} />`}
     <${ErrorBox} error=${error} />
     <div class="row">
       <button type="submit" class="primary" disabled=${busy || !ready}>${busy ? 'One moment…' : 'Save'}</button>

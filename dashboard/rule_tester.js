@@ -7,13 +7,17 @@ import { Groups } from './pages/explain_groups.js';
 
 const fields = ['event', 'quantity', 'metadata'];
 
-/** @param {{kind: {path: string}, id: string, text: string}} given */
-export function RuleTester({ kind, id, text }) {
+/**
+ * `readable`: the text is JSON. While it is not, what was last told stays.
+ * @param {{kind: {path: string}, id: string, text: string, readable: boolean}} given
+ */
+export function RuleTester({ kind, id, text, readable }) {
   const [typed, setTyped] = useState({ event: '', quantity: '', metadata: '' });
   const asked = useSettled(JSON.stringify([id, text, typed]), 300);
   const [state, setState] = useState({ groups: null, error: null });
   useEffect(() => {
     const stop = new AbortController();
+    if (!readable) return undefined;
     if (!typed.event || !id) setState({ groups: null, error: null });
     else {
       const draft = { ...JSON.parse(text), id };

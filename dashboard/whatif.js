@@ -28,7 +28,7 @@ const sides = [['Allowed', 'allowed', number], ['Denied', 'denied', number], ['C
 const told = ({ recorded, underDraft }) => sides.filter(([, field]) => field !== 'cents' || recorded.cents || underDraft.cents);
 
 const Sides = ({ report }) => html`<${Table} label="Before and after">
-  <thead><tr><th></th><th class="figure">As it was</th><th class="figure">With this draft</th><th class="figure">Difference</th></tr></thead>
+  <thead><tr><td></td><th class="figure">As it was</th><th class="figure">With this draft</th><th class="figure">Difference</th></tr></thead>
   <tbody>
     ${told(report).map(([title, field, text]) => html`<tr key=${field}>
       <th scope="row">${title}</th><td class="figure">${text(report.recorded[field])}</td><td class="figure">${text(report.underDraft[field])}</td>
@@ -88,9 +88,9 @@ const Report = ({ report }) => html`<div class="whatif" role="status">
 /**
  * Asks what a draft would have changed. `text` is the document as JSON; the answer is of the text that it was asked for,
  * so it goes when the text changes.
- * @param {{kind: {path: string, title: string}, id: string, text: string, exists: boolean}} given
+ * @param {{kind: {path: string, title: string}, id: string, text: string, readable: boolean, exists: boolean}} given
  */
-export function Whatif({ kind, id, text, exists }) {
+export function Whatif({ kind, id, text, readable, exists }) {
   const [entries, setEntries] = useState(choices[1][0]);
   const [of, setOf] = useState('');
   const [state, setState] = useState({ busy: false, error: null, report: null, about: '' });
@@ -114,7 +114,7 @@ export function Whatif({ kind, id, text, exists }) {
       ${needsUsers && html`<${Field} label="As if on it were the users of"><select name="of" value=${of} onChange=${(event) => setOf(event.target.value)}>
         <option value="">choose a plan</option>${(plans.data?.data ?? []).map((plan) => html`<option value=${plan.id}>${plan.id}</option>`)}</select><//>`}
       <${Field} label="Look at"><select name="entries" value=${entries} onChange=${(event) => setEntries(Number(event.target.value))}>${choices.map(([count, title]) => html`<option value=${count}>${title}</option>`)}</select><//>
-      <button type="button" disabled=${(state.busy && current) || !id || (needsUsers && !of)} onClick=${ask}>${state.busy && current ? 'Replaying…' : 'Try on recent events'}</button>
+      <button type="button" disabled=${(state.busy && current) || !id || !readable || (needsUsers && !of)} onClick=${ask}>${state.busy && current ? 'Replaying…' : 'Try on recent events'}</button>
     </div>
     ${current && html`<${ErrorBox} error=${state.error} retry=${state.error?.status === 429 ? ask : undefined} />`}
     ${current && state.report && html`<${Report} report=${state.report} />`}

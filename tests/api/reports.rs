@@ -324,6 +324,7 @@ async fn a_forecast_tells_when_a_counter_runs_out() {
 async fn the_lines_with_the_most_come_first_whatever_their_names() {
     let (world, admin) = world().await;
     for (user, calls) in [("a", 1), ("m", 3), ("u", 2), ("v", 4)] {
+        world.app.subscribe(user, "p").await;
         for _ in 0..calls {
             world
                 .app

@@ -130,7 +130,10 @@ async fn a_sandbox_is_there_to_be_chosen_as_soon_as_it_has_a_key() {
     world.admin.plan("one", monthly(20)).await;
     browser.page("Keys").await;
     browser.click("New key").await;
-    browser.choose("mode", "test").await;
+    // The menu has a field of that name, too.
+    let choose = "const mode = document.querySelector('dialog [name=mode]'); mode.value = 'test'; \
+        mode.dispatchEvent(new Event('change', {bubbles: true}))";
+    browser.run(choose, json!([])).await;
     browser.fill("sandbox", "ci").await;
     browser.click("Create").await;
     browser.sees("It is shown only now.").await;
@@ -147,6 +150,34 @@ async fn a_sandbox_is_there_to_be_chosen_as_soon_as_it_has_a_key() {
     browser.fill("key", &key).await;
     browser.click("Sign in").await;
     browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_register_tells_which_reviews_are_due_and_whose_and_a_review_is_marked() {
+    let (world, browser) = signed_in().await;
+    let policy = |owner: &str| json!({"owner": owner, "reviewCadence": "quarterly", "groups": []});
+    for (id, owner) in [("mine", "platform"), ("other", "<i>finance</i>")] {
+        world.admin.put(&format!("policies/{id}"), policy(owner)).await.expect(200);
+    }
+    let long_ago = json!({"at": "2020-01-31T10:00:00Z", "by": "root", "note": null}).to_string();
+    world.redis.run::<i64>(&["HSET", "qg:{default}:config", "review:other", &long_ago]).await;
+    browser.page("Policies").await;
+    browser.sees("mine").await;
+    browser.run("document.querySelector('[aria-label=Review]').focus()", json!([])).await;
+    browser.press("Review").await;
+    browser
+        .until("location.hash.includes('due=1') && !document.querySelector('tbody').innerText.includes('mine')")
+        .await;
+    browser.sees("<i>finance</i>").await;
+    browser.click("other").await;
+    browser.sees("review due").await;
+    browser.click("Mark reviewed").await;
+    browser.fill("note", "still right").await;
+    browser.click("Mark reviewed").await;
+    browser.sees_no_dialog().await;
+    browser.sees("still right").await;
+    assert_eq!(world.admin.get("policies/other").await.expect(200)["reviewDue"], false);
     without_faults(browser).await;
 }
 

@@ -6,6 +6,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+// Pictures are taken by `examples/pictures.rs`.
+#[allow(dead_code)]
 mod browser;
 mod configuration;
 mod events;
