@@ -70,6 +70,8 @@ export function Editor({ kind, id, document, done }) {
   const [text, setText] = useState(before ?? kind.example());
   const check = useCheck(kind, name, text, id && document.version);
   const { busy, error, write } = useWrite();
+  const admin = api.may('admin');
+  const readable = parseFault(text) === null;
   const ready = name && !check.checking && !check.error && check.preview?.changes.length > 0;
   const save = async (event) => {
     event.preventDefault();
@@ -78,18 +80,18 @@ export function Editor({ kind, id, document, done }) {
   };
   return html`<form onSubmit=${save}>
     ${!id && html`<${Field} label="Id" hint="Letters, digits, _ and -. It stays for ever."><input name="id" required pattern="[A-Za-z0-9_\\-]{1,64}" value=${name} onInput=${(event) => setName(event.target.value)} /><//>`}
-    <${Field} label=${`${kind.Title} as JSON`}><textarea name="document" class="code" spellcheck=${false} value=${text} readonly=${!api.may('admin')} onInput=${(event) => setText(event.target.value)} /><//>
+    <${Field} label=${`${kind.Title} as JSON`}><textarea name="document" class="code" spellcheck=${false} value=${text} readonly=${!admin} onInput=${(event) => setText(event.target.value)} /><//>
     ${check.error && html`<${ErrorBox} error=${check.error} />`}
     ${!check.error && check.preview && (check.preview.changes.length > 0 || text !== before) && html`<h2>A save would</h2><${Preview} preview=${check.preview} />`}
-    <${RuleTester} kind=${kind} id=${name} text=${text} readable=${parseFault(text) === null} />
-    ${api.may('admin') && html`<${Whatif} kind=${kind} id=${name} text=${text} readable=${parseFault(text) === null} exists=${document?.version !== undefined && id !== undefined} />`}
     <${ErrorBox} error=${error} />
     <div class="row">
-      <button type="submit" class="primary" disabled=${busy || !ready}>${busy ? 'One moment…' : 'Save'}</button>
+      ${admin && html`<button type="submit" class="primary" disabled=${busy || !ready}>${busy ? 'One moment…' : 'Save'}</button>`}
       ${before !== null && text !== before && html`<button type="button" onClick=${() => setText(before)}>Undo all</button>`}
       ${check.checking && name && html`<span class="quiet">Checking…</span>`}
     </div>
-  </form>`;
+  </form>
+  <${RuleTester} kind=${kind} id=${name} text=${text} readable=${readable} />
+  ${admin && html`<${Whatif} kind=${kind} id=${name} text=${text} readable=${readable} exists=${document?.version !== undefined && id !== undefined} />`}`;
 }
 
 const period = (group, document) => group.periodType ?? group.period ?? document.periodType ?? document.period ?? 'monthly';

@@ -155,8 +155,11 @@ const hasData = (of) => of.loaded ?? of.data !== null;
 export const More = ({ pages }) =>
   pages.next ? html`<p><button type="button" onClick=${pages.loadMore}>Show more</button></p>` : null;
 
-/** A table that scrolls by itself where it is wider than the page, also with the keyboard. */
-export const Table = ({ label, children }) => html`<div class="scroll" tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
+/**
+ * A table that scrolls by itself where it is wider than the page, also with the keyboard.
+ * @param {{label: string, compact?: boolean, children?: any}} given `compact`: it is narrow enough for a phone
+ */
+export const Table = ({ label, compact, children }) => html`<div class=${compact ? 'scroll compact' : 'scroll'} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
 
 /** A page's title with what can be done on it. */
 export function Heading({ title, children }) {

@@ -19,7 +19,7 @@ const counts = (sums) => Object.entries(sums).map(([name, count]) => html`<span 
 
 function Span({ report }) {
   if (report.calls === 0) return html`<p>Nothing was asked in what is recorded here, so there is nothing to compare.</p>`;
-  return html`<p>${plural(report.calls, 'call')} from <${Time} at=${report.since} /> to <${Time} at=${report.until} />, decided anew by these rules.</p>`;
+  return html`<p>${plural(report.calls, 'call')} that asked from <${Time} at=${report.since} /> to <${Time} at=${report.until} />, decided anew by these rules. Tracked events count as they happened.</p>`;
 }
 
 /** @type {[string, string, (value: number) => string][]} */
@@ -27,7 +27,7 @@ const sides = [['Allowed', 'allowed', number], ['Denied', 'denied', number], ['C
 /** Without a group of cents nothing is known of costs. */
 const told = ({ recorded, underDraft }) => sides.filter(([, field]) => field !== 'cents' || recorded.cents || underDraft.cents);
 
-const Sides = ({ report }) => html`<${Table} label="Before and after">
+const Sides = ({ report }) => html`<${Table} label="Before and after" compact>
   <thead><tr><td></td><th class="figure">As it was</th><th class="figure">With this draft</th><th class="figure">Difference</th></tr></thead>
   <tbody>
     ${told(report).map(([title, field, text]) => html`<tr key=${field}>
@@ -102,7 +102,7 @@ export function Whatif({ kind, id, text, readable, exists }) {
     setState({ busy: true, error: null, report: null, about });
     try {
       const draft = { ...JSON.parse(text), id };
-      const report = await api.send('POST', 'whatif', { [isPlan ? 'plan' : 'policy']: draft, for: of || undefined, entries });
+      const report = await api.send('POST', 'whatif', { [isPlan ? 'plan' : 'policy']: draft, usersOf: of || undefined, entries });
       setState({ busy: false, error: null, report, about });
     } catch (error) {
       setState({ busy: false, error, report: null, about });

@@ -64,7 +64,7 @@ export function Release({ reservation, close, done }) {
   };
   const about = html`<p>What <code>${reservation.reservationId}</code> holds for <bdi>${reservation.event}</bdi> is free at once:</p>
     <ul>${reservation.held.map((held) => html`<li><code>${held.groupId}</code>: ${amount(held.amount, held.unit)}</li>`)}</ul>
-    <p>If the application is still at work on it, its commit is refused and what it spent is not counted. Left alone, the hold ends by itself at <time datetime=${reservation.expiresAt}>${reservation.expiresAt}</time>.</p>`;
+    <p>So is what it holds in counters that others share, such as a team’s. If the application is still at work on it, its commit is refused and what it spent is not counted. Left alone, the hold ends by itself at <time datetime=${reservation.expiresAt}>${reservation.expiresAt}</time>.</p>`;
   return html`<${Confirm} title="Release this reservation?" about=${about} action="Release" danger most=${256} hint="Why; it is kept in the ledger and in the audit log." run=${run} close=${close} />`;
 }
 

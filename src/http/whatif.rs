@@ -38,9 +38,8 @@ pub struct WhatifBody {
     /// With its `id`. Instead of `plan`.
     policy: Option<PolicyBody>,
     /// The plan whose users get the one in `plan`; default: that plan's own users.
-    #[serde(rename = "for")]
     #[schema(value_type = Option<String>)]
-    instead: Option<PlanId>,
+    users_of: Option<PlanId>,
     /// At most so many of the newest entries of the ledger and the denials, 100 to 50000, default 20000.
     entries: Option<usize>,
 }
@@ -62,7 +61,7 @@ pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option
             let id = PolicyId::parse(id).map_err(|error| ApiError::invalid("policy.id", error.to_string()))?;
             Ok(Draft::Policy { id, body: Box::new(body) })
         }
-        (None, Some(_), Some(_)) => Err(ApiError::invalid("for", "goes with `plan` only")),
+        (None, Some(_), Some(_)) => Err(ApiError::invalid("usersOf", "goes with `plan` only")),
         (Some(_), Some(_), _) => Err(ApiError::invalid("policy", "stands instead of `plan`, not beside it")),
         (None, None, _) => Err(ApiError::invalid("plan", "is missing; or give `policy`")),
     }
@@ -87,7 +86,7 @@ pub async fn whatif(
     if !(LEAST_ENTRIES..=MOST_ENTRIES).contains(&entries) {
         return Err(ApiError::invalid("entries", format!("must be {LEAST_ENTRIES} to {MOST_ENTRIES}")));
     }
-    let draft = draft(body.plan, body.policy, body.instead)?;
+    let draft = draft(body.plan, body.policy, body.users_of)?;
     let permit = Arc::clone(&whatifs.0).try_acquire_owned().map_err(|_| ApiError::TooManyWhatifs)?;
     let runtime = tokio::runtime::Handle::current();
     // It reads and computes for long stretches: on a thread of its own, so that no call waits for it.

@@ -47,7 +47,7 @@ async fn a_draft_tells_who_would_have_been_denied_and_who_would_have_passed_and_
         "measure": "event", "scope": ["app"], "matches": [{"event": "*"}]}]});
     let capped = admin.post("whatif", json!({"policy": policy})).await.expect(200);
     assert_eq!(capped["newlyDenied"]["byGroup"], json!({"everybody": 1}));
-    let new = json!({"plan": with_id("starter", monthly(1)), "for": "basic"});
+    let new = json!({"plan": with_id("starter", monthly(1)), "usersOf": "basic"});
     assert_eq!(admin.post("whatif", new).await.expect(200)["newlyDenied"]["calls"], 3);
     assert_eq!(world.redis.contents("qg:*").await, before);
 }
@@ -63,9 +63,9 @@ async fn a_draft_with_faults_is_told_all_of_them_by_their_fields() {
         (json!({"plan": monthly(1)}), "plan.id"),
         (json!({"plan": with_id("a b", monthly(1))}), "plan.id"),
         (json!({"plan": with_id("basic", wrong)}), "plan.groups[0].unit"),
-        (json!({"plan": with_id("starter", monthly(1))}), "for"),
-        (json!({"plan": plan(), "for": "none"}), "for"),
-        (json!({"policy": {"id": "x", "groups": []}, "for": "basic"}), "for"),
+        (json!({"plan": with_id("starter", monthly(1))}), "usersOf"),
+        (json!({"plan": plan(), "usersOf": "none"}), "usersOf"),
+        (json!({"policy": {"id": "x", "groups": []}, "usersOf": "basic"}), "usersOf"),
         (json!({"policy": {"groups": []}}), "policy.id"),
         (json!({"policy": {"id": "x", "groups": []}, "plan": plan()}), "policy"),
         (json!({"plan": plan(), "entries": 99}), "entries"),

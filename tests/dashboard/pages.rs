@@ -10,8 +10,9 @@ pub const PHONE: (u32, u32) = (390, 844);
 pub const PICTURE: (u32, u32) = (1100, 720);
 
 /// A name for each page, and where it is.
-pub const PAGES: [(&str, &str); 23] = [
+pub const PAGES: [(&str, &str); 24] = [
     ("overview", "#/"),
+    ("limits", "#/"),
     ("reports", "#/reports?by=user&period=day"),
     ("reports-ranked", "#/reports?by=event%2Cmetadata.model&ratio=completion_tokens%2Fprompt_tokens"),
     ("events", "#/events"),
@@ -40,6 +41,11 @@ pub const PAGES: [(&str, &str); 23] = [
 pub async fn visit(browser: &Browser, (name, place): (&str, &str)) {
     browser.visit(place).await;
     match name {
+        "limits" => {
+            browser.sees("Users with the most calls").await;
+            let scroll = "[...document.querySelectorAll('h2')].find((it) => it.textContent === 'Limits').scrollIntoView()";
+            browser.run(scroll, json!([])).await;
+        }
         "plan-tried" => {
             let tighten = "const area = document.querySelector('[name=document]'); \
                 area.value = area.value.replace('\"quota\": 4000', '\"quota\": 60'); \
