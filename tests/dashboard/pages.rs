@@ -43,7 +43,8 @@ pub async fn visit(browser: &Browser, (name, place): (&str, &str)) {
     match name {
         "limits" => {
             browser.sees("Users with the most calls").await;
-            let scroll = "[...document.querySelectorAll('h2')].find((it) => it.textContent === 'Limits').scrollIntoView()";
+            let scroll =
+                "[...document.querySelectorAll('h2')].find((it) => it.textContent === 'Limits').scrollIntoView()";
             browser.run(scroll, json!([])).await;
         }
         "plan-tried" => {

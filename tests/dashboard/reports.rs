@@ -108,6 +108,9 @@ async fn a_report_is_made_kept_in_the_address_and_saved_as_csv() {
     browser
         .until("document.querySelector('[aria-label=\"The report as a table\"] tbody').innerText.includes('ada')")
         .await;
+    // What was typed last is in it, so all of it is.
+    let last = "[...document.querySelectorAll('main th')].some((cell) => cell.textContent === 'completion_tokens/prompt_tokens')";
+    browser.until(last).await;
     let before = browser.run(rows, json!([])).await;
     browser.reload().await;
     browser
