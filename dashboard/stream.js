@@ -64,8 +64,12 @@ export function useThrottled(value, every_ms) {
   const latest = useRef(value);
   latest.current = value;
   const ring = useBell(() => setHeld(latest.current), every_ms);
-  useEffect(ring, [value]);
-  return held;
+  useEffect(() => {
+    // What is there first is taken at once.
+    if (held === null) setHeld(value);
+    else if (value !== held) ring();
+  }, [value]);
+  return held ?? value;
 }
 
 /**

@@ -50,12 +50,12 @@ function TopUsers({ report }) {
   const rows = report.data.filter((line) => line.by.user !== null && line.by.user !== '(other)').slice(0, SHOWN);
   const most = Math.max(0, ...rows.map((line) => line.calls));
   return html`<h2>Users with the most calls${report.when}</h2>
-    ${report.tooMany ? html`<p class="quiet">Too many users made calls for one list.</p>` : html`<${Table} label="Users with the most calls">
-      <thead><tr><th>User</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Cost</th></tr></thead>
+    ${report.tooMany ? html`<p class="quiet">Too many users made calls for one list.</p>` : html`<${Table} label="Users with the most calls" compact>
+      <thead><tr><th>User</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Cost (cents)</th></tr></thead>
       <tbody>${rows.map((line) => html`<tr key=${line.by.user}>
         <td><${Name} text=${line.by.user} href=${link(['users', line.by.user])} /></td>
         <td><${Share} value=${line.calls} most=${most} /></td>
-        <td class="figure">${number(line.calls)}</td><td class="figure">${number(line.denials)}</td><td class="figure">${amount(line.cost, 'cents')}</td>
+        <td class="figure">${number(line.calls)}</td><td class="figure">${number(line.denials)}</td><td class="figure">${number(line.cost)}</td>
       </tr>`)}</tbody>
     <//>`}
     <p><a href=${link(['reports'], { by: 'user' })}>Report by user</a></p>`;
@@ -65,7 +65,7 @@ function TopGroups({ report }) {
   const rows = report.data.filter((line) => line.by.group !== null).slice(0, SHOWN);
   const most = Math.max(0, ...rows.map((line) => line.calls));
   return html`<h2>Groups with the most calls</h2>
-    <${Table} label="Groups with the most calls">
+    <${Table} label="Groups with the most calls" compact>
       <thead><tr><th>Group</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Charged</th></tr></thead>
       <tbody>${rows.map((line) => html`<tr key=${line.by.group}>
         <td><a href=${link(['events'], { groupId: line.by.group })}><code>${line.by.group}</code></a></td>
@@ -82,14 +82,13 @@ const Owner = ({ scope }) => html`${Object.entries(scope).map(([name, value]) =>
   ? html`<${Name} text=${value} href=${link(['users', value])} />`
   : html`<span class="quiet">${name.replace('metadata.', '')}</span> <bdi class="name">${value}</bdi>`}</div>`)}`;
 
-const Counters = ({ label, counters }) => html`<${Table} label=${label}>
-  <thead><tr><th>Whose</th><th>Group</th><td></td><th class="figure">Used</th><th>Resets</th></tr></thead>
+const Counters = ({ label, counters }) => html`<${Table} label=${label} compact>
+  <thead><tr><th>Whose</th><th>Group</th><td></td><th class="figure">Used</th></tr></thead>
   <tbody>${counters.map((counter) => html`<tr key=${JSON.stringify(counter.scope) + counter.groupId}>
     <td><${Owner} scope=${counter.scope} /></td>
-    <td><bdi>${counter.label || counter.groupId}</bdi></td>
+    <td><bdi>${counter.label || counter.groupId}</bdi><div class="quiet">${counter.resetsAt ? html`resets <${Time} at=${counter.resetsAt} />` : 'never resets'}</div></td>
     <td class="narrow"><${Bar} counter=${counter} /></td>
     <td class="figure">${number(counter.used)} / ${amount(counter.quota + counter.granted, counter.unit)}</td>
-    <td>${counter.resetsAt ? html`<${Time} at=${counter.resetsAt} />` : 'never'}</td>
   </tr>`)}</tbody>
 <//>`;
 

@@ -26,7 +26,7 @@ export function User({ id }) {
   const user = useLoad((signal) => api.get(api.path('users', id), signal), [id, api.place.mode, api.place.app]);
   const changed = useBell(user.reload, STATE_MS);
   useStream((ended) => api.follow(id, changed, ended), changed, [id]);
-  const past = useThrottled(user.data, PAST_MS) ?? user.data;
+  const past = useThrottled(user.data, PAST_MS);
   const dialog = useDialog();
   const data = user.data;
   const support = api.may('support');
