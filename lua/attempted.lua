@@ -1,4 +1,3 @@
-#!lua
 --[[
 attempted: keeps how an attempt to deliver went, and when the next one is.
 
@@ -17,8 +16,6 @@ Replies
   missing                                   it is not kept any more
   kept, status (delivered | pending | dead), next attempt at ms (0 none)
 ]]
---- @include "lib/args"
---- @include "lib/clock"
 
 local message, outcome, code, fault = args.text(), args.text(), args.text(), args.text()
 local wait, give_up = args.int(), args.int()

@@ -1,4 +1,3 @@
-#!lua
 --[[
 change_user: writes what is true of a user (subscription, custom limits, block), moves the counters over to another
 plan or anchor, starts windows anew; or confirms that nothing has to change.
@@ -33,19 +32,6 @@ Replies, in order of precedence
   stale_configuration | stale_user | stale_time    as in reserve
   changed, now, version, answer
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/allowance"
---- @include "lib/counter"
---- @include "lib/facts"
---- @include "lib/operation"
---- @include "lib/retention"
---- @include "lib/audit"
 
 local fingerprint = args.text()
 local seen = operation.seen(KEYS[2], fingerprint)

@@ -1,4 +1,3 @@
-#!lua
 --[[
 claim: takes deliveries that are due. They are due again after the lease, should the node that took them die.
 
@@ -11,8 +10,6 @@ ARGV
 Replies
   claimed, messages…
 ]]
---- @include "lib/args"
---- @include "lib/clock"
 
 local count, lease = args.int(), args.int()
 local now = clock.real_ms()

@@ -1,4 +1,3 @@
-#!lua flags=allow-oom
 --[[
 commit: what a reservation holds, or the actual figures, becomes used, in the windows in which it was held.
 A draw (final 0) charges part of it and keeps the rest.
@@ -30,19 +29,6 @@ Replies, in order of precedence
   stale_reservation, now                    figures were computed on an older state
   overflow, now                             a counter would pass 2^53 - 1
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/operation"
---- @include "lib/record"
---- @include "lib/allowance"
---- @include "lib/alert"
---- @include "lib/counter"
---- @include "lib/settle"
 
 local fingerprint = args.text()
 local seen = KEYS[5] and operation.seen(KEYS[5], fingerprint)

@@ -1,4 +1,3 @@
-#!lua
 --[[
 configure: writes fields of an app's configuration if it is still at the revision that the node read, with the
 versions of what has changed and the audit log.
@@ -23,10 +22,6 @@ Replies, in order of precedence
   stale, revision                           somebody else was first
   configured, answer
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/operation"
---- @include "lib/audit"
 
 local versions = {
   most = 100,

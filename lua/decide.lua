@@ -1,4 +1,3 @@
-#!lua
 --[[
 decide: rejects an approval request, or opens a rejected one again. (Approving is a grant.)
 
@@ -24,12 +23,6 @@ Replies, in order of precedence
   decided, status                           it was approved, or is in the wanted status already
   changed
 ]]
---- @include "lib/args"
---- @include "lib/clock"
---- @include "lib/outbox"
---- @include "lib/approval"
---- @include "lib/operation"
---- @include "lib/audit"
 
 local fingerprint = args.text()
 local seen = operation.seen(KEYS[1], fingerprint)

@@ -1,4 +1,3 @@
-#!lua
 --[[
 enqueue: makes out one delivery to a webhook, once however often it is called; or has it made once more.
 
@@ -20,8 +19,6 @@ Replies, in order of precedence
   known                                     it was made out before
   enqueued, dropped messages…               beyond `most`, the oldest are dropped; their records are the caller's to delete
 ]]
---- @include "lib/args"
---- @include "lib/clock"
 
 local message, again, most, ttl = args.text(), args.int() == 1, args.int(), args.text()
 local present = redis.call('EXISTS', KEYS[1]) == 1

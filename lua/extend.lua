@@ -1,4 +1,3 @@
-#!lua
 --[[
 extend: gives a live reservation more time, more amount (checked like a reserve), or both, or changes nothing.
 
@@ -34,22 +33,6 @@ Replies, in order of precedence
   full, now                                 it would hold in more than 2048 windows
   extended, now, expires_at_ms, memo, then per group: used, held, granted, blocked
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/allowance"
---- @include "lib/alert"
---- @include "lib/approval"
---- @include "lib/counter"
---- @include "lib/facts"
---- @include "lib/operation"
---- @include "lib/record"
---- @include "lib/retention"
---- @include "lib/admission"
 
 local longest_life_ms = 24 * 60 * 60 * 1000
 -- Windows in which one reservation may hold: what settling it can still read and write in one short step.

@@ -1,4 +1,3 @@
-#!lua
 --[[
 grant: adds extra quota to one counter, within its window or in every window until a time; also by approving a request.
 
@@ -36,20 +35,6 @@ Replies, in order of precedence
   overflow, now                             they would add up beyond 2^53 - 1
   granted, now, answer
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/allowance"
---- @include "lib/approval"
---- @include "lib/counter"
---- @include "lib/facts"
---- @include "lib/operation"
---- @include "lib/retention"
---- @include "lib/audit"
 
 -- Grants of other counters that have ended, forgotten with each new one.
 local swept = 16

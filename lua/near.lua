@@ -1,4 +1,3 @@
-#!lua
 --[[
 near: notes which counters are near their limits, or at them, of those that further entries speak of. What is known is
 bounded: of the counters at their limits, and of those near them, the fullest stay. A counter whose window is over goes.
@@ -14,7 +13,6 @@ ARGV
 Replies
   noted
 ]]
---- @include "lib/args"
 
 local now, most = args.int(), args.int()
 local at_limit = 1000

@@ -1,4 +1,3 @@
-#!lua
 --[[
 outcome: what the result of a committed reservation was worth.
 
@@ -19,12 +18,6 @@ Replies, in order of precedence
   not_pending, now, status                  it is held, or was released
   told, now, replayed (0|1), memo           replayed: it was told so before
 ]]
---- @include "lib/args"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/record"
 
 local sandbox, created_at = args.int(), args.text()
 ledger.open(KEYS[3], args.int())

@@ -1,4 +1,3 @@
-#!lua flags=allow-oom
 --[[
 reclaim: takes one batch of an owner's expired holds out of its counters.
 
@@ -15,12 +14,6 @@ ARGV
 Replies
   reclaimed, count, more (0|1)
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
 
 local now = clock.now_ms(KEYS[1], args.int())
 local outbox_key = args.int() == 1 and KEYS[4] or nil

@@ -1,4 +1,3 @@
-#!lua flags=allow-oom
 --[[
 refund: gives back what a settled reservation charged, to the windows it was charged to.
 
@@ -25,19 +24,6 @@ Replies, in order of precedence
     then per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters
   passed: alerts, '<group>:<percent>,…'
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/operation"
---- @include "lib/record"
---- @include "lib/allowance"
---- @include "lib/alert"
---- @include "lib/counter"
---- @include "lib/settle"
 
 local fingerprint = args.text()
 local seen = KEYS[5] and operation.seen(KEYS[5], fingerprint)
@@ -71,8 +57,8 @@ if loaded.status == 'held' then
 end
 
 -- Gives back at most `amount` of an entry, never more than its window still counts.
-local function give_back(owner, entry, amount)
-  local account = settle.account(owner, entry)
+local function give_back(entry, amount)
+  local account = entry.account
   local given = math.min(amount, entry.amount)
   entry.amount = entry.amount - given
   account.used = math.max(0, account.used - given)
@@ -87,7 +73,7 @@ for _, owner in ipairs(loaded.owners) do
     local entry = owner.charged[place]
     if not whole[entry.group] then
       local amount = amounts[entry.group] or 0
-      amounts[entry.group] = amount - give_back(owner, entry, amount)
+      amounts[entry.group] = amount - give_back(entry, amount)
       open = open + entry.amount
     end
   end
@@ -95,7 +81,7 @@ end
 for _, owner in ipairs(loaded.owners) do
   for _, entry in ipairs(owner.charged) do
     if whole[entry.group] and open == 0 then
-      give_back(owner, entry, entry.amount)
+      give_back(entry, entry.amount)
     end
   end
 end

@@ -1,4 +1,3 @@
-#!lua
 --[[
 register: one entry of a register that all apps share (apps, keys), with a count of its changes.
 
@@ -21,9 +20,6 @@ Replies, in order of precedence
   missing                                   replace or delete, and there is none
   registered, answer
 ]]
---- @include "lib/args"
---- @include "lib/operation"
---- @include "lib/audit"
 
 local fingerprint = args.text()
 local seen = operation.seen(KEYS[3], fingerprint)

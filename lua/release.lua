@@ -1,4 +1,3 @@
-#!lua flags=allow-oom
 --[[
 release: gives back all that a reservation still holds. What draws have charged stays charged.
 
@@ -25,20 +24,6 @@ Replies, in order of precedence
     then per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters
   passed: alerts, '<group>:<percent>,…'
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/operation"
---- @include "lib/record"
---- @include "lib/allowance"
---- @include "lib/alert"
---- @include "lib/counter"
---- @include "lib/settle"
---- @include "lib/audit"
 
 local fingerprint = args.text()
 local seen = KEYS[6] and operation.seen(KEYS[6], fingerprint)

@@ -1,4 +1,3 @@
-#!lua
 --[[
 repair: puts a counter right that is not what the ledger or its holds say, if it still is what was found.
 
@@ -14,8 +13,6 @@ Replies, in order of precedence
   changed                                   it is not what was found any more
   repaired
 ]]
---- @include "lib/args"
---- @include "lib/audit"
 
 local field, found, right = args.text(), args.text(), args.text()
 local trail = audit.read()

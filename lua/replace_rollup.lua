@@ -1,4 +1,3 @@
-#!lua
 --[[
 replace_rollup: puts rebuilt days in the place of those that there are, if the cursor still stands behind the last entry
 that the rebuilt ones count.
@@ -15,7 +14,6 @@ Replies, in order of precedence
   moved                                     more was folded meanwhile
   replaced
 ]]
---- @include "lib/args"
 
 local before, after = args.text(), args.text()
 if (redis.call('GET', KEYS[1]) or '') ~= before then

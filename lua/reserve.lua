@@ -1,4 +1,3 @@
-#!lua
 --[[
 reserve: checks every matched counter and places one hold in each of them, or in none.
 
@@ -38,21 +37,6 @@ Replies, in order of precedence
   held, now, reclaimed, expires_at_ms, then per group: used, held, granted, blocked
   unmetered, now                            nothing to hold
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/allowance"
---- @include "lib/alert"
---- @include "lib/approval"
---- @include "lib/counter"
---- @include "lib/facts"
---- @include "lib/operation"
---- @include "lib/retention"
---- @include "lib/admission"
 
 local fingerprint = args.text()
 local seen = operation.seen(KEYS[2], fingerprint)
@@ -62,7 +46,7 @@ end
 
 local given = facts.read()
 ledger.open(KEYS[5], given.ledger_most)
-local name, verdict, ttl, about, memo = args.text(), args.text(), args.int(), args.text(), args.text()
+local name, verdict, ttl, about, memo = args.texts(5)
 local owners, tail = counter.owners(7)
 local asked, index = admission.read_asked(tail)
 local refused = { key = KEYS[6], call = 'reserve', about = about, memo = memo }
@@ -74,6 +58,7 @@ if counter.count(owners) == 0 then
   return operation.keep(KEYS[2], fingerprint, { 'unmetered', now }, owners)
 end
 
+ttl = args.stored(ttl)
 local expires_at = args.digits(now + ttl)
 local record = { 'reservation', fingerprint, 'held ' .. args.digits(now) .. ' ' .. expires_at .. ' 0', name .. ' ' .. about, memo }
 about = about .. ' ' .. args.digits(now)

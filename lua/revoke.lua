@@ -1,4 +1,3 @@
-#!lua
 --[[
 revoke: takes a grant back.
 
@@ -16,10 +15,6 @@ Replies
   missing                                   it has ended, was taken back, or never was
   revoked
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/allowance"
---- @include "lib/audit"
 
 local id, grant, trail = args.text(), args.text(), audit.read()
 local field = id .. '.grants'

@@ -1,4 +1,3 @@
-#!lua
 --[[
 rollup: writes what rows of days come to with further entries of a stream, and moves the cursor behind those entries,
 if it still stands where the node read it: so each entry is counted once, whichever nodes fold it and whenever one dies.
@@ -17,7 +16,6 @@ Replies, in order of precedence
   moved                                     another node was first
   rolled
 ]]
---- @include "lib/args"
 
 local before, after, last = args.text(), args.text(), args.text()
 if (redis.call('GET', KEYS[1]) or '') ~= before or #redis.call('XRANGE', KEYS[2], last, last, 'COUNT', 1) == 0 then
@@ -29,8 +27,7 @@ for place = 3, #KEYS do
   while left > 0 do
     -- Lua passes no more than some thousand arguments.
     local count = math.min(left, 1000)
-    redis.call('HSET', KEYS[place], unpack(ARGV, args.position + 1, args.position + count))
-    args.position = args.position + count
+    redis.call('HSET', KEYS[place], args.texts(count))
     left = left - count
   end
   redis.call('EXPIRE', KEYS[place], ttl)

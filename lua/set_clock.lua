@@ -1,4 +1,3 @@
-#!lua
 --[[
 set_clock: freezes a sandbox bucket's test clock. It moves forward only.
 
@@ -15,8 +14,6 @@ Replies, in order of precedence
   not_empty, now                            the first setting lies in the past of a sandbox that holds users
   frozen, time_ms
 ]]
---- @include "lib/args"
---- @include "lib/clock"
 
 local time, empty = args.int(), args.int() == 1
 local frozen = redis.call('GET', KEYS[1])

@@ -1,4 +1,3 @@
-#!lua
 --[[
 stamp: raises a bucket's configuration stamp; it never falls.
 
@@ -11,7 +10,6 @@ ARGV
 Replies
   stamped, stamp
 ]]
---- @include "lib/args"
 
 local revision = args.int()
 local stamp = args.stored(redis.call('GET', KEYS[1]))

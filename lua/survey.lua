@@ -1,4 +1,3 @@
-#!lua flags=no-writes
 --[[
 survey: what proving needs, as of one moment: the newest entries of the ledger, and the state of some owners.
 
@@ -15,11 +14,6 @@ Replies
     follows of its counters, names and values; count of its past, names and values; holds: '-' too many, or
     '<group>:<serial>:<sum>,…'
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
 
 local after, most, most_holds = args.text(), args.int(), args.int()
 local entries = redis.call('XRANGE', KEYS[1], '(' .. after, '+', 'COUNT', most)

@@ -1,4 +1,3 @@
-#!lua
 --[[
 track_enforce: counts only if there is room in every group.
 
@@ -29,5 +28,5 @@ Replies, in order of precedence
     the groups as proposed
   passed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name
 ]]
-local enforce = true
---- @include "lib/tracking"
+
+return tracking.count(true)

@@ -1,4 +1,3 @@
-#!lua flags=no-writes
 --[[
 usage: what counters stand at, without a write. Serves usage and can-use.
 
@@ -16,16 +15,6 @@ Replies, in order of precedence
   reclaim, now                              too many expired holds to subtract on the fly: reclaim first
   usage, now, free_at_ms (as in reserve), then per group: used, held, granted, blocked, lacks (0|1)
 ]]
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/allowance"
---- @include "lib/counter"
---- @include "lib/facts"
 
 local given = facts.read()
 local owners = counter.owners(3)

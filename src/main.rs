@@ -13,6 +13,10 @@ use quotagate::startup::{Node, Options, install_metrics};
 use quotagate::{apply, export, http, inspect, rebuild, replay, telemetry, verify, whatif};
 use tokio::signal::unix::{SignalKind, signal};
 
+// Calls, replays and reports are made of many small pieces.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Quotas for applications that resell AI capacity
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use quotagate::store::scripts::{FILES, Scripts};
+use quotagate::store::library::{FILES, Library};
 
 const MOST_LINES: usize = 500;
 
@@ -214,18 +214,46 @@ fn every_script_of_the_dashboard_is_imported_and_imports_what_is_there() {
 }
 
 #[test]
-fn every_lua_file_is_built_in_and_used() {
+fn every_lua_file_is_built_in_and_in_the_library() {
     let built_in: BTreeSet<String> = FILES.iter().map(|(name, _)| format!("lua/{name}.lua")).collect();
     let present: BTreeSet<String> = files("lua", "lua").into_iter().map(|(path, _)| path).collect();
     assert_eq!(built_in, present);
-    let scripts: BTreeSet<String> =
-        Scripts::resolve().unwrap().all().iter().map(|script| format!("lua/{}.lua", script.name)).collect();
-    for (path, text) in files("lua", "lua") {
-        let name = path.strip_prefix("lua/").unwrap().strip_suffix(".lua").unwrap();
-        let included = FILES.iter().any(|(_, other)| other.contains(&format!("--- @include \"{name}\"")));
-        assert_eq!(scripts.contains(&path), !name.starts_with("lib/"), "{path} is a command or a library");
-        assert!(included || !name.starts_with("lib/"), "{path} is included nowhere");
-        assert!(text.ends_with('\n'), "{path}");
+    let library = Library::resolve().unwrap();
+    let commands: BTreeSet<&str> = library.all().iter().map(|function| function.name).collect();
+    for (name, text) in FILES {
+        let kind = if commands.contains(name) { "command" } else { "include" };
+        let times = FILES[0].1.matches(&format!("--- @{kind} \"{name}\"")).count();
+        assert_eq!(times, usize::from(*name != "library"), "{name}");
+        assert_eq!(name.contains('/') || *name == "library", kind == "include", "{name} is a command or a library");
+        assert!(text.ends_with('\n'), "{name}");
+    }
+}
+
+/// The code of a Lua file, without comments.
+fn code(text: &str) -> String {
+    let text: String = text.split("--[[").map(|part| part.split_once("]]").map_or(part, |(_, code)| code)).collect();
+    text.lines().map(|line| line.split_once("--").map_or(line, |(code, _)| code)).collect::<Vec<_>>().join("\n")
+}
+
+/// `name.` as a word.
+fn uses(code: &str, name: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '.';
+    let word = format!("{name}.");
+    code.match_indices(&word).any(|(at, _)| !code[..at].ends_with(is_part))
+}
+
+/// What Lua does not find above it is looked for among the globals, and found missing when the line is run.
+#[test]
+fn every_lua_library_uses_only_those_above_it() {
+    let order: Vec<&str> = FILES[0].1.lines().filter_map(|line| line.strip_prefix("--- @include \"lib/")).collect();
+    let order: Vec<&str> = order.into_iter().map(|name| name.trim_end_matches('"')).collect();
+    for (place, name) in order.iter().enumerate() {
+        let (_, text) = FILES.iter().find(|(path, _)| *path == format!("lib/{name}")).unwrap();
+        let own: BTreeSet<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("local ")).collect();
+        for below in &order[place + 1..] {
+            let is_local = own.iter().any(|line| line.split(" =").next().unwrap().split(", ").any(|it| it == *below));
+            assert!(is_local || !uses(&code(text), below), "lib/{name} uses {below}, which is below it");
+        }
     }
 }
 
@@ -236,8 +264,8 @@ fn header(text: &str) -> &str {
 
 #[test]
 fn every_lua_command_begins_with_its_purpose_keys_arguments_and_replies() {
-    for (path, text) in files("lua", "lua").iter().filter(|(path, _)| !path.contains("/lib/")) {
-        assert!(text.starts_with("#!lua"), "{path}");
+    let commands = |path: &str| !path.contains("/lib/") && path != "lua/library.lua";
+    for (path, text) in files("lua", "lua").iter().filter(|(path, _)| commands(path)) {
         let name = path.strip_prefix("lua/").unwrap().strip_suffix(".lua").unwrap();
         let header = header(text);
         assert!(header.trim_start().starts_with(&format!("{name}: ")), "{path} says what it does");
@@ -254,6 +282,23 @@ fn text_becomes_a_number_in_one_lua_file_and_no_key_is_composed() {
         }
         assert!(!text.contains("'qg:") && !text.contains("\"qg:"), "{path} composes a key");
     }
+}
+
+/// A command's text with that of every library that it comes to.
+fn with_libraries(command: &str) -> String {
+    let mut names = vec![command.to_owned()];
+    let mut whole = String::new();
+    for place in 0.. {
+        let Some(name) = names.get(place) else { break };
+        let (_, text) = FILES.iter().find(|(path, _)| path == name).unwrap();
+        whole.push_str(text);
+        for (path, _) in FILES.iter().filter(|(path, _)| path.starts_with("lib/")) {
+            if !names.iter().any(|known| known == path) && uses(&code(text), &path["lib/".len()..]) {
+                names.push((*path).to_owned());
+            }
+        }
+    }
+    whole
 }
 
 /// The words with which a script's code answers: the first text of a table that is returned or built to be.
@@ -287,11 +332,11 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
         other => other.to_owned().leak(),
     };
     let read = |path: String| fs::read_to_string(root().join(path)).unwrap();
-    for script in Scripts::resolve().unwrap().all() {
+    for script in Library::resolve().unwrap().all() {
         let decoded = read(format!("src/store/{}.rs", decoder(script.name)));
         let shared =
             if decoded.contains("read_stale(") { read("src/store/admission.rs".to_owned()) } else { String::new() };
-        let words = status_words(&script.source);
+        let words = status_words(&with_libraries(script.name));
         assert!(!words.is_empty(), "{}", script.name);
         for word in words {
             let quoted = format!("\"{word}\"");

@@ -5,7 +5,7 @@ local admission = {}
 -- approvals, those that are open. Id '-': nothing can be asked for, and there are no keys.
 -- Answers the request and the place of the first key behind.
 function admission.read_asked(place)
-  local id, about = args.text(), args.text()
+  local id, about = args.texts(2)
   if id == '-' then
     return nil, place
   end

@@ -47,15 +47,15 @@ end
 
 -- Keeps how the owner's groups are watched where that has changed: fields and values for the counters hash.
 function alert.watch(owner, changes)
+  if not owner.has_alerts then
+    return changes
+  end
   local fields, watched = {}, {}
   for _, group in ipairs(owner.groups) do
     if group.percents then
       watched[#watched + 1] = group
       fields[#fields + 1] = group.id .. '.alerts'
     end
-  end
-  if #fields == 0 then
-    return changes
   end
   local values = pieces.get(owner.counters, fields)
   for place, group in ipairs(watched) do

@@ -1,16 +1,28 @@
 -- Reading ARGV and stored texts. The only place that turns text into numbers.
 -- Amounts stay below 2^53, where a Lua number is an exact integer. Numbers go into replies and into redis.call as they
 -- are (Redis writes them with 17 digits); joined with text or kept, they go through `digits`, since `..` writes 14.
-local args = { position = 0 }
+local args = {}
+local position = 0
+
+-- From the first one on.
+function args.begin()
+  position = 0
+end
 
 function args.text()
-  args.position = args.position + 1
-  return ARGV[args.position]
+  position = position + 1
+  return ARGV[position]
 end
 
 function args.int()
-  args.position = args.position + 1
-  return tonumber(ARGV[args.position])
+  position = position + 1
+  return tonumber(ARGV[position])
+end
+
+-- The next `count` texts at once.
+function args.texts(count)
+  position = position + count
+  return unpack(ARGV, position - count + 1, position)
 end
 
 -- A stored integer; a field that is not there counts 0.
@@ -20,5 +32,5 @@ end
 
 -- An integer as text: never an exponent.
 function args.digits(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end

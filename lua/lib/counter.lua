@@ -14,15 +14,13 @@ local counter = {
 
 -- How a group is watched: '-', or '<percent>,…|- <flags>'; flags: a denied call asks for approval (a), a denial is
 -- told (l).
-local function read_watch(group)
-  local watch = args.text()
-  if watch ~= '-' then
-    local percents, flags = string.match(watch, '^(%S+) (%a*)$')
-    group.quota = args.stored(string.match(group.window, '(%d+)$'))
-    group.percents = percents ~= '-' and percents or false
-    group.approval = string.find(flags, 'a', 1, true) ~= nil
-    group.tell_limit = string.find(flags, 'l', 1, true) ~= nil
-  end
+local function read_watch(owner, group, watch)
+  local percents, flags = string.match(watch, '^(%S+) (%a*)$')
+  group.quota = args.stored(string.match(group.window, '(%d+)$'))
+  group.percents = percents ~= '-' and percents or false
+  group.approval = string.find(flags, 'a', 1, true) ~= nil
+  group.tell_limit = string.find(flags, 'l', 1, true) ~= nil
+  owner.has_alerts = owner.has_alerts or group.percents
 end
 
 -- Owners and their groups from KEYS (three per owner from `first_key`, and its index unless the owner is a user) and
@@ -32,28 +30,24 @@ end
 function counter.owners(first_key)
   local owners, key = {}, first_key
   for index = 1, args.int() do
-    local owner = {
-      counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {}, version = false, next_expiry = 0,
-      adjusted = false, forget_at = false, crowded = false, renew = false, index = false, name = false, most = 0, mortal = false,
-    }
+    local count, renew = args.int(), args.text()
+    local owner = { counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {}, renew = renew }
     key = key + 3
-    local count = args.int()
-    owner.renew = args.text()
-    if owner.renew ~= '-' then
+    if renew ~= '-' then
       owner.index, owner.name, owner.most = KEYS[key], args.text(), args.int()
-      owner.mortal = owner.renew ~= 'never'
+      owner.mortal = renew ~= 'never'
       key = key + 1
     end
     for place = 1, count do
-      -- All fields at once: a table that grows later is allocated anew several times.
+      local id, bounds, amount, limit, watch = args.texts(5)
+      -- All that every call sets, at once: a table that grows later is allocated anew several times.
       local group = {
-        id = args.text(), window = args.text(), amount_text = args.text(), limit = args.int(),
-        amount = 0, used = 0, held = 0, granted = 0, blocked = 0, lacks = false, before = 0, bounds = false,
-        stored = false, serial = false, change = false, later_start = false, requoted = false, closed_used = false, closed_held = false,
-        grants = false, quota = 0, percents = false, approval = false, tell_limit = false,
+        id = id, window = bounds, amount_text = amount, amount = args.stored(amount), limit = args.stored(limit),
+        stored = false, serial = false, change = false, used = 0, held = 0, granted = 0, blocked = 0, lacks = false,
       }
-      group.amount = args.stored(group.amount_text)
-      read_watch(group)
+      if watch ~= '-' then
+        read_watch(owner, group, watch)
+      end
       owner.groups[place] = group
     end
     owners[index] = owner
@@ -61,32 +55,34 @@ function counter.owners(first_key)
   return owners, key
 end
 
+-- Answers whether the clock stands before a window that has begun.
 function counter.read(owner, now)
+  local behind = false
   local fields = { 'version', 'next_expiry', 'adjusted', 'forget_at' }
   for place, group in ipairs(owner.groups) do
-    fields[3 * place + 2] = group.id .. '.window'
-    fields[3 * place + 3] = group.id .. '.used'
-    fields[3 * place + 4] = group.id .. '.held'
+    local id = group.id
+    fields[3 * place + 2], fields[3 * place + 3], fields[3 * place + 4] = id .. '.window', id .. '.used', id .. '.held'
   end
   local values = pieces.get(owner.counters, fields)
-  local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
-  owner.version = values[1]
+  owner.version, owner.adjusted, owner.forget_at = values[1], values[3], values[4]
   owner.next_expiry = args.stored(values[2])
-  owner.adjusted = values[3]
-  owner.forget_at = values[4]
+  local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
   for place, group in ipairs(owner.groups) do
-    group.stored = values[3 * place + 2]
-    group.serial, group.change, group.later_start, group.requoted = window.resolve(group.stored, group.window, first)
+    local stored, used, held = values[3 * place + 2], values[3 * place + 3], args.stored(values[3 * place + 4])
+    group.stored = stored
+    group.serial, group.change, group.later_start, group.requoted = window.resolve(stored, group.window, first)
+    behind = behind or group.later_start
     if group.change == 'turned' then
-      group.closed_used = values[3 * place + 3]
-      group.closed_held = args.stored(values[3 * place + 4])
+      group.closed_used, group.closed_held = used, held
       group.used, group.held = 0, 0
     else
-      group.used = args.stored(values[3 * place + 3])
-      group.held = args.stored(values[3 * place + 4])
+      group.used, group.held = args.stored(used), held
     end
   end
-  allowance.read(owner, now)
+  if owner.adjusted then
+    allowance.read(owner, now)
+  end
+  return behind
 end
 
 -- The decision: does this call pass the limit? Everything that is counted counts, also what is held.
@@ -148,7 +144,7 @@ function counter.write(owner, name, now, extra)
   for _, group in ipairs(owner.groups) do
     local count = #changes
     changes[count + 1] = group.id .. '.' .. name
-    changes[count + 2] = group[name]
+    changes[count + 2] = args.digits(group[name])
     if group.change ~= 'same' or group.requoted then
       changes[count + 3] = group.id .. '.window'
       changes[count + 4] = group.serial .. ' ' .. group.window

@@ -8,21 +8,31 @@ local facts = {
 -- the user; '-': it is no user), valid_from_ms, valid_until_ms, whether expiries are told (0|1), how many entries
 -- the ledger may have, forget_at ('-' | 'never' | ms, see lib/retention), and unless it is '-' the user.
 function facts.read()
-  local given = {
-    sandbox = args.int(),
-    revision = args.int(),
-    version = args.text(),
-    valid_from = args.int(),
-    valid_until = args.int(),
-    tells_expiry = args.int() == 1,
-    ledger_most = args.int(),
-    forget_at = args.text(),
-    user = false,
+  local sandbox, revision, version, valid_from, valid_until, tells_expiry, ledger_most, forget_at = args.texts(8)
+  return {
+    sandbox = args.stored(sandbox), revision = args.stored(revision), version = version,
+    valid_from = args.stored(valid_from), valid_until = args.stored(valid_until), tells_expiry = tells_expiry == '1',
+    ledger_most = ledger_most, forget_at = forget_at, user = forget_at ~= '-' and args.text(),
   }
-  if given.forget_at ~= '-' then
-    given.user = args.text()
+end
+
+-- When the clock stands before a window that has begun, since it stepped back: time is then that window's start.
+-- Answers the time, and whether a window as proposed is over.
+local function catch_up(owners, now, valid_from)
+  local over = false
+  for _, owner in ipairs(owners) do
+    for _, group in ipairs(owner.groups) do
+      local start = group.later_start
+      over = over or start
+      if not start and now < valid_from and group.change == 'same' then
+        start = string.match(group.window, '^%S+ (%S+)')
+      end
+      if start then
+        now = math.max(now, clock.parse(start))
+      end
+    end
   end
-  return given
+  return now, over
 end
 
 -- Reads the counters. Answers nil and the time, or the first stale fact as a reply.
@@ -31,8 +41,9 @@ function facts.check(given, stamp_key, clock_key, owners)
   local stamp = args.stored(redis.call('GET', stamp_key))
   local subject = owners[1]
   subject.mortal = subject.mortal or given.forget_at ~= '-'
+  local behind = false
   for _, owner in ipairs(owners) do
-    counter.read(owner, now)
+    behind = counter.read(owner, now) or behind
   end
   if stamp > given.revision then
     return { 'stale_configuration', now, stamp }
@@ -45,26 +56,11 @@ function facts.check(given, stamp_key, clock_key, owners)
     end
     return answer
   end
-  -- A clock that stepped back behind a window that has begun: time is then that window's start.
-  for _, owner in ipairs(owners) do
-    for _, group in ipairs(owner.groups) do
-      local start = group.later_start
-      if not start and now < given.valid_from and group.change == 'same' then
-        start = string.match(group.window, '^%S+ (%S+)')
-      end
-      if start then
-        now = math.max(now, clock.parse(start))
-      end
-    end
+  local over = false
+  if behind or now < given.valid_from then
+    now, over = catch_up(owners, now, given.valid_from)
   end
-  for _, owner in ipairs(owners) do
-    for _, group in ipairs(owner.groups) do
-      if group.later_start then
-        return { 'stale_time', now }
-      end
-    end
-  end
-  if now < given.valid_from or now >= given.valid_until then
+  if over or now < given.valid_from or now >= given.valid_until then
     return { 'stale_time', now }
   end
   return nil, now, stamp

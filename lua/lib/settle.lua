@@ -2,41 +2,54 @@
 -- the current one, afterwards the closed window in `past`.
 local settle = {}
 
--- '<used> <kind> <start> <end> <quota|-> <granted> <keep until>' of a closed window.
-local function closed_account(owner, entry)
-  local field = entry.group .. '.' .. entry.serial
-  local stored = redis.call('HGET', owner.past, field)
-  local used, bounds = '0', 'unknown - - - 0 0'
+-- A closed window: '<used> <kind> <start> <end> <quota|-> <granted> <keep until>'.
+local function read_closed(owner, account)
+  account.past = account.id .. '.' .. account.serial
+  account.bounds = 'unknown - - - 0 0'
+  local stored = redis.call('HGET', owner.past, account.past)
   if stored then
-    used, bounds = string.match(stored, '^(%d+) (.*)$')
+    local used
+    used, account.bounds = string.match(stored, '^(%d+) (.*)$')
+    account.used = args.stored(used)
+    account.before = account.used
   end
-  return {
-    past = field, id = entry.group, used = args.stored(used), held = 0, granted = 0, blocked = 0, bounds = bounds,
-    before = args.stored(used),
-  }
+end
+
+-- The account of each entry, and one of each: entries of one counter and window share it. Of an account only id and
+-- serial are known yet.
+local function accounts_of(owner)
+  local accounts, known = {}, {}
+  for _, list in ipairs({ owner.held, owner.charged }) do
+    for _, entry in ipairs(list) do
+      local name = entry.group .. ':' .. entry.serial
+      local account = known[name]
+      if not account then
+        account = {
+          id = entry.group, serial = entry.serial, past = false, used = 0, held = 0, before = 0, granted = 0, blocked = 0,
+          bounds = false,
+        }
+        known[name] = account
+        accounts[#accounts + 1] = account
+      end
+      entry.account = account
+    end
+  end
+  return accounts
 end
 
 -- Reads the accounts of all entries, and whether this owner's hold is still live. What is due of expired holds is
 -- taken first, so that no answer counts them.
 function settle.open(owner, now, expiry_outbox, reclaimed)
   owner.live = redis.call('ZSCORE', owner.holds, owner.member) and true or false
-  owner.accounts, owner.order = {}, {}
-  local fields, entries = { 'next_expiry', 'last_expiry', 'version', 'adjusted', 'watched' }, {}
-  for _, list in ipairs({ owner.held, owner.charged }) do
-    for _, entry in ipairs(list) do
-      local name = entry.group .. ':' .. entry.serial
-      if not owner.accounts[name] then
-        owner.accounts[name] = true
-        owner.order[#owner.order + 1] = name
-        entries[#entries + 1] = entry
-        fields[#fields + 1] = entry.group .. '.window'
-        fields[#fields + 1] = entry.group .. '.used'
-        fields[#fields + 1] = entry.group .. '.held'
-      end
-    end
-  end
-  if #entries == 0 then
+  local accounts = accounts_of(owner)
+  owner.accounts = accounts
+  if #accounts == 0 then
     return
+  end
+  local fields = { 'next_expiry', 'last_expiry', 'version', 'adjusted', 'watched' }
+  for place, account in ipairs(accounts) do
+    local id = account.id
+    fields[3 * place + 3], fields[3 * place + 4], fields[3 * place + 5] = id .. '.window', id .. '.used', id .. '.held'
   end
   local values = pieces.get(owner.counters, fields)
   local next_expiry = args.stored(values[1])
@@ -46,32 +59,27 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
   end
   owner.last_expiry = args.stored(values[2])
   owner.version, owner.adjusted, owner.watched, owner.groups = values[3], values[4], values[5], {}
-  for place, entry in ipairs(entries) do
-    local stored = values[3 * place + 3]
-    local account
-    if stored and string.match(stored, '^%S+') == entry.serial then
-      account = {
-        id = entry.group, serial = entry.serial,
-        used = args.stored(values[3 * place + 4]), held = args.stored(values[3 * place + 5]), granted = 0, blocked = 0,
-        bounds = string.match(stored, '^%S+ (.*)$'),
-      }
-      account.before = account.used
+  for place, account in ipairs(accounts) do
+    local serial, bounds
+    if values[3 * place + 3] then
+      serial, bounds = string.match(values[3 * place + 3], '^(%S+) (.*)$')
+    end
+    if serial == account.serial then
+      account.used, account.held = args.stored(values[3 * place + 4]), args.stored(values[3 * place + 5])
+      account.before, account.bounds = account.used, bounds
       owner.groups[#owner.groups + 1] = account
     else
-      account = closed_account(owner, entry)
+      read_closed(owner, account)
     end
-    owner.accounts[entry.group .. ':' .. entry.serial] = account
   end
-  allowance.read(owner, now)
-end
-
-function settle.account(owner, entry)
-  return owner.accounts[entry.group .. ':' .. entry.serial]
+  if owner.adjusted then
+    allowance.read(owner, now)
+  end
 end
 
 -- Frees `amount` of what an entry holds. Only the call that still finds the hold lowers `held`.
 function settle.free(owner, entry, amount)
-  local account = settle.account(owner, entry)
+  local account = entry.account
   if owner.live and not account.past then
     account.held = math.max(0, account.held - amount)
   end
@@ -79,16 +87,16 @@ end
 
 -- Charges an entry's window. Answers false if the sum would not be exact any more.
 function settle.charge(owner, entry, amount)
-  local account = settle.account(owner, entry)
+  local account = entry.account
   account.used = account.used + amount
   for _, charged in ipairs(owner.charged) do
-    if charged.group == entry.group and charged.serial == entry.serial then
+    if charged.account == account then
       charged.amount = charged.amount + amount
       return account.used <= counter.most
     end
   end
   -- Also when nothing is charged: a repetition tells which counters the reservation had.
-  owner.charged[#owner.charged + 1] = { group = entry.group, serial = entry.serial, amount = amount }
+  owner.charged[#owner.charged + 1] = { group = entry.group, serial = entry.serial, amount = amount, account = account }
   return account.used <= counter.most
 end
 
@@ -107,11 +115,9 @@ end
 -- Alerts are told in `outbox_key` and added to `passed`; what changes is added to the coming entry of the ledger.
 function settle.write(owner, expires_at, now, outbox_key, passed)
   local changes, charges = {}, {}
-  for _, name in ipairs(owner.order) do
-    local account = owner.accounts[name]
-    local serial = string.match(name, ':(.*)$')
-    if not window.is_concurrent(serial) then
-      charges[#charges + 1] = ledger.charge(account.id, serial, account.used - account.before, account.used)
+  for _, account in ipairs(owner.accounts) do
+    if not window.is_concurrent(account.serial) then
+      charges[#charges + 1] = ledger.charge(account.id, account.serial, account.used - account.before, account.used)
     end
     if account.past and account.used ~= account.before then
       -- What was charged here may be given back until the reservation's grace is over.
@@ -122,9 +128,9 @@ function settle.write(owner, expires_at, now, outbox_key, passed)
     elseif not account.past then
       local count = #changes
       changes[count + 1] = account.id .. '.used'
-      changes[count + 2] = account.used
+      changes[count + 2] = args.digits(account.used)
       changes[count + 3] = account.id .. '.held'
-      changes[count + 4] = account.held
+      changes[count + 4] = args.digits(account.held)
     end
   end
   if #changes > 0 then
@@ -142,8 +148,7 @@ end
 -- Appends per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters.
 function settle.reply(answer, owners)
   for _, owner in ipairs(owners) do
-    for _, name in ipairs(owner.order) do
-      local account = owner.accounts[name]
+    for _, account in ipairs(owner.accounts) do
       answer[#answer + 1] = account.id
       counter.stand(answer, account)
       answer[#answer + 1] = string.match(account.bounds, '^%S+ %S+ %S+')

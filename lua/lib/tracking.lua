@@ -1,47 +1,7 @@
 -- track and track_enforce: counts what has happened, in one step and without a hold.
---- @include "lib/args"
---- @include "lib/pieces"
---- @include "lib/clock"
---- @include "lib/window"
---- @include "lib/outbox"
---- @include "lib/ledger"
---- @include "lib/hold"
---- @include "lib/allowance"
---- @include "lib/alert"
---- @include "lib/approval"
---- @include "lib/counter"
---- @include "lib/facts"
---- @include "lib/operation"
---- @include "lib/retention"
---- @include "lib/admission"
+local tracking = {}
 
-local fingerprint = args.text()
-local seen = operation.seen(KEYS[2], fingerprint)
-if seen then
-  return seen
-end
-
-local given = facts.read()
-ledger.open(KEYS[5], given.ledger_most)
-local verdict, refund = args.text(), args.int() == 1
-local name, about, memo = args.text(), args.text(), args.text()
-local owners, tail = counter.owners(7)
-if refund then
-  for _, owner in ipairs(owners) do
-    for _, group in ipairs(owner.groups) do
-      group.amount = -group.amount
-    end
-  end
-end
-local asked, index = admission.read_asked(tail)
-local refused = enforce and { key = KEYS[6], call = 'track', about = about, memo = memo }
-local refusal, now, reclaimed = admission.decide(given, verdict, owners, KEYS[4], asked, index, refused, not enforce)
-if refusal then
-  return refusal[1] == 'denied' and operation.keep(KEYS[2], fingerprint, refusal, owners) or refusal
-end
-
-local passed, crowded = {}, 0
-local function count(owner)
+local function add(owner, given, now, index, passed)
   local extra, charges = alert.watch(owner, {}), {}
   for place, group in ipairs(owner.groups) do
     group.before, group.bounds = group.used, window.bounds(group.window)
@@ -61,15 +21,44 @@ local function count(owner)
   end
   retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])
 end
-for _, owner in ipairs(owners) do
-  if owner.crowded then
-    crowded = crowded + 1
-  else
-    count(owner)
+
+function tracking.count(enforce)
+  local fingerprint = args.text()
+  local seen = operation.seen(KEYS[2], fingerprint)
+  if seen then
+    return seen
   end
+
+  local given = facts.read()
+  ledger.open(KEYS[5], given.ledger_most)
+  local verdict, refund = args.text(), args.int() == 1
+  local name, about, memo = args.text(), args.text(), args.text()
+  local owners, tail = counter.owners(7)
+  if refund then
+    for _, owner in ipairs(owners) do
+      for _, group in ipairs(owner.groups) do
+        group.amount = -group.amount
+      end
+    end
+  end
+  local asked, index = admission.read_asked(tail)
+  local refused = enforce and { key = KEYS[6], call = 'track', about = about, memo = memo }
+  local refusal, now, reclaimed = admission.decide(given, verdict, owners, KEYS[4], asked, index, refused, not enforce)
+  if refusal then
+    return refusal[1] == 'denied' and operation.keep(KEYS[2], fingerprint, refusal, owners) or refusal
+  end
+
+  local passed, crowded = {}, 0
+  for _, owner in ipairs(owners) do
+    if owner.crowded then
+      crowded = crowded + 1
+    else
+      add(owner, given, now, index, passed)
+    end
+  end
+  if counter.count(owners) > 0 then
+    ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, '')
+  end
+  local answer = counter.reply({ 'tracked', now, reclaimed, table.concat(passed, ','), crowded }, owners)
+  return operation.keep(KEYS[2], fingerprint, answer, owners)
 end
-if counter.count(owners) > 0 then
-  ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, '')
-end
-local answer = counter.reply({ 'tracked', now, reclaimed, table.concat(passed, ','), crowded }, owners)
-return operation.keep(KEYS[2], fingerprint, answer, owners)

@@ -5,7 +5,8 @@
 -- that no two lives of it share one; all others begin with 1.
 local window = {}
 
-local concurrent_byte = string.byte('c')
+-- 'c'; no other library is there while this one is loaded.
+local concurrent_byte = 99
 
 function window.is_concurrent(serial)
   return string.byte(serial) == concurrent_byte
@@ -26,13 +27,16 @@ end
 -- stay), 'turned' (a later window begins), or 'later' with the stored start: the clock stands before a window that had
 -- already begun. `first` is the serial of a counter's first window.
 function window.resolve(stored, proposed, first)
+  local serial, rest
+  if stored then
+    serial, rest = string.match(stored, '^(%S+) (.*)$')
+    if rest == proposed then
+      return serial, 'same'
+    end
+  end
   local concurrent = string.sub(proposed, 1, 11) == 'concurrent '
   if not stored then
     return (concurrent and 'c' or '') .. first, 'new'
-  end
-  local serial, rest = string.match(stored, '^(%S+) (.*)$')
-  if rest == proposed then
-    return serial, 'same'
   end
   if window.bounds(rest) == window.bounds(proposed) then
     return serial, 'same', nil, true

@@ -141,7 +141,7 @@ impl Store {
         args.moved.iter().for_each(|group| group.write(&mut arguments));
         Trail::write(args.trail, &mut arguments);
         arguments.text(args.event.unwrap_or_default()).text(args.answer);
-        let reply = read(self.call(&self.scripts.change_user, &keys, arguments).await?)?;
+        let reply = read(self.call(&self.library.change_user, &keys, arguments).await?)?;
         if matches!(reply, ChangeUserReply::Before(_)) {
             args.operation.is_replayed();
         }

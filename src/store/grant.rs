@@ -80,7 +80,7 @@ impl Store {
         Trail::write(Some(args.trail), &mut arguments);
         let (request, how) = args.approval.unwrap_or(("-", ""));
         arguments.text(request).text(how).text(args.answer);
-        let reply = read(self.call(&self.scripts.grant, &keys, arguments).await?)?;
+        let reply = read(self.call(&self.library.grant, &keys, arguments).await?)?;
         if matches!(reply, GrantReply::Before(_)) {
             args.operation.is_replayed();
         }
@@ -119,7 +119,7 @@ impl Store {
         let mut arguments = Arguments::default();
         arguments.text(group.as_str()).text(grant);
         Trail::write(Some(trail), &mut arguments);
-        let mut fields = self.call(&self.scripts.revoke, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.revoke, &keys, arguments).await?;
         let status = fields.text()?;
         match status.as_str() {
             "revoked" => Ok(true),

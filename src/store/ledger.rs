@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use redis::Value;
-use redis::streams::{StreamId, StreamRangeReply};
 
 use super::Store;
 use super::audit::EntryId;
@@ -163,22 +162,37 @@ impl Store {
     }
 }
 
+/// Straight from the reply, whose texts are borrowed: a report or a replay reads millions of these.
 fn read_entries(bucket: &Bucket, value: Value) -> Result<Vec<StoredEntry>, StoreError> {
-    let reply: StreamRangeReply = redis::from_redis_value(value).map_err(unexpected)?;
-    reply.ids.into_iter().map(|entry| read_stored(bucket, entry)).collect()
+    let Value::Array(entries) = value else { return Err(unexpected("no list of entries")) };
+    entries.iter().map(|entry| read_stored(bucket, entry)).collect()
 }
 
-fn read_stored(bucket: &Bucket, stored: StreamId) -> Result<StoredEntry, StoreError> {
-    let id = EntryId::parse(&stored.id).ok_or_else(|| unexpected(format!("id {}", stored.id)))?;
-    let text = |value| redis::from_redis_value::<String>(value).ok();
-    let fields: HashMap<String, String> =
-        stored.map.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect();
-    let entry = read_entry(bucket, &fields).ok_or_else(|| unexpected(format!("entry {} is damaged", stored.id)))?;
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// `[id, [name, value, …]]`
+fn read_stored(bucket: &Bucket, stored: &Value) -> Result<StoredEntry, StoreError> {
+    let Value::Array(parts) = stored else { return Err(unexpected("an entry without parts")) };
+    let [id, Value::Array(fields)] = parts.as_slice() else { return Err(unexpected("an entry without fields")) };
+    let name = text(id).unwrap_or_default();
+    let id = EntryId::parse(name).ok_or_else(|| unexpected(format!("id {name}")))?;
+    let pairs = fields.chunks_exact(2).filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
+    let fields: Vec<(&str, &str)> = pairs.collect();
+    let entry = read_entry(bucket, &fields).ok_or_else(|| unexpected(format!("entry {name} is damaged")))?;
     Ok(StoredEntry { id, entry })
 }
 
-fn read_entry(bucket: &Bucket, fields: &HashMap<String, String>) -> Option<Entry> {
-    let field = |name: &str| fields.get(name).map(String::as_str).filter(|text| !matches!(*text, "" | "-"));
+fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
+    let field = |name: &str| {
+        let found = fields.iter().find(|(known, _)| *known == name)?;
+        Some(found.1).filter(|text| !matches!(*text, "" | "-"))
+    };
     let mut about = field("about").unwrap_or("- - -").split(' ').map(|word| (word != "-").then(|| decode(word)));
     let (event, key, user) = (about.next()?, about.next()?, about.next()?);
     let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();

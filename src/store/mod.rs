@@ -12,6 +12,7 @@ pub mod error;
 pub mod grant;
 pub mod keys;
 pub mod ledger;
+pub mod library;
 pub mod near;
 pub mod node;
 pub mod operation;
@@ -25,7 +26,6 @@ pub mod reserve;
 pub mod rollup;
 mod rollup_text;
 pub mod sandbox;
-pub mod scripts;
 pub mod server;
 pub mod session;
 pub mod settle;
@@ -41,11 +41,14 @@ use redis::{Cmd, Value};
 
 use connection::Link;
 use error::StoreError;
+use library::{Function, Library};
 use reply::Fields;
-use scripts::{Script, Scripts};
 
 /// Entries of a bucket's ledger, unless told otherwise: about half a gigabyte.
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
+
+/// Libraries of releases that a Redis keeps.
+const MOST_LIBRARIES: usize = 8;
 
 /// A node's connections to Redis. Clones share them.
 #[derive(Clone)]
@@ -55,7 +58,7 @@ pub struct Store {
     timeout: Duration,
     /// How many entries the ledger of a bucket may have.
     pub ledger_entries: u64,
-    pub scripts: &'static Scripts,
+    pub library: &'static Library,
 }
 
 impl Store {
@@ -69,7 +72,7 @@ impl Store {
             links.push(Link::open(url, timeout).await?);
         }
         let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        Ok(Self { links: links.into(), next, timeout, ledger_entries: LEDGER_ENTRIES, scripts: Scripts::resolve()? })
+        Ok(Self { links: links.into(), next, timeout, ledger_entries: LEDGER_ENTRIES, library: Library::resolve()? })
     }
 
     fn link(&self) -> &Link {
@@ -105,29 +108,47 @@ impl Store {
         }
     }
 
-    /// Calls a script by its hash; a Redis that has forgotten it gets the source. Every script answers a repetition
-    /// with what it answered first, so a call whose connection broke is simply made again.
-    async fn call(&self, script: &Script, keys: &[String], arguments: Arguments) -> Result<Fields, StoreError> {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&script.sha).arg(keys.len()).arg(keys);
+    /// Calls a function; a Redis that does not know it gets the library. Every function answers a repetition with what it
+    /// answered first, so a call whose connection broke is simply made again.
+    async fn call(&self, function: &Function, keys: &[String], arguments: Arguments) -> Result<Fields, StoreError> {
+        let mut command = redis::cmd("FCALL");
+        command.arg(&function.registered).arg(keys.len()).arg(keys);
         for argument in &arguments.0 {
             command.arg(argument.as_bytes());
         }
         let run = async {
             match self.link().run(&command).await {
-                Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
-                    metrics::counter!("quotagate_retries_total", "cause" => "script_missing").increment(1);
-                    let mut whole = redis::cmd("EVAL");
-                    whole.arg(&script.source).arg(keys.len()).arg(keys);
-                    for argument in &arguments.0 {
-                        whole.arg(argument.as_bytes());
-                    }
-                    self.link().run(&whole).await
+                Err(error) if error.detail() == Some("Function not found") => {
+                    metrics::counter!("quotagate_retries_total", "cause" => "library_missing").increment(1);
+                    self.load_library(keys.first().map_or("", String::as_str)).await?;
+                    self.link().run(&command).await
                 }
                 other => other,
             }
         };
-        Fields::new(script.name, self.timed(script.name, run).await?)
+        Fields::new(function.name, self.timed(function.name, run).await?)
+    }
+
+    /// Where `key` lies. Other releases leave their libraries behind; when there are many, all go: a node that still
+    /// needs its own loads it again.
+    async fn load_library(&self, key: &str) -> redis::RedisResult<()> {
+        let mut listed = redis::cmd("FUNCTION");
+        listed.arg("LIST").arg("LIBRARYNAME").arg("qg_*");
+        if let Value::Array(found) = self.link().run_at(key, &listed).await?
+            && found.len() >= MOST_LIBRARIES
+        {
+            for library in found {
+                let library: std::collections::HashMap<String, Value> = redis::from_redis_value(library)?;
+                let Some(name) = library.get("library_name") else { continue };
+                let mut deleted = redis::cmd("FUNCTION");
+                deleted.arg("DELETE").arg(redis::from_redis_value_ref::<String>(name)?);
+                // Another node may do the same.
+                let _ = self.link().run_at(key, &deleted).await;
+            }
+        }
+        let mut load = redis::cmd("FUNCTION");
+        load.arg("LOAD").arg("REPLACE").arg(&self.library.source);
+        self.link().run_at(key, &load).await.map(|_| ())
     }
 }
 

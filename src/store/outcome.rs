@@ -39,7 +39,7 @@ impl Store {
         let mut arguments = Arguments::default();
         arguments.flag(bucket.is_sandbox()).int(id.created_at_ms).int(self.ledger_entries);
         arguments.text(outcome.as_str()).text(told_text(&told)?).text(told_text(&again)?);
-        let mut fields = self.call(&self.scripts.outcome, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.outcome, &keys, arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {
             "missing" => OutcomeReply::Missing(fields.time()?),

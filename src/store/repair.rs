@@ -22,7 +22,7 @@ impl Store {
         let mut arguments = Arguments::default();
         arguments.text(field).int(drift.stored).int(drift.proven.max(0));
         Trail::write(Some(trail), &mut arguments);
-        let mut fields = self.call(&self.scripts.repair, &[key, bucket.audit()], arguments).await?;
+        let mut fields = self.call(&self.library.repair, &[key, bucket.audit()], arguments).await?;
         match fields.text()?.as_str() {
             "repaired" => Ok(true),
             "changed" => Ok(false),

@@ -65,7 +65,7 @@ impl Store {
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);
         args.facts.push_index_keys(bucket, &mut keys);
-        let fields = self.call(&self.scripts.reserve, &keys, arguments).await?;
+        let fields = self.call(&self.library.reserve, &keys, arguments).await?;
         read(fields, count_groups(args.owners))
     }
 

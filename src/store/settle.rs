@@ -125,7 +125,7 @@ impl Store {
                 arguments.text("-").text("").int(0);
             }
         }
-        read(target.bucket, self.call(&self.scripts.commit, &target.keys(), arguments).await?)
+        read(target.bucket, self.call(&self.library.commit, &target.keys(), arguments).await?)
     }
 
     /// `trail`: of a release by hand.
@@ -142,7 +142,7 @@ impl Store {
         keys.insert(KEYS_OF_ALL, target.bucket.audit());
         let mut arguments = target.arguments(self.ledger_entries, told)?;
         Trail::write(trail, &mut arguments);
-        read(target.bucket, self.call(&self.scripts.release, &keys, arguments).await?)
+        read(target.bucket, self.call(&self.library.release, &keys, arguments).await?)
     }
 
     /// Gives back `amounts`; the groups of `whole` once everything else is given back.
@@ -165,7 +165,7 @@ impl Store {
         for group in whole {
             arguments.text(group.as_str());
         }
-        read(target.bucket, self.call(&self.scripts.refund, &target.keys(), arguments).await?)
+        read(target.bucket, self.call(&self.library.refund, &target.keys(), arguments).await?)
     }
 }
 
@@ -276,7 +276,7 @@ impl Store {
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);
         args.facts.push_index_keys(bucket, &mut keys);
-        let fields = self.call(&self.scripts.extend, &keys, arguments).await?;
+        let fields = self.call(&self.library.extend, &keys, arguments).await?;
         read_extend(fields, count_groups(args.owners))
     }
 

@@ -44,7 +44,7 @@ impl Store {
         }
         let mut arguments = Arguments::default();
         arguments.text(after.text()).int(MOST_ENTRIES).int(MOST_HOLDS);
-        let mut fields = self.call(&self.scripts.survey, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.survey, &keys, arguments).await?;
         fields.only_status("surveyed")?;
         let more = fields.flag()?;
         let mut entries = Vec::new();

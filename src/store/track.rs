@@ -69,7 +69,7 @@ impl Store {
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);
         args.facts.push_index_keys(bucket, &mut keys);
-        let script = if args.enforce { &self.scripts.track_enforce } else { &self.scripts.track };
+        let script = if args.enforce { &self.library.track_enforce } else { &self.library.track };
         let fields = self.call(script, &keys, arguments).await?;
         read(fields, Some(count_groups(args.owners)))
     }

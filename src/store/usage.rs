@@ -35,7 +35,7 @@ impl Store {
         let mut arguments = Arguments::default();
         facts.write(self.ledger_entries, &mut arguments);
         write_owners(owners, &mut arguments);
-        let mut fields = self.call(&self.scripts.usage, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.usage, &keys, arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {
             "reclaim" => UsageReply::Reclaim(fields.time()?),
@@ -84,7 +84,7 @@ impl Store {
         let keys = [bucket.clock(), owner.counters.clone(), owner.holds.clone(), bucket.outbox(), bucket.ledger()];
         let mut arguments = Arguments::default();
         arguments.flag(bucket.is_sandbox()).flag(tells_expiry).int(self.ledger_entries);
-        let mut fields = self.call(&self.scripts.reclaim, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.reclaim, &keys, arguments).await?;
         fields.only_status("reclaimed")?;
         let count = fields.int()?;
         Ok((u64::try_from(count).map_err(|_| fields.unexpected("a negative count"))?, fields.flag()?))

@@ -38,15 +38,18 @@ pub async fn past(
     bar: &ProgressBar,
 ) -> Result<Past, WhatifError> {
     for stream in Stream::ALL {
-        let mut after = None;
-        loop {
-            let page = gateway.store.entries_after(bucket, stream, after, None, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.id);
-            bar.inc(page.len() as u64);
-            for entry in page {
-                builder.add(stream, entry);
-            }
+        let read = |after| gateway.store.entries_after(bucket, stream, after, None, PAGE);
+        let mut page = read(None).await?;
+        while let Some(last) = page.last() {
+            let (next, taken) = (read(Some(last.id)), page.len() as u64);
+            // Redis looks for the next page while this one is taken.
+            let (next, ()) = tokio::join!(next, async {
+                for entry in std::mem::take(&mut page) {
+                    builder.add(stream, entry);
+                }
+            });
+            bar.inc(taken);
+            page = next?;
         }
     }
     Ok(builder.finish())

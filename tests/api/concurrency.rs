@@ -75,13 +75,13 @@ async fn a_denied_call_changes_no_counter_hold_or_reservation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn script_flush_in_mid_traffic_changes_nothing() {
+async fn function_flush_in_mid_traffic_changes_nothing() {
     let world = World::new().await;
     world.admin.plan("one", monthly(40)).await;
     world.app.subscribe("u", "one").await;
     let call = async |number: usize| {
         if number.is_multiple_of(10) {
-            world.redis.run::<String>(&["SCRIPT", "FLUSH"]).await;
+            world.redis.run::<String>(&["FUNCTION", "FLUSH"]).await;
         }
         let decision = world.app.reserve(json!({"userId": "u", "event": "image.render"})).await;
         match decision["reservationId"].as_str() {

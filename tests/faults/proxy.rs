@@ -94,7 +94,7 @@ async fn carry(gateway: TcpStream, redis: UnixStream, orders: &Orders) -> std::i
                 if piece.is_empty() {
                     return Ok(());
                 }
-                let is_call = contains(piece, b"EVALSHA");
+                let is_call = contains(piece, b"FCALL");
                 let cut = if is_call { orders.take() } else { None };
                 match cut {
                     None => to_redis.write_all(piece).await?,

@@ -18,4 +18,3 @@ mod torn;
 mod verify;
 mod whatif;
 mod whatif_history;
-mod whatif_million;

@@ -1,0 +1,62 @@
+--[[
+The library as Redis keeps it: loaded once, so that no call makes its tables and functions anew. A node puts it
+together (src/store/library.rs): an @include stands for that file, an @command for a Redis function that runs that file.
+Library and functions are named by a hash of all of it, so nodes of two releases work side by side.
+A file of lib/ uses only those above it.
+]]
+-- What the present call is given: one runs at a time, from beginning to end.
+local KEYS, ARGV
+
+--- @include "lib/args"
+--- @include "lib/pieces"
+--- @include "lib/clock"
+--- @include "lib/window"
+--- @include "lib/outbox"
+--- @include "lib/ledger"
+--- @include "lib/hold"
+--- @include "lib/record"
+--- @include "lib/allowance"
+--- @include "lib/alert"
+--- @include "lib/approval"
+--- @include "lib/counter"
+--- @include "lib/operation"
+--- @include "lib/facts"
+--- @include "lib/retention"
+--- @include "lib/admission"
+--- @include "lib/settle"
+--- @include "lib/audit"
+--- @include "lib/tracking"
+
+-- Nothing of the call before is left, even if an error ended it.
+local function begin(keys, argv)
+  KEYS, ARGV = keys, argv
+  args.begin()
+  ledger.charges = {}
+end
+
+--- @command "attempted"
+--- @command "change_user"
+--- @command "claim"
+--- @command "commit" allow-oom
+--- @command "configure"
+--- @command "decide"
+--- @command "enqueue"
+--- @command "extend"
+--- @command "grant"
+--- @command "near"
+--- @command "outcome"
+--- @command "reclaim" allow-oom
+--- @command "refund" allow-oom
+--- @command "register"
+--- @command "release" allow-oom
+--- @command "repair"
+--- @command "replace_rollup"
+--- @command "reserve"
+--- @command "revoke"
+--- @command "rollup"
+--- @command "set_clock"
+--- @command "stamp"
+--- @command "survey" no-writes
+--- @command "track" allow-oom
+--- @command "track_enforce"
+--- @command "usage" no-writes
