@@ -51,7 +51,7 @@ function TopUsers({ report }) {
   const most = Math.max(0, ...rows.map((line) => line.calls));
   return html`<h2>Users with the most calls${report.when}</h2>
     ${report.tooMany ? html`<p class="quiet">Too many users made calls for one list.</p>` : html`<${Table} label="Users with the most calls" compact>
-      <thead><tr><th>User</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Cost (cents)</th></tr></thead>
+      <thead><tr><th>User</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Cents</th></tr></thead>
       <tbody>${rows.map((line) => html`<tr key=${line.by.user}>
         <td><${Name} text=${line.by.user} href=${link(['users', line.by.user])} /></td>
         <td><${Share} value=${line.calls} most=${most} /></td>
@@ -86,9 +86,9 @@ const Counters = ({ label, counters }) => html`<${Table} label=${label} compact>
   <thead><tr><th>Whose</th><th>Group</th><td></td><th class="figure">Used</th></tr></thead>
   <tbody>${counters.map((counter) => html`<tr key=${JSON.stringify(counter.scope) + counter.groupId}>
     <td><${Owner} scope=${counter.scope} /></td>
-    <td><bdi>${counter.label || counter.groupId}</bdi><div class="quiet">${counter.resetsAt ? html`resets <${Time} at=${counter.resetsAt} />` : 'never resets'}</div></td>
+    <td><bdi>${counter.label || counter.groupId}</bdi></td>
     <td class="narrow"><${Bar} counter=${counter} /></td>
-    <td class="figure">${number(counter.used)} / ${amount(counter.quota + counter.granted, counter.unit)}</td>
+    <td class="figure">${number(counter.used)} / ${amount(counter.quota + counter.granted, counter.unit)}<div class="quiet">${counter.resetsAt ? html`resets <${Time} at=${counter.resetsAt} />` : 'never resets'}</div></td>
   </tr>`)}</tbody>
 <//>`;
 
