@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sdk hostile fuzz chaos bench demo pictures rust redis sdk-tools chromium
+.PHONY: help run test sdk hostile fuzz chaos soak bench demo pictures rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -31,6 +31,9 @@ fuzz: rust ## Fuzz the parsers, SECONDS_EACH=60 each
 
 chaos: rust redis ## Run the long fault tests, with traffic under way
 	$(CARGO) test --test faults -- --ignored --nocapture --test-threads 1
+
+soak: rust redis ## Repeat random histories and faults, SOAK_SECONDS=600 or as long as one likes
+	CARGO="$(CARGO)" scripts/soak.sh
 
 bench: rust redis ## Run the named benchmark scenarios
 	$(CARGO) bench

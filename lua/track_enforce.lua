@@ -18,14 +18,15 @@ ARGV
   verdict: '' or the node's own refusal under these facts
   refund: 1 takes the amounts away, never below 0
   operation name, about '<event> <key> <user>', memo: the request
+  told: what a repetition has to know beside the figures
   owners: see lib/counter
   request: id of an approval request ('-' none), what the node tells of the call
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   stale_configuration | stale_user | stale_time | again | denied    as in reserve
-  tracked, now, reclaimed, passed, crowded, then per group: used, held, granted, blocked; with an idempotency key also
-    the groups as proposed
+  tracked, now, reclaimed, passed, crowded, then per group: used, held, granted, blocked; then told; with an
+    idempotency key also the groups as proposed
   passed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name
 ]]
 

@@ -1,4 +1,10 @@
-//! Random histories on two nodes, each answer compared with a pure model of counters and holds.
+//! Random histories of all calls on two nodes, each answer compared with a pure model of the whole behaviour; and
+//! histories of clients that call at the same time, which some order must explain.
+//!
+//! `MODEL_SECONDS` is how long histories of each kind are played (default 12). A failing one of the first kind shrinks,
+//! and its `MODEL_SEED` is told: with it set, that history alone is played again. One of the second kind tells its
+//! `CROWD_SEED`: with it set the same clients call again, for as long as `MODEL_SECONDS`, though never at quite the same
+//! moments.
 
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
@@ -6,85 +12,135 @@
 #[path = "support/mod.rs"]
 mod support;
 
-#[path = "model/history.rs"]
-mod history;
-#[path = "model/plain.rs"]
-mod plain;
+#[path = "model/mod.rs"]
+mod model;
 
-use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use model::crowd;
+use model::play::{Figures, Play};
+use model::stage::Stage;
+use model::steps::{History, histories};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use tokio::runtime::Runtime;
 
-use history::History;
-use plain::Model;
-use support::{Redis, World};
+/// After so many histories everything begins anew: apps are many by then.
+const ON_ONE_STAGE: u64 = 40;
+const LONGEST_SHRINK: Duration = Duration::from_secs(120);
 
-const HISTORIES: u64 = 40;
-const CALLS: usize = 70;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_answer_of_random_histories_on_two_nodes_is_the_models() {
-    let seed: u64 = std::env::var("MODEL_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
-    println!("MODEL_SEED={seed}");
-    let world = World::frozen().await;
-    let (_second, other) = world.another_node().await;
-    world.admin.plan("p", plain::plan()).await;
-    let mut now_ms = plain::ms(support::START);
-    for number in 0..HISTORIES {
-        let user = format!("u_{number}");
-        world.app.subscribe(&user, "p").await;
-        let random = StdRng::seed_from_u64(seed.wrapping_add(number));
-        let mut history = History::new([&world.app, &other], &user, Model::new(now_ms), random);
-        for _ in 0..CALLS {
-            history.step().await;
-        }
-        history.usage().await;
-        now_ms = history.model.now_ms;
-        from_the_outside(&world.redis, &user, &history.model).await;
-    }
-    nothing_else_stays(&world.redis).await;
-    let verified = support::proven::verified(&world.redis.url(), "test/main").await;
-    assert!(verified.owners >= HISTORIES && verified.entries > 100, "{verified:?}");
-    assert!(verified.drifts.is_empty(), "MODEL_SEED={seed}: {:#?}", verified.drifts);
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
-/// `held` is the sum of the live holds of the counter's window, `used` what was charged to it, as Redis shows it.
-async fn from_the_outside(redis: &Redis, user: &str, model: &Model) {
-    let key = |kind: &str| format!("qg:{{default:test/main}}:{kind}:user:{user}");
-    let counters: BTreeMap<String, String> = redis.run(&["HGETALL", &key("counters")]).await;
-    let members: Vec<String> = redis.run(&["ZRANGE", &key("holds"), "0", "-1"]).await;
-    let mut held: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for member in &members {
-        for entry in member.split(' ').nth(1).unwrap().split(',') {
-            let mut parts = entry.split(':').map(str::to_owned);
-            let (group, serial, amount) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
-            *held.entry((group, serial)).or_default() += amount.parse::<u64>().unwrap();
+/// The history of a seed.
+fn history(seed: u64) -> History {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    histories().new_tree(&mut TestRunner::new_with_rng(Config::default(), random)).unwrap().current()
+}
+
+/// Leaves out of a failing history what it also fails without: halves, quarters, and at last single steps. (Shrinking by
+/// proptest takes one step after the other, and many seconds for each history that is played.)
+fn shrink(runtime: &Runtime, stage: &Stage, mut failing: History, mut why: String) -> (History, String) {
+    let began = Instant::now();
+    let mut length = failing.steps.len().div_ceil(2);
+    while length > 0 && began.elapsed() < LONGEST_SHRINK {
+        let mut at = 0;
+        while at < failing.steps.len() && began.elapsed() < LONGEST_SHRINK {
+            let mut smaller = failing.clone();
+            smaller.steps.drain(at..(at + length).min(failing.steps.len()));
+            match runtime.block_on(Play::run(stage, &smaller)) {
+                Ok(_) => at += length,
+                Err(still) => (failing, why) = (smaller, still),
+            }
         }
+        length /= 2;
     }
-    for group in plain::GROUPS {
-        let Some(window) = counters.get(&format!("{group}.window")) else { continue };
-        let serial = window.split(' ').next().unwrap().to_owned();
-        let sum = held.get(&(group.to_owned(), serial)).copied().unwrap_or(0);
-        assert_eq!(counters[&format!("{group}.held")], sum.to_string(), "{user} {group}: {counters:?} {members:?}");
-        let used = model.used_in_current(group);
-        assert_eq!(counters[&format!("{group}.used")], used.to_string(), "{user} {group}: {counters:?}");
+    (failing, why)
+}
+
+/// Plays the history of a seed.
+fn play(runtime: &Runtime, stage: &Stage, seed: u64, sum: &mut Figures) {
+    let history = history(seed);
+    match runtime.block_on(Play::run(stage, &history)) {
+        Ok(figures) => {
+            sum.calls += figures.calls;
+            sum.denied += figures.denied;
+            sum.repeated += figures.repeated;
+            sum.looks += figures.looks;
+        }
+        Err(why) => {
+            eprintln!("MODEL_SEED={seed} fails; looking for less that fails, {} s at most", LONGEST_SHRINK.as_secs());
+            let (History { shared, default_plan, steps }, why) = shrink(runtime, stage, history, why);
+            panic!("MODEL_SEED={seed}: {} steps (shared {shared}, default plan {default_plan})\n{why}", steps.len());
+        }
     }
 }
 
-/// Every key but the few that are meant to stay expires by itself.
-async fn nothing_else_stays(redis: &Redis) {
-    let keys: Vec<String> = redis.run(&["KEYS", "qg:{default:test/main}:*"]).await;
-    assert!(keys.len() > 100, "{keys:?}");
-    for key in keys {
-        let kind = key.split("}:").nth(1).unwrap().split(':').next().unwrap();
-        let ttl_ms: i64 = redis.run(&["PTTL", &key]).await;
-        // How far streams are folded is told as long as they are.
-        let stays = key.contains("}:rollup:cursor:")
-            || matches!(
-                kind,
-                "stamp" | "clock" | "users" | "audit" | "ledger" | "denials" | "counters" | "holds" | "past"
-            );
-        assert!(stays || ttl_ms > 0, "{key} stays for ever");
+#[test]
+fn every_answer_of_random_histories_on_two_nodes_is_the_models() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let began = Instant::now();
+    let budget = Duration::from_secs(setting("MODEL_SECONDS").unwrap_or(12));
+    let (first, alone) = match setting("MODEL_SEED") {
+        Some(seed) => (seed, true),
+        None => (rand::random_range(0..1_000_000_000_000), false),
+    };
+    let (mut seed, mut sum) = (first, Figures::default());
+    println!("MODEL_SEED={first}");
+    while seed == first || (!alone && began.elapsed() < budget) {
+        let stage = runtime.block_on(Stage::new());
+        for _ in 0..ON_ONE_STAGE {
+            play(&runtime, &stage, seed, &mut sum);
+            seed += 1;
+            if alone || began.elapsed() >= budget {
+                break;
+            }
+        }
+        runtime.block_on(stage.end());
     }
+    let Figures { calls, denied, repeated, looks } = sum;
+    println!(
+        "model: {} histories from MODEL_SEED={first}, {calls} calls, {denied} denied, {repeated} repeated, {looks} looks",
+        seed - first
+    );
+    assert!(calls > 0);
+}
+
+#[test]
+fn some_order_explains_every_answer_to_clients_that_call_at_the_same_time() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let began = Instant::now();
+    let budget = Duration::from_secs(setting("MODEL_SECONDS").unwrap_or(12));
+    let given = setting("CROWD_SEED");
+    let mut seed = given.unwrap_or_else(|| rand::random_range(0..1_000_000_000_000));
+    println!("CROWD_SEED={seed}");
+    let (first, mut sum) = (seed, crowd::Figures::default());
+    while sum.histories == 0 || began.elapsed() < budget {
+        let stage = runtime.block_on(Stage::new());
+        for _ in 0..ON_ONE_STAGE {
+            match runtime.block_on(crowd::play(&stage, seed)) {
+                Ok(figures) => {
+                    sum.histories += figures.histories;
+                    sum.calls += figures.calls;
+                    sum.denied += figures.denied;
+                    sum.overlapping += figures.overlapping;
+                    sum.looks += figures.looks;
+                }
+                Err(why) => panic!("CROWD_SEED={seed}: {why}"),
+            }
+            seed += u64::from(given.is_none());
+            if began.elapsed() >= budget {
+                break;
+            }
+        }
+        runtime.block_on(stage.end());
+    }
+    let crowd::Figures { histories, calls, denied, overlapping, looks } = sum;
+    println!(
+        "crowd: {histories} histories from CROWD_SEED={first}, {calls} calls, {denied} denied, {overlapping} overlapping pairs, {looks} looks"
+    );
+    assert!(overlapping > 0);
 }

@@ -177,6 +177,8 @@ async fn three_groups() {
         for (place, id) in ids.iter().enumerate() {
             caller.settle(if place < CALLS / 2 { "commit" } else { "release" }, id).await;
             if place + 1 == CALLS / 2 {
+                let (calls, micros) = stat(&stage.redis, "xadd").await;
+                found.entry("XADD of a commit").or_default().push(micros / calls);
                 note(&mut found, &stage.redis, "commit", "fcall").await;
             }
         }
@@ -190,6 +192,10 @@ async fn three_groups() {
     for name in found.keys() {
         println!("{name:<20} {:>7.1} us of Redis", of(name));
     }
+    const LEDGER: &str = "qg:{default:live}:ledger";
+    let bytes: f64 = stage.redis.run(&["MEMORY", "USAGE", LEDGER, "SAMPLES", "0"]).await;
+    let entries: f64 = stage.redis.run(&["XLEN", LEDGER]).await;
+    println!("an entry of the ledger takes {:.0} bytes", bytes / entries);
     let ratio = |figure: &str, one: &str, other: &str, target: &str| {
         tell(figure, format!("{:.2}", of(one) / of(other)), target);
     };

@@ -32,7 +32,7 @@ function tracking.count(enforce)
   local given = facts.read()
   ledger.open(KEYS[5], given.ledger_most)
   local verdict, refund = args.text(), args.int() == 1
-  local name, about, memo = args.text(), args.text(), args.text()
+  local name, about, memo, told = args.text(), args.text(), args.text(), args.text()
   local owners, tail = counter.owners(7)
   if refund then
     for _, owner in ipairs(owners) do
@@ -60,5 +60,6 @@ function tracking.count(enforce)
     ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, '')
   end
   local answer = counter.reply({ 'tracked', now, reclaimed, table.concat(passed, ','), crowded }, owners)
+  answer[#answer + 1] = told
   return operation.keep(KEYS[2], fingerprint, answer, owners)
 end

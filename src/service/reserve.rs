@@ -264,8 +264,12 @@ impl Gateway {
             add_counters(&mut counters, usage.counters);
         }
         let judged = judge_again(view, askers, &denied.groups, &denied.tallies);
-        let reason = Reason::parse(&denied.verdict);
-        let refusal = reason.map(|reason| Refusal { reason, groups: Vec::new() });
+        let verdict = Reason::parse(&denied.verdict);
+        let refusal = verdict.map(|reason| Refusal { reason, groups: Vec::new() });
+        // What was told then, though the groups may be gone or enforced otherwise by now. Requests were opened if and
+        // only if approval was all that it lacked.
+        let by_groups = if denied.opened.is_empty() { Reason::LimitReached } else { Reason::ApprovalRequired };
+        let reasons = vec![verdict.unwrap_or(by_groups)];
         let user = askers.first().map(|asker| OwnerName::of_user(asker.caller.user));
         let user = user.ok_or_else(|| ServiceError::Internal("a call of nobody".to_owned()))?;
         let admission = Admission { refusal, ..Admission::empty(view.standing(), user) };
@@ -274,7 +278,7 @@ impl Gateway {
         let refused =
             |counter: &Counter| judged.iter().any(|judged| judged.lacks && judged.group.id == counter.group.id);
         counters.sort_by(|one, other| refused(other).cmp(&refused(one)).then_with(|| one.by_tightness(other)));
-        Ok(Decision { retry_after_ms, counters, now_ms, replayed: true, ..decision })
+        Ok(Decision { reasons, retry_after_ms, counters, now_ms, replayed: true, ..decision })
     }
 
     /// The answer that a reserve would get, without a write.

@@ -17,7 +17,7 @@ use crate::domain::limit_group::{Enforcement, LimitGroup};
 use crate::domain::reservation::{Actual, Memo, OperationName};
 use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
-use crate::store::admission::{Passed, Tally};
+use crate::store::admission::{OwnedGroup, Passed, Tally};
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::track::{TrackArgs, TrackReply};
 
@@ -120,6 +120,7 @@ impl Gateway {
             refund: purpose == Purpose::GiveBack,
             about: &call.about(),
             memo: &memo,
+            told: &told(&admission),
             owners: &owners,
             asked: asked.as_ref(),
         };
@@ -171,11 +172,12 @@ impl Gateway {
                 let decision = self.repeat_denied(tenant, view, &askers(view, call), ran.now_ms, denied).await?;
                 Err(ServiceError::Denied(Box::new(decision)))
             }
-            TrackReply::Tracked { ran, passed, tallies, groups, .. } => {
+            TrackReply::Tracked { ran, passed, tallies, told, groups, .. } => {
                 let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
                 let judged = judge_again(view, &askers(view, call), &groups, &tallies);
                 let admission = Admission::empty(view.standing(), OwnerName::of_user(&call.user));
-                let status = match_status(&admission, &judged);
+                let first = first_status(&told, &groups, &tallies);
+                let status = first.unwrap_or_else(|| match_status(&admission, &judged));
                 Ok(Tracked { replayed: true, passed, ..tracked(operation, &judged, status, ran.now_ms) })
             }
             _ => Err(ServiceError::IdempotencyKeyReused),
@@ -244,4 +246,30 @@ fn match_status(admission: &Admission, judged: &[Judged]) -> MatchStatus {
     } else {
         MatchStatus::Matched
     }
+}
+
+/// What the match status of a repetition goes by beside the figures of then: was the user on a plan (0|1), and which
+/// groups were hard.
+fn told(admission: &Admission) -> String {
+    let hard = admission.matched.iter().filter(|matched| matched.group.enforcement == Enforcement::Hard);
+    let hard: Vec<&str> = hard.map(|matched| matched.group.id.as_str()).collect();
+    format!("{} {}", u8::from(admission.subscribed), hard.join(","))
+}
+
+/// The match status as it was told first; None of an answer that does not know it.
+fn first_status(told: &str, groups: &[OwnedGroup], tallies: &[(Tally, bool)]) -> Option<MatchStatus> {
+    let (subscribed, hard) = told.split_once(' ')?;
+    let over = |(group, (tally, _)): (&OwnedGroup, &(Tally, bool))| {
+        let is_hard = hard.split(',').any(|id| id == group.id.as_str());
+        is_hard && group.quota.is_some_and(|quota| tally.used > quota.saturating_add(tally.granted))
+    };
+    Some(if subscribed != "1" {
+        MatchStatus::NoSubscription
+    } else if groups.is_empty() {
+        MatchStatus::Unmatched
+    } else if groups.iter().zip(tallies).any(over) {
+        MatchStatus::OverLimit
+    } else {
+        MatchStatus::Matched
+    })
 }

@@ -82,7 +82,7 @@ impl Store {
         Trail::write(Some(trail), &mut arguments);
         let mut command = redis::cmd("XADD");
         command.arg(log).arg("MAXLEN").arg("~").arg(MOST).arg("*");
-        for word in arguments.0.iter().skip(1) {
+        for word in arguments.each().skip(1) {
             command.arg(word);
         }
         self.command(&command).await.map(|_| ())

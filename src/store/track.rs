@@ -28,6 +28,8 @@ pub struct TrackArgs<'a> {
     /// The request, for the ledger: its words and what it asked for.
     pub about: &'a str,
     pub memo: &'a Memo,
+    /// What a repetition has to know beside the figures.
+    pub told: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a Asked>,
 }
@@ -46,6 +48,8 @@ pub enum TrackReply {
         /// Owners left out: their scope has no place for another name.
         crowded: u64,
         tallies: Vec<Tally>,
+        /// As given; empty in an answer that an earlier version has kept.
+        told: String,
         groups: Vec<OwnedGroup>,
     },
     /// The same operation was answered so before.
@@ -66,6 +70,7 @@ impl Store {
         arguments.text(args.verdict).flag(args.refund);
         arguments.text(args.operation.name.as_str()).text(args.about);
         write_memo(Some(args.memo), &mut arguments)?;
+        arguments.text(args.told);
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);
         args.facts.push_index_keys(bucket, &mut keys);
@@ -103,9 +108,10 @@ fn read(mut fields: Fields, groups: Option<usize>) -> Result<TrackReply, StoreEr
             let passed = read_passed(&mut fields)?;
             let crowded = fields.int()?;
             let crowded = u64::try_from(crowded).map_err(|_| fields.unexpected("a negative count"))?;
-            let count = groups.unwrap_or_else(|| fields.len().saturating_sub(1) / 4);
-            let tallies = read_tallies(count, &mut fields)?;
-            TrackReply::Tracked { ran, passed, crowded, tallies, groups: read_groups(&mut fields)? }
+            // Behind the figures of each group at most two words follow.
+            let tallies = read_tallies(groups.unwrap_or(fields.len() / 4), &mut fields)?;
+            let told = if groups.is_some() || fields.len() > 1 { fields.text()? } else { String::new() };
+            TrackReply::Tracked { ran, passed, crowded, tallies, told, groups: read_groups(&mut fields)? }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| TrackReply::Stale(stale, now))?,
     })

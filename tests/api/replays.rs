@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{World, monthly, new_key};
+use crate::support::{Api, World, monthly, new_key};
 
 /// What a repetition must tell as it was told first. Counters are those of now.
 fn told(answer: &Value) -> Vec<Value> {
@@ -44,6 +44,58 @@ async fn repetitions_outlive_a_plan_under_which_they_would_be_refused() {
             app.once(key).post(path, image("u", 2)).await.problem(409, "idempotency_key_reused");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denial_keeps_its_reason_when_its_group_is_gone_or_enforced_otherwise() {
+    let world = staged().await;
+    let group = |id: &str, event: &str, enforcement: &str| json!({"id": id, "unit": "count", "quota": 1, "enforcement": enforcement, "matches": [{"event": event}]});
+    let plan = |groups: Value| json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": groups});
+    world.admin.plan("p", plan(json!([group("firm", "firm", "hard"), group("asked", "asked", "approval")]))).await;
+    world.admin.plan("q", plan(json!([group("other", "other", "hard")]))).await;
+    let call = |event: &str| json!({"userId": "u", "event": event, "quantity": 5});
+    let enforced = |event: &str| json!({"userId": "u", "event": event, "quantity": 5, "enforce": true});
+    let (_second, there) = world.another_node().await;
+    let repeated = async |first: bool| {
+        for (event, reason) in [("firm", "limit_reached"), ("asked", "approval_required")] {
+            let here = if first { &world.app } else { &there };
+            let again = here.once(&format!("r-{event}")).post("reserve", call(event)).await;
+            assert_eq!(again.header("idempotent-replayed").is_some(), !first);
+            assert_eq!(again.expect(200)["reasons"], json!([reason]), "{event}");
+            here.once(&format!("t-{event}")).post("track", enforced(event)).await.problem(429, reason);
+        }
+    };
+    repeated(true).await;
+    world.admin.plan("p", plan(json!([group("firm", "firm", "approval"), group("asked", "asked", "hard")]))).await;
+    repeated(false).await;
+    world.app.subscribe("u", "q").await;
+    repeated(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_track_keeps_its_match_status_when_quotas_or_the_plan_change() {
+    let world = staged().await;
+    let (_second, there) = world.another_node().await;
+    let track = async |api: &Api, user: &str, quantity: u64| {
+        let body = json!({"userId": user, "event": "image.a", "quantity": quantity});
+        let answer = api.once(&format!("{user}-{quantity}")).post("track", body).await;
+        answer.expect(200)["matchStatus"].as_str().unwrap().to_owned()
+    };
+    let all = async |api: &Api| [track(api, "u", 2).await, track(api, "u", 3).await, track(api, "nobody", 1).await];
+    let first = ["matched", "over_limit", "no_subscription"];
+    assert_eq!(all(&world.app).await, first);
+    for quota in [1, 90] {
+        world.admin.plan("p", monthly(quota)).await;
+        assert_eq!(all(&there).await, first);
+    }
+    let mut soft = monthly(3);
+    soft["groups"][0]["enforcement"] = json!("soft");
+    world.admin.plan("p", soft).await;
+    assert_eq!(all(&there).await, first);
+    world.app.subscribe("nobody", "p").await;
+    world.app.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
+    assert_eq!(all(&world.app).await, first);
+    assert_eq!(all(&there).await, first);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

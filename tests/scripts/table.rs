@@ -268,7 +268,19 @@ impl Table {
         let bucket = &self.bucket;
         let (about, memo) = ("image.render key_1 u", &memo());
         let owners = &owners;
-        let args = TrackArgs { bucket, operation, facts, verdict, enforce, refund, about, memo, owners, asked: None };
+        let args = TrackArgs {
+            bucket,
+            operation,
+            facts,
+            verdict,
+            enforce,
+            refund,
+            about,
+            memo,
+            told: "",
+            owners,
+            asked: None,
+        };
         self.store.track(args).await.unwrap()
     }
 

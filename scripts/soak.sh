@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Repeats the model's histories, the concurrent ones and the short fault tests for SOAK_SECONDS (default 600), one line
+# of figures per round. Stops at the first failure with what replays it: a seed, or the name of the test.
+# ROUND_SECONDS (default 60): how long histories of each kind are played in one round.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cargo=${CARGO:-cargo}
+export MODEL_SECONDS=${ROUND_SECONDS:-60} RUST_BACKTRACE=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+"$cargo" test --quiet --no-run --test model --test faults || exit 1
+
+fail() {
+    echo "round $round, $1:" >&2
+    grep -v '^test .* ok$' "$log" | tail -n 150 >&2
+    exit 1
+}
+
+began=$SECONDS
+round=0
+calls=0
+while ((round == 0 || SECONDS - began < ${SOAK_SECONDS:-600})); do
+    round=$((round + 1))
+    "$cargo" test --test model -- --nocapture --test-threads 1 >"$log" 2>&1 || fail "histories"
+    histories=$(grep -oE '(model|crowd): [0-9]+ histories.*' "$log" | paste -sd ';' | sed 's/;/; /g')
+    for count in $(grep -oE '[0-9]+ calls' "$log" | cut -d ' ' -f 1); do
+        calls=$((calls + count))
+    done
+    "$cargo" test --test faults -- --nocapture --test-threads 1 >"$log" 2>&1 || fail "faults"
+    faults=$(grep -oE 'test result: ok. [0-9]+ passed' "$log" | grep -oE '[0-9]+')
+    echo "round $round, $((SECONDS - began)) s: $histories; $faults fault tests; $calls calls of histories so far"
+done

@@ -1,0 +1,405 @@
+//! What the model answers to calls that ask for room, and to those that count what has happened.
+
+use std::collections::BTreeMap;
+
+use super::call::{Name, Told};
+use super::rules::{Enforcement, Group, Labels, Ms, Window};
+use super::state::{Entry, Model, Request, RequestStatus, Reservation, Status};
+
+const LONGEST_LIFE_MS: Ms = 24 * 60 * 60_000;
+
+/// What a call says.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub user: &'a str,
+    pub event: &'static str,
+    pub labels: Labels,
+    pub quantity: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Everything may refuse.
+    Ask,
+    /// It happened: groups that cannot count it are left out.
+    Tell,
+    /// A refund without a reservation.
+    GiveBack,
+}
+
+struct Matched {
+    group: Group,
+    owner: String,
+    amount: u64,
+    window: Window,
+}
+
+/// What a call comes to before any counter is looked at.
+#[derive(Default)]
+struct Admission {
+    matched: Vec<Matched>,
+    /// Groups outside of their fixed period, the amount, and when it begins.
+    closed: Vec<(Group, u64, Option<Ms>)>,
+    refusal: Option<(&'static str, Vec<Group>)>,
+}
+
+impl Model {
+    fn admission(&self, asked: Asked<'_>, purpose: Purpose) -> Admission {
+        let mut admission = Admission::default();
+        let plan = self.plan(asked.user);
+        if purpose == Purpose::Ask {
+            let reason = if self.is_blocked(asked.user) { Some("user_blocked") } else { None };
+            let reason = reason.or(plan.is_none().then_some("no_subscription"));
+            if let Some(reason) = reason {
+                admission.refusal = Some((reason, Vec::new()));
+                return admission;
+            }
+        }
+        let (mut uncovered, mut missing, mut too_large) = (Vec::new(), Vec::new(), Vec::new());
+        let mut in_plan = false;
+        let of_plan = plan.as_ref().map_or(0, |plan| plan.groups.len());
+        for (place, group) in self.standing(asked.user).into_iter().enumerate() {
+            let Some(rule) = group.rule(asked.event, asked.labels) else {
+                if group.covers(asked.event) {
+                    in_plan |= place < of_plan;
+                    uncovered.push(group);
+                }
+                continue;
+            };
+            in_plan |= place < of_plan;
+            let counts_calls = rule.measure == super::rules::Measure::Event;
+            let apart = match purpose {
+                Purpose::Ask => false,
+                Purpose::Tell => group.is_concurrent(),
+                Purpose::GiveBack => group.is_concurrent() || counts_calls,
+            };
+            if apart {
+                continue;
+            }
+            let Some(owner) = group.owner(asked.user, &self.rules.app, asked.labels) else {
+                missing.push(group);
+                continue;
+            };
+            let amount = rule.measure.amount(asked.quantity);
+            if group.most_per_call.is_some_and(|most| amount > most) {
+                too_large.push(group.clone());
+            }
+            self.place(&mut admission, asked.user, group, owner, amount);
+        }
+        if purpose == Purpose::Ask {
+            let unmatched = !in_plan && plan.is_some_and(|plan| !plan.passes_unmatched);
+            let reasons = [
+                ("unmatched_event", unmatched, Vec::new()),
+                ("uncovered_event", !uncovered.is_empty(), uncovered),
+                ("missing_scope", !missing.is_empty(), missing),
+                ("call_too_large", !too_large.is_empty(), too_large),
+                ("limit_reached", !admission.closed.is_empty(), Vec::new()),
+            ];
+            let first = reasons.into_iter().find(|(_, refuses, _)| *refuses);
+            admission.refusal = first.map(|(reason, _, groups)| (reason, groups));
+        }
+        admission
+    }
+
+    fn place(&self, admission: &mut Admission, user: &str, group: Group, owner: String, amount: u64) {
+        match group.period.window(self.anchor(user), self.now_ms) {
+            Some(window) => admission.matched.push(Matched { group, owner, amount, window }),
+            None => {
+                let opens = match group.period {
+                    super::rules::Period::Fixed(start, _) if self.now_ms < start => Some(start),
+                    _ => None,
+                };
+                admission.closed.push((group, amount, opens));
+            }
+        }
+    }
+
+    fn lacks(&self, matched: &Matched) -> bool {
+        let Some(quota) = matched.group.quota.filter(|_| matched.group.enforcement != Enforcement::Soft) else {
+            return false;
+        };
+        let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
+        let counted = if matched.group.is_concurrent() { stand.held } else { stand.used + stand.held };
+        let limit = (quota + stand.granted).saturating_sub(stand.blocked);
+        limit == 0 || counted + matched.amount > limit
+    }
+
+    /// When the first hold of a group that limits what is in flight ends.
+    fn first_end(&self, matched: &Matched) -> Option<Ms> {
+        let name = (matched.owner.clone(), matched.group.id);
+        let (serial, _) = self.resolve(&name, matched.window);
+        let live = self.reservations.values().filter(|it| it.status == Status::Held && it.expires_ms > self.now_ms);
+        let of_it = live.filter(|it| {
+            it.held.iter().any(|entry| entry.owner == name.0 && entry.group == name.1 && entry.serial == serial)
+        });
+        of_it.map(|it| it.expires_ms).min()
+    }
+
+    /// The denial, unless there is room.
+    fn denial(&self, admission: &Admission) -> Option<Told> {
+        let lacking: Vec<&Matched> = admission.matched.iter().filter(|matched| self.lacks(matched)).collect();
+        if lacking.is_empty() && admission.refusal.is_none() {
+            return None;
+        }
+        let denied = |matched: &Matched| {
+            let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
+            (matched.group.id.to_owned(), (matched.amount, stand.remaining, String::new()))
+        };
+        let by_approval = lacking.iter().all(|matched| matched.group.enforcement == Enforcement::Approval);
+        let reason = match &admission.refusal {
+            Some((reason, _)) => reason,
+            None if by_approval => "approval_required",
+            None => "limit_reached",
+        };
+        let mut denied_by: BTreeMap<_, _> = BTreeMap::new();
+        let mut lifts: Vec<Option<Ms>> = Vec::new();
+        match &admission.refusal {
+            Some((reason, groups)) if *reason != "limit_reached" => {
+                for group in groups {
+                    let known = admission.matched.iter().find(|matched| matched.group.id == group.id);
+                    let (id, figures) = known.map_or((group.id.to_owned(), (0, None, String::new())), denied);
+                    denied_by.insert(id, figures);
+                }
+                lifts.push(None);
+            }
+            _ => {
+                let in_flight = lacking.iter().filter(|matched| matched.group.is_concurrent());
+                let free = in_flight.filter_map(|matched| self.first_end(matched)).max();
+                for matched in &lacking {
+                    denied_by.extend([denied(matched)]);
+                    let stand = self.stand(&matched.group, &matched.owner, Some(matched.window));
+                    let most = matched.group.quota.unwrap_or(0) + stand.granted;
+                    lifts.push(match most == 0 || matched.amount > most {
+                        true => None,
+                        false if matched.group.is_concurrent() => free,
+                        false => matched.window.end_ms,
+                    });
+                }
+                for (group, amount, opens) in &admission.closed {
+                    denied_by.insert(group.id.to_owned(), (*amount, Some(0), String::new()));
+                    lifts.push(*opens);
+                }
+            }
+        }
+        let lifted = lifts.into_iter().collect::<Option<Vec<Ms>>>().and_then(|lifts| lifts.into_iter().max());
+        let closed = admission.closed.iter().map(|(group, ..)| group.id.to_owned());
+        Some(Told {
+            allowed: Some(false),
+            reasons: vec![(*reason).to_owned()],
+            denied_by,
+            groups: admission.matched.iter().map(|matched| matched.group.id.to_owned()).chain(closed).collect(),
+            retry_ms: lifted.map(|at| (at - self.now_ms).max(1)),
+            counters: self.stands_of(admission),
+            ..Told::ok()
+        })
+    }
+
+    /// As [`Model::denial`]; where only an approval is lacking, it is asked for.
+    fn deny(&mut self, admission: &Admission) -> Option<Told> {
+        let mut denial = self.denial(admission)?;
+        if denial.reasons == ["approval_required"] {
+            let lacking: Vec<&Matched> = admission.matched.iter().filter(|matched| self.lacks(matched)).collect();
+            for matched in lacking {
+                let status = self.open_request(matched);
+                if let Some(denied) = denial.denied_by.get_mut(matched.group.id) {
+                    denied.2 = status.to_owned();
+                }
+            }
+        }
+        Some(denial)
+    }
+
+    fn open_request(&mut self, matched: &Matched) -> &'static str {
+        let name = (matched.owner.clone(), matched.group.id);
+        let (serial, change) = self.resolve(&name, matched.window);
+        let counted = matches!(change, super::state::Change::Same | super::state::Change::Moved);
+        let counter = self.counter(&name);
+        let known = counter.request.as_ref().filter(|request| {
+            let here = request.serial == serial && (counted || request.window == matched.window);
+            here && request.status != RequestStatus::Approved
+        });
+        match known.map(|request| request.status) {
+            Some(RequestStatus::Rejected) => "rejected",
+            Some(_) => "open",
+            None => {
+                counter.request = Some(Request { serial, window: matched.window, status: RequestStatus::Open });
+                "open"
+            }
+        }
+    }
+
+    fn stands_of(&self, admission: &Admission) -> Vec<super::call::Stand> {
+        let stand = |matched: &Matched| self.stand(&matched.group, &matched.owner, Some(matched.window));
+        let mut stands: Vec<_> = admission.matched.iter().map(stand).collect();
+        stands.sort();
+        stands
+    }
+
+    fn enter_all(&mut self, admission: &Admission) -> Vec<Entry> {
+        let matched = admission.matched.iter();
+        matched
+            .map(|it| {
+                let serial = self.enter(&(it.owner.clone(), it.group.id), it.window);
+                Entry { owner: it.owner.clone(), group: it.group.id, serial, amount: it.amount }
+            })
+            .collect()
+    }
+
+    fn passed(&self, admission: &Admission) -> Told {
+        let groups = admission.matched.iter().map(|matched| matched.group.id.to_owned()).collect();
+        Told { allowed: Some(true), groups, counters: self.stands_of(admission), ..Told::ok() }
+    }
+
+    pub fn reserve(&mut self, name: Name, asked: Asked<'_>, ttl_ms: Ms) -> Told {
+        let admission = self.admission(asked, Purpose::Ask);
+        if let Some(denial) = self.deny(&admission) {
+            return denial;
+        }
+        if admission.matched.is_empty() {
+            return self.passed(&admission);
+        }
+        let held = self.enter_all(&admission);
+        // The rules are those of the plan, without the user's own quotas.
+        let plan = self.plan_id(asked.user).map(|plan| &self.rules.plans[plan]);
+        let groups = plan.into_iter().flat_map(|plan| &plan.groups).chain(self.policy_groups());
+        let rules = groups.filter(|group| group.rule(asked.event, asked.labels).is_some()).cloned().collect();
+        let expires_ms = self.now_ms + ttl_ms;
+        let reservation = Reservation {
+            user: asked.user.to_owned(),
+            event: asked.event,
+            labels: asked.labels,
+            quantity: asked.quantity,
+            rules,
+            created_ms: self.now_ms,
+            expires_ms,
+            status: Status::Held,
+            late: false,
+            drawn: None,
+            held,
+            charged: Vec::new(),
+        };
+        self.reservations.insert(name, reservation);
+        Told { expires_ms: Some(expires_ms), ..self.passed(&admission) }
+    }
+
+    pub fn can_use(&self, asked: Asked<'_>) -> Told {
+        let admission = self.admission(asked, Purpose::Ask);
+        let told = self.denial(&admission).unwrap_or_else(|| self.passed(&admission));
+        // It tells no more.
+        Told { denied_by: BTreeMap::new(), counters: Vec::new(), retry_ms: None, ..told }
+    }
+
+    pub fn track(&mut self, asked: Asked<'_>, enforce: bool) -> Told {
+        let mut admission = self.admission(asked, if enforce { Purpose::Ask } else { Purpose::Tell });
+        admission.matched.retain(|matched| !matched.group.is_concurrent());
+        if enforce && let Some(denial) = self.deny(&admission) {
+            let code = denial.reasons[0].clone();
+            return Told { status: 429, code, allowed: None, ..denial };
+        }
+        self.count(asked.user, &admission, |used, amount| used + amount)
+    }
+
+    pub fn give_back(&mut self, asked: Asked<'_>) -> Told {
+        let admission = self.admission(asked, Purpose::GiveBack);
+        self.count(asked.user, &admission, u64::saturating_sub)
+    }
+
+    fn count(&mut self, user: &str, admission: &Admission, change: impl Fn(u64, u64) -> u64) -> Told {
+        for Entry { owner, group, serial, amount } in self.enter_all(admission) {
+            let account = self.accounts.get_mut(&((owner, group), serial)).unwrap();
+            account.used = change(account.used, amount);
+        }
+        let over = |matched: &Matched| {
+            matched.group.enforcement == Enforcement::Hard
+                && self.stand(&matched.group, &matched.owner, Some(matched.window)).overage > 0
+        };
+        let word = if self.plan_id(user).is_none() {
+            "no_subscription"
+        } else if admission.matched.is_empty() {
+            "unmatched"
+        } else if admission.matched.iter().any(over) {
+            "over_limit"
+        } else {
+            "matched"
+        };
+        Told { allowed: None, word: word.to_owned(), ..self.passed(admission) }
+    }
+
+    /// More time, more amount, or both.
+    pub fn extend(&mut self, of: Name, quantity: Option<u64>, ttl_ms: Option<Ms>) -> Told {
+        let Some(before) = self.reservations.get(&of).cloned() else { return Self::unknown() };
+        if before.status != Status::Held {
+            return if self.is_gone(&before) { Self::expired() } else { Self::not_pending() };
+        }
+        if self.now_ms >= before.expires_ms {
+            return Self::expired();
+        }
+        let admission = self.enlargement(&before, quantity);
+        if let Some(denial) = self.deny(&admission) {
+            return Told { expires_ms: Some(before.expires_ms), ..denial };
+        }
+        for new in self.enter_all(&admission) {
+            let held = &mut self.reservations.get_mut(&of).unwrap().held;
+            let same =
+                |entry: &&mut Entry| (&entry.owner, entry.group, entry.serial) == (&new.owner, new.group, new.serial);
+            match held.iter_mut().find(same) {
+                Some(entry) => entry.amount += new.amount,
+                None => held.push(new),
+            }
+        }
+        let (now_ms, enlarged) = (self.now_ms, !admission.matched.is_empty());
+        let it = self.reservations.get_mut(&of).unwrap();
+        if enlarged {
+            it.quantity += quantity.unwrap_or(0);
+            // In the order of their owners, the user's own first.
+            let place = |owner: &str| before.held.iter().position(|entry| entry.owner == owner);
+            it.held.sort_by_key(|entry| place(&entry.owner));
+        }
+        if let Some(ttl_ms) = ttl_ms {
+            it.expires_ms = it.expires_ms.max((it.created_ms + LONGEST_LIFE_MS).min(now_ms + ttl_ms));
+        }
+        let expires_ms = Some(it.expires_ms);
+        if enlarged {
+            return Told { expires_ms, ..self.passed(&admission) };
+        }
+        Told { expires_ms, allowed: Some(true), ..self.all_of(of) }
+    }
+
+    /// All groups of a reservation as they stand for its user.
+    pub fn all_of(&self, of: Name) -> Told {
+        let it = &self.reservations[&of];
+        let groups: std::collections::BTreeSet<String> =
+            it.held.iter().chain(&it.charged).map(|entry| entry.group.to_owned()).collect();
+        let counters = self.stands(&it.user, it.labels, |group| groups.contains(group.id));
+        Told { groups, counters, ..Told::ok() }
+    }
+
+    fn enlargement(&self, it: &Reservation, quantity: Option<u64>) -> Admission {
+        let mut admission = Admission::default();
+        let Some(more) = quantity else { return admission };
+        let reason = if self.is_blocked(&it.user) { Some("user_blocked") } else { None };
+        let reason = reason.or(self.plan_id(&it.user).is_none().then_some("no_subscription"));
+        if let Some(reason) = reason {
+            admission.refusal = Some((reason, Vec::new()));
+            return admission;
+        }
+        let standing = self.standing(&it.user);
+        for group in it.rules.iter().filter(|group| !group.is_concurrent()) {
+            let (Some(rule), Some(owner)) =
+                (group.rule(it.event, it.labels), group.owner(&it.user, &self.rules.app, it.labels))
+            else {
+                continue;
+            };
+            let further = rule.measure.amount(it.quantity + more) - rule.measure.amount(it.quantity);
+            if further > 0 {
+                // By the rules of today, if there are any.
+                let group = standing.iter().find(|known| known.id == group.id).unwrap_or(group);
+                self.place(&mut admission, &it.user, group.clone(), owner, further);
+            }
+        }
+        if !admission.closed.is_empty() {
+            admission.refusal = Some(("limit_reached", Vec::new()));
+        }
+        admission
+    }
+}

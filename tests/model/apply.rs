@@ -1,0 +1,96 @@
+//! One call against the model, and repetitions of it.
+
+use super::admit::Asked;
+use super::call::{Call, Name, Told};
+use super::rules::{MINUTE_MS, Ms};
+use super::settle::Figures;
+use super::state::{GRACE_MS, Model, Status};
+use super::users::Upsert;
+
+impl Model {
+    /// What a call must be answered. One with a key that was answered before is answered the same again, or refused if
+    /// it is another call now.
+    pub fn apply(&mut self, name: Name, keyed: bool, call: &Call) -> Told {
+        if keyed && let Some((first, told)) = self.done.get(&name) {
+            return if first == call { told.clone() } else { Told::problem(409, "idempotency_key_reused") };
+        }
+        let told = self.decide(name, call);
+        // A refusal is decided again, and a repetition that the state tells needs no keeping.
+        if keyed && matches!(told.status, 200 | 201 | 429) && !told.replayed {
+            self.done.insert(name, (call.clone(), told.clone()));
+        }
+        told
+    }
+
+    /// Was this call answered before, so that it is not decided again?
+    pub fn repeats(&self, name: Name, keyed: bool) -> bool {
+        keyed && self.done.contains_key(&name)
+    }
+
+    fn decide(&mut self, name: Name, call: &Call) -> Told {
+        match call {
+            Call::Reserve { user, event, labels, quantity, ttl_ms } => {
+                let asked = Asked { user, event, labels: *labels, quantity: *quantity };
+                self.reserve(name, asked, *ttl_ms)
+            }
+            Call::CanUse { user, event, labels, quantity } => {
+                self.can_use(Asked { user, event, labels: *labels, quantity: *quantity })
+            }
+            Call::Commit { of, quantity, size, is_final, reject_late } => {
+                let figures =
+                    Figures { quantity: *quantity, size: *size, is_final: *is_final, reject_late: *reject_late };
+                self.commit(*of, figures)
+            }
+            Call::Release { of } => self.release(*of),
+            Call::Extend { of, quantity, ttl_ms } => self.extend(*of, *quantity, *ttl_ms),
+            Call::Track { user, event, labels, quantity, enforce } => {
+                self.track(Asked { user, event, labels: *labels, quantity: *quantity }, *enforce)
+            }
+            Call::GiveBack { user, event, labels, quantity } => {
+                self.give_back(Asked { user, event, labels: *labels, quantity: *quantity })
+            }
+            Call::Refund { user, of, quantity } => self.refund(user, *of, *quantity),
+            Call::Usage { user, labels } => Told {
+                word: self.plan_id(user).unwrap_or_default().to_owned(),
+                counters: self.stands(user, *labels, |_| true),
+                ..Told::ok()
+            },
+            Call::Time { now_ms } if *now_ms >= self.now_ms => {
+                self.now_ms = *now_ms;
+                Told::ok()
+            }
+            Call::Time { .. } => Told::problem(400, "invalid_request"),
+            Call::Subscribe { user, plan, started_ms, cycle_ms, ends_ms, limits, reset } => {
+                let (started_ms, cycle_ms, ends_ms) = (*started_ms, *cycle_ms, *ends_ms);
+                self.subscribe(user, Upsert { plan, started_ms, cycle_ms, ends_ms, limits: *limits, reset: *reset })
+            }
+            Call::Cancel { user, ends_ms } => self.cancel(user, *ends_ms),
+            Call::Block { user, blocked } => self.block(user, *blocked),
+            Call::Reset { user, group } => self.reset(user, *group),
+            Call::Grant { owner, group, amount, expires_ms } => self.grant(name, owner, group, *amount, *expires_ms),
+            Call::Revoke { of } => self.revoke(*of),
+            Call::Edit { policy, of, group, edit } => self.edit(*policy, of, group, *edit),
+            Call::Approve { owner, group, amount, until_ms } => self.approve(name, owner, group, *amount, *until_ms),
+            Call::Reject { owner, group } => self.reject(owner, group),
+        }
+    }
+
+    /// Instants to come at which something ends, in order.
+    pub fn edges(&self) -> Vec<Ms> {
+        let held = self.reservations.values().filter(|it| it.status == Status::Held);
+        let mut edges: Vec<Ms> = held.flat_map(|it| [it.expires_ms, it.expires_ms + GRACE_MS]).collect();
+        edges.extend(self.counters.keys().filter_map(|name| self.stored(name)?.end_ms));
+        edges
+            .extend(self.counters.values().flat_map(|counter| counter.grants.iter().filter_map(|grant| grant.ends_ms)));
+        edges.extend(self.users.values().filter_map(|user| user.subscription.as_ref()?.ends_ms));
+        edges.retain(|edge| *edge > self.now_ms);
+        edges.sort_unstable();
+        edges.dedup();
+        edges
+    }
+
+    /// A time that is worth trying for an end, so many steps of a minute or a day away.
+    pub fn later(&self, steps: i64) -> Ms {
+        self.now_ms + steps * if steps % 2 == 0 { MINUTE_MS } else { 26 * 60 * MINUTE_MS }
+    }
+}

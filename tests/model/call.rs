@@ -1,0 +1,420 @@
+//! Calls as the model and the gateway take them, and what both answer, in one form that compares.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::rules::{Enforcement, Labels, Ms, Period, ms, text};
+use crate::support::Answer;
+
+/// Names a call in its history, and all repetitions of it; also what it made: a reservation, a grant.
+pub type Name = usize;
+
+/// A change of one group of a plan or policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Edit {
+    Quota(Option<u64>),
+    Period(Period),
+    Enforcement(Enforcement),
+    /// Takes the group away, or brings it back as it was.
+    Toggle,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    Reserve {
+        user: String,
+        event: &'static str,
+        labels: Labels,
+        quantity: u64,
+        ttl_ms: Ms,
+    },
+    CanUse {
+        user: String,
+        event: &'static str,
+        labels: Labels,
+        quantity: u64,
+    },
+    Commit {
+        of: Name,
+        quantity: Option<u64>,
+        size: Option<&'static str>,
+        is_final: bool,
+        reject_late: bool,
+    },
+    Release {
+        of: Name,
+    },
+    Extend {
+        of: Name,
+        quantity: Option<u64>,
+        ttl_ms: Option<Ms>,
+    },
+    Track {
+        user: String,
+        event: &'static str,
+        labels: Labels,
+        quantity: u64,
+        enforce: bool,
+    },
+    /// Without a reservation.
+    GiveBack {
+        user: String,
+        event: &'static str,
+        labels: Labels,
+        quantity: u64,
+    },
+    Refund {
+        user: String,
+        of: Name,
+        quantity: u64,
+    },
+    Usage {
+        user: String,
+        labels: Labels,
+    },
+    Time {
+        now_ms: Ms,
+    },
+    Subscribe {
+        user: String,
+        plan: &'static str,
+        started_ms: Option<Ms>,
+        cycle_ms: Option<Option<Ms>>,
+        ends_ms: Option<Option<Ms>>,
+        /// Another quota of one group.
+        limits: Option<Option<(&'static str, Option<u64>)>>,
+        reset: bool,
+    },
+    Cancel {
+        user: String,
+        ends_ms: Option<Ms>,
+    },
+    Block {
+        user: String,
+        blocked: bool,
+    },
+    Reset {
+        user: String,
+        group: Option<&'static str>,
+    },
+    Grant {
+        owner: String,
+        group: &'static str,
+        amount: u64,
+        expires_ms: Option<Ms>,
+    },
+    Revoke {
+        of: Name,
+    },
+    /// A group of a plan, or of a policy.
+    Edit {
+        policy: bool,
+        of: &'static str,
+        group: &'static str,
+        edit: Edit,
+    },
+    /// Of the request for a group of an owner.
+    Approve {
+        owner: String,
+        group: &'static str,
+        amount: u64,
+        until_ms: Option<Ms>,
+    },
+    Reject {
+        owner: String,
+        group: &'static str,
+    },
+}
+
+/// One counter as an answer tells it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stand {
+    pub group: String,
+    pub owner: String,
+    pub used: u64,
+    pub held: u64,
+    pub granted: u64,
+    pub blocked: u64,
+    pub quota: Option<u64>,
+    pub remaining: Option<u64>,
+    pub overage: u64,
+    pub window: Option<(Ms, Option<Ms>)>,
+}
+
+/// An answer, as far as it is compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Told {
+    pub status: u16,
+    pub code: String,
+    pub allowed: Option<bool>,
+    /// Of a settlement its status, of a track its match status, of a subscription all of it.
+    pub word: String,
+    pub late: bool,
+    pub replayed: bool,
+    pub reasons: Vec<String>,
+    /// Group with what was asked for, what remains, and the status of its approval request.
+    pub denied_by: BTreeMap<String, (u64, Option<u64>, String)>,
+    pub groups: BTreeSet<String>,
+    /// Of a reservation.
+    pub expires_ms: Option<Ms>,
+    /// Until a denial is lifted.
+    pub retry_ms: Option<Ms>,
+    pub counters: Vec<Stand>,
+}
+
+impl Told {
+    pub fn ok() -> Self {
+        Self { status: 200, ..Self::default() }
+    }
+
+    pub fn problem(status: u16, code: &str) -> Self {
+        Self { status, code: code.to_owned(), ..Self::default() }
+    }
+
+    /// What must be the same in every repetition. Counters are those of the repetition; which of the groups that were
+    /// matched then still exist may have changed.
+    pub fn lasting(&self) -> Self {
+        Self {
+            counters: Vec::new(),
+            denied_by: BTreeMap::new(),
+            groups: BTreeSet::new(),
+            retry_ms: None,
+            replayed: false,
+            ..self.clone()
+        }
+    }
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64()
+}
+
+fn stand(counter: &Value) -> Stand {
+    let owner = counter["scope"].as_object().unwrap().iter();
+    let owner: Vec<String> = owner.map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).collect();
+    let amount = |name: &str| number(&counter[name]).unwrap_or_else(|| panic!("{name} of {counter}"));
+    let time = |value: &Value| value.as_str().map(ms);
+    let period = &counter["period"];
+    Stand {
+        group: counter["groupId"].as_str().unwrap().to_owned(),
+        owner: owner.join(","),
+        used: amount("used"),
+        held: amount("held"),
+        granted: amount("granted"),
+        blocked: amount("blocked"),
+        quota: number(&counter["quota"]),
+        remaining: number(&counter["remaining"]),
+        overage: amount("overage"),
+        window: time(&period["start"]).map(|start| (start, time(&period["end"]))),
+    }
+}
+
+fn strings<T: FromIterator<String>>(list: &Value) -> T {
+    list.as_array().into_iter().flatten().map(|item| item.as_str().unwrap().to_owned()).collect()
+}
+
+fn subscription(json: &Value) -> String {
+    let names = ["planId", "startedAt", "cycleStart", "endsAt", "customLimits", "changed"];
+    names.map(|name| json[name].to_string()).join(" ")
+}
+
+/// As [`subscription`], of the model's.
+pub fn subscription_word(
+    plan: &str,
+    started_ms: Ms,
+    cycle_ms: Option<Ms>,
+    ends_ms: Option<Ms>,
+    limits: Option<(&str, Option<u64>)>,
+    changed: bool,
+) -> String {
+    let time = |at: Option<Ms>| at.map(text);
+    subscription(&json!({
+        "planId": plan, "startedAt": text(started_ms), "cycleStart": time(cycle_ms), "endsAt": time(ends_ms),
+        "customLimits": limits.map(limits_body), "changed": changed,
+    }))
+}
+
+fn limits_body((group, quota): (&str, Option<u64>)) -> Value {
+    json!({group: {"quota": quota}})
+}
+
+impl Call {
+    /// What the gateway answered.
+    pub fn read(&self, answer: &Answer) -> Told {
+        let json = if answer.json["decision"].is_object() { &answer.json["decision"] } else { &answer.json };
+        let counters = json["counters"].as_array().into_iter().flatten();
+        let mut counters: Vec<Stand> = counters.map(stand).collect();
+        counters.sort();
+        let denied_by = json["deniedBy"].as_array().into_iter().flatten().map(|denied| {
+            let request = denied["approval"]["status"].as_str().unwrap_or_default().to_owned();
+            let figures = (number(&denied["requested"]).unwrap(), number(&denied["remaining"]), request);
+            (denied["groupId"].as_str().unwrap().to_owned(), figures)
+        });
+        let word = match self {
+            Self::Subscribe { .. } | Self::Cancel { .. } if answer.status == 200 => subscription(json),
+            Self::Block { .. } | Self::Reset { .. } if answer.status == 200 => {
+                format!("{} {}", json["blocked"], json["changed"])
+            }
+            Self::Usage { .. } => json["planId"].as_str().unwrap_or_default().to_owned(),
+            _ => ["status", "matchStatus"].iter().filter_map(|name| json[*name].as_str()).collect(),
+        };
+        let flag = |name: &str| json[name].as_bool().unwrap_or(false);
+        Told {
+            status: answer.status,
+            code: answer.json["code"].as_str().unwrap_or_default().to_owned(),
+            // Of a denial that is a problem the code says it.
+            allowed: json["allowed"].as_bool().filter(|_| answer.status == 200),
+            word,
+            late: flag("late"),
+            replayed: flag("replayed"),
+            reasons: strings(&json["reasons"]),
+            denied_by: denied_by.collect(),
+            groups: strings(&json["matchedGroupIds"]),
+            expires_ms: json["expiresAt"]
+                .as_str()
+                .map(ms)
+                .filter(|_| !matches!(self, Self::Grant { .. } | Self::Approve { .. })),
+            retry_ms: json["retryAfterMs"].as_i64(),
+            counters,
+        }
+    }
+
+    /// Is it an operator's, who comes with an admin key?
+    pub fn by_operator(&self) -> bool {
+        matches!(
+            self,
+            Self::Block { .. }
+                | Self::Reset { .. }
+                | Self::Grant { .. }
+                | Self::Revoke { .. }
+                | Self::Edit { .. }
+                | Self::Approve { .. }
+                | Self::Reject { .. }
+        )
+    }
+
+    /// May it come with an idempotency key?
+    pub fn takes_key(&self) -> bool {
+        !matches!(
+            self,
+            Self::CanUse { .. } | Self::Usage { .. } | Self::Time { .. } | Self::Revoke { .. } | Self::Edit { .. }
+        )
+    }
+
+    /// The same call with another body, for a key that was used before.
+    pub fn altered(&self) -> Option<Self> {
+        let mut other = self.clone();
+        match &mut other {
+            Self::Reserve { quantity, .. } | Self::Track { quantity, .. } | Self::GiveBack { quantity, .. } => {
+                *quantity += 1
+            }
+            Self::Extend { quantity, .. } | Self::Commit { quantity, is_final: true, .. } => {
+                *quantity = Some(quantity.unwrap_or(1) + 1);
+            }
+            _ => return None,
+        }
+        Some(other)
+    }
+
+    /// Method, path and body. `id` tells what the gateway calls what a call made, `request` the id of an approval
+    /// request; `body` the whole plan or policy that an edit leads to.
+    pub fn request(
+        &self,
+        id: impl Fn(Name) -> String,
+        request: impl Fn(&str, &str) -> String,
+        body: Value,
+    ) -> (&'static str, String, Value) {
+        let time = |at: &Option<Ms>| at.map(text);
+        let mut given = json!({});
+        let mut may = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                given[name] = value;
+            }
+        };
+        let event = |user: &String, event: &str, labels: &Labels, quantity: &u64| json!({"userId": user, "event": event, "metadata": labels.to_json(), "quantity": quantity});
+        match self {
+            Self::Reserve { user, event: name, labels, quantity, ttl_ms } => {
+                let mut body = event(user, name, labels, quantity);
+                body["ttlSeconds"] = json!(ttl_ms / 1000);
+                ("POST", "reserve".to_owned(), body)
+            }
+            Self::CanUse { user, event: name, labels, quantity } => {
+                ("POST", "can-use".to_owned(), event(user, name, labels, quantity))
+            }
+            Self::Commit { of, quantity, size, is_final, reject_late } => {
+                may("reservationId", Some(json!(id(*of))));
+                may("quantity", quantity.map(|quantity| json!(quantity)));
+                may("metadata", size.map(|size| json!({"size": size})));
+                may("final", (!is_final).then_some(json!(false)));
+                may("ifExpired", reject_late.then_some(json!("reject")));
+                ("POST", "commit".to_owned(), given)
+            }
+            Self::Release { of } => ("POST", "release".to_owned(), json!({"reservationId": id(*of)})),
+            Self::Extend { of, quantity, ttl_ms } => {
+                may("reservationId", Some(json!(id(*of))));
+                may("quantity", quantity.map(|quantity| json!(quantity)));
+                may("ttlSeconds", ttl_ms.map(|ttl_ms| json!(ttl_ms / 1000)));
+                ("POST", "extend".to_owned(), given)
+            }
+            Self::Track { user, event: name, labels, quantity, enforce } => {
+                let mut body = event(user, name, labels, quantity);
+                body["enforce"] = json!(enforce);
+                ("POST", "track".to_owned(), body)
+            }
+            Self::GiveBack { user, event: name, labels, quantity } => {
+                ("POST", "track".to_owned(), event(user, &format!("{name}.refund"), labels, quantity))
+            }
+            Self::Refund { user, of, quantity } => {
+                let metadata = json!({"reservationId": id(*of)});
+                let body = json!({"userId": user, "event": "any.refund", "quantity": quantity, "metadata": metadata});
+                ("POST", "track".to_owned(), body)
+            }
+            Self::Usage { user, labels } => {
+                let team = labels.team.map_or_else(String::new, |team| format!("&metadata.team={team}"));
+                ("GET", format!("usage?userId={user}{team}"), Value::Null)
+            }
+            Self::Time { now_ms } => ("PUT", "test-clock".to_owned(), json!({"now": text(*now_ms)})),
+            Self::Subscribe { user, plan, started_ms, cycle_ms, ends_ms, limits, reset } => {
+                may("userId", Some(json!(user)));
+                may("planId", Some(json!(plan)));
+                may("startedAt", started_ms.map(|at| json!(text(at))));
+                may("cycleStart", cycle_ms.as_ref().map(|at| json!(time(at))));
+                may("endsAt", ends_ms.as_ref().map(|at| json!(time(at))));
+                may("customLimits", limits.map(|limits| json!(limits.map(limits_body))));
+                may("resetUsage", reset.then_some(json!(true)));
+                ("POST", "subscriptions".to_owned(), given)
+            }
+            Self::Cancel { user, ends_ms } => {
+                may("userId", Some(json!(user)));
+                may("endsAt", ends_ms.map(|at| json!(text(at))));
+                ("DELETE", "subscriptions".to_owned(), given)
+            }
+            Self::Block { user, blocked } => {
+                ("POST", format!("users/{user}/{}", if *blocked { "block" } else { "unblock" }), json!({}))
+            }
+            Self::Reset { user, group } => {
+                may("groupId", group.map(|group| json!(group)));
+                ("POST", format!("users/{user}/reset"), given)
+            }
+            Self::Grant { owner, group, amount, expires_ms } => {
+                let scope: BTreeMap<&str, &str> = owner.split(',').filter_map(|pair| pair.split_once('=')).collect();
+                may("groupId", Some(json!(group)));
+                may("scope", Some(json!(scope)));
+                may("amount", Some(json!(amount)));
+                may("expiresAt", expires_ms.map(|at| json!(text(at))));
+                ("POST", "grants".to_owned(), given)
+            }
+            Self::Revoke { of } => ("DELETE", format!("grants/{}", id(*of)), Value::Null),
+            Self::Edit { policy, of, .. } => {
+                ("PUT", format!("{}/{of}", if *policy { "policies" } else { "plans" }), body)
+            }
+            Self::Approve { owner, group, amount, until_ms } => {
+                may("amount", Some(json!(amount)));
+                may("until", until_ms.map(|at| json!(text(at))));
+                ("POST", format!("approvals/{}/approve", request(owner, group)), given)
+            }
+            Self::Reject { owner, group } => ("POST", format!("approvals/{}/reject", request(owner, group)), json!({})),
+        }
+    }
+}

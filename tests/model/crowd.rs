@@ -1,0 +1,358 @@
+//! Histories under real concurrency: clients on two nodes call for few users with small quotas, all at once. When each
+//! call was sent and answered is kept; a history passes only if some order of its calls explains every answer.
+//!
+//! Orders are looked for user by user, which is cheap and as strict: here no counter belongs to two users. Only the
+//! clock is everybody's; each user's order may place its steps for itself. What is told of by reading a second time
+//! (quotas told with a settlement, all that a repetition tells beside the decision) is not compared.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+
+use super::call::{Call, Name, Stand, Told};
+use super::order::{Timed, explain};
+use super::outside;
+use super::play::{reduced, send};
+use super::rules::{DAY_MS, Labels, Ms, SECOND_MS};
+use super::setup::{PLANS, start_ms};
+use super::stage::{Scene, Stage};
+use super::state::Model;
+use crate::support::{Answer, Redis};
+
+const CLIENTS: usize = 6;
+const CALLS: usize = 12;
+const USERS: usize = 2;
+/// Histories one after the other in one app, each of users of its own.
+const HISTORIES: usize = 6;
+
+/// A call as it was made and answered.
+#[derive(Clone, Debug)]
+struct Made {
+    name: Name,
+    keyed: bool,
+    call: Call,
+    told: Told,
+}
+
+/// What all clients share.
+struct Crowd<'a> {
+    scene: &'a Scene,
+    number: usize,
+    began_ms: Ms,
+    /// Where the clock has been set to.
+    now_ms: AtomicI64,
+    ticks: AtomicU64,
+    names: AtomicU64,
+    /// Reservations with user, and grants that last, by what the gateway calls them.
+    known: Mutex<Known>,
+    history: Mutex<Vec<Timed<Made>>>,
+}
+
+#[derive(Default)]
+struct Known {
+    reservations: Vec<(Name, String, String)>,
+    grants: Vec<(Name, String)>,
+    /// Calls with a key, for who repeats them.
+    keyed: Vec<(Name, Call)>,
+}
+
+impl Crowd<'_> {
+    fn user(&self, number: usize) -> String {
+        format!("u{}_{number}", self.number)
+    }
+
+    fn name(&self) -> Name {
+        usize::try_from(self.names.fetch_add(1, Ordering::SeqCst)).unwrap()
+    }
+
+    fn id(&self, of: Name) -> String {
+        let known = self.known.lock().unwrap();
+        let reservation = known.reservations.iter().find(|(name, ..)| *name == of).map(|(_, _, id)| id.clone());
+        reservation
+            .or_else(|| known.grants.iter().find(|(name, _)| *name == of).map(|(_, id)| id.clone()))
+            .unwrap_or_default()
+    }
+
+    async fn call(&self, node: usize, name: Name, keyed: bool, call: Call) -> Answer {
+        let request = call.request(|of| self.id(of), |_, _| String::new(), Value::Null);
+        let sent = self.ticks.fetch_add(1, Ordering::SeqCst);
+        let answer = send(self.scene, node, keyed.then_some(name), &call, request).await;
+        let answered = self.ticks.fetch_add(1, Ordering::SeqCst);
+        let told = reduced(&call, call.read(&answer));
+        self.remember(name, &call, &answer);
+        self.history.lock().unwrap().push(Timed { sent, answered, call: Made { name, keyed, call, told } });
+        answer
+    }
+
+    fn remember(&self, name: Name, call: &Call, answer: &Answer) {
+        let mut known = self.known.lock().unwrap();
+        match call {
+            Call::Reserve { user, .. } => {
+                let Some(id) = answer.json["reservationId"].as_str() else { return };
+                match known.reservations.iter().find(|(of, ..)| *of == name) {
+                    Some((_, _, first)) => assert_eq!(first, id, "a repetition is the same reservation"),
+                    None => known.reservations.push((name, user.clone(), id.to_owned())),
+                }
+            }
+            Call::Grant { expires_ms: Some(_), .. } => {
+                let Some(id) = answer.json["id"].as_str() else { return };
+                match known.grants.iter().find(|(of, _)| *of == name) {
+                    Some((_, first)) => assert_eq!(first, id, "a repetition is the same grant"),
+                    None => known.grants.push((name, id.to_owned())),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A call; none if there is nothing yet that it could be about.
+    fn draw(&self, random: &mut StdRng) -> Option<Call> {
+        let user = self.user(random.random_range(0..USERS));
+        let event = if random.random_bool(0.7) { "job.run" } else { "job.side" };
+        let (labels, quantity) = (Labels::default(), random.random_range(1..6));
+        let known = self.known.lock().unwrap();
+        let newest = known.reservations.len().saturating_sub(6)..known.reservations.len();
+        let reservation = (!newest.is_empty()).then(|| known.reservations[random.random_range(newest)].clone());
+        let of = reservation.as_ref().map(|(name, ..)| *name);
+        let figure = [None, Some(0), Some(quantity), Some(quantity)][random.random_range(0..4)];
+        Some(match random.random_range(0..100) {
+            0..32 => {
+                Call::Reserve { user, event, labels, quantity, ttl_ms: [5, 60][random.random_range(0..2)] * SECOND_MS }
+            }
+            32..36 => Call::CanUse { user, event, labels, quantity },
+            36..50 => {
+                Call::Commit { of: of?, quantity: figure, size: None, is_final: true, reject_late: quantity == 1 }
+            }
+            50..54 => {
+                Call::Commit { of: of?, quantity: Some(quantity), size: None, is_final: false, reject_late: false }
+            }
+            54..60 => Call::Release { of: of? },
+            60..66 => {
+                let ttl_ms = random.random_bool(0.5).then_some(90 * SECOND_MS);
+                Call::Extend { of: of?, quantity: Some(quantity), ttl_ms }
+            }
+            66..73 => Call::Track { user, event, labels, quantity, enforce: random.random_bool(0.7) },
+            73..75 => Call::GiveBack { user, event, labels, quantity },
+            75..79 => {
+                let (of, user, _) = reservation?;
+                Call::Refund { user, of, quantity }
+            }
+            79..86 => Call::Usage { user, labels },
+            86..90 => Call::Subscribe {
+                user,
+                plan: PLANS[random.random_range(0..2)],
+                started_ms: None,
+                cycle_ms: None,
+                ends_ms: None,
+                limits: None,
+                reset: random.random_bool(0.2),
+            },
+            90..93 => {
+                let expires_ms = random.random_bool(0.7).then_some(start_ms() + 30 * DAY_MS);
+                Call::Grant { owner: format!("user={user}"), group: "month", amount: quantity, expires_ms }
+            }
+            93..95 if !known.grants.is_empty() => {
+                Call::Revoke { of: known.grants[random.random_range(0..known.grants.len())].0 }
+            }
+            95..97 => Call::Reset { user, group: Some("month") },
+            97..99 => Call::Block { user, blocked: random.random_bool(0.4) },
+            _ => return None,
+        })
+    }
+
+    async fn client(&self, number: usize, mut random: StdRng) {
+        for _ in 0..CALLS {
+            let node = random.random_range(0..2);
+            let again = random.random_bool(0.12).then(|| {
+                let known = self.known.lock().unwrap();
+                let newest = known.keyed.len().saturating_sub(4)..known.keyed.len();
+                (!newest.is_empty()).then(|| known.keyed[random.random_range(newest)].clone())
+            });
+            if let Some((name, call)) = again.flatten() {
+                self.call(node, name, true, call).await;
+            } else if number == 0 && random.random_bool(0.2) {
+                // One alone moves the clock, to where holds end and minutes turn.
+                let step_ms = [5, 5, 30, 60][random.random_range(0..4)] * SECOND_MS;
+                let now_ms = self.now_ms.fetch_add(step_ms, Ordering::SeqCst) + step_ms;
+                self.call(node, self.name(), false, Call::Time { now_ms }).await;
+            } else if let Some(call) = self.draw(&mut random) {
+                let (name, keyed) = (self.name(), call.takes_key() && random.random_bool(0.4));
+                if keyed {
+                    self.known.lock().unwrap().keyed.push((name, call.clone()));
+                }
+                // Some come twice at once, at both nodes: a client that did not wait for its answer.
+                if keyed && random.random_bool(0.4) {
+                    tokio::join!(self.call(node, name, true, call.clone()), self.call(1 - node, name, true, call));
+                } else {
+                    self.call(node, name, keyed, call).await;
+                }
+            }
+        }
+    }
+}
+
+/// What of an answer the one step tells that decided it.
+fn decided(call: &Call, told: Told, repeats: bool) -> Told {
+    let told = reduced(call, told);
+    if repeats {
+        return Told { expires_ms: None, ..told.lasting() };
+    }
+    let settles = matches!(call, Call::Commit { .. } | Call::Release { .. } | Call::Refund { .. });
+    let denied = told.allowed == Some(false);
+    let mut told = told;
+    if settles {
+        for stand in &mut told.counters {
+            *stand = Stand { quota: None, remaining: None, overage: 0, ..stand.clone() };
+        }
+    }
+    if denied && matches!(call, Call::Extend { .. }) {
+        told.expires_ms = None;
+    }
+    told
+}
+
+fn step(model: &Model, made: &Made) -> Option<Model> {
+    let Made { name, keyed, call, told } = made;
+    let repeats = model.repeats(*name, *keyed);
+    let mut model = model.clone();
+    let expected = model.apply(*name, *keyed, call);
+    (decided(call, told.clone(), repeats) == decided(call, expected, repeats)).then_some(model)
+}
+
+/// Whose order a call belongs to; none for everybody's.
+fn subject<'a>(call: &'a Call, history: &'a [Timed<Made>]) -> Option<&'a str> {
+    let of_name = |of: Name| {
+        let made = history.iter().find(|timed| timed.call.name == of);
+        made.and_then(|timed| subject(&timed.call.call, history))
+    };
+    match call {
+        Call::Reserve { user, .. }
+        | Call::CanUse { user, .. }
+        | Call::Track { user, .. }
+        | Call::GiveBack { user, .. }
+        | Call::Refund { user, .. }
+        | Call::Usage { user, .. }
+        | Call::Subscribe { user, .. }
+        | Call::Cancel { user, .. }
+        | Call::Block { user, .. }
+        | Call::Reset { user, .. } => Some(user),
+        Call::Grant { owner, .. } | Call::Approve { owner, .. } | Call::Reject { owner, .. } => {
+            owner.strip_prefix("user=")
+        }
+        Call::Commit { of, .. } | Call::Release { of } | Call::Extend { of, .. } | Call::Revoke { of } => of_name(*of),
+        Call::Time { .. } | Call::Edit { .. } => None,
+    }
+}
+
+/// What a concurrent history came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    pub histories: usize,
+    pub calls: usize,
+    pub denied: usize,
+    /// Pairs of one user's calls that ran at the same time.
+    pub overlapping: usize,
+    /// At Redis meanwhile.
+    pub looks: usize,
+}
+
+/// Plays a few in an app of their own.
+///
+/// # Errors
+/// The calls of a user that no order explains.
+pub async fn play(stage: &Stage, seed: u64) -> Result<Figures, String> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let scene = stage.scene(false, random.random_bool(0.3), false).await;
+    let (mut figures, mut now_ms) = (Figures::default(), start_ms());
+    for number in 0..HISTORIES {
+        let crowd = Crowd {
+            scene: &scene,
+            number,
+            began_ms: now_ms,
+            now_ms: AtomicI64::new(now_ms),
+            ticks: AtomicU64::new(0),
+            names: AtomicU64::new(0),
+            known: Mutex::new(Known::default()),
+            history: Mutex::new(Vec::new()),
+        };
+        figures.looks += crowd.run(&stage.redis, &mut random).await?;
+        now_ms = crowd.now_ms.load(Ordering::SeqCst);
+        crowd.explained(&mut figures)?;
+    }
+    let verified = stage.verified(&scene.rules.app).await;
+    match verified.drifts.is_empty() {
+        true => Ok(figures),
+        false => Err(format!("counters and ledger disagree: {:#?}", verified.drifts)),
+    }
+}
+
+impl Crowd<'_> {
+    /// Answers how often Redis was looked at meanwhile.
+    async fn run(&self, redis: &Redis, random: &mut StdRng) -> Result<usize, String> {
+        for number in 0..USERS {
+            let subscribe = Call::Subscribe {
+                user: self.user(number),
+                plan: PLANS[number % 2],
+                started_ms: None,
+                cycle_ms: None,
+                ends_ms: None,
+                limits: None,
+                reset: false,
+            };
+            self.call(number % 2, self.name(), false, subscribe).await;
+        }
+        let clients = (0..CLIENTS).map(|number| self.client(number, StdRng::seed_from_u64(random.random())));
+        let mut looks = 0;
+        let watch = async {
+            loop {
+                outside::holds_add_up(redis, &self.scene.rules.app).await?;
+                looks += 1;
+            }
+        };
+        tokio::select! {
+            _ = futures::future::join_all(clients.collect::<Vec<_>>()) => {}
+            Err::<(), String>(fault) = watch => return Err(fault),
+        }
+        // What is left must be explained too.
+        for number in 0..USERS {
+            let usage = Call::Usage { user: self.user(number), labels: Labels::default() };
+            self.call(number % 2, self.name(), false, usage).await;
+        }
+        Ok(looks)
+    }
+
+    fn explained(self, figures: &mut Figures) -> Result<(), String> {
+        let users: Vec<String> = (0..USERS).map(|number| self.user(number)).collect();
+        let history = self.history.into_inner().unwrap();
+        figures.histories += 1;
+        figures.calls += history.len();
+        let first = Model::new(self.began_ms, self.scene.rules.clone());
+        for user in users {
+            let own = history.iter().filter(|timed| subject(&timed.call.call, &history).is_none_or(|of| of == user));
+            let mut own: Vec<Timed<Made>> = own.cloned().collect();
+            own.sort_by_key(|timed| timed.sent);
+            let denied = |told: &Told| told.allowed == Some(false) || told.status == 429;
+            figures.denied += own.iter().filter(|timed| denied(&timed.call.told)).count();
+            for (place, one) in own.iter().enumerate() {
+                figures.overlapping += own[place + 1..].iter().filter(|other| other.sent < one.answered).count();
+            }
+            explain(&first, &own, step).map_err(|unexplained| tell(&user, &own, &unexplained.longest))?;
+        }
+        Ok(())
+    }
+}
+
+fn tell(user: &str, calls: &[Timed<Made>], longest: &[usize]) -> String {
+    let told = calls.iter().enumerate().map(|(place, timed)| {
+        let Timed { sent, answered, call: Made { name, keyed, call, told } } = timed;
+        let at = longest.iter().position(|known| *known == place);
+        let at = at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        let key = if *keyed { " keyed" } else { "" };
+        format!("{at:>3} [{sent}, {answered}] {name}{key} {call:?}\n      {told:?}")
+    });
+    let told: Vec<String> = told.collect();
+    format!("no order explains the calls of {user}; the longest found is numbered\n{}", told.join("\n"))
+}

@@ -1,0 +1,207 @@
+//! Is there an order of calls that ran at the same time in which each answer is right? A search as by Wing and Gong,
+//! which remembers where it has been (Lowe): every call must come after those that had been answered when it was made.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// A call with the moments at which it was sent and answered, counted by one clock.
+#[derive(Clone, Debug)]
+pub struct Timed<C> {
+    pub sent: u64,
+    pub answered: u64,
+    pub call: C,
+}
+
+/// States that are looked at before the search is given up as hopeless.
+const MOST_STATES: usize = 3_000_000;
+
+/// Why there is no order: the longest one that explains its answers, by the places of its calls.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unexplained {
+    pub longest: Vec<usize>,
+}
+
+/// Looks for an order. `step` answers the state after a call, none if it could not be answered so.
+///
+/// # Errors
+/// [`Unexplained`]
+pub fn explain<S: Clone + Hash, C>(
+    first: &S,
+    calls: &[Timed<C>],
+    step: impl Fn(&S, &C) -> Option<S>,
+) -> Result<S, Unexplained> {
+    let mut search = Search {
+        calls,
+        step,
+        seen: HashSet::new(),
+        order: Vec::new(),
+        done: vec![false; calls.len()],
+        longest: Vec::new(),
+    };
+    match search.go_on(first) {
+        Some(last) => Ok(last),
+        None => Err(Unexplained { longest: search.longest }),
+    }
+}
+
+struct Search<'a, C, F> {
+    calls: &'a [Timed<C>],
+    step: F,
+    /// Which calls are done, and the state that they led to.
+    seen: HashSet<(Vec<bool>, u64)>,
+    order: Vec<usize>,
+    done: Vec<bool>,
+    longest: Vec<usize>,
+}
+
+impl<C, F> Search<'_, C, F> {
+    fn go_on<S: Clone + Hash>(&mut self, state: &S) -> Option<S>
+    where
+        F: Fn(&S, &C) -> Option<S>,
+    {
+        if self.order.len() > self.longest.len() {
+            self.longest.clone_from(&self.order);
+        }
+        let open = || (0..self.calls.len()).filter(|place| !self.done[*place]);
+        // Whatever was sent later than this must wait.
+        let Some(first_answer) = open().map(|place| self.calls[place].answered).min() else {
+            return Some(state.clone());
+        };
+        let mut next: Vec<usize> = open().filter(|place| self.calls[*place].sent <= first_answer).collect();
+        next.sort_by_key(|place| self.calls[*place].answered);
+        for place in next {
+            let Some(after) = (self.step)(state, &self.calls[place].call) else { continue };
+            self.done[place] = true;
+            let mut hasher = DefaultHasher::new();
+            after.hash(&mut hasher);
+            if self.seen.insert((self.done.clone(), hasher.finish())) {
+                assert!(self.seen.len() < MOST_STATES, "the calls overlap too much to find an order");
+                self.order.push(place);
+                if let Some(last) = self.go_on(&after) {
+                    return Some(last);
+                }
+                self.order.pop();
+            }
+            self.done[place] = false;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::call::{Call, Told};
+    use crate::model::rules::Labels;
+    use crate::model::setup::{rules, start_ms};
+    use crate::model::state::Model;
+
+    /// One counter of 3: `Take` answers whether there was room, `Look` what is taken.
+    #[derive(Clone, Copy, Debug)]
+    enum Toy {
+        Take(u64, bool),
+        Look(u64),
+    }
+
+    fn toy(taken: &u64, call: &Toy) -> Option<u64> {
+        match *call {
+            Toy::Take(amount, allowed) => {
+                let fits = taken + amount <= 3;
+                (fits == allowed).then_some(if fits { taken + amount } else { *taken })
+            }
+            Toy::Look(seen) => (seen == *taken).then_some(*taken),
+        }
+    }
+
+    fn at(sent: u64, answered: u64, call: Toy) -> Timed<Toy> {
+        Timed { sent, answered, call }
+    }
+
+    #[test]
+    fn an_order_is_found_if_and_only_if_there_is_one() {
+        let (take, look) = (Toy::Take, Toy::Look);
+        for (calls, explained) in [
+            (vec![], Some(0)),
+            // One after the other.
+            (vec![at(0, 1, take(2, true)), at(2, 3, look(2))], Some(2)),
+            (vec![at(0, 1, take(2, true)), at(2, 3, look(0))], None),
+            (vec![at(0, 1, look(2)), at(2, 3, take(2, true))], None),
+            // At the same time: before or after.
+            (vec![at(0, 3, take(2, true)), at(1, 2, look(0))], Some(2)),
+            (vec![at(0, 3, take(2, true)), at(1, 2, look(2))], Some(2)),
+            (vec![at(0, 3, take(2, true)), at(1, 2, look(1))], None),
+            // Two who both got the last place.
+            (vec![at(0, 3, take(2, true)), at(1, 4, take(2, true))], None),
+            (vec![at(0, 3, take(2, true)), at(1, 4, take(2, false))], Some(2)),
+            // Both refused, though one had found room.
+            (vec![at(0, 3, take(2, false)), at(1, 4, take(2, false))], None),
+            // The refusal needs the call that was sent first, answered last.
+            (vec![at(0, 9, take(3, true)), at(1, 2, take(1, false)), at(3, 4, look(3))], Some(3)),
+            // What one saw, another must not unsee.
+            (vec![at(0, 9, take(1, true)), at(1, 2, look(1)), at(3, 4, look(0))], None),
+            (vec![at(0, 9, take(1, true)), at(1, 4, look(1)), at(2, 5, look(0))], Some(1)),
+        ] {
+            let found = explain(&0, &calls, toy);
+            assert_eq!(found.ok(), explained, "{calls:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_explained_part_is_told() {
+        let calls = [at(0, 1, Toy::Take(2, true)), at(2, 3, Toy::Look(2)), at(4, 5, Toy::Look(3))];
+        assert_eq!(explain(&0, &calls, toy), Err(Unexplained { longest: vec![0, 1] }));
+    }
+
+    /// A whole history of the model's own answers, each planted wrong in turn.
+    #[test]
+    fn one_wrong_answer_among_the_models_is_found() {
+        let user = || "u0".to_owned();
+        let (event, labels) = ("job.run", Labels::default());
+        let reserve = |quantity| Call::Reserve { user: user(), event, labels, quantity, ttl_ms: 60_000 };
+        let subscribe = |plan| Call::Subscribe {
+            user: user(),
+            plan,
+            started_ms: None,
+            cycle_ms: None,
+            ends_ms: None,
+            limits: None,
+            reset: false,
+        };
+        let commit = |of, quantity| Call::Commit { of, quantity, size: None, is_final: true, reject_late: false };
+        let calls = [
+            subscribe("free"),
+            reserve(5),
+            reserve(3),
+            reserve(1),
+            commit(1, Some(4)),
+            Call::Release { of: 2 },
+            subscribe("pro"),
+            Call::Track { user: user(), event, labels, quantity: 2, enforce: true },
+            Call::Usage { user: user(), labels },
+        ];
+        let first = Model::new(start_ms(), rules("app", false, false));
+        let mut model = first.clone();
+        let told: Vec<Told> = calls.iter().enumerate().map(|(name, call)| model.apply(name, false, call)).collect();
+        let step = |model: &Model, (name, call, told): &(usize, Call, Told)| {
+            let mut model = model.clone();
+            (model.apply(*name, false, call) == *told).then_some(model)
+        };
+        let history = |wrong: Option<usize>| {
+            let calls = calls.iter().zip(&told).enumerate().map(|(name, (call, told))| {
+                let mut told = told.clone();
+                if wrong == Some(name) {
+                    told.allowed = told.allowed.map(|allowed| !allowed);
+                    told.word.push('!');
+                }
+                let at = 2 * name as u64;
+                Timed { sent: at, answered: at + 1, call: (name, call.clone(), told) }
+            });
+            calls.collect::<Vec<_>>()
+        };
+        assert!(explain(&first, &history(None), step).is_ok());
+        for wrong in 0..calls.len() {
+            let longest = (0..wrong).collect();
+            assert_eq!(explain(&first, &history(Some(wrong)), step), Err(Unexplained { longest }));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Looking at Redis past the gateway: counters, holds, and what stays for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::state::{CounterName, Model};
+use crate::support::Redis;
+
+/// `user=u1` of the key `…:counters:user:u1`.
+fn owner_of(key: &str) -> String {
+    let (_, word) = key.split_once(":counters:").unwrap();
+    let (names, values) = word.split_once(':').unwrap();
+    let pairs = names.split('+').zip(values.split(':'));
+    let mut pairs: Vec<String> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.sort();
+    pairs.join(",")
+}
+
+/// An owner's counters and holds, read in one step.
+struct Owner {
+    name: String,
+    fields: BTreeMap<String, String>,
+    /// Members with their expiry.
+    holds: Vec<(String, i64)>,
+}
+
+impl Owner {
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().filter_map(|field| field.strip_suffix(".window"))
+    }
+
+    fn figure(&self, group: &str, what: &str) -> u64 {
+        self.fields[&format!("{group}.{what}")].parse().unwrap()
+    }
+
+    /// Sum of the holds in a group's window that end after a time.
+    fn sum(&self, group: &str, after_ms: i64) -> u64 {
+        let serial = self.fields[&format!("{group}.window")].split(' ').next().unwrap();
+        let live = self.holds.iter().filter(|(_, end_ms)| *end_ms > after_ms);
+        let entries = live.flat_map(|(member, _)| member.split(' ').nth(1).unwrap().split(','));
+        let parts = entries.map(|entry| entry.split(':').collect::<Vec<_>>());
+        let of_window = parts.filter(|parts| parts[0] == group && parts[1] == serial);
+        of_window.map(|parts| parts[2].parse::<u64>().unwrap()).sum()
+    }
+
+    fn told(&self) -> String {
+        format!("{} {:?} {:?}", self.name, self.fields, self.holds)
+    }
+}
+
+async fn owners(redis: &Redis, app: &str) -> Vec<Owner> {
+    let mut connection = redis.connect().await;
+    let pattern = format!("qg:{{{app}:test/main*:counters:*");
+    let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
+    let mut owners = Vec::new();
+    for key in keys {
+        let mut step = redis::pipe();
+        step.atomic().hgetall(&key);
+        step.cmd("ZRANGE").arg(key.replacen(":counters:", ":holds:", 1)).arg(0).arg(-1).arg("WITHSCORES");
+        let (fields, holds) = step.query_async(&mut connection).await.unwrap();
+        owners.push(Owner { name: owner_of(&key), fields, holds });
+    }
+    owners
+}
+
+/// What is true at any moment, also while calls are under way: `held` is the sum of the holds.
+///
+/// # Errors
+/// What is otherwise.
+pub async fn holds_add_up(redis: &Redis, app: &str) -> Result<(), String> {
+    for owner in owners(redis, app).await {
+        if let Some(group) = owner.groups().find(|group| owner.figure(group, "held") != owner.sum(group, 0)) {
+            return Err(format!("held of {group} is not the sum of its holds: {}", owner.told()));
+        }
+    }
+    Ok(())
+}
+
+/// Every counter has what the model says; its `held` is the sum of the holds of its window, of which those that are
+/// not over are the model's.
+///
+/// # Errors
+/// What is otherwise.
+pub async fn look(redis: &Redis, model: &Model) -> Result<(), String> {
+    let mut seen: BTreeSet<CounterName> = BTreeSet::new();
+    for owner in owners(redis, &model.rules.app).await {
+        for group in owner.groups() {
+            let name = model.counters.keys().find(|name| name.0 == owner.name && name.1 == group);
+            let Some(name) = name else {
+                return Err(format!("nothing was counted in {group}, and yet it is there: {}", owner.told()));
+            };
+            let serial = model.serial(name);
+            let told = (owner.figure(group, "used"), owner.figure(group, "held"), owner.sum(group, model.now_ms));
+            let expected = (model.used(name, serial), owner.sum(group, 0), model.held(name, serial));
+            if told != expected {
+                return Err(format!(
+                    "used, held and live holds of {group} are {told:?}, not {expected:?}: {}",
+                    owner.told()
+                ));
+            }
+            seen.insert(name.clone());
+        }
+    }
+    let counted = model.counters.iter().filter(|(_, counter)| counter.serial > 0);
+    match counted.map(|(name, _)| name).find(|name| !seen.contains(*name)) {
+        Some(name) => Err(format!("there is no counter {name:?}")),
+        None => Ok(()),
+    }
+}
+
+/// Every key of the app but the few that are meant to stay expires by itself.
+pub async fn nothing_else_stays(redis: &Redis, app: &str) {
+    let keys: Vec<String> = redis.run(&["KEYS", &format!("qg:{{{app}:test/main*")]).await;
+    assert!(!keys.is_empty());
+    let mut connection = redis.connect().await;
+    for key in keys {
+        let kind = key.split("}:").nth(1).unwrap().split(':').next().unwrap();
+        // How far streams are folded is told as long as they are.
+        let stays = key.contains("}:rollup:cursor:")
+            || matches!(
+                kind,
+                "stamp"
+                    | "clock"
+                    | "users"
+                    | "leaving"
+                    | "owners"
+                    | "audit"
+                    | "outbox"
+                    | "ledger"
+                    | "denials"
+                    | "counters"
+                    | "holds"
+                    | "past"
+                    | "grants"
+                    | "approvals"
+            );
+        let ttl_ms: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.unwrap();
+        assert!(stays || ttl_ms != -1, "{key} stays for ever");
+    }
+}

@@ -1,0 +1,114 @@
+//! The plans and policies that histories begin with. One of each kind of what a group can be, with small quotas.
+
+use super::rules::{DAY_MS, Enforcement, Group, HOUR_MS, Measure, Ms, OnChange, Period, Plan, Rule, Rules, Scope, ms};
+use crate::support::START;
+
+pub const PLANS: [&str; 3] = ["free", "pro", "team"];
+pub const EVENTS: [&str; 6] = ["job.run", "job.side", "chat.a", "chat.b", "paid.x", "other"];
+/// Every group, for calls that name one.
+pub const GROUPS: [&str; 13] = [
+    "month",
+    "minute",
+    "flight",
+    "life",
+    "soft_day",
+    "spend",
+    "every",
+    "asked",
+    "team_day",
+    "campaign",
+    "pair_hour",
+    "whole_week",
+    "never",
+];
+
+pub fn start_ms() -> Ms {
+    ms(START)
+}
+
+fn group(id: &'static str, quota: impl Into<Option<u64>>, period: Period, event: &'static str) -> Group {
+    Group {
+        id,
+        quota: quota.into(),
+        period,
+        rules: vec![Rule { event, size: None, measure: Measure::Quantity }],
+        covers: "",
+        scope: Scope::User,
+        enforcement: Enforcement::Hard,
+        on_change: OnChange::Carry,
+        most_per_call: None,
+    }
+}
+
+fn calls(id: &'static str, quota: u64, event: &'static str) -> Group {
+    let rules = vec![Rule { event, size: None, measure: Measure::Event }];
+    Group { rules, ..group(id, quota, Period::Concurrent, event) }
+}
+
+/// Dear if big.
+fn spend() -> Group {
+    let rule = |size, measure| Rule { event: "job.*", size, measure };
+    Group {
+        rules: vec![rule(Some("big"), Measure::Quantity), rule(None, Measure::Weighted)],
+        covers: "paid.*",
+        on_change: OnChange::Block,
+        ..group("spend", 30, Period::Weekly, "job.*")
+    }
+}
+
+/// What an app begins with. Without `shared` no counter belongs to several users; with `default_plan` users without a
+/// subscription are on a plan.
+pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
+    let on = |on_change, group| Group { on_change, ..group };
+    let free = vec![
+        group("month", 20, Period::Monthly, "job.*"),
+        group("minute", 8, Period::Minute, "job.run"),
+        calls("flight", 3, "job.run"),
+        group("life", None, Period::Lifetime, "*"),
+    ];
+    let events = Group {
+        rules: vec![Rule { event: "job.*", size: None, measure: Measure::Event }],
+        ..group("every", 9, Period::Hours(6), "job.*")
+    };
+    let pro = vec![
+        on(OnChange::Reset, group("month", 40, Period::Months(1), "job.*")),
+        Group { enforcement: Enforcement::Soft, ..group("soft_day", 15, Period::Daily, "job.run") },
+        spend(),
+        calls("flight", 5, "job.*"),
+        on(OnChange::Reset, events),
+        group("life", None, Period::Lifetime, "*"),
+    ];
+    let mut team = vec![
+        on(OnChange::Block, group("month", 30, Period::Daily, "job.*")),
+        on(
+            OnChange::Block,
+            Group { enforcement: Enforcement::Approval, ..group("asked", 10, Period::Monthly, "chat.*") },
+        ),
+        Group { most_per_call: Some(5), ..group("minute", 12, Period::Minute, "chat.*") },
+        on(
+            OnChange::Block,
+            group("campaign", 25, Period::Fixed(start_ms() + HOUR_MS, start_ms() + 20 * DAY_MS), "job.side"),
+        ),
+        on(OnChange::Reset, group("life", None, Period::Lifetime, "job.*")),
+        group("never", 0, Period::Hourly, "chat.b"),
+    ];
+    let mut caps = vec![Group { scope: Scope::UserAndTeam, ..group("pair_hour", 20, Period::Hourly, "chat.a") }];
+    if shared {
+        team.push(Group { scope: Scope::Team, ..group("team_day", 24, Period::Daily, "job.side") });
+        caps.push(Group { scope: Scope::App, ..group("whole_week", 110, Period::Weekly, "job.*") });
+    }
+    let basic = vec![group("month", 6, Period::Monthly, "job.*"), group("life", None, Period::Lifetime, "*")];
+    let plan = |groups, passes_unmatched| Plan { groups, passes_unmatched };
+    Rules {
+        app: app.to_owned(),
+        plans: [
+            ("free", plan(free, false)),
+            ("pro", plan(pro, true)),
+            ("team", plan(team, false)),
+            ("basic", plan(basic, false)),
+        ]
+        .into(),
+        policies: [("caps", plan(caps, false))].into(),
+        default_plan: default_plan.then_some("basic"),
+    }
+}

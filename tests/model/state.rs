@@ -1,0 +1,325 @@
+//! The model's state: users, counters with their windows, reservations, grants, and what each counter stands at.
+
+use std::collections::BTreeMap;
+
+use super::call::{Call, Name, Stand, Told};
+use super::rules::{Anchor, Group, Labels, Ms, Plan, Rules, Window};
+
+pub const GRACE_MS: Ms = 15 * 60_000;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subscription {
+    pub plan: &'static str,
+    pub started_ms: Ms,
+    pub cycle_ms: Option<Ms>,
+    pub ends_ms: Option<Ms>,
+    pub limits: Option<(&'static str, Option<u64>)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct User {
+    /// Also one that is over.
+    pub subscription: Option<Subscription>,
+    pub blocked: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Grant {
+    pub name: Name,
+    pub amount: u64,
+    /// The window that it ends with.
+    pub serial: Option<u64>,
+    pub ends_ms: Option<Ms>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RequestStatus {
+    Open,
+    Rejected,
+    Approved,
+}
+
+/// The newest approval request of a counter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    pub serial: u64,
+    pub window: Window,
+    pub status: RequestStatus,
+}
+
+/// Owner and group.
+pub type CounterName = (String, &'static str);
+
+/// Where a counter is. Its windows are numbered; what was used in each is in the accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Counter {
+    /// 0: nothing was counted yet.
+    pub serial: u64,
+    pub blocked: Option<(u64, u64)>,
+    pub grants: Vec<Grant>,
+    pub request: Option<Request>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Account {
+    pub window: Window,
+    pub used: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Entry {
+    pub owner: String,
+    pub group: &'static str,
+    pub serial: u64,
+    pub amount: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    Held,
+    Committed,
+    Released,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reservation {
+    pub user: String,
+    pub event: &'static str,
+    pub labels: Labels,
+    pub quantity: u64,
+    /// The groups that it matched, as they were then.
+    pub rules: Vec<Group>,
+    pub created_ms: Ms,
+    pub expires_ms: Ms,
+    pub status: Status,
+    pub late: bool,
+    pub drawn: Option<u64>,
+    pub held: Vec<Entry>,
+    pub charged: Vec<Entry>,
+}
+
+/// How a counter comes into a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    New,
+    Same,
+    /// The bounds change, the amounts stay.
+    Moved,
+    Turned,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Model {
+    pub now_ms: Ms,
+    pub rules: Rules,
+    /// As the app began, for what is brought back.
+    pub first_rules: Rules,
+    pub users: BTreeMap<String, User>,
+    pub counters: BTreeMap<CounterName, Counter>,
+    pub accounts: BTreeMap<(CounterName, u64), Account>,
+    pub reservations: BTreeMap<Name, Reservation>,
+    /// First answers to calls with a key.
+    pub done: BTreeMap<Name, (Call, Told)>,
+}
+
+impl Model {
+    pub fn new(now_ms: Ms, rules: Rules) -> Self {
+        Self {
+            now_ms,
+            first_rules: rules.clone(),
+            rules,
+            users: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            reservations: BTreeMap::new(),
+            done: BTreeMap::new(),
+        }
+    }
+
+    pub fn running(&self, user: &str) -> Option<&Subscription> {
+        let subscription = self.users.get(user)?.subscription.as_ref()?;
+        subscription.ends_ms.is_none_or(|end| self.now_ms < end).then_some(subscription)
+    }
+
+    pub fn is_blocked(&self, user: &str) -> bool {
+        self.users.get(user).is_some_and(|user| user.blocked)
+    }
+
+    /// Where the windows of users without a subscription begin.
+    pub fn anchor(&self, user: &str) -> Anchor {
+        self.running(user).map_or(Anchor { started_ms: 0, cycle_ms: None }, Subscription::anchor)
+    }
+
+    /// The name of the plan that holds for a user.
+    pub fn plan_id(&self, user: &str) -> Option<&'static str> {
+        self.running(user).map_or(self.rules.default_plan, |subscription| Some(subscription.plan))
+    }
+
+    /// That plan, with the user's own limits.
+    pub fn plan(&self, user: &str) -> Option<Plan> {
+        let mut plan = self.rules.plans[self.plan_id(user)?].clone();
+        if let Some((id, quota)) = self.running(user).and_then(|subscription| subscription.limits) {
+            plan.groups.iter_mut().filter(|group| group.id == id).for_each(|group| group.quota = quota);
+        }
+        Some(plan)
+    }
+
+    pub fn policy_groups(&self) -> impl Iterator<Item = &Group> {
+        self.rules.policies.values().flat_map(|policy| &policy.groups)
+    }
+
+    /// The groups that hold for a user: of the plan, then of the policies.
+    pub fn standing(&self, user: &str) -> Vec<Group> {
+        let of_plan = self.plan(user).map_or_else(Vec::new, |plan| plan.groups);
+        of_plan.into_iter().chain(self.policy_groups().cloned()).collect()
+    }
+
+    pub fn counter(&mut self, name: &CounterName) -> &mut Counter {
+        self.counters.entry(name.clone()).or_default()
+    }
+
+    pub fn serial(&self, name: &CounterName) -> u64 {
+        self.counters.get(name).map_or(0, |counter| counter.serial)
+    }
+
+    pub fn used(&self, name: &CounterName, serial: u64) -> u64 {
+        self.accounts.get(&(name.clone(), serial)).map_or(0, |account| account.used)
+    }
+
+    /// Live holds in a counter's window.
+    pub fn held(&self, name: &CounterName, serial: u64) -> u64 {
+        let live = self.reservations.values().filter(|it| it.status == Status::Held && it.expires_ms > self.now_ms);
+        let entries = live.flat_map(|it| &it.held);
+        let of_window =
+            entries.filter(|entry| entry.serial == serial && entry.group == name.1 && entry.owner == name.0);
+        of_window.map(|entry| entry.amount).sum()
+    }
+
+    /// The window that a counter has got to, which may be over.
+    pub fn stored(&self, name: &CounterName) -> Option<Window> {
+        self.accounts.get(&(name.clone(), self.serial(name))).map(|account| account.window)
+    }
+
+    /// The number that a counter's window has or would have. Windows that overlap are one and the same.
+    pub fn resolve(&self, name: &CounterName, window: Window) -> (u64, Change) {
+        let serial = self.serial(name);
+        let Some(stored) = self.stored(name) else { return (1, Change::New) };
+        let in_flight = |window: Window| window.kind == "concurrent";
+        if stored == window {
+            (serial, Change::Same)
+        } else if in_flight(stored) != in_flight(window) || stored.end_ms.is_some_and(|end| end <= window.start_ms) {
+            (serial + 1, Change::Turned)
+        } else {
+            (serial, Change::Moved)
+        }
+    }
+
+    pub fn is_over(&self, window: Window) -> bool {
+        window.end_ms.is_some_and(|end| end <= self.now_ms)
+    }
+
+    /// What live grants add in a window of that number. One that ends with a window that was over before its bounds
+    /// moved has ended with it.
+    pub fn granted(&self, name: &CounterName, (serial, change): (u64, Change)) -> u64 {
+        let over = change == Change::Moved && self.stored(name).is_some_and(|stored| self.is_over(stored));
+        let Some(counter) = self.counters.get(name) else { return 0 };
+        let live = counter.grants.iter().filter(|grant| match grant.serial {
+            Some(own) => own == serial && !over,
+            None => grant.ends_ms.is_none_or(|end| self.now_ms < end),
+        });
+        live.map(|grant| grant.amount).sum()
+    }
+
+    pub fn blocked(&self, name: &CounterName, serial: u64) -> u64 {
+        let blocked = self.counters.get(name).and_then(|counter| counter.blocked);
+        blocked.filter(|(of, _)| *of == serial).map_or(0, |(_, amount)| amount)
+    }
+
+    /// Brings a counter into a window, as a call that counts does. Answers the window's number.
+    pub fn enter(&mut self, name: &CounterName, window: Window) -> u64 {
+        let (serial, change) = self.resolve(name, window);
+        let over = change == Change::Moved && self.stored(name).is_some_and(|stored| self.is_over(stored));
+        if over {
+            self.counter(name).grants.retain(|grant| grant.serial != Some(serial));
+        }
+        self.counter(name).serial = serial;
+        let account = self.accounts.entry((name.clone(), serial)).or_insert(Account { window, used: 0 });
+        account.window = window;
+        serial
+    }
+
+    /// Begins a new window by hand, whatever the time.
+    pub fn start_anew(&mut self, name: &CounterName, window: Window) -> u64 {
+        let counter = self.counter(name);
+        counter.serial += 1;
+        let serial = counter.serial;
+        self.accounts.insert((name.clone(), serial), Account { window, used: 0 });
+        serial
+    }
+
+    /// A group's counter in a window; outside of a fixed period it has none.
+    pub fn stand(&self, group: &Group, owner: &str, window: Option<Window>) -> Stand {
+        let name = (owner.to_owned(), group.id);
+        let Some(window) = window else { return stand(group, owner, [0; 4], None) };
+        let (serial, change) = self.resolve(&name, window);
+        let figures = [
+            self.used(&name, serial),
+            self.held(&name, serial),
+            self.granted(&name, (serial, change)),
+            self.blocked(&name, serial),
+        ];
+        stand(group, owner, figures, Some(window))
+    }
+
+    /// The account of an entry, as settling tells it.
+    pub fn account(&self, group: &Group, entry: &Entry) -> Stand {
+        let name = (entry.owner.clone(), entry.group);
+        let window = self.accounts[&(name.clone(), entry.serial)].window;
+        let used = self.used(&name, entry.serial);
+        let figures = match self.serial(&name) == entry.serial {
+            true => {
+                let granted = self.granted(&name, (entry.serial, Change::Same));
+                [used, self.held(&name, entry.serial), granted, self.blocked(&name, entry.serial)]
+            }
+            // A closed window only keeps what was used.
+            false => [used, 0, 0, 0],
+        };
+        stand(group, &entry.owner, figures, Some(window))
+    }
+
+    /// What counters of a user's groups stand at.
+    pub fn stands(&self, user: &str, labels: Labels, wanted: impl Fn(&Group) -> bool) -> Vec<Stand> {
+        let anchor = self.anchor(user);
+        let groups = self.standing(user);
+        let stands = groups.iter().filter(|group| wanted(group)).filter_map(|group| {
+            let owner = group.owner(user, &self.rules.app, labels)?;
+            Some(self.stand(group, &owner, group.period.window(anchor, self.now_ms)))
+        });
+        let mut stands: Vec<Stand> = stands.collect();
+        stands.sort();
+        stands
+    }
+}
+
+impl Subscription {
+    pub fn anchor(&self) -> Anchor {
+        Anchor { started_ms: self.started_ms, cycle_ms: self.cycle_ms }
+    }
+}
+
+fn stand(group: &Group, owner: &str, [used, held, granted, blocked]: [u64; 4], window: Option<Window>) -> Stand {
+    let counted = if group.is_concurrent() { held } else { used + held };
+    let allowance = group.quota.map(|quota| quota + granted);
+    Stand {
+        group: group.id.to_owned(),
+        owner: owner.to_owned(),
+        used,
+        held,
+        granted,
+        blocked,
+        quota: group.quota,
+        remaining: allowance.map(|allowance| allowance.saturating_sub(blocked + counted)),
+        overage: allowance.map_or(0, |allowance| used.saturating_sub(allowance)),
+        window: window.map(|window| (window.start_ms, window.end_ms)),
+    }
+}

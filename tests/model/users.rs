@@ -1,0 +1,292 @@
+//! What the model answers to changes of users and of the rules.
+
+use std::collections::BTreeMap;
+
+use super::call::{Edit, Name, Told, subscription_word};
+use super::rules::{Group, Ms, OnChange, SECOND_MS, Scope, Window};
+use super::state::{CounterName, Grant, Model, Request, RequestStatus, Subscription};
+
+const MOST_GRANTS: usize = 8;
+
+/// An upsert: what is left out stays, an inner none clears.
+#[derive(Clone, Copy, Debug)]
+pub struct Upsert {
+    pub plan: &'static str,
+    pub started_ms: Option<Ms>,
+    pub cycle_ms: Option<Option<Ms>>,
+    pub ends_ms: Option<Option<Ms>>,
+    pub limits: Option<Option<(&'static str, Option<u64>)>>,
+    pub reset: bool,
+}
+
+fn invalid() -> Told {
+    Told::problem(400, "invalid_request")
+}
+
+fn whole(ms: Ms) -> Ms {
+    ms.div_euclid(SECOND_MS) * SECOND_MS
+}
+
+fn told(subscription: &Subscription, changed: bool) -> Told {
+    let Subscription { plan, started_ms, cycle_ms, ends_ms, limits } = *subscription;
+    Told { word: subscription_word(plan, started_ms, cycle_ms, ends_ms, limits, changed), ..Told::ok() }
+}
+
+impl Model {
+    pub fn subscribe(&mut self, user: &str, upsert: Upsert) -> Told {
+        let plan = &self.rules.plans[upsert.plan];
+        let stranger = upsert.limits.flatten().is_some_and(|(group, _)| plan.group(group).is_none());
+        if stranger || upsert.started_ms.is_some_and(|start| start > self.now_ms) {
+            return invalid();
+        }
+        let first = self.users.get(user).is_none_or(|user| user.subscription.is_none());
+        let same = self.running(user).filter(|running| running.plan == upsert.plan).cloned();
+        let of_same = same.as_ref();
+        let next = Subscription {
+            plan: upsert.plan,
+            started_ms: whole(upsert.started_ms.or(of_same.map(|old| old.started_ms)).unwrap_or(self.now_ms)),
+            cycle_ms: upsert.cycle_ms.unwrap_or(of_same.and_then(|old| old.cycle_ms)).map(whole),
+            ends_ms: upsert.ends_ms.unwrap_or(of_same.and_then(|old| old.ends_ms)).map(whole),
+            limits: upsert.limits.unwrap_or(of_same.and_then(|old| old.limits)),
+        };
+        if next.ends_ms.is_some_and(|end| end <= next.started_ms) {
+            return invalid();
+        }
+        if same.as_ref() == Some(&next) {
+            return told(&next, false);
+        }
+        let re_anchored = of_same.is_some_and(|old| old.anchor() != next.anchor());
+        let reset = upsert.reset && (re_anchored || of_same.is_none());
+        let acts = !first && of_same.is_none();
+        let before = self.windows_of(user);
+        self.move_counters(user, &next, acts, reset);
+        if reset {
+            self.start_anew_from(before, None);
+        }
+        self.users.entry(user.to_owned()).or_default().subscription = Some(next.clone());
+        told(&next, true)
+    }
+
+    /// Where a user's own counters have got to.
+    fn windows_of(&self, user: &str) -> BTreeMap<CounterName, (u64, Window)> {
+        let owner = format!("user={user}");
+        let own = self.counters.iter().filter(|(name, counter)| name.0 == owner && counter.serial > 0);
+        own.map(|(name, counter)| (name.clone(), (counter.serial, self.stored(name).unwrap()))).collect()
+    }
+
+    /// Brings a user's own counters into the windows of the plan that the user comes to.
+    fn move_counters(&mut self, user: &str, next: &Subscription, acts: bool, reset: bool) {
+        let mut groups: Vec<Group> = self.rules.plans[next.plan].groups.clone();
+        if let Some((id, quota)) = next.limits {
+            groups.iter_mut().filter(|group| group.id == id).for_each(|group| group.quota = quota);
+        }
+        for group in groups.iter().filter(|group| group.scope == Scope::User && !group.is_concurrent()) {
+            let Some(window) = group.period.window(next.anchor(), self.now_ms) else { continue };
+            let action = match group.on_change {
+                // There is nothing to block without a quota.
+                OnChange::Block if group.quota.is_none() => OnChange::Carry,
+                action if acts => action,
+                _ => OnChange::Carry,
+            };
+            let name = (format!("user={user}"), group.id);
+            let stored = self.stored(&name);
+            if stored.is_none() && action != OnChange::Block {
+                continue;
+            }
+            // A window that was over is not carried; the end of a campaign may still move.
+            let over = stored.is_some_and(|stored| stored != window && stored.kind != "fixed" && self.is_over(stored));
+            let (serial, _) = self.resolve(&name, window);
+            let turned = serial > self.serial(&name) && stored.is_some();
+            let serial = match stored {
+                Some(_) if turned || over || action == OnChange::Reset => self.start_anew(&name, window),
+                _ => self.enter(&name, window),
+            };
+            if action == OnChange::Block && !reset {
+                let room = group.quota.unwrap_or(0).saturating_sub(self.used(&name, serial));
+                self.counter(&name).blocked = Some((serial, room));
+            }
+        }
+    }
+
+    /// The windows of one group, or of all, begin anew at 0 from where they were; grants within them stay.
+    fn start_anew_from(&mut self, before: BTreeMap<CounterName, (u64, Window)>, group: Option<&'static str>) {
+        let wanted = before.into_iter().filter(|(name, _)| group.is_none_or(|group| group == name.1));
+        for (name, (serial, window)) in wanted.filter(|(_, (_, window))| window.kind != "concurrent") {
+            self.counter(&name).serial = serial;
+            // It is closed as it was before it was moved.
+            self.accounts.get_mut(&(name.clone(), serial)).unwrap().window = window;
+            let anew = self.start_anew(&name, window);
+            for grant in &mut self.counter(&name).grants {
+                if grant.serial == Some(serial) {
+                    grant.serial = Some(anew);
+                }
+            }
+        }
+    }
+
+    pub fn cancel(&mut self, user: &str, ends_ms: Option<Ms>) -> Told {
+        let Some(running) = self.running(user).cloned() else {
+            return match self.users.get(user).is_some_and(|user| user.subscription.is_some()) {
+                true => Told::problem(409, "already_canceled"),
+                false => Told::problem(404, "not_found"),
+            };
+        };
+        let end = whole(ends_ms.unwrap_or(self.now_ms));
+        if end < running.started_ms {
+            return invalid();
+        }
+        let changed = running.ends_ms != Some(end);
+        let next = Subscription { ends_ms: Some(end), ..running };
+        self.users.get_mut(user).unwrap().subscription = Some(next.clone());
+        told(&next, changed)
+    }
+
+    pub fn block(&mut self, user: &str, blocked: bool) -> Told {
+        let user = self.users.entry(user.to_owned()).or_default();
+        let changed = user.blocked != blocked;
+        user.blocked = blocked;
+        Told { word: format!("{blocked} {changed}"), ..Told::ok() }
+    }
+
+    pub fn reset(&mut self, user: &str, group: Option<&'static str>) -> Told {
+        let rules = &self.first_rules;
+        let mut known = rules.plans.values().chain(rules.policies.values());
+        if group.is_some_and(|id| known.all(|plan| plan.group(id).is_none())) {
+            return invalid();
+        }
+        // Of the user's own counters only.
+        let before = self.windows_of(user);
+        self.start_anew_from(before, group);
+        Told { word: format!("{} true", self.is_blocked(user)), ..Told::ok() }
+    }
+
+    /// The group as it is for an owner: in the user's plan or the policies, or shared by several users.
+    fn group_for(&self, owner: &str, id: &str) -> Option<Group> {
+        let of_user = owner.split(',').find_map(|pair| pair.strip_prefix("user="));
+        let mut known = match of_user {
+            Some(user) => self.standing(user),
+            None => self.policy_groups().cloned().collect(),
+        };
+        let shared = |group: &&Group| !matches!(group.scope, Scope::User | Scope::UserAndTeam);
+        known.extend(self.rules.plans.values().flat_map(|plan| &plan.groups).filter(shared).cloned());
+        known.into_iter().find(|group| group.id == id)
+    }
+
+    /// The group and its window, unless the grant is wrong whatever the counter is at.
+    fn drafted(&self, owner: &str, id: &str, expires_ms: Option<Ms>) -> Option<Option<Window>> {
+        let group = self.group_for(owner, id)?;
+        let names = match group.scope {
+            Scope::User => "user",
+            Scope::App => "app",
+            Scope::Team => "metadata.team",
+            Scope::UserAndTeam => "metadata.team,user",
+        };
+        let given: Vec<&str> = owner.split(',').filter_map(|pair| pair.split('=').next()).collect();
+        let user = owner.split(',').find_map(|pair| pair.strip_prefix("user="));
+        let window = group.period.window(self.anchor(user.unwrap_or_default()), self.now_ms);
+        let is_past = expires_ms.is_some_and(|end| end <= self.now_ms);
+        let is_endless = window.is_none() && expires_ms.is_none();
+        (given.join(",") == names && !is_past && !is_endless).then_some(window)
+    }
+
+    pub fn grant(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, expires_ms: Option<Ms>) -> Told {
+        let Some(window) = self.drafted(owner, id, expires_ms) else { return invalid() };
+        let counter = (owner.to_owned(), id);
+        if self.live_grants(&counter, window).len() >= MOST_GRANTS {
+            return invalid();
+        }
+        let serial = window.map(|window| self.enter(&counter, window));
+        let now_ms = self.now_ms;
+        let grants = &mut self.counter(&counter).grants;
+        grants.retain(|grant| match grant.serial {
+            Some(own) => Some(own) == serial,
+            None => grant.ends_ms.is_none_or(|end| now_ms < end),
+        });
+        let serial = serial.filter(|_| expires_ms.is_none());
+        grants.push(Grant { name, amount, serial, ends_ms: expires_ms });
+        Told { status: 201, ..Told::default() }
+    }
+
+    fn live_grants(&self, counter: &CounterName, window: Option<Window>) -> Vec<Name> {
+        let here = window.map(|window| self.resolve(counter, window));
+        let over = self.stored(counter).is_some_and(|stored| self.is_over(stored));
+        let moved_over = here.is_some_and(|(_, change)| change == super::state::Change::Moved) && over;
+        let Some(known) = self.counters.get(counter) else { return Vec::new() };
+        let live = known.grants.iter().filter(|grant| match grant.serial {
+            Some(own) => here.is_some_and(|(serial, _)| serial == own) && !moved_over,
+            None => grant.ends_ms.is_none_or(|end| self.now_ms < end),
+        });
+        live.map(|grant| grant.name).collect()
+    }
+
+    /// The counter of a grant that lives, by its counter's window as it was last counted in.
+    pub fn grant_of(&self, of: Name) -> Option<CounterName> {
+        let mut found =
+            self.counters.iter().flat_map(|(name, counter)| counter.grants.iter().map(move |it| (name, it)));
+        let (name, grant) = found.find(|(_, grant)| grant.name == of)?;
+        let live = match grant.serial {
+            Some(serial) => {
+                serial == self.serial(name) && self.stored(name).is_some_and(|stored| !self.is_over(stored))
+            }
+            None => grant.ends_ms.is_none_or(|end| self.now_ms < end),
+        };
+        live.then(|| name.clone())
+    }
+
+    /// One that lives, as [`Model::grant_of`] tells.
+    pub fn revoke(&mut self, of: Name) -> Told {
+        let Some(name) = self.grant_of(of) else { return Told::problem(404, "not_found") };
+        self.counter(&name).grants.retain(|grant| grant.name != of);
+        Told { status: 204, ..Told::default() }
+    }
+
+    /// Changes a group of a plan or policy.
+    pub fn edit(&mut self, policy: bool, of: &'static str, id: &'static str, edit: Edit) -> Told {
+        let (now, first) = match policy {
+            true => (&mut self.rules.policies, &self.first_rules.policies),
+            false => (&mut self.rules.plans, &self.first_rules.plans),
+        };
+        let Some(plan) = now.get_mut(of) else { return invalid() };
+        let at = plan.groups.iter().position(|group| group.id == id);
+        match (edit, at) {
+            (Edit::Toggle, Some(at)) => drop(plan.groups.remove(at)),
+            (Edit::Toggle, None) => plan.groups.extend(first[of].group(id).cloned()),
+            (Edit::Quota(quota), Some(at)) => plan.groups[at].quota = quota,
+            (Edit::Period(period), Some(at)) => plan.groups[at].period = period,
+            (Edit::Enforcement(enforcement), Some(at)) => plan.groups[at].enforcement = enforcement,
+            (_, None) => {}
+        }
+        Told::ok()
+    }
+
+    fn request(&self, counter: &CounterName) -> Option<&Request> {
+        self.counters.get(counter)?.request.as_ref()
+    }
+
+    pub fn approve(&mut self, name: Name, owner: &str, id: &'static str, amount: u64, until_ms: Option<Ms>) -> Told {
+        let counter = (owner.to_owned(), id);
+        if self.drafted(owner, id, until_ms).is_none() {
+            return invalid();
+        }
+        if self.request(&counter).is_none_or(|request| request.status == RequestStatus::Approved) {
+            return Told::problem(409, "already_decided");
+        }
+        let granted = self.grant(name, owner, id, amount, until_ms);
+        if granted.status != 201 {
+            return granted;
+        }
+        self.counter(&counter).request.as_mut().unwrap().status = RequestStatus::Approved;
+        Told { status: 200, ..Told::default() }
+    }
+
+    pub fn reject(&mut self, owner: &str, id: &'static str) -> Told {
+        let counter = (owner.to_owned(), id);
+        match self.counter(&counter).request.as_mut() {
+            Some(request) if request.status == RequestStatus::Open => {
+                request.status = RequestStatus::Rejected;
+                Told { word: "rejected".to_owned(), ..Told::ok() }
+            }
+            _ => Told::problem(409, "already_decided"),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a call costs, in counts that do not depend on the machine: the commands that a function gives to Redis.
+
+use std::collections::BTreeMap;
+
+use crate::table::{BELIEF, DAY_1, IN_FLIGHT, Table, counted};
+
+/// Calls of each command since the last reset, without those that came from outside.
+async fn commands(table: &Table) -> BTreeMap<String, u64> {
+    let info: String = table.redis.run(&["INFO", "commandstats"]).await;
+    let mut found = BTreeMap::new();
+    for line in info.lines().filter_map(|line| line.strip_prefix("cmdstat_")) {
+        let (name, rest) = line.split_once(":calls=").unwrap();
+        let calls = rest.split(',').next().unwrap().parse().unwrap();
+        if !matches!(name, "fcall" | "info" | "config|resetstat") {
+            found.insert(name.to_owned(), calls);
+        }
+    }
+    table.redis.run::<String>(&["CONFIG", "RESETSTAT"]).await;
+    found
+}
+
+fn counts(text: &str) -> BTreeMap<String, u64> {
+    let pairs = text.split(' ').map(|pair| pair.split_once('=').unwrap());
+    pairs.map(|(name, calls)| (name.to_owned(), calls.parse().unwrap())).collect()
+}
+
+/// In a sandbox: the test clock is one more GET, in the place of TIME.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_a_call_are_few_however_many_groups_it_counts_in() {
+    let table = Table::new().await;
+    let one = [("a", DAY_1, 1, 9)];
+    let four = [("a", DAY_1, 1, 9), ("b", DAY_1, 1, 9), ("c", DAY_1, 1, 9), ("d", IN_FLIGHT, 1, 9)];
+    // The windows begin.
+    let id = table.hold(&four).await;
+    table.commit(&id).await;
+    commands(&table).await;
+    for groups in [&one[..], &four[..]] {
+        let id = table.hold(groups).await;
+        assert_eq!(commands(&table).await, counts("get=3 hmget=1 hset=1 zadd=1 set=1"), "reserve");
+        table.commit(&id).await;
+        assert_eq!(commands(&table).await, counts("get=2 zscore=1 hmget=1 hset=1 xadd=1 set=1 zrem=1"), "commit");
+        let id = table.hold(groups).await;
+        commands(&table).await;
+        table.release(&id).await;
+        assert_eq!(commands(&table).await, counts("get=2 zscore=1 hmget=1 hset=1 xadd=1 set=1 zrem=1"), "release");
+        table.track_as(&counted(), BELIEF, (true, false), groups).await;
+        assert_eq!(commands(&table).await, counts("get=3 hmget=1 hset=1 xadd=1 set=1"), "track");
+        table.reserve(&[("a", DAY_1, 100, 9)]).await;
+        assert_eq!(commands(&table).await, counts("get=3 hmget=1 xadd=1"), "denied reserve");
+    }
+}
