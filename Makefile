@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sdk hostile fuzz chaos soak bench demo rust redis sdk-tools chromium
+.PHONY: help run test sdk hostile fuzz chaos soak bench demo pictures rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -15,6 +15,7 @@ test: rust redis sdk-tools chromium ## Check format and lints, then run all test
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) test
 	scripts/test-sdks.sh
+	scripts/check-dashboard.sh
 	scripts/test-hostile.sh
 
 sdk: rust redis sdk-tools ## Run the tests of the SDKs
@@ -39,6 +40,9 @@ bench: rust redis ## Run the named benchmark scenarios
 
 demo: rust redis ## Replay a trace of LLM calls through a gateway and show the outcome
 	CARGO="$(CARGO)" scripts/demo.sh
+
+pictures: rust redis chromium ## Take the pictures of docs/dashboard anew
+	CARGO="$(CARGO)" scripts/dashboard-pictures.py
 
 rust:
 	@command -v $(CARGO) >/dev/null || { \

@@ -105,6 +105,11 @@ export function query(values) {
   return set.length ? `?${new URLSearchParams(set)}` : '';
 }
 
+/**
+ * @param {string} method
+ * @param {string} where
+ * @param {{body?: any, headers?: object, signal?: AbortSignal}} given
+ */
 async function request(method, where, { body, headers, signal } = {}) {
   const given = headersFor(method, headers);
   if (body !== undefined) given['Content-Type'] = 'application/json';
@@ -190,7 +195,12 @@ function parse(block) {
   return { event: value('event'), id: value('id'), data: value('data') };
 }
 
-/** Reads a stream of server-sent events until it breaks. `started` is called once it is open. Answers what stops it. */
+/**
+ * Reads a stream of server-sent events until it breaks. `started` is called once it is open. Answers what stops it.
+ * @param {string} where
+ * @param {object} headers
+ * @param {{started?: () => void, told: (block: {event: string, id: string, data: string}) => void, ended: () => void}} calls
+ */
 function stream(where, headers, { started, told, ended }) {
   const stop = new AbortController();
   const read = async () => {
@@ -225,7 +235,12 @@ export function follow(userId, changed, ended) {
   return stream(`usage/stream${query({ userId })}`, {}, { told, ended });
 }
 
-/** Follows events, from behind `last` if that is given: `told` is called with each, and with the id to go on behind. */
+/**
+ * Follows events, from behind `last` if that is given: `told` is called with each, and with the id to go on behind.
+ * @param {object} filter
+ * @param {string} last
+ * @param {{started?: () => void, told: (event: any, id: string) => void, ended: () => void}} calls
+ */
 export function followEvents(filter, last, { started, told, ended }) {
   const tell = ({ id, data }) => told(data ? JSON.parse(data) : null, id);
   return stream(`events/stream${query(filter)}`, last ? { 'Last-Event-ID': last } : {}, { started, told: tell, ended });

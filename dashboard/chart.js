@@ -21,7 +21,10 @@ const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFraction
 /** `2027-01-31` as `31 Jan`. */
 export const dayName = (day) => new Date(`${day}T00:00:00Z`).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' });
 
-/** How wide an element is, so that its text need not be scaled. */
+/**
+ * How wide an element is, so that its text need not be scaled.
+ * @returns {[{current: any}, number]}
+ */
 function useWidth() {
   const element = useRef(null);
   const [width, setWidth] = useState(0);

@@ -2,6 +2,8 @@
 
 import { useEffect, useState } from './vendor/hooks.js';
 import * as api from './api.js';
+import { RuleTester } from './rule_tester.js';
+import { Whatif } from './whatif.js';
 import { Badge, Confirm, Dialog, ErrorBox, Field, Heading, Loaded, Loading, Name, Table, Time, go, html, link, number, plural, useDialog, useLoad, useSettled, useWrite } from './ui.js';
 
 const told = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
@@ -68,6 +70,8 @@ export function Editor({ kind, id, document, done }) {
   const [text, setText] = useState(before ?? kind.example());
   const check = useCheck(kind, name, text, id && document.version);
   const { busy, error, write } = useWrite();
+  const admin = api.may('admin');
+  const readable = parseFault(text) === null;
   const ready = name && !check.checking && !check.error && check.preview?.changes.length > 0;
   const save = async (event) => {
     event.preventDefault();
@@ -76,16 +80,18 @@ export function Editor({ kind, id, document, done }) {
   };
   return html`<form onSubmit=${save}>
     ${!id && html`<${Field} label="Id" hint="Letters, digits, _ and -. It stays for ever."><input name="id" required pattern="[A-Za-z0-9_\\-]{1,64}" value=${name} onInput=${(event) => setName(event.target.value)} /><//>`}
-    <${Field} label=${`${kind.Title} as JSON`}><textarea name="document" class="code" spellcheck=${false} value=${text} readonly=${!api.may('admin')} onInput=${(event) => setText(event.target.value)} /><//>
+    <${Field} label=${`${kind.Title} as JSON`}><textarea name="document" class="code" spellcheck=${false} value=${text} readonly=${!admin} onInput=${(event) => setText(event.target.value)} /><//>
     ${check.error && html`<${ErrorBox} error=${check.error} />`}
     ${!check.error && check.preview && (check.preview.changes.length > 0 || text !== before) && html`<h2>A save would</h2><${Preview} preview=${check.preview} />`}
     <${ErrorBox} error=${error} />
     <div class="row">
-      <button type="submit" class="primary" disabled=${busy || !ready}>${busy ? 'One moment…' : 'Save'}</button>
+      ${admin && html`<button type="submit" class="primary" disabled=${busy || !ready}>${busy ? 'One moment…' : 'Save'}</button>`}
       ${before !== null && text !== before && html`<button type="button" onClick=${() => setText(before)}>Undo all</button>`}
       ${check.checking && name && html`<span class="quiet">Checking…</span>`}
     </div>
-  </form>`;
+  </form>
+  <${RuleTester} kind=${kind} id=${name} text=${text} readable=${readable} />
+  ${admin && html`<${Whatif} kind=${kind} id=${name} text=${text} readable=${readable} exists=${document?.version !== undefined && id !== undefined} />`}`;
 }
 
 const period = (group, document) => group.periodType ?? group.period ?? document.periodType ?? document.period ?? 'monthly';
@@ -102,7 +108,7 @@ export const Groups = ({ document }) => html`<${Table} label="Limit groups">
 <//>`;
 
 /** One plan or policy: its groups, the editor, its versions, and what can be done with it. */
-export function DocumentPage({ kind, id, query, extra }) {
+export function DocumentPage({ kind, id, extra }) {
   const loaded = useLoad((signal) => api.get(api.path(kind.path, id), signal), [id, api.place.app]);
   const versions = useLoad((signal) => api.get(`${api.path(kind.path, id)}/versions`, signal), [id, loaded.data?.version]);
   const dialog = useDialog();

@@ -26,16 +26,16 @@ import { Start } from './pages/start.js';
 const pages = {
   '': ['Overview', () => h(Overview)],
   users: ['Users', (id, query) => (id === undefined ? h(Users, { query }) : h(User, { id, key: id }))],
-  reports: ['Reports', (id, query) => h(Reports, { query, key: address })],
-  events: ['Events', (id, query) => h(Events, { query, key: address })],
-  explain: ['Explain', (id, query) => h(Explain, { query, key: address })],
+  reports: ['Reports', (_id, query) => h(Reports, { query, key: address })],
+  events: ['Events', (_id, query) => h(Events, { query, key: address })],
+  explain: ['Explain', (_id, query) => h(Explain, { query, key: address })],
   plans: ['Plans', (id, query) => h(Plans, { id, query })],
   policies: ['Policies', (id, query) => h(Policies, { id, query })],
-  approvals: ['Approvals', (id, query) => h(Approvals, { query })],
+  approvals: ['Approvals', (_id, query) => h(Approvals, { query })],
   alerts: ['Alerts', () => h(Alerts)],
   webhooks: ['Webhooks', (id, query) => h(Webhooks, { id, query })],
   keys: ['Keys', () => h(Keys)],
-  audit: ['Audit', (id, query) => h(Audit, { query, key: address })],
+  audit: ['Audit', (_id, query) => h(Audit, { query, key: address })],
   app: ['App settings', () => h(AppSettings)],
   sandbox: ['Test clock', () => h(Sandbox)],
   start: ['First steps', () => h(Start)],
@@ -61,6 +61,7 @@ const onMove = (redraw) => {
 /** `/` goes to the page's search, as everywhere. */
 function onKey(event) {
   const typing = event.target.closest('input, textarea, select, dialog');
+  /** @type {HTMLElement | null} */
   const search = document.querySelector('[data-search]');
   if (event.key === '/' && !typing && search && !event.ctrlKey && !event.metaKey && !event.altKey) {
     event.preventDefault();
@@ -116,12 +117,13 @@ function Shell() {
     </div>`;
 }
 
-/** Says that this is not live, and where the clock stands. Only admins may read the clock. */
+/** Says that this is not live, and where the clock stands. */
 function TestBanner() {
   const { mode, app, frozen } = api.place;
   const test = api.isTest();
   useEffect(() => {
-    if (test && api.may('admin')) api.get('test-clock').then((clock) => api.setFrozen(clock.now), () => {});
+    const here = (sandbox) => sandbox.mode === mode || sandbox.mode === `${mode}/main`;
+    if (test) api.get('sandboxes').then(({ data }) => api.setFrozen(data.find(here)?.now ?? null), () => {});
   }, [mode, app]);
   if (!test) return null;
   return html`<p class="banner" role="status"><strong>Test mode</strong>, sandbox ${mode.split('/')[1] ?? 'main'}.
@@ -136,17 +138,18 @@ function Side({ first }) {
         <a href=${name ? link([name]) : '#/'} aria-current=${name === first ? 'page' : undefined}>${title}</a>`)}
     </nav>
     <div class="foot">
-      <${ModeSwitch} />
+      <${ModeSwitch} first=${first} />
       <${SignedIn} />
     </div>
   </header>`;
 }
 
-function ModeSwitch() {
+function ModeSwitch({ first }) {
   const { mode, app, session } = api.place;
-  const keys = useLoad((signal) => api.get('keys', signal), [app]);
-  const sandboxes = (keys.data?.data ?? []).filter((key) => key.sandbox && key.sandbox !== 'main').map((key) => `test/${key.sandbox}`);
-  const others = [...new Set([...sandboxes, ...(['live', 'test', 'test/main'].includes(mode) ? [] : [mode])])].sort();
+  // A key that was made meanwhile may have begun one.
+  const sandboxes = useLoad((signal) => api.get('sandboxes', signal), [app, first]);
+  // The one that is worked on is there also while the list is not.
+  const others = [...new Set([...(sandboxes.data?.data ?? []).map((sandbox) => sandbox.mode), ...(mode.startsWith('test/') ? [mode] : [])])].filter((other) => other !== 'test/main');
   return html`
     ${session.app === null && html`<${AppSwitch} />`}
     <div>

@@ -58,7 +58,7 @@ export function useLoad(load, inputs) {
 
 /** A list that grows by its `nextCursor`. `where` is the path, `filter` its query. */
 export function usePages(where, filter) {
-  const [more, setMore] = useState({ of: '', data: [], next: null, error: null });
+  const [more, setMore] = useState({ of: '', first: null, data: [], next: null, error: null });
   const name = `${where}${api.query(filter)}`;
   const first = useLoad((signal) => api.get(name, signal), [name, api.place.mode, api.place.app]);
   // What was shown of later pages belongs to the first page that it was read after.
@@ -155,8 +155,11 @@ const hasData = (of) => of.loaded ?? of.data !== null;
 export const More = ({ pages }) =>
   pages.next ? html`<p><button type="button" onClick=${pages.loadMore}>Show more</button></p>` : null;
 
-/** A table that scrolls by itself where it is wider than the page, also with the keyboard. */
-export const Table = ({ label, children }) => html`<div class="scroll" tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
+/**
+ * A table that scrolls by itself where it is wider than the page, also with the keyboard.
+ * @param {{label: string, compact?: boolean, children?: any}} given `compact`: it is narrow enough for a phone
+ */
+export const Table = ({ label, compact, children }) => html`<div class=${compact ? 'scroll compact' : 'scroll'} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
 
 /** A page's title with what can be done on it. */
 export function Heading({ title, children }) {
@@ -221,6 +224,7 @@ export const metadataQuery = (metadata) => Object.fromEntries(Object.entries(met
 
 export const Badge = ({ kind = '', children }) => html`<span class=${`badge ${kind}`}>${children}</span>`;
 
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const steps = [
   ['year', 31_536_000],
   ['month', 2_592_000],
@@ -244,6 +248,7 @@ export function when(at) {
   if (!at) return 'never';
   const date = new Date(at);
   const near = Math.abs(date.getTime() - api.now().getTime()) < 86_400_000;
+  /** @type {Intl.DateTimeFormatOptions} */
   const options = near ? { hour: '2-digit', minute: '2-digit', timeZone: 'UTC' } : { day: 'numeric', month: 'short', timeZone: 'UTC' };
   return date.toLocaleString('en-GB', options) + (near ? ' UTC' : '');
 }
@@ -305,12 +310,12 @@ export function useDialog() {
 }
 
 /** A write with a note that a dialog asks for: `about` says what it does. */
-export function Confirm({ title, about, action, danger, note = true, run, close }) {
+export function Confirm({ title, about, action, danger, note = true, hint = 'Why; it is kept in the audit log.', most = 1000, run, close }) {
   const [text, setText] = useState('');
   const { busy, error, write } = useWrite();
   const submit = async () => (await run(write, text.trim() || undefined)) !== null;
   return html`<${Dialog} title=${title} action=${action} danger=${danger} busy=${busy} error=${error} submit=${submit} close=${close}>
     <div class="about">${about}</div>
-    ${note && html`<${Field} label="Note" hint="Why; it is kept in the audit log."><input name="note" value=${text} maxlength="1000" onInput=${(event) => setText(event.target.value)} /><//>`}
+    ${note && html`<${Field} label="Note" hint=${hint}><input name="note" value=${text} maxlength=${most} onInput=${(event) => setText(event.target.value)} /><//>`}
   <//>`;
 }

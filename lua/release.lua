@@ -6,12 +6,14 @@ KEYS
   2  test clock (read only in a sandbox)
   3  outbox
   4  ledger
-  5  record of this operation (only with an idempotency key)
+  5  audit log (written only with a trail)
+  6  record of this operation (only with an idempotency key)
 
 ARGV
   fingerprint ('-' without an idempotency key)
   sandbox, created_at_ms (of the id), whether expiries are told (0|1), how many entries the ledger may have
   told: what the call brings, for the ledger (JSON, or '')
+  audit: field count, then name and value each
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
@@ -24,7 +26,7 @@ Replies, in order of precedence
 ]]
 
 local fingerprint = args.text()
-local seen = KEYS[5] and operation.seen(KEYS[5], fingerprint)
+local seen = KEYS[6] and operation.seen(KEYS[6], fingerprint)
 if seen then
   return seen
 end
@@ -32,7 +34,7 @@ end
 local sandbox, created_at = args.int(), args.text()
 local expiry_outbox = args.int() == 1 and KEYS[3] or nil
 ledger.open(KEYS[4], args.int())
-local told = args.text()
+local told, trail = args.text(), audit.read()
 local now = clock.now_ms(KEYS[2], sandbox)
 local loaded = record.load(KEYS[1], created_at)
 if not loaded then
@@ -66,9 +68,10 @@ for _, owner in ipairs(loaded.owners) do
 end
 ledger.append('release', now, false, loaded.op, loaded.about, loaded.memo, told)
 record.save(loaded)
+audit.write(KEYS[5], trail)
 local answer = settle.answer(loaded, now, 0, passed)
-if KEYS[5] then
-  operation.keep(KEYS[5], fingerprint, answer)
+if KEYS[6] then
+  operation.keep(KEYS[6], fingerprint, answer)
 end
 for _, owner in ipairs(loaded.owners) do
   redis.call('ZREM', owner.holds, owner.member)

@@ -3,6 +3,7 @@
 
 import collections
 import multiprocessing
+import os
 import pathlib
 import struct
 import subprocess
@@ -84,6 +85,6 @@ def shrink(path):
 
 if __name__ == "__main__":
     if "--shrink-only" not in sys.argv:
-        subprocess.run(["cargo", "test", "--test", "dashboard", "pictures", "--", "--ignored"], cwd=ROOT, check=True)
+        subprocess.run([os.environ.get("CARGO", "cargo"), "run", "--example", "pictures"], cwd=ROOT, check=True)
     with multiprocessing.Pool() as pool:
         pool.map(shrink, sorted(FOLDER.glob("*.png")))

@@ -120,6 +120,10 @@ impl Node {
         let deliverer = tokio::spawn(self.deliverer.run());
         let roll_up = tokio::spawn(self.roll_up.run());
         let catch_up = self.catch_up.start()?;
+        let teller = {
+            let (gateway, address) = (self.gateway.clone(), self.address.to_string());
+            tokio::spawn(async move { gateway.tell_of_itself(host(), address).await })
+        };
         let result = http::serve(self.listen, self.gateway, stop).await;
         follower.abort();
         deliverer.abort();
@@ -127,8 +131,15 @@ impl Node {
         if let Some(catch_up) = catch_up {
             catch_up.stop().await;
         }
+        teller.abort();
         result
     }
+}
+
+/// The machine's name, where the system tells it.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| String::new(), |name| name.trim().to_owned())
 }
 
 /// Applies a configuration file to the default app. Nodes that start together with the same file write it once: whoever

@@ -1,15 +1,10 @@
 //! `quotagate whatif`: recorded calls under a draft: who would have been denied what, and what it would have cost.
 
 mod draft;
-mod past;
 mod read;
-mod rehearsal;
 mod report;
-mod rules;
-mod tally;
 mod trace;
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -17,24 +12,21 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::direct::{Direct, DirectError};
-use crate::domain::book::{Account, Book};
-use crate::domain::ids::{AppId, GroupId, PlanId, UserId};
-use crate::domain::subscription::Subscribed;
-use crate::domain::window::{TimeMs, parse_rfc3339, rfc3339};
+use crate::domain::book::Book;
+use crate::domain::ids::PlanId;
+use crate::domain::window::{TimeMs, parse_rfc3339};
 use crate::replay::TraceError;
 use crate::service::app_config::AppConfig;
 use crate::service::error::ServiceError;
+use crate::service::whatif::past::PastBuilder;
+use crate::service::whatif::people::book;
+pub use crate::service::whatif::report::{Agreement, GroupSum, Report, Side, UserSum};
+pub use crate::service::whatif::tally::{Changed, Example, LackView};
+use crate::service::whatif::units;
+pub use crate::service::whatif::whole::Rehearsed;
+use crate::service::whatif::whole::{Replayed, Whole, Work};
 use crate::store::error::StoreError;
 use draft::Draft;
-use past::{Past, PastBuilder, Units};
-use rehearsal::{Rehearsal, Sums};
-pub use report::{Agreement, GroupSum, Report, Side, UserSum};
-use rules::Rules;
-use tally::Tally;
-pub use tally::{Changed, Example, LackView};
-
-/// Users that are told as most affected.
-const MOST_AFFECTED: usize = 10;
 
 /// Replay recorded calls under a draft: who would have been denied what, and what it would have cost.
 ///
@@ -112,12 +104,6 @@ impl From<StoreError> for WhatifError {
     }
 }
 
-/// A report, and the counters as the draft would leave them.
-pub struct Rehearsed {
-    pub report: Report,
-    pub accounts: Vec<Account>,
-}
-
 /// Replays and prints the report.
 ///
 /// # Errors
@@ -153,22 +139,22 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
     let present = gateway.present_config(&tenant.app).await?;
     let drafted = draft.within(&present, tenant.placement, args.of.as_ref())?;
     let extent = read::extent(&gateway, &tenant).await?;
-    let grants = read::grants(&gateway, &tenant).await?;
+    let grants = gateway.moved_by_grants(&tenant).await?;
     let (since_ms, until_ms) = (args.since.unwrap_or(TimeMs::MIN), args.until.unwrap_or(TimeMs::MAX));
     let units = units(&drafted.config);
     let bar = bar(extent.entries, "entries read");
     let mut whole = Whole::default();
     for bucket in tenant.buckets() {
-        let builder = PastBuilder::new(units.clone(), since_ms, until_ms);
+        let builder = PastBuilder::new(units.clone(), since_ms, until_ms, extent.whole);
         let past = read::past(&gateway, &bucket, builder, &bar).await?;
-        let (subscribed, mut moved) = read::people(&gateway, &bucket, &past).await?;
+        let (subscribed, mut moved) = gateway.people(&bucket, &past).await?;
         moved.extend(grants.iter().cloned());
         let work =
             Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
         let instead = drafted.instead.as_ref().map(|(of, instead)| (of, instead));
         let (under_draft, under_present) = std::thread::scope(|scope| {
-            let present = scope.spawn(|| work.replay(&present, None, read::book(&moved)));
-            (work.replay(&drafted.config, instead, read::book(&moved)), present.join())
+            let present = scope.spawn(|| replay(&work, &present, None, book(&moved)));
+            (replay(&work, &drafted.config, instead, book(&moved)), present.join())
         });
         let under_present = under_present.map_err(|_| ServiceError::Internal("a replay ended early".to_owned()))?;
         whole.add(&past, under_draft, Some(under_present), None, since_ms);
@@ -178,8 +164,12 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
     Ok(whole.rehearsed(draft.title(), source, (extent.entries, extent.whole), &units, began))
 }
 
-fn units(config: &AppConfig) -> Units {
-    config.groups.iter().map(|(group, kind)| (group.clone(), kind.unit)).collect()
+/// With a bar that tells how far it is.
+fn replay(work: &Work<'_>, config: &AppConfig, instead: Option<(&PlanId, &PlanId)>, book: Book) -> Replayed {
+    let bar = bar(work.past.moments.len() as u64, "replayed");
+    let replayed = work.replay(config, instead, book, |place| bar.set_position(place as u64));
+    bar.finish_and_clear();
+    replayed
 }
 
 /// A bar on stderr; there is none where stderr is no terminal.
@@ -191,149 +181,4 @@ fn bar(length: u64, what: &str) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-/// What is replayed, whatever the rules.
-struct Work<'a> {
-    past: &'a Past,
-    units: &'a Units,
-    app: &'a AppId,
-    subscribed: &'a [Subscribed],
-    since_ms: TimeMs,
-    /// False: what lacks room passes all the same.
-    refuses: bool,
-}
-
-/// What a replay came to.
-struct Replayed {
-    tally: Tally,
-    sums: Sums,
-    accounts: Vec<Account>,
-}
-
-impl Work<'_> {
-    fn replay(&self, config: &AppConfig, instead: Option<(&PlanId, &PlanId)>, book: Book) -> Replayed {
-        let rules = Rules::new(self.app, config, instead, self.subscribed);
-        let mut rehearsal = Rehearsal::new(self.past, rules, self.units, book, self.since_ms, self.refuses);
-        let mut tally = Tally::default();
-        let bar = bar(self.past.moments.len() as u64, "replayed");
-        for (place, moment) in self.past.moments.iter().enumerate() {
-            if place % 10_000 == 0 {
-                bar.set_position(place as u64);
-            }
-            if let Some(judgement) = rehearsal.step(moment) {
-                tally.add(&judgement, self.units);
-            }
-        }
-        bar.finish_and_clear();
-        Replayed { tally, sums: rehearsal.sums, accounts: rehearsal.book.into_accounts() }
-    }
-}
-
-/// Sums over all buckets.
-#[derive(Default)]
-struct Whole {
-    tally: Tally,
-    present: Option<Agreement>,
-    span: Option<(TimeMs, TimeMs)>,
-    cents: (i64, i64),
-    used: BTreeMap<GroupId, (i64, i64)>,
-    unmeasured: u64,
-    affected: Vec<UserSum>,
-    users: (u64, u64),
-    accounts: Vec<Account>,
-}
-
-impl Whole {
-    /// `free`: what stands instead of what is recorded, where nothing is.
-    fn add(&mut self, past: &Past, draft: Replayed, present: Option<Replayed>, free: Option<Sums>, since_ms: TimeMs) {
-        let judged = || past.moments.iter().filter(|moment| moment.at_ms >= since_ms);
-        for at_ms in judged().next().into_iter().chain(past.moments.last()).map(|moment| moment.at_ms) {
-            let (first, last) = self.span.unwrap_or((at_ms, at_ms));
-            self.span = Some((first.min(at_ms), last.max(at_ms)));
-        }
-        let mut recorded_of = vec![0; past.users.len()];
-        for moment in judged() {
-            self.cents.0 += moment.cost;
-            if let Some(sum) = past.calls.get(moment.call).and_then(|call| recorded_of.get_mut(call.user)) {
-                *sum += moment.cost;
-            }
-        }
-        let (recorded, recorded_of) = match free {
-            Some(free) => {
-                self.cents.0 += free.cost;
-                (free.used, free.cost_of)
-            }
-            None => (past.used.clone(), recorded_of),
-        };
-        self.cents.1 += draft.sums.cost;
-        for (group, used) in &recorded {
-            self.used.entry(group.clone()).or_default().0 += used;
-        }
-        for (group, used) in &draft.sums.used {
-            self.used.entry(group.clone()).or_default().1 += used;
-        }
-        self.unmeasured += draft.sums.unmeasured;
-        for (user, (denied, allowed)) in &draft.tally.of_users {
-            self.users.0 += u64::from(*denied > 0);
-            self.users.1 += u64::from(*allowed > 0);
-            let cents = |of: &[i64]| report::cents(of.get(*user).copied().unwrap_or(0));
-            self.affected.push(UserSum {
-                user_id: past.users.get(*user).map(UserId::to_string).unwrap_or_default(),
-                newly_denied: *denied,
-                newly_allowed: *allowed,
-                cents_recorded: cents(&recorded_of),
-                cents_draft: cents(&draft.sums.cost_of),
-            });
-        }
-        self.affected.sort_by(|one, other| {
-            let weight = |user: &UserSum| (user.newly_denied, user.newly_allowed);
-            weight(other).cmp(&weight(one)).then_with(|| one.user_id.cmp(&other.user_id))
-        });
-        self.affected.truncate(MOST_AFFECTED);
-        if let Some(Replayed { tally, .. }) = present {
-            let sum = self.present.get_or_insert(Agreement { calls: 0, agree: 0 });
-            sum.calls += tally.calls;
-            sum.agree += tally.calls - tally.newly_denied.calls - tally.newly_allowed.calls;
-        }
-        self.tally.merge(draft.tally);
-        self.accounts.extend(draft.accounts);
-    }
-
-    fn rehearsed(
-        self,
-        draft: String,
-        source: String,
-        (entries, whole): (u64, bool),
-        units: &Units,
-        began: Instant,
-    ) -> Rehearsed {
-        let Tally { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
-        let group = |(group, (recorded, drafted)): (&GroupId, &(i64, i64))| {
-            let unit = *units.get(group)?;
-            let (recorded, draft) = (report::in_unit(*recorded, unit), report::in_unit(*drafted, unit));
-            Some(GroupSum { group_id: group.to_string(), unit, recorded, draft })
-        };
-        let side = |denied, cents| Side { allowed: calls - denied, denied, cents: Some(report::cents(cents)) };
-        let report = Report {
-            draft,
-            source,
-            since: self.span.map(|(first, _)| rfc3339(first)),
-            until: self.span.map(|(_, last)| rfc3339(last)),
-            entries,
-            whole,
-            calls,
-            recorded: side(were_denied, self.cents.0),
-            under_draft: side(denied, self.cents.1),
-            newly_denied: Changed { users: self.users.0, ..newly_denied },
-            newly_allowed: Changed { users: self.users.1, ..newly_allowed },
-            denied_otherwise,
-            unmeasured: self.unmeasured,
-            groups: self.used.iter().filter_map(group).collect(),
-            most_affected: self.affected,
-            present_rules: self.present,
-            seconds: began.elapsed().as_secs_f64(),
-        };
-        Rehearsed { report, accounts: self.accounts }
-    }
 }

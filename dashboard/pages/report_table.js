@@ -23,9 +23,13 @@ function Value({ name, value }) {
   return places[name] && value !== '(other)' ? html`<a href=${places[name](value)}>${text}</a>` : text;
 }
 
-/** Title and text of each column of figures. */
+/**
+ * Title and text of each column of figures.
+ * @returns {[string, (line: any) => any][]}
+ */
 function columnsOf(lines) {
   const some = (read) => lines.some((line) => read(line));
+  /** @type {[string, (line: any) => any][]} */
   const columns = counts.filter((name) => always.includes(name) || some((line) => line[name])).map((name) => [name, (line) => told(line[name])]);
   if (some((line) => line.cost)) columns.push(['cost (cents)', (line) => told(line.cost)]);
   for (const name of ['costPerAccepted', 'retryShare']) if (some((line) => line[name])) columns.push([titles[name], (line) => told(line[name])]);

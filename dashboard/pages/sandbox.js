@@ -17,6 +17,7 @@ function monthLater(date) {
 }
 
 const later = (seconds) => (date) => new Date(date.getTime() + seconds * 1000);
+/** @type {[string, (date: Date) => Date][]} */
 const moves = [
   ['+1 minute', later(60)],
   ['+1 hour', later(3600)],

@@ -1,9 +1,9 @@
 import { useEffect, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Counter } from '../counter.js';
-import { useStream } from '../stream.js';
+import { useBell, useStream, useThrottled } from '../stream.js';
 import { Badge, Empty, Heading, Loaded, Name, Table, Time, amount, html, link, number, useDialog, useLoad } from '../ui.js';
-import { Cancel, GrantDialog, Move, Reset, Revoke, SetBlocked } from './user_actions.js';
+import { Cancel, GrantDialog, Move, Release, Reset, Revoke, SetBlocked } from './user_actions.js';
 import { OwnLimits } from './user_limits.js';
 import { Forecast, History, Recent, useForecast } from './user_past.js';
 
@@ -18,9 +18,15 @@ function Unknown({ id, reload }) {
   ${dialog.open && html`<${Move} user=${nobody} close=${dialog.close} done=${reload} />`}`;
 }
 
+/** How often, at most, the state is read again while calls come in, and what is summed up from it. */
+const STATE_MS = 1000;
+const PAST_MS = 4000;
+
 export function User({ id }) {
   const user = useLoad((signal) => api.get(api.path('users', id), signal), [id, api.place.mode, api.place.app]);
-  useStream((ended) => api.follow(id, user.reload, ended), user.reload, [id]);
+  const changed = useBell(user.reload, STATE_MS);
+  useStream((ended) => api.follow(id, changed, ended), changed, [id]);
+  const past = useThrottled(user.data, PAST_MS);
   const dialog = useDialog();
   const data = user.data;
   const support = api.may('support');
@@ -36,22 +42,22 @@ export function User({ id }) {
     ${(data || user.error?.code !== 'not_found') && html`<${Loaded} of=${user} what="the user">${() => html`
       <${Facts} user=${data} cancel=${support && data.subscription && !data.subscription.endsAt ? () => dialog.show('cancel') : null} limits=${support && data.subscription ? () => dialog.show('limits') : null} />
       <h2>Counters</h2>
-      <${Counters} user=${data} support=${support} dialog=${dialog} />
+      <${Counters} user=${data} past=${past} support=${support} dialog=${dialog} />
       <h2>Grants</h2>
       <${Grants} grants=${data.grants} revoke=${support ? (grant) => dialog.show('revoke', grant) : null} />
       <h2>Open reservations</h2>
-      <${Open} reservations=${data.openReservations} />
+      <${Open} reservations=${data.openReservations} release=${support ? (reservation) => dialog.show('release', reservation) : null} />
       <h2>Windows</h2>
-      <${History} userId=${id} state=${data} />
+      <${History} userId=${id} state=${past} />
       <h2>Recent events</h2>
-      <${Recent} userId=${id} state=${data} />
+      <${Recent} userId=${id} state=${past} />
       <p><a href=${link(['audit'], { target: `user:${id}` })}>What operators changed on this user</a></p>`}
     <//>`}
     ${data && open(dialog, data, user.reload)}`;
 }
 
-function Counters({ user, support, dialog }) {
-  const forecast = useForecast(user.userId, user);
+function Counters({ user, past, support, dialog }) {
+  const forecast = useForecast(user.userId, past);
   if (user.counters.length === 0) {
     return html`<${Empty} title="Nothing counts for this user"><p>${user.planId ? 'The plan has no limit groups that apply.' : 'Without a plan, and without policies, every call is denied. Put the user on a plan.'}</p><//>`;
   }
@@ -65,6 +71,7 @@ function open({ open, close }, user, reload) {
   const done = { user, close, done: reload };
   switch (open?.name) {
     case 'grant': return html`<${GrantDialog} ...${done} counter=${open.about} />`;
+    case 'release': return html`<${Release} ...${done} reservation=${open.about} />`;
     case 'revoke': return html`<${Revoke} ...${done} grant=${open.about} />`;
     case 'move': return html`<${Move} ...${done} />`;
     case 'block': return html`<${SetBlocked} ...${done} />`;
@@ -120,17 +127,18 @@ function useTick(running) {
   }, [running]);
 }
 
-function Open({ reservations }) {
+function Open({ reservations, release }) {
   useTick(reservations.length > 0);
   if (reservations.length === 0) return html`<p class="quiet">None are held.</p>`;
   return html`<${Table} label="Open reservations">
-    <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th>Made</th><th>Expires</th></tr></thead>
+    <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th>Made</th><th>Expires</th><td></td></tr></thead>
     <tbody>${reservations.map((reservation) => html`<tr key=${reservation.reservationId}>
       <td><${Name} text=${reservation.reservationId} href=${link(['explain'], { reservationId: reservation.reservationId })} /></td>
       <td><bdi>${reservation.event}</bdi></td>
       <td class="figure">${reservation.held.map((held) => html`<div>${amount(held.amount, held.unit)} <code>${held.groupId}</code></div>`)}</td>
       <td><${Time} at=${reservation.createdAt} /></td>
       <td><${Time} at=${reservation.expiresAt} /></td>
+      <td class="end">${release && html`<button type="button" class="danger" aria-label=${`Release ${reservation.reservationId}`} onClick=${() => release(reservation)}>Release</button>`}</td>
     </tr>`)}</tbody>
   <//>`;
 }

@@ -2,7 +2,7 @@
 
 import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
-import { Confirm, Dialog, Field, Loading, html, number, useLoad, useWrite, when } from '../ui.js';
+import { Confirm, Dialog, Field, Loading, amount, html, number, useLoad, useWrite, when } from '../ui.js';
 
 const name = (user) => html`<bdi class="name"><strong>${user.userId}</strong></bdi>`;
 
@@ -33,27 +33,39 @@ export function UntilFields({ until, windowEnd }) {
 }
 
 export function GrantDialog({ user, counter, close, done }) {
-  const [amount, setAmount] = useState('');
+  const [given, setGiven] = useState('');
   const [note, setNote] = useState('');
   const until = useUntil();
   const { busy, error, write } = useWrite();
   const label = counter.label || counter.groupId;
   const submit = async () => {
-    const body = { groupId: counter.groupId, scope: counter.scope, amount, note: note.trim() || undefined, expiresAt: until.value };
+    const body = { groupId: counter.groupId, scope: counter.scope, amount: given, note: note.trim() || undefined, expiresAt: until.value };
     if ((await write('POST', 'grants', body)) === null) return false;
     done();
     return true;
   };
   const unit = counter.unit === 'count' ? '' : ` ${counter.unit}`;
-  const then = Number(amount) > 0 && counter.quota !== null ? number(counter.quota + counter.granted + Number(amount)) + unit : null;
+  const then = Number(given) > 0 && counter.quota !== null ? number(counter.quota + counter.granted + Number(given)) + unit : null;
   const shared = Object.keys(counter.scope).some((key) => key !== 'user');
   return html`<${Dialog} title=${`Grant more ${label}`} action="Grant" busy=${busy} error=${error} submit=${submit} close=${close}>
     <p>Extra quota on top of what the plan gives${shared ? ', for everybody who counts in this counter' : html` to ${name(user)}`}. The next call sees it.</p>
-    <${Field} label=${`Amount${unit}`}><input name="amount" inputmode="decimal" required autocomplete="off" value=${amount} onInput=${(event) => setAmount(event.target.value)} /><//>
+    <${Field} label=${`Amount${unit}`}><input name="amount" inputmode="decimal" required autocomplete="off" value=${given} onInput=${(event) => setGiven(event.target.value)} /><//>
     <${UntilFields} until=${until} windowEnd=${counter.resetsAt} />
     <${Field} label="Note" hint="Why; it is kept with the grant and in the audit log."><input name="note" maxlength="1000" value=${note} onInput=${(event) => setNote(event.target.value)} /><//>
     <p role="status">${then ? `The limit becomes ${then}; ${number(counter.used + counter.held)} are used or held.` : ''}</p>
   <//>`;
+}
+
+export function Release({ reservation, close, done }) {
+  const run = async (write, reason) => {
+    const released = await write('POST', `${api.path('reservations', reservation.reservationId)}/release`, { reason });
+    if (released) done();
+    return released;
+  };
+  const about = html`<p>What <code>${reservation.reservationId}</code> holds for <bdi>${reservation.event}</bdi> is free at once:</p>
+    <ul>${reservation.held.map((held) => html`<li><code>${held.groupId}</code>: ${amount(held.amount, held.unit)}</li>`)}</ul>
+    <p>So is what it holds in counters that others share, such as a team’s. If the application is still at work on it, its commit is refused and what it spent is not counted. Left alone, the hold ends by itself at <time datetime=${reservation.expiresAt}>${reservation.expiresAt}</time>.</p>`;
+  return html`<${Confirm} title="Release this reservation?" about=${about} action="Release" danger most=${256} hint="Why; it is kept in the ledger and in the audit log." run=${run} close=${close} />`;
 }
 
 export function Revoke({ grant, close, done }) {

@@ -12,6 +12,8 @@ use crate::service::error::ServiceError;
 #[derive(RustEmbed)]
 #[folder = "dashboard/"]
 #[exclude = "*.md"]
+#[exclude = "*.d.ts"]
+#[exclude = "tsconfig.json"]
 struct Files;
 
 /// Only files of this node: no inline script or style, no other origin, no frame around it.

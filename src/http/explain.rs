@@ -1,5 +1,6 @@
 //! `GET explain`: why a call was, or would be, allowed or denied.
 
+pub mod draft;
 mod reservation;
 mod views;
 

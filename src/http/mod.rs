@@ -19,6 +19,7 @@ mod history;
 mod keys;
 pub mod limits;
 mod metering;
+mod nodes;
 pub mod openapi;
 mod plans;
 mod policies;
@@ -36,6 +37,7 @@ mod usage;
 mod users;
 mod views;
 mod webhooks;
+mod whatif;
 
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpServer, Resource, web};
@@ -50,6 +52,7 @@ use limits::Limits;
 use problem::ApiError;
 use refused::Refusals;
 use usage::Draining;
+use whatif::Whatifs;
 
 /// How the node listens.
 pub struct Listen {
@@ -78,12 +81,14 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
     let refusals = web::Data::new(Refusals::new(limits.waiting_refusals));
     let draining = web::Data::new(Draining(draining));
     let streams = web::Data::new(EventStreams::default());
+    let whatifs = web::Data::new(Whatifs::default());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(gateway.clone())
             .app_data(metrics.clone())
             .app_data(draining.clone())
             .app_data(streams.clone())
+            .app_data(whatifs.clone())
             .app_data(limits)
             .app_data(refusals.clone())
             .app_data(web::PayloadConfig::new(body::MOST_BYTES))
@@ -122,6 +127,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/release").route(web::post().to(settling::release)))
         .service(resource("/extend").route(web::post().to(metering::extend)))
         .service(resource("/reservations/{id}/outcome").route(web::post().to(settling::outcome)))
+        .service(resource("/reservations/{id}/release").route(web::post().to(settling::release_by_hand)))
         .service(resource("/track").route(web::post().to(settling::track)))
         .service(resource("/can-use").route(web::post().to(metering::can_use)))
         .service(readable("/usage").route(web::get().to(usage::get_usage)))
@@ -129,7 +135,11 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(readable("/usage/history").route(web::get().to(history::history)))
         .service(resource("/events").route(web::get().to(events::list)))
         .service(resource("/events/stream").route(web::get().to(events::stream)))
-        .service(resource("/explain").route(web::get().to(explain::explain)))
+        .service(
+            resource("/explain")
+                .route(web::get().to(explain::explain))
+                .route(web::post().to(explain::draft::explain_draft)),
+        )
         .service(
             resource("/subscriptions")
                 .route(web::post().to(subscriptions::subscribe))
@@ -173,6 +183,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/reports/usage").route(web::get().to(reports::usage)))
         .service(resource("/reports/unusual").route(web::get().to(reports::unusual)))
         .service(resource("/reports/forecast").route(web::get().to(reports::forecast)))
+        .service(resource("/reports/limits").route(web::get().to(reports::limits)))
+        .service(resource("/whatif").route(web::post().to(whatif::whatif)))
         .service(resource("/counters").route(web::get().to(counters::list)))
         .service(resource("/users").route(web::get().to(users::list)))
         .service(resource("/users/{id}").route(web::get().to(users::get)))
@@ -200,6 +212,8 @@ fn routes(config: &mut web::ServiceConfig) {
         )
         .service(resource("/apps").route(web::post().to(apps::create)).route(web::get().to(apps::list)))
         .service(resource("/apps/{id}").route(web::delete().to(apps::delete)))
+        .service(resource("/nodes").route(web::get().to(nodes::list)))
+        .service(resource("/sandboxes").route(web::get().to(test_clock::sandboxes)))
         .service(
             resource("/test-clock")
                 .route(web::put().to(test_clock::put))

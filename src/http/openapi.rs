@@ -8,7 +8,8 @@ use utoipa::openapi::{RefOr, Response};
 
 use super::{
     alerts, app, approvals, apps, audit, configuration, counters, events, explain, grants, health, history, keys,
-    metering, plans, policies, reports, session, settling, subscriptions, test_clock, usage, users, webhooks,
+    metering, nodes, plans, policies, reports, session, settling, subscriptions, test_clock, usage, users, webhooks,
+    whatif,
 };
 
 #[derive(OpenApi)]
@@ -17,8 +18,8 @@ use super::{
     security(("key" = [])),
     modifiers(&Key, &Names, &Everywhere),
     paths(
-        metering::reserve, settling::commit, settling::release, settling::outcome, metering::extend, settling::track, metering::can_use,
-        usage::get_usage, usage::stream_usage, history::history, explain::explain,
+        metering::reserve, settling::commit, settling::release, settling::outcome, settling::release_by_hand, metering::extend, settling::track, metering::can_use,
+        usage::get_usage, usage::stream_usage, history::history, explain::explain, explain::draft::explain_draft,
         events::list, events::stream,
         subscriptions::subscribe, subscriptions::cancel,
         users::list, users::get, users::block, users::unblock, users::reset,
@@ -28,12 +29,12 @@ use super::{
         approvals::list, approvals::get, approvals::approve, approvals::reject, approvals::reopen,
         webhooks::list, webhooks::get, webhooks::put, webhooks::delete, webhooks::rotate_secret, webhooks::deliveries, webhooks::resend,
         alerts::list, counters::list,
-        reports::usage, reports::unusual, reports::forecast,
+        reports::usage, reports::unusual, reports::forecast, reports::limits, whatif::whatif,
         app::get, app::put, configuration::get, configuration::put, audit::list,
         keys::create, keys::list, keys::delete,
         session::create, session::get, session::delete,
         apps::create, apps::list, apps::delete,
-        test_clock::put, test_clock::get, test_clock::delete,
+        test_clock::put, test_clock::get, test_clock::delete, test_clock::sandboxes, nodes::list,
         health::healthz, health::readyz, health::metrics,
     )
 )]

@@ -19,8 +19,8 @@ use crate::service::error::ServiceError;
 
 /// Seconds that a client should wait before it asks an unavailable store again.
 const STORE_RETRY_AFTER_S: u64 = 1;
-/// And before it asks for a stream again.
-const STREAM_RETRY_AFTER_S: u64 = 5;
+/// And before it asks again for a stream, or to try a draft.
+const BUSY_RETRY_AFTER_S: u64 = 5;
 
 /// RFC 9457, with a code that programs can rely on.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,6 +57,8 @@ pub enum ApiError {
     },
     /// This node follows events for as many callers as it may.
     TooManyStreams,
+    /// This node tries as many drafts as it may.
+    TooManyWhatifs,
     /// The body did not come in time.
     BodyTimeout {
         limit: Duration,
@@ -99,6 +101,9 @@ impl ApiError {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
             Self::TooManyStreams => (StatusCode::TOO_MANY_REQUESTS, "too_many_streams", "This node has no stream left"),
+            Self::TooManyWhatifs => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_whatifs", "This node tries other drafts at the moment")
+            }
             Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body came too slowly"),
             Self::TooManyRefusedKeys { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_refused_keys", "Too many keys are refused")
@@ -151,6 +156,7 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
             Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
             Self::TooManyStreams => "Close a stream of events, or open this one later.".to_owned(),
+            Self::TooManyWhatifs => "Try it again in some seconds.".to_owned(),
             Self::BodyTimeout { limit } => {
                 format!("A body must be there {} s after its head; nothing was done.", limit.as_secs_f64())
             }
@@ -202,6 +208,7 @@ impl ApiError {
             | Self::MethodNotAllowed { .. }
             | Self::PayloadTooLarge { .. }
             | Self::TooManyStreams
+            | Self::TooManyWhatifs
             | Self::BodyTimeout { .. }
             | Self::TooManyRefusedKeys { .. }
             | Self::CsrfToken => None,
@@ -270,8 +277,8 @@ impl ResponseError for ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, STORE_RETRY_AFTER_S));
         }
-        if let Self::TooManyStreams = self {
-            response.insert_header((RETRY_AFTER, STREAM_RETRY_AFTER_S));
+        if let Self::TooManyStreams | Self::TooManyWhatifs = self {
+            response.insert_header((RETRY_AFTER, BUSY_RETRY_AFTER_S));
         }
         if let Some(decision) = decision {
             rate_limit::insert(&mut response, decision);

@@ -1,5 +1,6 @@
-//! `GET reports/usage`, `reports/unusual` and `reports/forecast`.
+//! `GET reports/usage`, `reports/unusual`, `reports/forecast` and `reports/limits`.
 
+mod at_limits;
 mod csv;
 mod query;
 mod views;
@@ -12,6 +13,7 @@ use super::auth::{Access, Principal};
 use super::body::Query;
 use super::problem::{ApiError, Problem};
 use crate::domain::ids::UserId;
+use at_limits::LimitsView;
 use query::{Format, UsageParameters, cursor_text, day, list};
 use views::{ForecastCounterView, ForecastView, ReportView, UnusualLineView, UnusualView};
 
@@ -29,18 +31,22 @@ use views::{ForecastCounterView, ForecastView, ReportView, UnusualLineView, Unus
         ("metadata.{name}" = Option<String>, Query),
         ("ratio" = Option<Vec<String>>, Query, description = "such as completion_tokens/prompt_tokens or calls[metadata.cache=hit]/calls; may be repeated"),
         ("format" = Option<String>, Query, description = "json (default) or csv"),
+        ("top" = Option<String>, Query, description = "calls, denials or cost: the lines with the most of it first, of all there are; has no further pages"),
         ("limit" = Option<usize>, Query, description = "1 to 1000, default 100; CSV has all lines unless told otherwise"),
         ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
     responses((status = 200, content((ReportView = "application/json"), (String = "text/csv"))), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn usage(principal: Principal, query: Query<Vec<(String, String)>>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let UsageParameters { query, format, limit, after } = UsageParameters::read(query.read()?)?;
+    let UsageParameters { query, format, limit, top, after } = UsageParameters::read(query.read()?)?;
     let mut report = principal.gateway.report(&principal.tenant, query).await?;
     if let Some((start, values)) = after {
         report.lines.retain(|(name, _)| (name.start, &name.values) > (start, &values));
     }
-    let more = limit.is_some_and(|limit| report.lines.len() > limit);
+    if let Some(top) = top {
+        report.lines.sort_by_key(|(_, line)| std::cmp::Reverse(top.of(line)));
+    }
+    let more = top.is_none() && limit.is_some_and(|limit| report.lines.len() > limit);
     report.lines.truncate(limit.unwrap_or(usize::MAX));
     let next = report.lines.last().filter(|_| more).map(|(name, _)| cursor_text(name));
     match format {
@@ -112,4 +118,30 @@ pub async fn forecast(principal: Principal, query: Query<ForecastQuery>) -> Resu
     let data = outlooks.iter().map(ForecastCounterView::new).collect();
     let at = crate::domain::window::rfc3339(now_ms);
     Ok(HttpResponse::Ok().json(ForecastView { user_id, at, data }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LimitsQuery {
+    /// Counters told of each kind, 1 to 50, default 10.
+    limit: Option<usize>,
+}
+
+/// Say which counters are near their limits, or at them: of users, teams, keys, the app
+///
+/// Near is three quarters and more of quota and grants. Every counter that is charged, or that a denial finds full, is
+/// noted; windows shorter than a day are not. Of each kind at most 1,000 are known, the fullest; `more` says that there
+/// may be others.
+#[utoipa::path(get, path = "/api/v1/reports/limits", tag = "Reports", params(LimitsQuery),
+    responses((status = 200, body = LimitsView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn limits(principal: Principal, query: Query<LimitsQuery>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let count = query.read()?.limit.unwrap_or(10);
+    if !(1..=50).contains(&count) {
+        return Err(ApiError::invalid("limit", "must be 1 to 50"));
+    }
+    let limits = principal.gateway.limits(&principal.tenant, count).await?;
+    Ok(HttpResponse::Ok().json(LimitsView::new(&limits)))
 }

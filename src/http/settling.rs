@@ -188,6 +188,35 @@ pub async fn release(principal: Principal, body: Body<ReleaseBody>) -> Result<Ht
     Ok(settled("release", &settlement))
 }
 
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseByHandBody {
+    /// Why; kept in the ledger and in the audit log. At most 256 bytes.
+    reason: Option<String>,
+}
+
+/// Give back by hand all that a reservation still holds
+///
+/// For operators: a worker hangs, and its hold is in the way. The application may still be at work; its commit is then
+/// answered 409 `reservation_not_pending`.
+#[utoipa::path(post, path = "/api/v1/reservations/{id}/release", tag = "Users", request_body = ReleaseByHandBody,
+    operation_id = "release_reservation", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = SettlementView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn release_by_hand(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<ReleaseByHandBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ManageUsers)?;
+    let Given { value, idempotency } = body.read()?;
+    note("reason", value.reason.as_deref())?;
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    let released = gateway.release_by_hand(&principal.tenant, &id, value.reason, by, idempotency.as_ref()).await?;
+    Ok(settled("release_by_hand", &released))
+}
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OutcomeBody {

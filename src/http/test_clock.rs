@@ -1,4 +1,4 @@
-//! `PUT`, `GET` and `DELETE test-clock`.
+//! `GET sandboxes`; `PUT`, `GET` and `DELETE test-clock`.
 
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 use super::auth::{Access, Principal};
 use super::body::Body;
 use super::problem::{ApiError, Problem};
-use crate::domain::window::{parse_rfc3339, rfc3339};
+use super::views::ListView;
+use crate::domain::ids::{Mode, Sandbox};
+use crate::domain::window::{TimeMs, parse_rfc3339, rfc3339};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +23,30 @@ pub struct ClockBody {
 pub struct ClockView {
     /// Null while the sandbox runs on real time.
     now: Option<String>,
+}
+
+/// A sandbox of test mode.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SandboxView {
+    sandbox: String,
+    /// As `X-Mode` names it.
+    mode: String,
+    /// Where its clock stands; null while it runs on real time.
+    now: Option<String>,
+}
+
+/// List the app's sandboxes with their clocks; a sandbox begins with a test key created for it
+#[utoipa::path(get, path = "/api/v1/sandboxes", tag = "Test clock",
+    responses((status = 200, body = ListView<SandboxView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn sandboxes(principal: Principal) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    let found = principal.gateway.sandboxes(&principal.tenant).await?;
+    let view = |(sandbox, now): (Sandbox, Option<TimeMs>)| SandboxView {
+        sandbox: sandbox.to_string(),
+        mode: Mode::Test(sandbox).to_string(),
+        now: now.map(rfc3339),
+    };
+    Ok(HttpResponse::Ok().json(ListView::whole(found.into_iter().map(view).collect())))
 }
 
 /// Freeze the sandbox's clock, or move it forward

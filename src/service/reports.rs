@@ -11,6 +11,7 @@ use crate::domain::day::Day;
 use crate::domain::ids::UserId;
 use crate::domain::report::{Asked, By, Filter, Line, LineName, Lines, Ratio, Step, TooManyLines};
 use crate::domain::rollup::{Cube, Fields, Metrics, RowName};
+use crate::domain::window::TimeMs;
 use crate::store::keys::Bucket;
 use crate::store::ledger::Stream;
 use crate::store::rollup::Place;
@@ -126,8 +127,13 @@ impl Gateway {
 
     /// The day by the clock of the mode.
     pub(super) async fn today(&self, tenant: &Tenant) -> Result<Day, ServiceError> {
+        Ok(Day::of(self.mode_now(tenant).await?))
+    }
+
+    /// The clock of the mode.
+    pub(super) async fn mode_now(&self, tenant: &Tenant) -> Result<TimeMs, ServiceError> {
         match tenant.buckets().first() {
-            Some(bucket) => Ok(Day::of(self.now(bucket).await?)),
+            Some(bucket) => self.now(bucket).await,
             None => Err(ServiceError::Internal("a mode without buckets".to_owned())),
         }
     }

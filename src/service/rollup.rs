@@ -132,6 +132,8 @@ impl Gateway {
         entries: &[StoredEntry],
     ) -> Result<bool, ServiceError> {
         let Some(last) = entries.last() else { return Ok(true) };
+        // Before the cursor moves: who comes second notes the same.
+        self.note_near(tenant, bucket, entries).await?;
         let fields = self.config(&tenant.app).await?.report_fields();
         let mut days = Vec::new();
         for ((day, cube), additions) in additions(entries, &fields) {

@@ -1,6 +1,6 @@
 //! The test clock of a sandbox.
 
-use futures::stream::{self, TryStreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::Gateway;
 use super::app_config::AppConfig;
@@ -74,6 +74,19 @@ impl Gateway {
             Some(bucket) => Ok(self.store.frozen_ms(bucket).await?),
             None => Ok(None),
         }
+    }
+
+    /// The app's sandboxes by name, each with the frozen time if its clock is frozen.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn sandboxes(&self, tenant: &Tenant) -> Result<Vec<(Sandbox, Option<TimeMs>)>, ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        let clock = async |sandbox: Sandbox| {
+            let tenant = Tenant { mode: Mode::Test(sandbox.clone()), ..tenant.clone() };
+            Ok((sandbox, self.test_clock(&tenant).await?))
+        };
+        stream::iter(config.sandboxes.iter().cloned()).map(clock).buffered(8).try_collect().await
     }
 
     /// Empties the sandbox and returns it to real time. Configuration and keys stay.

@@ -13,6 +13,8 @@ use super::Gateway;
 use super::error::{ServiceError, json};
 use super::keys::{KeyKind, KeyRecord, hash, random_text};
 use crate::domain::window::{TimeMs, rfc3339};
+use crate::store::audit::Trail;
+use crate::store::keys;
 
 /// A working day.
 pub const LIFETIME_MS: u64 = 12 * 60 * 60 * 1000;
@@ -74,6 +76,7 @@ impl Gateway {
         let expires_at = rfc3339(now_ms + TimeMs::try_from(LIFETIME_MS).unwrap_or(0));
         let kept = json(&Kept { key_hash: hash(key), expires_at: expires_at.clone() })?;
         self.store.keep_session(&hash(&id), &kept, LIFETIME_MS).await?;
+        self.log_session(&record, "session.open", Some(&expires_at)).await?;
         Ok(Session { id, key: record, expires_at })
     }
 
@@ -95,6 +98,20 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn end_session(&self, session: &Session) -> Result<(), ServiceError> {
-        Ok(self.store.end_session(&hash(&session.id)).await?)
+        self.store.end_session(&hash(&session.id)).await?;
+        self.log_session(&session.key, "session.end", None).await
+    }
+
+    /// Who signed in and out is in the audit log of the key's app; of the root key in the default app's.
+    async fn log_session(&self, key: &KeyRecord, action: &str, expires_at: Option<&str>) -> Result<(), ServiceError> {
+        let app = self.app_of(key, None)?;
+        let trail = Trail {
+            actor: key.id.to_string(),
+            action: action.to_owned(),
+            target: format!("key:{}", key.id),
+            after: expires_at.map(|at| json(&serde_json::json!({"expiresAt": at}))).transpose()?,
+            ..Trail::default()
+        };
+        Ok(self.store.log(&keys::register_audit(&app), &trail).await?)
     }
 }

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::Gateway;
-use super::error::ServiceError;
+use super::error::{ServiceError, json};
 use super::tenant::Tenant;
 use crate::domain::counter::Counter;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{KeyId, UserId};
 use crate::domain::ledger::{Outcome, Told, ToldActual};
 use crate::domain::reservation::{Actual, ReservationId};
 use crate::domain::subscription::Subscribed;
 use crate::domain::webhook::WebhookEvent;
-use crate::domain::window::TimeMs;
+use crate::domain::window::{TimeMs, rfc3339};
 use crate::store::admission::{Passed, Tally, UNKNOWN_VERSION};
+use crate::store::audit::Trail;
 use crate::store::keys::Bucket;
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::outcome::OutcomeReply;
@@ -22,6 +25,18 @@ use crate::store::settle::{Account, Measured, SettleReply, Settled, Target};
 /// Rounds on a reservation that others change at the same time. In each round one of them gets through, so this is
 /// how many parallel draws of one reservation are served without a 503.
 pub(super) const ROUNDS: usize = 256;
+
+/// Why a reservation was released, where the operator who did it gave no reason.
+const BY_HAND: &str = "by hand";
+
+/// What the audit log tells of a reservation that was released by hand.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HeldBefore {
+    reservation_id: String,
+    event: Option<String>,
+    created_at: String,
+}
 
 /// A reservation after a call.
 #[derive(Clone, Debug)]
@@ -140,7 +155,41 @@ impl Gateway {
         let tells_expiry = self.tells_expiry(tenant).await?;
         let told = Told { reason: release.reason, error_code: release.error_code, ..Told::default() };
         let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
-        let reply = self.store.release(target, &told).await?;
+        let reply = self.store.release(target, &told, None).await?;
+        self.settlement(tenant, &bucket, id, reply).await
+    }
+
+    /// Gives back all that is still held, by hand: the ledger and the audit log say why.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn release_by_hand(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        reason: Option<String>,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Settlement, ServiceError> {
+        let (bucket, id) = locate(tenant, id)?;
+        let known = self.known(&bucket, &id).await?;
+        let user = &known.memo.user;
+        let held = HeldBefore {
+            reservation_id: id.to_string(),
+            event: known.memo.event().map(ToString::to_string),
+            created_at: rfc3339(known.created_at_ms),
+        };
+        let trail = Trail {
+            action: "reservation.release".to_owned(),
+            before: Some(json(&held)?),
+            ..Trail::of_user(user, reason.as_deref(), by)
+        };
+        let operation = Operation::new(user.as_str(), idempotency, false);
+        let tells_expiry = self.tells_expiry(tenant).await?;
+        let told = Told { reason: Some(reason.unwrap_or_else(|| BY_HAND.to_owned())), ..Told::default() };
+        let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+        let reply = self.store.release(target, &told, Some(&trail)).await?;
+        self.forget(&bucket, &id);
         self.settlement(tenant, &bucket, id, reply).await
     }
 

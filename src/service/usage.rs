@@ -99,7 +99,7 @@ impl Gateway {
     }
 
     /// One counter of an owner that is not just a user.
-    async fn counter_of(
+    pub(super) async fn counter_of(
         &self,
         tenant: &Tenant,
         owner: &OwnerName,

@@ -1,4 +1,14 @@
-//! Configurations that nobody has put: as they would be, with every check, and never written.
+//! Configurations that nobody has put: as they would be, with every check, and never written; and what recorded calls
+//! would come to under them.
+
+pub mod past;
+pub mod people;
+pub mod recent;
+pub mod rehearsal;
+pub mod report;
+pub mod rules;
+pub mod tally;
+pub mod whole;
 
 use super::Gateway;
 use super::app_config::AppConfig;
@@ -6,8 +16,15 @@ use super::apply::{Configuration, Present};
 use super::draft::Draft;
 use super::error::ServiceError;
 use super::tenant::Placement;
-use crate::domain::ids::{AppId, PlanId};
+use crate::domain::ids::{AppId, PlanId, PolicyId};
 use crate::domain::plan_body::PlanBody;
+use crate::domain::policy_body::PolicyBody;
+use past::Units;
+
+/// The units that the groups of a configuration count in.
+pub fn units(config: &AppConfig) -> Units {
+    config.groups.iter().map(|(group, kind)| (group.clone(), kind.unit)).collect()
+}
 
 impl AppConfig {
     /// This configuration with a plan put.
@@ -17,6 +34,15 @@ impl AppConfig {
     pub fn with_plan(&self, placement: Placement, id: &PlanId, body: PlanBody) -> Result<Self, ServiceError> {
         let plans = vec![(String::new(), id.clone(), body)];
         Draft { plans, placement, ..Draft::default() }.applied(self)
+    }
+
+    /// This configuration with a policy put.
+    ///
+    /// # Errors
+    /// As putting it would answer.
+    pub fn with_policy(&self, placement: Placement, id: &PolicyId, body: PolicyBody) -> Result<Self, ServiceError> {
+        let policies = vec![(String::new(), id.clone(), body)];
+        Draft { policies, placement, ..Draft::default() }.applied(self)
     }
 
     /// This configuration made to match a document.

@@ -155,6 +155,21 @@ impl Bucket {
         OwnerName::new(scope.clone(), name.split(':').map(decode).collect::<Option<_>>()?)
     }
 
+    /// The word of an owner, as the ledger has it.
+    pub fn word_of(&self, owner: &OwnerName) -> String {
+        self.owner(owner).counters.split_off(self.key("counters:").len())
+    }
+
+    /// Counters that are near their limits, by how near.
+    pub fn near(&self) -> String {
+        self.key("near:shares")
+    }
+
+    /// The same counters by when their windows end.
+    pub fn near_ends(&self) -> String {
+        self.key("near:ends")
+    }
+
     /// What changed `used`, with the balances.
     pub fn ledger(&self) -> String {
         self.key("ledger")
@@ -338,6 +353,8 @@ pub fn session(name: &str) -> String {
     format!("qg:{{quotagate}}:session:{name}")
 }
 
+/// What each node tells of itself, by its id.
+pub const NODES: &str = "qg:{quotagate}:nodes";
 /// Version of this layout.
 pub const LAYOUT: &str = "qg:{quotagate}:layout";
 

@@ -13,6 +13,8 @@ pub mod grant;
 pub mod keys;
 pub mod ledger;
 pub mod library;
+pub mod near;
+pub mod node;
 pub mod operation;
 pub mod outbox;
 pub mod outcome;

@@ -4,6 +4,7 @@ use super::admission::{
     Asked, Denied, Facts, Owner, Passed, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied, read_passed,
     read_ran, read_stale, read_tallies, write_asked, write_owners,
 };
+use super::audit::Trail;
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::ledger::told_text;
@@ -73,6 +74,9 @@ pub enum SettleReply {
     Settled(TimeMs, Box<Settled>),
 }
 
+/// Keys that every call on a reservation has, before the record of the operation.
+const KEYS_OF_ALL: usize = 4;
+
 impl Target<'_> {
     fn keys(&self) -> Vec<String> {
         let mut keys = vec![self.bucket.operation(&self.id.name), self.bucket.clock(), self.bucket.outbox()];
@@ -124,11 +128,21 @@ impl Store {
         read(target.bucket, self.call(&self.library.commit, &target.keys(), arguments).await?)
     }
 
+    /// `trail`: of a release by hand.
+    ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn release(&self, target: Target<'_>, told: &Told) -> Result<SettleReply, StoreError> {
-        let arguments = target.arguments(self.ledger_entries, told)?;
-        read(target.bucket, self.call(&self.library.release, &target.keys(), arguments).await?)
+    pub async fn release(
+        &self,
+        target: Target<'_>,
+        told: &Told,
+        trail: Option<&Trail>,
+    ) -> Result<SettleReply, StoreError> {
+        let mut keys = target.keys();
+        keys.insert(KEYS_OF_ALL, target.bucket.audit());
+        let mut arguments = target.arguments(self.ledger_entries, told)?;
+        Trail::write(trail, &mut arguments);
+        read(target.bucket, self.call(&self.library.release, &keys, arguments).await?)
     }
 
     /// Gives back `amounts`; the groups of `whole` once everything else is given back.

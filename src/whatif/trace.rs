@@ -6,8 +6,7 @@ use std::time::Instant;
 use rust_decimal::Decimal;
 
 use super::draft::Draft;
-use super::past::{Deed, PastBuilder};
-use super::{Rehearsed, WhatifArgs, WhatifError, Whole, Work, read, units};
+use super::{Rehearsed, WhatifArgs, WhatifError, Whole, Work, book, replay, units};
 use crate::domain::ids::{AppId, EventName, PlanId, UserId};
 use crate::domain::metadata::Metadata;
 use crate::domain::number::Number;
@@ -16,6 +15,7 @@ use crate::domain::subscription::{Subscribed, Subscription};
 use crate::domain::window::TimeMs;
 use crate::replay::{EVENT, Row, read_trace};
 use crate::service::apps::DEFAULT_APP;
+use crate::service::whatif::past::{Deed, PastBuilder};
 
 /// Every user is on the draft's plan from the first row on. Each row is a reserve of the upper bound and, at once, a
 /// commit of what it was. Beside it stands the same without refusals.
@@ -26,7 +26,7 @@ pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehears
     let input = |error: crate::domain::ids::NameError| WhatifError::Input(error.to_string());
     let (app, event) = (AppId::parse(DEFAULT_APP).map_err(input)?, EventName::parse(EVENT).map_err(input)?);
     let units = units(&drafted.config);
-    let mut builder = PastBuilder::new(units.clone(), TimeMs::MIN, TimeMs::MAX);
+    let mut builder = PastBuilder::new(units.clone(), TimeMs::MIN, TimeMs::MAX, true);
     for (place, row) in rows.iter().enumerate() {
         let user = UserId::parse(&format!("replay_{}", place % args.users as usize)).map_err(input)?;
         let bound = args.max_output.max(row.generated_tokens);
@@ -47,9 +47,9 @@ pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehears
     let subscribed = vec![on(drafted.plan, started_at_ms); past.users.len()];
     let mut work =
         Work { past: &past, units: &units, app: &app, subscribed: &subscribed, since_ms: TimeMs::MIN, refuses: true };
-    let under_draft = work.replay(&drafted.config, None, read::book(&[]));
+    let under_draft = replay(&work, &drafted.config, None, book(&[]));
     work.refuses = false;
-    let free = work.replay(&drafted.config, None, read::book(&[]));
+    let free = replay(&work, &drafted.config, None, book(&[]));
     let mut whole = Whole::default();
     whole.add(&past, under_draft, None, Some(free.sums), TimeMs::MIN);
     let source = format!("{} as {} users", path.display(), past.users.len());

@@ -273,3 +273,43 @@ async fn a_reservation_whose_record_is_gone_is_explained_from_the_ledger_alone()
     world.app.get("explain?reservationId=rsv_none").await.problem(404, "not_found");
     assert_eq!(world.app.get(&format!("{missing}&event=x")).await.bad_field(), "event");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rules_of_a_draft_are_tested_before_it_is_saved() {
+    let world = World::new().await;
+    world.admin.plan("basic", crate::support::monthly(3)).await;
+    let policy = json!({"groups": [{"id": "cap", "unit": "count", "quota": 1, "scope": ["key"], "periodType": "monthly", "matches": [{"event": "*"}]}]});
+    world.admin.put("policies/all", policy).await.expect(200);
+    let draft = json!({"id": "new", "periodType": "monthly", "groups": [
+        {"id": "large", "unit": "count", "quota": 5, "matches": [{"event": "image.*", "metadata": {"size": "large"}}]},
+        {"id": "priced", "unit": "cents", "quota": 50, "matches": [{"event": "image.*", "measure": {"per": {"event": "0.5"}}}]}]});
+    let ask = async |body: Value| world.admin.post("explain", body).await;
+    let call = json!({"plan": draft, "event": "image.a", "quantity": 2, "metadata": {"size": "small"}});
+    let told = ask(call.clone()).await.expect(200);
+    let group =
+        |id: &str| told["groups"].as_array().unwrap().iter().find(|group| group["groupId"] == id).unwrap().clone();
+    assert_eq!(group("large")["matches"], false);
+    assert_eq!(
+        group("large")["rules"][0]["mismatches"][0]["message"],
+        "metadata `size` is `small`; the rule wants `large`"
+    );
+    assert_eq!((&group("priced")["matches"], &group("priced")["amount"]), (&json!(true), &json!(0.5)));
+    assert_eq!((&group("cap")["policyId"], &group("cap")["matches"]), (&json!("all"), &json!(true)));
+    let policy = json!({"id": "other", "groups": [{"id": "teams", "unit": "count", "quota": 1, "scope": ["metadata.team"],
+        "periodType": "monthly", "matches": [{"event": "*"}]}]});
+    let told = ask(json!({"policy": policy, "event": "image.a"})).await.expect(200);
+    assert_eq!(told["groups"].as_array().unwrap().len(), 1);
+    assert_eq!(told["groups"][0]["missingScope"], json!(["metadata.team"]));
+    assert_eq!(world.admin.get("plans").await.expect(200)["data"].as_array().unwrap().len(), 1, "nothing is written");
+    for (name, value, field) in [
+        ("event", json!("a b\n"), "event"),
+        ("quantity", json!(0), "quantity"),
+        ("plan", json!({"groups": []}), "plan.id"),
+        ("plan", json!({"id": "new", "groups": [{"id": "g", "unit": "x", "matches": []}]}), "plan.groups[0].unit"),
+        ("policy", json!({"id": "p", "groups": []}), "policy"),
+    ] {
+        let mut wrong = call.clone();
+        wrong[name] = value;
+        assert_eq!(ask(wrong).await.bad_field(), field, "{name}");
+    }
+}

@@ -319,3 +319,33 @@ async fn a_forecast_tells_when_a_counter_runs_out() {
     assert_eq!(unknown["data"], json!([]));
     assert!(START < "2027-02-01");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lines_with_the_most_come_first_whatever_their_names() {
+    let (world, admin) = world().await;
+    for (user, calls) in [("a", 1), ("m", 3), ("u", 2), ("v", 4)] {
+        world.app.subscribe(user, "p").await;
+        for _ in 0..calls {
+            world
+                .app
+                .post("track", chat(user, json!({"model": "large", "prompt_tokens": 10 - calls})))
+                .await
+                .expect(200);
+        }
+    }
+    let users = async |query: &str| {
+        let lines = lines(&admin, query).await;
+        lines.iter().map(|line| line["by"]["user"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(users("by=user").await, ["a", "m", "u", "v"]);
+    assert_eq!(users("by=user&top=calls&limit=2").await, ["v", "m"]);
+    for _ in 0..4 {
+        world.app.reserve(json!({"userId": "a", "event": "image.render", "quantity": 9})).await;
+    }
+    assert_eq!(users("by=user&top=denials&limit=1").await, ["a"]);
+    assert_eq!(admin.get("reports/usage?by=user&top=calls&limit=2").await.expect(200)["nextCursor"], Value::Null);
+    assert_eq!(admin.get("reports/usage?top=x").await.bad_field(), "top");
+    let cursor =
+        admin.get("reports/usage?by=user&limit=1").await.expect(200)["nextCursor"].as_str().unwrap().to_owned();
+    assert_eq!(admin.get(&format!("reports/usage?by=user&top=calls&cursor={cursor}")).await.bad_field(), "cursor");
+}

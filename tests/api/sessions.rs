@@ -183,3 +183,27 @@ async fn the_page_allows_nothing_inline_and_nothing_from_elsewhere() {
     }
     anyone.send("POST", "/", None).await.problem(405, "method_not_allowed");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_in_and_out_is_in_the_audit_log() {
+    let world = World::new().await;
+    let made = world.admin.post("keys", json!({"kind": "admin", "role": "viewer"})).await.expect(201);
+    let (reads, writes) = browser(&world, made["key"].as_str().unwrap()).await;
+    let entries = async || world.admin.get("audit?action=session.").await.expect(200)["data"].clone();
+    let opened = entries().await;
+    assert_eq!(opened.as_array().unwrap().len(), 1, "{opened}");
+    let target = format!("key:{}", made["id"].as_str().unwrap());
+    assert_eq!(
+        (&opened[0]["action"], &opened[0]["actor"], &opened[0]["target"]),
+        (&json!("session.open"), &made["id"], &json!(target))
+    );
+    assert_eq!(opened[0]["after"]["expiresAt"], reads.get("session").await.expect(200)["expiresAt"]);
+    assert!(!opened.to_string().contains(made["key"].as_str().unwrap()));
+    writes.delete("session", None).await.expect(204);
+    assert_eq!(entries().await[0]["action"], "session.end");
+    // A key that is refused signs nobody in; the root key's are in the default app's log.
+    sign_in(&world.node.client(""), "ak_wrong").await.problem(401, "invalid_key");
+    sign_in(&world.node.client(""), ROOT_KEY).await.expect(200);
+    let last = entries().await;
+    assert_eq!((last.as_array().unwrap().len(), &last[0]["actor"]), (3, &json!("root")));
+}

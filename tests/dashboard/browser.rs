@@ -1,7 +1,7 @@
 //! Headless Chromium over the WebDriver protocol.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -29,8 +29,10 @@ fn path_of(program: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-impl Browser {
-    pub async fn start() -> Self {
+/// A driver that listens, its port, and what it says from then on. It takes a port that is free for IPv4 and ends at once
+/// if somebody has that port for IPv6; then another one is asked.
+fn driver() -> (Child, u16, Lines<BufReader<ChildStdout>>) {
+    for _ in 0..10 {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -38,12 +40,21 @@ impl Browser {
             .spawn()
             .expect("chromedriver is installed by `make test`");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port: u16 = loop {
-            let line = lines.next().unwrap().unwrap();
-            if let Some((_, rest)) = line.split_once("successfully on port ") {
-                break rest.trim_end_matches('.').parse().unwrap();
-            }
-        };
+        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, rest) = line.split_once("successfully on port ")?;
+            rest.trim_end_matches('.').parse().ok()
+        });
+        match port {
+            Some(port) => return (driver, port, lines),
+            None => driver.wait().map(drop).unwrap(),
+        }
+    }
+    panic!("chromedriver finds no port");
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        let (driver, port, lines) = driver();
         // Nobody reads what comes later, and it must not be stuck on that.
         std::thread::spawn(move || lines.for_each(drop));
         let http = quotagate::http_client::builder().build().unwrap();

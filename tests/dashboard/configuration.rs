@@ -82,6 +82,106 @@ async fn a_plan_is_checked_as_it_is_typed_saved_and_rolled_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_tried_on_recent_events_and_its_rules_on_a_call_before_it_is_saved() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    for (user, calls) in [("ada", 3), ("<b>bob</b>", 5)] {
+        app.subscribe(user, "one").await;
+        for _ in 0..calls {
+            let id = app.reserved(json!({"userId": user, "event": "image.a"})).await;
+            app.commit(&id).await;
+        }
+    }
+    browser.open(&format!("{}/#/plans/one", world.node.url)).await;
+    browser.sees("Versions").await;
+    let tighter = |quota: u64| monthly(20).to_string().replace("\"quota\":20", &format!("\"quota\":{quota}"));
+    browser.fill("document", &tighter(2)).await;
+    browser.fill("test-event", "video.a").await;
+    browser.sees("the event `video.a` is not `image.*`").await;
+    browser.fill("test-event", "image.a").await;
+    browser.sees("by rule 1").await;
+    browser.click("Try on recent events").await;
+    browser.sees("4 calls of 2 users").await;
+    let row =
+        r"[...document.querySelectorAll('.whatif tr')].map((row) => row.innerText).join(' ').replace(/\s+/g, ' ')";
+    browser.until(&format!("{row}.includes('Allowed 8 4 −4')")).await;
+    browser.until(&format!("{row}.includes('<b>bob</b>')")).await;
+    browser.sees("decide every one of these calls as it was decided").await;
+    // What was told was of another draft.
+    browser.fill("document", &tighter(9)).await;
+    browser.sees("The draft has changed since it was tried.").await;
+    browser.click("Try on recent events").await;
+    browser.sees("Newly denied\n\nNone.").await;
+    assert_eq!(world.admin.get("plans/one").await.expect(200)["groups"][0]["quota"], 20, "nothing is written");
+    // A plan that is new has no users of its own.
+    browser.open(&format!("{}/#/plans/new?from=one", world.node.url)).await;
+    browser.fill("id", "two").await;
+    browser.fill("document", &tighter(1).replace("images", "pictures")).await;
+    browser.choose("of", "one").await;
+    browser.click("Try on recent events").await;
+    browser.sees("6 calls of 2 users").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sandbox_is_there_to_be_chosen_as_soon_as_it_has_a_key() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    browser.page("Keys").await;
+    browser.click("New key").await;
+    // The menu has a field of that name, too.
+    let choose = "const mode = document.querySelector('dialog [name=mode]'); mode.value = 'test'; \
+        mode.dispatchEvent(new Event('change', {bubbles: true}))";
+    browser.run(choose, json!([])).await;
+    browser.fill("sandbox", "ci").await;
+    browser.click("Create").await;
+    browser.sees("It is shown only now.").await;
+    let admin = world.admin.with("x-mode", "test/ci");
+    admin.put("test-clock", json!({"now": "2031-01-31T10:00:00Z"})).await.expect(200);
+    admin.subscribe("only_here", "one").await;
+    browser.page("Users").await;
+    browser.choose("mode", "test/ci").await;
+    browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
+    browser.sees("only_here").await;
+    // A viewer sees where the clock stands, too.
+    let key = new_key(&world.admin, json!({"kind": "admin", "role": "viewer"})).await;
+    browser.click("Sign out").await;
+    browser.fill("key", &key).await;
+    browser.click("Sign in").await;
+    browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_register_tells_which_reviews_are_due_and_whose_and_a_review_is_marked() {
+    let (world, browser) = signed_in().await;
+    let policy = |owner: &str| json!({"owner": owner, "reviewCadence": "quarterly", "groups": []});
+    for (id, owner) in [("mine", "platform"), ("other", "<i>finance</i>")] {
+        world.admin.put(&format!("policies/{id}"), policy(owner)).await.expect(200);
+    }
+    let long_ago = json!({"at": "2020-01-31T10:00:00Z", "by": "root", "note": null}).to_string();
+    world.redis.run::<i64>(&["HSET", "qg:{default}:config", "review:other", &long_ago]).await;
+    browser.page("Policies").await;
+    browser.sees("mine").await;
+    browser.run("document.querySelector('[aria-label=Review]').focus()", json!([])).await;
+    browser.press("Review").await;
+    browser
+        .until("location.hash.includes('due=1') && !document.querySelector('tbody').innerText.includes('mine')")
+        .await;
+    browser.sees("<i>finance</i>").await;
+    browser.click("other").await;
+    browser.sees("review due").await;
+    browser.click("Mark reviewed").await;
+    browser.fill("note", "still right").await;
+    browser.click("Mark reviewed").await;
+    browser.sees_no_dialog().await;
+    browser.sees("still right").await;
+    assert_eq!(world.admin.get("policies/other").await.expect(200)["reviewDue"], false);
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_rejected_opened_again_and_approved() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", monthly(1000)).await;

@@ -6,10 +6,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+// Pictures are taken by `examples/pictures.rs`.
+#[allow(dead_code)]
 mod browser;
 mod configuration;
 mod events;
 mod explain;
+// The pictures of the documentation need one size more.
+#[allow(dead_code)]
+mod pages;
 mod quality;
 mod reports;
 mod sessions;

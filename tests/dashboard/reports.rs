@@ -43,9 +43,33 @@ async fn the_overview_tells_a_month_at_a_glance() {
     for user in ["ada", "bob", "eve@example.com"] {
         browser.sees(user).await;
     }
-    browser.sees("used up").await;
+    // A team's counter is there like a user's.
+    browser.sees("Near their limits").await;
+    let row = r#"[...document.querySelectorAll('[aria-label="Used up"] tr')].map((row) => row.innerText).join(' ').replace(/\s+/g, ' ')"#;
+    browser.until(&format!("/team red .*Team .*\\d+ \\/ 40/.test({row})")).await;
+    browser.sees("1 node").await;
     browser.click("Report by user").await;
     browser.sees_title("Reports").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_overview_follows_what_happens() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("free", crate::support::monthly(20)).await;
+    let key = crate::support::new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await;
+    let app = world.node.client(&key);
+    app.subscribe("ada", "free").await;
+    app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 2})).await.expect(200);
+    browser.reload().await;
+    browser.sees_title("Overview").await;
+    browser.sees("No counter has used three quarters of its limit").await;
+    // Nobody reloads the page: what is called for comes to it.
+    app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 14})).await.expect(200);
+    browser.sees("16 / 20").await;
+    app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 4})).await.expect(200);
+    browser.sees("1 used up").await;
+    browser.until("document.querySelector('figure svg').getAttribute('aria-label').endsWith('Calls 3')").await;
     without_faults(browser).await;
 }
 
@@ -84,6 +108,9 @@ async fn a_report_is_made_kept_in_the_address_and_saved_as_csv() {
     browser
         .until("document.querySelector('[aria-label=\"The report as a table\"] tbody').innerText.includes('ada')")
         .await;
+    // What was typed last is in it, so all of it is.
+    let last = "[...document.querySelectorAll('main th')].some((cell) => cell.textContent === 'completion_tokens/prompt_tokens')";
+    browser.until(last).await;
     let before = browser.run(rows, json!([])).await;
     browser.reload().await;
     browser

@@ -92,6 +92,58 @@ async fn a_user_is_blocked_moved_and_reset_after_a_question_and_other_tabs_see_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reservation_that_hangs_is_released_after_a_question_that_says_what_is_freed() {
+    let (world, browser) = signed_in().await;
+    let app = mails(&world).await;
+    app.subscribe("u_42", "free").await;
+    let mails = json!({"userId": "u_42", "event": "mail.send", "quantity": 20, "ttlSeconds": 3600});
+    let id = app.reserved(mails).await;
+    browser.open(&format!("{}/#/users/u_42", world.node.url)).await;
+    browser.sees("0 / 20 · 0 left · 20 held").await;
+    browser.click(&format!("Release {id}")).await;
+    browser.sees("mails: 20").await;
+    browser.sees("its commit is refused").await;
+    browser.fill("note", "worker 7 is gone").await;
+    browser.click("Release").await;
+    browser.sees_no_dialog().await;
+    browser.sees("0 / 20 · 20 left").await;
+    browser.sees("None are held.").await;
+    app.post("commit", json!({"reservationId": id})).await.problem(409, "reservation_not_pending");
+    browser.click("What operators changed on this user").await;
+    browser.sees("reservation.release").await;
+    browser.sees("worker 7 is gone").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_much_happens_a_users_page_is_read_again_about_once_a_second() {
+    let (world, browser) = signed_in().await;
+    let app = mails(&world).await;
+    app.subscribe("u_42", "pro").await;
+    browser.open(&format!("{}/#/users/u_42", world.node.url)).await;
+    browser.sees("0 / 200").await;
+    // Counts what the page asks for from now on.
+    let count = "window.asked = []; window.began = performance.now(); const ask = window.fetch; \
+        window.fetch = (where, ...rest) => { window.asked.push(String(where)); return ask(where, ...rest); }";
+    browser.run(count, json!([])).await;
+    for _ in 0..200 {
+        app.post("track", json!({"userId": "u_42", "event": "mail.send"})).await.expect(200);
+    }
+    browser.sees("200 / 200").await;
+    browser.until("[...document.querySelectorAll('td')].some((cell) => cell.textContent === '200')").await;
+    let asked = async |what: &str| {
+        let script = "return window.asked.filter((where) => where.includes(arguments[0])).length";
+        browser.run(script, json!([what])).await.as_u64().unwrap()
+    };
+    let (state, events) = (asked("api/v1/users/u_42").await, asked("api/v1/events").await);
+    let passed = browser.run("return performance.now() - window.began", json!([])).await.as_f64().unwrap() / 1000.0;
+    // The first and the last reading come beside those that the time allows, and of what is summed up the page's own.
+    assert!(state >= 1 && state as f64 <= passed + 2.0, "{state} in {passed} s");
+    assert!(events >= 1 && events as f64 <= passed / 4.0 + 3.0, "{events} in {passed} s");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_gets_limits_of_its_own_and_returns_to_those_of_the_plan() {
     let (world, browser) = signed_in().await;
     let app = mails(&world).await;

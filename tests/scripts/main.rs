@@ -9,6 +9,7 @@ mod support;
 mod cost;
 mod holds;
 mod ledger;
+mod near;
 mod owners;
 mod statuses;
 mod table;

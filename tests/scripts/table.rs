@@ -228,7 +228,7 @@ impl Table {
     }
 
     pub async fn release(&self, id: &ReservationId) -> SettleReply {
-        self.store.release(self.target(id, &harmless()), &Told::default()).await.unwrap()
+        self.store.release(self.target(id, &harmless()), &Told::default(), None).await.unwrap()
     }
 
     pub async fn refund(&self, id: &ReservationId, figures: &[(&str, u64)]) -> SettleReply {

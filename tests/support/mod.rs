@@ -155,7 +155,11 @@ impl Redis {
 /// after them: only those that ask for them compare them.
 fn is_told(key: &str, pattern: &str) -> bool {
     let rollup = pattern.contains("rollup");
-    (rollup || !key.contains("}:rollup:")) && !key.ends_with("}:denials")
+    // Nodes tell of themselves every few seconds.
+    (rollup || !key.contains("}:rollup:"))
+        && !key.contains("}:near:")
+        && !key.ends_with("}:denials")
+        && key != "qg:{quotagate}:nodes"
 }
 
 impl Drop for Redis {

@@ -418,6 +418,18 @@ export interface EventView {
   userId?: string | null;
 }
 
+/** A plan or a policy that is not saved, and a call. */
+export interface ExplainDraftBody {
+  event: string;
+  metadata?: Record<string, unknown>;
+  /** With its `id`. Instead of `policy`. */
+  plan?: PlanBody | null;
+  /** With its `id`. Instead of `plan`. */
+  policy?: PolicyBody | null;
+  /** Default 1. */
+  quantity?: number;
+}
+
 /** What a reserve would meet now. */
 export interface ExplainedCallView {
   allowed: boolean;
@@ -440,6 +452,12 @@ export interface ExplainedCallView {
   /** Null without one that runs. */
   subscription?: SubscriptionView | null;
   userId: string;
+}
+
+/** What the groups of a draft make of a call. */
+export interface ExplainedDraftView {
+  /** Those of the draft; beside a plan's also those of the policies. */
+  groups: ExplainedGroupView[];
 }
 
 /** What one group makes of the call. */
@@ -673,6 +691,12 @@ export interface GroupBody {
   weekStart?: WeekDay | null;
 }
 
+export interface GroupLimitsView {
+  atLimit: number;
+  groupId: string;
+  near: number;
+}
+
 /** Something that has happened, as webhooks and the history tell it. */
 export interface Happening {
   data: Record<string, unknown>;
@@ -750,6 +774,22 @@ export interface KeyView {
   role?: Role | null;
   sandbox?: string | null;
   userTokenSecret?: string | null;
+}
+
+/** Counters at and near their limits. */
+export interface LimitsView {
+  /** RFC 3339: by the clock of the mode. */
+  at: string;
+  /** Counters of which all is used, those furthest beyond their limits first. */
+  atLimit: CounterView[];
+  /** False: so much came at once that some of it is not looked at yet. */
+  complete: boolean;
+  /** How many there are of each group that has any, as they stood when they were last charged or found full. */
+  groups: GroupLimitsView[];
+  /** More are there than are known, so the counts are the least there are. */
+  more: boolean;
+  /** Counters of which three quarters and more are used, the fullest first. */
+  near: CounterView[];
 }
 
 /** A list: `{data, nextCursor}`. */
@@ -982,6 +1022,16 @@ export interface ListViewKeyView {
 }
 
 /** A list: `{data, nextCursor}`. */
+export interface ListViewNodeView {
+  data: (NodeAbout & {
+    /** It has not been heard of for 15 seconds. */
+    silent: boolean;
+  })[];
+  /** Null on the last page. */
+  nextCursor?: string | null;
+}
+
+/** A list: `{data, nextCursor}`. */
 export interface ListViewPlanView {
   data: (PlanBody & {
     version: number;
@@ -1015,6 +1065,19 @@ export interface ListViewPolicyView {
     reviewed?: Review | null;
     version: number;
   }))[];
+  /** Null on the last page. */
+  nextCursor?: string | null;
+}
+
+/** A list: `{data, nextCursor}`. */
+export interface ListViewSandboxView {
+  data: ({
+    /** As `X-Mode` names it. */
+    mode: string;
+    /** Where its clock stands; null while it runs on real time. */
+    now?: string | null;
+    sandbox: string;
+  })[];
   /** Null on the last page. */
   nextCursor?: string | null;
 }
@@ -1109,6 +1172,25 @@ export interface MismatchView {
   /** Any of these: the event's pattern, or values. Empty: any value of a field that is missing. */
   wanted: string[];
 }
+
+/** A node as it tells of itself. */
+export interface NodeAbout {
+  /** Where it listens. */
+  address: string;
+  /** The machine's name, as far as it has one. */
+  host: string;
+  id: string;
+  seenAt: string;
+  /** RFC 3339, by Redis time. */
+  startedAt: string;
+  version: string;
+}
+
+/** A node, and whether it is still heard of. */
+export type NodeView = NodeAbout & {
+  /** It has not been heard of for 15 seconds. */
+  silent: boolean;
+};
 
 export interface NoteBody {
   /** Why; kept in the audit log. */
@@ -1304,6 +1386,17 @@ export interface ReadyView {
 
 export type Reason = "user_blocked" | "no_subscription" | "unmatched_event" | "uncovered_event" | "missing_scope" | "call_too_large" | "limit_reached" | "approval_required";
 
+/** What a draft would have changed of what was recorded last. */
+export type RecentWhatif = WhatifReport & ({
+  /**
+   * Null: all that is recorded was looked at. Otherwise counters begin with what is known to have stood in them at
+   * `since`, and those of groups that are new at 0.
+   */
+  cut?: WhatifCut | null;
+  /** At most so many entries were looked at. */
+  mostEntries: number;
+});
+
 export interface RejectBody {
   note?: string | null;
 }
@@ -1312,6 +1405,11 @@ export interface ReleaseBody {
   errorCode?: string | null;
   reason?: string | null;
   reservationId: string;
+}
+
+export interface ReleaseByHandBody {
+  /** Why; kept in the ledger and in the audit log. At most 256 bytes. */
+  reason?: string | null;
 }
 
 /**
@@ -1478,6 +1576,15 @@ export interface RuleBody {
   measure?: MeasureBody | null;
   /** Per key a scalar, or a list of which any may match; all keys must match. */
   metadata?: Record<string, unknown>;
+}
+
+/** A sandbox of test mode. */
+export interface SandboxView {
+  /** As `X-Mode` names it. */
+  mode: string;
+  /** Where its clock stands; null while it runs on real time. */
+  now?: string | null;
+  sandbox: string;
 }
 
 export interface SessionBody {
@@ -1713,6 +1820,114 @@ export interface WeightedBody {
   /** Stands in for fields that a reserve does not know yet. */
   estimate?: Record<string, NumberOrText>;
   per: Record<string, NumberOrText>;
+}
+
+/** How well a replay under the present rules meets what happened. */
+export interface WhatifAgreement {
+  agree: number;
+  calls: number;
+}
+
+/** A plan or a policy, as putting it would take it. */
+export interface WhatifBody {
+  /** At most so many of the newest entries of the ledger and the denials, 100 to 50000, default 20000. */
+  entries?: number | null;
+  /** With its `id`. Instead of `policy`. */
+  plan?: PlanBody | null;
+  /** With its `id`. Instead of `plan`. */
+  policy?: PolicyBody | null;
+  /** The plan whose users get the one in `plan`; default: that plan's own users. */
+  usersOf?: string | null;
+}
+
+/** Calls that would be decided otherwise. */
+export interface WhatifChanged {
+  /** A call that several groups refuse counts for each. */
+  byGroup: Record<string, number>;
+  byReason: Record<string, number>;
+  calls: number;
+  /** The first ones. */
+  examples: WhatifExample[];
+  users: number;
+}
+
+/** Why not everything that is recorded was looked at. */
+export type WhatifCut = "entries" | "time";
+
+/** A call that would be decided otherwise. */
+export interface WhatifExample {
+  /** RFC 3339, UTC. */
+  at: string;
+  event?: string | null;
+  groups: WhatifLack[];
+  /** Why it would be denied, or was. */
+  reason: string;
+  userId: string;
+}
+
+/** A group's use, in its unit. */
+export interface WhatifGroup {
+  draft: number;
+  groupId: string;
+  recorded: number;
+  unit: Unit;
+}
+
+/** A group without room, as it would stand when the call comes. */
+export interface WhatifLack {
+  /** `used + held` */
+  count: number;
+  groupId: string;
+  limit: number;
+  requested: number;
+}
+
+/** What a draft would have changed. */
+export interface WhatifReport {
+  /** Calls that asked: allowed reservations and denials. */
+  calls: number;
+  /** Denied as before, but by other groups or for another reason. */
+  deniedOtherwise: number;
+  /** What was tried. */
+  draft: string;
+  /** Entries of the ledger and of the denials, or rows of the trace. */
+  entries: number;
+  groups: WhatifGroup[];
+  mostAffected: WhatifUser[];
+  newlyAllowed: WhatifChanged;
+  newlyDenied: WhatifChanged;
+  /** Null for a trace. */
+  presentRules?: WhatifAgreement | null;
+  /** Of a trace: as if nothing were denied. */
+  recorded: WhatifSide;
+  seconds: number;
+  /** The first and the last thing that was replayed; null if there was nothing. */
+  since?: string | null;
+  /** Where the calls come from. */
+  source: string;
+  underDraft: WhatifSide;
+  /** Settled figures that the draft cannot measure: what was held was charged. */
+  unmeasured: number;
+  until?: string | null;
+  /** False: older entries are gone, so counters begin with what stood in them before the first that is left. */
+  whole: boolean;
+}
+
+/** How calls were, or would be, decided. */
+export interface WhatifSide {
+  allowed: number;
+  /** What was charged, in cents: of each call the largest charge in a group of cents. */
+  cents?: number | null;
+  denied: number;
+}
+
+/** A user whom the draft would have met. */
+export interface WhatifUser {
+  centsDraft: number;
+  centsRecorded: number;
+  newlyAllowed: number;
+  newlyDenied: number;
+  userId: string;
 }
 
 /**

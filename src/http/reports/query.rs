@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::domain::day::{DAY_MS, Day};
 use crate::domain::ids::GroupId;
-use crate::domain::report::{By, LineName, Ratio, Step};
+use crate::domain::report::{By, Line, LineName, Ratio, Step};
+use crate::domain::rollup::Count;
 use crate::domain::window::parse_rfc3339;
 use crate::http::problem::ApiError;
 use crate::service::reports::ReportQuery;
@@ -21,12 +22,41 @@ pub enum Format {
     Csv,
 }
 
+/// By what lines are ranked, the largest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Top {
+    Calls,
+    Denials,
+    Cost,
+}
+
+impl Top {
+    fn parse(text: &str) -> Result<Self, ApiError> {
+        match text {
+            "calls" => Ok(Self::Calls),
+            "denials" => Ok(Self::Denials),
+            "cost" => Ok(Self::Cost),
+            _ => Err(ApiError::invalid("top", "must be calls, denials or cost")),
+        }
+    }
+
+    pub fn of(self, line: &Line) -> i128 {
+        match self {
+            Self::Calls => line.metrics.get(Count::Calls),
+            Self::Denials => line.metrics.get(Count::Denials),
+            Self::Cost => line.metrics.cost,
+        }
+    }
+}
+
 /// What is asked for, and how it is to be told.
 pub struct UsageParameters {
     pub query: ReportQuery,
     pub format: Format,
     /// None: all lines.
     pub limit: Option<usize>,
+    /// None: by time, then by the values of `by`.
+    pub top: Option<Top>,
     /// The last line of the page before.
     pub after: Option<(Day, Vec<Option<String>>)>,
 }
@@ -37,6 +67,7 @@ impl UsageParameters {
     pub fn read(given: Vec<(String, String)>) -> Result<Self, ApiError> {
         let mut query = ReportQuery::default();
         let (mut format, mut limit, mut after) = (Format::Json, None, None);
+        let mut top = None;
         let mut seen = std::collections::BTreeSet::new();
         for (name, value) in given {
             if name != "ratio" && !seen.insert(name.clone()) {
@@ -60,6 +91,7 @@ impl UsageParameters {
                 "ratio" => query.ratios.push(ratio(&value, query.ratios.len())?),
                 "format" => format = read_format(&value)?,
                 "limit" => limit = Some(read_limit(&value)?),
+                "top" => top = Some(Top::parse(&value)?),
                 "cursor" => after = Some(read_cursor(&value)?),
                 _ => match name.strip_prefix("metadata.") {
                     Some(field) if !field.is_empty() => {
@@ -72,8 +104,11 @@ impl UsageParameters {
         if after.as_ref().is_some_and(|(_, values)| values.len() != query.by.len()) {
             return Err(bad_cursor());
         }
+        if top.is_some() && after.is_some() {
+            return Err(ApiError::invalid("cursor", "does not go with `top`: ask for more lines by `limit`"));
+        }
         let limit = limit.or((format == Format::Json).then_some(100));
-        Ok(Self { query, format, limit, after })
+        Ok(Self { query, format, limit, top, after })
     }
 }
 

@@ -171,6 +171,21 @@ class Configuration(TypedDict, total=False):
     """Each with its `id`. A new one gets a secret, which `POST webhooks/{id}/rotate-secret` tells."""
 
 
+class _ExplainDraftBodyRequired(TypedDict):
+    event: str
+
+
+class ExplainDraftBody(_ExplainDraftBodyRequired, total=False):
+    """A plan or a policy that is not saved, and a call."""
+
+    metadata: Mapping[str, Any]
+    plan: PlanBody | None
+    """With its `id`. Instead of `policy`."""
+    policy: PolicyBody | None
+    """With its `id`. Instead of `plan`."""
+    quantity: Number
+
+
 class _ExtendBodyRequired(TypedDict):
     reservationId: str
 
@@ -391,6 +406,13 @@ class ReleaseBody(_ReleaseBodyRequired, total=False):
     reason: str | None
 
 
+class ReleaseByHandBody(TypedDict, total=False):
+    """``ReleaseByHandBody`` of the API."""
+
+    reason: str | None
+    """Why; kept in the ledger and in the audit log. At most 256 bytes."""
+
+
 class _ReserveBodyRequired(TypedDict):
     userId: str
     """1 to 256 bytes."""
@@ -545,3 +567,16 @@ class WeightedBody(_WeightedBodyRequired, total=False):
 
     estimate: Mapping[str, Number]
     """Stands in for fields that a reserve does not know yet."""
+
+
+class WhatifBody(TypedDict, total=False):
+    """A plan or a policy, as putting it would take it."""
+
+    entries: int | None
+    """At most so many of the newest entries of the ledger and the denials, 100 to 50000, default 20000."""
+    plan: PlanBody | None
+    """With its `id`. Instead of `policy`."""
+    policy: PolicyBody | None
+    """With its `id`. Instead of `plan`."""
+    usersOf: str | None
+    """The plan whose users get the one in `plan`; default: that plan's own users."""

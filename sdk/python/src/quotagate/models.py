@@ -89,6 +89,9 @@ WebhookEvent: TypeAlias = Literal[
 WeekDay: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 """The day on which calendar weeks start."""
 
+WhatifCut: TypeAlias = Literal["entries", "time"]
+"""Why not everything that is recorded was looked at."""
+
 WindowKind: TypeAlias = Literal[
     "minute", "hourly", "daily", "weekly", "monthly", "yearly", "lifetime", "every", "fixed", "concurrent"
 ]
@@ -545,6 +548,14 @@ class ExplainedCallView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedDraftView(Model):
+    """What the groups of a draft make of a call."""
+
+    groups: tuple[ExplainedGroupView, ...]
+    """Those of the draft; beside a plan's also those of the policies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedGroupView(Model):
     """What one group makes of the call."""
 
@@ -776,6 +787,15 @@ class GroupBody(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLimitsView(Model):
+    """``GroupLimitsView`` of the API."""
+
+    at_limit: int
+    group_id: str
+    near: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Happening(Model):
     """Something that has happened, as webhooks and the history tell it."""
 
@@ -825,6 +845,25 @@ class KeyView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsView(Model):
+    """Counters at and near their limits."""
+
+    at: str
+    """RFC 3339: by the clock of the mode."""
+    at_limit: tuple[CounterView, ...]
+    """Counters of which all is used, those furthest beyond their limits first."""
+    complete: bool
+    """False: so much came at once that some of it is not looked at yet."""
+    groups: tuple[GroupLimitsView, ...]
+    """How many there are of each group that has any, as they stood when they were last charged or found
+    full."""
+    more: bool
+    """More are there than are known, so the counts are the least there are."""
+    near: tuple[CounterView, ...]
+    """Counters of which three quarters and more are used, the fullest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveGrantView(Model):
     """A live grant."""
 
@@ -846,6 +885,38 @@ class MismatchView(Model):
     """The same as a sentence."""
     wanted: tuple[str, ...]
     """Any of these: the event's pattern, or values. Empty: any value of a field that is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAbout(Model):
+    """A node as it tells of itself."""
+
+    address: str
+    """Where it listens."""
+    host: str
+    """The machine's name, as far as it has one."""
+    id: str
+    seen_at: str
+    started_at: str
+    """RFC 3339, by Redis time."""
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView(Model):
+    """A node, and whether it is still heard of."""
+
+    address: str
+    """Where it listens."""
+    host: str
+    """The machine's name, as far as it has one."""
+    id: str
+    seen_at: str
+    started_at: str
+    """RFC 3339, by Redis time."""
+    version: str
+    silent: bool
+    """It has not been heard of for 15 seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1088,6 +1159,45 @@ class ReadyView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecentWhatif(Model):
+    """What a draft would have changed of what was recorded last."""
+
+    calls: int
+    """Calls that asked: allowed reservations and denials."""
+    denied_otherwise: int
+    """Denied as before, but by other groups or for another reason."""
+    draft: str
+    """What was tried."""
+    entries: int
+    """Entries of the ledger and of the denials, or rows of the trace."""
+    groups: tuple[WhatifGroup, ...]
+    most_affected: tuple[WhatifUser, ...]
+    newly_allowed: WhatifChanged
+    newly_denied: WhatifChanged
+    present_rules: WhatifAgreement | None = None
+    """Null for a trace."""
+    recorded: WhatifSide
+    """Of a trace: as if nothing were denied."""
+    seconds: Amount
+    since: str | None = None
+    """The first and the last thing that was replayed; null if there was nothing."""
+    source: str
+    """Where the calls come from."""
+    under_draft: WhatifSide
+    unmeasured: int
+    """Settled figures that the draft cannot measure: what was held was charged."""
+    until: str | None = None
+    whole: bool
+    """False: older entries are gone, so counters begin with what stood in them before the first that is
+    left."""
+    cut: WhatifCut | None = None
+    """Null: all that is recorded was looked at. Otherwise counters begin with what is known to have stood
+    in them at `since`, and those of groups that are new at 0."""
+    most_entries: int
+    """At most so many entries were looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportLineView(Model):
     """The sums of a line. Of a line of one group (`by=group`, `groupId=`) only `calls`, `denials`,
     `charged` and `ratios` are there: its calls are those that matched it, its denials those for which
@@ -1224,6 +1334,17 @@ class RuleBody(Model):
     measure: MeasureWord | WeightedBody | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     """Per key a scalar, or a list of which any may match; all keys must match."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxView(Model):
+    """A sandbox of test mode."""
+
+    mode: str
+    """As `X-Mode` names it."""
+    now: str | None = None
+    """Where its clock stands; null while it runs on real time."""
+    sandbox: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1453,6 +1574,116 @@ class WeightedBody(Model):
     estimate: dict[str, Amount | str] = field(default_factory=dict)
     """Stands in for fields that a reserve does not know yet."""
     per: dict[str, Amount | str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatifAgreement(Model):
+    """How well a replay under the present rules meets what happened."""
+
+    agree: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatifChanged(Model):
+    """Calls that would be decided otherwise."""
+
+    by_group: dict[str, int]
+    """A call that several groups refuse counts for each."""
+    by_reason: dict[str, int]
+    calls: int
+    examples: tuple[WhatifExample, ...]
+    """The first ones."""
+    users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatifExample(Model):
+    """A call that would be decided otherwise."""
+
+    at: str
+    """RFC 3339, UTC."""
+    event: str | None = None
+    groups: tuple[WhatifLack, ...]
+    reason: str
+    """Why it would be denied, or was."""
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatifGroup(Model):
+    """A group's use, in its unit."""
+
+    draft: Amount
+    group_id: str
+    recorded: Amount
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatifLack(Model):
+    """A group without room, as it would stand when the call comes."""
+
+    count: Amount
+    """`used + held`."""
+    group_id: str
+    limit: Amount
+    requested: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatifReport(Model):
+    """What a draft would have changed."""
+
+    calls: int
+    """Calls that asked: allowed reservations and denials."""
+    denied_otherwise: int
+    """Denied as before, but by other groups or for another reason."""
+    draft: str
+    """What was tried."""
+    entries: int
+    """Entries of the ledger and of the denials, or rows of the trace."""
+    groups: tuple[WhatifGroup, ...]
+    most_affected: tuple[WhatifUser, ...]
+    newly_allowed: WhatifChanged
+    newly_denied: WhatifChanged
+    present_rules: WhatifAgreement | None = None
+    """Null for a trace."""
+    recorded: WhatifSide
+    """Of a trace: as if nothing were denied."""
+    seconds: Amount
+    since: str | None = None
+    """The first and the last thing that was replayed; null if there was nothing."""
+    source: str
+    """Where the calls come from."""
+    under_draft: WhatifSide
+    unmeasured: int
+    """Settled figures that the draft cannot measure: what was held was charged."""
+    until: str | None = None
+    whole: bool
+    """False: older entries are gone, so counters begin with what stood in them before the first that is
+    left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatifSide(Model):
+    """How calls were, or would be, decided."""
+
+    allowed: int
+    cents: Amount | None = None
+    """What was charged, in cents: of each call the largest charge in a group of cents."""
+    denied: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatifUser(Model):
+    """A user whom the draft would have met."""
+
+    cents_draft: Amount
+    cents_recorded: Amount
+    newly_allowed: int
+    newly_denied: int
+    user_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1722,6 +1953,9 @@ ExplainedCallView._fields = {
     "subscription": ("subscription", SubscriptionView.from_json, False),
     "userId": ("user_id", _json.text, True),
 }
+ExplainedDraftView._fields = {
+    "groups": ("groups", _json.list_of(ExplainedGroupView.from_json), True),
+}
 ExplainedGroupView._fields = {
     "amount": ("amount", _json.amount, False),
     "counter": ("counter", CounterView.from_json, False),
@@ -1850,6 +2084,11 @@ GroupBody._fields = {
     "unit": ("unit", _json.text, True),
     "weekStart": ("week_start", _json.text, False),
 }
+GroupLimitsView._fields = {
+    "atLimit": ("at_limit", _json.whole, True),
+    "groupId": ("group_id", _json.text, True),
+    "near": ("near", _json.whole, True),
+}
 Happening._fields = {
     "data": ("data", _json.record, True),
     "text": ("text", _json.text, True),
@@ -1880,6 +2119,14 @@ KeyView._fields = {
     "sandbox": ("sandbox", _json.text, False),
     "userTokenSecret": ("user_token_secret", _json.text, False),
 }
+LimitsView._fields = {
+    "at": ("at", _json.text, True),
+    "atLimit": ("at_limit", _json.list_of(CounterView.from_json), True),
+    "complete": ("complete", _json.flag, True),
+    "groups": ("groups", _json.list_of(GroupLimitsView.from_json), True),
+    "more": ("more", _json.flag, True),
+    "near": ("near", _json.list_of(CounterView.from_json), True),
+}
 LiveGrantView._fields = {
     "amount": ("amount", _json.amount, True),
     "endsAt": ("ends_at", _json.text, False),
@@ -1890,6 +2137,23 @@ MismatchView._fields = {
     "found": ("found", _json.text, False),
     "message": ("message", _json.text, True),
     "wanted": ("wanted", _json.list_of(_json.text), True),
+}
+NodeAbout._fields = {
+    "address": ("address", _json.text, True),
+    "host": ("host", _json.text, True),
+    "id": ("id", _json.text, True),
+    "seenAt": ("seen_at", _json.text, True),
+    "startedAt": ("started_at", _json.text, True),
+    "version": ("version", _json.text, True),
+}
+NodeView._fields = {
+    "address": ("address", _json.text, True),
+    "host": ("host", _json.text, True),
+    "id": ("id", _json.text, True),
+    "seenAt": ("seen_at", _json.text, True),
+    "startedAt": ("started_at", _json.text, True),
+    "version": ("version", _json.text, True),
+    "silent": ("silent", _json.flag, True),
 }
 OnLimitBody._fields = {
     "fallback": ("fallback", FallbackBody.from_json, False),
@@ -2024,6 +2288,27 @@ ReadyView._fields = {
     "redisVersion": ("redis_version", _json.text, False),
     "warnings": ("warnings", _json.list_of(_json.text), True),
 }
+RecentWhatif._fields = {
+    "calls": ("calls", _json.whole, True),
+    "deniedOtherwise": ("denied_otherwise", _json.whole, True),
+    "draft": ("draft", _json.text, True),
+    "entries": ("entries", _json.whole, True),
+    "groups": ("groups", _json.list_of(WhatifGroup.from_json), True),
+    "mostAffected": ("most_affected", _json.list_of(WhatifUser.from_json), True),
+    "newlyAllowed": ("newly_allowed", WhatifChanged.from_json, True),
+    "newlyDenied": ("newly_denied", WhatifChanged.from_json, True),
+    "presentRules": ("present_rules", WhatifAgreement.from_json, False),
+    "recorded": ("recorded", WhatifSide.from_json, True),
+    "seconds": ("seconds", _json.amount, True),
+    "since": ("since", _json.text, False),
+    "source": ("source", _json.text, True),
+    "underDraft": ("under_draft", WhatifSide.from_json, True),
+    "unmeasured": ("unmeasured", _json.whole, True),
+    "until": ("until", _json.text, False),
+    "whole": ("whole", _json.flag, True),
+    "cut": ("cut", _json.text, False),
+    "mostEntries": ("most_entries", _json.whole, True),
+}
 ReportLineView._fields = {
     "accepted": ("accepted", _json.whole, False),
     "by": ("by", _json.map_of(_json.or_none(_json.text)), True),
@@ -2096,6 +2381,11 @@ RuleBody._fields = {
     "event": ("event", _json.text, True),
     "measure": ("measure", _json.one_of(_json.text, WeightedBody.from_json), False),
     "metadata": ("metadata", _json.record, False),
+}
+SandboxView._fields = {
+    "mode": ("mode", _json.text, True),
+    "now": ("now", _json.text, False),
+    "sandbox": ("sandbox", _json.text, True),
 }
 SessionView._fields = {
     "app": ("app", _json.text, False),
@@ -2209,6 +2499,67 @@ WebhookView._fields = {
 WeightedBody._fields = {
     "estimate": ("estimate", _json.map_of(_json.one_of(_json.amount, _json.text)), False),
     "per": ("per", _json.map_of(_json.one_of(_json.amount, _json.text)), True),
+}
+WhatifAgreement._fields = {
+    "agree": ("agree", _json.whole, True),
+    "calls": ("calls", _json.whole, True),
+}
+WhatifChanged._fields = {
+    "byGroup": ("by_group", _json.map_of(_json.whole), True),
+    "byReason": ("by_reason", _json.map_of(_json.whole), True),
+    "calls": ("calls", _json.whole, True),
+    "examples": ("examples", _json.list_of(WhatifExample.from_json), True),
+    "users": ("users", _json.whole, True),
+}
+WhatifExample._fields = {
+    "at": ("at", _json.text, True),
+    "event": ("event", _json.text, False),
+    "groups": ("groups", _json.list_of(WhatifLack.from_json), True),
+    "reason": ("reason", _json.text, True),
+    "userId": ("user_id", _json.text, True),
+}
+WhatifGroup._fields = {
+    "draft": ("draft", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "recorded": ("recorded", _json.amount, True),
+    "unit": ("unit", _json.text, True),
+}
+WhatifLack._fields = {
+    "count": ("count", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "limit": ("limit", _json.amount, True),
+    "requested": ("requested", _json.amount, True),
+}
+WhatifReport._fields = {
+    "calls": ("calls", _json.whole, True),
+    "deniedOtherwise": ("denied_otherwise", _json.whole, True),
+    "draft": ("draft", _json.text, True),
+    "entries": ("entries", _json.whole, True),
+    "groups": ("groups", _json.list_of(WhatifGroup.from_json), True),
+    "mostAffected": ("most_affected", _json.list_of(WhatifUser.from_json), True),
+    "newlyAllowed": ("newly_allowed", WhatifChanged.from_json, True),
+    "newlyDenied": ("newly_denied", WhatifChanged.from_json, True),
+    "presentRules": ("present_rules", WhatifAgreement.from_json, False),
+    "recorded": ("recorded", WhatifSide.from_json, True),
+    "seconds": ("seconds", _json.amount, True),
+    "since": ("since", _json.text, False),
+    "source": ("source", _json.text, True),
+    "underDraft": ("under_draft", WhatifSide.from_json, True),
+    "unmeasured": ("unmeasured", _json.whole, True),
+    "until": ("until", _json.text, False),
+    "whole": ("whole", _json.flag, True),
+}
+WhatifSide._fields = {
+    "allowed": ("allowed", _json.whole, True),
+    "cents": ("cents", _json.amount, False),
+    "denied": ("denied", _json.whole, True),
+}
+WhatifUser._fields = {
+    "centsDraft": ("cents_draft", _json.amount, True),
+    "centsRecorded": ("cents_recorded", _json.amount, True),
+    "newlyAllowed": ("newly_allowed", _json.whole, True),
+    "newlyDenied": ("newly_denied", _json.whole, True),
+    "userId": ("user_id", _json.text, True),
 }
 WindowView._fields = {
     "final": ("final", _json.flag, True),

@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use super::past::Units;
 use super::rehearsal::{Judgement, Refused};
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::ids::{EventName, GroupId, UserId};
 use crate::domain::ledger::Lack;
 use crate::domain::number::Number;
 use crate::domain::window::rfc3339;
-use crate::whatif::past::Units;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Examples that are told, of each kind.
 const EXAMPLES: usize = 10;
 
 /// A call that would be decided otherwise.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = WhatifExample)]
 pub struct Example {
     /// RFC 3339, UTC.
     pub at: String,
@@ -28,19 +30,24 @@ pub struct Example {
 }
 
 /// A group without room, as it would stand when the call comes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = WhatifLack)]
 pub struct LackView {
     pub group_id: String,
+    #[schema(value_type = f64)]
     pub requested: Number,
     /// `used + held`
+    #[schema(value_type = f64)]
     pub count: Number,
+    #[schema(value_type = f64)]
     pub limit: Number,
 }
 
 /// Calls that would be decided otherwise.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = WhatifChanged)]
 pub struct Changed {
     pub calls: u64,
     pub users: u64,

@@ -89,10 +89,15 @@ pub struct PastBuilder {
     /// By name and creation.
     reservations: HashMap<(u128, TimeMs), usize>,
     opened: HashMap<GroupId, HashMap<OwnerName, ()>>,
+    /// Nothing that happened before is left out.
+    whole: bool,
+    /// What a counter's first denial found in it; only where something is left out.
+    found_full: HashMap<(OwnerName, GroupId), Opening>,
 }
 
 impl PastBuilder {
-    pub fn new(units: Units, since_ms: TimeMs, until_ms: TimeMs) -> Self {
+    /// `whole`: nothing that happened before the first entry is left out.
+    pub fn new(units: Units, since_ms: TimeMs, until_ms: TimeMs, whole: bool) -> Self {
         Self {
             units,
             since_ms,
@@ -101,10 +106,18 @@ impl PastBuilder {
             users: HashMap::new(),
             reservations: HashMap::new(),
             opened: HashMap::new(),
+            whole,
+            found_full: HashMap::new(),
         }
     }
 
     pub fn finish(mut self) -> Past {
+        // A counter that was full all along is spoken of by denials alone.
+        for ((owner, group), opening) in std::mem::take(&mut self.found_full) {
+            if !self.opened.get(&group).is_some_and(|owners| owners.contains_key(&owner)) {
+                self.past.openings.push((owner, group, opening));
+            }
+        }
         // What expires at an instant is free at it.
         self.past.moments.sort_by_key(|moment| (moment.at_ms, !matches!(moment.deed, Deed::Expire), moment.order));
         self.past
@@ -118,6 +131,9 @@ impl PastBuilder {
         let order = order(id, stream);
         let placed_at_ms = entry.created_at_ms.unwrap_or(entry.at_ms);
         self.open(&entry.charges, placed_at_ms);
+        if !self.whole {
+            self.note_full(&entry);
+        }
         if entry.at_ms >= self.since_ms {
             for charge in &entry.charges {
                 *self.past.used.entry(charge.group.clone()).or_default() += charge.change;
@@ -208,6 +224,20 @@ impl PastBuilder {
         for deed in deeds {
             let order = self.past.moments.len() as u64;
             self.past.moments.push(Moment { at_ms, order, call, deed, cost: 0 });
+        }
+    }
+
+    /// A denial tells what it found in a counter; an expiry, that something of that was held.
+    fn note_full(&mut self, entry: &Entry) {
+        for lack in &entry.lacks {
+            let opening = Opening { at_ms: entry.at_ms, used: lack.count };
+            self.found_full.entry((lack.owner.clone(), lack.group.clone())).or_insert(opening);
+        }
+        if let Some(user) = entry.user.as_ref().filter(|_| !entry.held.is_empty()) {
+            let owner = OwnerName::of_user(user);
+            for held in &entry.held {
+                self.opened.entry(held.group.clone()).or_default().insert(owner.clone(), ());
+            }
         }
     }
 

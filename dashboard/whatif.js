@@ -1,0 +1,123 @@
+// A draft tried on what was recorded last, before it is saved.
+
+import { useState } from './vendor/hooks.js';
+import * as api from './api.js';
+import { Badge, ErrorBox, Field, Name, Table, Time, amount, html, link, number, plural, useLoad } from './ui.js';
+
+/** How many of the newest entries are looked at. */
+const choices = [[5_000, 'the last 5,000 events'], [20_000, 'the last 20,000 events'], [50_000, 'the last 50,000 events']];
+
+const cents = (value) => amount(value, 'cents');
+
+/** The sign stands by itself where something is added. */
+const difference = (before, after) => {
+  const by = Number((after - before).toFixed(6));
+  return by === 0 ? 'the same' : `${by > 0 ? '+' : '−'}${number(Math.abs(by))}`;
+};
+
+const counts = (sums) => Object.entries(sums).map(([name, count]) => html`<span class="part"><code>${name}</code> ${number(count)}</span> `);
+
+function Span({ report }) {
+  if (report.calls === 0) return html`<p>Nothing was asked in what is recorded here, so there is nothing to compare.</p>`;
+  return html`<p>${plural(report.calls, 'call')} that asked from <${Time} at=${report.since} /> to <${Time} at=${report.until} />, decided anew by these rules. Tracked events count as they happened.</p>`;
+}
+
+/** @type {[string, string, (value: number) => string][]} */
+const sides = [['Allowed', 'allowed', number], ['Denied', 'denied', number], ['Cost', 'cents', cents]];
+/** Without a group of cents nothing is known of costs. */
+const told = ({ recorded, underDraft }) => sides.filter(([, field]) => field !== 'cents' || recorded.cents || underDraft.cents);
+
+const Sides = ({ report }) => html`<${Table} label="Before and after" compact>
+  <thead><tr><td></td><th class="figure">As it was</th><th class="figure">With this draft</th><th class="figure">Difference</th></tr></thead>
+  <tbody>
+    ${told(report).map(([title, field, text]) => html`<tr key=${field}>
+      <th scope="row">${title}</th><td class="figure">${text(report.recorded[field])}</td><td class="figure">${text(report.underDraft[field])}</td>
+      <td class="figure">${difference(report.recorded[field], report.underDraft[field])}</td></tr>`)}
+  </tbody>
+<//>`;
+
+function Changed({ title, changed, kind }) {
+  if (changed.calls === 0) return html`<h3>${title}</h3><p class="quiet">None.</p>`;
+  return html`<h3>${title} <${Badge} kind=${kind}>${plural(changed.calls, 'call')} of ${plural(changed.users, 'user')}<//></h3>
+    <p>${counts(changed.byGroup)}${Object.keys(changed.byGroup).length === 0 && counts(changed.byReason)}</p>
+    <details><summary>${changed.examples.length < changed.calls ? `The first ${number(changed.examples.length)}` : 'Each of them'}</summary>
+      <${Table} label=${title}>
+        <thead><tr><th>When</th><th>User</th><th>Event</th><th>Why</th></tr></thead>
+        <tbody>${changed.examples.map((example) => html`<tr>
+          <td><${Time} at=${example.at} /></td>
+          <td><${Name} text=${example.userId} href=${link(['users', example.userId])} /></td>
+          <td><bdi class="name">${example.event}</bdi></td>
+          <td>${example.groups.length === 0 ? html`<code>${example.reason}</code>` : example.groups.map((lack) => html`<div><code>${lack.groupId}</code> ${number(lack.count)} + ${number(lack.requested)} of ${number(lack.limit)}</div>`)}</td>
+        </tr>`)}</tbody>
+      <//>
+    </details>`;
+}
+
+const Users = ({ users }) => html`<h3>Users most affected</h3>
+  <${Table} label="Users most affected">
+    <thead><tr><th>User</th><th class="figure">Newly denied</th><th class="figure">Newly allowed</th><th class="figure">Cost</th><th class="figure">With this draft</th></tr></thead>
+    <tbody>${users.map((user) => html`<tr key=${user.userId}>
+      <td><${Name} text=${user.userId} href=${link(['users', user.userId])} /></td>
+      <td class="figure">${number(user.newlyDenied)}</td><td class="figure">${number(user.newlyAllowed)}</td>
+      <td class="figure">${cents(user.centsRecorded)}</td><td class="figure">${cents(user.centsDraft)}</td>
+    </tr>`)}</tbody>
+  <//>`;
+
+/** How far this can be relied on, in words. */
+function Notes({ report }) {
+  const { presentRules: present } = report;
+  const notes = [];
+  if (report.cut) notes.push(`${report.cut === 'time' ? 'Reading took long' : 'There is more'}, so only the newest ${plural(report.entries, 'event')} were looked at. Counters begin with what is known to have stood in them then, groups that are new at 0.`);
+  else if (!report.whole) notes.push('Older events are gone: counters begin with what stood in them before the first one left.');
+  if (present && present.calls > 0) notes.push(present.agree === present.calls
+    ? 'The present rules, replayed in the same way, decide every one of these calls as it was decided.'
+    : `The present rules, replayed in the same way, decide ${number(present.agree)} of ${number(present.calls)} calls as they were decided: plans, grants and quotas have changed since, and only their present state is known.`);
+  if (report.unmeasured > 0) notes.push(`${plural(report.unmeasured, 'call')} lack a field that this draft measures; they count what was held.`);
+  return html`<ul class="quiet notes">${notes.map((note) => html`<li>${note}</li>`)}</ul>`;
+}
+
+const Report = ({ report }) => html`<div class="whatif" role="status">
+  <${Span} report=${report} />
+  ${report.calls > 0 && html`<${Sides} report=${report} />
+    <${Changed} title="Newly denied" changed=${report.newlyDenied} kind="bad" />
+    <${Changed} title="Newly allowed" changed=${report.newlyAllowed} kind="good" />
+    ${report.mostAffected.length > 0 && html`<${Users} users=${report.mostAffected} />`}`}
+  <${Notes} report=${report} />
+</div>`;
+
+/**
+ * Asks what a draft would have changed. `text` is the document as JSON; the answer is of the text that it was asked for,
+ * so it goes when the text changes.
+ * @param {{kind: {path: string, title: string}, id: string, text: string, readable: boolean, exists: boolean}} given
+ */
+export function Whatif({ kind, id, text, readable, exists }) {
+  const [entries, setEntries] = useState(choices[1][0]);
+  const [of, setOf] = useState('');
+  const [state, setState] = useState({ busy: false, error: null, report: null, about: '' });
+  const isPlan = kind.path === 'plans';
+  const plans = useLoad((signal) => (isPlan && !exists ? api.get('plans', signal) : Promise.resolve({ data: [] })), [isPlan, exists, api.place.app]);
+  const about = JSON.stringify([id, text, entries, of, api.place.mode]);
+  const needsUsers = isPlan && !exists;
+  const ask = async () => {
+    setState({ busy: true, error: null, report: null, about });
+    try {
+      const draft = { ...JSON.parse(text), id };
+      const report = await api.send('POST', 'whatif', { [isPlan ? 'plan' : 'policy']: draft, usersOf: of || undefined, entries });
+      setState({ busy: false, error: null, report, about });
+    } catch (error) {
+      setState({ busy: false, error, report: null, about });
+    }
+  };
+  const current = state.about === about;
+  return html`<section class="try"><h2>What it would have changed</h2>
+    <div class="row">
+      ${needsUsers && html`<${Field} label="As if on it were the users of"><select name="of" value=${of} onChange=${(event) => setOf(event.target.value)}>
+        <option value="">choose a plan</option>${(plans.data?.data ?? []).map((plan) => html`<option value=${plan.id}>${plan.id}</option>`)}</select><//>`}
+      <${Field} label="Look at"><select name="entries" value=${entries} onChange=${(event) => setEntries(Number(event.target.value))}>${choices.map(([count, title]) => html`<option value=${count}>${title}</option>`)}</select><//>
+      <button type="button" disabled=${(state.busy && current) || !id || !readable || (needsUsers && !of)} onClick=${ask}>${state.busy && current ? 'Replaying…' : 'Try on recent events'}</button>
+    </div>
+    ${current && html`<${ErrorBox} error=${state.error} retry=${state.error?.status === 429 ? ask : undefined} />`}
+    ${current && state.report && html`<${Report} report=${state.report} />`}
+    ${!current && state.report && html`<p class="quiet" role="status">The draft has changed since it was tried.</p>`}
+  </section>`;
+}

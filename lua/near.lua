@@ -1,0 +1,47 @@
+--[[
+near: notes which counters are near their limits, or at them, of those that further entries speak of. What is known is
+bounded: of the counters at their limits, and of those near them, the fullest stay. A counter whose window is over goes.
+
+KEYS
+  1  counters by how much of their limits is used, in thousandths
+  2  the same counters by the end of their windows (ms)
+
+ARGV
+  now (ms), how many of each kind stay
+  count, then per counter: name, thousandths of its limit that are used (-1: it is not near), end of its window (ms)
+
+Replies
+  noted
+]]
+
+local now, most = args.int(), args.int()
+local at_limit = 1000
+
+local function drop(names)
+  for _, name in ipairs(names) do
+    redis.call('ZREM', KEYS[1], name)
+    redis.call('ZREM', KEYS[2], name)
+  end
+end
+
+-- Both kinds grow by what one call brings at most.
+local function trim(from, to)
+  local over = redis.call('ZCOUNT', KEYS[1], from, to) - most
+  if over > 0 then
+    drop(redis.call('ZRANGEBYSCORE', KEYS[1], from, to, 'LIMIT', 0, over))
+  end
+end
+
+drop(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1000))
+for _ = 1, args.int() do
+  local name, share, finish = args.text(), args.int(), args.int()
+  if share < 0 then
+    drop({ name })
+  else
+    redis.call('ZADD', KEYS[1], share, name)
+    redis.call('ZADD', KEYS[2], finish, name)
+  end
+end
+trim('-inf', '(' .. at_limit)
+trim(at_limit, '+inf')
+return { 'noted' }

@@ -1,0 +1,202 @@
+//! Which counters are near their limits. Folding the ledger comes by every counter that is charged, and by every one that
+//! a denial found full; there it is noted how they stand. So nobody has to look through all users, and teams, keys and the
+//! app are there as well.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::Gateway;
+use super::error::ServiceError;
+use super::reserve::Asker;
+use super::tenant::Tenant;
+use crate::domain::admission::Caller;
+use crate::domain::amount::Amount;
+use crate::domain::counter::Counter;
+use crate::domain::day::DAY_MS;
+use crate::domain::ids::{GroupId, UserId};
+use crate::domain::metadata::Metadata;
+use crate::domain::scope::OwnerName;
+use crate::domain::window::{TimeMs, Window, WindowKind};
+use crate::store::keys::Bucket;
+use crate::store::ledger::StoredEntry;
+use crate::store::near::{Near, Noted};
+use crate::store::users::{Stored, StoredCounter};
+
+/// From here on a counter is near its limit, in thousandths of it.
+pub const NEAR: u64 = 750;
+/// All of it is used.
+pub const AT_LIMIT: u64 = 1_000;
+/// Counters at their limits, and near them, that are known of a mode; an app that is spread has so many in all buckets.
+const MOST: usize = 1_000;
+const LEAST_PER_BUCKET: usize = 50;
+/// Owners read at the same time.
+const PARALLEL: usize = 32;
+
+/// A group with how many of its counters are near their limits, or at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OfGroup {
+    pub at_limit: u64,
+    pub near: u64,
+}
+
+/// Counters at and near their limits.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// As they stand now, the fullest first.
+    pub at_limit: Vec<Counter>,
+    pub near: Vec<Counter>,
+    /// Of all that are known, as they were noted.
+    pub groups: BTreeMap<GroupId, OfGroup>,
+    /// More may be there than are known.
+    pub more: bool,
+    /// All entries were folded.
+    pub complete: bool,
+    pub now_ms: TimeMs,
+}
+
+fn most_of(tenant: &Tenant) -> usize {
+    (MOST / tenant.buckets().len().max(1)).max(LEAST_PER_BUCKET)
+}
+
+/// A window that fills again within the day is no news.
+fn is_long(window: &Window) -> bool {
+    match window.kind {
+        WindowKind::Minute | WindowKind::Hourly | WindowKind::Concurrent => false,
+        WindowKind::Every => window.end_ms.is_none_or(|end| end - window.start_ms >= DAY_MS),
+        WindowKind::Daily
+        | WindowKind::Weekly
+        | WindowKind::Monthly
+        | WindowKind::Yearly
+        | WindowKind::Lifetime
+        | WindowKind::Fixed => true,
+    }
+}
+
+/// Thousandths of the limit that are used; None if there is no limit, or nothing that it lets pass.
+fn share(used: Amount, limit: Option<Amount>) -> Option<u64> {
+    let limit = limit.filter(|limit| *limit > Amount::ZERO)?;
+    u64::try_from(u128::from(used.steps()) * u128::from(AT_LIMIT) / u128::from(limit.steps())).ok()
+}
+
+fn noted(owner: &OwnerName, group: &GroupId, stored: &Stored, now: TimeMs) -> Option<Noted> {
+    let counter = stored.windows.iter().find(|counter| counter.group == *group)?;
+    let StoredCounter { window, used, quota, .. } = counter;
+    let limit = quota.map(|quota| quota.saturating_add(stored.granted(counter, now)));
+    let runs = window.end_ms.is_none_or(|end| now < end);
+    let share = share(*used, limit).filter(|share| *share >= NEAR && runs);
+    is_long(window).then(|| Noted { owner: owner.clone(), group: group.clone(), share, ends_at_ms: window.end_ms })
+}
+
+impl Gateway {
+    /// Notes how the counters stand that these entries charge or found full.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(super) async fn note_near(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        entries: &[StoredEntry],
+    ) -> Result<(), ServiceError> {
+        let mut touched: HashMap<&OwnerName, BTreeSet<&GroupId>> = HashMap::new();
+        for stored in entries {
+            let charges = stored.entry.charges.iter().map(|charge| (&charge.owner, &charge.group));
+            let lacks = stored.entry.lacks.iter().map(|lack| (&lack.owner, &lack.group));
+            for (owner, group) in charges.chain(lacks) {
+                touched.entry(owner).or_default().insert(group);
+            }
+        }
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let now = self.now(bucket).await?;
+        let owners: Vec<_> = touched.into_iter().collect();
+        let reads = owners.iter().map(|(owner, _)| self.store.stored_owner(bucket, owner));
+        let stored: Vec<Stored> = try_join_all(reads).await?;
+        let found: Vec<Noted> = owners
+            .iter()
+            .zip(&stored)
+            .flat_map(|((owner, groups), stored)| groups.iter().filter_map(|group| noted(owner, group, stored, now)))
+            .collect();
+        if !found.is_empty() {
+            self.store.note_near(bucket, now, most_of(tenant), &found).await?;
+        }
+        Ok(())
+    }
+
+    /// Counters at and near their limits, at most `count` of each, as they stand now.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn limits(&self, tenant: &Tenant, count: usize) -> Result<Limits, ServiceError> {
+        let complete = self.fold_all(tenant, tenant.buckets()).await?;
+        let mut limits = Limits {
+            at_limit: Vec::new(),
+            near: Vec::new(),
+            groups: BTreeMap::new(),
+            more: false,
+            complete,
+            now_ms: self.mode_now(tenant).await?,
+        };
+        let mut known: Vec<Near> = Vec::new();
+        for bucket in tenant.buckets() {
+            let found = self.store.near(&bucket).await?;
+            let full = found.iter().filter(|near| near.share >= AT_LIMIT).count();
+            limits.more |= full.max(found.len() - full) >= most_of(tenant);
+            known.extend(found);
+        }
+        known.sort_by_key(|near| std::cmp::Reverse(near.share));
+        for near in &known {
+            let group = limits.groups.entry(near.group.clone()).or_default();
+            *(if near.share >= AT_LIMIT { &mut group.at_limit } else { &mut group.near }) += 1;
+        }
+        let (full, rest): (Vec<Near>, Vec<Near>) = known.into_iter().partition(|near| near.share >= AT_LIMIT);
+        // Some of them a grant, another quota or a new window has taken out of it since.
+        let candidates = full.into_iter().take(2 * count).chain(rest.into_iter().take(2 * count));
+        let mut counters: Vec<(u64, Counter)> = stream::iter(candidates)
+            .map(async |near| self.stands(tenant, &near).await)
+            .buffered(PARALLEL)
+            .try_filter_map(async |found| Ok(found))
+            .try_collect()
+            .await?;
+        counters.sort_by_key(|(share, _)| std::cmp::Reverse(*share));
+        for (share, counter) in counters {
+            let list = if share >= AT_LIMIT { &mut limits.at_limit } else { &mut limits.near };
+            if list.len() < count {
+                list.push(counter);
+            }
+        }
+        Ok(limits)
+    }
+
+    /// A counter as it stands, if it is near its limit still.
+    async fn stands(&self, tenant: &Tenant, near: &Near) -> Result<Option<(u64, Counter)>, ServiceError> {
+        let Some(counter) = self.counter_at(tenant, &near.owner, &near.group).await? else { return Ok(None) };
+        let share = share(counter.used, counter.allowance());
+        Ok(share.filter(|share| *share >= NEAR && counter.window.is_some()).map(|share| (share, counter)))
+    }
+
+    /// The counter of an owner and a group, if a plan or policy still has it.
+    async fn counter_at(
+        &self,
+        tenant: &Tenant,
+        owner: &OwnerName,
+        group: &GroupId,
+    ) -> Result<Option<Counter>, ServiceError> {
+        if !owner.scope().is_user() {
+            let known = self.config(&tenant.app).await?.group(group).cloned();
+            return match known {
+                Some(known) => self.counter_of(tenant, owner, &Arc::clone(&known)).await,
+                None => Ok(None),
+            };
+        }
+        let Some(user) = owner.user().and_then(|user| UserId::parse(user).ok()) else { return Ok(None) };
+        let metadata = Metadata::default();
+        let asker = Asker { caller: Caller { user: &user, app: &tenant.app, key: None }, metadata: &metadata };
+        let usage = self.usage(tenant, asker, |known| known.id == *group).await?;
+        Ok(usage.counters.into_iter().next())
+    }
+}
