@@ -6,10 +6,17 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo=${CARGO:-cargo}
 export MODEL_SECONDS=${ROUND_SECONDS:-60} RUST_BACKTRACE=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 
-"$cargo" test --quiet --no-run --test model --test faults || exit 1
+# The tests that run for hours are those of the start, whatever is edited or built meanwhile; only the gateways that the
+# fault tests start are what was built last.
+built=$("$cargo" test --no-run --test model --test faults 2>&1) || { echo "$built" >&2; exit 1; }
+executable() {
+    sed -nE "s|^ *Executable $1 \\((.*)\\)\$|\\1|p" <<<"$built"
+}
+kept=$(mktemp -d)
+trap 'rm -rf "$kept"' EXIT
+cp "$(executable tests/model.rs)" "$kept/model" && cp "$(executable tests/faults/main.rs)" "$kept/faults" || exit 1
+log=$kept/log
 
 fail() {
     echo "round $round, $1:" >&2
@@ -22,12 +29,12 @@ round=0
 calls=0
 while ((round == 0 || SECONDS - began < ${SOAK_SECONDS:-600})); do
     round=$((round + 1))
-    "$cargo" test --test model -- --nocapture --test-threads 1 >"$log" 2>&1 || fail "histories"
+    "$kept/model" --nocapture --test-threads 1 >"$log" 2>&1 || fail "histories"
     histories=$(grep -oE '(model|crowd): [0-9]+ histories.*' "$log" | paste -sd ';' | sed 's/;/; /g')
     for count in $(grep -oE '[0-9]+ calls' "$log" | cut -d ' ' -f 1); do
         calls=$((calls + count))
     done
-    "$cargo" test --test faults -- --nocapture --test-threads 1 >"$log" 2>&1 || fail "faults"
+    "$kept/faults" --nocapture --test-threads 1 >"$log" 2>&1 || fail "faults"
     faults=$(grep -oE 'test result: ok. [0-9]+ passed' "$log" | grep -oE '[0-9]+')
     echo "round $round, $((SECONDS - began)) s: $histories; $faults fault tests; $calls calls of histories so far"
 done

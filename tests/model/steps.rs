@@ -147,7 +147,7 @@ impl Step {
     fn time(&self, model: &Model) -> Ms {
         let edges = model.edges();
         let (now, pick) = (model.now_ms, self.picks[1] as Ms);
-        match self.pick(0, 10) {
+        let at = match self.pick(0, 10) {
             0..3 => now + (1 + pick % 40) * SECOND_MS,
             3 => now + pick,
             4 => now + pick * MINUTE_MS,
@@ -157,7 +157,9 @@ impl Step {
                 (edge + of(&[0, 0, -1, 1, SECOND_MS], self.picks[3])).max(now)
             }
             _ => now + SECOND_MS,
-        }
+        };
+        // What begins or ends `now` may do so by a time that a node has heard of less than a second before.
+        at.max(now + SECOND_MS)
     }
 
     fn subscribe(&self, user: String, model: &Model) -> Call {
