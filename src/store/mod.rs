@@ -31,6 +31,7 @@ pub mod survey;
 pub mod track;
 pub mod usage;
 pub mod users;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ use connection::Link;
 use error::StoreError;
 use reply::Fields;
 use scripts::{Script, Scripts};
+use waiting::Waiting;
 
 /// Entries of a bucket's ledger, unless told otherwise: about half a gigabyte.
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
@@ -50,6 +52,7 @@ pub const LEDGER_ENTRIES: u64 = 1_000_000;
 pub struct Store {
     links: Arc<[Link]>,
     next: Arc<std::sync::atomic::AtomicUsize>,
+    waiting: Option<Arc<Waiting>>,
     timeout: Duration,
     /// How many entries the ledger of a bucket may have.
     pub ledger_entries: u64,
@@ -67,7 +70,28 @@ impl Store {
             links.push(Link::open(url, timeout).await?);
         }
         let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        Ok(Self { links: links.into(), next, timeout, ledger_entries: LEDGER_ENTRIES, scripts: Scripts::resolve()? })
+        Ok(Self {
+            links: links.into(),
+            next,
+            waiting: None,
+            timeout,
+            ledger_entries: LEDGER_ENTRIES,
+            scripts: Scripts::resolve()?,
+        })
+    }
+
+    /// Has each script that writes wait until so many replicas have acknowledged it; 0 waits for none.
+    ///
+    /// # Errors
+    /// A URL that names no store.
+    pub async fn wait_for(&mut self, url: &str, replicas: u8) -> Result<(), StoreError> {
+        self.waiting = Waiting::open(url, self.timeout, replicas).await?;
+        Ok(())
+    }
+
+    /// How many replicas have to acknowledge what a script writes.
+    pub fn waited_replicas(&self) -> u8 {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.replicas())
     }
 
     fn link(&self) -> &Link {
@@ -88,11 +112,11 @@ impl Store {
         self.timed("command", self.link().run_at(key, command)).await
     }
 
-    async fn timed(
+    async fn timed<T>(
         &self,
         script: &'static str,
-        run: impl Future<Output = redis::RedisResult<Value>>,
-    ) -> Result<Value, StoreError> {
+        run: impl Future<Output = redis::RedisResult<T>>,
+    ) -> Result<T, StoreError> {
         let started = std::time::Instant::now();
         let result = tokio::time::timeout(self.timeout, run).await;
         metrics::histogram!("quotagate_redis_round_trip_seconds", "script" => script)
@@ -106,26 +130,43 @@ impl Store {
     /// Calls a script by its hash; a Redis that has forgotten it gets the source. Every script answers a repetition
     /// with what it answered first, so a call whose connection broke is simply made again.
     async fn call(&self, script: &Script, keys: &[String], arguments: Arguments) -> Result<Fields, StoreError> {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&script.sha).arg(keys.len()).arg(keys);
-        for argument in &arguments.0 {
-            command.arg(argument.as_bytes());
-        }
         let run = async {
-            match self.link().run(&command).await {
+            match self.send(script, "EVALSHA", &script.sha, keys, &arguments).await {
                 Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
                     metrics::counter!("quotagate_retries_total", "cause" => "script_missing").increment(1);
-                    let mut whole = redis::cmd("EVAL");
-                    whole.arg(&script.source).arg(keys.len()).arg(keys);
-                    for argument in &arguments.0 {
-                        whole.arg(argument.as_bytes());
-                    }
-                    self.link().run(&whole).await
+                    self.send(script, "EVAL", &script.source, keys, &arguments).await
                 }
                 other => other,
             }
         };
-        Fields::new(script.name, self.timed(script.name, run).await?)
+        let (value, acknowledged) = self.timed(script.name, run).await?;
+        if let (Some(waiting), Some(acknowledged)) = (&self.waiting, acknowledged) {
+            waiting.check(script.name, acknowledged)?;
+        }
+        Fields::new(script.name, value)
+    }
+
+    /// Sends a script; answers also how many replicas have acknowledged it, if they are waited for.
+    async fn send(
+        &self,
+        script: &Script,
+        how: &'static str,
+        body: &str,
+        keys: &[String],
+        arguments: &Arguments,
+    ) -> redis::RedisResult<(Value, Option<u64>)> {
+        let mut command = redis::cmd(how);
+        command.arg(body).arg(keys.len()).arg(keys);
+        for argument in &arguments.0 {
+            command.arg(argument.as_bytes());
+        }
+        match (&self.waiting, keys.first()) {
+            (Some(waiting), Some(key)) if script.writes => {
+                let (value, acknowledged) = waiting.run(key, &command, &self.scripts.mark).await?;
+                Ok((value, Some(acknowledged)))
+            }
+            _ => Ok((self.link().run(&command).await?, None)),
+        }
     }
 }
 

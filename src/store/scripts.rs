@@ -22,6 +22,7 @@ lua_files![
     "enqueue",
     "extend",
     "grant",
+    "mark",
     "outcome",
     "reclaim",
     "refund",
@@ -65,6 +66,8 @@ pub struct Script {
     pub name: &'static str,
     pub source: String,
     pub sha: String,
+    /// Whether it may write anything.
+    pub writes: bool,
 }
 
 /// All scripts that nodes call.
@@ -79,6 +82,7 @@ pub struct Scripts {
     pub enqueue: Script,
     pub extend: Script,
     pub grant: Script,
+    pub mark: Script,
     pub outcome: Script,
     pub reclaim: Script,
     pub refund: Script,
@@ -108,6 +112,7 @@ static SCRIPTS: LazyLock<Result<Scripts, StoreError>> = LazyLock::new(|| {
         enqueue: load("enqueue")?,
         extend: load("extend")?,
         grant: load("grant")?,
+        mark: load("mark")?,
         outcome: load("outcome")?,
         reclaim: load("reclaim")?,
         refund: load("refund")?,
@@ -134,7 +139,7 @@ impl Scripts {
         SCRIPTS.as_ref().map_err(Clone::clone)
     }
 
-    pub fn all(&self) -> [&Script; 25] {
+    pub fn all(&self) -> [&Script; 26] {
         [
             &self.attempted,
             &self.change_user,
@@ -145,6 +150,7 @@ impl Scripts {
             &self.enqueue,
             &self.extend,
             &self.grant,
+            &self.mark,
             &self.outcome,
             &self.reclaim,
             &self.refund,
@@ -169,7 +175,8 @@ fn load(name: &'static str) -> Result<Script, StoreError> {
     let mut source = String::new();
     append(name, &mut HashSet::new(), &mut source)?;
     let sha = redis::Script::new(&source).get_hash().to_owned();
-    Ok(Script { name, source, sha })
+    let writes = !source.starts_with("#!lua flags=no-writes");
+    Ok(Script { name, source, sha, writes })
 }
 
 /// Appends a file; a line `--- @include "path"` stands for that file, the first time it is named.

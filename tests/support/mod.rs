@@ -238,6 +238,7 @@ impl Running {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis_url.to_owned(),
             redis_timeout,
+            wait_replicas: 0,
             ledger_entries: quotagate::store::LEDGER_ENTRIES,
             workers: 1,
             root_key: Some(ROOT_KEY.to_owned()),
