@@ -117,6 +117,7 @@ fn main() {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis.url(),
             redis_timeout: Duration::from_secs(5),
+            wait_replicas: 0,
             ledger_entries: quotagate::store::LEDGER_ENTRIES,
             workers: 2,
             root_key: Some(support::ROOT_KEY.to_owned()),

@@ -13,7 +13,7 @@ use crate::traffic::Traffic;
 async fn killed(times: usize) {
     let redis = Redis::start().await;
     let mut stage = Stage::set(redis.url(), 2).await;
-    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis));
+    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
     for _ in 0..times {
         let (place, calls) = (rand::rng().random_range(0..2), rand::rng().random_range(1..80));
         traffic.goes_on(calls).await;
@@ -24,7 +24,7 @@ async fn killed(times: usize) {
     assert!(traffic.seen().broken.load(Ordering::Relaxed) > 0, "calls were cut");
     let book = traffic.stop(&format!("a gateway killed {times} times")).await;
     watch.stop().await;
-    is_as_told(&redis, &stage, &book).await;
+    is_as_told(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
