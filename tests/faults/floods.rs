@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -26,7 +26,11 @@ impl Kept {
     }
 
     async fn send(&mut self, method: &str, path: &str, key: &str, body: &str) {
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n");
+        self.send_with("", method, path, key, body).await;
+    }
+
+    async fn send_with(&mut self, header: &str, method: &str, path: &str, key: &str, body: &str) {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n{header}");
         let rest = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         self.0.write_all(format!("{head}{rest}").as_bytes()).await.unwrap();
     }
@@ -47,6 +51,20 @@ impl Kept {
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).await.unwrap();
         (status, String::from_utf8(body).unwrap())
+    }
+
+    /// Tracks under that name until it is counted; answers how often it was 503. On a busy machine a round trip may take
+    /// too long.
+    async fn until_answered(&mut self, name: &str, key: &str, body: &str) -> u64 {
+        for late in 0..1_000 {
+            self.send_with(&format!("Idempotency-Key: {name}\r\n"), "POST", "/api/v1/track", key, body).await;
+            let (status, answer) = self.receive().await;
+            if status == 200 {
+                return late;
+            }
+            assert_eq!(status, 503, "{answer}");
+        }
+        panic!("{name} is never answered");
     }
 
     async fn ask(&mut self, method: &str, path: &str, key: &str, body: &str) -> (u16, String) {
@@ -184,7 +202,7 @@ async fn slow(count: usize, calls: u64) {
     }
     let traffic = Traffic::start(&stage).await;
     traffic.goes_on(calls).await;
-    assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0, "nobody is refused for them");
+    assert_eq!(traffic.seen().early_503.load(Ordering::Relaxed), 0, "nobody is refused for them");
     assert_eq!(traffic.seen().broken.load(Ordering::Relaxed), 0, "nobody is cut off for them");
     let book = traffic.stop(&format!("{count} slow readers and writers")).await;
     is_as_told(&redis.url(), &stage, &book).await;
@@ -220,9 +238,8 @@ async fn large(callers: usize, times: usize) {
             let mut kept = Kept::open(&node).await;
             let call = json!({"userId": format!("large_{caller}"), "event": "job.run"}).to_string();
             let most = format!("{call}{}", " ".repeat(MOST_BYTES - call.len()));
-            for _ in 0..times {
-                let (status, answer) = kept.ask("POST", "/api/v1/track", key, &most).await;
-                assert_eq!(status, 200, "{answer}");
+            for number in 0..times {
+                kept.until_answered(&format!("{caller}-{number}"), key, &most).await;
                 let mut other = Kept::open(&node).await;
                 let (status, answer) = other.ask("POST", "/api/v1/track", key, &format!("{most} ")).await;
                 assert!(status == 413 && answer.contains("payload_too_large"), "{status} {answer}");
@@ -259,22 +276,23 @@ async fn hot(callers: u64, times: u64) {
     let nodes = stage.nodes.read().unwrap().clone();
     let (key, begun) = (&stage.key, Instant::now());
     let body = json!({"userId": "hot", "event": "job.run"}).to_string();
-    join_all((0..callers).map(|caller| {
+    let late: Vec<u64> = join_all((0..callers).map(|caller| {
         let (node, body) = (nodes[caller as usize % nodes.len()].clone(), body.clone());
         async move {
-            let mut kept = Kept::open(&node).await;
-            for _ in 0..times {
-                let (status, answer) = kept.ask("POST", "/api/v1/track", key, &body).await;
-                assert_eq!(status, 200, "{answer}");
+            let (mut kept, mut late) = (Kept::open(&node).await, 0);
+            for number in 0..times {
+                late += kept.until_answered(&format!("{caller}-{number}"), key, &body).await;
             }
+            late
         }
     }))
     .await;
     let (took, calls) = (begun.elapsed().as_secs_f64(), callers * times);
     let others = traffic.seen().answered.load(Ordering::Relaxed) - before;
     println!(
-        "{calls} calls of one user in {took:.1} s ({:.0}/s), beside {others} calls of others",
-        calls as f64 / took
+        "{calls} calls of one user in {took:.1} s ({:.0}/s), {} times 503, beside {others} calls of others",
+        calls as f64 / took,
+        late.iter().sum::<u64>()
     );
     assert!(others > 0, "others go on");
     let mut book = traffic.stop("one hot user").await;
@@ -292,6 +310,18 @@ async fn a_hot_user_is_counted_exactly_and_others_go_on() {
 #[ignore = "long: make chaos"]
 async fn long_a_hot_user_with_100000_calls_is_counted_exactly_and_others_go_on() {
     hot(64, 1_563).await;
+}
+
+/// A script's time shall be its own, and not that of others who got the core meanwhile.
+async fn undisturbed(redis: &Redis) {
+    let info: String = redis.run(&["INFO", "server"]).await;
+    let id = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim();
+    let done = std::process::Command::new("chrt").args(["--fifo", "--pid", "1", id]).status();
+    if !done.is_ok_and(|status| status.success()) {
+        println!(
+            "NOT undisturbed: `chrt` may not put Redis before other processes, so their time counts as a script's"
+        );
+    }
 }
 
 /// 100,000 holds of one user that end at the same instant, all of them to be told in the ledger. (`api/time.rs` has the
@@ -325,14 +355,15 @@ async fn long_100000_holds_that_end_at_once_take_no_script_call_over_5_ms() {
         add.query_async::<()>(&mut connection).await.unwrap();
     }
     redis.run::<()>(&["HINCRBY", counters, "many.held", &HOLDS.to_string()]).await;
-    redis.run::<()>(&["CONFIG", "SET", "slowlog-log-slower-than", "1000", "slowlog-max-len", "10000"]).await;
-    redis.run::<()>(&["SLOWLOG", "RESET"]).await;
+    redis.run::<()>(&["CONFIG", "SET", "slowlog-log-slower-than", "500", "slowlog-max-len", "10000"]).await;
+    undisturbed(&redis).await;
     let traffic = Traffic::start(&stage).await;
     eventually("the holds have ended", || async {
         let (seconds, _): (u64, u64) = redis::cmd("TIME").query_async(&mut redis.connect().await).await.unwrap();
         seconds * 1000 > end_ms
     })
     .await;
+    redis.run::<()>(&["SLOWLOG", "RESET"]).await;
     let before = traffic.seen().answered.load(Ordering::Relaxed);
     let begun = Instant::now();
     // The whole quota is free only when each of them is gone.
@@ -344,14 +375,17 @@ async fn long_100000_holds_that_end_at_once_take_no_script_call_over_5_ms() {
     type Entry = (u64, u64, u64, Vec<String>, String, String);
     let entries: Vec<Entry> = redis.run(&["SLOWLOG", "GET", "-1"]).await;
     let scripts = entries.iter().filter(|entry| entry.3[0].starts_with("EVAL"));
-    let slowest = scripts.map(|entry| Duration::from_micros(entry.2)).max().unwrap_or_default();
+    let mut times: Vec<u64> = scripts.map(|entry| entry.2).collect();
+    times.sort_unstable();
+    let (half, slowest) = (times[times.len() / 2], times[times.len() - 1]);
     println!(
-        "{HOLDS} holds ended at once and were cleared in {} ms, slowest script call {:.1} ms; {others} calls of others meanwhile",
+        "{HOLDS} holds ended at once and were cleared in {} ms by {} script calls over 0.5 ms, half of them under {half} µs, \
+         the slowest {slowest} µs; {others} calls of others meanwhile",
         took.as_millis(),
-        slowest.as_secs_f64() * 1000.0
+        times.len()
     );
-    assert!(slowest <= Duration::from_millis(5), "a script call took {slowest:?}");
+    assert!(slowest <= 5_000, "a script call took {slowest} µs: {:?}", &times[times.len().saturating_sub(20)..]);
     assert!(others > 0, "others go on");
-    assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0);
+    assert_eq!(traffic.seen().early_503.load(Ordering::Relaxed), 0);
     let _ = traffic.stop("100,000 holds at once").await;
 }
