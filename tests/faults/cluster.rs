@@ -13,16 +13,16 @@ const MASTERS: usize = 3;
 const A_KEY: &str = "qg:{default:live}:stamp";
 const SLOTS: u16 = 16384;
 
-struct Cluster {
+pub struct Cluster {
     /// The first are the masters at the beginning.
-    servers: Vec<Redis>,
+    pub servers: Vec<Redis>,
     ports: Vec<u16>,
     ids: Vec<String>,
 }
 
 impl Cluster {
     /// Three masters, each with a replica if so wanted.
-    async fn start(replicas: bool) -> Self {
+    pub async fn start(replicas: bool) -> Self {
         let (mut servers, mut ports, mut ids, mut buses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let count = if replicas { 2 * MASTERS } else { MASTERS };
         for _ in 0..count {
@@ -73,7 +73,7 @@ impl Cluster {
         .await;
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let hosts: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         format!("redis-cluster://{}", hosts.join(","))
     }
@@ -95,7 +95,7 @@ impl Cluster {
         None
     }
 
-    async fn owner(&self) -> usize {
+    pub async fn owner(&self) -> usize {
         self.serving().await.expect("somebody has the slot")
     }
 
@@ -165,8 +165,8 @@ async fn long_a_slot_migrated_30_times_loses_and_doubles_nothing() {
 /// Kills the master that serves, again and again: its replica is promoted, and it comes back as a replica of that.
 async fn lost(times: usize, waits: bool) {
     let mut cluster = Cluster::start(true).await;
-    let settings = if waits { vec![("QUOTAGATE_WAIT_REPLICAS", "1".to_owned())] } else { Vec::new() };
-    let stage = Stage::of(cluster.url(), 2, Build { settings, ..Build::default() }).await;
+    let build = if waits { Build::that_waits() } else { Build::default() };
+    let stage = Stage::of(cluster.url(), 2, build).await;
     let traffic = if waits { Traffic::start(&stage).await } else { Traffic::that_may_lose(&stage).await };
     for _ in 0..times {
         traffic.goes_on(200).await;

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
+use crate::embedded::{self, server_id};
 use crate::outside::is_as_told;
-use crate::stage::{Build, Stage};
+use crate::stage::Stage;
 use crate::support::eventually;
 use crate::traffic::Traffic;
 
@@ -25,12 +26,6 @@ fn bound(process: &str, most: &str) {
     assert!(done.expect("prlimit is a part of util-linux").success());
 }
 
-async fn server_id(url: &str) -> Option<String> {
-    let mut connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.ok()?;
-    let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.ok()?;
-    info.lines().find_map(|line| line.strip_prefix("process_id:")).map(|id| id.trim().to_owned())
-}
-
 fn written(stage: &Stage) -> u64 {
     let files = std::fs::read_dir(stage.data_dir().join("appendonlydir")).unwrap();
     files.map(|file| file.unwrap().metadata().unwrap().len()).max().unwrap()
@@ -38,9 +33,7 @@ fn written(stage: &Stage) -> u64 {
 
 async fn filled(times: usize, appendfsync: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let settings = vec![("QUOTAGATE_APPENDFSYNC", appendfsync.to_owned())];
-    let build = Build { program: Some(program(directory.path())), settings };
-    let stage = Stage::of(String::new(), 1, build).await;
+    let stage = embedded::stage(appendfsync, Some(program(directory.path()))).await;
     let traffic = Traffic::start(&stage).await;
     let gateway = stage.process_id(0).to_string();
     for _ in 0..times {

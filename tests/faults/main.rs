@@ -24,6 +24,7 @@ mod clocks;
 mod cluster;
 mod connection;
 mod disk;
+mod embedded;
 mod floods;
 mod gateways;
 mod memory;

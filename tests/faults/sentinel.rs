@@ -66,8 +66,8 @@ impl Drop for Sentinel {
 }
 
 /// A master, a replica of it, and a Sentinel that knows both.
-struct Group {
-    master: Redis,
+pub struct Group {
+    pub master: Redis,
     replica: Redis,
     replica_port: u16,
     sentinel: Sentinel,
@@ -75,7 +75,7 @@ struct Group {
 
 impl Group {
     /// With a replica in such an environment.
-    async fn start(environment: &[(String, String)]) -> Self {
+    pub async fn start(environment: &[(String, String)]) -> Self {
         let (first, replica_port) = (free_port(), free_port());
         let master = Redis::with(&["--port", &first.to_string()]).await;
         let options = ["--port", &replica_port.to_string(), "--replicaof", "127.0.0.1", &first.to_string()];
@@ -85,7 +85,7 @@ impl Group {
         Self { master, replica, replica_port, sentinel }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis-sentinel://127.0.0.1:{}/quotagate", self.sentinel.port)
     }
 
@@ -106,10 +106,6 @@ impl Group {
     async fn heir(&self) -> Redis {
         Redis::with(&["--replicaof", "127.0.0.1", &self.replica_port.to_string()]).await
     }
-}
-
-fn that_waits() -> Build {
-    Build { settings: vec![("QUOTAGATE_WAIT_REPLICAS", "1".to_owned())], ..Build::default() }
 }
 
 /// Kills the master; answers how many calls were answered before and lost with it.
@@ -147,7 +143,7 @@ async fn long_10_promoted_replicas_go_on_and_lose_at_most_what_was_not_yet_repli
 /// The same where each answer waits for the replica: all that was acknowledged is there.
 async fn awaited(environment: &[(String, String)], what: &str) {
     let mut group = Group::start(environment).await;
-    let stage = Stage::of(group.url(), 2, that_waits()).await;
+    let stage = Stage::of(group.url(), 2, Build::that_waits()).await;
     let traffic = Traffic::start(&stage).await;
     traffic.goes_on(300).await;
     group.promote().await;
@@ -201,7 +197,7 @@ async fn long_a_redis_clock_that_steps_back_at_10_promotions_loses_and_doubles_n
 async fn a_redis_clock_two_days_back_reopens_no_closed_window_and_refuses_nobody_for_ever() {
     let clock = Preload::build("shifted_clock");
     let mut group = Group::start(&owned(&clock_off(&clock, -2 * 24 * 3_600_000))).await;
-    let stage = Stage::of(group.url(), 1, that_waits()).await;
+    let stage = Stage::of(group.url(), 1, Build::that_waits()).await;
     let daily = json!({"periodType": "daily", "periodAnchor": "calendar", "groups": [
         {"id": "daily", "unit": "count", "quota": 5, "matches": [{"event": "mail.*"}]}]});
     stage.configure("PUT", "plans/daily", &daily).await;

@@ -27,17 +27,26 @@ pub struct Build {
     pub settings: Vec<(&'static str, String)>,
 }
 
+impl Build {
+    /// Each write waits until one replica has acknowledged it.
+    pub fn that_waits() -> Self {
+        Self { settings: vec![("QUOTAGATE_WAIT_REPLICAS", "1".to_owned())], ..Self::default() }
+    }
+}
+
 pub struct Stage {
-    /// Empty where the gateway starts a Redis of its own.
+    /// Also of the Redis that the gateway starts itself.
     pub redis_url: String,
     pub key: String,
     pub nodes: Nodes,
     build: Build,
+    embedded: bool,
     gateways: Vec<Option<Process>>,
     directory: TempDir,
 }
 
 impl Stage {
+    /// Without a URL the gateway starts a Redis of its own.
     pub async fn set(redis_url: String, gateways: usize) -> Self {
         Self::of(redis_url, gateways, Build::default()).await
     }
@@ -45,10 +54,11 @@ impl Stage {
     /// With gateways of another build.
     pub async fn of(redis_url: String, gateways: usize, build: Build) -> Self {
         let mut stage = Self {
-            redis_url,
             key: String::new(),
             nodes: Nodes::default(),
             build,
+            embedded: redis_url.is_empty(),
+            redis_url,
             gateways: Vec::new(),
             directory: TempDir::new().unwrap(),
         };
@@ -57,7 +67,7 @@ impl Stage {
             stage.nodes.write().unwrap().push(String::new());
             stage.start(place).await;
         }
-        if stage.redis_url.is_empty() {
+        if stage.embedded {
             stage.redis_url = format!("redis+unix://{}", stage.directory.path().join("redis.sock").display());
         }
         let first = stage.gateways[0].as_ref().unwrap();
@@ -85,16 +95,15 @@ impl Stage {
 
     /// Starts a gateway of that build in that place; answers when it is ready.
     pub async fn start_as(&mut self, place: usize, build: Build) {
-        let (directory, redis_url) = (self.directory.path().to_owned(), self.redis_url.clone());
+        let directory = self.directory.path().to_owned();
+        let redis_url = (!self.embedded).then(|| self.redis_url.clone());
         let log = self.log(place);
         let gateway = tokio::task::spawn_blocking(move || {
             let mut settings = vec![
                 ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY.to_owned()),
                 ("QUOTAGATE_REDIS_TIMEOUT_MS", REDIS_TIMEOUT_MS.to_string()),
             ];
-            if !redis_url.is_empty() {
-                settings.push(("QUOTAGATE_REDIS_URL", redis_url));
-            }
+            settings.extend(redis_url.map(|url| ("QUOTAGATE_REDIS_URL", url)));
             settings.extend(build.settings);
             let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let program = build.program.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_quotagate")));

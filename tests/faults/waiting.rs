@@ -14,8 +14,7 @@ async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it
         master.run::<String>(&["INFO", "replication"]).await.contains("state=online")
     })
     .await;
-    let build = Build { settings: vec![("QUOTAGATE_WAIT_REPLICAS", "1".to_owned())], ..Build::default() };
-    let stage = Stage::of(master.url(), 1, build).await;
+    let stage = Stage::of(master.url(), 1, Build::that_waits()).await;
     let ready = || async {
         let node = stage.nodes.read().unwrap()[0].clone();
         reqwest_json(&format!("{node}/readyz")).await
