@@ -1,6 +1,9 @@
 //! What one machine does with 64 connections: reserve and commit beside a call that decides nothing, in one run.
 //! Figures are ratios within the run; absolute numbers depend on the machine. `make bench`
 
+// The layout of the futures that the service makes is deeper than the default of 128.
+#![recursion_limit = "256"]
+
 use std::time::{Duration, Instant};
 
 use quotagate::startup::{Node, Options, install_metrics};
