@@ -92,7 +92,7 @@ fn possible(connections: usize) -> usize {
     connections.min(hard.saturating_sub(OTHERS))
 }
 
-/// Connections that stay open, each with one call of the same user at the same moment, beside others' calls.
+/// Connections that stay open while others call, and then each makes one call of the same user at the same moment.
 async fn connected(wanted: usize) {
     let count = possible(wanted);
     let redis = Redis::start().await;
@@ -108,6 +108,7 @@ async fn connected(wanted: usize) {
     let opened = begun.elapsed();
     let traffic = Traffic::start(&stage).await;
     traffic.goes_on(200).await;
+    let book = traffic.stop(&format!("{count} connections open")).await;
     let begun = Instant::now();
     let body = json!({"userId": "all", "event": "image.render", "ttlSeconds": 60}).to_string();
     let key = &stage.key;
@@ -120,7 +121,6 @@ async fn connected(wanted: usize) {
         answers.iter().map(|answer| answer.0)
     );
     let unavailable = answers.iter().filter(|(status, _)| *status == 503).count();
-    let book = traffic.stop(&format!("{count} connections open")).await;
     println!(
         "{count} connections opened in {} ms; {count} reserves of one user at once answered in {} ms, {allowed} allowed, \
          {unavailable} times 503",
