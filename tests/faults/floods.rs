@@ -1,5 +1,6 @@
 //! Floods: more of one thing than a node was made for, while others go on.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -110,16 +111,13 @@ async fn connected(wanted: usize) {
     traffic.goes_on(200).await;
     let book = traffic.stop(&format!("{count} connections open")).await;
     let begun = Instant::now();
-    let body = json!({"userId": "all", "event": "image.render", "ttlSeconds": 60}).to_string();
+    let body = json!({"userId": "all", "event": "image.render", "ttlSeconds": 900}).to_string();
     let key = &stage.key;
     let answers = join_all(kept.iter_mut().map(|one| one.ask("POST", "/api/v1/reserve", key, &body))).await;
     let answered = begun.elapsed();
     let allowed = answers.iter().filter(|(_, body)| body.contains("\"allowed\":true")).count() as u64;
-    assert!(
-        answers.iter().all(|(status, _)| matches!(status, 200 | 503)),
-        "{:?}",
-        answers.iter().map(|answer| answer.0)
-    );
+    let statuses: BTreeSet<u16> = answers.iter().map(|(status, _)| *status).collect();
+    assert!(statuses.is_subset(&BTreeSet::from([200, 503])), "{statuses:?}");
     let unavailable = answers.iter().filter(|(status, _)| *status == 503).count();
     println!(
         "{count} connections opened in {} ms; {count} reserves of one user at once answered in {} ms, {allowed} allowed, \
