@@ -70,7 +70,7 @@ async fn who_waits_for_no_replica_is_answered_without_one() {
     replica.hang();
     let event = json!({"userId": "u", "event": "job.run"});
     assert_eq!(stage.answer("track", "once", &event).await.status(), 200);
-    assert_eq!(master.run::<String>(&["INFO", "commandstats"]).await.contains("cmdstat_wait"), false);
+    assert!(!master.run::<String>(&["INFO", "commandstats"]).await.contains("cmdstat_wait"));
     replica.wake();
 }
 
