@@ -357,8 +357,10 @@ async fn cleared(user: &str, redis: &Redis, stage: &Stage, traffic: &Traffic) ->
     let (before, begun) = (traffic.seen().answered.load(Ordering::Relaxed), Instant::now());
     // The whole quota is free only when each of them is gone.
     let all = json!({"userId": user, "event": "many.x", "quantity": HOLDS, "ttlSeconds": 60});
-    let decision = stage.call("POST", "reserve", &all).await;
+    // On a busy machine one of its many round trips may take too long; what is cleared by then stays so.
+    eventually("the holds are cleared", || async { stage.answer("reserve", user, &all).await.status() == 200 }).await;
     let took = begun.elapsed();
+    let decision: Value = stage.answer("reserve", user, &all).await.json().await.unwrap();
     assert_eq!(decision["allowed"], true, "{decision}");
     let others = traffic.seen().answered.load(Ordering::Relaxed) - before;
     assert!(others > 0, "others go on");
