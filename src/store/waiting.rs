@@ -59,8 +59,12 @@ impl Waiting {
         pipeline.cmd("WAIT").arg(self.replicas).arg(self.patience_ms);
         let answers = self.lane().await.run_all(key, &pipeline).await?;
         let answers = answers.into_iter().map(Value::extract_error).collect::<RedisResult<Vec<Value>>>()?;
-        let [answer, _, acknowledged] = <[Value; 3]>::try_from(answers)
+        let [answer, marked, acknowledged] = <[Value; 3]>::try_from(answers)
             .map_err(|answers| (redis::ErrorKind::UnexpectedReturnType, "WAIT", format!("{answers:?}")))?;
+        let marked: Vec<String> = redis::from_redis_value(marked)?;
+        if marked != ["marked"] {
+            return Err((redis::ErrorKind::UnexpectedReturnType, "mark", format!("{marked:?}")).into());
+        }
         Ok((answer, redis::from_redis_value(acknowledged)?))
     }
 
