@@ -43,6 +43,7 @@ end
 --- @command "enqueue"
 --- @command "extend"
 --- @command "grant"
+--- @command "mark" allow-oom
 --- @command "near"
 --- @command "outcome"
 --- @command "reclaim" allow-oom

@@ -81,6 +81,18 @@ pub struct Config {
     )]
     pub redis_timeout_ms: u64,
 
+    /// How many replicas have to acknowledge a write before it is answered, 0 to 16; otherwise the answer is 503
+    ///
+    /// They have half of the time for a round trip. Not for the private Redis, which has no replicas.
+    #[arg(
+        long,
+        env = "QUOTAGATE_WAIT_REPLICAS",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u8).range(0..=16),
+        value_name = "COUNT"
+    )]
+    pub wait_replicas: u8,
+
     /// Send webhooks to private, loopback and link-local addresses too: 1 or 0
     #[arg(
         long,
@@ -157,6 +169,8 @@ impl Config {
             if self.appendfsync.is_some() {
                 return Err(ConfigError::AppendfsyncWithoutEmbedded);
             }
+        } else if self.wait_replicas > 0 {
+            return Err(ConfigError::WaitWithoutReplicas);
         }
         if self.admin_key.as_ref().is_some_and(|key| !is_admin_key(key.expose())) {
             return Err(ConfigError::AdminKey);
@@ -281,6 +295,11 @@ pub enum ConfigError {
     )]
     AppendfsyncWithoutEmbedded,
     #[error(
+        "QUOTAGATE_WAIT_REPLICAS is for a Redis with replicas, and the private Redis has none: \
+         set QUOTAGATE_REDIS_URL too"
+    )]
+    WaitWithoutReplicas,
+    #[error(
         "QUOTAGATE_ADMIN_KEY must begin with {ADMIN_KEY_PREFIX} and have at least \
          {ADMIN_KEY_MIN_CHARS} characters, all of them letters, digits, _ or -"
     )]
@@ -379,6 +398,8 @@ mod tests {
             (vec!["--redis-timeout-ms", "49"], "50..=60000"),
             (vec!["--redis-timeout-ms", "60001"], "50..=60000"),
             (vec!["--appendfsync", "no"], "everysec, always"),
+            (vec!["--wait-replicas", "1"], "QUOTAGATE_WAIT_REPLICAS is for a Redis with replicas"),
+            (vec!["--redis-url", "redis://host", "--wait-replicas", "17"], "17 is not in 0..=16"),
         ];
         for (arguments, reason) in refused {
             let error = parse(&arguments).unwrap_err();

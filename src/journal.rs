@@ -182,13 +182,16 @@ impl Journal {
     }
 }
 
+/// What becomes of an append.
+type Outcome = Result<Appended, JournalError>;
+
 /// Records that are written and synced together.
 #[derive(Default)]
 struct Batch {
     lines: String,
     /// The records of this batch, to be taken back if it fails.
     places: Vec<u64>,
-    answers: Vec<(oneshot::Sender<Result<Appended, JournalError>>, Result<Appended, JournalError>)>,
+    answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
 }
 
 impl Writer {

@@ -109,6 +109,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         bind: config.bind,
         redis_url: url,
         redis_timeout: config.redis_timeout(),
+        wait_replicas: config.wait_replicas,
         ledger_entries: config.ledger_entries,
         workers: usize::from(config.workers),
         root_key: config.admin_key.as_ref().map(|key| key.expose().to_owned()),

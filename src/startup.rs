@@ -30,6 +30,8 @@ pub struct Options {
     pub bind: SocketAddr,
     pub redis_url: String,
     pub redis_timeout: Duration,
+    /// How many replicas have to acknowledge a write before it is answered.
+    pub wait_replicas: u8,
     /// How many entries a bucket's ledger may have.
     pub ledger_entries: u64,
     pub workers: usize,
@@ -84,6 +86,7 @@ impl Node {
             TcpListener::bind(options.bind).map_err(|error| StartError::Listen { address: options.bind, error })?;
         let address = listener.local_addr()?;
         let mut store = Store::open(&options.redis_url, options.redis_timeout, options.workers).await?;
+        store.wait_for(&options.redis_url, options.wait_replicas).await?;
         store.ledger_entries = options.ledger_entries;
         if let Err(found) = store.claim_layout().await? {
             return Err(StartError::Layout(found, crate::store::server::LAYOUT_VERSION));
@@ -205,6 +208,10 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     );
     metrics::describe_gauge!("quotagate_verify_drifts", "Drifts that the last `quotagate verify` found, by app.");
     metrics::describe_gauge!("quotagate_verify_time_seconds", "When the last `quotagate verify` ended (Unix time).");
+    metrics::describe_counter!(
+        "quotagate_unreplicated_calls_total",
+        "Script calls that too few replicas acknowledged in time, by script."
+    );
     metrics::describe_counter!("quotagate_refused_keys_total", "Calls that were refused for their key, by reason.");
     metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds taken out of counters.");
     Ok(handle)

@@ -325,6 +325,7 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
         "configure" | "stamp" => "configuration",
         "revoke" => "grant",
         "reclaim" => "usage",
+        "mark" => "waiting",
         "replace_rollup" => "rollup",
         "set_clock" => "clock",
         "decide" => "approval",

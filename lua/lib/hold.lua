@@ -3,7 +3,8 @@
 -- Of a reservation that holds with several owners the first one's member says so, the others end with '-': an expiry is
 -- told once.
 -- `held` of a counter goes down only by the call that removes the member.
-local hold = { batch = 256 }
+-- A batch is what one call takes at most: Redis serves nobody else meanwhile.
+local hold = { batch = 128 }
 
 function hold.entries(list)
   return string.gmatch(list, '([^:,]+):([^:,]+):(%d+)')

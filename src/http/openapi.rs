@@ -1,6 +1,8 @@
 //! `/openapi.json`, generated from the code; `docs/openapi.json` is its checked-in copy.
 
-use actix_web::HttpResponse;
+use std::sync::LazyLock;
+
+use actix_web::{HttpResponse, web};
 use utoipa::OpenApi;
 use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -117,12 +119,16 @@ impl utoipa::Modify for Key {
     }
 }
 
+// Made once: anybody may ask for it, and making it takes far longer than a call.
+static DOCUMENTED: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(Api::openapi);
+static SERVED: LazyLock<Option<web::Bytes>> = LazyLock::new(|| document().ok().map(web::Bytes::from));
+
 /// The methods of a path: those in the document, and preflights where browsers may read.
 pub fn methods(path: &str) -> Vec<&'static str> {
     let documented = match path {
         "/openapi.json" => vec!["GET"],
         "/" | "/assets/{path:.*}" => vec!["GET", "HEAD"],
-        _ => Api::openapi().paths.paths.get(path).map_or_else(Vec::new, |item| {
+        _ => DOCUMENTED.paths.paths.get(path).map_or_else(Vec::new, |item| {
             let has = [("DELETE", &item.delete), ("GET", &item.get), ("POST", &item.post), ("PUT", &item.put)];
             has.into_iter().filter(|(_, operation)| operation.is_some()).map(|(method, _)| method).collect()
         }),
@@ -173,8 +179,8 @@ pub fn configuration_schema() -> Result<String, serde_json::Error> {
 }
 
 pub async fn serve() -> HttpResponse {
-    match document() {
-        Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),
-        Err(_) => HttpResponse::InternalServerError().finish(),
+    match &*SERVED {
+        Some(text) => HttpResponse::Ok().content_type("application/json").body(text.clone()),
+        None => HttpResponse::InternalServerError().finish(),
     }
 }

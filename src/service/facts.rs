@@ -26,8 +26,8 @@ use crate::store::usage::UsageReply;
 pub(crate) const NOW_MS: TimeMs = 1_000;
 /// Rounds of learning before the call is given up: each needs a change in between.
 const STALE_ROUNDS: usize = 12;
-/// Batches of 256 expired holds that one call takes out of the way at most.
-const RECLAIM_ROUNDS: usize = 4_096;
+/// Batches of 128 expired holds that one call takes out of the way at most.
+const RECLAIM_ROUNDS: usize = 8_192;
 
 /// Owners that are no users are kept to a multiple of this.
 const RENEW_STEP_MS: TimeMs = 60 * 60 * 1000;

@@ -36,6 +36,13 @@ impl Gateway {
                 found.eviction_policy
             ));
         }
+        let waited = self.store.waited_replicas();
+        if found.replicas < u64::from(waited) {
+            warnings.push(format!(
+                "Redis has {} replicas and every write waits for {waited}: all of them are answered 503",
+                found.replicas
+            ));
+        }
         let major: Option<u32> = found.version.split('.').next().and_then(|major| major.parse().ok());
         let supported = major.is_some_and(|major| major >= 7);
         if !supported {

@@ -7,7 +7,7 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::sentinel::{SentinelClient, SentinelServerType};
-use redis::{AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::Mutex;
 
 use super::error::StoreError;
@@ -82,6 +82,30 @@ impl Link {
         }
     }
 
+    /// Runs commands together on one connection, in a cluster to the master that holds `key`; once more if it broke.
+    /// An answer may be an error of the server.
+    pub async fn run_all(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        match self.run_all_once(key, commands).await {
+            Err(error) if broke(&error) => {
+                metrics::counter!("quotagate_retries_total", "cause" => "connection").increment(1);
+                self.run_all_once(key, commands).await
+            }
+            other => other,
+        }
+    }
+
+    async fn run_all_once(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        let count = commands.cmd_iter().count();
+        match self {
+            Self::Single(manager) => manager.clone().req_packed_commands(commands, 0, count).await,
+            Self::Sentinel(link) => link.run_all(commands, count).await,
+            Self::Cluster(link) => {
+                let route = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+                link.connection().await?.route_pipeline(commands.clone(), 0, count, route).await
+            }
+        }
+    }
+
     async fn run_once(&self, command: &Cmd) -> RedisResult<Value> {
         match self {
             Self::Single(manager) => manager.clone().req_packed_command(command).await.and_then(Value::extract_error),
@@ -116,16 +140,27 @@ impl SentinelLink {
     async fn run(&self, command: &Cmd) -> RedisResult<Value> {
         let mut connection = self.connection().await?;
         let result = connection.req_packed_command(command).await;
-        // A broken connection or a master that became a replica: ask the sentinels again.
-        let failed = match &result {
+        self.look_at(result.as_ref().map(std::slice::from_ref)).await;
+        result
+    }
+
+    async fn run_all(&self, commands: &Pipeline, count: usize) -> RedisResult<Vec<Value>> {
+        let mut connection = self.connection().await?;
+        let result = connection.req_packed_commands(commands, 0, count).await;
+        self.look_at(result.as_deref()).await;
+        result
+    }
+
+    /// A broken connection or a master that became a replica: the sentinels are asked again.
+    async fn look_at(&self, result: Result<&[Value], &RedisError>) {
+        let is_readonly = |value: &Value| matches!(value, Value::ServerError(error) if error.code() == "READONLY");
+        let failed = match result {
             Err(error) => error.is_io_error() || error.code() == Some("READONLY"),
-            Ok(Value::ServerError(error)) => error.code() == "READONLY",
-            Ok(_) => false,
+            Ok(values) => values.iter().any(is_readonly),
         };
         if failed {
             self.state.lock().await.1 = None;
         }
-        result
     }
 
     async fn connection(&self) -> RedisResult<MultiplexedConnection> {

@@ -20,7 +20,7 @@ impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
         use redis::{ErrorKind, ServerErrorKind};
         match error.kind() {
-            _ if says(&error, &REFUSING) => Self::Refused(error.to_string()),
+            _ if says(&error, &REFUSING) || is_missing_function(&error) => Self::Refused(error.to_string()),
             ErrorKind::Server(ServerErrorKind::ResponseError) if !says(&error, &PASSING) => {
                 Self::Unexpected(error.to_string())
             }
@@ -34,6 +34,11 @@ impl From<redis::RedisError> for StoreError {
 const PASSING: [&str; 6] = ["MASTERDOWN", "BUSY", "LOADING", "READONLY", "UNBLOCKED", "CLUSTERDOWN"];
 /// Those with which a Redis that is there refuses a write.
 const REFUSING: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN"];
+
+/// Redis does not have this version's library.
+pub(super) fn is_missing_function(error: &redis::RedisError) -> bool {
+    error.detail() == Some("Function not found")
+}
 
 fn says(error: &redis::RedisError, codes: &[&str]) -> bool {
     let text = error.to_string();

@@ -30,6 +30,12 @@ pub fn encode(name: &str) -> String {
     utf8_percent_encode(name, RESERVED).to_string()
 }
 
+/// The mark of calls that wait for replicas ([`super::waiting`]), in the slot of `key`.
+pub(super) fn mark(key: &str) -> String {
+    let tag = key.find('}').map_or(key, |end| &key[..=end]);
+    format!("{tag}:mark")
+}
+
 /// Where the data of an app and mode lives: one hash tag (one cluster slot) per bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bucket {

@@ -26,7 +26,11 @@ macro_rules! library {
         impl Library {
             fn put_together() -> Result<Self, StoreError> {
                 let (name, source) = whole()?;
-                let function = |command: &'static str| Function { name: command, registered: format!("{name}_{command}") };
+                let function = |command: &'static str| Function {
+                    name: command,
+                    registered: format!("{name}_{command}"),
+                    writes: !FILES[0].1.contains(&format!("--- @command \"{command}\" no-writes")),
+                };
                 Ok(Self { $($command: function(stringify!($command)),)* name, source })
             }
 
@@ -38,7 +42,7 @@ macro_rules! library {
 }
 
 library! {
-    commands: attempted, change_user, claim, commit, configure, decide, enqueue, extend, grant, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, set_clock, stamp, survey, track, track_degraded, track_enforce, usage;
+    commands: attempted, change_user, claim, commit, configure, decide, enqueue, extend, grant, mark, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, set_clock, stamp, survey, track, track_degraded, track_enforce, usage;
     libraries: "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/hold", "lib/ledger", "lib/operation", "lib/outbox", "lib/pieces", "lib/record", "lib/retention", "lib/settle", "lib/tracking", "lib/window"
 }
 
@@ -49,6 +53,8 @@ pub struct Function {
     pub name: &'static str,
     /// `qg_<hash>_<name>`: Redis has one namespace for the functions of all libraries.
     pub registered: String,
+    /// Whether it may write anything.
+    pub writes: bool,
 }
 
 static LIBRARY: LazyLock<Result<Library, StoreError>> = LazyLock::new(Library::put_together);

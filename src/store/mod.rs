@@ -33,6 +33,7 @@ pub mod survey;
 pub mod track;
 pub mod usage;
 pub mod users;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,10 +44,13 @@ use connection::Link;
 use error::StoreError;
 use library::{Function, Library};
 use reply::Fields;
+use waiting::Waiting;
 
 /// Entries of a bucket's ledger, unless told otherwise: about half a gigabyte.
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
 
+/// How often one call loads the library before it gives up.
+const MOST_LOADS: usize = 4;
 /// Libraries of releases that a Redis keeps.
 const MOST_LIBRARIES: usize = 8;
 
@@ -55,6 +59,7 @@ const MOST_LIBRARIES: usize = 8;
 pub struct Store {
     links: Arc<[Link]>,
     next: Arc<std::sync::atomic::AtomicUsize>,
+    waiting: Option<Arc<Waiting>>,
     timeout: Duration,
     /// How many entries the ledger of a bucket may have.
     pub ledger_entries: u64,
@@ -72,7 +77,28 @@ impl Store {
             links.push(Link::open(url, timeout).await?);
         }
         let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        Ok(Self { links: links.into(), next, timeout, ledger_entries: LEDGER_ENTRIES, library: Library::resolve()? })
+        Ok(Self {
+            links: links.into(),
+            next,
+            waiting: None,
+            timeout,
+            ledger_entries: LEDGER_ENTRIES,
+            library: Library::resolve()?,
+        })
+    }
+
+    /// Has each script that writes wait until so many replicas have acknowledged it; 0 waits for none.
+    ///
+    /// # Errors
+    /// A URL that names no store.
+    pub async fn wait_for(&mut self, url: &str, replicas: u8) -> Result<(), StoreError> {
+        self.waiting = Waiting::open(url, self.timeout, replicas).await?;
+        Ok(())
+    }
+
+    /// How many replicas have to acknowledge what a script writes.
+    pub fn waited_replicas(&self) -> u8 {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.replicas())
     }
 
     fn link(&self) -> &Link {
@@ -93,11 +119,11 @@ impl Store {
         self.timed("command", self.link().run_at(key, command)).await
     }
 
-    async fn timed(
+    async fn timed<T>(
         &self,
         script: &'static str,
-        run: impl Future<Output = redis::RedisResult<Value>>,
-    ) -> Result<Value, StoreError> {
+        run: impl Future<Output = redis::RedisResult<T>>,
+    ) -> Result<T, StoreError> {
         let started = std::time::Instant::now();
         let result = tokio::time::timeout(self.timeout, run).await;
         metrics::histogram!("quotagate_redis_round_trip_seconds", "script" => script)
@@ -117,16 +143,39 @@ impl Store {
             command.arg(argument);
         }
         let run = async {
-            match self.link().run(&command).await {
-                Err(error) if error.detail() == Some("Function not found") => {
-                    metrics::counter!("quotagate_retries_total", "cause" => "library_missing").increment(1);
-                    self.load_library(keys.first().map_or("", String::as_str)).await?;
-                    self.link().run(&command).await
+            // Somebody may flush the library just when it was loaded.
+            for _ in 0..MOST_LOADS {
+                match self.send(function, keys, &command).await {
+                    Err(error) if error::is_missing_function(&error) => {
+                        metrics::counter!("quotagate_retries_total", "cause" => "library_missing").increment(1);
+                        self.load_library(keys.first().map_or("", String::as_str)).await?;
+                    }
+                    other => return other,
                 }
-                other => other,
             }
+            self.send(function, keys, &command).await
         };
-        Fields::new(function.name, self.timed(function.name, run).await?)
+        let (value, acknowledged) = self.timed(function.name, run).await?;
+        if let (Some(waiting), Some(acknowledged)) = (&self.waiting, acknowledged) {
+            waiting.check(function.name, acknowledged)?;
+        }
+        Fields::new(function.name, value)
+    }
+
+    /// Sends a call; answers also how many replicas have acknowledged it, if they are waited for.
+    async fn send(
+        &self,
+        function: &Function,
+        keys: &[String],
+        command: &Cmd,
+    ) -> redis::RedisResult<(Value, Option<u64>)> {
+        match (&self.waiting, keys.first()) {
+            (Some(waiting), Some(key)) if function.writes => {
+                let (value, acknowledged) = waiting.run(key, command, &self.library.mark).await?;
+                Ok((value, Some(acknowledged)))
+            }
+            _ => Ok((self.link().run(command).await?, None)),
+        }
     }
 
     /// Where `key` lies. Other releases leave their libraries behind; when there are many, all go: a node that still

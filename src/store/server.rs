@@ -16,6 +16,8 @@ pub struct ServerCheck {
     pub version: String,
     pub append_only: bool,
     pub eviction_policy: String,
+    /// Connected to the server now.
+    pub replicas: u64,
 }
 
 impl Store {
@@ -23,7 +25,7 @@ impl Store {
     /// [`StoreError`]
     pub async fn check_server(&self) -> Result<ServerCheck, StoreError> {
         let mut fields = HashMap::new();
-        for section in ["server", "persistence", "memory"] {
+        for section in ["server", "persistence", "memory", "replication"] {
             let mut info = redis::cmd("INFO");
             info.arg(section);
             let text = optional_text(self.command_at("qg", &info).await?)?.unwrap_or_default();
@@ -38,6 +40,7 @@ impl Store {
             version: take("redis_version"),
             append_only: take("aof_enabled") == "1",
             eviction_policy: take("maxmemory_policy"),
+            replicas: take("connected_slaves").parse().unwrap_or(0),
         })
     }
 

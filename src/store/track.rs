@@ -6,10 +6,10 @@ use super::admission::{
 };
 use super::error::StoreError;
 use super::keys::Bucket;
+use super::library::Function;
 use super::operation::Operation;
 use super::record::{Record, StoredReservation, write_memo};
 use super::reply::Fields;
-use super::library::Function;
 use super::{Arguments, Store};
 use crate::domain::reservation::Memo;
 use crate::domain::window::TimeMs;

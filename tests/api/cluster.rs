@@ -1,71 +1,27 @@
 //! Redis Cluster: every call finds all its keys in one slot, whatever the placement and however many owners.
 
-use std::process::{Child, Command, Stdio};
-
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::support::receiver::{Receiver, Reply};
-use crate::support::{ROOT_KEY, Running, eventually, new_key};
+use crate::support::{ROOT_KEY, Redis, Running, eventually, free_port, new_key};
 
-/// A cluster of one master: a call whose keys lie in two slots is refused by it as by a large one.
-struct Cluster {
-    child: Child,
-    port: u16,
-    _directory: TempDir,
-}
-
-impl Cluster {
-    async fn start() -> Self {
-        loop {
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let bus = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let directory = tempfile::tempdir().unwrap();
-            let child = Command::new("redis-server")
-                .args(["--port", &port.to_string(), "--cluster-port", &bus.to_string(), "--cluster-enabled", "yes"])
-                .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"])
-                .arg(directory.path())
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap();
-            let mut cluster = Self { child, port, _directory: directory };
-            // Another process may have taken a port meanwhile; then it ends.
-            while cluster.child.try_wait().unwrap().is_none() {
-                if cluster.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await.is_ok() {
-                    eventually("the cluster is whole", || async {
-                        let info = cluster.run(&["CLUSTER", "INFO"]).await;
-                        info.is_ok_and(|info| info.contains("cluster_state:ok"))
-                    })
-                    .await;
-                    return cluster;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        }
-    }
-
-    async fn run(&self, words: &[&str]) -> redis::RedisResult<String> {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port))?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        let mut command = redis::Cmd::new();
-        words.iter().for_each(|word| {
-            command.arg(*word);
-        });
-        command.query_async(&mut connection).await
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A cluster of one master, and its port: a call whose keys lie in two slots is refused by it as by a large one.
+async fn cluster() -> (Redis, u16) {
+    let (port, bus) = (free_port(), free_port().to_string());
+    let options = ["--port", &port.to_string(), "--cluster-port", &bus, "--cluster-enabled", "yes"];
+    let master = Redis::with(&options).await;
+    master.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    eventually("the cluster is whole", || async {
+        master.run::<String>(&["CLUSTER", "INFO"]).await.contains("cluster_state:ok")
+    })
+    .await;
+    (master, port)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_of_the_product_works_on_a_cluster_in_both_placements() {
-    let cluster = Cluster::start().await;
-    let node = Running::start(&format!("redis-cluster://127.0.0.1:{}", cluster.port)).await;
+    let (_master, port) = cluster().await;
+    let node = Running::start(&format!("redis-cluster://127.0.0.1:{port}")).await;
     let receiver = Receiver::start(&[Reply::Status(200)]).await;
     for (app, placement, scopes) in [
         ("whole", "app", vec![json!(["user"]), json!(["app"]), json!(["key"]), json!(["metadata.team"])]),

@@ -27,10 +27,10 @@ async fn a_commit_lost_or_doubled_a_hold_lost_and_a_wrong_held_are_all_noticed()
         for change in ["1", "-1"] {
             let back = if change == "1" { "-1" } else { "1" };
             redis.run::<i64>(&["HINCRBY", key, field, change]).await;
-            let checked = AssertUnwindSafe(is_as_told(&redis, &stage, &book)).catch_unwind().await;
+            let checked = AssertUnwindSafe(is_as_told(&redis.url(), &stage, &book)).catch_unwind().await;
             assert!(checked.is_err(), "{field} changed by {change} passes");
             redis.run::<i64>(&["HINCRBY", key, field, back]).await;
         }
     }
-    is_as_told(&redis, &stage, &book).await;
+    is_as_told(&redis.url(), &stage, &book).await;
 }

@@ -1,9 +1,10 @@
-//! A Redis Cluster of three masters, with the slot of all counters moved from one to another under load.
+//! A Redis Cluster of three masters, with the slot of all counters moved from one to another under load, or with the
+//! master killed that has it.
 
 use std::sync::atomic::Ordering;
 
-use crate::outside::is_as_told;
-use crate::stage::Stage;
+use crate::outside::{is_as_told, is_no_more_than_told};
+use crate::stage::{Build, Stage};
 use crate::support::{Redis, eventually, free_port};
 use crate::traffic::Traffic;
 
@@ -12,68 +13,96 @@ const MASTERS: usize = 3;
 const A_KEY: &str = "qg:{default:live}:stamp";
 const SLOTS: u16 = 16384;
 
-struct Cluster {
-    masters: Vec<Redis>,
+pub struct Cluster {
+    /// The first are the masters at the beginning.
+    pub servers: Vec<Redis>,
     ports: Vec<u16>,
     ids: Vec<String>,
 }
 
 impl Cluster {
-    async fn start() -> Self {
-        let (mut masters, mut ports, mut ids, mut buses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..MASTERS {
+    /// Three masters, each with a replica if so wanted.
+    pub async fn start(replicas: bool) -> Self {
+        let (mut servers, mut ports, mut ids, mut buses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let count = if replicas { 2 * MASTERS } else { MASTERS };
+        for _ in 0..count {
             let (port, bus) = (free_port(), free_port());
             let (port_text, bus_text) = (port.to_string(), bus.to_string());
-            let options = ["--port", &port_text, "--cluster-enabled", "yes", "--cluster-port", &bus_text];
-            let master = Redis::with(&options).await;
-            ids.push(master.run::<String>(&["CLUSTER", "MYID"]).await);
-            masters.push(master);
+            // A replica whose link broke a while ago is still better than none.
+            let options = ["--port", &port_text, "--cluster-enabled", "yes", "--cluster-port", &bus_text]
+                .into_iter()
+                .chain(["--cluster-node-timeout", "2000", "--cluster-replica-validity-factor", "0"]);
+            let server = Redis::with(&options.collect::<Vec<_>>()).await;
+            ids.push(server.run::<String>(&["CLUSTER", "MYID"]).await);
+            servers.push(server);
             ports.push(port);
             buses.push(bus_text);
         }
         let share = SLOTS / MASTERS as u16 + 1;
-        for (number, master) in masters.iter().enumerate() {
-            let first = share * number as u16;
-            let last = (first + share - 1).min(SLOTS - 1);
-            let range = [first.to_string(), last.to_string()];
-            master.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).await;
-            master.run::<()>(&["CLUSTER", "MEET", "127.0.0.1", &ports[0].to_string(), &buses[0]]).await;
+        for (number, server) in servers.iter().enumerate() {
+            if number < MASTERS {
+                let first = share * number as u16;
+                let last = (first + share - 1).min(SLOTS - 1);
+                let range = [first.to_string(), last.to_string()];
+                server.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).await;
+            }
+            server.run::<()>(&["CLUSTER", "MEET", "127.0.0.1", &ports[0].to_string(), &buses[0]]).await;
         }
-        for master in &masters {
+        for server in &servers {
             eventually("the cluster is whole", || async {
-                let info: String = master.run(&["CLUSTER", "INFO"]).await;
-                info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{MASTERS}"))
+                let info: String = server.run(&["CLUSTER", "INFO"]).await;
+                info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{count}"))
             })
             .await;
         }
-        Self { masters, ports, ids }
+        let cluster = Self { servers, ports, ids };
+        for place in MASTERS..count {
+            let master = &cluster.ids[place - MASTERS];
+            cluster.servers[place].run::<()>(&["CLUSTER", "REPLICATE", master]).await;
+            cluster.follows(place).await;
+        }
+        cluster
     }
 
-    fn url(&self) -> String {
+    /// Waits until a server is a replica that has what its master has.
+    async fn follows(&self, place: usize) {
+        eventually("the replica follows", || async {
+            let info: String = self.servers[place].run(&["INFO", "replication"]).await;
+            info.contains("role:slave") && info.contains("master_link_status:up")
+        })
+        .await;
+    }
+
+    pub fn url(&self) -> String {
         let hosts: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         format!("redis-cluster://{}", hosts.join(","))
     }
 
     async fn slot(&self) -> String {
-        self.masters[0].run::<u16>(&["CLUSTER", "KEYSLOT", A_KEY]).await.to_string()
+        self.servers[0].run::<u16>(&["CLUSTER", "KEYSLOT", A_KEY]).await.to_string()
     }
 
-    /// Which master has the slot.
-    async fn owner(&self, slot: &str) -> usize {
-        for (place, master) in self.masters.iter().enumerate() {
-            let stamp: redis::RedisResult<Option<String>> =
-                redis::cmd("GET").arg(A_KEY).query_async(&mut master.connect().await).await;
+    /// Which server answers for the app's slot now.
+    async fn serving(&self) -> Option<usize> {
+        for (place, server) in self.servers.iter().enumerate() {
+            let client = redis::Client::open(server.url()).unwrap();
+            let Ok(mut connection) = client.get_multiplexed_async_connection().await else { continue };
+            let stamp = redis::cmd("GET").arg(A_KEY).query_async::<Option<String>>(&mut connection).await;
             if stamp.is_ok() {
-                return place;
+                return Some(place);
             }
         }
-        panic!("nobody has slot {slot}");
+        None
+    }
+
+    pub async fn owner(&self) -> usize {
+        self.serving().await.expect("somebody has the slot")
     }
 
     /// Moves the slot, key by key; `between` is awaited after each few keys.
     async fn migrate(&self, slot: &str, to: usize, between: impl AsyncFn()) -> usize {
-        let from = self.owner(slot).await;
-        let (source, target) = (&self.masters[from], &self.masters[to]);
+        let from = self.owner().await;
+        let (source, target) = (&self.servers[from], &self.servers[to]);
         target.run::<()>(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.ids[from]]).await;
         source.run::<()>(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.ids[to]]).await;
         let (port, mut moved) = (self.ports[to].to_string(), 0);
@@ -88,21 +117,21 @@ impl Cluster {
             moved += keys.len();
             between().await;
         }
-        for master in [target, source].into_iter().chain(&self.masters) {
-            master.run::<()>(&["CLUSTER", "SETSLOT", slot, "NODE", &self.ids[to]]).await;
+        for server in [target, source].into_iter().chain(&self.servers) {
+            server.run::<()>(&["CLUSTER", "SETSLOT", slot, "NODE", &self.ids[to]]).await;
         }
         moved
     }
 }
 
 async fn migrated(times: usize) {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::start(false).await;
     let stage = Stage::set(cluster.url(), 2).await;
     let slot = cluster.slot().await;
     let traffic = Traffic::start(&stage).await;
     let mut moved = 0;
     for _ in 0..times {
-        let to = (cluster.owner(&slot).await + 1) % MASTERS;
+        let to = (cluster.owner().await + 1) % MASTERS;
         let told = || {
             let seen = traffic.seen();
             seen.answered.load(Ordering::Relaxed) + seen.unavailable.load(Ordering::Relaxed)
@@ -118,8 +147,8 @@ async fn migrated(times: usize) {
     }
     assert!(moved > 0);
     let book = traffic.stop(&format!("the slot moved {times} times with {moved} keys in all")).await;
-    let owner = cluster.owner(&slot).await;
-    is_as_told(&cluster.masters[owner], &stage, &book).await;
+    let owner = cluster.owner().await;
+    is_as_told(&cluster.servers[owner].url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,4 +160,59 @@ async fn a_slot_migrated_in_mid_traffic_loses_and_doubles_nothing() {
 #[ignore = "long: make chaos"]
 async fn long_a_slot_migrated_30_times_loses_and_doubles_nothing() {
     migrated(30).await;
+}
+
+/// Kills the master that serves, again and again: its replica is promoted, and it comes back as a replica of that.
+async fn lost(times: usize, waits: bool) {
+    let mut cluster = Cluster::start(true).await;
+    let build = if waits { Build::that_waits() } else { Build::default() };
+    let stage = Stage::of(cluster.url(), 2, build).await;
+    let traffic = if waits { Traffic::start(&stage).await } else { Traffic::that_may_lose(&stage).await };
+    for _ in 0..times {
+        traffic.goes_on(200).await;
+        let owner = cluster.owner().await;
+        cluster.servers[owner].kill();
+        eventually("the replica is promoted", || async { cluster.serving().await.is_some() }).await;
+        if !waits {
+            // Also while there is no replica.
+            traffic.goes_on(100).await;
+        }
+        cluster.servers[owner].start_again().await;
+        cluster.follows(owner).await;
+        traffic.goes_on(200).await;
+    }
+    let (answered, gone) =
+        (traffic.seen().answered.load(Ordering::Relaxed), traffic.seen().gone.load(Ordering::Relaxed));
+    let how = if waits { "each call waiting for a replica" } else { "replication not awaited" };
+    let book = traffic.stop(&format!("a master of the cluster killed {times} times, {how}")).await;
+    let url = cluster.servers[cluster.owner().await].url();
+    if waits {
+        is_as_told(&url, &stage, &book).await;
+    } else {
+        let lost = is_no_more_than_told(&url, &stage, &book).await;
+        println!("{lost} acknowledged events lost, {gone} reservations gone");
+        assert!(lost + gone <= answered / 10, "{lost} and {gone} of {answered} lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_of_the_cluster_killed_in_mid_traffic_is_replaced_and_only_the_last_moment_may_be_lost() {
+    lost(1, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_of_the_cluster_whose_replica_was_waited_for_loses_nothing() {
+    lost(1, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_10_masters_of_the_cluster_killed_are_replaced_and_only_the_last_moments_may_be_lost() {
+    lost(10, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_10_masters_of_the_cluster_whose_replicas_were_waited_for_lose_nothing() {
+    lost(10, true).await;
 }

@@ -12,7 +12,7 @@ async fn cut(times: usize) {
     let redis = Redis::start().await;
     let proxy = Proxy::start(redis.socket()).await;
     let stage = Stage::set(proxy.url.clone(), 2).await;
-    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis));
+    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
     for time in 0..times {
         let how = CUTS[time % CUTS.len()];
         // A gateway repeats a call once by itself; more cuts in a row reach the caller.
@@ -26,7 +26,7 @@ async fn cut(times: usize) {
     let what = format!("connections cut {before} times before, {within} within and {after} after a script call");
     let book = traffic.stop(&what).await;
     watch.stop().await;
-    is_as_told(&redis, &stage, &book).await;
+    is_as_told(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,18 +14,26 @@ mod gateway;
 
 mod book;
 mod outside;
+mod preload;
 mod proxy;
 mod stage;
 mod traffic;
 
 mod checked;
+mod clocks;
 mod cluster;
 mod connection;
 mod degraded;
 mod degraded_traffic;
+mod disk;
+mod embedded;
+mod floods;
 mod gateways;
 mod memory;
+mod power;
 mod redis_dies;
 mod redis_hangs;
 mod scripts;
 mod sentinel;
+mod upgrade;
+mod waiting;

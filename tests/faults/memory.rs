@@ -12,7 +12,7 @@ const OPEN: u64 = 5;
 async fn filled(times: usize) {
     let redis = Redis::with(&["--maxmemory-policy", "noeviction"]).await;
     let stage = Stage::set(redis.url(), 2).await;
-    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis));
+    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
     let http = quotagate::http_client::builder().build().unwrap();
     let node = stage.nodes.read().unwrap()[0].clone();
     let send = async |path: &str, body: serde_json::Value| {
@@ -52,7 +52,7 @@ async fn filled(times: usize) {
         let account = book.of(&format!("full_{time}"));
         (account.charged, account.tracked, account.events) = (OPEN - 1, 1, OPEN);
     }
-    is_as_told(&redis, &stage, &book).await;
+    is_as_told(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

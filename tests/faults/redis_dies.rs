@@ -15,7 +15,7 @@ use crate::traffic::Traffic;
 async fn killed(times: usize) {
     let mut redis = Redis::with(&["--appendfsync", "always"]).await;
     let stage = Stage::set(redis.url(), 2).await;
-    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis));
+    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
     for _ in 0..times {
         let before = traffic.seen().unavailable.load(Ordering::Relaxed);
         redis.kill();
@@ -29,7 +29,7 @@ async fn killed(times: usize) {
     }
     let book = traffic.stop(&format!("Redis killed {times} times, fsync always")).await;
     watch.stop().await;
-    is_as_told(&redis, &stage, &book).await;
+    is_as_told(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,7 +48,7 @@ const MOST_TORN_BYTES: u64 = 20_000;
 
 /// Cuts a file back to its last whole transaction. Redis 7.0 by itself cuts it back to its last whole command, and the
 /// half of a script that is left before it would become true at the start after the next.
-fn mend(directory: &Path) {
+pub fn mend(directory: &Path) {
     let program = redis_program().replace("server", "check-aof");
     let mut check = Command::new(program);
     check.arg("--fix").arg(directory.join("appendonly.aof.manifest"));
@@ -62,7 +62,7 @@ fn mend(directory: &Path) {
 async fn torn(times: usize) {
     let mut redis = Redis::with(&["--appendfsync", "everysec", "--aof-load-truncated", "yes"]).await;
     let stage = Stage::set(redis.url(), 2).await;
-    let (traffic, watch) = (Traffic::that_may_lose(&stage).await, Watch::start(&redis));
+    let (traffic, watch) = (Traffic::that_may_lose(&stage).await, Watch::start(&redis.url()));
     for _ in 0..times {
         // What is torn off is traffic, not the configuration before it.
         traffic.goes_on(200).await;
@@ -80,7 +80,7 @@ async fn torn(times: usize) {
     let gone = traffic.seen().gone.load(Ordering::Relaxed);
     let book = traffic.stop(&format!("the end of the append-only file torn off {times} times")).await;
     watch.stop().await;
-    let lost = is_no_more_than_told(&redis, &book).await;
+    let lost = is_no_more_than_told(&redis.url(), &stage, &book).await;
     println!("{lost} acknowledged events lost, {gone} reservations gone with what was torn off");
 }
 

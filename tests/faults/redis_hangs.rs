@@ -14,7 +14,7 @@ const BOUND_MS: u64 = REDIS_TIMEOUT_MS + 2500;
 async fn hung(times: usize, pause: Duration) {
     let redis = Redis::start().await;
     let stage = Stage::set(redis.url(), 2).await;
-    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis));
+    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
     let mut slowest = Duration::ZERO;
     for _ in 0..times {
         let before = traffic.seen().unavailable.load(Ordering::Relaxed);
@@ -36,7 +36,7 @@ async fn hung(times: usize, pause: Duration) {
     assert!(longest_ms <= BOUND_MS, "a 503 came after {longest_ms} ms");
     let book = traffic.stop(&format!("Redis paused {times} times for {pause:?}")).await;
     watch.stop().await;
-    is_as_told(&redis, &stage, &book).await;
+    is_as_told(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

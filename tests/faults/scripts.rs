@@ -10,7 +10,7 @@ use crate::traffic::Traffic;
 async fn flushed(times: usize) {
     let redis = Redis::start().await;
     let stage = Stage::set(redis.url(), 2).await;
-    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis));
+    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
     for time in 0..times {
         let kind = if time % 2 == 0 { "SCRIPT" } else { "FUNCTION" };
         redis.run::<String>(&[kind, "FLUSH"]).await;
@@ -20,7 +20,7 @@ async fn flushed(times: usize) {
     assert_eq!(traffic.seen().early_503.load(Ordering::Relaxed), 0, "a missing script is sent again at once");
     let book = traffic.stop(&format!("scripts flushed {times} times")).await;
     watch.stop().await;
-    is_as_told(&redis, &stage, &book).await;
+    is_as_told(&redis.url(), &stage, &book).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

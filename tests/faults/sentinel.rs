@@ -1,13 +1,15 @@
-//! A master that dies in mid-traffic, and the replica that Sentinel puts in its place. Replication is not awaited, so what
-//! was acknowledged just before may be lost; nothing else may.
+//! A master that dies in mid-traffic, and the replica that Sentinel puts in its place. Where replication is not awaited,
+//! what was acknowledged just before may be lost; nothing else may, and with `QUOTAGATE_WAIT_REPLICAS` not even that.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::outside::is_no_more_than_told;
-use crate::stage::Stage;
+use crate::outside::{is_as_told, is_no_more_than_told};
+use crate::preload::{Preload, clock_off, owned};
+use crate::stage::{Build, Stage};
 use crate::support::{Redis, eventually, free_port};
 use crate::traffic::Traffic;
 
@@ -63,32 +65,61 @@ impl Drop for Sentinel {
     }
 }
 
+/// A master, a replica of it, and a Sentinel that knows both.
+pub struct Group {
+    pub master: Redis,
+    replica: Redis,
+    replica_port: u16,
+    sentinel: Sentinel,
+}
+
+impl Group {
+    /// With a replica in such an environment.
+    pub async fn start(environment: &[(String, String)]) -> Self {
+        let (first, replica_port) = (free_port(), free_port());
+        let master = Redis::with(&["--port", &first.to_string()]).await;
+        let options = ["--port", &replica_port.to_string(), "--replicaof", "127.0.0.1", &first.to_string()];
+        let replica = Redis::in_environment(&options, environment).await;
+        let sentinel = Sentinel::start(first);
+        eventually("Sentinel knows the replica", || sentinel.has_replica()).await;
+        Self { master, replica, replica_port, sentinel }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis-sentinel://127.0.0.1:{}/quotagate", self.sentinel.port)
+    }
+
+    /// Kills the master, and waits until the replica is in its place.
+    async fn promote(&mut self) {
+        self.master.kill();
+        eventually("the replica is promoted", || async {
+            // Sentinel cuts the replica's connections when it promotes it.
+            let client = redis::Client::open(self.replica.url()).unwrap();
+            let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+            let info = redis::cmd("INFO").arg("replication").query_async::<String>(&mut connection).await;
+            info.is_ok_and(|info| info.contains("role:master"))
+        })
+        .await;
+    }
+
+    /// A replica of the new master.
+    async fn heir(&self) -> Redis {
+        Redis::with(&["--replicaof", "127.0.0.1", &self.replica_port.to_string()]).await
+    }
+}
+
 /// Kills the master; answers how many calls were answered before and lost with it.
 async fn promoted() -> (u64, u64) {
-    let (first_port, second_port) = (free_port(), free_port());
-    let mut master = Redis::with(&["--port", &first_port.to_string()]).await;
-    let first = first_port.to_string();
-    let replica = Redis::with(&["--port", &second_port.to_string(), "--replicaof", "127.0.0.1", &first]).await;
-    let sentinel = Sentinel::start(first_port);
-    eventually("Sentinel knows the replica", || sentinel.has_replica()).await;
-    let url = format!("redis-sentinel://127.0.0.1:{}/quotagate", sentinel.port);
-    let stage = Stage::set(url, 2).await;
+    let mut group = Group::start(&[]).await;
+    let stage = Stage::set(group.url(), 2).await;
     let traffic = Traffic::that_may_lose(&stage).await;
     traffic.goes_on(300).await;
-    master.kill();
-    eventually("the replica is promoted", || async {
-        // Sentinel cuts the replica's connections when it promotes it.
-        let client = redis::Client::open(replica.url()).unwrap();
-        let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
-        let info = redis::cmd("INFO").arg("replication").query_async::<String>(&mut connection).await;
-        info.is_ok_and(|info| info.contains("role:master"))
-    })
-    .await;
+    group.promote().await;
     traffic.goes_on(300).await;
     let (answered, gone) =
         (traffic.seen().answered.load(Ordering::Relaxed), traffic.seen().gone.load(Ordering::Relaxed));
     let book = traffic.stop("the master killed and the replica promoted").await;
-    let lost = is_no_more_than_told(&replica, &book).await;
+    let lost = is_no_more_than_told(&group.replica.url(), &stage, &book).await;
     println!("{lost} acknowledged events lost, {gone} reservations gone, with replication not awaited");
     (answered, lost + gone)
 }
@@ -107,4 +138,93 @@ async fn long_10_promoted_replicas_go_on_and_lose_at_most_what_was_not_yet_repli
         let (answered, lost) = promoted().await;
         assert!(lost <= answered / 10, "{lost} of {answered} lost");
     }
+}
+
+/// The same where each answer waits for the replica: all that was acknowledged is there.
+async fn awaited(environment: &[(String, String)], what: &str) {
+    let mut group = Group::start(environment).await;
+    let stage = Stage::of(group.url(), 2, Build::that_waits()).await;
+    let traffic = Traffic::start(&stage).await;
+    traffic.goes_on(300).await;
+    group.promote().await;
+    let before = traffic.seen().unavailable.load(Ordering::Relaxed);
+    traffic
+        .until("callers are told that no replica has their calls", || {
+            traffic.seen().unavailable.load(Ordering::Relaxed) >= before + 20
+        })
+        .await;
+    let _heir = group.heir().await;
+    traffic.goes_on(300).await;
+    let book = traffic.stop(what).await;
+    is_as_told(&group.replica.url(), &stage, &book).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promoted_replica_that_was_waited_for_has_all_that_was_acknowledged() {
+    awaited(&[], "the master killed and the replica promoted, each call waiting for a replica").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_10_promoted_replicas_that_were_waited_for_have_all_that_was_acknowledged() {
+    for _ in 0..10 {
+        awaited(&[], "the master killed and the replica promoted, each call waiting for a replica").await;
+    }
+}
+
+const STEP_BACK_MS: i64 = 5_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(target_os = "linux"), ignore = "the clock of one process is only shifted on Linux")]
+async fn a_redis_clock_that_steps_back_at_a_promotion_loses_and_doubles_nothing() {
+    let clock = Preload::build("shifted_clock");
+    let environment = owned(&clock_off(&clock, -STEP_BACK_MS));
+    awaited(&environment, "the replica promoted with a clock 5 s behind, each call waiting for a replica").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_a_redis_clock_that_steps_back_at_10_promotions_loses_and_doubles_nothing() {
+    let clock = Preload::build("shifted_clock");
+    let environment = owned(&clock_off(&clock, -STEP_BACK_MS));
+    for _ in 0..10 {
+        awaited(&environment, "the replica promoted with a clock 5 s behind, each call waiting for a replica").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(target_os = "linux"), ignore = "the clock of one process is only shifted on Linux")]
+async fn a_redis_clock_two_days_back_reopens_no_closed_window_and_refuses_nobody_for_ever() {
+    let clock = Preload::build("shifted_clock");
+    let mut group = Group::start(&owned(&clock_off(&clock, -2 * 24 * 3_600_000))).await;
+    let stage = Stage::of(group.url(), 1, Build::that_waits()).await;
+    let daily = json!({"periodType": "daily", "periodAnchor": "calendar", "groups": [
+        {"id": "daily", "unit": "count", "quota": 5, "matches": [{"event": "mail.*"}]}]});
+    stage.configure("PUT", "plans/daily", &daily).await;
+    for user in ["full", "open"] {
+        stage.call("POST", "subscriptions", &json!({"userId": user, "planId": "daily"})).await;
+    }
+    let call = |user: &str, quantity: u64| json!({"userId": user, "event": "mail.sent", "quantity": quantity});
+    stage.call("POST", "track", &call("full", 5)).await;
+    let held = stage.call("POST", "reserve", &call("open", 2)).await;
+    let before = stage.call("GET", "usage?userId=full", &serde_json::Value::Null).await;
+    group.promote().await;
+    let _heir = group.heir().await;
+    eventually("the new replica has joined", || async {
+        stage.answer("track", "joined", &call("open", 1)).await.status() == 200
+    })
+    .await;
+    let denied = stage.call("POST", "reserve", &call("full", 1)).await;
+    assert_eq!((&denied["allowed"], &denied["counters"][0]["used"]), (&json!(false), &json!(5)), "{denied}");
+    let after = stage.call("GET", "usage?userId=full", &serde_json::Value::Null).await;
+    let whole = |usage: &serde_json::Value| {
+        let counters = usage["counters"].as_array().unwrap();
+        counters.iter().find(|counter| counter["groupId"] == "daily").unwrap().clone()
+    };
+    assert_eq!(whole(&after), whole(&before), "the day that stands, not the one before it");
+    // What was held by the clock before is settled, in its window; and there is room where there was.
+    let settled = stage.call("POST", "commit", &json!({"reservationId": held["reservationId"]})).await;
+    assert_eq!((&settled["status"], &settled["counters"][0]["used"]), (&json!("committed"), &json!(3)), "{settled}");
+    let more = stage.call("POST", "reserve", &call("open", 2)).await;
+    assert_eq!(more["allowed"], true, "{more}");
 }

@@ -11,7 +11,11 @@ pub const ADMIN_KEY: &str = "ak_process_test_0123456789abcdef";
 
 /// The binary with no setting of this machine.
 pub fn quotagate(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quotagate"));
+    program(Path::new(env!("CARGO_BIN_EXE_quotagate")), arguments, settings)
+}
+
+fn program(path: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(path);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUOTAGATE_")) {
         command.env_remove(name);
     }
@@ -50,7 +54,15 @@ impl Process {
 
     /// The same, with its log where the test can read it.
     pub fn start_with(data_dir: &Path, settings: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
-        let mut command = quotagate(&["serve"], settings);
+        Self::launch(quotagate(&["serve"], settings), data_dir, log)
+    }
+
+    /// Another program in its place, that ends by being it.
+    pub fn start_program(path: &Path, data_dir: &Path, settings: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
+        Self::launch(program(path, &["serve"], settings), data_dir, log)
+    }
+
+    fn launch(mut command: Command, data_dir: &Path, log: impl Into<Stdio>) -> Self {
         command.env("QUOTAGATE_DATA_DIR", data_dir).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());

@@ -9,6 +9,8 @@ mod support;
 mod alerts;
 mod apply;
 mod export;
+// Some of it is for tests/faults.
+#[allow(dead_code)]
 mod gateway;
 mod guesses;
 mod operating;

@@ -85,26 +85,26 @@ async fn an_answer_never_shows_an_expired_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_than_256_expired_holds_are_taken_in_batches() {
+async fn more_than_128_expired_holds_are_taken_in_batches() {
     let table = Table::new().await;
-    for _ in 0..600 {
+    for _ in 0..300 {
         table.hold_for(1000, &[("g", DAY_1, 1, 600)]).await;
     }
     table.clock(ms(NOON) + 1000).await;
     let usage = table.usage_of("u", &[("g", DAY_1, 0, 600)]).await;
     assert!(matches!(usage, UsageReply::Reclaim(_)), "{usage:?}");
-    // It fits although 344 expired holds still count: allowed at once.
+    // It fits although 172 expired holds still count: allowed at once.
     match table.reserve(&[("g", DAY_1, 1, 600)]).await {
-        ReserveReply::Held { ran, tallies, .. } => assert_eq!((ran.reclaimed, tallies[0]), (256, tally(0, 345))),
+        ReserveReply::Held { ran, tallies, .. } => assert_eq!((ran.reclaimed, tallies[0]), (128, tally(0, 173))),
         other => panic!("{other:?}"),
     }
-    // It does not fit while 88 count; nothing is denied before all of them are gone.
+    // It does not fit while 44 count; nothing is denied before all of them are gone.
     match table.reserve(&[("g", DAY_1, 560, 600)]).await {
-        ReserveReply::Again(ran) => assert_eq!(ran.reclaimed, 256),
+        ReserveReply::Again(ran) => assert_eq!(ran.reclaimed, 128),
         other => panic!("{other:?}"),
     }
     match table.reserve(&[("g", DAY_1, 560, 600)]).await {
-        ReserveReply::Held { ran, tallies, .. } => assert_eq!((ran.reclaimed, tallies[0]), (88, tally(0, 561))),
+        ReserveReply::Held { ran, tallies, .. } => assert_eq!((ran.reclaimed, tallies[0]), (44, tally(0, 561))),
         other => panic!("{other:?}"),
     }
     let held: u64 = table.redis.run(&["ZCARD", &table.owner("u", &[]).keys.holds]).await;

@@ -26,6 +26,7 @@ pub struct Redis {
     child: Child,
     directory: TempDir,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Redis {
@@ -34,10 +35,15 @@ impl Redis {
     }
 
     pub async fn with(options: &[&str]) -> Self {
+        Self::in_environment(options, &[]).await
+    }
+
+    pub async fn in_environment(options: &[&str], environment: &[(String, String)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let child = spawn(&directory, &options);
-        let redis = Self { child, directory, options };
+        let environment = environment.to_vec();
+        let child = spawn(&directory, &options, &environment);
+        let redis = Self { child, directory, options, environment };
         redis.wait_until_ready().await;
         redis
     }
@@ -134,7 +140,7 @@ impl Redis {
     }
 
     pub async fn start_again(&mut self) {
-        self.child = spawn(&self.directory, &self.options);
+        self.child = spawn(&self.directory, &self.options, &self.environment);
         self.wait_until_ready().await;
     }
 
@@ -183,13 +189,14 @@ pub fn redis_program() -> &'static str {
     program.expect("redis-server is installed by `make test`")
 }
 
-fn spawn(directory: &TempDir, options: &[String]) -> Child {
+fn spawn(directory: &TempDir, options: &[String], environment: &[(String, String)]) -> Child {
     Command::new(redis_program())
         .args(["--port", "0", "--save", "", "--appendonly", "yes", "--unixsocket"])
         .arg(directory.path().join("redis.sock"))
         .arg("--dir")
         .arg(directory.path())
         .args(options)
+        .envs(environment.iter().cloned())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -242,6 +249,7 @@ impl Running {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis_url.to_owned(),
             redis_timeout,
+            wait_replicas: 0,
             ledger_entries: quotagate::store::LEDGER_ENTRIES,
             workers: 1,
             root_key: Some(ROOT_KEY.to_owned()),

@@ -1,0 +1,16 @@
+--[[
+mark: a write behind a call on the same connection, so that WAIT waits for the call too where it only repeated an answer
+and wrote nothing itself. Also at maxmemory, where charges still settle.
+
+KEYS
+  1  mark, in the slot of the call
+
+ARGV
+  none
+
+Replies
+  marked
+]]
+
+redis.call('SET', KEYS[1], '', 'PX', 60000)
+return { 'marked' }

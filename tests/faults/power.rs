@@ -1,0 +1,189 @@
+//! A power cut: what Redis had not synced to disk is gone. The test knows how long the append-only file was at the last
+//! sync, and cuts it to that. And the death of Redis' process alone, which takes nothing from the system's cache.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::preload::{Preload, owned};
+use crate::redis_dies::mend;
+use crate::stage::Stage;
+use crate::support::proven::verified;
+use crate::support::{Redis, eventually};
+
+const CALLERS: usize = 8;
+/// Redis syncs every second, one sync after the other; a sync of a busy disk may take a while.
+const BOUND: Duration = Duration::from_secs(3);
+
+/// Users that were told that their one event counts, and when.
+type Told = Arc<Mutex<Vec<(String, Instant)>>>;
+
+#[derive(Debug, Default)]
+struct Outcome {
+    told: usize,
+    lost: usize,
+    /// How long before the cut the oldest event was told that is lost.
+    oldest: Duration,
+}
+
+struct Disk {
+    redis: Redis,
+    preload: Preload,
+}
+
+impl Disk {
+    async fn start(appendfsync: &str) -> Self {
+        let preload = Preload::build("synced_size");
+        let notes = preload.file("sizes").display().to_string();
+        let environment = owned(&preload.environment("SYNCED_SIZES", &notes));
+        let redis = Redis::in_environment(&["--appendfsync", appendfsync], &environment).await;
+        Self { redis, preload }
+    }
+
+    fn log(&self) -> PathBuf {
+        let directory = self.redis.socket().parent().unwrap().join("appendonlydir");
+        let mut files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        files.find(|path| path.to_str().unwrap().ends_with(".incr.aof")).unwrap()
+    }
+
+    /// How long the append-only file was at its last sync (bytes).
+    fn synced(&self) -> u64 {
+        let inode = std::fs::metadata(self.log()).unwrap().ino().to_string();
+        let notes = std::fs::read_to_string(self.preload.file("sizes")).unwrap_or_default();
+        let sizes: BTreeMap<&str, &str> = notes.lines().filter_map(|line| line.split_once(' ')).collect();
+        sizes.get(inode.as_str()).map_or(0, |size| size.parse().unwrap())
+    }
+
+    /// Kills the server; with the power cut too, what was not synced is gone. Answers how many bytes.
+    fn cut(&mut self, power: bool) -> u64 {
+        self.redis.kill();
+        if !power {
+            return 0;
+        }
+        let (log, synced) = (self.log(), self.synced());
+        let written = std::fs::metadata(&log).unwrap().len();
+        std::fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(synced).unwrap();
+        mend(log.parent().unwrap());
+        written - synced
+    }
+}
+
+/// Events of users of their own, as fast as they are answered, until the flag is set.
+fn callers(stage: &Stage, time: usize, told: &Told, stop: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<()>> {
+    let start = |caller: usize| {
+        let (told, stop) = (Arc::clone(told), Arc::clone(stop));
+        let (node, key) = (stage.nodes.read().unwrap()[0].clone(), stage.key.clone());
+        tokio::spawn(async move {
+            let http = quotagate::http_client::builder().build().unwrap();
+            for number in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let user = format!("e_{time}_{caller}_{number}");
+                let request = http.post(format!("{node}/api/v1/track")).bearer_auth(&key);
+                let sent = request.json(&json!({"userId": user, "event": "job.run"})).send().await;
+                if sent.is_ok_and(|response| response.status() == 200) {
+                    told.lock().unwrap().push((user, Instant::now()));
+                }
+            }
+        })
+    };
+    (0..CALLERS).map(start).collect()
+}
+
+async fn cut(times: usize, appendfsync: &str, power: bool) -> Outcome {
+    let mut disk = Disk::start(appendfsync).await;
+    let stage = Stage::set(disk.redis.url(), 1).await;
+    let (mut outcome, mut bytes) = (Outcome::default(), 0);
+    for time in 0..times {
+        let (told, stop) = (Told::default(), Arc::new(AtomicBool::new(false)));
+        let callers = callers(&stage, time, &told, &stop);
+        // Not at the same moment between two syncs each time.
+        let wanted = Duration::from_millis(rand::random_range(1_100..2_600));
+        let begun = Instant::now();
+        eventually("events are counted for a while", || {
+            std::future::ready(begun.elapsed() >= wanted && told.lock().unwrap().len() >= 100)
+        })
+        .await;
+        let cut_at = Instant::now();
+        bytes += disk.cut(power);
+        stop.store(true, Ordering::Relaxed);
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        disk.redis.start_again().await;
+        let told = std::mem::take(&mut *told.lock().unwrap());
+        let mut connection = disk.redis.connect().await;
+        for (user, at) in &told {
+            let key = format!("qg:{{default:live}}:counters:user:{user}");
+            let counted: bool = redis::cmd("EXISTS").arg(key).query_async(&mut connection).await.unwrap();
+            if !counted {
+                outcome.lost += 1;
+                outcome.oldest = outcome.oldest.max(cut_at.saturating_duration_since(*at));
+            }
+        }
+        outcome.told += told.len();
+        eventually("the gateway is connected again", || async {
+            let event = json!({"userId": "again", "event": "job.run"});
+            stage.answer("track", &format!("again-{time}"), &event).await.status() == 200
+        })
+        .await;
+    }
+    let what = if power { "power cut" } else { "Redis killed" };
+    println!(
+        "{what} {times} times, fsync {appendfsync}: {} of {} events lost with {bytes} bytes, the oldest told {} ms before",
+        outcome.lost,
+        outcome.told,
+        outcome.oldest.as_millis()
+    );
+    let verified = verified(&stage.redis_url, "live").await;
+    assert!(verified.entries > 0 && verified.drifts.is_empty(), "{:#?}", verified.drifts);
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(target_os = "linux"), ignore = "syncs are only watched on Linux")]
+async fn a_power_cut_under_fsync_everysec_loses_no_more_than_the_last_seconds() {
+    let outcome = cut(2, "everysec", true).await;
+    assert!(outcome.oldest <= BOUND, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(target_os = "linux"), ignore = "syncs are only watched on Linux")]
+async fn a_power_cut_under_fsync_always_loses_nothing() {
+    let outcome = cut(2, "always", true).await;
+    assert_eq!(outcome.lost, 0, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(target_os = "linux"), ignore = "syncs are only watched on Linux")]
+async fn the_death_of_redis_alone_loses_nothing_that_the_system_has() {
+    let outcome = cut(2, "everysec", false).await;
+    assert!(outcome.oldest <= BOUND, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_30_power_cuts_under_fsync_everysec_lose_no_more_than_the_last_seconds() {
+    let outcome = cut(30, "everysec", true).await;
+    assert!(outcome.lost > 0 && outcome.oldest <= BOUND, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_30_power_cuts_under_fsync_always_lose_nothing() {
+    let outcome = cut(30, "always", true).await;
+    assert_eq!(outcome.lost, 0, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_30_deaths_of_redis_alone_lose_nothing_that_the_system_has() {
+    let outcome = cut(30, "everysec", false).await;
+    assert!(outcome.oldest <= BOUND, "{outcome:?}");
+}

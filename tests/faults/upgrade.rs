@@ -1,0 +1,80 @@
+//! A rolling upgrade: gateways whose scripts have other texts work side by side on one Redis.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use quotagate::store::library::Library;
+use tempfile::TempDir;
+
+use crate::outside::{Watch, is_as_told};
+use crate::stage::{Build, Stage};
+use crate::support::Redis;
+use crate::traffic::Traffic;
+
+/// A comment that every script of a metering call has, and what another version says in its place, as long.
+const COMMENT: &str = "Reading ARGV and stored texts";
+const ALTERED: &str = "Reading ARGV; what is stored.";
+
+/// The gateway with that comment altered in its scripts, as another version of it would have other scripts. The binary
+/// keeps its length, so nothing else in it moves.
+fn another_version(directory: &Path) -> PathBuf {
+    let mut binary = std::fs::read(env!("CARGO_BIN_EXE_quotagate")).unwrap();
+    let (mut from, mut altered) = (0, 0);
+    while let Some(step) = binary[from..].iter().position(|byte| *byte == COMMENT.as_bytes()[0]) {
+        from += step;
+        if binary[from..].starts_with(COMMENT.as_bytes()) {
+            binary[from..from + COMMENT.len()].copy_from_slice(ALTERED.as_bytes());
+            altered += 1;
+        }
+        from += 1;
+    }
+    assert!(altered > 0);
+    let program = directory.join("quotagate");
+    std::fs::write(&program, binary).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    program
+}
+
+/// Whether a Redis knows this version's library, and how many others.
+async fn known(redis: &Redis) -> (bool, usize) {
+    let listed: Vec<BTreeMap<String, redis::Value>> = redis.run(&["FUNCTION", "LIST"]).await;
+    let names = listed.into_iter().map(|mut library| library.remove("library_name").unwrap());
+    let mut names: Vec<String> = names.map(|name| redis::from_redis_value(name).unwrap()).collect();
+    let all = names.len();
+    names.retain(|name| *name != Library::resolve().unwrap().name);
+    (names.len() < all, names.len())
+}
+
+async fn rolled(times: usize) {
+    let redis = Redis::start().await;
+    let directory = TempDir::new().unwrap();
+    let other = Build { program: Some(another_version(directory.path())), ..Build::default() };
+    let mut stage = Stage::set(redis.url(), 2).await;
+    assert_eq!(known(&redis).await, (false, 0));
+    let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
+    for time in 0..times {
+        let build = if time % 2 == 0 { other.clone() } else { Build::default() };
+        for place in 0..2 {
+            stage.stop(place).await;
+            stage.start_as(place, build.clone()).await;
+            // Half way, both versions serve.
+            traffic.goes_on(150).await;
+        }
+    }
+    assert_eq!(known(&redis).await, (true, 1), "both versions have served");
+    let book = traffic.stop(&format!("all gateways replaced {times} times by ones with other scripts")).await;
+    watch.stop().await;
+    is_as_told(&redis.url(), &stage, &book).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_of_two_versions_of_the_scripts_work_side_by_side() {
+    rolled(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_20_rolling_upgrades_lose_and_double_nothing() {
+    rolled(20).await;
+}

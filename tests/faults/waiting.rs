@@ -1,0 +1,80 @@
+//! A replica that does not acknowledge what callers wait for (`QUOTAGATE_WAIT_REPLICAS`).
+
+use serde_json::{Value, json};
+
+use crate::stage::{Build, Stage};
+use crate::support::{Redis, eventually, free_port};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it_counted_once() {
+    let port = free_port().to_string();
+    let master = Redis::with(&["--port", &port]).await;
+    let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
+    eventually("the replica is there", || async {
+        master.run::<String>(&["INFO", "replication"]).await.contains("state=online")
+    })
+    .await;
+    let stage = Stage::of(master.url(), 1, Build::that_waits()).await;
+    let ready = || async {
+        let node = stage.nodes.read().unwrap()[0].clone();
+        reqwest_json(&format!("{node}/readyz")).await
+    };
+    assert_eq!(ready().await["warnings"], json!([]));
+    let event = json!({"userId": "u", "event": "job.run", "quantity": 3});
+    let used = || async {
+        stage.call("GET", "usage?userId=u&event=job.run", &Value::Null).await["counters"][0]["used"].as_u64()
+    };
+    assert_eq!(stage.answer("track", "before", &event).await.status(), 200);
+
+    // It keeps its connection and says nothing more.
+    replica.hang();
+    for _ in 0..2 {
+        let refused = stage.answer("track", "once", &event).await;
+        assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (503, true));
+        assert_eq!(refused.json::<Value>().await.unwrap()["code"], "store_unavailable");
+        // A reader waits for nobody, and sees that the call counts.
+        assert_eq!(used().await, Some(6));
+    }
+    let held = json!({"userId": "v", "event": "image.render"});
+    assert_eq!(stage.answer("reserve", "held", &held).await.status(), 503);
+    replica.wake();
+    eventually("the replica has caught up", || async { stage.answer("track", "once", &event).await.status() == 200 })
+        .await;
+    assert_eq!(used().await, Some(6), "counted once");
+    let decision = stage.answer("reserve", "held", &held).await.json::<Value>().await.unwrap();
+    assert_eq!(decision["allowed"], true, "{decision}");
+    let counters = "qg:{default:live}:counters:user:v";
+    assert_eq!(
+        replica.run::<u64>(&["HGET", counters, "images.held"]).await,
+        1,
+        "the replica has what was acknowledged"
+    );
+
+    drop(replica);
+    eventually("the master has noticed", || async { ready().await["warnings"] != json!([]) }).await;
+    let warnings = ready().await["warnings"].to_string();
+    assert!(warnings.contains("0 replicas and every write waits for 1"), "{warnings}");
+    assert_eq!(stage.answer("track", "alone", &event).await.status(), 503);
+    let node = stage.nodes.read().unwrap()[0].clone();
+    let http = quotagate::http_client::builder().build().unwrap();
+    let metrics = http.get(format!("{node}/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("quotagate_unreplicated_calls_total{script=\"track\"}"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_no_replica_is_answered_without_one() {
+    let port = free_port().to_string();
+    let master = Redis::with(&["--port", &port]).await;
+    let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
+    let stage = Stage::set(master.url(), 1).await;
+    replica.hang();
+    let event = json!({"userId": "u", "event": "job.run"});
+    assert_eq!(stage.answer("track", "once", &event).await.status(), 200);
+    assert!(!master.run::<String>(&["INFO", "commandstats"]).await.contains("cmdstat_wait"));
+    replica.wake();
+}
+
+async fn reqwest_json(url: &str) -> Value {
+    let http = quotagate::http_client::builder().build().unwrap();
+    http.get(url).send().await.unwrap().json().await.unwrap()
+}
