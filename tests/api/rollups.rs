@@ -340,8 +340,8 @@ async fn a_step_is_one_short_script() {
     let folded = gateway.fold_stream(&tenant, &tenant.buckets()[0], Stream::Ledger, 9).await.unwrap();
     assert!(folded.whole, "{folded:?}");
     let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
-    let evalsha = stats.lines().find(|line| line.starts_with("cmdstat_eval")).unwrap_or_default();
-    println!("folding 500 entries into 1,000 rows, 200 at a time: {evalsha}");
+    let spent = stats.lines().find(|line| line.starts_with("cmdstat_fcall")).unwrap_or_default();
+    println!("folding 500 entries into 1,000 rows, 200 at a time: {spent}");
     let line = world.admin.with("x-mode", "test").get("reports/usage?by=event").await.expect(200);
     assert_eq!(line["data"][0]["calls"], 500);
 }

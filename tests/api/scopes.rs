@@ -20,12 +20,16 @@ async fn one_event_hits_seven_counters_or_none() {
     let groups: Vec<Value> = scopes.iter().map(|(id, scope)| group(id, scope, json!(10), json!({}))).collect();
     policy(&world, "budgets", json!(groups)).await;
     let metadata = json!({"team": "red", "workflow": "summary"});
-    let before = eval_calls(&world).await;
+    let before = function_calls(&world).await;
     let decision = world.app.reserve(call("u", metadata.clone())).await;
     assert_eq!(decision["matchedGroupIds"].as_array().unwrap().len(), 7);
-    assert_eq!(eval_calls(&world).await, before + 2, "one script for the call, once more for the user it did not know");
+    assert_eq!(
+        function_calls(&world).await,
+        before + 2,
+        "one script for the call, once more for the user it did not know"
+    );
     let again = world.app.reserve(call("u", metadata.clone())).await;
-    assert_eq!(eval_calls(&world).await, before + 3, "always one script");
+    assert_eq!(function_calls(&world).await, before + 3, "always one script");
     world.app.release(again["reservationId"].as_str().unwrap()).await;
     world.app.commit(decision["reservationId"].as_str().unwrap()).await;
     for (id, scope) in [("of_app", "default"), ("of_team", "red"), ("of_workflow", "summary"), ("of_pair", "red/u")] {
@@ -55,13 +59,13 @@ async fn one_event_hits_seven_counters_or_none() {
     assert_eq!(world.redis.contents("qg:*counters*").await, state);
 }
 
-async fn eval_calls(world: &World) -> u64 {
+async fn function_calls(world: &World) -> u64 {
     let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
     let calls = |name: &str| {
         let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
         line.and_then(|line| line.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
     };
-    calls("evalsha") + calls("eval")
+    calls("fcall")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
