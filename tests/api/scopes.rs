@@ -29,7 +29,7 @@ async fn one_event_hits_seven_counters_or_none() {
         "one script for the call, once more for the user it did not know"
     );
     let again = world.app.reserve(call("u", metadata.clone())).await;
-    assert_eq!(function_calls(&world).await, before + 3, "always one script");
+    assert_eq!(function_calls(&world).await, before + 2, "always one script");
     world.app.release(again["reservationId"].as_str().unwrap()).await;
     world.app.commit(decision["reservationId"].as_str().unwrap()).await;
     for (id, scope) in [("of_app", "default"), ("of_team", "red"), ("of_workflow", "summary"), ("of_pair", "red/u")] {
