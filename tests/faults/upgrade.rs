@@ -51,7 +51,7 @@ async fn rolled(times: usize) {
     let directory = TempDir::new().unwrap();
     let other = Build { program: Some(another_version(directory.path())), ..Build::default() };
     let mut stage = Stage::set(redis.url(), 2).await;
-    assert_eq!(known(&redis).await, (false, 0));
+    assert_eq!(known(&redis).await, (true, 0));
     let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
     for time in 0..times {
         let build = if time % 2 == 0 { other.clone() } else { Build::default() };
