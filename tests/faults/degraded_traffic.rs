@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -28,9 +28,13 @@ struct Shared {
     broken: AtomicU64,
 }
 
+/// For a call with all its repetitions: longer than any outage here, so who gets no answer fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// One call, repeated at any node until it has a definite answer.
 async fn answered(shared: &Shared, path: &str, idempotency_key: &str, body: &Value) -> Value {
     let http = quotagate::http_client::builder().build().unwrap();
+    let begun = Instant::now();
     loop {
         let url = {
             let urls = shared.urls.read().unwrap();
@@ -49,6 +53,7 @@ async fn answered(shared: &Shared, path: &str, idempotency_key: &str, body: &Val
                 shared.broken.fetch_add(1, Ordering::Relaxed);
             }
         }
+        assert!(begun.elapsed() < PATIENCE, "{path} {body}: repeated for {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
