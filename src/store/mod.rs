@@ -50,7 +50,7 @@ use waiting::Waiting;
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
 
 /// How often one call loads the library before it gives up.
-const MOST_LOADS: usize = 4;
+const MOST_LOADS: usize = 16;
 /// Libraries of releases that a Redis keeps.
 const MOST_LIBRARIES: usize = 8;
 
