@@ -1,6 +1,7 @@
 //! Headless Chromium over the WebDriver protocol.
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct Browser {
     driver: Child,
     session: String,
+    /// The browser's process.
+    pub process: u64,
     http: reqwest::Client,
 }
 
@@ -75,7 +78,17 @@ impl Browser {
             .await
             .unwrap();
         let id = answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no browser: {answer}")).to_owned();
-        Self { driver, session: format!("{base}/{id}"), http }
+        let process = answer["value"]["capabilities"]["goog:processID"].as_u64().unwrap();
+        Self { driver, session: format!("{base}/{id}"), process, http }
+    }
+
+    /// Ends the session, and with it the browser. Not by `http`, since a destructor cannot wait for it.
+    fn close(&self) -> std::io::Result<()> {
+        let (address, path) = self.session["http://".len()..].split_once('/').unwrap();
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "DELETE /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+        BufReader::new(stream).read_line(&mut String::new()).map(drop)
     }
 
     async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
@@ -278,14 +291,15 @@ impl Browser {
     }
 
     pub async fn end(self) {
-        let _ = self.http.delete(&self.session).send().await;
+        drop(self);
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // With it goes the browser that it started.
-        let _ = Command::new("kill").args(["-TERM", &self.driver.id().to_string()]).status();
+        // A driver that ends leaves its browser running, so the browser is closed first.
+        let _ = self.close();
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }

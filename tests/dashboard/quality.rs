@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::pages::{self, PAGES, PHONE, WIDE};
-use crate::support::World;
+use crate::support::{World, eventually};
 use crate::{shop, signed_in, without_faults};
 
 const AXE: &str = include_str!("axe/axe.min.js");
@@ -89,4 +89,18 @@ async fn whatever_has_the_focus_shows_it() {
     }
     assert!(hidden.is_empty(), "{}", hidden.join("\n"));
     without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_test_leaves_a_browser_behind() {
+    let browser = Browser::start().await;
+    let process = browser.process.to_string();
+    let runs = || {
+        let state = std::process::Command::new("ps").args(["-o", "stat=", "-p", &process]).output().unwrap();
+        let state = String::from_utf8(state.stdout).unwrap();
+        !state.trim().is_empty() && !state.starts_with('Z')
+    };
+    assert!(runs());
+    drop(browser);
+    eventually("the browser has ended", async || !runs()).await;
 }
