@@ -2,17 +2,16 @@
 
 import { useEffect, useState } from './vendor/hooks.js';
 import * as api from './api.js';
+import { Delete } from './delete.js';
 import { RuleTester } from './rule_tester.js';
 import { Whatif } from './whatif.js';
-import { Badge, Confirm, Dialog, ErrorBox, Field, Heading, Loaded, Loading, Name, Table, Time, go, html, link, number, plural, useDialog, useLoad, useSettled, useWrite } from './ui.js';
+import { Badge, Confirm, ErrorBox, Field, Heading, Loaded, Loading, Name, Table, Time, go, html, link, number, plural, useDialog, useLoad, useSettled, useWrite } from './ui.js';
 
 const told = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
 
 /** What an editor shows of a document: without what only the gateway says. */
 export const asText = (document) =>
   JSON.stringify(Object.fromEntries(Object.entries(document).filter(([name]) => !told.includes(name))), null, 2);
-
-const match = (version) => (version ? { 'If-Match': `"${version}"` } : {});
 
 /** What a save would do, asked of the gateway whenever the typing pauses. */
 function useCheck(kind, id, text, version) {
@@ -25,7 +24,7 @@ function useCheck(kind, id, text, version) {
     if (!id) set({ preview: null, error: null });
     else if (fault) set({ preview: null, error: fault });
     else {
-      api.send('PUT', `${api.path(kind.path, id)}?dryRun=true`, settled, match(version)).then(
+      api.send('PUT', `${api.path(kind.path, id)}?dryRun=true`, settled, api.ifMatch(version)).then(
         (preview) => set({ preview, error: null }),
         (error) => set({ preview: null, error }),
       );
@@ -75,7 +74,7 @@ export function Editor({ kind, id, document, done }) {
   const ready = name && !check.checking && !check.error && check.preview?.changes.length > 0;
   const save = async (event) => {
     event.preventDefault();
-    const saved = await write('PUT', api.path(kind.path, name), JSON.parse(text), match(id && document.version));
+    const saved = await write('PUT', api.path(kind.path, name), JSON.parse(text), api.ifMatch(id && document.version));
     if (saved) done(name, saved);
   };
   return html`<form onSubmit=${save}>
@@ -153,32 +152,13 @@ function Rollback({ kind, id, document, version, close, done }) {
   const text = asText(version.plan ?? version.policy);
   const check = useCheck(kind, id, text, document.version);
   const run = async (write) => {
-    const answer = await write('POST', `${api.path(kind.path, id)}/rollback`, { version: version.version }, match(document.version));
+    const answer = await write('POST', `${api.path(kind.path, id)}/rollback`, { version: version.version }, api.ifMatch(document.version));
     if (answer) done();
     return answer;
   };
   const about = html`<p>The content of version <code>${version.version}</code> becomes a new version and holds from the next call on. It would</p>
     ${check.preview ? html`<${Preview} preview=${check.preview} />` : check.error ? html`<${ErrorBox} error=${check.error} />` : html`<${Loading} what="what would change" />`}`;
   return html`<${Confirm} title="Roll back?" about=${about} action="Roll back" note=${false} run=${run} close=${close} />`;
-}
-
-function Delete({ kind, id, document, close }) {
-  const [moveTo, setMoveTo] = useState('');
-  const others = useLoad((signal) => (kind.moves ? api.get(kind.path, signal) : Promise.resolve({ data: [] })), []);
-  const { busy, error, write } = useWrite();
-  const submit = async () => {
-    const gone = await write('DELETE', `${api.path(kind.path, id)}${api.query({ moveTo })}`, undefined, match(document.version));
-    if (gone) go([kind.path]);
-    return gone !== null;
-  };
-  return html`<${Dialog} title=${`Delete ${id}?`} action="Delete" danger busy=${busy} error=${error} submit=${submit} close=${close}>
-    <p>Its ${plural(document.groups.length, 'limit group')} (${document.groups.map((group) => group.id).join(', ') || 'none'}) stop counting on the next call, on every node. ${kind.deletes}</p>
-    ${kind.moves && html`<${Field} label="Users who are on it" hint="A plan that somebody is on is not deleted unless its users move first.">
-      <select value=${moveTo} onChange=${(event) => setMoveTo(event.target.value)}>
-        <option value="">There are none</option>
-        ${(others.data?.data ?? []).filter((plan) => plan.id !== id).map((plan) => html`<option value=${plan.id}>move to ${plan.id}</option>`)}
-      </select><//>`}
-  <//>`;
 }
 
 /** A document that does not exist yet; `query.from` names one to begin with. */

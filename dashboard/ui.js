@@ -277,17 +277,17 @@ export function faultsOf(error, shown) {
 }
 
 /**
- * Says what will be done and asks. `submit` answers true when the dialog may close.
+ * Says what will be done and asks. `submit` answers true when the dialog may close; `blocked`: it cannot be done yet.
  * The browser keeps the focus inside, and Escape closes it.
  */
-export function Dialog({ title, action, danger, busy, error, submit, close, children }) {
+export function Dialog({ title, action, danger, busy, blocked, error, submit, close, children }) {
   const dialog = useRef(null);
   useEffect(() => {
     if (!dialog.current.open) dialog.current.showModal();
   }, []);
   const onSubmit = async (event) => {
     event.preventDefault();
-    if (!busy && (await submit())) close();
+    if (!busy && !blocked && (await submit())) close();
   };
   return html`<dialog ref=${dialog} onClose=${close} aria-label=${title}>
     <form onSubmit=${onSubmit}>
@@ -296,7 +296,7 @@ export function Dialog({ title, action, danger, busy, error, submit, close, chil
       <${ErrorBox} error=${error} />
       <div class="buttons">
         <button type="button" onClick=${close}>${action ? 'Cancel' : 'Close'}</button>
-        ${action && html`<button type="submit" class=${danger ? 'danger' : 'primary'} disabled=${busy}>${busy ? 'One moment…' : action}</button>`}
+        ${action && html`<button type="submit" class=${danger ? 'danger' : 'primary'} disabled=${busy || blocked}>${busy ? 'One moment…' : action}</button>`}
       </div>
     </form>
   </dialog>`;

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
-import { useStream } from '../stream.js';
+import { Looking, useStream } from '../stream.js';
 import { Badge, Empty, ErrorBox, Field, Heading, Loading, More, Table, Time, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, usePages, useSettled } from '../ui.js';
 import { Details } from './event_details.js';
 
@@ -64,9 +64,16 @@ function useLive(on, filter, reload) {
     if (event) setLive((live) => [event, ...live.filter((one) => one.id !== event.id)].slice(0, MOST_LIVE));
   };
   // What came between the list and the stream is in the list that is read once the stream is open.
-  const open = (ended) => (on ? api.followEvents(filter, last.current, { started: reload, told, ended }) : () => {});
-  useStream(open, () => {}, [name, on]);
-  return live;
+  const open = (calls) => {
+    if (!on) return () => {};
+    const started = () => {
+      calls.started();
+      reload();
+    };
+    return api.followEvents(filter, last.current, { ...calls, started, told });
+  };
+  const full = useStream(open, () => on && reload(), [name, on]);
+  return { live, full: on && full };
 }
 
 function Filter({ typed, faults, set }) {
@@ -88,7 +95,7 @@ export function Events({ query }) {
   const { live: on, ...given } = settled;
   const filter = filterOf(given);
   const pages = usePages('events', { ...filter, from: instant(given.from), to: instant(given.to) });
-  const live = useLive(on === '1', filter, pages.reload);
+  const { live, full } = useLive(on === '1', filter, pages.reload);
   const { faults, rest } = faultsOf(pages.error, (field) => names.includes(field) || field.startsWith('metadata'));
   const set = (name) => (event) => setTyped((typed) => ({ ...typed, [name]: event.target.value }));
   const follow = (event) => setTyped((typed) => ({ ...typed, live: event.target.checked ? '1' : '', ...(event.target.checked ? { from: '', to: '' } : {}) }));
@@ -96,6 +103,7 @@ export function Events({ query }) {
   const events = [...live.filter((event) => !listed.has(event.id)), ...pages.data];
   return html`
     <${Heading} title="Events"><label class="check"><input type="checkbox" name="live" checked=${typed.live === '1'} onChange=${follow} /> Follow live</label><//>
+    <${Looking} full=${full} />
     <${Filter} typed=${typed} faults=${faults} set=${set} />
     <${ErrorBox} error=${rest} retry=${pages.reload} />
     ${!pages.loaded && !pages.error && html`<${Loading} what="events" />`}

@@ -4,7 +4,7 @@ import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Chart, Share, dayName, daysBetween } from '../chart.js';
 import { Bar } from '../counter.js';
-import { useBell, useHappening } from '../stream.js';
+import { Looking, useBell, useHappening } from '../stream.js';
 import { Badge, Empty, ErrorBox, Heading, Loaded, Name, Table, Time, amount, html, link, number, plural, useLoad } from '../ui.js';
 import { Start } from './start.js';
 
@@ -167,9 +167,10 @@ function Happened({ fresh }) {
 /** Read again when something has happened, while it is seen. */
 function Everything({ count }) {
   const [fresh, setFresh] = useState(0);
-  useHappening(useBell(() => setFresh((fresh) => fresh + 1), FRESH_MS));
+  const full = useHappening(useBell(() => setFresh((fresh) => fresh + 1), FRESH_MS));
   return html`
     <${Heading} title="Overview"><span class="quiet">${plural(count, 'plan')}</span><//>
+    <${Looking} full=${full} />
     <div class="halves"><section><${Health} fresh=${fresh} /></section><section><${Waiting} fresh=${fresh} /></section></div>
     <${Happened} fresh=${fresh} />`;
 }

@@ -14,7 +14,6 @@ const kind = {
   title: 'plan',
   Title: 'Plan',
   moves: true,
-  deletes: 'What is held settles all the same.',
   example: () => JSON.stringify(example, null, 2),
 };
 

@@ -18,7 +18,6 @@ const kind = {
   title: 'policy',
   Title: 'Policy',
   moves: false,
-  deletes: 'What they capped is capped no longer, unless a plan or another policy does. What is held settles all the same.',
   example: () => JSON.stringify(example, null, 2),
   facts: (policy) => html`<dl class="facts">
     <dt>Owner</dt><dd><bdi>${policy.owner ?? '–'}</bdi></dd>

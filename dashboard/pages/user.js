@@ -1,7 +1,7 @@
 import { useEffect, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Counter } from '../counter.js';
-import { useBell, useStream, useThrottled } from '../stream.js';
+import { Looking, useBell, useStream, useThrottled } from '../stream.js';
 import { Badge, Empty, Heading, Loaded, Name, Table, Time, amount, html, link, number, useDialog, useLoad } from '../ui.js';
 import { Cancel, GrantDialog, Move, Release, Reset, Revoke, SetBlocked } from './user_actions.js';
 import { OwnLimits } from './user_limits.js';
@@ -25,7 +25,7 @@ const PAST_MS = 4000;
 export function User({ id }) {
   const user = useLoad((signal) => api.get(api.path('users', id), signal), [id, api.place.mode, api.place.app]);
   const changed = useBell(user.reload, STATE_MS);
-  useStream((ended) => api.follow(id, changed, ended), changed, [id]);
+  const full = useStream((calls) => api.follow(id, changed, calls), changed, [id]);
   const past = useThrottled(user.data, PAST_MS);
   const dialog = useDialog();
   const data = user.data;
@@ -38,6 +38,7 @@ export function User({ id }) {
         <button type="button" onClick=${() => dialog.show('reset', null)}>Reset counters</button>
         <button type="button" class=${data.blocked ? '' : 'danger'} onClick=${() => dialog.show('block')}>${data.blocked ? 'Unblock' : 'Block'}</button>`}
     <//>
+    <${Looking} full=${full} />
     ${user.error?.code === 'not_found' && !data && html`<${Unknown} id=${id} reload=${user.reload} />`}
     ${(data || user.error?.code !== 'not_found') && html`<${Loaded} of=${user} what="the user">${() => html`
       <${Facts} user=${data} cancel=${support && data.subscription && !data.subscription.endsAt ? () => dialog.show('cancel') : null} limits=${support && data.subscription ? () => dialog.show('limits') : null} />

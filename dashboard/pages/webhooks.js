@@ -1,10 +1,8 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Table, Time, go, html, link, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Table, Time, go, html, link, plural, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const events = ['threshold.reached', 'limit.reached', 'approval.requested', 'approval.decided', 'subscription.changed', 'reservation.expired'];
-
-const match = (webhook) => (webhook ? { 'If-Match': `"${webhook.version}"` } : {});
 
 /** Creates or changes one; a new one's secret is handed to `done`. */
 function EditDialog({ webhook, close, done }) {
@@ -31,7 +29,7 @@ function EditDialog({ webhook, close, done }) {
       return false;
     }
     const body = { url, events: events.filter((event) => chosen.has(event)), filter: parsed, template: template || undefined };
-    const saved = await write('PUT', api.path('webhooks', id), body, match(webhook));
+    const saved = await write('PUT', api.path('webhooks', id), body, api.ifMatch(webhook?.version));
     if (saved) done(saved);
     return saved !== null;
   };
@@ -109,11 +107,6 @@ function Webhook({ id, query }) {
     if (rotated) setSecret(rotated.secret);
     return rotated;
   };
-  const remove = async (write) => {
-    const gone = await write('DELETE', api.path('webhooks', id), undefined, match(webhook));
-    if (gone) go(['webhooks']);
-    return gone;
-  };
   return html`
     <${Heading} title=${html`<${Name} text=${id} />`}>${webhook && api.may('admin') && html`
       <button type="button" onClick=${() => dialog.show('edit')}>Change</button>
@@ -130,8 +123,26 @@ function Webhook({ id, query }) {
     ${dialog.open?.name === 'edit' && html`<${EditDialog} webhook=${webhook} close=${dialog.close} done=${loaded.reload} />`}
     ${dialog.open?.name === 'rotate' && html`<${Confirm} title="Rotate the secret?" action="Rotate" note=${false} run=${rotate} close=${dialog.close}
       about=${html`<p>A new secret signs from now on. The present one goes on signing beside it for 24 hours, so that the receiver can change over.</p>`} />`}
-    ${dialog.open?.name === 'delete' && html`<${Confirm} title=${`Delete ${id}?`} action="Delete" danger note=${false} run=${remove} close=${dialog.close}
-      about=${html`<p><bdi>${webhook.url}</bdi> is told nothing any more. What waits to be delivered to it is dropped.</p>`} />`}`;
+    ${dialog.open?.name === 'delete' && html`<${Delete} webhook=${webhook} close=${dialog.close} />`}`;
+}
+
+/** What has not reached it yet; beyond a page of them it is told that there are more. */
+function Waiting({ webhook }) {
+  const waiting = useLoad((signal) => api.get(`${api.path('webhooks', webhook.id)}/deliveries${api.query({ status: 'pending', limit: 200 })}`, signal), []);
+  if (!waiting.data) return html`<${Loaded} of=${waiting} what="what waits" />`;
+  const { data, nextCursor } = waiting.data;
+  if (data.length === 0) return html`<p>Nothing waits to be delivered to it.</p>`;
+  return html`<p><strong>${nextCursor ? 'More than ' : ''}${plural(data.length, 'delivery', 'deliveries')}</strong> ${data.length === 1 && !nextCursor ? 'waits' : 'wait'} for another attempt and ${data.length === 1 && !nextCursor ? 'is' : 'are'} dropped, in this mode.</p>`;
+}
+
+function Delete({ webhook, close }) {
+  const remove = async (write) => {
+    const gone = await write('DELETE', api.path('webhooks', webhook.id), undefined, api.ifMatch(webhook.version));
+    if (gone) go(['webhooks']);
+    return gone;
+  };
+  const about = html`<p><bdi>${webhook.url}</bdi> is told nothing any more, of ${webhook.events.join(', ')}. Its deliveries and dead letters are gone.</p><${Waiting} webhook=${webhook} />`;
+  return html`<${Confirm} title=${`Delete ${webhook.id}?`} action="Delete" danger note=${false} run=${remove} close=${close} about=${about} />`;
 }
 
 export const Webhooks = ({ id, query }) => (id === undefined ? html`<${List} />` : html`<${Webhook} key=${id} id=${id} query=${query} />`);

@@ -64,12 +64,12 @@ pub enum Rules {
 }
 
 /// What one call wants of the subscription.
-struct Wanted {
-    subscription: Subscription,
-    changed: bool,
-    reset: bool,
+pub(super) struct Wanted {
+    pub subscription: Subscription,
+    pub changed: bool,
+    pub reset: bool,
     /// How the counters come into the windows of the plan.
-    moves: Option<Move>,
+    pub moves: Option<Move>,
     /// A moment taken from the clock must lie in the script's time.
     from_now: bool,
     action: &'static str,
@@ -133,7 +133,7 @@ impl Gateway {
         .await
     }
 
-    async fn upserted(&self, view: &View, upsert: &Upsert) -> Result<Wanted, ServiceError> {
+    pub(super) async fn upserted(&self, view: &View, upsert: &Upsert) -> Result<Wanted, ServiceError> {
         let upserted = upsert
             .apply(&view.subscribed, view.now_ms)
             .map_err(|(field, message)| ServiceError::invalid(field, message))?;

@@ -248,6 +248,25 @@ export interface DecisionView {
   retryAfterMs?: I64 | null;
 }
 
+/** What a delete would take along. Nothing was written. */
+export interface DeletePreview {
+  /** False: there was too much to look at all of it in time, so there may be more. */
+  complete: boolean;
+  /** Live grants, in all modes, for groups that nothing else has. */
+  grants: number;
+  groups: GroupLeft[];
+  /** It is the app's default plan, which is not deleted. */
+  isDefault: boolean;
+  /** Open approval requests, in all modes, for groups that nothing else has. */
+  openApprovals: number;
+  /** Why the delete would be refused now, as its `plan_in_use` would say; null: it would be done. */
+  refusal?: string | null;
+  /** Users whose subscription to the plan runs, by mode; modes without any are left out. With `moveTo` they move. */
+  users: UsersOn[];
+  /** Ids of webhooks whose filter names the policy, or only groups that nothing else has: they are told nothing more. */
+  webhooks: string[];
+}
+
 /** Where a delivery stands. */
 export type DeliveryStatus = "pending" | "delivered" | "dead";
 
@@ -299,6 +318,9 @@ export interface Difference {
   /** Such as `groups.lg_pro.quota`: objects in a list go by their id, if they have one. */
   path: string;
 }
+
+/** What becomes of a counter. */
+export type Effect = "carried" | "new" | "reset" | "blocked" | "closed";
 
 /** What happens past the quota. */
 export type Enforcement = "hard" | "soft" | "approval";
@@ -689,6 +711,14 @@ export interface GroupBody {
   timezone?: string | null;
   unit: Unit;
   weekStart?: WeekDay | null;
+}
+
+/** A limit group of what is deleted. */
+export interface GroupLeft {
+  /** Ids of other plans that have the group; empty: nothing counts by it any more. */
+  alsoIn: string[];
+  groupId: string;
+  label: string;
 }
 
 export interface GroupLimitsView {
@@ -1173,6 +1203,11 @@ export interface MismatchView {
   wanted: string[];
 }
 
+/** A counter as it would stand. */
+export type MovedCounterView = CounterView & {
+  effect: Effect;
+};
+
 /** A node as it tells of itself. */
 export interface NodeAbout {
   /** Where it listens. */
@@ -1371,6 +1406,9 @@ export type PutPlan = PlanView | Preview;
 /** The policy, or with `dryRun` what would change. */
 export type PutPolicy = PolicyView | Preview;
 
+/** The subscription, or with `dryRun` what the counters would do. */
+export type PutSubscription = SubscriptionView | SubscriptionPreviewView;
+
 export interface RateView {
   perDay: number;
   projected?: number | null;
@@ -1428,6 +1466,8 @@ export interface ReportLineView {
   cost?: number | null;
   /** Cents per accepted result; null without one. */
   costPerAccepted?: number | null;
+  /** Calls that were allowed while Redis was away, and counted later. */
+  degraded?: number | null;
   denials: number;
   denialsByReason?: Record<string, number> | null;
   /** Commits with `final:false`. */
@@ -1654,6 +1694,15 @@ export interface SubscribeBody {
   userId: string;
 }
 
+/** What a subscription would make of the user's counters. Nothing was written. */
+export interface SubscriptionPreviewView {
+  /** Of the plan's groups that count per user. */
+  counters: MovedCounterView[];
+  /** Groups of the present plan that the other one does not have: they end, unless a policy counts the same. */
+  endedGroupIds: string[];
+  subscription: SubscriptionView;
+}
+
 /** A subscription as clients see it. */
 export interface SubscriptionView {
   /** Of a write. False: everything was so already. */
@@ -1772,6 +1821,15 @@ export interface UserView {
   /** Null without one that runs. */
   subscription?: SubscriptionView | null;
   userId: string;
+}
+
+/** Users of one mode. */
+export interface UsersOn {
+  /** `live` or `test/<sandbox>`. */
+  mode: string;
+  /** Those of them with limits of their own, which drop when they move. */
+  ownLimits: number;
+  users: number;
 }
 
 /** One version of a plan. */
