@@ -6,6 +6,8 @@ export const place = {
   app: kept('app') ?? 'default',
   /** Who is signed in: the answer of `session`, or null. */
   session: null,
+  /** Somebody was signed in on this page, and is no longer by somebody else's doing. */
+  ended: false,
   /** RFC 3339: where the sandbox's clock stands, or null for real time. */
   frozen: null,
 };
@@ -124,6 +126,7 @@ async function request(method, where, { body, headers, signal } = {}) {
   if (response.ok) return response;
   const problem = new Problem(response.status, await response.json().catch(() => ({})));
   if (response.status === 401 && where !== 'session') {
+    place.ended = place.session !== null;
     place.session = null;
     told();
   }
@@ -161,6 +164,7 @@ export async function resume() {
 
 export async function signIn(key) {
   place.session = await send('POST', 'session', { key });
+  place.ended = false;
   told();
 }
 

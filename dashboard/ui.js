@@ -161,12 +161,16 @@ export const More = ({ pages }) =>
  */
 export const Table = ({ label, compact, children }) => html`<div class=${compact ? 'scroll compact' : 'scroll'} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
 
-/** A page's title with what can be done on it. */
-export function Heading({ title, children }) {
+/**
+ * A page's title with what can be done on it.
+ * @param {{title?: string, name?: string, children?: any}} given `name` instead of a title: what the page is about
+ */
+export function Heading({ title, name, children }) {
+  const text = title ?? name;
   useEffect(() => {
-    document.title = `${typeof title === 'string' ? title : 'quotagate'} · quotagate`;
-  }, [title]);
-  return html`<header class="heading"><h1 tabindex="-1">${title}</h1><div class="actions">${children}</div></header>`;
+    document.title = `${text} · quotagate`;
+  }, [text]);
+  return html`<header class="heading"><h1 tabindex="-1">${title ?? html`<${Name} text=${name} />`}</h1><div class="actions">${children}</div></header>`;
 }
 
 // --- small things -------------------------------------------------------------------------------------------------
@@ -284,10 +288,15 @@ export function Dialog({ title, action, danger, busy, blocked, error, submit, cl
   const dialog = useRef(null);
   useEffect(() => {
     if (!dialog.current.open) dialog.current.showModal();
+    // What opened it may be gone with what was done; then the page begins at its title again.
+    const atHome = () => document.activeElement === document.body && document.querySelector('main')?.querySelector('h1')?.focus();
+    return () => setTimeout(atHome);
   }, []);
+  // The browser gives the focus back to what had it, and tells that it is closed.
+  const shut = () => dialog.current?.close();
   const onSubmit = async (event) => {
     event.preventDefault();
-    if (!busy && !blocked && (await submit())) close();
+    if (!busy && !blocked && (await submit())) shut();
   };
   return html`<dialog ref=${dialog} onClose=${close} aria-label=${title}>
     <form onSubmit=${onSubmit}>
@@ -295,7 +304,7 @@ export function Dialog({ title, action, danger, busy, blocked, error, submit, cl
       ${children}
       <${ErrorBox} error=${error} />
       <div class="buttons">
-        <button type="button" onClick=${close}>${action ? 'Cancel' : 'Close'}</button>
+        <button type="button" onClick=${shut}>${action ? 'Cancel' : 'Close'}</button>
         ${action && html`<button type="submit" class=${danger ? 'danger' : 'primary'} disabled=${busy || blocked}>${busy ? 'One moment…' : action}</button>`}
       </div>
     </form>

@@ -165,11 +165,11 @@ function Happened({ fresh }) {
 }
 
 /** Read again when something has happened, while it is seen. */
-function Everything({ count }) {
+function Everything() {
   const [fresh, setFresh] = useState(0);
   const full = useHappening(useBell(() => setFresh((fresh) => fresh + 1), FRESH_MS));
   return html`
-    <${Heading} title="Overview"><span class="quiet">${plural(count, 'plan')}</span><//>
+    <${Heading} title="Overview" />
     <${Looking} full=${full} />
     <div class="halves"><section><${Health} fresh=${fresh} /></section><section><${Waiting} fresh=${fresh} /></section></div>
     <${Happened} fresh=${fresh} />`;
@@ -178,5 +178,5 @@ function Everything({ count }) {
 /** Without a plan, the first steps. */
 export function Overview() {
   const plans = useLoad((signal) => api.get('plans', signal), [api.place.app]);
-  return html`<${Loaded} of=${plans} what="plans">${() => plans.data.data.length === 0 ? html`<${Start} />` : html`<${Everything} count=${plans.data.data.length} />`}<//>`;
+  return html`<${Loaded} of=${plans} what="plans">${() => plans.data.data.length === 0 ? html`<${Start} />` : html`<${Everything} />`}<//>`;
 }

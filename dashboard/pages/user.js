@@ -1,5 +1,6 @@
 import { useEffect, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
+import { By } from '../by.js';
 import { Counter } from '../counter.js';
 import { Looking, useBell, useStream, useThrottled } from '../stream.js';
 import { Badge, Empty, Heading, Loaded, Name, Table, Time, amount, html, link, number, useDialog, useLoad } from '../ui.js';
@@ -31,7 +32,7 @@ export function User({ id }) {
   const data = user.data;
   const support = api.may('support');
   return html`
-    <${Heading} title=${html`<${Name} text=${id} />`}>
+    <${Heading} name=${id}>
       <a class="button" href=${link(['explain'], { userId: id })}>Test a call</a>
       ${data && support && html`
         <button type="button" onClick=${() => dialog.show('move')}>${data.subscription ? 'Move to another plan' : 'Put on a plan'}</button>
@@ -112,7 +113,7 @@ function Grants({ grants, revoke }) {
       <td class="figure">${amount(grant.amount, grant.unit)}</td>
       <td>${grant.expiresAt ? html`<${Time} at=${grant.expiresAt} />` : html`with the window, <${Time} at=${grant.endsAt} never="which never ends" />`}</td>
       <td><bdi>${grant.note}</bdi></td>
-      <td><${Time} at=${grant.createdAt} /> <span class="quiet">by <code>${grant.createdBy}</code></span></td>
+      <td><${Time} at=${grant.createdAt} /> <span class="quiet">by <${By} id=${grant.createdBy} /></span></td>
       <td class="end">${revoke && html`<button type="button" class="danger" onClick=${() => revoke(grant)}>Take back</button>`}</td>
     </tr>`)}</tbody>
   <//>`;

@@ -1,5 +1,5 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Table, Time, go, html, link, plural, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Table, Time, go, html, link, number, plural, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const events = ['threshold.reached', 'limit.reached', 'approval.requested', 'approval.decided', 'subscription.changed', 'reservation.expired'];
@@ -42,6 +42,15 @@ function EditDialog({ webhook, close, done }) {
   <//>`;
 }
 
+/** Whether something did not reach it, as far as one page tells. */
+function Undelivered({ id }) {
+  const where = (status) => `${api.path('webhooks', id)}/deliveries${api.query({ status, limit: 50 })}`;
+  const dead = useLoad((signal) => api.get(where('dead'), signal), [id, api.place.mode]);
+  const count = dead.data?.data.length ?? 0;
+  if (count === 0) return null;
+  return html`<a href=${link(['webhooks', id], { status: 'dead' })}><${Badge} kind="bad">${number(count)}${dead.data.nextCursor ? ' and more' : ''} dead ${count === 1 ? 'letter' : 'letters'}<//></a>`;
+}
+
 function List() {
   const webhooks = useLoad((signal) => api.get('webhooks', signal), []);
   const [created, setCreated] = useState(null);
@@ -57,7 +66,7 @@ function List() {
     <${Loaded} of=${webhooks} what="webhooks" empty=${empty}>${() => html`<${Table} label="Webhooks">
       <thead><tr><th>Webhook</th><th>URL</th><th>Is told of</th><th>Since</th></tr></thead>
       <tbody>${webhooks.data.data.map((webhook) => html`<tr key=${webhook.id}>
-        <td><${Name} text=${webhook.id} href=${link(['webhooks', webhook.id])} /></td>
+        <td><${Name} text=${webhook.id} href=${link(['webhooks', webhook.id])} /> <${Undelivered} id=${webhook.id} /></td>
         <td><bdi class="name">${webhook.url}</bdi></td>
         <td>${webhook.events.join(', ')}</td>
         <td><${Time} at=${webhook.createdAt} /></td>
@@ -108,7 +117,7 @@ function Webhook({ id, query }) {
     return rotated;
   };
   return html`
-    <${Heading} title=${html`<${Name} text=${id} />`}>${webhook && api.may('admin') && html`
+    <${Heading} name=${id}>${webhook && api.may('admin') && html`
       <button type="button" onClick=${() => dialog.show('edit')}>Change</button>
       <button type="button" onClick=${() => dialog.show('rotate')}>Rotate the secret</button>
       <button type="button" class="danger" onClick=${() => dialog.show('delete')}>Delete</button>`}<//>

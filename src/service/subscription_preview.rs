@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
+use super::draft::Groups;
 use super::error::ServiceError;
 use super::facts::{Round, View};
 use super::subscriptions::{SubscriptionView, Wanted, view_of};
@@ -13,9 +14,11 @@ use super::tenant::Tenant;
 use crate::domain::admission::{Admission, Caller, Matched, Standing, overview};
 use crate::domain::amount::Amount;
 use crate::domain::counter::Counter;
+use crate::domain::custom_limits::CustomLimits;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::limit_group::{LimitGroup, OnPlanChange};
 use crate::domain::metadata::Metadata;
+use crate::domain::plan::Plan;
 use crate::domain::subscription::{Move, Upsert};
 use crate::domain::window::{TimeMs, WindowKind};
 use crate::store::admission::Tally;
@@ -65,8 +68,8 @@ impl Gateway {
             };
             let plan = view.config.plan(&wanted.subscription.plan);
             let plan = plan.ok_or_else(|| ServiceError::invalid("planId", "there is no such plan"))?;
-            let own = wanted.subscription.custom_limits.as_ref().map(|limits| limits.apply(plan)).transpose();
-            let own = own.map_err(ServiceError::Invalid)?;
+            let own = wanted.subscription.custom_limits.as_ref();
+            let own = own.map(|limits| own_plan(view, tenant, limits, plan)).transpose()?;
             let plan = own.as_ref().unwrap_or(plan);
             let standing = Standing {
                 plan: Some(plan),
@@ -97,6 +100,17 @@ impl Gateway {
         })
         .await
     }
+}
+
+/// The plan with a user's own limits, as it would be taken.
+fn own_plan(view: &View, tenant: &Tenant, limits: &CustomLimits, plan: &Plan) -> Result<Plan, ServiceError> {
+    let mut faults = limits.strangers(plan);
+    let own = limits.apply(plan).map_err(|errors| faults.extend(errors)).ok();
+    if let Some(own) = own.as_ref().filter(|_| limits.is_whole_plan()) {
+        let mut groups = Groups::of(&view.config, tenant.placement);
+        faults.extend(groups.take(&own.body.groups, "customLimits"));
+    }
+    own.filter(|_| faults.is_empty()).ok_or(ServiceError::Invalid(faults))
 }
 
 /// What is kept of the user now.

@@ -50,7 +50,7 @@ fn effects(told: &Value) -> Vec<&str> {
 async fn what_is_foretold_of_a_move_is_what_the_move_does() {
     let world = World::frozen().await;
     let (admin, app) = (&world.admin, &world.app);
-    app.freeze("2027-01-30T09:00:00Z").await;
+    app.freeze("2027-02-10T09:00:00Z").await;
     admin.plan("old", plan("carry", json!(20), "daily", "calendar")).await;
     for rule in ["carry", "reset", "block"] {
         admin.plan(rule, plan(rule, json!(10), "monthly", "calendar")).await;
@@ -68,7 +68,7 @@ async fn what_is_foretold_of_a_move_is_what_the_move_does() {
         furnish(&world, &user("yesterday_lapsed", to)).await;
         app.delete("subscriptions", Some(json!({"userId": user("yesterday_lapsed", to)}))).await.expect(200);
     }
-    app.freeze("2027-01-31T10:00:00Z").await;
+    app.freeze("2027-02-11T10:00:00Z").await;
     for to in &targets {
         for kind in ["today", "lapsed", "anew", "limits"] {
             furnish(&world, &user(kind, to)).await;

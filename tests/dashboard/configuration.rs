@@ -21,6 +21,16 @@ async fn the_first_visit_leads_to_the_first_reserve() {
     let decision: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(decision["allowed"], true, "{decision}");
     browser.sees("It has arrived").await;
+    // The second command has the id by then.
+    let id = decision["reservationId"].as_str().unwrap();
+    browser.until(&format!("[...document.querySelectorAll('pre')].at(-1).textContent.includes('{id}')")).await;
+    let snippet = browser.run("return [...document.querySelectorAll('pre')].at(-1).textContent", json!([])).await;
+    let script = format!("curl() {{ command curl -sS \"$@\"; }}; {}", snippet.as_str().unwrap());
+    let run = move || std::process::Command::new("sh").args(["-c", &script]).output();
+    let output = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+    let settled: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(settled["status"], "committed", "{settled}");
+    browser.sees("Committed: see what u_1 has used").await;
     without_faults(browser).await;
 }
 
@@ -37,13 +47,15 @@ async fn a_key_is_created_shown_once_used_and_revoked() {
     let key = browser.run("return document.querySelector('.secret code').textContent", json!([])).await;
     let app = world.node.client(key.as_str().unwrap());
     app.subscribe("u", "one").await;
-    app.reserved(json!({"userId": "u", "event": "image.a"})).await;
+    let id = app.reserved(json!({"userId": "u", "event": "image.a"})).await;
+    app.commit(&id).await;
     browser.sees("environment=production").await;
     browser.reload().await;
     browser.sees("back end").await;
     assert!(!browser.text().await.contains(key.as_str().unwrap()));
     browser.click("Revoke back end").await;
     browser.sees("stops working within a second on every node").await;
+    browser.sees("1 call came with it").await;
     browser.click("Revoke").await;
     browser.sees_no_dialog().await;
     app.get("plans").await.problem(401, "invalid_key");
@@ -121,6 +133,48 @@ async fn a_plan_is_tried_on_recent_events_and_its_rules_on_a_call_before_it_is_s
     browser.choose("of", "one").await;
     browser.click("Try on recent events").await;
     browser.sees("6 calls of 2 users").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_is_tested_and_tried_before_it_is_saved_and_a_draft_needs_no_id_for_it() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(1000)).await;
+    let policy = |quota: u64| {
+        json!({"owner": "platform", "groups": [{"id": "team", "unit": "count", "quota": quota, "scope": ["metadata.team"],
+            "periodType": "monthly", "matches": [{"event": "image.*", "metadata": {"size": "2k"}}]}]})
+    };
+    world.admin.put("policies/cap", policy(50)).await.expect(200);
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u", "one").await;
+    for _ in 0..6 {
+        let call = json!({"userId": "u", "event": "image.a", "metadata": {"team": "<red>", "size": "2k"}});
+        let id = app.reserved(call).await;
+        app.commit(&id).await;
+    }
+    browser.open(&format!("{}/#/policies/cap", world.node.url)).await;
+    browser.sees("Versions").await;
+    browser.fill("document", &policy(2).to_string()).await;
+    browser.fill("test-event", "image.a").await;
+    browser.fill("test-metadata", "team=red, size=1k").await;
+    browser.sees("does not match").await;
+    browser.fill("test-metadata", "team=red, size=2k").await;
+    browser.sees("by rule 1").await;
+    browser.click("Try on recent events").await;
+    browser.sees("4 calls of 1 user").await;
+    assert_eq!(world.admin.get("policies/cap").await.expect(200)["groups"][0]["quota"], 50, "nothing is written");
+    // One that has no id yet is checked and tested all the same.
+    browser.open(&format!("{}/#/policies/new", world.node.url)).await;
+    browser.fill("document", "{\"groups\": [{\"id\": \"g\"}]}").await;
+    browser.sees("groups[0].unit").await;
+    let fresh = policy(2).to_string().replace("\"team\"", "\"others\"");
+    browser.fill("document", &fresh).await;
+    browser.sees("create it under the id that you give it").await;
+    browser.fill("test-event", "image.a").await;
+    browser.fill("test-metadata", "team=red, size=2k").await;
+    browser.sees("this draft").await;
+    let save = "return document.querySelector('form button[type=submit]').disabled";
+    assert_eq!(browser.run(save, json!([])).await, true, "it has no id");
     without_faults(browser).await;
 }
 

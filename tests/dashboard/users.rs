@@ -203,6 +203,58 @@ async fn a_users_page_tells_windows_forecasts_and_the_last_events() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_move_makes_of_each_counter_is_foretold_as_it_then_is() {
+    let (world, browser) = signed_in().await;
+    let group = |id: &str, quota: u64, rule: &str| json!({"id": id, "label": id.to_uppercase(), "unit": "count", "quota": quota, "onPlanChange": rule, "matches": [{"event": format!("{id}.*")}]});
+    let plan =
+        |groups: Vec<serde_json::Value>| json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": groups});
+    world
+        .admin
+        .plan(
+            "old",
+            plan(vec![
+                group("mails", 20, "carry"),
+                group("images", 20, "carry"),
+                group("jobs", 20, "carry"),
+                group("extra", 5, "carry"),
+            ]),
+        )
+        .await;
+    world
+        .admin
+        .plan("new", plan(vec![group("mails", 4, "carry"), group("images", 30, "block"), group("jobs", 7, "reset")]))
+        .await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u", "old").await;
+    for id in ["mails", "images", "jobs"] {
+        app.post("track", json!({"userId": "u", "event": format!("{id}.a"), "quantity": 6})).await.expect(200);
+    }
+    // Of one whose subscription is over it is foretold from what is kept.
+    app.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
+    browser.open(&format!("{}/#/users/u", world.node.url)).await;
+    browser.click("Put on a plan").await;
+    browser.choose("plan", "new").await;
+    browser.sees("MAILS: goes on with 6 used of 4: nothing is left").await;
+    browser.sees("IMAGES: goes on with 6 used of 30, and the rest is out of reach until the next window").await;
+    browser.sees("JOBS: starts at 0 of 7").await;
+    browser.choose("plan", "old").await;
+    browser.sees("JOBS: goes on with 6 used of 20").await;
+    browser.sees("EXTRA: starts at 0 of 5").await;
+    browser.choose("plan", "new").await;
+    browser.sees("JOBS: starts at 0 of 7").await;
+    browser.click("Put on the plan").await;
+    browser.sees_no_dialog().await;
+    browser.sees("6 / 4 · 0 left · 2 over").await;
+    browser.sees("6 / 30 · 0 left · 24 blocked").await;
+    browser.sees("0 / 7 · 7 left").await;
+    browser.click("Move to another plan").await;
+    browser.choose("plan", "old").await;
+    browser.sees("EXTRA: starts at 0 of 5").await;
+    browser.click("Cancel").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_was_never_seen_is_put_on_a_plan() {
     let (world, browser) = signed_in().await;
     let app = mails(&world).await;
