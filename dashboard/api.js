@@ -126,7 +126,7 @@ async function request(method, where, { body, headers, signal } = {}) {
   if (response.ok) return response;
   const problem = new Problem(response.status, await response.json().catch(() => ({})));
   if (response.status === 401 && where !== 'session') {
-    place.ended = place.session !== null;
+    place.ended ||= place.session !== null;
     place.session = null;
     told();
   }

@@ -88,6 +88,21 @@ function onKey(event) {
   }
 }
 
+/** What had the focus may go with what was done. Then it is at the page's title, and not nowhere. */
+function keepFocus() {
+  /** @type {any} */
+  let last = null;
+  addEventListener('focusin', (event) => {
+    last = event.target;
+  });
+  const look = () => {
+    if (!last || last.isConnected || document.activeElement !== document.body) return;
+    last = null;
+    document.querySelector('main')?.querySelector('h1')?.focus({ preventScroll: true });
+  };
+  new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+}
+
 function App() {
   const [started, setStarted] = useState(false);
   const [error, setError] = useState(null);
@@ -100,6 +115,7 @@ function App() {
   useEffect(() => {
     start();
     addEventListener('keydown', onKey);
+    keepFocus();
   }, []);
   if (error) return html`<main class="door"><${ErrorBox} error=${error} retry=${start} /></main>`;
   if (!started) return html`<main class="door"><${Loading} what="the dashboard" /></main>`;

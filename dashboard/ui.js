@@ -288,9 +288,6 @@ export function Dialog({ title, action, danger, busy, blocked, error, submit, cl
   const dialog = useRef(null);
   useEffect(() => {
     if (!dialog.current.open) dialog.current.showModal();
-    // What opened it may be gone with what was done; then the page begins at its title again.
-    const atHome = () => document.activeElement === document.body && document.querySelector('main')?.querySelector('h1')?.focus();
-    return () => setTimeout(atHome);
   }, []);
   // The browser gives the focus back to what had it, and tells that it is closed.
   const shut = () => dialog.current?.close();

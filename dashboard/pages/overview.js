@@ -178,5 +178,6 @@ function Everything() {
 /** Without a plan, the first steps. */
 export function Overview() {
   const plans = useLoad((signal) => api.get('plans', signal), [api.place.app]);
-  return html`<${Loaded} of=${plans} what="plans">${() => plans.data.data.length === 0 ? html`<${Start} />` : html`<${Everything} />`}<//>`;
+  if (plans.data) return plans.data.data.length === 0 ? html`<${Start} />` : html`<${Everything} />`;
+  return html`<${Heading} title="Overview" /><${Loaded} of=${plans} what="plans" />`;
 }

@@ -125,12 +125,8 @@ async fn a_refusal_is_foretold_too_and_a_campaign_that_has_not_begun() {
         "startedAt"
     );
     let strange = json!({"userId": "u", "planId": "campaign", "customLimits": {"strange": {"quota": 1}}});
-    assert_eq!(dry(strange.clone()).await.text.contains("strange"), true);
-    assert_eq!(dry(strange.clone()).await.status, app.post("subscriptions", strange).await.status);
-    assert_eq!(
-        app.post("subscriptions?dryRun=maybe", json!({"userId": "u", "planId": "campaign"})).await.bad_field(),
-        "dryRun"
-    );
+    assert_eq!(dry(strange).await.bad_field(), "customLimits.strange");
+    assert_eq!(app.post("subscriptions?dryRun=maybe", json!({"userId": "u", "planId": "campaign"})).await.status, 400);
     let reader = crate::support::new_key(admin, json!({"kind": "publishable", "mode": "test"})).await;
     world
         .node

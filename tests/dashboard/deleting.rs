@@ -112,7 +112,8 @@ async fn open_requests_are_told_before_a_policy_is_deleted() {
     browser.sees("What it capped is capped no longer").await;
     browser.click("Delete").await;
     browser.sees_title("Policies").await;
-    app.reserved(json!({"userId": "u", "event": "a", "metadata": {"team": "red"}})).await;
+    let capped = app.reserve(json!({"userId": "u", "event": "a", "metadata": {"team": "red"}})).await;
+    assert_eq!(capped["allowed"], true, "{capped}");
     without_faults(browser).await;
 }
 

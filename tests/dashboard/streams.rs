@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{monthly, new_key};
+use crate::support::{eventually, monthly, new_key};
 use crate::{signed_in, without_faults};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,6 +32,8 @@ async fn without_a_stream_left_pages_say_so_look_by_themselves_and_follow_again(
     app.post("track", json!({"userId": "u", "event": "image.third"})).await.expect(200);
     browser.sees("Calls: 3").await;
     drop(others);
+    // The node notices that they are closed when it has something to say.
+    eventually("a stream is free", || async { app.open("events/stream").await.status() == 200 }).await;
     browser.until("document.querySelector('.looking').textContent === ''").await;
     app.post("track", json!({"userId": "u", "event": "image.fourth"})).await.expect(200);
     browser.sees("Calls: 4").await;
