@@ -105,23 +105,27 @@ export function Reset({ user, counter, close, done }) {
   return html`<${Confirm} title=${counter ? `Reset ${counter.label || counter.groupId}?` : 'Reset all counters?'} about=${about} action="Reset" danger run=${run} close=${close} />`;
 }
 
+/** Why: every change by hand has room for it. */
+export const Note = ({ note, set }) => html`<${Field} label="Note" hint="Why; it is kept in the audit log."><input name="note" maxlength="1000" value=${note} onInput=${(event) => set(event.target.value)} /><//>`;
+
 export function Cancel({ user, close, done }) {
-  const run = async (write) => {
-    const changed = await write('DELETE', 'subscriptions', { userId: user.userId });
+  const run = async (write, note) => {
+    const changed = await write('DELETE', 'subscriptions', { userId: user.userId, note });
     if (changed) done();
     return changed;
   };
   const about = html`<p>${name(user)} leaves <code>${user.subscription.planId}</code> now. Without a default plan every further call is denied with <code>no_subscription</code>. Used amounts are kept.</p>`;
-  return html`<${Confirm} title="Cancel the subscription?" about=${about} action="Cancel the subscription" danger note=${false} run=${run} close=${close} />`;
+  return html`<${Confirm} title="Cancel the subscription?" about=${about} action="Cancel the subscription" danger run=${run} close=${close} />`;
 }
 
 export function Move({ user, close, done }) {
   const plans = useLoad((signal) => api.get('plans', signal), []);
   const [planId, setPlanId] = useState('');
   const [resetUsage, setResetUsage] = useState(false);
+  const [note, setNote] = useState('');
   const { busy, error, write } = useWrite();
   const submit = async () => {
-    const moved = await write('POST', 'subscriptions', { userId: user.userId, planId, resetUsage: resetUsage || undefined });
+    const moved = await write('POST', 'subscriptions', { userId: user.userId, planId, resetUsage: resetUsage || undefined, note: note.trim() || undefined });
     if (moved) done();
     return moved !== null;
   };
@@ -135,6 +139,7 @@ export function Move({ user, close, done }) {
     ${planId && html`<${MovePreview} user=${user} planId=${planId} resetUsage=${resetUsage} />`}
     ${user.subscription && html`<label class="check"><input type="checkbox" checked=${resetUsage} onChange=${(event) => setResetUsage(event.target.checked)} /> Start every counter at 0</label>`}
     ${user.subscription?.customLimits && html`<p class="quiet">The user’s own limits are dropped.</p>`}
+    <${Note} note=${note} set=${setNote} />
   <//>`;
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given, Query};
+use super::body::{Body, Given, Query, check_note};
 use super::plans::DryRun;
 use super::problem::{ApiError, Problem};
 use super::views::CounterView;
@@ -45,6 +45,8 @@ pub struct SubscribeBody {
     /// With a moved anchor or another plan: start at 0.
     #[serde(default)]
     reset_usage: bool,
+    /// Why; kept in the audit log if something changes. At most 1,024 bytes.
+    note: Option<String>,
 }
 
 pub(super) fn time(field: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
@@ -114,6 +116,7 @@ pub async fn subscribe(
     principal.require(Access::Subscriptions)?;
     let dry_run = query.read()?.dry_run;
     let Given { value: given, idempotency } = body.read()?;
+    check_note(given.note.as_deref())?;
     let limits = |value: serde_json::Value| CustomLimits::parse(&value).map(Arc::new);
     let limits = given.custom_limits.map(|value| value.map(limits).transpose()).transpose();
     let upsert = Upsert {
@@ -128,7 +131,8 @@ pub async fn subscribe(
         let preview = principal.gateway.preview_subscription(&principal.tenant, &given.user_id, &upsert).await?;
         return Ok(HttpResponse::Ok().json(PutSubscription::Preview(preview.into())));
     }
-    let written = Written { user: &given.user_id, by: &principal.key.id, rules: Rules::New };
+    let note = given.note.as_deref();
+    let written = Written { user: &given.user_id, by: &principal.key.id, note, rules: Rules::New };
     let subscribed = principal.gateway.subscribe(&principal.tenant, written, &upsert, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(PutSubscription::Subscription(Box::new(subscribed))))
 }
@@ -140,6 +144,8 @@ pub struct CancelBody {
     user_id: UserId,
     /// RFC 3339; default now.
     ends_at: Option<String>,
+    /// Why; kept in the audit log. At most 1,024 bytes.
+    note: Option<String>,
 }
 
 /// End a subscription, now or later
@@ -151,7 +157,9 @@ pub async fn cancel(principal: Principal, body: Body<CancelBody>) -> Result<Http
     principal.require(Access::Subscriptions)?;
     let Given { value: given, idempotency } = body.read()?;
     let ends_at_ms = time("endsAt", given.ends_at.as_deref())?;
-    let written = Written { user: &given.user_id, by: &principal.key.id, rules: Rules::Checked };
+    check_note(given.note.as_deref())?;
+    let note = given.note.as_deref();
+    let written = Written { user: &given.user_id, by: &principal.key.id, note, rules: Rules::Checked };
     let canceled = principal.gateway.cancel(&principal.tenant, written, ends_at_ms, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(canceled))
 }

@@ -53,6 +53,8 @@ pub struct Written<'a> {
     pub user: &'a UserId,
     /// Id of the key.
     pub by: &'a KeyId,
+    /// Why; for the audit log.
+    pub note: Option<&'a str>,
     pub rules: Rules,
 }
 
@@ -123,7 +125,7 @@ impl Gateway {
                 reset_usage: false,
             };
             let wanted = self.upserted(view, &upsert).await;
-            let written = Written { user, by, rules: Rules::Checked };
+            let written = Written { user, by, note: None, rules: Rules::Checked };
             Ok(match self.subscribe_round(view, written, &operation, wanted).await? {
                 Round::Done(_) => Round::Done(()),
                 Round::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
@@ -195,7 +197,7 @@ impl Gateway {
             action: wanted.action.to_owned(),
             before: before.map(|before| json(&view_of(user, before, None)).map(short)).transpose()?,
             after: Some(short(json(&view_of(user, &wanted.subscription, None))?)),
-            ..Trail::of_user(user, None, written.by)
+            ..Trail::of_user(user, written.note, written.by)
         };
         let told = view.config.wants(WebhookEvent::SubscriptionChanged);
         let args = ChangeUserArgs {

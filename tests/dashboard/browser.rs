@@ -238,7 +238,17 @@ impl Browser {
 
     /// Presses keys as a keyboard does, also where nothing takes text.
     pub async fn press_anywhere(&self, key: &str) {
-        let actions = [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})];
+        self.type_keys(&[("keyDown", key), ("keyUp", key)]).await;
+    }
+
+    /// Presses a key while Control is held.
+    pub async fn press_with_control(&self, key: &str) {
+        let control = "\u{e009}";
+        self.type_keys(&[("keyDown", control), ("keyDown", key), ("keyUp", key), ("keyUp", control)]).await;
+    }
+
+    async fn type_keys(&self, moves: &[(&str, &str)]) {
+        let actions: Vec<Value> = moves.iter().map(|(kind, key)| json!({"type": kind, "value": key})).collect();
         let body = json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]});
         self.call("POST", "actions", Some(body)).await.unwrap();
     }

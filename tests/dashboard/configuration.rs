@@ -342,3 +342,64 @@ async fn settings_of_the_app_are_changed_and_faults_stand_at_their_field() {
     assert_eq!(world.admin.get("app").await.expect(200)["reportLabels"], json!(["tier", "not", "a/label"]));
     without_faults(browser).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_for_browsers_has_its_origins_and_its_secret_is_copied_once() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    world.admin.subscribe("u", "one").await;
+    browser.page("Keys").await;
+    browser.click("New key").await;
+    browser.choose("kind", "publishable").await;
+    browser.fill("name", "web").await;
+    browser.fill("origins", "https://app.example.com, https://other.example.com").await;
+    browser.click("Create").await;
+    browser.sees("The publishable key.").await;
+    browser.sees("The secret for user tokens.").await;
+    browser.click("Copy").await;
+    browser.sees("Copied").await;
+    let secrets = "return [...document.querySelectorAll('.secret code')].map((code) => code.textContent)";
+    let secrets = browser.run(secrets, json!([])).await;
+    let (key, secret) = (secrets[0].as_str().unwrap(), secrets[1].as_str().unwrap());
+    let pasted =
+        "const area = document.createElement('textarea'); document.querySelector('main').append(area); area.focus()";
+    browser.run(pasted, json!([])).await;
+    browser.press_with_control("v").await;
+    let area = "document.querySelector('main > textarea')";
+    browser.until(&format!("{area}.value === '{key}'")).await;
+    browser.run(&format!("{area}.remove()"), json!([])).await;
+    browser.sees("https://app.example.com").await;
+    browser.sees("user token").await;
+    let web = world.node.client(key);
+    web.get("usage?userId=u").await.problem(403, "invalid_user_token");
+    let told = world.admin.get("keys").await.expect(200);
+    assert!(!told.to_string().contains(key) && !told.to_string().contains(secret));
+    browser.reload().await;
+    browser.sees("https://other.example.com").await;
+    let text = browser.text().await;
+    assert!(!text.contains(key) && !text.contains(secret), "they are shown once");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_duplicated_under_another_id() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    browser.page("Plans").await;
+    browser.click("one").await;
+    browser.sees("Versions").await;
+    browser.click("Duplicate").await;
+    browser.sees_title("New plan").await;
+    let draft = "const area = document.querySelector('[name=document]'); area.value = area.value.replace('20', '40'); \
+        area.dispatchEvent(new Event('input', {bubbles: true}))";
+    browser.until("document.querySelector('[name=document]').value.includes('images')").await;
+    browser.run(draft, json!([])).await;
+    browser.fill("id", "two").await;
+    browser.sees("create plan:two").await;
+    browser.click("Save").await;
+    browser.sees_title("two").await;
+    browser.sees("Versions").await;
+    assert_eq!(world.admin.get("plans/two").await.expect(200)["groups"][0]["quota"], 40);
+    assert_eq!(world.admin.get("plans/one").await.expect(200)["groups"][0]["quota"], 20);
+    without_faults(browser).await;
+}

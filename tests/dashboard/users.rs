@@ -249,8 +249,11 @@ async fn what_a_move_makes_of_each_counter_is_foretold_as_it_then_is() {
     browser.sees("EXTRA: starts at 0 of 5").await;
     browser.choose("plan", "new").await;
     browser.sees("JOBS: starts at 0 of 7").await;
+    browser.fill("note", "they came <b>back</b>").await;
     browser.click("Put on the plan").await;
     browser.sees_no_dialog().await;
+    let why = world.admin.get("audit?action=subscription.put&target=user:u").await.expect(200);
+    assert_eq!(why["data"][0]["note"], "they came <b>back</b>", "{why}");
     browser.sees("6 / 4 · 0 left · 2 over").await;
     browser.sees("6 / 30 · 0 left · 24 blocked").await;
     browser.sees("0 / 7 · 7 left").await;
