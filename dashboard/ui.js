@@ -287,7 +287,10 @@ export function faultsOf(error, shown) {
 export function Dialog({ title, action, danger, busy, blocked, error, submit, close, children }) {
   const dialog = useRef(null);
   useEffect(() => {
-    if (!dialog.current.open) dialog.current.showModal();
+    if (dialog.current.open) return;
+    dialog.current.showModal();
+    // What is to be filled in comes before names that can be copied.
+    dialog.current.querySelector('input, select, textarea')?.focus();
   }, []);
   // The browser gives the focus back to what had it, and tells that it is closed.
   const shut = () => dialog.current?.close();

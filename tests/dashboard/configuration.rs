@@ -260,6 +260,8 @@ async fn a_request_is_rejected_opened_again_and_approved() {
     browser.sees_no_dialog().await;
     browser.click("Open").await;
     browser.click("Approve").await;
+    // Not on the name that can be copied, which comes first.
+    browser.until("document.activeElement.name === 'amount'").await;
     browser.fill("amount", "5").await;
     browser.click("Approve").await;
     browser.sees("Nothing waits for approval").await;

@@ -7,8 +7,8 @@ use crate::pages::PAGES;
 use crate::support::{ROOT_KEY, World, monthly, new_key};
 use crate::{sign_in, signed_in, without_faults};
 
-/// Pages that need nothing of the gateway before something is asked.
-const ASK_NOTHING: [&str; 2] = ["plan-new", "user-release"];
+/// Pages that need nothing of the gateway before something is asked, and dialogs, which nobody can open then.
+const ASK_NOTHING: [&str; 4] = ["plan-new", "user-release", "user-move", "plan-delete"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_without_a_gateway_says_so_and_loads_when_it_is_back() {
