@@ -85,9 +85,8 @@ impl Gateway {
         let target = move_to.map(|target| target_of(&config, &id, target, now_us)).transpose()?;
         let draft = Draft { delete: vec![id.clone()], placement: tenant.placement, ..Draft::default() };
         let mut preview = self.left_behind(tenant, &config, &plan.groups, Some(&id)).await?;
-        (preview.users, preview.complete) = match self.users_on(tenant, &id).await? {
-            (users, complete) => (users, complete && preview.complete),
-        };
+        let (users, complete) = self.users_on(tenant, &id).await?;
+        (preview.users, preview.complete) = (users, complete && preview.complete);
         preview.is_default = config.settings.default_plan_id.as_ref() == Some(&id);
         let users = preview.users.iter().map(|mode| mode.users).sum();
         preview.refusal = match draft.check(&config, config.revision) {

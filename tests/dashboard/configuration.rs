@@ -373,7 +373,7 @@ async fn a_key_for_browsers_has_its_origins_and_its_secret_is_copied_once() {
     browser.sees("https://app.example.com").await;
     browser.sees("user token").await;
     let web = world.node.client(key);
-    web.get("usage?userId=u").await.problem(403, "invalid_user_token");
+    web.get("usage?userId=u").await.problem(403, "forbidden_key");
     let told = world.admin.get("keys").await.expect(200);
     assert!(!told.to_string().contains(key) && !told.to_string().contains(secret));
     browser.reload().await;
@@ -394,7 +394,7 @@ async fn a_plan_is_duplicated_under_another_id() {
     browser.sees_title("New plan").await;
     let draft = "const area = document.querySelector('[name=document]'); area.value = area.value.replace('20', '40'); \
         area.dispatchEvent(new Event('input', {bubbles: true}))";
-    browser.until("document.querySelector('[name=document]').value.includes('images')").await;
+    browser.until("document.querySelector('[name=document]')?.value.includes('images')").await;
     browser.run(draft, json!([])).await;
     browser.fill("id", "two").await;
     browser.sees("create plan:two").await;

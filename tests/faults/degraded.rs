@@ -1,6 +1,5 @@
 //! `onStoreFailure: allow`: what a node answers while Redis is away, and what becomes of it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process};
-use crate::stage::REDIS_TIMEOUT_MS;
+use crate::stage::{REDIS_TIMEOUT_MS, exported};
 use crate::support::proven::verified;
 use crate::support::{Api, Redis, eventually, monthly};
 
@@ -142,25 +141,6 @@ async fn no_drift(redis: &Redis, mode: &str) {
     assert!(found.drifts.is_empty(), "{found:?}");
 }
 
-/// The values of a column of the exported calls of live mode, each with how often it is there.
-async fn exported(redis: &Redis, column: &str) -> Vec<(String, usize)> {
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_quotagate"))
-        .args(["export", "--out", "-", "--format", "csv", "--types", "commit,track", "--redis-url", &redis.url()])
-        .output()
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut reader = csv::Reader::from_reader(output.stdout.as_slice());
-    let place = |name: &str, header: &csv::StringRecord| header.iter().position(|known| known == name).unwrap();
-    let header = reader.headers().unwrap().clone();
-    let (column, row) = (place(column, &header), place("row", &header));
-    let mut found = BTreeMap::new();
-    for record in reader.records().map(Result::unwrap).filter(|record| &record[row] == "1") {
-        *found.entry(record[column].to_owned()).or_default() += 1;
-    }
-    found.into_iter().collect()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_when_it_is_back() {
     let mut redis = Redis::with(&["--appendfsync", "always"]).await;
@@ -256,10 +236,8 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
     assert!(events.len() == 5 && events.iter().all(|event| event["degraded"] == true), "{events:?}");
     let report = node.api(ADMIN_KEY).get("reports/usage?userId=u").await.expect(200)["data"][0].clone();
     assert_eq!((&report["calls"], &report["degraded"]), (&json!(6), &json!(5)), "{report}");
-    assert_eq!(
-        exported(&redis, "degraded").await,
-        [("false", 1), ("true", 6)].map(|(is, calls)| (is.to_owned(), calls))
-    );
+    let told = [("false", 1), ("true", 6)].map(|(is, calls)| (is.to_owned(), calls));
+    assert_eq!(exported(&redis, "degraded").await, told);
     // Redis decides again.
     let denied = api.reserve(images("u", 6)).await;
     assert_eq!((&denied["allowed"], denied.get("degraded")), (&json!(false), None), "{denied}");

@@ -127,6 +127,8 @@ export interface CanUseView {
 export interface CancelBody {
   /** RFC 3339; default now. */
   endsAt?: string | null;
+  /** Why; kept in the audit log. At most 1,024 bytes. */
+  note?: string | null;
   userId: string;
 }
 
@@ -1686,6 +1688,8 @@ export interface SubscribeBody {
   cycleStart?: string | null;
   /** RFC 3339; from then on there is no subscription. Null clears it. */
   endsAt?: string | null;
+  /** Why; kept in the audit log if something changes. At most 1,024 bytes. */
+  note?: string | null;
   planId: string;
   /** With a moved anchor or another plan: start at 0. */
   resetUsage?: boolean;
