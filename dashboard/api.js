@@ -6,6 +6,8 @@ export const place = {
   app: kept('app') ?? 'default',
   /** Who is signed in: the answer of `session`, or null. */
   session: null,
+  /** Somebody was signed in on this page, and is no longer by somebody else's doing. */
+  ended: false,
   /** RFC 3339: where the sandbox's clock stands, or null for real time. */
   frozen: null,
 };
@@ -85,7 +87,7 @@ export class Problem extends Error {
 function headersFor(method, given) {
   const headers = { ...given };
   if (place.session) {
-    headers['X-Mode'] = place.mode;
+    headers['X-Mode'] ??= place.mode;
     // A key of one app needs no name of it.
     if (place.session.app === null) headers['X-App'] = place.app;
     if (method !== 'GET') headers['X-CSRF-Token'] = place.session.csrfToken;
@@ -124,6 +126,7 @@ async function request(method, where, { body, headers, signal } = {}) {
   if (response.ok) return response;
   const problem = new Problem(response.status, await response.json().catch(() => ({})));
   if (response.status === 401 && where !== 'session') {
+    place.ended ||= place.session !== null;
     place.session = null;
     told();
   }
@@ -135,8 +138,11 @@ async function json(response) {
 }
 
 /** @returns {Promise<any>} the answer's JSON */
-export const get = async (where, signal) => json(await request('GET', where, { signal }));
-export const send = async (method, where, body, headers) => json(await request(method, where, { body, headers }));
+export const get = async (where, signal, headers) => json(await request('GET', where, { signal, headers }));
+export const send = async (method, where, body, headers, signal) => json(await request(method, where, { body, headers, signal }));
+
+/** For a write that is meant for one version only. */
+export const ifMatch = (version) => (version ? { 'If-Match': `"${version}"` } : {});
 
 /** A name for one write: repeated with it after a lost answer, it counts once. */
 export function writeName() {
@@ -158,6 +164,7 @@ export async function resume() {
 
 export async function signIn(key) {
   place.session = await send('POST', 'session', { key });
+  place.ended = false;
   told();
 }
 
@@ -196,10 +203,11 @@ function parse(block) {
 }
 
 /**
- * Reads a stream of server-sent events until it breaks. `started` is called once it is open. Answers what stops it.
+ * Reads a stream of server-sent events until it breaks: `started` is called once it is open, `ended` with what was against
+ * it, if it could not be opened. Answers what stops it.
  * @param {string} where
  * @param {object} headers
- * @param {{started?: () => void, told: (block: {event: string, id: string, data: string}) => void, ended: () => void}} calls
+ * @param {{started?: () => void, told: (block: {event: string, id: string, data: string}) => void, ended: (problem?: Problem) => void}} calls
  */
 function stream(where, headers, { started, told, ended }) {
   const stop = new AbortController();
@@ -217,29 +225,34 @@ function stream(where, headers, { started, told, ended }) {
       for (const block of blocks) told(parse(block));
     }
   };
-  read().catch(() => {}).finally(() => stop.signal.aborted || ended());
+  const end = (problem) => {
+    if (!stop.signal.aborted) ended(problem);
+  };
+  read().then(() => end(), end);
   return () => stop.abort();
 }
 
 /**
- * Follows a user's counters. `changed` is called with each state after the first; `ended` when the stream breaks.
- * Answers what stops it.
+ * Follows a user's counters. `changed` is called for each state after the first. Answers what stops it.
+ * @param {string} userId
+ * @param {() => void} changed
+ * @param {{started?: () => void, ended: (problem?: Problem) => void}} calls
  */
-export function follow(userId, changed, ended) {
+export function follow(userId, changed, { started, ended }) {
   let first = true;
   const told = ({ event }) => {
     if (event !== 'usage') return;
     if (!first) changed();
     first = false;
   };
-  return stream(`usage/stream${query({ userId })}`, {}, { told, ended });
+  return stream(`usage/stream${query({ userId })}`, {}, { started, told, ended });
 }
 
 /**
  * Follows events, from behind `last` if that is given: `told` is called with each, and with the id to go on behind.
  * @param {object} filter
  * @param {string} last
- * @param {{started?: () => void, told: (event: any, id: string) => void, ended: () => void}} calls
+ * @param {{started?: () => void, told: (event: any, id: string) => void, ended: (problem?: Problem) => void}} calls
  */
 export function followEvents(filter, last, { started, told, ended }) {
   const tell = ({ id, data }) => told(data ? JSON.parse(data) : null, id);

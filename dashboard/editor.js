@@ -2,17 +2,17 @@
 
 import { useEffect, useState } from './vendor/hooks.js';
 import * as api from './api.js';
-import { RuleTester } from './rule_tester.js';
+import { By } from './by.js';
+import { Delete } from './delete.js';
+import { RuleTester, UNNAMED } from './rule_tester.js';
 import { Whatif } from './whatif.js';
-import { Badge, Confirm, Dialog, ErrorBox, Field, Heading, Loaded, Loading, Name, Table, Time, go, html, link, number, plural, useDialog, useLoad, useSettled, useWrite } from './ui.js';
+import { Badge, Confirm, ErrorBox, Field, Heading, Loaded, Loading, Table, Time, go, html, link, number, plural, useDialog, useLoad, useSettled, useWrite } from './ui.js';
 
 const told = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
 
 /** What an editor shows of a document: without what only the gateway says. */
 export const asText = (document) =>
   JSON.stringify(Object.fromEntries(Object.entries(document).filter(([name]) => !told.includes(name))), null, 2);
-
-const match = (version) => (version ? { 'If-Match': `"${version}"` } : {});
 
 /** What a save would do, asked of the gateway whenever the typing pauses. */
 function useCheck(kind, id, text, version) {
@@ -22,10 +22,9 @@ function useCheck(kind, id, text, version) {
     let left = false;
     const set = (state) => left || setState({ of: settled, ...state });
     const fault = parseFault(settled);
-    if (!id) set({ preview: null, error: null });
-    else if (fault) set({ preview: null, error: fault });
+    if (fault) set({ preview: null, error: fault });
     else {
-      api.send('PUT', `${api.path(kind.path, id)}?dryRun=true`, settled, match(version)).then(
+      api.send('PUT', `${api.path(kind.path, id || UNNAMED)}?dryRun=true`, settled, api.ifMatch(version)).then(
         (preview) => set({ preview, error: null }),
         (error) => set({ preview: null, error }),
       );
@@ -75,19 +74,19 @@ export function Editor({ kind, id, document, done }) {
   const ready = name && !check.checking && !check.error && check.preview?.changes.length > 0;
   const save = async (event) => {
     event.preventDefault();
-    const saved = await write('PUT', api.path(kind.path, name), JSON.parse(text), match(id && document.version));
+    const saved = await write('PUT', api.path(kind.path, name), JSON.parse(text), api.ifMatch(id && document.version));
     if (saved) done(name, saved);
   };
   return html`<form onSubmit=${save}>
     ${!id && html`<${Field} label="Id" hint="Letters, digits, _ and -. It stays for ever."><input name="id" required pattern="[A-Za-z0-9_\\-]{1,64}" value=${name} onInput=${(event) => setName(event.target.value)} /><//>`}
     <${Field} label=${`${kind.Title} as JSON`}><textarea name="document" class="code" spellcheck=${false} value=${text} readonly=${!admin} onInput=${(event) => setText(event.target.value)} /><//>
     ${check.error && html`<${ErrorBox} error=${check.error} />`}
-    ${!check.error && check.preview && (check.preview.changes.length > 0 || text !== before) && html`<h2>A save would</h2><${Preview} preview=${check.preview} />`}
+    ${!check.error && check.preview && (check.preview.changes.length > 0 || text !== before) && html`<h2>A save would</h2>${name ? html`<${Preview} preview=${check.preview} />` : html`<p role="status">create it under the id that you give it. The document itself is in order.</p>`}`}
     <${ErrorBox} error=${error} />
     <div class="row">
       ${admin && html`<button type="submit" class="primary" disabled=${busy || !ready}>${busy ? 'One moment…' : 'Save'}</button>`}
       ${before !== null && text !== before && html`<button type="button" onClick=${() => setText(before)}>Undo all</button>`}
-      ${check.checking && name && html`<span class="quiet">Checking…</span>`}
+      ${check.checking && html`<span class="quiet">Checking…</span>`}
     </div>
   </form>
   <${RuleTester} kind=${kind} id=${name} text=${text} readable=${readable} />
@@ -107,6 +106,13 @@ export const Groups = ({ document }) => html`<${Table} label="Limit groups">
   </tr>`)}</tbody>
 <//>`;
 
+/** Says so of the app's default plan. */
+function DefaultPlan({ id }) {
+  const settings = useLoad((signal) => api.get('app', signal), [api.place.app]);
+  if (settings.data?.defaultPlanId !== id) return null;
+  return html`<p><${Badge} kind="good">default plan<//> of users without a subscription (<a href=${link(['app'])}>app settings</a>)</p>`;
+}
+
 /** One plan or policy: its groups, the editor, its versions, and what can be done with it. */
 export function DocumentPage({ kind, id, extra }) {
   const loaded = useLoad((signal) => api.get(api.path(kind.path, id), signal), [id, api.place.app]);
@@ -119,7 +125,7 @@ export function DocumentPage({ kind, id, extra }) {
     versions.reload();
   };
   return html`
-    <${Heading} title=${html`<${Name} text=${id} />`}>
+    <${Heading} name=${id}>
       <a class="button" href=${link(['explain'])}>Test a call</a>
       ${document && admin && html`
         ${extra?.({ document, reload: saved })}
@@ -127,7 +133,7 @@ export function DocumentPage({ kind, id, extra }) {
         <button type="button" class="danger" onClick=${() => dialog.show('delete')}>Delete</button>`}
     <//>
     <${Loaded} of=${loaded} what=${kind.title}>${() => html`
-      ${kind.facts?.(document)}
+      ${kind.facts ? kind.facts(document) : html`<${DefaultPlan} id=${id} />`}
       <h2>Limit groups</h2>
       <${Groups} document=${document} />
       <h2>${admin ? 'Edit' : 'Document'}</h2>
@@ -144,7 +150,7 @@ const Versions = ({ list, current, back }) => html`<${Table} label="Versions">
   <tbody>${list.map((version) => html`<tr key=${version.version}>
     <td><code>${version.version}</code> ${version.version === current && html`<${Badge} kind="good">current<//>`}</td>
     <td><${Time} at=${version.createdAt} /></td>
-    <td><code>${version.createdBy}</code></td>
+    <td><${By} id=${version.createdBy} /></td>
     <td class="end">${back && version.version !== current && html`<button type="button" onClick=${() => back(version)}>Roll back to this</button>`}</td>
   </tr>`)}</tbody>
 <//>`;
@@ -153,32 +159,13 @@ function Rollback({ kind, id, document, version, close, done }) {
   const text = asText(version.plan ?? version.policy);
   const check = useCheck(kind, id, text, document.version);
   const run = async (write) => {
-    const answer = await write('POST', `${api.path(kind.path, id)}/rollback`, { version: version.version }, match(document.version));
+    const answer = await write('POST', `${api.path(kind.path, id)}/rollback`, { version: version.version }, api.ifMatch(document.version));
     if (answer) done();
     return answer;
   };
   const about = html`<p>The content of version <code>${version.version}</code> becomes a new version and holds from the next call on. It would</p>
     ${check.preview ? html`<${Preview} preview=${check.preview} />` : check.error ? html`<${ErrorBox} error=${check.error} />` : html`<${Loading} what="what would change" />`}`;
   return html`<${Confirm} title="Roll back?" about=${about} action="Roll back" note=${false} run=${run} close=${close} />`;
-}
-
-function Delete({ kind, id, document, close }) {
-  const [moveTo, setMoveTo] = useState('');
-  const others = useLoad((signal) => (kind.moves ? api.get(kind.path, signal) : Promise.resolve({ data: [] })), []);
-  const { busy, error, write } = useWrite();
-  const submit = async () => {
-    const gone = await write('DELETE', `${api.path(kind.path, id)}${api.query({ moveTo })}`, undefined, match(document.version));
-    if (gone) go([kind.path]);
-    return gone !== null;
-  };
-  return html`<${Dialog} title=${`Delete ${id}?`} action="Delete" danger busy=${busy} error=${error} submit=${submit} close=${close}>
-    <p>Its ${plural(document.groups.length, 'limit group')} (${document.groups.map((group) => group.id).join(', ') || 'none'}) stop counting on the next call, on every node. ${kind.deletes}</p>
-    ${kind.moves && html`<${Field} label="Users who are on it" hint="A plan that somebody is on is not deleted unless its users move first.">
-      <select value=${moveTo} onChange=${(event) => setMoveTo(event.target.value)}>
-        <option value="">There are none</option>
-        ${(others.data?.data ?? []).filter((plan) => plan.id !== id).map((plan) => html`<option value=${plan.id}>move to ${plan.id}</option>`)}
-      </select><//>`}
-  <//>`;
 }
 
 /** A document that does not exist yet; `query.from` names one to begin with. */

@@ -6,40 +6,55 @@ import * as api from './api.js';
 import { Empty, ErrorBox, Heading, Loading, here, html, link, useLoad } from './ui.js';
 import { SignIn } from './pages/sign_in.js';
 import { Overview } from './pages/overview.js';
-import { Reports } from './pages/reports.js';
-import { Events } from './pages/events.js';
-import { Explain } from './pages/explain.js';
-import { Users } from './pages/users.js';
-import { User } from './pages/user.js';
-import { Plans } from './pages/plans.js';
-import { Policies } from './pages/policies.js';
-import { Approvals } from './pages/approvals.js';
-import { Alerts } from './pages/alerts.js';
-import { Webhooks } from './pages/webhooks.js';
-import { Keys } from './pages/keys.js';
-import { Audit } from './pages/audit.js';
-import { AppSettings } from './pages/app.js';
-import { Sandbox } from './pages/sandbox.js';
 import { Start } from './pages/start.js';
 
 /** Name in the menu, and the page for the names of the address that follow. */
 const pages = {
   '': ['Overview', () => h(Overview)],
-  users: ['Users', (id, query) => (id === undefined ? h(Users, { query }) : h(User, { id, key: id }))],
-  reports: ['Reports', (_id, query) => h(Reports, { query, key: address })],
-  events: ['Events', (_id, query) => h(Events, { query, key: address })],
-  explain: ['Explain', (_id, query) => h(Explain, { query, key: address })],
-  plans: ['Plans', (id, query) => h(Plans, { id, query })],
-  policies: ['Policies', (id, query) => h(Policies, { id, query })],
-  approvals: ['Approvals', (_id, query) => h(Approvals, { query })],
-  alerts: ['Alerts', () => h(Alerts)],
-  webhooks: ['Webhooks', (id, query) => h(Webhooks, { id, query })],
-  keys: ['Keys', () => h(Keys)],
-  audit: ['Audit', (_id, query) => h(Audit, { query, key: address })],
-  app: ['App settings', () => h(AppSettings)],
-  sandbox: ['Test clock', () => h(Sandbox)],
+  users: ['Users', (id, query) => (id === undefined ? page('users', 'Users', { query }) : page('user', 'User', { id }, id))],
+  reports: ['Reports', (_id, query) => page('reports', 'Reports', { query }, address)],
+  events: ['Events', (_id, query) => page('events', 'Events', { query }, address)],
+  explain: ['Explain', (_id, query) => page('explain', 'Explain', { query }, address)],
+  plans: ['Plans', (id, query) => page('plans', 'Plans', { id, query })],
+  policies: ['Policies', (id, query) => page('policies', 'Policies', { id, query })],
+  approvals: ['Approvals', (_id, query) => page('approvals', 'Approvals', { query })],
+  alerts: ['Alerts', () => page('alerts', 'Alerts')],
+  webhooks: ['Webhooks', (id, query) => page('webhooks', 'Webhooks', { id, query })],
+  keys: ['Keys', () => page('keys', 'Keys')],
+  audit: ['Audit', (_id, query) => page('audit', 'Audit', { query }, address)],
+  app: ['App settings', () => page('app', 'AppSettings')],
+  sandbox: ['Test clock', () => page('sandbox', 'Sandbox')],
   start: ['First steps', () => h(Start)],
 };
+
+/** What was read of `pages/`, by file. */
+const files = new Map();
+
+/** A page that is read when it is first gone to, so that the first paint needs only what it shows. `own`: what makes it another one. */
+const page = (file, name, props = {}, own = '') => h(Page, { file, name, props, key: `${file} ${own}` });
+
+function Page({ file, name, props }) {
+  const [state, setState] = useState({ read: files.get(file) ?? null, failed: false });
+  useEffect(() => {
+    if (state.read) return;
+    import(`./pages/${file}.js`).then(
+      (read) => {
+        files.set(file, read);
+        setState({ read, failed: false });
+      },
+      () => setState({ read: null, failed: true }),
+    );
+  }, []);
+  useEffect(() => {
+    // The title was not there yet when the page was gone to.
+    if (moved && state.read) document.querySelector('main')?.querySelector('h1')?.focus();
+  }, [state.read]);
+  // A browser does not ask again for what it could not read, and what it has may be of another version.
+  if (state.failed) return html`<${Heading} title="Not there" /><${ErrorBox} error=${new api.Problem(0, unread)} retry=${() => location.reload()} />`;
+  return state.read ? h(state.read[name], props) : html`<${Loading} what="the page" />`;
+}
+
+const unread = { title: 'The page cannot be loaded', detail: 'The gateway cannot be reached, or it has another version by now.' };
 
 function useRedraw(subscribe) {
   const [, setRound] = useState(0);
@@ -49,13 +64,17 @@ function useRedraw(subscribe) {
 /** The address as it was last gone to; what a page has since written into it of its own filter is not in it. */
 let address = location.hash;
 
+/** Somebody has gone from one page to another. */
+let moved = false;
+
 const onMove = (redraw) => {
-  const moved = () => {
+  const move = () => {
+    moved = true;
     address = location.hash;
     redraw();
   };
-  addEventListener('hashchange', moved);
-  return () => removeEventListener('hashchange', moved);
+  addEventListener('hashchange', move);
+  return () => removeEventListener('hashchange', move);
 };
 
 /** `/` goes to the page's search, as everywhere. */
@@ -67,6 +86,21 @@ function onKey(event) {
     event.preventDefault();
     search.focus();
   }
+}
+
+/** What had the focus may go with what was done. Then it is at the page's title, and not nowhere. */
+function keepFocus() {
+  /** @type {any} */
+  let last = null;
+  addEventListener('focusin', (event) => {
+    last = event.target;
+  });
+  const look = () => {
+    if (!last || last.isConnected || document.activeElement !== document.body) return;
+    last = null;
+    document.querySelector('main')?.querySelector('h1')?.focus({ preventScroll: true });
+  };
+  new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
 }
 
 function App() {
@@ -81,6 +115,7 @@ function App() {
   useEffect(() => {
     start();
     addEventListener('keydown', onKey);
+    keepFocus();
   }, []);
   if (error) return html`<main class="door"><${ErrorBox} error=${error} retry=${start} /></main>`;
   if (!started) return html`<main class="door"><${Loading} what="the dashboard" /></main>`;
@@ -131,9 +166,15 @@ function TestBanner() {
 }
 
 function Side({ first }) {
+  const nav = useRef(null);
+  useEffect(() => {
+    // Where the menu is a line that scrolls, the page that is shown is in sight in it.
+    const current = nav.current.querySelector('[aria-current]');
+    if (current) nav.current.scrollLeft = current.offsetLeft - (nav.current.clientWidth - current.offsetWidth) / 2;
+  }, [first]);
   return html`<header class="side">
     <div class="brand">quotagate</div>
-    <nav aria-label="Pages">
+    <nav aria-label="Pages" ref=${nav}>
       ${Object.entries(pages).map(([name, [title]]) => html`
         <a href=${name ? link([name]) : '#/'} aria-current=${name === first ? 'page' : undefined}>${title}</a>`)}
     </nav>

@@ -5,6 +5,9 @@ import * as api from './api.js';
 import { ErrorBox, Field, Loading, faultsOf, html, pairs, useSettled } from './ui.js';
 import { Groups } from './pages/explain_groups.js';
 
+/** What a draft is called as long as it has no id. */
+export const UNNAMED = 'without-an-id';
+
 const fields = ['event', 'quantity', 'metadata'];
 
 /**
@@ -18,9 +21,9 @@ export function RuleTester({ kind, id, text, readable }) {
   useEffect(() => {
     const stop = new AbortController();
     if (!readable) return undefined;
-    if (!typed.event || !id) setState({ groups: null, error: null });
+    if (!typed.event) setState({ groups: null, error: null });
     else {
-      const draft = { ...JSON.parse(text), id };
+      const draft = { ...JSON.parse(text), id: id || UNNAMED };
       const call = { event: typed.event, quantity: typed.quantity || undefined, metadata: pairs(typed.metadata) };
       api.send('POST', 'explain', { [kind.path === 'plans' ? 'plan' : 'policy']: draft, ...call }).then(
         ({ groups }) => stop.signal.aborted || setState({ groups, error: null }),

@@ -2,31 +2,46 @@
 
 import { useCallback, useEffect, useRef, useState } from './vendor/hooks.js';
 import * as api from './api.js';
+import { html } from './ui.js';
 
 const AGAIN_MS = 5000;
 
 /**
- * Keeps a stream open. `open` gets what to call when it breaks and answers what stops it; `seen` is called when the page
- * is seen again. Only while the tab is seen: a browser keeps few connections to one host, and tabs in the background must
- * not use them up.
+ * Keeps a stream open while the tab is seen: a browser keeps few connections to one host, a node few streams, and tabs in
+ * the background must not use them up. Answers whether the node has no stream left; then the page looks by itself whenever
+ * it asks for one again.
+ * @param {(calls: {started: () => void, ended: (problem?: api.Problem) => void}) => () => void} open answers what stops it
+ * @param {() => void} look called when something may have been missed: the page was out of sight, the stream was broken,
+ * or there is none
+ * @param {any[]} inputs
  */
-export function useStream(open, seen, inputs) {
+export function useStream(open, look, inputs) {
   const [round, setRound] = useState(0);
+  const [full, setFull] = useState(false);
+  const broken = useRef(false);
   useEffect(() => {
     let stop = () => {};
     let timer = null;
+    const started = () => {
+      setFull(false);
+      if (broken.current) look();
+      broken.current = false;
+    };
+    const ended = (problem) => {
+      broken.current = true;
+      const none = problem?.code === 'too_many_streams';
+      setFull(none);
+      if (none) look();
+      timer = setTimeout(() => setRound((round) => round + 1), AGAIN_MS);
+    };
     const start = () => {
       stop();
       clearTimeout(timer);
-      stop = () => {};
-      if (document.hidden) return;
-      stop = open(() => {
-        timer = setTimeout(() => setRound((round) => round + 1), AGAIN_MS);
-      });
+      stop = document.hidden ? () => {} : open({ started, ended });
     };
     const visible = () => {
       start();
-      if (!document.hidden) seen();
+      if (!document.hidden) look();
     };
     start();
     document.addEventListener('visibilitychange', visible);
@@ -36,7 +51,11 @@ export function useStream(open, seen, inputs) {
       clearTimeout(timer);
     };
   }, [...inputs, api.place.mode, api.place.app, round]);
+  return full;
 }
+
+/** Says that a page is not told what happens, but looks. */
+export const Looking = ({ full }) => html`<p class="quiet looking" role="status">${full ? `Others follow so much on this node that it has no stream of events left, so this page looks every ${AGAIN_MS / 1000} seconds. It follows again as soon as there is one.` : ''}</p>`;
 
 /**
  * Answers a bell: rung, it calls `act`, at once and then at most every so often; the last ring is never lost. However much
@@ -74,25 +93,30 @@ export function useThrottled(value, every_ms) {
 
 /**
  * Calls `changed` when something has happened: events are followed only until the first one comes, and again a little
- * later, so that a page may stay open whatever the traffic.
+ * later, so that a page may stay open whatever the traffic. Answers as `useStream`.
  */
 export function useHappening(changed) {
   const last = useRef('');
   useEffect(() => {
     last.current = '';
   }, [api.place.mode, api.place.app]);
-  const open = (ended) => {
+  const again = useRef(null);
+  const [round, setRound] = useState(0);
+  const open = (calls) => {
     const stop = api.followEvents({}, last.current, {
+      ...calls,
       told: (event, id) => {
         if (id) last.current = id;
         if (!event) return;
         stop();
         changed();
-        ended();
+        again.current = setTimeout(() => setRound((round) => round + 1), AGAIN_MS);
       },
-      ended,
     });
-    return stop;
+    return () => {
+      stop();
+      clearTimeout(again.current);
+    };
   };
-  useStream(open, changed, []);
+  return useStream(open, changed, [round]);
 }

@@ -161,12 +161,16 @@ export const More = ({ pages }) =>
  */
 export const Table = ({ label, compact, children }) => html`<div class=${compact ? 'scroll compact' : 'scroll'} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
 
-/** A page's title with what can be done on it. */
-export function Heading({ title, children }) {
+/**
+ * A page's title with what can be done on it.
+ * @param {{title?: string, name?: string, children?: any}} given `name` instead of a title: what the page is about
+ */
+export function Heading({ title, name, children }) {
+  const text = title ?? name;
   useEffect(() => {
-    document.title = `${typeof title === 'string' ? title : 'quotagate'} · quotagate`;
-  }, [title]);
-  return html`<header class="heading"><h1 tabindex="-1">${title}</h1><div class="actions">${children}</div></header>`;
+    document.title = `${text} · quotagate`;
+  }, [text]);
+  return html`<header class="heading"><h1 tabindex="-1">${title ?? html`<${Name} text=${name} />`}</h1><div class="actions">${children}</div></header>`;
 }
 
 // --- small things -------------------------------------------------------------------------------------------------
@@ -277,17 +281,22 @@ export function faultsOf(error, shown) {
 }
 
 /**
- * Says what will be done and asks. `submit` answers true when the dialog may close.
+ * Says what will be done and asks. `submit` answers true when the dialog may close; `blocked`: it cannot be done yet.
  * The browser keeps the focus inside, and Escape closes it.
  */
-export function Dialog({ title, action, danger, busy, error, submit, close, children }) {
+export function Dialog({ title, action, danger, busy, blocked, error, submit, close, children }) {
   const dialog = useRef(null);
   useEffect(() => {
-    if (!dialog.current.open) dialog.current.showModal();
+    if (dialog.current.open) return;
+    dialog.current.showModal();
+    // What is to be filled in comes before names that can be copied.
+    dialog.current.querySelector('input, select, textarea')?.focus();
   }, []);
+  // The browser gives the focus back to what had it, and tells that it is closed.
+  const shut = () => dialog.current?.close();
   const onSubmit = async (event) => {
     event.preventDefault();
-    if (!busy && (await submit())) close();
+    if (!busy && !blocked && (await submit())) shut();
   };
   return html`<dialog ref=${dialog} onClose=${close} aria-label=${title}>
     <form onSubmit=${onSubmit}>
@@ -295,8 +304,8 @@ export function Dialog({ title, action, danger, busy, error, submit, close, chil
       ${children}
       <${ErrorBox} error=${error} />
       <div class="buttons">
-        <button type="button" onClick=${close}>${action ? 'Cancel' : 'Close'}</button>
-        ${action && html`<button type="submit" class=${danger ? 'danger' : 'primary'} disabled=${busy}>${busy ? 'One moment…' : action}</button>`}
+        <button type="button" onClick=${shut}>${action ? 'Cancel' : 'Close'}</button>
+        ${action && html`<button type="submit" class=${danger ? 'danger' : 'primary'} disabled=${busy || blocked}>${busy ? 'One moment…' : action}</button>`}
       </div>
     </form>
   </dialog>`;

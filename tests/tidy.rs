@@ -209,6 +209,17 @@ fn every_script_of_the_dashboard_is_imported_and_imports_what_is_there() {
             imported.insert(target.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
         }
     }
+    // Pages that are read when they are gone to: `page('users', 'Users', …)`.
+    let main = fs::read_to_string(root().join("dashboard/main.js")).unwrap();
+    for call in main.split(" page('").skip(1) {
+        let mut names = call.split('\'');
+        let (file, name) = (names.next().unwrap(), names.nth(1).unwrap());
+        let path = format!("dashboard/pages/{file}.js");
+        let text = fs::read_to_string(root().join(&path)).unwrap_or_else(|_| panic!("there is no {path}"));
+        let exports = [format!("export function {name}("), format!("export const {name} = ")];
+        assert!(exports.iter().any(|export| text.contains(export)), "{path} has no {name}");
+        imported.insert(path);
+    }
     let present: BTreeSet<String> = files("dashboard", "js").into_iter().map(|(path, _)| path).collect();
     assert_eq!(imported, present);
 }

@@ -1,4 +1,5 @@
 import * as api from '../api.js';
+import { By } from '../by.js';
 import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, More, Name, Table, Time, amount, html, link, number, useDialog, useFresh, usePages, useWrite } from '../ui.js';
 import { UntilFields, useUntil } from './user_actions.js';
 import { useState } from '../vendor/hooks.js';
@@ -63,7 +64,7 @@ function Request({ request, dialog }) {
       ${request.approval && html`<div class="quiet"><bdi>${[request.approval.approvers?.join(', '), request.approval.condition].filter(Boolean).join(': ')}</bdi></div>`}</td>
     <td class="figure">${amount(request.requested, request.unit)}<div class="quiet">at ${number(request.used + request.held)} / ${number(request.limit)}</div></td>
     <td><bdi>${request.event}</bdi> by <bdi class="name">${request.requestedBy}</bdi><div class="quiet"><${Time} at=${request.requestedAt} /></div></td>
-    <td><${Badge} kind=${kind}>${word}<//>${decided && html`<div class="quiet">${decided.amount !== null && decided.amount !== undefined && `${amount(decided.amount, request.unit)} · `}<${Time} at=${decided.at} /> by <code>${decided.by}</code> <bdi>${decided.note}</bdi></div>`}</td>
+    <td><${Badge} kind=${kind}>${word}<//>${decided && html`<div class="quiet">${decided.amount !== null && decided.amount !== undefined && `${amount(decided.amount, request.unit)} · `}<${Time} at=${decided.at} /> by <${By} id=${decided.by} /> <bdi>${decided.note}</bdi></div>`}</td>
     <td class="end"><div class="row">${api.may('approver') && request.status === 'open' && html`
         <button type="button" class="primary" onClick=${() => dialog.show('approve', request)}>Approve</button>
         <button type="button" class="danger" onClick=${() => dialog.show('reject', request)}>Reject</button>`}

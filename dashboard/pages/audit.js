@@ -1,4 +1,5 @@
-import { Empty, Heading, Loaded, More, Table, Time, html, keepFilter, usePages, useSettled } from '../ui.js';
+import { By } from '../by.js';
+import { Empty, Heading, Loaded, More, Table, Time, html, keepFilter, link, usePages, useSettled } from '../ui.js';
 import { useEffect, useState } from '../vendor/hooks.js';
 
 const fields = [
@@ -8,6 +9,17 @@ const fields = [
 ];
 
 const json = (value) => (value === null || value === undefined ? html`<span class="quiet">nothing</span>` : html`<pre>${typeof value === 'string' ? value : JSON.stringify(value, null, 2)}</pre>`);
+
+/** Where what was changed is to be seen. */
+const places = { user: 'users', plan: 'plans', policy: 'policies', webhook: 'webhooks' };
+
+function Target({ target }) {
+  const [kind, ...rest] = target.split(':');
+  const id = rest.join(':');
+  const name = html`<bdi class="name">${id}</bdi>`;
+  if (!id) return html`<bdi class="name">${target}</bdi>`;
+  return html`<span class="quiet">${kind}</span> ${Object.hasOwn(places, kind) ? html`<a href=${link([places[kind], id])}>${name}</a>` : name}`;
+}
 
 export function Audit({ query }) {
   const [typed, setTyped] = useState({ actor: query.actor ?? '', action: query.action ?? '', target: query.target ?? '' });
@@ -24,9 +36,9 @@ export function Audit({ query }) {
         <thead><tr><th>When</th><th>Key</th><th>Action</th><th>Target</th><th>Note</th><th>What</th></tr></thead>
         <tbody>${pages.data.map((entry) => html`<tr key=${entry.id}>
           <td><${Time} at=${entry.at} /></td>
-          <td><code>${entry.actor}</code></td>
+          <td><${By} id=${entry.actor} /></td>
           <td>${entry.action}</td>
-          <td><bdi class="name">${entry.target}</bdi></td>
+          <td><${Target} target=${entry.target} /></td>
           <td><bdi>${entry.note}</bdi></td>
           <td><details><summary>Before and after</summary><strong>Before</strong>${json(entry.before)}<strong>After</strong>${json(entry.after)}</details></td>
         </tr>`)}</tbody>

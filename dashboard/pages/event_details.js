@@ -1,5 +1,6 @@
 // All that is known of one event, and the way to why.
 
+import { By } from '../by.js';
 import { Name, Time, amount, html, link, number } from '../ui.js';
 
 /** Where it is told why: of a reservation its own story, of other calls what would be decided now. */
@@ -38,11 +39,12 @@ export function Details({ event }) {
       <dt>Happened</dt><dd><span class="part">${event.timestamp}</span>, taken down <${Time} at=${event.recordedAt} /></dd>
       ${event.reservationId && html`<dt>Reservation</dt><dd><${Name} text=${event.reservationId} href=${link(['explain'], { reservationId: event.reservationId })} /></dd>`}
       ${event.eventId && html`<dt>Tracked as</dt><dd><${Name} text=${event.eventId} /></dd>`}
-      ${event.keyId && html`<dt>Key</dt><dd><${Name} text=${event.keyId} /></dd>`}
+      ${event.keyId && html`<dt>Key</dt><dd><${By} id=${event.keyId} /> <span class="quiet"><${Name} text=${event.keyId} /></span></dd>`}
       ${event.planId && html`<dt>Plan</dt><dd><a href=${link(['plans', event.planId])}>${event.planId}</a> <span class="quiet">version ${event.planVersion}</span></dd>`}
       ${event.policies?.length > 0 && html`<dt>Policies</dt><dd>${event.policies.map((policy) => html`<div><a href=${link(['policies', policy.id])}>${policy.id}</a> <span class="quiet">version ${policy.version}</span></div>`)}</dd>`}
       ${event.items?.length > 0 ? html`<${Items} items=${event.items} />` : html`<dt>Metadata</dt><dd><${Metadata} metadata=${event.metadata} /></dd>`}
       ${event.call && html`<dt>Refused</dt><dd>${event.call}</dd>`}
+      ${event.degraded && html`<dt>Degraded</dt><dd>it was allowed while Redis was away, and counted since</dd>`}
       ${event.errorCode && html`<dt>Error</dt><dd><bdi>${event.errorCode}</bdi></dd>`}
       ${event.outcomeBefore && html`<dt>Outcome before</dt><dd>${event.outcomeBefore}</dd>`}
     </dl>

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
-import { useStream } from '../stream.js';
+import { Looking, useStream } from '../stream.js';
 import { Badge, Empty, ErrorBox, Field, Heading, Loading, More, Table, Time, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, usePages, useSettled } from '../ui.js';
 import { Details } from './event_details.js';
 
@@ -29,24 +29,27 @@ export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...ch
   ...(event.denied ?? []).map((lack) => ({ ...lack, text: `${amount(lack.requested, lack.unit)} asked` })),
   ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} was held` }))].map((line) => html`<div>${line.text} <code>${line.groupId}</code></div>`);
 
-function Row({ event, open, toggle }) {
+function Row({ event, mine, open, toggle }) {
   return html`<tr data-event=${event.id}>
     <td><button type="button" class="small" aria-expanded=${open ? 'true' : 'false'} aria-label=${`Details of ${event.type} ${event.id}`} onClick=${toggle}>${open ? '▾' : '▸'}</button> <${Time} at=${event.timestamp} /></td>
-    <td><${Badge} kind=${kinds[event.type]}>${event.type}<//>${event.late && html` <${Badge} kind="warn">late<//>`}</td>
-    <td>${event.userId && html`<a href=${link(['users', event.userId])}><bdi class="name">${event.userId}</bdi></a>`}</td>
+    <td><${Badge} kind=${kinds[event.type]}>${event.type}<//>${event.late && html` <${Badge} kind="warn">late<//>`}${event.degraded && html` <${Badge} kind="warn">degraded<//>`}</td>
+    ${!mine && html`<td>${event.userId && html`<a href=${link(['users', event.userId])}><bdi class="name">${event.userId}</bdi></a>`}</td>`}
     <td><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
     <td class="figure">${event.quantity === undefined ? '' : number(event.quantity)}</td>
     <td class="figure"><${Charges} event=${event} /></td>
     <td>${event.reason && html`<code>${event.reason}</code>`} ${event.outcome}</td>
   </tr>
-  ${open && html`<tr class="details"><td colspan="7"><${Details} event=${event} /></td></tr>`}`;
+  ${open && html`<tr class="details"><td colspan=${mine ? 6 : 7}><${Details} event=${event} /></td></tr>`}`;
 }
 
-export function EventTable({ events }) {
+/**
+ * @param {{events: any[], mine?: boolean}} given `mine`: they are all of the one user whom the page is about
+ */
+export function EventTable({ events, mine = false }) {
   const [open, setOpen] = useState(null);
   return html`<${Table} label="Events">
-    <thead><tr><th>When</th><th>Type</th><th>User</th><th>Event</th><th class="figure">Quantity</th><th class="figure">Charged</th><th>Reason, outcome</th></tr></thead>
-    <tbody>${events.map((event) => html`<${Row} key=${event.id} event=${event} open=${open === event.id} toggle=${() => setOpen(open === event.id ? null : event.id)} />`)}</tbody>
+    <thead><tr><th>When</th><th>Type</th>${!mine && html`<th>User</th>`}<th>Event</th><th class="figure">Quantity</th><th class="figure">Charged</th><th>Reason, outcome</th></tr></thead>
+    <tbody>${events.map((event) => html`<${Row} key=${event.id} event=${event} mine=${mine} open=${open === event.id} toggle=${() => setOpen(open === event.id ? null : event.id)} />`)}</tbody>
   <//>`;
 }
 
@@ -64,9 +67,16 @@ function useLive(on, filter, reload) {
     if (event) setLive((live) => [event, ...live.filter((one) => one.id !== event.id)].slice(0, MOST_LIVE));
   };
   // What came between the list and the stream is in the list that is read once the stream is open.
-  const open = (ended) => (on ? api.followEvents(filter, last.current, { started: reload, told, ended }) : () => {});
-  useStream(open, () => {}, [name, on]);
-  return live;
+  const open = (calls) => {
+    if (!on) return () => {};
+    const started = () => {
+      calls.started();
+      reload();
+    };
+    return api.followEvents(filter, last.current, { ...calls, started, told });
+  };
+  const full = useStream(open, () => on && reload(), [name, on]);
+  return { live, full: on && full };
 }
 
 function Filter({ typed, faults, set }) {
@@ -88,18 +98,20 @@ export function Events({ query }) {
   const { live: on, ...given } = settled;
   const filter = filterOf(given);
   const pages = usePages('events', { ...filter, from: instant(given.from), to: instant(given.to) });
-  const live = useLive(on === '1', filter, pages.reload);
+  const { live, full } = useLive(on === '1', filter, pages.reload);
   const { faults, rest } = faultsOf(pages.error, (field) => names.includes(field) || field.startsWith('metadata'));
   const set = (name) => (event) => setTyped((typed) => ({ ...typed, [name]: event.target.value }));
   const follow = (event) => setTyped((typed) => ({ ...typed, live: event.target.checked ? '1' : '', ...(event.target.checked ? { from: '', to: '' } : {}) }));
+  const filtered = names.some((name) => given[name]);
   const listed = new Set(pages.data.map((event) => event.id));
   const events = [...live.filter((event) => !listed.has(event.id)), ...pages.data];
   return html`
     <${Heading} title="Events"><label class="check"><input type="checkbox" name="live" checked=${typed.live === '1'} onChange=${follow} /> Follow live</label><//>
+    <${Looking} full=${full} />
     <${Filter} typed=${typed} faults=${faults} set=${set} />
     <${ErrorBox} error=${rest} retry=${pages.reload} />
     ${!pages.loaded && !pages.error && html`<${Loading} what="events" />`}
     ${pages.loaded && !pages.error && (events.length === 0
-      ? html`<${Empty} title="No event matches"><p>Commits, tracked events, releases, expiries and denials are listed here, the newest first.</p><//>`
+      ? html`<${Empty} title=${filtered ? 'No event matches' : 'Nothing has happened yet'}><p>Commits, tracked events, releases, expiries and denials are listed here, the newest first.</p><//>`
       : html`<${EventTable} events=${events} /><${More} pages=${pages} />`)}`;
 }

@@ -1,9 +1,11 @@
 // What each limit group makes of a call: it matches, or why not.
 
 import { Counter } from '../counter.js';
+import { UNNAMED } from '../rule_tester.js';
 import { Badge, Time, amount, html, link, number } from '../ui.js';
 
 function Origin({ group }) {
+  if (group.planId === UNNAMED || group.policyId === UNNAMED) return html`<span class="quiet">this draft</span>`;
   if (group.planId) return html`<a href=${link(['plans', group.planId])}>plan ${group.planId}</a>`;
   if (group.policyId) return html`<a href=${link(['policies', group.policyId])}>policy ${group.policyId}</a>`;
   return null;

@@ -1,5 +1,6 @@
 // What became of a reservation: what it asked for, what each group made of it, and every entry of the ledger.
 
+import { By } from '../by.js';
 import { Badge, Name, Table, Time, amount, html, link, number } from '../ui.js';
 import { Metadata } from './event_details.js';
 import { Groups } from './explain_groups.js';
@@ -13,7 +14,7 @@ const Facts = ({ reservation }) => html`<dl class="facts">
   <dt>State</dt><dd><${Badge} kind=${kinds[reservation.status]}>${reservation.status}<//>${reservation.late && html` <${Badge} kind="warn">late<//>`} ${reservation.outcome}</dd>
   ${reservation.userId && html`<dt>User</dt><dd><${Name} text=${reservation.userId} href=${link(['users', reservation.userId])} /></dd>`}
   ${reservation.event && html`<dt>Event</dt><dd><bdi>${reservation.event}</bdi></dd>`}
-  <dt>Made</dt><dd><${Time} at=${reservation.createdAt} />${reservation.keyId && html` <span class="quiet">by <code>${reservation.keyId}</code></span>`}</dd>
+  <dt>Made</dt><dd><${Time} at=${reservation.createdAt} />${reservation.keyId && html` <span class="quiet">by <${By} id=${reservation.keyId} /></span>`}</dd>
   ${reservation.expiresAt && html`<dt>Expires</dt><dd><${Time} at=${reservation.expiresAt} /></dd>`}
   ${reservation.plan && html`<dt>Plan</dt><dd><${Versions} kind="plans" list=${[reservation.plan]} /></dd>`}
   ${reservation.policies.length > 0 && html`<dt>Policies</dt><dd><${Versions} kind="policies" list=${reservation.policies} /></dd>`}

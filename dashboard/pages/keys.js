@@ -1,5 +1,6 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, Secret, Table, Time, html, pairs, useDialog, useLoad, useWrite } from '../ui.js';
+import { dayName } from '../chart.js';
+import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, Secret, Table, Time, html, pairs, plural, useDialog, useLoad, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const kinds = {
@@ -42,6 +43,19 @@ function NewKey({ close, done }) {
   <//>`;
 }
 
+/** A key of the app's back end: which sandbox or mode it calls in. */
+const modeOf = (key) => (key.mode === 'test' ? `test/${key.sandbox ?? 'main'}` : 'live');
+
+/** Whether somebody still calls with it: of its own mode, whichever is looked at. */
+function LastUse({ listed }) {
+  const used = useLoad((signal) => api.get(`reports/usage${api.query({ keyId: listed.id, period: 'day' })}`, signal, { 'X-Mode': modeOf(listed) }), []);
+  if (!used.data) return html`<${Loaded} of=${used} what="what it was used for" />`;
+  const sum = (name) => used.data.data.reduce((sum, line) => sum + line[name], 0);
+  const days = used.data.data.filter((line) => line.calls + line.denials + line.expiries > 0);
+  if (days.length === 0) return html`<p>In the last 30 days no call was made with it.</p>`;
+  return html`<p>In the last 30 days <strong>${plural(sum('calls'), 'call')}</strong>${sum('denials') > 0 ? ` and ${plural(sum('denials'), 'denial')}` : ''} came with it, the last on ${dayName(days.at(-1).start)}. Whoever still uses it gets 401 from then on.</p>`;
+}
+
 function Revoke({ listed, close, done }) {
   const run = async (write) => {
     const gone = await write('DELETE', api.path('keys', listed.id));
@@ -49,7 +63,10 @@ function Revoke({ listed, close, done }) {
     return gone;
   };
   const about = html`<p><code>${listed.prefix}</code> ${listed.name && html`<bdi><strong>${listed.name}</strong></bdi>`} stops working within a second on every node, for good.
-    ${listed.id === api.place.session?.keyId && html`<strong> You are signed in with it: you will be signed out.</strong>`}</p>`;
+    ${listed.id === api.place.session?.keyId && html`<strong> You are signed in with it: you will be signed out.</strong>`}</p>
+    ${listed.kind === 'secret' && html`<${LastUse} listed=${listed} />`}
+    ${listed.kind === 'publishable' && html`<p>Pages that read usage with it get 401 from then on.</p>`}
+    ${listed.kind === 'admin' && html`<p>Whoever is signed in with it is signed out.</p>`}`;
   return html`<${Confirm} title="Revoke this key?" about=${about} action="Revoke" danger note=${false} run=${run} close=${close} />`;
 }
 

@@ -4,7 +4,7 @@ import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Chart, Share, dayName, daysBetween } from '../chart.js';
 import { Bar } from '../counter.js';
-import { useBell, useHappening } from '../stream.js';
+import { Looking, useBell, useHappening } from '../stream.js';
 import { Badge, Empty, ErrorBox, Heading, Loaded, Name, Table, Time, amount, html, link, number, plural, useLoad } from '../ui.js';
 import { Start } from './start.js';
 
@@ -165,11 +165,12 @@ function Happened({ fresh }) {
 }
 
 /** Read again when something has happened, while it is seen. */
-function Everything({ count }) {
+function Everything() {
   const [fresh, setFresh] = useState(0);
-  useHappening(useBell(() => setFresh((fresh) => fresh + 1), FRESH_MS));
+  const full = useHappening(useBell(() => setFresh((fresh) => fresh + 1), FRESH_MS));
   return html`
-    <${Heading} title="Overview"><span class="quiet">${plural(count, 'plan')}</span><//>
+    <${Heading} title="Overview" />
+    <${Looking} full=${full} />
     <div class="halves"><section><${Health} fresh=${fresh} /></section><section><${Waiting} fresh=${fresh} /></section></div>
     <${Happened} fresh=${fresh} />`;
 }
@@ -177,5 +178,6 @@ function Everything({ count }) {
 /** Without a plan, the first steps. */
 export function Overview() {
   const plans = useLoad((signal) => api.get('plans', signal), [api.place.app]);
-  return html`<${Loaded} of=${plans} what="plans">${() => plans.data.data.length === 0 ? html`<${Start} />` : html`<${Everything} count=${plans.data.data.length} />`}<//>`;
+  if (plans.data) return plans.data.data.length === 0 ? html`<${Start} />` : html`<${Everything} />`;
+  return html`<${Heading} title="Overview" /><${Loaded} of=${plans} what="plans" />`;
 }

@@ -1,4 +1,5 @@
 import * as api from '../api.js';
+import { By } from '../by.js';
 import { DocumentPage, NewDocument, toNew } from '../editor.js';
 import { Badge, Confirm, Empty, Heading, Loaded, Name, Table, Time, html, keepFilter, link, useDialog, useLoad } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
@@ -18,14 +19,13 @@ const kind = {
   title: 'policy',
   Title: 'Policy',
   moves: false,
-  deletes: 'What they capped is capped no longer, unless a plan or another policy does. What is held settles all the same.',
   example: () => JSON.stringify(example, null, 2),
   facts: (policy) => html`<dl class="facts">
     <dt>Owner</dt><dd><bdi>${policy.owner ?? '–'}</bdi></dd>
     <dt>Environment</dt><dd><bdi>${policy.environment ?? '–'}</bdi></dd>
     <dt>Route</dt><dd><bdi>${policy.route ?? '–'}</bdi></dd>
     <dt>Next review</dt><dd><${Review} policy=${policy} /></dd>
-    ${policy.reviewed && html`<dt>Last looked at</dt><dd><${Time} at=${policy.reviewed.at} /> by <code>${policy.reviewed.by}</code> <bdi>${policy.reviewed.note}</bdi></dd>`}
+    ${policy.reviewed && html`<dt>Last looked at</dt><dd><${Time} at=${policy.reviewed.at} /> by <${By} id=${policy.reviewed.by} /> <bdi>${policy.reviewed.note}</bdi></dd>`}
     ${policy.notes && html`<dt>Notes</dt><dd><bdi>${policy.notes}</bdi></dd>`}
     ${policy.approval && html`<dt>Approval</dt><dd><bdi>${policy.approval.approvers?.join(', ')} ${policy.approval.condition}</bdi></dd>`}
   </dl>`,

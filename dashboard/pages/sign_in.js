@@ -16,6 +16,7 @@ export function SignIn() {
   };
   return html`<main class="door">
     <h1>quotagate</h1>
+    ${api.place.ended && html`<p role="alert">Your session has ended: its time is over, or its key was revoked. Sign in to go on where you were.</p>`}
     <p class="quiet">Sign in with an admin key.</p>
     <form onSubmit=${submit}>
       <${Field} label="Admin key" hint="It begins with ak_. The gateway prints one at its first start, unless QUOTAGATE_ADMIN_KEY names it.">

@@ -25,18 +25,31 @@ const Snippet = ({ text }) => html`<div><pre>${text}</pre><div class="row"><${Co
 
 const Done = ({ when, children }) => (when ? html`<${Badge} kind="good">done<//>` : children);
 
-/** Asks again and again until the first call is seen. */
+/**
+ * Asks again and again until the first call is committed. Answers how far the newcomer is: `seen` is true once something
+ * is held or used, `open` the reservation that waits for its commit.
+ */
 function useFirstCall(waiting) {
-  const [seen, setSeen] = useState(false);
+  const [found, setFound] = useState({ seen: false, committed: false, open: null });
   useEffect(() => {
-    if (!waiting || seen) return undefined;
+    if (!waiting || found.committed) return undefined;
     const timer = setInterval(async () => {
-      const found = await api.get(api.path('users', user)).catch(() => null);
-      if (found?.counters.some((counter) => counter.count > 0)) setSeen(true);
+      const state = await api.get(api.path('users', user)).catch(() => null);
+      if (!state) return;
+      const committed = state.counters.some((counter) => counter.used > 0);
+      const open = state.openReservations[0]?.reservationId ?? null;
+      setFound((found) => ({ seen: found.seen || committed || open !== null, committed, open: open ?? found.open }));
     }, 1500);
     return () => clearInterval(timer);
-  }, [waiting, seen]);
-  return seen;
+  }, [waiting, found.committed]);
+  return found;
+}
+
+function Arrived({ found }) {
+  const page = html`<a href=${link(['users', user])}>${user}</a>`;
+  if (found.committed) return html`Committed: see what ${page} has used. What your application does next is in <a href=${link(['events'])}>Events</a>.`;
+  if (found.seen) return html`It has arrived, and holds room for ${page}. The second command has its id now: run it within a minute, or the room is free again.`;
+  return 'Waiting for the first call…';
 }
 
 export function Start() {
@@ -44,7 +57,7 @@ export function Start() {
   const [key, setKey] = useState(null);
   const { busy, error, write } = useWrite();
   const first = plans.data?.data[0];
-  const seen = useFirstCall(key !== null);
+  const found = useFirstCall(key !== null);
   const makePlan = async () => (await write('PUT', 'plans/free', plan)) && plans.reload();
   const makeKey = async () => {
     const [mode, sandbox] = api.place.mode.split('/');
@@ -66,11 +79,11 @@ export function Start() {
         <p>The application’s back end calls with a secret key. The user <code>${user}</code> is put on the plan.</p>
         ${key ? html`<${Secret} title="The key." text=${key} />` : admin && html`<div class="row"><button type="button" class=${first ? 'primary' : ''} disabled=${busy || !first} onClick=${makeKey}>Create a key and the user</button></div>`}
       </li>
-      <li><h2>The first call <${Done} when=${seen} /></h2>
+      <li><h2>The first call <${Done} when=${found.seen} /></h2>
         <p>Reserve before the work, and commit with the <code>reservationId</code> that comes back after it. A reservation that is never committed gives its hold back by itself.</p>
         ${first && html`<${Snippet} text=${curl('POST', 'reserve', key ?? 'sk_…', { userId: user, event })} />
-          <${Snippet} text=${curl('POST', 'commit', key ?? 'sk_…', { reservationId: 'rsv_…' })} />`}
-        ${key && html`<p role="status">${seen ? html`It has arrived: see <a href=${link(['users', user])}>${user}</a>.` : 'Waiting for the first call…'}</p>`}
+          <${Snippet} text=${curl('POST', 'commit', key ?? 'sk_…', { reservationId: found.open ?? 'rsv_…' })} />`}
+        ${key && html`<p role="status"><${Arrived} found=${found} /></p>`}
       </li>
     </ol>`}<//>`;
 }

@@ -1,7 +1,8 @@
 import { useEffect, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
+import { By } from '../by.js';
 import { Counter } from '../counter.js';
-import { useBell, useStream, useThrottled } from '../stream.js';
+import { Looking, useBell, useStream, useThrottled } from '../stream.js';
 import { Badge, Empty, Heading, Loaded, Name, Table, Time, amount, html, link, number, useDialog, useLoad } from '../ui.js';
 import { Cancel, GrantDialog, Move, Release, Reset, Revoke, SetBlocked } from './user_actions.js';
 import { OwnLimits } from './user_limits.js';
@@ -25,19 +26,20 @@ const PAST_MS = 4000;
 export function User({ id }) {
   const user = useLoad((signal) => api.get(api.path('users', id), signal), [id, api.place.mode, api.place.app]);
   const changed = useBell(user.reload, STATE_MS);
-  useStream((ended) => api.follow(id, changed, ended), changed, [id]);
+  const full = useStream((calls) => api.follow(id, changed, calls), changed, [id]);
   const past = useThrottled(user.data, PAST_MS);
   const dialog = useDialog();
   const data = user.data;
   const support = api.may('support');
   return html`
-    <${Heading} title=${html`<${Name} text=${id} />`}>
+    <${Heading} name=${id}>
       <a class="button" href=${link(['explain'], { userId: id })}>Test a call</a>
       ${data && support && html`
         <button type="button" onClick=${() => dialog.show('move')}>${data.subscription ? 'Move to another plan' : 'Put on a plan'}</button>
         <button type="button" onClick=${() => dialog.show('reset', null)}>Reset counters</button>
         <button type="button" class=${data.blocked ? '' : 'danger'} onClick=${() => dialog.show('block')}>${data.blocked ? 'Unblock' : 'Block'}</button>`}
     <//>
+    <${Looking} full=${full} />
     ${user.error?.code === 'not_found' && !data && html`<${Unknown} id=${id} reload=${user.reload} />`}
     ${(data || user.error?.code !== 'not_found') && html`<${Loaded} of=${user} what="the user">${() => html`
       <${Facts} user=${data} cancel=${support && data.subscription && !data.subscription.endsAt ? () => dialog.show('cancel') : null} limits=${support && data.subscription ? () => dialog.show('limits') : null} />
@@ -111,7 +113,7 @@ function Grants({ grants, revoke }) {
       <td class="figure">${amount(grant.amount, grant.unit)}</td>
       <td>${grant.expiresAt ? html`<${Time} at=${grant.expiresAt} />` : html`with the window, <${Time} at=${grant.endsAt} never="which never ends" />`}</td>
       <td><bdi>${grant.note}</bdi></td>
-      <td><${Time} at=${grant.createdAt} /> <span class="quiet">by <code>${grant.createdBy}</code></span></td>
+      <td><${Time} at=${grant.createdAt} /> <span class="quiet">by <${By} id=${grant.createdBy} /></span></td>
       <td class="end">${revoke && html`<button type="button" class="danger" onClick=${() => revoke(grant)}>Take back</button>`}</td>
     </tr>`)}</tbody>
   <//>`;

@@ -2,7 +2,9 @@
 
 import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
-import { Confirm, Dialog, Field, Loading, amount, html, number, useLoad, useWrite, when } from '../ui.js';
+import { Bar } from '../counter.js';
+import { foretold } from '../move.js';
+import { Confirm, Dialog, ErrorBox, Field, Loading, amount, html, number, useLoad, useWrite, when } from '../ui.js';
 
 const name = (user) => html`<bdi class="name"><strong>${user.userId}</strong></bdi>`;
 
@@ -103,58 +105,54 @@ export function Reset({ user, counter, close, done }) {
   return html`<${Confirm} title=${counter ? `Reset ${counter.label || counter.groupId}?` : 'Reset all counters?'} about=${about} action="Reset" danger run=${run} close=${close} />`;
 }
 
+/** Why: every change by hand has room for it. */
+export const Note = ({ note, set }) => html`<${Field} label="Note" hint="Why; it is kept in the audit log."><input name="note" maxlength="1000" value=${note} onInput=${(event) => set(event.target.value)} /><//>`;
+
 export function Cancel({ user, close, done }) {
-  const run = async (write) => {
-    const changed = await write('DELETE', 'subscriptions', { userId: user.userId });
+  const run = async (write, note) => {
+    const changed = await write('DELETE', 'subscriptions', { userId: user.userId, note });
     if (changed) done();
     return changed;
   };
   const about = html`<p>${name(user)} leaves <code>${user.subscription.planId}</code> now. Without a default plan every further call is denied with <code>no_subscription</code>. Used amounts are kept.</p>`;
-  return html`<${Confirm} title="Cancel the subscription?" about=${about} action="Cancel the subscription" danger note=${false} run=${run} close=${close} />`;
+  return html`<${Confirm} title="Cancel the subscription?" about=${about} action="Cancel the subscription" danger run=${run} close=${close} />`;
 }
 
 export function Move({ user, close, done }) {
   const plans = useLoad((signal) => api.get('plans', signal), []);
   const [planId, setPlanId] = useState('');
   const [resetUsage, setResetUsage] = useState(false);
+  const [note, setNote] = useState('');
   const { busy, error, write } = useWrite();
   const submit = async () => {
-    const moved = await write('POST', 'subscriptions', { userId: user.userId, planId, resetUsage: resetUsage || undefined });
+    const moved = await write('POST', 'subscriptions', { userId: user.userId, planId, resetUsage: resetUsage || undefined, note: note.trim() || undefined });
     if (moved) done();
     return moved !== null;
   };
   const others = (plans.data?.data ?? []).filter((plan) => plan.id !== user.subscription?.planId);
-  const target = others.find((plan) => plan.id === planId);
   return html`<${Dialog} title=${user.subscription ? 'Move to another plan' : 'Put on a plan'} action=${user.subscription ? 'Move' : 'Put on the plan'} busy=${busy} error=${error ?? plans.error} submit=${submit} close=${close}>
     <p>${name(user)} ${user.subscription ? html`leaves <code>${user.subscription.planId}</code>` : 'has no subscription'}. The new one starts now.</p>
     ${plans.data ? html`<${Field} label="Plan"><select name="plan" required value=${planId} onChange=${(event) => setPlanId(event.target.value)}>
       <option value="" disabled>Choose a plan</option>
       ${others.map((plan) => html`<option value=${plan.id}>${plan.name ? `${plan.name} (${plan.id})` : plan.id}</option>`)}
     </select><//>` : !plans.error && html`<${Loading} what="plans" />`}
-    ${target && html`<${MovePreview} user=${user} plan=${target} reset=${resetUsage} />`}
+    ${planId && html`<${MovePreview} user=${user} planId=${planId} resetUsage=${resetUsage} />`}
     ${user.subscription && html`<label class="check"><input type="checkbox" checked=${resetUsage} onChange=${(event) => setResetUsage(event.target.checked)} /> Start every counter at 0</label>`}
     ${user.subscription?.customLimits && html`<p class="quiet">The user’s own limits are dropped.</p>`}
+    <${Note} note=${note} set=${setNote} />
   <//>`;
 }
 
-/** What each counter will do, by the rules of the plan that the user moves to. */
-function MovePreview({ user, plan, reset }) {
-  const rows = plan.groups.map((group) => {
-    const before = user.counters.find((counter) => counter.groupId === group.id);
-    const quota = group.quota === null ? 'without limit' : `of ${number(Number(group.quota))}`;
-    return { group, says: outcome(group, before, user.subscription !== null, reset, quota) };
-  });
-  const kept = new Set(plan.groups.map((group) => group.id));
-  const gone = user.counters.filter((counter) => !kept.has(counter.groupId) && Object.keys(counter.scope).join() === 'user');
-  return html`<h2>What the counters will do</h2><ul>
-    ${rows.map(({ group, says }) => html`<li><bdi>${group.label || group.id}</bdi>: ${says}</li>`)}
-    ${gone.map((counter) => html`<li><bdi>${counter.label || counter.groupId}</bdi>: ends, unless a policy counts it</li>`)}
-  </ul>`;
-}
-
-function outcome(group, before, subscribed, reset, quota) {
-  const rule = subscribed && !reset ? group.onPlanChange ?? 'carry' : reset ? 'reset' : 'carry';
-  if (rule === 'block' && group.quota !== null) return 'starts full, with nothing left until its next window';
-  if (rule === 'carry' && before) return `goes on with ${number(before.used)} used ${quota}`;
-  return `starts at 0 ${quota}`;
+/** What each counter will do, as the gateway foretells it. */
+function MovePreview({ user, planId, resetUsage }) {
+  const body = { userId: user.userId, planId, resetUsage: resetUsage || undefined };
+  const told = useLoad((signal) => api.send('POST', 'subscriptions?dryRun=true', body, {}, signal).then((data) => ({ of: planId, ...data })), [planId, resetUsage]);
+  const labels = new Map(user.counters.map((counter) => [counter.groupId, counter.label || counter.groupId]));
+  if (told.error) return html`<${ErrorBox} error=${told.error} retry=${told.reload} />`;
+  if (told.data?.of !== planId) return html`<${Loading} what="what the counters will do" />`;
+  return html`<h3>What the counters will do</h3><div role="status"><ul class="foretold">
+    ${told.data.counters.map((counter) => html`<li key=${counter.groupId}><bdi>${counter.label || counter.groupId}</bdi>: ${foretold(counter)}<${Bar} counter=${counter} /></li>`)}
+    ${told.data.endedGroupIds.map((id) => html`<li key=${id}><bdi>${labels.get(id) ?? id}</bdi>: ends, unless a policy counts it</li>`)}
+    ${told.data.counters.length === 0 && html`<li>The plan has no groups that count per user.</li>`}
+  </ul></div>`;
 }

@@ -2,6 +2,7 @@
 
 import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
+import { Note } from './user_actions.js';
 import { Dialog, Field, Loading, amount, html, link, useLoad, useWrite } from '../ui.js';
 
 /** `{groupId: {quota}}`, and not the body of a whole plan. */
@@ -34,16 +35,18 @@ function Group({ group, typed, change }) {
 function Form({ user, plan, close, done }) {
   const { customLimits } = user.subscription;
   const [typed, setTyped] = useState(asTyped(customLimits, plan));
+  const [note, setNote] = useState('');
   const { busy, error, write } = useWrite();
   const submit = async () => {
-    const changed = await write('POST', 'subscriptions', { userId: user.userId, planId: plan.id, customLimits: limitsOf(typed) });
+    const changed = await write('POST', 'subscriptions', { userId: user.userId, planId: plan.id, customLimits: limitsOf(typed), note: note.trim() || undefined });
     if (changed) done();
     return changed !== null;
   };
   return html`<${Dialog} title="Limits of the user’s own" action="Save" busy=${busy} error=${error} submit=${submit} close=${close}>
-    <p>They hold instead of those of <a href=${link(['plans', plan.id])}><code>${plan.id}</code></a> from the next call on, until the user moves to another plan.</p>
+    <p>They hold instead of those of <a href=${link(['plans', plan.id])}><code>${plan.id}</code></a> from the next call on, until the user moves to another plan. Extra quota that ends by itself is a grant.</p>
     ${!isByGroup(customLimits) && html`<p><strong>This user has a whole plan body of its own.</strong> Saving here puts quotas by group in its place.</p>`}
     ${plan.groups.map((group) => html`<${Group} key=${group.id} group=${group} typed=${typed[group.id]} change=${(next) => setTyped({ ...typed, [group.id]: next })} />`)}
+    <${Note} note=${note} set=${setNote} />
   <//>`;
 }
 

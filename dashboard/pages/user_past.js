@@ -39,6 +39,6 @@ export function History({ userId, state }) {
 
 export function Recent({ userId, state }) {
   const events = useLoad((signal) => api.get(`events${api.query({ userId, limit: RECENT })}`, signal), [userId, state, api.place.mode, api.place.app]);
-  return html`<${Loaded} of=${events} what="events" empty=${html`<p class="quiet">None yet.</p>`}>${() => html`<${EventTable} events=${events.data.data} />`}<//>
+  return html`<${Loaded} of=${events} what="events" empty=${html`<p class="quiet">None yet.</p>`}>${() => html`<${EventTable} mine events=${events.data.data} />`}<//>
     <p><a href=${link(['events'], { userId })}>All events of this user</a></p>`;
 }

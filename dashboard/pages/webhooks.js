@@ -1,10 +1,8 @@
 import * as api from '../api.js';
-import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Table, Time, go, html, link, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
+import { Badge, Confirm, Dialog, Empty, ErrorBox, Field, Heading, Loaded, More, Name, Secret, Table, Time, go, html, link, number, plural, useDialog, useFresh, useLoad, usePages, useWrite } from '../ui.js';
 import { useState } from '../vendor/hooks.js';
 
 const events = ['threshold.reached', 'limit.reached', 'approval.requested', 'approval.decided', 'subscription.changed', 'reservation.expired'];
-
-const match = (webhook) => (webhook ? { 'If-Match': `"${webhook.version}"` } : {});
 
 /** Creates or changes one; a new one's secret is handed to `done`. */
 function EditDialog({ webhook, close, done }) {
@@ -31,7 +29,7 @@ function EditDialog({ webhook, close, done }) {
       return false;
     }
     const body = { url, events: events.filter((event) => chosen.has(event)), filter: parsed, template: template || undefined };
-    const saved = await write('PUT', api.path('webhooks', id), body, match(webhook));
+    const saved = await write('PUT', api.path('webhooks', id), body, api.ifMatch(webhook?.version));
     if (saved) done(saved);
     return saved !== null;
   };
@@ -42,6 +40,15 @@ function EditDialog({ webhook, close, done }) {
     <${Field} label="Filter (JSON)" hint=${'Only what matches, such as {"owners": ["platform"]}. Empty: everything.'}><input name="filter" value=${filter} onInput=${(event) => setFilter(event.target.value)} /><//>
     <${Field} label="Text" hint="For chats: {event}, {group}, {percent}, {used}, {quota}, {unit}, {scope}, {owner}, {policy}, {resetsAt}."><input name="template" value=${template} onInput=${(event) => setTemplate(event.target.value)} /><//>
   <//>`;
+}
+
+/** Whether something did not reach it, as far as one page tells. */
+function Undelivered({ id }) {
+  const where = (status) => `${api.path('webhooks', id)}/deliveries${api.query({ status, limit: 50 })}`;
+  const dead = useLoad((signal) => api.get(where('dead'), signal), [id, api.place.mode]);
+  const count = dead.data?.data.length ?? 0;
+  if (count === 0) return null;
+  return html`<a href=${link(['webhooks', id], { status: 'dead' })}><${Badge} kind="bad">${number(count)}${dead.data.nextCursor ? ' and more' : ''} dead ${count === 1 ? 'letter' : 'letters'}<//></a>`;
 }
 
 function List() {
@@ -59,7 +66,7 @@ function List() {
     <${Loaded} of=${webhooks} what="webhooks" empty=${empty}>${() => html`<${Table} label="Webhooks">
       <thead><tr><th>Webhook</th><th>URL</th><th>Is told of</th><th>Since</th></tr></thead>
       <tbody>${webhooks.data.data.map((webhook) => html`<tr key=${webhook.id}>
-        <td><${Name} text=${webhook.id} href=${link(['webhooks', webhook.id])} /></td>
+        <td><${Name} text=${webhook.id} href=${link(['webhooks', webhook.id])} /> <${Undelivered} id=${webhook.id} /></td>
         <td><bdi class="name">${webhook.url}</bdi></td>
         <td>${webhook.events.join(', ')}</td>
         <td><${Time} at=${webhook.createdAt} /></td>
@@ -109,13 +116,8 @@ function Webhook({ id, query }) {
     if (rotated) setSecret(rotated.secret);
     return rotated;
   };
-  const remove = async (write) => {
-    const gone = await write('DELETE', api.path('webhooks', id), undefined, match(webhook));
-    if (gone) go(['webhooks']);
-    return gone;
-  };
   return html`
-    <${Heading} title=${html`<${Name} text=${id} />`}>${webhook && api.may('admin') && html`
+    <${Heading} name=${id}>${webhook && api.may('admin') && html`
       <button type="button" onClick=${() => dialog.show('edit')}>Change</button>
       <button type="button" onClick=${() => dialog.show('rotate')}>Rotate the secret</button>
       <button type="button" class="danger" onClick=${() => dialog.show('delete')}>Delete</button>`}<//>
@@ -130,8 +132,26 @@ function Webhook({ id, query }) {
     ${dialog.open?.name === 'edit' && html`<${EditDialog} webhook=${webhook} close=${dialog.close} done=${loaded.reload} />`}
     ${dialog.open?.name === 'rotate' && html`<${Confirm} title="Rotate the secret?" action="Rotate" note=${false} run=${rotate} close=${dialog.close}
       about=${html`<p>A new secret signs from now on. The present one goes on signing beside it for 24 hours, so that the receiver can change over.</p>`} />`}
-    ${dialog.open?.name === 'delete' && html`<${Confirm} title=${`Delete ${id}?`} action="Delete" danger note=${false} run=${remove} close=${dialog.close}
-      about=${html`<p><bdi>${webhook.url}</bdi> is told nothing any more. What waits to be delivered to it is dropped.</p>`} />`}`;
+    ${dialog.open?.name === 'delete' && html`<${Delete} webhook=${webhook} close=${dialog.close} />`}`;
+}
+
+/** What has not reached it yet; beyond a page of them it is told that there are more. */
+function Waiting({ webhook }) {
+  const waiting = useLoad((signal) => api.get(`${api.path('webhooks', webhook.id)}/deliveries${api.query({ status: 'pending', limit: 200 })}`, signal), []);
+  if (!waiting.data) return html`<${Loaded} of=${waiting} what="what waits" />`;
+  const { data, nextCursor } = waiting.data;
+  if (data.length === 0) return html`<p>Nothing waits to be delivered to it.</p>`;
+  return html`<p><strong>${nextCursor ? 'More than ' : ''}${plural(data.length, 'delivery', 'deliveries')}</strong> ${data.length === 1 && !nextCursor ? 'waits' : 'wait'} for another attempt and ${data.length === 1 && !nextCursor ? 'is' : 'are'} dropped, in this mode.</p>`;
+}
+
+function Delete({ webhook, close }) {
+  const remove = async (write) => {
+    const gone = await write('DELETE', api.path('webhooks', webhook.id), undefined, api.ifMatch(webhook.version));
+    if (gone) go(['webhooks']);
+    return gone;
+  };
+  const about = html`<p><bdi>${webhook.url}</bdi> is told nothing any more, of ${webhook.events.join(', ')}. Its deliveries and dead letters are gone.</p><${Waiting} webhook=${webhook} />`;
+  return html`<${Confirm} title=${`Delete ${webhook.id}?`} action="Delete" danger note=${false} run=${remove} close=${close} about=${about} />`;
 }
 
 export const Webhooks = ({ id, query }) => (id === undefined ? html`<${List} />` : html`<${Webhook} key=${id} id=${id} query=${query} />`);

@@ -9,7 +9,7 @@ use crate::service::events::view::{EventCharge, EventView};
 
 /// The columns; documented in `docs/export.md`. `row` of `rows`: an event has as many rows as charges, at least one.
 pub const HEADER: &str = "id,row,rows,type,timestamp,recorded_at,user,event,key,reservation_id,event_id,created_at,late,\
-call,quantity,outcome,reason,error_code,plan_id,plan_version,metadata,items,denied,held,group,scope,unit,amount,balance,window\n";
+degraded,call,quantity,outcome,reason,error_code,plan_id,plan_version,metadata,items,denied,held,group,scope,unit,amount,balance,window\n";
 
 pub struct Csv;
 
@@ -55,6 +55,7 @@ fn event_cells(event: &EventView) -> Result<Vec<String>, SinkError> {
         plain(event.event_id.as_ref()),
         plain(event.created_at.as_ref()),
         event.late.to_string(),
+        event.degraded.to_string(),
         word(event.call)?,
         event.quantity.map(|quantity| quantity.0.to_string()).unwrap_or_default(),
         word(event.outcome)?,

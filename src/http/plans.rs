@@ -10,6 +10,7 @@ use super::body::{Body, Given, Query};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::plan_body::PlanBody;
+use crate::service::dependents::DeletePreview;
 use crate::service::error::ServiceError;
 use crate::service::plans::{IfMatch, PlanView};
 use crate::service::preview::Preview;
@@ -100,11 +101,16 @@ pub enum PutPlan {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeleteQuery {
     move_to: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Delete a plan that nobody is on; with `moveTo` its users move to that plan first
-#[utoipa::path(delete, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path), ("moveTo" = Option<String>, Query), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+///
+/// With `dryRun=true` nothing is written, and the answer says what depends on the plan: users, groups, grants, approval
+/// requests, webhooks.
+#[utoipa::path(delete, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path), ("moveTo" = Option<String>, Query), DryRun, ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = DeletePreview, description = "with `dryRun`"), (status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(
     principal: Principal,
@@ -113,9 +119,13 @@ pub async fn delete(
     query: Query<DeleteQuery>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let move_to = query.read()?.move_to;
-    let by = &principal.key.id;
-    principal.gateway.delete_plan(&principal.tenant, &id, if_match(&request), move_to.as_deref(), by).await?;
+    let DeleteQuery { move_to, dry_run } = query.read()?;
+    let (gateway, tenant, matched) = (&principal.gateway, &principal.tenant, if_match(&request));
+    if dry_run {
+        let preview = gateway.preview_plan_delete(tenant, &id, matched, move_to.as_deref()).await?;
+        return Ok(HttpResponse::Ok().json(preview));
+    }
+    gateway.delete_plan(tenant, &id, matched, move_to.as_deref(), &principal.key.id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -11,6 +11,7 @@ use super::plans::{DryRun, RollbackBody, etag, if_match};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::policy_body::PolicyBody;
+use crate::service::dependents::DeletePreview;
 use crate::service::error::ServiceError;
 use crate::service::policies::PolicyView;
 use crate::service::preview::Preview;
@@ -70,17 +71,24 @@ fn written(text: &str) -> Result<HttpResponse, ApiError> {
 }
 
 /// Delete a policy; what is held in its groups settles all the same
-#[utoipa::path(delete, path = "/api/v1/policies/{id}", tag = "Policies", params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+///
+/// With `dryRun=true` nothing is written, and the answer says what depends on the policy: groups, grants, approval
+/// requests, webhooks.
+#[utoipa::path(delete, path = "/api/v1/policies/{id}", tag = "Policies", params(("id" = String, Path), DryRun, ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = DeletePreview, description = "with `dryRun`"), (status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 412, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(
     principal: Principal,
     request: HttpRequest,
     id: web::Path<String>,
+    query: Query<DryRun>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let by = &principal.key.id;
-    principal.gateway.delete_policy(&principal.tenant, &id, if_match(&request), by).await?;
+    let (gateway, tenant, matched) = (&principal.gateway, &principal.tenant, if_match(&request));
+    if query.read()?.dry_run {
+        return Ok(HttpResponse::Ok().json(gateway.preview_policy_delete(tenant, &id, matched).await?));
+    }
+    gateway.delete_policy(tenant, &id, matched, &principal.key.id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

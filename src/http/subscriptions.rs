@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given};
+use super::body::{Body, Given, Query, check_note};
+use super::plans::DryRun;
 use super::problem::{ApiError, Problem};
+use super::views::CounterView;
 use crate::domain::custom_limits::CustomLimits;
 use crate::domain::ids::{PlanId, UserId};
 use crate::domain::number::explicit_null;
 use crate::domain::subscription::Upsert;
 use crate::domain::window::{TimeMs, parse_rfc3339};
 use crate::service::error::ServiceError;
+use crate::service::subscription_preview::{Effect, SubscriptionPreview};
 use crate::service::subscriptions::{Rules, SubscriptionView, Written};
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -42,6 +45,8 @@ pub struct SubscribeBody {
     /// With a moved anchor or another plan: start at 0.
     #[serde(default)]
     reset_usage: bool,
+    /// Why; kept in the audit log if something changes. At most 1,024 bytes.
+    note: Option<String>,
 }
 
 pub(super) fn time(field: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
@@ -56,14 +61,62 @@ fn clearable(field: &str, text: Option<Option<String>>) -> Result<Option<Option<
     text.map(|text| time(field, text.as_deref())).transpose()
 }
 
+/// The subscription, or with `dryRun` what the counters would do.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum PutSubscription {
+    Subscription(Box<SubscriptionView>),
+    Preview(SubscriptionPreviewView),
+}
+
+/// What a subscription would make of the user's counters. Nothing was written.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionPreviewView {
+    subscription: SubscriptionView,
+    /// Of the plan's groups that count per user.
+    counters: Vec<MovedCounterView>,
+    /// Groups of the present plan that the other one does not have: they end, unless a policy counts the same.
+    ended_group_ids: Vec<String>,
+}
+
+/// A counter as it would stand.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MovedCounterView {
+    effect: Effect,
+    #[serde(flatten)]
+    counter: CounterView,
+}
+
+impl From<SubscriptionPreview> for SubscriptionPreviewView {
+    fn from(preview: SubscriptionPreview) -> Self {
+        let counters = preview.counters.iter();
+        let counters =
+            counters.map(|(effect, counter)| MovedCounterView { effect: *effect, counter: CounterView::new(counter) });
+        Self {
+            counters: counters.collect(),
+            ended_group_ids: preview.ended.iter().map(ToString::to_string).collect(),
+            subscription: preview.subscription,
+        }
+    }
+}
+
 /// Put a user on a plan; the same again changes nothing
+///
+/// With `dryRun=true` nothing is written, and the answer says what each counter would do.
 #[utoipa::path(post, path = "/api/v1/subscriptions", tag = "Subscriptions", request_body = SubscribeBody,
-    params(("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 200, body = SubscriptionView), (status = 400, body = Problem), (status = 401, body = Problem),
+    params(DryRun, ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = PutSubscription), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
-pub async fn subscribe(principal: Principal, body: Body<SubscribeBody>) -> Result<HttpResponse, ApiError> {
+pub async fn subscribe(
+    principal: Principal,
+    query: Query<DryRun>,
+    body: Body<SubscribeBody>,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
+    let dry_run = query.read()?.dry_run;
     let Given { value: given, idempotency } = body.read()?;
+    check_note(given.note.as_deref())?;
     let limits = |value: serde_json::Value| CustomLimits::parse(&value).map(Arc::new);
     let limits = given.custom_limits.map(|value| value.map(limits).transpose()).transpose();
     let upsert = Upsert {
@@ -74,9 +127,14 @@ pub async fn subscribe(principal: Principal, body: Body<SubscribeBody>) -> Resul
         ends_at_ms: clearable("endsAt", given.ends_at)?,
         reset_usage: given.reset_usage,
     };
-    let written = Written { user: &given.user_id, by: &principal.key.id, rules: Rules::New };
+    if dry_run {
+        let preview = principal.gateway.preview_subscription(&principal.tenant, &given.user_id, &upsert).await?;
+        return Ok(HttpResponse::Ok().json(PutSubscription::Preview(preview.into())));
+    }
+    let note = given.note.as_deref();
+    let written = Written { user: &given.user_id, by: &principal.key.id, note, rules: Rules::New };
     let subscribed = principal.gateway.subscribe(&principal.tenant, written, &upsert, idempotency.as_ref()).await?;
-    Ok(HttpResponse::Ok().json(subscribed))
+    Ok(HttpResponse::Ok().json(PutSubscription::Subscription(Box::new(subscribed))))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -86,6 +144,8 @@ pub struct CancelBody {
     user_id: UserId,
     /// RFC 3339; default now.
     ends_at: Option<String>,
+    /// Why; kept in the audit log. At most 1,024 bytes.
+    note: Option<String>,
 }
 
 /// End a subscription, now or later
@@ -97,7 +157,9 @@ pub async fn cancel(principal: Principal, body: Body<CancelBody>) -> Result<Http
     principal.require(Access::Subscriptions)?;
     let Given { value: given, idempotency } = body.read()?;
     let ends_at_ms = time("endsAt", given.ends_at.as_deref())?;
-    let written = Written { user: &given.user_id, by: &principal.key.id, rules: Rules::Checked };
+    check_note(given.note.as_deref())?;
+    let note = given.note.as_deref();
+    let written = Written { user: &given.user_id, by: &principal.key.id, note, rules: Rules::Checked };
     let canceled = principal.gateway.cancel(&principal.tenant, written, ends_at_ms, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().json(canceled))
 }

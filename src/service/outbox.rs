@@ -322,7 +322,12 @@ impl Told {
             ("status", plain("status")),
         ];
         let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        fill(template.unwrap_or(default_template(self.kind)), &values)
+        match template {
+            Some(template) => fill(template, &values),
+            // A count needs no word.
+            None if plain("unit") == "count" => fill(&default_template(self.kind).replace(" {unit}", ""), &values),
+            None => fill(default_template(self.kind), &values),
+        }
     }
 }
 

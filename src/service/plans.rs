@@ -171,19 +171,11 @@ impl Gateway {
     /// # Errors
     /// plan_in_use, naming how many users are on each.
     pub(crate) async fn nobody_on(&self, tenant: &Tenant, plans: &[PlanId]) -> Result<(), ServiceError> {
-        let mut told = Vec::new();
+        let mut users = Vec::new();
         for plan in plans {
-            match self.subscribers(tenant, plan).await? {
-                0 => {}
-                1 => told.push(format!("1 user is on plan `{plan}`")),
-                users => told.push(format!("{users} users are on plan `{plan}`")),
-            }
+            users.push((plan.clone(), self.subscribers(tenant, plan).await?));
         }
-        if told.is_empty() {
-            return Ok(());
-        }
-        let told = told.join(", ");
-        Err(ServiceError::PlanInUse(format!("{told}: move them to another plan first, or delete it with `moveTo`")))
+        in_use(&users).map_or(Ok(()), |told| Err(ServiceError::PlanInUse(told)))
     }
 
     /// Marks plans that are about to be deleted.
@@ -223,11 +215,23 @@ pub(crate) fn still_closed(config: &AppConfig, plans: &[PlanId], now_us: u64) ->
     if open { Err(ServiceError::VersionConflict) } else { Ok(()) }
 }
 
+/// Why plans are not deleted, if users are on any of them.
+pub(crate) fn in_use(plans: &[(PlanId, u64)]) -> Option<String> {
+    let told = plans.iter().filter_map(|(plan, users)| match users {
+        0 => None,
+        1 => Some(format!("1 user is on plan `{plan}`")),
+        users => Some(format!("{users} users are on plan `{plan}`")),
+    });
+    let told: Vec<String> = told.collect();
+    let told = (!told.is_empty()).then(|| told.join(", "))?;
+    Some(format!("{told}: move them to another plan first, or delete it with `moveTo`"))
+}
+
 pub(crate) fn no_plan(id: &str) -> ServiceError {
     ServiceError::NotFound(format!("there is no plan `{id}`"))
 }
 
-fn target_of(config: &AppConfig, from: &PlanId, target: &str, now_us: u64) -> Result<PlanId, ServiceError> {
+pub(crate) fn target_of(config: &AppConfig, from: &PlanId, target: &str, now_us: u64) -> Result<PlanId, ServiceError> {
     let known = PlanId::parse(target).ok().filter(|target| target != from);
     let known = known.filter(|target| config.plans.get(target).is_some_and(|entry| !entry.is_closed(now_us)));
     known.ok_or_else(|| ServiceError::invalid("moveTo", format!("there is no other plan `{target}`")))

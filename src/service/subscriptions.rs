@@ -53,6 +53,8 @@ pub struct Written<'a> {
     pub user: &'a UserId,
     /// Id of the key.
     pub by: &'a KeyId,
+    /// Why; for the audit log.
+    pub note: Option<&'a str>,
     pub rules: Rules,
 }
 
@@ -64,12 +66,12 @@ pub enum Rules {
 }
 
 /// What one call wants of the subscription.
-struct Wanted {
-    subscription: Subscription,
-    changed: bool,
-    reset: bool,
+pub(super) struct Wanted {
+    pub subscription: Subscription,
+    pub changed: bool,
+    pub reset: bool,
     /// How the counters come into the windows of the plan.
-    moves: Option<Move>,
+    pub moves: Option<Move>,
     /// A moment taken from the clock must lie in the script's time.
     from_now: bool,
     action: &'static str,
@@ -123,7 +125,7 @@ impl Gateway {
                 reset_usage: false,
             };
             let wanted = self.upserted(view, &upsert).await;
-            let written = Written { user, by, rules: Rules::Checked };
+            let written = Written { user, by, note: None, rules: Rules::Checked };
             Ok(match self.subscribe_round(view, written, &operation, wanted).await? {
                 Round::Done(_) => Round::Done(()),
                 Round::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
@@ -133,7 +135,7 @@ impl Gateway {
         .await
     }
 
-    async fn upserted(&self, view: &View, upsert: &Upsert) -> Result<Wanted, ServiceError> {
+    pub(super) async fn upserted(&self, view: &View, upsert: &Upsert) -> Result<Wanted, ServiceError> {
         let upserted = upsert
             .apply(&view.subscribed, view.now_ms)
             .map_err(|(field, message)| ServiceError::invalid(field, message))?;
@@ -195,7 +197,7 @@ impl Gateway {
             action: wanted.action.to_owned(),
             before: before.map(|before| json(&view_of(user, before, None)).map(short)).transpose()?,
             after: Some(short(json(&view_of(user, &wanted.subscription, None))?)),
-            ..Trail::of_user(user, None, written.by)
+            ..Trail::of_user(user, written.note, written.by)
         };
         let told = view.config.wants(WebhookEvent::SubscriptionChanged);
         let args = ChangeUserArgs {

@@ -1,5 +1,7 @@
 //! Users as operators see them: found by name, shown whole, blocked, started anew, moved.
 
+use std::ops::ControlFlow;
+
 use futures::stream::{self, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,7 +18,7 @@ use crate::domain::admission::{Caller, Validity};
 use crate::domain::ids::{GroupId, KeyId, Mode, PlanId, UserId};
 use crate::domain::metadata::Metadata;
 use crate::domain::reservation::ReservationId;
-use crate::domain::subscription::Subscribed;
+use crate::domain::subscription::{Subscribed, Subscription};
 use crate::domain::window::TimeMs;
 use crate::store::audit::Trail;
 use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, Reset, UserChange};
@@ -228,7 +230,7 @@ impl Gateway {
         let mut count = 0;
         self.walk_subscribers(tenant, plan, async |_, users| {
             count += users.len() as u64;
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })
         .await?;
         Ok(count)
@@ -244,25 +246,30 @@ impl Gateway {
     ) -> Result<(), ServiceError> {
         self.walk_subscribers(tenant, from, async |tenant, users| {
             stream::iter(users.into_iter().map(Ok))
-                .try_for_each_concurrent(MOVED_AT_ONCE, async |user| {
+                .try_for_each_concurrent(MOVED_AT_ONCE, async |(user, _)| {
                     self.move_user(&tenant, &user, (from, to), by).await
                 })
-                .await
+                .await?;
+            Ok(ControlFlow::Continue(()))
         })
         .await
     }
 
-    /// Calls `each` with pages of the users whose subscription to the plan runs, in all modes.
-    async fn walk_subscribers(
+    /// The app in each of its modes.
+    pub(crate) async fn modes(&self, tenant: &Tenant) -> Result<Vec<Tenant>, ServiceError> {
+        let config = self.config(&tenant.app).await?;
+        let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
+        Ok(modes.map(|mode| Tenant { mode, ..tenant.clone() }).collect())
+    }
+
+    /// Calls `each` with pages of the users whose subscription to the plan runs, in all modes, until it breaks off.
+    pub(crate) async fn walk_subscribers(
         &self,
         tenant: &Tenant,
         plan: &PlanId,
-        mut each: impl AsyncFnMut(Tenant, Vec<UserId>) -> Result<(), ServiceError>,
+        mut each: impl AsyncFnMut(Tenant, Vec<(UserId, Subscription)>) -> Result<ControlFlow<()>, ServiceError>,
     ) -> Result<(), ServiceError> {
-        let config = self.config(&tenant.app).await?;
-        let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
-        for mode in modes {
-            let tenant = Tenant { mode, ..tenant.clone() };
+        for tenant in self.modes(tenant).await? {
             for bucket in tenant.buckets() {
                 let mut after: Option<String> = None;
                 loop {
@@ -273,9 +280,12 @@ impl Gateway {
                     let found = self.store.read_users(&bucket, &names).await?;
                     let users = names.into_iter().zip(found).filter_map(|(user, found)| {
                         let found = found?;
-                        found.at(now).0.filter(|running| running.plan == *plan).map(|_| user)
+                        let running = found.at(now).0.filter(|running| running.plan == *plan)?;
+                        Some((user, running.clone()))
                     });
-                    each(tenant.clone(), users.collect()).await?;
+                    if each(tenant.clone(), users.collect()).await?.is_break() {
+                        return Ok(());
+                    }
                 }
             }
         }

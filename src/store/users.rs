@@ -268,6 +268,13 @@ impl Stored {
         grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
     }
 
+    /// What live grants add to a group's counter whichever window it is in.
+    pub fn granted_in_any_window(&self, group: &GroupId, now: TimeMs) -> Amount {
+        let live = |grant: &&StoredGrant| grant.serial.is_none() && grant.ends_at_ms.is_none_or(|end| now < end);
+        let grants = self.grants.iter().filter(|grant| grant.group == *group).filter(live);
+        grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
+    }
+
     /// The present window of a counter, if it is that one.
     pub fn window_of(&self, group: &GroupId, serial: &str) -> Option<Window> {
         let counter = self.windows.iter().find(|counter| counter.group == *group && counter.serial == serial);

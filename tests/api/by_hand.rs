@@ -112,3 +112,22 @@ async fn sandboxes_are_listed_with_their_clocks() {
     let mode = listed().await[0]["mode"].as_str().unwrap().to_owned();
     viewer.with("x-mode", &mode).get("users").await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_a_subscription_was_changed_is_in_the_audit_log() {
+    let world = World::frozen().await;
+    world.admin.plan("one", crate::support::monthly(5)).await;
+    let operator = world.admin.with("x-mode", "test");
+    let put = |note: &str| json!({"userId": "u", "planId": "one", "note": note});
+    operator.post("subscriptions", put("trial")).await.expect(200);
+    // Nothing changes, and so nothing is noted.
+    operator.post("subscriptions", put("again")).await.expect(200);
+    operator.delete("subscriptions", Some(json!({"userId": "u", "note": "refund"}))).await.expect(200);
+    let told = operator.get("audit?target=user:u").await.expect(200)["data"].clone();
+    let told: Vec<&str> = told.as_array().unwrap().iter().map(|entry| entry["note"].as_str().unwrap()).collect();
+    assert_eq!(told, ["refund", "trial"]);
+    let long = "x".repeat(1025);
+    assert_eq!(operator.post("subscriptions", put(&long)).await.bad_field(), "note");
+    assert_eq!(operator.post("subscriptions?dryRun=true", put(&long)).await.bad_field(), "note");
+    assert_eq!(operator.delete("subscriptions", Some(json!({"userId": "u", "note": long}))).await.bad_field(), "note");
+}

@@ -22,6 +22,7 @@ mod errors;
 mod events;
 mod explain;
 mod extremes;
+mod foretold;
 mod fuzz;
 mod grants;
 mod guesses;

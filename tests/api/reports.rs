@@ -76,6 +76,7 @@ async fn what_happened_is_told_as_soon_as_it_has_happened() {
         ("released", json!(1)),
         ("expiries", json!(1)),
         ("late", json!(0)),
+        ("degraded", json!(0)),
         ("accepted", json!(2)),
         ("rejected", json!(1)),
         ("retries", json!(1)),
@@ -249,10 +250,10 @@ async fn pages_follow_each_other_and_csv_is_harmless() {
     assert_eq!(
         lines[0],
         "start,end,metadata.model,event,calls,denials,charged.calls,charged.images,charged.spend,draws,released,\
-         expiries,late,refunds,accepted,rejected,retries,quantity,cost,costPerAccepted,retryShare,\
+         expiries,late,degraded,refunds,accepted,rejected,retries,quantity,cost,costPerAccepted,retryShare,\
          figures.cached_tokens,figures.completion_tokens,figures.prompt_tokens,calls/denials"
     );
-    assert_eq!(lines[1], "2027-01-02,2027-01-31,,image.render,3,1,0,3,0,0,0,0,0,0,0,0,0,3,0,,0,0,0,0,3");
+    assert_eq!(lines[1], "2027-01-02,2027-01-31,,image.render,3,1,0,3,0,0,0,0,0,0,0,0,0,0,3,0,,0,0,0,0,3");
     assert!(
         lines.iter().any(|line| line.starts_with("2027-01-02,2027-01-31,'=cmd(),\"llm.\"\"x\"\", y\",1,0,1,")),
         "{lines:?}"

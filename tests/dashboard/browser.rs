@@ -131,6 +131,13 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
     }
 
+    /// Whether the browser reaches anything.
+    pub async fn offline(&self, offline: bool) {
+        self.devtools("Network.enable", json!({})).await;
+        let conditions = json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        self.devtools("Network.emulateNetworkConditions", conditions).await;
+    }
+
     /// What is seen now, as a PNG.
     pub async fn picture(&self) -> Vec<u8> {
         use base64::Engine;
@@ -156,6 +163,11 @@ impl Browser {
             if there == true { Ok(()) } else { Err("it is still loading".to_owned()) }
         })
         .await;
+    }
+
+    /// Goes to a page, whatever is shown there.
+    pub async fn visit_any(&self, place: &str) {
+        self.run("location.hash = arguments[0]", json!([place])).await;
     }
 
     /// Waits until that expression is true in the page.
@@ -235,6 +247,23 @@ impl Browser {
     pub async fn press(&self, keys: &str) {
         let active = self.call("GET", "element/active", None).await.unwrap()[ELEMENT].as_str().unwrap().to_owned();
         self.call("POST", &format!("element/{active}/value"), Some(json!({"text": keys}))).await.unwrap();
+    }
+
+    /// Presses keys as a keyboard does, also where nothing takes text.
+    pub async fn press_anywhere(&self, key: &str) {
+        self.type_keys(&[("keyDown", key), ("keyUp", key)]).await;
+    }
+
+    /// Presses a key while Control is held.
+    pub async fn press_with_control(&self, key: &str) {
+        let control = "\u{e009}";
+        self.type_keys(&[("keyDown", control), ("keyDown", key), ("keyUp", key), ("keyUp", control)]).await;
+    }
+
+    async fn type_keys(&self, moves: &[(&str, &str)]) {
+        let actions: Vec<Value> = moves.iter().map(|(kind, key)| json!({"type": kind, "value": key})).collect();
+        let body = json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]});
+        self.call("POST", "actions", Some(body)).await.unwrap();
     }
 
     pub async fn text(&self) -> String {

@@ -21,6 +21,16 @@ async fn the_first_visit_leads_to_the_first_reserve() {
     let decision: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(decision["allowed"], true, "{decision}");
     browser.sees("It has arrived").await;
+    // The second command has the id by then.
+    let id = decision["reservationId"].as_str().unwrap();
+    browser.until(&format!("[...document.querySelectorAll('pre')].at(-1).textContent.includes('{id}')")).await;
+    let snippet = browser.run("return [...document.querySelectorAll('pre')].at(-1).textContent", json!([])).await;
+    let script = format!("curl() {{ command curl -sS \"$@\"; }}; {}", snippet.as_str().unwrap());
+    let run = move || std::process::Command::new("sh").args(["-c", &script]).output();
+    let output = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+    let settled: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(settled["status"], "committed", "{settled}");
+    browser.sees("Committed: see what u_1 has used").await;
     without_faults(browser).await;
 }
 
@@ -37,13 +47,15 @@ async fn a_key_is_created_shown_once_used_and_revoked() {
     let key = browser.run("return document.querySelector('.secret code').textContent", json!([])).await;
     let app = world.node.client(key.as_str().unwrap());
     app.subscribe("u", "one").await;
-    app.reserved(json!({"userId": "u", "event": "image.a"})).await;
+    let id = app.reserved(json!({"userId": "u", "event": "image.a"})).await;
+    app.commit(&id).await;
     browser.sees("environment=production").await;
     browser.reload().await;
     browser.sees("back end").await;
     assert!(!browser.text().await.contains(key.as_str().unwrap()));
     browser.click("Revoke back end").await;
     browser.sees("stops working within a second on every node").await;
+    browser.sees("1 call came with it").await;
     browser.click("Revoke").await;
     browser.sees_no_dialog().await;
     app.get("plans").await.problem(401, "invalid_key");
@@ -121,6 +133,48 @@ async fn a_plan_is_tried_on_recent_events_and_its_rules_on_a_call_before_it_is_s
     browser.choose("of", "one").await;
     browser.click("Try on recent events").await;
     browser.sees("6 calls of 2 users").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_is_tested_and_tried_before_it_is_saved_and_a_draft_needs_no_id_for_it() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(1000)).await;
+    let policy = |quota: u64| {
+        json!({"owner": "platform", "groups": [{"id": "team", "unit": "count", "quota": quota, "scope": ["metadata.team"],
+            "periodType": "monthly", "matches": [{"event": "image.*", "metadata": {"size": "2k"}}]}]})
+    };
+    world.admin.put("policies/cap", policy(50)).await.expect(200);
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u", "one").await;
+    for _ in 0..6 {
+        let call = json!({"userId": "u", "event": "image.a", "metadata": {"team": "<red>", "size": "2k"}});
+        let id = app.reserved(call).await;
+        app.commit(&id).await;
+    }
+    browser.open(&format!("{}/#/policies/cap", world.node.url)).await;
+    browser.sees("Versions").await;
+    browser.fill("document", &policy(2).to_string()).await;
+    browser.fill("test-event", "image.a").await;
+    browser.fill("test-metadata", "team=red, size=1k").await;
+    browser.sees("does not match").await;
+    browser.fill("test-metadata", "team=red, size=2k").await;
+    browser.sees("by rule 1").await;
+    browser.click("Try on recent events").await;
+    browser.sees("4 calls of 1 user").await;
+    assert_eq!(world.admin.get("policies/cap").await.expect(200)["groups"][0]["quota"], 50, "nothing is written");
+    // One that has no id yet is checked and tested all the same.
+    browser.open(&format!("{}/#/policies/new", world.node.url)).await;
+    browser.fill("document", "{\"groups\": [{\"id\": \"g\"}]}").await;
+    browser.sees("groups[0].unit").await;
+    let fresh = policy(2).to_string().replace("\"team\"", "\"others\"");
+    browser.fill("document", &fresh).await;
+    browser.sees("create it under the id that you give it").await;
+    browser.fill("test-event", "image.a").await;
+    browser.fill("test-metadata", "team=red, size=2k").await;
+    browser.sees("this draft").await;
+    let save = "return document.querySelector('form button[type=submit]').disabled";
+    assert_eq!(browser.run(save, json!([])).await, true, "it has no id");
     without_faults(browser).await;
 }
 
@@ -206,6 +260,8 @@ async fn a_request_is_rejected_opened_again_and_approved() {
     browser.sees_no_dialog().await;
     browser.click("Open").await;
     browser.click("Approve").await;
+    // Not on the name that can be copied, which comes first.
+    browser.until("document.activeElement.name === 'amount'").await;
     browser.fill("amount", "5").await;
     browser.click("Approve").await;
     browser.sees("Nothing waits for approval").await;
@@ -286,5 +342,66 @@ async fn settings_of_the_app_are_changed_and_faults_stand_at_their_field() {
     browser.click("Save").await;
     browser.until("document.querySelector('[name=reportLabels]').getAttribute('aria-invalid') === 'true'").await;
     assert_eq!(world.admin.get("app").await.expect(200)["reportLabels"], json!(["tier", "not", "a/label"]));
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_for_browsers_has_its_origins_and_its_secret_is_copied_once() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    world.admin.subscribe("u", "one").await;
+    browser.page("Keys").await;
+    browser.click("New key").await;
+    browser.choose("kind", "publishable").await;
+    browser.fill("name", "web").await;
+    browser.fill("origins", "https://app.example.com, https://other.example.com").await;
+    browser.click("Create").await;
+    browser.sees("The publishable key.").await;
+    browser.sees("The secret for user tokens.").await;
+    browser.click("Copy").await;
+    browser.sees("Copied").await;
+    let secrets = "return [...document.querySelectorAll('.secret code')].map((code) => code.textContent)";
+    let secrets = browser.run(secrets, json!([])).await;
+    let (key, secret) = (secrets[0].as_str().unwrap(), secrets[1].as_str().unwrap());
+    let pasted =
+        "const area = document.createElement('textarea'); document.querySelector('main').append(area); area.focus()";
+    browser.run(pasted, json!([])).await;
+    browser.press_with_control("v").await;
+    let area = "document.querySelector('main > textarea')";
+    browser.until(&format!("{area}.value === '{key}'")).await;
+    browser.run(&format!("{area}.remove()"), json!([])).await;
+    browser.sees("https://app.example.com").await;
+    browser.sees("user token").await;
+    let web = world.node.client(key);
+    web.get("usage?userId=u").await.problem(403, "forbidden_key");
+    let told = world.admin.get("keys").await.expect(200);
+    assert!(!told.to_string().contains(key) && !told.to_string().contains(secret));
+    browser.reload().await;
+    browser.sees("https://other.example.com").await;
+    let text = browser.text().await;
+    assert!(!text.contains(key) && !text.contains(secret), "they are shown once");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_duplicated_under_another_id() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    browser.page("Plans").await;
+    browser.click("one").await;
+    browser.sees("Versions").await;
+    browser.click("Duplicate").await;
+    browser.sees_title("New plan").await;
+    let draft = "const area = document.querySelector('[name=document]'); area.value = area.value.replace('20', '40'); \
+        area.dispatchEvent(new Event('input', {bubbles: true}))";
+    browser.until("document.querySelector('[name=document]')?.value.includes('images')").await;
+    browser.run(draft, json!([])).await;
+    browser.fill("id", "two").await;
+    browser.sees("create plan:two").await;
+    browser.click("Save").await;
+    browser.sees_title("two").await;
+    browser.sees("Versions").await;
+    assert_eq!(world.admin.get("plans/two").await.expect(200)["groups"][0]["quota"], 40);
+    assert_eq!(world.admin.get("plans/one").await.expect(200)["groups"][0]["quota"], 20);
     without_faults(browser).await;
 }

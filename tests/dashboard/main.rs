@@ -10,8 +10,10 @@ mod support;
 #[allow(dead_code)]
 mod browser;
 mod configuration;
+mod deleting;
 mod events;
 mod explain;
+mod hostile;
 // The pictures of the documentation need one size more.
 #[allow(dead_code)]
 mod pages;
@@ -19,6 +21,8 @@ mod quality;
 mod reports;
 mod sessions;
 mod shop;
+mod states;
+mod streams;
 mod users;
 
 use browser::Browser;

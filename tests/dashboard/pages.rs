@@ -10,7 +10,7 @@ pub const PHONE: (u32, u32) = (390, 844);
 pub const PICTURE: (u32, u32) = (1100, 720);
 
 /// A name for each page, and where it is.
-pub const PAGES: [(&str, &str); 24] = [
+pub const PAGES: [(&str, &str); 26] = [
     ("overview", "#/"),
     ("limits", "#/"),
     ("reports", "#/reports?by=user&period=day"),
@@ -20,10 +20,12 @@ pub const PAGES: [(&str, &str); 24] = [
     ("users", "#/users"),
     ("user", "#/users/ada"),
     ("user-release", "#/users/ada"),
+    ("user-move", "#/users/bob"),
     ("user-unknown", "#/users/nobody"),
     ("plans", "#/plans"),
     ("plan", "#/plans/pro"),
     ("plan-tried", "#/plans/pro"),
+    ("plan-delete", "#/plans/free"),
     ("plan-new", "#/plans/new"),
     ("policies", "#/policies"),
     ("policy", "#/policies/teams"),
@@ -61,6 +63,17 @@ pub async fn visit(browser: &Browser, (name, place): (&str, &str)) {
         "user-release" => {
             browser.run("document.querySelector('[aria-label^=\"Release rsv\"]').click()", json!([])).await;
             browser.sees("Release this reservation?").await;
+        }
+        "user-move" => {
+            browser.click("Move to another plan").await;
+            browser.choose("plan", "pro").await;
+            browser.sees("Calls: goes on with").await;
+        }
+        "plan-delete" => {
+            browser.click("Delete").await;
+            browser.sees("users are on it").await;
+            browser.choose("moveTo", "pro").await;
+            browser.sees("What their counters will do").await;
         }
         _ => {}
     }

@@ -126,17 +126,24 @@ async fn however_much_happens_a_users_page_is_read_again_about_once_a_second() {
     let count = "window.asked = []; window.began = performance.now(); const ask = window.fetch; \
         window.fetch = (where, ...rest) => { window.asked.push(String(where)); return ask(where, ...rest); }";
     browser.run(count, json!([])).await;
-    for _ in 0..200 {
-        app.post("track", json!({"userId": "u_42", "event": "mail.send"})).await.expect(200);
+    // So long that a reading of what is summed up with each reading of the state would be too many.
+    let passed =
+        async || browser.run("return (performance.now() - window.began) / 1000", json!([])).await.as_f64().unwrap();
+    let mut sent = 0;
+    while passed().await < 12.0 {
+        app.post("track", json!({"userId": "u_42", "event": "mail.send", "quantity": 1})).await.expect(200);
+        sent += 1;
     }
-    browser.sees("200 / 200").await;
-    browser.until("[...document.querySelectorAll('td')].some((cell) => cell.textContent === '200')").await;
+    let told = browser.run("return new Intl.NumberFormat('en').format(arguments[0])", json!([sent])).await;
+    let told = told.as_str().unwrap();
+    browser.sees(&format!("{told} / 200")).await;
+    browser.until(&format!("[...document.querySelectorAll('td')].some((cell) => cell.textContent === '{told}')")).await;
     let asked = async |what: &str| {
         let script = "return window.asked.filter((where) => where.includes(arguments[0])).length";
         browser.run(script, json!([what])).await.as_u64().unwrap()
     };
     let (state, events) = (asked("api/v1/users/u_42").await, asked("api/v1/events").await);
-    let passed = browser.run("return performance.now() - window.began", json!([])).await.as_f64().unwrap() / 1000.0;
+    let passed = passed().await;
     // The first and the last reading come beside those that the time allows, and of what is summed up the page's own.
     assert!(state >= 1 && state as f64 <= passed + 2.0, "{state} in {passed} s");
     assert!(events >= 1 && events as f64 <= passed / 4.0 + 3.0, "{events} in {passed} s");
@@ -199,6 +206,61 @@ async fn a_users_page_tells_windows_forecasts_and_the_last_events() {
     browser.click("All events of this user").await;
     browser.sees_title("Events").await;
     browser.sees("mail.send").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_move_makes_of_each_counter_is_foretold_as_it_then_is() {
+    let (world, browser) = signed_in().await;
+    let group = |id: &str, quota: u64, rule: &str| json!({"id": id, "label": id.to_uppercase(), "unit": "count", "quota": quota, "onPlanChange": rule, "matches": [{"event": format!("{id}.*")}]});
+    let plan =
+        |groups: Vec<serde_json::Value>| json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": groups});
+    world
+        .admin
+        .plan(
+            "old",
+            plan(vec![
+                group("mails", 20, "carry"),
+                group("images", 20, "carry"),
+                group("jobs", 20, "carry"),
+                group("extra", 5, "carry"),
+            ]),
+        )
+        .await;
+    world
+        .admin
+        .plan("new", plan(vec![group("mails", 4, "carry"), group("images", 30, "block"), group("jobs", 7, "reset")]))
+        .await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u", "old").await;
+    for id in ["mails", "images", "jobs"] {
+        app.post("track", json!({"userId": "u", "event": format!("{id}.a"), "quantity": 6})).await.expect(200);
+    }
+    // Of one whose subscription is over it is foretold from what is kept.
+    app.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
+    browser.open(&format!("{}/#/users/u", world.node.url)).await;
+    browser.click("Put on a plan").await;
+    browser.choose("plan", "new").await;
+    browser.sees("MAILS: goes on with 6 used of 4: nothing is left").await;
+    browser.sees("IMAGES: goes on with 6 used of 30, and the rest is out of reach until the next window").await;
+    browser.sees("JOBS: starts at 0 of 7").await;
+    browser.choose("plan", "old").await;
+    browser.sees("JOBS: goes on with 6 used of 20").await;
+    browser.sees("EXTRA: starts at 0 of 5").await;
+    browser.choose("plan", "new").await;
+    browser.sees("JOBS: starts at 0 of 7").await;
+    browser.fill("note", "they came <b>back</b>").await;
+    browser.click("Put on the plan").await;
+    browser.sees_no_dialog().await;
+    let why = world.admin.get("audit?action=subscription.put&target=user:u").await.expect(200);
+    assert_eq!(why["data"][0]["note"], "they came <b>back</b>", "{why}");
+    browser.sees("6 / 4 · 0 left · 2 over").await;
+    browser.sees("6 / 30 · 0 left · 24 blocked").await;
+    browser.sees("0 / 7 · 7 left").await;
+    browser.click("Move to another plan").await;
+    browser.choose("plan", "old").await;
+    browser.sees("EXTRA: starts at 0 of 5").await;
+    browser.click("Cancel").await;
     without_faults(browser).await;
 }
 

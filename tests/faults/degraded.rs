@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process};
-use crate::stage::REDIS_TIMEOUT_MS;
+use crate::stage::{REDIS_TIMEOUT_MS, exported};
 use crate::support::proven::verified;
 use crate::support::{Api, Redis, eventually, monthly};
 
@@ -234,6 +234,10 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
     let events = api.get("events?type=track&userId=u").await.expect(200);
     let events = events["data"].as_array().unwrap();
     assert!(events.len() == 5 && events.iter().all(|event| event["degraded"] == true), "{events:?}");
+    let report = node.api(ADMIN_KEY).get("reports/usage?userId=u").await.expect(200)["data"][0].clone();
+    assert_eq!((&report["calls"], &report["degraded"]), (&json!(6), &json!(5)), "{report}");
+    let told = [("false", 1), ("true", 5)].map(|(is, calls)| (is.to_owned(), calls));
+    assert_eq!(exported(&redis, "degraded").await, told);
     // Redis decides again.
     let denied = api.reserve(images("u", 6)).await;
     assert_eq!((&denied["allowed"], denied.get("degraded")), (&json!(false), None), "{denied}");

@@ -1,5 +1,6 @@
 //! Where a fault happens: a Redis, one or two gateway processes, and a plan with tight limits.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, RwLock};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process};
+use crate::support::Redis;
 
 /// Quota of a user's images, of which many callers try to get more at once.
 pub const QUOTA: u64 = 40;
@@ -159,4 +161,23 @@ impl Stage {
         let request = http.post(format!("{node}/api/v1/{path}")).bearer_auth(&self.key);
         request.header("Idempotency-Key", idempotency_key).json(body).send().await.unwrap()
     }
+}
+
+/// The values of a column of the exported calls of live mode, each with how often it is there.
+pub async fn exported(redis: &Redis, column: &str) -> Vec<(String, usize)> {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_quotagate"))
+        .args(["export", "--out", "-", "--format", "csv", "--types", "commit,track", "--redis-url", &redis.url()])
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut reader = csv::Reader::from_reader(output.stdout.as_slice());
+    let place = |name: &str, header: &csv::StringRecord| header.iter().position(|known| known == name).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let (column, row) = (place(column, &header), place("row", &header));
+    let mut found = BTreeMap::new();
+    for record in reader.records().map(Result::unwrap).filter(|record| &record[row] == "1") {
+        *found.entry(record[column].to_owned()).or_default() += 1;
+    }
+    found.into_iter().collect()
 }

@@ -143,8 +143,8 @@ export class Client extends Metering {
    * await client.cancelSubscription("u_42", { endsAt: "2026-12-31T00:00:00Z" });
    */
   async cancelSubscription(userId: string, options: Omit<CancelBody, "userId"> & WriteOptions = {}): Promise<Subscription> {
-    const { endsAt, ...rest } = options;
-    return this.transport.send({ method: "DELETE", path: "subscriptions", body: { userId, endsAt }, write: true, ...rest, expect: "planId" });
+    const { endsAt, note, ...rest } = options;
+    return this.transport.send({ method: "DELETE", path: "subscriptions", body: { userId, endsAt, note }, write: true, ...rest, expect: "planId" });
   }
 
   /**

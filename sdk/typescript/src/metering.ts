@@ -4,7 +4,7 @@ import { abortReason, unlessAborted } from "./http/abort.js";
 import { newIdempotencyKey } from "./http/idempotency.js";
 import { Transport } from "./http/transport.js";
 import { GRACE_MS, Lifetimes } from "./lifetimes.js";
-import type { CommitBody, ReleaseBody, SettlementView, TrackBody, TrackedView } from "./models.js";
+import type { CommitBody, Outcome, OutcomeView, ReleaseBody, SettlementView, TrackBody, TrackedView } from "./models.js";
 import type { OnUnavailable, Settings } from "./options.js";
 import type { CanUse, Decision, Item, Metadata, Quantity, Settlement, Tracked } from "./results.js";
 import type {
@@ -280,6 +280,19 @@ export class Metering {
     if (decision.allowed && ttlSeconds !== undefined) this.#lifetimes.lives(reservationId, ttlSeconds);
     if (!decision.allowed && this.#settings.throwOnDeny) throw new LimitReached(decision);
     return decision;
+  }
+
+  /**
+   * Says what the result of a commit was worth to the end user, after it; the last word counts. A commit can say it, too.
+   *
+   * @throws QuotagateError `reservation_not_pending` (409: it is not committed), `reservation_expired` (410), `not_found` (404)
+   *
+   * @example
+   * await client.outcome(r.reservationId, "rejected");
+   */
+  outcome(reservationId: string, outcome: Outcome, options: CallOptions = {}): Promise<OutcomeView> {
+    const path = `reservations/${encodeURIComponent(reservationId)}/outcome`;
+    return this.transport.send<OutcomeView>({ method: "POST", path, body: { outcome }, write: true, signal: options.signal });
   }
 
   /**

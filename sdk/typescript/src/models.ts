@@ -127,6 +127,8 @@ export interface CanUseView {
 export interface CancelBody {
   /** RFC 3339; default now. */
   endsAt?: string | null;
+  /** Why; kept in the audit log. At most 1,024 bytes. */
+  note?: string | null;
   userId: string;
 }
 
@@ -248,6 +250,25 @@ export interface DecisionView {
   retryAfterMs?: I64 | null;
 }
 
+/** What a delete would take along. Nothing was written. */
+export interface DeletePreview {
+  /** False: there was too much to look at all of it in time, so there may be more. */
+  complete: boolean;
+  /** Live grants, in all modes, for groups that nothing else has. */
+  grants: number;
+  groups: GroupLeft[];
+  /** It is the app's default plan, which is not deleted. */
+  isDefault: boolean;
+  /** Open approval requests, in all modes, for groups that nothing else has. */
+  openApprovals: number;
+  /** Why the delete would be refused now, as its `plan_in_use` would say; null: it would be done. */
+  refusal?: string | null;
+  /** Users whose subscription to the plan runs, by mode; modes without any are left out. With `moveTo` they move. */
+  users: UsersOn[];
+  /** Ids of webhooks whose filter names the policy, or only groups that nothing else has: they are told nothing more. */
+  webhooks: string[];
+}
+
 /** Where a delivery stands. */
 export type DeliveryStatus = "pending" | "delivered" | "dead";
 
@@ -299,6 +320,9 @@ export interface Difference {
   /** Such as `groups.lg_pro.quota`: objects in a list go by their id, if they have one. */
   path: string;
 }
+
+/** What becomes of a counter. */
+export type Effect = "carried" | "new" | "reset" | "blocked" | "closed";
 
 /** What happens past the quota. */
 export type Enforcement = "hard" | "soft" | "approval";
@@ -689,6 +713,14 @@ export interface GroupBody {
   timezone?: string | null;
   unit: Unit;
   weekStart?: WeekDay | null;
+}
+
+/** A limit group of what is deleted. */
+export interface GroupLeft {
+  /** Ids of other plans that have the group; empty: nothing counts by it any more. */
+  alsoIn: string[];
+  groupId: string;
+  label: string;
 }
 
 export interface GroupLimitsView {
@@ -1173,6 +1205,11 @@ export interface MismatchView {
   wanted: string[];
 }
 
+/** A counter as it would stand. */
+export type MovedCounterView = CounterView & {
+  effect: Effect;
+};
+
 /** A node as it tells of itself. */
 export interface NodeAbout {
   /** Where it listens. */
@@ -1371,6 +1408,9 @@ export type PutPlan = PlanView | Preview;
 /** The policy, or with `dryRun` what would change. */
 export type PutPolicy = PolicyView | Preview;
 
+/** The subscription, or with `dryRun` what the counters would do. */
+export type PutSubscription = SubscriptionView | SubscriptionPreviewView;
+
 export interface RateView {
   perDay: number;
   projected?: number | null;
@@ -1428,6 +1468,8 @@ export interface ReportLineView {
   cost?: number | null;
   /** Cents per accepted result; null without one. */
   costPerAccepted?: number | null;
+  /** Calls that were allowed while Redis was away, and counted later. */
+  degraded?: number | null;
   denials: number;
   denialsByReason?: Record<string, number> | null;
   /** Commits with `final:false`. */
@@ -1646,12 +1688,23 @@ export interface SubscribeBody {
   cycleStart?: string | null;
   /** RFC 3339; from then on there is no subscription. Null clears it. */
   endsAt?: string | null;
+  /** Why; kept in the audit log if something changes. At most 1,024 bytes. */
+  note?: string | null;
   planId: string;
   /** With a moved anchor or another plan: start at 0. */
   resetUsage?: boolean;
   /** RFC 3339, not in the future; default now, or what it was on the same plan. */
   startedAt?: string | null;
   userId: string;
+}
+
+/** What a subscription would make of the user's counters. Nothing was written. */
+export interface SubscriptionPreviewView {
+  /** Of the plan's groups that count per user. */
+  counters: MovedCounterView[];
+  /** Groups of the present plan that the other one does not have: they end, unless a policy counts the same. */
+  endedGroupIds: string[];
+  subscription: SubscriptionView;
 }
 
 /** A subscription as clients see it. */
@@ -1772,6 +1825,15 @@ export interface UserView {
   /** Null without one that runs. */
   subscription?: SubscriptionView | null;
   userId: string;
+}
+
+/** Users of one mode. */
+export interface UsersOn {
+  /** `live` or `test/<sandbox>`. */
+  mode: string;
+  /** Those of them with limits of their own, which drop when they move. */
+  ownLimits: number;
+  users: number;
 }
 
 /** One version of a plan. */

@@ -93,6 +93,9 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
     if is_call && entry.late {
         metrics.count(Count::Late, 1);
     }
+    if is_call && entry.told.degraded {
+        metrics.count(Count::Degraded, 1);
+    }
     if is_call && metadata.is_some_and(is_retry) {
         metrics.count(Count::Retries, 1);
     }

@@ -25,6 +25,8 @@ pub enum Count {
     Expiries,
     /// Commits after the expiry.
     Late,
+    /// Calls that were allowed while Redis was away, counted later.
+    Degraded,
     Denials,
     Refunds,
     /// Results that were told to be accepted, and not taken back.
@@ -35,12 +37,13 @@ pub enum Count {
 }
 
 impl Count {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Calls,
         Self::Draws,
         Self::Released,
         Self::Expiries,
         Self::Late,
+        Self::Degraded,
         Self::Denials,
         Self::Refunds,
         Self::Accepted,
@@ -55,6 +58,7 @@ impl Count {
             Self::Released => "released",
             Self::Expiries => "expiries",
             Self::Late => "late",
+            Self::Degraded => "degraded",
             Self::Denials => "denials",
             Self::Refunds => "refunds",
             Self::Accepted => "accepted",

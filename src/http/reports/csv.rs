@@ -10,11 +10,12 @@ use crate::service::error::ServiceError;
 use crate::service::reports::Report;
 
 /// Counts of a line that is not of one group, beside calls and denials.
-const COUNTS: [Count; 8] = [
+const COUNTS: [Count; 9] = [
     Count::Draws,
     Count::Released,
     Count::Expiries,
     Count::Late,
+    Count::Degraded,
     Count::Refunds,
     Count::Accepted,
     Count::Rejected,

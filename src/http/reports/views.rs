@@ -76,6 +76,9 @@ pub struct ReportLineView {
     /// Commits after the expiry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late: Option<i64>,
+    /// Calls that were allowed while Redis was away, and counted later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refunds: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,6 +159,7 @@ impl ReportLineView {
             released: count(Count::Released),
             expiries: count(Count::Expiries),
             late: count(Count::Late),
+            degraded: count(Count::Degraded),
             refunds: count(Count::Refunds),
             accepted: count(Count::Accepted),
             rejected: count(Count::Rejected),

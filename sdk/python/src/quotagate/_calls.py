@@ -40,6 +40,11 @@ def given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value is not UNSET}
 
 
+def named(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """Metadata as parameters of a call."""
+    return {f"metadata.{name}": value for name, value in (metadata or {}).items()}
+
+
 def event_body(user_id: str, event: str, quantity: Number, metadata: Metadata | None) -> dict[str, Any]:
     body: dict[str, Any] = {"userId": user_id, "event": event, "quantity": quantity}
     return {**body, "metadata": dict(metadata)} if metadata else body

@@ -129,6 +129,8 @@ class CancelBody(_CancelBodyRequired, total=False):
 
     endsAt: str | None
     """RFC 3339; default now."""
+    note: str | None
+    """Why; kept in the audit log. At most 1,024 bytes."""
 
 
 class ClockBody(TypedDict):
@@ -519,6 +521,8 @@ class SubscribeBody(_SubscribeBodyRequired, total=False):
     """RFC 3339; windows are counted from here instead. Null clears it."""
     endsAt: str | None
     """RFC 3339; from then on there is no subscription. Null clears it."""
+    note: str | None
+    """Why; kept in the audit log if something changes. At most 1,024 bytes."""
     resetUsage: bool
     """With a moved anchor or another plan: start at 0."""
     startedAt: str | None

@@ -22,6 +22,9 @@ DeliveryStatus: TypeAlias = Literal["pending", "delivered", "dead"]
 DeniedCall: TypeAlias = Literal["reserve", "track", "extend"]
 """The call that was denied."""
 
+Effect: TypeAlias = Literal["carried", "new", "reset", "blocked", "closed"]
+"""What becomes of a counter."""
+
 Enforcement: TypeAlias = Literal["hard", "soft", "approval"]
 """What happens past the quota."""
 
@@ -336,6 +339,29 @@ class DecisionView(Model):
     retry: RetryView | None = None
     retry_after_ms: int | None = None
     """Until the last of the refusing windows ends; absent if time will not lift the denial."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletePreview(Model):
+    """What a delete would take along. Nothing was written."""
+
+    complete: bool
+    """False: there was too much to look at all of it in time, so there may be more."""
+    grants: int
+    """Live grants, in all modes, for groups that nothing else has."""
+    groups: tuple[GroupLeft, ...]
+    is_default: bool
+    """It is the app's default plan, which is not deleted."""
+    open_approvals: int
+    """Open approval requests, in all modes, for groups that nothing else has."""
+    refusal: str | None = None
+    """Why the delete would be refused now, as its `plan_in_use` would say; null: it would be done."""
+    users: tuple[UsersOn, ...]
+    """Users whose subscription to the plan runs, by mode; modes without any are left out. With `moveTo`
+    they move."""
+    webhooks: tuple[str, ...]
+    """Ids of webhooks whose filter names the policy, or only groups that nothing else has: they are told
+    nothing more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -787,6 +813,16 @@ class GroupBody(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLeft(Model):
+    """A limit group of what is deleted."""
+
+    also_in: tuple[str, ...]
+    """Ids of other plans that have the group; empty: nothing counts by it any more."""
+    group_id: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLimitsView(Model):
     """``GroupLimitsView`` of the API."""
 
@@ -885,6 +921,34 @@ class MismatchView(Model):
     """The same as a sentence."""
     wanted: tuple[str, ...]
     """Any of these: the event's pattern, or values. Empty: any value of a field that is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovedCounterView(Model):
+    """A counter as it would stand."""
+
+    blocked: Amount
+    count: Amount
+    """`used + held`."""
+    granted: Amount
+    group_id: str
+    held: Amount
+    label: str
+    overage: Amount
+    percent_used: int | None = None
+    """Whole percent of `used` in quota and grants; null for quota null or 0."""
+    period: PeriodView | None = None
+    """Null while a fixed period does not cover the time."""
+    quota: Amount | None = None
+    """Null counts without limit."""
+    remaining: Amount | None = None
+    """Null without quota."""
+    resets_at: str | None = None
+    """Null for lifetime."""
+    scope: dict[str, str]
+    unit: Unit
+    used: Amount
+    effect: Effect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1215,6 +1279,8 @@ class ReportLineView(Model):
     """Cents."""
     cost_per_accepted: Amount | None = None
     """Cents per accepted result; null without one."""
+    degraded: int | None = None
+    """Calls that were allowed while Redis was away, and counted later."""
     denials: int
     denials_by_reason: dict[str, int] | None = None
     draws: int | None = None
@@ -1395,6 +1461,18 @@ class SettlementView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionPreviewView(Model):
+    """What a subscription would make of the user's counters. Nothing was written."""
+
+    counters: tuple[MovedCounterView, ...]
+    """Of the plan's groups that count per user."""
+    ended_group_ids: tuple[str, ...]
+    """Groups of the present plan that the other one does not have: they end, unless a policy counts the
+    same."""
+    subscription: SubscriptionView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionView(Model):
     """A subscription as clients see it."""
 
@@ -1516,6 +1594,17 @@ class UserView(Model):
     subscription: SubscriptionView | None = None
     """Null without one that runs."""
     user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsersOn(Model):
+    """Users of one mode."""
+
+    mode: str
+    """`live` or `test/<sandbox>`."""
+    own_limits: int
+    """Those of them with limits of their own, which drop when they move."""
+    users: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1838,6 +1927,16 @@ DecisionView._fields = {
     "retry": ("retry", RetryView.from_json, False),
     "retryAfterMs": ("retry_after_ms", _json.whole, False),
 }
+DeletePreview._fields = {
+    "complete": ("complete", _json.flag, True),
+    "grants": ("grants", _json.whole, True),
+    "groups": ("groups", _json.list_of(GroupLeft.from_json), True),
+    "isDefault": ("is_default", _json.flag, True),
+    "openApprovals": ("open_approvals", _json.whole, True),
+    "refusal": ("refusal", _json.text, False),
+    "users": ("users", _json.list_of(UsersOn.from_json), True),
+    "webhooks": ("webhooks", _json.list_of(_json.text), True),
+}
 DeliveryView._fields = {
     "attempts": ("attempts", _json.whole, True),
     "createdAt": ("created_at", _json.text, True),
@@ -2084,6 +2183,11 @@ GroupBody._fields = {
     "unit": ("unit", _json.text, True),
     "weekStart": ("week_start", _json.text, False),
 }
+GroupLeft._fields = {
+    "alsoIn": ("also_in", _json.list_of(_json.text), True),
+    "groupId": ("group_id", _json.text, True),
+    "label": ("label", _json.text, True),
+}
 GroupLimitsView._fields = {
     "atLimit": ("at_limit", _json.whole, True),
     "groupId": ("group_id", _json.text, True),
@@ -2137,6 +2241,24 @@ MismatchView._fields = {
     "found": ("found", _json.text, False),
     "message": ("message", _json.text, True),
     "wanted": ("wanted", _json.list_of(_json.text), True),
+}
+MovedCounterView._fields = {
+    "blocked": ("blocked", _json.amount, True),
+    "count": ("count", _json.amount, True),
+    "granted": ("granted", _json.amount, True),
+    "groupId": ("group_id", _json.text, True),
+    "held": ("held", _json.amount, True),
+    "label": ("label", _json.text, True),
+    "overage": ("overage", _json.amount, True),
+    "percentUsed": ("percent_used", _json.whole, False),
+    "period": ("period", PeriodView.from_json, False),
+    "quota": ("quota", _json.amount, False),
+    "remaining": ("remaining", _json.amount, False),
+    "resetsAt": ("resets_at", _json.text, False),
+    "scope": ("scope", _json.map_of(_json.text), True),
+    "unit": ("unit", _json.text, True),
+    "used": ("used", _json.amount, True),
+    "effect": ("effect", _json.text, True),
 }
 NodeAbout._fields = {
     "address": ("address", _json.text, True),
@@ -2316,6 +2438,7 @@ ReportLineView._fields = {
     "charged": ("charged", _json.list_of(ChargedView.from_json), True),
     "cost": ("cost", _json.amount, False),
     "costPerAccepted": ("cost_per_accepted", _json.amount, False),
+    "degraded": ("degraded", _json.whole, False),
     "denials": ("denials", _json.whole, True),
     "denialsByReason": ("denials_by_reason", _json.map_of(_json.whole), False),
     "draws": ("draws", _json.whole, False),
@@ -2409,6 +2532,11 @@ SettlementView._fields = {
     "status": ("status", _json.text, True),
     "thresholds": ("thresholds", _json.list_of(ThresholdView.from_json), False),
 }
+SubscriptionPreviewView._fields = {
+    "counters": ("counters", _json.list_of(MovedCounterView.from_json), True),
+    "endedGroupIds": ("ended_group_ids", _json.list_of(_json.text), True),
+    "subscription": ("subscription", SubscriptionView.from_json, True),
+}
 SubscriptionView._fields = {
     "changed": ("changed", _json.flag, False),
     "customLimits": ("custom_limits", _json.record, False),
@@ -2472,6 +2600,11 @@ UserView._fields = {
     "blocked": ("blocked", _json.flag, True),
     "subscription": ("subscription", SubscriptionView.from_json, False),
     "userId": ("user_id", _json.text, True),
+}
+UsersOn._fields = {
+    "mode": ("mode", _json.text, True),
+    "ownLimits": ("own_limits", _json.whole, True),
+    "users": ("users", _json.whole, True),
 }
 VersionView._fields = {
     "createdAt": ("created_at", _json.text, True),

@@ -4,8 +4,14 @@ import { AppSettings, Apps, Configurations } from "./apps.js";
 import { Approvals } from "./approvals.js";
 import { AuditLog } from "./audit.js";
 import { Counters } from "./counters.js";
+import { Explain, Whatif } from "./drafts.js";
+import { Events } from "./events.js";
 import { Keys } from "./keys.js";
+import { Nodes, Sandboxes } from "./nodes.js";
 import { Plans, Policies } from "./plans.js";
+import { History, Reports } from "./reports.js";
+import { Reservations } from "./reservations.js";
+import { Subscriptions } from "./subscriptions.js";
 import { TestClock } from "./test-clock.js";
 import { Grants, Users } from "./users.js";
 import { Alerts, Webhooks } from "./webhooks.js";
@@ -28,6 +34,15 @@ export class Admin {
   readonly webhooks: Webhooks;
   readonly alerts: Alerts;
   readonly testClock: TestClock;
+  readonly subscriptions: Subscriptions;
+  readonly reservations: Reservations;
+  readonly events: Events;
+  readonly reports: Reports;
+  readonly history: History;
+  readonly explain: Explain;
+  readonly whatif: Whatif;
+  readonly nodes: Nodes;
+  readonly sandboxes: Sandboxes;
 
   /** @internal */
   constructor(transport: Transport) {
@@ -45,5 +60,14 @@ export class Admin {
     this.webhooks = new Webhooks(transport, "webhooks");
     this.alerts = new Alerts(transport, "alerts");
     this.testClock = new TestClock(transport, "test-clock");
+    this.subscriptions = new Subscriptions(transport, "subscriptions");
+    this.reservations = new Reservations(transport, "reservations");
+    this.events = new Events(transport, "events");
+    this.reports = new Reports(transport, "reports");
+    this.history = new History(transport, "usage/history");
+    this.explain = new Explain(transport, "explain");
+    this.whatif = new Whatif(transport, "whatif");
+    this.nodes = new Nodes(transport, "nodes");
+    this.sandboxes = new Sandboxes(transport, "sandboxes");
   }
 }

@@ -1,6 +1,6 @@
 /** Plans and policies: named sets of limit groups, with versions. */
 import type { CallOptions, WriteOptions } from "../call-options.js";
-import type { PlanBody, PlanView, PolicyBody, PolicyVersionView, PolicyView, Preview, VersionView } from "../models.js";
+import type { DeletePreview, PlanBody, PlanView, PolicyBody, PolicyVersionView, PolicyView, Preview, VersionView } from "../models.js";
 import { Resource, type Page, type VersionedOptions } from "./resource.js";
 
 /** What plans and policies have in common. */
@@ -94,6 +94,19 @@ export class Plans extends Versioned<PlanBody, PlanView, VersionView> {
   delete(id: string, options: VersionedOptions & { moveTo?: string } = {}): Promise<void> {
     return this.remove([id], options, { moveTo: options.moveTo });
   }
+
+  /**
+   * What depends on a plan: users by mode, groups, grants, approval requests, webhooks; and why `delete` would be refused.
+   * Nothing is written.
+   *
+   * @throws QuotagateError `not_found` (404), `version_conflict` (412)
+   *
+   * @example
+   * const { users, refusal } = await client.admin.plans.previewDelete("old", { moveTo: "pro" });
+   */
+  previewDelete(id: string, options: VersionedOptions & { moveTo?: string } = {}): Promise<DeletePreview> {
+    return this.dryDelete([id], options, { moveTo: options.moveTo });
+  }
 }
 
 /** Policies: limit groups for every event of the app, whatever the user's plan. */
@@ -120,5 +133,17 @@ export class Policies extends Versioned<PolicyBody, PolicyView, PolicyVersionVie
    */
   delete(id: string, options: VersionedOptions = {}): Promise<void> {
     return this.remove([id], options);
+  }
+
+  /**
+   * What depends on a policy: groups, grants, approval requests, webhooks. Nothing is written.
+   *
+   * @throws QuotagateError `not_found` (404), `version_conflict` (412)
+   *
+   * @example
+   * const { openApprovals } = await client.admin.policies.previewDelete("team_budgets");
+   */
+  previewDelete(id: string, options: VersionedOptions = {}): Promise<DeletePreview> {
+    return this.dryDelete([id], options);
   }
 }

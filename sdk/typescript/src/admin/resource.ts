@@ -49,6 +49,12 @@ export class Resource {
     return this.transport.send<T>({ method, path: this.path(...parts), body, query, headers: match(ifMatch), write: true, idempotencyKey, signal });
   }
 
+  /** @internal What a delete would do. */
+  protected dryDelete<T>(parts: string[], options: VersionedOptions = {}, query: Query = {}): Promise<T> {
+    const { signal, ifMatch } = options;
+    return this.transport.send<T>({ method: "DELETE", path: this.path(...parts), query: { ...query, dryRun: true }, headers: match(ifMatch), signal });
+  }
+
   /** @internal Deleting what an earlier attempt has deleted is a success. */
   protected async remove(parts: string[], options: VersionedOptions = {}, query: Query = {}): Promise<void> {
     await this.transport.send({
@@ -64,6 +70,11 @@ export class Resource {
 
 function match(version: number | undefined): Record<string, string> {
   return version === undefined ? {} : { "if-match": `"${version}"` };
+}
+
+/** Metadata as parameters of a call. */
+export function metadataQuery(metadata: Record<string, string> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`metadata.${name}`, value]));
 }
 
 /** Every entry of a list, page by page as they are asked for. */

@@ -54,6 +54,7 @@ class AsyncAccounts:
         ends_at: str | None = UNSET,
         custom_limits: Mapping[str, Any] | None = UNSET,
         reset_usage: bool = False,
+        note: str | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Subscription:
@@ -61,7 +62,7 @@ class AsyncAccounts:
 
         Times are RFC 3339 texts. What is left out stays as it is on the same plan, None clears it. ``custom_limits``
         is ``{group_id: {"quota": …}}`` or a plan's whole body. ``changed`` of the answer is False if all
-        was so already. Raises ``not_found`` (404) for a plan that does not exist.
+        was so already. ``note`` says why, for the audit log. Raises ``not_found`` (404) for a plan that does not exist.
 
         Example::
 
@@ -78,6 +79,8 @@ class AsyncAccounts:
                 body[name] = value
         if reset_usage:
             body["resetUsage"] = True
+        if note is not None:
+            body["note"] = note
         answer = await self._core.call(Call("POST", "subscriptions", body, idempotency_key=idempotency_key), deadline)
         return Subscription.from_json(answer.data)
 
@@ -86,10 +89,11 @@ class AsyncAccounts:
         user_id: str,
         *,
         ends_at: str | None = None,
+        note: str | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Subscription:
-        """Ends a subscription at ``ends_at`` (RFC 3339), else now.
+        """Ends a subscription at ``ends_at`` (RFC 3339), else now. ``note`` says why, for the audit log.
 
         Raises ``not_found`` (404) without one, ``already_canceled`` (409) if it ends already.
 
@@ -97,7 +101,7 @@ class AsyncAccounts:
 
             await client.cancel_subscription("u_42", ends_at="2026-12-01T00:00:00Z")
         """
-        body = given(userId=user_id, endsAt=ends_at)
+        body = given(userId=user_id, endsAt=ends_at, note=note)
         answer = await self._core.call(Call("DELETE", "subscriptions", body, idempotency_key=idempotency_key), deadline)
         return Subscription.from_json(answer.data)
 

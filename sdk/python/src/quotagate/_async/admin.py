@@ -6,12 +6,15 @@ from quotagate._async.admin_access import AsyncAdminAccess
 from quotagate._async.admin_alerts import AsyncAdminAlerts
 from quotagate._async.admin_plans import AsyncAdminPlans
 from quotagate._async.admin_policies import AsyncAdminPolicies
+from quotagate._async.admin_reports import AsyncAdminReports
 from quotagate._async.admin_users import AsyncAdminUsers
 from quotagate._async.settling import AsyncCore
 
 
-class AsyncAdmin(AsyncAdminPlans, AsyncAdminUsers, AsyncAdminAccess, AsyncAdminPolicies, AsyncAdminAlerts):
-    """Configuration, users, keys, apps, policies. Needs an ``ak_`` key with the role; all calls raise
+class AsyncAdmin(
+    AsyncAdminPlans, AsyncAdminUsers, AsyncAdminAccess, AsyncAdminPolicies, AsyncAdminAlerts, AsyncAdminReports
+):
+    """Configuration, users, keys, apps, policies, reports. Needs an ``ak_`` key with the role; all calls raise
     ``QuotagateError`` (``forbidden_key``, ``not_found``, ``version_conflict`` …) and ``GatewayUnavailable``.
 
     Lists are read page by page as they are walked through.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from quotagate import bodies
 from quotagate._async.settling import AsyncCore
-from quotagate._async.transport import Call
+from quotagate._async.transport import Call, path_of
 from quotagate._calls import (
     decision,
     event_body,
@@ -21,7 +21,7 @@ from quotagate._calls import (
 from quotagate._json import Number
 from quotagate.bodies import Outcome
 from quotagate.errors import GatewayUnavailable, LimitReached
-from quotagate.models import DecisionView
+from quotagate.models import DecisionView, OutcomeView
 from quotagate.results import CanUse, Decision, Metadata, Settlement, Tracked
 
 
@@ -237,6 +237,17 @@ class AsyncMetering:
         if result.decision is not None:
             self._told(result.decision)
         return result
+
+    async def outcome(self, reservation: str | DecisionView, outcome: Outcome) -> OutcomeView:
+        """Says what the result of a commit was worth to the end user, after it: ``"accepted"`` or ``"rejected"``. The
+        last word counts. ``reservation_not_pending`` (409) while it is not committed.
+
+        Example::
+
+            await client.outcome(r, "rejected")
+        """
+        path = path_of("reservations", reservation_id_of(reservation) or "") + "/outcome"
+        return OutcomeView.from_json((await self._core.call(Call("POST", path, {"outcome": outcome}))).data)
 
     async def can_use(
         self,

@@ -7,12 +7,13 @@ from quotagate._sync.admin_access import AdminAccess
 from quotagate._sync.admin_alerts import AdminAlerts
 from quotagate._sync.admin_plans import AdminPlans
 from quotagate._sync.admin_policies import AdminPolicies
+from quotagate._sync.admin_reports import AdminReports
 from quotagate._sync.admin_users import AdminUsers
 from quotagate._sync.settling import Core
 
 
-class Admin(AdminPlans, AdminUsers, AdminAccess, AdminPolicies, AdminAlerts):
-    """Configuration, users, keys, apps, policies. Needs an ``ak_`` key with the role; all calls raise
+class Admin(AdminPlans, AdminUsers, AdminAccess, AdminPolicies, AdminAlerts, AdminReports):
+    """Configuration, users, keys, apps, policies, reports. Needs an ``ak_`` key with the role; all calls raise
     ``QuotagateError`` (``forbidden_key``, ``not_found``, ``version_conflict`` …) and ``GatewayUnavailable``.
 
     Lists are read page by page as they are walked through.

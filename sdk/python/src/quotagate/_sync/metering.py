@@ -19,10 +19,10 @@ from quotagate._calls import (
 )
 from quotagate._json import Number
 from quotagate._sync.settling import Core
-from quotagate._sync.transport import Call
+from quotagate._sync.transport import Call, path_of
 from quotagate.bodies import Outcome
 from quotagate.errors import GatewayUnavailable, LimitReached
-from quotagate.models import DecisionView
+from quotagate.models import DecisionView, OutcomeView
 from quotagate.results import CanUse, Decision, Metadata, Settlement, Tracked
 
 
@@ -238,6 +238,17 @@ class Metering:
         if result.decision is not None:
             self._told(result.decision)
         return result
+
+    def outcome(self, reservation: str | DecisionView, outcome: Outcome) -> OutcomeView:
+        """Says what the result of a commit was worth to the end user, after it: ``"accepted"`` or ``"rejected"``. The
+        last word counts. ``reservation_not_pending`` (409) while it is not committed.
+
+        Example::
+
+            client.outcome(r, "rejected")
+        """
+        path = path_of("reservations", reservation_id_of(reservation) or "") + "/outcome"
+        return OutcomeView.from_json((self._core.call(Call("POST", path, {"outcome": outcome}))).data)
 
     def can_use(
         self,

@@ -1,0 +1,83 @@
+// Deleting a plan or a policy: what depends on it is told before it is asked.
+
+import { useState } from './vendor/hooks.js';
+import * as api from './api.js';
+import { outcomes } from './move.js';
+import { Dialog, ErrorBox, Field, Loading, go, html, link, number, plural, useLoad, useWrite } from './ui.js';
+
+const list = (parts) => parts.map((part, at) => html`${at > 0 && ', '}${part}`);
+
+const modeName = (mode) => (mode === 'live' ? 'live' : `the sandbox ${mode.slice('test/'.length)}`);
+
+const sum = (modes, name) => modes.reduce((sum, mode) => sum + mode[name], 0);
+
+/** Who is on a plan, in every mode. */
+function Users({ told }) {
+  const { users, complete } = told;
+  if (users.length === 0) return html`<li>${complete ? 'Nobody is on it.' : 'Nobody was found on it so far; there are too many users to look at all of them.'}</li>`;
+  const own = sum(users, 'ownLimits');
+  return html`<li>${complete ? '' : 'At least '}<strong>${plural(sum(users, 'users'), 'user')}</strong> ${sum(users, 'users') === 1 && complete ? 'is' : 'are'} on it: ${list(users.map((mode) => `${number(mode.users)} in ${modeName(mode.mode)}`))}.
+    ${own > 0 && html` ${number(own)} of them ${own === 1 ? 'has limits of its own, which are' : 'have limits of their own, which are'} dropped by the move.`}</li>`;
+}
+
+/** Its groups: which end, and which go on in other plans. */
+function Groups({ groups }) {
+  const name = (group) => html`<bdi>${group.label}</bdi>${group.label === group.groupId ? '' : html` <code class="quiet">${group.groupId}</code>`}`;
+  const gone = groups.filter((group) => group.alsoIn.length === 0);
+  const kept = groups.filter((group) => group.alsoIn.length > 0);
+  return html`
+    ${groups.length === 0 && html`<li>It has no limit groups.</li>`}
+    ${gone.length > 0 && html`<li>Nothing counts by ${list(gone.map(name))} any more, from the next call on, on every node. What is held settles all the same.</li>`}
+    ${kept.map((group) => html`<li>${name(group)} goes on in ${list(group.alsoIn.map((plan) => html`<a href=${link(['plans', plan])}>${plan}</a>`))}.</li>`)}`;
+}
+
+function Dependents({ kind, told }) {
+  return html`<ul class="dependents">
+    ${told.isDefault && html`<li><strong>It is the app’s default plan</strong>, that of users without a subscription. Choose another one in the <a href=${link(['app'])}>app settings</a> first.</li>`}
+    ${kind.moves && html`<${Users} told=${told} />`}
+    <${Groups} groups=${told.groups} />
+    ${told.grants > 0 && html`<li>${plural(told.grants, 'live grant')} for them ${told.grants === 1 ? 'adds' : 'add'} to nothing.</li>`}
+    ${told.openApprovals > 0 && html`<li>${plural(told.openApprovals, 'open request')} for <a href=${link(['approvals'])}>approval</a> ${told.openApprovals === 1 ? 'is' : 'are'} about them.</li>`}
+    ${told.webhooks.length > 0 && html`<li>${told.webhooks.length === 1 ? 'The webhook' : 'The webhooks'} ${list(told.webhooks.map((id) => html`<a href=${link(['webhooks', id])}>${id}</a>`))} ${told.webhooks.length === 1 ? 'is' : 'are'} told of nothing else.</li>`}
+    ${!kind.moves && html`<li>What it capped is capped no longer, unless a plan or another policy does.</li>`}
+    ${!told.complete && html`<li class="quiet">There was too much to look at all of it in time, so there may be more.</li>`}
+  </ul>`;
+}
+
+/** Where its users go, and what their counters do there. */
+function MoveTo({ from, plans, moveTo, choose }) {
+  const target = plans.find((plan) => plan.id === moveTo);
+  return html`
+    <${Field} label="Move its users to" hint="A plan that somebody is on is not deleted unless its users move first.">
+      <select name="moveTo" required value=${moveTo} onChange=${(event) => choose(event.target.value)}>
+        <option value="" disabled>Choose a plan</option>
+        ${plans.map((plan) => html`<option value=${plan.id}>${plan.name ? `${plan.name} (${plan.id})` : plan.id}</option>`)}
+      </select><//>
+    ${target && html`<h3>What their counters will do</h3><ul>${outcomes(from, target).map(({ id, label, says }) => html`<li key=${id}><bdi>${label}</bdi>: ${says}</li>`)}</ul>`}`;
+}
+
+/** @param {{kind: any, id: string, document: any, close: () => void}} given */
+export function Delete({ kind, id, document, close }) {
+  const [moveTo, setMoveTo] = useState('');
+  const where = api.path(kind.path, id);
+  const told = useLoad((signal) => api.send('DELETE', `${where}?dryRun=true`, undefined, api.ifMatch(document.version), signal), []);
+  const plans = useLoad((signal) => (kind.moves ? api.get('plans', signal) : Promise.resolve({ data: [] })), []);
+  const { busy, error, write } = useWrite();
+  const others = (plans.data?.data ?? []).filter((plan) => plan.id !== id);
+  const inUse = told.data?.users.length > 0 || error?.code === 'plan_in_use';
+  const impossible = !told.data || told.data.isDefault || (inUse && !moveTo);
+  const submit = async () => {
+    const gone = await write('DELETE', `${where}${api.query({ moveTo })}`, undefined, api.ifMatch(document.version));
+    if (gone) go([kind.path]);
+    // Somebody came meanwhile.
+    else told.reload();
+    return gone !== null;
+  };
+  return html`<${Dialog} title=${`Delete ${id}?`} action=${inUse ? 'Move them and delete' : 'Delete'} danger busy=${busy} blocked=${impossible} error=${error ?? plans.error} submit=${submit} close=${close}>
+    <${ErrorBox} error=${told.error} retry=${told.reload} />
+    ${!told.data && !told.error && html`<${Loading} what="what depends on it" />`}
+    ${told.data && html`<${Dependents} kind=${kind} told=${told.data} />
+      ${inUse && !told.data.isDefault && (others.length > 0 || !plans.data ? html`<${MoveTo} from=${document} plans=${others} moveTo=${moveTo} choose=${setMoveTo} />` : html`<p>There is no other plan that they could move to.</p>`)}
+      <p>It cannot be undone.</p>`}
+  <//>`;
+}

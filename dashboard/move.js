@@ -1,0 +1,41 @@
+// What a move to another plan makes of counters: of one user's, as the gateway foretells; of everybody's on a plan, by the
+// rules of the groups.
+
+import { amount } from './ui.js';
+
+const isLimited = (group) => group.quota !== null && group.quota !== undefined;
+
+const quotaOf = (group) => (isLimited(group) ? `of ${amount(Number(group.quota), group.unit)}` : 'without limit');
+
+/** @type {Record<string, (counter: any) => string>} */
+const effects = {
+  carried: (counter) => `goes on with ${amount(counter.used, counter.unit)} used ${quotaOf(counter)}`,
+  new: (counter) => `starts at 0 ${quotaOf(counter)}`,
+  reset: (counter) => `starts at 0 ${quotaOf(counter)}`,
+  blocked: (counter) => `goes on with ${amount(counter.used, counter.unit)} used ${quotaOf(counter)}, and the rest is out of reach until the next window`,
+  closed: () => 'denies: its campaign has not begun, or is over',
+};
+
+/** In words, what a counter of `POST subscriptions?dryRun=true` will do. */
+export function foretold(counter) {
+  const nothing = counter.effect === 'carried' && counter.remaining === 0 && counter.quota > 0 ? ': nothing is left' : '';
+  return effects[counter.effect](counter) + nothing;
+}
+
+/** By a group's rule, for users of whom each has used something else. */
+function ruled(group, carried) {
+  const rule = group.onPlanChange ?? 'carry';
+  if (rule === 'block' && isLimited(group)) return `has nothing left ${quotaOf(group)} until its next window`;
+  return rule === 'reset' || !carried ? `starts at 0 ${quotaOf(group)}` : `goes on with what was used, ${quotaOf(group)}`;
+}
+
+const label = (group) => group.label || group.id;
+
+/** What the counters of everybody on one plan do when they move to another. */
+export function outcomes(from, to) {
+  const had = new Set(from.groups.map((group) => group.id));
+  const has = new Set(to.groups.map((group) => group.id));
+  const told = to.groups.map((group) => ({ id: group.id, label: label(group), says: ruled(group, had.has(group.id)) }));
+  const gone = from.groups.filter((group) => !has.has(group.id));
+  return [...told, ...gone.map((group) => ({ id: group.id, label: label(group), says: 'ends' }))];
+}

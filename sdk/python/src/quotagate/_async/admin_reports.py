@@ -1,0 +1,264 @@
+"""What happened, why, and what a draft would have made of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+from quotagate import bodies
+from quotagate._async.pages import get, models, write
+from quotagate._async.settling import AsyncCore
+from quotagate._async.transport import path_of
+from quotagate._calls import given, named
+from quotagate._json import Number
+from quotagate.models import (
+    DeletePreview,
+    EventView,
+    ExplainedDraftView,
+    ExplanationView,
+    ForecastView,
+    LimitsView,
+    NodeView,
+    RecentWhatif,
+    ReportLineView,
+    SandboxView,
+    SettlementView,
+    SubscriptionPreviewView,
+    UnusualView,
+    WindowView,
+)
+
+
+class AsyncAdminReports:
+    """Part of ``admin``."""
+
+    _core: AsyncCore
+
+    def events(
+        self,
+        *,
+        types: Sequence[str] | None = None,
+        user_id: str | None = None,
+        event: str | None = None,
+        key_id: str | None = None,
+        group_id: str | None = None,
+        reservation_id: str | None = None,
+        outcome: str | None = None,
+        late: bool | None = None,
+        reason: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        oldest_first: bool = False,
+    ) -> AsyncGenerator[EventView, None]:
+        """What changed counters, what ended, and what was denied, newest first. ``types`` are some of ``commit``,
+        ``draw``, ``release``, ``track``, ``refund``, ``reset``, ``expire``, ``outcome``, ``denial``; ``event`` is a
+        name or a glob; ``start`` and ``end`` are RFC 3339, in real time.
+
+        Example::
+
+            async for denial in admin.events(user_id="u_42", types=["denial"]):
+                print(denial.timestamp, denial.reason)
+        """
+        query = {
+            "type": ",".join(types) if types else None,
+            "userId": user_id,
+            "event": event,
+            "keyId": key_id,
+            "groupId": group_id,
+            "reservationId": reservation_id,
+            "outcome": outcome,
+            "late": None if late is None else str(late).lower(),
+            "reason": reason,
+            "from": start,
+            "to": end,
+            "order": "asc" if oldest_first else None,
+            **named(metadata),
+        }
+        return models(self._core, EventView, "events", query)
+
+    def report(
+        self,
+        *,
+        start: str | None = None,
+        end: str | None = None,
+        period: str | None = None,
+        by: Sequence[str] = (),
+        event: str | None = None,
+        user_id: str | None = None,
+        key_id: str | None = None,
+        group_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[ReportLineView, None]:
+        """Calls, denials, charges, cost and more from the day ``start`` to the day ``end`` (default: the last 30 days),
+        a line for each ``period`` (``day``, ``week``, ``month``, default the whole time) and each value of up to four
+        of ``by``: ``group``, ``user``, ``event``, ``key``, ``metadata.<name>``.
+
+        Example::
+
+            async for line in admin.report(by=["user"], period="month"):
+                print(line.by["user"], line.cost)
+        """
+        query = {
+            "from": start,
+            "to": end,
+            "period": period,
+            "by": ",".join(by) or None,
+            "event": event,
+            "userId": user_id,
+            "keyId": key_id,
+            "groupId": group_id,
+            **named(metadata),
+        }
+        return models(self._core, ReportLineView, "reports/usage", query)
+
+    async def limits(self, *, limit: int | None = None) -> LimitsView:
+        """The counters of anybody that have used three quarters of their limit, and those that have used all of it;
+        ``limit`` of each, 1 to 200, the fullest first.
+
+        Example::
+
+            [counter.scope for counter in (await admin.limits()).at_limit]
+        """
+        return LimitsView.from_json(await get(self._core, "reports/limits", {"limit": limit}))
+
+    async def unusual(self, *, at: str | None = None, days: int | None = None, by: Sequence[str] = ()) -> UnusualView:
+        """What stands out on a day (default yesterday) against the ``days`` before it.
+
+        Example::
+
+            (await admin.unusual(by=["group"])).data
+        """
+        query = {"at": at, "days": days, "by": ",".join(by) or None}
+        return UnusualView.from_json(await get(self._core, "reports/unusual", query))
+
+    async def forecast(self, user_id: str) -> ForecastView:
+        """When a user's counters run out at the present rate, or what they will have used by the end of their windows.
+
+        Example::
+
+            [counter.runs_out_at for counter in (await admin.forecast("u_42")).data]
+        """
+        return ForecastView.from_json(await get(self._core, "reports/forecast", {"userId": user_id}))
+
+    def history(
+        self, user_id: str, *, group_id: str | None = None, start: str | None = None, end: str | None = None
+    ) -> AsyncGenerator[WindowView, None]:
+        """A user's windows with quota, overage and whether they are final, as an invoice needs them. ``start`` and
+        ``end`` are RFC 3339: windows that overlap that time.
+
+        Example::
+
+            async for window in admin.history("u_42"):
+                print(window.period.start, window.used, window.overage)
+        """
+        query = {"userId": user_id, "groupId": group_id, "from": start, "to": end}
+        return models(self._core, WindowView, "usage/history", query)
+
+    async def explain(
+        self,
+        user_id: str,
+        event: str,
+        quantity: Number = 1,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        key_id: str | None = None,
+    ) -> ExplanationView:
+        """Whether such a call would be allowed now, and what each group makes of it. Nothing is written.
+
+        Example::
+
+            (await admin.explain("u_42", "image.render")).call.reasons
+        """
+        query = {"userId": user_id, "event": event, "quantity": str(quantity), "key": key_id, **named(metadata)}
+        return ExplanationView.from_json(await get(self._core, "explain", query))
+
+    async def explain_reservation(self, reservation_id: str) -> ExplanationView:
+        """What became of a reservation.
+
+        Example::
+
+            (await admin.explain_reservation("rsv_…")).reservation.status
+        """
+        return ExplanationView.from_json(await get(self._core, "explain", {"reservationId": reservation_id}))
+
+    async def explain_draft(self, draft: bodies.ExplainDraftBody | Mapping[str, Any]) -> ExplainedDraftView:
+        """Which groups of a draft match a call, and why the others do not. Nothing is written.
+
+        Example::
+
+            await admin.explain_draft({"plan": {"id": "pro", "groups": [...]}, "event": "image.render"})
+        """
+        return ExplainedDraftView.from_json(await write(self._core, "POST", "explain", draft))
+
+    async def whatif(self, draft: bodies.WhatifBody | Mapping[str, Any]) -> RecentWhatif:
+        """Replays the newest recorded calls under a draft of one plan or policy: who would have been denied or let
+        pass, and what it would have cost. A node tries two drafts at a time: ``too_many_whatifs`` (429).
+
+        Example::
+
+            (await admin.whatif({"plan": {"id": "pro", "groups": [...]}})).newly_denied.calls
+        """
+        return RecentWhatif.from_json(await write(self._core, "POST", "whatif", draft))
+
+    async def preview_subscription(
+        self, subscription: bodies.SubscribeBody | Mapping[str, Any]
+    ) -> SubscriptionPreviewView:
+        """What a subscription would make of each of the user's counters, by the names of the API. Nothing is written.
+
+        Example::
+
+            (await admin.preview_subscription({"userId": "u_42", "planId": "pro"})).counters
+        """
+        told = await write(self._core, "POST", "subscriptions", subscription, query={"dryRun": "true"})
+        return SubscriptionPreviewView.from_json(told)
+
+    async def preview_delete_plan(self, plan_id: str, *, move_to: str | None = None) -> DeletePreview:
+        """What depends on a plan: users by mode, groups, grants, approval requests, webhooks; and in ``refusal`` why
+        ``delete_plan`` would be refused now. Nothing is deleted.
+
+        Example::
+
+            (await admin.preview_delete_plan("beta", move_to="free")).users
+        """
+        query = {"dryRun": "true", "moveTo": move_to}
+        return DeletePreview.from_json(await write(self._core, "DELETE", path_of("plans", plan_id), query=query))
+
+    async def preview_delete_policy(self, policy_id: str) -> DeletePreview:
+        """What depends on a policy: groups, grants, approval requests, webhooks. Nothing is deleted.
+
+        Example::
+
+            (await admin.preview_delete_policy("team_budgets")).open_approvals
+        """
+        path = path_of("policies", policy_id)
+        return DeletePreview.from_json(await write(self._core, "DELETE", path, query={"dryRun": "true"}))
+
+    async def release_reservation(self, reservation_id: str, *, reason: str | None = None) -> SettlementView:
+        """Gives back all that somebody else's reservation still holds; its commit is refused from then on. ``reason``,
+        at most 256 bytes, is kept in the ledger and in the audit log.
+
+        Example::
+
+            await admin.release_reservation("rsv_…", reason="worker 7 is gone")
+        """
+        path = path_of("reservations", reservation_id) + "/release"
+        return SettlementView.from_json(await write(self._core, "POST", path, given(reason=reason)))
+
+    def nodes(self) -> AsyncGenerator[NodeView, None]:
+        """Nodes that serve on the same Redis and were heard of within the hour.
+
+        Example::
+
+            [node.host async for node in admin.nodes() if node.silent]
+        """
+        return models(self._core, NodeView, "nodes")
+
+    def sandboxes(self) -> AsyncGenerator[SandboxView, None]:
+        """Sandboxes of the app, and where their clocks stand.
+
+        Example::
+
+            [sandbox.mode async for sandbox in admin.sandboxes()]
+        """
+        return models(self._core, SandboxView, "sandboxes")

@@ -1,0 +1,164 @@
+//! What pages say when something is missing, wrong or over, and where the focus is.
+
+use serde_json::json;
+
+use crate::browser::Browser;
+use crate::pages::PAGES;
+use crate::support::{ROOT_KEY, World, monthly, new_key};
+use crate::{sign_in, signed_in, without_faults};
+
+/// Pages that need nothing of the gateway before something is asked, and dialogs, which nobody can open then.
+const ASK_NOTHING: [&str; 4] = ["plan-new", "user-release", "user-move", "plan-delete"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_without_a_gateway_says_so_and_loads_when_it_is_back() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("pro", monthly(20)).await;
+    world.admin.put("policies/teams", json!({"groups": []})).await.expect(200);
+    world
+        .admin
+        .put("webhooks/ops", json!({"url": "http://127.0.0.1:9/", "events": ["limit.reached"]}))
+        .await
+        .expect(200);
+    world.admin.subscribe("ada", "pro").await;
+    world.admin.subscribe("bob", "pro").await;
+    let mut silent = Vec::new();
+    for (name, place) in PAGES.into_iter().filter(|(name, _)| !ASK_NOTHING.contains(name)) {
+        browser.visit("#/nowhere").await;
+        browser.offline(true).await;
+        browser.visit(place).await;
+        let alerts = "[...document.querySelectorAll('main [role=alert]')].map((it) => it.innerText).join()";
+        let told = browser.run(&format!("return {alerts}"), json!([])).await;
+        if !told.as_str().unwrap().contains("The gateway cannot be reached") {
+            silent.push(format!("{name}: {told}"));
+        }
+        browser.offline(false).await;
+        let again = "document.querySelectorAll('main [role=alert] button').forEach((button) => button.click()); \
+            return document.querySelectorAll('main [role=alert]').length === 0";
+        browser.until(&format!("(() => {{ {again} }})()")).await;
+        browser.visit(place).await;
+    }
+    assert!(silent.is_empty(), "{}", silent.join("\n"));
+    browser.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_signed_out_by_others_is_told_and_returns_to_the_same_page() {
+    let world = World::new().await;
+    world.admin.plan("one", monthly(20)).await;
+    let key = json!({"kind": "admin", "role": "viewer"});
+    let created = world.admin.post("keys", key).await.expect(201);
+    let browser = Browser::start().await;
+    sign_in(&world, &browser, created["key"].as_str().unwrap()).await;
+    assert!(!browser.text().await.contains("Your session has ended"));
+    browser.visit("#/policies").await;
+    let gone = format!("keys/{}", created["id"].as_str().unwrap());
+    world.admin.delete(&gone, None).await.expect(204);
+    browser.visit_any("#/plans").await;
+    browser.sees("Your session has ended").await;
+    browser.fill("key", ROOT_KEY).await;
+    browser.click("Sign in").await;
+    browser.sees_title("Plans").await;
+    browser.sees("one").await;
+    browser.click("Sign out").await;
+    browser.sees("Sign in with an admin key").await;
+    assert!(!browser.text().await.contains("Your session has ended"), "that was the operator's own doing");
+    without_faults(browser).await;
+}
+
+const ENTER: &str = "\u{e007}";
+const TAB: &str = "\u{e004}";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn extra_quota_is_granted_by_the_keyboard_alone_and_the_focus_is_never_lost() {
+    let world = World::new().await;
+    world.admin.plan("one", monthly(20)).await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u_42", "one").await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/", world.node.url)).await;
+    browser.until("document.activeElement?.name === 'key'").await;
+    browser.press(ROOT_KEY).await;
+    browser.press(ENTER).await;
+    browser.sees("Sign out").await;
+    // By tabs to the menu, and into a page.
+    let focused = "document.activeElement.innerText ?? ''";
+    for _ in 0..4 {
+        browser.press_anywhere(TAB).await;
+        if browser.run(&format!("return {focused}"), json!([])).await == "Users" {
+            break;
+        }
+    }
+    browser.press_anywhere(ENTER).await;
+    browser.sees_title("Users").await;
+    browser.until("document.activeElement.tagName === 'H1'").await;
+    browser.press("/").await;
+    browser.press("u_4").await;
+    browser.until("location.hash.includes('search=u_4')").await;
+    browser.until("document.querySelectorAll('tbody tr').length === 1").await;
+    let to = async |wanted: &str| {
+        for _ in 0..40 {
+            browser.press_anywhere(TAB).await;
+            let name = format!(
+                "return (document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText) === '{wanted}'"
+            );
+            if browser.run(&name, json!([])).await == true {
+                return;
+            }
+        }
+        panic!("{wanted} cannot be reached by tabs");
+    };
+    to("u_42").await;
+    browser.press_anywhere(ENTER).await;
+    browser.sees("0 / 20").await;
+    to("Grant more images").await;
+    browser.press_anywhere(ENTER).await;
+    browser.until("document.activeElement.name === 'amount'").await;
+    browser.press("10").await;
+    browser.press(ENTER).await;
+    browser.sees_no_dialog().await;
+    browser.sees("0 / 30").await;
+    let home = "document.activeElement.getAttribute('aria-label') === 'Grant more images'";
+    browser.until(home).await;
+    // Changed one's mind: back to where one was.
+    browser.press_anywhere(ENTER).await;
+    browser.until("document.activeElement.name === 'amount'").await;
+    to("Cancel").await;
+    browser.press_anywhere(ENTER).await;
+    browser.sees_no_dialog().await;
+    browser.until(home).await;
+    // What was pressed is gone with what it did.
+    to("Take back").await;
+    browser.press_anywhere(ENTER).await;
+    browser.sees("Take this grant back?").await;
+    to("Take back").await;
+    browser.press_anywhere(ENTER).await;
+    browser.sees_no_dialog().await;
+    browser.sees("0 / 20").await;
+    browser.until("document.activeElement !== document.body").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tab_is_called_by_what_it_shows_and_audit_tells_who_by_name_and_leads_to_what() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    let key = new_key(&world.admin, json!({"kind": "admin", "role": "support", "name": "<b>ann</b>"})).await;
+    let ann = world.node.client(&key);
+    ann.subscribe("a/b", "one").await;
+    ann.post("users/a%2Fb/block", json!({"note": "fraud"})).await.expect(200);
+    browser.page("Audit").await;
+    let row = r"[...document.querySelectorAll('tbody tr')].map((row) => row.innerText.replace(/\s+/g, ' ')).join('; ')";
+    browser.until(&format!("{row}.includes('<b>ann</b> user.block user a/b fraud')")).await;
+    browser.click("a/b").await;
+    browser.sees("every call is denied").await;
+    browser.until("document.title === 'a/b · quotagate'").await;
+    browser.visit("#/plans/one").await;
+    browser.until("document.title === 'one · quotagate'").await;
+    browser.visit("#/events").await;
+    browser.until("document.title === 'Events · quotagate'").await;
+    browser.sees("Nothing has happened yet").await;
+    browser.fill("userId", "nobody").await;
+    browser.sees("No event matches").await;
+    without_faults(browser).await;
+}
