@@ -32,6 +32,7 @@ local function begin(keys, argv)
   KEYS, ARGV = keys, argv
   args.begin()
   ledger.charges = {}
+  hold.taken = 0
 end
 
 --- @command "attempted"

@@ -271,10 +271,10 @@ async fn a_hundred_thousand_holds_that_expire_at_once_block_nobody() {
     let whole = app.reserve(json!({"userId": "u", "event": "image.a", "quantity": 100_000})).await;
     assert_eq!(whole["allowed"], true, "all expired holds had to go first");
     assert_eq!(app.stands("u", "images").await, (0.0, 100_001.0));
-    // No call took more than one batch of 128, which bounds its time on any machine (docs/architecture.md has the figure).
+    // No call took more than one batch of 64, which bounds its time on any machine (docs/architecture.md has the figure).
     let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
     let batches = stats.lines().find_map(|line| line.strip_prefix("cmdstat_zremrangebyrank:calls=")?.split(',').next());
-    assert_eq!(batches, Some("782"), "100,001 holds in batches of 128");
+    assert_eq!(batches, Some("1563"), "100,001 holds in batches of 64");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
