@@ -4,6 +4,13 @@ together (src/store/library.rs): an @include stands for that file, an @command f
 Library and functions are named by a hash of all of it, so nodes of two releases work side by side.
 A file of lib/ uses only those above it.
 ]]
+-- A global is looked for in an empty table first and then, through its metatable, where it is; so the first call keeps
+-- those that are used. While the library is loaded there are none of them, and another `redis`.
+local function globals()
+  return redis, string, table, math, ipairs, pairs, tonumber, type, unpack
+end
+local redis, string, table, math, ipairs, pairs, tonumber, type, unpack = redis
+
 -- What the present call is given: one runs at a time, from beginning to end.
 local KEYS, ARGV
 
@@ -30,6 +37,9 @@ local KEYS, ARGV
 -- Nothing of the call before is left, even if an error ended it.
 local function begin(keys, argv)
   KEYS, ARGV = keys, argv
+  if not string then
+    redis, string, table, math, ipairs, pairs, tonumber, type, unpack = globals()
+  end
   args.begin()
   ledger.charges = {}
   hold.taken = 0

@@ -70,7 +70,7 @@ impl Direct {
                 crate::embedded_redis::url_of(&self.data_dir).map_err(|error| DirectError::Input(error.to_string()))?
             }
         };
-        let store = Store::open(&url, Duration::from_secs(5), 1).await?;
+        let store = Store::open(&url, Duration::from_secs(5))?;
         let gateway = Gateway::new(store, None);
         let placement = gateway.placement(&app).await?;
         Ok((gateway, Tenant { app, mode, placement }))

@@ -129,7 +129,7 @@ pub async fn run(args: ExportArgs) -> Result<(), ExportError> {
         Some(url) => url.expose().to_owned(),
         None => crate::embedded_redis::url_of(&args.data_dir).map_err(|error| ExportError::Input(error.to_string()))?,
     };
-    let gateway = Gateway::new(Store::open(&url, Duration::from_secs(5), 1).await?, None);
+    let gateway = Gateway::new(Store::open(&url, Duration::from_secs(5))?, None);
     let placement = gateway.placement(&app).await?;
     let tenant = Tenant { app, mode, placement };
     let filter = EventFilter { types: args.types.iter().copied().collect::<BTreeSet<_>>(), user, ..Default::default() };

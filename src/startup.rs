@@ -25,6 +25,9 @@ use crate::service::tenant::Tenant;
 use crate::store::Store;
 use crate::store::error::StoreError;
 
+/// Samples of histograms are kept until they are summed up; without this only `GET /metrics` would do so.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
 /// What a node needs to run.
 pub struct Options {
     pub bind: SocketAddr,
@@ -85,8 +88,8 @@ impl Node {
         let listener =
             TcpListener::bind(options.bind).map_err(|error| StartError::Listen { address: options.bind, error })?;
         let address = listener.local_addr()?;
-        let mut store = Store::open(&options.redis_url, options.redis_timeout, options.workers).await?;
-        store.wait_for(&options.redis_url, options.wait_replicas).await?;
+        let mut store = Store::open(&options.redis_url, options.redis_timeout)?;
+        store.wait_for(&options.redis_url, options.wait_replicas)?;
         store.ledger_entries = options.ledger_entries;
         if let Err(found) = store.claim_layout().await? {
             return Err(StartError::Layout(found, crate::store::server::LAYOUT_VERSION));
@@ -127,6 +130,16 @@ impl Node {
             let (gateway, address) = (self.gateway.clone(), self.address.to_string());
             tokio::spawn(async move { gateway.tell_of_itself(host(), address).await })
         };
+        let upkeep = {
+            let metrics = self.listen.metrics.clone();
+            tokio::spawn(async move {
+                let mut turns = tokio::time::interval(METRICS_UPKEEP);
+                loop {
+                    turns.tick().await;
+                    metrics.run_upkeep();
+                }
+            })
+        };
         let result = http::serve(self.listen, self.gateway, stop).await;
         follower.abort();
         deliverer.abort();
@@ -135,6 +148,7 @@ impl Node {
             catch_up.stop().await;
         }
         teller.abort();
+        upkeep.abort();
         result
     }
 }

@@ -308,13 +308,13 @@ const REPLIES: [&str; 12] = [
     "reserve\ndenied\n1795228329143\n2\n\n1795228389143\ng:apr_1:open\n1\n5\n1\n0\n0\n1",
     "reserve\nstale_user\n1795228329143\n1795228329143000\npro\n2027-01-31T10:00:00Z\n\n\n{\"g\":{\"quota\":5}}\n",
     "track\ntracked\n1795228329143\n0\ng:80,g:100\n0\n5\n1\n0\n0\n{\"degraded\":true}",
-    "kept\ntracked\n1795228329143\n0\n\n0\n5\n1\n0\n0\n\ng 1 5 daily 2027-01-31T00:00:00Z 2027-02-01T00:00:00Z 5",
-    "settle\nsettled\n1795228329143\ncommitted\n0\n0\n{\"user\":\"u\",\"items\":[]}\n1\n\ng\n5\n1\n0\n0\ndaily 2027-01-31T00:00:00Z 2027-02-01T00:00:00Z\nqg:{a:live}:counters:user:u",
+    "kept\ntracked\n1795228329143\n0\n\n0\n5\n1\n0\n0\n\ng 1 5 daily 20270131T000000Z 20270201T000000Z 5",
+    "settle\nsettled\n1795228329143\ncommitted\n0\n0\n{\"user\":\"u\",\"items\":[]}\n1\n\ng\n5\n1\n0\n0\ndaily 20270131T000000Z 20270201T000000Z\nqg:{a:live}:counters:user:u",
     "extend\nextended\n1795228329143\n1795228389143\n{\"user\":\"u\",\"items\":[]}\n5\n1\n0\n0",
     "grant\ngranted\n1795228329143\n{}",
     "change_user\nchanged\n1795228329143\n1795228329143000",
     "usage\nusage\n1795228329143\n0\n5\n1\n0\n0\n1",
-    "survey\nsurveyed\n0\n1\n1795228329143-0\nuser:u g:1:3:3\n4\ng.window\n2 daily 2027-01-31T00:00:00Z 2027-02-01T00:00:00Z 5\ng.used\n3\n0\ng:2:4",
+    "survey\nsurveyed\n0\n1\n1795228329143-0\nuser:u g:1:3:3\n4\ng.window\n2 daily 20270131T000000Z 20270201T000000Z 5\ng.used\n3\n0\ng:2:4",
     "row\nu image.a key_1 model=x\ncalls=1",
 ];
 const ENTRIES: &str = "type\ntrack\nat\n1795228329143\nlate\n0\nop\n0123456789abcdef01234567 -\nabout\nimage.a key_1 u\n\

@@ -5,6 +5,8 @@
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
 
+mod cluster;
+mod fleet;
 #[allow(dead_code)]
 #[path = "../../tests/process/gateway.rs"]
 mod gateway;
@@ -97,6 +99,9 @@ fn main() {
         }
         if wanted("nodes") {
             load::two_nodes().await;
+        }
+        if wanted("fleet") {
+            fleet::tell_all().await;
         }
     });
 }

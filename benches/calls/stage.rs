@@ -1,18 +1,22 @@
-//! A Redis, gateway processes and subscribed users.
+//! A Redis or a cluster, gateway processes and subscribed users.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::cluster;
 use crate::gateway::{ADMIN_KEY, Process};
 use crate::load::{Connection, each};
 use crate::no_op::NoOp;
-use crate::support::Redis;
+use crate::support::{Api, Redis, new_key};
 
+const DEFAULT_APP: &str = "default";
 pub const USERS: usize = 100_000;
 
 pub struct Stage {
     pub nodes: Vec<Process>,
     pub redis: Redis,
+    /// The other masters, if it is a cluster.
+    pub others: Vec<Redis>,
     pub no_op: NoOp,
     /// Of live mode.
     pub key: String,
@@ -62,18 +66,32 @@ impl Stage {
     pub async fn with(nodes: usize, groups: usize) -> Self {
         let redis = Redis::start().await;
         let url = redis.url();
-        let settings =
-            [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_REDIS_URL", url.as_str()), ("QUOTAGATE_WORKERS", "2")];
+        Self::on(redis, Vec::new(), &url, nodes, groups, DEFAULT_APP).await
+    }
+
+    /// On a cluster of three masters, for an app whose users are spread over it. Without users.
+    pub async fn on_cluster(nodes: usize, groups: usize) -> Self {
+        let (mut masters, url) = cluster::start().await;
+        let redis = masters.remove(0);
+        Self::on(redis, masters, &url, nodes, groups, "spread").await
+    }
+
+    async fn on(redis: Redis, others: Vec<Redis>, url: &str, nodes: usize, groups: usize, app: &str) -> Self {
+        let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_REDIS_URL", url), ("QUOTAGATE_WORKERS", "2")];
         let data = TempDir::new().unwrap();
         let nodes: Vec<_> = (0..nodes).map(|_| Process::start(data.path(), &settings)).collect();
-        let key = nodes[0].call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
-        let key = key["key"].as_str().unwrap().to_owned();
-        nodes[0].call("PUT", "plans/bench", ADMIN_KEY, &plan(groups)).await;
+        let admin = Api::at(&nodes[0].url, ADMIN_KEY);
+        if app != DEFAULT_APP {
+            admin.post("apps", json!({"id": app, "placement": "user"})).await.expect(201);
+        }
+        let admin = admin.with("x-app", app);
+        let key = new_key(&admin, json!({"kind": "secret", "mode": "live"})).await;
+        admin.plan("bench", plan(groups)).await;
         let mut first = Connection::open(address(&nodes[0])).await;
         first.post("subscriptions", &key, "{\"userId\":\"first\",\"planId\":\"bench\"}").await;
         let answer = first.post("reserve", &key, &reserve("first")).await;
         let no_op = NoOp::start(&answer);
-        Self { nodes, redis, no_op, key, _data: data }
+        Self { nodes, redis, others, no_op, key, _data: data }
     }
 
     pub async fn subscribe(&self, users: std::ops::Range<usize>) {

@@ -26,9 +26,9 @@ function clock.ttl(ms, sandbox)
   return ms
 end
 
--- 'YYYY-MM-DDTHH:MM:SSZ' to milliseconds (days from civil, proleptic Gregorian).
+-- 'YYYYMMDDTHHMMSSZ' to milliseconds (days from civil, proleptic Gregorian).
 function clock.parse(text)
-  local y, m, d, h, min, s = string.match(text, '^(%d+)-(%d+)-(%d+)T(%d+):(%d+):(%d+)Z$')
+  local y, m, d, h, min, s = string.match(text, '^(%d%d%d%d)(%d%d)(%d%d)T(%d%d)(%d%d)(%d%d)Z$')
   y, m, d = args.stored(y), args.stored(m), args.stored(d)
   if m <= 2 then
     y = y - 1

@@ -10,7 +10,7 @@ local facts = {
 function facts.read()
   local sandbox, revision, version, valid_from, valid_until, tells_expiry, ledger_most, forget_at = args.texts(8)
   return {
-    sandbox = args.stored(sandbox), revision = args.stored(revision), version = version,
+    sandbox = args.stored(sandbox), revision = revision, version = version,
     valid_from = args.stored(valid_from), valid_until = args.stored(valid_until), tells_expiry = tells_expiry == '1',
     ledger_most = ledger_most, forget_at = forget_at, user = forget_at ~= '-' and args.text(),
   }
@@ -35,18 +35,23 @@ local function catch_up(owners, now, valid_from)
   return now, over
 end
 
--- Reads the counters. Answers nil and the time, or the first stale fact as a reply.
+-- Is the first of two revisions, as texts, the later one? Mostly they are the same.
+local function is_later(one, other)
+  return one ~= other and args.stored(one) > args.stored(other)
+end
+
+-- Reads the counters. Answers nil, the time and the stamp, or the first stale fact as a reply.
 function facts.check(given, stamp_key, clock_key, owners)
   local now = clock.now_ms(clock_key, given.sandbox)
-  local stamp = args.stored(redis.call('GET', stamp_key))
+  local stamp = redis.call('GET', stamp_key)
   local subject = owners[1]
   subject.mortal = subject.mortal or given.forget_at ~= '-'
   local behind = false
   for _, owner in ipairs(owners) do
     behind = counter.read(owner, now) or behind
   end
-  if stamp > given.revision then
-    return { 'stale_configuration', now, stamp }
+  if is_later(stamp, given.revision) then
+    return { 'stale_configuration', now, args.stored(stamp) }
   end
   if given.version ~= '-' and (subject.version or '0') ~= given.version then
     local truth = redis.call('HMGET', subject.counters, unpack(facts.fields))
@@ -68,7 +73,7 @@ end
 
 -- A node that knows a newer configuration than this bucket's stamp raises it.
 function facts.raise_stamp(given, stamp_key, stamp)
-  if given.revision > stamp then
+  if is_later(given.revision, stamp) then
     redis.call('SET', stamp_key, given.revision)
   end
 end

@@ -1,6 +1,7 @@
 -- A counter's window: '<serial> <kind> <start> <end> <quota|->'. The serial identifies it; kind, start and end are
 -- its attributes, and the quota that the last call in it went by, which tells an overage once the window is closed.
--- Times are RFC 3339 of one width, so they compare as text. A `concurrent` counter's serial starts with c: its amounts
+-- Times are 'YYYYMMDDTHHMMSSZ' (ISO 8601, basic format), so they compare as text, and a window stays within the 64 bytes
+-- up to which Redis keeps a hash in one compact piece. A `concurrent` counter's serial starts with c: its amounts
 -- are in flight only and are never charged. The serials of an owner that may be forgotten begin with the time (s), so
 -- that no two lives of it share one; all others begin with 1.
 local window = {}

@@ -1,12 +1,20 @@
 //! Rate-limit headers: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers) for the matched
 //! groups, the older `X-RateLimit-*` for the tightest, `Retry-After` on a denial that time will lift.
 
+use std::fmt::{self, Write as _};
+
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 
 use crate::domain::counter::Counter;
 use crate::domain::window::{TimeMs, WindowKind};
 use crate::service::decision::Decision;
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// A denial that ends within this time is worth waiting for.
 const SOON_MS: TimeMs = 60_000;
@@ -24,18 +32,12 @@ pub fn insert_counters(response: &mut HttpResponseBuilder, counters: &[Counter],
     let Some(tightest) = limited.first() else {
         return;
     };
-    let policies: Vec<String> = limited.iter().map(Limited::policy).collect();
-    let states: Vec<String> = limited.iter().map(Limited::state).collect();
-    for (name, value) in [
-        ("ratelimit-policy", policies.join(", ")),
-        ("ratelimit", states.join(", ")),
-        ("x-ratelimit-limit", tightest.quota.to_string()),
-        ("x-ratelimit-remaining", tightest.remaining.to_string()),
-    ] {
-        insert_text(response, name, &value);
-    }
+    insert_text(response, POLICY, list(&limited, Limited::write_policy));
+    insert_text(response, STATE, list(&limited, Limited::write_state));
+    response.insert_header((LIMIT, tightest.quota));
+    response.insert_header((REMAINING, tightest.remaining));
     if let Some(reset_ms) = tightest.resets_at_ms {
-        insert_text(response, "x-ratelimit-reset", &seconds_up(reset_ms).to_string());
+        response.insert_header((RESET, seconds_up(reset_ms)));
     }
 }
 
@@ -44,10 +46,23 @@ pub fn lifts_soon(decision: &Decision) -> bool {
     decision.retry_after_ms.is_some_and(|wait_ms| wait_ms <= SOON_MS)
 }
 
-fn insert_text(response: &mut HttpResponseBuilder, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.insert_header((HeaderName::from_static(name), value));
+fn insert_text(response: &mut HttpResponseBuilder, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        response.insert_header((name, value));
     }
+}
+
+/// One text, without a piece for each counter: every metering call has two of them.
+fn list<'a>(limited: &[Limited<'a>], write: impl Fn(&Limited<'a>, &mut String) -> fmt::Result) -> String {
+    let mut text = String::with_capacity(48 * limited.len());
+    for (place, limited) in limited.iter().enumerate() {
+        if place > 0 {
+            text.push_str(", ");
+        }
+        // Writing to a String cannot fail.
+        let _ = write(limited, &mut text);
+    }
+    text
 }
 
 fn seconds_up(ms: TimeMs) -> TimeMs {
@@ -82,14 +97,14 @@ impl<'a> Limited<'a> {
     }
 
     /// `"lg_pro_a";q=20;w=2592000`
-    fn policy(&self) -> String {
-        let window = self.window_s.map_or(String::new(), |seconds| format!(";w={seconds}"));
-        format!("\"{}\";q={}{window}", self.id, self.quota)
+    fn write_policy(&self, text: &mut String) -> fmt::Result {
+        write!(text, "\"{}\";q={}", self.id, self.quota)?;
+        self.window_s.map_or(Ok(()), |seconds| write!(text, ";w={seconds}"))
     }
 
     /// `"lg_pro_a";r=8;t=3600`
-    fn state(&self) -> String {
-        let reset = self.resets_in_s.map_or(String::new(), |seconds| format!(";t={seconds}"));
-        format!("\"{}\";r={}{reset}", self.id, self.remaining)
+    fn write_state(&self, text: &mut String) -> fmt::Result {
+        write!(text, "\"{}\";r={}", self.id, self.remaining)?;
+        self.resets_in_s.map_or(Ok(()), |seconds| write!(text, ";t={seconds}"))
     }
 }

@@ -1,4 +1,4 @@
-//! One shared, pipelined connection to Redis: a single server, a Sentinel group, or a Cluster.
+//! A pipelined connection to Redis that any number of calls share: a single server, a Sentinel group, or a Cluster.
 
 use std::time::Duration;
 
@@ -7,10 +7,9 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::sentinel::{SentinelClient, SentinelServerType};
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use thread_local::ThreadLocal;
 use tokio::sync::Mutex;
-
-use super::error::StoreError;
 
 /// A connection that finds its way back when it breaks.
 pub enum Link {
@@ -31,32 +30,50 @@ pub struct ClusterLink {
     connection: Mutex<Option<ClusterConnection>>,
 }
 
-fn bad_url(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Unexpected(format!("QUOTAGATE_REDIS_URL: {error}"))
+/// One link per thread. A connection's reader runs where it was made, so a call and its answer never wake another thread.
+pub struct Links {
+    url: String,
+    timeout: Duration,
+    links: ThreadLocal<Link>,
+}
+
+impl Links {
+    /// # Errors
+    /// A URL that names no store. An unreachable one is found later.
+    pub fn open(url: &str, timeout: Duration) -> RedisResult<Self> {
+        let links = Self { url: url.to_owned(), timeout, links: ThreadLocal::new() };
+        links.own()?;
+        Ok(links)
+    }
+
+    /// The present thread's.
+    ///
+    /// # Errors
+    /// A URL that names no store: found by [`Self::open`] already.
+    pub fn own(&self) -> RedisResult<&Link> {
+        self.links.get_or_try(|| Link::open(&self.url, self.timeout))
+    }
 }
 
 impl Link {
     /// # Errors
     /// A URL that names no store. An unreachable one is found later.
-    pub async fn open(url: &str, timeout: Duration) -> Result<Self, StoreError> {
+    pub fn open(url: &str, timeout: Duration) -> RedisResult<Self> {
         if let Some(rest) = url.strip_prefix("redis-sentinel://") {
             return SentinelLink::open(rest, timeout).map(|link| Self::Sentinel(Box::new(link)));
         }
         if let Some(rest) = url.strip_prefix("redis-cluster://") {
-            let client = ClusterClient::builder(nodes(rest))
-                .connection_timeout(timeout)
-                .response_timeout(timeout)
-                .build()
-                .map_err(bad_url)?;
+            let client =
+                ClusterClient::builder(nodes(rest)).connection_timeout(timeout).response_timeout(timeout).build()?;
             return Ok(Self::Cluster(Box::new(ClusterLink { client, connection: Mutex::new(None) })));
         }
-        let client = redis::Client::open(url).map_err(bad_url)?;
+        let client = redis::Client::open(url)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(timeout))
             .set_response_timeout(Some(timeout))
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(500));
-        ConnectionManager::new_lazy_with_config(client, config).map(Self::Single).map_err(bad_url)
+        ConnectionManager::new_lazy_with_config(client, config).map(Self::Single)
     }
 
     /// Runs a command; once more if the connection broke, since every call may be repeated.
@@ -128,10 +145,10 @@ fn nodes(list: &str) -> Vec<String> {
 
 impl SentinelLink {
     /// `host:port,host:port/master-name`
-    fn open(rest: &str, timeout: Duration) -> Result<Self, StoreError> {
-        let (hosts, master) =
-            rest.split_once('/').ok_or_else(|| bad_url("redis-sentinel://host:port,…/master-name is needed"))?;
-        let client = SentinelClient::build(nodes(hosts), master, None, SentinelServerType::Master).map_err(bad_url)?;
+    fn open(rest: &str, timeout: Duration) -> RedisResult<Self> {
+        let nameless = (ErrorKind::InvalidClientConfig, "redis-sentinel://host:port,…/master-name is needed");
+        let (hosts, master) = rest.split_once('/').ok_or(nameless)?;
+        let client = SentinelClient::build(nodes(hosts), master, None, SentinelServerType::Master)?;
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
         Ok(Self { state: Mutex::new((client, None)), config })

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use connection::Link;
+use connection::Links;
 use error::StoreError;
 use library::{Function, Library};
 use reply::Fields;
@@ -51,15 +51,14 @@ use waiting::Waiting;
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
 
 /// How often one call loads the library before it gives up.
-const MOST_LOADS: usize = 4;
+const MOST_LOADS: usize = 16;
 /// Libraries of releases that a Redis keeps.
 const MOST_LIBRARIES: usize = 8;
 
 /// A node's connections to Redis. Clones share them.
 #[derive(Clone)]
 pub struct Store {
-    links: Arc<[Link]>,
-    next: Arc<std::sync::atomic::AtomicUsize>,
+    links: Arc<Links>,
     waiting: Option<Arc<Waiting>>,
     timeout: Duration,
     /// How many entries the ledger of a bucket may have.
@@ -72,15 +71,9 @@ impl Store {
     ///
     /// # Errors
     /// A URL that names no store.
-    pub async fn open(url: &str, timeout: Duration, connections: usize) -> Result<Self, StoreError> {
-        let mut links = Vec::new();
-        for _ in 0..connections.max(1) {
-            links.push(Link::open(url, timeout).await?);
-        }
-        let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    pub fn open(url: &str, timeout: Duration) -> Result<Self, StoreError> {
         Ok(Self {
-            links: links.into(),
-            next,
+            links: Arc::new(Links::open(url, timeout).map_err(bad_url)?),
             waiting: None,
             timeout,
             ledger_entries: LEDGER_ENTRIES,
@@ -92,8 +85,8 @@ impl Store {
     ///
     /// # Errors
     /// A URL that names no store.
-    pub async fn wait_for(&mut self, url: &str, replicas: u8) -> Result<(), StoreError> {
-        self.waiting = Waiting::open(url, self.timeout, replicas).await?;
+    pub fn wait_for(&mut self, url: &str, replicas: u8) -> Result<(), StoreError> {
+        self.waiting = Waiting::open(url, self.timeout, replicas).map_err(bad_url)?;
         Ok(())
     }
 
@@ -102,22 +95,17 @@ impl Store {
         self.waiting.as_ref().map_or(0, |waiting| waiting.replicas())
     }
 
-    fn link(&self) -> &Link {
-        let number = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        &self.links[number % self.links.len()]
-    }
-
     /// Runs one command within the time limit.
     ///
     /// # Errors
     /// [`StoreError`]
     async fn command(&self, command: &Cmd) -> Result<Value, StoreError> {
-        self.timed("command", self.link().run(command)).await
+        self.timed("command", self.links.own()?.run(command)).await
     }
 
     /// Runs a command that names no key on the server that holds `key`.
     async fn command_at(&self, key: &str, command: &Cmd) -> Result<Value, StoreError> {
-        self.timed("command", self.link().run_at(key, command)).await
+        self.timed("command", self.links.own()?.run_at(key, command)).await
     }
 
     async fn timed<T>(
@@ -175,7 +163,7 @@ impl Store {
                 let (value, acknowledged) = waiting.run(key, command, &self.library.mark).await?;
                 Ok((value, Some(acknowledged)))
             }
-            _ => Ok((self.link().run(command).await?, None)),
+            _ => Ok((self.links.own()?.run(command).await?, None)),
         }
     }
 
@@ -184,7 +172,7 @@ impl Store {
     async fn load_library(&self, key: &str) -> redis::RedisResult<()> {
         let mut listed = redis::cmd("FUNCTION");
         listed.arg("LIST").arg("LIBRARYNAME").arg("qg_*");
-        if let Value::Array(found) = self.link().run_at(key, &listed).await?
+        if let Value::Array(found) = self.links.own()?.run_at(key, &listed).await?
             && found.len() >= MOST_LIBRARIES
         {
             for library in found {
@@ -193,13 +181,17 @@ impl Store {
                 let mut deleted = redis::cmd("FUNCTION");
                 deleted.arg("DELETE").arg(redis::from_redis_value_ref::<String>(name)?);
                 // Another node may do the same.
-                let _ = self.link().run_at(key, &deleted).await;
+                let _ = self.links.own()?.run_at(key, &deleted).await;
             }
         }
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD").arg("REPLACE").arg(&self.library.source);
-        self.link().run_at(key, &load).await.map(|_| ())
+        self.links.own()?.run_at(key, &load).await.map(|_| ())
     }
+}
+
+fn bad_url(error: redis::RedisError) -> StoreError {
+    StoreError::Unexpected(format!("QUOTAGATE_REDIS_URL: {error}"))
 }
 
 /// A function's arguments in the making: one text behind the other, so that a call with fifty of them does not allocate

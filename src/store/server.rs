@@ -8,7 +8,7 @@ use super::keys;
 use super::reply::optional_text;
 
 /// Version of the key layout that this build reads and writes.
-pub const LAYOUT_VERSION: &str = "4";
+pub const LAYOUT_VERSION: &str = "5";
 
 /// Findings about the server, for readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]

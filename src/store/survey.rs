@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_read_as_the_script_tells_it() {
-        let text = "4\ng.window\n2 daily 2027-01-31T00:00:00Z 2027-02-01T00:00:00Z 5\ng.used\n3\n4\ng.1\n7 daily 2027-01-30T00:00:00Z \
+        let text = "4\ng.window\n2 daily 20270131T000000Z 20270201T000000Z 5\ng.used\n3\n4\ng.1\n7 daily 20270130T000000Z \
                     2027-01-31T00:00:00Z 5 0 1\ng.first\n1\ng:2:4,g:1:9";
         let standing = read_standing(&mut Fields::stored("survey", text)).unwrap();
         let counter = &standing.counters[0];

@@ -34,13 +34,13 @@ impl Waiting {
     ///
     /// # Errors
     /// A URL that names no store.
-    pub async fn open(url: &str, timeout: Duration, replicas: u8) -> Result<Option<Arc<Self>>, StoreError> {
+    pub fn open(url: &str, timeout: Duration, replicas: u8) -> RedisResult<Option<Arc<Self>>> {
         if replicas == 0 {
             return Ok(None);
         }
         let mut lanes = Vec::new();
         for _ in 0..CONNECTIONS {
-            lanes.push(Mutex::new(Link::open(url, timeout).await?));
+            lanes.push(Mutex::new(Link::open(url, timeout)?));
         }
         let patience_ms = u64::try_from(timeout.as_millis() / 2).unwrap_or(u64::MAX).max(1);
         Ok(Some(Arc::new(Self { replicas, patience_ms, lanes, next: AtomicUsize::new(0) })))

@@ -153,7 +153,7 @@ impl History {
 }
 
 async fn gateway(redis: &Redis) -> Arc<Gateway> {
-    Arc::new(Gateway::new(Store::open(&redis.url(), Duration::from_secs(5), 2).await.unwrap(), None))
+    Arc::new(Gateway::new(Store::open(&redis.url(), Duration::from_secs(5)).unwrap(), None))
 }
 
 fn tenant(mode: &str) -> Tenant {

@@ -83,7 +83,7 @@ async fn each_batch(count: u64, told: bool) {
     ended("u", count, &redis, &stage).await;
     stage.stop(0).await;
     let process_id = process_id(&redis).await;
-    let store = Store::open(&redis.url(), Duration::from_secs(10), 1).await.unwrap();
+    let store = Store::open(&redis.url(), Duration::from_secs(10)).unwrap();
     let bucket = Bucket::whole(&AppId::parse("default").unwrap(), &Mode::Live);
     let owner = bucket.user(&UserId::parse("u").unwrap());
     let (mut spent_us, mut taken) = (Vec::new(), 0);

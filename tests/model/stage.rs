@@ -37,7 +37,7 @@ impl Stage {
         let redis = Redis::start().await;
         let nodes = [Running::start(&redis.url()).await, Running::start(&redis.url()).await];
         let clients = [0, 1].map(|node: usize| nodes[node].client(ROOT_KEY));
-        let store = Store::open(&redis.url(), Duration::from_secs(30), 1).await.unwrap();
+        let store = Store::open(&redis.url(), Duration::from_secs(30)).unwrap();
         Self { redis, nodes, clients, gateway: Gateway::new(store, None), apps: AtomicUsize::new(0) }
     }
 

@@ -23,10 +23,10 @@ use quotagate::store::usage::UsageReply;
 use crate::support::Redis;
 
 pub const MOST: u64 = Amount::MOST;
-pub const DAY_1: &str = "daily 2027-01-31T00:00:00Z 2027-02-01T00:00:00Z";
-pub const DAY_2: &str = "daily 2027-02-01T00:00:00Z 2027-02-02T00:00:00Z";
-pub const FOR_EVER: &str = "lifetime 2027-01-01T00:00:00Z 9999-12-31T23:59:59Z";
-pub const IN_FLIGHT: &str = "concurrent 2027-01-01T00:00:00Z 9999-12-31T23:59:59Z";
+pub const DAY_1: &str = "daily 20270131T000000Z 20270201T000000Z";
+pub const DAY_2: &str = "daily 20270201T000000Z 20270202T000000Z";
+pub const FOR_EVER: &str = "lifetime 20270101T000000Z 99991231T235959Z";
+pub const IN_FLIGHT: &str = "concurrent 20270101T000000Z 99991231T235959Z";
 /// In [`DAY_1`].
 pub const NOON: &str = "2027-01-31T12:00:00Z";
 
@@ -113,7 +113,7 @@ impl Table {
     /// A sandbox frozen at [`NOON`].
     pub async fn new() -> Self {
         let redis = Redis::start().await;
-        let store = Store::open(&redis.url(), Duration::from_secs(5), 1).await.unwrap();
+        let store = Store::open(&redis.url(), Duration::from_secs(5)).unwrap();
         let bucket = Bucket::whole(&AppId::parse("acme").unwrap(), &Mode::parse("test").unwrap());
         let frozen = store.set_clock(&bucket, ms(NOON), true).await.unwrap();
         assert_eq!(frozen, SetClockReply::Frozen);

@@ -121,7 +121,7 @@ async fn a_user_of_thousands_of_groups_is_started_anew_too_and_nothing_is_blocke
         redis.call('HSET', KEYS[1], 'g' .. i .. '.window', '1 ' .. ARGV[1] .. ' -', 'g' .. i .. '.used', '7', 'g' .. i .. '.held', '0')
     end";
     table.redis.run::<()>(&["EVAL", fill, "1", &counters, DAY_1]).await;
-    let groups = [moved("g1", "monthly 2027-01-15T00:00:00Z 2027-02-15T00:00:00Z", OnPlanChange::Block, 20)];
+    let groups = [moved("g1", "monthly 20270115T000000Z 20270215T000000Z", OnPlanChange::Block, 20)];
     let reply = change(&table, &harmless(), "0", true, Reset::All, &groups).await;
     assert!(matches!(reply, ChangeUserReply::Changed { .. }), "{reply:?}");
     let counters = table.counters().await;
@@ -136,7 +136,7 @@ async fn a_user_of_thousands_of_groups_is_started_anew_too_and_nothing_is_blocke
 /// What a counter with 4 used and 3 held of 10 comes to when its user moves: window, used, held, blocked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_come_over_to_another_plan() {
-    const MONTH: &str = "monthly 2027-01-15T00:00:00Z 2027-02-15T00:00:00Z";
+    const MONTH: &str = "monthly 20270115T000000Z 20270215T000000Z";
     use OnPlanChange::{Block, Carry, Reset as Anew};
     for (stored, at, to, action, quota, expected) in [
         (Some(DAY_1), NOON, DAY_1, Carry, 20, ("1", DAY_1, "4", "3", None)),
@@ -243,7 +243,7 @@ async fn grants_make_room_until_their_window_or_their_time_ends() {
     assert!(!fits(&table, DAY_2, 3, 0).await);
     assert!(fits(&table, DAY_2, 2, 0).await);
     table.at("2027-02-02T00:00:00Z").await;
-    assert!(!fits(&table, "daily 2027-02-02T00:00:00Z 2027-02-03T00:00:00Z", 1, 0).await, "its end is exclusive");
+    assert!(!fits(&table, "daily 20270202T000000Z 20270203T000000Z", 1, 0).await, "its end is exclusive");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

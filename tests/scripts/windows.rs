@@ -1,6 +1,7 @@
 //! Hard cases of windows: a window is a serial per counter.
 
 use quotagate::domain::admission::Validity;
+use quotagate::domain::window::{Window, WindowKind};
 use quotagate::store::admission::Stale;
 use quotagate::store::reserve::ReserveReply;
 use quotagate::store::usage::UsageReply;
@@ -12,25 +13,20 @@ use crate::table::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_turns_or_moves_or_stays_as_its_bounds_say() {
-    let month = "monthly 2027-01-31T00:00:00Z 2027-02-28T00:00:00Z";
+    let month = "monthly 20270131T000000Z 20270228T000000Z";
     for (stored, proposed, serial, stands) in [
         (DAY_1, DAY_1, "1", (3, 2)),
         // It ended at or before the proposed start.
         (DAY_1, DAY_2, "2", (0, 0)),
-        (DAY_1, "monthly 2027-02-01T00:00:00Z 2027-03-01T00:00:00Z", "2", (0, 0)),
+        (DAY_1, "monthly 20270201T000000Z 20270301T000000Z", "2", (0, 0)),
         // They overlap: a moved anchor, another period, a moved end, a whole life.
-        (DAY_1, "daily 2027-01-31T07:00:00Z 2027-02-01T07:00:00Z", "1", (3, 2)),
-        (DAY_1, "daily 2027-01-30T23:00:00Z 2027-01-31T23:00:00Z", "1", (3, 2)),
+        (DAY_1, "daily 20270131T070000Z 20270201T070000Z", "1", (3, 2)),
+        (DAY_1, "daily 20270130T230000Z 20270131T230000Z", "1", (3, 2)),
         (DAY_1, month, "1", (3, 2)),
         (month, DAY_1, "1", (3, 2)),
         (DAY_1, FOR_EVER, "1", (3, 2)),
         (FOR_EVER, DAY_1, "1", (3, 2)),
-        (
-            "fixed 2027-01-31T00:00:00Z 2027-03-01T00:00:00Z",
-            "fixed 2027-01-31T00:00:00Z 2027-02-20T00:00:00Z",
-            "1",
-            (3, 2),
-        ),
+        ("fixed 20270131T000000Z 20270301T000000Z", "fixed 20270131T000000Z 20270220T000000Z", "1", (3, 2)),
         // In flight is another kind of counting.
         (DAY_1, IN_FLIGHT, "c2", (0, 0)),
         (IN_FLIGHT, DAY_1, "2", (0, 0)),
@@ -196,15 +192,16 @@ async fn what_is_in_flight_has_one_window_for_ever_and_is_never_charged() {
 }
 
 fn day(number: i64) -> (i64, String) {
-    let start = ms("2027-03-01T00:00:00Z") + number * 86_400_000;
-    let text = |at| quotagate::domain::window::rfc3339(at);
-    (start, format!("daily {} {}", text(start), text(start + 86_400_000)))
+    nth(WindowKind::Daily, number, 86_400_000)
 }
 
 fn minute(number: i64) -> (i64, String) {
-    let start = ms("2027-03-01T00:00:00Z") + number * 60_000;
-    let text = |at| quotagate::domain::window::rfc3339(at);
-    (start, format!("minute {} {}", text(start), text(start + 60_000)))
+    nth(WindowKind::Minute, number, 60_000)
+}
+
+fn nth(kind: WindowKind, number: i64, length_ms: i64) -> (i64, String) {
+    let start_ms = ms("2027-03-01T00:00:00Z") + number * length_ms;
+    (start_ms, Window { kind, start_ms, end_ms: Some(start_ms + length_ms) }.to_text())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -325,7 +322,7 @@ async fn what_is_charged_to_a_closed_window_keeps_it_open_for_what_may_be_given_
     // Nothing is held, so nothing keeps the window when it closes.
     let id = table.hold_for(3_600_000, &[("g", DAY_1, 0, 100)]).await;
     table.at("2027-02-01T00:01:00Z").await;
-    let next = table.hold(&[("g", "daily 2027-02-01T00:00:00Z 2027-02-02T00:00:00Z", 1, 100)]).await;
+    let next = table.hold(&[("g", "daily 20270201T000000Z 20270202T000000Z", 1, 100)]).await;
     settled(table.commit(&next).await);
     let over = How { figures: &[("g", 5)], ..ALL };
     assert_eq!(settled(table.commit_as(&harmless(), &id, over).await).accounts[0].tally, tally(5, 0));

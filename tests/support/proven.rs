@@ -15,7 +15,7 @@ pub async fn drifts(redis_url: &str, mode: &str) -> Vec<Found> {
 
 /// The same with what was looked at.
 pub async fn verified(redis_url: &str, mode: &str) -> Verified {
-    let store = Store::open(redis_url, Duration::from_secs(5), 1).await.unwrap();
+    let store = Store::open(redis_url, Duration::from_secs(5)).unwrap();
     let gateway = Gateway::new(store, None);
     let app = AppId::parse("default").unwrap();
     let placement = gateway.placement(&app).await.unwrap();
