@@ -24,6 +24,7 @@ mod clocks;
 mod cluster;
 mod connection;
 mod degraded;
+mod degraded_in_flight;
 mod degraded_replicas;
 mod degraded_traffic;
 mod disk;
