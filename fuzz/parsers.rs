@@ -7,15 +7,18 @@ use quotagate::domain::amount::{Amount, Unit, parse_decimal};
 use quotagate::domain::custom_limits::CustomLimits;
 use quotagate::domain::document;
 use quotagate::domain::glob;
-use quotagate::domain::ids::{EventName, IdempotencyKey, Mode, PlanId, UserId};
+use quotagate::domain::ids::{AppId, EventName, IdempotencyKey, Mode, PlanId, UserId};
 use quotagate::domain::plan::Plan;
 use quotagate::domain::plan_body::PlanBody;
 use quotagate::domain::policy_body::PolicyBody;
 use quotagate::domain::reservation::{OperationName, ReservationId};
 use quotagate::domain::webhook::WebhookBody;
 use quotagate::domain::window::{Window, parse_rfc3339, rfc3339};
+use quotagate::http::cursor;
+use quotagate::service::events::id::EventId;
 use quotagate::service::keys::is_plausible;
-use quotagate::store::keys::{decode, encode};
+use quotagate::store::keys::{Bucket, decode, encode};
+use quotagate::store::reading;
 use quotagate::store::record::Record;
 use serde_json::json;
 
@@ -23,7 +26,7 @@ use serde_json::json;
 pub type Parser = fn(&[u8]);
 
 /// Each with the name of its fuzz target.
-pub const ALL: [(&str, Parser); 7] = [
+pub const ALL: [(&str, Parser); 10] = [
     ("amounts", amounts),
     ("globs", globs),
     ("periods", periods),
@@ -31,6 +34,9 @@ pub const ALL: [(&str, Parser); 7] = [
     ("records", records),
     ("names", names),
     ("reservation_ids", reservation_ids),
+    ("replies", replies),
+    ("ledger_entries", ledger_entries),
+    ("cursors", cursors),
 ];
 
 /// The parsers of text never see anything else: HTTP and Redis answers are checked before.
@@ -104,9 +110,11 @@ pub fn documents(data: &[u8]) {
         let _ = CustomLimits::parse(&value);
     }
     let text = text(data);
+    // YAML begins a line behind a carriage return too.
+    let lines = text.split(['\n', '\r']).count() + 1;
     match ConfigFile::parse(text) {
-        Ok(file) => assert!(file.line_of("plans[0].id").is_none_or(|line| line <= text.lines().count() + 1)),
-        Err(error) => assert!(error.line <= text.lines().count() + 1),
+        Ok(file) => assert!(file.line_of("plans[0].id").is_none_or(|line| line <= lines)),
+        Err(error) => assert!(error.line <= lines),
     }
 }
 
@@ -138,4 +146,61 @@ pub fn reservation_ids(data: &[u8]) {
     let text = text(data);
     assert!(ReservationId::parse(text).is_none_or(|id| id.to_string() == text));
     assert!(OperationName::parse(text).is_none_or(|name| name.as_str() == text));
+}
+
+fn bucket() -> Bucket {
+    Bucket::whole(&AppId::parse("a").expect("a name"), &Mode::Live)
+}
+
+/// A byte for how many groups the call had, then a line for the function, and one for each field. Also as a record that
+/// a repetition meets.
+pub fn replies(data: &[u8]) {
+    let Some((count, rest)) = data.split_first() else { return };
+    let mut lines = rest.split(|byte| *byte == b'\n');
+    let name = lines.next().unwrap_or_default();
+    let Some(function) = reading::FUNCTIONS.iter().find(|function| function.as_bytes() == name) else { return };
+    let fields: Vec<&[u8]> = lines.collect();
+    let count = usize::from(*count % 8);
+    let _ = reading::reply(function, count, &bucket(), &fields);
+    let record = fields.join(&b'\n');
+    for kind in [&b"answer"[..], b"reservation"] {
+        let kept = [kind, b"-", &record].join(&b'\n');
+        let _ = reading::reply(function, count, &bucket(), &[b"replayed", &kept]);
+    }
+    let texts: Vec<&str> = fields.iter().filter_map(|field| std::str::from_utf8(field).ok()).collect();
+    let _ = reading::user(&texts, 1_795_228_329_143);
+}
+
+/// A line for each name and value of a field; an empty line ends an entry. None may stop whoever reads the others.
+pub fn ledger_entries(data: &[u8]) {
+    let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    // Redis' entries have as many names as values, and not none.
+    let mut entries: Vec<Vec<&[u8]>> = lines.split(|line| line.is_empty()).map(<[&[u8]]>::to_vec).collect();
+    entries.iter_mut().for_each(|entry| entry.truncate(entry.len() / 2 * 2));
+    entries.retain(|entry| !entry.is_empty());
+    assert!(reading::entries(&bucket(), &entries).expect("what cannot be read is left out") <= entries.len());
+    entries.push(["type", "track", "at", "1795228329143"].map(str::as_bytes).to_vec());
+    assert!(reading::entries(&bucket(), &entries).expect("what cannot be read is left out") > 0);
+}
+
+/// Where pages begin: what is read is told so again, and asks Redis for nothing that it refuses.
+pub fn cursors(data: &[u8]) {
+    let text = text(data);
+    if let Some(place) = cursor::place(text) {
+        assert!(place.1 <= i64::MAX as usize / 2);
+        assert_eq!(cursor::place(&cursor::place_text(place)), Some(place));
+    }
+    assert!(cursor::offset(text).is_none_or(|offset| offset <= i64::MAX as usize / 2));
+    if let Some(id) = cursor::entry(text) {
+        assert!((id.time_ms, id.number) > (0, 0));
+        assert_eq!(cursor::entry(&cursor::entry_text(id)), Some(id));
+    }
+    if let Some(found) = cursor::audit(text) {
+        assert_eq!(cursor::audit(&cursor::audit_text(found)), Some(found));
+    }
+    assert!(cursor::name(text).is_none_or(|name| cursor::name(&cursor::name_text(&name)) == Some(name)));
+    if let Some((day, values)) = cursor::line(text) {
+        assert_eq!(cursor::line(&cursor::line_text(day, &values)), Some((day, values)));
+    }
+    assert!(EventId::parse(text).is_none_or(|id| id.to_string() == text));
 }

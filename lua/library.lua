@@ -42,6 +42,7 @@ local function begin(keys, argv)
   end
   args.begin()
   ledger.charges = {}
+  hold.taken = 0
 end
 
 --- @command "attempted"

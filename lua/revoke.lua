@@ -6,8 +6,10 @@ KEYS
   2  grants of the bucket: what is known of each
   3  their ends
   4  audit log
+  5  test clock (read only in a sandbox)
 
 ARGV
+  sandbox
   group, grant id
   audit: field count, then name and value each
 
@@ -16,18 +18,19 @@ Replies
   revoked
 ]]
 
+local now = clock.now_ms(KEYS[5], args.int())
 local id, grant, trail = args.text(), args.text(), audit.read()
 local field = id .. '.grants'
-local kept, found = {}, false
-for name, amount, serial, ends_at in allowance.each(redis.call('HGET', KEYS[1], field) or '') do
-  if name == grant then
-    found = true
-  else
+local values = redis.call('HMGET', KEYS[1], field, id .. '.window')
+local list = values[1] or ''
+if not allowance.ends(list, grant, values[2], now) then
+  return { 'missing' }
+end
+local kept = {}
+for name, amount, serial, ends_at in allowance.each(list) do
+  if name ~= grant then
     kept[#kept + 1] = name .. ':' .. amount .. ':' .. serial .. ':' .. ends_at
   end
-end
-if not found then
-  return { 'missing' }
 end
 redis.call('HSET', KEYS[1], field, table.concat(kept, ','))
 audit.write(KEYS[4], trail)

@@ -182,6 +182,9 @@ async fn write(
         bar.passed(id, written);
     }
     bar.bar.finish_and_clear();
+    for id in entries.damaged() {
+        eprintln!("warning: {id} cannot be read and is left out");
+    }
     Ok(written)
 }
 

@@ -26,5 +26,8 @@ pub async fn run(args: RebuildArgs) -> Result<(), DirectError> {
     gateway.check_mode(&tenant.app, &tenant.mode).await?;
     let rebuilt = gateway.rebuild(&tenant).await?;
     println!("{} entries, {} days, {} rows", rebuilt.entries, rebuilt.days, rebuilt.rows);
+    for id in rebuilt.damaged {
+        eprintln!("warning: {id} cannot be read and is in no row");
+    }
     Ok(())
 }

@@ -221,6 +221,14 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
         "Age of the oldest entry of the ledger, by app."
     );
     metrics::describe_gauge!("quotagate_verify_drifts", "Drifts that the last `quotagate verify` found, by app.");
+    metrics::describe_gauge!(
+        "quotagate_verify_damaged_entries",
+        "Entries of the ledger that the last `quotagate verify` could not read, by app."
+    );
+    metrics::describe_counter!(
+        "quotagate_damaged_entries_total",
+        "Entries that cannot be read and are in no report, as this node rolled up past them, by stream."
+    );
     metrics::describe_gauge!("quotagate_verify_time_seconds", "When the last `quotagate verify` ended (Unix time).");
     metrics::describe_counter!(
         "quotagate_unreplicated_calls_total",

@@ -30,7 +30,8 @@ pub struct VerifyArgs {
     direct: Direct,
 }
 
-/// Exit code 0: everything agrees (or was put right). 1: something differs, or nothing could be looked at.
+/// Exit code 0: everything agrees (or was put right). 1: something differs, an entry cannot be read, or nothing could be
+/// looked at.
 ///
 /// # Errors
 /// [`DirectError`]
@@ -47,6 +48,9 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, DirectError> {
     let mut verified = gateway.verify(&tenant, user.as_ref(), progress).await?;
     bar.finish_and_clear();
     println!("{}", summary(&verified));
+    for id in &verified.damaged {
+        println!("damaged: {id} cannot be read");
+    }
     for found in &verified.drifts {
         println!("{}", line(found));
     }
@@ -55,6 +59,9 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, DirectError> {
         for found in verified.drifts {
             if found.drift.figure == Figure::Gone {
                 println!("not repaired: {} (the window is not there any more)", place(&found));
+                left.push(found);
+            } else if found.drift.doubtful {
+                println!("not repaired: {} (an entry that cannot be read may account for it)", place(&found));
                 left.push(found);
             } else if gateway.repair(&tenant, &found).await? {
                 println!("repaired: {}", place(&found));
@@ -67,7 +74,7 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, DirectError> {
     if user.is_none() {
         gateway.keep_verified(&tenant, &verified).await?;
     }
-    Ok(if verified.drifts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if verified.drifts.is_empty() && verified.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn confirmed(verified: &Verified) -> Result<bool, DirectError> {
@@ -94,7 +101,12 @@ fn summary(verified: &Verified) -> String {
         0 => "no drift".to_owned(),
         count => counted(count as u64, "drift"),
     };
-    format!("{owners}, {accounts}, {} {entries} of the ledger ({since}): {drifts}", verified.entries)
+    let damaged = match verified.damaged.len() {
+        0 => String::new(),
+        1 => ", 1 entry that cannot be read".to_owned(),
+        count => format!(", {count} entries that cannot be read"),
+    };
+    format!("{owners}, {accounts}, {} {entries} of the ledger ({since}): {drifts}{damaged}", verified.entries)
 }
 
 fn place(found: &Found) -> String {
@@ -113,5 +125,7 @@ fn line(found: &Found) -> String {
     let entry = |id: &EntryId| format!("led_{:02x}_{}-{}", found.bucket.number(), id.time_ms, id.number);
     let entries: Vec<String> = drift.entries.iter().map(entry).collect();
     let see = if entries.is_empty() { String::new() } else { format!(" (see {})", entries.join(", ")) };
-    format!("drift: {}: stored is {}, {proof} {}{see}", place(found), amount(drift.stored), amount(drift.proven))
+    let doubt = if drift.doubtful { "; an entry that cannot be read may account for it" } else { "" };
+    let (stored, proven) = (amount(drift.stored), amount(drift.proven));
+    format!("drift: {}: stored is {stored}, {proof} {proven}{see}{doubt}", place(found))
 }

@@ -78,7 +78,7 @@ function facts.raise_stamp(given, stamp_key, stamp)
   end
 end
 
--- Takes what is due of expired holds, one batch per owner, and reads the counters anew.
+-- Takes what is due of expired holds, one batch in all, and reads the counters anew.
 -- Answers how many were reclaimed and whether more are due.
 function facts.reclaim(owners, now, outbox_key)
   local reclaimed, more = 0, false

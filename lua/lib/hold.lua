@@ -3,8 +3,9 @@
 -- Of a reservation that holds with several owners the first one's member says so, the others end with '-': an expiry is
 -- told once.
 -- `held` of a counter goes down only by the call that removes the member.
--- A batch is what one call takes at most: Redis serves nobody else meanwhile.
-local hold = { batch = 128 }
+-- A batch is what one call takes at most, of all its owners together: Redis serves nobody else meanwhile. `taken`: by the
+-- present call.
+local hold = { batch = 64, taken = 0 }
 
 function hold.entries(list)
   return string.gmatch(list, '([^:,]+):([^:,]+):(%d+)')
@@ -55,10 +56,12 @@ local function tell_expired(members, expiries, now, outbox_key)
   end
 end
 
--- Takes at most one batch of expired holds out of `held`; told in `outbox_key` if there is one. Answers how many, and
+-- Takes what is left of a batch of expired holds out of `held`; told in `outbox_key` if there is one. Answers how many, and
 -- whether more are due.
 function hold.reclaim(owner, now, outbox_key)
-  local by_group, order, count, more, members, expiries = hold.due(owner.holds, now, hold.batch)
+  local most = math.max(0, hold.batch - hold.taken)
+  local by_group, order, count, more, members, expiries = hold.due(owner.holds, now, most)
+  hold.taken = hold.taken + count
   local changes = {}
   if count > 0 then
     local fields = { 'last_expiry' }

@@ -22,6 +22,8 @@ struct Chain<I> {
     last: I,
     /// Neighbouring entries whose balances do not follow from each other.
     gaps: Vec<(I, I)>,
+    /// How many entries before the last could not be read, of this window or of others.
+    unreadable: u64,
 }
 
 /// The retained entries of a ledger, added up.
@@ -29,6 +31,8 @@ struct Chain<I> {
 pub struct Proof<I> {
     /// Nothing was ever trimmed, so every window begins at 0.
     whole: bool,
+    /// Entries so far whose charges cannot be read.
+    unreadable: u64,
     owners: HashMap<OwnerName, BTreeMap<Account, Chain<I>>>,
 }
 
@@ -90,11 +94,13 @@ pub struct Drift<I> {
     pub proven: i64,
     /// The entries between which a balance does not follow, else the last entry; none of `held`.
     pub entries: Vec<I>,
+    /// An entry that cannot be read may account for it.
+    pub doubtful: bool,
 }
 
 impl<I: Clone> Proof<I> {
     pub fn new(whole: bool) -> Self {
-        Self { whole, owners: HashMap::new() }
+        Self { whole, unreadable: 0, owners: HashMap::new() }
     }
 
     /// Adds an entry, in the ledger's order. `trimmed`: entries before it may be missing, so its windows begin anew.
@@ -104,10 +110,12 @@ impl<I: Clone> Proof<I> {
             let before = balance - charge.change;
             let accounts = self.owners.entry(charge.owner.clone()).or_default();
             let account = (charge.group.clone(), charge.serial.clone());
-            let opening = if self.whole { 0 } else { before };
-            let fresh = Chain { opening, sum: 0, balance: opening, last: id.clone(), gaps: Vec::new() };
+            let opening = if self.whole && self.unreadable == 0 { 0 } else { before };
+            let unreadable = self.unreadable;
+            let fresh = Chain { opening, sum: 0, balance: opening, last: id.clone(), gaps: Vec::new(), unreadable };
             let chain = accounts.entry(account).or_insert_with(|| fresh.clone());
-            if trimmed && chain.balance != before {
+            let missing = trimmed || chain.unreadable < unreadable;
+            if missing && chain.balance != before {
                 *chain = Chain { opening: before, ..fresh };
             } else if chain.balance != before {
                 chain.gaps.push((chain.last.clone(), id.clone()));
@@ -115,7 +123,13 @@ impl<I: Clone> Proof<I> {
             chain.sum += charge.change;
             chain.balance = balance;
             chain.last = id.clone();
+            chain.unreadable = unreadable;
         }
+    }
+
+    /// Adds an entry whose charges cannot be read: each window may have changed by it.
+    pub fn add_unreadable(&mut self) {
+        self.unreadable += 1;
     }
 
     pub fn owners(&self) -> impl Iterator<Item = &OwnerName> {
@@ -139,7 +153,12 @@ impl<I: Clone> Proof<I> {
         let mut told = |(group, serial): (&GroupId, &str), figure, stored: i64, proven: i64, entries: Vec<I>| {
             if stored != proven || figure == Figure::Gone {
                 let (owner, group, serial) = (owner.clone(), group.clone(), serial.to_owned());
-                drifts.push(Drift { owner, group, serial, figure, stored, proven, entries });
+                let doubtful = match (figure, chains.get(&(group.clone(), serial.clone()))) {
+                    (Figure::Held | Figure::Gone, _) => false,
+                    (_, Some(chain)) => chain.unreadable < self.unreadable,
+                    (_, None) => self.unreadable > 0,
+                };
+                drifts.push(Drift { owner, group, serial, figure, stored, proven, entries, doubtful });
             }
         };
         for counter in &stored.counters {
@@ -286,6 +305,27 @@ mod tests {
         let gone = Standing { lost: true, ..Standing::default() };
         assert_eq!(proof.compare(&owner(), &gone).len(), 4);
         assert_eq!(proof.compare(&owner(), &Standing::default()), [], "an owner that may be forgotten was");
+    }
+
+    #[test]
+    fn what_an_unreadable_entry_may_account_for_is_doubtful_until_the_next_one_tells_the_balance() {
+        let mut proof = Proof::new(true);
+        proof.add(&0, &[charge("1", 3, 3)], false);
+        proof.add_unreadable();
+        let doubts = |proof: &Proof<u64>, used| -> Vec<_> {
+            let drifts = proof.compare(&owner(), &standing("1", used, 0, 0));
+            drifts.iter().map(|drift| (drift.proven, drift.doubtful)).collect()
+        };
+        assert_eq!(doubts(&proof, 3), [], "it was of another");
+        assert_eq!(doubts(&proof, 5), [(3, true)]);
+        proof.add(&2, &[charge("1", 1, 6)], false);
+        assert_eq!(doubts(&proof, 6), []);
+        assert_eq!(doubts(&proof, 7), [(6, false)]);
+        proof.add(&3, &[charge("2", 1, 5)], false);
+        assert_eq!(proof.compare(&owner(), &standing("2", 5, 0, 0)), [], "its first entry may be the unreadable one");
+        let mut nothing = Proof::new(true);
+        nothing.add_unreadable();
+        assert_eq!(doubts(&nothing, 1), [(0, true)]);
     }
 
     #[test]

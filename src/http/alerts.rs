@@ -6,10 +6,10 @@ use utoipa::IntoParams;
 
 use super::auth::{Access, Principal};
 use super::body::{Query, page_size};
+use super::cursor;
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::service::outbox::AlertView;
-use crate::store::audit::EntryId;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,9 +28,7 @@ pub struct AlertQuery {
 pub async fn list(principal: Principal, query: Query<AlertQuery>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let AlertQuery { cursor, limit } = query.read()?;
-    let wrong = || ApiError::invalid("cursor", "must be the nextCursor of an earlier page");
-    let before = cursor.map(|text| EntryId::parse(&text).ok_or_else(wrong)).transpose()?;
+    let before = cursor::read(cursor.as_deref(), cursor::entry)?;
     let (data, next) = principal.gateway.alerts(&principal.tenant, before, page_size(limit)?).await?;
-    let next_cursor = next.map(|id| format!("{}-{}", id.time_ms, id.number));
-    Ok(HttpResponse::Ok().json(ListView { data, next_cursor }))
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor::entry_text) }))
 }

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given, Query, check_note, cursor_of, page_size, place};
+use super::body::{Body, Given, Query, check_note, page_size};
+use super::cursor;
 use super::problem::{ApiError, Problem};
 use super::subscriptions::time;
 use super::views::ListView;
@@ -37,9 +38,9 @@ pub async fn list(principal: Principal, query: Query<ApprovalQuery>) -> Result<H
         Some("decided") => false,
         Some(_) => return Err(ApiError::invalid("status", "must be open or decided")),
     };
-    let from = place(cursor.as_deref())?;
+    let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
     let (data, next) = principal.gateway.approvals(&principal.tenant, open, from, page_size(limit)?).await?;
-    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor_of) }))
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor::place_text) }))
 }
 
 /// Read an approval request

@@ -7,11 +7,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
 use super::body::{Query, page_size};
+use super::cursor;
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::window::{TimeMs, rfc3339};
 use crate::service::audit::{AuditCursor, AuditFilter, told};
-use crate::store::audit::{AuditEntry, EntryId};
+use crate::store::audit::AuditEntry;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -48,21 +49,10 @@ pub struct AuditView {
     note: Option<String>,
 }
 
-fn cursor_text(cursor: AuditCursor) -> String {
-    format!("{}-{}-{}", cursor.id.time_ms, cursor.id.number, cursor.log)
-}
-
-fn parse_cursor(text: &str) -> Result<AuditCursor, ApiError> {
-    let parsed = text
-        .rsplit_once('-')
-        .and_then(|(id, log)| Some(AuditCursor { id: EntryId::parse(id)?, log: log.parse().ok()? }));
-    parsed.ok_or_else(|| ApiError::invalid("cursor", "must be the nextCursor of an earlier page"))
-}
-
 fn view((cursor, entry): (AuditCursor, AuditEntry)) -> AuditView {
     let trail = entry.trail;
     AuditView {
-        id: cursor_text(cursor),
+        id: cursor::audit_text(cursor),
         at: rfc3339(TimeMs::try_from(entry.id.time_ms).unwrap_or(TimeMs::MAX)),
         actor: trail.actor,
         action: trail.action,
@@ -81,8 +71,8 @@ pub async fn list(principal: Principal, query: Query<AuditQuery>) -> Result<Http
     principal.require(Access::ReadConfiguration)?;
     let AuditQuery { actor, action, target, cursor, limit } = query.read()?;
     let filter = AuditFilter { actor, action, target };
-    let after = cursor.as_deref().map(parse_cursor).transpose()?;
+    let after = cursor::read(cursor.as_deref(), cursor::audit)?;
     let page = principal.gateway.audit(&principal.tenant, &filter, after, page_size(limit)?).await?;
     let data = page.entries.into_iter().map(view).collect();
-    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(cursor_text) }))
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(cursor::audit_text) }))
 }

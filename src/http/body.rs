@@ -143,24 +143,3 @@ pub fn check_note(note: Option<&str>) -> Result<(), ApiError> {
         _ => Ok(()),
     }
 }
-
-/// Where a page begins that is told by bucket and offset.
-///
-/// # Errors
-/// A cursor that no page told.
-pub fn place(cursor: Option<&str>) -> Result<(usize, usize), ApiError> {
-    let read = |text: &str| {
-        let (bucket, offset) = text.split_once('-')?;
-        Some((bucket.parse().ok()?, offset.parse().ok()?))
-    };
-    match cursor {
-        None => Ok((0, 0)),
-        Some(text) => {
-            read(text).ok_or_else(|| ApiError::invalid("cursor", "must be the nextCursor of an earlier page"))
-        }
-    }
-}
-
-pub fn cursor_of((bucket, offset): (usize, usize)) -> String {
-    format!("{bucket}-{offset}")
-}

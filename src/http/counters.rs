@@ -5,7 +5,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::auth::{Access, Principal};
-use super::body::{Query, cursor_of, page_size, place};
+use super::body::{Query, page_size};
+use super::cursor;
 use super::problem::{ApiError, Problem};
 use super::views::{CounterView, ListView};
 use crate::domain::ids::GroupId;
@@ -29,7 +30,7 @@ pub async fn list(principal: Principal, query: Query<CounterQuery>) -> Result<Ht
     principal.require(Access::ReadUsers)?;
     let CounterQuery { group_id, cursor, limit } = query.read()?;
     let group = GroupId::parse(&group_id).map_err(|error| ApiError::invalid("groupId", error.to_string()))?;
-    let from = place(cursor.as_deref())?;
+    let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
     let (data, next) = principal.gateway.shared_counters(&principal.tenant, &group, from, page_size(limit)?).await?;
-    Ok(HttpResponse::Ok().json(ListView { data: CounterView::all(&data), next_cursor: next.map(cursor_of) }))
+    Ok(HttpResponse::Ok().json(ListView { data: CounterView::all(&data), next_cursor: next.map(cursor::place_text) }))
 }

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given, Query, check_note, cursor_of, page_size, place};
+use super::body::{Body, Given, Query, check_note, page_size};
+use super::cursor;
 use super::problem::{ApiError, Problem};
 use super::subscriptions::time;
 use super::views::ListView;
@@ -76,8 +77,10 @@ pub async fn list(principal: Principal, query: Query<GrantQuery>) -> Result<Http
         let user = UserId::parse(&user).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
         return Ok(HttpResponse::Ok().json(ListView::whole(gateway.grants_of(tenant, &user).await?)));
     }
-    let (data, next) = gateway.grants(tenant, place(cursor.as_deref())?, page_size(limit)?).await?;
-    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor_of) }))
+    let (data, next) = gateway
+        .grants(tenant, cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default(), page_size(limit)?)
+        .await?;
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor::place_text) }))
 }
 
 /// Take a grant back; what was used by it stays used

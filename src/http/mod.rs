@@ -10,6 +10,7 @@ mod body;
 mod configuration;
 mod cors;
 mod counters;
+pub mod cursor;
 mod dashboard;
 mod events;
 mod explain;

@@ -11,10 +11,11 @@ use utoipa::IntoParams;
 
 use super::auth::{Access, Principal};
 use super::body::Query;
+use super::cursor;
 use super::problem::{ApiError, Problem};
 use crate::domain::ids::UserId;
 use at_limits::LimitsView;
-use query::{Format, UsageParameters, cursor_text, day, list};
+use query::{Format, UsageParameters, day, list};
 use views::{ForecastCounterView, ForecastView, ReportView, UnusualLineView, UnusualView};
 
 /// Sum what happened, by day, group, user, event, key or metadata, as JSON or CSV
@@ -48,7 +49,7 @@ pub async fn usage(principal: Principal, query: Query<Vec<(String, String)>>) ->
     }
     let more = top.is_none() && limit.is_some_and(|limit| report.lines.len() > limit);
     report.lines.truncate(limit.unwrap_or(usize::MAX));
-    let next = report.lines.last().filter(|_| more).map(|(name, _)| cursor_text(name));
+    let next = report.lines.last().filter(|_| more).map(|(name, _)| cursor::line_text(name.start, &name.values));
     match format {
         Format::Json => Ok(HttpResponse::Ok().json(ReportView::new(&report, next))),
         Format::Csv => {

@@ -6,6 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
 use super::body::{Body, Given, Query, check_note, page_size};
+use super::cursor;
 use super::history::WindowView;
 use super::problem::{ApiError, Problem};
 use super::views::{CounterView, ListView, PeriodView, number};
@@ -62,12 +63,10 @@ pub async fn list(principal: Principal, query: Query<UsersQuery>) -> Result<Http
     if search.len() > 256 {
         return Err(ApiError::invalid("search", "must have at most 256 bytes"));
     }
-    let name = |text: String| hex::decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let bad_cursor = || ApiError::invalid("cursor", "must be the nextCursor of an earlier page");
-    let after = cursor.map(|text| name(text).ok_or_else(bad_cursor)).transpose()?;
+    let after = cursor::read(cursor.as_deref(), cursor::name)?;
     let page = principal.gateway.users(&principal.tenant, &search, after.as_deref(), page_size(limit)?).await?;
     let data = page.users.iter().map(listed).collect();
-    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(hex::encode) }))
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(cursor::name_text) }))
 }
 
 /// All that is known of one user.

@@ -7,6 +7,7 @@ use utoipa::IntoParams;
 
 use super::auth::{Access, Principal};
 use super::body::{Body, Given, Query, idempotency, page_size};
+use super::cursor;
 use super::plans::{etag, if_match};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
@@ -101,8 +102,7 @@ pub async fn deliveries(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
     let DeliveryQuery { status, cursor, limit } = query.read()?;
-    let wrong = || ApiError::invalid("cursor", "must be the nextCursor of an earlier page");
-    let offset = cursor.map_or(Ok(0), |text| text.parse().map_err(|_| wrong()))?;
+    let offset = cursor::read(cursor.as_deref(), cursor::offset)?.unwrap_or_default();
     let count = page_size(limit)?;
     let (data, next) = principal.gateway.deliveries(&principal.tenant, &id, status, offset, count).await?;
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(|next| next.to_string()) }))

@@ -141,6 +141,13 @@ impl JournalFile {
         Ok(Some((Self { path: path.to_owned(), file, length }, found)))
     }
 
+    /// The same file without the right to write it: each append fails.
+    #[cfg(test)]
+    pub fn unwritable(self) -> Self {
+        let file = File::open(&self.path).expect("it is there");
+        Self { file, ..self }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -191,3 +191,36 @@ async fn a_file_is_bounded_in_bytes_also_while_much_of_it_is_done() {
     journal.done("0");
     assert_eq!(journal.append(large(written)).await, Ok(Appended::Written));
 }
+
+#[test]
+fn a_record_that_could_not_be_written_is_refused_and_does_not_wait() {
+    let directory = TempDir::new().unwrap();
+    let shared = Arc::new(Shared::default());
+    let mut writer = Writer {
+        directory: directory.path().join("degraded"),
+        most: 5,
+        shared: Arc::clone(&shared),
+        records: BTreeMap::new(),
+        places: HashMap::new(),
+        files: HashMap::new(),
+        current: None,
+        next: 0,
+    };
+    let number = writer.current().unwrap();
+    let kept = writer.files.remove(&number).unwrap();
+    writer.files.insert(number, Kept { file: kept.file.unwritable(), ..kept });
+    let append = |writer: &mut Writer| {
+        let (reply, mut answer) = oneshot::channel();
+        let mut batch = Batch::default();
+        writer.take(Order::Append(record("a"), reply), &mut batch);
+        writer.write(batch);
+        answer.try_recv().unwrap()
+    };
+    let refused = append(&mut writer);
+    assert!(matches!(refused, Err(JournalError::Unwritable(_))), "{refused:?}");
+    assert_eq!((writer.records.len(), shared.waiting.load(Ordering::Relaxed)), (0, 0));
+    assert!(shared.fault.lock().unwrap().is_some());
+    // The next one has a file of its own.
+    assert_eq!(append(&mut writer), Ok(Appended::Written));
+    assert!(shared.fault.lock().unwrap().is_none());
+}

@@ -133,7 +133,8 @@ impl Gateway {
         Ok(traced.collect())
     }
 
-    /// The ledger's entries of a reservation; whether the search ended before all were looked at.
+    /// The ledger's entries of a reservation; whether some may be missing, since the search ended before all were looked
+    /// at or since some cannot be read.
     async fn entries_of(
         &self,
         bucket: &Bucket,
@@ -149,20 +150,22 @@ impl Gateway {
             false => Some(at(id.created_at_ms, 0)),
         };
         let until = at(until_ms, u64::MAX);
-        let (mut found, mut searched) = (Vec::new(), 0);
+        let (mut found, mut searched, mut unread) = (Vec::new(), 0, false);
         while searched < MOST_SEARCHED {
             // Ids are of real time: where a test clock tells the time, the newest entries are looked at first.
             let page = match bucket.is_sandbox() {
                 true => self.store.entries_before(bucket, Stream::Ledger, place, PAGE).await?,
                 false => self.store.entries_after(bucket, Stream::Ledger, place, Some(until), PAGE).await?,
             };
-            searched += page.len();
-            place = page.last().map(|last| last.id).or(place);
-            let full = page.len() == PAGE;
-            found.extend(page.into_iter().filter(|stored| own(stored)));
+            searched += page.count();
+            place = page.last.or(place);
+            let full = page.count() == PAGE;
+            // One that cannot be read may be one of them.
+            unread |= !page.damaged.is_empty();
+            found.extend(page.entries.into_iter().filter(|stored| own(stored)));
             if !full {
                 found.sort_by_key(|stored| stored.id);
-                return Ok((found, false));
+                return Ok((found, unread));
             }
         }
         found.sort_by_key(|stored| stored.id);

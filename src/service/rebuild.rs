@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Gateway;
 use super::error::ServiceError;
+use super::events::id::EventId;
 use super::rollup::{additions, real_ms};
 use super::tenant::Tenant;
 use crate::domain::day::Day;
@@ -20,11 +21,13 @@ const ROUNDS: usize = 20;
 const BATCH: usize = 1_000;
 
 /// What was rebuilt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
     /// Days of a bucket and stream.
     pub days: usize,
     pub entries: u64,
+    /// Entries that cannot be read, and are in no row.
+    pub damaged: Vec<EventId>,
     pub rows: usize,
 }
 
@@ -41,6 +44,7 @@ struct Work<'a> {
     read: Option<EntryId>,
     now_ms: TimeMs,
     entries: u64,
+    damaged: Vec<EventId>,
 }
 
 impl Gateway {
@@ -56,6 +60,7 @@ impl Gateway {
                 let one = self.rebuild_stream(tenant, &bucket, stream).await?;
                 rebuilt.days += one.days;
                 rebuilt.entries += one.entries;
+                rebuilt.damaged.extend(one.damaged);
                 rebuilt.rows += one.rows;
             }
         }
@@ -75,8 +80,9 @@ impl Gateway {
             (false, false) => Some(Day::of(now_ms).plus(1)),
             (false, true) => return Ok(Rebuilt::default()),
         };
+        let sheets = BTreeMap::new();
         let mut work =
-            Work { tenant, bucket, stream, first, sheets: BTreeMap::new(), oldest, read: None, now_ms, entries: 0 };
+            Work { tenant, bucket, stream, first, sheets, oldest, read: None, now_ms, entries: 0, damaged: Vec::new() };
         let rebuild: u64 = rand::random();
         for _ in 0..ROUNDS {
             let Some(cursor) = self.store.rollup_cursor(bucket, stream).await? else { break };
@@ -88,7 +94,8 @@ impl Gateway {
             if self.store.replace_rollup(bucket, stream, cursor, (rebuild, &places)).await? {
                 let days: BTreeSet<Day> = places.iter().map(|(place, _)| place.day).collect();
                 let rows = work.sheets.values().map(|sheet| sheet.rows().len()).sum();
-                return Ok(Rebuilt { days: days.len(), entries: work.entries, rows });
+                let Work { entries, damaged, .. } = work;
+                return Ok(Rebuilt { days: days.len(), entries, damaged, rows });
             }
         }
         Err(ServiceError::StoreUnavailable(format!("{stream:?} was folded further whenever it was rebuilt")))
@@ -98,14 +105,16 @@ impl Gateway {
     async fn read_up_to(&self, work: &mut Work<'_>, until: EntryId) -> Result<(), ServiceError> {
         let fields = self.config(&work.tenant.app).await?.report_fields();
         loop {
-            let entries = self.store.entries_after(work.bucket, work.stream, work.read, Some(until), BATCH).await?;
-            let Some(last) = entries.last() else { return Ok(()) };
-            if work.read.is_none() && entries.first().map(|entry| entry.id) != Some(work.oldest) {
+            let page = self.store.entries_after(work.bucket, work.stream, work.read, Some(until), BATCH).await?;
+            let Some(last) = page.last else { return Ok(()) };
+            if work.read.is_none() && page.first != Some(work.oldest) {
                 return Err(ServiceError::StoreUnavailable("entries were trimmed meanwhile: repeat it".to_owned()));
             }
-            (work.read, work.now_ms) = (Some(last.id), real_ms(last));
-            work.entries += entries.len() as u64;
-            for ((day, cube), additions) in additions(&entries, &fields) {
+            (work.read, work.now_ms) = (Some(last), real_ms(last));
+            work.entries += page.entries.len() as u64;
+            let (number, stream) = (work.bucket.number(), work.stream);
+            work.damaged.extend(page.damaged.iter().map(|it| EventId { at: it.id, bucket: number, stream }));
+            for ((day, cube), additions) in additions(&page.entries, &fields) {
                 if work.first.is_some_and(|first| day < first) {
                     continue;
                 }

@@ -6,12 +6,14 @@ use futures::stream::{self, TryStreamExt};
 
 use super::Gateway;
 use super::error::ServiceError;
+use super::events::id::EventId;
 use super::tenant::Tenant;
 use crate::domain::day::{DAY_MS, Day};
 use crate::domain::rollup::{Cube, Fields, Metrics, RowName, Sheet, fold};
 use crate::domain::window::TimeMs;
+use crate::store::audit::EntryId;
 use crate::store::keys::Bucket;
-use crate::store::ledger::{StoredEntry, Stream};
+use crate::store::ledger::{Page, StoredEntry, Stream};
 use crate::store::rollup::{Place, RollupCursor, WrittenDay};
 
 /// Entries folded in one step: its script writes at most some 200 rows, so that nobody waits long for it.
@@ -86,8 +88,17 @@ pub(super) fn additions(entries: &[StoredEntry], fields: &Fields) -> Additions {
 }
 
 /// A stream id's time.
-pub(super) fn real_ms(stored: &StoredEntry) -> TimeMs {
-    TimeMs::try_from(stored.id.time_ms).unwrap_or(TimeMs::MAX)
+pub(super) fn real_ms(id: EntryId) -> TimeMs {
+    TimeMs::try_from(id.time_ms).unwrap_or(TimeMs::MAX)
+}
+
+/// Of each entry that cannot be read one node tells, once: the one that folds past it.
+fn tell_damaged(tenant: &Tenant, bucket: &Bucket, stream: Stream, page: &Page) {
+    for damaged in &page.damaged {
+        metrics::counter!("quotagate_damaged_entries_total", "stream" => stream.as_str()).increment(1);
+        let id = EventId { at: damaged.id, bucket: bucket.number(), stream };
+        tracing::warn!(app = %tenant.app, mode = %tenant.mode, %id, "an entry cannot be read and is in no report");
+    }
 }
 
 impl Gateway {
@@ -105,15 +116,16 @@ impl Gateway {
         let mut folded = Folded::default();
         for _ in 0..steps {
             let before = self.store.rollup_cursor(bucket, stream).await?;
-            let entries = self.store.entries_after(bucket, stream, before.map(|it| it.id), None, BATCH).await?;
-            if entries.is_empty() {
+            let page = self.store.entries_after(bucket, stream, before.map(|it| it.id), None, BATCH).await?;
+            if page.count() == 0 {
                 folded.whole = true;
                 break;
             }
             // If another node was first, the next step begins where that one ended.
-            if self.fold_entries(tenant, bucket, stream, before, &entries).await? {
-                folded.entries += entries.len();
-                if entries.len() < BATCH {
+            if self.fold_page(tenant, bucket, stream, before, &page).await? {
+                tell_damaged(tenant, bucket, stream, &page);
+                folded.entries += page.count();
+                if page.count() < BATCH {
                     folded.whole = true;
                     break;
                 }
@@ -123,20 +135,20 @@ impl Gateway {
     }
 
     /// One step. False: another node was first.
-    async fn fold_entries(
+    async fn fold_page(
         &self,
         tenant: &Tenant,
         bucket: &Bucket,
         stream: Stream,
         before: Option<RollupCursor>,
-        entries: &[StoredEntry],
+        page: &Page,
     ) -> Result<bool, ServiceError> {
-        let Some(last) = entries.last() else { return Ok(true) };
+        let Some(last) = page.last else { return Ok(true) };
         // Before the cursor moves: who comes second notes the same.
-        self.note_near(tenant, bucket, entries).await?;
+        self.note_near(tenant, bucket, &page.entries).await?;
         let fields = self.config(&tenant.app).await?.report_fields();
         let mut days = Vec::new();
-        for ((day, cube), additions) in additions(entries, &fields) {
+        for ((day, cube), additions) in additions(&page.entries, &fields) {
             let place = Place { cube, stream, day };
             let Some(ttl_s) = self.rollup.ttl_s(bucket, place, real_ms(last)) else { continue };
             let mut sheet = self.sheet(bucket, place, &additions).await?;
@@ -146,7 +158,7 @@ impl Gateway {
             days.push(WrittenDay { place, ttl_s, rows: sheet.take_changed() });
         }
         let (folded, rebuilt) = before.map_or((0, 0), |before| (before.folded, before.rebuilt));
-        let after = RollupCursor { id: last.id, folded: folded + entries.len() as u64, rebuilt };
+        let after = RollupCursor { id: last, folded: folded + page.count() as u64, rebuilt };
         Ok(self.store.roll_up(bucket, stream, before, after, &days).await?)
     }
 

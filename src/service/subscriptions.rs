@@ -10,7 +10,7 @@ use super::app_config::AppConfig;
 use super::config::Change;
 use super::draft::Groups;
 use super::error::{ServiceError, json};
-use super::facts::{NOW_MS, Round, View};
+use super::facts::{Round, View};
 use super::tenant::Tenant;
 use crate::domain::admission::{Caller, Standing, Validity, overview};
 use crate::domain::custom_limits::CustomLimits;
@@ -189,7 +189,9 @@ impl Gateway {
         let text = json(&answer)?;
         let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
         if wanted.from_now {
-            validity.narrow(view.now_ms.div_euclid(1000) * 1000, view.now_ms + NOW_MS);
+            // Whole seconds are written: those of the script's own time, not of what this node has heard of it.
+            let second_ms = view.now_ms.div_euclid(1000) * 1000;
+            validity.narrow(second_ms, second_ms + 1000);
         }
         let moved = self.moved_groups(view, user, &wanted, &mut validity)?;
         let before = view.subscribed.at(view.now_ms).0;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Gateway;
 use super::error::{ServiceError, json};
+use super::events::id::EventId;
 use super::tenant::Tenant;
 use crate::domain::amount::Unit;
 use crate::domain::ids::{AppId, Mode, UserId};
@@ -19,6 +20,8 @@ use crate::store::ledger::Stream;
 
 /// Owners that are read in one step.
 const OWNERS: usize = 16;
+/// Entries read at a time.
+const ENTRIES: usize = 500;
 /// Names of owners read at a time.
 const NAMES: usize = 1_000;
 /// Rounds in which a counter that others change meanwhile is put right.
@@ -41,6 +44,8 @@ pub struct Verified {
     pub accounts: u64,
     /// When the oldest retained entry was written (ms, real time); None: nothing was ever trimmed.
     pub since_ms: Option<TimeMs>,
+    /// Entries of the ledger that cannot be read.
+    pub damaged: Vec<EventId>,
     pub drifts: Vec<Found>,
 }
 
@@ -51,6 +56,8 @@ pub struct LastVerified {
     pub drifts: u64,
     pub entries: u64,
     pub owners: u64,
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// A bucket's entries up to where they were read.
@@ -59,6 +66,17 @@ struct Reading {
     proof: Proof<EntryId>,
     cursor: EntryId,
     entries: u64,
+    damaged: Vec<EventId>,
+}
+
+/// Entries in their order, without charges where these cannot be read.
+type Charges = Vec<(EntryId, Option<Vec<Charge>>)>;
+
+impl Reading {
+    fn new(bucket: Bucket, whole: bool) -> Self {
+        let cursor = EntryId { time_ms: 0, number: 0 };
+        Self { proof: Proof::new(whole), cursor, entries: 0, damaged: Vec::new(), bucket }
+    }
 }
 
 impl Gateway {
@@ -83,12 +101,7 @@ impl Gateway {
             let info = self.store.stream_info(&bucket, Stream::Ledger).await?;
             let first = info.first.filter(|_| !info.whole).and_then(|first| TimeMs::try_from(first.time_ms).ok());
             verified.since_ms = verified.since_ms.max(first);
-            let mut reading = Reading {
-                proof: Proof::new(info.whole),
-                cursor: EntryId { time_ms: 0, number: 0 },
-                entries: 0,
-                bucket,
-            };
+            let mut reading = Reading::new(bucket, info.whole);
             self.read_on(&mut reading, |entries| told(verified.entries + entries, verified.owners)).await?;
             let mut owners = Owners::new(user, self.scopes(tenant).await?);
             while let Some(batch) = self.next_owners(&mut owners, &reading).await? {
@@ -99,6 +112,7 @@ impl Gateway {
                 told(verified.entries + reading.entries, verified.owners);
             }
             verified.entries += reading.entries;
+            verified.damaged.extend(reading.damaged);
             verified.accounts += reading.proof.accounts() as u64;
         }
         Ok(verified)
@@ -137,8 +151,7 @@ impl Gateway {
 
     async fn verify_owner(&self, bucket: &Bucket, owner: &OwnerName) -> Result<Vec<Drift<EntryId>>, ServiceError> {
         let info = self.store.stream_info(bucket, Stream::Ledger).await?;
-        let cursor = EntryId { time_ms: 0, number: 0 };
-        let mut reading = Reading { proof: Proof::new(info.whole), cursor, entries: 0, bucket: bucket.clone() };
+        let mut reading = Reading::new(bucket.clone(), info.whole);
         self.read_on(&mut reading, |_| ()).await?;
         self.compare(&mut reading, std::slice::from_ref(owner)).await
     }
@@ -146,33 +159,46 @@ impl Gateway {
     /// Reads entries up to the newest.
     async fn read_on(&self, reading: &mut Reading, mut told: impl FnMut(u64)) -> Result<(), ServiceError> {
         loop {
-            let survey = self.store.survey(&reading.bucket, reading.cursor, &[]).await?;
-            self.add(reading, &survey.entries).await?;
+            let page =
+                self.store.entries_after(&reading.bucket, Stream::Ledger, Some(reading.cursor), None, ENTRIES).await?;
+            let whole = page.count() < ENTRIES;
+            let (number, stream) = (reading.bucket.number(), Stream::Ledger);
+            reading.damaged.extend(page.damaged.iter().map(|it| EventId { at: it.id, bucket: number, stream }));
+            let sound = page.entries.into_iter().map(|stored| (stored.id, Some(stored.entry.charges)));
+            let mut entries: Charges = sound.chain(page.damaged.into_iter().map(|it| (it.id, it.charges))).collect();
+            entries.sort_by_key(|(id, _)| *id);
+            self.add(reading, entries).await?;
             told(reading.entries);
-            if !survey.more {
+            if whole {
                 return Ok(());
             }
         }
     }
 
-    async fn add(&self, reading: &mut Reading, entries: &[(EntryId, Vec<Charge>)]) -> Result<(), ServiceError> {
-        let Some((last, _)) = entries.last() else { return Ok(()) };
+    async fn add(&self, reading: &mut Reading, entries: Charges) -> Result<(), ServiceError> {
+        let Some(last) = entries.last().map(|(id, _)| *id) else { return Ok(()) };
         // Trimming may have overtaken the reading: then what is missing is no drift.
         let info = self.store.stream_info(&reading.bucket, Stream::Ledger).await?;
         let overtaken = |first: EntryId| reading.entries > 0 && first > reading.cursor;
         let trimmed = !info.whole && info.first.is_some_and(overtaken);
-        for (id, charges) in entries {
-            reading.proof.add(id, charges, trimmed);
-        }
         reading.entries += entries.len() as u64;
-        reading.cursor = *last;
+        for (id, charges) in entries {
+            match charges {
+                Some(charges) => reading.proof.add(&id, &charges, trimmed),
+                None => reading.proof.add_unreadable(),
+            }
+        }
+        reading.cursor = last;
         Ok(())
     }
 
     async fn compare(&self, reading: &mut Reading, owners: &[OwnerName]) -> Result<Vec<Drift<EntryId>>, ServiceError> {
         let mut standings = loop {
             let survey = self.store.survey(&reading.bucket, reading.cursor, owners).await?;
-            self.add(reading, &survey.entries).await?;
+            let unreadable = survey.entries.iter().filter(|(_, charges)| charges.is_none());
+            let (bucket, stream) = (reading.bucket.number(), Stream::Ledger);
+            reading.damaged.extend(unreadable.map(|(at, _)| EventId { at: *at, bucket, stream }));
+            self.add(reading, survey.entries).await?;
             if !survey.more {
                 break survey.standings;
             }
@@ -257,6 +283,7 @@ impl Gateway {
             drifts: verified.drifts.len() as u64,
             entries: verified.entries,
             owners: verified.owners,
+            damaged: verified.damaged.len() as u64,
         };
         Ok(self.store.keep_verified(&bucket, &json(&last)?).await?)
     }
@@ -274,6 +301,8 @@ impl Gateway {
             let last = text.and_then(|text| serde_json::from_str::<LastVerified>(&text).ok());
             if let Some(last) = last {
                 metrics::gauge!("quotagate_verify_drifts", "app" => app.id.clone()).set(last.drifts as f64);
+                let damaged = metrics::gauge!("quotagate_verify_damaged_entries", "app" => app.id.clone());
+                damaged.set(last.damaged as f64);
                 metrics::gauge!("quotagate_verify_time_seconds", "app" => app.id).set(last.at_ms as f64 / 1000.0);
             }
         }

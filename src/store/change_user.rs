@@ -168,7 +168,7 @@ impl Store {
     }
 }
 
-fn read(mut fields: Fields) -> Result<ChangeUserReply, StoreError> {
+pub(super) fn read(mut fields: Fields) -> Result<ChangeUserReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {

@@ -103,7 +103,7 @@ impl Store {
         Ok(seen)
     }
 
-    /// Takes a grant back. False: there is none of that id.
+    /// Takes a grant back. False: there is none of that id, or it has ended.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -115,9 +115,9 @@ impl Store {
         grant: &str,
         trail: &Trail,
     ) -> Result<bool, StoreError> {
-        let keys = [bucket.owner(owner).counters, bucket.grants(), bucket.grant_ends(), bucket.audit()];
+        let keys = [bucket.owner(owner).counters, bucket.grants(), bucket.grant_ends(), bucket.audit(), bucket.clock()];
         let mut arguments = Arguments::default();
-        arguments.text(group.as_str()).text(grant);
+        arguments.flag(bucket.is_sandbox()).text(group.as_str()).text(grant);
         Trail::write(Some(trail), &mut arguments);
         let mut fields = self.call(&self.library.revoke, &keys, arguments).await?;
         let status = fields.text()?;
@@ -151,7 +151,7 @@ impl Store {
     }
 }
 
-fn read(mut fields: Fields) -> Result<GrantReply, StoreError> {
+pub(super) fn read(mut fields: Fields) -> Result<GrantReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {

@@ -27,6 +27,13 @@ pub enum Stream {
 impl Stream {
     pub const ALL: [Self; 2] = [Self::Ledger, Self::Denials];
 
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ledger => "ledger",
+            Self::Denials => "denials",
+        }
+    }
+
     fn key(self, bucket: &Bucket) -> String {
         match self {
             Self::Ledger => bucket.ledger(),
@@ -40,6 +47,32 @@ impl Stream {
 pub struct StoredEntry {
     pub id: EntryId,
     pub entry: Entry,
+}
+
+/// Entries as they were read, in the order asked. What nobody can read any more, since it was changed by hand or by a
+/// fault, is named and left out, so that it stops nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub entries: Vec<StoredEntry>,
+    pub damaged: Vec<DamagedEntry>,
+    /// Of all of them, damaged or not.
+    pub first: Option<EntryId>,
+    pub last: Option<EntryId>,
+}
+
+/// An entry that cannot be read.
+#[derive(Clone, Debug)]
+pub struct DamagedEntry {
+    pub id: EntryId,
+    /// What it charged, if that can be read.
+    pub charges: Option<Vec<Charge>>,
+}
+
+impl Page {
+    /// How many entries were read, damaged or not.
+    pub fn count(&self) -> usize {
+        self.entries.len() + self.damaged.len()
+    }
 }
 
 /// A stream's bounds.
@@ -80,7 +113,7 @@ impl Store {
         after: Option<EntryId>,
         until: Option<EntryId>,
         count: usize,
-    ) -> Result<Vec<StoredEntry>, StoreError> {
+    ) -> Result<Page, StoreError> {
         let mut command = redis::cmd("XRANGE");
         command.arg(stream.key(bucket));
         command.arg(after.map_or_else(|| "-".to_owned(), |id| format!("({}", id.text())));
@@ -98,7 +131,7 @@ impl Store {
         stream: Stream,
         before: Option<EntryId>,
         count: usize,
-    ) -> Result<Vec<StoredEntry>, StoreError> {
+    ) -> Result<Page, StoreError> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(stream.key(bucket)).arg(before.map_or_else(|| "+".to_owned(), |id| format!("({}", id.text())));
         command.arg("-").arg("COUNT").arg(count);
@@ -163,9 +196,19 @@ impl Store {
 }
 
 /// Straight from the reply, whose texts are borrowed: a report or a replay reads millions of these.
-fn read_entries(bucket: &Bucket, value: Value) -> Result<Vec<StoredEntry>, StoreError> {
+pub(super) fn read_entries(bucket: &Bucket, value: Value) -> Result<Page, StoreError> {
     let Value::Array(entries) = value else { return Err(unexpected("no list of entries")) };
-    entries.iter().map(|entry| read_stored(bucket, entry)).collect()
+    let mut page = Page { entries: Vec::with_capacity(entries.len()), ..Page::default() };
+    for stored in &entries {
+        let (id, entry) = read_stored(bucket, stored)?;
+        page.first = page.first.or(Some(id));
+        page.last = Some(id);
+        match entry {
+            Ok(entry) => page.entries.push(StoredEntry { id, entry }),
+            Err(charges) => page.damaged.push(DamagedEntry { id, charges }),
+        }
+    }
+    Ok(page)
 }
 
 fn text(value: &Value) -> Option<&str> {
@@ -176,16 +219,25 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
+/// What is left of an entry that cannot be read: its charges, perhaps.
+type Damaged = Option<Vec<Charge>>;
+
 /// `[id, [name, value, …]]`
-fn read_stored(bucket: &Bucket, stored: &Value) -> Result<StoredEntry, StoreError> {
+fn read_stored(bucket: &Bucket, stored: &Value) -> Result<(EntryId, Result<Entry, Damaged>), StoreError> {
     let Value::Array(parts) = stored else { return Err(unexpected("an entry without parts")) };
     let [id, Value::Array(fields)] = parts.as_slice() else { return Err(unexpected("an entry without fields")) };
     let name = text(id).unwrap_or_default();
     let id = EntryId::parse(name).ok_or_else(|| unexpected(format!("id {name}")))?;
     let pairs = fields.chunks_exact(2).filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
-    let fields: Vec<(&str, &str)> = pairs.collect();
-    let entry = read_entry(bucket, &fields).ok_or_else(|| unexpected(format!("entry {name} is damaged")))?;
-    Ok(StoredEntry { id, entry })
+    let known: Vec<(&str, &str)> = pairs.collect();
+    // What is no text is damage too.
+    let entry = (2 * known.len() == fields.len()).then(|| read_entry(bucket, &known)).flatten();
+    Ok((id, entry.ok_or_else(|| charges_alone(bucket, &known))))
+}
+
+fn charges_alone(bucket: &Bucket, fields: &[(&str, &str)]) -> Damaged {
+    let (_, charges) = fields.iter().find(|(name, _)| *name == "charges")?;
+    read_charges(bucket, charges)
 }
 
 fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {

@@ -18,6 +18,7 @@ pub mod node;
 pub mod operation;
 pub mod outbox;
 pub mod outcome;
+pub mod reading;
 pub mod record;
 pub mod register;
 pub mod repair;

@@ -54,6 +54,15 @@ impl Fields {
         }
     }
 
+    /// Text of which what is no UTF-8 is replaced: no figure or name can be read from that.
+    pub fn lossy_text(&mut self) -> Result<String, StoreError> {
+        match self.values.next() {
+            Some(Value::BulkString(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Some(Value::SimpleString(text)) => Ok(text),
+            other => Err(self.unexpected(&format!("{other:?} instead of text"))),
+        }
+    }
+
     pub fn int(&mut self) -> Result<i64, StoreError> {
         match self.values.next() {
             Some(Value::Int(number)) => Ok(number),

@@ -86,7 +86,7 @@ impl Store {
     }
 }
 
-fn read(mut fields: Fields, groups: usize) -> Result<ReserveReply, StoreError> {
+pub(super) fn read(mut fields: Fields, groups: usize) -> Result<ReserveReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {

@@ -169,7 +169,7 @@ impl Store {
     }
 }
 
-fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, StoreError> {
+pub(super) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {
@@ -293,7 +293,7 @@ impl Store {
     }
 }
 
-fn read_extend(mut fields: Fields, groups: usize) -> Result<ExtendReply, StoreError> {
+pub(super) fn read_extend(mut fields: Fields, groups: usize) -> Result<ExtendReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {

@@ -23,8 +23,8 @@ const MOST_ENTRIES: usize = 500;
 /// As of one moment.
 #[derive(Debug)]
 pub struct Survey {
-    /// Behind those that were known, oldest first.
-    pub entries: Vec<(EntryId, Vec<Charge>)>,
+    /// Behind those that were known, oldest first; without charges if they cannot be read.
+    pub entries: Vec<(EntryId, Option<Vec<Charge>>)>,
     /// There are more, so the standings may be ahead of the entries.
     pub more: bool,
     /// In the order asked.
@@ -44,18 +44,7 @@ impl Store {
         }
         let mut arguments = Arguments::default();
         arguments.text(after.text()).int(MOST_ENTRIES).int(MOST_HOLDS);
-        let mut fields = self.call(&self.library.survey, &keys, arguments).await?;
-        fields.only_status("surveyed")?;
-        let more = fields.flag()?;
-        let mut entries = Vec::new();
-        for _ in 0..fields.int()? {
-            let (id, charges) = (fields.text()?, fields.text()?);
-            let id = EntryId::parse(&id).ok_or_else(|| fields.unexpected("an id"))?;
-            let charges = read_charges(bucket, &charges).ok_or_else(|| fields.unexpected("charges"))?;
-            entries.push((id, charges));
-        }
-        let standings = owners.iter().map(|_| read_standing(&mut fields)).collect::<Result<_, _>>()?;
-        Ok(Survey { entries, more, standings })
+        read(bucket, self.call(&self.library.survey, &keys, arguments).await?, owners.len())
     }
 
     /// Keeps the result of a whole run.
@@ -95,6 +84,20 @@ impl Store {
             (None, None) => Ok(false),
         }
     }
+}
+
+/// `owners` is how many were asked for.
+pub(super) fn read(bucket: &Bucket, mut fields: Fields, owners: usize) -> Result<Survey, StoreError> {
+    fields.only_status("surveyed")?;
+    let more = fields.flag()?;
+    let mut entries = Vec::new();
+    for _ in 0..fields.int()? {
+        let (id, charges) = (fields.text()?, fields.lossy_text()?);
+        let id = EntryId::parse(&id).ok_or_else(|| fields.unexpected("an id"))?;
+        entries.push((id, read_charges(bucket, &charges)));
+    }
+    let standings = (0..owners).map(|_| read_standing(&mut fields)).collect::<Result<_, _>>()?;
+    Ok(Survey { entries, more, standings })
 }
 
 fn read_hash(fields: &mut Fields) -> Result<HashMap<String, String>, StoreError> {

@@ -3,6 +3,7 @@
 use super::admission::{Facts, Owner, Stale, Tally, push_owner_keys, read_stale, write_owners};
 use super::error::StoreError;
 use super::keys::{Bucket, OwnerKeys};
+use super::reply::Fields;
 use super::{Arguments, Store};
 use crate::domain::scope::{OwnerName, Scope};
 use crate::domain::window::TimeMs;
@@ -35,21 +36,7 @@ impl Store {
         let mut arguments = Arguments::default();
         facts.write(self.ledger_entries, &mut arguments);
         write_owners(owners, &mut arguments);
-        let mut fields = self.call(&self.library.usage, &keys, arguments).await?;
-        let status = fields.text()?;
-        Ok(match status.as_str() {
-            "reclaim" => UsageReply::Reclaim(fields.time()?),
-            "usage" => {
-                let now = fields.time()?;
-                let free_at = fields.time()?;
-                let mut tallies = Vec::new();
-                while fields.len() > 0 {
-                    tallies.push((Tally::read(&mut fields)?, fields.flag()?));
-                }
-                UsageReply::Usage(now, Standing { tallies, free_at_ms: (free_at > 0).then_some(free_at) })
-            }
-            stale => read_stale(stale, &mut fields).map(|(stale, now)| UsageReply::Stale(stale, now))?,
-        })
+        read(self.call(&self.library.usage, &keys, arguments).await?)
     }
 
     /// Owners of a scope that is not just the user, by when they are forgotten, from `offset` on.
@@ -89,4 +76,21 @@ impl Store {
         let count = fields.int()?;
         Ok((u64::try_from(count).map_err(|_| fields.unexpected("a negative count"))?, fields.flag()?))
     }
+}
+
+pub(super) fn read(mut fields: Fields) -> Result<UsageReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "reclaim" => UsageReply::Reclaim(fields.time()?),
+        "usage" => {
+            let now = fields.time()?;
+            let free_at = fields.time()?;
+            let mut tallies = Vec::new();
+            while fields.len() > 0 {
+                tallies.push((Tally::read(&mut fields)?, fields.flag()?));
+            }
+            UsageReply::Usage(now, Standing { tallies, free_at_ms: (free_at > 0).then_some(free_at) })
+        }
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| UsageReply::Stale(stale, now))?,
+    })
 }

@@ -234,7 +234,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    fn read(mut fields: HashMap<String, String>) -> Result<Self, StoreError> {
+    pub(super) fn read(mut fields: HashMap<String, String>) -> Result<Self, StoreError> {
         let facts = FACTS.map(|name| Value::BulkString(fields.remove(name).unwrap_or_default().into_bytes()));
         let subscribed = read_subscribed(&mut Fields::new("user", Value::Array(facts.into()))?)?;
         let mut windows = Vec::new();

@@ -4,6 +4,7 @@ use indicatif::ProgressBar;
 
 use super::WhatifError;
 use crate::service::Gateway;
+use crate::service::events::id::EventId;
 use crate::service::tenant::Tenant;
 use crate::service::whatif::past::{Past, PastBuilder};
 use crate::store::keys::Bucket;
@@ -40,11 +41,15 @@ pub async fn past(
     for stream in Stream::ALL {
         let read = |after| gateway.store.entries_after(bucket, stream, after, None, PAGE);
         let mut page = read(None).await?;
-        while let Some(last) = page.last() {
-            let (next, taken) = (read(Some(last.id)), page.len() as u64);
+        while let Some(last) = page.last {
+            let (next, taken) = (read(Some(last)), page.count() as u64);
+            for damaged in &page.damaged {
+                let id = EventId { at: damaged.id, bucket: bucket.number(), stream };
+                bar.suspend(|| eprintln!("warning: {id} cannot be read and is left out"));
+            }
             // Redis looks for the next page while this one is taken.
             let (next, ()) = tokio::join!(next, async {
-                for entry in std::mem::take(&mut page) {
+                for entry in std::mem::take(&mut page.entries) {
                     builder.add(stream, entry);
                 }
             });

@@ -20,8 +20,8 @@ fn sandbox() -> Bucket {
 
 async fn entries(world: &World, stream: Stream) -> Vec<Entry> {
     let store = Store::open(&world.redis.url(), Duration::from_secs(5)).unwrap();
-    let entries = store.entries_after(&sandbox(), stream, None, None, 10_000).await.unwrap();
-    entries.into_iter().map(|StoredEntry { entry, .. }| entry).collect()
+    let page = store.entries_after(&sandbox(), stream, None, None, 10_000).await.unwrap();
+    page.entries.into_iter().map(|StoredEntry { entry, .. }| entry).collect()
 }
 
 /// `<owner> <group>:<serial>:<change>:<balance>`

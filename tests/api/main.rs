@@ -16,6 +16,7 @@ mod by_hand;
 mod cluster;
 mod concurrency;
 mod configuration;
+mod cursors;
 mod deleted_plans;
 mod draws;
 mod errors;

@@ -271,8 +271,23 @@ async fn a_hundred_thousand_holds_that_expire_at_once_block_nobody() {
     let whole = app.reserve(json!({"userId": "u", "event": "image.a", "quantity": 100_000})).await;
     assert_eq!(whole["allowed"], true, "all expired holds had to go first");
     assert_eq!(app.stands("u", "images").await, (0.0, 100_001.0));
-    // No call took more than one batch of 128, which bounds its time on any machine (docs/architecture.md has the figure).
+    // No call took more than one batch of 64, which bounds its time on any machine (docs/architecture.md has the figure).
     let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
     let batches = stats.lines().find_map(|line| line.strip_prefix("cmdstat_zremrangebyrank:calls=")?.split(',').next());
-    assert_eq!(batches, Some("782"), "100,001 holds in batches of 128");
+    assert_eq!(batches, Some("1563"), "100,001 holds in batches of 64");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_begins_or_ends_now_does_so_by_the_time_of_redis_and_not_by_what_a_node_has_heard() {
+    let world = World::frozen().await;
+    let (_second, elsewhere) = world.another_node().await;
+    world.admin.plan("p", monthly(5)).await;
+    let user = json!({"userId": "u", "planId": "p"});
+    world.app.freeze("2027-01-31T12:00:00.800Z").await;
+    elsewhere.freeze("2027-01-31T12:00:01.300Z").await;
+    let begun = world.app.post("subscriptions", user).await.expect(200);
+    assert_eq!(begun["startedAt"], "2027-01-31T12:00:01Z", "{begun}");
+    elsewhere.freeze("2027-01-31T12:00:02.100Z").await;
+    let ended = world.app.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
+    assert_eq!(ended["endsAt"], "2027-01-31T12:00:02Z", "{ended}");
 }

@@ -124,6 +124,30 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Kills the master of the slot when its replica has all; none takes its place until [`Cluster::promote`].
+    pub async fn lose_master(&mut self) {
+        let owner = self.owner().await;
+        for server in &self.servers {
+            server.run::<()>(&["CONFIG", "SET", "cluster-replica-no-failover", "yes"]).await;
+        }
+        assert_eq!(self.servers[owner].run::<u64>(&["WAIT", "1", "10000"]).await, 1);
+        self.servers[owner].kill();
+    }
+
+    /// Lets a replica take the place of the master that was lost.
+    pub async fn promote(&mut self) {
+        for server in &self.servers {
+            let client = redis::Client::open(server.url()).unwrap();
+            let Ok(mut connection) = client.get_multiplexed_async_connection().await else { continue };
+            let mut allow = redis::cmd("CONFIG");
+            allow.arg("SET").arg("cluster-replica-no-failover").arg("no");
+            allow.query_async::<()>(&mut connection).await.unwrap();
+        }
+        eventually("the replica is promoted", || async { self.serving().await.is_some() }).await;
+    }
+}
+
 async fn migrated(times: usize) {
     let cluster = Cluster::start(false).await;
     let stage = Stage::set(cluster.url(), 2).await;

@@ -87,7 +87,7 @@ impl Node {
     }
 
     /// Waits until it has at hand what an outage needs: it knows the key and the app, and its journal is ready.
-    async fn is_ready(&self, keys: &[&str]) {
+    pub async fn is_ready(&self, keys: &[&str]) {
         for key in keys {
             eventually("the key is known", async || {
                 self.api(key).post("can-use", json!({"userId": "somebody", "event": "image.a"})).await.status == 200
@@ -99,7 +99,7 @@ impl Node {
 }
 
 /// The default app with that setting, a plan of 20 images in a month, and a key.
-async fn configured(node: &Node, on_store_failure: &str, mode: &str) -> String {
+pub async fn configured(node: &Node, on_store_failure: &str, mode: &str) -> String {
     let admin = node.api(ADMIN_KEY);
     admin.plan("pro", monthly(20)).await;
     let settings = admin.put("app", json!({"onStoreFailure": on_store_failure})).await.expect(200);
@@ -108,12 +108,12 @@ async fn configured(node: &Node, on_store_failure: &str, mode: &str) -> String {
     key["key"].as_str().unwrap().to_owned()
 }
 
-fn images(user: &str, quantity: u64) -> Value {
+pub fn images(user: &str, quantity: u64) -> Value {
     json!({"userId": user, "event": "image.a", "quantity": quantity})
 }
 
 /// Makes users known to the node.
-async fn known(api: &Api, users: &[&str]) {
+pub async fn known(api: &Api, users: &[&str]) {
     for user in users {
         api.subscribe(user, "pro").await;
         api.post("can-use", images(user, 1)).await.expect(200);
@@ -121,7 +121,7 @@ async fn known(api: &Api, users: &[&str]) {
 }
 
 #[track_caller]
-fn is_degraded(decision: &Value, groups: &[&str]) {
+pub fn is_degraded(decision: &Value, groups: &[&str]) {
     assert_eq!(
         (&decision["allowed"], &decision["degraded"], &decision["matchedGroupIds"]),
         (&json!(true), &json!(true), &json!(groups)),
@@ -130,7 +130,7 @@ fn is_degraded(decision: &Value, groups: &[&str]) {
     assert!(decision.get("reservationId").is_none() && decision["counters"] == json!([]), "{decision}");
 }
 
-async fn used(api: &Api, user: &str) -> u64 {
+pub async fn used(api: &Api, user: &str) -> u64 {
     let counter = api.counter(user, "images").await;
     assert_eq!(counter["held"], 0, "{counter}");
     counter["used"].as_u64().unwrap()

@@ -13,6 +13,8 @@ use crate::stage::{Build, Stage};
 use crate::support::{Redis, eventually, free_port};
 use crate::traffic::Traffic;
 
+const PATIENCE_MS: u64 = 1_000;
+
 /// One Sentinel, whose word is enough.
 struct Sentinel {
     child: Child,
@@ -28,7 +30,7 @@ impl Sentinel {
             format!("port {port}"),
             "bind 127.0.0.1".to_owned(),
             format!("sentinel monitor quotagate 127.0.0.1 {master} 1"),
-            "sentinel down-after-milliseconds quotagate 1000".to_owned(),
+            format!("sentinel down-after-milliseconds quotagate {PATIENCE_MS}"),
             "sentinel failover-timeout quotagate 3000".to_owned(),
         ];
         std::fs::write(&file, lines.join("\n")).unwrap();
@@ -42,6 +44,15 @@ impl Sentinel {
             .spawn()
             .unwrap();
         Self { child, port, _directory: directory }
+    }
+
+    /// After how long without an answer the master is taken for dead.
+    async fn patience_ms(&self, ms: u64) {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut command = redis::cmd("SENTINEL");
+        command.arg("SET").arg("quotagate").arg("down-after-milliseconds").arg(ms);
+        command.query_async::<()>(&mut connection).await.unwrap();
     }
 
     /// What it knows of the replicas: whether there is one that could be promoted.
@@ -89,9 +100,17 @@ impl Group {
         format!("redis-sentinel://127.0.0.1:{}/quotagate", self.sentinel.port)
     }
 
-    /// Kills the master, and waits until the replica is in its place.
-    async fn promote(&mut self) {
+    /// Kills the master when its replica has all; there is none in its place until [`Group::promote`].
+    pub async fn lose_master(&mut self) {
+        self.sentinel.patience_ms(3_600_000).await;
+        assert_eq!(self.master.run::<u64>(&["WAIT", "1", "10000"]).await, 1);
         self.master.kill();
+    }
+
+    /// Kills the master unless it is dead, and waits until the replica is in its place.
+    pub async fn promote(&mut self) {
+        self.master.kill();
+        self.sentinel.patience_ms(PATIENCE_MS).await;
         eventually("the replica is promoted", || async {
             // Sentinel cuts the replica's connections when it promotes it.
             let client = redis::Client::open(self.replica.url()).unwrap();

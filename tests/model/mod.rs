@@ -4,8 +4,6 @@
 //! have them: other units than `count` and time zones other than UTC (property tests of `domain`), calls of several
 //! items, alerts and webhooks, keys' own metadata and the scope `key`, custom limits that are a whole plan, deleting
 //! plans, reports and exports, 256 and more holds that end at once, limits of what is stored, clocks that step back.
-//! The clock goes on by a second at least: a subscription that begins or ends `now` may do so by a time that its node has
-//! heard of less than a second before.
 //! Of a repeated call it compares what the promise names (decision, id, times, status), not the counters of then.
 
 pub mod admit;

@@ -123,7 +123,7 @@ impl Step {
             85..87 => Call::Block { user, blocked: self.pick(0, 3) == 0 },
             87..88 => Call::Reset { user, group: (self.pick(0, 3) > 0).then(|| of(&GROUPS, self.picks[1])) },
             88..91 => self.grant(&user, model),
-            91..92 => Call::Revoke { of: self.live_grant(model)? },
+            91..92 => Call::Revoke { of: self.any_grant(model)? },
             92..95 => self.edit(model),
             95..97 => self.decide(model)?,
             _ => return self.again(model),
@@ -147,7 +147,7 @@ impl Step {
     fn time(&self, model: &Model) -> Ms {
         let edges = model.edges();
         let (now, pick) = (model.now_ms, self.picks[1] as Ms);
-        let at = match self.pick(0, 10) {
+        match self.pick(0, 10) {
             0..3 => now + (1 + pick % 40) * SECOND_MS,
             3 => now + pick,
             4 => now + pick * MINUTE_MS,
@@ -157,9 +157,7 @@ impl Step {
                 (edge + of(&[0, 0, -1, 1, SECOND_MS], self.picks[3])).max(now)
             }
             _ => now + SECOND_MS,
-        };
-        // What begins or ends `now` may do so by a time that a node has heard of less than a second before.
-        at.max(now + SECOND_MS)
+        }
     }
 
     fn subscribe(&self, user: String, model: &Model) -> Call {
@@ -206,11 +204,12 @@ impl Step {
         Call::Grant { owner, group, amount: self.quantity(), expires_ms }
     }
 
-    fn live_grant(&self, model: &Model) -> Option<Name> {
+    /// One that lives, or has ended.
+    fn any_grant(&self, model: &Model) -> Option<Name> {
         let all = model.counters.values().flat_map(|counter| counter.grants.iter().map(|grant| grant.name));
-        let mut live: Vec<Name> = all.filter(|name| model.grant_of(*name).is_some()).collect();
-        live.sort_unstable();
-        self.recent(live)
+        let mut all: Vec<Name> = all.collect();
+        all.sort_unstable();
+        self.recent(all)
     }
 
     fn edit(&self, model: &Model) -> Call {

@@ -8,6 +8,7 @@ mod support;
 
 mod alerts;
 mod apply;
+mod damaged;
 mod export;
 // Some of it is for tests/faults.
 #[allow(dead_code)]

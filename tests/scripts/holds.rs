@@ -85,7 +85,7 @@ async fn an_answer_never_shows_an_expired_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_than_128_expired_holds_are_taken_in_batches() {
+async fn more_than_64_expired_holds_are_taken_in_batches() {
     let table = Table::new().await;
     for _ in 0..300 {
         table.hold_for(1000, &[("g", DAY_1, 1, 600)]).await;
@@ -93,15 +93,17 @@ async fn more_than_128_expired_holds_are_taken_in_batches() {
     table.clock(ms(NOON) + 1000).await;
     let usage = table.usage_of("u", &[("g", DAY_1, 0, 600)]).await;
     assert!(matches!(usage, UsageReply::Reclaim(_)), "{usage:?}");
-    // It fits although 172 expired holds still count: allowed at once.
+    // It fits although 236 expired holds still count: allowed at once.
     match table.reserve(&[("g", DAY_1, 1, 600)]).await {
-        ReserveReply::Held { ran, tallies, .. } => assert_eq!((ran.reclaimed, tallies[0]), (128, tally(0, 173))),
+        ReserveReply::Held { ran, tallies, .. } => assert_eq!((ran.reclaimed, tallies[0]), (64, tally(0, 237))),
         other => panic!("{other:?}"),
     }
-    // It does not fit while 44 count; nothing is denied before all of them are gone.
-    match table.reserve(&[("g", DAY_1, 560, 600)]).await {
-        ReserveReply::Again(ran) => assert_eq!(ran.reclaimed, 128),
-        other => panic!("{other:?}"),
+    // It does not fit while some count; nothing is denied before all of them are gone.
+    for _ in 0..3 {
+        match table.reserve(&[("g", DAY_1, 560, 600)]).await {
+            ReserveReply::Again(ran) => assert_eq!(ran.reclaimed, 64),
+            other => panic!("{other:?}"),
+        }
     }
     match table.reserve(&[("g", DAY_1, 560, 600)]).await {
         ReserveReply::Held { ran, tallies, .. } => assert_eq!((ran.reclaimed, tallies[0]), (44, tally(0, 561))),
@@ -109,6 +111,28 @@ async fn more_than_128_expired_holds_are_taken_in_batches() {
     }
     let held: u64 = table.redis.run(&["ZCARD", &table.owner("u", &[]).keys.holds]).await;
     assert_eq!(held, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_owners_of_a_call_share_one_batch() {
+    let table = Table::new().await;
+    let owners = |amount: u64| ["u", "team"].map(|name| table.owner(name, &[("g", DAY_1, amount, 100)]));
+    for _ in 0..50 {
+        table.hold_of(1000, &owners(1)).await;
+    }
+    let settling = table.hold_of(60_000, &owners(1)).await;
+    table.clock(ms(NOON) + 1000).await;
+    match table.reserve_as(&harmless(), BELIEF, 60_000, &owners(1)).await {
+        ReserveReply::Held { ran, tallies, .. } => {
+            assert_eq!((ran.reclaimed, &tallies[..]), (64, &[tally(0, 2), tally(0, 38)][..]));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(settled(table.commit(&settling).await).accounts[..], [_, _]));
+    for name in ["u", "team"] {
+        let held: u64 = table.redis.run(&["ZCARD", &table.owner(name, &[]).keys.holds]).await;
+        assert_eq!(held, 1, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,7 @@ async fn the_ledger_keeps_the_newest_entries_and_a_flood_of_denials_evicts_none_
     // Redis trims whole nodes, of 100 entries at most.
     assert!((1_000..1_100).contains(&ledger.length) && !ledger.whole, "{ledger:?}");
     let newest = table.store.entries_before(&table.bucket, Stream::Ledger, None, 1).await.unwrap();
-    assert_eq!(newest[0].entry.charges[0].balance.steps(), 1_500);
+    assert_eq!(newest.entries[0].entry.charges[0].balance.steps(), 1_500);
 
     let flood = "for _ = 1, 100500 do redis.call('XADD', KEYS[1], '*', 'type', 'denial', 'at', '0') end";
     table.redis.run::<()>(&["EVAL", flood, "1", &table.bucket.denials()]).await;

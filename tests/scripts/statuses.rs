@@ -92,7 +92,7 @@ fn extend_word(reply: &ExtendReply) -> &'static str {
 /// Stamp 5, 172 expired holds of 1 in `g`, and one live hold: every fault is possible.
 async fn troubled() -> Table {
     let table = Table::new().await;
-    for _ in 0..172 {
+    for _ in 0..108 {
         table.hold_for(1000, &[("g", DAY_1, 1, MOST)]).await;
     }
     table.clock(ms(NOON) + 5000).await;
@@ -120,8 +120,8 @@ async fn reserve_answers_in_its_documented_order() {
     let wrong = ladder()[0].1;
     assert_eq!(reserve_word(&table.reserve_as(&first, wrong, 60_000, &too_much).await), "held before");
     assert_eq!(reserve_word(&table.reserve_as(&keyed("k", "another"), wrong, 60_000, &too_much).await), "reused");
-    // A reserve took one batch of 128 on its way; the rest must not hide `again`.
-    for _ in 0..172 {
+    // A reserve took one batch of 64 on its way; the rest must not hide `again`.
+    for _ in 0..108 {
         let owner = [table.owner("u", &[("g", DAY_1, 1, MOST)])];
         table.reserve_as(&harmless(), Belief { revision: 5, ..BELIEF }, 1000, &owner).await;
     }
@@ -202,7 +202,7 @@ async fn usage_answers_in_its_documented_order_and_never_writes() {
     }
     assert_eq!(table.dump().await, before);
     let keys = &owner[0].keys;
-    assert_eq!(table.store.reclaim(&table.bucket, keys, false).await.unwrap(), (128, true));
+    assert_eq!(table.store.reclaim(&table.bucket, keys, false).await.unwrap(), (64, true));
     let before = table.dump().await;
     assert_eq!(table.stands_with(5, "g").await, (0, 0), "44 expired holds are subtracted on the fly");
     assert_eq!(table.dump().await, before);

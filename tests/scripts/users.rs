@@ -260,17 +260,15 @@ async fn a_counter_has_at_most_eight_live_grants_within_what_it_can_hold() {
     let known: Vec<String> = table.redis.run(&["HKEYS", &table.bucket.grants()]).await;
     assert_eq!(known.len(), 8, "what is known of the one that has ended is gone: {known:?}");
     let group = GroupId::parse("g").unwrap();
-    let revoke = async || {
-        table
-            .store
-            .revoke(&table.bucket, &OwnerName::of_user(&user()), &group, "more", &Trail::default())
-            .await
-            .unwrap()
+    let revoke = async |id: &str| {
+        table.store.revoke(&table.bucket, &OwnerName::of_user(&user()), &group, id, &Trail::default()).await.unwrap()
     };
     assert!(fits(&table, DAY_1, 8, 0).await);
-    assert!(revoke().await);
-    assert!(!revoke().await);
+    assert!(revoke("more").await);
+    assert!(!revoke("more").await);
     assert!(!fits(&table, DAY_1, 1, 0).await);
+    table.at("2027-02-05T00:00:00Z").await;
+    assert!(!revoke("g1").await, "it has ended, and nobody has swept it yet");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

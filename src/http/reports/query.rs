@@ -1,13 +1,11 @@
 //! The parameters of `GET reports/usage`.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use crate::domain::day::{DAY_MS, Day};
 use crate::domain::ids::GroupId;
-use crate::domain::report::{By, Line, LineName, Ratio, Step};
+use crate::domain::report::{By, Line, Ratio, Step};
 use crate::domain::rollup::Count;
 use crate::domain::window::parse_rfc3339;
+use crate::http::cursor;
 use crate::http::problem::ApiError;
 use crate::service::reports::ReportQuery;
 
@@ -92,7 +90,7 @@ impl UsageParameters {
                 "format" => format = read_format(&value)?,
                 "limit" => limit = Some(read_limit(&value)?),
                 "top" => top = Some(Top::parse(&value)?),
-                "cursor" => after = Some(read_cursor(&value)?),
+                "cursor" => after = Some(cursor::line(&value).ok_or_else(bad_cursor)?),
                 _ => match name.strip_prefix("metadata.") {
                     Some(field) if !field.is_empty() => {
                         query.filter.labels.insert(field.to_owned(), value);
@@ -158,15 +156,4 @@ fn read_limit(text: &str) -> Result<usize, ApiError> {
 
 fn bad_cursor() -> ApiError {
     ApiError::invalid("cursor", "must be the nextCursor of an earlier page of the same report")
-}
-
-/// Where a page ends: its last line.
-pub fn cursor_text(name: &LineName) -> String {
-    URL_SAFE_NO_PAD.encode(serde_json::json!([name.start.to_string(), name.values]).to_string())
-}
-
-fn read_cursor(text: &str) -> Result<(Day, Vec<Option<String>>), ApiError> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad_cursor())?;
-    let (day, values): (String, Vec<Option<String>>) = serde_json::from_slice(&bytes).map_err(|_| bad_cursor())?;
-    Ok((Day::parse(&day).ok_or_else(bad_cursor)?, values))
 }

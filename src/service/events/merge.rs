@@ -43,6 +43,8 @@ struct Source {
     ahead: VecDeque<StoredEntry>,
     batch: usize,
     ended: bool,
+    /// Entries that cannot be read and were left out.
+    damaged: Vec<EventId>,
 }
 
 /// Walks over streams, entry by entry.
@@ -74,7 +76,7 @@ impl Source {
         // Nothing lies before the first possible id, or after the last: Redis refuses to look there.
         let (first, last) = (EntryId { time_ms: 0, number: 0 }, EntryId { time_ms: u64::MAX, number: u64::MAX });
         let ended = before == Some(first) || after == Some(last);
-        Self { bucket, stream, after, before, ahead: VecDeque::new(), batch, ended }
+        Self { bucket, stream, after, before, ahead: VecDeque::new(), batch, ended, damaged: Vec::new() }
     }
 
     fn id(&self, entry: &StoredEntry) -> EventId {
@@ -82,27 +84,35 @@ impl Source {
     }
 
     async fn read_ahead(&mut self, store: &Store, order: Order) -> Result<(), StoreError> {
-        if !self.ahead.is_empty() || self.ended {
-            return Ok(());
+        // A page of entries that cannot be read is no end.
+        while self.ahead.is_empty() && !self.ended {
+            self.read_page(store, order).await?;
         }
+        Ok(())
+    }
+
+    async fn read_page(&mut self, store: &Store, order: Order) -> Result<(), StoreError> {
         let (bucket, stream, count) = (&self.bucket, self.stream, self.batch);
-        let mut read = match order {
+        let mut page = match order {
             Order::OldestFirst => {
                 store.entries_after(bucket, stream, self.after, self.before.map(just_before), count).await?
             }
             Order::NewestFirst => store.entries_before(bucket, stream, self.before, count).await?,
         };
-        self.ended = read.len() < count;
+        self.ended = page.count() < count;
         match order {
-            Order::OldestFirst => self.after = read.last().map(|entry| entry.id).or(self.after),
+            Order::OldestFirst => self.after = page.last.or(self.after),
             Order::NewestFirst => {
-                self.before = read.last().map(|entry| entry.id).or(self.before);
-                let wanted = read.partition_point(|entry| self.after.is_none_or(|after| entry.id > after));
-                self.ended |= wanted < read.len();
-                read.truncate(wanted);
+                self.before = page.last.or(self.before);
+                let wanted = |id: EntryId| self.after.is_none_or(|after| id > after);
+                self.ended |= page.last.is_some_and(|last| !wanted(last));
+                page.entries.retain(|entry| wanted(entry.id));
+                page.damaged.retain(|entry| wanted(entry.id));
             }
         }
-        self.ahead = read.into();
+        let (bucket, stream) = (self.bucket.number(), self.stream);
+        self.damaged.extend(page.damaged.iter().map(|entry| EventId { at: entry.id, bucket, stream }));
+        self.ahead = page.entries.into();
         self.batch = (self.batch * 4).min(MOST_READ);
         Ok(())
     }
@@ -120,6 +130,11 @@ impl<'a> Merge<'a> {
         let batch = (FIRST_READ / sources.len().max(1)).max(LEAST_READ);
         let sources = sources.into_iter().map(|source| Source::new(source, order, span, cursor, batch));
         Self { store, order, sources: sources.collect() }
+    }
+
+    /// The entries that were left out so far since they cannot be read.
+    pub fn damaged(&self) -> impl Iterator<Item = EventId> {
+        self.sources.iter().flat_map(|source| source.damaged.iter().copied())
     }
 
     /// # Errors

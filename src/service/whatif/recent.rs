@@ -19,6 +19,7 @@ use crate::service::Gateway;
 use crate::service::app_config::AppConfig;
 use crate::service::error::ServiceError;
 use crate::service::tenant::{Placement, Tenant};
+use crate::store::audit::EntryId;
 use crate::store::keys::Bucket;
 use crate::store::ledger::{StoredEntry, Stream};
 
@@ -75,8 +76,23 @@ pub struct RecentReport {
 
 /// The newest entries of a bucket, each stream's newest first.
 struct Newest {
-    streams: Vec<(Stream, Vec<StoredEntry>)>,
+    streams: Vec<ReadBack>,
     cut: Option<Cut>,
+}
+
+/// A stream as far back as it was read.
+struct ReadBack {
+    stream: Stream,
+    entries: Vec<StoredEntry>,
+    /// How many entries cannot be read.
+    damaged: usize,
+    reached: Option<EntryId>,
+}
+
+impl ReadBack {
+    fn of(stream: Stream) -> Self {
+        Self { stream, entries: Vec::new(), damaged: 0, reached: None }
+    }
 }
 
 /// Faults of a draft, where it stands in what was asked.
@@ -167,6 +183,7 @@ impl Gateway {
             let newest = self.newest(bucket, share, until).await?;
             cut = cut.or(newest.cut);
             entries += newest.count();
+            complete &= newest.is_sound();
             let (since_ms, past) = newest.past(&units, complete);
             let (subscribed, mut moved) = self.people(bucket, &past).await?;
             moved.extend(grants.iter().cloned());
@@ -184,7 +201,7 @@ impl Gateway {
     /// The newest entries of both streams of a bucket, as far back in the one as in the other. A page of each is read
     /// however late it is.
     async fn newest(&self, bucket: &Bucket, most: usize, until: Instant) -> Result<Newest, ServiceError> {
-        let mut newest = Newest { streams: Stream::ALL.map(|stream| (stream, Vec::new())).to_vec(), cut: None };
+        let mut newest = Newest { streams: Stream::ALL.map(ReadBack::of).into(), cut: None };
         let mut open: Vec<usize> = (0..newest.streams.len()).collect();
         // No stream may take all before the other was looked at.
         let page = (most / 4).clamp(1, PAGE);
@@ -195,20 +212,21 @@ impl Gateway {
                 newest.cut = Some(if left == 0 { Cut::Entries } else { Cut::Time });
                 break;
             }
-            let (stream, entries) = &mut newest.streams[next];
-            let before = entries.last().map(|entry| entry.id);
+            let read = &mut newest.streams[next];
             let wanted = page.min(left);
-            let read = self.store.entries_before(bucket, *stream, before, wanted).await?;
-            if read.len() < wanted {
+            let page = self.store.entries_before(bucket, read.stream, read.reached, wanted).await?;
+            if page.count() < wanted {
                 open.retain(|place| *place != next);
             }
-            entries.extend(read);
+            read.reached = page.last.or(read.reached);
+            read.damaged += page.damaged.len();
+            read.entries.extend(page.entries);
         }
         // Where one stream goes further back than the other was read, it tells half of what happened.
         let edge = open.iter().map(|place| newest.reached(*place)).max().filter(|_| newest.cut.is_some());
         if let Some(edge_ms) = edge {
-            for (_, entries) in &mut newest.streams {
-                entries.retain(|entry| entry.id.time_ms >= edge_ms);
+            for read in &mut newest.streams {
+                read.entries.retain(|entry| entry.id.time_ms >= edge_ms);
             }
         }
         Ok(newest)
@@ -217,27 +235,32 @@ impl Gateway {
 
 impl Newest {
     fn count(&self) -> usize {
-        self.streams.iter().map(|(_, entries)| entries.len()).sum()
+        self.streams.iter().map(|read| read.entries.len() + read.damaged).sum()
+    }
+
+    /// Nothing that was read is left out.
+    fn is_sound(&self) -> bool {
+        self.streams.iter().all(|read| read.damaged == 0)
     }
 
     /// The time (ms, Redis) of the oldest entry of a stream that was read; before the first read, later than any.
     fn reached(&self, place: usize) -> u64 {
-        self.streams.get(place).and_then(|(_, entries)| entries.last()).map_or(u64::MAX, |entry| entry.id.time_ms)
+        self.streams.get(place).and_then(|read| read.reached).map_or(u64::MAX, |reached| reached.time_ms)
     }
 
     /// From when on calls are judged, and the past. Of what happened before nothing is known but what it left.
     fn past(self, units: &Units, complete: bool) -> (TimeMs, Past) {
         let of_calls = |entry: &&StoredEntry| entry.entry.kind != EntryKind::Expire;
-        let oldest = self.streams.iter().filter_map(|(_, entries)| entries.iter().rfind(of_calls));
+        let oldest = self.streams.iter().filter_map(|read| read.entries.iter().rfind(of_calls));
         let since_ms = match self.cut {
             None => TimeMs::MIN,
             Some(_) => oldest.map(|stored| stored.entry.at_ms).min().unwrap_or(TimeMs::MAX),
         };
         let whole = complete && self.cut.is_none();
         let mut builder = PastBuilder::new(units.clone(), since_ms, TimeMs::MAX, whole);
-        for (stream, entries) in self.streams {
-            for entry in entries.into_iter().rev() {
-                builder.add(stream, entry);
+        for read in self.streams {
+            for entry in read.entries.into_iter().rev() {
+                builder.add(read.stream, entry);
             }
         }
         (since_ms, builder.finish())

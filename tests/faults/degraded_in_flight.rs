@@ -1,0 +1,35 @@
+//! Groups that limit what is in flight count no reserve that was allowed without Redis: nobody will ever end it.
+
+use serde_json::json;
+
+use crate::degraded::{Node, configured, images};
+use crate::gateway::ADMIN_KEY;
+use crate::support::Redis;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_allowed_without_redis_is_not_in_flight() {
+    let mut redis = Redis::with(&["--appendfsync", "always"]).await;
+    let node = Node::start(&redis.url(), 5).await;
+    let key = configured(&node, "allow", "live").await;
+    let plan = json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [
+        {"id": "images", "unit": "count", "quota": 20, "matches": [{"event": "image.*"}]},
+        {"id": "in_flight", "unit": "count", "measure": "event", "quota": 2, "periodType": "concurrent",
+            "matches": [{"event": "image.*"}]}]});
+    node.api(ADMIN_KEY).plan("busy", plan).await;
+    let api = node.api(&key);
+    api.subscribe("u", "busy").await;
+    api.post("can-use", images("u", 1)).await.expect(200);
+    node.is_ready(&[&key]).await;
+    redis.kill();
+    for _ in 0..3 {
+        let decision = api.reserve(images("u", 1)).await;
+        assert_eq!((&decision["allowed"], &decision["degraded"]), (&json!(true), &json!(true)), "{decision}");
+    }
+    redis.start_again().await;
+    node.is_caught_up().await;
+    assert_eq!(api.stands("u", "images").await, (3.0, 0.0));
+    assert_eq!(api.stands("u", "in_flight").await, (0.0, 0.0));
+    api.reserved(images("u", 1)).await;
+    api.reserved(images("u", 1)).await;
+    assert_eq!(api.reserve(images("u", 1)).await["reasons"], json!(["limit_reached"]));
+}
