@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct Browser {
     driver: Child,
     session: String,
-    /// The browser's process.
-    pub process: u64,
+    /// The directory of the browser's profile; it is among the arguments of its process.
+    pub profile: String,
     http: reqwest::Client,
 }
 
@@ -78,17 +78,27 @@ impl Browser {
             .await
             .unwrap();
         let id = answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no browser: {answer}")).to_owned();
-        let process = answer["value"]["capabilities"]["goog:processID"].as_u64().unwrap();
-        Self { driver, session: format!("{base}/{id}"), process, http }
+        let profile = answer["value"]["capabilities"]["chrome"]["userDataDir"].as_str().unwrap().to_owned();
+        Self { driver, session: format!("{base}/{id}"), profile, http }
     }
 
-    /// Ends the session, and with it the browser. Not by `http`, since a destructor cannot wait for it.
+    /// Closes the browser, then the session. The driver ends only what it started itself, which on Debian is a script that
+    /// waits for the browser. Not by `http`, since a destructor cannot wait for it.
     fn close(&self) -> std::io::Result<()> {
-        let (address, path) = self.session["http://".len()..].split_once('/').unwrap();
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "DELETE /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
-        BufReader::new(stream).read_line(&mut String::new()).map(drop)
+        let (address, session) = self.session["http://".len()..].split_once('/').unwrap();
+        let command = json!({"cmd": "Browser.close", "params": {}}).to_string();
+        for (method, path, body) in [("POST", "/goog/cdp/execute", command.as_str()), ("DELETE", "", "")] {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let length = body.len();
+            write!(
+                stream,
+                "{method} /{session}{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+                 content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+            )?;
+            BufReader::new(stream).read_line(&mut String::new())?;
+        }
+        Ok(())
     }
 
     async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
@@ -207,11 +217,11 @@ impl Browser {
         .await;
     }
 
-    /// Clicks the button or link of that name: in the dialog, if one is open.
+    /// Clicks the button or link of that name, when it can be clicked: in the dialog, if one is open.
     pub async fn click(&self, name: &str) {
         let named = format!("[normalize-space()={0} or @aria-label={0}]", quoted(name));
         let open = "[not(//dialog[@open]) or ancestor::dialog[@open]]";
-        self.click_at(&format!("(//button{named}{open} | //a{named}{open})[1]")).await;
+        self.click_at(&format!("(//button{named}{open}[not(@disabled)] | //a{named}{open})[1]")).await;
     }
 
     /// Clicks the page of that name in the menu.

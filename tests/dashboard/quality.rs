@@ -94,11 +94,10 @@ async fn whatever_has_the_focus_shows_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_test_leaves_a_browser_behind() {
     let browser = Browser::start().await;
-    let process = browser.process.to_string();
+    let profile = browser.profile.clone();
     let runs = || {
-        let state = std::process::Command::new("ps").args(["-o", "stat=", "-p", &process]).output().unwrap();
-        let state = String::from_utf8(state.stdout).unwrap();
-        !state.trim().is_empty() && !state.starts_with('Z')
+        let processes = std::process::Command::new("ps").args(["-ww", "-eo", "args"]).output().unwrap();
+        String::from_utf8_lossy(&processes.stdout).contains(&profile)
     };
     assert!(runs());
     drop(browser);
