@@ -73,7 +73,10 @@ def test_before_it_is_done(sandbox: Sandbox, client: Client, subscribed: Subscri
         assert gone.refusal is not None
         assert admin.preview_delete_plan(present, move_to=other).refusal is None
         assert admin.get_plan(present).id == present
-        policy, team = unique("cap_"), group(3, event="other", scope=["metadata.team"], periodType="monthly")
+        policy, team = (
+            unique("cap_"),
+            group(3, event="other", measure="event", scope=["metadata.team"], periodType="monthly"),
+        )
         admin.put_policy(policy, {"groups": [team]})
         assert [left.group_id for left in admin.preview_delete_policy(policy).groups] == [team["id"]]
         admin.delete_policy(policy)
