@@ -24,7 +24,7 @@ Replies, in order of precedence
   expired, now                              past its grace; also, if it is still held, late and reject_late
   not_pending, now, status                  it was released, or a draw on a committed one
   settled, now, status, late, replayed, memo, version of the first owner, passed,
-    then per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters
+    then per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters
   passed: alerts, '<group>:<percent>,…'
   stale_reservation, now                    figures were computed on an older state
   overflow, now                             a counter would pass 2^53 - 1
@@ -42,8 +42,8 @@ ledger.open(KEYS[4], args.int())
 local told = args.text()
 local final, reject_late, outcome = args.int() == 1, args.int() == 1, args.text()
 local changes, memo = args.text(), args.text()
-local totals = {}
-for _ = 1, args.int() do
+local figures, totals = args.int(), {}
+for _ = 1, figures do
   local counters, group = args.text(), args.text()
   totals[counters .. ' ' .. group] = args.int()
 end
@@ -76,7 +76,7 @@ local function share(owner, place)
   if window.is_concurrent(entry.serial) then
     return 0
   end
-  local total = totals[owner.counters .. ' ' .. entry.group]
+  local total = figures > 0 and totals[owner.counters .. ' ' .. entry.group]
   if not total then
     return entry.amount
   end
@@ -94,13 +94,15 @@ local function share(owner, place)
   return amount
 end
 
-for _, owner in ipairs(loaded.owners) do
+for at = 1, #loaded.owners do
+  local owner = loaded.owners[at]
   settle.open(owner, now, expiry_outbox)
   local shares = {}
   for place = 1, #owner.held do
     shares[place] = share(owner, place)
   end
-  for place, entry in ipairs(owner.held) do
+  for place = 1, #owner.held do
+    local entry = owner.held[place]
     local freed = final and entry.amount or math.min(shares[place], entry.amount)
     settle.free(owner, entry, freed)
     if not settle.charge(owner, entry, shares[place]) then
@@ -116,7 +118,8 @@ loaded.late = late or loaded.late
 loaded.outcome = outcome
 loaded.memo = memo ~= '' and memo or loaded.memo
 local members, passed = {}, {}
-for place, owner in ipairs(loaded.owners) do
+for place = 1, #loaded.owners do
+  local owner = loaded.owners[place]
   settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
   members[place] = owner.member
   if final then
@@ -129,7 +132,8 @@ local answer = settle.answer(loaded, now, 0, passed)
 if KEYS[5] then
   operation.keep(KEYS[5], fingerprint, answer)
 end
-for place, owner in ipairs(loaded.owners) do
+for place = 1, #loaded.owners do
+  local owner = loaded.owners[place]
   if owner.live then
     if not final then
       redis.call('ZADD', owner.holds, args.digits(loaded.expires_at), record.member(loaded, owner))

@@ -21,7 +21,7 @@ Replies, in order of precedence
   expired, now                              past its grace
   not_pending, now, status                  it is still held
   settled, now, status, late, replayed, memo, version of the first owner, passed,
-    then per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters
+    then per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters
   passed: alerts, '<group>:<percent>,…'
 ]]
 

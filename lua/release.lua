@@ -21,7 +21,7 @@ Replies, in order of precedence
   expired, now                              past its grace, or expired while it was held
   not_pending, now, status                  it was committed
   settled, now, status, late, replayed, memo, version of the first owner, passed,
-    then per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters
+    then per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters
   passed: alerts, '<group>:<percent>,…'
 ]]
 
@@ -53,16 +53,19 @@ if now >= loaded.expires_at then
   return { 'expired', now }
 end
 
-for _, owner in ipairs(loaded.owners) do
+for at = 1, #loaded.owners do
+  local owner = loaded.owners[at]
   settle.open(owner, now, expiry_outbox)
-  for _, entry in ipairs(owner.held) do
+  for place = 1, #owner.held do
+    local entry = owner.held[place]
     settle.free(owner, entry, entry.amount)
     settle.charge(owner, entry, 0)
   end
 end
 loaded.status = 'released'
 local passed = {}
-for _, owner in ipairs(loaded.owners) do
+for at = 1, #loaded.owners do
+  local owner = loaded.owners[at]
   settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
   owner.held = {}
 end
@@ -73,7 +76,8 @@ local answer = settle.answer(loaded, now, 0, passed)
 if KEYS[6] then
   operation.keep(KEYS[6], fingerprint, answer)
 end
-for _, owner in ipairs(loaded.owners) do
+for at = 1, #loaded.owners do
+  local owner = loaded.owners[at]
   redis.call('ZREM', owner.holds, owner.member)
 end
 return answer

@@ -63,7 +63,8 @@ local expires_at = args.digits(now + ttl)
 local record = { 'reservation', fingerprint, 'held ' .. args.digits(now) .. ' ' .. expires_at .. ' 0', name .. ' ' .. about, memo }
 about = about .. ' ' .. args.digits(now)
 local lines = #record
-for _, owner in ipairs(owners) do
+for at = 1, #owners do
+  local owner = owners[at]
   if #owner.groups > 0 then
     record[#record + 1] = admission.place(owner, name, #record == lines and about or '-', now, expires_at)
     retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])

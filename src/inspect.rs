@@ -93,10 +93,9 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
             return value.parse().map_or_else(|_| String::new(), told);
         }
         "next_expiry" => {
-            let time = value
-                .parse()
-                .map_or_else(|_| "no hold is live".to_owned(), |ms| format!("no hold expires before {}", rfc3339(ms)));
-            return time;
+            let live = value.parse().ok().filter(|ms| *ms > 0);
+            return live
+                .map_or_else(|| "no hold is live".to_owned(), |ms| format!("no hold expires before {}", rfc3339(ms)));
         }
         _ => {}
     }

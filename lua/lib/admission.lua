@@ -24,9 +24,11 @@ end
 -- Opens the requests of a call that only wants approval. Answers '<group>:<id>:<status>,…', or ''.
 local function ask(owners, given, asked, now, outbox_key, first_index_key)
   local opened = {}
-  for place, owner in ipairs(owners) do
+  for place = 1, #owners do
+    local owner = owners[place]
     local count = #opened
-    for _, group in ipairs(owner.groups) do
+    for at = 1, #owner.groups do
+      local group = owner.groups[at]
       if group.lacks then
         opened[#opened + 1] = approval.open(owner, group, asked, now, outbox_key)
       end
@@ -41,9 +43,11 @@ end
 -- What every counter without room had, for the stream of denials.
 local function lacks_of(owners)
   local lacks = {}
-  for _, owner in ipairs(owners) do
+  for at = 1, #owners do
+    local owner = owners[at]
     local lacking = {}
-    for _, group in ipairs(owner.groups) do
+    for place = 1, #owner.groups do
+      local group = owner.groups[place]
       if group.lacks then
         local counted = window.is_concurrent(group.serial) and group.held or group.used + group.held
         local limit = math.max(0, math.min(group.limit + group.granted - group.blocked, counter.most))
@@ -70,9 +74,11 @@ function admission.decide(given, verdict, owners, outbox_key, asked, first_index
   facts.raise_stamp(given, KEYS[1], stamp)
   local reclaimed, more = facts.reclaim(owners, now, given.tells_expiry and outbox_key)
   local denied, hard = verdict ~= '', verdict ~= ''
-  for _, owner in ipairs(owners) do
+  for at = 1, #owners do
+    local owner = owners[at]
     owner.crowded = is_crowded(owner)
-    for _, group in ipairs(owner.groups) do
+    for place = 1, #owner.groups do
+      local group = owner.groups[place]
       group.lacks = (owner.crowded and not lenient) or counter.lacks(group)
       denied = denied or group.lacks
       hard = hard or (group.lacks and (owner.crowded or not group.approval))
@@ -93,8 +99,10 @@ function admission.decide(given, verdict, owners, outbox_key, asked, first_index
     ledger.deny(refused, now, reason, lacks_of(owners))
   end
   local answer = { 'denied', now, reclaimed, verdict, hold.free_at(owners, now), opened, counter.count(owners) }
-  for _, owner in ipairs(owners) do
-    for _, group in ipairs(owner.groups) do
+  for at = 1, #owners do
+    local owner = owners[at]
+    for place = 1, #owner.groups do
+      local group = owner.groups[place]
       counter.stand(answer, group)
       answer[#answer + 1] = group.lacks and 1 or 0
       if group.lacks and verdict == '' and not owner.crowded then
@@ -109,7 +117,8 @@ end
 -- Answers the owner's line of a reservation record: '<counters> <holds> <past> <held entries> <charged entries>'.
 function admission.place(owner, name, about, now, expires_at)
   local entries = {}
-  for place, group in ipairs(owner.groups) do
+  for place = 1, #owner.groups do
+    local group = owner.groups[place]
     group.held = group.held + group.amount
     entries[place] = group.id .. ':' .. group.serial .. ':' .. group.amount_text
   end

@@ -61,12 +61,14 @@ function allowance.read(owner, now)
     return
   end
   local fields = {}
-  for place, group in ipairs(owner.groups) do
+  for place = 1, #owner.groups do
+    local group = owner.groups[place]
     fields[2 * place - 1] = group.id .. '.grants'
     fields[2 * place] = group.id .. '.blocked'
   end
   local values = pieces.get(owner.counters, fields)
-  for place, group in ipairs(owner.groups) do
+  for place = 1, #owner.groups do
+    local group = owner.groups[place]
     group.granted, group.blocked = 0, 0
     if group.change == 'moved' and values[2 * place - 1] and allowance.is_over(group.stored, now) then
       values[2 * place - 1] = allowance.with_serial(values[2 * place - 1], group.serial, nil)

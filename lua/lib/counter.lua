@@ -59,7 +59,8 @@ end
 function counter.read(owner, now)
   local behind = false
   local fields = { 'version', 'next_expiry', 'adjusted', 'forget_at' }
-  for place, group in ipairs(owner.groups) do
+  for place = 1, #owner.groups do
+    local group = owner.groups[place]
     local id = group.id
     fields[3 * place + 2], fields[3 * place + 3], fields[3 * place + 4] = id .. '.window', id .. '.used', id .. '.held'
   end
@@ -67,7 +68,8 @@ function counter.read(owner, now)
   owner.version, owner.adjusted, owner.forget_at = values[1], values[3], values[4]
   owner.next_expiry = args.stored(values[2])
   local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
-  for place, group in ipairs(owner.groups) do
+  for place = 1, #owner.groups do
+    local group = owner.groups[place]
     local stored, used, held = values[3 * place + 2], values[3 * place + 3], args.stored(values[3 * place + 4])
     group.stored = stored
     group.serial, group.change, group.later_start, group.requoted = window.resolve(stored, group.window, first)
@@ -141,7 +143,8 @@ end
 -- `extra` are further fields and values of the same hash.
 function counter.write(owner, name, now, extra)
   local changes = extra or {}
-  for _, group in ipairs(owner.groups) do
+  for at = 1, #owner.groups do
+    local group = owner.groups[at]
     local count = #changes
     changes[count + 1] = group.id .. '.' .. name
     changes[count + 2] = args.digits(group[name])
@@ -168,7 +171,8 @@ end
 
 function counter.count(owners)
   local count = 0
-  for _, owner in ipairs(owners) do
+  for at = 1, #owners do
+    local owner = owners[at]
     count = count + #owner.groups
   end
   return count
@@ -177,8 +181,10 @@ end
 -- The groups as the node proposed them, for an answer that is kept: '<id> <amount> <limit> <window> <quota|->,…'.
 function counter.describe(owners)
   local groups = {}
-  for _, owner in ipairs(owners) do
-    for _, group in ipairs(owner.groups) do
+  for at = 1, #owners do
+    local owner = owners[at]
+    for place = 1, #owner.groups do
+      local group = owner.groups[place]
       groups[#groups + 1] = group.id .. ' ' .. group.amount_text .. ' ' .. args.digits(group.limit) .. ' ' .. group.window
     end
   end
@@ -194,8 +200,10 @@ end
 
 -- Appends what every group stands at, in the order of ARGV.
 function counter.reply(answer, owners)
-  for _, owner in ipairs(owners) do
-    for _, group in ipairs(owner.groups) do
+  for at = 1, #owners do
+    local owner = owners[at]
+    for place = 1, #owner.groups do
+      local group = owner.groups[place]
       counter.stand(answer, group)
     end
   end

@@ -20,8 +20,10 @@ end
 -- Answers the time, and whether a window as proposed is over.
 local function catch_up(owners, now, valid_from)
   local over = false
-  for _, owner in ipairs(owners) do
-    for _, group in ipairs(owner.groups) do
+  for at = 1, #owners do
+    local owner = owners[at]
+    for place = 1, #owner.groups do
+      local group = owner.groups[place]
       local start = group.later_start
       over = over or start
       if not start and now < valid_from and group.change == 'same' then
@@ -47,7 +49,8 @@ function facts.check(given, stamp_key, clock_key, owners)
   local subject = owners[1]
   subject.mortal = subject.mortal or given.forget_at ~= '-'
   local behind = false
-  for _, owner in ipairs(owners) do
+  for at = 1, #owners do
+    local owner = owners[at]
     behind = counter.read(owner, now) or behind
   end
   if is_later(stamp, given.revision) then
@@ -82,7 +85,8 @@ end
 -- Answers how many were reclaimed and whether more are due.
 function facts.reclaim(owners, now, outbox_key)
   local reclaimed, more = 0, false
-  for _, owner in ipairs(owners) do
+  for at = 1, #owners do
+    local owner = owners[at]
     if owner.next_expiry > 0 and owner.next_expiry <= now then
       local count, rest = hold.reclaim(owner, now, outbox_key)
       reclaimed = reclaimed + count

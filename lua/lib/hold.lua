@@ -85,7 +85,7 @@ function hold.reclaim(owner, now, outbox_key)
   end
   local rest = redis.call('ZRANGE', owner.holds, count, count, 'WITHSCORES')
   changes[#changes + 1] = 'next_expiry'
-  changes[#changes + 1] = rest[2] or 'none'
+  changes[#changes + 1] = rest[2] or '0'
   pieces.set(owner.counters, changes)
   tell_expired(members, expiries, now, outbox_key)
   if count > 0 then

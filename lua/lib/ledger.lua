@@ -13,11 +13,12 @@ end
 
 -- 'user:u_42' of a key of counters.
 function ledger.owner_word(counters)
-  return string.match(counters, '}:counters:(.*)$')
+  local _, last = string.find(counters, '}:counters:', 1, true)
+  return string.sub(counters, last + 1)
 end
 
 function ledger.charge(group, serial, change, balance)
-  return group .. ':' .. serial .. ':' .. args.digits(change) .. ':' .. args.digits(balance)
+  return string.format('%s:%s:%d:%d', group, serial, change, balance)
 end
 
 -- What the coming entry says of one owner: a list of `ledger.charge`.
@@ -30,7 +31,7 @@ end
 
 -- Behind a tab the memo holds what only settling needs.
 local function without_rules(memo)
-  return string.match(memo, '^[^\t]*')
+  return (args.cut(memo, 1, '\t'))
 end
 
 function ledger.append(kind, now, late, op, about, memo, told)

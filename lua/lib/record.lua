@@ -21,8 +21,9 @@ end
 
 local function format_entries(entries)
   local list = {}
-  for _, entry in ipairs(entries) do
-    list[#list + 1] = entry.group .. ':' .. entry.serial .. ':' .. args.digits(entry.amount)
+  for place = 1, #entries do
+    local entry = entries[place]
+    list[place] = string.format('%s:%s:%d', entry.group, entry.serial, entry.amount)
   end
   return #list > 0 and table.concat(list, ',') or '-'
 end
@@ -30,13 +31,15 @@ end
 -- Answers nil unless it is a reservation created at `created_at` (an id carries its creation time).
 function record.load(key, created_at)
   local text = redis.call('GET', key)
-  local fingerprint, status_line, subject, memo, rest
-  if text then
-    fingerprint, status_line, subject, memo, rest = string.match(text, '^reservation\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
-  end
-  if not status_line then
+  if not text or string.sub(text, 1, 12) ~= 'reservation\n' then
     return nil
   end
+  local fingerprint, status_line, subject, memo
+  local at = 13
+  fingerprint, at = args.cut(text, at, '\n')
+  status_line, at = args.cut(text, at, '\n')
+  subject, at = args.cut(text, at, '\n')
+  memo, at = args.cut(text, at, '\n')
   local status, created, expires, changes, flags = string.match(status_line, '^(%a+) (%d+) (%d+) (%d+)(.*)$')
   if created ~= created_at then
     return nil
@@ -44,21 +47,25 @@ function record.load(key, created_at)
   local loaded = {
     key = key, fingerprint = fingerprint, status = status, created_at = created, expires_at = args.stored(expires),
     changes = args.stored(changes), late = string.find(flags, 'late', 1, true) ~= nil,
-    outcome = string.match(flags, 'accepted') or string.match(flags, 'rejected') or '-',
-    subject = subject, memo = memo, owners = {},
+    outcome = flags ~= '' and (string.match(flags, 'accepted') or string.match(flags, 'rejected')) or '-',
+    subject = subject, memo = memo, name = false, about = false, op = false, owners = {},
   }
-  local name, about = string.match(subject, '^(%S+) (.*)$')
-  loaded.about, loaded.op = about, name .. ' ' .. created
-  for counters, holds, past, held, charged in string.gmatch(rest, '(%S+) (%S+) (%S+) (%S+) (%S+)') do
+  local name, behind = args.cut(subject, 1, ' ')
+  loaded.name, loaded.about, loaded.op = name, string.sub(subject, behind), name .. ' ' .. created
+  while at <= #text do
+    local counters, holds, past, held, charged
+    counters, at = args.cut(text, at, ' ')
+    holds, at = args.cut(text, at, ' ')
+    past, at = args.cut(text, at, ' ')
+    held, at = args.cut(text, at, ' ')
+    charged, at = args.cut(text, at, '\n')
+    -- The first owner's hold tells an expiry.
+    local about = #loaded.owners == 0 and loaded.about .. ' ' .. created or '-'
     loaded.owners[#loaded.owners + 1] = {
       counters = counters, holds = holds, past = past, held = parse_entries(held), charged = parse_entries(charged),
-      -- The first owner's hold tells an expiry.
-      about = #loaded.owners == 0 and about .. ' ' .. created or '-',
+      about = about, member = name .. ' ' .. held .. ' ' .. about,
     }
-    local owner = loaded.owners[#loaded.owners]
-    owner.member = name .. ' ' .. held .. ' ' .. owner.about
   end
-  loaded.name = name
   return loaded
 end
 
@@ -69,7 +76,8 @@ function record.save(loaded, px)
     loaded.status .. ' ' .. loaded.created_at .. ' ' .. args.digits(loaded.expires_at) .. ' ' .. args.digits(loaded.changes) .. flags,
     loaded.subject, loaded.memo,
   }
-  for _, owner in ipairs(loaded.owners) do
+  for at = 1, #loaded.owners do
+    local owner = loaded.owners[at]
     lines[#lines + 1] = owner.counters .. ' ' .. owner.holds .. ' ' .. owner.past
       .. ' ' .. format_entries(owner.held) .. ' ' .. format_entries(owner.charged)
   end

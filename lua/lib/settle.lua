@@ -20,7 +20,8 @@ end
 local function accounts_of(owner)
   local accounts, known = {}, {}
   for _, list in ipairs({ owner.held, owner.charged }) do
-    for _, entry in ipairs(list) do
+    for at = 1, #list do
+      local entry = list[at]
       local name = entry.group .. ':' .. entry.serial
       local account = known[name]
       if not account then
@@ -47,7 +48,8 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
     return
   end
   local fields = { 'next_expiry', 'last_expiry', 'version', 'adjusted', 'watched' }
-  for place, account in ipairs(accounts) do
+  for place = 1, #accounts do
+    local account = accounts[place]
     local id = account.id
     fields[3 * place + 3], fields[3 * place + 4], fields[3 * place + 5] = id .. '.window', id .. '.used', id .. '.held'
   end
@@ -59,7 +61,8 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
   end
   owner.last_expiry = args.stored(values[2])
   owner.version, owner.adjusted, owner.watched, owner.groups = values[3], values[4], values[5], {}
-  for place, account in ipairs(accounts) do
+  for place = 1, #accounts do
+    local account = accounts[place]
     local serial, bounds
     if values[3 * place + 3] then
       serial, bounds = string.match(values[3 * place + 3], '^(%S+) (.*)$')
@@ -89,7 +92,8 @@ end
 function settle.charge(owner, entry, amount)
   local account = entry.account
   account.used = account.used + amount
-  for _, charged in ipairs(owner.charged) do
+  for at = 1, #owner.charged do
+    local charged = owner.charged[at]
     if charged.account == account then
       charged.amount = charged.amount + amount
       return account.used <= counter.most
@@ -103,7 +107,8 @@ end
 -- What was charged of a group so far, over all its windows.
 function settle.charged(owner, group)
   local sum = 0
-  for _, entry in ipairs(owner.charged) do
+  for at = 1, #owner.charged do
+    local entry = owner.charged[at]
     if entry.group == group then
       sum = sum + entry.amount
     end
@@ -115,7 +120,8 @@ end
 -- Alerts are told in `outbox_key` and added to `passed`; what changes is added to the coming entry of the ledger.
 function settle.write(owner, expires_at, now, outbox_key, passed)
   local changes, charges = {}, {}
-  for _, account in ipairs(owner.accounts) do
+  for at = 1, #owner.accounts do
+    local account = owner.accounts[at]
     if not window.is_concurrent(account.serial) then
       charges[#charges + 1] = ledger.charge(account.id, account.serial, account.used - account.before, account.used)
     end
@@ -145,13 +151,15 @@ function settle.write(owner, expires_at, now, outbox_key, passed)
   ledger.add(owner.counters, charges)
 end
 
--- Appends per account: group, used, held, granted, blocked, '<kind> <start> <end>', counters.
+-- Appends per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters.
 function settle.reply(answer, owners)
-  for _, owner in ipairs(owners) do
-    for _, account in ipairs(owner.accounts) do
+  for at = 1, #owners do
+    local owner = owners[at]
+    for place = 1, #owner.accounts do
+      local account = owner.accounts[place]
       answer[#answer + 1] = account.id
       counter.stand(answer, account)
-      answer[#answer + 1] = string.match(account.bounds, '^%S+ %S+ %S+')
+      answer[#answer + 1] = account.bounds
       answer[#answer + 1] = owner.counters
     end
   end
@@ -160,7 +168,8 @@ end
 
 -- The answer to a call on a reservation that has already ended: nothing changes.
 function settle.replay(loaded, now, expiry_outbox)
-  for _, owner in ipairs(loaded.owners) do
+  for at = 1, #loaded.owners do
+    local owner = loaded.owners[at]
     settle.open(owner, now, expiry_outbox)
   end
   return settle.answer(loaded, now, 1, {})

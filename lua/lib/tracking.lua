@@ -3,7 +3,8 @@ local tracking = {}
 
 local function add(owner, given, now, index, passed)
   local extra, charges = alert.watch(owner, {}), {}
-  for place, group in ipairs(owner.groups) do
+  for place = 1, #owner.groups do
+    local group = owner.groups[place]
     group.before, group.bounds = group.used, window.bounds(group.window)
     group.used = math.max(0, group.used + group.amount)
     charges[place] = ledger.charge(group.id, group.serial, group.used - group.before, group.used)
@@ -11,7 +12,8 @@ local function add(owner, given, now, index, passed)
   ledger.add(owner.counters, charges)
   counter.write(owner, 'used', now, extra)
   local watched = {}
-  for _, group in ipairs(owner.groups) do
+  for at = 1, #owner.groups do
+    local group = owner.groups[at]
     watched[#watched + 1] = group.percents and group or nil
   end
   local changes = {}
@@ -36,8 +38,10 @@ function tracking.count(enforce, in_ledger, keep_ms)
   local name, about, memo, told = args.text(), args.text(), args.text(), args.text()
   local owners, tail = counter.owners(7)
   if refund then
-    for _, owner in ipairs(owners) do
-      for _, group in ipairs(owner.groups) do
+    for at = 1, #owners do
+      local owner = owners[at]
+      for place = 1, #owner.groups do
+        local group = owner.groups[place]
         group.amount = -group.amount
       end
     end
@@ -50,7 +54,8 @@ function tracking.count(enforce, in_ledger, keep_ms)
   end
 
   local passed, crowded = {}, 0
-  for _, owner in ipairs(owners) do
+  for at = 1, #owners do
+    local owner = owners[at]
     if owner.crowded then
       crowded = crowded + 1
     else

@@ -33,7 +33,7 @@ pub struct OperationName(String);
 
 impl OperationName {
     pub fn from_bytes(bytes: [u8; 12]) -> Self {
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(hex::encode(bytes))
     }
 
     /// None for text that names no operation.

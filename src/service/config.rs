@@ -93,7 +93,7 @@ impl Gateway {
     pub async fn config(&self, app: &AppId) -> Result<Arc<AppConfig>, ServiceError> {
         match self.configs.at_hand(app) {
             Some(config) => Ok(config),
-            None => self.load_config(app).await,
+            None => Box::pin(self.load_config(app)).await,
         }
     }
 

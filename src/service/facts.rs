@@ -207,7 +207,7 @@ impl Gateway {
                             self.subscriptions.insert(cache_key.clone(), Arc::clone(&view.subscribed));
                         }
                         Stale::Configuration { stamp } => {
-                            self.catch_up(tenant, stamp).await?;
+                            Box::pin(self.catch_up(tenant, stamp)).await?;
                             view.config = self.config(&tenant.app).await?;
                         }
                     }

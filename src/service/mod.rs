@@ -59,7 +59,7 @@ use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
 use crate::domain::subscription::Subscribed;
 use crate::store::Store;
-use crate::store::record::StoredReservation;
+use crate::store::record::PackedReservation;
 use clocks::Clocks;
 use config::Configs;
 use degraded::Degraded;
@@ -90,7 +90,7 @@ pub struct Gateway {
     /// By the key of the user's counters.
     pub(crate) subscriptions: Cache<String, Arc<Subscribed>>,
     /// By the key of the reservation's record.
-    pub(crate) reservations: Cache<String, Arc<StoredReservation>>,
+    pub(crate) reservations: Cache<String, Arc<PackedReservation>>,
     pub(crate) placements: Cache<AppId, Placement>,
     /// How often the register of apps had changed when placements were last forgotten.
     pub(crate) app_changes: Mutex<String>,

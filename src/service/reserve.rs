@@ -25,7 +25,7 @@ use crate::domain::window::TimeMs;
 use crate::store::admission::{Asked, Denied, OwnedGroup, Tally};
 use crate::store::keys::about;
 use crate::store::operation::{Idempotency, Operation};
-use crate::store::record::StoredReservation;
+use crate::store::record::{PackedReservation, StoredReservation, memo_text};
 use crate::store::reserve::{ReserveArgs, ReserveReply};
 use crate::store::usage::UsageReply;
 
@@ -129,7 +129,7 @@ impl Gateway {
             }
         };
         let requests = call.requests();
-        let memo = Memo::new(call.caller(view), view.standing(), view.has_own_rules(), &requests);
+        let memo = memo_text(&Memo::new(call.caller(view), view.standing(), view.has_own_rules(), &requests))?;
         let owners = view.owners(&admission, LimitGroup::refuses_beyond);
         let asked = asked(view, call, &admission, operation)?;
         let args = ReserveArgs {
@@ -159,7 +159,7 @@ impl Gateway {
         call: &Call,
         admission: &Admission,
         operation: &Operation,
-        memo: Option<Memo>,
+        memo: Option<String>,
         reply: ReserveReply,
     ) -> Result<Round<Decision>, ServiceError> {
         Ok(match reply {
@@ -187,9 +187,8 @@ impl Gateway {
                 let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
                 let decision = Decision::allowed(&judge(admission, &tallies, LimitGroup::refuses_beyond), ran.now_ms);
                 if let Some(memo) = memo {
-                    let groups = decision.matched_groups.clone();
-                    let known =
-                        StoredReservation { created_at_ms: ran.now_ms, expires_at_ms, changes: 0, memo, groups };
+                    let groups = &decision.matched_groups;
+                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, memo, groups);
                     self.reservations.insert(view.bucket.operation(&id.name), Arc::new(known));
                 }
                 Round::Done(Decision { reservation: Some((id, expires_at_ms)), ..decision })

@@ -19,7 +19,7 @@ use crate::store::audit::Trail;
 use crate::store::keys::Bucket;
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::outcome::OutcomeReply;
-use crate::store::record::StoredReservation;
+use crate::store::record::{PackedReservation, StoredReservation};
 use crate::store::settle::{Account, Measured, SettleReply, Settled, Target};
 
 /// Rounds on a reservation that others change at the same time. In each round one of them gets through, so this is
@@ -123,8 +123,9 @@ impl Gateway {
                     let drew = matches!(&reply, SettleReply::Settled(_, settled) if !settled.replayed);
                     match (known, measured) {
                         (Some(known), Some(Measured { memo: Some(memo), changes, .. })) if drew => {
-                            let after = StoredReservation { memo, changes: changes + 1, ..known.as_ref().clone() };
-                            self.reservations.insert(bucket.operation(&id.name), Arc::new(after));
+                            let after = StoredReservation { memo, changes: changes + 1, ..known };
+                            let packed = PackedReservation::of(&after)?;
+                            self.reservations.insert(bucket.operation(&id.name), Arc::new(packed));
                         }
                         // What was not done here is not known here.
                         _ => self.forget(&bucket, &id),
@@ -267,21 +268,17 @@ impl Gateway {
     }
 
     /// The reservation, at hand or from its record.
-    pub(super) async fn known(
-        &self,
-        bucket: &Bucket,
-        id: &ReservationId,
-    ) -> Result<Arc<StoredReservation>, ServiceError> {
+    pub(super) async fn known(&self, bucket: &Bucket, id: &ReservationId) -> Result<StoredReservation, ServiceError> {
         let key = bucket.operation(&id.name);
         // A record of another time has the same name if its idempotency key was used before.
-        if let Some(known) = self.reservations.get(&key).filter(|known| known.created_at_ms == id.created_at_ms) {
+        let at_hand = self.reservations.get(&key).filter(|known| known.created_at_ms == id.created_at_ms);
+        if let Some(known) = at_hand.and_then(|packed| packed.unpack()) {
             return Ok(known);
         }
         let found = self.store.reservation(bucket, &id.name).await?;
         match found.filter(|found| found.created_at_ms == id.created_at_ms) {
             Some(found) => {
-                let found = Arc::new(found);
-                self.reservations.insert(key, Arc::clone(&found));
+                self.reservations.insert(key, Arc::new(PackedReservation::of(&found)?));
                 Ok(found)
             }
             None => Err(gone(id, self.clocks.estimate(bucket))),

@@ -70,7 +70,8 @@ impl Link {
         let client = redis::Client::open(url)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(timeout))
-            .set_response_timeout(Some(timeout))
+            // Whoever calls has a limit of its own, which is for repetitions and a new connection too.
+            .set_response_timeout(None)
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(500));
         ConnectionManager::new_lazy_with_config(client, config).map(Self::Single)
@@ -90,11 +91,7 @@ impl Link {
     /// Runs a command that names no key: in a cluster on the master that holds `key`.
     pub async fn run_at(&self, key: &str, command: &Cmd) -> RedisResult<Value> {
         match self {
-            Self::Cluster(link) => {
-                let route = Route::with_key(key, SlotAddr::Master);
-                let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(route));
-                link.connection().await?.route_command(command.clone(), routing).await.and_then(Value::extract_error)
-            }
+            Self::Cluster(link) => Box::pin(link.run_at(key, command)).await.and_then(Value::extract_error),
             Self::Single(_) | Self::Sentinel(_) => self.run(command).await,
         }
     }
@@ -111,25 +108,28 @@ impl Link {
         }
     }
 
+    // What the rarer kinds wait in is boxed: inlined, it would make every future that calls Redis a few kilobytes larger,
+    // and futures are moved about.
     async fn run_all_once(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         let count = commands.cmd_iter().count();
         match self {
             Self::Single(manager) => manager.clone().req_packed_commands(commands, 0, count).await,
-            Self::Sentinel(link) => link.run_all(commands, count).await,
-            Self::Cluster(link) => {
-                let route = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
-                link.connection().await?.route_pipeline(commands.clone(), 0, count, route).await
-            }
+            Self::Sentinel(link) => Box::pin(link.run_all(commands, count)).await,
+            Self::Cluster(link) => Box::pin(link.run_all(key, commands, count)).await,
         }
     }
 
     async fn run_once(&self, command: &Cmd) -> RedisResult<Value> {
         match self {
             Self::Single(manager) => manager.clone().req_packed_command(command).await.and_then(Value::extract_error),
-            Self::Sentinel(link) => link.run(command).await.and_then(Value::extract_error),
-            Self::Cluster(link) => link.run(command).await.and_then(Value::extract_error),
+            Self::Sentinel(link) => Box::pin(link.run(command)).await.and_then(Value::extract_error),
+            Self::Cluster(link) => Box::pin(link.run(command)).await.and_then(Value::extract_error),
         }
     }
+}
+
+fn master_of(key: &str) -> SingleNodeRoutingInfo {
+    SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master))
 }
 
 fn broke(error: &RedisError) -> bool {
@@ -194,6 +194,16 @@ impl SentinelLink {
 impl ClusterLink {
     async fn run(&self, command: &Cmd) -> RedisResult<Value> {
         self.connection().await?.req_packed_command(command).await
+    }
+
+    /// On the master that holds `key`.
+    async fn run_at(&self, key: &str, command: &Cmd) -> RedisResult<Value> {
+        let routing = RoutingInfo::SingleNode(master_of(key));
+        self.connection().await?.route_command(command.clone(), routing).await
+    }
+
+    async fn run_all(&self, key: &str, commands: &Pipeline, count: usize) -> RedisResult<Vec<Value>> {
+        self.connection().await?.route_pipeline(commands.clone(), 0, count, master_of(key)).await
     }
 
     async fn connection(&self) -> RedisResult<ClusterConnection> {

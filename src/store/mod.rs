@@ -36,6 +36,7 @@ pub mod usage;
 pub mod users;
 mod waiting;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,19 +132,19 @@ impl Store {
         for argument in arguments.each() {
             command.arg(argument);
         }
-        let run = async {
+        let run = pin!(async {
             // Somebody may flush the library just when it was loaded.
             for _ in 0..MOST_LOADS {
                 match self.send(function, keys, &command).await {
                     Err(error) if error::is_missing_function(&error) => {
                         metrics::counter!("quotagate_retries_total", "cause" => "library_missing").increment(1);
-                        self.load_library(keys.first().map_or("", String::as_str)).await?;
+                        Box::pin(self.load_library(keys.first().map_or("", String::as_str))).await?;
                     }
                     other => return other,
                 }
             }
             self.send(function, keys, &command).await
-        };
+        });
         let (value, acknowledged) = self.timed(function.name, run).await?;
         if let (Some(waiting), Some(acknowledged)) = (&self.waiting, acknowledged) {
             waiting.check(function.name, acknowledged)?;
@@ -160,7 +161,7 @@ impl Store {
     ) -> redis::RedisResult<(Value, Option<u64>)> {
         match (&self.waiting, keys.first()) {
             (Some(waiting), Some(key)) if function.writes => {
-                let (value, acknowledged) = waiting.run(key, command, &self.library.mark).await?;
+                let (value, acknowledged) = Box::pin(waiting.run(key, command, &self.library.mark)).await?;
                 Ok((value, Some(acknowledged)))
             }
             _ => Ok((self.links.own()?.run(command).await?, None)),

@@ -24,6 +24,57 @@ pub struct StoredReservation {
     pub groups: Vec<GroupId>,
 }
 
+/// A reservation in few bytes and allocations, of which a node has many at hand.
+#[derive(Debug)]
+pub struct PackedReservation {
+    pub created_at_ms: TimeMs,
+    expires_at_ms: TimeMs,
+    changes: u64,
+    /// As the record has it.
+    memo: Box<str>,
+    /// Ids, separated by spaces.
+    groups: Box<str>,
+}
+
+impl PackedReservation {
+    /// Of one that has just been made, under a memo as [`memo_text`] wrote it.
+    pub fn fresh(created_at_ms: TimeMs, expires_at_ms: TimeMs, memo: String, groups: &[GroupId]) -> Self {
+        Self { created_at_ms, expires_at_ms, changes: 0, memo: memo.into(), groups: joined(groups) }
+    }
+
+    /// # Errors
+    /// [`StoreError::Unexpected`] for a memo that is no JSON, which none is.
+    pub fn of(reservation: &StoredReservation) -> Result<Self, StoreError> {
+        let StoredReservation { created_at_ms, expires_at_ms, changes, memo, groups } = reservation;
+        let memo = memo_text(memo)?.into();
+        Ok(Self {
+            created_at_ms: *created_at_ms,
+            expires_at_ms: *expires_at_ms,
+            changes: *changes,
+            memo,
+            groups: joined(groups),
+        })
+    }
+
+    /// None if it is damaged, which what this process wrote is not.
+    pub fn unpack(&self) -> Option<StoredReservation> {
+        let groups = self.groups.split_whitespace().map(GroupId::parse).collect::<Result<_, _>>().ok()?;
+        let Self { created_at_ms, expires_at_ms, changes, memo, .. } = self;
+        Some(StoredReservation {
+            created_at_ms: *created_at_ms,
+            expires_at_ms: *expires_at_ms,
+            changes: *changes,
+            memo: parse_memo(memo)?,
+            groups,
+        })
+    }
+}
+
+fn joined(groups: &[GroupId]) -> Box<str> {
+    let ids: Vec<&str> = groups.iter().map(GroupId::as_str).collect();
+    ids.join(" ").into()
+}
+
 /// A reservation with its state and its entries.
 #[derive(Clone, Debug)]
 pub struct ReservationState {
@@ -226,14 +277,21 @@ impl Store {
 }
 
 /// One line of JSON; behind a tab, which JSON never holds, the rules of a plan that is the user's own.
-pub(super) fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
+///
+/// # Errors
+/// [`StoreError::Unexpected`] for a memo that is no JSON, which none is.
+pub fn memo_text(memo: &Memo) -> Result<String, StoreError> {
     let unexpected = |error: serde_json::Error| StoreError::Unexpected(error.to_string());
-    let mut text = memo.map(serde_json::to_string).transpose().map_err(unexpected)?.unwrap_or_default();
-    if let Some(rules) = memo.and_then(|memo| memo.rules.as_ref()) {
+    let mut text = serde_json::to_string(memo).map_err(unexpected)?;
+    if let Some(rules) = &memo.rules {
         text.push('\t');
         text.push_str(&serde_json::to_string(rules).map_err(unexpected)?);
     }
-    arguments.text(text);
+    Ok(text)
+}
+
+pub(super) fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
+    arguments.text(memo.map(memo_text).transpose()?.unwrap_or_default());
     Ok(())
 }
 

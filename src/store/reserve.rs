@@ -7,12 +7,11 @@ use super::admission::{
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::operation::Operation;
-use super::record::{Record, StoredReservation, write_memo};
+use super::record::{Record, StoredReservation};
 use super::reply::Fields;
 use super::track::{self, TrackReply};
 use super::{Arguments, Store};
 use crate::domain::ids::GroupId;
-use crate::domain::reservation::Memo;
 use crate::domain::window::TimeMs;
 
 /// A reserve to decide.
@@ -26,8 +25,8 @@ pub struct ReserveArgs<'a> {
     pub ttl_ms: TimeMs,
     /// What is told when the holds expire.
     pub about: &'a str,
-    /// The request, for whoever settles it.
-    pub memo: &'a Memo,
+    /// The request, for whoever settles it: what [`super::record::memo_text`] wrote.
+    pub memo: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a Asked>,
 }
@@ -65,7 +64,7 @@ impl Store {
         args.operation.write(&mut arguments);
         args.facts.write(self.ledger_entries, &mut arguments);
         arguments.text(args.operation.name.as_str()).text(args.verdict).int(args.ttl_ms).text(args.about);
-        write_memo(Some(args.memo), &mut arguments)?;
+        arguments.text(args.memo);
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);
         args.facts.push_index_keys(bucket, &mut keys);

@@ -198,7 +198,10 @@ pub(super) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, S
             let mut accounts = Vec::new();
             while fields.len() > 0 {
                 let group = GroupId::parse(&fields.text()?).map_err(|error| fields.unexpected(&error.to_string()))?;
-                let (tally, window) = (Tally::read(&mut fields)?, Window::parse(&fields.text()?));
+                let (tally, bounds) = (Tally::read(&mut fields)?, fields.text()?);
+                // More words follow, as the window is stored.
+                let end = bounds.match_indices(' ').nth(2).map_or(bounds.len(), |(end, _)| end);
+                let window = Window::parse(&bounds[..end]);
                 let owner = bucket.owner_of(&fields.text()?).ok_or_else(|| fields.unexpected("an owner"))?;
                 accounts.push(Account { group, owner, tally, window });
             }

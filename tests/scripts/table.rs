@@ -15,6 +15,7 @@ use quotagate::store::admission::{Facts, OwnedGroup, Owner, Tally};
 use quotagate::store::clock::SetClockReply;
 use quotagate::store::keys::Bucket;
 use quotagate::store::operation::{Idempotency, Operation};
+use quotagate::store::record::memo_text;
 use quotagate::store::reserve::{ReserveArgs, ReserveReply};
 use quotagate::store::settle::{ExtendArgs, ExtendReply, Measured, SettleReply, Settled, Target};
 use quotagate::store::track::{TrackArgs, TrackReply};
@@ -170,7 +171,7 @@ impl Table {
             verdict: belief.verdict,
             ttl_ms,
             about: "image.render key_1 u",
-            memo: &memo(),
+            memo: &memo_text(&memo()).unwrap(),
             owners,
             asked: None,
         };

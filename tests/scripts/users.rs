@@ -11,6 +11,7 @@ use quotagate::store::audit::Trail;
 use quotagate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
 use quotagate::store::grant::{GrantArgs, GrantReply};
 use quotagate::store::operation::Operation;
+use quotagate::store::record::memo_text;
 use quotagate::store::reserve::{ReserveArgs, ReserveReply};
 
 use crate::table::{BELIEF, Belief, DAY_1, DAY_2, IN_FLIGHT, MOST, NOON, Table, harmless, keyed, ms, settled};
@@ -286,7 +287,7 @@ async fn who_never_subscribed_is_forgotten_after_the_last_window() {
             verdict: "",
             ttl_ms: 60_000,
             about: "e k u",
-            memo: &crate::table::memo(),
+            memo: &memo_text(&crate::table::memo()).unwrap(),
             owners: &owners,
             asked: None,
         };
