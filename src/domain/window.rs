@@ -100,8 +100,13 @@ impl Window {
     /// Times take 16 characters each, so the texts of one kind sort as their times do.
     /// A window without end writes `9999-12-31T23:59:59Z`.
     pub fn to_text(&self) -> String {
-        let end_ms = self.end_ms.unwrap_or(LATEST_MS);
-        format!("{} {} {}", self.kind.as_str(), Basic(self.start_ms), Basic(end_ms))
+        let mut text = String::with_capacity(TEXT_BYTES);
+        text.push_str(self.kind.as_str());
+        for time_ms in [self.start_ms, self.end_ms.unwrap_or(LATEST_MS)] {
+            text.push(' ');
+            push_basic(time_ms, &mut text);
+        }
+        text
     }
 
     /// Reads what [`to_text`](Self::to_text) wrote; None for anything else, an empty window included.
@@ -114,16 +119,28 @@ impl Window {
     }
 }
 
-/// A time as a window's text has it.
-struct Basic(TimeMs);
+/// Enough for a window's text with serial and quota.
+const TEXT_BYTES: usize = 64;
 
-impl std::fmt::Display for Basic {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let time = utc(self.0);
-        let (date, seconds) = (time.date_naive(), time.num_seconds_from_midnight());
-        let day = date.year() * 10_000 + date.month().cast_signed() * 100 + date.day().cast_signed();
-        let second = seconds / 3600 * 10_000 + seconds / 60 % 60 * 100 + seconds % 60;
-        write!(formatter, "{day:08}T{second:06}Z")
+/// A time as a window's text has it, `20260228T100000Z`. Every metering call writes two for each group, so digit by digit.
+fn push_basic(time_ms: TimeMs, text: &mut String) {
+    let time = utc(time_ms);
+    let (date, seconds) = (time.date_naive(), time.num_seconds_from_midnight());
+    let (year, minutes) = (date.year().unsigned_abs(), seconds / 60);
+    for pair in [year / 100, year % 100, date.month(), date.day()] {
+        push_pair(pair, text);
+    }
+    text.push('T');
+    for pair in [minutes / 60, minutes % 60, seconds % 60] {
+        push_pair(pair, text);
+    }
+    text.push('Z');
+}
+
+/// A number below 100, with two digits.
+fn push_pair(number: u32, text: &mut String) {
+    for digit in [number / 10, number % 10] {
+        text.push(char::from_digit(digit, 10).unwrap_or('0'));
     }
 }
 

@@ -209,8 +209,14 @@ impl Facts<'_> {
 
 /// A window as scripts know it: `<kind> <start> <end> <quota|->`.
 pub(super) fn window_text(window: &Window, quota: Option<Amount>) -> String {
-    let quota = quota.map_or_else(|| "-".to_owned(), |quota| quota.steps().to_string());
-    format!("{} {quota}", window.to_text())
+    use std::fmt::Write as _;
+    let mut text = window.to_text();
+    // Writing to a String cannot fail.
+    let _ = match quota {
+        Some(quota) => write!(text, " {}", quota.steps()),
+        None => write!(text, " -"),
+    };
+    text
 }
 
 /// Reads what [`window_text`] wrote, with more words behind it or not.
