@@ -35,6 +35,10 @@ const SOCKET_PATH_BYTES: usize = 104;
 /// Bytes that stand for themselves in the path of a URL.
 const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
+/// Keeps a user's few holds in one compact piece, which takes a fifth of the memory: by its own settings Redis does so
+/// only for texts of up to 64 bytes. More than so many are searched faster apart.
+pub const COMPACT_HOLDS: [&str; 4] = ["--zset-max-listpack-value", "256", "--zset-max-listpack-entries", "64"];
+
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -241,6 +245,7 @@ impl Server {
             .arg(&self.data_dir)
             .args(["--appendonly", "yes", "--appendfsync", self.appendfsync.as_redis_word()])
             .args(["--save", "", "--maxmemory-policy", "noeviction"])
+            .args(COMPACT_HOLDS)
             .stdin(server_lock)
             .stdout(log)
             .stderr(log_for_errors)

@@ -8,6 +8,7 @@ use crate::gateway::{ADMIN_KEY, Process};
 use crate::load::{Connection, each};
 use crate::no_op::NoOp;
 use crate::support::{Api, Redis, new_key};
+use quotagate::embedded_redis::COMPACT_HOLDS;
 
 const DEFAULT_APP: &str = "default";
 pub const USERS: usize = 100_000;
@@ -64,7 +65,7 @@ impl Stage {
 
     /// Without users.
     pub async fn with(nodes: usize, groups: usize) -> Self {
-        let redis = Redis::start().await;
+        let redis = Redis::with(&COMPACT_HOLDS).await;
         let url = redis.url();
         Self::on(redis, Vec::new(), &url, nodes, groups, DEFAULT_APP).await
     }
