@@ -14,6 +14,7 @@ mod load;
 mod memory;
 mod no_op;
 mod redis_time;
+mod rollup;
 mod stage;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -102,6 +103,9 @@ fn main() {
         }
         if wanted("fleet") {
             fleet::tell_all().await;
+        }
+        if wanted("rollup") {
+            rollup::tell_all().await;
         }
     });
 }
