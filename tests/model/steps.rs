@@ -87,7 +87,7 @@ impl Step {
     /// Mostly one; now and then several, of the same team.
     fn items(&self, first: Item) -> Vec<Item> {
         let mut items = vec![first];
-        let count = if self.picks[3] / 6 % 5 == 0 { 1 + self.picks[1] / 5 % 3 } else { 1 };
+        let count = if (self.picks[3] / 6).is_multiple_of(5) { 1 + self.picks[1] / 5 % 3 } else { 1 };
         for place in 1..count {
             let pick = self.picks[0] / 7 + place * (1 + self.picks[2] % 5);
             let size = of(&[None, Some("big")], pick / 6);
@@ -162,7 +162,7 @@ impl Step {
         let mut figures = vec![Actual { quantity, size, steps }];
         for place in 1..model.reservations[&of].items.len() {
             // Nothing said of an item where nothing is said of the first, or now and then.
-            let said = quantity.filter(|_| (self.picks[2] / 7 + place) % 3 > 0);
+            let said = quantity.filter(|_| !(self.picks[2] / 7 + place).is_multiple_of(3));
             figures.push(Actual {
                 quantity: said.map(|quantity| quantity / 2),
                 size: None,
