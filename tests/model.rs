@@ -69,6 +69,7 @@ fn play(runtime: &Runtime, stage: &Stage, seed: u64, sum: &mut Figures) {
             sum.calls += figures.calls;
             sum.denied += figures.denied;
             sum.repeated += figures.repeated;
+            sum.alerts += figures.alerts;
             sum.looks += figures.looks;
         }
         Err(why) => {
@@ -101,9 +102,9 @@ fn every_answer_of_random_histories_on_two_nodes_is_the_models() {
         }
         runtime.block_on(stage.end());
     }
-    let Figures { calls, denied, repeated, looks } = sum;
+    let Figures { calls, denied, repeated, alerts, looks } = sum;
     println!(
-        "model: {} histories from MODEL_SEED={first}, {calls} calls, {denied} denied, {repeated} repeated, {looks} looks",
+        "model: {} histories from MODEL_SEED={first}, {calls} calls, {denied} denied, {repeated} repeated, {alerts} alerts, {looks} looks",
         seed - first
     );
     assert!(calls > 0);

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::{Access, Principal};
 use super::body::{Query, page_size};
+use super::limits::Limits;
 use super::problem::{ApiError, Problem};
 use super::usage::Draining;
 use super::views::ListView;
@@ -25,8 +26,6 @@ use crate::service::events::view::EventView;
 
 /// How often a stream looks for new events.
 const LOOK: Duration = Duration::from_millis(500);
-/// Something goes out at least so often, so that proxies keep the stream open.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Streams of one node: each asks Redis by itself.
 const MOST_STREAMS: usize = 64;
 
@@ -174,7 +173,8 @@ pub async fn stream(
         Some(last) => last,
         None => EventId::end_of(principal.gateway.complete_until_ms(&principal.tenant).await?.saturating_sub(1)),
     };
-    let follow = Follow { principal, filter, position, draining: draining.0.clone(), _permit: permit };
+    let silence = request.app_data::<Limits>().copied().unwrap_or_default().silence;
+    let follow = Follow { principal, filter, position, silence, draining: draining.0.clone(), _permit: permit };
     // At once, so that also a client that hears of no event can resume here.
     let first = (follow.position_line("following"), follow);
     let blocks = futures::stream::unfold((Some(first.0), first.1), |(first, mut follow)| async move {
@@ -201,6 +201,8 @@ struct Follow {
     filter: EventFilter,
     /// Everything up to here was looked at.
     position: EventId,
+    /// How long nothing may go out.
+    silence: Duration,
     draining: tokio::sync::watch::Receiver<bool>,
     /// Counts this stream as long as it is open.
     _permit: OwnedSemaphorePermit,
@@ -215,7 +217,7 @@ impl Follow {
     /// Waits for the next events; tells the position if there are none for long; None when the node drains or the key
     /// is revoked.
     async fn next(&mut self) -> Option<String> {
-        let deadline = tokio::time::Instant::now() + KEEP_ALIVE;
+        let deadline = tokio::time::Instant::now() + self.silence;
         let mut wait = LOOK;
         while tokio::time::Instant::now() < deadline {
             tokio::select! {

@@ -5,6 +5,13 @@ use std::time::Duration;
 /// Bounds that are the same for every call.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// A connection stays open for so long with no call on it, and its first head has to be there within it. Longer than
+    /// clients and proxies keep theirs (undici 4 s, httpx 5 s, nginx 60 s): they close it, and none of them sends a call
+    /// into a connection that this side is closing.
+    pub idle: Duration,
+    /// Something goes out on a stream of events at least so often: proxies keep it open, and a node finds out which of
+    /// its streams nobody reads any more, and gives their places to others.
+    pub silence: Duration,
     /// A body has to be there this long after its head.
     pub body_timeout: Duration,
     /// So many refusals of keys may wait to be told; those beyond are 429 at once.
@@ -13,6 +20,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_timeout: Duration::from_secs(30), waiting_refusals: 256 }
+        Self {
+            idle: Duration::from_secs(75),
+            silence: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            waiting_refusals: 256,
+        }
     }
 }

@@ -44,7 +44,6 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpServer, Resource, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::TcpListener;
-use std::time::Duration;
 
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
@@ -65,11 +64,6 @@ pub struct Listen {
 
 /// Accepted calls may take this long to end when the node drains.
 const DRAIN_S: u64 = 30;
-/// An idle connection stays open longer than clients and proxies keep theirs (undici 4 s, httpx 5 s, nginx 60 s): they
-/// close it, and none of them sends a call into a connection that this side is closing.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// A client must send its request's head within this time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until `stop` resolves, then drains: no accepted call is cut.
 ///
@@ -102,8 +96,10 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
             .default_service(web::to(not_found))
     })
     .workers(listen.workers)
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(HEAD_TIMEOUT)
+    .keep_alive(limits.idle)
+    // Of a connection's first request. Clients open connections in advance: such a one is idle as any other, and with a
+    // shorter time a call sent into it just when that time is over would be answered 408.
+    .client_request_timeout(limits.idle)
     .shutdown_timeout(DRAIN_S)
     .disable_signals()
     .listen(listen.listener)?

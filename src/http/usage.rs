@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
 use super::body::Query;
+use super::limits::Limits;
 use super::problem::{ApiError, Problem};
 use super::views::{CounterView, PeriodView};
 use crate::domain::admission::Caller;
@@ -24,8 +25,6 @@ use crate::service::usage::Usage;
 
 /// How often a stream looks for changes: also expiries and new windows, which no call announces.
 const LOOK: Duration = Duration::from_millis(500);
-/// A comment goes out at least so often, so that proxies keep the stream open.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -153,7 +152,8 @@ pub async fn stream_usage(
     let asked = query.read()?.check()?;
     principal.require_user_token(&request, &asked.user)?;
     let first = line(&read(&principal, &asked).await?)?;
-    let state = Follow { principal, asked, told: String::new(), draining: draining.0.clone() };
+    let silence = request.app_data::<Limits>().copied().unwrap_or_default().silence;
+    let state = Follow { principal, asked, told: String::new(), silence, draining: draining.0.clone() };
     let events = futures::stream::unfold((state, Some(first)), |(mut state, first)| async move {
         let text = match first {
             Some(first) => {
@@ -174,13 +174,15 @@ struct Follow {
     principal: Principal,
     asked: Asked,
     told: String,
+    /// How long nothing may go out.
+    silence: Duration,
     draining: tokio::sync::watch::Receiver<bool>,
 }
 
 impl Follow {
     /// Waits for the next change; a comment if there is none for long; None when the node drains or the key is revoked.
     async fn next(&mut self) -> Option<String> {
-        let deadline = tokio::time::Instant::now() + KEEP_ALIVE;
+        let deadline = tokio::time::Instant::now() + self.silence;
         while tokio::time::Instant::now() < deadline {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}

@@ -21,17 +21,16 @@ impl From<redis::RedisError> for StoreError {
         use redis::{ErrorKind, ServerErrorKind};
         match error.kind() {
             _ if says(&error, &REFUSING) || is_missing_function(&error) => Self::Refused(error.to_string()),
-            ErrorKind::Server(ServerErrorKind::ResponseError) if !says(&error, &PASSING) => {
+            // `ERR`: a call that Redis cannot make sense of, or a script that failed.
+            ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
                 Self::Unexpected(error.to_string())
             }
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::Unexpected(error.to_string()),
+            // Also each state of Redis that passes, which has a code of its own: LOADING, READONLY, BUSY, MASTERDOWN, …
             _ => Self::Unavailable(error.to_string()),
         }
     }
 }
 
-/// Errors of Redis' own state, which pass: not loaded yet, failing over, busy with a script.
-const PASSING: [&str; 6] = ["MASTERDOWN", "BUSY", "LOADING", "READONLY", "UNBLOCKED", "CLUSTERDOWN"];
 /// Those with which a Redis that is there refuses a write.
 const REFUSING: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN"];
 

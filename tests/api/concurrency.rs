@@ -25,7 +25,7 @@ async fn of_500_parallel_reserves_over_two_nodes_exactly_the_quota_is_allowed_in
             ]}),
         )
         .await;
-    for round in 0..50 {
+    for round in 0..12 {
         let plan = if round % 2 == 0 { "one" } else { "three" };
         let user = format!("u_{round}");
         world.app.subscribe(&user, plan).await;

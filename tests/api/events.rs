@@ -1,8 +1,11 @@
 //! `GET events` and its stream: everything that happened, once, in one order.
 
+use std::time::Duration;
+
+use quotagate::http::limits::Limits;
 use serde_json::{Value, json};
 
-use crate::support::{Api, World, monthly, new_key};
+use crate::support::{Api, Running, World, monthly, new_key};
 
 fn list(answer: &Value) -> &Vec<Value> {
     answer["data"].as_array().unwrap()
@@ -330,7 +333,11 @@ async fn the_stream_tells_each_event_once_and_resumes_exactly() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_has_so_many_streams_and_no_more() {
-    let world = World::new().await;
+    let mut world = World::new().await;
+    // A node finds out that nobody reads a stream when it sends the next line into it.
+    let limits = Limits { silence: Duration::from_secs(1), ..Limits::default() };
+    world.node = Running::with_limits(&world.redis.url(), limits).await;
+    world.app = world.node.client(&world.app.key);
     let mut open = Vec::new();
     for _ in 0..64 {
         open.push(Stream::open(&world, "", None).await);

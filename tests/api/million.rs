@@ -14,6 +14,8 @@ async fn furnish(redis: &Redis) {
         redis.call('ZADD', KEYS[1], 0, name)
         redis.call('HSET', KEYS[2] .. name, 'version', 1, 'plan', 'p', 'since', '2027-01-01T00:00:00Z')
     end";
+    // Nobody reads the file, and writing it takes longer than the rest.
+    redis.run::<()>(&["CONFIG", "SET", "appendonly", "no"]).await;
     for start in (0..USERS).step_by(5_000) {
         let (from, to) = (start.to_string(), (start + 4_999).to_string());
         let keys = ["qg:{default:live}:users", "qg:{default:live}:counters:user:"];

@@ -44,6 +44,29 @@ async fn a_body_that_does_not_come_is_answered_408_and_its_connection_closed() {
     assert_eq!(problem["code"], "request_timeout", "{head}");
 }
 
+/// A client that opens a connection in advance must not find, a little later, that its first call is answered 408.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_without_a_call_yet_stays_open_as_long_as_one_with_calls() {
+    let redis = Redis::start().await;
+    let idle = Duration::from_secs(2);
+    let node = Running::with_limits(&redis.url(), Limits { idle, ..Limits::default() }).await;
+    let address = node.url.strip_prefix("http://").unwrap();
+    let opened = Instant::now();
+    let (mut unused, mut half) =
+        (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
+    half.write_all(b"GET /healthz HTTP/1.1\r\nHost:").await.unwrap();
+    let mut used = TcpStream::connect(address).await.unwrap();
+    used.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    for stream in [&mut unused, &mut half, &mut used] {
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "after {:?} it is still open: {}", opened.elapsed(), String::from_utf8_lossy(&answer));
+        // The server looks at its clock twice a second.
+        assert!(opened.elapsed() >= idle / 2, "closed after {:?}", opened.elapsed());
+    }
+    assert!(Limits::default().idle > Duration::from_secs(60), "longer than clients and proxies keep theirs");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_refused_before_the_body_is_there_keeps_no_connection() {
     let redis = Redis::start().await;

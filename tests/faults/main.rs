@@ -38,5 +38,6 @@ mod redis_dies;
 mod redis_hangs;
 mod scripts;
 mod sentinel;
+mod states;
 mod upgrade;
 mod waiting;

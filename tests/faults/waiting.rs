@@ -1,5 +1,7 @@
 //! A replica that does not acknowledge what callers wait for (`QUOTAGATE_WAIT_REPLICAS`).
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::stage::{Build, Stage};
@@ -72,6 +74,65 @@ async fn who_waits_for_no_replica_is_answered_without_one() {
     assert_eq!(stage.answer("track", "once", &event).await.status(), 200);
     assert!(!master.run::<String>(&["INFO", "commandstats"]).await.contains("cmdstat_wait"));
     replica.wake();
+}
+
+/// Calls per second of so many callers, who make so many calls together.
+async fn rate(stage: &Stage, callers: usize, calls: usize) -> f64 {
+    let url = format!("{}/api/v1/track", stage.nodes.read().unwrap()[0]);
+    let http = quotagate::http_client::builder().build().unwrap();
+    let began = Instant::now();
+    let caller = async |number: usize| {
+        let event = json!({"userId": format!("u{number}"), "event": "job.run"});
+        for _ in 0..calls / callers {
+            let answer = http.post(&url).bearer_auth(&stage.key).json(&event).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            answer.bytes().await.unwrap();
+        }
+    };
+    futures::future::join_all((0..callers).map(caller)).await;
+    calls as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Two gateways on one Redis, of which one waits, called in turns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make chaos"]
+async fn long_what_waiting_for_a_replica_costs() {
+    const ROUNDS: usize = 9;
+    let port = free_port().to_string();
+    let master = Redis::with(&["--port", &port]).await;
+    let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
+    eventually("the replica is there", || async {
+        master.run::<String>(&["INFO", "replication"]).await.contains("state=online")
+    })
+    .await;
+    let stages = [Stage::set(master.url(), 1).await, Stage::of(master.url(), 1, Build::that_waits()).await];
+    for (callers, calls) in [(1, 500), (16, 2_000)] {
+        let mut rates = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            for (stage, rates) in stages.iter().zip(&mut rates) {
+                rates.push(rate(stage, callers, calls).await);
+            }
+            // Asked first, so that it cannot have caught up meanwhile.
+            let [there, here] =
+                [&replica, &master].map(|redis| redis.run::<u64>(&["XLEN", "qg:{default:live}:ledger"]));
+            assert_eq!(there.await, here.await, "the replica has what was acknowledged");
+        }
+        let mut ratios: Vec<f64> = rates[0].iter().zip(&rates[1]).map(|(without, waiting)| waiting / without).collect();
+        ratios.sort_by(f64::total_cmp);
+        let half = |rates: &mut Vec<f64>| {
+            rates.sort_by(f64::total_cmp);
+            rates[ROUNDS / 2]
+        };
+        println!(
+            "{callers} callers, {ROUNDS} times {calls} calls each: {:.0} calls/s without and {:.0} with waiting for one \
+             replica; with it {:.2} times as many (from {:.2} to {:.2})",
+            half(&mut rates[0]),
+            half(&mut rates[1]),
+            ratios[ROUNDS / 2],
+            ratios[0],
+            ratios[ROUNDS - 1]
+        );
+    }
 }
 
 async fn reqwest_json(url: &str) -> Value {

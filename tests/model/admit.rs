@@ -1,9 +1,9 @@
 //! What the model answers to calls that ask for room, and to those that count what has happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Name, Told};
-use super::rules::{Enforcement, Group, Labels, Ms, Window};
+use super::rules::{Enforcement, Group, Item, Measure, Ms, Period, Window};
 use super::state::{Entry, Model, Request, RequestStatus, Reservation, Status};
 
 const LONGEST_LIFE_MS: Ms = 24 * 60 * 60_000;
@@ -12,9 +12,7 @@ const LONGEST_LIFE_MS: Ms = 24 * 60 * 60_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     pub user: &'a str,
-    pub event: &'static str,
-    pub labels: Labels,
-    pub quantity: u64,
+    pub items: &'a [Item],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,40 +54,44 @@ impl Model {
             }
         }
         let (mut uncovered, mut missing, mut too_large) = (Vec::new(), Vec::new(), Vec::new());
-        let mut in_plan = false;
+        let mut unmatched = false;
         let of_plan = plan.as_ref().map_or(0, |plan| plan.groups.len());
-        for (place, group) in self.standing(asked.user).into_iter().enumerate() {
-            let Some(rule) = group.rule(asked.event, asked.labels) else {
-                if group.covers(asked.event) {
-                    in_plan |= place < of_plan;
-                    uncovered.push(group);
+        for item in asked.items {
+            let mut in_plan = false;
+            for (place, group) in self.standing(asked.user).into_iter().enumerate() {
+                let Some(rule) = group.rule(item.event, item.labels) else {
+                    if group.covers(item.event) {
+                        in_plan |= place < of_plan;
+                        uncovered.push(group);
+                    }
+                    continue;
+                };
+                in_plan |= place < of_plan;
+                let counts_calls = rule.measure == Measure::Event;
+                let (apart, steps) = match purpose {
+                    Purpose::Ask => (false, item.labels.estimated()),
+                    Purpose::Tell => (group.is_concurrent(), item.labels.estimated()),
+                    Purpose::GiveBack => (group.is_concurrent() || counts_calls, item.labels.steps.unwrap_or(0)),
+                };
+                if apart {
+                    continue;
                 }
-                continue;
-            };
-            in_plan |= place < of_plan;
-            let counts_calls = rule.measure == super::rules::Measure::Event;
-            let apart = match purpose {
-                Purpose::Ask => false,
-                Purpose::Tell => group.is_concurrent(),
-                Purpose::GiveBack => group.is_concurrent() || counts_calls,
-            };
-            if apart {
-                continue;
+                let Some(owner) = group.owner(asked.user, &self.rules.app, item.labels) else {
+                    missing.push(group);
+                    continue;
+                };
+                let amount = rule.measure.amount(item.quantity, steps);
+                if group.most_per_call.is_some_and(|most| amount > most) {
+                    too_large.push(group.clone());
+                }
+                self.place(&mut admission, asked.user, group, owner, amount);
             }
-            let Some(owner) = group.owner(asked.user, &self.rules.app, asked.labels) else {
-                missing.push(group);
-                continue;
-            };
-            let amount = rule.measure.amount(asked.quantity);
-            if group.most_per_call.is_some_and(|most| amount > most) {
-                too_large.push(group.clone());
-            }
-            self.place(&mut admission, asked.user, group, owner, amount);
+            unmatched |= !in_plan;
         }
         if purpose == Purpose::Ask {
-            let unmatched = !in_plan && plan.is_some_and(|plan| !plan.passes_unmatched);
+            let denies = plan.is_some_and(|plan| !plan.passes_unmatched);
             let reasons = [
-                ("unmatched_event", unmatched, Vec::new()),
+                ("unmatched_event", unmatched && denies, Vec::new()),
                 ("uncovered_event", !uncovered.is_empty(), uncovered),
                 ("missing_scope", !missing.is_empty(), missing),
                 ("call_too_large", !too_large.is_empty(), too_large),
@@ -101,12 +103,23 @@ impl Model {
         admission
     }
 
+    /// What several items ask of one counter adds up.
     fn place(&self, admission: &mut Admission, user: &str, group: Group, owner: String, amount: u64) {
+        if let Some(known) =
+            admission.matched.iter_mut().find(|known| known.group.id == group.id && known.owner == owner)
+        {
+            known.amount += amount;
+            return;
+        }
+        if let Some(known) = admission.closed.iter_mut().find(|known| known.0.id == group.id) {
+            known.1 += amount;
+            return;
+        }
         match group.period.window(self.anchor(user), self.now_ms) {
             Some(window) => admission.matched.push(Matched { group, owner, amount, window }),
             None => {
                 let opens = match group.period {
-                    super::rules::Period::Fixed(start, _) if self.now_ms < start => Some(start),
+                    Period::Fixed(start, _) if self.now_ms < start => Some(start),
                     _ => None,
                 };
                 admission.closed.push((group, amount, opens));
@@ -239,7 +252,9 @@ impl Model {
         let matched = admission.matched.iter();
         matched
             .map(|it| {
-                let serial = self.enter(&(it.owner.clone(), it.group.id), it.window);
+                let name = (it.owner.clone(), it.group.id);
+                let serial = self.enter(&name, it.window);
+                self.watch(&it.group, &name, serial);
                 Entry { owner: it.owner.clone(), group: it.group.id, serial, amount: it.amount }
             })
             .collect()
@@ -262,13 +277,12 @@ impl Model {
         // The rules are those of the plan, without the user's own quotas.
         let plan = self.plan_id(asked.user).map(|plan| &self.rules.plans[plan]);
         let groups = plan.into_iter().flat_map(|plan| &plan.groups).chain(self.policy_groups());
-        let rules = groups.filter(|group| group.rule(asked.event, asked.labels).is_some()).cloned().collect();
+        let matches = |group: &&Group| asked.items.iter().any(|item| group.rule(item.event, item.labels).is_some());
+        let rules = groups.filter(matches).cloned().collect();
         let expires_ms = self.now_ms + ttl_ms;
         let reservation = Reservation {
             user: asked.user.to_owned(),
-            event: asked.event,
-            labels: asked.labels,
-            quantity: asked.quantity,
+            items: asked.items.to_vec(),
             rules,
             created_ms: self.now_ms,
             expires_ms,
@@ -305,9 +319,17 @@ impl Model {
     }
 
     fn count(&mut self, user: &str, admission: &Admission, change: impl Fn(u64, u64) -> u64) -> Told {
-        for Entry { owner, group, serial, amount } in self.enter_all(admission) {
-            let account = self.accounts.get_mut(&((owner, group), serial)).unwrap();
-            account.used = change(account.used, amount);
+        let mut passed = BTreeSet::new();
+        for (Entry { owner, group, serial, amount }, matched) in
+            self.enter_all(admission).into_iter().zip(&admission.matched)
+        {
+            let name = (owner, group);
+            let account = self.accounts.get_mut(&(name.clone(), serial)).unwrap();
+            let before = account.used;
+            account.used = change(before, amount);
+            if matched.group.quota.is_some() && !matched.group.alerts.is_empty() {
+                passed.extend(self.passed_since(&name, serial, before));
+            }
         }
         let over = |matched: &Matched| {
             matched.group.enforcement == Enforcement::Hard
@@ -322,7 +344,7 @@ impl Model {
         } else {
             "matched"
         };
-        Told { allowed: None, word: word.to_owned(), ..self.passed(admission) }
+        Told { allowed: None, word: word.to_owned(), passed, ..self.passed(admission) }
     }
 
     /// More time, more amount, or both.
@@ -350,7 +372,7 @@ impl Model {
         let (now_ms, enlarged) = (self.now_ms, !admission.matched.is_empty());
         let it = self.reservations.get_mut(&of).unwrap();
         if enlarged {
-            it.quantity += quantity.unwrap_or(0);
+            it.items[0].quantity += quantity.unwrap_or(0);
             // In the order of their owners, the user's own first.
             let place = |owner: &str| before.held.iter().position(|entry| entry.owner == owner);
             it.held.sort_by_key(|entry| place(&entry.owner));
@@ -370,7 +392,8 @@ impl Model {
         let it = &self.reservations[&of];
         let groups: std::collections::BTreeSet<String> =
             it.held.iter().chain(&it.charged).map(|entry| entry.group.to_owned()).collect();
-        let counters = self.stands(&it.user, it.labels, |group| groups.contains(group.id));
+        // All items of a call are of one team.
+        let counters = self.stands(&it.user, it.items[0].labels, |group| groups.contains(group.id));
         Told { groups, counters, ..Told::ok() }
     }
 
@@ -384,13 +407,15 @@ impl Model {
             return admission;
         }
         let standing = self.standing(&it.user);
+        let item = it.items[0];
         for group in it.rules.iter().filter(|group| !group.is_concurrent()) {
             let (Some(rule), Some(owner)) =
-                (group.rule(it.event, it.labels), group.owner(&it.user, &self.rules.app, it.labels))
+                (group.rule(item.event, item.labels), group.owner(&it.user, &self.rules.app, item.labels))
             else {
                 continue;
             };
-            let further = rule.measure.amount(it.quantity + more) - rule.measure.amount(it.quantity);
+            let amount = |quantity| rule.measure.amount(quantity, item.labels.estimated());
+            let further = amount(item.quantity + more) - amount(item.quantity);
             if further > 0 {
                 // By the rules of today, if there are any.
                 let group = standing.iter().find(|known| known.id == group.id).unwrap_or(group);

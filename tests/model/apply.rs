@@ -3,7 +3,6 @@
 use super::admit::Asked;
 use super::call::{Call, Name, Told};
 use super::rules::{MINUTE_MS, Ms};
-use super::settle::Figures;
 use super::state::{GRACE_MS, Model, Status};
 use super::users::Upsert;
 
@@ -29,27 +28,14 @@ impl Model {
 
     fn decide(&mut self, name: Name, call: &Call) -> Told {
         match call {
-            Call::Reserve { user, event, labels, quantity, ttl_ms } => {
-                let asked = Asked { user, event, labels: *labels, quantity: *quantity };
-                self.reserve(name, asked, *ttl_ms)
-            }
-            Call::CanUse { user, event, labels, quantity } => {
-                self.can_use(Asked { user, event, labels: *labels, quantity: *quantity })
-            }
-            Call::Commit { of, quantity, size, is_final, reject_late } => {
-                let figures =
-                    Figures { quantity: *quantity, size: *size, is_final: *is_final, reject_late: *reject_late };
-                self.commit(*of, figures)
-            }
+            Call::Reserve { user, items, ttl_ms } => self.reserve(name, Asked { user, items }, *ttl_ms),
+            Call::CanUse { user, items } => self.can_use(Asked { user, items }),
+            Call::Commit { of, figures, is_final, reject_late } => self.commit(*of, figures, *is_final, *reject_late),
             Call::Release { of } => self.release(*of),
             Call::Extend { of, quantity, ttl_ms } => self.extend(*of, *quantity, *ttl_ms),
-            Call::Track { user, event, labels, quantity, enforce } => {
-                self.track(Asked { user, event, labels: *labels, quantity: *quantity }, *enforce)
-            }
-            Call::GiveBack { user, event, labels, quantity } => {
-                self.give_back(Asked { user, event, labels: *labels, quantity: *quantity })
-            }
-            Call::Refund { user, of, quantity } => self.refund(user, *of, *quantity),
+            Call::Track { user, item, enforce } => self.track(Asked { user, items: &[*item] }, *enforce),
+            Call::GiveBack { user, item } => self.give_back(Asked { user, items: &[*item] }),
+            Call::Refund { user, of, quantity, steps } => self.refund(user, *of, *quantity, *steps),
             Call::Usage { user, labels } => Told {
                 word: self.plan_id(user).unwrap_or_default().to_owned(),
                 counters: self.stands(user, *labels, |_| true),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::rules::{Enforcement, Labels, Ms, Period, ms, text};
+use super::amounts::{number, steps_of};
+use super::rules::{Enforcement, Item, Labels, Ms, Period, ms, text};
+use super::settle::Actual;
 use crate::support::Answer;
 
 /// Names a call in its history, and all repetitions of it; also what it made: a reservation, a grant.
@@ -24,21 +26,17 @@ pub enum Edit {
 pub enum Call {
     Reserve {
         user: String,
-        event: &'static str,
-        labels: Labels,
-        quantity: u64,
+        items: Vec<Item>,
         ttl_ms: Ms,
     },
     CanUse {
         user: String,
-        event: &'static str,
-        labels: Labels,
-        quantity: u64,
+        items: Vec<Item>,
     },
     Commit {
         of: Name,
-        quantity: Option<u64>,
-        size: Option<&'static str>,
+        /// One for each item.
+        figures: Vec<Actual>,
         is_final: bool,
         reject_late: bool,
     },
@@ -52,22 +50,19 @@ pub enum Call {
     },
     Track {
         user: String,
-        event: &'static str,
-        labels: Labels,
-        quantity: u64,
+        item: Item,
         enforce: bool,
     },
     /// Without a reservation.
     GiveBack {
         user: String,
-        event: &'static str,
-        labels: Labels,
-        quantity: u64,
+        item: Item,
     },
     Refund {
         user: String,
         of: Name,
         quantity: u64,
+        steps: Option<u64>,
     },
     Usage {
         user: String,
@@ -160,6 +155,8 @@ pub struct Told {
     pub expires_ms: Option<Ms>,
     /// Until a denial is lifted.
     pub retry_ms: Option<Ms>,
+    /// Alerts: group and percentage.
+    pub passed: BTreeSet<(String, u64)>,
     pub counters: Vec<Stand>,
 }
 
@@ -173,7 +170,7 @@ impl Told {
     }
 
     /// What must be the same in every repetition. Counters are those of the repetition; which of the groups that were
-    /// matched then still exist may have changed.
+    /// matched then still exist may have changed. (A settlement's repetition tells no alert, a track's the same.)
     pub fn lasting(&self) -> Self {
         Self {
             counters: Vec::new(),
@@ -181,33 +178,35 @@ impl Told {
             groups: BTreeSet::new(),
             retry_ms: None,
             replayed: false,
+            passed: BTreeSet::new(),
             ..self.clone()
         }
     }
 }
 
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64()
-}
-
 fn stand(counter: &Value) -> Stand {
     let owner = counter["scope"].as_object().unwrap().iter();
     let owner: Vec<String> = owner.map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).collect();
-    let amount = |name: &str| number(&counter[name]).unwrap_or_else(|| panic!("{name} of {counter}"));
+    let group = counter["groupId"].as_str().unwrap();
+    let amount = |name: &str| steps_of(&counter[name], group).unwrap_or_else(|| panic!("{name} of {counter}"));
     let time = |value: &Value| value.as_str().map(ms);
     let period = &counter["period"];
     Stand {
-        group: counter["groupId"].as_str().unwrap().to_owned(),
+        group: group.to_owned(),
         owner: owner.join(","),
         used: amount("used"),
         held: amount("held"),
         granted: amount("granted"),
         blocked: amount("blocked"),
-        quota: number(&counter["quota"]),
-        remaining: number(&counter["remaining"]),
+        quota: steps_of(&counter["quota"], group),
+        remaining: steps_of(&counter["remaining"], group),
         overage: amount("overage"),
         window: time(&period["start"]).map(|start| (start, time(&period["end"]))),
     }
+}
+
+fn threshold(told: &Value) -> (String, u64) {
+    (told["groupId"].as_str().unwrap().to_owned(), told["percent"].as_u64().unwrap())
 }
 
 fn strings<T: FromIterator<String>>(list: &Value) -> T {
@@ -236,7 +235,7 @@ pub fn subscription_word(
 }
 
 fn limits_body((group, quota): (&str, Option<u64>)) -> Value {
-    json!({group: {"quota": quota}})
+    json!({group: {"quota": quota.map(|quota| number(quota, group))}})
 }
 
 impl Call {
@@ -248,8 +247,9 @@ impl Call {
         counters.sort();
         let denied_by = json["deniedBy"].as_array().into_iter().flatten().map(|denied| {
             let request = denied["approval"]["status"].as_str().unwrap_or_default().to_owned();
-            let figures = (number(&denied["requested"]).unwrap(), number(&denied["remaining"]), request);
-            (denied["groupId"].as_str().unwrap().to_owned(), figures)
+            let group = denied["groupId"].as_str().unwrap();
+            let figures = |name: &str| steps_of(&denied[name], group);
+            (group.to_owned(), (figures("requested").unwrap(), figures("remaining"), request))
         });
         let word = match self {
             Self::Subscribe { .. } | Self::Cancel { .. } if answer.status == 200 => subscription(json),
@@ -276,6 +276,7 @@ impl Call {
                 .map(ms)
                 .filter(|_| !matches!(self, Self::Grant { .. } | Self::Approve { .. })),
             retry_ms: json["retryAfterMs"].as_i64(),
+            passed: json["thresholds"].as_array().into_iter().flatten().map(threshold).collect(),
             counters,
         }
     }
@@ -306,11 +307,12 @@ impl Call {
     pub fn altered(&self) -> Option<Self> {
         let mut other = self.clone();
         match &mut other {
-            Self::Reserve { quantity, .. } | Self::Track { quantity, .. } | Self::GiveBack { quantity, .. } => {
-                *quantity += 1
-            }
-            Self::Extend { quantity, .. } | Self::Commit { quantity, is_final: true, .. } => {
-                *quantity = Some(quantity.unwrap_or(1) + 1);
+            Self::Reserve { items, .. } => items.last_mut()?.quantity += 1,
+            Self::Track { item, .. } | Self::GiveBack { item, .. } => item.quantity += 1,
+            Self::Extend { quantity, .. } => *quantity = Some(quantity.unwrap_or(1) + 1),
+            Self::Commit { figures, is_final: true, .. } => {
+                let last = figures.last_mut()?;
+                last.quantity = Some(last.quantity.unwrap_or(1) + 1);
             }
             _ => return None,
         }
@@ -332,20 +334,31 @@ impl Call {
                 given[name] = value;
             }
         };
-        let event = |user: &String, event: &str, labels: &Labels, quantity: &u64| json!({"userId": user, "event": event, "metadata": labels.to_json(), "quantity": quantity});
+        let asked = |user: &String, items: &[Item]| {
+            let mut body = match items {
+                [item] => item.to_json(),
+                _ => json!({"items": items.iter().map(|item| item.to_json()).collect::<Vec<_>>()}),
+            };
+            body["userId"] = json!(user);
+            body
+        };
         match self {
-            Self::Reserve { user, event: name, labels, quantity, ttl_ms } => {
-                let mut body = event(user, name, labels, quantity);
+            Self::Reserve { user, items, ttl_ms } => {
+                let mut body = asked(user, items);
                 body["ttlSeconds"] = json!(ttl_ms / 1000);
                 ("POST", "reserve".to_owned(), body)
             }
-            Self::CanUse { user, event: name, labels, quantity } => {
-                ("POST", "can-use".to_owned(), event(user, name, labels, quantity))
-            }
-            Self::Commit { of, quantity, size, is_final, reject_late } => {
+            Self::CanUse { user, items } => ("POST", "can-use".to_owned(), asked(user, items)),
+            Self::Commit { of, figures, is_final, reject_late } => {
                 may("reservationId", Some(json!(id(*of))));
-                may("quantity", quantity.map(|quantity| json!(quantity)));
-                may("metadata", size.map(|size| json!({"size": size})));
+                match figures.as_slice() {
+                    [figures] => {
+                        may("quantity", figures.quantity.map(|quantity| json!(quantity)));
+                        may("metadata", figures.metadata());
+                    }
+                    figures if figures.iter().all(|figures| *figures == Actual::default()) => {}
+                    figures => may("items", Some(figures.iter().map(|figures| figures.to_json()).collect())),
+                }
                 may("final", (!is_final).then_some(json!(false)));
                 may("ifExpired", reject_late.then_some(json!("reject")));
                 ("POST", "commit".to_owned(), given)
@@ -357,16 +370,21 @@ impl Call {
                 may("ttlSeconds", ttl_ms.map(|ttl_ms| json!(ttl_ms / 1000)));
                 ("POST", "extend".to_owned(), given)
             }
-            Self::Track { user, event: name, labels, quantity, enforce } => {
-                let mut body = event(user, name, labels, quantity);
+            Self::Track { user, item, enforce } => {
+                let mut body = asked(user, &[*item]);
                 body["enforce"] = json!(enforce);
                 ("POST", "track".to_owned(), body)
             }
-            Self::GiveBack { user, event: name, labels, quantity } => {
-                ("POST", "track".to_owned(), event(user, &format!("{name}.refund"), labels, quantity))
+            Self::GiveBack { user, item } => {
+                let mut body = asked(user, &[*item]);
+                body["event"] = json!(format!("{}.refund", item.event));
+                ("POST", "track".to_owned(), body)
             }
-            Self::Refund { user, of, quantity } => {
-                let metadata = json!({"reservationId": id(*of)});
+            Self::Refund { user, of, quantity, steps } => {
+                let mut metadata = json!({"reservationId": id(*of)});
+                if let Some(steps) = steps {
+                    metadata["steps"] = json!(steps);
+                }
                 let body = json!({"userId": user, "event": "any.refund", "quantity": quantity, "metadata": metadata});
                 ("POST", "track".to_owned(), body)
             }
@@ -401,7 +419,7 @@ impl Call {
                 let scope: BTreeMap<&str, &str> = owner.split(',').filter_map(|pair| pair.split_once('=')).collect();
                 may("groupId", Some(json!(group)));
                 may("scope", Some(json!(scope)));
-                may("amount", Some(json!(amount)));
+                may("amount", Some(number(*amount, group)));
                 may("expiresAt", expires_ms.map(|at| json!(text(at))));
                 ("POST", "grants".to_owned(), given)
             }
@@ -410,7 +428,7 @@ impl Call {
                 ("PUT", format!("{}/{of}", if *policy { "policies" } else { "plans" }), body)
             }
             Self::Approve { owner, group, amount, until_ms } => {
-                may("amount", Some(json!(amount)));
+                may("amount", Some(number(*amount, group)));
                 may("until", until_ms.map(|at| json!(text(at))));
                 ("POST", format!("approvals/{}/approve", request(owner, group)), given)
             }

@@ -16,7 +16,8 @@ use super::call::{Call, Name, Stand, Told};
 use super::order::{Timed, explain};
 use super::outside;
 use super::play::{reduced, send};
-use super::rules::{DAY_MS, Labels, Ms, SECOND_MS};
+use super::rules::{DAY_MS, Item, Labels, Ms, SECOND_MS};
+use super::settle::Actual;
 use super::setup::{PLANS, start_ms};
 use super::stage::{Scene, Stage};
 use super::state::Model;
@@ -112,35 +113,36 @@ impl Crowd<'_> {
     fn draw(&self, random: &mut StdRng) -> Option<Call> {
         let user = self.user(random.random_range(0..USERS));
         let event = if random.random_bool(0.7) { "job.run" } else { "job.side" };
-        let (labels, quantity) = (Labels::default(), random.random_range(1..6));
+        let quantity = random.random_range(1..6);
+        let item = Item { event, labels: Labels::default(), quantity };
         let known = self.known.lock().unwrap();
         let newest = known.reservations.len().saturating_sub(6)..known.reservations.len();
         let reservation = (!newest.is_empty()).then(|| known.reservations[random.random_range(newest)].clone());
         let of = reservation.as_ref().map(|(name, ..)| *name);
         let figure = [None, Some(0), Some(quantity), Some(quantity)][random.random_range(0..4)];
         Some(match random.random_range(0..100) {
-            0..32 => {
-                Call::Reserve { user, event, labels, quantity, ttl_ms: [5, 60][random.random_range(0..2)] * SECOND_MS }
-            }
-            32..36 => Call::CanUse { user, event, labels, quantity },
+            0..32 => Call::Reserve { user, items: vec![item], ttl_ms: [5, 60][random.random_range(0..2)] * SECOND_MS },
+            32..36 => Call::CanUse { user, items: vec![item] },
             36..50 => {
-                Call::Commit { of: of?, quantity: figure, size: None, is_final: true, reject_late: quantity == 1 }
+                let figures = vec![Actual::of(figure)];
+                Call::Commit { of: of?, figures, is_final: true, reject_late: quantity == 1 }
             }
             50..54 => {
-                Call::Commit { of: of?, quantity: Some(quantity), size: None, is_final: false, reject_late: false }
+                let figures = vec![Actual::of(Some(quantity))];
+                Call::Commit { of: of?, figures, is_final: false, reject_late: false }
             }
             54..60 => Call::Release { of: of? },
             60..66 => {
                 let ttl_ms = random.random_bool(0.5).then_some(90 * SECOND_MS);
                 Call::Extend { of: of?, quantity: Some(quantity), ttl_ms }
             }
-            66..73 => Call::Track { user, event, labels, quantity, enforce: random.random_bool(0.7) },
-            73..75 => Call::GiveBack { user, event, labels, quantity },
+            66..73 => Call::Track { user, item, enforce: random.random_bool(0.7) },
+            73..75 => Call::GiveBack { user, item },
             75..79 => {
                 let (of, user, _) = reservation?;
-                Call::Refund { user, of, quantity }
+                Call::Refund { user, of, quantity, steps: None }
             }
-            79..86 => Call::Usage { user, labels },
+            79..86 => Call::Usage { user, labels: Labels::default() },
             86..90 => Call::Subscribe {
                 user,
                 plan: PLANS[random.random_range(0..2)],

@@ -92,7 +92,8 @@ impl<C, F> Search<'_, C, F> {
 mod tests {
     use super::*;
     use crate::model::call::{Call, Told};
-    use crate::model::rules::Labels;
+    use crate::model::rules::{Item, Labels};
+    use crate::model::settle::Actual;
     use crate::model::setup::{rules, start_ms};
     use crate::model::state::Model;
 
@@ -156,8 +157,9 @@ mod tests {
     #[test]
     fn one_wrong_answer_among_the_models_is_found() {
         let user = || "u0".to_owned();
-        let (event, labels) = ("job.run", Labels::default());
-        let reserve = |quantity| Call::Reserve { user: user(), event, labels, quantity, ttl_ms: 60_000 };
+        let labels = Labels::default();
+        let item = |quantity| Item { event: "job.run", labels, quantity };
+        let reserve = |quantity| Call::Reserve { user: user(), items: vec![item(quantity)], ttl_ms: 60_000 };
         let subscribe = |plan| Call::Subscribe {
             user: user(),
             plan,
@@ -167,7 +169,8 @@ mod tests {
             limits: None,
             reset: false,
         };
-        let commit = |of, quantity| Call::Commit { of, quantity, size: None, is_final: true, reject_late: false };
+        let commit =
+            |of, quantity| Call::Commit { of, figures: vec![Actual::of(quantity)], is_final: true, reject_late: false };
         let calls = [
             subscribe("free"),
             reserve(5),
@@ -176,7 +179,7 @@ mod tests {
             commit(1, Some(4)),
             Call::Release { of: 2 },
             subscribe("pro"),
-            Call::Track { user: user(), event, labels, quantity: 2, enforce: true },
+            Call::Track { user: user(), item: item(2), enforce: true },
             Call::Usage { user: user(), labels },
         ];
         let first = Model::new(start_ms(), rules("app", false, false));

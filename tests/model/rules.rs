@@ -1,9 +1,11 @@
-//! The rules of the model: groups, plans and policies, and when their windows begin and end. Whole counts in UTC only.
+//! The rules of the model: groups, plans and policies, and when their windows begin and end. In UTC only.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike, Months, SecondsFormat, TimeZone, Utc};
 use serde_json::{Value, json};
+
+use super::amounts::{ESTIMATE, Sum, decimals, number, text_of, unit};
 
 pub type Ms = i64;
 pub const SECOND_MS: Ms = 1000;
@@ -127,16 +129,16 @@ pub enum Measure {
     Quantity,
     /// 1 per call.
     Event,
-    /// 0.4 per quantity and 1 per call, rounded up.
-    Weighted,
+    Sum(Sum),
 }
 
 impl Measure {
-    pub fn amount(self, quantity: u64) -> u64 {
+    /// In steps of the unit.
+    pub fn amount(self, quantity: u64, steps: u64) -> u64 {
         match self {
             Self::Quantity => quantity,
             Self::Event => 1,
-            Self::Weighted => (4 * quantity + 10).div_ceil(10),
+            Self::Sum(sum) => sum.amount(quantity, steps),
         }
     }
 }
@@ -186,6 +188,8 @@ pub struct Group {
     pub enforcement: Enforcement,
     pub on_change: OnChange,
     pub most_per_call: Option<u64>,
+    /// Percentages of what may be used, rising.
+    pub alerts: &'static [u64],
 }
 
 /// What a call says of itself beside event and quantity.
@@ -193,12 +197,34 @@ pub struct Group {
 pub struct Labels {
     pub team: Option<&'static str>,
     pub size: Option<&'static str>,
+    /// A figure that groups may measure by.
+    pub steps: Option<u64>,
 }
 
 impl Labels {
     pub fn to_json(self) -> Value {
-        let pairs = [("team", self.team), ("size", self.size)];
-        json!(pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect::<BTreeMap<_, _>>())
+        let texts = [("team", self.team), ("size", self.size)].map(|(name, value)| (name, value.map(Value::from)));
+        let pairs = texts.into_iter().chain([("steps", self.steps.map(Value::from))]);
+        json!(pairs.filter_map(|(name, value)| Some((name, value?))).collect::<BTreeMap<_, _>>())
+    }
+
+    /// What it is measured by where it says nothing.
+    pub fn estimated(self) -> u64 {
+        self.steps.unwrap_or(ESTIMATE)
+    }
+}
+
+/// One event of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Item {
+    pub event: &'static str,
+    pub labels: Labels,
+    pub quantity: u64,
+}
+
+impl Item {
+    pub fn to_json(self) -> Value {
+        json!({"event": self.event, "metadata": self.labels.to_json(), "quantity": self.quantity})
     }
 }
 
@@ -235,12 +261,12 @@ impl Group {
             body["measure"] = match rule.measure {
                 Measure::Quantity => json!("quantity"),
                 Measure::Event => json!("event"),
-                Measure::Weighted => json!({"per": {"quantity": "0.4", "event": "1"}}),
+                Measure::Sum(sum) => sum.to_json(decimals(self.id)),
             };
             body
         });
         let mut body = json!({
-            "id": self.id, "unit": "count", "quota": self.quota, "matches": rules.collect::<Vec<_>>(),
+            "id": self.id, "unit": unit(self.id), "quota": self.quota.map(|quota| number(quota, self.id)), "matches": rules.collect::<Vec<_>>(),
             "enforcement": match self.enforcement {
                 Enforcement::Hard => "hard", Enforcement::Soft => "soft", Enforcement::Approval => "approval",
             },
@@ -257,8 +283,11 @@ impl Group {
         if !self.covers.is_empty() {
             body["covers"] = json!([self.covers]);
         }
+        if !self.alerts.is_empty() {
+            body["alerts"] = json!(self.alerts);
+        }
         if let Some(most) = self.most_per_call {
-            body["maxPerCall"] = json!(most);
+            body["maxPerCall"] = json!(text_of(most, decimals(self.id)));
         }
         self.period.fields(&mut body);
         body

@@ -1,18 +1,41 @@
 //! What the model answers to calls on a reservation: commit, draw, release, refund.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
 
 use super::call::{Name, Stand, Told};
 use super::rules::{Group, Labels, Measure};
 use super::state::{Entry, GRACE_MS, Model, Reservation, Status};
 
-/// What a commit says.
-#[derive(Clone, Copy, Debug)]
-pub struct Figures {
+/// What a commit says of an item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Actual {
     pub quantity: Option<u64>,
     pub size: Option<&'static str>,
-    pub is_final: bool,
-    pub reject_late: bool,
+    pub steps: Option<u64>,
+}
+
+impl Actual {
+    pub fn of(quantity: Option<u64>) -> Self {
+        Self { quantity, ..Self::default() }
+    }
+
+    pub fn metadata(self) -> Option<Value> {
+        let labels = Labels { team: None, size: self.size, steps: self.steps };
+        (labels != Labels::default()).then(|| labels.to_json())
+    }
+
+    pub fn to_json(self) -> Value {
+        let mut body = json!({});
+        if let Some(quantity) = self.quantity {
+            body["quantity"] = json!(quantity);
+        }
+        if let Some(metadata) = self.metadata() {
+            body["metadata"] = metadata;
+        }
+        body
+    }
 }
 
 impl Model {
@@ -64,40 +87,47 @@ impl Model {
     }
 
     /// What each held group is charged in all, once this call is done; none for all that is held.
-    fn totals(it: &mut Reservation, figures: Figures) -> Option<BTreeMap<&'static str, u64>> {
-        if figures.quantity.is_none() && figures.size.is_none() {
+    fn totals(it: &mut Reservation, figures: &[Actual], is_final: bool) -> Option<BTreeMap<&'static str, u64>> {
+        if figures.iter().all(|figures| *figures == Actual::default()) {
             return None;
         }
-        let quantity = match (it.drawn, figures.is_final) {
-            (None, true) => figures.quantity.unwrap_or(it.quantity),
-            (drawn, _) => {
-                it.drawn = Some(drawn.unwrap_or(0) + figures.quantity.unwrap_or(0));
-                it.drawn.unwrap_or(0)
+        let mut totals: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let counts_draws = it.drawn.is_some() || !is_final;
+        for (place, (item, figures)) in it.items.iter().zip(figures).enumerate() {
+            let (quantity, steps) = if counts_draws {
+                let drawn = it.drawn.get_or_insert_with(|| vec![(0, 0); it.items.len()]);
+                drawn[place].0 += figures.quantity.unwrap_or(0);
+                drawn[place].1 += figures.steps.unwrap_or(0);
+                drawn[place]
+            } else {
+                (figures.quantity.unwrap_or(item.quantity), figures.steps.unwrap_or(item.labels.estimated()))
+            };
+            let labels = Labels { size: figures.size.or(item.labels.size), ..item.labels };
+            for group in it.rules.iter().filter(|group| !group.is_concurrent()) {
+                let Some(reserved_by) = group.rule(item.event, item.labels) else { continue };
+                let rule = group.rule(item.event, labels).unwrap_or(reserved_by);
+                *totals.entry(group.id).or_default() += rule.measure.amount(quantity, steps);
             }
-        };
-        let labels = Labels { size: figures.size.or(it.labels.size), ..it.labels };
-        let totals = it.rules.iter().filter(|group| !group.is_concurrent()).filter_map(|group| {
-            let reserved_by = group.rule(it.event, it.labels)?;
-            let rule = group.rule(it.event, labels).unwrap_or(reserved_by);
-            Some((group.id, rule.measure.amount(quantity)))
-        });
-        Some(totals.collect())
+        }
+        Some(totals)
     }
 
-    pub fn commit(&mut self, of: Name, figures: Figures) -> Told {
+    pub fn commit(&mut self, of: Name, figures: &[Actual], is_final: bool, reject_late: bool) -> Told {
         let Some(before) = self.reservations.get(&of).cloned() else { return Self::unknown() };
         let late = self.now_ms >= before.expires_ms;
         if self.is_gone(&before) {
             return Self::expired();
         }
         match before.status {
-            Status::Committed if figures.is_final => return self.settled(of, self.accounts_of(&before), true),
+            Status::Committed if is_final => return self.settled(of, self.accounts_of(&before), true),
             Status::Committed | Status::Released => return Self::not_pending(),
-            Status::Held if late && figures.reject_late => return Self::expired(),
+            Status::Held if late && reject_late => return Self::expired(),
             Status::Held => {}
         }
         let mut after = before.clone();
-        let totals = Self::totals(&mut after, figures);
+        let totals = Self::totals(&mut after, figures, is_final);
+        let accounts = after.held.iter().map(|entry| ((entry.owner.clone(), entry.group), entry.serial));
+        let used: Vec<_> = accounts.map(|(name, serial)| (self.used(&name, serial), name, serial)).collect();
         // What of a group's total is still to be charged.
         let mut open: BTreeMap<(String, &str), u64> = BTreeMap::new();
         for place in 0..after.held.len() {
@@ -123,16 +153,23 @@ impl Model {
                 Some(entry) => entry.amount += share,
                 None => after.charged.push(Entry { owner, group, serial, amount: share }),
             }
-            after.held[place].amount -= if figures.is_final { amount } else { share.min(amount) };
+            after.held[place].amount -= if is_final { amount } else { share.min(amount) };
         }
         after.late |= late;
-        after.status = if figures.is_final { Status::Committed } else { Status::Held };
+        after.status = if is_final { Status::Committed } else { Status::Held };
         let told = after.clone();
-        if figures.is_final {
+        if is_final {
             after.held.clear();
         }
         self.reservations.insert(of, after);
-        self.settled(of, self.accounts_of(&told), false)
+        // Closed windows pass nothing.
+        let mut passed = BTreeSet::new();
+        for (before, name, serial) in used {
+            if self.serial(&name) == serial {
+                passed.extend(self.passed_since(&name, serial, before));
+            }
+        }
+        Told { passed, ..self.settled(of, self.accounts_of(&told), false) }
     }
 
     pub fn release(&mut self, of: Name) -> Told {
@@ -161,7 +198,7 @@ impl Model {
         self.settled(of, self.accounts_of(&told), false)
     }
 
-    pub fn refund(&mut self, user: &str, of: Name, quantity: u64) -> Told {
+    pub fn refund(&mut self, user: &str, of: Name, quantity: u64, steps: Option<u64>) -> Told {
         let Some(it) = self.reservations.get(&of).cloned().filter(|it| it.user == user) else {
             return Self::unknown();
         };
@@ -173,13 +210,15 @@ impl Model {
         }
         let rule = |id: &str| {
             let group = it.rules.iter().find(|group| group.id == id).unwrap();
-            group.rule(it.event, it.labels).unwrap()
+            it.items.iter().find_map(|item| group.rule(item.event, item.labels)).unwrap()
         };
         let mut charged = it.charged.clone();
         let mut left: BTreeMap<&str, u64> = BTreeMap::new();
         let whole = |entry: &Entry| rule(entry.group).measure == Measure::Event;
         for entry in charged.iter_mut().rev().filter(|entry| !whole(entry)) {
-            let left = left.entry(entry.group).or_insert(rule(entry.group).measure.amount(quantity));
+            let left = left
+                .entry(entry.group)
+                .or_insert_with(|| rule(entry.group).measure.amount(quantity, steps.unwrap_or(0)));
             let given = entry.amount.min(*left);
             *left -= given;
             self.take_back(entry, given);

@@ -1,12 +1,13 @@
 //! The plans and policies that histories begin with. One of each kind of what a group can be, with small quotas.
 
+use super::amounts::Sum;
 use super::rules::{DAY_MS, Enforcement, Group, HOUR_MS, Measure, Ms, OnChange, Period, Plan, Rule, Rules, Scope, ms};
 use crate::support::START;
 
 pub const PLANS: [&str; 3] = ["free", "pro", "team"];
 pub const EVENTS: [&str; 6] = ["job.run", "job.side", "chat.a", "chat.b", "paid.x", "other"];
 /// Every group, for calls that name one.
-pub const GROUPS: [&str; 13] = [
+pub const GROUPS: [&str; 15] = [
     "month",
     "minute",
     "flight",
@@ -20,6 +21,8 @@ pub const GROUPS: [&str; 13] = [
     "pair_hour",
     "whole_week",
     "never",
+    "render",
+    "price",
 ];
 
 pub fn start_ms() -> Ms {
@@ -37,7 +40,12 @@ fn group(id: &'static str, quota: impl Into<Option<u64>>, period: Period, event:
         enforcement: Enforcement::Hard,
         on_change: OnChange::Carry,
         most_per_call: None,
+        alerts: &[],
     }
+}
+
+fn told(alerts: &'static [u64], group: Group) -> Group {
+    Group { alerts, ..group }
 }
 
 fn calls(id: &'static str, quota: u64, event: &'static str) -> Group {
@@ -45,14 +53,30 @@ fn calls(id: &'static str, quota: u64, event: &'static str) -> Group {
     Group { rules, ..group(id, quota, Period::Concurrent, event) }
 }
 
-/// Dear if big.
+/// Dear if big; else 0.4 per quantity and 1 per call, rounded up.
 fn spend() -> Group {
     let rule = |size, measure| Rule { event: "job.*", size, measure };
+    let weighted = Measure::Sum(Sum { per_quantity: 4, per_event: 10, ..Sum::default() });
     Group {
-        rules: vec![rule(Some("big"), Measure::Quantity), rule(None, Measure::Weighted)],
+        rules: vec![rule(Some("big"), Measure::Quantity), rule(None, weighted)],
         covers: "paid.*",
         on_change: OnChange::Block,
         ..group("spend", 30, Period::Weekly, "job.*")
+    }
+}
+
+/// Seconds by what a call says of itself: 12.5 ms per step, 250 ms per quantity, 100 ms per call.
+fn render(quota_ms: u64, period: Period, event: &'static str) -> Group {
+    let measure = Measure::Sum(Sum { per_step: 125, per_quantity: 2_500, per_event: 1_000 });
+    Group { rules: vec![Rule { event, size: None, measure }], ..group("render", quota_ms, period, event) }
+}
+
+/// Millionths of a cent per step, three times as many if big, so that parts of steps are rounded up.
+fn price(quota: u64, event: &'static str) -> Group {
+    let rule = |size, per_step| Rule { event, size, measure: Measure::Sum(Sum { per_step, ..Sum::default() }) };
+    Group {
+        rules: vec![rule(Some("big"), 370_007), rule(None, 123_333)],
+        ..group("price", quota, Period::Hourly, event)
     }
 }
 
@@ -61,9 +85,10 @@ fn spend() -> Group {
 pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
     let on = |on_change, group| Group { on_change, ..group };
     let free = vec![
-        group("month", 20, Period::Monthly, "job.*"),
+        told(&[50, 100], group("month", 20, Period::Monthly, "job.*")),
         group("minute", 8, Period::Minute, "job.run"),
         calls("flight", 3, "job.run"),
+        told(&[33, 67], render(30_250, Period::Monthly, "job.*")),
         group("life", None, Period::Lifetime, "*"),
     ];
     let events = Group {
@@ -71,9 +96,14 @@ pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
         ..group("every", 9, Period::Hours(6), "job.*")
     };
     let pro = vec![
-        on(OnChange::Reset, group("month", 40, Period::Months(1), "job.*")),
-        Group { enforcement: Enforcement::Soft, ..group("soft_day", 15, Period::Daily, "job.run") },
+        told(&[25, 50, 90], on(OnChange::Reset, group("month", 40, Period::Months(1), "job.*"))),
+        told(
+            &[50, 100, 150],
+            Group { enforcement: Enforcement::Soft, ..group("soft_day", 15, Period::Daily, "job.run") },
+        ),
         spend(),
+        Group { most_per_call: Some(4_500), on_change: OnChange::Block, ..render(20_500, Period::Daily, "job.*") },
+        told(&[100, 200], Group { enforcement: Enforcement::Soft, ..price(9_000_001, "chat.*") }),
         calls("flight", 5, "job.*"),
         on(OnChange::Reset, events),
         group("life", None, Period::Lifetime, "*"),
@@ -91,11 +121,14 @@ pub fn rules(app: &str, shared: bool, default_plan: bool) -> Rules {
         ),
         on(OnChange::Reset, group("life", None, Period::Lifetime, "job.*")),
         group("never", 0, Period::Hourly, "chat.b"),
+        told(&[99, 100], Group { on_change: OnChange::Reset, ..price(5_123_456, "*") }),
     ];
-    let mut caps = vec![Group { scope: Scope::UserAndTeam, ..group("pair_hour", 20, Period::Hourly, "chat.a") }];
+    let pairs = Group { scope: Scope::UserAndTeam, ..group("pair_hour", 20, Period::Hourly, "chat.a") };
+    let mut caps = vec![told(&[10, 60], pairs)];
     if shared {
         team.push(Group { scope: Scope::Team, ..group("team_day", 24, Period::Daily, "job.side") });
-        caps.push(Group { scope: Scope::App, ..group("whole_week", 110, Period::Weekly, "job.*") });
+        let whole = Group { scope: Scope::App, ..group("whole_week", 110, Period::Weekly, "job.*") };
+        caps.push(told(&[10, 20, 30, 40, 50, 60, 70, 80], whole));
     }
     let basic = vec![group("month", 6, Period::Monthly, "job.*"), group("life", None, Period::Lifetime, "*")];
     let plan = |groups, passes_unmatched| Plan { groups, passes_unmatched };

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::alerts::Watch;
 use super::call::{Call, Name, Stand, Told};
-use super::rules::{Anchor, Group, Labels, Ms, Plan, Rules, Window};
+use super::rules::{Anchor, Group, Item, Labels, Ms, Plan, Rules, Window};
 
 pub const GRACE_MS: Ms = 15 * 60_000;
 
@@ -58,6 +59,7 @@ pub struct Counter {
     pub blocked: Option<(u64, u64)>,
     pub grants: Vec<Grant>,
     pub request: Option<Request>,
+    pub watch: Option<Watch>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -84,16 +86,15 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reservation {
     pub user: String,
-    pub event: &'static str,
-    pub labels: Labels,
-    pub quantity: u64,
+    pub items: Vec<Item>,
     /// The groups that it matched, as they were then.
     pub rules: Vec<Group>,
     pub created_ms: Ms,
     pub expires_ms: Ms,
     pub status: Status,
     pub late: bool,
-    pub drawn: Option<u64>,
+    /// Quantity and steps that draws have brought to each item.
+    pub drawn: Option<Vec<(u64, u64)>>,
     pub held: Vec<Entry>,
     pub charged: Vec<Entry>,
 }

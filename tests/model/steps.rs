@@ -3,8 +3,10 @@
 
 use proptest::prelude::*;
 
+use super::amounts::scaled;
 use super::call::{Call, Edit, Name};
-use super::rules::{Enforcement, Labels, MINUTE_MS, Ms, Period, SECOND_MS};
+use super::rules::{Enforcement, Item, Labels, MINUTE_MS, Ms, Period, SECOND_MS};
+use super::settle::Actual;
 use super::setup::{EVENTS, GROUPS, PLANS};
 use super::state::{GRACE_MS, Model, RequestStatus, Reservation, Status};
 
@@ -57,7 +59,8 @@ impl Step {
 
     fn labels(&self) -> Labels {
         let team = of(&[Some("red"), Some("blue"), None], self.picks[2]);
-        Labels { team, size: of(&[None, Some("big"), Some("small")], self.picks[2] / 3) }
+        let size = of(&[None, Some("big"), Some("small")], self.picks[2] / 3);
+        Labels { team, size, steps: of(&[None, Some(0), Some(self.picks[1] as u64 % 300)], self.picks[2] / 9) }
     }
 
     /// Mostly one of the newest.
@@ -81,6 +84,19 @@ impl Step {
         1 + self.pick(3, 6) as u64
     }
 
+    /// Mostly one; now and then several, of the same team.
+    fn items(&self, first: Item) -> Vec<Item> {
+        let mut items = vec![first];
+        let count = if (self.picks[3] / 6).is_multiple_of(5) { 1 + self.picks[1] / 5 % 3 } else { 1 };
+        for place in 1..count {
+            let pick = self.picks[0] / 7 + place * (1 + self.picks[2] % 5);
+            let size = of(&[None, Some("big")], pick / 6);
+            let labels = Labels { size, steps: of(&[None, Some(40 * place as u64 + 7)], pick / 12), ..first.labels };
+            items.push(Item { event: EVENTS[pick % 4], labels, quantity: 1 + (pick % 3) as u64 });
+        }
+        items
+    }
+
     /// The call, and whose repetition it is; none if there is nothing that it could be about.
     pub fn call(&self, model: &Model) -> Option<(Call, Option<Name>)> {
         let user = user(self.user);
@@ -90,29 +106,31 @@ impl Step {
             _ => EVENTS[0],
         };
         let (labels, quantity) = (self.labels(), self.quantity());
+        let item = Item { event, labels, quantity };
         let (user, now) = (user, model.now_ms);
         let call = match self.what {
             0..26 => {
                 let ttl_ms = of(&[60, 5, 60, 600, 3600], self.picks[1]) * SECOND_MS;
-                Call::Reserve { user, event, labels, quantity, ttl_ms }
+                Call::Reserve { user, items: self.items(item), ttl_ms }
             }
-            26..29 => Call::CanUse { user, event, labels, quantity },
+            26..29 => Call::CanUse { user, items: self.items(item) },
             29..43 => self.commit(model)?,
             43..48 => Call::Release { of: self.reservation(model)? },
             48..54 => {
                 let of = self.reservation(model)?;
-                let more = (self.pick(2, 5) < 3).then_some(quantity);
+                let alone = model.reservations[&of].items.len() == 1;
+                let more = (alone && self.pick(2, 5) < 3).then_some(quantity);
                 let ttl = more.is_none() || self.pick(2, 2) == 0;
                 let ttl_ms = ttl.then(|| (1 + self.picks[3] as Ms * 3) * SECOND_MS);
                 Call::Extend { of, quantity: more, ttl_ms }
             }
-            54..60 => Call::Track { user, event, labels, quantity, enforce: self.pick(1, 2) == 1 },
-            60..62 => Call::GiveBack { user, event, labels, quantity },
+            54..60 => Call::Track { user, item, enforce: self.pick(1, 2) == 1 },
+            60..62 => Call::GiveBack { user, item },
             62..65 => {
                 let of = self.reservation(model)?;
                 // Now and then somebody else's.
                 let user = if self.pick(2, 8) == 0 { user } else { model.reservations[&of].user.clone() };
-                Call::Refund { user, of, quantity }
+                Call::Refund { user, of, quantity, steps: labels.steps }
             }
             65..68 => Call::Usage { user, labels },
             68..78 => Call::Time { now_ms: self.time(model) },
@@ -140,7 +158,18 @@ impl Step {
             figure => Some(figure as u64),
         };
         let size = (self.pick(2, 7) == 0).then_some("big");
-        Some(Call::Commit { of, quantity, size, is_final, reject_late: self.pick(3, 6) == 0 })
+        let steps = (self.pick(1, 5) == 0).then_some(self.picks[2] as u64 % 350);
+        let mut figures = vec![Actual { quantity, size, steps }];
+        for place in 1..model.reservations[&of].items.len() {
+            // Nothing said of an item where nothing is said of the first, or now and then.
+            let said = quantity.filter(|_| !(self.picks[2] / 7 + place).is_multiple_of(3));
+            figures.push(Actual {
+                quantity: said.map(|quantity| quantity / 2),
+                size: None,
+                steps: steps.filter(|_| place == 1),
+            });
+        }
+        Some(Call::Commit { of, figures, is_final, reject_late: self.pick(3, 6) == 0 })
     }
 
     /// On, by a little or much; or to where something ends, a second before, or after.
@@ -175,8 +204,10 @@ impl Step {
             cycle_ms: (self.pick(2, 5) == 1).then(|| (self.pick(3, 4) > 0).then(|| at(self.picks[3]))),
             ends_ms: (self.pick(2, 6) == 2)
                 .then(|| (self.pick(3, 3) > 0).then(|| now + self.picks[3] as Ms * MINUTE_MS)),
-            limits: (self.pick(3, 5) == 2)
-                .then(|| (self.pick(2, 3) > 0).then(|| (group, (self.pick(0, 4) > 0).then(|| self.quantity() * 4)))),
+            limits: (self.pick(3, 5) == 2).then(|| {
+                (self.pick(2, 3) > 0)
+                    .then(|| (group, (self.pick(0, 4) > 0).then(|| scaled(group, self.quantity() * 4))))
+            }),
             reset: self.pick(3, 6) == 3,
         }
     }
@@ -201,7 +232,7 @@ impl Step {
         } else {
             of(&fitting, self.picks[1])
         };
-        Call::Grant { owner, group, amount: self.quantity(), expires_ms }
+        Call::Grant { owner, group, amount: scaled(group, self.quantity()), expires_ms }
     }
 
     /// One that lives, or has ended.
@@ -218,7 +249,7 @@ impl Step {
         let at = if policy { "caps" } else { of(&plans, self.picks[1]) };
         let plan = if policy { &model.first_rules.policies[at] } else { &model.first_rules.plans[at] };
         let group = &plan.groups[self.pick(2, plan.groups.len())];
-        let quota = Edit::Quota((self.pick(3, 8) > 0).then(|| (self.pick(3, 40)) as u64));
+        let quota = Edit::Quota((self.pick(3, 8) > 0).then(|| scaled(group.id, self.pick(3, 40) as u64)));
         let periods = match at {
             // Nothing of it may be anchored to a subscription.
             "basic" => [Period::Daily, Period::Weekly, Period::Monthly],
@@ -245,7 +276,7 @@ impl Step {
         let until_ms = (self.pick(3, 2) == 0).then(|| model.later(1 + self.pick(2, 9) as i64));
         Some(match self.pick(2, 3) {
             0 => Call::Reject { owner, group },
-            _ => Call::Approve { owner, group, amount: self.quantity(), until_ms },
+            _ => Call::Approve { owner, group, amount: scaled(group, self.quantity()), until_ms },
         })
     }
 

@@ -130,7 +130,8 @@ impl Gateway {
         call: &Call,
         operation: &Operation,
     ) -> Result<Round<Became>, ServiceError> {
-        let mut admission = match self.admission(view, call, Purpose::Tell).await {
+        // Groups that limit what is in flight are left out of it: nobody will ever end this call.
+        let admission = match self.admission(view, call, Purpose::Tell).await {
             Ok(Ok(admission)) => admission,
             Ok(Err(learn)) => return Ok(learn),
             // The configuration has changed so that it cannot be measured; it may be counted all the same.
@@ -139,7 +140,6 @@ impl Gateway {
                 return before.map_or(Err(refusal), |reply| self.count_answer(view, reply));
             }
         };
-        admission.matched.retain(|matched| !matched.group.is_concurrent());
         let owners = view.owners(&admission, |_: &LimitGroup| Amount::LARGEST);
         let memo = Memo::new(call.caller(view), view.standing(), false, &call.requests());
         let args = TrackArgs {

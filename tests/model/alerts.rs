@@ -1,0 +1,62 @@
+//! Alerts of the model: which percentages of what a counter may use are told. Each once per window and limit, upward only.
+
+use super::rules::Group;
+use super::state::{Change, CounterName, Model};
+
+/// How a counter is watched, as the last call that asked for room or tracked found its group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Watch {
+    quota: u64,
+    percents: &'static [u64],
+    serial: u64,
+    limit: u64,
+    /// The highest that was told.
+    told: u64,
+}
+
+fn is_passed(percent: u64, limit: u64, used: u64) -> bool {
+    used >= (percent * limit).div_ceil(100)
+}
+
+impl Watch {
+    /// In the present window and under the present limit. What was passed under another limit is not told under this one.
+    fn brought_up(mut self, serial: u64, granted: u64, used: u64) -> Self {
+        let limit = self.quota + granted;
+        if self.serial != serial {
+            self.told = 0;
+        } else if self.limit != limit {
+            let passed = self.percents.iter().filter(|percent| limit > 0 && is_passed(**percent, limit, used));
+            self.told = passed.max().copied().unwrap_or(0);
+        }
+        (self.serial, self.limit) = (serial, limit);
+        self
+    }
+}
+
+impl Model {
+    /// A call that counts has found the group so, before it counts.
+    pub fn watch(&mut self, group: &Group, name: &CounterName, serial: u64) {
+        let Some(quota) = group.quota.filter(|_| !group.alerts.is_empty()) else { return };
+        let (granted, used) = (self.granted(name, (serial, Change::Same)), self.used(name, serial));
+        let counter = self.counter(name);
+        let new = Watch { quota, percents: group.alerts, serial: 0, limit: 0, told: 0 };
+        let known = counter.watch.take().map_or(new, |known| Watch { quota, percents: group.alerts, ..known });
+        counter.watch = Some(known.brought_up(serial, granted, used));
+    }
+
+    /// What a counter passes with what it has used since `before`.
+    pub fn passed_since(&mut self, name: &CounterName, serial: u64, before: u64) -> Vec<(String, u64)> {
+        let (granted, used) = (self.granted(name, (serial, Change::Same)), self.used(name, serial));
+        let counter = self.counter(name);
+        let Some(watch) = counter.watch.take_if(|_| used > before) else { return Vec::new() };
+        let mut watch = watch.brought_up(serial, granted, before);
+        let passed = watch
+            .percents
+            .iter()
+            .filter(|percent| watch.limit > 0 && **percent > watch.told && is_passed(**percent, watch.limit, used));
+        let passed: Vec<u64> = passed.copied().collect();
+        watch.told = passed.last().copied().unwrap_or(watch.told);
+        counter.watch = Some(watch);
+        passed.into_iter().map(|percent| (name.1.to_owned(), percent)).collect()
+    }
+}
