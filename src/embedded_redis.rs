@@ -28,16 +28,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+pub use program::COMPACT_HOLDS;
 use program::find_program;
 
 /// `sockaddr_un` holds 104 bytes on macOS and 108 on Linux, with the closing zero.
 const SOCKET_PATH_BYTES: usize = 104;
 /// Bytes that stand for themselves in the path of a URL.
 const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
-
-/// Keeps a user's few holds in one compact piece, which takes a fifth of the memory: by its own settings Redis does so
-/// only for texts of up to 64 bytes. More than so many are searched faster apart.
-pub const COMPACT_HOLDS: [&str; 4] = ["--zset-max-listpack-value", "256", "--zset-max-listpack-entries", "64"];
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const READY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -5,7 +5,6 @@
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
 
-mod cluster;
 mod fleet;
 #[allow(dead_code)]
 #[path = "../../tests/process/gateway.rs"]

@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cluster;
 use crate::gateway::{ADMIN_KEY, Process};
 use crate::load::{Connection, each};
 use crate::no_op::NoOp;
+use crate::support::cluster::Cluster;
 use crate::support::{Api, Redis, new_key};
 use quotagate::embedded_redis::COMPACT_HOLDS;
 
+const MASTERS: usize = 3;
 const DEFAULT_APP: &str = "default";
 pub const USERS: usize = 100_000;
 
@@ -72,9 +73,10 @@ impl Stage {
 
     /// On a cluster of three masters, for an app whose users are spread over it. Without users.
     pub async fn on_cluster(nodes: usize, groups: usize) -> Self {
-        let (mut masters, url) = cluster::start().await;
-        let redis = masters.remove(0);
-        Self::on(redis, masters, &url, nodes, groups, "spread").await
+        let mut cluster = Cluster::start(MASTERS, false).await;
+        let url = cluster.url();
+        let redis = cluster.servers.remove(0);
+        Self::on(redis, cluster.servers, &url, nodes, groups, "spread").await
     }
 
     async fn on(redis: Redis, others: Vec<Redis>, url: &str, nodes: usize, groups: usize, app: &str) -> Self {

@@ -2,26 +2,15 @@
 
 use serde_json::json;
 
+use crate::support::cluster::Cluster;
 use crate::support::receiver::{Receiver, Reply};
-use crate::support::{ROOT_KEY, Redis, Running, eventually, free_port, new_key};
-
-/// A cluster of one master, and its port: a call whose keys lie in two slots is refused by it as by a large one.
-async fn cluster() -> (Redis, u16) {
-    let (port, bus) = (free_port(), free_port().to_string());
-    let options = ["--port", &port.to_string(), "--cluster-port", &bus, "--cluster-enabled", "yes"];
-    let master = Redis::with(&options).await;
-    master.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
-    eventually("the cluster is whole", || async {
-        master.run::<String>(&["CLUSTER", "INFO"]).await.contains("cluster_state:ok")
-    })
-    .await;
-    (master, port)
-}
+use crate::support::{ROOT_KEY, Running, new_key};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_of_the_product_works_on_a_cluster_in_both_placements() {
-    let (_master, port) = cluster().await;
-    let node = Running::start(&format!("redis-cluster://127.0.0.1:{port}")).await;
+    // A call whose keys lie in two slots is refused by one master as by many.
+    let cluster = Cluster::start(1, false).await;
+    let node = Running::start(&cluster.url()).await;
     let receiver = Receiver::start(&[Reply::Status(200)]).await;
     for (app, placement, scopes) in [
         ("whole", "app", vec![json!(["user"]), json!(["app"]), json!(["key"]), json!(["metadata.team"])]),

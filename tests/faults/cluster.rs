@@ -5,79 +5,15 @@ use std::sync::atomic::Ordering;
 
 use crate::outside::{is_as_told, is_no_more_than_told};
 use crate::stage::{Build, Stage};
-use crate::support::{Redis, eventually, free_port};
+use crate::support::cluster::Cluster;
+use crate::support::eventually;
 use crate::traffic::Traffic;
 
-const MASTERS: usize = 3;
+pub const MASTERS: usize = 3;
 /// A key of the app's one slot.
 const A_KEY: &str = "qg:{default:live}:stamp";
-const SLOTS: u16 = 16384;
-
-pub struct Cluster {
-    /// The first are the masters at the beginning.
-    pub servers: Vec<Redis>,
-    ports: Vec<u16>,
-    ids: Vec<String>,
-}
 
 impl Cluster {
-    /// Three masters, each with a replica if so wanted.
-    pub async fn start(replicas: bool) -> Self {
-        let (mut servers, mut ports, mut ids, mut buses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let count = if replicas { 2 * MASTERS } else { MASTERS };
-        for _ in 0..count {
-            let (port, bus) = (free_port(), free_port());
-            let (port_text, bus_text) = (port.to_string(), bus.to_string());
-            // A replica whose link broke a while ago is still better than none.
-            let options = ["--port", &port_text, "--cluster-enabled", "yes", "--cluster-port", &bus_text]
-                .into_iter()
-                .chain(["--cluster-node-timeout", "2000", "--cluster-replica-validity-factor", "0"]);
-            let server = Redis::with(&options.collect::<Vec<_>>()).await;
-            ids.push(server.run::<String>(&["CLUSTER", "MYID"]).await);
-            servers.push(server);
-            ports.push(port);
-            buses.push(bus_text);
-        }
-        let share = SLOTS / MASTERS as u16 + 1;
-        for (number, server) in servers.iter().enumerate() {
-            if number < MASTERS {
-                let first = share * number as u16;
-                let last = (first + share - 1).min(SLOTS - 1);
-                let range = [first.to_string(), last.to_string()];
-                server.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).await;
-            }
-            server.run::<()>(&["CLUSTER", "MEET", "127.0.0.1", &ports[0].to_string(), &buses[0]]).await;
-        }
-        for server in &servers {
-            eventually("the cluster is whole", || async {
-                let info: String = server.run(&["CLUSTER", "INFO"]).await;
-                info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{count}"))
-            })
-            .await;
-        }
-        let cluster = Self { servers, ports, ids };
-        for place in MASTERS..count {
-            let master = &cluster.ids[place - MASTERS];
-            cluster.servers[place].run::<()>(&["CLUSTER", "REPLICATE", master]).await;
-            cluster.follows(place).await;
-        }
-        cluster
-    }
-
-    /// Waits until a server is a replica that has what its master has.
-    async fn follows(&self, place: usize) {
-        eventually("the replica follows", || async {
-            let info: String = self.servers[place].run(&["INFO", "replication"]).await;
-            info.contains("role:slave") && info.contains("master_link_status:up")
-        })
-        .await;
-    }
-
-    pub fn url(&self) -> String {
-        let hosts: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-        format!("redis-cluster://{}", hosts.join(","))
-    }
-
     async fn slot(&self) -> String {
         self.servers[0].run::<u16>(&["CLUSTER", "KEYSLOT", A_KEY]).await.to_string()
     }
@@ -149,7 +85,7 @@ impl Cluster {
 }
 
 async fn migrated(times: usize) {
-    let cluster = Cluster::start(false).await;
+    let cluster = Cluster::start(MASTERS, false).await;
     let stage = Stage::set(cluster.url(), 2).await;
     let slot = cluster.slot().await;
     let traffic = Traffic::start(&stage).await;
@@ -188,7 +124,7 @@ async fn long_a_slot_migrated_30_times_loses_and_doubles_nothing() {
 
 /// Kills the master that serves, again and again: its replica is promoted, and it comes back as a replica of that.
 async fn lost(times: usize, waits: bool) {
-    let mut cluster = Cluster::start(true).await;
+    let mut cluster = Cluster::start(MASTERS, true).await;
     let build = if waits { Build::that_waits() } else { Build::default() };
     let stage = Stage::of(cluster.url(), 2, build).await;
     let traffic = if waits { Traffic::start(&stage).await } else { Traffic::that_may_lose(&stage).await };

@@ -3,10 +3,11 @@
 
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::MASTERS;
 use crate::degraded::{Node, configured, images, is_degraded, known, used};
 use crate::sentinel::Group;
 use crate::support::Api;
+use crate::support::cluster::Cluster;
 use crate::support::proven::verified;
 
 const MOST: u32 = 4;
@@ -55,7 +56,7 @@ async fn while_sentinel_has_no_master_reserves_pass_up_to_a_number_and_are_count
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_slot_of_the_cluster_has_no_master_reserves_pass_up_to_a_number_and_are_counted_once() {
-    let mut cluster = Cluster::start(true).await;
+    let mut cluster = Cluster::start(MASTERS, true).await;
     let (node, api) = staged(&cluster.url()).await;
     cluster.lose_master().await;
     allowed(&api).await;

@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering;
 
 use rand::RngExt;
 
-use crate::cluster::Cluster;
+use crate::cluster::MASTERS;
 use crate::outside::{Watch, is_as_told};
 use crate::sentinel::Group;
 use crate::stage::{Build, Stage};
 use crate::support::Redis;
+use crate::support::cluster::Cluster;
 use crate::traffic::Traffic;
 
 /// Kills one of two gateways again and again, each time after a random number of calls.
@@ -38,7 +39,7 @@ async fn on_a_master_with_a_replica(times: usize) {
 }
 
 async fn on_a_cluster(times: usize) {
-    let cluster = Cluster::start(true).await;
+    let cluster = Cluster::start(MASTERS, true).await;
     let stage = Stage::of(cluster.url(), 2, Build::that_waits()).await;
     killed(times, stage, &cluster.servers[cluster.owner().await].url()).await;
 }

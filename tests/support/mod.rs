@@ -1,12 +1,12 @@
 //! Real parts for tests: a Redis of their own, gateway nodes on free ports, and a client.
 #![allow(dead_code)]
 
+pub mod cluster;
 pub mod proven;
 pub mod receiver;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -191,10 +191,10 @@ pub fn redis_program() -> &'static str {
 
 fn spawn(directory: &TempDir, options: &[String], environment: &[(String, String)]) -> Child {
     Command::new(redis_program())
-        .args(["--port", "0", "--save", "", "--appendonly", "yes", "--unixsocket"])
+        // A replica is sent the data at once, and not after 5 s in which others might ask for them too.
+        .args(["--port", "0", "--save", "", "--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--unixsocket"])
         .arg(directory.path().join("redis.sock"))
-        .arg("--dir")
-        .arg(directory.path())
+        .current_dir(directory.path())
         .args(options)
         .envs(environment.iter().cloned())
         .stdout(Stdio::null())
@@ -214,7 +214,7 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: imp
 }
 
 fn metrics() -> PrometheusHandle {
-    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+    static METRICS: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
     METRICS.get_or_init(|| install_metrics().unwrap()).clone()
 }
 

@@ -1,0 +1,71 @@
+//! A Redis Cluster.
+
+use super::{Redis, eventually, free_port};
+
+const SLOTS: usize = 16384;
+
+pub struct Cluster {
+    /// The first are the masters at the beginning.
+    pub servers: Vec<Redis>,
+    pub ports: Vec<u16>,
+    pub ids: Vec<String>,
+}
+
+impl Cluster {
+    /// So many masters, each with a replica if so wanted.
+    pub async fn start(masters: usize, replicas: bool) -> Self {
+        let (mut servers, mut ports, mut ids, mut buses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let count = if replicas { 2 * masters } else { masters };
+        for _ in 0..count {
+            let (port, bus) = (free_port(), free_port());
+            let (port_text, bus_text) = (port.to_string(), bus.to_string());
+            // A replica whose link broke a while ago is still better than none.
+            let options = ["--port", &port_text, "--cluster-enabled", "yes", "--cluster-port", &bus_text]
+                .into_iter()
+                .chain(["--cluster-node-timeout", "2000", "--cluster-replica-validity-factor", "0"]);
+            let server = Redis::with(&options.collect::<Vec<_>>()).await;
+            ids.push(server.run::<String>(&["CLUSTER", "MYID"]).await);
+            servers.push(server);
+            ports.push(port);
+            buses.push(bus_text);
+        }
+        let share = SLOTS.div_ceil(masters);
+        for (number, server) in servers.iter().enumerate() {
+            if number < masters {
+                let first = share * number;
+                let last = (first + share).min(SLOTS) - 1;
+                let range = [first.to_string(), last.to_string()];
+                server.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).await;
+            }
+            server.run::<()>(&["CLUSTER", "MEET", "127.0.0.1", &ports[0].to_string(), &buses[0]]).await;
+        }
+        for server in &servers {
+            eventually("the cluster is whole", || async {
+                let info: String = server.run(&["CLUSTER", "INFO"]).await;
+                info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{count}"))
+            })
+            .await;
+        }
+        let cluster = Self { servers, ports, ids };
+        for place in masters..count {
+            let master = &cluster.ids[place - masters];
+            cluster.servers[place].run::<()>(&["CLUSTER", "REPLICATE", master]).await;
+            cluster.follows(place).await;
+        }
+        cluster
+    }
+
+    /// Waits until a server is a replica that has what its master has.
+    pub async fn follows(&self, place: usize) {
+        eventually("the replica follows", || async {
+            let info: String = self.servers[place].run(&["INFO", "replication"]).await;
+            info.contains("role:slave") && info.contains("master_link_status:up")
+        })
+        .await;
+    }
+
+    pub fn url(&self) -> String {
+        let hosts: Vec<String> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        format!("redis-cluster://{}", hosts.join(","))
+    }
+}
