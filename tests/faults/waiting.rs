@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::stage::{Build, Stage};
+use crate::support::cluster::follows;
 use crate::support::{Redis, eventually, free_port};
 
 /// A master and a replica that follows it.
@@ -12,10 +13,7 @@ async fn replicated() -> (Redis, Redis) {
     let port = free_port().to_string();
     let master = Redis::with(&["--port", &port]).await;
     let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
-    eventually("the replica is there", || async {
-        master.run::<String>(&["INFO", "replication"]).await.contains("state=online")
-    })
-    .await;
+    follows(&replica).await;
     (master, replica)
 }
 

@@ -4,6 +4,15 @@ use super::{Redis, eventually, free_port};
 
 const SLOTS: usize = 16384;
 
+/// Waits until a server is a replica that has what its master has. (Its master calls it online a little before.)
+pub async fn follows(replica: &Redis) {
+    eventually("the replica follows", || async {
+        let info: String = replica.run(&["INFO", "replication"]).await;
+        info.contains("role:slave") && info.contains("master_link_status:up")
+    })
+    .await;
+}
+
 pub struct Cluster {
     /// The first are the masters at the beginning.
     pub servers: Vec<Redis>,
@@ -57,11 +66,7 @@ impl Cluster {
 
     /// Waits until a server is a replica that has what its master has.
     pub async fn follows(&self, place: usize) {
-        eventually("the replica follows", || async {
-            let info: String = self.servers[place].run(&["INFO", "replication"]).await;
-            info.contains("role:slave") && info.contains("master_link_status:up")
-        })
-        .await;
+        follows(&self.servers[place]).await;
     }
 
     pub fn url(&self) -> String {
