@@ -27,6 +27,11 @@ use crate::store::error::StoreError;
 
 /// Samples of histograms are kept until they are summed up; without this only `GET /metrics` would do so.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How long a node that starts waits for a store that starts too, loads its file, elects a master or sends its replicas
+/// their data; who supervises the node may start it again after that.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two attempts.
+const STORE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a node needs to run.
 pub struct Options {
@@ -55,7 +60,7 @@ pub enum StartError {
     Listen { address: SocketAddr, error: std::io::Error },
     #[error("{0}")]
     Store(#[from] StoreError),
-    #[error("{0}: {1:?}")]
+    #[error("{0}: {cause}", cause = cause(.1))]
     Prepare(&'static str, ServiceError),
     #[error("Redis holds data of layout {0}, this version reads layout {1}: run the version that wrote it")]
     Layout(String, &'static str),
@@ -67,6 +72,28 @@ pub enum StartError {
     Deliver(#[from] reqwest::Error),
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+impl StartError {
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error, StoreError::Unavailable(_) | StoreError::Refused(_)),
+            Self::Prepare(_, error) => {
+                matches!(error, ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What callers are not told.
+fn cause(error: &ServiceError) -> String {
+    match error {
+        ServiceError::StoreUnavailable(cause) | ServiceError::StoreRefused(cause) | ServiceError::Internal(cause) => {
+            format!("{error}: {cause}")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// A node that listens and is ready to serve.
@@ -91,27 +118,21 @@ impl Node {
         let mut store = Store::open(&options.redis_url, options.redis_timeout)?;
         store.wait_for(&options.redis_url, options.wait_replicas)?;
         store.ledger_entries = options.ledger_entries;
-        if let Err(found) = store.claim_layout().await? {
-            return Err(StartError::Layout(found, crate::store::server::LAYOUT_VERSION));
-        }
         let mut gateway = Gateway::new(store, options.root_key.as_deref());
         gateway.webhooks_may_be_private = options.deliver.allow_private;
         gateway.rollup = options.roll_up.rollup;
         if let Some(journal) = options.journal {
             gateway.degraded = Degraded::new(Journal::open(journal)?);
         }
-        gateway.ensure_default_app().await.map_err(|error| StartError::Prepare("the default app", error))?;
-        let new_root_key =
-            gateway.bootstrap_root_key().await.map_err(|error| StartError::Prepare("the root key", error))?;
-        if let Some(file) = &options.config_file {
-            apply_file(&gateway, file).await?;
-        }
+        let root_key = Gateway::random_root_key();
+        let is_root =
+            patiently(async || prepare_store(&gateway, &root_key, options.config_file.as_deref()).await).await?;
         let gateway = web::Data::new(gateway);
         let deliverer = Deliverer::new(gateway.clone().into_inner(), options.deliver)?;
         let roll_up = RollUp::new(gateway.clone().into_inner(), options.roll_up);
         let catch_up = CatchUp::new(gateway.clone().into_inner());
         let listen = Listen { listener, workers: options.workers, metrics, limits: options.limits };
-        Ok(Self { address, new_root_key, gateway, deliverer, roll_up, catch_up, listen })
+        Ok(Self { address, new_root_key: is_root.then_some(root_key), gateway, deliverer, roll_up, catch_up, listen })
     }
 
     /// Serves until `stop` resolves, then drains.
@@ -150,6 +171,39 @@ impl Node {
         teller.abort();
         upkeep.abort();
         result
+    }
+}
+
+/// What has to be in the store before a node serves; done again it changes nothing. Answers whether `root_key` is the root
+/// admin key.
+async fn prepare_store(gateway: &Gateway, root_key: &str, config_file: Option<&Path>) -> Result<bool, StartError> {
+    if let Err(found) = gateway.store.claim_layout().await? {
+        return Err(StartError::Layout(found, crate::store::server::LAYOUT_VERSION));
+    }
+    gateway.ensure_default_app().await.map_err(|error| StartError::Prepare("the default app", error))?;
+    let is_root =
+        gateway.bootstrap_root_key(root_key).await.map_err(|error| StartError::Prepare("the root key", error))?;
+    if let Some(file) = config_file {
+        apply_file(gateway, file).await?;
+    }
+    Ok(is_root)
+}
+
+/// Repeats what fails for a reason that may pass.
+async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, StartError>) -> Result<T, StartError> {
+    let begun = tokio::time::Instant::now();
+    let mut told = false;
+    loop {
+        match attempt().await {
+            Err(error) if error.may_pass() && begun.elapsed() < STORE_PATIENCE => {
+                if !told {
+                    tracing::warn!("{error}; it is tried again for {} s", STORE_PATIENCE.as_secs());
+                    told = true;
+                }
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+            done => return done,
+        }
     }
 }
 

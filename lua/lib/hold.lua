@@ -3,8 +3,8 @@
 -- Of a reservation that holds with several owners the first one's member says so, the others end with '-': an expiry is
 -- told once.
 -- `held` of a counter goes down only by the call that removes the member.
--- A batch is what one call takes at most, of all its owners together: Redis serves nobody else meanwhile. `taken`: by the
--- present call.
+-- A batch is what one call takes at most, of all its owners together: Redis serves nobody else meanwhile. One that is told
+-- in the outbox counts as two, for it costs as much. `taken`: by the present call.
 local hold = { batch = 64, taken = 0 }
 
 function hold.entries(list)
@@ -59,9 +59,10 @@ end
 -- Takes what is left of a batch of expired holds out of `held`; told in `outbox_key` if there is one. Answers how many, and
 -- whether more are due.
 function hold.reclaim(owner, now, outbox_key)
-  local most = math.max(0, hold.batch - hold.taken)
+  local each = outbox_key and 2 or 1
+  local most = math.max(0, math.floor((hold.batch - hold.taken) / each))
   local by_group, order, count, more, members, expiries = hold.due(owner.holds, now, most)
-  hold.taken = hold.taken + count
+  hold.taken = hold.taken + count * each
   local changes = {}
   if count > 0 then
     local fields = { 'last_expiry' }

@@ -397,27 +397,31 @@ impl Gateway {
         Err(missing())
     }
 
-    /// Without any root admin key, given or stored, makes one. Answers it, to be told once.
+    /// A key that nobody has.
+    pub fn random_root_key() -> String {
+        format!("ak_{}", random_text())
+    }
+
+    /// Without any root admin key, given or stored, makes `key` one. Answers whether it is, also when an earlier attempt
+    /// made it, whose outcome was not known.
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub async fn bootstrap_root_key(&self) -> Result<Option<String>, ServiceError> {
+    pub async fn bootstrap_root_key(&self, key: &str) -> Result<bool, ServiceError> {
         if self.keys.root.is_some() {
-            return Ok(None);
+            return Ok(false);
         }
-        let mut records = Vec::new();
-        for text in self.store.register_entries(Register::Keys).await?.values() {
-            records.push(parse_record(text)?);
+        let stored = self.store.register_entries(Register::Keys).await?;
+        for (hash_of_key, text) in &stored {
+            if parse_record(text)?.app.is_none() {
+                return Ok(*hash_of_key == hash(key));
+            }
         }
-        if records.iter().any(|record| record.app.is_none()) {
-            return Ok(None);
-        }
-        let key = format!("ak_{}", random_text());
         let id = KeyId::parse("root").map_err(|error| ServiceError::Internal(error.to_string()))?;
         let record = admin_record(id, None, format!("{}…", &key[..7]), self.created_at().await?);
         let app = AppId::parse(DEFAULT_APP).map_err(|error| ServiceError::Internal(error.to_string()))?;
-        self.store_key(&key, &record, &app, &record.id, &Operation::new("", None, false)).await?;
-        Ok(Some(key))
+        self.store_key(key, &record, &app, &record.id, &Operation::new("", None, false)).await?;
+        Ok(true)
     }
 
     /// The app that a key works on: its own, or for the root key the one it names.

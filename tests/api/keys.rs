@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
+use quotagate::service::Gateway;
+use quotagate::store::Store;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::{Api, ROOT_KEY, World, monthly, new_key};
+use crate::support::{Api, ROOT_KEY, Redis, World, monthly, new_key};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kind_of_key_may_do_what_it_is_meant_for() {
@@ -430,4 +432,19 @@ fn the_matrix_of_keys_is_complete() {
             assert!(named.clone().any(|it| it.contains(end)), "{method} {path} is not in the matrix");
         }
     }
+}
+
+/// The outcome of the write may not have been known, and nobody else knows the key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_key_is_made_once_and_told_again_only_to_who_made_it() {
+    let redis = Redis::start().await;
+    let store = Store::open(&redis.url(), Duration::from_secs(10)).unwrap();
+    let gateway = Gateway::new(store, None);
+    let [ours, others] = [Gateway::random_root_key(), Gateway::random_root_key()];
+    for (key, is_root) in [(&ours, true), (&ours, true), (&others, false), (&ours, true)] {
+        assert_eq!(gateway.bootstrap_root_key(key).await.unwrap(), is_root);
+    }
+    assert_eq!(redis.run::<u64>(&["HLEN", "qg:{quotagate}:keys"]).await, 1);
+    let given = Gateway::new(Store::open(&redis.url(), Duration::from_secs(10)).unwrap(), Some(&others));
+    assert!(!given.bootstrap_root_key(&others).await.unwrap());
 }

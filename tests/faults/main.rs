@@ -38,6 +38,7 @@ mod redis_dies;
 mod redis_hangs;
 mod scripts;
 mod sentinel;
+mod starting;
 mod states;
 mod upgrade;
 mod waiting;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::outside::{is_as_told, is_no_more_than_told};
 use crate::preload::{Preload, clock_off, owned};
 use crate::stage::{Build, Stage};
+use crate::support::cluster::follows;
 use crate::support::{Redis, eventually, free_port};
 use crate::traffic::Traffic;
 
@@ -91,6 +92,7 @@ impl Group {
         let master = Redis::with(&["--port", &first.to_string()]).await;
         let options = ["--port", &replica_port.to_string(), "--replicaof", "127.0.0.1", &first.to_string()];
         let replica = Redis::in_environment(&options, environment).await;
+        follows(&replica).await;
         let sentinel = Sentinel::start(first);
         eventually("Sentinel knows the replica", || sentinel.has_replica()).await;
         Self { master, replica, replica_port, sentinel }

@@ -5,17 +5,21 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::stage::{Build, Stage};
+use crate::support::cluster::follows;
 use crate::support::{Redis, eventually, free_port};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it_counted_once() {
+/// A master and a replica that follows it.
+pub async fn replicated() -> (Redis, Redis) {
     let port = free_port().to_string();
     let master = Redis::with(&["--port", &port]).await;
     let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
-    eventually("the replica is there", || async {
-        master.run::<String>(&["INFO", "replication"]).await.contains("state=online")
-    })
-    .await;
+    follows(&replica).await;
+    (master, replica)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it_counted_once() {
+    let (master, replica) = replicated().await;
     let stage = Stage::of(master.url(), 1, Build::that_waits()).await;
     let ready = || async {
         let node = stage.nodes.read().unwrap()[0].clone();
@@ -65,9 +69,7 @@ async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_no_replica_is_answered_without_one() {
-    let port = free_port().to_string();
-    let master = Redis::with(&["--port", &port]).await;
-    let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
+    let (master, replica) = replicated().await;
     let stage = Stage::set(master.url(), 1).await;
     replica.hang();
     let event = json!({"userId": "u", "event": "job.run"});
@@ -98,13 +100,7 @@ async fn rate(stage: &Stage, callers: usize, calls: usize) -> f64 {
 #[ignore = "long: make chaos"]
 async fn long_what_waiting_for_a_replica_costs() {
     const ROUNDS: usize = 9;
-    let port = free_port().to_string();
-    let master = Redis::with(&["--port", &port]).await;
-    let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
-    eventually("the replica is there", || async {
-        master.run::<String>(&["INFO", "replication"]).await.contains("state=online")
-    })
-    .await;
+    let (master, replica) = replicated().await;
     let stages = [Stage::set(master.url(), 1).await, Stage::of(master.url(), 1, Build::that_waits()).await];
     for (callers, calls) in [(1, 500), (16, 2_000)] {
         let mut rates = [Vec::new(), Vec::new()];

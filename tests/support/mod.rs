@@ -191,7 +191,8 @@ pub fn redis_program() -> &'static str {
 
 fn spawn(directory: &TempDir, options: &[String], environment: &[(String, String)]) -> Child {
     Command::new(redis_program())
-        .args(["--port", "0", "--save", "", "--appendonly", "yes", "--unixsocket"])
+        // A replica is sent the data at once, and not after 5 s in which others might ask for them too.
+        .args(["--port", "0", "--save", "", "--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--unixsocket"])
         .arg(directory.path().join("redis.sock"))
         .current_dir(directory.path())
         .args(options)

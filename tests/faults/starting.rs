@@ -1,0 +1,80 @@
+//! A gateway that starts while its store cannot take writes yet.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::gateway::Process;
+use crate::stage::REDIS_TIMEOUT_MS;
+use crate::support::{Redis, eventually};
+use crate::waiting::replicated;
+
+/// A gateway on its way, without a root admin key of ours.
+struct Starting {
+    directory: TempDir,
+    process: JoinHandle<Process>,
+}
+
+impl Starting {
+    fn begin(redis: &Redis, wait_replicas: u8) -> Self {
+        let directory = TempDir::new().unwrap();
+        let data_dir = directory.path().to_owned();
+        let log = std::fs::File::create(data_dir.join("log")).unwrap();
+        let settings = [
+            ("QUOTAGATE_REDIS_URL", redis.url()),
+            ("QUOTAGATE_REDIS_TIMEOUT_MS", REDIS_TIMEOUT_MS.to_string()),
+            ("QUOTAGATE_WAIT_REPLICAS", wait_replicas.to_string()),
+        ];
+        let process = tokio::task::spawn_blocking(move || {
+            let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            Process::start_with(&data_dir, &settings, Stdio::from(log))
+        });
+        Self { directory, process }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// It has told once why it is not ready, and tries again.
+    async fn has_told_why(&self) {
+        eventually("it tells why it waits", || async { self.log().contains("it is tried again for 10 s") }).await;
+        let log = self.log();
+        assert!(log.contains("the store is unavailable: "), "{log}");
+        assert!(!self.process.is_finished());
+    }
+
+    /// It is ready, and has told the root admin key that it made.
+    async fn is_ready(self) {
+        let log = self.log();
+        assert_eq!(log.matches("it is tried again").count(), 1, "{log}");
+        let gateway = self.process.await.unwrap();
+        let key = gateway.welcome.split("export QG_ADMIN=").nth(1).unwrap().split_whitespace().next().unwrap();
+        let made = gateway.call("POST", "keys", key, &json!({"kind": "secret", "mode": "live"})).await;
+        let event = json!({"userId": "u", "event": "job.run"});
+        let tracked: Value = gateway.call("POST", "track", made["key"].as_str().unwrap(), &event).await;
+        assert_eq!(tracked["matchStatus"], "no_subscription", "{tracked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_starts_before_its_redis_waits_for_it() {
+    let mut redis = Redis::start().await;
+    redis.kill();
+    let starting = Starting::begin(&redis, 0);
+    starting.has_told_why().await;
+    redis.start_again().await;
+    starting.is_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_starts_before_the_replica_that_it_waits_for_follows_waits_too() {
+    let (master, replica) = replicated().await;
+    replica.hang();
+    let starting = Starting::begin(&master, 1);
+    starting.has_told_why().await;
+    replica.wake();
+    starting.is_ready().await;
+}
