@@ -13,7 +13,8 @@ run: rust redis ## Start a gateway on http://127.0.0.1:8080 with a Redis of its 
 test: rust redis sdk-tools chromium ## Check format and lints, then run all tests, also of the SDKs
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	$(CARGO) test
+	@# Tests wait for servers, elections and browsers too: one more at a time than there are cores.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))} $(CARGO) test
 	scripts/test-sdks.sh
 	scripts/check-dashboard.sh
 	scripts/test-hostile.sh

@@ -47,7 +47,7 @@ impl Starting {
     }
 
     /// It is ready, and has told the root admin key that it made.
-    async fn is_ready(self) {
+    async fn becomes_ready(self) {
         let log = self.log();
         assert_eq!(log.matches("it is tried again").count(), 1, "{log}");
         let gateway = self.process.await.unwrap();
@@ -66,7 +66,7 @@ async fn a_gateway_that_starts_before_its_redis_waits_for_it() {
     let starting = Starting::begin(&redis, 0);
     starting.has_told_why().await;
     redis.start_again().await;
-    starting.is_ready().await;
+    starting.becomes_ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,5 +76,5 @@ async fn a_gateway_that_starts_before_the_replica_that_it_waits_for_follows_wait
     let starting = Starting::begin(&master, 1);
     starting.has_told_why().await;
     replica.wake();
-    starting.is_ready().await;
+    starting.becomes_ready().await;
 }
