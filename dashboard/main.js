@@ -97,8 +97,11 @@ function keepFocus() {
   });
   const look = () => {
     if (!last || last.isConnected || document.activeElement !== document.body) return;
+    // The title may come a little later, with the page's file.
+    const title = document.querySelector('main')?.querySelector('h1');
+    if (!title) return;
     last = null;
-    document.querySelector('main')?.querySelector('h1')?.focus({ preventScroll: true });
+    title.focus({ preventScroll: true });
   };
   new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
 }

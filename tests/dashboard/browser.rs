@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 /// What WebDriver calls an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+pub const CONTROL: &str = "\u{e009}";
+pub const SHIFT: &str = "\u{e008}";
 /// A page that waits for longer waits for something that does not come.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -264,10 +266,9 @@ impl Browser {
         self.type_keys(&[("keyDown", key), ("keyUp", key)]).await;
     }
 
-    /// Presses a key while Control is held.
-    pub async fn press_with_control(&self, key: &str) {
-        let control = "\u{e009}";
-        self.type_keys(&[("keyDown", control), ("keyDown", key), ("keyUp", key), ("keyUp", control)]).await;
+    /// Presses a key while another one is held, as [`CONTROL`].
+    pub async fn press_with(&self, held: &str, key: &str) {
+        self.type_keys(&[("keyDown", held), ("keyDown", key), ("keyUp", key), ("keyUp", held)]).await;
     }
 
     async fn type_keys(&self, moves: &[(&str, &str)]) {

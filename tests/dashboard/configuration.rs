@@ -366,7 +366,7 @@ async fn a_key_for_browsers_has_its_origins_and_its_secret_is_copied_once() {
     let pasted =
         "const area = document.createElement('textarea'); document.querySelector('main').append(area); area.focus()";
     browser.run(pasted, json!([])).await;
-    browser.press_with_control("v").await;
+    browser.press_with(crate::browser::CONTROL, "v").await;
     let area = "document.querySelector('main > textarea')";
     browser.until(&format!("{area}.value === '{key}'")).await;
     browser.run(&format!("{area}.remove()"), json!([])).await;
