@@ -25,7 +25,8 @@ Replies, in order of precedence
 
 local versions = {
   most = 100,
-  -- A reservation may need the version it was made under for a day and its grace; revisions are times in µs.
+  -- A reservation may need the version it was made under for a day and its grace, from when there was a later one;
+  -- revisions are times in µs.
   needed_us = 25 * 3600 * 1000000,
   -- The history of what was deleted stays for 90 days.
   deleted_ttl_ms = 90 * 24 * 3600 * 1000,
@@ -41,7 +42,7 @@ local function trim(key)
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
   for place = 1, #revisions - versions.most do
-    if args.stored(revisions[place]) + versions.needed_us < now then
+    if args.stored(revisions[place + 1]) + versions.needed_us < now then
       redis.call('HDEL', key, revisions[place])
     end
   end

@@ -336,6 +336,38 @@ async fn a_stamp_never_falls_and_a_newer_revision_raises_it() {
     }
 }
 
+/// A reservation of the last day may have been made under any version that was the present one by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_goes_only_a_day_after_another_took_its_place() {
+    let table = Table::new().await;
+    let (app, plan) = (AppId::parse("acme").unwrap(), PlanId::parse("p").unwrap());
+    let (seconds, _): (u64, u64) = table.redis.run(&["TIME"]).await;
+    let days_ago = |days: u64| (seconds - days * 86_400) * 1_000_000;
+    let revisions = [days_ago(14), days_ago(13)].into_iter().chain((0..101).map(|place| days_ago(0) + place));
+    let revisions: Vec<u64> = revisions.collect();
+    let mut expected = 0;
+    for revision in &revisions {
+        let versions = [(Versioned::Plan(plan.clone()), Some(revision.to_string()))];
+        let args = ConfigureArgs {
+            app: &app,
+            operation: &harmless(),
+            expected,
+            revision: *revision,
+            answer: "",
+            set: &[],
+            delete: &[],
+            versions: &versions,
+            trails: &[],
+        };
+        assert_eq!(table.store.configure(args).await.unwrap(), ConfigureReply::Configured);
+        expected = *revision;
+    }
+    let kept = table.store.versions(&app, &Versioned::Plan(plan)).await.unwrap();
+    let mut kept: Vec<u64> = kept.into_iter().map(|(revision, _)| revision.parse().unwrap()).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, revisions[1..], "the first went, the second was the present one until a moment ago");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn configure_register_and_set_clock_answer_in_their_documented_order() {
     let table = Table::new().await;
