@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::Gateway;
+use super::apps::DEFAULT_APP;
 use super::error::ServiceError;
+use crate::domain::ids::{AppId, Mode, NameError, UserId};
 use crate::domain::window::TimeMs;
+use crate::store::keys::Bucket;
 
 /// How often a node looks for changed keys and configurations: well within the second that is promised.
 const POLL: Duration = Duration::from_millis(300);
@@ -16,16 +19,23 @@ const SKEW_MS: TimeMs = 5_000;
 pub struct Readiness {
     pub ready: bool,
     pub redis_version: String,
-    /// What an operator should know; none of it keeps the node from being ready.
+    /// What an operator should know.
     pub warnings: Vec<String>,
 }
 
 impl Gateway {
     /// # Errors
-    /// [`ServiceError`] if Redis cannot be reached.
+    /// [`ServiceError`] if Redis cannot be reached, or takes no calls of the scripts.
     pub async fn readiness(&self) -> Result<Readiness, ServiceError> {
         let found = self.store.check_server().await?;
+        let internal = |error: NameError| ServiceError::Internal(error.to_string());
+        let app = AppId::parse(DEFAULT_APP).map_err(internal)?;
+        let nobody = UserId::parse("readyz").map_err(internal)?;
+        self.store.check_functions(&Bucket::whole(&app, &Mode::Live), &nobody).await?;
         let mut warnings = Vec::new();
+        if !found.is_master {
+            warnings.push("Redis is a replica, which takes no writes: connect to its master".to_owned());
+        }
         if !found.append_only {
             warnings
                 .push("Redis keeps no append-only file: a restart loses counters since the last snapshot".to_owned());
@@ -52,7 +62,7 @@ impl Gateway {
         if (redis_ms - chrono::Utc::now().timestamp_millis()).abs() > SKEW_MS {
             warnings.push("this node's clock differs from Redis' by more than 5 s; decisions go by Redis".to_owned());
         }
-        Ok(Readiness { ready: supported, redis_version: found.version, warnings })
+        Ok(Readiness { ready: supported && found.is_master, redis_version: found.version, warnings })
     }
 
     /// Follows changes of keys and configurations for the life of the node.

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 
 use super::Store;
+use super::admission::{Facts, NO_USER, Owner};
 use super::error::StoreError;
-use super::keys;
+use super::keys::{self, Bucket};
 use super::reply::optional_text;
+use crate::domain::admission::Validity;
+use crate::domain::ids::UserId;
 
 /// Version of the key layout that this build reads and writes.
 pub const LAYOUT_VERSION: &str = "5";
@@ -18,6 +21,8 @@ pub struct ServerCheck {
     pub eviction_policy: String,
     /// Connected to the server now.
     pub replicas: u64,
+    /// It takes writes.
+    pub is_master: bool,
 }
 
 impl Store {
@@ -41,7 +46,25 @@ impl Store {
             append_only: take("aof_enabled") == "1",
             eviction_policy: take("maxmemory_policy"),
             replicas: take("connected_slaves").parse().unwrap_or(0),
+            is_master: take("role") == "master",
         })
+    }
+
+    /// Calls a function that only reads: the library is there, or can be loaded, and may be called.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn check_functions(&self, bucket: &Bucket, user: &UserId) -> Result<(), StoreError> {
+        let owner = Owner { keys: bucket.user(user), renew: None, groups: Vec::new() };
+        let facts = Facts {
+            sandbox: false,
+            revision: 0,
+            version: NO_USER,
+            validity: Validity::ALWAYS,
+            tells_expiry: false,
+            forget: None,
+        };
+        self.usage(bucket, facts, &[owner]).await.map(drop)
     }
 
     /// Claims the key layout, or finds out that another version's data is there.

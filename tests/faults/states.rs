@@ -31,6 +31,17 @@ async fn refused(stage: &Stage, state: &str) {
     }
 }
 
+/// Whether the node says that it is ready, and what it warns of.
+async fn ready(stage: &Stage) -> (bool, String) {
+    let node = stage.nodes.read().unwrap()[0].clone();
+    let http = quotagate::http_client::builder().build().unwrap();
+    let answer = http.get(format!("{node}/readyz")).send().await.unwrap();
+    let is_ready = answer.status() == 200;
+    let told: Value = answer.json().await.unwrap();
+    assert_eq!(told["ready"], is_ready, "{told}");
+    (is_ready, told["warnings"].to_string())
+}
+
 /// The calls that were refused counted nothing, and the next is taken.
 async fn goes_on(stage: &Stage, held: u64) {
     let call = json!({"userId": "u", "event": "image.render"});
@@ -50,11 +61,20 @@ async fn a_redis_that_was_made_a_replica_or_is_busy_with_a_script_is_unavailable
     redis.run::<()>(&["REPLICAOF", "127.0.0.1", &nowhere]).await;
     assert_eq!(code(&url, &["SET", "x", "1"]).await.as_deref(), Some("READONLY"));
     refused(&stage, "READONLY").await;
+    let (is_ready, warnings) = ready(&stage).await;
+    assert!(!is_ready && warnings.contains("Redis is a replica"), "{warnings}");
     redis.run::<()>(&["CONFIG", "SET", "replica-serve-stale-data", "no"]).await;
     assert_eq!(code(&url, &["GET", "x"]).await.as_deref(), Some("MASTERDOWN"));
     refused(&stage, "MASTERDOWN").await;
     redis.run::<()>(&["REPLICAOF", "NO", "ONE"]).await;
     goes_on(&stage, 2).await;
+    assert!(ready(&stage).await.0);
+
+    // It answers everything but what decides.
+    redis.run::<()>(&["ACL", "SETUSER", "default", "-fcall"]).await;
+    assert!(!ready(&stage).await.0);
+    redis.run::<()>(&["ACL", "SETUSER", "default", "+fcall"]).await;
+    assert!(ready(&stage).await.0);
 
     let busy = tokio::spawn({
         let url = url.clone();
