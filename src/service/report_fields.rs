@@ -26,6 +26,8 @@ impl AppConfig {
         }
         let plans = self.plans.values().flat_map(|entry| &entry.plan.groups);
         for group in plans.chain(self.policies.iter().flat_map(|policy| &policy.groups)) {
+            // The register has no group that a policy's `retry` makes.
+            fields.units.entry(group.id.clone()).or_insert(group.unit);
             add_group(group, &mut fields);
         }
         fields

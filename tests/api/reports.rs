@@ -350,3 +350,16 @@ async fn the_lines_with_the_most_come_first_whatever_their_names() {
         admin.get("reports/usage?by=user&limit=1").await.expect(200)["nextCursor"].as_str().unwrap().to_owned();
     assert_eq!(admin.get(&format!("reports/usage?by=user&top=calls&cursor={cursor}")).await.bad_field(), "cursor");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_that_a_policy_counts_are_told_with_their_unit() {
+    let (world, admin) = world().await;
+    let retries = json!({"periodType": "daily", "retry": {"maxAttempts": 3}, "groups": [
+        {"id": "every_call", "unit": "count", "measure": "event", "quota": null, "scope": ["app"], "matches": [{"event": "llm.*"}]}]});
+    world.admin.put("policies/retries", retries).await.expect(200);
+    let id = world.app.reserved(chat("u", json!({"model": "large", "action": "a"}))).await;
+    world.app.commit(&id).await;
+    let lines = lines(&admin, "by=group").await;
+    let line = lines.iter().find(|line| line["by"]["group"] == "attempts_retries").unwrap();
+    assert_eq!(line["charged"], json!([{"groupId": "attempts_retries", "unit": "count", "amount": 1}]));
+}
