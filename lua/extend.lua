@@ -131,7 +131,8 @@ end
 for _, counters in ipairs(drawn) do
   redis.call('HSET', counters, 'last_expiry', args.digits(loaded.expires_at))
 end
-if more_amount then
+-- Also of an amount that comes to nothing by itself: the next one is measured with it.
+if changes ~= '-' then
   loaded.changes = loaded.changes + 1
   loaded.memo = memo ~= '' and memo or loaded.memo
 end

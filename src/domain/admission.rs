@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use super::amount::Amount;
+use super::counter::{ClosedUntil, Counter};
 use super::field_error::FieldError;
 use super::ids::{AppId, EventName, KeyId, UserId};
 use super::limit_group::LimitGroup;
@@ -140,7 +141,6 @@ struct Refusing {
     unmatched: bool,
     uncovered: Vec<Arc<LimitGroup>>,
     missing: Vec<Arc<LimitGroup>>,
-    too_large: Vec<Arc<LimitGroup>>,
 }
 
 /// What a call comes to: one request, or several that pass together or not at all.
@@ -173,7 +173,8 @@ pub fn prepare(
     if purpose != Purpose::Ask {
         return Ok(admission);
     }
-    let Refusing { unmatched, uncovered, missing, too_large } = refusing;
+    let Refusing { unmatched, uncovered, missing } = refusing;
+    let too_large = admission.too_large();
     let reason = [
         (unmatched, Reason::UnmatchedEvent, Vec::new()),
         (!uncovered.is_empty(), Reason::UncoveredEvent, uncovered),
@@ -247,6 +248,14 @@ impl Admission {
         self
     }
 
+    /// The groups of which the call wants more than one call may have, all its requests together.
+    pub fn too_large(&self) -> Vec<Arc<LimitGroup>> {
+        let matched = self.matched.iter().map(|matched| (&matched.group, matched.amount));
+        let wanted = matched.chain(self.closed.iter().map(|closed| (&closed.group, closed.amount)));
+        let too_large = wanted.filter(|(group, amount)| group.max_per_call.is_some_and(|most| *amount > most));
+        too_large.map(|(group, _)| Arc::clone(group)).collect()
+    }
+
     /// Adds what one request asks of each group that it matches.
     fn ask(
         &mut self,
@@ -270,9 +279,8 @@ impl Admission {
                         self.missing.extend(missing);
                     }
                 }
-                Considered::Counts { amount, too_large, .. } => {
+                Considered::Counts { amount, .. } => {
                     let Some(owner) = self.owner(&group.scope, caller, request.metadata) else { continue };
-                    refusing.too_large.extend(too_large.then(|| Arc::clone(group)));
                     self.place(group, owner, amount, (standing.anchor, now))?;
                     matches += 1;
                 }
@@ -314,10 +322,13 @@ impl Admission {
         amount: Amount,
         (anchor, now): (SubscriptionAnchor, TimeMs),
     ) -> Result<(), FieldError> {
-        let known = self.matched.iter_mut().find(|known| known.owner == owner && known.group.id == group.id);
+        let is_same = |known: (usize, &Arc<LimitGroup>)| known.0 == owner && known.1.id == group.id;
+        let matched = self.matched.iter_mut().find(|known| is_same((known.owner, &known.group)));
+        let closed = self.closed.iter_mut().find(|known| is_same((known.owner, &known.group)));
+        let known = matched.map(|known| &mut known.amount).or(closed.map(|known| &mut known.amount));
         if let Some(known) = known {
-            let sum = known.amount.checked_add(amount).filter(|sum| *sum <= group.unit.most());
-            known.amount = sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
+            let sum = known.checked_add(amount).filter(|sum| *sum <= group.unit.most());
+            *known = sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
             return Ok(());
         }
         let group = Arc::clone(group);
@@ -332,6 +343,14 @@ impl Admission {
             }
         }
         Ok(())
+    }
+
+    /// The closed groups as counters.
+    pub fn closed_counters(&self) -> impl Iterator<Item = Counter> + '_ {
+        self.closed.iter().map(|closed| {
+            let (group, owner) = (Arc::clone(&closed.group), Arc::clone(&self.owners[closed.owner]));
+            Counter::closed(group, owner, ClosedUntil(closed.opens_at_ms))
+        })
     }
 
     /// Nothing asked yet; `first` is whose version of the facts is checked.

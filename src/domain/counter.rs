@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::amount::Amount;
 use super::limit_group::LimitGroup;
 use super::scope::OwnerName;
-use super::window::Window;
+use super::window::{TimeMs, Window};
 
 /// `used` and `held` of a group in a window; no window while a fixed period does not cover the time.
 #[derive(Clone, Debug)]
@@ -20,9 +20,21 @@ pub struct Counter {
     pub granted: Amount,
     /// Put out of reach by a plan change.
     pub blocked: Amount,
+    /// While a fixed period does not cover the time.
+    pub closed: Option<ClosedUntil>,
 }
 
+/// When a counter opens (ms); None: never again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedUntil(pub Option<TimeMs>);
+
 impl Counter {
+    /// One that refuses everything until then.
+    pub fn closed(group: Arc<LimitGroup>, owner: Arc<OwnerName>, until: ClosedUntil) -> Self {
+        let (used, held, granted, blocked) = (Amount::ZERO, Amount::ZERO, Amount::ZERO, Amount::ZERO);
+        Self { group, owner, window: None, used, held, granted, blocked, closed: Some(until) }
+    }
+
     /// `used + held`.
     pub fn count(&self) -> Amount {
         self.used.saturating_add(self.held)
@@ -34,8 +46,11 @@ impl Counter {
     }
 
     /// `max(0, quota + grants − blocked − used − held)`; None without quota. Of a concurrent group only what is held
-    /// counts.
+    /// counts, and of a closed one nothing remains.
     pub fn remaining(&self) -> Option<Amount> {
+        if self.closed.is_some() {
+            return Some(Amount::ZERO);
+        }
         self.allowance().map(|allowance| allowance.saturating_sub(self.blocked.saturating_add(self.counted())))
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::amount::{Amount, Unit};
-use crate::domain::counter::Counter;
+use crate::domain::counter::{ClosedUntil, Counter};
 use crate::domain::number::Number;
 use crate::domain::policy_body::BackoffBody;
 use crate::domain::reason::Reason;
@@ -61,7 +61,7 @@ pub struct CounterView {
     pub overage: Number,
     /// Whole percent of `used` in quota and grants; null for quota null or 0.
     pub percent_used: Option<u64>,
-    /// Null for lifetime.
+    /// When the next window begins; null for lifetime, and where none comes.
     pub resets_at: Option<String>,
     /// Null while a fixed period does not cover the time.
     pub period: Option<PeriodView>,
@@ -72,7 +72,10 @@ impl CounterView {
     pub fn new(counter: &Counter) -> Self {
         let group = &counter.group;
         let told = |amount: Amount| number(amount, group.unit);
-        let end = counter.window.and_then(|window| window.end_ms).map(rfc3339);
+        let end_ms = match counter.closed {
+            Some(ClosedUntil(opens_at_ms)) => opens_at_ms,
+            None => counter.window.and_then(|window| window.end_ms),
+        };
         Self {
             group_id: group.id.to_string(),
             label: group.label.clone(),
@@ -86,7 +89,7 @@ impl CounterView {
             remaining: counter.remaining().map(told),
             overage: told(counter.overage()),
             percent_used: counter.percent_used(),
-            resets_at: end,
+            resets_at: end_ms.map(rfc3339),
             period: counter.window.map(PeriodView::of),
             scope: counter.owner.to_map(),
         }

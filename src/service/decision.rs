@@ -83,6 +83,7 @@ impl Judged {
             held: self.tally.held,
             granted: self.tally.granted,
             blocked: self.tally.blocked,
+            closed: None,
         }
     }
 

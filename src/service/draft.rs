@@ -6,15 +6,14 @@ use std::sync::Arc;
 use super::app_config::{
     AppConfig, GroupKind, MOST_SCOPE_VALUES, PlanEntry, Review, Settings, StoredWebhook, VersionDocument,
 };
+use super::clashes::clashes;
 use super::config::Change;
 use super::error::{ServiceError, json};
 use super::report_fields::check_labels;
 use super::tenant::Placement;
 use crate::domain::difference::{Difference, differences};
 use crate::domain::field_error::FieldError;
-use crate::domain::group_check::ambiguous;
 use crate::domain::ids::{GroupId, KeyId, PlanId, PolicyId, WebhookId};
-use crate::domain::limit_group::LimitGroup;
 use crate::domain::plan::Plan;
 use crate::domain::plan_body::{GroupBody, PlanBody};
 use crate::domain::policy::Policy;
@@ -75,7 +74,7 @@ pub struct Checked {
     new_groups: Vec<(GroupId, GroupKind)>,
 }
 
-fn within(path: &str, fault: FieldError) -> FieldError {
+pub(super) fn within(path: &str, fault: FieldError) -> FieldError {
     if path.is_empty() { fault } else { fault.within(path) }
 }
 
@@ -386,37 +385,6 @@ impl Groups {
         }
         faults
     }
-}
-
-/// (Is it a policy, its id, its groups.)
-type Side<'a> = (bool, &'a str, &'a Vec<Arc<LimitGroup>>);
-
-/// Where a drafted plan or policy contradicts another one.
-fn clashes(path: &str, one: Side<'_>, other: Side<'_>) -> Vec<FieldError> {
-    let (by_policy, _, groups) = one;
-    let (other_policy, other_id, others) = other;
-    let mut faults = Vec::new();
-    for (place, group) in groups.iter().enumerate() {
-        let mut tell = |fault: FieldError| faults.push(within(path, fault.within(&format!("groups[{place}]"))));
-        let kind = if other_policy { "policy" } else { "plan" };
-        if let Some(same) = others.iter().find(|other| other.id == group.id) {
-            if by_policy || other_policy {
-                let message = format!("`{}` is a group of {kind} `{other_id}`: choose another id", group.id);
-                tell(FieldError::new("id", message));
-            } else if !group.scope.contains_user() && group.period != same.period {
-                let message = format!(
-                    "`{}` has another period in plan `{other_id}`: a counter of several users has one in all plans",
-                    group.id
-                );
-                tell(FieldError::new("periodType", message));
-            }
-        }
-        // Only a policy stands beside other documents in one call.
-        if by_policy || other_policy {
-            others.iter().filter_map(|other| ambiguous(other, group)).take(1).for_each(&mut tell);
-        }
-    }
-    faults
 }
 
 /// The groups that a default plan must not have: there is no subscription to count from.

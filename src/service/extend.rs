@@ -98,7 +98,7 @@ impl Gateway {
         let args = ExtendArgs {
             target,
             ttl_ms: extension.ttl_ms.unwrap_or(0),
-            measured: measured.filter(|_| !owners.is_empty()),
+            measured,
             facts: view.counting_facts(&known.memo.user, &admission),
             verdict: verdict(&admission),
             owners: &owners,
@@ -220,7 +220,10 @@ impl Gateway {
             }
         }
         admission.matched.sort_by_key(|matched| matched.owner);
-        if !admission.closed.is_empty() {
+        let too_large = admission.too_large();
+        if !too_large.is_empty() {
+            admission.refusal = Some(Refusal { reason: Reason::CallTooLarge, groups: too_large });
+        } else if !admission.closed.is_empty() {
             admission.refusal = Some(Refusal { reason: Reason::LimitReached, groups: Vec::new() });
         }
         Ok(admission)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Gateway;
 use super::app_config::AppConfig;
+use super::clashes::counted_plan;
 use super::error::ServiceError;
 use super::tenant::Tenant;
 use crate::domain::admission::{Admission, Matched, Standing, Validity};
@@ -97,10 +98,14 @@ impl View {
         owners.collect()
     }
 
-    /// How long an owner that is no user is kept: callers choose its name if the scope has metadata.
+    /// How long an owner that is no user is kept. If the scope has metadata, callers choose its name; if it has the user,
+    /// it goes with one of whom nothing was written by hand.
     fn renew<'a>(&self, owner: &OwnerName, matched: impl Iterator<Item = &'a Matched>) -> Renew {
-        let last = last_end(self.now_ms, matched).filter(|_| owner.scope().is_free());
-        Renew { at_ms: last.map(rounded_up), most: self.config.settings.max_scope_values }
+        let is_free = owner.scope().is_free();
+        let goes = is_free || (owner.scope().contains_user() && self.subscribed.version == NEVER_WRITTEN);
+        let last = last_end(self.now_ms, matched).filter(|_| goes);
+        let most = if is_free { self.config.settings.max_scope_values } else { u64::MAX };
+        Renew { at_ms: last.map(rounded_up), most }
     }
 
     /// For a call that counts: one of whom nothing was written by hand is forgotten after the last window.
@@ -260,12 +265,11 @@ impl Gateway {
         let Some(limits) = &subscription.custom_limits else {
             return Some(Arc::clone(plan));
         };
-        let key = (cache_key.to_owned(), subscribed.version.clone(), plan.version);
+        let key = (cache_key.to_owned(), subscribed.version.clone(), config.revision);
         if let Some(known) = self.own_plans.get(&key) {
             return Some(known);
         }
-        // Limits are checked when they are set; a plan that has changed under them stands by itself.
-        let own = limits.apply(plan).map_or_else(|_| Arc::clone(plan), Arc::new);
+        let own = counted_plan(config, limits, plan);
         self.own_plans.insert(key, Arc::clone(&own));
         Some(own)
     }

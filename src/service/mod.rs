@@ -5,6 +5,7 @@ pub mod apply;
 pub mod approvals;
 pub mod apps;
 pub mod audit;
+mod clashes;
 pub mod clocks;
 pub mod config;
 pub mod decision;

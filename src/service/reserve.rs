@@ -321,7 +321,9 @@ impl Gateway {
                     let judged = judge(&admission, &standing.tallies, LimitGroup::refuses_beyond);
                     let denied = admission.refusal.is_some() || judged.iter().any(|judged| judged.lacks);
                     Round::Done(if denied {
-                        Decision::denied(&judged, &admission, (standing.free_at_ms, &[]), now_ms)
+                        let mut decision = Decision::denied(&judged, &admission, (standing.free_at_ms, &[]), now_ms);
+                        decision.counters.extend(admission.closed_counters());
+                        decision
                     } else {
                         Decision::allowed(&judged, now_ms)
                     })

@@ -339,7 +339,16 @@ impl Gateway {
             let group = of_plan.or_else(of_policy).or_else(|| reserved.group(&account.group))?;
             let Tally { used, held, granted, blocked } = account.tally;
             let owner = Arc::new(account.owner.clone());
-            Some(Counter { group: Arc::clone(group), owner, window: account.window, used, held, granted, blocked })
+            Some(Counter {
+                group: Arc::clone(group),
+                owner,
+                window: account.window,
+                used,
+                held,
+                granted,
+                blocked,
+                closed: None,
+            })
         };
         let mut counters: Vec<Counter> = settled.accounts.iter().filter_map(counter).collect();
         counters.sort_by(|one, other| one.by_tightness(other));

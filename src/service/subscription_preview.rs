@@ -1,12 +1,10 @@
 //! What an upsert of a subscription would make of the user's counters, before anything is written.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
-use super::draft::Groups;
+use super::clashes::own_plan;
 use super::error::ServiceError;
 use super::facts::{Round, View};
 use super::subscriptions::{SubscriptionView, Wanted, view_of};
@@ -14,11 +12,9 @@ use super::tenant::Tenant;
 use crate::domain::admission::{Admission, Caller, Matched, Standing, overview};
 use crate::domain::amount::Amount;
 use crate::domain::counter::Counter;
-use crate::domain::custom_limits::CustomLimits;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::limit_group::{LimitGroup, OnPlanChange};
 use crate::domain::metadata::Metadata;
-use crate::domain::plan::Plan;
 use crate::domain::subscription::{Move, Upsert};
 use crate::domain::window::{TimeMs, WindowKind};
 use crate::store::admission::Tally;
@@ -69,8 +65,9 @@ impl Gateway {
             let plan = view.config.plan(&wanted.subscription.plan);
             let plan = plan.ok_or_else(|| ServiceError::invalid("planId", "there is no such plan"))?;
             let own = wanted.subscription.custom_limits.as_ref();
-            let own = own.map(|limits| own_plan(view, tenant, limits, plan)).transpose()?;
-            let plan = own.as_ref().unwrap_or(plan);
+            let own = own.map(|limits| own_plan(&view.config, tenant.placement, limits, plan)).transpose();
+            let own = own.map_err(ServiceError::Invalid)?;
+            let plan = own.as_ref().map_or(plan.as_ref(), |(own, _)| own);
             let standing = Standing {
                 plan: Some(plan),
                 policies: &[],
@@ -102,17 +99,6 @@ impl Gateway {
     }
 }
 
-/// The plan with a user's own limits, as it would be taken.
-fn own_plan(view: &View, tenant: &Tenant, limits: &CustomLimits, plan: &Plan) -> Result<Plan, ServiceError> {
-    let mut faults = limits.strangers(plan);
-    let own = limits.apply(plan).map_err(|errors| faults.extend(errors)).ok();
-    if let Some(own) = own.as_ref().filter(|_| limits.is_whole_plan()) {
-        let mut groups = Groups::of(&view.config, tenant.placement);
-        faults.extend(groups.take(&own.body.groups, "customLimits"));
-    }
-    own.filter(|_| faults.is_empty()).ok_or(ServiceError::Invalid(faults))
-}
-
 /// What is kept of the user now.
 struct Before<'a> {
     stored: Option<&'a Stored>,
@@ -140,14 +126,11 @@ fn counters<'a>(
             held: tally.held,
             granted: tally.granted,
             blocked: tally.blocked,
+            closed: None,
         };
         (effect, counter)
     });
-    let closed = admission.closed.iter().map(|closed| {
-        let (group, owner) = (closed.group.clone(), Arc::clone(&admission.owners[closed.owner]));
-        let zero = Amount::ZERO;
-        (Effect::Closed, Counter { group, owner, window: None, used: zero, held: zero, granted: zero, blocked: zero })
-    });
+    let closed = admission.closed_counters().map(|counter| (Effect::Closed, counter));
     open.chain(closed).collect()
 }
 

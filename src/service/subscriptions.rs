@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::Gateway;
 use super::app_config::AppConfig;
+use super::clashes::own_plan;
 use super::config::Change;
-use super::draft::Groups;
 use super::error::{ServiceError, json};
 use super::facts::{Round, View};
 use super::tenant::Tenant;
@@ -272,20 +272,15 @@ impl Gateway {
     async fn register_groups(&self, tenant: &Tenant, plan: &PlanId, limits: &CustomLimits) -> Result<(), ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         // An unknown plan is refused where everything else is.
-        let Some(plan) = config.plan(plan) else { return Ok(()) };
-        let mut faults = limits.strangers(plan);
-        let own = limits.apply(plan).map_err(|errors| faults.extend(errors)).ok();
-        if !faults.is_empty() {
-            return Err(ServiceError::Invalid(faults));
+        let Some(present) = config.plan(plan) else { return Ok(()) };
+        own_plan(&config, tenant.placement, limits, present).map_err(ServiceError::Invalid)?;
+        if !limits.is_whole_plan() {
+            return Ok(());
         }
-        let Some(own) = own.filter(|_| limits.is_whole_plan()) else { return Ok(()) };
         let operation = Operation::new("", None, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, _| {
-            let mut groups = Groups::of(config, tenant.placement);
-            let faults = groups.take(&own.body.groups, "customLimits");
-            if !faults.is_empty() {
-                return Err(ServiceError::Invalid(faults));
-            }
+            let Some(plan) = config.plan(plan) else { return Ok(Change { unchanged: true, ..Change::default() }) };
+            let (_, groups) = own_plan(config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
             if !groups.new.is_empty() && config.groups.len() + groups.new.len() > MOST_GROUP_IDS {
                 let message = format!("this app has {MOST_GROUP_IDS} group ids: use those that there are");
                 return Err(ServiceError::invalid("customLimits.groups", message));

@@ -152,17 +152,10 @@ fn answer(view: &View, admission: &Admission, tallies: &[(Tally, bool)], now_ms:
             held: tally.held,
             granted: tally.granted,
             blocked: tally.blocked,
+            closed: None,
         })
         .collect();
-    counters.extend(admission.closed.iter().map(|closed| Counter {
-        group: closed.group.clone(),
-        owner: admission.owners[closed.owner].clone(),
-        window: None,
-        used: Amount::ZERO,
-        held: Amount::ZERO,
-        granted: Amount::ZERO,
-        blocked: Amount::ZERO,
-    }));
+    counters.extend(admission.closed_counters());
     let standing = view.standing();
     let plan = standing.plan;
     let period = plan.and_then(|plan| match plan.period.as_ref()?.locate(now_ms, standing.anchor) {

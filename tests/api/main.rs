@@ -40,6 +40,7 @@ mod never_subscribed;
 mod nodes;
 mod openapi;
 mod operators;
+mod own_plans;
 mod plan_changes;
 mod policies;
 mod recipes;

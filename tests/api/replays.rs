@@ -183,3 +183,62 @@ async fn a_refusal_that_rests_on_the_time_goes_by_a_clock_that_another_node_has_
     let later = json!({"userId": "v", "planId": "p", "startedAt": "2027-05-31T00:00:00Z"});
     there.post("subscriptions", later).await.expect(200);
 }
+
+/// A commit with figures, or a refund, may come at the end of the reservation's grace; its repetition is named by what the
+/// record knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_stays_at_least_as_long_as_the_answers_to_calls_with_a_key() {
+    let world = World::new().await;
+    world.admin.plan("p", monthly(9)).await;
+    let live = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    live.subscribe("u", "p").await;
+    let time_to_live = async |key: &str| world.redis.run::<i64>(&["PTTL", key]).await;
+    for path in ["commit", "draw", "refund"] {
+        let mut asked = image("u", 2);
+        asked["ttlSeconds"] = json!(1);
+        let id = live.reserved(asked).await;
+        let record = format!("qg:{{default:live}}:op:{}", &id[4..28]);
+        let answer = match path {
+            "refund" => {
+                live.commit(&id).await;
+                let refund = json!({"userId": "u", "event": "image.a.refund", "metadata": {"reservationId": id}});
+                live.once(path).post("track", refund).await
+            }
+            _ => {
+                let body = json!({"reservationId": id, "quantity": 1, "final": path == "commit"});
+                live.once(path).post("commit", body).await
+            }
+        };
+        answer.expect(200);
+        let left = time_to_live(&record).await;
+        let mut answers = 0;
+        for key in world.redis.run::<Vec<String>>(&["KEYS", "qg:{default:live}:op:*"]).await {
+            if world.redis.run::<String>(&["GET", &key]).await.starts_with("answer\n") {
+                answers += 1;
+                assert!(time_to_live(&key).await <= left, "{path}: {key} outlives {record}");
+                world.redis.run::<()>(&["DEL", &key]).await;
+            }
+        }
+        assert_eq!(answers, 1, "{path}");
+    }
+}
+
+/// What comes to nothing by itself is not forgotten: the next amount is measured with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_enlargements_add_up() {
+    let world = World::frozen().await;
+    let mut plan = monthly(100);
+    plan["groups"][0]["measure"] = json!({"per": {"quantity": "0.001"}});
+    world.admin.plan("p", plan).await;
+    world.app.subscribe("u", "p").await;
+    let id = world.app.reserved(image("u", 1)).await;
+    let (_second, there) = world.another_node().await;
+    for place in 0..10 {
+        let app = if place % 2 == 0 { &world.app } else { &there };
+        let extended = app.post("extend", json!({"reservationId": id, "quantity": 500})).await.expect(200);
+        assert_eq!(extended["allowed"], true);
+    }
+    assert_eq!(world.app.stands("u", "images").await, (0.0, 6.0));
+    there.commit(&id).await;
+    assert_eq!(world.app.stands("u", "images").await, (6.0, 0.0));
+}

@@ -247,3 +247,50 @@ async fn end_users_do_not_see_what_others_use_too() {
     assert_eq!(seen(&browser, "&metadata.team=red").await, ["all", "of_pair"]);
     assert_eq!(world.app.get("usage?userId=u&team=red").await.bad_field(), "team");
 }
+
+/// Nobody chose to keep them: not their own counters, and not those that they share with a key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_counts_for_a_user_and_something_else_is_forgotten_with_the_user() {
+    let world = World::frozen().await;
+    world
+        .admin
+        .plan(
+            "free",
+            json!({"periodType": "daily", "periodAnchor": "calendar", "groups": [
+        {"id": "all", "unit": "count", "quota": null, "matches": [{"event": "*"}]}]}),
+        )
+        .await;
+    // Users are not what callers fill a scope with.
+    world.admin.put("app", json!({"defaultPlanId": "free", "maxScopeValues": 1})).await.expect(200);
+    world
+        .admin
+        .put(
+            "policies/pairs",
+            json!({"periodType": "daily", "groups": [
+        {"id": "pair", "unit": "count", "quota": 9, "scope": ["user", "key"], "matches": [{"event": "*"}]}]}),
+        )
+        .await
+        .expect(200);
+    let keys = async |kind: &str, user: &str| -> Vec<String> {
+        world.redis.run(&["KEYS", &format!("qg:{{default:test/main}}:{kind}:*{user}*")]).await
+    };
+    let times = async |user: &str| {
+        let mut times = Vec::new();
+        for key in keys("counters", user).await.into_iter().chain(keys("holds", user).await) {
+            times.push(world.redis.run::<i64>(&["PTTL", &key]).await);
+        }
+        times
+    };
+    for user in ["visitor", "customer", "guest"] {
+        if user == "customer" {
+            world.app.subscribe(user, "free").await;
+        }
+        world.app.reserved(json!({"userId": user, "event": "x"})).await;
+        let times = times(user).await;
+        assert_eq!(times.len(), 4, "{user}");
+        assert!(times.iter().all(|ttl| (*ttl == -1) == (user == "customer")), "{user}: {times:?}");
+    }
+    world.app.subscribe("visitor", "free").await;
+    world.app.reserved(json!({"userId": "visitor", "event": "x"})).await;
+    assert_eq!(times("visitor").await, [-1; 4], "who has a subscription stays, with all that counts");
+}

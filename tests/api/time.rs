@@ -103,6 +103,15 @@ async fn fixed_campaigns_deny_outside_and_concurrent_limits_only_what_is_in_flig
     let early = app.reserve(call("campaign.x")).await;
     assert_eq!((&early["reasons"], early["retryAfterMs"].as_i64()), (&json!(["limit_reached"]), Some(14 * 3_600_000)));
 
+    let closed = app.counter("u", "campaign").await;
+    let told = (&closed["remaining"], &closed["resetsAt"], &closed["period"]);
+    assert_eq!(told, (&json!(0), &json!("2027-02-01T00:00:00Z"), &Value::Null), "nothing is left before it opens");
+    let can = app.post("can-use", call("campaign.x")).await.expect(200);
+    assert_eq!(
+        (&can["allowed"], &can["details"][0]["groupId"], &can["details"][0]["resetsAt"]),
+        (&json!(false), &json!("campaign"), &json!("2027-02-01T00:00:00Z"))
+    );
+
     let one = app.reserved(call("jobs.x")).await;
     app.freeze("2027-01-31T10:00:10Z").await;
     app.reserved(call("jobs.x")).await;
@@ -127,6 +136,15 @@ async fn fixed_campaigns_deny_outside_and_concurrent_limits_only_what_is_in_flig
 
     let large = json!({"userId": "u", "event": "large.x", "quantity": 11});
     assert_eq!(app.reserve(large).await["reasons"], json!(["call_too_large"]));
+    // Together they are one call; what is added later is one of its own.
+    let item = |quantity: u64| json!({"event": "large.x", "quantity": quantity});
+    let together = |one, other| json!({"userId": "u", "items": [item(one), item(other)]});
+    assert_eq!(app.reserve(together(5, 6)).await["reasons"], json!(["call_too_large"]));
+    let id = app.reserved(json!({"userId": "u", "event": "large.x", "quantity": 10})).await;
+    let extended = app.post("extend", json!({"reservationId": id, "quantity": 11})).await.expect(200);
+    assert_eq!((&extended["allowed"], &extended["reasons"]), (&json!(false), &json!(["call_too_large"])));
+    assert_eq!(app.post("extend", json!({"reservationId": id, "quantity": 10})).await.expect(200)["allowed"], true);
+    app.release(&id).await;
     let unlimited = app.counter("u", "large").await;
     assert_eq!(
         (&unlimited["quota"], &unlimited["remaining"], &unlimited["percentUsed"]),
@@ -142,6 +160,8 @@ async fn fixed_campaigns_deny_outside_and_concurrent_limits_only_what_is_in_flig
     app.freeze("2027-03-01T00:00:00Z").await;
     let over = app.reserve(call("campaign.x")).await;
     assert_eq!((&over["reasons"], &over["retryAfterMs"]), (&json!(["limit_reached"]), &Value::Null));
+    let closed = app.counter("u", "campaign").await;
+    assert_eq!((&closed["remaining"], &closed["resetsAt"]), (&json!(0), &Value::Null), "it opens no more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

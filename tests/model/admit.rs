@@ -41,6 +41,16 @@ struct Admission {
     refusal: Option<(&'static str, Vec<Group>)>,
 }
 
+impl Admission {
+    /// The groups of which the call wants more than one call may have, all its items together.
+    fn too_large(&self) -> Vec<Group> {
+        let matched = self.matched.iter().map(|matched| (&matched.group, matched.amount));
+        let wanted = matched.chain(self.closed.iter().map(|(group, amount, _)| (group, *amount)));
+        let too_large = wanted.filter(|(group, amount)| group.most_per_call.is_some_and(|most| *amount > most));
+        too_large.map(|(group, _)| group.clone()).collect()
+    }
+}
+
 impl Model {
     fn admission(&self, asked: Asked<'_>, purpose: Purpose) -> Admission {
         let mut admission = Admission::default();
@@ -53,7 +63,7 @@ impl Model {
                 return admission;
             }
         }
-        let (mut uncovered, mut missing, mut too_large) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut uncovered, mut missing) = (Vec::new(), Vec::new());
         let mut unmatched = false;
         let of_plan = plan.as_ref().map_or(0, |plan| plan.groups.len());
         for item in asked.items {
@@ -81,15 +91,13 @@ impl Model {
                     continue;
                 };
                 let amount = rule.measure.amount(item.quantity, steps);
-                if group.most_per_call.is_some_and(|most| amount > most) {
-                    too_large.push(group.clone());
-                }
                 self.place(&mut admission, asked.user, group, owner, amount);
             }
             unmatched |= !in_plan;
         }
         if purpose == Purpose::Ask {
             let denies = plan.is_some_and(|plan| !plan.passes_unmatched);
+            let too_large = admission.too_large();
             let reasons = [
                 ("unmatched_event", unmatched && denies, Vec::new()),
                 ("uncovered_event", !uncovered.is_empty(), uncovered),
@@ -371,8 +379,9 @@ impl Model {
         }
         let (now_ms, enlarged) = (self.now_ms, !admission.matched.is_empty());
         let it = self.reservations.get_mut(&of).unwrap();
+        // Also where it comes to nothing: the next amount is measured with it.
+        it.items[0].quantity += quantity.unwrap_or(0);
         if enlarged {
-            it.items[0].quantity += quantity.unwrap_or(0);
             // In the order of their owners, the user's own first.
             let place = |owner: &str| before.held.iter().position(|entry| entry.owner == owner);
             it.held.sort_by_key(|entry| place(&entry.owner));
@@ -422,7 +431,10 @@ impl Model {
                 self.place(&mut admission, &it.user, group.clone(), owner, further);
             }
         }
-        if !admission.closed.is_empty() {
+        let too_large = admission.too_large();
+        if !too_large.is_empty() {
+            admission.refusal = Some(("call_too_large", too_large));
+        } else if !admission.closed.is_empty() {
             admission.refusal = Some(("limit_reached", Vec::new()));
         }
         admission

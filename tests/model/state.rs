@@ -261,7 +261,8 @@ impl Model {
     /// A group's counter in a window; outside of a fixed period it has none.
     pub fn stand(&self, group: &Group, owner: &str, window: Option<Window>) -> Stand {
         let name = (owner.to_owned(), group.id);
-        let Some(window) = window else { return stand(group, owner, [0; 4], None) };
+        // Nothing is left of what is closed.
+        let Some(window) = window else { return Stand { remaining: Some(0), ..stand(group, owner, [0; 4], None) } };
         let (serial, change) = self.resolve(&name, window);
         let figures = [
             self.used(&name, serial),

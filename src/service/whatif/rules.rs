@@ -10,6 +10,7 @@ use crate::domain::plan::Plan;
 use crate::domain::subscription::{Subscribed, Subscription};
 use crate::domain::window::TimeMs;
 use crate::service::app_config::AppConfig;
+use crate::service::clashes::counted_plan;
 
 /// A configuration and the plans of its users.
 pub struct Rules<'a> {
@@ -56,10 +57,9 @@ impl<'a> Rules<'a> {
         };
         let plan = match subscription.and_then(|subscription| subscription.custom_limits.as_ref()) {
             None => Arc::clone(plan),
-            Some(limits) => Arc::clone(self.own_plans.entry(user).or_insert_with(|| {
-                // As a gateway has it: a plan that has changed under the limits stands by itself.
-                limits.apply(plan).map_or_else(|_| Arc::clone(plan), Arc::new)
-            })),
+            Some(limits) => {
+                Arc::clone(self.own_plans.entry(user).or_insert_with(|| counted_plan(self.config, limits, plan)))
+            }
         };
         Position { plan: Some(plan), anchor }
     }
