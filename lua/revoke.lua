@@ -7,16 +7,25 @@ KEYS
   3  their ends
   4  audit log
   5  test clock (read only in a sandbox)
+  6  record of this operation
 
 ARGV
+  fingerprint ('-' without an idempotency key)
   sandbox
   group, grant id
   audit: field count, then name and value each
 
-Replies
+Replies, in order of precedence
+  replayed, record | reused                 see lib/operation
   missing                                   it has ended, was taken back, or never was
   revoked
 ]]
+
+local fingerprint = args.text()
+local seen = operation.seen(KEYS[6], fingerprint)
+if seen then
+  return seen
+end
 
 local now = clock.now_ms(KEYS[5], args.int())
 local id, grant, trail = args.text(), args.text(), audit.read()
@@ -36,4 +45,4 @@ redis.call('HSET', KEYS[1], field, table.concat(kept, ','))
 audit.write(KEYS[4], trail)
 redis.call('HDEL', KEYS[2], grant)
 redis.call('ZREM', KEYS[3], grant)
-return { 'revoked' }
+return operation.keep(KEYS[6], fingerprint, { 'revoked' })

@@ -1,11 +1,11 @@
 //! `POST`, `GET` and `DELETE apps`, with the root admin key.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given};
+use super::body::{Body, Given, idempotency_without_body};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::ids::AppId;
@@ -43,13 +43,18 @@ pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
 }
 
 /// Delete an app with its keys, users, counters and configuration
-#[utoipa::path(delete, path = "/api/v1/apps/{id}", tag = "Apps", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/apps/{id}", tag = "Apps", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub async fn delete(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Apps)?;
     let missing = || ServiceError::NotFound(format!("there is no app `{id}`"));
     let id = AppId::parse(&id).map_err(|_| missing())?;
-    principal.gateway.delete_app(&id, &principal.key.id).await?;
+    let idempotency = idempotency_without_body(&request)?;
+    principal.gateway.delete_app(&id, &principal.key.id, idempotency.as_ref()).await?;
     Ok(HttpResponse::NoContent().finish())
 }

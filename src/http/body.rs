@@ -96,6 +96,14 @@ pub fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempote
     Ok(Some(Idempotency { key, request, replayed }))
 }
 
+/// That of a call without a body: what it wants is in its address.
+///
+/// # Errors
+/// As [`idempotency`].
+pub fn idempotency_without_body(request: &HttpRequest) -> Result<Option<Idempotency>, ApiError> {
+    idempotency(request, request.query_string().as_bytes())
+}
+
 /// A query string of type `T`; as a body, it is judged when it is read.
 pub struct Query<T>(Result<T, ApiError>);
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given, Query, check_note, page_size};
+use super::body::{Body, Given, Query, check_note, idempotency_without_body, page_size};
 use super::cursor;
 use super::problem::{ApiError, Problem};
 use super::subscriptions::time;
@@ -84,10 +84,15 @@ pub async fn list(principal: Principal, query: Query<GrantQuery>) -> Result<Http
 }
 
 /// Take a grant back; what was used by it stays used
-#[utoipa::path(delete, path = "/api/v1/grants/{id}", tag = "Grants", params(("id" = String, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub async fn delete(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+#[utoipa::path(delete, path = "/api/v1/grants/{id}", tag = "Grants", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
-    principal.gateway.revoke_grant(&principal.tenant, &id, &principal.key.id).await?;
+    let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
+    principal.gateway.revoke_grant(&principal.tenant, &id, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -1,11 +1,11 @@
 //! `POST`, `GET` and `DELETE keys`.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given};
+use super::body::{Body, Given, idempotency_without_body};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::ids::Sandbox;
@@ -66,10 +66,15 @@ pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
 }
 
 /// Revoke a key, on all nodes within a second
-#[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "Keys", params(("id" = String, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub async fn delete(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+#[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "Keys", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    principal.gateway.delete_key(&principal.tenant.app, &id, &principal.key.id).await?;
+    let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
+    principal.gateway.delete_key(&principal.tenant.app, &id, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given, Query};
+use super::body::{Body, Given, Query, idempotency_without_body};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
 use crate::domain::plan_body::PlanBody;
@@ -109,7 +109,7 @@ pub struct DeleteQuery {
 ///
 /// With `dryRun=true` nothing is written, and the answer says what depends on the plan: users, groups, grants, approval
 /// requests, webhooks.
-#[utoipa::path(delete, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path), ("moveTo" = Option<String>, Query), DryRun, ("If-Match" = Option<String>, Header)),
+#[utoipa::path(delete, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path), ("moveTo" = Option<String>, Query), DryRun, ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = DeletePreview, description = "with `dryRun`"), (status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(
@@ -125,7 +125,8 @@ pub async fn delete(
         let preview = gateway.preview_plan_delete(tenant, &id, matched, move_to.as_deref()).await?;
         return Ok(HttpResponse::Ok().json(preview));
     }
-    gateway.delete_plan(tenant, &id, matched, move_to.as_deref(), &principal.key.id).await?;
+    let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
+    gateway.delete_plan(tenant, &id, matched, move_to.as_deref(), by, idempotency.as_ref()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

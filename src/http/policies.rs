@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given, Query, check_note};
+use super::body::{Body, Given, Query, check_note, idempotency_without_body};
 use super::plans::{DryRun, RollbackBody, etag, if_match};
 use super::problem::{ApiError, Problem};
 use super::views::ListView;
@@ -74,8 +74,8 @@ fn written(text: &str) -> Result<HttpResponse, ApiError> {
 ///
 /// With `dryRun=true` nothing is written, and the answer says what depends on the policy: groups, grants, approval
 /// requests, webhooks.
-#[utoipa::path(delete, path = "/api/v1/policies/{id}", tag = "Policies", params(("id" = String, Path), DryRun, ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = DeletePreview, description = "with `dryRun`"), (status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+#[utoipa::path(delete, path = "/api/v1/policies/{id}", tag = "Policies", params(("id" = String, Path), DryRun, ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = DeletePreview, description = "with `dryRun`"), (status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 412, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(
     principal: Principal,
@@ -88,7 +88,8 @@ pub async fn delete(
     if query.read()?.dry_run {
         return Ok(HttpResponse::Ok().json(gateway.preview_policy_delete(tenant, &id, matched).await?));
     }
-    gateway.delete_policy(tenant, &id, matched, &principal.key.id).await?;
+    let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
+    gateway.delete_policy(tenant, &id, matched, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -238,7 +238,7 @@ pub struct OutcomeView {
 ///
 /// For reports such as the cost per accepted result. Until 15 minutes after the reservation's expiry; the last word counts.
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/outcome", tag = "Metering", request_body = OutcomeBody,
-    params(("id" = String, Path)),
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = OutcomeView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -248,9 +248,10 @@ pub async fn outcome(
     body: Body<OutcomeBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let outcome = body.read()?.value.outcome;
+    let Given { value: OutcomeBody { outcome }, idempotency } = body.read()?;
     let reservation_id = id.into_inner();
-    let was = principal.gateway.outcome(&principal.tenant, &reservation_id, outcome).await?;
+    let (gateway, tenant) = (&principal.gateway, &principal.tenant);
+    let was = gateway.outcome(tenant, &reservation_id, outcome, idempotency.as_ref()).await?;
     count("outcome", outcome.as_str());
     let mut response = HttpResponse::Ok();
     replayed(&mut response, was);

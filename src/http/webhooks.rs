@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::auth::{Access, Principal};
-use super::body::{Body, Given, Query, idempotency, page_size};
+use super::body::{Body, Given, Query, idempotency_without_body, page_size};
 use super::cursor;
 use super::plans::{etag, if_match};
 use super::problem::{ApiError, Problem};
@@ -50,8 +50,8 @@ pub async fn put(
 }
 
 /// Delete a webhook; what waits to be delivered to it is dropped
-#[utoipa::path(delete, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+#[utoipa::path(delete, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 412, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(
     principal: Principal,
@@ -59,8 +59,9 @@ pub async fn delete(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let by = &principal.key.id;
-    principal.gateway.delete_webhook(&principal.tenant, &id, if_match(&request), by).await?;
+    let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
+    let (gateway, tenant) = (&principal.gateway, &principal.tenant);
+    gateway.delete_webhook(tenant, &id, if_match(&request), by, idempotency.as_ref()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -74,7 +75,7 @@ pub async fn rotate_secret(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let idempotency = idempotency(&request, b"")?;
+    let idempotency = idempotency_without_body(&request)?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     Ok(HttpResponse::Ok().json(gateway.rotate_secret(&principal.tenant, &id, by, idempotency.as_ref()).await?))
 }

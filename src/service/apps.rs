@@ -80,15 +80,22 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]; the default app stays.
-    pub async fn delete_app(&self, id: &AppId, by: &KeyId) -> Result<(), ServiceError> {
+    pub async fn delete_app(
+        &self,
+        id: &AppId,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<(), ServiceError> {
         if id.as_str() == DEFAULT_APP {
             return Err(ServiceError::invalid("id", "the default app cannot be deleted"));
         }
-        let missing = || ServiceError::NotFound(format!("there is no app `{id}`"));
-        let text = self.store.registered(Register::Apps, id.as_str()).await?.ok_or_else(missing)?;
+        let operation = Operation::new("apps", idempotency, false);
+        let Some(text) = self.store.registered(Register::Apps, id.as_str()).await? else {
+            return self.drop_app(id, by, &operation).await;
+        };
         let placement = read(&text)?.placement;
         for key in self.list_keys(id).await? {
-            self.delete_key(id, key.id.as_str(), by).await?;
+            self.delete_key(id, key.id.as_str(), by, None).await?;
         }
         // Until then other nodes may know the keys.
         tokio::time::sleep(REVOKED_AFTER).await;
@@ -100,12 +107,22 @@ impl Gateway {
             }
         }
         self.store.drop_configuration(id).await?;
-        let operation = Operation::new("", None, false);
-        let change = RegisterChange::Delete { name: id.as_str() };
-        self.store.register(Register::Apps, &operation, change, "", (id, &trail(id, "app.delete", by))).await?;
+        self.drop_app(id, by, &operation).await?;
         self.placements.remove(id);
         self.configs.forget(id);
         Ok(())
+    }
+
+    /// Takes an app out of the register. Of one that is not there only a repetition knows.
+    async fn drop_app(&self, id: &AppId, by: &KeyId, operation: &Operation) -> Result<(), ServiceError> {
+        let change = RegisterChange::Delete { name: id.as_str() };
+        match self.store.register(Register::Apps, operation, change, "", (id, &trail(id, "app.delete", by))).await? {
+            RegisterReply::Registered | RegisterReply::Before(_) => Ok(()),
+            RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+            RegisterReply::Missing | RegisterReply::Exists => {
+                Err(ServiceError::NotFound(format!("there is no app `{id}`")))
+            }
+        }
     }
 
     /// Forgets what is known of apps when some have come or gone: a name may be another app's now.

@@ -20,7 +20,7 @@ use crate::domain::scope::OwnerName;
 use crate::domain::window::{TimeMs, parse_rfc3339, rfc3339};
 use crate::store::admission::{Facts, NO_USER};
 use crate::store::audit::Trail;
-use crate::store::grant::{GrantArgs, GrantReply};
+use crate::store::grant::{GrantArgs, GrantReply, RevokeReply};
 use crate::store::keys::Bucket;
 use crate::store::operation::{Idempotency, Operation};
 
@@ -167,17 +167,29 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]; not found if it has ended or never was.
-    pub async fn revoke_grant(&self, tenant: &Tenant, id: &str, by: &KeyId) -> Result<(), ServiceError> {
+    pub async fn revoke_grant(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<(), ServiceError> {
         let missing = || ServiceError::NotFound(format!("there is no live grant `{id}`"));
         let bucket = bucket_of(tenant, id).ok_or_else(missing)?;
+        let operation = Operation::new("grants", idempotency, false);
+        let answer = |reply: RevokeReply| match reply {
+            RevokeReply::Revoked => Ok(()),
+            RevokeReply::Missing => Err(missing()),
+            RevokeReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+        };
+        if let Some(before) = self.store.revoked_before(&bucket, &operation).await? {
+            return answer(before);
+        }
         let about = self.store.grant_about(&bucket, id).await?.ok_or_else(missing)?;
         let grant = read(&about)?;
         let owner = OwnerName::from_map(&grant.scope).map_err(ServiceError::Internal)?;
         let trail = Trail { action: "grant.revoke".to_owned(), before: Some(about), ..trail_of(&owner, None, by) };
-        match self.store.revoke(&bucket, &owner, &grant.group_id, id, &trail).await? {
-            true => Ok(()),
-            false => Err(missing()),
-        }
+        answer(self.store.revoke(&bucket, &owner, &grant.group_id, id, (&operation, &trail)).await?)
     }
 
     /// A user's live grants, those that end first before the others.

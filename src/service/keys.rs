@@ -381,20 +381,35 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]; not found if the app has no such key.
-    pub async fn delete_key(&self, app: &AppId, id: &str, by: &KeyId) -> Result<(), ServiceError> {
-        let missing = || ServiceError::NotFound(format!("there is no key `{id}`"));
+    pub async fn delete_key(
+        &self,
+        app: &AppId,
+        id: &str,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<(), ServiceError> {
+        let operation = Operation::new(&format!("keys of {app}"), idempotency, false);
+        let mut found = None;
         for (hash, text) in self.store.register_entries(Register::Keys).await? {
             let record = parse_record(&text)?;
             if record.id.as_str() == id && record.app.as_ref() == Some(app) {
-                let operation = Operation::new("", None, false);
-                let change = RegisterChange::Delete { name: &hash };
-                let trail = trail(&record, "key.revoke", by);
-                self.store.register(Register::Keys, &operation, change, "", (app, &trail)).await?;
-                self.keys.known.write().unwrap_or_else(PoisonError::into_inner).keys.remove(&hash);
-                return Ok(());
+                found = Some((hash, trail(&record, "key.revoke", by)));
             }
         }
-        Err(missing())
+        // Of one that is not there only a repetition knows.
+        let (hash, trail) = found.unwrap_or_default();
+        let change = RegisterChange::Delete { name: &hash };
+        match self.store.register(Register::Keys, &operation, change, "", (app, &trail)).await? {
+            RegisterReply::Registered => {
+                self.keys.known.write().unwrap_or_else(PoisonError::into_inner).keys.remove(&hash);
+                Ok(())
+            }
+            RegisterReply::Before(_) => Ok(()),
+            RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+            RegisterReply::Missing | RegisterReply::Exists => {
+                Err(ServiceError::NotFound(format!("there is no key `{id}`")))
+            }
+        }
     }
 
     /// A key that nobody has.

@@ -12,6 +12,7 @@ use super::tenant::Tenant;
 use crate::domain::ids::{KeyId, PlanId};
 use crate::domain::plan::Plan;
 use crate::domain::plan_body::PlanBody;
+use crate::store::configuration::ConfigureReply;
 use crate::store::operation::{Idempotency, Operation};
 
 /// What `If-Match` says: nothing, any version, or exactly one.
@@ -128,8 +129,15 @@ impl Gateway {
         if_match: IfMatch,
         move_to: Option<&str>,
         by: &KeyId,
+        idempotency: Option<&Idempotency>,
     ) -> Result<(), ServiceError> {
         let id = PlanId::parse(id).map_err(|_| no_plan(id))?;
+        let operation = Operation::new("configuration", idempotency, false);
+        match self.store.configured_before(&tenant.app, &operation).await? {
+            Some(ConfigureReply::Before(_)) => return Ok(()),
+            Some(_) => return Err(ServiceError::IdempotencyKeyReused),
+            None => {}
+        }
         let config = self.load_config(&tenant.app).await?;
         let draft = Draft { delete: vec![id.clone()], placement: tenant.placement, ..Draft::default() };
         if_match.check(Some(config.plan(&id).ok_or_else(|| no_plan(id.as_str()))?.version))?;
@@ -138,7 +146,7 @@ impl Gateway {
         let target = move_to.map(|target| target_of(&config, &id, target, now_us)).transpose()?;
         // First it takes no new users, on any node; then those on it are moved and counted.
         self.close_plans(tenant, std::slice::from_ref(&id)).await?;
-        let deleted = self.delete_closed(tenant, &draft, &id, target.as_ref(), by).await;
+        let deleted = self.delete_closed(tenant, &draft, &id, target.as_ref(), (by, &operation)).await;
         if deleted.is_err() {
             self.reopen_plans(tenant, &[id]).await?;
         }
@@ -151,7 +159,7 @@ impl Gateway {
         draft: &Draft,
         id: &PlanId,
         target: Option<&PlanId>,
-        by: &KeyId,
+        (by, operation): (&KeyId, &Operation),
     ) -> Result<(), ServiceError> {
         if let Some(target) = target {
             self.move_subscribers(tenant, id, target, by).await?;
@@ -159,8 +167,7 @@ impl Gateway {
             self.close_plans(tenant, std::slice::from_ref(id)).await?;
         }
         self.nobody_on(tenant, std::slice::from_ref(id)).await?;
-        let operation = Operation::new("", None, false);
-        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+        self.write_config(&tenant.app, tenant.placement, operation, 0, async |config, revision| {
             still_closed(config, &draft.delete, revision)?;
             draft.change(config, revision, by)
         })

@@ -134,10 +134,11 @@ impl Gateway {
         id: &str,
         if_match: IfMatch,
         by: &KeyId,
+        idempotency: Option<&Idempotency>,
     ) -> Result<(), ServiceError> {
         let id = PolicyId::parse(id).map_err(|_| no_policy(id))?;
         let draft = Draft { placement: tenant.placement, delete_policies: vec![id.clone()], ..Draft::default() };
-        let operation = Operation::new("", None, false);
+        let operation = Operation::new("configuration", idempotency, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
             let present = config.policy(&id).ok_or_else(|| no_policy(id.as_str()))?;
             if_match.check(Some(present.version))?;

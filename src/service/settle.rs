@@ -149,15 +149,25 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<Settlement, ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
-        let operation = match idempotency {
-            None => Operation::new("", None, false),
-            Some(_) => Operation::new(self.known(&bucket, &id).await?.memo.user.as_str(), idempotency, false),
-        };
+        let operation = self.settling(&bucket, &id, idempotency).await?;
         let tells_expiry = self.tells_expiry(tenant).await?;
         let told = Told { reason: release.reason, error_code: release.error_code, ..Told::default() };
         let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
         let reply = self.store.release(target, &told, None).await?;
         self.settlement(tenant, &bucket, id, reply).await
+    }
+
+    /// A call on a reservation, as its user's.
+    async fn settling(
+        &self,
+        bucket: &Bucket,
+        id: &ReservationId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Operation, ServiceError> {
+        Ok(match idempotency {
+            None => Operation::new("", None, false),
+            Some(_) => Operation::new(self.known(bucket, id).await?.memo.user.as_str(), idempotency, false),
+        })
     }
 
     /// Gives back all that is still held, by hand: the ledger and the audit log say why.
@@ -198,9 +208,18 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub async fn outcome(&self, tenant: &Tenant, id: &str, outcome: Outcome) -> Result<bool, ServiceError> {
+    pub async fn outcome(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        outcome: Outcome,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<bool, ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
-        match self.store.outcome(&bucket, &id, outcome).await? {
+        let operation = self.settling(&bucket, &id, idempotency).await?;
+        match self.store.outcome(&bucket, &id, outcome, &operation).await? {
+            OutcomeReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+            OutcomeReply::Before => Ok(true),
             OutcomeReply::Missing(now_ms) => Err(gone(&id, now_ms)),
             OutcomeReply::Expired(_) => Err(ServiceError::ReservationExpired),
             OutcomeReply::NotPending { status, .. } => Err(ServiceError::ReservationNotPending { status }),

@@ -118,10 +118,11 @@ impl Gateway {
         id: &str,
         if_match: IfMatch,
         by: &KeyId,
+        idempotency: Option<&Idempotency>,
     ) -> Result<(), ServiceError> {
         let id = WebhookId::parse(id).map_err(|_| no_webhook(id))?;
         let draft = Draft { placement: tenant.placement, delete_webhooks: vec![id.clone()], ..Draft::default() };
-        let operation = Operation::new("", None, false);
+        let operation = Operation::new("configuration", idempotency, false);
         self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
             let present = config.webhooks.get(&id).ok_or_else(|| no_webhook(id.as_str()))?;
             if_match.check(Some(present.version))?;

@@ -55,6 +55,16 @@ pub enum GrantReply {
     Before(String),
 }
 
+/// How taking a grant back went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokeReply {
+    /// Now, or by the same call before.
+    Revoked,
+    /// There is none of that id, or it has ended.
+    Missing,
+    Reused,
+}
+
 impl Store {
     /// # Errors
     /// [`StoreError`]
@@ -103,7 +113,7 @@ impl Store {
         Ok(seen)
     }
 
-    /// Takes a grant back. False: there is none of that id, or it has ended.
+    /// Takes a grant back.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -113,19 +123,33 @@ impl Store {
         owner: &OwnerName,
         group: &GroupId,
         grant: &str,
-        trail: &Trail,
-    ) -> Result<bool, StoreError> {
-        let keys = [bucket.owner(owner).counters, bucket.grants(), bucket.grant_ends(), bucket.audit(), bucket.clock()];
+        (operation, trail): (&Operation, &Trail),
+    ) -> Result<RevokeReply, StoreError> {
+        let keys = [
+            bucket.owner(owner).counters,
+            bucket.grants(),
+            bucket.grant_ends(),
+            bucket.audit(),
+            bucket.clock(),
+            bucket.operation(&operation.name),
+        ];
         let mut arguments = Arguments::default();
+        operation.write(&mut arguments);
         arguments.flag(bucket.is_sandbox()).text(group.as_str()).text(grant);
         Trail::write(Some(trail), &mut arguments);
-        let mut fields = self.call(&self.library.revoke, &keys, arguments).await?;
-        let status = fields.text()?;
-        match status.as_str() {
-            "revoked" => Ok(true),
-            "missing" => Ok(false),
-            other => Err(fields.unexpected(&format!("status {other}"))),
-        }
+        read_revoke(self.call(&self.library.revoke, &keys, arguments).await?, operation)
+    }
+
+    /// The first answer to the same revocation, if there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn revoked_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<RevokeReply>, StoreError> {
+        self.seen("revoke", bucket, operation).await?.map(|fields| read_revoke(fields, operation)).transpose()
     }
 
     /// What is known of a grant, as JSON. Before it stand its counters and group, for the script.
@@ -176,5 +200,22 @@ pub(super) fn read(mut fields: Fields) -> Result<GrantReply, StoreError> {
         "overflow" => GrantReply::Overflow,
         "granted" => GrantReply::Granted(fields.time()?),
         stale => read_stale(stale, &mut fields).map(|(stale, now)| GrantReply::Stale(stale, now))?,
+    })
+}
+
+fn read_revoke(mut fields: Fields, operation: &Operation) -> Result<RevokeReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "revoked" => RevokeReply::Revoked,
+        "missing" => RevokeReply::Missing,
+        "reused" => RevokeReply::Reused,
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => RevokeReply::Reused,
+            Record::Answer(_) => {
+                operation.is_replayed();
+                RevokeReply::Revoked
+            }
+        },
+        other => return Err(fields.unexpected(&format!("status {other}"))),
     })
 }

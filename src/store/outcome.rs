@@ -3,7 +3,8 @@
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::ledger::told_text;
-use super::record::parse_memo;
+use super::operation::Operation;
+use super::record::{Record, parse_memo};
 use super::{Arguments, Store};
 use crate::domain::ledger::{Outcome, Told};
 use crate::domain::reservation::{Memo, ReservationId};
@@ -12,10 +13,20 @@ use crate::domain::window::TimeMs;
 /// How telling an outcome went.
 #[derive(Debug)]
 pub enum OutcomeReply {
+    Reused,
+    /// It was told so by the same call.
+    Before,
     Missing(TimeMs),
     Expired(TimeMs),
-    NotPending { now_ms: TimeMs, status: String },
-    Told { now_ms: TimeMs, replayed: bool, memo: Box<Memo> },
+    NotPending {
+        now_ms: TimeMs,
+        status: String,
+    },
+    Told {
+        now_ms: TimeMs,
+        replayed: bool,
+        memo: Box<Memo>,
+    },
 }
 
 impl Store {
@@ -28,8 +39,10 @@ impl Store {
         bucket: &Bucket,
         id: &ReservationId,
         outcome: Outcome,
+        operation: &Operation,
     ) -> Result<OutcomeReply, StoreError> {
-        let keys = [bucket.operation(&id.name), bucket.clock(), bucket.ledger()];
+        let mut keys = vec![bucket.operation(&id.name), bucket.clock(), bucket.ledger()];
+        keys.extend(operation.is_kept().then(|| bucket.operation(&operation.name)));
         let told = Told { outcome: Some(outcome), ..Told::default() };
         let other = match outcome {
             Outcome::Accepted => Outcome::Rejected,
@@ -37,11 +50,20 @@ impl Store {
         };
         let again = Told { before: Some(other), ..told.clone() };
         let mut arguments = Arguments::default();
+        operation.write(&mut arguments);
         arguments.flag(bucket.is_sandbox()).int(id.created_at_ms).int(self.ledger_entries);
         arguments.text(outcome.as_str()).text(told_text(&told)?).text(told_text(&again)?);
         let mut fields = self.call(&self.library.outcome, &keys, arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {
+            "reused" => OutcomeReply::Reused,
+            "replayed" => match Record::read(&mut fields)? {
+                Record::Reservation(_) => OutcomeReply::Reused,
+                Record::Answer(_) => {
+                    operation.is_replayed();
+                    OutcomeReply::Before
+                }
+            },
             "missing" => OutcomeReply::Missing(fields.time()?),
             "expired" => OutcomeReply::Expired(fields.time()?),
             "not_pending" => OutcomeReply::NotPending { now_ms: fields.time()?, status: fields.text()? },

@@ -69,6 +69,7 @@ async fn every_write_repeats_its_first_answer_on_another_node_and_counts_once() 
     let track = |quantity: u64| json!({"userId": "u", "event": "image.a", "quantity": quantity});
     let plan = |quota: u64| with(monthly(quota), "name", json!("Three"));
     let metering = true;
+    let outcome = format!("reservations/{a}/outcome");
     for (name, method, path, body, wrong, status, metered) in [
         ("reserve", "POST", "reserve", call(2), call(3), 200, metering),
         ("reserve denied", "POST", "reserve", call(500), call(501), 200, metering),
@@ -145,6 +146,7 @@ async fn every_write_repeats_its_first_answer_on_another_node_and_counts_once() 
             200,
             metering,
         ),
+        ("outcome", "POST", &*outcome, json!({"outcome": "accepted"}), json!({"outcome": "rejected"}), 200, false),
         ("commit without", "POST", "commit", on(&b, json!({})), on(&b, json!({"quantity": 1})), 200, metering),
         ("commit of more", "POST", "commit", on(&c, json!({"quantity": 20})), on(&c, json!({})), 200, metering),
         ("release", "POST", "release", on(&d, json!({"reason": "x"})), on(&d, json!({})), 200, metering),
@@ -339,4 +341,53 @@ async fn a_repetition_is_answered_although_by_now_the_call_would_be_refused() {
         (&json!(false), &denied["deniedBy"]),
         "denials are replayed too"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_deletion_is_answered_as_the_first_and_deletes_nothing_anew() {
+    let world = prepared().await;
+    let (second, _) = world.another_node().await;
+    let there = second.client(&world.admin.key);
+    let test = world.admin.with("x-mode", "test");
+    let one = |id: &str| {
+        json!({"periodType": "daily", "groups": [
+        {"id": id, "unit": "count", "quota": 1, "scope": ["app"], "matches": [{"event": "other"}]}]})
+    };
+    let key = json!({"kind": "secret", "mode": "live"});
+    let grant = json!({"scope": {"user": "u"}, "groupId": "wide", "amount": 5});
+    let id_of = |answer: Answer, name: &str| answer.json[name].as_str().unwrap().to_owned();
+    let mut paths = vec!["plans/gone?moveTo=two".to_owned(), "policies/gone".to_owned(), "webhooks/gone".to_owned()];
+    world.admin.plan("gone", monthly(3)).await;
+    world.admin.put("policies/gone", one("capped")).await.expect(200);
+    world
+        .admin
+        .put("webhooks/gone", json!({"url": "http://127.0.0.1:9/", "events": ["limit.reached"]}))
+        .await
+        .expect(200);
+    paths.push(format!("keys/{}", id_of(world.admin.post("keys", key).await, "id")));
+    paths.push(format!("grants/{}", id_of(test.post("grants", grant).await, "id")));
+    world.admin.post("apps", json!({"id": "gone"})).await.expect(201);
+    paths.push("apps/gone".to_owned());
+    for path in &paths {
+        let (here, there) = match path.starts_with("grants") {
+            true => (test.clone(), there.with("x-mode", "test")),
+            false => (world.admin.clone(), there.clone()),
+        };
+        let (here, there) = (here.once(path), there.once(path));
+        let first = here.delete(path, None).await;
+        assert_eq!((first.status, first.header("idempotent-replayed")), (204, None), "{path}: {}", first.text);
+        for again in [&there, &here] {
+            let repeated = again.delete(path, None).await;
+            assert_eq!((repeated.status, repeated.header("idempotent-replayed")), (204, Some("true")), "{path}");
+        }
+        // Without the key, or for something else with it.
+        test.delete(path, None).await.problem(404, "not_found");
+        let kind = path.split('/').next().unwrap();
+        let other = match kind {
+            "grants" => format!("grants/grt_{}{}", if path.as_bytes()[11] == b'0' { '1' } else { '0' }, &path[12..]),
+            _ => format!("{kind}/other"),
+        };
+        there.delete(&other, None).await.problem(409, "idempotency_key_reused");
+    }
+    assert_eq!(world.app.counter("u", "wide").await["granted"], 0);
 }

@@ -9,7 +9,7 @@ use quotagate::domain::window::Window;
 use quotagate::store::admission::{Forget, OwnedGroup, Owner, Stale};
 use quotagate::store::audit::Trail;
 use quotagate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
-use quotagate::store::grant::{GrantArgs, GrantReply};
+use quotagate::store::grant::{GrantArgs, GrantReply, RevokeReply};
 use quotagate::store::operation::Operation;
 use quotagate::store::record::memo_text;
 use quotagate::store::reserve::{ReserveArgs, ReserveReply};
@@ -262,7 +262,8 @@ async fn a_counter_has_at_most_eight_live_grants_within_what_it_can_hold() {
     assert_eq!(known.len(), 8, "what is known of the one that has ended is gone: {known:?}");
     let group = GroupId::parse("g").unwrap();
     let revoke = async |id: &str| {
-        table.store.revoke(&table.bucket, &OwnerName::of_user(&user()), &group, id, &Trail::default()).await.unwrap()
+        let (owner, told) = (OwnerName::of_user(&user()), (&harmless(), &Trail::default()));
+        table.store.revoke(&table.bucket, &owner, &group, id, told).await.unwrap() == RevokeReply::Revoked
     };
     assert!(fits(&table, DAY_1, 8, 0).await);
     assert!(revoke("more").await);

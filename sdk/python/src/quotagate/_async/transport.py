@@ -83,7 +83,7 @@ class AsyncTransport:
                     if 200 <= status < 300 or status in call.accept:
                         return answer
                     if status == 404 and attempt > 1 and call.deletes:
-                        # An attempt whose answer was lost did it: deletions have no memory of keys.
+                        # An attempt whose answer was lost did it, at a gateway whose deletions have no memory of keys.
                         return answer
                     raise _answers.problem(answer)
                 asked = _answers.retry_after(told)
