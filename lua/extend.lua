@@ -64,7 +64,7 @@ if loaded.status ~= 'held' then
 end
 local live = now < loaded.expires_at
 for _, owner in ipairs(loaded.owners) do
-  live = live and redis.call('ZSCORE', owner.holds, owner.member)
+  live = live and record.is_live(owner)
 end
 if not live then
   return { 'expired', now }

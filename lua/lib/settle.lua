@@ -41,7 +41,7 @@ end
 -- Reads the accounts of all entries, and whether this owner's hold is still live. What is due of expired holds is
 -- taken first, so that no answer counts them.
 function settle.open(owner, now, expiry_outbox, reclaimed)
-  owner.live = redis.call('ZSCORE', owner.holds, owner.member) and true or false
+  owner.live = record.is_live(owner)
   local accounts = accounts_of(owner)
   owner.accounts = accounts
   if #accounts == 0 then
