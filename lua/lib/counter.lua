@@ -58,19 +58,19 @@ end
 -- Answers whether the clock stands before a window that has begun.
 function counter.read(owner, now)
   local behind = false
-  local fields = { 'version', 'next_expiry', 'adjusted', 'forget_at' }
+  local fields = { 'version', 'next_expiry', 'adjusted', 'forget_at', 'watched' }
   for place = 1, #owner.groups do
     local group = owner.groups[place]
     local id = group.id
-    fields[3 * place + 2], fields[3 * place + 3], fields[3 * place + 4] = id .. '.window', id .. '.used', id .. '.held'
+    fields[3 * place + 3], fields[3 * place + 4], fields[3 * place + 5] = id .. '.window', id .. '.used', id .. '.held'
   end
   local values = pieces.get(owner.counters, fields)
-  owner.version, owner.adjusted, owner.forget_at = values[1], values[3], values[4]
+  owner.version, owner.adjusted, owner.forget_at, owner.watched = values[1], values[3], values[4], values[5]
   owner.next_expiry = args.stored(values[2])
   local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
   for place = 1, #owner.groups do
     local group = owner.groups[place]
-    local stored, used, held = values[3 * place + 2], values[3 * place + 3], args.stored(values[3 * place + 4])
+    local stored, used, held = values[3 * place + 3], values[3 * place + 4], args.stored(values[3 * place + 5])
     group.stored = stored
     group.serial, group.change, group.later_start, group.requoted = window.resolve(stored, group.window, first)
     behind = behind or group.later_start

@@ -130,3 +130,35 @@ async fn thresholds_are_exact_for_large_limits_and_nothing_is_told_of_a_limit_of
     world.admin.with("x-mode", "test").post("users/u/reset", json!({})).await.expect(200);
     assert_eq!(track(&world.app, 5).await, [0; 0]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_that_were_taken_out_of_a_group_are_not_told_by_what_is_settled_either() {
+    let world = World::frozen().await;
+    // A group of alerts of its own keeps the user watched.
+    let groups = |alerts: &[u64]| {
+        let mut groups = vec![json!({"id": "own", "unit": "tokens", "quota": 100, "alerts": [1],
+            "matches": [{"event": "*"}]})];
+        groups.push(plan(10, alerts)["groups"][0].clone());
+        json!({"periodType": "daily", "groups": groups})
+    };
+    world.admin.plan("p", groups(&[50])).await;
+    world.app.subscribe("u", "p").await;
+    assert_eq!(track(&world.app, 4).await, [1]);
+    world.admin.plan("p", groups(&[])).await;
+    let held = hold(&world.app, 1).await;
+    assert_eq!(percents(&world.app.commit(&held).await), [0; 0]);
+    // Of a group alone nothing else was kept.
+    world.admin.plan("p", plan(20, &[50])).await;
+    assert_eq!(track(&world.app, 4).await, [0; 0]);
+    world.admin.plan("p", plan(20, &[])).await;
+    let held = hold(&world.app, 1).await;
+    assert_eq!(percents(&world.app.commit(&held).await), [0; 0]);
+    // Back again, they are told of what they pass from then on.
+    world.admin.plan("p", plan(20, &[75])).await;
+    let held = hold(&world.app, 5).await;
+    assert_eq!(percents(&world.app.commit(&held).await), [75]);
+    world.admin.plan("p", plan(20, &[])).await;
+    assert_eq!(track(&world.app, 1).await, [0; 0]);
+    world.admin.plan("p", plan(20, &[75])).await;
+    assert_eq!(track(&world.app, 1).await, [0; 0], "once per window and limit");
+}
