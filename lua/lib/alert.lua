@@ -96,7 +96,7 @@ function alert.charge(owner, accounts, now, outbox_key, changes, passed)
           state.told = percent
           passed[#passed + 1] = account.id .. ':' .. text
           outbox.tell(outbox_key, 'threshold.reached', now, {
-            'owner', owner.counters, 'group', account.id, 'window', account.bounds, 'percent', text,
+            'owner', owner.counters, 'group', account.id, 'window', window.bounds(account.bounds), 'percent', text,
             'used', args.digits(account.used), 'held', args.digits(account.held),
             'quota', args.digits(state.quota), 'granted', args.digits(account.granted),
           })

@@ -162,3 +162,25 @@ async fn alerts_that_were_taken_out_of_a_group_are_not_told_by_what_is_settled_e
     world.admin.plan("p", plan(20, &[75])).await;
     assert_eq!(track(&world.app, 1).await, [0; 0], "once per window and limit");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_commits_and_draws_pass_is_told_with_its_period_like_what_tracks_pass() {
+    let world = World::frozen().await;
+    let admin = world.admin.with("x-mode", "test");
+    world.admin.plan("p", plan(10, &[20, 50, 100])).await;
+    world.app.subscribe("u", "p").await;
+    assert_eq!(track(&world.app, 2).await, [20]);
+    let held = hold(&world.app, 8).await;
+    let draw = json!({"reservationId": held, "quantity": 3, "final": false});
+    assert_eq!(percents(&world.app.post("commit", draw).await.expect(200)), [50]);
+    assert_eq!(percents(&world.app.commit(&held).await), [100]);
+    let told = admin.get("alerts").await.expect(200);
+    let told: Vec<&Value> =
+        told["data"].as_array().unwrap().iter().filter(|event| event["type"] == "threshold.reached").collect();
+    assert_eq!(told.len(), 3);
+    for event in told {
+        let (period, end) = (&event["data"]["period"], &event["data"]["resetsAt"]);
+        let day = json!({"start": "2027-01-31T00:00:00Z", "end": "2027-02-01T00:00:00Z"});
+        assert_eq!((period, end), (&day, &day["end"]), "{event}");
+    }
+}
