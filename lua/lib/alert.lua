@@ -110,10 +110,11 @@ function alert.charge(owner, accounts, now, outbox_key, changes, passed)
   end
 end
 
--- A counter without room: told once per window and limit, if somebody listens. A counter of which nothing is kept yet
+-- A counter without room: told once per window and limit, if somebody listens. A window of which nothing is kept yet
 -- leaves no state, so it is not told.
 function alert.denied(owner, group, now, outbox_key)
-  if not group.tell_limit or group.change ~= 'same' then
+  local stored = group.change == 'same' or group.change == 'moved'
+  if not group.tell_limit or not stored then
     return
   end
   local field, state = group.id .. '.reached', group.serial .. ' ' .. args.digits(group.quota + group.granted)

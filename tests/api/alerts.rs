@@ -1,4 +1,4 @@
-//! Alerts: which thresholds are told, and when again.
+//! Alerts: which thresholds and full counters are told, and when again.
 
 use serde_json::{Value, json};
 
@@ -182,5 +182,45 @@ async fn what_commits_and_draws_pass_is_told_with_its_period_like_what_tracks_pa
         let (period, end) = (&event["data"]["period"], &event["data"]["resetsAt"]);
         let day = json!({"start": "2027-01-31T00:00:00Z", "end": "2027-02-01T00:00:00Z"});
         assert_eq!((period, end), (&day, &day["end"]), "{event}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_counter_that_users_share_for_ever_is_told_whoever_calls() {
+    let world = World::frozen().await;
+    let admin = world.admin.with("x-mode", "test");
+    let hook = json!({"url": "https://example.com/hook", "events": ["limit.reached"]});
+    world.admin.put("webhooks/ops", hook).await.expect(200);
+    world.admin.plan("open", json!({"unmatchedEvents": "allow", "groups": []})).await;
+    let group = |id: &str, period: &str| {
+        json!({"id": id, "unit": "count", "measure": "event", "quota": 1, "periodType": period, "scope": ["app"],
+            "matches": [{"event": id}]})
+    };
+    let caps = json!({"groups": [group("whole", "lifetime"), group("flight", "concurrent")]});
+    world.admin.put("policies/caps", caps).await.expect(200);
+    for (user, now) in [("a", "2027-01-31T10:00:00Z"), ("b", "2027-01-31T10:00:10Z"), ("c", "2027-01-31T10:00:20Z")] {
+        world.app.freeze(now).await;
+        world.app.subscribe(user, "open").await;
+    }
+    let call = |user: &str, event: &str| json!({"userId": user, "event": event, "ttlSeconds": 3600});
+    for event in ["whole", "flight"] {
+        let held = world.app.reserve(call("a", event)).await;
+        // As releases stored it whose windows began when the subscription of whoever called did.
+        let counters = "qg:{default:test/main}:counters:app:default";
+        let stored: String = world.redis.run(&["HGET", counters, &format!("{event}.window")]).await;
+        let older = stored.replace("19700101T000000Z", "20270131T100000Z");
+        world.redis.run::<()>(&["HSET", counters, &format!("{event}.window"), &older]).await;
+        for user in ["b", "c", "a", "b"] {
+            let denied = world.app.reserve(call(user, event)).await;
+            assert_eq!(denied["counters"], held["counters"], "{user} sees the same counter");
+        }
+    }
+    let told = admin.get("alerts").await.expect(200);
+    let told: Vec<&Value> =
+        told["data"].as_array().unwrap().iter().filter(|event| event["type"] == "limit.reached").collect();
+    let groups: Vec<&Value> = told.iter().map(|event| &event["data"]["groupId"]).collect();
+    assert_eq!(groups, ["flight", "whole"], "each once");
+    for event in told {
+        assert_eq!(event["data"]["period"], json!({"start": "1970-01-01T00:00:00Z", "end": null}));
     }
 }
