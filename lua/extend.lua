@@ -64,7 +64,7 @@ if loaded.status ~= 'held' then
 end
 local live = now < loaded.expires_at
 for _, owner in ipairs(loaded.owners) do
-  live = live and redis.call('ZSCORE', owner.holds, owner.member)
+  live = live and record.is_live(owner)
 end
 if not live then
   return { 'expired', now }
@@ -114,12 +114,23 @@ end
 
 local longest = args.stored(loaded.created_at) + longest_life_ms
 loaded.expires_at = math.max(loaded.expires_at, ttl > 0 and math.min(now + ttl, longest) or 0)
--- What was drawn may be drawn on and given back for longer now.
+-- What was drawn may be drawn on and given back for longer now, also in windows that are closed.
 local drawn = {}
 for _, owner in ipairs(loaded.owners) do
+  owner.closed = settle.closed_until(owner, loaded.expires_at)
   local last_expiry = #owner.charged > 0 and args.stored(redis.call('HGET', owner.counters, 'last_expiry'))
   if last_expiry and loaded.expires_at > last_expiry then
     drawn[#drawn + 1] = owner.counters
+  end
+end
+-- Before a window closes, which is kept by it.
+for _, counters in ipairs(drawn) do
+  redis.call('HSET', counters, 'last_expiry', args.digits(loaded.expires_at))
+end
+for _, owner in ipairs(loaded.owners) do
+  if #owner.closed > 0 then
+    pieces.set(owner.past, owner.closed)
+    counter.leave_together(owner)
   end
 end
 for _, owner in ipairs(owners) do
@@ -127,9 +138,6 @@ for _, owner in ipairs(owners) do
     group.held = group.held + group.amount
   end
   counter.write(owner, 'held', now, alert.watch(owner, {}))
-end
-for _, counters in ipairs(drawn) do
-  redis.call('HSET', counters, 'last_expiry', args.digits(loaded.expires_at))
 end
 -- Also of an amount that comes to nothing by itself: the next one is measured with it.
 if changes ~= '-' then

@@ -59,14 +59,14 @@ if counter.count(owners) == 0 then
 end
 
 ttl = args.stored(ttl)
-local expires_at = args.digits(now + ttl)
-local record = { 'reservation', fingerprint, 'held ' .. args.digits(now) .. ' ' .. expires_at .. ' 0', name .. ' ' .. about, memo }
-about = about .. ' ' .. args.digits(now)
+local created, expires_at = args.digits(now), args.digits(now + ttl)
+local record = { 'reservation', fingerprint, 'held ' .. created .. ' ' .. expires_at .. ' 0', name .. ' ' .. about, memo }
 local lines = #record
 for at = 1, #owners do
   local owner = owners[at]
   if #owner.groups > 0 then
-    record[#record + 1] = admission.place(owner, name, #record == lines and about or '-', now, expires_at)
+    local told = (#record == lines and about or '-') .. ' ' .. created
+    record[#record + 1] = admission.place(owner, name, told, now, expires_at)
     retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])
   end
 end

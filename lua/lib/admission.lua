@@ -113,7 +113,7 @@ function admission.decide(given, verdict, owners, outbox_key, asked, first_index
   return answer
 end
 
--- Adds the groups' amounts to `held` and one member to the holds. `about` is what an expiry tells, or '-'.
+-- Adds the groups' amounts to `held` and one member to the holds. `about`: what an expiry tells, or '-', and the time.
 -- Answers the owner's line of a reservation record: '<counters> <holds> <past> <held entries> <charged entries>'.
 function admission.place(owner, name, about, now, expires_at)
   local entries = {}

@@ -1,6 +1,7 @@
 -- Alerts: `used` passes a percentage of what a counter may use. Each is told once per counter, window and limit, upward
 -- only. Fields of the counters hash, there only when needed; the owner's `watched` says that any of its groups has some:
---   <group>.alerts = '<quota> <percent>,… <serial> <limit> <highest percent told>': as the last admission configured it
+--   <group>.alerts = '<quota> <percent>,…|- <serial> <limit> <highest percent told>': as the last admission configured it;
+--     '-' once the group has no alerts any more (what was told is told once, also if they come back)
 --   <group>.reached = '<serial> <limit>': the last denial that was told
 local alert = {}
 
@@ -45,23 +46,27 @@ local function brought_up(state, serial, granted, used)
   return state
 end
 
--- Keeps how the owner's groups are watched where that has changed: fields and values for the counters hash.
+-- Keeps how the owner's groups are watched where that has changed: fields and values for the counters hash. Groups
+-- that have no alerts any more tell nothing from now on.
 function alert.watch(owner, changes)
-  if not owner.has_alerts then
+  if #owner.groups == 0 or not (owner.has_alerts or owner.watched) then
     return changes
   end
-  local fields, watched = {}, {}
-  for _, group in ipairs(owner.groups) do
-    if group.percents then
-      watched[#watched + 1] = group
-      fields[#fields + 1] = group.id .. '.alerts'
-    end
+  local fields = {}
+  for place, group in ipairs(owner.groups) do
+    fields[place] = group.id .. '.alerts'
   end
   local values = pieces.get(owner.counters, fields)
-  for place, group in ipairs(watched) do
-    local state = parse(values[place]) or { told = 0, serial = '' }
-    state.quota, state.percents = group.quota, group.percents
-    local text = format(brought_up(state, group.serial, group.granted, group.used))
+  for place, group in ipairs(owner.groups) do
+    local state, text = parse(values[place]), values[place]
+    if group.percents then
+      state = state or { told = 0, serial = '' }
+      state.quota, state.percents = group.quota, group.percents
+      text = format(brought_up(state, group.serial, group.granted, group.used))
+    elseif state then
+      state.percents = '-'
+      text = format(state)
+    end
     if text ~= values[place] then
       changes[#changes + 1], changes[#changes + 2] = fields[place], text
       changes[#changes + 1], changes[#changes + 2] = 'watched', '1'
@@ -83,7 +88,7 @@ function alert.charge(owner, accounts, now, outbox_key, changes, passed)
   local values = pieces.get(owner.counters, fields)
   for place, account in ipairs(accounts) do
     local state = parse(values[place])
-    if state and account.used > account.before then
+    if state and state.percents ~= '-' and account.used > account.before then
       state = brought_up(state, account.serial, account.granted, account.before)
       for text in string.gmatch(state.limit > 0 and state.percents or '', '%d+') do
         local percent = args.stored(text)
@@ -91,7 +96,7 @@ function alert.charge(owner, accounts, now, outbox_key, changes, passed)
           state.told = percent
           passed[#passed + 1] = account.id .. ':' .. text
           outbox.tell(outbox_key, 'threshold.reached', now, {
-            'owner', owner.counters, 'group', account.id, 'window', account.bounds, 'percent', text,
+            'owner', owner.counters, 'group', account.id, 'window', window.bounds(account.bounds), 'percent', text,
             'used', args.digits(account.used), 'held', args.digits(account.held),
             'quota', args.digits(state.quota), 'granted', args.digits(account.granted),
           })
@@ -105,10 +110,11 @@ function alert.charge(owner, accounts, now, outbox_key, changes, passed)
   end
 end
 
--- A counter without room: told once per window and limit, if somebody listens. A counter of which nothing is kept yet
+-- A counter without room: told once per window and limit, if somebody listens. A window of which nothing is kept yet
 -- leaves no state, so it is not told.
 function alert.denied(owner, group, now, outbox_key)
-  if not group.tell_limit or group.change ~= 'same' then
+  local stored = group.change == 'same' or group.change == 'moved'
+  if not group.tell_limit or not stored then
     return
   end
   local field, state = group.id .. '.reached', group.serial .. ' ' .. args.digits(group.quota + group.granted)

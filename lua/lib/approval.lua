@@ -1,6 +1,7 @@
 -- Approval requests: one open request per counter and window, opened by the call that was denied for want of it.
--- <group>.approval of the counters hash = '<serial> <id> <open|rejected> <window>'. A window in which nothing was
--- counted yet is not stored and has no serial of its own, so there its bounds tell whether it is the same.
+-- <group>.approval of the counters hash = '<serial|-> <id> <open|rejected> <window>'. A window in which nothing was
+-- counted yet is not stored and has no serial of its own, so there its bounds tell whether it is the same. ('-': nor will
+-- it have the one proposed now, which is the time.)
 -- The bucket's approvals hash: <id> = one line each: '<status> <opened at ms>', '<counters key> <group> <window>',
 -- '<requested> <used> <held> <limit>', what the node tells of the call (JSON), and once decided how (JSON).
 local approval = {
@@ -21,14 +22,19 @@ function approval.open(owner, group, asked, now, outbox_key)
   local serial, id, status, asked_in = string.match(marker, '^(%S+) (%S+) (%S+) (.*)$')
   local stored = group.change == 'same' or group.change == 'moved'
   local bounds = window.bounds(group.window)
-  if serial ~= group.serial or (not stored and asked_in ~= bounds) then
+  local same = asked_in == bounds
+  if stored and serial ~= '-' then
+    same = serial == group.serial
+  end
+  if not same then
     id, status = asked.id .. '_' .. group.id, 'open'
     -- One node may ask twice in one operation, for two owners of one group.
     if redis.call('HEXISTS', asked.approvals, id) == 1 then
       id = asked.id .. '_' .. args.digits(redis.call('HLEN', asked.approvals)) .. '_' .. group.id
     end
     local limit = group.limit + group.granted
-    redis.call('HSET', owner.counters, field, group.serial .. ' ' .. id .. ' open ' .. bounds)
+    serial = owner.mortal and group.change == 'new' and '-' or group.serial
+    redis.call('HSET', owner.counters, field, serial .. ' ' .. id .. ' open ' .. bounds)
     redis.call('HSET', asked.approvals, id, table.concat({
       'open ' .. args.digits(now),
       owner.counters .. ' ' .. group.id .. ' ' .. bounds,

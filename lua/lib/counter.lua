@@ -58,19 +58,19 @@ end
 -- Answers whether the clock stands before a window that has begun.
 function counter.read(owner, now)
   local behind = false
-  local fields = { 'version', 'next_expiry', 'adjusted', 'forget_at' }
+  local fields = { 'version', 'next_expiry', 'adjusted', 'forget_at', 'watched' }
   for place = 1, #owner.groups do
     local group = owner.groups[place]
     local id = group.id
-    fields[3 * place + 2], fields[3 * place + 3], fields[3 * place + 4] = id .. '.window', id .. '.used', id .. '.held'
+    fields[3 * place + 3], fields[3 * place + 4], fields[3 * place + 5] = id .. '.window', id .. '.used', id .. '.held'
   end
   local values = pieces.get(owner.counters, fields)
-  owner.version, owner.adjusted, owner.forget_at = values[1], values[3], values[4]
+  owner.version, owner.adjusted, owner.forget_at, owner.watched = values[1], values[3], values[4], values[5]
   owner.next_expiry = args.stored(values[2])
   local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
   for place = 1, #owner.groups do
     local group = owner.groups[place]
-    local stored, used, held = values[3 * place + 2], values[3 * place + 3], args.stored(values[3 * place + 4])
+    local stored, used, held = values[3 * place + 3], values[3 * place + 4], args.stored(values[3 * place + 5])
     group.stored = stored
     group.serial, group.change, group.later_start, group.requoted = window.resolve(stored, group.window, first)
     behind = behind or group.later_start
@@ -101,10 +101,26 @@ function counter.lacks(group)
   return limit <= 0 or counted + group.amount > limit
 end
 
--- Drops closed windows beyond the ring that no late commit can reach any more.
+-- The oldest closed window of a group that is kept.
+local function oldest(owner, group)
+  local found
+  for _, field in ipairs(redis.call('HKEYS', owner.past)) do
+    local of, number = string.match(field, '^(.+)%.(%d+)$')
+    if of == group and not (found and found <= args.stored(number)) then
+      found = args.stored(number)
+    end
+  end
+  return found
+end
+
+-- Drops closed windows beyond the ring that no late commit can reach any more. Between the numbers of two lives of a name
+-- there is a gap, in either direction.
 local function trim(owner, group, last, now)
   local first_field = group .. '.first'
   local first = args.stored(redis.call('HGET', owner.past, first_field) or last)
+  if first > last then
+    first = oldest(owner, group) or last
+  end
   local dropped = 0
   while last - first >= counter.past_windows and dropped < 4 do
     local field = group .. '.' .. args.digits(first)
@@ -112,8 +128,12 @@ local function trim(owner, group, last, now)
     if entry and args.stored(string.match(entry, '(%d+)$')) > now then
       break
     end
-    redis.call('HDEL', owner.past, field)
-    first = first + 1
+    if entry then
+      redis.call('HDEL', owner.past, field)
+      first = first + 1
+    else
+      first = oldest(owner, group) or last
+    end
     dropped = dropped + 1
   end
   redis.call('HSET', owner.past, first_field, first)
@@ -128,14 +148,16 @@ function counter.close(owner, group, stored, used, held, now)
   local granted = owner.adjusted and allowance.granted_at_end(owner.counters, group, serial, window.finish(stored)) or 0
   local entry = (used or '0') .. ' ' .. rest .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until)
   redis.call('HSET', owner.past, group .. '.' .. serial, entry)
+  owner.has_closed = true
   trim(owner, group, args.stored(string.match(serial, '%d+')), now)
 end
 
--- What is written to `past` of a user who is to be forgotten goes when the counters go.
+-- What is written to `past` of an owner that is to be forgotten goes when the counters go: they are kept until whatever
+-- reservation it made can settle no more.
 function counter.leave_together(owner)
   local ttl = redis.call('PTTL', owner.counters)
   if ttl ~= -1 then
-    redis.call('PEXPIRE', owner.past, math.max(ttl, counter.past_open_ms))
+    redis.call('PEXPIRE', owner.past, ttl > 0 and ttl or counter.past_open_ms)
   end
 end
 

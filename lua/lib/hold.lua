@@ -1,7 +1,7 @@
 -- Live holds of one owner: a sorted set by expiry (ms). A member is
 -- '<operation> <group>:<serial>:<amount>,… <event> <key> <user> <created at ms>', so reclaiming needs no other record.
--- Of a reservation that holds with several owners the first one's member says so, the others end with '-': an expiry is
--- told once.
+-- Of a reservation that holds with several owners the first one's member says so, the others end with '- <created at ms>':
+-- an expiry is told once. The time tells apart two lives of one operation's name.
 -- `held` of a counter goes down only by the call that removes the member.
 -- A batch is what one call takes at most, of all its owners together: Redis serves nobody else meanwhile. One that is told
 -- in the outbox counts as two, for it costs as much. `taken`: by the present call.

@@ -60,7 +60,7 @@ function record.load(key, created_at)
     held, at = args.cut(text, at, ' ')
     charged, at = args.cut(text, at, '\n')
     -- The first owner's hold tells an expiry.
-    local about = #loaded.owners == 0 and loaded.about .. ' ' .. created or '-'
+    local about = (#loaded.owners == 0 and loaded.about or '-') .. ' ' .. created
     loaded.owners[#loaded.owners + 1] = {
       counters = counters, holds = holds, past = past, held = parse_entries(held), charged = parse_entries(charged),
       about = about, member = name .. ' ' .. held .. ' ' .. about,
@@ -91,4 +91,18 @@ end
 -- The member of the owner's holds that stands for what this reservation holds now.
 function record.member(loaded, owner)
   return loaded.name .. ' ' .. format_entries(owner.held) .. ' ' .. owner.about
+end
+
+-- Whether the owner's hold is still there; `member` is then the one that is.
+function record.is_live(owner)
+  if redis.call('ZSCORE', owner.holds, owner.member) then
+    return true
+  end
+  -- Releases before this one ended it with '-' alone, except of the first owner.
+  local before = string.match(owner.member, '^(%S+ %S+ %-) %d+$')
+  if before and redis.call('ZSCORE', owner.holds, before) then
+    owner.member = before
+    return true
+  end
+  return false
 end

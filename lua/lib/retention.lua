@@ -48,9 +48,12 @@ function retention.renew(owner, now, sandbox)
   redis.call('PEXPIRE', owner.holds, args.digits(ttl))
   if changed then
     redis.call('PEXPIRE', owner.counters, args.digits(ttl))
-    redis.call('PEXPIRE', owner.past, args.digits(ttl))
     -- A second later than its keys, so that a name that is due has none.
     redis.call('ZADD', owner.index, args.digits(clock.real_ms() + ttl + 1000), owner.name)
+  end
+  -- So may the past, with this window.
+  if changed or owner.has_closed then
+    redis.call('PEXPIRE', owner.past, args.digits(ttl))
   end
   owner.forget_at = forget_at
 end

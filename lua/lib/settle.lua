@@ -41,7 +41,7 @@ end
 -- Reads the accounts of all entries, and whether this owner's hold is still live. What is due of expired holds is
 -- taken first, so that no answer counts them.
 function settle.open(owner, now, expiry_outbox, reclaimed)
-  owner.live = redis.call('ZSCORE', owner.holds, owner.member) and true or false
+  owner.live = record.is_live(owner)
   local accounts = accounts_of(owner)
   owner.accounts = accounts
   if #accounts == 0 then
@@ -149,6 +149,25 @@ function settle.write(owner, expires_at, now, outbox_key, passed)
     pieces.set(owner.counters, changes)
   end
   ledger.add(owner.counters, charges)
+end
+
+-- The closed windows of a reservation that are not kept until a later expiry and its grace: fields and values to set in
+-- `past`.
+function settle.closed_until(owner, expires_at)
+  local fields, changes = {}, {}
+  for _, list in ipairs({ owner.held, owner.charged }) do
+    for _, entry in ipairs(list) do
+      fields[#fields + 1] = entry.group .. '.' .. entry.serial
+    end
+  end
+  local values = #fields > 0 and pieces.get(owner.past, fields) or {}
+  for place, field in ipairs(fields) do
+    local rest, keep_until = string.match(values[place] or '', '^(.*) (%d+)$')
+    if rest and args.stored(keep_until) < expires_at + clock.grace_ms then
+      changes[#changes + 1], changes[#changes + 2] = field, rest .. ' ' .. args.digits(expires_at + clock.grace_ms)
+    end
+  end
+  return changes
 end
 
 -- Appends per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters.

@@ -332,6 +332,8 @@ impl Admission {
             return Ok(());
         }
         let group = Arc::clone(group);
+        // A counter that users share has one window for all of them.
+        let anchor = if group.scope.contains_user() { anchor } else { SubscriptionAnchor::NONE };
         match group.period.locate(now, anchor) {
             Located::Inside { window, valid_from_ms, valid_until_ms } => {
                 self.validity.narrow(valid_from_ms, valid_until_ms);

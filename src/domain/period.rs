@@ -94,6 +94,11 @@ pub struct SubscriptionAnchor {
     pub cycle_start_ms: Option<TimeMs>,
 }
 
+impl SubscriptionAnchor {
+    /// Of counters that are no single user's: windows without an end begin in 1970, whoever calls.
+    pub const NONE: Self = Self { started_at_ms: 0, cycle_start_ms: None };
+}
+
 /// Where a moment falls, and for how long that answer holds with the same subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Located {

@@ -1,4 +1,4 @@
-//! Alerts: which thresholds are told, and when again.
+//! Alerts: which thresholds and full counters are told, and when again.
 
 use serde_json::{Value, json};
 
@@ -129,4 +129,98 @@ async fn thresholds_are_exact_for_large_limits_and_nothing_is_told_of_a_limit_of
     world.admin.plan("p", plan(0, &[1, 100])).await;
     world.admin.with("x-mode", "test").post("users/u/reset", json!({})).await.expect(200);
     assert_eq!(track(&world.app, 5).await, [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_that_were_taken_out_of_a_group_are_not_told_by_what_is_settled_either() {
+    let world = World::frozen().await;
+    // A group of alerts of its own keeps the user watched.
+    let groups = |alerts: &[u64]| {
+        let mut groups = vec![json!({"id": "own", "unit": "tokens", "quota": 100, "alerts": [1],
+            "matches": [{"event": "*"}]})];
+        groups.push(plan(10, alerts)["groups"][0].clone());
+        json!({"periodType": "daily", "groups": groups})
+    };
+    world.admin.plan("p", groups(&[50])).await;
+    world.app.subscribe("u", "p").await;
+    assert_eq!(track(&world.app, 4).await, [1]);
+    world.admin.plan("p", groups(&[])).await;
+    let held = hold(&world.app, 1).await;
+    assert_eq!(percents(&world.app.commit(&held).await), [0; 0]);
+    // Of a group alone nothing else was kept.
+    world.admin.plan("p", plan(20, &[50])).await;
+    assert_eq!(track(&world.app, 4).await, [0; 0]);
+    world.admin.plan("p", plan(20, &[])).await;
+    let held = hold(&world.app, 1).await;
+    assert_eq!(percents(&world.app.commit(&held).await), [0; 0]);
+    // Back again, they are told of what they pass from then on.
+    world.admin.plan("p", plan(20, &[75])).await;
+    let held = hold(&world.app, 5).await;
+    assert_eq!(percents(&world.app.commit(&held).await), [75]);
+    world.admin.plan("p", plan(20, &[])).await;
+    assert_eq!(track(&world.app, 1).await, [0; 0]);
+    world.admin.plan("p", plan(20, &[75])).await;
+    assert_eq!(track(&world.app, 1).await, [0; 0], "once per window and limit");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_commits_and_draws_pass_is_told_with_its_period_like_what_tracks_pass() {
+    let world = World::frozen().await;
+    let admin = world.admin.with("x-mode", "test");
+    world.admin.plan("p", plan(10, &[20, 50, 100])).await;
+    world.app.subscribe("u", "p").await;
+    assert_eq!(track(&world.app, 2).await, [20]);
+    let held = hold(&world.app, 8).await;
+    let draw = json!({"reservationId": held, "quantity": 3, "final": false});
+    assert_eq!(percents(&world.app.post("commit", draw).await.expect(200)), [50]);
+    assert_eq!(percents(&world.app.commit(&held).await), [100]);
+    let told = admin.get("alerts").await.expect(200);
+    let told: Vec<&Value> =
+        told["data"].as_array().unwrap().iter().filter(|event| event["type"] == "threshold.reached").collect();
+    assert_eq!(told.len(), 3);
+    for event in told {
+        let (period, end) = (&event["data"]["period"], &event["data"]["resetsAt"]);
+        let day = json!({"start": "2027-01-31T00:00:00Z", "end": "2027-02-01T00:00:00Z"});
+        assert_eq!((period, end), (&day, &day["end"]), "{event}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_counter_that_users_share_for_ever_is_told_whoever_calls() {
+    let world = World::frozen().await;
+    let admin = world.admin.with("x-mode", "test");
+    let hook = json!({"url": "https://example.com/hook", "events": ["limit.reached"]});
+    world.admin.put("webhooks/ops", hook).await.expect(200);
+    world.admin.plan("open", json!({"unmatchedEvents": "allow", "groups": []})).await;
+    let group = |id: &str, period: &str| {
+        json!({"id": id, "unit": "count", "measure": "event", "quota": 1, "periodType": period, "scope": ["app"],
+            "matches": [{"event": id}]})
+    };
+    let caps = json!({"groups": [group("whole", "lifetime"), group("flight", "concurrent")]});
+    world.admin.put("policies/caps", caps).await.expect(200);
+    for (user, now) in [("a", "2027-01-31T10:00:00Z"), ("b", "2027-01-31T10:00:10Z"), ("c", "2027-01-31T10:00:20Z")] {
+        world.app.freeze(now).await;
+        world.app.subscribe(user, "open").await;
+    }
+    let call = |user: &str, event: &str| json!({"userId": user, "event": event, "ttlSeconds": 3600});
+    for event in ["whole", "flight"] {
+        let held = world.app.reserve(call("a", event)).await;
+        // As releases stored it whose windows began when the subscription of whoever called did.
+        let counters = "qg:{default:test/main}:counters:app:default";
+        let stored: String = world.redis.run(&["HGET", counters, &format!("{event}.window")]).await;
+        let older = stored.replace("19700101T000000Z", "20270131T100000Z");
+        world.redis.run::<()>(&["HSET", counters, &format!("{event}.window"), &older]).await;
+        for user in ["b", "c", "a", "b"] {
+            let denied = world.app.reserve(call(user, event)).await;
+            assert_eq!(denied["counters"], held["counters"], "{user} sees the same counter");
+        }
+    }
+    let told = admin.get("alerts").await.expect(200);
+    let told: Vec<&Value> =
+        told["data"].as_array().unwrap().iter().filter(|event| event["type"] == "limit.reached").collect();
+    let groups: Vec<&Value> = told.iter().map(|event| &event["data"]["groupId"]).collect();
+    assert_eq!(groups, ["flight", "whole"], "each once");
+    for event in told {
+        assert_eq!(event["data"]["period"], json!({"start": "1970-01-01T00:00:00Z", "end": null}));
+    }
 }

@@ -261,3 +261,58 @@ async fn a_team_asks_once_whoever_calls_and_its_approval_is_the_teams() {
     let ttl: i64 = world.redis.run(&["PTTL", "qg:{default:test/main}:counters:metadata.team:blue"]).await;
     assert!(ttl > 0, "a team's state has an end");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_be_forgotten_asks_once_in_a_window_too_before_and_after_anything_is_counted_in_it() {
+    let world = World::frozen().await;
+    let admin = world.admin.with("x-mode", "test");
+    let group = |id: &str, scope: Value, quota: u64| {
+        json!({"id": id, "unit": "tokens", "quota": quota, "enforcement": "approval", "scope": scope,
+            "matches": [{"event": "llm.*"}]})
+    };
+    world.admin.plan("free", json!({"periodType": "daily", "groups": [group("own", json!(["user"]), 10)]})).await;
+    world.admin.put("app", json!({"defaultPlanId": "free"})).await.expect(200);
+    let teams = json!({"periodType": "daily", "groups": [group("teams", json!(["metadata.team"]), 10)]});
+    world.admin.put("policies/teams", teams).await.expect(200);
+    // More than a day's tokens: neither counter is stored.
+    let requests = async |quantity: u64| {
+        let denied = world.app.reserve(call(quantity)).await;
+        assert_eq!(denied["reasons"], json!(["approval_required"]));
+        let mut asked: Vec<(String, String, String)> = Vec::new();
+        for denied in denied["deniedBy"].as_array().unwrap() {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let request = &denied["approval"];
+            asked.push((text(&denied["groupId"]), text(&request["id"]), text(&request["status"])));
+        }
+        asked.sort();
+        asked
+    };
+    let first = requests(20).await;
+    assert_eq!(first.len(), 2);
+    for second in 1..4 {
+        world.app.freeze(&format!("2027-01-31T10:00:0{second}Z")).await;
+        assert_eq!(requests(20).await, first, "{second} s later");
+    }
+    assert_eq!(open(&world).await.len(), 2);
+    for (_, id, _) in &first {
+        admin.post(&format!("approvals/{id}/reject"), json!({})).await.expect(200);
+    }
+    let rejected: Vec<_> =
+        first.iter().map(|(group, id, _)| (group.clone(), id.clone(), "rejected".to_owned())).collect();
+    world.app.freeze("2027-01-31T10:00:05Z").await;
+    assert_eq!(requests(20).await, rejected, "a rejection holds");
+    // Now something is counted in the window.
+    let held = world.app.reserved(call(4)).await;
+    world.app.commit(&held).await;
+    world.app.freeze("2027-01-31T10:00:06Z").await;
+    assert_eq!(requests(20).await, rejected, "also once the window is stored");
+    assert_eq!(open(&world).await.len(), 0);
+    world.app.freeze("2027-02-01T10:00:00Z").await;
+    let next = requests(20).await;
+    assert!(
+        next.iter().all(|(_, id, status)| status == "open" && first.iter().all(|(_, old, _)| old != id)),
+        "{next:?}"
+    );
+    world.app.freeze("2027-02-01T10:00:01Z").await;
+    assert_eq!(requests(20).await, next);
+}

@@ -36,7 +36,11 @@ impl Watch {
 impl Model {
     /// A call that counts has found the group so, before it counts.
     pub fn watch(&mut self, group: &Group, name: &CounterName, serial: u64) {
-        let Some(quota) = group.quota.filter(|_| !group.alerts.is_empty()) else { return };
+        let Some(quota) = group.quota.filter(|_| !group.alerts.is_empty()) else {
+            // It has none any more: what was told is still known, should they come back.
+            self.counter(name).watch.iter_mut().for_each(|watch| watch.percents = &[]);
+            return;
+        };
         let (granted, used) = (self.granted(name, (serial, Change::Same)), self.used(name, serial));
         let counter = self.counter(name);
         let new = Watch { quota, percents: group.alerts, serial: 0, limit: 0, told: 0 };
@@ -48,7 +52,9 @@ impl Model {
     pub fn passed_since(&mut self, name: &CounterName, serial: u64, before: u64) -> Vec<(String, u64)> {
         let (granted, used) = (self.granted(name, (serial, Change::Same)), self.used(name, serial));
         let counter = self.counter(name);
-        let Some(watch) = counter.watch.take_if(|_| used > before) else { return Vec::new() };
+        let Some(watch) = counter.watch.take_if(|watch| used > before && !watch.percents.is_empty()) else {
+            return Vec::new();
+        };
         let mut watch = watch.brought_up(serial, granted, before);
         let passed = watch
             .percents

@@ -7,6 +7,7 @@
 mod support;
 
 mod cost;
+mod forgotten;
 mod holds;
 mod ledger;
 mod near;

@@ -4,6 +4,7 @@ use quotagate::domain::admission::Validity;
 use quotagate::domain::window::{Window, WindowKind};
 use quotagate::store::admission::Stale;
 use quotagate::store::reserve::ReserveReply;
+use quotagate::store::settle::ExtendReply;
 use quotagate::store::usage::UsageReply;
 
 use crate::table::{
@@ -327,4 +328,40 @@ async fn what_is_charged_to_a_closed_window_keeps_it_open_for_what_may_be_given_
     let over = How { figures: &[("g", 5)], ..ALL };
     assert_eq!(settled(table.commit_as(&harmless(), &id, over).await).accounts[0].tally, tally(5, 0));
     assert_eq!(kept_until(&table, "2027-02-01T00:59:00Z").await, 15 * 60 * 1000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_window_stays_for_a_reservation_that_was_extended_after_it_closed_or_by_the_call_that_closes_it() {
+    for closes in ["before", "with"] {
+        let table = Table::new().await;
+        let (start, first) = minute(0);
+        table.clock(start).await;
+        let id = table.hold_for(120_000, &[("g", &first, 3, 99)]).await;
+        let draw = |steps, changes| How { is_final: false, changes, figures: steps, ..ALL };
+        settled(table.commit_as(&counted(), &id, draw(&[("g", 3)], 0)).await);
+        let (turn, second) = minute(1);
+        table.clock(turn).await;
+        let more = [table.owner("u", &[("g", &second, 1, 99)])];
+        if closes == "before" {
+            table.hold(&[("g", &second, 1, 99)]).await;
+        }
+        let extended = table.extend(&id, 3_600_000, 1, if closes == "with" { &more } else { &[] }).await;
+        assert!(matches!(extended, ExtendReply::Extended { .. }), "{closes}: {extended:?}");
+        let expiry_ms = turn + 3_600_000;
+        assert_eq!(kept_until(&table, "1970-01-01T00:00:00Z").await, expiry_ms + 15 * 60_000, "{closes}");
+        // Beyond the first expiry's grace, and more than the ring holds.
+        for number in 20..40 {
+            let (start, window) = minute(number);
+            table.clock(start).await;
+            let other = table.hold(&[("g", &window, 1, 99)]).await;
+            table.commit(&other).await;
+        }
+        if closes == "before" {
+            let drawn = settled(table.commit_as(&counted(), &id, draw(&[("g", 5)], 1)).await);
+            assert_eq!(drawn.accounts[0].tally, tally(5, 0), "of the window that it was held in");
+        } else {
+            // What is over falls on the newest window; what was drawn in the first one is still there.
+            assert_eq!(settled(table.commit(&id).await).accounts[0].tally, tally(3, 0));
+        }
+    }
 }
