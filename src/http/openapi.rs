@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use utoipa::OpenApi;
 use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{RefOr, Response};
+use utoipa::openapi::{RefOr, Required, Response};
 
 use super::{
     alerts, app, approvals, apps, audit, configuration, counters, events, explain, grants, health, history, keys,
@@ -18,7 +18,7 @@ use super::{
 #[openapi(
     info(title = "quotagate", description = "Quotas for applications that resell AI capacity: reserve, commit, release."),
     security(("key" = [])),
-    modifiers(&Key, &Names, &Everywhere),
+    modifiers(&Key, &Names, &Bodies, &Everywhere),
     paths(
         metering::reserve, settling::commit, settling::release, settling::outcome, settling::release_by_hand, metering::extend, settling::track, metering::can_use,
         usage::get_usage, usage::stream_usage, history::history, explain::explain, explain::draft::explain_draft,
@@ -104,6 +104,33 @@ impl utoipa::Modify for Everywhere {
                     if let Some(response) = response {
                         operation.responses.responses.entry(status.to_owned()).or_insert(response);
                     }
+                }
+            }
+        }
+    }
+}
+
+/// What a bare POST or DELETE says by itself needs no body.
+struct Bodies;
+
+impl utoipa::Modify for Bodies {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let schemas = openapi.components.as_ref().map(|components| &components.schemas);
+        let needs_nothing = |schema: &RefOr<Schema>| {
+            let RefOr::Ref(reference) = schema else { return false };
+            let name = reference.ref_location.rsplit('/').next().unwrap_or_default();
+            let named = schemas.and_then(|schemas| schemas.get(name));
+            matches!(named, Some(RefOr::T(Schema::Object(object))) if object.required.is_empty())
+        };
+        for item in openapi.paths.paths.values_mut() {
+            for operation in [&mut item.post, &mut item.delete].into_iter().flatten() {
+                let Some(RefOr::T(body)) = &mut operation.request_body else { continue };
+                let schema = body.content.values().find_map(|content| match content {
+                    RefOr::T(content) => content.schema.as_ref(),
+                    RefOr::Ref(_) => None,
+                });
+                if schema.is_some_and(needs_nothing) {
+                    body.required = Some(Required::False);
                 }
             }
         }

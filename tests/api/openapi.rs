@@ -21,6 +21,26 @@ fn operations_have_names_of_their_own() {
     assert!(names.contains("plans.list") && names.contains("metering.reserve"), "{names:?}");
 }
 
+#[test]
+fn a_body_is_required_only_where_something_must_be_said() {
+    let document: serde_json::Value = serde_json::from_str(&quotagate::http::openapi::document().unwrap()).unwrap();
+    for (name, required) in [
+        ("/api/v1/users/{id}/block", false),
+        ("/api/v1/users/{id}/unblock", false),
+        ("/api/v1/users/{id}/reset", false),
+        ("/api/v1/approvals/{id}/reject", false),
+        ("/api/v1/approvals/{id}/reopen", false),
+        ("/api/v1/policies/{id}/review", false),
+        ("/api/v1/reservations/{id}/release", false),
+        ("/api/v1/approvals/{id}/approve", true),
+        ("/api/v1/release", true),
+        ("/api/v1/reserve", true),
+    ] {
+        assert_eq!(document["paths"][name]["post"]["requestBody"]["required"], required, "{name}");
+    }
+    assert_eq!(document["paths"]["/api/v1/app"]["put"]["requestBody"]["required"], true, "a PUT replaces the whole");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_path_of_the_document_exists() {
     let world = World::new().await;
