@@ -208,7 +208,7 @@ static SERVED: LazyLock<Option<web::Bytes>> = LazyLock::new(|| document().ok().m
 pub fn methods(path: &str) -> Vec<&'static str> {
     let documented = match path {
         "/openapi.json" => vec!["GET"],
-        "/" | "/assets/{path:.*}" => vec!["GET", "HEAD"],
+        "/" | "/docs" | "/assets/{path:.*}" => vec!["GET", "HEAD"],
         _ => DOCUMENTED.paths.paths.get(path).map_or_else(Vec::new, |item| {
             let has = [("DELETE", &item.delete), ("GET", &item.get), ("POST", &item.post), ("PUT", &item.put)];
             has.into_iter().filter(|(_, operation)| operation.is_some()).map(|(method, _)| method).collect()
