@@ -178,6 +178,13 @@ export async function signOut() {
   told();
 }
 
+/** The API document of the node. */
+export async function openapi(signal) {
+  const response = await fetch('openapi.json', { signal });
+  if (response.ok) return response.json();
+  throw new Problem(response.status, {});
+}
+
 /** How the node is: ready or not, and its warnings. Not being ready is an answer, too. */
 export async function readiness(signal) {
   const response = await fetch('readyz', { signal });

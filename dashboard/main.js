@@ -184,6 +184,7 @@ function Side({ first }) {
     <div class="foot">
       <${ModeSwitch} first=${first} />
       <${SignedIn} />
+      <a href="docs">API reference</a>
     </div>
   </header>`;
 }

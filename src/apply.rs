@@ -21,8 +21,9 @@ const WOULD_CHANGE: u8 = 3;
 
 /// Make the configuration of an app match a file, and print the difference.
 ///
-/// The file is YAML or JSON with the parts app and plans. A part that is left out stays as it is;
-/// of a part that is there, what is not in it is deleted. All of it is applied, or nothing.
+/// The file is YAML or JSON with the parts app, plans, policies and webhooks. A part that is left
+/// out stays as it is; of a part that is there, what is not in it is deleted. All of it is applied,
+/// or nothing.
 ///
 /// Exit code 0: the configuration matches the file now. 1: nothing was changed, the reason is on
 /// standard error. 3: it was a dry run, and there are differences.

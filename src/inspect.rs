@@ -114,12 +114,24 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
             None => "not an amount".to_owned(),
         },
         ("grants", ..) => "extra quota: <id>:<steps>:<window or *>:<ends at, ms, or *>".to_owned(),
-        ("window", ..) => {
-            match value.split_once(' ').and_then(|(serial, window)| Some((serial, Window::parse(window)?))) {
-                Some((serial, window)) => format!("window {serial}, {}", window.kind.as_str()),
-                None => "not a window".to_owned(),
-            }
-        }
+        ("window", ..) => stored_window(value, unit).unwrap_or_else(|| "not a window".to_owned()),
         _ => String::new(),
     }
+}
+
+/// `<serial> <kind> <start> <end> <quota|->`, as `lua/lib/window.lua` writes it; start and end can be read as they are.
+fn stored_window(value: &str, unit: Option<Unit>) -> Option<String> {
+    let (serial, rest) = value.split_once(' ')?;
+    let (bounds, quota) = rest.rsplit_once(' ')?;
+    let kind = Window::parse(bounds)?.kind.as_str();
+    let quota = match (quota, unit) {
+        ("-", _) => ", without a quota".to_owned(),
+        (steps, Some(unit)) => {
+            let quota = Amount::from_steps(steps.parse().ok()?).ok()?;
+            format!(", quota {} {unit} at the last call", quota.to_decimal(unit))
+        }
+        // The group is in no configuration any more, and neither is its unit.
+        (_, None) => String::new(),
+    };
+    Some(format!("window {serial}, {kind}{quota}"))
 }

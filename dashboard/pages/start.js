@@ -85,5 +85,6 @@ export function Start() {
           <${Snippet} text=${curl('POST', 'commit', key ?? 'sk_…', { reservationId: found.open ?? 'rsv_…' })} />`}
         ${key && html`<p role="status"><${Arrived} found=${found} /></p>`}
       </li>
-    </ol>`}<//>`;
+    </ol>
+    <p>All calls with their fields are in the <a href="docs">API reference</a>.</p>`}<//>`;
 }

@@ -10,7 +10,7 @@ use super::cursor;
 use super::problem::{ApiError, Problem};
 use super::subscriptions::time;
 use super::views::ListView;
-use crate::domain::number::Number;
+use crate::domain::number::{Number, NumberOrText};
 use crate::service::approvals::{ApprovalStatus, ApprovalView, Approve};
 use crate::service::grants::Grant;
 
@@ -55,7 +55,7 @@ pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResp
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApproveBody {
     /// In the group's unit.
-    #[schema(value_type = f64)]
+    #[schema(value_type = NumberOrText)]
     amount: Number,
     /// RFC 3339: until then it enlarges each window; left out, it ends with the present window.
     until: Option<String>,

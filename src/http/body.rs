@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
+use actix_web::http::Method;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
@@ -24,7 +25,8 @@ pub const MOST_DOCUMENT_BYTES: usize = 1024 * 1024;
 #[derive(Clone, Copy)]
 pub struct MostBytes(pub usize);
 
-/// A JSON body of type `T`, with the client's idempotency key if it sent one.
+/// A JSON body of type `T`, with the client's idempotency key if it sent one. No body at all says the same as `{}`, so
+/// that what needs nothing said can be asked for by a bare POST; but not of a PUT, which would replace a whole thing.
 pub struct Given<T> {
     pub value: T,
     pub idempotency: Option<Idempotency>,
@@ -52,6 +54,11 @@ fn given<T: DeserializeOwned>(
         }
         _ => ApiError::invalid("body", "could not be read"),
     })?;
+    let bytes = match (bytes.trim_ascii().is_empty(), request.method()) {
+        (false, _) => bytes,
+        (true, &Method::PUT) => return Err(ApiError::invalid("body", "is missing: a PUT replaces the whole")),
+        (true, _) => Bytes::from_static(b"{}"),
+    };
     Ok(Given {
         value: document::read(&bytes).map_err(ServiceError::Invalid)?,
         idempotency: idempotency(request, &bytes)?,

@@ -1,4 +1,4 @@
-//! The dashboard's files, built into the binary: `/` and `/assets/…`. They are the same for everybody and hold no
+//! The dashboard's files and the API reference, built into the binary: `/`, `/docs` and `/assets/…`. They are the same for everybody and hold no
 //! data; what they show they ask of the API.
 
 use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
@@ -31,7 +31,9 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
 pub fn routes(config: &mut web::ServiceConfig) {
     let page = super::resource("/").route(web::get().to(index)).route(web::head().to(index));
     let assets = super::resource("/assets/{path:.*}").route(web::get().to(asset)).route(web::head().to(asset));
+    let docs = super::resource("/docs").route(web::get().to(docs)).route(web::head().to(docs));
     config.service(page.wrap(Compress::default()).wrap(headers()));
+    config.service(docs.wrap(Compress::default()).wrap(headers()));
     config.service(assets.wrap(Compress::default()).wrap(headers()));
 }
 
@@ -41,6 +43,11 @@ fn headers() -> DefaultHeaders {
 
 async fn index(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     file(&request, "index.html")
+}
+
+/// The API reference: `/openapi.json`, to be read.
+async fn docs(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    file(&request, "docs.html")
 }
 
 async fn asset(request: HttpRequest, path: web::Path<String>) -> Result<HttpResponse, ApiError> {

@@ -13,7 +13,7 @@ use super::problem::{ApiError, Problem};
 use super::subscriptions::time;
 use super::views::ListView;
 use crate::domain::ids::{GroupId, UserId};
-use crate::domain::number::Number;
+use crate::domain::number::{Number, NumberOrText};
 use crate::domain::scope::OwnerName;
 use crate::service::grants::{Grant, NewGrant};
 
@@ -25,7 +25,7 @@ pub struct GrantBody {
     /// Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope.
     scope: BTreeMap<String, String>,
     /// In the group's unit.
-    #[schema(value_type = f64)]
+    #[schema(value_type = NumberOrText)]
     amount: Number,
     /// RFC 3339: until then it enlarges each window; left out, it ends with the present window.
     expires_at: Option<String>,

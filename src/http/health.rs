@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
+use crate::store::error::is_forbidden;
 
 /// The process answers
 #[utoipa::path(get, path = "/healthz", tag = "Health", security(()), responses((status = 200, body = String)))]
@@ -39,11 +40,22 @@ pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
             if let ServiceError::StoreUnavailable(what) | ServiceError::StoreRefused(what) = &error {
                 tracing::warn!(what, "not ready");
             }
-            ReadyView { ready: false, redis_version: None, warnings: vec!["Redis cannot be reached".to_owned()] }
+            ReadyView { ready: false, redis_version: None, warnings: vec![unready(&error).to_owned()] }
         }
     };
     view.warnings.extend(gateway.degraded.warnings(gateway.allows_without_store()));
     if view.ready { HttpResponse::Ok().json(view) } else { HttpResponse::ServiceUnavailable().json(view) }
+}
+
+/// Why Redis could not be asked, without its own words: anybody may read this, and the log has them.
+fn unready(error: &ServiceError) -> &'static str {
+    match error {
+        ServiceError::StoreUnavailable(what) if is_forbidden(what) => {
+            "Redis can be reached and does not let its user in, or not do all that is needed: the log says what"
+        }
+        ServiceError::StoreUnavailable(_) => "Redis cannot be reached",
+        _ => "Redis can be reached and does not answer as it should: the log says how",
+    }
 }
 
 /// Prometheus metrics

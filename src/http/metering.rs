@@ -12,7 +12,7 @@ use super::rate_limit;
 use super::views::{CounterView, DecisionView};
 use crate::domain::ids::{EventName, UserId};
 use crate::domain::metadata::Metadata;
-use crate::domain::number::Number;
+use crate::domain::number::{Number, NumberOrText};
 use crate::domain::reason::Reason;
 use crate::domain::reservation::ONE;
 use crate::domain::window::TimeMs;
@@ -56,7 +56,7 @@ pub struct ReserveBody {
     event: Option<EventName>,
     /// A number or a decimal string, greater than 0; default 1.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = f64, default = 1)]
+    #[schema(value_type = NumberOrText, default = 1)]
     quantity: Option<Number>,
     /// At most 32 keys with scalar values.
     #[serde(default)]
@@ -79,7 +79,7 @@ pub struct ItemBody {
     event: EventName,
     /// A number or a decimal string, greater than 0.
     #[serde(default = "one")]
-    #[schema(value_type = f64, default = 1)]
+    #[schema(value_type = NumberOrText, default = 1)]
     quantity: Number,
     /// At most 32 keys with scalar values.
     #[serde(default)]
@@ -196,7 +196,7 @@ pub struct ExtendBody {
     #[schema(minimum = 1, maximum = 3600)]
     ttl_seconds: Option<u64>,
     /// So much more; checked like a reserve.
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<NumberOrText>)]
     quantity: Option<Number>,
 }
 

@@ -4,9 +4,10 @@ use std::sync::LazyLock;
 
 use actix_web::{HttpResponse, web};
 use utoipa::OpenApi;
-use utoipa::openapi::schema::Schema;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{RefOr, Response};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Ref, RefOr, Required, Response};
 
 use super::{
     alerts, app, approvals, apps, audit, configuration, counters, events, explain, grants, health, history, keys,
@@ -17,8 +18,8 @@ use super::{
 #[derive(OpenApi)]
 #[openapi(
     info(title = "quotagate", description = "Quotas for applications that resell AI capacity: reserve, commit, release."),
-    security(("key" = [])),
-    modifiers(&Key, &Names, &Everywhere),
+    security(("key" = []), ("apiKey" = [])),
+    modifiers(&Key, &Names, &Bodies, &Operators, &Everywhere),
     paths(
         metering::reserve, settling::commit, settling::release, settling::outcome, settling::release_by_hand, metering::extend, settling::track, metering::can_use,
         usage::get_usage, usage::stream_usage, history::history, explain::explain, explain::draft::explain_draft,
@@ -89,6 +90,57 @@ fn open_parents(openapi: &mut utoipa::openapi::OpenApi) {
     }
 }
 
+/// What an operator's key works on: headers of every operation that takes one.
+struct Operators;
+
+impl Operators {
+    const HEADERS: [(&str, &str, &str); 2] = [
+        (
+            "mode",
+            "X-Mode",
+            "What an admin key works on: `live` (the default), `test`, or `test/<sandbox>`. Other keys have a mode of \
+                their own, and may only name that one.",
+        ),
+        (
+            "app",
+            "X-App",
+            "The app that the root admin key works on, `default` unless named. Other keys have an app of their own, \
+                and may only name that one.",
+        ),
+    ];
+
+    /// An operation with a key, other than the metering calls, which are for applications.
+    fn take(operation: &Operation) -> bool {
+        let metering = operation.tags.iter().flatten().any(|tag| ["Metering", "Session"].contains(&tag.as_str()));
+        !metering && operation.responses.responses.contains_key("401")
+    }
+}
+
+impl utoipa::Modify for Operators {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        for (id, name, description) in Self::HEADERS {
+            let header = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
+            let header = header.required(Required::False).description(Some(description));
+            let text = ObjectBuilder::new().schema_type(Type::String);
+            components.parameters.insert(id.to_owned(), RefOr::T(header.schema(Some(text)).build()));
+        }
+        for item in openapi.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            for operation in operations.into_iter().flatten().filter(|operation| Self::take(operation)) {
+                let ids =
+                    Self::HEADERS.iter().map(|(id, ..)| RefOr::Ref(Ref::new(format!("#/components/parameters/{id}"))));
+                operation.parameters.get_or_insert_default().extend(ids);
+                // A mode that is none; an app or a sandbox that is not there.
+                let Some(refusal) = operation.responses.responses.get("401").cloned() else { continue };
+                for status in ["400", "404"] {
+                    operation.responses.responses.entry(status.to_owned()).or_insert_with(|| refusal.clone());
+                }
+            }
+        }
+    }
+}
+
 /// What any call with a body, and any call with a key, may be answered.
 struct Everywhere;
 
@@ -110,12 +162,41 @@ impl utoipa::Modify for Everywhere {
     }
 }
 
+/// What a bare POST or DELETE says by itself needs no body.
+struct Bodies;
+
+impl utoipa::Modify for Bodies {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let schemas = openapi.components.as_ref().map(|components| &components.schemas);
+        let needs_nothing = |schema: &RefOr<Schema>| {
+            let RefOr::Ref(reference) = schema else { return false };
+            let name = reference.ref_location.rsplit('/').next().unwrap_or_default();
+            let named = schemas.and_then(|schemas| schemas.get(name));
+            matches!(named, Some(RefOr::T(Schema::Object(object))) if object.required.is_empty())
+        };
+        for item in openapi.paths.paths.values_mut() {
+            for operation in [&mut item.post, &mut item.delete].into_iter().flatten() {
+                let Some(RefOr::T(body)) = &mut operation.request_body else { continue };
+                let schema = body.content.values().find_map(|content| match content {
+                    RefOr::T(content) => content.schema.as_ref(),
+                    RefOr::Ref(_) => None,
+                });
+                if schema.is_some_and(needs_nothing) {
+                    body.required = Some(Required::False);
+                }
+            }
+        }
+    }
+}
+
 struct Key;
 
 impl utoipa::Modify for Key {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        openapi.components.get_or_insert_default().add_security_scheme("key", scheme);
+        let components = openapi.components.get_or_insert_default();
+        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        components.add_security_scheme("key", bearer);
+        components.add_security_scheme("apiKey", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Api-Key"))));
     }
 }
 
@@ -127,7 +208,7 @@ static SERVED: LazyLock<Option<web::Bytes>> = LazyLock::new(|| document().ok().m
 pub fn methods(path: &str) -> Vec<&'static str> {
     let documented = match path {
         "/openapi.json" => vec!["GET"],
-        "/" | "/assets/{path:.*}" => vec!["GET", "HEAD"],
+        "/" | "/docs" | "/assets/{path:.*}" => vec!["GET", "HEAD"],
         _ => DOCUMENTED.paths.paths.get(path).map_or_else(Vec::new, |item| {
             let has = [("DELETE", &item.delete), ("GET", &item.get), ("POST", &item.post), ("PUT", &item.put)];
             has.into_iter().filter(|(_, operation)| operation.is_some()).map(|(method, _)| method).collect()

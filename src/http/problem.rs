@@ -182,7 +182,10 @@ impl ApiError {
                 }
                 ServiceError::ReservationNotPending { status } => format!("It is {status}."),
                 ServiceError::ReservationExpired => {
-                    "Its time and the grace for late calls are over; reserve again.".to_owned()
+                    // Told of what is over for good and of what a commit may still charge: true of both.
+                    "Its time is over. Until 15 minutes after its expiry a commit still charges it, as late, unless \
+                        `ifExpired` is `reject`; after that nothing does: reserve again."
+                        .to_owned()
                 }
                 ServiceError::IdempotencyKeyReused => {
                     "Use a new key for a new request, and the same body to repeat one.".to_owned()

@@ -13,7 +13,7 @@ use super::views::{CounterView, ThresholdView};
 use crate::domain::ids::{EventName, UserId};
 use crate::domain::ledger::Outcome;
 use crate::domain::metadata::Metadata;
-use crate::domain::number::Number;
+use crate::domain::number::{Number, NumberOrText};
 use crate::domain::reservation::Actual;
 use crate::service::error::ServiceError;
 use crate::service::reserve::Call;
@@ -50,7 +50,7 @@ pub enum IfExpired {
 pub struct CommitBody {
     reservation_id: String,
     /// The actual quantity; 0 is allowed.
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<NumberOrText>)]
     quantity: Option<Number>,
     /// Actual figures, merged over the reserve's.
     #[serde(default)]
@@ -71,7 +71,7 @@ pub struct CommitBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ActualBody {
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<NumberOrText>)]
     quantity: Option<Number>,
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
@@ -267,7 +267,7 @@ pub struct TrackBody {
     #[schema(value_type = String)]
     event: EventName,
     #[serde(default = "super::metering::one")]
-    #[schema(value_type = f64, default = 1)]
+    #[schema(value_type = NumberOrText, default = 1)]
     quantity: Number,
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]

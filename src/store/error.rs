@@ -31,6 +31,11 @@ impl From<redis::RedisError> for StoreError {
     }
 }
 
+/// Does this say that Redis knows no such user, or does not let them do something? It is known by nothing but its text.
+pub fn is_forbidden(what: &str) -> bool {
+    ["NoPerm", "NOPERM", "NOAUTH", "WRONGPASS", "AuthenticationFailed"].iter().any(|code| what.contains(code))
+}
+
 /// Those with which a Redis that is there refuses a write.
 const REFUSING: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN"];
 

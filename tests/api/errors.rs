@@ -78,6 +78,43 @@ async fn refusals_that_need_no_history() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_needs_nothing_said_is_done_by_a_bare_call_and_what_is_missing_of_others_is_named() {
+    let world = World::frozen().await;
+    let cap = json!({"id": "cap", "unit": "count", "quota": 0, "enforcement": "approval", "matches": [{"event": "*"}]});
+    world.admin.put("policies/cap", json!({"periodType": "monthly", "groups": [cap]})).await.expect(200);
+    world.admin.plan("one", monthly(20)).await;
+    world.app.subscribe("u", "one").await;
+    let denied = world.app.reserve(json!({"userId": "u", "event": "image.a"})).await;
+    let request = denied["deniedBy"][0]["approval"]["id"].as_str().unwrap().to_owned();
+    world.admin.delete("policies/cap", None).await.expect(204);
+    world.admin.put("policies/other", json!({"groups": []})).await.expect(200);
+    let id = world.app.reserved(json!({"userId": "u", "event": "image.a"})).await;
+    let operator = world.admin.with("x-mode", "test");
+    let bare =
+        async |path: &str, body: &str| operator.send("POST", path, (!body.is_empty()).then(|| body.into())).await;
+    for path in ["users/u/block", "users/u/unblock", "users/u/reset"] {
+        assert_eq!(bare(path, "").await.expect(200)["changed"], true, "{path}");
+    }
+    assert_eq!(bare(&format!("reservations/{id}/release"), "").await.expect(200)["status"], "released");
+    assert_eq!(bare(&format!("approvals/{request}/reject"), " \n").await.expect(200)["status"], "rejected");
+    assert_eq!(bare(&format!("approvals/{request}/reopen"), "").await.expect(200)["status"], "open");
+    bare("policies/other/review", "").await.expect(200);
+    for (path, field) in [("grants", "groupId"), ("subscriptions", "userId"), ("keys", "kind")] {
+        assert_eq!(bare(path, "").await.bad_field(), field);
+    }
+    assert_eq!(operator.send("DELETE", "subscriptions", None).await.bad_field(), "userId");
+    let once = operator.once("bare or not");
+    once.send("POST", "users/u/block", None).await.expect(200);
+    let repeated = once.post("users/u/block", json!({})).await;
+    assert_eq!((repeated.status, repeated.header("idempotent-replayed")), (200, Some("true")), "{}", repeated.text);
+    let app = world.admin.put("app", json!({"defaultPlanId": null, "maxScopeValues": 77})).await.expect(200);
+    for path in ["app", "configuration", "plans/one", "policies/other"] {
+        assert_eq!(world.admin.send("PUT", path, None).await.bad_field(), "body", "{path}");
+    }
+    assert_eq!(world.admin.get("app").await.expect(200), app, "nothing said leaves a whole thing as it is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_method_is_told_with_those_that_work() {
     let world = World::new().await;
     for (method, path, allowed) in [
@@ -204,7 +241,9 @@ async fn what_has_expired_can_only_be_charged_and_only_within_the_grace() {
         ("commit", json!({"reservationId": id, "ifExpired": "reject"})),
         ("commit", json!({"reservationId": id, "ifExpired": "reject", "quantity": 3})),
     ] {
-        gone(path, body).await;
+        let problem = gone(path, body).await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("a commit still charges it, as late") && !detail.contains("are over"), "{detail}");
     }
     assert_eq!(app.stands("u", "images").await, (1.0, 0.0), "expired holds count no more");
     app.freeze("2027-01-31T10:15:59Z").await;

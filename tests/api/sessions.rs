@@ -156,12 +156,18 @@ async fn a_session_is_forgotten_by_redis_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_allows_nothing_inline_and_nothing_from_elsewhere() {
+async fn the_pages_allow_nothing_inline_and_nothing_from_elsewhere() {
     let world = World::new().await;
     let anyone = world.node.client("");
-    for path in ["/", "/assets/main.js", "/assets/style.css"] {
+    for (path, kind) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/assets/main.js", "text/javascript; charset=utf-8"),
+        ("/assets/docs.js", "text/javascript; charset=utf-8"),
+        ("/assets/style.css", "text/css; charset=utf-8"),
+    ] {
         let answer = anyone.send("GET", path, None).await;
-        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{path}");
         let policy = answer.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
@@ -169,9 +175,14 @@ async fn the_page_allows_nothing_inline_and_nothing_from_elsewhere() {
         let again = anyone.with("if-none-match", &etag).send("GET", path, None).await;
         assert_eq!((again.status, again.text.as_str()), (304, ""), "{path}");
     }
-    let page = anyone.send("GET", "/", None).await.text;
-    assert!(!page.contains("<style") && !page.contains("style=") && !page.contains("onclick"), "{page}");
-    assert_eq!(page.matches("<script").count(), page.matches("<script type=\"module\" src=\"assets/").count());
+    for path in ["/", "/docs"] {
+        let page = anyone.send("GET", path, None).await.text;
+        assert!(!page.contains("<style") && !page.contains("style=") && !page.contains("onclick"), "{page}");
+        let scripts = page.matches("<script type=\"module\" src=\"assets/").count();
+        assert_eq!((page.matches("<script").count(), scripts), (1, 1), "{path}");
+        assert!(!page.contains("http://") && !page.contains("https://"), "{path}");
+        assert_eq!(anyone.send("HEAD", path, None).await.status, 200, "{path}");
+    }
     for path in [
         "/assets/",
         "/assets/nothing.js",
@@ -181,7 +192,11 @@ async fn the_page_allows_nothing_inline_and_nothing_from_elsewhere() {
     ] {
         anyone.send("GET", path, None).await.problem(404, "not_found");
     }
-    anyone.send("POST", "/", None).await.problem(405, "method_not_allowed");
+    for path in ["/", "/docs"] {
+        let refused = anyone.send("POST", path, None).await;
+        assert_eq!(refused.header("allow"), Some("GET, HEAD"), "{path}");
+        refused.problem(405, "method_not_allowed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,6 +18,7 @@ mod hostile;
 #[allow(dead_code)]
 mod pages;
 mod quality;
+mod reference;
 mod reports;
 mod sessions;
 mod shop;

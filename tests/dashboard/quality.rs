@@ -7,7 +7,7 @@ use crate::pages::{self, PAGES, PHONE, WIDE};
 use crate::support::{World, eventually};
 use crate::{shop, signed_in, without_faults};
 
-const AXE: &str = include_str!("axe/axe.min.js");
+pub const AXE: &str = include_str!("axe/axe.min.js");
 
 async fn shown() -> (World, Browser) {
     let (world, browser) = signed_in().await;
@@ -17,7 +17,7 @@ async fn shown() -> (World, Browser) {
 }
 
 /// What axe finds on the page as it is: rule, how bad, and where.
-async fn findings(browser: &Browser) -> Vec<String> {
+pub async fn findings(browser: &Browser) -> Vec<String> {
     let run = "return axe.run(document, {resultTypes: ['violations']}).then((result) => result.violations.map((found) => \
         `${found.id} (${found.impact}): ` + found.nodes.slice(0, 3).map((node) => node.html.slice(0, 200) + ' ' + (node.any[0]?.message ?? '')).join(' | ')))";
     let found = browser.run(run, json!([])).await;
@@ -70,7 +70,7 @@ async fn no_page_is_wider_than_its_window() {
 }
 
 /// Each control, focused as by the keyboard, and what is drawn around it.
-const FOCUSED: &str = "const controls = [...(document.querySelector('dialog[open]') ?? document).querySelectorAll('a[href], button:not(:disabled), input:not(:disabled), \
+pub const FOCUSED: &str = "const controls = [...(document.querySelector('dialog[open]') ?? document).querySelectorAll('a[href], button:not(:disabled), input:not(:disabled), \
     select:not(:disabled), textarea, summary, [tabindex=\"0\"]')].filter((it) => it.checkVisibility({contentVisibilityAuto: true}) && it.getClientRects().length > 0 && !it.matches('.skip')); \
     return controls.filter((it) => { it.focus(); const style = getComputedStyle(it); \
         return document.activeElement !== it || style.outlineStyle === 'none' || parseFloat(style.outlineWidth) < 2; }).map((it) => it.outerHTML.slice(0, 160))";

@@ -20,6 +20,16 @@ fn told(output: Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
+#[test]
+fn help_names_each_part_that_a_file_may_have() {
+    let (code, told, _) = told(run(&["apply", "--help"], &[]));
+    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(code == Some(0) && told.contains("the parts app, plans, policies and webhooks"), "{told}");
+    let schema: Value = serde_json::from_str(&quotagate::http::openapi::configuration_schema().unwrap()).unwrap();
+    let parts: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(parts, ["app", "plans", "policies", "webhooks"], "and the help names no others");
+}
+
 fn examples() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

@@ -15,6 +15,7 @@ mod export;
 mod gateway;
 mod guesses;
 mod operating;
+mod permissions;
 mod replay;
 mod reports;
 mod torn;

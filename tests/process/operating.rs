@@ -144,6 +144,8 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
     ] {
         assert!(told.contains(part), "no {part} in {told}");
     }
+    let window = told.lines().find(|line| line.trim_start().starts_with("images.window ")).expect(&told);
+    assert!(window.ends_with(" window 1, monthly, quota 20 count at the last call"), "{window}");
     let stranger = String::from_utf8(run(&["inspect", "nobody"], &data_dir).stdout).unwrap();
     assert!(stranger.contains("never seen"), "{stranger}");
     let sandbox = String::from_utf8(run(&["inspect", "u", "--mode", "test"], &data_dir).stdout).unwrap();

@@ -3,7 +3,7 @@
 /** Actual figures of one item. */
 export interface ActualBody {
   metadata?: Record<string, unknown>;
-  quantity?: number | null;
+  quantity?: NumberOrText | null;
 }
 
 /** An entry of the history. */
@@ -74,7 +74,7 @@ export interface ApprovalView {
 
 export interface ApproveBody {
   /** In the group's unit. */
-  amount: number;
+  amount: NumberOrText;
   note?: string | null;
   /** Who takes it back if it goes wrong. */
   rollbackOwner?: string | null;
@@ -170,7 +170,7 @@ export interface CommitBody {
   /** What the result was worth; also possible later, by `POST reservations/{id}/outcome`. */
   outcome?: Outcome | null;
   /** The actual quantity; 0 is allowed. */
-  quantity?: number | null;
+  quantity?: NumberOrText | null;
   reservationId: string;
 }
 
@@ -206,7 +206,7 @@ export interface CounterView {
   quota?: number | null;
   /** Null without quota. */
   remaining?: number | null;
-  /** Null for lifetime. */
+  /** When the next window begins; null for lifetime, and where none comes. */
   resetsAt?: string | null;
   scope: Record<string, string>;
   unit: Unit;
@@ -451,7 +451,7 @@ export interface ExplainDraftBody {
   /** With its `id`. Instead of `plan`. */
   policy?: PolicyBody | null;
   /** Default 1. */
-  quantity?: number;
+  quantity?: NumberOrText;
 }
 
 /** What a reserve would meet now. */
@@ -580,7 +580,7 @@ export interface ExplanationView {
 
 export interface ExtendBody {
   /** So much more; checked like a reserve. */
-  quantity?: number | null;
+  quantity?: NumberOrText | null;
   reservationId: string;
   /**
    * From now on; 1 to 3600.
@@ -671,7 +671,7 @@ export interface Grant {
 
 export interface GrantBody {
   /** In the group's unit. */
-  amount: number;
+  amount: NumberOrText;
   /** RFC 3339: until then it enlarges each window; left out, it ends with the present window. */
   expiresAt?: string | null;
   groupId: string;
@@ -765,7 +765,7 @@ export interface ItemBody {
    * A number or a decimal string, greater than 0.
    * Default 1.
    */
-  quantity?: number;
+  quantity?: NumberOrText;
 }
 
 export interface KeyBody {
@@ -921,7 +921,7 @@ export interface ListViewCounterView {
     quota?: number | null;
     /** Null without quota. */
     remaining?: number | null;
-    /** Null for lifetime. */
+    /** When the next window begins; null for lifetime, and where none comes. */
     resetsAt?: string | null;
     scope: Record<string, string>;
     unit: Unit;
@@ -1539,7 +1539,7 @@ export interface ReserveBody {
    * A number or a decimal string, greater than 0; default 1.
    * Default 1.
    */
-  quantity?: number;
+  quantity?: NumberOrText;
   /**
    * 1 to 3600.
    * Range 1 to 3600.
@@ -1735,7 +1735,7 @@ export interface TrackBody {
   event: string;
   metadata?: Record<string, unknown>;
   /** Default 1. */
-  quantity?: number;
+  quantity?: NumberOrText;
   userId: string;
 }
 

@@ -87,7 +87,7 @@ test("users: list, look, block, reset, and grants for them", async () => {
   assert.deepEqual((await backEnd.reserve(userId, "image.render")).reasons, ["user_blocked"]);
   assert.equal((await users.unblock(userId)).blocked, false);
 
-  const grant = await grants.create({ groupId: "images", scope: { user: userId }, amount: 10, note: "sorry" });
+  const grant = await grants.create({ groupId: "images", scope: { user: userId }, amount: "10", note: "sorry" });
   assert.equal(await backEnd.can(userId, "image.render", 13), true);
   assert.deepEqual((await grants.list({ userId })).data.map((one) => one.id), [grant.id]);
   await grants.delete(grant.id);

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::views::ExplainedGroupView;
 use crate::domain::ids::EventName;
 use crate::domain::metadata::Metadata;
-use crate::domain::number::Number;
+use crate::domain::number::{Number, NumberOrText};
 use crate::domain::plan_body::PlanBody;
 use crate::domain::policy_body::PolicyBody;
 use crate::http::auth::{Access, Principal};
@@ -28,7 +28,7 @@ pub struct ExplainDraftBody {
     #[schema(value_type = String)]
     event: EventName,
     #[serde(default = "one")]
-    #[schema(value_type = f64, default = 1)]
+    #[schema(value_type = NumberOrText, default = 1)]
     quantity: Number,
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]

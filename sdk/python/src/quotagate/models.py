@@ -296,7 +296,7 @@ class CounterView(Model):
     remaining: Amount | None = None
     """Null without quota."""
     resets_at: str | None = None
-    """Null for lifetime."""
+    """When the next window begins; null for lifetime, and where none comes."""
     scope: dict[str, str]
     unit: Unit
     used: Amount
@@ -944,7 +944,7 @@ class MovedCounterView(Model):
     remaining: Amount | None = None
     """Null without quota."""
     resets_at: str | None = None
-    """Null for lifetime."""
+    """When the next window begins; null for lifetime, and where none comes."""
     scope: dict[str, str]
     unit: Unit
     used: Amount

@@ -1,0 +1,81 @@
+//! `/docs`: the API document, to be read.
+
+use serde_json::json;
+
+use crate::browser::Browser;
+use crate::pages::{PHONE, WIDE};
+use crate::quality::{AXE, FOCUSED, findings};
+use crate::support::World;
+use crate::without_faults;
+
+/// Whether that operation is open.
+fn open(id: &str) -> String {
+    format!("document.getElementById('{id}')?.open === true")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reference_shows_operations_with_their_fields_and_finds_them() {
+    let (world, browser) = (World::new().await, Browser::start().await);
+    let document = world.app.get("/openapi.json").await.expect(200);
+    let paths = document["paths"].as_object().unwrap();
+    let count: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
+    browser.open(&format!("{}/docs", world.node.url)).await;
+    browser.sees(&format!("{count} operations")).await;
+    browser.sees("Check every limit that applies and hold in all of them, or in none").await;
+    // By the keyboard: to the search, and from there on.
+    browser.press_anywhere("/").await;
+    browser.press("ttlSeconds extend").await;
+    browser.sees("1 operation found").await;
+    assert!(!browser.text().await.contains("/api/v1/reserve"));
+    browser.run("document.querySelector('.operation > summary').focus()", json!([])).await;
+    browser.press_anywhere("\u{e007}").await;
+    browser.until(&open("metering.extend")).await;
+    let shown = browser.text().await;
+    for part in ["Idempotency-Key", "reservationId", "REQUIRED", "From now on; 1 to 3600.", "number or string", "410"] {
+        assert!(shown.to_uppercase().contains(&part.to_uppercase()), "no {part} in {shown}");
+    }
+    // What a field is made of, and what an answer is.
+    browser.fill("search", "plans.put").await;
+    browser.sees("1 operation found").await;
+    browser.run("document.querySelector('.operation > summary').click()", json!([])).await;
+    browser.sees("X-Mode").await;
+    browser
+        .run(
+            "[...document.querySelectorAll('summary')].find((it) => it.textContent === 'Fields of GroupBody').click()",
+            json!([]),
+        )
+        .await;
+    browser.sees("maxPerCall").await;
+    browser.run("[...document.querySelectorAll('.answer > summary')].find((it) => it.textContent.startsWith('412')).click()", json!([])).await;
+    browser.sees("application/problem+json").await;
+    browser.fill("search", "no such thing").await;
+    browser.sees("0 operations found").await;
+    // By its address.
+    browser.open(&format!("{}/docs?again#users.block", world.node.url)).await;
+    browser.until(&open("users.block")).await;
+    browser.sees("Refuse everything of a user").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn axe_finds_nothing_in_the_reference_and_it_fits_its_window() {
+    let (world, browser) = (World::new().await, Browser::start().await);
+    for (theme, (width, height)) in [("light", WIDE), ("dark", WIDE), ("light", PHONE)] {
+        browser.theme(theme).await;
+        browser.size(width, height).await;
+        browser.open(&format!("{}/docs?{theme}{width}#plans.put", world.node.url)).await;
+        browser.until(&open("plans.put")).await;
+        browser
+            .run("document.querySelectorAll('#plans\\\\.put details').forEach((it) => { it.open = true })", json!([]))
+            .await;
+        browser.sees("maxPerCall").await;
+        browser.run(&format!("{AXE}; return typeof axe"), json!([])).await;
+        assert_eq!(findings(&browser).await, Vec::<String>::new(), "{theme} {width}");
+        let over = browser.run("return document.documentElement.scrollWidth - innerWidth", json!([])).await;
+        assert!(over.as_i64().unwrap() <= 0, "{over} too wide at {width}");
+    }
+    // From a key press on, the browser takes the focus for one of the keyboard.
+    browser.press("\u{e004}").await;
+    assert_eq!(browser.run(FOCUSED, json!([])).await, json!([]));
+    without_faults(browser).await;
+}
