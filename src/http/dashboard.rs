@@ -1,5 +1,5 @@
-//! The dashboard's files and the API reference, built into the binary: `/`, `/docs` and `/assets/…`. They are the same for everybody and hold no
-//! data; what they show they ask of the API.
+//! The files of the dashboard and of the API reference, built into the binary: `/`, `/docs` and `/assets/…`. They are the
+//! same for everybody and hold no data; what they show they ask of the API.
 
 use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
 use actix_web::middleware::{Compress, DefaultHeaders};

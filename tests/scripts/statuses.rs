@@ -363,7 +363,7 @@ async fn a_version_goes_only_a_day_after_another_took_its_place() {
         expected = *revision;
     }
     let kept = table.store.versions(&app, &Versioned::Plan(plan)).await.unwrap();
-    let mut kept: Vec<u64> = kept.into_iter().map(|(revision, _)| revision.parse().unwrap()).collect();
+    let mut kept: Vec<u64> = kept.into_keys().map(|revision| revision.parse().unwrap()).collect();
     kept.sort_unstable();
     assert_eq!(kept, revisions[1..], "the first went, the second was the present one until a moment ago");
 }
