@@ -37,9 +37,7 @@ pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
             ReadyView { ready: found.ready, redis_version: Some(found.redis_version), warnings: found.warnings }
         }
         Err(error) => {
-            if let ServiceError::StoreUnavailable(what) | ServiceError::StoreRefused(what) = &error {
-                tracing::warn!(what, "not ready");
-            }
+            tracing::warn!(?error, "not ready");
             ReadyView { ready: false, redis_version: None, warnings: vec![unready(&error).to_owned()] }
         }
     };
@@ -50,7 +48,7 @@ pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
 /// Why Redis could not be asked, without its own words: anybody may read this, and the log has them.
 fn unready(error: &ServiceError) -> &'static str {
     match error {
-        ServiceError::StoreUnavailable(what) if is_forbidden(what) => {
+        ServiceError::StoreUnavailable(what) | ServiceError::Internal(what) if is_forbidden(what) => {
             "Redis can be reached and does not let its user in, or not do all that is needed: the log says what"
         }
         ServiceError::StoreUnavailable(_) => "Redis cannot be reached",

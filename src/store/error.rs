@@ -31,9 +31,11 @@ impl From<redis::RedisError> for StoreError {
     }
 }
 
-/// Does this say that Redis knows no such user, or does not let them do something? It is known by nothing but its text.
+/// Does this say that Redis knows no such user, or does not let them do something, themselves or in a script? It is known
+/// by nothing but its text.
 pub fn is_forbidden(what: &str) -> bool {
-    ["NoPerm", "NOPERM", "NOAUTH", "WRONGPASS", "AuthenticationFailed"].iter().any(|code| what.contains(code))
+    let words = ["NoPerm", "NOPERM", "NOAUTH", "WRONGPASS", "AuthenticationFailed", "user executing the script can't"];
+    words.iter().any(|word| what.contains(word))
 }
 
 /// Those with which a Redis that is there refuses a write.
