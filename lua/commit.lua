@@ -127,7 +127,7 @@ for place = 1, #loaded.owners do
   end
 end
 ledger.append(final and 'commit' or 'draw', now, late, loaded.op, loaded.about, loaded.memo, told)
-record.save(loaded, KEYS[5] and settle.keep_ms(loaded, now, sandbox))
+record.save(loaded, KEYS[5] and operation.record_ttl(loaded.expires_at, now, sandbox))
 local answer = settle.answer(loaded, now, 0, passed)
 if KEYS[5] then
   operation.keep(KEYS[5], fingerprint, answer)

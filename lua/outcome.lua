@@ -48,7 +48,7 @@ if not known then
   loaded.outcome = outcome
 end
 if KEYS[4] or not known then
-  record.save(loaded, KEYS[4] and settle.keep_ms(loaded, now, sandbox))
+  record.save(loaded, KEYS[4] and operation.record_ttl(loaded.expires_at, now, sandbox))
 end
 local answer = { 'told', now, known and 1 or 0, loaded.memo }
 return KEYS[4] and operation.keep(KEYS[4], fingerprint, answer) or answer

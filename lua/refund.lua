@@ -90,7 +90,7 @@ for _, owner in ipairs(loaded.owners) do
   settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
 end
 ledger.append('refund', now, false, loaded.op, loaded.about, loaded.memo, told)
-record.save(loaded, KEYS[5] and settle.keep_ms(loaded, now, sandbox))
+record.save(loaded, KEYS[5] and operation.record_ttl(loaded.expires_at, now, sandbox))
 local answer = settle.answer(loaded, now, 0, passed)
 if KEYS[5] then
   operation.keep(KEYS[5], fingerprint, answer)

@@ -39,3 +39,9 @@ function operation.keep(key, fingerprint, answer, owners, keep_ms)
   end
   return answer
 end
+
+-- How long (ms) a reservation's record stays after a call with a key on it: a repetition finds its answer by the record's
+-- user.
+function operation.record_ttl(expires_at, now, sandbox)
+  return clock.ttl(math.max(expires_at - now + clock.grace_ms, operation.answer_ttl_ms), sandbox)
+end

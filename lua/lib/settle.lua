@@ -185,11 +185,6 @@ function settle.reply(answer, owners)
   return answer
 end
 
--- How long (ms) the record stays after a call whose answer is kept: a repetition finds that answer by the record's user.
-function settle.keep_ms(loaded, now, sandbox)
-  return clock.ttl(math.max(loaded.expires_at - now + clock.grace_ms, operation.answer_ttl_ms), sandbox)
-end
-
 -- The answer to a call on a reservation that has already ended: nothing changes.
 function settle.replay(loaded, now, expiry_outbox)
   for at = 1, #loaded.owners do
