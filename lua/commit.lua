@@ -36,16 +36,14 @@ if seen then
   return seen
 end
 
-local sandbox, created_at = args.int(), args.text()
-local expiry_outbox = args.int() == 1 and KEYS[3] or nil
-ledger.open(KEYS[4], args.int())
-local told = args.text()
-local final, reject_late, outcome = args.int() == 1, args.int() == 1, args.text()
-local changes, memo = args.text(), args.text()
+local sandbox, created_at, tells_expiry, ledger_most, told, final, reject_late, outcome, changes, memo = args.texts(10)
+local expiry_outbox = tells_expiry == '1' and KEYS[3] or nil
+ledger.open(KEYS[4], ledger_most)
+sandbox, final, reject_late = args.stored(sandbox), final == '1', reject_late == '1'
 local figures, totals = args.int(), {}
 for _ = 1, figures do
-  local counters, group = args.text(), args.text()
-  totals[counters .. ' ' .. group] = args.int()
+  local counters, group, total = args.texts(3)
+  totals[counters .. ' ' .. group] = args.stored(total)
 end
 
 local now = clock.now_ms(KEYS[2], sandbox)
@@ -70,27 +68,27 @@ if changes ~= '-' and changes ~= args.digits(loaded.changes) then
   return { 'stale_reservation', now }
 end
 
--- How much of the group's new charge falls on this entry: oldest window first, the last one takes what is over.
+-- How much of the group's new charge falls on this account: oldest window first, the last one takes what is over.
 local function share(owner, place)
-  local entry = owner.held[place]
-  if window.is_concurrent(entry.serial) then
+  local account = owner.accounts[place]
+  if window.is_concurrent(account.serial) then
     return 0
   end
-  local total = figures > 0 and totals[owner.counters .. ' ' .. entry.group]
+  local total = figures > 0 and totals[owner.counters .. ' ' .. account.id]
   if not total then
-    return entry.amount
+    return account.holds
   end
   owner.open = owner.open or {}
-  local open = owner.open[entry.group] or math.max(0, total - settle.charged(owner, entry.group))
-  local amount = math.min(open, entry.amount)
+  local open = owner.open[account.id] or math.max(0, total - settle.charged(owner, account.id))
+  local amount = math.min(open, account.holds)
   local last = true
-  for later = place + 1, #owner.held do
-    last = last and owner.held[later].group ~= entry.group
+  for later = place + 1, #owner.accounts do
+    last = last and owner.accounts[later].id ~= account.id
   end
   if last then
     amount = open
   end
-  owner.open[entry.group] = open - amount
+  owner.open[account.id] = open - amount
   return amount
 end
 
@@ -98,17 +96,17 @@ for at = 1, #loaded.owners do
   local owner = loaded.owners[at]
   settle.open(owner, now, expiry_outbox)
   local shares = {}
-  for place = 1, #owner.held do
+  for place = 1, #owner.accounts do
     shares[place] = share(owner, place)
   end
-  for place = 1, #owner.held do
-    local entry = owner.held[place]
-    local freed = final and entry.amount or math.min(shares[place], entry.amount)
-    settle.free(owner, entry, freed)
-    if not settle.charge(owner, entry, shares[place]) then
+  for place = 1, #owner.accounts do
+    local account = owner.accounts[place]
+    local freed = final and account.holds or math.min(shares[place], account.holds)
+    settle.free(owner, account, freed)
+    if not settle.charge(account, shares[place]) then
       return { 'overflow', now }
     end
-    entry.amount = entry.amount - freed
+    account.holds = account.holds - freed
   end
 end
 
@@ -123,7 +121,7 @@ for place = 1, #loaded.owners do
   settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
   members[place] = owner.member
   if final then
-    owner.held = {}
+    settle.let_go(owner)
   end
 end
 ledger.append(final and 'commit' or 'draw', now, late, loaded.op, loaded.about, loaded.memo, told)

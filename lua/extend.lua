@@ -36,7 +36,7 @@ Replies, in order of precedence
 
 local longest_life_ms = 24 * 60 * 60 * 1000
 -- Windows in which one reservation may hold: what settling it can still read and write in one short step.
-local most_entries = 2048
+local most_accounts = 2048
 
 local fingerprint = args.text()
 local operation_key = fingerprint ~= '-' and KEYS[4] or nil
@@ -82,43 +82,41 @@ if more_amount or verdict ~= '' then
   end
 end
 
-local function count_entries()
+local function count_accounts()
   local count = 0
   for _, owner in ipairs(loaded.owners) do
-    count = count + #owner.held
+    count = count + #owner.accounts
   end
   return count
-end
-
--- Adds a group's amount to the reservation's entry of the same window, or as a new entry.
-local function add(held, group)
-  for _, entry in ipairs(held) do
-    if entry.group == group.id and entry.serial == group.serial then
-      entry.amount = entry.amount + group.amount
-      return
-    end
-  end
-  held[#held + 1] = { group = group.id, serial = group.serial, amount = group.amount }
 end
 
 for _, recorded in ipairs(loaded.owners) do
   for _, owner in ipairs(owners) do
     for _, group in ipairs(recorded.counters == owner.counters and owner.groups or {}) do
-      add(recorded.held, group)
+      record.hold(recorded, group.id, group.serial, group.amount)
     end
   end
 end
-if more_amount and count_entries() > most_entries then
+if more_amount and count_accounts() > most_accounts then
   return { 'full', now }
 end
 
 local longest = args.stored(loaded.created_at) + longest_life_ms
 loaded.expires_at = math.max(loaded.expires_at, ttl > 0 and math.min(now + ttl, longest) or 0)
+local function has_charged(owner)
+  for _, account in ipairs(owner.accounts) do
+    if account.charged then
+      return true
+    end
+  end
+  return false
+end
+
 -- What was drawn may be drawn on and given back for longer now, also in windows that are closed.
 local drawn = {}
 for _, owner in ipairs(loaded.owners) do
   owner.closed = settle.closed_until(owner, loaded.expires_at)
-  local last_expiry = #owner.charged > 0 and args.stored(redis.call('HGET', owner.counters, 'last_expiry'))
+  local last_expiry = has_charged(owner) and args.stored(redis.call('HGET', owner.counters, 'last_expiry'))
   if last_expiry and loaded.expires_at > last_expiry then
     drawn[#drawn + 1] = owner.counters
   end

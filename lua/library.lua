@@ -20,11 +20,13 @@ local KEYS, ARGV
 --- @include "lib/window"
 --- @include "lib/outbox"
 --- @include "lib/ledger"
+--- @include "lib/names"
 --- @include "lib/hold"
 --- @include "lib/record"
 --- @include "lib/allowance"
 --- @include "lib/alert"
 --- @include "lib/approval"
+--- @include "lib/terms"
 --- @include "lib/counter"
 --- @include "lib/operation"
 --- @include "lib/facts"
@@ -39,8 +41,10 @@ local function begin(keys, argv)
   KEYS, ARGV = keys, argv
   if not string then
     redis, string, table, math, ipairs, pairs, tonumber, type, unpack = globals()
+    args.prepare()
   end
   args.begin()
+  record.begin()
   ledger.charges = {}
   hold.taken = 0
 end

@@ -31,9 +31,10 @@ if seen then
   return seen
 end
 
-local sandbox, created_at = args.int(), args.text()
-local expiry_outbox = args.int() == 1 and KEYS[3] or nil
-ledger.open(KEYS[4], args.int())
+local sandbox, created_at, tells_expiry, ledger_most = args.texts(4)
+local expiry_outbox = tells_expiry == '1' and KEYS[3] or nil
+ledger.open(KEYS[4], ledger_most)
+sandbox = args.stored(sandbox)
 local told = args.text()
 local amounts, whole = {}, {}
 for _ = 1, args.int() do
@@ -56,11 +57,10 @@ if loaded.status == 'held' then
   return { 'not_pending', now, loaded.status }
 end
 
--- Gives back at most `amount` of an entry, never more than its window still counts.
-local function give_back(entry, amount)
-  local account = entry.account
-  local given = math.min(amount, entry.amount)
-  entry.amount = entry.amount - given
+-- Gives back at most `amount` of what was charged, never more than its window still counts.
+local function give_back(account, amount)
+  local given = math.min(amount, account.charged)
+  account.charged = account.charged - given
   account.used = math.max(0, account.used - given)
   return given
 end
@@ -69,19 +69,19 @@ local open = 0
 for _, owner in ipairs(loaded.owners) do
   settle.open(owner, now, expiry_outbox)
   -- The newest window first: an overage was charged there.
-  for place = #owner.charged, 1, -1 do
-    local entry = owner.charged[place]
-    if not whole[entry.group] then
-      local amount = amounts[entry.group] or 0
-      amounts[entry.group] = amount - give_back(entry, amount)
-      open = open + entry.amount
+  for place = #owner.accounts, 1, -1 do
+    local account = owner.accounts[place]
+    if not whole[account.id] then
+      local amount = amounts[account.id] or 0
+      amounts[account.id] = amount - give_back(account, amount)
+      open = open + account.charged
     end
   end
 end
 for _, owner in ipairs(loaded.owners) do
-  for _, entry in ipairs(owner.charged) do
-    if whole[entry.group] and open == 0 then
-      give_back(entry, entry.amount)
+  for _, account in ipairs(owner.accounts) do
+    if whole[account.id] and open == 0 then
+      give_back(account, account.charged)
     end
   end
 end

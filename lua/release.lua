@@ -31,9 +31,10 @@ if seen then
   return seen
 end
 
-local sandbox, created_at = args.int(), args.text()
-local expiry_outbox = args.int() == 1 and KEYS[3] or nil
-ledger.open(KEYS[4], args.int())
+local sandbox, created_at, tells_expiry, ledger_most = args.texts(4)
+local expiry_outbox = tells_expiry == '1' and KEYS[3] or nil
+ledger.open(KEYS[4], ledger_most)
+sandbox = args.stored(sandbox)
 local told, trail = args.text(), audit.read()
 local now = clock.now_ms(KEYS[2], sandbox)
 local loaded = record.load(KEYS[1], created_at)
@@ -56,10 +57,10 @@ end
 for at = 1, #loaded.owners do
   local owner = loaded.owners[at]
   settle.open(owner, now, expiry_outbox)
-  for place = 1, #owner.held do
-    local entry = owner.held[place]
-    settle.free(owner, entry, entry.amount)
-    settle.charge(owner, entry, 0)
+  for place = 1, #owner.accounts do
+    local account = owner.accounts[place]
+    settle.free(owner, account, account.holds)
+    settle.charge(account, 0)
   end
 end
 loaded.status = 'released'
@@ -67,7 +68,7 @@ local passed = {}
 for at = 1, #loaded.owners do
   local owner = loaded.owners[at]
   settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
-  owner.held = {}
+  settle.let_go(owner)
 end
 ledger.append('release', now, false, loaded.op, loaded.about, loaded.memo, told)
 record.save(loaded)

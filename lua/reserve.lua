@@ -58,17 +58,18 @@ if counter.count(owners) == 0 then
   return operation.keep(KEYS[2], fingerprint, { 'unmetered', now }, owners)
 end
 
-ttl = args.stored(ttl)
-local created, expires_at = args.digits(now), args.digits(now + ttl)
-local record = { 'reservation', fingerprint, 'held ' .. created .. ' ' .. expires_at .. ' 0', name .. ' ' .. about, memo }
-local lines = #record
+local expires_at_ms = now + ttl
+local created, expires_at = args.digits(now), args.digits(expires_at_ms)
+local told = about .. ' ' .. created
+local record = 'reservation\n' .. fingerprint .. '\nheld ' .. created .. ' ' .. expires_at .. ' 0\n' .. name .. ' ' .. about
+  .. '\n' .. memo
 for at = 1, #owners do
   local owner = owners[at]
   if #owner.groups > 0 then
-    local told = (#record == lines and about or '-') .. ' ' .. created
-    record[#record + 1] = admission.place(owner, name, told, now, expires_at)
+    record = record .. '\n' .. admission.place(owner, name, told, now, expires_at_ms, expires_at)
     retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])
+    told = '- ' .. created
   end
 end
-redis.call('SET', KEYS[2], table.concat(record, '\n'), 'PX', clock.ttl(ttl + clock.grace_ms, given.sandbox))
+redis.call('SET', KEYS[2], record, 'PX', clock.ttl(ttl + clock.grace_ms, given.sandbox))
 return counter.reply({ 'held', now, reclaimed, expires_at }, owners)

@@ -115,16 +115,16 @@ end
 
 -- Adds the groups' amounts to `held` and one member to the holds. `about`: what an expiry tells, or '-', and the time.
 -- Answers the owner's line of a reservation record: '<counters> <holds> <past> <held entries> <charged entries>'.
-function admission.place(owner, name, about, now, expires_at)
-  local entries = {}
-  for place = 1, #owner.groups do
-    local group = owner.groups[place]
+function admission.place(owner, name, about, now, expires_at_ms, expires_at)
+  local groups, entries = owner.groups, {}
+  for place = 1, #groups do
+    local group = groups[place]
     group.held = group.held + group.amount
     entries[place] = group.id .. ':' .. group.serial .. ':' .. group.amount_text
   end
   local list = table.concat(entries, ',')
   local extra = {}
-  if owner.next_expiry == 0 or args.stored(expires_at) < owner.next_expiry then
+  if owner.next_expiry == 0 or expires_at_ms < owner.next_expiry then
     extra = { 'next_expiry', expires_at }
   end
   counter.write(owner, 'held', now, alert.watch(owner, extra))

@@ -1,12 +1,13 @@
 -- Reading ARGV and stored texts. The only place that turns text into numbers.
 -- Amounts stay below 2^53, where a Lua number is an exact integer. Numbers go into replies and into redis.call as they
 -- are (Redis writes them with 17 digits); joined with text or kept, they go through `digits`, since `..` writes 14.
-local args = {}
+local args = { call = 0 }
 local position = 0
 
--- From the first one on.
+-- From the first one on. `call` numbers the calls.
 function args.begin()
   position = 0
+  args.call = args.call + 1
 end
 
 function args.text()
@@ -25,6 +26,12 @@ function args.texts(count)
   return unpack(ARGV, position - count + 1, position)
 end
 
+-- Leaves out `count` arguments, and answers the place of the first of them in ARGV.
+function args.skip(count)
+  position = position + count
+  return position - count + 1
+end
+
 -- A stored integer; a field that is not there counts 0. (Arithmetic reads a text once, `tonumber` does so twice.)
 function args.stored(value)
   return value and value + 0 or 0
@@ -37,7 +44,17 @@ function args.cut(text, from, mark)
   return string.sub(text, from, finish - 1), finish + #mark
 end
 
+-- Small integers as text.
+local small = {}
+
+-- Before the first call.
+function args.prepare()
+  for number = 0, 255 do
+    small[number] = string.format('%d', number)
+  end
+end
+
 -- An integer as text: never an exponent.
 function args.digits(number)
-  return string.format('%d', number)
+  return small[number] or string.format('%d', number)
 end

@@ -12,43 +12,30 @@ local counter = {
   past_open_ms = (24 * 60 + 15) * 60 * 1000,
 }
 
--- How a group is watched: '-', or '<percent>,…|- <flags>'; flags: a denied call asks for approval (a), a denial is
--- told (l).
-local function read_watch(owner, group, watch)
-  local percents, flags = string.match(watch, '^(%S+) (%a*)$')
-  group.quota = args.stored(string.match(group.window, '(%d+)$'))
-  group.percents = percents ~= '-' and percents or false
-  group.approval = string.find(flags, 'a', 1, true) ~= nil
-  group.tell_limit = string.find(flags, 'l', 1, true) ~= nil
-  owner.has_alerts = owner.has_alerts or group.percents
-end
-
 -- Owners and their groups from KEYS (three per owner from `first_key`, and its index unless the owner is a user) and
--- ARGV: owner count, then per owner the group count, `renew` ('-' for a user | 'never' | ms, see lib/retention), unless
--- it is '-' the owner's name in its index and how many names that may have, then per group: id, window, amount, limit,
--- watch ('-' or see above). Answers the owners and the place of the first key behind theirs.
+-- ARGV: owner count, then per owner `renew` ('-' for a user | 'never' | ms, see lib/retention), unless it is '-' the
+-- owner's name in its index and how many names that may have; the groups' terms (see lib/terms), then per group its window
+-- and amount. Answers the owners and the place of the first key behind theirs.
 function counter.owners(first_key)
   local owners, key = {}, first_key
   for index = 1, args.int() do
-    local count, renew = args.int(), args.text()
-    local owner = { counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = {}, renew = renew }
+    local renew = args.text()
+    local owner = { counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = false, fields = false,
+      renew = renew, version = false, adjusted = false, forget_at = false, watched = false, next_expiry = 0, crowded = false,
+      has_alerts = false }
     key = key + 3
     if renew ~= '-' then
       owner.index, owner.name, owner.most = KEYS[key], args.text(), args.int()
       owner.mortal = renew ~= 'never'
       key = key + 1
     end
-    for place = 1, count do
-      local id, bounds, amount, limit, watch = args.texts(5)
-      -- All that every call sets, at once: a table that grows later is allocated anew several times.
-      local group = {
-        id = id, window = bounds, amount_text = amount, amount = args.stored(amount), limit = args.stored(limit),
-        stored = false, serial = false, change = false, used = 0, held = 0, granted = 0, blocked = 0, lacks = false,
-      }
-      if watch ~= '-' then
-        read_watch(owner, group, watch)
-      end
-      owner.groups[place] = group
+    terms.give(owner, args.text())
+    local groups = owner.groups
+    local at = args.skip(2 * #groups)
+    for place = 1, #groups do
+      local group, amount = groups[place], ARGV[at + 1]
+      group.window, group.amount_text, group.amount = ARGV[at], amount, args.stored(amount)
+      at = at + 2
     end
     owners[index] = owner
   end
@@ -58,19 +45,15 @@ end
 -- Answers whether the clock stands before a window that has begun.
 function counter.read(owner, now)
   local behind = false
-  local fields = { 'version', 'next_expiry', 'adjusted', 'forget_at', 'watched' }
-  for place = 1, #owner.groups do
-    local group = owner.groups[place]
-    local id = group.id
-    fields[3 * place + 3], fields[3 * place + 4], fields[3 * place + 5] = id .. '.window', id .. '.used', id .. '.held'
-  end
-  local values = pieces.get(owner.counters, fields)
+  local values = pieces.get(owner.counters, owner.fields)
   owner.version, owner.adjusted, owner.forget_at, owner.watched = values[1], values[3], values[4], values[5]
   owner.next_expiry = args.stored(values[2])
   local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
-  for place = 1, #owner.groups do
-    local group = owner.groups[place]
-    local stored, used, held = values[3 * place + 3], values[3 * place + 4], args.stored(values[3 * place + 5])
+  local groups, at = owner.groups, #terms.own
+  for place = 1, #groups do
+    local group = groups[place]
+    local stored, used, held = values[at + 1], values[at + 2], args.stored(values[at + 3])
+    at = at + 3
     group.stored = stored
     group.serial, group.change, group.later_start, group.requoted = window.resolve(stored, group.window, first)
     behind = behind or group.later_start
@@ -93,11 +76,11 @@ function counter.lacks(group)
   if group.amount < 0 then
     return false
   end
-  local counted = group.held
-  if not window.is_concurrent(group.serial) then
-    counted = counted + group.used
+  local counted = group.concurrent and group.held or group.used + group.held
+  local limit = group.limit + group.granted - group.blocked
+  if limit > counter.most then
+    limit = counter.most
   end
-  local limit = math.min(group.limit + group.granted - group.blocked, counter.most)
   return limit <= 0 or counted + group.amount > limit
 end
 
@@ -164,18 +147,17 @@ end
 -- Writes the groups' windows where they changed, and one field of amounts (`used` or `held`).
 -- `extra` are further fields and values of the same hash.
 function counter.write(owner, name, now, extra)
-  local changes = extra or {}
-  for at = 1, #owner.groups do
-    local group = owner.groups[at]
+  local changes, groups = extra or {}, owner.groups
+  for at = 1, #groups do
+    local group = groups[at]
     local count = #changes
-    changes[count + 1] = group.id .. '.' .. name
+    changes[count + 1] = group.names[name]
     changes[count + 2] = args.digits(group[name])
     if group.change ~= 'same' or group.requoted then
-      changes[count + 3] = group.id .. '.window'
+      changes[count + 3] = group.names.window
       changes[count + 4] = group.serial .. ' ' .. group.window
       if group.change == 'new' or group.change == 'turned' then
-        local other = name == 'held' and 'used' or 'held'
-        changes[count + 5] = group.id .. '.' .. other
+        changes[count + 5] = group.names[name == 'held' and 'used' or 'held']
         changes[count + 6] = '0'
       end
     end
@@ -207,7 +189,7 @@ function counter.describe(owners)
     local owner = owners[at]
     for place = 1, #owner.groups do
       local group = owner.groups[place]
-      groups[#groups + 1] = group.id .. ' ' .. group.amount_text .. ' ' .. args.digits(group.limit) .. ' ' .. group.window
+      groups[#groups + 1] = group.id .. ' ' .. group.amount_text .. ' ' .. group.limit_text .. ' ' .. group.window
     end
   end
   return table.concat(groups, ',')
@@ -225,8 +207,7 @@ function counter.reply(answer, owners)
   for at = 1, #owners do
     local owner = owners[at]
     for place = 1, #owner.groups do
-      local group = owner.groups[place]
-      counter.stand(answer, group)
+      counter.stand(answer, owner.groups[place])
     end
   end
   return answer

@@ -4,16 +4,27 @@ local facts = {
   fields = { 'version', 'plan', 'since', 'cycle', 'until', 'limits', 'block' },
 }
 
--- ARGV: sandbox (0|1), configuration revision, the version of the first owner's user ('0': nothing was ever written of
--- the user; '-': it is no user), valid_from_ms, valid_until_ms, whether expiries are told (0|1), how many entries
--- the ledger may have, forget_at ('-' | 'never' | ms, see lib/retention), and unless it is '-' the user.
+-- What is the same in every call to an app: '<sandbox> <revision> <tells_expiry> <ledger_most>'. Mostly they are those of
+-- the call before.
+local of_app, given = false, {
+  sandbox = 0, revision = false, tells_expiry = false, ledger_most = 0,
+  version = false, valid_from = 0, valid_until = 0, forget_at = false, user = false,
+}
+
+-- ARGV: '<sandbox (0|1)> <configuration revision> <whether expiries are told (0|1)> <how many entries the ledger may
+-- have>', the version of the first owner's user ('0': nothing was ever written of the user; '-': it is no user),
+-- valid_from_ms, valid_until_ms, forget_at ('-' | 'never' | ms, see lib/retention), and unless it is '-' the user.
 function facts.read()
-  local sandbox, revision, version, valid_from, valid_until, tells_expiry, ledger_most, forget_at = args.texts(8)
-  return {
-    sandbox = args.stored(sandbox), revision = revision, version = version,
-    valid_from = args.stored(valid_from), valid_until = args.stored(valid_until), tells_expiry = tells_expiry == '1',
-    ledger_most = ledger_most, forget_at = forget_at, user = forget_at ~= '-' and args.text(),
-  }
+  local app, version, valid_from, valid_until, forget_at = args.texts(5)
+  if app ~= of_app then
+    local sandbox, revision, tells_expiry, ledger_most = string.match(app, '^(%d) (%d+) (%d) (%d+)$')
+    given.sandbox, given.revision = args.stored(sandbox), revision
+    given.tells_expiry, given.ledger_most = tells_expiry == '1', ledger_most
+    of_app = app
+  end
+  given.version, given.valid_from, given.valid_until = version, args.stored(valid_from), args.stored(valid_until)
+  given.forget_at, given.user = forget_at, forget_at ~= '-' and args.text()
+  return given
 end
 
 -- When the clock stands before a window that has begun, since it stepped back: time is then that window's start.

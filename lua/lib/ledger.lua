@@ -17,8 +17,9 @@ function ledger.owner_word(counters)
   return string.sub(counters, last + 1)
 end
 
+-- `balance`: as text.
 function ledger.charge(group, serial, change, balance)
-  return string.format('%s:%s:%d:%d', group, serial, change, balance)
+  return group .. ':' .. serial .. ':' .. args.digits(change) .. ':' .. balance
 end
 
 -- What the coming entry says of one owner: a list of `ledger.charge`.
@@ -31,7 +32,8 @@ end
 
 -- Behind a tab the memo holds what only settling needs.
 local function without_rules(memo)
-  return (args.cut(memo, 1, '\t'))
+  local tab = string.find(memo, '\t', 1, true)
+  return tab and string.sub(memo, 1, tab - 1) or memo
 end
 
 function ledger.append(kind, now, late, op, about, memo, told)

@@ -7,25 +7,77 @@
 --   per owner: <counters> <holds> <past> <held entries|-> <charged entries|->
 -- status: held, committed or released; changes: draws and amount extensions so far, so that nobody computes on
 -- an older memo. An entry is <group>:<serial>:<amount>; entries of one owner are separated by commas.
+--
+-- Loaded, an owner has accounts: one for each group and serial, with the amount that the reservation holds there (`holds`,
+-- false: no entry) and what it has charged there (`charged`, false: no entry); lib/settle adds what the counter stands at.
 local record = {}
 
-local function parse_entries(list)
-  local entries = {}
-  if list ~= '-' then
-    for group, serial, amount in hold.entries(list) do
-      entries[#entries + 1] = { group = group, serial = serial, amount = args.stored(amount) }
+local most_spare = 64
+
+local function find(accounts, id, serial)
+  for at = 1, #accounts do
+    local account = accounts[at]
+    if account.id == id and account.serial == serial then
+      return account
     end
   end
-  return entries
+  return nil
 end
 
-local function format_entries(entries)
+-- Accounts that the calls before have left, and how many of them the present one has taken: filling a table anew is
+-- cheaper than making it.
+local spare, taken = {}, 0
+
+function record.begin()
+  taken = 0
+end
+
+-- Adds the account of a group and serial. `text`: an amount as it is written, `amount`.
+local function add_account(accounts, id, serial, text, amount)
+  taken = taken + 1
+  local account = spare[taken]
+  if not account then
+    account = {
+      id = id, serial = serial, holds = false, charged = false, text = false, amount = false, names = false, past = false,
+      used = 0, held = 0, before = 0, granted = 0, blocked = 0, bounds = false,
+    }
+    if taken <= most_spare then
+      spare[taken] = account
+    end
+  end
+  account.id, account.serial, account.text, account.amount, account.names = id, serial, text, amount, names.of(id)
+  account.holds, account.charged, account.past, account.bounds = false, false, false, false
+  account.used, account.held, account.before, account.granted, account.blocked = 0, 0, 0, 0, 0
+  accounts[#accounts + 1] = account
+  return account
+end
+
+local function parse_entries(accounts, list, field)
+  local others = #accounts
+  for id, serial, text in hold.entries(list) do
+    local amount = args.stored(text)
+    local account = others > 0 and find(accounts, id, serial) or add_account(accounts, id, serial, text, amount)
+    account[field] = (account[field] or 0) + amount
+  end
+end
+
+-- An amount that is as it was read needs no writing anew.
+local function format_entries(accounts, field)
   local list = {}
-  for place = 1, #entries do
-    local entry = entries[place]
-    list[place] = string.format('%s:%s:%d', entry.group, entry.serial, entry.amount)
+  for at = 1, #accounts do
+    local account = accounts[at]
+    local amount = account[field]
+    if amount then
+      list[#list + 1] = account.id .. ':' .. account.serial .. ':' .. (amount == account.amount and account.text or args.digits(amount))
+    end
   end
   return #list > 0 and table.concat(list, ',') or '-'
+end
+
+-- Adds to what the reservation holds of a group.
+function record.hold(owner, id, serial, amount)
+  local account = find(owner.accounts, id, serial) or add_account(owner.accounts, id, serial, false, false)
+  account.holds = (account.holds or 0) + amount
 end
 
 -- Answers nil unless it is a reservation created at `created_at` (an id carries its creation time).
@@ -61,9 +113,13 @@ function record.load(key, created_at)
     charged, at = args.cut(text, at, '\n')
     -- The first owner's hold tells an expiry.
     local about = (#loaded.owners == 0 and loaded.about or '-') .. ' ' .. created
+    local accounts = {}
+    parse_entries(accounts, held, 'holds')
+    parse_entries(accounts, charged, 'charged')
     loaded.owners[#loaded.owners + 1] = {
-      counters = counters, holds = holds, past = past, held = parse_entries(held), charged = parse_entries(charged),
-      about = about, member = name .. ' ' .. held .. ' ' .. about,
+      counters = counters, holds = holds, past = past, accounts = accounts, groups = false, about = about,
+      member = name .. ' ' .. held .. ' ' .. about, live = false, last_expiry = 0, version = false, adjusted = false,
+      watched = false,
     }
   end
   return loaded
@@ -71,26 +127,23 @@ end
 
 function record.save(loaded, px)
   local flags = (loaded.late and ' late' or '') .. (loaded.outcome ~= '-' and ' ' .. loaded.outcome or '')
-  local lines = {
-    'reservation', loaded.fingerprint,
-    loaded.status .. ' ' .. loaded.created_at .. ' ' .. args.digits(loaded.expires_at) .. ' ' .. args.digits(loaded.changes) .. flags,
-    loaded.subject, loaded.memo,
-  }
+  local text = 'reservation\n' .. loaded.fingerprint .. '\n' .. loaded.status .. ' ' .. loaded.created_at .. ' '
+    .. args.digits(loaded.expires_at) .. ' ' .. args.digits(loaded.changes) .. flags .. '\n' .. loaded.subject .. '\n' .. loaded.memo
   for at = 1, #loaded.owners do
     local owner = loaded.owners[at]
-    lines[#lines + 1] = owner.counters .. ' ' .. owner.holds .. ' ' .. owner.past
-      .. ' ' .. format_entries(owner.held) .. ' ' .. format_entries(owner.charged)
+    text = text .. '\n' .. owner.counters .. ' ' .. owner.holds .. ' ' .. owner.past
+      .. ' ' .. format_entries(owner.accounts, 'holds') .. ' ' .. format_entries(owner.accounts, 'charged')
   end
   if px then
-    redis.call('SET', loaded.key, table.concat(lines, '\n'), 'PX', args.digits(px))
+    redis.call('SET', loaded.key, text, 'PX', args.digits(px))
   else
-    redis.call('SET', loaded.key, table.concat(lines, '\n'), 'KEEPTTL')
+    redis.call('SET', loaded.key, text, 'KEEPTTL')
   end
 end
 
 -- The member of the owner's holds that stands for what this reservation holds now.
 function record.member(loaded, owner)
-  return loaded.name .. ' ' .. format_entries(owner.held) .. ' ' .. owner.about
+  return loaded.name .. ' ' .. format_entries(owner.accounts, 'holds') .. ' ' .. owner.about
 end
 
 -- Whether the owner's hold is still there; `member` is then the one that is.

@@ -30,7 +30,8 @@ end
 function window.resolve(stored, proposed, first)
   local serial, rest
   if stored then
-    serial, rest = string.match(stored, '^(%S+) (.*)$')
+    local space = string.find(stored, ' ', 1, true)
+    serial, rest = string.sub(stored, 1, space - 1), string.sub(stored, space + 1)
     if rest == proposed then
       return serial, 'same'
     end

@@ -12,7 +12,7 @@ use crate::domain::custom_limits::CustomLimits;
 use crate::domain::ids::{GroupId, PlanId, UserId};
 use crate::domain::limit_group::{Enforcement, LimitGroup};
 use crate::domain::subscription::{Subscribed, Subscription};
-use crate::domain::window::{TimeMs, Window, parse_rfc3339};
+use crate::domain::window::{TimeMs, Window, WindowKind, parse_rfc3339};
 
 /// What the node believes, for the script to check.
 #[derive(Clone, Copy, Debug)]
@@ -113,15 +113,6 @@ impl OwnedGroup {
     }
 }
 
-impl Watch {
-    fn to_text(&self) -> String {
-        let percents = self.alerts.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-        let percents = if percents.is_empty() { "-" } else { &percents };
-        let (approval, tells) = (if self.approval { "a" } else { "" }, if self.tells_limit { "l" } else { "" });
-        format!("{percents} {approval}{tells}")
-    }
-}
-
 /// A threshold that a call passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
@@ -190,8 +181,9 @@ pub struct Ran {
 
 impl Facts<'_> {
     pub(super) fn write(&self, ledger_entries: u64, arguments: &mut Arguments) {
-        arguments.flag(self.sandbox).int(self.revision).text(self.version);
-        arguments.int(self.validity.from_ms).int(self.validity.until_ms).flag(self.tells_expiry).int(ledger_entries);
+        let flag = u8::from;
+        let of_app = format!("{} {} {} {ledger_entries}", flag(self.sandbox), self.revision, flag(self.tells_expiry));
+        arguments.text(of_app).text(self.version).int(self.validity.from_ms).int(self.validity.until_ms);
         match self.forget {
             None => arguments.text("-"),
             Some(Forget { user, at_ms: None }) => arguments.text("never").text(user.as_str()),
@@ -230,10 +222,40 @@ pub(super) fn read_window(text: &str) -> Option<(Window, Option<Amount>)> {
     Some((Window::parse(&bounds)?, quota))
 }
 
+/// What is the same in every call under one plan, for the script to know by its text: see `lua/lib/terms.lua`.
+fn terms(groups: &[OwnedGroup]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(40 * groups.len());
+    for group in groups {
+        let watch = group.watch.as_ref();
+        let flags = [
+            (group.window.kind == WindowKind::Concurrent, 'c'),
+            (watch.is_some_and(|watch| watch.approval), 'a'),
+            (watch.is_some_and(|watch| watch.tells_limit), 'l'),
+        ];
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{} {} ", group.id.as_str(), group.limit.steps());
+        let _ = match group.quota {
+            Some(quota) => write!(text, "{} -", quota.steps()),
+            None => write!(text, "- -"),
+        };
+        text.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter));
+        match watch {
+            Some(watch) if !watch.alerts.is_empty() => {
+                for (place, percent) in watch.alerts.iter().enumerate() {
+                    let _ = write!(text, "{}{percent}", if place == 0 { ' ' } else { ',' });
+                }
+            }
+            _ => text.push_str(" -"),
+        }
+        text.push(';');
+    }
+    text
+}
+
 pub(super) fn write_owners(owners: &[Owner], arguments: &mut Arguments) {
     arguments.int(owners.len());
     for owner in owners {
-        arguments.int(owner.groups.len());
         match (&owner.renew, &owner.keys.index) {
             (Some(renew), Some(index)) => {
                 arguments.text(renew.at_ms.map_or_else(|| "never".to_owned(), |at_ms| at_ms.to_string()));
@@ -243,10 +265,9 @@ pub(super) fn write_owners(owners: &[Owner], arguments: &mut Arguments) {
                 arguments.text("-");
             }
         }
+        arguments.text(terms(&owner.groups));
         for group in &owner.groups {
-            arguments.text(group.id.as_str()).text(window_text(&group.window, group.quota));
-            arguments.int(group.amount.steps()).int(group.limit.steps());
-            arguments.text(group.watch.as_ref().map_or_else(|| "-".to_owned(), Watch::to_text));
+            arguments.text(window_text(&group.window, group.quota)).int(group.amount.steps());
         }
     }
 }

@@ -43,7 +43,7 @@ macro_rules! library {
 
 library! {
     commands: attempted, change_user, claim, commit, configure, decide, enqueue, extend, grant, mark, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, set_clock, stamp, survey, track, track_degraded, track_enforce, usage;
-    libraries: "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/hold", "lib/ledger", "lib/operation", "lib/outbox", "lib/pieces", "lib/record", "lib/retention", "lib/settle", "lib/tracking", "lib/window"
+    libraries: "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/hold", "lib/ledger", "lib/names", "lib/operation", "lib/outbox", "lib/pieces", "lib/record", "lib/retention", "lib/settle", "lib/terms", "lib/tracking", "lib/window"
 }
 
 /// A command in Lua.

@@ -9,6 +9,7 @@ mod support;
 mod cost;
 mod forgotten;
 mod holds;
+mod kept;
 mod ledger;
 mod near;
 mod owners;

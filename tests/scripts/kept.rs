@@ -1,0 +1,80 @@
+//! What scripts keep between calls so as not to make it anew: nothing of one call shows in another.
+
+use quotagate::store::admission::Tally;
+use quotagate::store::reserve::ReserveReply;
+
+use crate::table::{BELIEF, DAY_1, Table, amount, harmless, settled, tally};
+
+/// Terms that are known by their text at the same time, and some more (lua/lib/terms.lua).
+const TERMS: u64 = 1_000 + 10;
+/// Groups of which the names of fields are known, and some more (lua/lib/names.lua).
+const GROUPS: usize = 10_000 + 500;
+
+async fn tallies(table: &Table, name: &str, limit: u64) -> Result<Tally, Tally> {
+    let owners = [table.owner(name, &[("a", DAY_1, 1, limit)])];
+    match table.reserve_as(&harmless(), BELIEF, 60_000, &owners).await {
+        ReserveReply::Held { tallies, .. } => Ok(tallies[0]),
+        ReserveReply::Denied(_, denied) => Err(denied.tallies[0].0),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_owners_under_the_same_terms_in_one_call_have_each_their_own_counters() {
+    let table = Table::new().await;
+    let both = |u, team| [table.owner("u", &[("a", DAY_1, u, 9)]), table.owner("team", &[("a", DAY_1, team, 9)])];
+    for _ in 0..2 {
+        let id = table.hold_of(60_000, &both(1, 3)).await;
+        let settlement = settled(table.commit(&id).await);
+        let used: Vec<_> = settlement.accounts.iter().map(|account| account.tally.used.steps()).collect();
+        assert_eq!(used[1], 3 * used[0]);
+    }
+    assert_eq!(table.stands_of("u", "a", DAY_1).await, (2, 0));
+    assert_eq!(table.stands_of("team", "a", DAY_1).await, (6, 0));
+    match table.reserve_as(&harmless(), BELIEF, 60_000, &both(7, 4)).await {
+        ReserveReply::Denied(_, denied) => assert_eq!(denied.tallies, [(tally(2, 0), false), (tally(6, 0), true)]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_user_is_granted_or_lacks_is_not_told_of_the_next() {
+    let table = Table::new().await;
+    let granted = Tally { granted: amount(5), ..tally(0, 1) };
+    for (name, grants) in [("u", "g:5:*:*"), ("v", "")] {
+        let counters = table.owner(name, &[]).keys.counters;
+        if !grants.is_empty() {
+            table.redis.run::<()>(&["HSET", &counters, "a.grants", grants, "adjusted", "1"]).await;
+        }
+    }
+    for _ in 0..2 {
+        assert_eq!(tallies(&table, "v", 0).await, Err(tally(0, 0)));
+        assert_eq!(tallies(&table, "u", 0).await.map(|tally| tally.granted), Ok(amount(5)));
+        assert_eq!(tallies(&table, "w", 0).await, Err(tally(0, 0)), "whose window is not stored yet");
+    }
+    let of_u = table.hold(&[("a", DAY_1, 1, 0)]).await;
+    let of_x = table.hold_of(60_000, &[table.owner("x", &[("a", DAY_1, 1, 9)])]).await;
+    let told = async |id| settled(table.commit(id).await).accounts[0].tally;
+    assert_eq!(told(&of_u).await, Tally { used: amount(1), ..Tally { held: amount(2), ..granted } });
+    assert_eq!(told(&of_x).await, tally(1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_terms_and_groups_than_are_known_at_a_time_are_decided_alike() {
+    let table = Table::new().await;
+    for limit in 1..=TERMS {
+        let [allowed, denied] = [limit, limit + 1].map(|asked| [("a", DAY_1, asked, limit)]);
+        assert!(matches!(table.reserve(&denied).await, ReserveReply::Denied(..)), "{denied:?}");
+        let id = table.hold(&allowed).await;
+        settled(table.release(&id).await);
+    }
+    let ids: Vec<_> = (0..GROUPS).map(|number| format!("g{number}")).collect();
+    for ids in ids.chunks(500).chain([&ids[..500]]) {
+        let asks: Vec<_> = ids.iter().map(|id| (id.as_str(), DAY_1, 1, 9)).collect();
+        let id = table.hold(&asks).await;
+        assert_eq!(settled(table.commit(&id).await).accounts.len(), 500);
+    }
+    for (id, used) in [("g0", 2), ("g499", 2), ("g500", 1), ("g10499", 1)] {
+        assert_eq!(table.stands(id, DAY_1).await, (used, 0), "{id}");
+    }
+}
