@@ -16,7 +16,8 @@ use crate::journal::JournalOptions;
 use crate::roll_up::RollUpOptions;
 use crate::service::rollup::RollupOptions;
 
-const REDIS_SCHEMES: [&str; 6] = ["redis", "rediss", "redis+unix", "unix", "redis-sentinel", "redis-cluster"];
+const REDIS_SCHEMES: [&str; 7] =
+    ["redis", "rediss", "redis+unix", "unix", "redis-sentinel", "rediss-sentinel", "redis-cluster"];
 const ADMIN_KEY_PREFIX: &str = "ak_";
 const ADMIN_KEY_MIN_CHARS: usize = 24;
 const MAX_WORKERS: u16 = 256;
@@ -32,8 +33,8 @@ pub struct Config {
 
     /// The Redis that holds all state; unset, a private one is started under the data directory
     ///
-    /// redis://, rediss://, redis+unix://, unix://, redis-sentinel:// or redis-cluster://. Better
-    /// set by variable than by option if it contains a password.
+    /// redis://, rediss://, redis+unix://, unix://, redis-sentinel://, rediss-sentinel:// or redis-cluster://.
+    /// Better set by variable than by option if it contains a password.
     #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: Option<Secret>,
 

@@ -6,10 +6,13 @@ use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, Mul
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::sentinel::{SentinelClient, SentinelServerType};
+use redis::sentinel::SentinelClient;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use thread_local::ThreadLocal;
 use tokio::sync::Mutex;
+
+use super::error::is_forbidden;
+use super::sentinel_url::SentinelUrl;
 
 /// A connection that finds its way back when it breaks.
 pub enum Link {
@@ -59,8 +62,8 @@ impl Link {
     /// # Errors
     /// A URL that names no store. An unreachable one is found later.
     pub fn open(url: &str, timeout: Duration) -> RedisResult<Self> {
-        if let Some(rest) = url.strip_prefix("redis-sentinel://") {
-            return SentinelLink::open(rest, timeout).map(|link| Self::Sentinel(Box::new(link)));
+        if let Some(group) = SentinelUrl::parse(url) {
+            return SentinelLink::open(group?, timeout).map(|link| Self::Sentinel(Box::new(link)));
         }
         if let Some(rest) = url.strip_prefix("redis-cluster://") {
             let client =
@@ -144,14 +147,10 @@ fn nodes(list: &str) -> Vec<String> {
 }
 
 impl SentinelLink {
-    /// `host:port,host:port/master-name`
-    fn open(rest: &str, timeout: Duration) -> RedisResult<Self> {
-        let nameless = (ErrorKind::InvalidClientConfig, "redis-sentinel://host:port,…/master-name is needed");
-        let (hosts, master) = rest.split_once('/').ok_or(nameless)?;
-        let client = SentinelClient::build(nodes(hosts), master, None, SentinelServerType::Master)?;
+    fn open(group: SentinelUrl, timeout: Duration) -> RedisResult<Self> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
-        Ok(Self { state: Mutex::new((client, None)), config })
+        Ok(Self { state: Mutex::new((group.client()?, None)), config })
     }
 
     async fn run(&self, command: &Cmd) -> RedisResult<Value> {
@@ -185,9 +184,19 @@ impl SentinelLink {
         if let Some(connection) = &state.1 {
             return Ok(connection.clone());
         }
-        let connection = state.0.get_async_connection_with_config(&self.config).await?;
+        let connection = state.0.get_async_connection_with_config(&self.config).await.map_err(whose_login)?;
         state.1 = Some(connection.clone());
         Ok(connection)
+    }
+}
+
+/// An error does not say whether a sentinel or the master refused the gateway.
+fn whose_login(error: RedisError) -> RedisError {
+    const HINT: &str = "a sentinel or the master does not let the gateway in; the name and password before the hosts in \
+                        the URL are for the master, sentinel_username and sentinel_password for the sentinels";
+    match error.to_string() {
+        told if is_forbidden(&told) => (ErrorKind::AuthenticationFailed, HINT, told).into(),
+        _ => error,
     }
 }
 
@@ -211,6 +220,31 @@ impl ClusterLink {
         match &*connected {
             Some(connection) => Ok(connection.clone()),
             None => Ok(connected.insert(self.client.get_async_connection().await?).clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    /// The first byte of TLS' greeting.
+    const HANDSHAKE: u8 = 0x16;
+
+    #[tokio::test]
+    async fn sentinels_are_asked_by_tls_where_the_url_says_so() {
+        for (scheme, first) in [("redis-sentinel", b'*'), ("rediss-sentinel", HANDSHAKE)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("{scheme}://{}/master", listener.local_addr().unwrap());
+            let link = Link::open(&url, Duration::from_secs(30)).unwrap();
+            let ping = redis::cmd("PING");
+            let heard = async { listener.accept().await.unwrap().0.read_u8().await.unwrap() };
+            tokio::select! {
+                heard = heard => assert_eq!(heard, first, "{scheme}"),
+                answer = link.run(&ping) => panic!("{scheme}: {answer:?}"),
+            }
         }
     }
 }

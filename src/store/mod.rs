@@ -27,6 +27,7 @@ pub mod reserve;
 pub mod rollup;
 mod rollup_text;
 pub mod sandbox;
+mod sentinel_url;
 pub mod server;
 pub mod session;
 pub mod settle;

@@ -32,6 +32,7 @@ mod embedded;
 mod expiries;
 mod floods;
 mod gateways;
+mod logins;
 mod memory;
 mod power;
 mod redis_dies;

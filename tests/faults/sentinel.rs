@@ -20,20 +20,54 @@ const PATIENCE_MS: u64 = 1_000;
 struct Sentinel {
     child: Child,
     port: u16,
+    /// `:password@` of its user `default`, if it asks for one.
+    login: String,
     _directory: TempDir,
 }
 
+/// Whom servers and Sentinel let in.
+#[derive(Default)]
+pub struct Guard<'a> {
+    /// Of the user `default` at the master and its replica.
+    pub password: Option<&'a str>,
+    /// Another user there, in the words of an ACL.
+    pub user: Option<&'a str>,
+    /// Of the user `default` at Sentinel.
+    pub sentinel_password: Option<&'a str>,
+    /// Another user there.
+    pub sentinel_user: Option<&'a str>,
+}
+
+impl Guard<'_> {
+    fn options(&self) -> Vec<&str> {
+        let password = self.password.into_iter().flat_map(|it| ["--requirepass", it, "--masterauth", it]);
+        let user = self.user.into_iter().flat_map(|it| std::iter::once("--user").chain(it.split_whitespace()));
+        password.chain(user).collect()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let lines = [
+            self.password.map(|it| format!("sentinel auth-pass quotagate {it}")),
+            self.sentinel_password.map(|it| format!("requirepass {it}")),
+            self.sentinel_user.map(|it| format!("user {it}")),
+        ];
+        lines.into_iter().flatten().collect()
+    }
+}
+
 impl Sentinel {
-    fn start(master: u16) -> Self {
+    fn start(master: u16, guard: &Guard<'_>) -> Self {
         let (directory, port) = (TempDir::new().unwrap(), free_port());
         let file = directory.path().join("sentinel.conf");
-        let lines = [
+        let mut lines = vec![
             format!("port {port}"),
             "bind 127.0.0.1".to_owned(),
             format!("sentinel monitor quotagate 127.0.0.1 {master} 1"),
             format!("sentinel down-after-milliseconds quotagate {PATIENCE_MS}"),
             "sentinel failover-timeout quotagate 3000".to_owned(),
         ];
+        lines.extend(guard.lines());
+        let login = guard.sentinel_password.map_or_else(String::new, |password| format!(":{password}@"));
         std::fs::write(&file, lines.join("\n")).unwrap();
         let program = crate::support::redis_program();
         let child = Command::new(program)
@@ -44,13 +78,16 @@ impl Sentinel {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self { child, port, _directory: directory }
+        Self { child, port, login, _directory: directory }
+    }
+
+    fn client(&self) -> redis::Client {
+        redis::Client::open(format!("redis://{}127.0.0.1:{}", self.login, self.port)).unwrap()
     }
 
     /// After how long without an answer the master is taken for dead.
     async fn patience_ms(&self, ms: u64) {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut connection = self.client().get_multiplexed_async_connection().await.unwrap();
         let mut command = redis::cmd("SENTINEL");
         command.arg("SET").arg("quotagate").arg("down-after-milliseconds").arg(ms);
         command.query_async::<()>(&mut connection).await.unwrap();
@@ -58,8 +95,7 @@ impl Sentinel {
 
     /// What it knows of the replicas: whether there is one that could be promoted.
     async fn has_replica(&self) -> bool {
-        let Ok(client) = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)) else { return false };
-        let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+        let Ok(mut connection) = self.client().get_multiplexed_async_connection().await else { return false };
         let mut command = redis::cmd("SENTINEL");
         command.arg("REPLICAS").arg("quotagate");
         let found: redis::RedisResult<Vec<std::collections::BTreeMap<String, String>>> =
@@ -80,7 +116,7 @@ impl Drop for Sentinel {
 /// A master, a replica of it, and a Sentinel that knows both.
 pub struct Group {
     pub master: Redis,
-    replica: Redis,
+    pub replica: Redis,
     replica_port: u16,
     sentinel: Sentinel,
 }
@@ -88,18 +124,33 @@ pub struct Group {
 impl Group {
     /// With a replica in such an environment.
     pub async fn start(environment: &[(String, String)]) -> Self {
+        Self::build(environment, &Guard::default()).await
+    }
+
+    /// One that not everybody is let into.
+    pub async fn guarded(guard: &Guard<'_>) -> Self {
+        Self::build(&[], guard).await
+    }
+
+    async fn build(environment: &[(String, String)], guard: &Guard<'_>) -> Self {
         let (first, replica_port) = (free_port(), free_port());
-        let master = Redis::with(&["--port", &first.to_string()]).await;
-        let options = ["--port", &replica_port.to_string(), "--replicaof", "127.0.0.1", &first.to_string()];
-        let replica = Redis::in_environment(&options, environment).await;
+        let (first_text, replica_text, guards) = (first.to_string(), replica_port.to_string(), guard.options());
+        let master = Redis::with(&[&["--port", &first_text][..], &guards].concat()).await;
+        let options = ["--port", &replica_text, "--replicaof", "127.0.0.1", &first_text];
+        let replica = Redis::in_environment(&[&options[..], &guards].concat(), environment).await;
         follows(&replica).await;
-        let sentinel = Sentinel::start(first);
+        let sentinel = Sentinel::start(first, guard);
         eventually("Sentinel knows the replica", || sentinel.has_replica()).await;
         Self { master, replica, replica_port, sentinel }
     }
 
     pub fn url(&self) -> String {
-        format!("redis-sentinel://127.0.0.1:{}/quotagate", self.sentinel.port)
+        self.url_as("", "")
+    }
+
+    /// With `user:password@` before the hosts, and with what stands behind the master's name.
+    pub fn url_as(&self, login: &str, more: &str) -> String {
+        format!("redis-sentinel://{login}127.0.0.1:{}/quotagate{more}", self.sentinel.port)
     }
 
     /// Kills the master when its replica has all; there is none in its place until [`Group::promote`].

@@ -52,8 +52,11 @@ impl Redis {
         self.directory.path().join("redis.sock")
     }
 
+    /// With the password that it was started with, if any.
     pub fn url(&self) -> String {
-        format!("redis+unix://{}", self.socket().display())
+        let password = self.options.iter().skip_while(|option| *option != "--requirepass").nth(1);
+        let login = password.map_or_else(String::new, |password| format!("?pass={password}"));
+        format!("redis+unix://{}{login}", self.socket().display())
     }
 
     pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
@@ -145,13 +148,10 @@ impl Redis {
     }
 
     async fn wait_until_ready(&self) {
-        let url = self.url();
         eventually("Redis answers", || async {
-            let Ok(client) = redis::Client::open(url.clone()) else { return false };
-            match client.get_multiplexed_async_connection().await {
-                Ok(mut connection) => redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok(),
-                Err(_) => false,
-            }
+            let client = redis::Client::open(self.url()).unwrap();
+            let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+            redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
         })
         .await;
     }

@@ -1,0 +1,148 @@
+//! `redis-sentinel://`: which sentinels to ask for which master, and as whom the gateway comes to either of them.
+
+use percent_encoding::percent_decode_str;
+use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError, RedisResult, TlsMode};
+
+/// A master, its replicas and the sentinels that watch over them.
+pub struct SentinelUrl {
+    sentinels: Vec<ConnectionInfo>,
+    master: String,
+    /// At the master, whichever server that is; with the number of the database.
+    login: RedisConnectionInfo,
+    tls: bool,
+}
+
+impl SentinelUrl {
+    /// `[user:password@]host:port,host:port/master-name[/database][?sentinel_username=…&sentinel_password=…]`. The first
+    /// name and password are the master's, as in every other URL of a store, and are shown to no sentinel, nor those of
+    /// the sentinels to a master. Each is percent-encoded. None if another scheme stands before it.
+    ///
+    /// # Errors
+    /// What is missing or unknown, without a word of the URL.
+    pub fn parse(url: &str) -> Option<RedisResult<Self>> {
+        let (scheme, rest) = url.split_once("://")?;
+        match scheme {
+            "redis-sentinel" => Some(Self::read(rest, false)),
+            "rediss-sentinel" => Some(Self::read(rest, true)),
+            _ => None,
+        }
+    }
+
+    fn read(rest: &str, tls: bool) -> RedisResult<Self> {
+        let nameless = || fault("redis-sentinel://host:port,…/master-name is needed");
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (hosts, path) = rest.split_once('/').ok_or_else(nameless)?;
+        let (master, database) = path.split_once('/').unwrap_or((path, ""));
+        if master.is_empty() {
+            return Err(nameless());
+        }
+        let (login, hosts) = hosts.rsplit_once('@').unwrap_or(("", hosts));
+        // No host is asked for; the rest is read as it is for a single server.
+        let login = format!("redis://{login}@localhost/{database}").into_connection_info()?.redis_settings().clone();
+        let own = sentinels_login(query)?;
+        let scheme = if tls { "rediss" } else { "redis" };
+        let sentinel = |host: &str| {
+            let address = format!("{scheme}://{host}").into_connection_info();
+            address.map(|address| address.set_redis_settings(own.clone()))
+        };
+        let sentinels = hosts.split(',').map(sentinel).collect::<RedisResult<Vec<_>>>()?;
+        Ok(Self { sentinels, master: master.to_owned(), login, tls })
+    }
+
+    /// # Errors
+    /// None that parsing has not found.
+    pub fn client(self) -> RedisResult<SentinelClient> {
+        let servers = SentinelNodeConnectionInfo::default().set_redis_connection_info(self.login);
+        let servers = if self.tls { servers.set_tls_mode(TlsMode::Secure) } else { servers };
+        SentinelClient::build(self.sentinels, self.master, Some(servers), SentinelServerType::Master)
+    }
+}
+
+fn fault(what: &'static str) -> RedisError {
+    (ErrorKind::InvalidClientConfig, what).into()
+}
+
+/// Left out or empty, there is none.
+fn sentinels_login(query: &str) -> RedisResult<RedisConnectionInfo> {
+    let (mut username, mut password) = (String::new(), String::new());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let field = match name {
+            "sentinel_username" => &mut username,
+            "sentinel_password" => &mut password,
+            _ => return Err(fault("behind the name of a master may be sentinel_username and sentinel_password only")),
+        };
+        // A plus is a plus, as it is before the hosts: passwords in base64 have some.
+        let value = percent_decode_str(value).decode_utf8();
+        *field = value.map_err(|_| fault("sentinel_username and sentinel_password must be UTF-8"))?.into_owned();
+    }
+    let login = RedisConnectionInfo::default();
+    match (username.is_empty(), password.is_empty()) {
+        (_, true) if !username.is_empty() => Err(fault("sentinel_username needs a sentinel_password")),
+        (_, true) => Ok(login),
+        (true, false) => Ok(login.set_password(password)),
+        (false, false) => Ok(login.set_username(username).set_password(password)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redis::ConnectionAddr;
+
+    fn login(info: &RedisConnectionInfo) -> (Option<&str>, Option<&str>, i64) {
+        (info.username(), info.password(), info.db())
+    }
+
+    #[test]
+    fn the_master_and_the_sentinels_have_names_and_passwords_of_their_own() {
+        let (none, alone) = ((None, None, 0), "redis-sentinel://a:1,b:2/m");
+        for (url, master, sentinels) in [
+            (alone, none, none),
+            ("redis-sentinel://a:1,b:2/m/", none, none),
+            ("redis-sentinel://a:1,b:2/m/7", (None, None, 7), none),
+            ("redis-sentinel://:p%40%2Fw+@a:1,b:2/m", (None, Some("p@/w+"), 0), none),
+            ("redis-sentinel://u:p@a:1,b:2/m/7?", (Some("u"), Some("p"), 7), none),
+            ("redis-sentinel://a:1,b:2/m?sentinel_password=a%26/@+", none, (None, Some("a&/@+"), 0)),
+            ("redis-sentinel://a:1,b:2/m?sentinel_password=&sentinel_username=", none, none),
+            (
+                "redis-sentinel://u:p@a:1,b:2/m/3?sentinel_username=s&sentinel_password=t",
+                (Some("u"), Some("p"), 3),
+                (Some("s"), Some("t"), 0),
+            ),
+        ] {
+            let read = SentinelUrl::parse(url).unwrap().unwrap();
+            assert_eq!((login(&read.login), read.master.as_str(), read.tls), (master, "m", false), "{url}");
+            for (place, info) in read.sentinels.iter().enumerate() {
+                assert_eq!(login(info.redis_settings()), sentinels, "{url}");
+                let address = format!("{}:{}", ["a", "b"][place], place + 1);
+                assert_eq!(info.addr().to_string(), address, "{url}");
+            }
+            assert_eq!(read.sentinels.len(), 2, "{url}");
+        }
+        let read = SentinelUrl::parse(&alone.replace("redis-", "rediss-")).unwrap().unwrap();
+        assert!(read.tls && matches!(read.sentinels[1].addr(), ConnectionAddr::TcpTls { insecure: false, .. }));
+        assert!(SentinelUrl::parse("redis://u:p@a:1/3").is_none());
+    }
+
+    #[test]
+    fn what_names_no_master_or_no_sentinel_is_refused_without_its_secrets() {
+        for (url, reason) in [
+            ("redis-sentinel://u:hunter2@a:1", "master-name is needed"),
+            ("redis-sentinel://u:hunter2@a:1/", "master-name is needed"),
+            ("redis-sentinel://u:hunter2@a:1//3", "master-name is needed"),
+            ("redis-sentinel://u:hunter2@/m", "Missing hostname"),
+            ("redis-sentinel://u:hunter2@a:1,/m", "Missing hostname"),
+            ("redis-sentinel://u:hunter2@a:port/m", "Redis URL did not parse"),
+            ("redis-sentinel://u:hunter2@a:1/m/first", "Invalid database number"),
+            ("redis-sentinel://a:1/m?password=hunter2", "sentinel_username and sentinel_password only"),
+            ("redis-sentinel://a:1/m?sentinel_username=hunter2", "needs a sentinel_password"),
+            ("redis-sentinel://a:1/m?sentinel_password=hunter2%FF", "must be UTF-8"),
+        ] {
+            let Err(error) = SentinelUrl::parse(url).unwrap() else { panic!("{url} was taken") };
+            let told = format!("{error} {error:?}");
+            assert!(told.contains(reason) && !told.contains("hunter2"), "{url}: {told}");
+        }
+    }
+}

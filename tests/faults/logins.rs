@@ -1,0 +1,84 @@
+//! Masters and sentinels that ask for names and passwords, each for their own, also after a failover.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use quotagate::store::Store;
+
+use crate::outside::is_no_more_than_told;
+use crate::sentinel::{Group, Guard};
+use crate::stage::Stage;
+use crate::traffic::Traffic;
+
+const MASTERS: &str = "of-the-master";
+const SENTINELS: &str = "of-the-sentinels";
+
+/// What the user may do who is described for operators, with what stands in the table below.
+fn documented_user() -> String {
+    let guide = include_str!("../../docs/configuration.md");
+    let line = guide.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).expect("the line to copy");
+    format!("{} +select", line.replace("PASSWORD", "secret+"))
+}
+
+/// Kills the master under traffic; what was acknowledged just before may be lost, as without names and passwords.
+async fn fails_over(mut group: Group, url: String, database: &str) {
+    let stage = Stage::set(url, 2).await;
+    let traffic = Traffic::that_may_lose(&stage).await;
+    traffic.goes_on(200).await;
+    group.promote().await;
+    traffic.goes_on(200).await;
+    let answered = traffic.seen().answered.load(Ordering::Relaxed);
+    let book = traffic.stop("the master killed and the replica promoted, behind passwords").await;
+    let lost = is_no_more_than_told(&format!("{}{database}", group.replica.url()), &stage, &book).await;
+    assert!(lost <= answered / 10, "{lost} of {answered} lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_and_sentinels_with_users_of_their_own_fail_over_in_another_database_too() {
+    let user = documented_user();
+    let guard = Guard {
+        password: Some(MASTERS),
+        user: Some(&user),
+        sentinel_password: Some(SENTINELS),
+        sentinel_user: Some("asks on >a%b&c resetchannels -@all +role +sentinel|masters"),
+    };
+    let group = Group::guarded(&guard).await;
+    let url = group.url_as("quotagate:secret%2B@", "/2?sentinel_username=asks&sentinel_password=a%25b%26c");
+    fails_over(group, url, "&db=2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_with_a_password_behind_sentinels_without_one_fails_over() {
+    let group = Group::guarded(&Guard { password: Some(MASTERS), ..Guard::default() }).await;
+    let url = group.url_as(&format!(":{MASTERS}@"), "");
+    fails_over(group, url, "").await;
+}
+
+async fn told(url: &str) -> Result<(), String> {
+    let store = Store::open(url, Duration::from_secs(30)).unwrap();
+    store.check_server().await.map(drop).map_err(|error| format!("{error} {error:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_let_in_by_sentinels_or_master_is_told_whose_password_stands_where_and_none_of_them() {
+    let both = Guard { password: Some(MASTERS), sentinel_password: Some(SENTINELS), ..Guard::default() };
+    let group = Group::guarded(&both).await;
+    let right = format!("?sentinel_password={SENTINELS}");
+    let master = format!(":{MASTERS}@");
+    for (login, more) in [
+        // As if the password were for both, which one of them refuses.
+        (master.as_str(), ""),
+        (":of-the-sentinels@", ""),
+        ("", right.as_str()),
+        (&master, "?sentinel_password=of-the-master"),
+        (":of-the-sentinels@", &right),
+        (":guessed@", &right),
+    ] {
+        let told = told(&group.url_as(login, more)).await.unwrap_err();
+        assert!(told.contains("sentinel_username and sentinel_password for the sentinels"), "{login} {more}: {told}");
+        assert!(!told.contains("of-the") && !told.contains("guessed"), "{told}");
+    }
+    assert_eq!(told(&group.url_as(&master, &right)).await, Ok(()));
+    let open = Group::guarded(&Guard { sentinel_password: Some(SENTINELS), ..Guard::default() }).await;
+    assert_eq!(told(&open.url_as("", &right)).await, Ok(()));
+}
