@@ -74,14 +74,7 @@ pub fn default_period(body: &PeriodBody) -> (Option<Period>, Vec<FieldError>) {
 /// Two groups of different units that can match the same event must not both count its bare quantity:
 /// 4,000 tokens are not 4,000 requests.
 pub fn ambiguous(left: &LimitGroup, right: &LimitGroup) -> Option<FieldError> {
-    let implicit = |group: &LimitGroup, rule: &&MatchRule| group.measure_left_out && rule.measure.is_none();
-    let clash = left.unit != right.unit
-        && left
-            .matches
-            .iter()
-            .filter(|rule| implicit(left, rule))
-            .any(|one| right.matches.iter().filter(|rule| implicit(right, rule)).any(|other| one.overlaps(other)));
-    clash.then(|| {
+    ambiguous_rules(left, right).next().map(|_| {
         FieldError::new(
             "measure",
             format!(
@@ -91,6 +84,15 @@ pub fn ambiguous(left: &LimitGroup, right: &LimitGroup) -> Option<FieldError> {
             ),
         )
     })
+}
+
+/// The places of the rules of the second group that are [`ambiguous`] beside the first one's.
+pub fn ambiguous_rules<'a>(left: &'a LimitGroup, right: &'a LimitGroup) -> impl Iterator<Item = usize> + 'a {
+    fn implicit(group: &LimitGroup) -> impl Iterator<Item = (usize, &MatchRule)> {
+        group.matches.iter().enumerate().filter(|(_, rule)| group.measure_left_out && rule.measure.is_none())
+    }
+    let clashing = implicit(right).filter(|(_, one)| implicit(left).any(|(_, other)| one.overlaps(other)));
+    clashing.map(|(place, _)| place).filter(|_| left.unit != right.unit)
 }
 
 struct Faults(Vec<FieldError>);

@@ -1,15 +1,19 @@
 //! What plans, policies and users' own plans have to agree on, since they count beside each other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::app_config::AppConfig;
 use super::draft::{Groups, within};
 use super::tenant::Placement;
+use crate::domain::amount::Unit;
 use crate::domain::custom_limits::CustomLimits;
 use crate::domain::field_error::FieldError;
-use crate::domain::group_check::ambiguous;
+use crate::domain::group_check::{ambiguous, ambiguous_rules};
 use crate::domain::limit_group::LimitGroup;
+use crate::domain::measure::Measure;
 use crate::domain::plan::Plan;
+use crate::domain::plan_body::{GroupBody, MeasureBody, MeasureWord};
 
 /// (Is it a policy, its id, its groups.)
 pub(super) type Side<'a> = (bool, &'a str, &'a Vec<Arc<LimitGroup>>);
@@ -70,18 +74,43 @@ pub(super) fn own_plan(
 }
 
 /// The plan with a user's own limits, as it counts now. They were checked when they were set; what plans and policies have
-/// come to say since of a counter that others share comes first. A plan that has changed under the limits stands by itself.
+/// come to say since comes first. A plan that has changed under the limits stands by itself.
 pub(in crate::service) fn counted_plan(config: &AppConfig, limits: &CustomLimits, plan: &Arc<Plan>) -> Arc<Plan> {
     let Ok(mut own) = limits.apply(plan) else { return Arc::clone(plan) };
     if limits.is_whole_plan() {
-        own.groups
-            .retain(|group| config.policies.iter().all(|policy| policy.groups.iter().all(|it| it.id != group.id)));
-        for group in own.groups.iter_mut().filter(|group| !group.scope.contains_user()) {
-            let shared = config.plans.values().flat_map(|entry| &entry.plan.groups).find(|it| it.id == group.id);
-            if let Some(shared) = shared.filter(|shared| shared.period != group.period) {
-                Arc::make_mut(group).period = shared.period.clone();
+        let by_policies = || config.policies.iter().flat_map(|policy| &policy.groups);
+        let is_policys = |id: &str| by_policies().any(|it| it.id.as_str() == id);
+        own.groups.retain(|group| !is_policys(group.id.as_str()));
+        // Reservations remember the body, group by group.
+        own.body.groups.retain(|group| !is_policys(&group.id));
+        for (group, body) in own.groups.iter_mut().zip(&mut own.body.groups) {
+            let yields: BTreeSet<usize> = by_policies().flat_map(|it| ambiguous_rules(it, group)).collect();
+            if !yields.is_empty() {
+                give_way(Arc::make_mut(group), body, &yields);
+            }
+            if !group.scope.contains_user() {
+                let shared = config.plans.values().flat_map(|entry| &entry.plan.groups).find(|it| it.id == group.id);
+                if let Some(shared) = shared.filter(|shared| shared.period != group.period) {
+                    Arc::make_mut(group).period = shared.period.clone();
+                }
             }
         }
     }
     Arc::new(own)
+}
+
+/// A policy counts the bare quantity that these rules would take for another unit. What counts calls counts each as one;
+/// other units have no figure of such an event.
+fn give_way(group: &mut LimitGroup, body: &mut GroupBody, rules: &BTreeSet<usize>) {
+    if group.unit == Unit::Count {
+        for place in rules {
+            group.matches[*place].measure = Some(Measure::Event);
+            body.matches[*place].measure = Some(MeasureBody::Word(MeasureWord::Event));
+        }
+    } else {
+        for place in rules.iter().rev() {
+            group.matches.remove(*place);
+            body.matches.remove(*place);
+        }
+    }
 }

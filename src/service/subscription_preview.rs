@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Gateway;
-use super::clashes::own_plan;
+use super::clashes::{counted_plan, own_plan};
 use super::error::ServiceError;
 use super::facts::{Round, View};
 use super::subscriptions::{SubscriptionView, Wanted, view_of};
@@ -64,10 +64,13 @@ impl Gateway {
             };
             let plan = view.config.plan(&wanted.subscription.plan);
             let plan = plan.ok_or_else(|| ServiceError::invalid("planId", "there is no such plan"))?;
+            // Limits that are there already were checked when they were set.
+            if let Some(Some(limits)) = &upsert.custom_limits {
+                own_plan(&view.config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
+            }
             let own = wanted.subscription.custom_limits.as_ref();
-            let own = own.map(|limits| own_plan(&view.config, tenant.placement, limits, plan)).transpose();
-            let own = own.map_err(ServiceError::Invalid)?;
-            let plan = own.as_ref().map_or(plan.as_ref(), |(own, _)| own);
+            let own = own.map(|limits| counted_plan(&view.config, limits, plan));
+            let plan = own.as_ref().unwrap_or(plan);
             let standing = Standing {
                 plan: Some(plan),
                 policies: &[],

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::Gateway;
 use super::app_config::AppConfig;
-use super::clashes::own_plan;
+use super::clashes::{counted_plan, own_plan};
 use super::config::Change;
 use super::error::{ServiceError, json};
 use super::facts::{Round, View};
@@ -246,7 +246,8 @@ impl Gateway {
         let Some((moves, plan)) = wanted.moves.zip(view.config.plan(&wanted.subscription.plan)) else {
             return Ok(Vec::new());
         };
-        let own = wanted.subscription.custom_limits.as_ref().map(|limits| limits.apply(plan)).transpose();
+        let own = wanted.subscription.custom_limits.as_ref();
+        let own = own.map(|limits| limits.apply(plan).map(|_| counted_plan(&view.config, limits, plan))).transpose();
         let own = own.map_err(ServiceError::Invalid)?;
         let standing = Standing {
             plan: Some(own.as_ref().unwrap_or(plan)),
