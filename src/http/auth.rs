@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, ORIGIN};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, ORIGIN};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use super::cors::AllowedOrigin;
@@ -16,6 +16,10 @@ use crate::service::Gateway;
 use crate::service::error::ServiceError;
 use crate::service::keys::{KeyKind, KeyRecord, Role};
 use crate::service::tenant::Tenant;
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const APP: HeaderName = HeaderName::from_static("x-app");
+const MODE: HeaderName = HeaderName::from_static("x-mode");
 
 /// What a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +136,7 @@ impl FromRequest for Principal {
                 None => session::of(&request, &gateway).await?.key,
             };
             check_origin(&request, &key)?;
-            let app = gateway.app_of(&key, header(&request, "x-app"))?;
+            let app = gateway.app_of(&key, header(&request, APP))?;
             let mode = mode_of(&request, &key)?;
             let placement = gateway.placement(&app).await?;
             gateway.check_mode(&app, &mode).await?;
@@ -141,25 +145,23 @@ impl FromRequest for Principal {
     }
 }
 
-fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
     request.headers().get(name).and_then(|value| value.to_str().ok())
 }
 
 /// The key that a request brings in its headers.
 pub fn presented_key(request: &HttpRequest) -> Option<&str> {
-    let bearer = header(request, AUTHORIZATION.as_str()).and_then(|value| {
+    let bearer = header(request, AUTHORIZATION).and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
-    bearer.or_else(|| header(request, "x-api-key"))
+    bearer.or_else(|| header(request, API_KEY))
 }
 
 /// A secret or publishable key works on its own mode; an admin key on the one it names.
 fn mode_of(request: &HttpRequest, key: &KeyRecord) -> Result<Mode, ApiError> {
-    let named = header(request, "x-mode")
-        .map(Mode::parse)
-        .transpose()
-        .map_err(|message| ApiError::invalid("X-Mode", message))?;
+    let named =
+        header(request, MODE).map(Mode::parse).transpose().map_err(|message| ApiError::invalid("X-Mode", message))?;
     match (key.fixed_mode(), named) {
         (Some(own), None) => Ok(own),
         (Some(own), Some(named)) if own == named => Ok(own),
@@ -170,7 +172,7 @@ fn mode_of(request: &HttpRequest, key: &KeyRecord) -> Result<Mode, ApiError> {
 
 /// A browser tells where a page comes from; a publishable key may be used only from its own origins.
 fn check_origin(request: &HttpRequest, key: &KeyRecord) -> Result<(), ApiError> {
-    let Some(origin) = header(request, ORIGIN.as_str()).filter(|_| key.kind == KeyKind::Publishable) else {
+    let Some(origin) = header(request, ORIGIN).filter(|_| key.kind == KeyKind::Publishable) else {
         return Ok(());
     };
     if !key.origins.iter().any(|allowed| allowed == "*" || allowed == origin) {

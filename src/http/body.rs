@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
+use actix_web::http::header::HeaderName;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
@@ -15,6 +16,8 @@ use crate::domain::document;
 use crate::domain::ids::IdempotencyKey;
 use crate::service::error::ServiceError;
 use crate::store::operation::{Idempotency, Replayed};
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// 64 KiB.
 pub const MOST_BYTES: usize = 64 * 1024;
@@ -87,7 +90,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
 /// # Errors
 /// invalid_request for an empty or too long key.
 pub fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
-    let Some(value) = request.headers().get("idempotency-key") else {
+    let Some(value) = request.headers().get(KEY) else {
         return Ok(None);
     };
     let text = value.to_str().map_err(|_| ApiError::invalid("Idempotency-Key", "must be plain text"))?;

@@ -11,7 +11,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{ResponseError, web};
+use actix_web::{HttpRequest, ResponseError, web};
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
@@ -43,12 +43,12 @@ enum Reason {
 }
 
 impl Reason {
-    fn of(request: &ServiceRequest) -> Self {
-        match presented_key(request.request()) {
+    fn of(request: &HttpRequest) -> Self {
+        match presented_key(request) {
             Some(key) if is_plausible(key) => Self::Unknown,
             Some(_) => Self::Malformed,
             None if request.method() == Method::POST && request.path() == "/api/v1/session" => Self::SignIn,
-            None if session::is_presented(request.request()) => Self::Session,
+            None if session::is_presented(request) => Self::Session,
             None => Self::Missing,
         }
     }
@@ -140,11 +140,11 @@ pub async fn middleware(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let (reason, peer) = (Reason::of(&request), request.peer_addr());
     let response = next.call(request).await?;
     if response.status() != StatusCode::UNAUTHORIZED {
         return Ok(response.map_into_left_body());
     }
+    let (reason, peer) = (Reason::of(response.request()), response.request().peer_addr());
     metrics::counter!("quotagate_refused_keys_total", "reason" => reason.as_str()).increment(1);
     let Some(peer) = peer.filter(|_| reason != Reason::Missing) else {
         return Ok(response.map_into_left_body());

@@ -6,8 +6,9 @@ use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, Mul
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
+use redis::io::tcp::TcpSettings;
 use redis::sentinel::SentinelClient;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisResult, Value};
 use thread_local::ThreadLocal;
 use tokio::sync::Mutex;
 
@@ -66,11 +67,14 @@ impl Link {
             return SentinelLink::open(group?, timeout).map(|link| Self::Sentinel(Box::new(link)));
         }
         if let Some(rest) = url.strip_prefix("redis-cluster://") {
-            let client =
-                ClusterClient::builder(nodes(rest)).connection_timeout(timeout).response_timeout(timeout).build()?;
+            let client = ClusterClient::builder(nodes(rest))
+                .connection_timeout(timeout)
+                .response_timeout(timeout)
+                .tcp_settings(at_once())
+                .build()?;
             return Ok(Self::Cluster(Box::new(ClusterLink { client, connection: Mutex::new(None) })));
         }
-        let client = redis::Client::open(url)?;
+        let client = single(url)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(timeout))
             // Whoever calls has a limit of its own, which is for repetitions and a new connection too.
@@ -131,6 +135,16 @@ impl Link {
     }
 }
 
+/// A call goes out when it is made. Without this the kernel keeps it back while an earlier one of the connection is not
+/// answered or acknowledged: a round trip longer for whoever calls while another call is under way.
+fn at_once() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
+fn single(url: &str) -> RedisResult<redis::Client> {
+    redis::Client::open(url.into_connection_info()?.set_tcp_settings(at_once()))
+}
+
 fn master_of(key: &str) -> SingleNodeRoutingInfo {
     SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master))
 }
@@ -150,7 +164,7 @@ impl SentinelLink {
     fn open(group: SentinelUrl, timeout: Duration) -> RedisResult<Self> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
-        Ok(Self { state: Mutex::new((group.client()?, None)), config })
+        Ok(Self { state: Mutex::new((group.client(at_once())?, None)), config })
     }
 
     async fn run(&self, command: &Cmd) -> RedisResult<Value> {
@@ -245,6 +259,13 @@ mod tests {
                 heard = heard => assert_eq!(heard, first, "{scheme}"),
                 answer = link.run(&ping) => panic!("{scheme}: {answer:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn no_call_is_kept_back_until_an_earlier_one_is_answered() {
+        for url in ["redis://127.0.0.1:6379", "rediss://user:password@redis.example:6380/1"] {
+            assert!(single(url).unwrap().get_connection_info().tcp_settings().nodelay(), "{url}");
         }
     }
 }

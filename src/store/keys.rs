@@ -1,5 +1,7 @@
 //! Every key name in Redis. A name from outside comes last and is percent-encoded, so it cannot leave its place.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::rollup::{Place, stream_name};
@@ -27,7 +29,7 @@ pub fn decode(text: &str) -> Option<String> {
 
 /// Percent-encodes what would mean something in a key or a record.
 pub fn encode(name: &str) -> String {
-    utf8_percent_encode(name, RESERVED).to_string()
+    Cow::from(utf8_percent_encode(name, RESERVED)).into_owned()
 }
 
 /// The mark of calls that wait for replicas ([`super::waiting`]), in the slot of `key`.
@@ -285,7 +287,7 @@ pub struct OwnerIndex {
 
 /// The words that an expired hold is told with: `<event> <key> <user>`.
 pub fn about(event: &EventName, key: &KeyId, user: &UserId) -> String {
-    format!("{} {} {}", encode(event.as_str()), encode(key.as_str()), encode(user.as_str()))
+    [event.as_str(), key.as_str(), user.as_str()].map(|word| Cow::from(utf8_percent_encode(word, RESERVED))).join(" ")
 }
 
 pub fn configuration(app: &AppId) -> String {

@@ -128,8 +128,10 @@ impl Store {
     /// Calls a function; a Redis that does not know it gets the library. Every function answers a repetition with what it
     /// answered first, so a call whose connection broke is simply made again.
     async fn call(&self, function: &Function, keys: &[String], arguments: Arguments) -> Result<Fields, StoreError> {
-        let mut command = redis::cmd("FCALL");
-        command.arg(&function.registered).arg(keys.len()).arg(keys);
+        // With room for all, so that it does not grow piece by piece.
+        let bytes = keys.iter().map(String::len).sum::<usize>() + arguments.texts.len() + function.registered.len();
+        let mut command = Cmd::with_capacity(keys.len() + arguments.ends.len() + 3, bytes + 16);
+        command.arg("FCALL").arg(&function.registered).arg(keys.len()).arg(keys);
         for argument in arguments.each() {
             command.arg(argument);
         }

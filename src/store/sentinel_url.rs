@@ -1,6 +1,7 @@
 //! `redis-sentinel://`: which sentinels to ask for which master, and as whom the gateway comes to either of them.
 
 use percent_encoding::percent_decode_str;
+use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError, RedisResult, TlsMode};
 
@@ -50,10 +51,12 @@ impl SentinelUrl {
         Ok(Self { sentinels, master: master.to_owned(), login, tls })
     }
 
+    /// `tcp`: of the connections to the master.
+    ///
     /// # Errors
     /// None that parsing has not found.
-    pub fn client(self) -> RedisResult<SentinelClient> {
-        let servers = SentinelNodeConnectionInfo::default().set_redis_connection_info(self.login);
+    pub fn client(self, tcp: TcpSettings) -> RedisResult<SentinelClient> {
+        let servers = SentinelNodeConnectionInfo::default().set_redis_connection_info(self.login).set_tcp_settings(tcp);
         let servers = if self.tls { servers.set_tls_mode(TlsMode::Secure) } else { servers };
         SentinelClient::build(self.sentinels, self.master, Some(servers), SentinelServerType::Master)
     }
