@@ -53,11 +53,15 @@ local function add_account(accounts, id, serial, text, amount)
 end
 
 local function parse_entries(accounts, list, field)
-  local others = #accounts
+  local others, place = #accounts, 1
   for id, serial, text in hold.entries(list) do
-    local amount = args.stored(text)
-    local account = others > 0 and find(accounts, id, serial) or add_account(accounts, id, serial, text, amount)
+    local amount, account = args.stored(text), accounts[place]
+    -- Both lists have one order, so it is mostly the next one.
+    if not account or account.id ~= id or account.serial ~= serial then
+      account = others > 0 and find(accounts, id, serial) or add_account(accounts, id, serial, text, amount)
+    end
     account[field] = (account[field] or 0) + amount
+    place = place + 1
   end
 end
 

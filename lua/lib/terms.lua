@@ -4,8 +4,8 @@
 local terms = {
   -- The owner's own fields, which every call reads before those of its groups.
   own = { 'version', 'next_expiry', 'adjusted', 'forget_at', 'watched' },
-  -- Beyond it all are read anew.
-  most = 1000,
+  -- Groups that are known at a time, some 6 MB; beyond it all are read anew.
+  most = 4000,
 }
 
 local known, count = {}, 0
@@ -34,10 +34,11 @@ function terms.give(owner, text)
   local found = known[text]
   if not found or found.call == args.call then
     found = read(text)
-    if count >= terms.most then
-      known, count = {}, 0
+    count = count + #found.groups
+    if count > terms.most then
+      known, count = {}, #found.groups
     end
-    known[text], count = found, count + 1
+    known[text] = found
   end
   found.call = args.call
   owner.groups, owner.fields, owner.has_alerts = found.groups, found.fields, found.has_alerts

@@ -5,8 +5,9 @@ use quotagate::store::reserve::ReserveReply;
 
 use crate::table::{BELIEF, DAY_1, Table, amount, harmless, settled, tally};
 
-/// Terms that are known by their text at the same time, and some more (lua/lib/terms.lua).
-const TERMS: u64 = 1_000 + 10;
+/// Together more groups than are known at the same time by the texts of their terms (lua/lib/terms.lua: 4,000).
+const TERMS: u64 = 90;
+const GROUPS_OF_TERMS: usize = 50;
 /// Groups of which the names of fields are known, and some more (lua/lib/names.lua).
 const GROUPS: usize = 10_000 + 500;
 
@@ -63,9 +64,10 @@ async fn what_one_user_is_granted_or_lacks_is_not_told_of_the_next() {
 async fn more_terms_and_groups_than_are_known_at_a_time_are_decided_alike() {
     let table = Table::new().await;
     for limit in 1..=TERMS {
-        let [allowed, denied] = [limit, limit + 1].map(|asked| [("a", DAY_1, asked, limit)]);
-        assert!(matches!(table.reserve(&denied).await, ReserveReply::Denied(..)), "{denied:?}");
-        let id = table.hold(&allowed).await;
+        let ids: Vec<_> = (0..GROUPS_OF_TERMS).map(|number| format!("t{number}")).collect();
+        let asks = |asked| ids.iter().map(|id| (id.as_str(), DAY_1, asked, limit)).collect::<Vec<_>>();
+        assert!(matches!(table.reserve(&asks(limit + 1)).await, ReserveReply::Denied(..)), "{limit}");
+        let id = table.hold(&asks(limit)).await;
         settled(table.release(&id).await);
     }
     let ids: Vec<_> = (0..GROUPS).map(|number| format!("g{number}")).collect();
