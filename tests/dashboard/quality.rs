@@ -82,7 +82,10 @@ async fn whatever_has_the_focus_shows_it() {
     for page in PAGES {
         pages::visit(&browser, page).await;
         let name = page.0;
-        // From a key press on, the browser takes the focus for one of the keyboard.
+        // From a key press on, the browser takes the focus for one of the keyboard. It must not leave the page, as it does
+        // behind the last control.
+        let first = "(document.querySelector('dialog[open]') ?? document).querySelector('a[href], button').focus()";
+        browser.run(first, json!([])).await;
         browser.press("\u{e004}").await;
         let found: Value = browser.run(FOCUSED, json!([])).await;
         hidden.extend(found.as_array().unwrap().iter().map(|control| format!("{name}: {control}")));
