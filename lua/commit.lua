@@ -23,7 +23,7 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace; also, if it is still held, late and reject_late
   not_pending, now, status                  it was released, or a draw on a committed one
-  settled, now, status, late, replayed, memo, version of the first owner, passed,
+  settled, now, status, late, replayed, request, version of the first owner, passed,
     then per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters
   passed: alerts, '<group>:<percent>,…'
   stale_reservation, now                    figures were computed on an older state

@@ -31,7 +31,7 @@ Replies, in order of precedence
   stale_reservation, now                    amounts were computed on an older state
   stale_configuration | stale_user | stale_time | again | denied    as in reserve
   full, now                                 it would hold in more than 2048 windows
-  extended, now, expires_at_ms, memo, then per group: used, held, granted, blocked
+  extended, now, expires_at_ms, request, then per group: used, held, granted, blocked
 ]]
 
 local longest_life_ms = 24 * 60 * 60 * 1000
@@ -143,7 +143,7 @@ if changes ~= '-' then
   loaded.memo = memo ~= '' and memo or loaded.memo
 end
 record.save(loaded, clock.ttl(loaded.expires_at - now + clock.grace_ms, given.sandbox))
-local answer = counter.reply({ 'extended', now, loaded.expires_at, loaded.memo }, owners)
+local answer = counter.reply({ 'extended', now, loaded.expires_at, loaded.about .. ' ' .. loaded.memo }, owners)
 if operation_key then
   operation.keep(operation_key, fingerprint, answer, owners)
 end

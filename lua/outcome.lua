@@ -19,7 +19,7 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace
   not_pending, now, status                  it is held, or was released
-  told, now, replayed (0|1), memo           replayed: it was told so before
+  told, now, replayed (0|1), request        request: '<event> <key> <user> <memo>'; replayed: it was told so before
 ]]
 
 local fingerprint = args.text()
@@ -50,5 +50,5 @@ end
 if KEYS[4] or not known then
   record.save(loaded, KEYS[4] and operation.record_ttl(loaded.expires_at, now, sandbox))
 end
-local answer = { 'told', now, known and 1 or 0, loaded.memo }
+local answer = { 'told', now, known and 1 or 0, loaded.about .. ' ' .. loaded.memo }
 return KEYS[4] and operation.keep(KEYS[4], fingerprint, answer) or answer

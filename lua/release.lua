@@ -20,7 +20,7 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace, or expired while it was held
   not_pending, now, status                  it was committed
-  settled, now, status, late, replayed, memo, version of the first owner, passed,
+  settled, now, status, late, replayed, request, version of the first owner, passed,
     then per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters
   passed: alerts, '<group>:<percent>,…'
 ]]

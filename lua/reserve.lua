@@ -61,8 +61,7 @@ end
 local expires_at_ms = now + ttl
 local created, expires_at = args.digits(now), args.digits(expires_at_ms)
 local told = about .. ' ' .. created
-local record = 'reservation\n' .. fingerprint .. '\nheld ' .. created .. ' ' .. expires_at .. ' 0\n' .. name .. ' ' .. about
-  .. '\n' .. memo
+local record = 'reservation\n' .. fingerprint .. '\nheld ' .. created .. ' ' .. expires_at .. ' 0\n' .. about .. ' ' .. memo
 for at = 1, #owners do
   local owner = owners[at]
   if #owner.groups > 0 then

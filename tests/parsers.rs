@@ -310,8 +310,8 @@ const REPLIES: [&str; 12] = [
     "reserve\nstale_user\n1795228329143\n1795228329143000\npro\n2027-01-31T10:00:00Z\n\n\n{\"g\":{\"quota\":5}}\n",
     "track\ntracked\n1795228329143\n0\ng:80,g:100\n0\n5\n1\n0\n0\n{\"degraded\":true}",
     "kept\ntracked\n1795228329143\n0\n\n0\n5\n1\n0\n0\n\ng 1 5 daily 20270131T000000Z 20270201T000000Z 5",
-    "settle\nsettled\n1795228329143\ncommitted\n0\n0\n{\"user\":\"u\",\"items\":[]}\n1\n\ng\n5\n1\n0\n0\ndaily 20270131T000000Z 20270201T000000Z\nqg:{a:live}:counters:user:u",
-    "extend\nextended\n1795228329143\n1795228389143\n{\"user\":\"u\",\"items\":[]}\n5\n1\n0\n0",
+    "settle\nsettled\n1795228329143\ncommitted\n0\n0\nimage.a key_1 u {\"items\":[{}]}\n1\n\ng\n5\n1\n0\n0\ndaily 20270131T000000Z 20270201T000000Z\nqg:{a:live}:counters:user:u",
+    "extend\nextended\n1795228329143\n1795228389143\nimage.a key_1 u {\"items\":[{}]}\n5\n1\n0\n0",
     "grant\ngranted\n1795228329143\n{}",
     "change_user\nchanged\n1795228329143\n1795228329143000",
     "usage\nusage\n1795228329143\n0\n5\n1\n0\n0\n1",
@@ -319,7 +319,7 @@ const REPLIES: [&str; 12] = [
     "row\nu image.a key_1 model=x\ncalls=1",
 ];
 const ENTRIES: &str = "type\ntrack\nat\n1795228329143\nlate\n0\nop\n0123456789abcdef01234567 -\nabout\nimage.a key_1 u\n\
-    charges\nuser:u g:1:3:3,h:c1:0:1 app:default w:1:3:9\nmemo\n{\"user\":\"u\",\"items\":[]}\ntold\n{}\n\n\
+    charges\nuser:u g:1:3:3,h:c1:0:1 app:default w:1:3:9\nmemo\n{\"items\":[{}]}\ntold\n{}\n\n\
     type\nexpire\nat\n1795228389143\nlate\n0\nop\n0123456789abcdef01234567 1795228329143\nabout\nimage.a key_1 u\nheld\ng:1:3";
 
 proptest! {

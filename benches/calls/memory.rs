@@ -30,10 +30,12 @@ async fn of_redis() {
     each(address(&stage.nodes[0]), 0..users, make).await;
     each(address(&stage.nodes[0]), 0..users, settle).await;
     let mut connection = stage.redis.connect().await;
-    // Without the records of what is over, and without the ledger, which has a figure of its own.
+    // Without the records of what is over, and without the ledger and the audit log, which are bounded by number and not
+    // by users.
     let keys: Vec<String> =
         redis::cmd("KEYS").arg("qg:{default:live}:op:*").query_async(&mut connection).await.unwrap();
-    redis::cmd("DEL").arg(keys).arg("qg:{default:live}:ledger").query_async::<()>(&mut connection).await.unwrap();
+    let streams = ["qg:{default:live}:ledger", "qg:{default:live}:audit"];
+    redis::cmd("DEL").arg(keys).arg(&streams).query_async::<()>(&mut connection).await.unwrap();
     ids.borrow_mut().clear();
     let rested = bytes(&stage).await;
     each(address(&stage.nodes[0]), 0..users, make).await;

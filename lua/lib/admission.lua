@@ -40,26 +40,39 @@ local function ask(owners, given, asked, now, outbox_key, first_index_key)
   return table.concat(opened, ',')
 end
 
--- What every counter without room had, for the stream of denials.
-local function lacks_of(owners)
-  local lacks = {}
+-- What a counter without room had, for the stream of denials: '<group>:<requested>:<counted>:<limit>'.
+local function lack(group)
+  local counted = group.concurrent and group.held or group.used + group.held
+  local limit = group.limit_text
+  if group.granted > 0 or group.blocked > 0 then
+    limit = args.digits(math.max(0, math.min(group.limit + group.granted - group.blocked, counter.most)))
+  end
+  return group.id .. ':' .. group.amount_text .. ':' .. args.digits(counted) .. ':' .. limit
+end
+
+-- The reply to a denied call: see reserve. Each owner's `lacking` is what its counters without room had.
+local function denial(now, reclaimed, verdict, opened, owners, outbox_key)
+  local is_full, answer = false, { 'denied', now, reclaimed, verdict, 0, opened, counter.count(owners) }
+  local count = #answer
   for at = 1, #owners do
     local owner = owners[at]
-    local lacking = {}
+    owner.lacking = false
     for place = 1, #owner.groups do
       local group = owner.groups[place]
+      answer[count + 1], answer[count + 2], answer[count + 3] = group.used, group.held, group.granted
+      answer[count + 4], answer[count + 5] = group.blocked, group.lacks and 1 or 0
+      count = count + 5
       if group.lacks then
-        local counted = window.is_concurrent(group.serial) and group.held or group.used + group.held
-        local limit = math.max(0, math.min(group.limit + group.granted - group.blocked, counter.most))
-        lacking[#lacking + 1] = group.id .. ':' .. group.amount_text .. ':' .. args.digits(counted) .. ':' .. args.digits(limit)
+        owner.lacking = (owner.lacking and owner.lacking .. ',' or '') .. lack(group)
+        is_full = is_full or group.concurrent
+        if verdict == '' and not owner.crowded then
+          alert.denied(owner, group, now, outbox_key)
+        end
       end
     end
-    if #lacking > 0 then
-      lacks[#lacks + 1] = ledger.owner_word(owner.counters)
-      lacks[#lacks + 1] = table.concat(lacking, ',')
-    end
   end
-  return lacks
+  answer[5] = is_full and hold.free_at(owners, now) or 0
+  return answer
 end
 
 -- Checks the facts, takes expired holds, and looks for room in every group. `asked`: see above; `first_index_key`: the
@@ -94,27 +107,16 @@ function admission.decide(given, verdict, owners, outbox_key, asked, first_index
   if not hard and asked then
     opened = ask(owners, given, asked, now, outbox_key, first_index_key)
   end
+  local answer = denial(now, reclaimed, verdict, opened, owners, outbox_key)
   if refused then
     local reason = verdict ~= '' and verdict or hard and 'limit_reached' or 'approval_required'
-    ledger.deny(refused, now, reason, lacks_of(owners))
-  end
-  local answer = { 'denied', now, reclaimed, verdict, hold.free_at(owners, now), opened, counter.count(owners) }
-  for at = 1, #owners do
-    local owner = owners[at]
-    for place = 1, #owner.groups do
-      local group = owner.groups[place]
-      counter.stand(answer, group)
-      answer[#answer + 1] = group.lacks and 1 or 0
-      if group.lacks and verdict == '' and not owner.crowded then
-        alert.denied(owner, group, now, outbox_key)
-      end
-    end
+    ledger.deny(refused, now, reason, owners)
   end
   return answer
 end
 
 -- Adds the groups' amounts to `held` and one member to the holds. `about`: what an expiry tells, or '-', and the time.
--- Answers the owner's line of a reservation record: '<counters> <holds> <past> <held entries> <charged entries>'.
+-- Answers the owner's line of a reservation's record: '<owner> <held entries> <charged entries>'.
 function admission.place(owner, name, about, now, expires_at_ms, expires_at)
   local groups, entries = owner.groups, {}
   for place = 1, #groups do
@@ -129,5 +131,5 @@ function admission.place(owner, name, about, now, expires_at_ms, expires_at)
   end
   counter.write(owner, 'held', now, alert.watch(owner, extra))
   redis.call('ZADD', owner.holds, expires_at, name .. ' ' .. list .. ' ' .. about)
-  return owner.counters .. ' ' .. owner.holds .. ' ' .. owner.past .. ' ' .. list .. ' -'
+  return ledger.owner_word(owner.counters) .. ' ' .. list .. ' -'
 end

@@ -2,9 +2,9 @@
 --   reservation
 --   <fingerprint>
 --   <status> <created_at_ms> <expires_at_ms> <changes>[ late][ accepted| rejected]
---   <operation> <event> <key> <user>
---   <memo>
---   per owner: <counters> <holds> <past> <held entries|-> <charged entries|->
+--   <event> <key> <user> <memo>
+--   per owner, named as in the ledger: <owner> <held entries|-> <charged entries|->
+-- Its name and the beginning of its owners' keys are those of its own key, '…:op:<name>'.
 -- status: held, committed or released; changes: draws and amount extensions so far, so that nobody computes on
 -- an older memo. An entry is <group>:<serial>:<amount>; entries of one owner are separated by commas.
 --
@@ -90,12 +90,11 @@ function record.load(key, created_at)
   if not text or string.sub(text, 1, 12) ~= 'reservation\n' then
     return nil
   end
-  local fingerprint, status_line, subject, memo
+  local fingerprint, status_line, request
   local at = 13
   fingerprint, at = args.cut(text, at, '\n')
   status_line, at = args.cut(text, at, '\n')
-  subject, at = args.cut(text, at, '\n')
-  memo, at = args.cut(text, at, '\n')
+  request, at = args.cut(text, at, '\n')
   local status, created, expires, changes, flags = string.match(status_line, '^(%a+) (%d+) (%d+) (%d+)(.*)$')
   if created ~= created_at then
     return nil
@@ -104,15 +103,14 @@ function record.load(key, created_at)
     key = key, fingerprint = fingerprint, status = status, created_at = created, expires_at = args.stored(expires),
     changes = args.stored(changes), late = string.find(flags, 'late', 1, true) ~= nil,
     outcome = flags ~= '' and (string.match(flags, 'accepted') or string.match(flags, 'rejected')) or '-',
-    subject = subject, memo = memo, name = false, about = false, op = false, owners = {},
+    about = false, memo = false, name = false, op = false, owners = {},
   }
-  local name, behind = args.cut(subject, 1, ' ')
-  loaded.name, loaded.about, loaded.op = name, string.sub(subject, behind), name .. ' ' .. created
+  loaded.about, loaded.memo = string.match(request, '^(%S+ %S+ %S+) (.*)$')
+  local tag, name = string.match(key, '^(.-}:)op:(.*)$')
+  loaded.name, loaded.op = name, name .. ' ' .. created
   while at <= #text do
-    local counters, holds, past, held, charged
-    counters, at = args.cut(text, at, ' ')
-    holds, at = args.cut(text, at, ' ')
-    past, at = args.cut(text, at, ' ')
+    local owner, held, charged
+    owner, at = args.cut(text, at, ' ')
     held, at = args.cut(text, at, ' ')
     charged, at = args.cut(text, at, '\n')
     -- The first owner's hold tells an expiry.
@@ -121,7 +119,8 @@ function record.load(key, created_at)
     parse_entries(accounts, held, 'holds')
     parse_entries(accounts, charged, 'charged')
     loaded.owners[#loaded.owners + 1] = {
-      counters = counters, holds = holds, past = past, accounts = accounts, groups = false, about = about,
+      word = owner, counters = tag .. 'counters:' .. owner, holds = tag .. 'holds:' .. owner, past = tag .. 'past:' .. owner,
+      accounts = accounts, groups = false, about = about,
       member = name .. ' ' .. held .. ' ' .. about, live = false, last_expiry = 0, version = false, adjusted = false,
       watched = false,
     }
@@ -132,11 +131,11 @@ end
 function record.save(loaded, px)
   local flags = (loaded.late and ' late' or '') .. (loaded.outcome ~= '-' and ' ' .. loaded.outcome or '')
   local text = 'reservation\n' .. loaded.fingerprint .. '\n' .. loaded.status .. ' ' .. loaded.created_at .. ' '
-    .. args.digits(loaded.expires_at) .. ' ' .. args.digits(loaded.changes) .. flags .. '\n' .. loaded.subject .. '\n' .. loaded.memo
+    .. args.digits(loaded.expires_at) .. ' ' .. args.digits(loaded.changes) .. flags .. '\n' .. loaded.about .. ' ' .. loaded.memo
   for at = 1, #loaded.owners do
     local owner = loaded.owners[at]
-    text = text .. '\n' .. owner.counters .. ' ' .. owner.holds .. ' ' .. owner.past
-      .. ' ' .. format_entries(owner.accounts, 'holds') .. ' ' .. format_entries(owner.accounts, 'charged')
+    text = text .. '\n' .. owner.word .. ' ' .. format_entries(owner.accounts, 'holds') .. ' '
+      .. format_entries(owner.accounts, 'charged')
   end
   if px then
     redis.call('SET', loaded.key, text, 'PX', args.digits(px))
@@ -150,16 +149,7 @@ function record.member(loaded, owner)
   return loaded.name .. ' ' .. format_entries(owner.accounts, 'holds') .. ' ' .. owner.about
 end
 
--- Whether the owner's hold is still there; `member` is then the one that is.
+-- Whether the owner's hold is still there.
 function record.is_live(owner)
-  if redis.call('ZSCORE', owner.holds, owner.member) then
-    return true
-  end
-  -- Releases before this one ended it with '-' alone, except of the first owner.
-  local before = string.match(owner.member, '^(%S+ %S+ %-) %d+$')
-  if before and redis.call('ZSCORE', owner.holds, before) then
-    owner.member = before
-    return true
-  end
-  return false
+  return redis.call('ZSCORE', owner.holds, owner.member) and true or false
 end

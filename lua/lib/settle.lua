@@ -165,5 +165,5 @@ function settle.answer(loaded, now, replayed, passed)
   local late = loaded.late and 1 or 0
   local version = loaded.owners[1].version or '0'
   local told = table.concat(passed, ',')
-  return reply({ 'settled', now, loaded.status, late, replayed, loaded.memo, version, told }, loaded.owners)
+  return reply({ 'settled', now, loaded.status, late, replayed, loaded.about .. ' ' .. loaded.memo, version, told }, loaded.owners)
 end

@@ -83,24 +83,19 @@ impl fmt::Display for ReservationId {
 }
 
 /// What a reservation's record remembers of its request, to measure actual figures with the same rules.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Memo {
     pub user: UserId,
     /// The key that reserved, if a counter is a key's or an approval may be asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
     /// None: a tracked event or a refusal of somebody without a plan.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanId>,
     /// Version of the plan whose rules hold.
-    #[serde(default)]
     pub version: u64,
     /// The matched groups of a user whose plan is its own: no version of the plan has these rules. Kept beside the rest,
     /// since the ledger does not repeat them.
-    #[serde(skip)]
     pub rules: Option<Box<PlanBody>>,
     /// The policies that matched, with their versions.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<(PolicyId, u64)>,
     /// What was asked for: one event, or several at once.
     pub items: Vec<Item>,

@@ -24,8 +24,9 @@ use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
 use crate::store::admission::{Asked, Denied, OwnedGroup, Tally};
 use crate::store::keys::about;
+use crate::store::memo::memo_text;
 use crate::store::operation::{Idempotency, Operation};
-use crate::store::record::{PackedReservation, StoredReservation, memo_text};
+use crate::store::record::{PackedReservation, StoredReservation};
 use crate::store::reserve::{ReserveArgs, ReserveReply};
 use crate::store::usage::UsageReply;
 
@@ -130,6 +131,7 @@ impl Gateway {
         };
         let requests = call.requests();
         let memo = memo_text(&Memo::new(call.caller(view), view.standing(), view.has_own_rules(), &requests))?;
+        let about = call.about();
         let owners = view.owners(&admission, LimitGroup::refuses_beyond);
         let asked = asked(view, call, &admission, operation)?;
         let args = ReserveArgs {
@@ -138,13 +140,14 @@ impl Gateway {
             facts: view.counting_facts(&call.user, &admission),
             verdict: verdict(&admission),
             ttl_ms,
-            about: &call.about(),
+            about: &about,
             memo: &memo,
             owners: &owners,
             asked: asked.as_ref(),
         };
         let reply = self.store.reserve(args).await?;
-        let round = self.reserve_answer(tenant, view, call, &admission, operation, Some(memo), reply).await?;
+        let round =
+            self.reserve_answer(tenant, view, call, &admission, operation, Some((&about, &memo)), reply).await?;
         Ok(match round {
             Round::Done(decision) => Round::Done(Decision { retry: retry(view, call, &decision), ..decision }),
             other => other,
@@ -159,7 +162,7 @@ impl Gateway {
         call: &Call,
         admission: &Admission,
         operation: &Operation,
-        memo: Option<String>,
+        request: Option<(&str, &str)>,
         reply: ReserveReply,
     ) -> Result<Round<Decision>, ServiceError> {
         Ok(match reply {
@@ -186,9 +189,9 @@ impl Gateway {
                 };
                 let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
                 let decision = Decision::allowed(&judge(admission, &tallies, LimitGroup::refuses_beyond), ran.now_ms);
-                if let Some(memo) = memo {
+                if let Some((about, memo)) = request {
                     let groups = &decision.matched_groups;
-                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, memo, groups);
+                    let known = PackedReservation::fresh(ran.now_ms, expires_at_ms, about, memo, groups);
                     self.reservations.insert(view.bucket.operation(&id.name), Arc::new(known));
                 }
                 Round::Done(Decision { reservation: Some((id, expires_at_ms)), ..decision })

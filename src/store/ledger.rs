@@ -8,7 +8,7 @@ use super::Store;
 use super::audit::EntryId;
 use super::error::StoreError;
 use super::keys::{Bucket, decode};
-use super::record::parse_memo;
+use super::memo::parse_memo;
 use crate::domain::amount::Amount;
 use crate::domain::ids::{EventName, GroupId, KeyId, UserId};
 use crate::domain::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, Told};
@@ -245,8 +245,9 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         let found = fields.iter().find(|(known, _)| *known == name)?;
         Some(found.1).filter(|text| !matches!(*text, "" | "-"))
     };
-    let mut about = field("about").unwrap_or("- - -").split(' ').map(|word| (word != "-").then(|| decode(word)));
-    let (event, key, user) = (about.next()?, about.next()?, about.next()?);
+    let mut about = field("about").unwrap_or("- - -").split(' ');
+    let beside = (about.next()?, about.next()?, about.next()?);
+    let [event, key, user] = <[&str; 3]>::from(beside).map(|word| (word != "-").then(|| decode(word)));
     let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
     let created = created.filter(|created| *created != "-");
     Some(Entry {
@@ -259,7 +260,7 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
         key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
         charges: lists(bucket, field("charges"), read_charge)?,
-        memo: known(field("memo"), parse_memo)?,
+        memo: known(field("memo"), |memo| parse_memo(beside.0, beside.2, memo))?,
         told: known(field("told"), |told| serde_json::from_str(told).ok())?.unwrap_or_default(),
         call: known(field("call"), DeniedCall::parse)?,
         reason: known(field("reason"), Reason::parse)?,

@@ -13,6 +13,7 @@ pub mod grant;
 pub mod keys;
 pub mod ledger;
 pub mod library;
+pub mod memo;
 pub mod near;
 pub mod node;
 pub mod operation;

@@ -4,7 +4,8 @@ use super::error::StoreError;
 use super::keys::Bucket;
 use super::ledger::told_text;
 use super::operation::Operation;
-use super::record::{Record, parse_memo};
+use super::record::Record;
+use super::settle::read_memo;
 use super::{Arguments, Store};
 use crate::domain::ledger::{Outcome, Told};
 use crate::domain::reservation::{Memo, ReservationId};
@@ -69,8 +70,7 @@ impl Store {
             "not_pending" => OutcomeReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
             "told" => {
                 let (now_ms, replayed) = (fields.time()?, fields.flag()?);
-                let memo = parse_memo(&fields.text()?).ok_or_else(|| fields.unexpected("a memo"))?;
-                OutcomeReply::Told { now_ms, replayed, memo: Box::new(memo) }
+                OutcomeReply::Told { now_ms, replayed, memo: Box::new(read_memo(&mut fields)?) }
             }
             other => return Err(fields.unexpected(&format!("status {other}"))),
         })

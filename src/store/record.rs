@@ -1,10 +1,11 @@
 //! Records of operations as scripts write them (`lua/lib/operation.lua`, `lua/lib/record.lua`).
 
+use super::Store;
 use super::error::StoreError;
 use super::keys::{Bucket, decode};
+use super::memo::{parse_request, request_text};
 use super::operation::Operation;
 use super::reply::{Fields, optional_text};
-use super::{Arguments, Store};
 use crate::domain::amount::Amount;
 use crate::domain::ids::{GroupId, KeyId};
 use crate::domain::ledger::Outcome;
@@ -30,28 +31,28 @@ pub struct PackedReservation {
     pub created_at_ms: TimeMs,
     expires_at_ms: TimeMs,
     changes: u64,
-    /// As the record has it.
-    memo: Box<str>,
+    /// The memo with what stands beside it, as a record has them.
+    request: Box<str>,
     /// Ids, separated by spaces.
     groups: Box<str>,
 }
 
 impl PackedReservation {
-    /// Of one that has just been made, under a memo as [`memo_text`] wrote it.
-    pub fn fresh(created_at_ms: TimeMs, expires_at_ms: TimeMs, memo: String, groups: &[GroupId]) -> Self {
-        Self { created_at_ms, expires_at_ms, changes: 0, memo: memo.into(), groups: joined(groups) }
+    /// Of one that has just been made, with `about` and a memo as [`super::memo::memo_text`] wrote it.
+    pub fn fresh(created_at_ms: TimeMs, expires_at_ms: TimeMs, about: &str, memo: &str, groups: &[GroupId]) -> Self {
+        let request = format!("{about} {memo}").into();
+        Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups) }
     }
 
     /// # Errors
     /// [`StoreError::Unexpected`] for a memo that is no JSON, which none is.
     pub fn of(reservation: &StoredReservation) -> Result<Self, StoreError> {
         let StoredReservation { created_at_ms, expires_at_ms, changes, memo, groups } = reservation;
-        let memo = memo_text(memo)?.into();
         Ok(Self {
             created_at_ms: *created_at_ms,
             expires_at_ms: *expires_at_ms,
             changes: *changes,
-            memo,
+            request: request_text(memo)?.into(),
             groups: joined(groups),
         })
     }
@@ -59,12 +60,12 @@ impl PackedReservation {
     /// None if it is damaged, which what this process wrote is not.
     pub fn unpack(&self) -> Option<StoredReservation> {
         let groups = self.groups.split_whitespace().map(GroupId::parse).collect::<Result<_, _>>().ok()?;
-        let Self { created_at_ms, expires_at_ms, changes, memo, .. } = self;
+        let Self { created_at_ms, expires_at_ms, changes, request, .. } = self;
         Some(StoredReservation {
             created_at_ms: *created_at_ms,
             expires_at_ms: *expires_at_ms,
             changes: *changes,
-            memo: parse_memo(memo)?,
+            memo: parse_request(request)?.1,
             groups,
         })
     }
@@ -134,10 +135,10 @@ impl StoredReservation {
         let mut lines = text.lines();
         let mut status = lines.next()?.split(' ').skip(1);
         let (created, expires, changes) = (status.next()?, status.next()?, status.next()?);
-        let memo = lines.nth(1)?;
+        let (_, memo) = parse_request(lines.next()?)?;
         let mut groups: Vec<GroupId> = Vec::new();
         for owner in lines {
-            for list in owner.split(' ').skip(3).filter(|list| *list != "-") {
+            for list in owner.split(' ').skip(1).filter(|list| *list != "-") {
                 for entry in list.split(',') {
                     let group = GroupId::parse(entry.split(':').next()?).ok()?;
                     if !groups.contains(&group) {
@@ -150,7 +151,7 @@ impl StoredReservation {
             created_at_ms: created.parse().ok()?,
             expires_at_ms: expires.parse().ok()?,
             changes: changes.parse().ok()?,
-            memo: parse_memo(memo)?,
+            memo,
             groups,
         })
     }
@@ -163,12 +164,12 @@ impl ReservationState {
         let mut words = lines.next()?.split(' ');
         let status = words.next()?.to_owned();
         let flags: Vec<&str> = words.skip(3).collect();
-        let key = lines.next()?.split(' ').nth(2).and_then(decode).and_then(|key| KeyId::parse(&key).ok());
+        let key = lines.next()?.split(' ').nth(1).and_then(decode).and_then(|key| KeyId::parse(&key).ok());
         let mut entries: Vec<ReservedEntry> = Vec::new();
-        for line in lines.skip(1) {
+        for line in lines {
             let words: Vec<&str> = line.split(' ').collect();
-            let &[counters, _, _, held, charged] = words.as_slice() else { return None };
-            let owner = bucket.owner_of(counters)?;
+            let &[owner, held, charged] = words.as_slice() else { return None };
+            let owner = bucket.owner_word(owner)?;
             for (list, is_held) in [(held, true), (charged, false)] {
                 for entry in list.split(',').filter(|entry| *entry != "-") {
                     add_entry(&mut entries, &owner, entry, is_held)?;
@@ -276,42 +277,13 @@ impl Store {
     }
 }
 
-/// One line of JSON; behind a tab, which JSON never holds, the rules of a plan that is the user's own.
-///
-/// # Errors
-/// [`StoreError::Unexpected`] for a memo that is no JSON, which none is.
-pub fn memo_text(memo: &Memo) -> Result<String, StoreError> {
-    let unexpected = |error: serde_json::Error| StoreError::Unexpected(error.to_string());
-    let mut text = serde_json::to_string(memo).map_err(unexpected)?;
-    if let Some(rules) = &memo.rules {
-        text.push('\t');
-        text.push_str(&serde_json::to_string(rules).map_err(unexpected)?);
-    }
-    Ok(text)
-}
-
-pub(super) fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
-    arguments.text(memo.map(memo_text).transpose()?.unwrap_or_default());
-    Ok(())
-}
-
-pub(super) fn parse_memo(text: &str) -> Option<Memo> {
-    let (memo, rules) = text.split_once('\t').map_or((text, None), |(memo, rules)| (memo, Some(rules)));
-    let memo: Memo = serde_json::from_str(memo).ok()?;
-    let rules = match rules {
-        Some(rules) => Some(serde_json::from_str(rules).ok()?),
-        None => None,
-    };
-    Some(Memo { rules, ..memo })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WHOLE: &str = "reservation\n-\nheld 1795228329143 1795228389143 0\n0123456789abcdef01234567 image.a key_1 u\n{}\n\
-        qg:{a:live}:counters:user:u qg:{a:live}:holds:user:u qg:{a:live}:past:user:u g:1:5,h:c1:1 - -";
+    const WHOLE: &str = "reservation\n-\nheld 1795228329143 1795228389143 0\nimage.a key_1 u {\"items\":[{}]}\n\
+        user:u g:1:5,h:c1:1 -";
 
     proptest! {
         #[test]

@@ -25,7 +25,7 @@ pub struct ReserveArgs<'a> {
     pub ttl_ms: TimeMs,
     /// What is told when the holds expire.
     pub about: &'a str,
-    /// The request, for whoever settles it: what [`super::record::memo_text`] wrote.
+    /// The request, for whoever settles it: what [`super::memo::memo_text`] wrote.
     pub memo: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a Asked>,

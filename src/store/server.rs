@@ -11,7 +11,7 @@ use crate::domain::admission::Validity;
 use crate::domain::ids::UserId;
 
 /// Version of the key layout that this build reads and writes.
-pub const LAYOUT_VERSION: &str = "5";
+pub const LAYOUT_VERSION: &str = "6";
 
 /// Findings about the server, for readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,9 @@ use super::audit::Trail;
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::ledger::told_text;
+use super::memo::{memo_text, parse_request};
 use super::operation::Operation;
-use super::record::{Record, parse_memo, write_memo};
+use super::record::Record;
 use super::reply::Fields;
 use super::{Arguments, Store};
 use crate::domain::amount::Amount;
@@ -214,8 +215,14 @@ pub(super) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, S
     })
 }
 
-fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
-    parse_memo(&fields.text()?).ok_or_else(|| fields.unexpected("a memo"))
+/// The memo of a reply's request.
+pub(super) fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
+    parse_request(&fields.text()?).map(|(_, memo)| memo).ok_or_else(|| fields.unexpected("a request"))
+}
+
+fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
+    arguments.text(memo.map(memo_text).transpose()?.unwrap_or_default());
+    Ok(())
 }
 
 /// More time, more amount, or both.

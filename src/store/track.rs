@@ -7,8 +7,9 @@ use super::admission::{
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::library::Function;
+use super::memo::memo_text;
 use super::operation::Operation;
-use super::record::{Record, StoredReservation, write_memo};
+use super::record::{Record, StoredReservation};
 use super::reply::Fields;
 use super::{Arguments, Store};
 use crate::domain::reservation::Memo;
@@ -88,7 +89,7 @@ impl Store {
         args.facts.write(self.ledger_entries, &mut arguments);
         arguments.text(args.verdict).flag(args.refund);
         arguments.text(args.operation.name.as_str()).text(args.about);
-        write_memo(Some(args.memo), &mut arguments)?;
+        arguments.text(memo_text(args.memo)?);
         arguments.text(args.told);
         write_owners(args.owners, &mut arguments);
         write_asked(args.asked, bucket, &mut keys, &mut arguments);

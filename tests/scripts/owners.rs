@@ -1,10 +1,8 @@
 //! Several owners in one call: all or nothing, and they settle together.
 
-use quotagate::domain::reservation::ReservationId;
 use quotagate::store::admission::Owner;
 use quotagate::store::ledger::Stream;
 use quotagate::store::reserve::ReserveReply;
-use quotagate::store::settle::ExtendReply;
 
 use crate::table::{ALL, BELIEF, DAY_1, DAY_2, How, NOON, Table, counted, harmless, keyed, ms, settled, tally};
 
@@ -109,49 +107,4 @@ async fn a_reservation_made_again_under_its_name_has_holds_of_its_own_beside_tho
     assert_eq!(table.stands_of("team", "shared", DAY_1).await, (0, 0), "nothing of either life is left");
     let told = table.store.entries_before(&table.bucket, Stream::Ledger, None, 1000).await.unwrap();
     assert_eq!(told.entries.len(), 152, "each life's end is told once, whoever else held with it");
-}
-
-/// Writes the team's hold as releases did whose members of other owners ended with `-` alone.
-async fn as_before(table: &Table, id: &ReservationId) {
-    let holds = table.owner("team", &[]).keys.holds;
-    let found: Vec<(String, String)> = table.redis.run(&["ZRANGE", &holds, "0", "-1", "WITHSCORES"]).await;
-    let (member, expiry) = &found[0];
-    let older = member.strip_suffix(&format!(" {}", id.created_at_ms)).unwrap();
-    assert!(older.ends_with(" -"), "{older}");
-    table.redis.run::<()>(&["ZREM", &holds, member]).await;
-    table.redis.run::<()>(&["ZADD", &holds, expiry, older]).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hold_that_a_release_before_this_one_wrote_settles_extends_and_expires() {
-    for ending in ["commit", "draw and commit", "release", "extend and commit", "expire"] {
-        let table = Table::new().await;
-        let id = table.hold_of(60_000, &both(&table, DAY_1, (4, 100), (6, 100))).await;
-        as_before(&table, &id).await;
-        let used = match ending {
-            "commit" => settled(table.commit(&id).await).accounts[1].tally,
-            "draw and commit" => {
-                let draw = How { is_final: false, figures: &[("own", 1), ("shared", 2)], ..ALL };
-                let drawn = settled(table.commit_as(&counted(), &id, draw).await);
-                assert_eq!(drawn.accounts[1].tally, tally(2, 4));
-                settled(table.commit(&id).await).accounts[1].tally
-            }
-            "extend and commit" => {
-                let extended = table.extend(&id, 120_000, 0, &[]).await;
-                assert!(matches!(extended, ExtendReply::Extended { .. }), "{extended:?}");
-                settled(table.commit(&id).await).accounts[1].tally
-            }
-            "release" => settled(table.release(&id).await).accounts[1].tally,
-            _ => {
-                table.clock(ms(NOON) + 60_000).await;
-                reclaim_all(&table, "u").await;
-                reclaim_all(&table, "team").await;
-                tally(0, 0)
-            }
-        };
-        assert_eq!(used, tally(if ending.contains("commit") { 6 } else { 0 }, 0), "{ending}");
-        assert_eq!(table.stands_of("team", "shared", DAY_1).await, (used.used.steps(), 0), "{ending}");
-        let held: u64 = table.redis.run(&["ZCARD", &table.owner("team", &[]).keys.holds]).await;
-        assert_eq!(held, 0, "{ending}");
-    }
 }

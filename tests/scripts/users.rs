@@ -10,8 +10,8 @@ use quotagate::store::admission::{Forget, OwnedGroup, Owner, Stale};
 use quotagate::store::audit::Trail;
 use quotagate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
 use quotagate::store::grant::{GrantArgs, GrantReply, RevokeReply};
+use quotagate::store::memo::memo_text;
 use quotagate::store::operation::Operation;
-use quotagate::store::record::memo_text;
 use quotagate::store::reserve::{ReserveArgs, ReserveReply};
 
 use crate::table::{BELIEF, Belief, DAY_1, DAY_2, IN_FLIGHT, MOST, NOON, Table, harmless, keyed, ms, settled};
