@@ -54,7 +54,8 @@ for place = 1, args.int() do
   local id = args.text()
   owner.groups[place] = { id = id, names = names.of(id), window = args.text(), action = args.text(), quota = args.int() }
 end
-owner.fields = names.fields(terms.own, owner.groups)
+owner.fields = {}
+names.fields(terms.own, owner.groups, owner.fields)
 local trail, event, told = audit.read(), args.text(), args.text()
 local stale, now, stamp = facts.check(given, KEYS[1], KEYS[3], { owner })
 if stale then
@@ -97,7 +98,7 @@ local function move(group)
     group.serial = start_anew(group.id, group.stored, group.used, group.held, group.window)
     used = 0
     if group.action == 'reset' then
-      resets[#resets + 1] = ledger.charge(group.id, group.serial, 0, '0')
+      resets[#resets + 1] = ledger.charge(group.id, group.serial, '0', '0')
     end
   elseif group.change ~= 'same' or group.requoted then
     set(group.id .. '.window', group.serial .. ' ' .. group.window)
@@ -128,7 +129,7 @@ local function start_all_anew(wanted)
     if id and (wanted == '*' or wanted == id) and not window.is_concurrent(value) then
       local held = args.stored(stored[id .. '.held'])
       local anew = start_anew(id, value, stored[id .. '.used'], held, string.match(value, '^%S+ (.*)$'))
-      resets[#resets + 1] = ledger.charge(id, anew, 0, '0')
+      resets[#resets + 1] = ledger.charge(id, anew, '0', '0')
       -- This opens room and takes none away.
       if stored[id .. '.grants'] then
         local serial = string.match(value, '^%S+')

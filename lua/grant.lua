@@ -87,7 +87,7 @@ if group.granted + args.stored(amount) > counter.most then
 end
 live[#live + 1] = grant .. ':' .. amount .. ':' .. (ends_at == '*' and group.serial or '*') .. ':' .. ends_at
 
-counter.write(owner, 'held', now)
+counter.write(owner, 'held', now, {})
 local fields = { id .. '.grants', table.concat(live, ','), 'adjusted', '1' }
 if given.version == '0' then
   -- State by hand is not forgotten.

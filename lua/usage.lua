@@ -35,9 +35,10 @@ for _, owner in ipairs(owners) do
   for _, group in ipairs(owner.groups) do
     local expired = due[group.id] and due[group.id][group.serial] or 0
     group.held = math.max(0, group.held - expired)
-    counter.stand(answer, group)
+    local count = #answer
+    counter.stand(answer, count, group)
     group.lacks = counter.lacks(group)
-    answer[#answer + 1] = group.lacks and 1 or 0
+    answer[count + 5] = group.lacks and 1 or 0
   end
 end
 answer[3] = hold.free_at(owners, now)

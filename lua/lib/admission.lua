@@ -59,8 +59,8 @@ local function denial(now, reclaimed, verdict, opened, owners, outbox_key)
     owner.lacking = false
     for place = 1, #owner.groups do
       local group = owner.groups[place]
-      answer[count + 1], answer[count + 2], answer[count + 3] = group.used, group.held, group.granted
-      answer[count + 4], answer[count + 5] = group.blocked, group.lacks and 1 or 0
+      counter.stand(answer, count, group)
+      answer[count + 5] = group.lacks and 1 or 0
       count = count + 5
       if group.lacks then
         owner.lacking = (owner.lacking and owner.lacking .. ',' or '') .. lack(group)
@@ -115,16 +115,19 @@ function admission.decide(given, verdict, owners, outbox_key, asked, first_index
   return answer
 end
 
+-- Those of the present hold, and behind them what a longer one has left.
+local entries = {}
+
 -- Adds the groups' amounts to `held` and one member to the holds. `about`: what an expiry tells, or '-', and the time.
 -- Answers the owner's line of a reservation's record: '<owner> <held entries> <charged entries>'.
 function admission.place(owner, name, about, now, expires_at_ms, expires_at)
-  local groups, entries = owner.groups, {}
+  local groups = owner.groups
   for place = 1, #groups do
     local group = groups[place]
     group.held = group.held + group.amount
     entries[place] = group.id .. ':' .. group.serial .. ':' .. group.amount_text
   end
-  local list = table.concat(entries, ',')
+  local list = table.concat(entries, ',', 1, #groups)
   local extra = {}
   if owner.next_expiry == 0 or expires_at_ms < owner.next_expiry then
     extra = { 'next_expiry', expires_at }

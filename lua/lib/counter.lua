@@ -144,33 +144,37 @@ function counter.leave_together(owner)
   end
 end
 
+-- What the present call changes, and behind it what a longer one has left.
+local changes = {}
+
 -- Writes the groups' windows where they changed, and one field of amounts (`used` or `held`).
 -- `extra` are further fields and values of the same hash.
 function counter.write(owner, name, now, extra)
-  local changes, groups = extra or {}, owner.groups
+  local groups, count = owner.groups, #extra
+  for at = 1, count do
+    changes[at] = extra[at]
+  end
   for at = 1, #groups do
     local group = groups[at]
-    local count = #changes
-    changes[count + 1] = group.names[name]
-    changes[count + 2] = args.digits(group[name])
+    changes[count + 1], changes[count + 2] = group.names[name], args.digits(group[name])
+    count = count + 2
     if group.change ~= 'same' or group.requoted then
-      changes[count + 3] = group.names.window
-      changes[count + 4] = group.serial .. ' ' .. group.window
+      changes[count + 1], changes[count + 2] = group.names.window, group.serial .. ' ' .. group.window
+      count = count + 2
       if group.change == 'new' or group.change == 'turned' then
-        changes[count + 5] = group.names[name == 'held' and 'used' or 'held']
-        changes[count + 6] = '0'
+        changes[count + 1], changes[count + 2] = group.names[name == 'held' and 'used' or 'held'], '0'
+        count = count + 2
       end
     end
     if group.grants then
-      changes[#changes + 1], changes[#changes + 2] = group.id .. '.grants', group.grants
+      changes[count + 1], changes[count + 2] = group.id .. '.grants', group.grants
+      count = count + 2
     end
     if group.change == 'turned' then
       counter.close(owner, group.id, group.stored, group.closed_used, group.closed_held, now)
     end
   end
-  if #changes > 0 then
-    pieces.set(owner.counters, changes)
-  end
+  pieces.set(owner.counters, changes, count)
 end
 
 function counter.count(owners)
@@ -195,19 +199,20 @@ function counter.describe(owners)
   return table.concat(groups, ',')
 end
 
--- Appends what a group stands at: used, held, granted, blocked.
-function counter.stand(answer, group)
-  local count = #answer
+-- Puts behind the first `count` of an answer what a group stands at: used, held, granted, blocked.
+function counter.stand(answer, count, group)
   answer[count + 1], answer[count + 2] = group.used, group.held
   answer[count + 3], answer[count + 4] = group.granted, group.blocked
 end
 
 -- Appends what every group stands at, in the order of ARGV.
 function counter.reply(answer, owners)
+  local count = #answer
   for at = 1, #owners do
     local owner = owners[at]
     for place = 1, #owner.groups do
-      counter.stand(answer, owner.groups[place])
+      counter.stand(answer, count, owner.groups[place])
+      count = count + 4
     end
   end
   return answer

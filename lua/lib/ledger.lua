@@ -17,9 +17,9 @@ function ledger.owner_word(counters)
   return string.sub(counters, last + 1)
 end
 
--- `balance`: as text.
+-- `change` and `balance`: as text.
 function ledger.charge(group, serial, change, balance)
-  return group .. ':' .. serial .. ':' .. args.digits(change) .. ':' .. balance
+  return group .. ':' .. serial .. ':' .. change .. ':' .. balance
 end
 
 -- What the coming entry says of one owner: a list of `ledger.charge`.

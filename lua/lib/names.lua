@@ -15,12 +15,17 @@ function names.of(id)
   return found
 end
 
--- The fields to read of a counters hash: `own` ones of the owner, then three of each group or account.
-function names.fields(own, groups)
-  local fields = { unpack(own) }
-  for place = 1, #groups do
-    local of, last = groups[place].names, #fields
-    fields[last + 1], fields[last + 2], fields[last + 3] = of.window, of.used, of.held
+-- The fields to read of a counters hash: `own` ones of the owner, then three of each group or account. They are put into
+-- `fields`, where others may be left behind them. Answers how many they are.
+function names.fields(own, groups, fields)
+  local last = #own
+  for place = 1, last do
+    fields[place] = own[place]
   end
-  return fields
+  for place = 1, #groups do
+    local of = groups[place].names
+    fields[last + 1], fields[last + 2], fields[last + 3] = of.window, of.used, of.held
+    last = last + 3
+  end
+  return last
 end

@@ -1,13 +1,15 @@
 -- Reading and writing any number of fields of a hash: Lua cannot hand over more than some 8,000 values at once.
 local pieces = { size = 4000 }
 
-function pieces.get(key, fields)
-  if #fields <= pieces.size then
-    return redis.call('HMGET', key, unpack(fields))
+-- `count`: of the fields, unless it is all of them.
+function pieces.get(key, fields, count)
+  count = count or #fields
+  if count <= pieces.size then
+    return redis.call('HMGET', key, unpack(fields, 1, count))
   end
   local values = {}
-  for first = 1, #fields, pieces.size do
-    local last = math.min(first + pieces.size - 1, #fields)
+  for first = 1, count, pieces.size do
+    local last = math.min(first + pieces.size - 1, count)
     for place, value in ipairs(redis.call('HMGET', key, unpack(fields, first, last))) do
       values[first + place - 1] = value
     end
@@ -15,9 +17,10 @@ function pieces.get(key, fields)
   return values
 end
 
--- `changes`: name and value each; the size of a piece is even.
-function pieces.set(key, changes)
-  for first = 1, #changes, pieces.size do
-    redis.call('HSET', key, unpack(changes, first, math.min(first + pieces.size - 1, #changes)))
+-- `changes`: name and value each, `count` texts unless it is all of them; the size of a piece is even.
+function pieces.set(key, changes, count)
+  count = count or #changes
+  for first = 1, count, pieces.size do
+    redis.call('HSET', key, unpack(changes, first, math.min(first + pieces.size - 1, count)))
   end
 end

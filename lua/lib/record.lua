@@ -53,6 +53,9 @@ local function add_account(accounts, id, serial, text, amount)
 end
 
 local function parse_entries(accounts, list, field)
+  if list == '-' then
+    return
+  end
   local others, place = #accounts, 1
   for id, serial, text in hold.entries(list) do
     local amount, account = args.stored(text), accounts[place]

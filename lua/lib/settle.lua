@@ -17,6 +17,8 @@ end
 
 -- The owner's own fields, which are read before those of its accounts.
 local own = { 'next_expiry', 'last_expiry', 'version', 'adjusted', 'watched' }
+-- The fields of the present call, and behind them what a longer one has left.
+local to_read = {}
 
 -- Reads the accounts of all entries, and whether this owner's hold is still live. What is due of expired holds is
 -- taken first, so that no answer counts them.
@@ -26,7 +28,7 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
   if #accounts == 0 then
     return
   end
-  local values = pieces.get(owner.counters, names.fields(own, accounts))
+  local values = pieces.get(owner.counters, to_read, names.fields(own, accounts, to_read))
   local next_expiry = args.stored(values[1])
   if not reclaimed and next_expiry > 0 and next_expiry <= now then
     hold.reclaim(owner, now, expiry_outbox)
@@ -37,10 +39,13 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
   local at = #own
   for place = 1, #accounts do
     local account, stored = accounts[place], values[at + 1]
-    local space = stored and string.find(stored, ' ', 1, true)
-    if space and string.sub(stored, 1, space - 1) == account.serial then
+    local serial, bounds
+    if stored then
+      serial, bounds = window.split(stored)
+    end
+    if serial == account.serial then
       account.used, account.held = args.stored(values[at + 2]), args.stored(values[at + 3])
-      account.before, account.bounds = account.used, string.sub(stored, space + 1)
+      account.before, account.bounds = account.used, bounds
       owner.groups[#owner.groups + 1] = account
     else
       read_closed(owner, account)
@@ -89,23 +94,24 @@ end
 -- `expires_at` of the reservation: until its grace is over, draws and refunds may still come to these windows.
 -- Alerts are told in `outbox_key` and added to `passed`; what changes is added to the coming entry of the ledger.
 function settle.write(owner, expires_at, now, outbox_key, passed)
-  local changes, charges = {}, {}
+  local changes, charges, count = {}, {}, 0
   for at = 1, #owner.accounts do
     local account = owner.accounts[at]
-    local used = args.digits(account.used)
+    local used, change = args.digits(account.used), account.used - account.before
     if not window.is_concurrent(account.serial) then
-      charges[#charges + 1] = ledger.charge(account.id, account.serial, account.used - account.before, used)
+      local text = change == account.amount and account.text or args.digits(change)
+      charges[#charges + 1] = ledger.charge(account.id, account.serial, text, used)
     end
-    if account.past and account.used ~= account.before then
+    if account.past and change ~= 0 then
       -- What was charged here may be given back until the reservation's grace is over.
       local rest, keep_until = string.match(account.bounds, '^(.*) (%d+)$')
       keep_until = math.max(args.stored(keep_until), expires_at + clock.grace_ms)
       redis.call('HSET', owner.past, account.past, used .. ' ' .. rest .. ' ' .. args.digits(keep_until))
       counter.leave_together(owner)
     elseif not account.past then
-      local count = #changes
       changes[count + 1], changes[count + 2] = account.names.used, used
       changes[count + 3], changes[count + 4] = account.names.held, args.digits(account.held)
+      count = count + 4
     end
   end
   if #changes > 0 then
@@ -139,14 +145,15 @@ end
 
 -- Appends per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters.
 local function reply(answer, owners)
+  local count = #answer
   for at = 1, #owners do
     local owner = owners[at]
     for place = 1, #owner.accounts do
       local account = owner.accounts[place]
-      answer[#answer + 1] = account.id
-      counter.stand(answer, account)
-      answer[#answer + 1] = account.bounds
-      answer[#answer + 1] = owner.counters
+      answer[count + 1] = account.id
+      counter.stand(answer, count + 1, account)
+      answer[count + 6], answer[count + 7] = account.bounds, owner.counters
+      count = count + 7
     end
   end
   return answer

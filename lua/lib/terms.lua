@@ -25,7 +25,9 @@ local function read(text)
     groups[#groups + 1] = group
     has_alerts = has_alerts or group.percents
   end
-  return { groups = groups, fields = names.fields(terms.own, groups), has_alerts = has_alerts, call = false }
+  local fields = {}
+  names.fields(terms.own, groups, fields)
+  return { groups = groups, fields = fields, has_alerts = has_alerts, call = false }
 end
 
 -- Gives an owner its groups with what the terms say. Their tables are used again by every call, which fills them anew:

@@ -7,7 +7,7 @@ local function add(owner, given, now, index, passed)
     local group = owner.groups[place]
     group.before, group.bounds = group.used, window.bounds(group.window)
     group.used = math.max(0, group.used + group.amount)
-    charges[place] = ledger.charge(group.id, group.serial, group.used - group.before, args.digits(group.used))
+    charges[place] = ledger.charge(group.id, group.serial, args.digits(group.used - group.before), args.digits(group.used))
   end
   ledger.add(owner.counters, charges)
   counter.write(owner, 'used', now, extra)

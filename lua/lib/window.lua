@@ -4,13 +4,31 @@
 -- up to which Redis keeps a hash in one compact piece. A `concurrent` counter's serial starts with c: its amounts
 -- are in flight only and are never charged. The serials of an owner that may be forgotten begin with the time (s), so
 -- that no two lives of it share one; all others begin with 1.
-local window = {}
+local window = { most_known = 10000 }
 
 -- 'c'; no other library is there while this one is loaded.
 local concurrent_byte = 99
 
 function window.is_concurrent(serial)
   return string.byte(serial) == concurrent_byte
+end
+
+-- Stored windows taken apart. Those of many users are the same texts, so they are kept while the library is loaded.
+local serials, rests, count = {}, {}, 0
+
+-- The serial of a stored window, and the window without it.
+function window.split(stored)
+  local serial = serials[stored]
+  if serial then
+    return serial, rests[stored]
+  end
+  if count >= window.most_known then
+    serials, rests, count = {}, {}, 0
+  end
+  local space = string.find(stored, ' ', 1, true) or #stored + 1
+  serials[stored], rests[stored] = string.sub(stored, 1, space - 1), string.sub(stored, space + 1)
+  count = count + 1
+  return serials[stored], rests[stored]
 end
 
 -- '<kind> <start> <end>' of a window without its serial.
@@ -30,8 +48,7 @@ end
 function window.resolve(stored, proposed, first)
   local serial, rest
   if stored then
-    local space = string.find(stored, ' ', 1, true)
-    serial, rest = string.sub(stored, 1, space - 1), string.sub(stored, space + 1)
+    serial, rest = window.split(stored)
     if rest == proposed then
       return serial, 'same'
     end

@@ -10,6 +10,8 @@ const TERMS: u64 = 90;
 const GROUPS_OF_TERMS: usize = 50;
 /// Groups of which the names of fields are known, and some more (lua/lib/names.lua).
 const GROUPS: usize = 10_000 + 500;
+/// As many windows as are known, and some more (lua/lib/window.lua: 10,000).
+const WINDOWS: usize = 10_000 + 500;
 
 async fn tallies(table: &Table, name: &str, limit: u64) -> Result<Tally, Tally> {
     let owners = [table.owner(name, &[("a", DAY_1, 1, limit)])];
@@ -58,6 +60,49 @@ async fn what_one_user_is_granted_or_lacks_is_not_told_of_the_next() {
     let told = async |id| settled(table.commit(id).await).accounts[0].tally;
     assert_eq!(told(&of_u).await, Tally { used: amount(1), ..Tally { held: amount(2), ..granted } });
     assert_eq!(told(&of_x).await, tally(1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_long_call_nothing_is_written_or_told_by_the_short_one_behind_it() {
+    let table = Table::new().await;
+    let ids: Vec<_> = (0..12).map(|number| format!("g{number}")).collect();
+    let long: Vec<_> = ids.iter().map(|id| (id.as_str(), DAY_1, 5, 9)).collect();
+    let owner = table.owner("v", &[("a", DAY_1, 1, 9)]);
+    for used in 1..=2_u64 {
+        let of_u = table.hold(&long).await;
+        let of_v = table.hold_of(60_000, std::slice::from_ref(&owner)).await;
+        let record: String = table.redis.run(&["GET", &table.bucket.operation(&of_v.name)]).await;
+        assert_eq!(record.lines().last(), Some("user:v a:1:1 -"));
+        let members: Vec<String> = table.redis.run(&["ZRANGE", &owner.keys.holds, "0", "-1"]).await;
+        assert!(members.len() == 1 && members[0].contains(" a:1:1 "), "{members:?}");
+        assert_eq!(settled(table.release(&of_u).await).accounts.len(), 12);
+        let of_v = settled(table.commit(&of_v).await).accounts;
+        assert!(of_v.len() == 1 && of_v[0].tally == tally(used, 0), "{of_v:?}");
+        let mut fields: Vec<String> = table.redis.run(&["HKEYS", &owner.keys.counters]).await;
+        fields.sort();
+        assert_eq!(fields, ["a.held", "a.used", "a.window", "last_expiry", "next_expiry"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_windows_than_are_known_at_a_time_are_told_apart() {
+    let table = Table::new().await;
+    let windows: Vec<_> = (0..WINDOWS)
+        .map(|second| {
+            let (hour, minute) = (second / 3600, second / 60 % 60);
+            (format!("g{second}"), format!("daily 20270131T{hour:02}{minute:02}{:02}Z 20270201T000000Z", second % 60))
+        })
+        .collect();
+    for windows in windows.chunks(500).chain([&windows[..500]]) {
+        let asks: Vec<_> = windows.iter().map(|(id, window)| (id.as_str(), window.as_str(), 1, 9)).collect();
+        table.hold(&asks).await;
+        let id = table.hold(&asks).await;
+        assert_eq!(settled(table.commit(&id).await).accounts.len(), 500);
+    }
+    for (place, stands) in [(0, (2, 2)), (499, (2, 2)), (500, (1, 1)), (WINDOWS - 1, (1, 1))] {
+        let (id, window) = &windows[place];
+        assert_eq!(table.stands(id, window).await, stands, "{id}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
