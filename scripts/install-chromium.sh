@@ -10,7 +10,19 @@ chromium() {
     return 1
 }
 
+# Debian has a Chromium without a window of its own, which starts faster: 52 tests took 169 s with it instead of 229 s.
+headless() {
+    apt-cache show chromium-headless-shell >/dev/null 2>&1
+}
+
 if chromium && command -v chromedriver >/dev/null; then
+    # As root only, which is asked for no password, and of the driver's version, which drives no other one. The tests run
+    # without it too.
+    if ! command -v chromium-headless-shell >/dev/null && [ "$(id -u)" -eq 0 ] && headless; then
+        version=$(dpkg-query -W -f '${Version}' chromium-driver 2>/dev/null) &&
+            apt-get install -qy --no-install-recommends "chromium-headless-shell=$version" </dev/null >&2 ||
+            echo "chromium-headless-shell could not be installed; the tests take a minute longer" >&2
+    fi
     exit 0
 fi
 
@@ -33,6 +45,7 @@ install_with_apt() {
     # Debian has them as chromium and chromium-driver, Ubuntu as chromium-browser and chromium-chromedriver.
     if apt-cache show chromium-driver >/dev/null 2>&1; then
         packages=(chromium chromium-driver)
+        ! headless || packages=(chromium-headless-shell chromium-driver)
     else
         packages=(chromium-browser chromium-chromedriver)
     fi

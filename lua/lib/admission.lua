@@ -50,7 +50,7 @@ local function lack(group)
   return group.id .. ':' .. group.amount_text .. ':' .. args.digits(counted) .. ':' .. limit
 end
 
--- The reply to a denied call: see reserve. Each owner's `lacking` is what its counters without room had.
+-- The reply to a denied call: see reserve. Each owner's `lacking` lists what its counters without room had.
 local function denial(now, reclaimed, verdict, opened, owners, outbox_key)
   local is_full, answer = false, { 'denied', now, reclaimed, verdict, 0, opened, counter.count(owners) }
   local count = #answer
@@ -63,7 +63,8 @@ local function denial(now, reclaimed, verdict, opened, owners, outbox_key)
       answer[count + 5] = group.lacks and 1 or 0
       count = count + 5
       if group.lacks then
-        owner.lacking = (owner.lacking and owner.lacking .. ',' or '') .. lack(group)
+        owner.lacking = owner.lacking or {}
+        owner.lacking[#owner.lacking + 1] = lack(group)
         is_full = is_full or group.concurrent
         if verdict == '' and not owner.crowded then
           alert.denied(owner, group, now, outbox_key)

@@ -49,13 +49,14 @@ end
 
 -- `refused`: key of the stream, call, about and memo of the request; `owners`: with what each lacks.
 function ledger.deny(refused, now, reason, owners)
-  local lacks = '-'
+  local lacks = {}
   for at = 1, #owners do
     local owner = owners[at]
     if owner.lacking then
-      lacks = (lacks ~= '-' and lacks .. ' ' or '') .. ledger.owner_word(owner.counters) .. ' ' .. owner.lacking
+      lacks[#lacks + 1] = ledger.owner_word(owner.counters) .. ' ' .. table.concat(owner.lacking, ',')
     end
   end
   redis.call('XADD', refused.key, 'MAXLEN', '~', ledger.most_denials, '*', 'type', 'denial', 'at', args.digits(now),
-    'call', refused.call, 'about', refused.about, 'reason', reason, 'lacks', lacks, 'memo', without_rules(refused.memo))
+    'call', refused.call, 'about', refused.about, 'reason', reason,
+    'lacks', #lacks > 0 and table.concat(lacks, ' ') or '-', 'memo', without_rules(refused.memo))
 end

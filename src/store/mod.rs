@@ -50,7 +50,7 @@ use library::{Function, Library};
 use reply::Fields;
 use waiting::Waiting;
 
-/// Entries of a bucket's ledger, unless told otherwise: about half a gigabyte.
+/// Entries of a bucket's ledger, unless told otherwise: about 0.4 GB.
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
 
 /// How often one call loads the library before it gives up.

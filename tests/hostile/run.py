@@ -113,7 +113,7 @@ def main() -> int:
             }
             command = [str(Path(sys.executable).parent / "st"), "--config-file", str(HERE / "schemathesis.toml"), "run", str(DOCUMENT)]
             command += ["--url", gateway.url, "--exclude-checks", LEFT_OUT, "--request-timeout", MOST_SECONDS]
-            command += ["--max-time", os.environ.get("HOSTILE_SECONDS", "60"), "--phases", "examples,coverage,fuzzing", "--workers", "2"]
+            command += ["--max-time", os.environ.get("HOSTILE_SECONDS", "30"), "--phases", "examples,coverage,fuzzing", "--workers", "2"]
             command += ["--seed", os.environ.get("SEED") or str(secrets.randbelow(2**32))]
             for path in streams:
                 command += ["--exclude-path", path]
