@@ -51,7 +51,8 @@ async fn ten_thousand_calls_on_two_nodes_tell_each_threshold_once_though_one_is_
         workers.push(tokio::spawn(async move {
             let http = quotagate::http_client::builder().build().unwrap();
             for call in (worker..CALLS).step_by(AT_ONCE) {
-                // One call may die with its node: its key lets it be made again, counted once.
+                // One call may die with its node, and on a machine that stands still one may end in 503: its key lets it be
+                // made again, counted once.
                 let answer = loop {
                     let node = &urls[call % 2];
                     let other = &urls[(call + 1) % 2];
@@ -59,7 +60,7 @@ async fn ten_thousand_calls_on_two_nodes_tell_each_threshold_once_though_one_is_
                         let body = json!({"userId": "u", "event": "llm.chat", "metadata": {"team": "red"}});
                         let request = http.post(format!("{url}/api/v1/track")).bearer_auth(key.as_str());
                         let request = request.header("Idempotency-Key", format!("call {call}")).json(&body);
-                        let response = request.send().await.ok()?;
+                        let response = request.send().await.ok().filter(|response| response.status() != 503)?;
                         assert_eq!(response.status().as_u16(), 200);
                         response.json::<Value>().await.ok()
                     };
