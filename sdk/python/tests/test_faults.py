@@ -186,9 +186,9 @@ def test_a_thousand_operations_through_faults_count_exactly(sandbox: Sandbox, su
     expected = Expected(1, 1_000)
     lost: list[object] = []
     with Proxy(sandbox.gateway.url, at_random(2, 0.15), pause=0.5) as proxy:
-        # Few repetitions, so that some commits are left to the background.
-        options = {"base_url": proxy.url, "timeout": 0.4, "deadline": 30, "on_undelivered": lost.append}
-        with sandbox.client(retries=6, **options) as client, sandbox.client(retries=0, **options) as frail:
+        # A reserve is repeated until it is answered, also on a slow machine; other calls are left to the background.
+        options = {"base_url": proxy.url, "timeout": 0.4, "deadline": 60, "on_undelivered": lost.append}
+        with sandbox.client(retries=40, **options) as client, sandbox.client(retries=0, **options) as frail:
             with ThreadPoolExecutor(16) as workers:
                 list(workers.map(lambda each: operate(client, frail, user, *each), expected.work))
             assert client.flush(20) == 0
@@ -204,7 +204,7 @@ async def test_four_hundred_operations_asynchronously(sandbox: Sandbox, subscrib
     lost: list[object] = []
     with Proxy(sandbox.gateway.url, at_random(4, 0.15), pause=0.5) as proxy:
         async with sandbox.async_client(
-            base_url=proxy.url, timeout=0.4, deadline=30, retries=6, on_undelivered=lost.append
+            base_url=proxy.url, timeout=0.4, deadline=60, retries=40, on_undelivered=lost.append
         ) as client:
             room = asyncio.Semaphore(16)
 
