@@ -149,9 +149,9 @@ def operate(client: Client, frail: Client, user: str, kind: str, size: int) -> N
         frail.commit(decision, quantity=None if kind == "commit" else Expected.amount(kind, size))
 
 
-async def operate_async(client: AsyncClient, user: str, kind: str, size: int) -> None:
+async def operate_async(client: AsyncClient, frail: AsyncClient, user: str, kind: str, size: int) -> None:
     if kind == "track":
-        await client.track(user, "llm.tokens", size, keep=True)
+        await frail.track(user, "llm.tokens", size, keep=True)
         return
     if kind.startswith("block"):
         try:
@@ -165,12 +165,12 @@ async def operate_async(client: AsyncClient, user: str, kind: str, size: int) ->
     decision = await client.reserve(user, "llm.tokens", size)
     assert decision.reservation_id, decision
     if kind == "release":
-        await client.release(decision)
+        await frail.release(decision)
     elif kind == "draw":
-        await client.commit(decision, quantity=1, final=False)
-        await client.commit(decision)
+        await frail.commit(decision, quantity=1, final=False)
+        await frail.commit(decision)
     else:
-        await client.commit(decision, quantity=None if kind == "commit" else Expected.amount(kind, size))
+        await frail.commit(decision, quantity=None if kind == "commit" else Expected.amount(kind, size))
 
 
 def check(sandbox: Sandbox, user: str, expected: Expected, proxy: Proxy) -> None:
@@ -203,16 +203,19 @@ async def test_four_hundred_operations_asynchronously(sandbox: Sandbox, subscrib
     expected = Expected(3, 400)
     lost: list[object] = []
     with Proxy(sandbox.gateway.url, at_random(4, 0.15), pause=0.5) as proxy:
-        async with sandbox.async_client(
-            base_url=proxy.url, timeout=0.4, deadline=60, retries=40, on_undelivered=lost.append
-        ) as client:
+        options = {"base_url": proxy.url, "timeout": 0.4, "deadline": 60, "on_undelivered": lost.append}
+        async with (
+            sandbox.async_client(retries=40, **options) as client,
+            sandbox.async_client(retries=0, **options) as frail,
+        ):
             room = asyncio.Semaphore(16)
 
             async def one(kind: str, size: int) -> None:
                 async with room:
-                    await operate_async(client, user, kind, size)
+                    await operate_async(client, frail, user, kind, size)
 
             await asyncio.gather(*(one(kind, size) for kind, size in expected.work))
             assert await client.flush(20) == 0
+            assert await frail.flush(20) == 0
         check(sandbox, user, expected, proxy)
     assert lost == []
