@@ -18,8 +18,8 @@ ARGV
   created_at_ms (of the id), ttl_ms from now (0: no more time)
   changes: the reservation's changes that the amounts were computed on ('-' without amounts)
   memo: the new memo ('' keeps the old one)
-  facts: see lib/facts (checked only with amounts or a verdict)
-  verdict: '' or the node's own refusal under these facts
+  facts: see lib/facts (checked only with amounts)
+  verdict: '' or the node's own refusal under these facts (only with amounts)
   owners: see lib/counter
   request: id of an approval request ('-' none), what the node tells of the call
 
@@ -73,8 +73,8 @@ if changes ~= '-' and changes ~= args.digits(loaded.changes) then
   return { 'stale_reservation', now }
 end
 
-local more_amount = counter.count(owners) > 0
-if more_amount or verdict ~= '' then
+-- Also of an amount that comes to nothing by itself: the user may be blocked, or without a plan, by now.
+if changes ~= '-' then
   local refused = { key = KEYS[7], call = 'extend', about = loaded.about, memo = memo ~= '' and memo or loaded.memo }
   local refusal = admission.decide(given, verdict, owners, KEYS[5], asked, index, refused)
   if refusal then
@@ -97,7 +97,7 @@ for _, recorded in ipairs(loaded.owners) do
     end
   end
 end
-if more_amount and count_accounts() > most_accounts then
+if counter.count(owners) > 0 and count_accounts() > most_accounts then
   return { 'full', now }
 end
 

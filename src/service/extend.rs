@@ -17,7 +17,7 @@ use crate::domain::reason::Reason;
 use crate::domain::reservation::{Memo, ReservationId};
 use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
-use crate::store::admission::{Asked, Owner, Tally};
+use crate::store::admission::{Asked, Tally};
 use crate::store::keys::Bucket;
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::record::StoredReservation;
@@ -90,9 +90,10 @@ impl Gateway {
         measured: Option<&Measured>,
     ) -> Result<Round<Option<Decision>>, ServiceError> {
         let admission = self.enlarged(tenant, view, known, measured).await?;
-        let owners: Vec<Owner> = match admission.matched.is_empty() && admission.refusal.is_none() {
-            true => Vec::new(),
-            false => view.owners(&admission, LimitGroup::refuses_beyond),
+        // More time alone is given whatever has become of the user.
+        let owners = match measured {
+            None => Vec::new(),
+            Some(_) => view.owners(&admission, LimitGroup::refuses_beyond),
         };
         let asked = self.asked_by(view, known, &admission, target.operation)?;
         let args = ExtendArgs {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, World, monthly, new_key};
+use crate::support::{Api, ROOT_KEY, World, monthly, new_key};
 
 /// What a repetition must tell as it was told first. Counters are those of now.
 fn told(answer: &Value) -> Vec<Value> {
@@ -241,4 +241,27 @@ async fn small_enlargements_add_up() {
     assert_eq!(world.app.stands("u", "images").await, (0.0, 6.0));
     there.commit(&id).await;
     assert_eq!(world.app.stands("u", "images").await, (6.0, 0.0));
+}
+
+/// Also on a node that has not heard of a block, or of an end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enlargement_that_comes_to_nothing_is_decided_on_what_is_true_of_the_user_now() {
+    let world = World::frozen().await;
+    let mut plan = monthly(100);
+    plan["groups"][0]["measure"] = json!({"per": {"quantity": "0.001"}});
+    world.admin.plan("p", plan).await;
+    world.app.subscribe("u", "p").await;
+    let more = json!({"reservationId": world.app.reserved(image("u", 1)).await, "quantity": 1});
+    let (second, there) = world.another_node().await;
+    let operator = second.client(ROOT_KEY).with("x-mode", "test");
+    let extended = async || world.app.post("extend", more.clone()).await.expect(200)["reasons"].clone();
+    assert_eq!(extended().await, json!([]));
+    operator.post("users/u/block", json!({})).await.expect(200);
+    assert_eq!(extended().await, json!(["user_blocked"]));
+    operator.post("users/u/unblock", json!({})).await.expect(200);
+    assert_eq!(extended().await, json!([]));
+    there.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
+    assert_eq!(extended().await, json!(["no_subscription"]));
+    there.subscribe("u", "p").await;
+    assert_eq!(extended().await, json!([]));
 }
