@@ -3,6 +3,8 @@
 # generated code, types, lints, tests against a real gateway, the package, and the package in an empty project.
 #
 #   QUOTAGATE_BIN=../../target/debug/quotagate ./test.sh
+#   ./test.sh checks                                            all but the tests
+#   ./test.sh tests                                             these only
 set -eu
 cd "$(dirname "$0")"
 
@@ -24,36 +26,48 @@ if [ ! -f "$stamp" ]; then
 fi
 python=.venv/bin/python
 
-step "Generated code"
-$python tools/generate_models.py --check
-$python tools/generate_sync.py --check
+checks() {
+    step "Generated code"
+    $python tools/generate_models.py --check
+    $python tools/generate_sync.py --check
 
-step "Types"
-$python -m mypy
+    step "Types"
+    $python -m mypy
 
-step "Lints and format"
-$python -m ruff check .
-$python -m ruff format --check .
+    step "Lints and format"
+    $python -m ruff check .
+    $python -m ruff format --check .
 
-step "Tests"
-$python -m pytest
+    step "Package"
+    rm -rf dist
+    $python -m build --no-isolation >/dev/null
+    ls dist
 
-step "Package"
-rm -rf dist
-$python -m build --no-isolation >/dev/null
-ls dist
+    step "The package in an empty project"
+    rm -rf .test
+    mkdir .test
+    $python -m venv .test/venv
+    .test/venv/bin/python -m pip install --quiet --require-hashes -r requirements-runtime.lock
+    .test/venv/bin/python -m pip install --quiet --no-deps --no-index dist/quotagate-*.whl
+    .test/venv/bin/python -m pip check
+    # From elsewhere, so that nothing of this folder is found.
+    (cd .test && venv/bin/python -I ../tools/use_package.py)
+    $python tools/typed_package.py .test
+    rm -rf .test
+}
 
-step "The package in an empty project"
-rm -rf .test
-mkdir .test
-$python -m venv .test/venv
-.test/venv/bin/python -m pip install --quiet --require-hashes -r requirements-runtime.lock
-.test/venv/bin/python -m pip install --quiet --no-deps --no-index dist/quotagate-*.whl
-.test/venv/bin/python -m pip check
-# From elsewhere, so that nothing of this folder is found.
-(cd .test && venv/bin/python -I ../tools/use_package.py)
-$python tools/typed_package.py .test
-rm -rf .test
+tests() {
+    step "Tests"
+    $python -m pytest
+}
 
+case ${1:-all} in
+    checks) checks ;;
+    tests) tests ;;
+    *)
+        checks
+        tests
+        ;;
+esac
 echo
 echo "All of it holds."

@@ -3,6 +3,8 @@
 # models, checks types and lints, builds, and runs all tests against a real gateway, the built package among them.
 #
 #   QUOTAGATE_BIN=/path/to/quotagate ./test.sh       default: ../../target/debug/quotagate
+#   ./test.sh checks                                 all but the tests
+#   ./test.sh tests                                  these only, of what was built by the checks
 set -eu
 cd "$(dirname "$0")"
 
@@ -23,12 +25,26 @@ if ! cmp -s package-lock.json node_modules/.installed-lock; then
 	cp package-lock.json node_modules/.installed-lock
 fi
 
-rm -rf .build
-mkdir .build
-node scripts/generate-models.mjs ../../docs/openapi.json .build/models.ts
-cmp -s src/models.ts .build/models.ts || fail "src/models.ts is not what docs/openapi.json says: npm run generate"
+checks() {
+	rm -rf .build
+	mkdir .build
+	node scripts/generate-models.mjs ../../docs/openapi.json .build/models.ts
+	cmp -s src/models.ts .build/models.ts || fail "src/models.ts is not what docs/openapi.json says: npm run generate"
 
-npm run --silent lint
-npm run --silent check
-npm run --silent build
-node --test --test-concurrency=2 --test-timeout=180000 --test-reporter=spec .build/test/*.test.js
+	npm run --silent lint
+	npm run --silent check
+	npm run --silent build
+}
+
+tests() {
+	node --test --test-concurrency=2 --test-timeout=180000 --test-reporter=spec .build/test/*.test.js
+}
+
+case ${1:-all} in
+	checks) checks ;;
+	tests) tests ;;
+	*)
+		checks
+		tests
+		;;
+esac

@@ -16,56 +16,55 @@ async fn shown() -> (World, Browser) {
     (world, browser)
 }
 
-/// What axe finds on the page as it is: rule, how bad, and where.
-pub async fn findings(browser: &Browser) -> Vec<String> {
-    let run = "return axe.run(document, {resultTypes: ['violations']}).then((result) => result.violations.map((found) => \
+/// What is seen of a page: its theme, its window, and what axe looks at. In the dark nothing but colours is another.
+pub const LOOKS: [(&str, (u32, u32), &[&str]); 3] =
+    [("light", WIDE, ALL), ("dark", WIDE, COLOURS), ("light", PHONE, ALL)];
+const ALL: &[&str] = &[];
+const COLOURS: &[&str] = &["color-contrast", "link-in-text-block"];
+
+/// What axe finds on the page as it is: rule, how bad, and where. `rules`: none for all.
+pub async fn findings(browser: &Browser, rules: &[&str]) -> Vec<String> {
+    let run = "const rules = arguments[0], only = rules.length > 0 ? {runOnly: {type: 'rule', values: rules}} : {}; \
+        return axe.run(document, {resultTypes: ['violations'], ...only}).then((result) => result.violations.map((found) => \
         `${found.id} (${found.impact}): ` + found.nodes.slice(0, 3).map((node) => node.html.slice(0, 200) + ' ' + (node.any[0]?.message ?? '')).join(' | ')))";
-    let found = browser.run(run, json!([])).await;
+    let found = browser.run(run, json!([rules])).await;
     found.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
+/// How far the page reaches beyond its window, or less than 0.
+pub async fn overflow(browser: &Browser) -> i64 {
+    browser.run("return document.documentElement.scrollWidth - innerWidth", json!([])).await.as_i64().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn axe_finds_nothing_on_any_page_in_light_and_dark_wide_and_on_a_phone() {
+async fn axe_finds_nothing_on_any_page_and_none_is_wider_than_its_window() {
     let (_world, browser) = shown().await;
     let load = format!("{AXE}; return typeof axe");
     assert_eq!(browser.run(&load, json!([])).await, "object");
-    // A fault that is planted is found.
-    let plant = "const button = document.createElement('button'); button.id = 'planted'; document.querySelector('main').append(button)";
+    // Faults that are planted are found.
+    let plant = "const button = document.createElement('button'); button.id = 'planted'; \
+        button.style = 'color: #999; background: #888; width: 3000px'; document.querySelector('main').append(button)";
     browser.run(plant, json!([])).await;
-    assert!(findings(&browser).await.iter().any(|finding| finding.starts_with("button-name")));
+    assert!(findings(&browser, ALL).await.iter().any(|finding| finding.starts_with("button-name")));
+    assert!(overflow(&browser).await > 0);
+    browser.run("document.getElementById('planted').textContent = 'dim'", json!([])).await;
+    assert!(findings(&browser, COLOURS).await.iter().any(|finding| finding.starts_with("color-contrast")));
     browser.run("document.getElementById('planted').remove()", json!([])).await;
     let mut found = Vec::new();
-    for (theme, (width, height)) in [("light", WIDE), ("dark", WIDE), ("light", PHONE)] {
+    for (theme, (width, height), rules) in LOOKS {
         browser.theme(theme).await;
         browser.size(width, height).await;
         for page in PAGES {
             pages::visit(&browser, page).await;
-            let name = page.0;
-            found.extend(
-                findings(&browser).await.into_iter().map(|finding| format!("{name} {theme} {width}: {finding}")),
-            );
-        }
-    }
-    assert!(found.is_empty(), "{}", found.join("\n"));
-    without_faults(browser).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_page_is_wider_than_its_window() {
-    let (_world, browser) = shown().await;
-    let mut wide = Vec::new();
-    for (width, height) in [WIDE, PHONE] {
-        browser.size(width, height).await;
-        for page in PAGES {
-            pages::visit(&browser, page).await;
-            let name = page.0;
-            let over = browser.run("return document.documentElement.scrollWidth - innerWidth", json!([])).await;
-            if over.as_i64().unwrap() > 0 {
-                wide.push(format!("{name} at {width}: {over} too wide"));
+            let about = format!("{} {theme} {width}", page.0);
+            found.extend(findings(&browser, rules).await.into_iter().map(|finding| format!("{about}: {finding}")));
+            let over = overflow(&browser).await;
+            if over > 0 {
+                found.push(format!("{about}: {over} too wide"));
             }
         }
     }
-    assert!(wide.is_empty(), "{}", wide.join("\n"));
+    assert!(found.is_empty(), "{}", found.join("\n"));
     without_faults(browser).await;
 }
 

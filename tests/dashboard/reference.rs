@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::pages::{PHONE, WIDE};
-use crate::quality::{AXE, FOCUSED, findings};
+use crate::quality::{AXE, FOCUSED, LOOKS, findings, overflow};
 use crate::support::World;
 use crate::without_faults;
 
@@ -60,7 +59,7 @@ async fn the_reference_shows_operations_with_their_fields_and_finds_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn axe_finds_nothing_in_the_reference_and_it_fits_its_window() {
     let (world, browser) = (World::new().await, Browser::start().await);
-    for (theme, (width, height)) in [("light", WIDE), ("dark", WIDE), ("light", PHONE)] {
+    for (theme, (width, height), rules) in LOOKS {
         browser.theme(theme).await;
         browser.size(width, height).await;
         browser.open(&format!("{}/docs?{theme}{width}#plans.put", world.node.url)).await;
@@ -70,9 +69,9 @@ async fn axe_finds_nothing_in_the_reference_and_it_fits_its_window() {
             .await;
         browser.sees("maxPerCall").await;
         browser.run(&format!("{AXE}; return typeof axe"), json!([])).await;
-        assert_eq!(findings(&browser).await, Vec::<String>::new(), "{theme} {width}");
-        let over = browser.run("return document.documentElement.scrollWidth - innerWidth", json!([])).await;
-        assert!(over.as_i64().unwrap() <= 0, "{over} too wide at {width}");
+        assert_eq!(findings(&browser, rules).await, Vec::<String>::new(), "{theme} {width}");
+        let over = overflow(&browser).await;
+        assert!(over <= 0, "{over} too wide at {width}");
     }
     // From a key press on, the browser takes the focus for one of the keyboard.
     browser.press("\u{e004}").await;
