@@ -9,7 +9,7 @@ case $target in
 esac
 export QUOTAGATE_BIN=${QUOTAGATE_BIN:-$target/debug/quotagate}
 
-# What is checked without a gateway mostly waits for one core, or for the network. Tests mind how long things take.
+# Checks mostly keep one core busy, or wait for the network. Tests mind how long things take, and have the machine alone.
 sdk/typescript/test.sh checks &
 typescript=$!
 status=0

@@ -269,7 +269,7 @@ async fn long_a_redis_clock_that_steps_back_at_10_promotions_loses_and_doubles_n
 async fn a_redis_clock_two_days_back_reopens_no_closed_window_and_refuses_nobody_for_ever() {
     let clock = Preload::build("shifted_clock");
     let mut group = Group::start(&owned(&clock_off(&clock, -2 * 24 * 3_600_000))).await;
-    let stage = Stage::of(group.url(), 1, Build::that_waits()).await;
+    let stage = Stage::of(group.url(), 1, Build::that_waits().patient()).await;
     let daily = json!({"periodType": "daily", "periodAnchor": "calendar", "groups": [
         {"id": "daily", "unit": "count", "quota": 5, "matches": [{"event": "mail.*"}]}]});
     stage.configure("PUT", "plans/daily", &daily).await;
@@ -286,6 +286,8 @@ async fn a_redis_clock_two_days_back_reopens_no_closed_window_and_refuses_nobody
         stage.answer("track", "joined", &call("open", 1)).await.status() == 200
     })
     .await;
+    // Or a machine that stands still for a moment has Sentinel take the new master for dead, and name none.
+    group.sentinel.patience_ms(3_600_000).await;
     let denied = stage.call("POST", "reserve", &call("full", 1)).await;
     assert_eq!((&denied["allowed"], &denied["counters"][0]["used"]), (&json!(false), &json!(5)), "{denied}");
     let after = stage.call("GET", "usage?userId=full", &serde_json::Value::Null).await;

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
 use serde_json::Value;
 
 pub const ADMIN_KEY: &str = "ak_process_test_0123456789abcdef";
@@ -112,31 +111,16 @@ impl Process {
 
     /// One call; fails unless it succeeds.
     pub async fn call(&self, method: &str, path: &str, key: &str, body: &Value) -> Value {
-        let (status, text) = self.ask(method, path, key, "", body).await;
-        assert!(status.is_success(), "{method} {path}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
-    }
-
-    /// One call, under an idempotency key unless that is empty; what it is answered.
-    pub async fn ask(
-        &self,
-        method: &str,
-        path: &str,
-        key: &str,
-        idempotency_key: &str,
-        body: &Value,
-    ) -> (StatusCode, String) {
         let url = format!("{}/api/v1/{path}", self.url);
         let mut request =
             quotagate::http_client::builder().build().unwrap().request(method.parse().unwrap(), url).bearer_auth(key);
-        if !idempotency_key.is_empty() {
-            request = request.header("Idempotency-Key", idempotency_key);
-        }
         if !body.is_null() {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
         let response = request.send().await.unwrap();
-        (response.status(), response.text().await.unwrap())
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        assert!(status.is_success(), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 }
 
