@@ -1,5 +1,7 @@
-# syntax=docker/dockerfile:1
-FROM rust:1-bookworm AS build
+# Both images are pinned by digest. To renew one, read the digest of its tag and replace it here:
+#   docker buildx imagetools inspect rust:1-bookworm --format '{{.Manifest.Digest}}'
+# The digests are those of the official images (Rust 1.97.1; Debian 12 of August 2026), for all platforms.
+FROM rust:1-bookworm@sha256:593db038d36ea0d2e5b22a2e095eb95dbec607d88d658c2f35f65ee880b4f93a AS build
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -7,7 +9,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --bin quotagate \
     && cp target/release/quotagate /usr/local/bin/quotagate
 
-FROM debian:bookworm-slim
+FROM debian:bookworm-slim@sha256:abd67ffcfa541b485a3dff59865ab629aa048a6c613e639d36e7456b0b229241
 # redis-server is for a container without QUOTAGATE_REDIS_URL; ca-certificates for rediss://.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates redis-server \

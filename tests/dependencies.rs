@@ -1,10 +1,14 @@
 //! What is built in: every crate comes from a listed registry with its checksum, under a listed licence, and is not one
-//! that is refused. The lists are those of `deny.toml`.
+//! that is refused. The lists are those of `deny.toml`. Container images are pinned, and `scripts/audit.py` never calls
+//! dependencies clean that it could not check.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
+use std::sync::mpsc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
@@ -131,5 +135,154 @@ fn every_crate_of_the_lock_file_has_a_checksum() {
         let name = package.lines().next().unwrap();
         assert!(package.contains("\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n"), "{name}");
         assert!(package.contains("\nchecksum = \""), "{name}");
+    }
+}
+
+/// The images of `FROM`, `COPY --from`, `# syntax=` and `image:` lines, without build stages and without those that
+/// the file builds itself.
+fn images(file: &str) -> Vec<String> {
+    let text = read(file);
+    let mut own: Vec<&str> = vec!["quotagate"];
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let image = match words.as_slice() {
+            ["FROM", rest @ ..] => {
+                let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("--")).collect();
+                if let [_, "AS", stage] = rest.as_slice() {
+                    own.push(stage);
+                }
+                rest[0]
+            }
+            ["COPY", from, ..] if from.starts_with("--from=") => &from["--from=".len()..],
+            ["#", syntax] if syntax.starts_with("syntax=") => &syntax["syntax=".len()..],
+            ["image:", image] => image,
+            _ => continue,
+        };
+        if !own.contains(&image) {
+            found.push(image.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_container_image_is_pinned_by_digest() {
+    let (build, compose) = (images("Dockerfile"), images("docker-compose.yml"));
+    assert_eq!((build.len(), compose.len()), (2, 1), "{build:?} {compose:?}");
+    for image in build.iter().chain(&compose) {
+        let digest = image.split_once("@sha256:").map(|(_, digest)| digest).unwrap_or_default();
+        let is_hex = digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        assert!(digest.len() == 64 && is_hex, "{image} is not pinned: add @sha256: and the digest of the image");
+    }
+}
+
+#[test]
+fn the_compose_file_gives_redis_a_password_and_a_memory_limit() {
+    let text = read("docker-compose.yml");
+    for part in [
+        "QUOTAGATE_REDIS_URL: redis://:${REDIS_PASSWORD:?",
+        "REDISCLI_AUTH: ${REDIS_PASSWORD:?",
+        "requirepass $$REDISCLI_AUTH",
+        "--maxmemory 1gb --maxmemory-policy noeviction",
+    ] {
+        assert!(text.contains(part), "docker-compose.yml lacks `{part}`");
+    }
+    // `:?` has no default, `:-` has one.
+    assert!(!text.contains("PASSWORD:-") && !text.contains("PASSWORD}"), "a password without `:?` may be empty");
+}
+
+/// Answers every request with what `answer` makes of its queries, and sends the queries of each request.
+fn advisory_database(answer: fn(&[Value]) -> String) -> (String, mpsc::Receiver<Vec<Value>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, asked) = mpsc::channel();
+    // It ends with the process of the test.
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let queries = queries_of(connection.as_ref().unwrap());
+            connection.unwrap().write_all(answer(&queries).as_bytes()).unwrap();
+            let _ = sender.send(queries);
+        }
+    });
+    (url, asked)
+}
+
+fn queries_of(connection: &TcpStream) -> Vec<Value> {
+    let mut reader = BufReader::new(connection);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    serde_json::from_slice::<Value>(&body).unwrap()["queries"].as_array().unwrap().clone()
+}
+
+fn ok(body: &Value) -> String {
+    let body = body.to_string();
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}
+
+fn audit(url: &str) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = Command::new("python3")
+        .arg("scripts/audit.py")
+        .env("AUDIT_URL", url)
+        .env("no_proxy", "*")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("python3 is needed: scripts/install-sdk-tools.sh");
+    (status.code(), String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr))
+}
+
+#[test]
+fn the_audit_asks_for_every_lock_file_and_reports_what_it_finds() {
+    let (url, asked) = advisory_database(|queries| ok(&json!({ "results": vec![json!({}); queries.len()] })));
+    let (code, told) = audit(&url);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("no known advisories"), "{told}");
+    let queries: Vec<Value> = asked.try_iter().flatten().collect();
+    for (ecosystem, name) in
+        [("crates.io", "actix-web"), ("npm", "typescript"), ("PyPI", "httpx"), ("PyPI", "schemathesis")]
+    {
+        let package = json!({ "ecosystem": ecosystem, "name": name });
+        assert!(queries.iter().any(|query| query["package"] == package && query["version"].is_string()), "{package}");
+    }
+
+    let (url, _) = advisory_database(|queries| {
+        let advisories = |query: &Value| match query["package"]["name"].as_str() {
+            Some("actix-web") => json!({ "vulns": [{ "id": "RUSTSEC-0000-0001" }] }),
+            _ => json!({}),
+        };
+        ok(&json!({ "results": queries.iter().map(advisories).collect::<Vec<_>>() }))
+    });
+    let (code, told) = audit(&url);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("actix-web") && told.contains("RUSTSEC-0000-0001") && told.contains("Cargo.lock"), "{told}");
+}
+
+#[test]
+fn an_audit_that_could_not_check_says_so() {
+    let answers: [fn(&[Value]) -> String; 5] = [
+        |_| String::new(),
+        |_| "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+        |_| "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>welcome</html>".to_owned(),
+        |_| ok(&json!({})),
+        // Fewer results than packages: the rest is unknown.
+        |_| ok(&json!({ "results": [{}] })),
+    ];
+    for (number, answer) in answers.into_iter().enumerate() {
+        let (url, _) = advisory_database(answer);
+        let (code, told) = audit(&url);
+        assert_eq!(code, Some(3), "answer {number}: {told}");
+        assert!(told.contains("NOT CHECKED") && !told.contains("no known"), "answer {number}: {told}");
     }
 }
