@@ -5,6 +5,7 @@
 #   QUOTAGATE_BIN=/path/to/quotagate ./test.sh       default: ../../target/debug/quotagate
 #   ./test.sh checks                                 all but the tests
 #   ./test.sh tests                                  these only, of what was built by the checks
+#   ./test.sh tests faults stream                    the tests of test/faults.test.ts and test/stream.test.ts
 set -eu
 cd "$(dirname "$0")"
 
@@ -37,12 +38,22 @@ checks() {
 }
 
 tests() {
-	node --test --test-concurrency=2 --test-timeout=180000 --test-reporter=spec .build/test/*.test.js
+	[ $# -gt 0 ] || set -- '*'
+	for name; do
+		shift
+		# The names of files, or all of them.
+		set -- "$@" .build/test/$name.test.js
+	done
+	# Every wait has a deadline of its own, of two minutes.
+	node --test --test-concurrency=2 --test-timeout=900000 --test-reporter=spec "$@"
 }
 
 case ${1:-all} in
 	checks) checks ;;
-	tests) tests ;;
+	tests)
+		shift
+		tests "$@"
+		;;
 	*)
 		checks
 		tests

@@ -16,12 +16,7 @@ async function metered() {
   const provider = createOpenAICompatible({ name: "local", baseURL: server.url, includeUsage: true });
   const middleware: LanguageModelMiddleware = quotaMiddleware(base.client, { userId, estimatePrompt: () => 20 });
   const model = (name: string) => wrapLanguageModel({ model: provider(name), middleware });
-  const used = async () => {
-    for (;;) {
-      const { used, held } = await base.counter(userId);
-      if (held === 0) return used;
-    }
-  };
+  const used = () => base.settled(userId);
   return { ...base, server, model, used };
 }
 

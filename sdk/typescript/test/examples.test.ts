@@ -6,7 +6,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { join, normalize } from "node:path";
 import { after, before, test } from "node:test";
-import { FOLDER, gateway, group, ROOT_KEY, world } from "./support/gateway.js";
+import { FOLDER, gateway, group, PATIENT, PATIENT_PROGRAM, ROOT_KEY, world } from "./support/gateway.js";
+import { within } from "./support/wait.js";
 
 before(() => assert(existsSync(join(FOLDER, "dist/esm/index.js")), "npm run build comes first"));
 
@@ -14,12 +15,15 @@ before(() => assert(existsSync(join(FOLDER, "dist/esm/index.js")), "npm run buil
 async function run(name: string): Promise<string[]> {
   const { url } = await gateway();
   const env = { PATH: process.env.PATH, QUOTAGATE_URL: url, QUOTAGATE_ADMIN_KEY: ROOT_KEY };
-  const child = spawn(process.execPath, [join(FOLDER, "examples", `${name}.mjs`)], { env });
+  const child = spawn(process.execPath, ["--import", PATIENT_PROGRAM, join(FOLDER, "examples", `${name}.mjs`)], { env });
+  const end = () => child.kill("SIGKILL");
+  process.once("exit", end);
   let output = "";
   let faults = "";
   child.stdout.on("data", (text: Buffer) => (output += text.toString()));
   child.stderr.on("data", (text: Buffer) => (faults += text.toString()));
-  const code = await new Promise((ended) => child.once("close", ended));
+  const code = await within(`the example ${name} to end`, new Promise((ended) => child.once("close", ended)));
+  process.removeListener("exit", end);
   assert.equal(code, 0, faults);
   assert.equal(faults, "");
   return output.trim().split("\n");
@@ -105,7 +109,7 @@ test("the badge follows a user's counter with a publishable key of its page's or
       if (texts.length === 2) controller.abort();
     },
   };
-  await assert.rejects(showBadge(element, { baseUrl: url, apiKey: key, userId, groupId: "images", signal: controller.signal, fetch: browserFetch }), /abort/i);
+  await assert.rejects(showBadge(element, { ...PATIENT, baseUrl: url, apiKey: key, userId, groupId: "images", signal: controller.signal, fetch: browserFetch }), /abort/i);
   assert.match(texts[0]!, /^0\/20 \(20 left\) · resets /);
   assert.match(texts[1]!, /^12\/20 \(8 left\) · resets /);
 });

@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { after, test } from "node:test";
 import { QuotagateError } from "../src/index.js";
 import { group, world } from "./support/gateway.js";
+import { eventually } from "./support/wait.js";
 
 const refused = (code: string, status: number) => (error: unknown) => error instanceof QuotagateError && error.code === code && error.status === status;
 
@@ -65,14 +66,12 @@ test("approvals: opened by a denial, rejected, reopened, approved, and seen by t
 /** Receives webhooks; resolves with the first of a type. */
 async function receiver() {
   const got: { headers: IncomingHttpHeaders; body: string }[] = [];
-  const waiting = new Set<() => void>();
   const server = createServer((request, response) => {
     let body = "";
     request.on("data", (part: Buffer) => (body += part.toString()));
     request.on("end", () => {
       got.push({ headers: request.headers, body });
       response.writeHead(204).end();
-      for (const look of waiting) look();
     });
   });
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
@@ -80,16 +79,7 @@ async function receiver() {
     server.closeAllConnections();
     server.close();
   });
-  const first = (count: number) =>
-    new Promise<typeof got>((resolve) => {
-      const look = () => {
-        if (got.length < count) return;
-        waiting.delete(look);
-        resolve(got);
-      };
-      waiting.add(look);
-      look();
-    });
+  const first = (count: number) => eventually(`${count} webhooks, and not ${got.length}`, () => (got.length < count ? undefined : got));
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`, first };
 }
 

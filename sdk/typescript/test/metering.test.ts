@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LimitReached, QuotagateError } from "../src/index.js";
 import { group, world } from "./support/gateway.js";
+import { startProxy } from "./support/proxy.js";
 
 const refused = (code: string, status: number) => (error: unknown) => {
   assert(error instanceof QuotagateError, String(error));
@@ -118,7 +119,7 @@ test("track counts past the quota, and only with room if it is told to enforce",
 });
 
 test("where nothing is held there is nothing to settle", async () => {
-  const { client, admin, connect, user } = await world([group("images", 2, "image.*")]);
+  const { client, admin, connect, url, user } = await world([group("images", 2, "image.*")]);
   await admin.admin.plans.put("open", { unmatchedEvents: "allow", groups: [group("open_images", 2, "image.*")] });
   const userId = await user("u_1", "open");
   const unmatched = await client.reserve(userId, "other.event");
@@ -126,7 +127,9 @@ test("where nothing is held there is nothing to settle", async () => {
   assert.equal((await client.commit(unmatched.reservationId)).status, "unmetered");
   assert.equal((await client.release(unmatched.reservationId)).status, "unmetered");
   assert.equal(await client.withReservation({ userId, event: "other.event" }, (r) => r.use(1).reservationId), undefined);
-  const away = connect({ baseUrl: "http://127.0.0.1:1", retries: 0, onUnavailable: "allow" });
+  const proxy = await startProxy(url);
+  proxy.always(() => "cut-before");
+  const away = connect({ baseUrl: proxy.url, retries: 0, onUnavailable: "allow" });
   const degraded = await away.reserve(userId, "image.render");
   assert.deepEqual([degraded.allowed, (await away.commit(degraded.reservationId)).status], [true, "unmetered"]);
   assert.equal(away.undeliveredCount, 0);

@@ -6,21 +6,14 @@ import express, { type Request as ExpressRequest } from "express";
 import type { GroupBody } from "../src/index.js";
 import { quota, reservationOf } from "../src/middleware/express.js";
 import { withQuota } from "../src/middleware/fetch.js";
-import { group, world, type World } from "./support/gateway.js";
+import { group, world } from "./support/gateway.js";
 import { startProxy } from "./support/proxy.js";
+import { within } from "./support/wait.js";
 
 const onLimit = { message: "All used", upgradeUrl: "https://example.com/upgrade" };
 const groups = (): GroupBody[] => [group("tokens", 100, "llm.tokens", { unit: "tokens", onLimit })];
 const userOf = (request: Request): string => request.headers.get("x-user") ?? "nobody";
 const asked = (init?: RequestInit) => new Request("http://app.test/", { headers: { "x-user": "u_1" }, ...init });
-
-/** Reads counters until nothing is held: settling follows the answer. */
-async function settled({ counter }: World): Promise<number> {
-  for (;;) {
-    const { used, held } = await counter("u_1");
-    if (held === 0) return used;
-  }
-}
 
 test("a fetch handler is charged what it reports, at the end of its body", async () => {
   const base = await world(groups());
@@ -87,7 +80,7 @@ test("a reader that leaves a streamed answer early pays for what was reported", 
   const reader = (await handler(asked())).body!.getReader();
   await reader.read();
   await reader.cancel();
-  const used = await settled(base);
+  const used = await base.settled("u_1");
   assert(used >= 1 && used < 40, `${used}`);
 });
 
@@ -128,9 +121,9 @@ test("an Express handler is charged when its answer is sent", async () => {
   const post = (path: string) => fetch(url + path, { method: "POST", headers: { "x-user": "u_1" } });
   const good = await post("/good");
   assert.deepEqual([good.status, good.headers.get("x-ratelimit-remaining")], [200, "60"]);
-  assert.equal(await settled(base), 9);
+  assert.equal(await base.settled("u_1"), 9);
   assert.deepEqual([(await post("/bad")).status, (await post("/thrown")).status], [400, 500]);
-  assert.equal(await settled(base), 9);
+  assert.equal(await base.settled("u_1"), 9);
   assert.match(await (await post("/unmetered")).text(), /no quota middleware/);
 
   await base.client.track("u_1", "llm.tokens", 80);
@@ -161,9 +154,9 @@ test("an Express client that leaves aborts the work and is charged what was repo
   outgoing.on("error", () => {});
   const answer = new Promise<IncomingMessage>((resolve) => outgoing.once("response", resolve));
   outgoing.end();
-  await started;
-  (await answer).on("error", () => {});
+  await within("the handler to start", started);
+  (await within("the head of the answer", answer)).on("error", () => {});
   outgoing.destroy();
-  await stopped;
-  assert.equal(await settled(base), 3);
+  await within("the work to be aborted", stopped);
+  assert.equal(await base.settled("u_1"), 3);
 });

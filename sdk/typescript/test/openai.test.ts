@@ -5,6 +5,7 @@ import { limitReachedFrom, meteredFetch, meterOpenAI, type OpenAIRules } from ".
 import { group, world } from "./support/gateway.js";
 import { CACHED_TOKENS, COMPLETION_TOKENS, PROMPT_TOKENS, startModelServer, TOTAL_TOKENS, WORDS } from "./support/model-server.js";
 import { startProxy } from "./support/proxy.js";
+import { PATIENCE_MS } from "./support/timers.js";
 
 const messages = [{ role: "user" as const, content: "Say it." }];
 
@@ -22,12 +23,7 @@ async function metered(rules: Partial<OpenAIRules> = {}) {
   const server = await startModelServer();
   const plain = new OpenAI({ apiKey: "provider-key", baseURL: server.url, maxRetries: 2 });
   const openai = meterOpenAI(plain, base.client, { userId, ...rules });
-  const used = async () => {
-    for (;;) {
-      const { used, held } = await base.counter(userId);
-      if (held === 0) return used;
-    }
-  };
+  const used = () => base.settled(userId);
   return { ...base, userId, server, plain, openai, used };
 }
 
@@ -159,6 +155,6 @@ test("without the gateway onUnavailable decides", async () => {
   const allowing = clientOf("allow");
   await openaiOf(allowing).chat.completions.create({ model: "good", messages });
   proxy.always(() => "pass");
-  assert.equal(await allowing.flush(), 0);
+  assert.equal(await allowing.flush(PATIENCE_MS), 0);
   assert.equal(await used(), TOTAL_TOKENS);
 });

@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { FOLDER, group, world } from "./support/gateway.js";
+import { FOLDER, group, PATIENT_PROGRAM, world } from "./support/gateway.js";
 
 const project = mkdtempSync(join(tmpdir(), "quotagate-empty-"));
 after(() => rmSync(project, { recursive: true, force: true }));
@@ -65,7 +65,7 @@ for (const [file, text] of Object.entries(PROGRAMS)) {
     const { url, user, secretKey, counter } = await world([group("images", 20, "image.*")]);
     await user("u_1");
     writeFileSync(join(project, file), text);
-    const output = run(process.execPath, [file], { env: { QUOTAGATE_URL: url, KEY: secretKey } });
+    const output = run(process.execPath, ["--import", PATIENT_PROGRAM, file], { env: { QUOTAGATE_URL: url, KEY: secretKey } });
     assert.deepEqual(JSON.parse(output), [true, "done", true, true, true, "function,function,function,function"]);
     assert.deepEqual(await counter("u_1"), { used: 2, held: 0 });
   });

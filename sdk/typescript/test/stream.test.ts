@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { LimitReached } from "../src/index.js";
 import { group, world } from "./support/gateway.js";
 import { startProxy } from "./support/proxy.js";
+import { cueTimers } from "./support/timers.js";
 
 const tokens = () => world([group("tokens", 10_000, "llm.tokens", { unit: "tokens" })]);
 const request = (userId: string) => ({ userId, event: "llm.tokens", quantity: 4_000 });
@@ -137,26 +138,37 @@ test("a denial is thrown before the stream begins", async () => {
   await assert.rejects(client.streamWithReservation({ ...request(userId), quantity: 10_001 }, () => numbers(1)), LimitReached);
 });
 
-test("the hold lives while the stream is read, and not while it is forgotten", async () => {
-  const { url, connect, user, counter } = await tokens();
+test("the hold lives while the stream is read, and not while it is forgotten", async (context) => {
+  const { url, admin, connect, user, counter, settled } = await tokens();
+  const { testClock } = admin.admin;
+  let now = Date.UTC(2026, 11, 1);
+  await testClock.set(new Date(now));
   const userId = await user("u_1");
   const proxy = await startProxy(url);
   const client = connect({ baseUrl: proxy.url });
   const beats = () => proxy.seen.filter((one) => one.path.endsWith("extend")).length;
+  // Three beats within an hour.
+  const heartbeat = cueTimers(context, (ms) => ms === 1_200_000);
   async function* slow() {
     yield 1;
     await proxy.until(() => beats() >= 4);
     yield 1;
   }
-  const stream = await client.streamWithReservation({ ...request(userId), ttlSeconds: 1 }, slow, { count: () => 1 });
+  const stream = await client.streamWithReservation({ ...request(userId), ttlSeconds: 3_600 }, slow, { count: () => 1 });
   await stream.next();
-  await stream.next();
-  assert(beats() >= 4);
-  // Nobody asks for more: the hold ends by itself.
-  const ended = async (): Promise<void> => {
-    while ((await counter(userId)).held > 0);
-  };
-  await ended();
+  const second = stream.next();
+  for (let beat = 1; beat <= 4; beat += 1) {
+    await testClock.set(new Date((now += 1_200_000)));
+    await heartbeat.next();
+    await proxy.until(() => beats() >= beat);
+  }
+  await second;
+  // Nobody asks for more: after four beats without a call it stops, and the hold expires.
+  for (let beat = 1; beat <= 4; beat += 1) await heartbeat.next();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual([beats(), heartbeat.waiting.size], [4, 0]);
+  await testClock.set(new Date(now + 3_660_000));
+  await settled(userId);
   await stream.return!();
   assert.deepEqual(await counter(userId), { used: 2, held: 0 });
 });

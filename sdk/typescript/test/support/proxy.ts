@@ -2,6 +2,7 @@
 import { Agent, createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after } from "node:test";
+import { within } from "./wait.js";
 
 /** What is done to one request. */
 export type Fault =
@@ -22,7 +23,7 @@ export type Fault =
   /** The gateway answers, and the client gets something else with status 200. */
   | "garbage"
   | "garbage-json"
-  /** The gateway answers, and the client waits until it gives up. */
+  /** The gateway answers, and the client waits until it gives up: see `timeoutsOfSlowOnes`. */
   | "slow";
 
 /** One request as it came through. */
@@ -44,6 +45,8 @@ export interface Proxy {
   always: (choose: (request: { path: string; body: string }) => Fault) => void;
   /** Resolves when the condition holds, looked at with each request that has been dealt with. */
   until: (condition: (seen: Seen[]) => boolean) => Promise<void>;
+  /** Called with the request's `x-attempt` when a `slow` one has met the gateway. */
+  onSlow: (attempt: string | undefined) => void;
 }
 
 interface Answered {
@@ -96,7 +99,7 @@ export async function startProxy(target: string): Promise<Proxy> {
       if (fault === "busy-after") { busy(response); return; }
       if (fault === "garbage") return void response.writeHead(200, { "content-type": "application/json" }).end('{"allowed":tr');
       if (fault === "garbage-json") return void response.writeHead(200, { "content-type": "application/json" }).end('{"status":"ok"}');
-      if (fault === "slow") return;
+      if (fault === "slow") return void setImmediate(() => proxy.onSlow(header("x-attempt")));
       if (fault === "cut-within") {
         response.writeHead(answer.status, { ...answer.headers, "content-length": String(answer.body.length) });
         response.write(answer.body.subarray(0, answer.body.length >> 1), () => incoming.socket.destroy());
@@ -119,13 +122,13 @@ export async function startProxy(target: string): Promise<Proxy> {
     agent.destroy();
   });
 
-  return {
+  const proxy: Proxy = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
     next: (...faults) => void queue.push(...faults),
     always: (chosen) => void (choose = chosen),
-    until: (condition) =>
-      new Promise((resolve) => {
+    until: (condition) => {
+      const met = new Promise<void>((resolve) => {
         const look = () => {
           if (!condition(seen)) return;
           waiting.delete(look);
@@ -133,6 +136,10 @@ export async function startProxy(target: string): Promise<Proxy> {
         };
         waiting.add(look);
         look();
-      }),
+      });
+      return within(() => `${String(condition)}, having seen ${seen.map(({ path, fault }) => `${path} ${fault}`).join(", ")}`, met);
+    },
+    onSlow: () => {},
   };
+  return proxy;
 }
