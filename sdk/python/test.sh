@@ -5,6 +5,7 @@
 #   QUOTAGATE_BIN=../../target/debug/quotagate ./test.sh
 #   ./test.sh checks                                            all but the tests
 #   ./test.sh tests                                             these only
+#   ./test.sh tests tests/test_faults.py -k deadline            some of them; what follows is for pytest
 set -eu
 cd "$(dirname "$0")"
 
@@ -58,12 +59,15 @@ checks() {
 
 tests() {
     step "Tests"
-    $python -m pytest
+    $python -m pytest "$@"
 }
 
 case ${1:-all} in
     checks) checks ;;
-    tests) tests ;;
+    tests)
+        shift
+        tests "$@"
+        ;;
     *)
         checks
         tests

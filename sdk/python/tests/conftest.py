@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -8,12 +8,26 @@ import pytest
 from quotagate import Client
 from tests.gateway import Gateway, Sandbox, plan, unique
 
+running: list[Gateway] = []
+
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[Gateway]:
     gateway = Gateway()
+    running.append(gateway)
     yield gateway
     gateway.stop()
+    running.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        for gateway in running:
+            report.sections.append(("The last lines of the gateway's log", gateway.log()))
+        report.sections.append(("Run this test alone", f"sdk/python/test.sh tests '{item.nodeid}'"))
+    return report
 
 
 @pytest.fixture

@@ -1,14 +1,23 @@
-"""A TCP proxy in front of the gateway that breaks what it is told to break."""
+"""A TCP proxy in front of the gateway that breaks what it is told to break.
+
+What it does depends on no time. A ``slow`` answer is one that the client of ``Proxy.http`` does not wait for, and every
+other answer has as long as it takes. A ``held`` one waits for ``Proxy.let_go``, or for the client to leave.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
 from urllib.parse import urlsplit
+
+import httpx
+
+from tests.waiting import DEADLINE
 
 FAULTS = ("cut_before", "cut_after", "unavailable", "bad_gateway", "slow", "garbage", "not_json", "half")
 
@@ -46,18 +55,54 @@ def at_random(seed: int, share: float) -> Choice:
     return choose
 
 
+NOT_WAITED_FOR = {"connect": DEADLINE, "write": DEADLINE, "pool": DEADLINE, "read": 0.001}
+"""The time limits, in seconds, of a request whose answer is to come too late."""
+
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+
+
+class Impatient(httpx.BaseTransport):
+    """Asks the proxy for the fate of each request, and waits for the answers of all but the slow ones."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._inner = httpx.HTTPTransport(limits=LIMITS)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._proxy.doom(request)
+        return self._inner.handle_request(request)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class AsyncImpatient(httpx.AsyncBaseTransport):
+    """The same for an event loop."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._inner = httpx.AsyncHTTPTransport(limits=LIMITS)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._proxy.doom(request)
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 class Proxy:
     """One thread per connection; every request is counted with what became of it."""
 
-    def __init__(self, target: str, choose: Choice, *, retry_after: str = "0", pause: float = 0.5) -> None:
+    def __init__(self, target: str, choose: Choice, *, retry_after: str = "0") -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname or "", parts.port or 80)
         self.choose = choose
         self.retry_after = retry_after
-        self.pause = pause
         self.met: Counter[str] = Counter()
         self.requests: list[tuple[str, bytes]] = []
         self._stop = threading.Event()
+        self._go = threading.Event()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -70,6 +115,7 @@ class Proxy:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._go.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -77,7 +123,26 @@ class Proxy:
             for connection in list(self._open):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        self._thread.join(DEADLINE)
+
+    def http(self) -> httpx.Client:
+        """A client whose requests time out when the proxy is to be slow, and only then."""
+        return httpx.Client(transport=Impatient(self))
+
+    def async_http(self) -> httpx.AsyncClient:
+        """The same for an event loop."""
+        return httpx.AsyncClient(transport=AsyncImpatient(self))
+
+    def doom(self, request: httpx.Request) -> None:
+        """Chooses what becomes of a request, before it is sent."""
+        fate = self.choose(f"{request.method} {request.url.path} HTTP/1.1", request.read())
+        request.headers["x-fate"] = fate
+        if fate == "slow":
+            request.extensions = {**request.extensions, "timeout": NOT_WAITED_FOR}
+
+    def let_go(self) -> None:
+        """Ends the wait of what is held, now and from now on."""
+        self._go.set()
 
     def keys(self, path: str) -> list[str]:
         """The idempotency keys of the requests to a path, in the order in which they came."""
@@ -109,7 +174,7 @@ class Proxy:
     def _answer(self, connection: socket.socket, request: bytes) -> bool:
         """False: the connection ends."""
         line = request.split(b"\r\n", 1)[0].decode()
-        fault = self.choose(line, request)
+        fault = fate_of(request) or self.choose(line, request)
         with self._lock:
             self.met[fault] += 1
             self.requests.append((line, request))
@@ -127,8 +192,8 @@ class Proxy:
         if fault == "not_json_before":
             connection.sendall(told(200, b"<html>welcome</html>"))
             return True
-        if fault == "slow" and self._stop.wait(self.pause):
-            return False
+        if fault in ("slow", "held"):
+            self._hold(connection)
         if fault in ("relay", "relay_one"):
             return self._relay(connection, request, once=fault == "relay_one")
         answer = self._forward(request)
@@ -143,14 +208,21 @@ class Proxy:
         connection.sendall(answer)
         return True
 
+    def _hold(self, connection: socket.socket) -> None:
+        """Until the client leaves, or the test lets go of what is held."""
+        while not self._go.is_set():
+            readable, _, _ = select.select([connection], [], [], 0.01)
+            if readable and not connection.recv(1, socket.MSG_PEEK):
+                return
+
     def _forward(self, request: bytes) -> bytes:
-        with socket.create_connection(self._target, timeout=20) as server:
+        with socket.create_connection(self._target, timeout=DEADLINE) as server:
             server.sendall(request)
             return read_message(server)
 
     def _relay(self, connection: socket.socket, request: bytes, *, once: bool) -> bool:
         """A stream as it comes; with ``once`` until its first event is through."""
-        with socket.create_connection(self._target, timeout=20) as server:
+        with socket.create_connection(self._target, timeout=DEADLINE) as server:
             with self._lock:
                 self._open.add(server)
             server.sendall(request)
@@ -161,6 +233,14 @@ class Proxy:
             with self._lock:
                 self._open.discard(server)
         return False
+
+
+def fate_of(request: bytes) -> str:
+    """What the client of ``Proxy.http`` was told; empty for any other client."""
+    for header in request.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]:
+        if header.lower().startswith(b"x-fate: "):
+            return header[8:].decode()
+    return ""
 
 
 def told(status: int, body: bytes, headers: str = "") -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from quotagate import Client, QuotagateError, user_token
-from tests.gateway import ADMIN_KEY, Gateway, Sandbox, group, plan, unique
+from tests.gateway import ADMIN_KEY, PATIENT, Gateway, Sandbox, group, plan, unique
 
 Subscribed = Callable[..., str]
 
@@ -74,7 +74,7 @@ def test_apps(gateway: Gateway) -> None:
     admin = gateway.admin.admin
     assert admin.create_app(name).placement == "app"
     assert name in [app.id for app in admin.apps()]
-    with Client(api_key=ADMIN_KEY, base_url=gateway.url, app=name) as other:
+    with Client(api_key=ADMIN_KEY, base_url=gateway.url, app=name, **PATIENT) as other:
         assert other.available_plans() == ()
         other.admin.put_plan("free", plan(group(1)))
         assert other.admin.put_settings(default_plan_id="free").default_plan_id == "free"

@@ -16,6 +16,7 @@ from quotagate import AsyncClient, Client, LimitReached, rate_limit_headers
 from quotagate.asgi import QuotagateMiddleware, limit_reached_handler
 from tests.gateway import Sandbox, group
 from tests.proxy import Proxy, always
+from tests.waiting import DEADLINE, eventually
 
 Subscribed = Callable[..., str]
 
@@ -87,10 +88,9 @@ class Served:
         self._gate = gate
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        while not self._server.started:
-            threading.Event().wait(0.005)
+        eventually("the server to start", lambda: self._server.started)
         port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}")
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE)
 
     def _run(self) -> None:
         import asyncio
@@ -104,7 +104,7 @@ class Served:
     def stop(self) -> None:
         self.http.close()
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(DEADLINE)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_gateway_that_is_down_denies_with_503(sandbox: Sandbox, subscribed: Su
 def test_rate_limit_headers(client: Client, subscribed: Subscribed) -> None:
     unmetered = subscribed(group(1, event="other"), unmatchedEvents="allow")
     assert rate_limit_headers(client.reserve(unmetered, "image.render")) == {}
-    user = subscribed(group(3, periodType="daily"))
+    user = subscribed(group(3))
     allowed = rate_limit_headers(client.reserve(user, "image.render", 3))
     assert set(allowed) == {
         "RateLimit-Policy",

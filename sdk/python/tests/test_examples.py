@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway import ADMIN_KEY, SDK, Sandbox, environment, group, plan, unique
+from tests.waiting import DEADLINE
 
 TOLD = {
     "image_fallback": """
@@ -62,7 +63,7 @@ def run(sandbox: Sandbox, *arguments: str) -> str:
         env=settings,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=DEADLINE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,6 +11,7 @@ import pytest
 
 from quotagate import Client, QuotagateError
 from tests.gateway import Sandbox, group, plan, unique
+from tests.waiting import eventually
 
 Subscribed = Callable[..., str]
 
@@ -34,7 +35,8 @@ def test_what_happened(sandbox: Sandbox, client: Client, subscribed: Subscribed)
         assert admin.unusual(by=["group"], days=7).data == ()
         assert [counter.used for counter in admin.forecast(user).data] == [3]
         assert [(window.used, window.final) for window in admin.history(user)] == [(3, False)]
-        assert any(not node.silent for node in admin.nodes())
+        # A node that stood still for 15 seconds is silent until it reports again.
+        eventually("a node that is not silent", lambda: any(not node.silent for node in admin.nodes()))
         assert f"test/{sandbox.name}" in [each.mode for each in admin.sandboxes()]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 import traceback
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from quotagate import AsyncClient, Client, GatewayUnavailable, LimitReached, QuotagateError
 from quotagate.models import FieldError
-from tests.gateway import Sandbox
+from tests.gateway import PATIENT, Sandbox
 from tests.proxy import Proxy, always
 
 KEY = "sk_test_0123456789abcdef0123456789abcdef"
@@ -74,27 +75,31 @@ def test_no_key_is_ever_shown(sandbox: Sandbox, caplog: pytest.LogCaptureFixture
         for fault in ("pass", "garbage", "cut_before", "unavailable", "half"):
             with (
                 Proxy(sandbox.gateway.url, always(fault)) as proxy,
-                Client(api_key=KEY, base_url=proxy.url, retries=1) as client,
+                Client(api_key=KEY, base_url=proxy.url, retries=1, **PATIENT) as client,
             ):
                 assert KEY not in repr(client)
                 assert KEY not in repr(client._core.options)
                 with pytest.raises(QuotagateError) as failed:
                     client.usage("u_42")
                 errors.append(failed.value)
-        with Client(api_key=KEY, base_url="http://127.0.0.1:9", retries=0) as client:
-            with pytest.raises(GatewayUnavailable) as failed_2:
-                client.usage("u_42")
-            errors.append(failed_2.value)
-            for call in (
-                lambda: client.commit("rsv", idempotency_key="a\nb"),
-                lambda: client.commit("rsv", idempotency_key=""),
-                lambda: client.track("u", "e", float("nan")),
-                lambda: client.track("u", "e", 1, {"bad": object()}),
-            ):
-                with pytest.raises(QuotagateError) as failed_3:
-                    call()
-                assert (failed_3.value.code, failed_3.value.status) == ("invalid_request", 400)
-                errors.append(failed_3.value)
+        # Bound, so that nobody else takes it, and not listening.
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            port = closed.getsockname()[1]
+            with Client(api_key=KEY, base_url=f"http://127.0.0.1:{port}", retries=0) as client:
+                with pytest.raises(GatewayUnavailable) as failed_2:
+                    client.usage("u_42")
+                errors.append(failed_2.value)
+                for call in (
+                    lambda: client.commit("rsv", idempotency_key="a\nb"),
+                    lambda: client.commit("rsv", idempotency_key=""),
+                    lambda: client.track("u", "e", float("nan")),
+                    lambda: client.track("u", "e", 1, {"bad": object()}),
+                ):
+                    with pytest.raises(QuotagateError) as failed_3:
+                        call()
+                    assert (failed_3.value.code, failed_3.value.status) == ("invalid_request", 400)
+                    errors.append(failed_3.value)
     assert errors[0].code == "invalid_key"
     for error in errors:
         assert KEY not in str(error) + repr(error)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from quotagate import QuotagateError
 from tests.gateway import Gateway, Sandbox, group, unique
+from tests.waiting import eventually
 
 Subscribed = Callable[..., str]
 
@@ -88,10 +88,7 @@ def test_webhooks_and_alerts(sandbox: Sandbox, subscribed: Subscribed) -> None:
         settled = client.commit(client.reserve(user, "image.render", 6))
         assert [(each.group_id, each.percent) for each in settled.thresholds] == [(limit["id"], 50)]
         admin.delete_webhook(name)
-        ends = threading.Event()
-        for _ in range(500):
-            if any(alert.type == "threshold.reached" for alert in admin.alerts()):
-                break
-            ends.wait(0.02)
-        else:
-            raise AssertionError("the alert is not in the history")
+        eventually(
+            "the alert to be in the history",
+            lambda: any(alert.type == "threshold.reached" for alert in admin.alerts()),
+        )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Generator
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from quotagate import Client, LimitReached, QuotagateError
+from quotagate import AsyncClient, Client, LimitReached, QuotagateError
 from quotagate.models import CounterView
 from tests.gateway import Sandbox, group
 from tests.proxy import Proxy, first
+from tests.waiting import DEADLINE, happens, happens_beside
 
 Subscribed = Callable[..., str]
 
@@ -142,30 +144,65 @@ def test_floats_add_up_exactly(client: Client, subscribed: Subscribed) -> None:
     assert client.reserve(user, "llm.chat", Decimal("0.000001")).counters[0].held == Decimal("0.000001")
 
 
-def test_kept_alive_while_the_work_is_longer_than_its_time(sandbox: Sandbox, subscribed: Subscribed) -> None:
-    user = subscribed(group(100))
+class Beats:
+    """Takes the place of a client's timer, and keeps what is to be done later."""
+
+    def __init__(self) -> None:
+        self.due: dict[int, tuple[float, Callable[[], Any]]] = {}
+        self._count = 0
+
+    def later(self, seconds: float, job: Callable[[], Any]) -> Beats.Later:
+        self._count += 1
+        self.due[self._count] = (seconds, job)
+        return self.Later(self, self._count)
+
+    def next(self) -> Any:
+        """Does what is due, which is a heartbeat three times an hour."""
+        ((number, (seconds, job)),) = self.due.items()
+        assert seconds == 1200
+        del self.due[number]
+        return job()
+
+    class Later:
+        def __init__(self, beats: Beats, number: int) -> None:
+            self._beats = beats
+            self._number = number
+
+        def cancel(self) -> None:
+            self._beats.due.pop(self._number, None)
+
+
+def minutes(number: int) -> str:
+    """So long after the start, as a test clock takes it."""
+    return (datetime(2026, 12, 1, tzinfo=timezone.utc) + timedelta(minutes=number)).isoformat()
+
+
+def test_kept_alive_while_the_work_is_longer_than_its_time(
+    sandbox: Sandbox, subscribed: Subscribed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, beats = subscribed(group(100)), Beats()
     with sandbox.client() as client, sandbox.operator() as operator:
-        with client.reservation(user, "video.render", 5, ttl_seconds=3) as work:
-            # Long enough for it to have expired, as the gateway sees it. A busy machine may stand still for one second.
-            moments: set[str] = set()
-            ends = time.monotonic() + 30
-            while len(moments) < 5:
-                assert time.monotonic() < ends, moments
-                moments.update(one.expires_at for one in operator.admin.user(user).open_reservations)
-                threading.Event().wait(0.02)
+        monkeypatch.setattr(client._core.background, "later", beats.later)
+        operator.admin.set_test_clock(minutes(0))
+        with client.reservation(user, "video.render", 5, ttl_seconds=3600) as work:
+            # 100 minutes of a hold of 60.
+            for beat in range(1, 6):
+                operator.admin.set_test_clock(minutes(20 * beat))
+                beats.next()
             assert counter(client, user).held == 5
         assert work.settlement is not None
         assert not work.settlement.late
         assert figures(client, user) == (5, 0)
         assert operator.admin.user(user).open_reservations == ()
+    assert beats.due == {}
 
 
 def test_a_reservation_that_was_ended_elsewhere_is_not_kept_alive(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
-    refused = threading.Event()
+    released, refused = threading.Event(), threading.Event()
 
     def choose(line: str, request: bytes) -> str:
-        if "/extend " in line:
+        if "/extend " in line and released.is_set():
             refused.set()
         return "pass"
 
@@ -175,7 +212,8 @@ def test_a_reservation_that_was_ended_elsewhere_is_not_kept_alive(sandbox: Sandb
         client.reservation(user, "video.render", 5, ttl_seconds=1) as work,
     ):
         client.release(work.reservation_id)
-        assert refused.wait(5)
+        released.set()
+        happens("another heartbeat", refused)
         client._core.background.settled()
         assert client._core.background._due == []
         work.release()
@@ -225,7 +263,7 @@ async def test_cancelled_in_the_middle_of_the_work(sandbox: Sandbox, client: Cli
 
     async with sandbox.async_client() as asynchronous:
         task = asyncio.ensure_future(work())
-        await begun.wait()
+        await asyncio.wait_for(begun.wait(), DEADLINE)
         assert figures(client, user) == (0, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -241,7 +279,7 @@ async def test_cancelled_again_while_it_is_released(sandbox: Sandbox, client: Cl
     def choose(line: str, request: bytes) -> str:
         if "/release " in line:
             releasing.set()
-            return "slow"
+            return "held"
         return "pass"
 
     async def work() -> None:
@@ -249,15 +287,16 @@ async def test_cancelled_again_while_it_is_released(sandbox: Sandbox, client: Cl
             begun.set()
             await asyncio.Event().wait()
 
-    with Proxy(sandbox.gateway.url, choose, pause=0.3) as proxy:
+    with Proxy(sandbox.gateway.url, choose) as proxy:
         async with sandbox.async_client(base_url=proxy.url) as asynchronous:
             task = asyncio.ensure_future(work())
-            await begun.wait()
+            await asyncio.wait_for(begun.wait(), DEADLINE)
             task.cancel()
-            await asyncio.to_thread(releasing.wait, 5)
+            await happens_beside("the release to be sent", releasing)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            proxy.let_go()
         # It went on to its end: nothing had to be sent again.
         assert len(proxy.keys("release")) == 1
     # Closing the client waits for the release.
@@ -272,20 +311,21 @@ async def test_cancelled_while_it_is_reserved(sandbox: Sandbox, client: Client, 
     def choose(line: str, request: bytes) -> str:
         if "/reserve " in line:
             reserving.set()
-            return "slow"
+            return "held"
         return "pass"
 
     async def work() -> None:
         async with asynchronous.reservation(user, "llm.tokens", 10):
             raise AssertionError("it is cancelled before")
 
-    with Proxy(sandbox.gateway.url, choose, pause=0.3) as proxy:
+    with Proxy(sandbox.gateway.url, choose) as proxy:
         async with sandbox.async_client(base_url=proxy.url) as asynchronous:
             task = asyncio.ensure_future(work())
-            await asyncio.to_thread(reserving.wait, 5)
+            await happens_beside("the reserve to be sent", reserving)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+            proxy.let_go()
         assert len(proxy.keys("release")) == 1
     assert figures(client, user) == (0, 0)
 
@@ -305,33 +345,38 @@ async def test_an_asynchronous_stream(sandbox: Sandbox, client: Client, subscrib
                 if size == 4:
                     break
         assert figures(client, user) == (10, 0)
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(self_stopping(asynchronous, user), 0.3)
+        begun = asyncio.Event()
+        task = asyncio.ensure_future(self_stopping(asynchronous, user, begun))
+        await asyncio.wait_for(begun.wait(), DEADLINE)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
         assert figures(client, user) == (15, 0)
 
 
-async def self_stopping(client: object, user: str) -> None:
-    from quotagate import AsyncClient
-
-    assert isinstance(client, AsyncClient)
+async def self_stopping(client: AsyncClient, user: str, begun: asyncio.Event) -> None:
     async with client.stream_reservation(user, "llm.tokens", 100) as work:
         work.use(5)
+        begun.set()
         await asyncio.Event().wait()
 
 
 @pytest.mark.anyio
-async def test_kept_alive_asynchronously(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
-    user = subscribed(group(100))
-    with Proxy(sandbox.gateway.url, first(1, "cut_after", "extend")) as proxy:
+async def test_kept_alive_asynchronously(
+    sandbox: Sandbox, client: Client, subscribed: Subscribed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, beats = subscribed(group(100)), Beats()
+    with Proxy(sandbox.gateway.url, first(1, "cut_after", "extend")) as proxy, sandbox.operator() as operator:
+        operator.admin.set_test_clock(minutes(0))
         async with sandbox.async_client(base_url=proxy.url) as asynchronous:
-            async with asynchronous.reservation(user, "video.render", 5, ttl_seconds=3) as work:
-                ends = time.monotonic() + 30
-                while len(set(proxy.keys("extend"))) < 4:
-                    assert time.monotonic() < ends, proxy.keys("extend")
-                    await asyncio.sleep(0.02)
+            monkeypatch.setattr(asynchronous._core.background, "later", beats.later)
+            async with asynchronous.reservation(user, "video.render", 5, ttl_seconds=3600) as work:
+                for beat in range(1, 6):
+                    operator.admin.set_test_clock(minutes(20 * beat))
+                    await beats.next()
             assert work.settlement is not None
             assert not work.settlement.late
         # The one whose answer was cut off was repeated with its key.
         keys = proxy.keys("extend")
-        assert len(keys) == len(set(keys)) + 1
+        assert (len(keys), len(set(keys))) == (6, 5)
     assert figures(client, user) == (5, 0)

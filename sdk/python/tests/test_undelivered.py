@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 import pytest
 
-from quotagate import Client, Undelivered
+from quotagate import Client, Undelivered, _lifetimes
 from tests.gateway import Sandbox, environment, group
 from tests.proxy import Proxy, always, first
+from tests.waiting import DEADLINE, happens, happens_beside
 
 Subscribed = Callable[..., str]
 
@@ -29,7 +30,7 @@ def test_delivered_in_the_background_in_order(sandbox: Sandbox, subscribed: Subs
     user = subscribed(group(100))
     lost: list[Undelivered] = []
     with Proxy(sandbox.gateway.url, always("pass")) as proxy:
-        with sandbox.client(base_url=proxy.url, retries=0, timeout=0.5, on_undelivered=lost.append) as client:
+        with sandbox.client(base_url=proxy.url, retries=0, on_undelivered=lost.append) as client:
             decision = client.reserve(user, "agent.run", 10)
             # The draw arrives, but its answer doesn't; what follows must not overtake it.
             proxy.choose = first(1, "cut_after", "commit")
@@ -38,7 +39,7 @@ def test_delivered_in_the_background_in_order(sandbox: Sandbox, subscribed: Subs
             assert client.commit(decision, quantity=1).status == "undelivered"
             assert client.release(decision).status == "undelivered"
             assert client.undelivered == 3
-            assert client.flush(10) == 0
+            assert client.flush(DEADLINE) == 0
         keys = proxy.keys("commit")
         assert len(keys) == 3
         assert keys[0] == keys[1] != keys[2]
@@ -72,7 +73,7 @@ def test_the_background_works_by_itself(sandbox: Sandbox, subscribed: Subscribed
 
         thread = threading.Thread(target=watch)
         thread.start()
-        assert delivered.wait(10)
+        happens("the commit to be delivered", delivered)
         thread.join()
         assert proxy.met["unavailable"] == 2
     assert used_and_held(sandbox, user) == (7, 0)
@@ -89,7 +90,7 @@ def test_what_is_refused_is_handed_over(sandbox: Sandbox, subscribed: Subscribed
         assert client.commit(decision, quantity=3, idempotency_key="order-7").status == "undelivered"
         with sandbox.client() as other:
             other.release(decision)
-        assert client.flush(10) == 0
+        assert client.flush(DEADLINE) == 0
     (one,) = lost
     assert (one.call, one.idempotency_key, one.error.code) == ("commit", "order-7", "reservation_not_pending")
     assert one.body == {"reservationId": decision.reservation_id, "quantity": 3}
@@ -120,23 +121,32 @@ def test_closing_hands_over_what_is_left(sandbox: Sandbox, subscribed: Subscribe
     assert {one.error.code for one in lost} == {"gateway_unavailable"}
 
 
+class StandingClock:
+    """No time passes."""
+
+    @staticmethod
+    def monotonic() -> float:
+        return 7.0
+
+
 def test_its_time_ends(sandbox: Sandbox, subscribed: Subscribed, monkeypatch: pytest.MonkeyPatch) -> None:
     user = subscribed(group(100))
     lost: list[Undelivered] = []
+    monkeypatch.setattr(_lifetimes, "time", StandingClock)
     with Proxy(sandbox.gateway.url, always("pass")) as proxy:
         with sandbox.client(base_url=proxy.url, retries=0, on_undelivered=lost.append) as client:
             decision = client.reserve(user, "image.render", ttl_seconds=100)
             assert decision.reservation_id is not None
             lifetimes = client._core.lifetimes
-            assert 100 + 899 < lifetimes.settle_seconds(decision.reservation_id) <= 100 + 900
+            assert lifetimes.settle_seconds(decision.reservation_id) == 100 + 900
             assert lifetimes.settle_seconds("made elsewhere") == 900
             client.extend(decision, ttl_seconds=3600)
-            assert 3600 + 899 < lifetimes.settle_seconds(decision.reservation_id) <= 3600 + 900
+            assert lifetimes.settle_seconds(decision.reservation_id) == 3600 + 900
             # Its time is over as soon as it was tried once.
             monkeypatch.setattr(lifetimes, "settle_seconds", lambda _: 0.0)
             proxy.choose = always("cut_before")
             assert client.commit(decision).status == "undelivered"
-            assert client.flush(5) == 0
+            assert client.flush(DEADLINE) == 0
         assert proxy.met["cut_before"] == 1
     assert [one.body["reservationId"] for one in lost] == [decision.reservation_id]
 
@@ -185,7 +195,7 @@ def test_a_process_that_ends_without_closing_tells_it(sandbox: Sandbox, subscrib
             [sys.executable, "-c", PROCESS, sandbox.key, proxy.url, user],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=DEADLINE,
             check=True,
             env=environment(),
         )
@@ -202,19 +212,19 @@ async def test_a_commit_that_is_cancelled_on_its_way_is_delivered(sandbox: Sandb
     def choose(line: str, request: bytes) -> str:
         if "/commit " in line and not arrived.is_set():
             arrived.set()
-            return "slow"
+            return "held"
         return "pass"
 
-    with Proxy(sandbox.gateway.url, choose, pause=30) as proxy:
-        async with sandbox.async_client(base_url=proxy.url, timeout=20) as client:
+    with Proxy(sandbox.gateway.url, choose) as proxy:
+        async with sandbox.async_client(base_url=proxy.url) as client:
             decision = await client.reserve(user, "image.render", 6)
             task = asyncio.ensure_future(client.commit(decision))
-            await asyncio.to_thread(arrived.wait, 5)
+            await happens_beside("the commit to be sent", arrived)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert client.undelivered == 1
-            assert await client.flush(10) == 0
+            assert await client.flush(DEADLINE) == 0
     assert used_and_held(sandbox, user) == (6, 0)
 
 
@@ -280,7 +290,7 @@ def test_a_degraded_but_allowed_call_is_counted_later(sandbox: Sandbox, subscrib
         with pytest.raises(RuntimeError), client.reservation(user, "image.render", 5):
             raise RuntimeError
         proxy.choose = always("pass")
-        assert client.flush(10) == 0
+        assert client.flush(DEADLINE) == 0
     assert used_and_held(sandbox, user) == (5, 0)
 
 
