@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sends the gateway that `cargo build` made calls that are generated from docs/openapi.json, right ones and wrong ones.
 #
-#   HOSTILE_SECONDS=900 scripts/test-hostile.sh     longer, and so deeper
-#   SEED=7 scripts/test-hostile.sh                  a run again
+#   scripts/test-hostile.sh                         the same calls each time
+#   HOSTILE_SECONDS=900 scripts/test-hostile.sh     other calls, for so long
+#   SEED=7 EXAMPLES=50 scripts/test-hostile.sh      that many calls per operation, made from this seed
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=${CARGO_TARGET_DIR:-target}

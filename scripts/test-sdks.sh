@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Runs the tests of both SDKs against the gateway that `cargo build` made.
+# Runs the checks and tests of both SDKs, beside each other, against the gateway that `cargo build` made.
+#
+#   scripts/test-sdks.sh                    both
+#   sdk/typescript/test.sh                  one, with its output as it comes
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -9,12 +12,27 @@ case $target in
 esac
 export QUOTAGATE_BIN=${QUOTAGATE_BIN:-$target/debug/quotagate}
 
-# Checks mostly keep one core busy, or wait for the network. Tests mind how long things take, and have the machine alone.
-sdk/typescript/test.sh checks &
-typescript=$!
-status=0
-sdk/python/test.sh checks || status=$?
-wait "$typescript" || status=$?
-[ "$status" -eq 0 ] || exit "$status"
-sdk/typescript/test.sh tests
-sdk/python/test.sh tests
+logs=$(mktemp -d)
+names=(typescript python)
+declare -A pids
+for name in "${names[@]}"; do
+    # A group of processes of its own each, so that an interrupt ends all of them.
+    set -m
+    "sdk/$name/test.sh" </dev/null >"$logs/$name" 2>&1 &
+    set +m
+    pids[$name]=$!
+done
+stop() {
+    for name in "${names[@]}"; do kill -TERM -- "-${pids[$name]}" 2>/dev/null || true; done
+    rm -rf "$logs"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+failed=()
+for name in "${names[@]}"; do
+    wait "${pids[$name]}" || failed+=("sdk/$name/test.sh")
+    printf '\n== sdk/%s\n' "$name"
+    cat "$logs/$name"
+done
+[ ${#failed[@]} -eq 0 ] || { printf '\nFailed; to run it alone: %s\n' "${failed[@]}" >&2; exit 1; }

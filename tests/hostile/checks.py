@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import schemathesis
 
 KEYS = json.loads(os.environ["HOSTILE_KEYS"])
+REACHED = Path(os.environ["HOSTILE_REACHED"])
+reached: set[str] = set()
 
 
 # Not kept from call to call: it is not the same for all.
@@ -23,6 +26,16 @@ class Key:
             # The sandbox of the secret key, so that both meet the same data; an app with any other name is not there.
             case.headers["X-Mode"] = "test"
             case.headers.pop("X-App", None)
+
+
+@schemathesis.hook
+def after_call(ctx: Any, case: schemathesis.Case, response: schemathesis.Response) -> None:
+    """Writes down each operation that was called with its own method."""
+    operation = f"{case.operation.method.upper()} {case.operation.path}"
+    if operation not in reached and case.method.upper() == case.operation.method.upper():
+        reached.add(operation)
+        with REACHED.open("a") as file:
+            file.write(operation + "\n")
 
 
 @schemathesis.check
