@@ -35,12 +35,14 @@ checks() {
 	# Lints use one core, types and the build the other.
 	npm run --silent lint >.build/lint.log 2>&1 &
 	lint=$!
+	trap 'kill "$lint" 2>/dev/null' EXIT
 	npm run --silent check
 	npm run --silent build
 	wait "$lint" || {
 		cat .build/lint.log >&2
 		fail "lints failed: npm run lint"
 	}
+	trap - EXIT
 }
 
 tests() {

@@ -72,3 +72,32 @@ test("what is undelivered is told without the key", async (context) => {
   assert.equal(lines.length, 2);
   clean(lines);
 });
+
+test("a token of one call is not shown either", async () => {
+  const echo = (_input: string, init: RequestInit) => {
+    const sent = (init.headers as Record<string, string>)["x-user-token"];
+    return Promise.resolve(new Response(JSON.stringify({ code: sent, detail: sent, requestId: sent }), { status: 400 }));
+  };
+  const client = createClient({ apiKey: KEY, fetch: echo });
+  clean(await thrownBy(() => client.usage("u_1", undefined, { userToken: TOKEN })));
+  clean(await thrownBy(() => client.watchUsage("u_1", { userToken: TOKEN }).next()));
+});
+
+test("a value that no header can carry is refused before anything is sent, and not shown", async () => {
+  const client = createClient({ apiKey: KEY, fetch: () => assert.fail("must not be sent") });
+  for (const wrong of [`${TOKEN}\r\nx-mode: live`, `${TOKEN}\n`, `ü${TOKEN}`, "", ` ${TOKEN}`, TOKEN.repeat(40)]) {
+    const calls = [
+      () => client.usage("u_1", undefined, { userToken: wrong }),
+      () => client.watchUsage("u_1", { userToken: wrong }).next(),
+      () => client.commit("rsv_1", { idempotencyKey: wrong }),
+      () => client.track("u_1", "api.call", 1, {}, { idempotencyKey: wrong, keep: true }),
+    ];
+    for (const call of calls) {
+      const error = await thrownBy(call);
+      assert(error instanceof QuotagateError, String(error));
+      assert.deepEqual([error.code, error.status], ["invalid_request", 400]);
+      clean(error);
+    }
+  }
+  assert.equal(client.undeliveredCount, 0);
+});

@@ -21,6 +21,9 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0
 """Upper bounds of the wait before the first and any later repetition, in seconds."""
 
+LONGEST_MESSAGE = 1_000
+"""In characters, of an error's message: it ends in logs."""
+
 RATE_LIMIT_HEADERS = {
     "ratelimit-policy": "RateLimit-Policy",
     "ratelimit": "RateLimit",
@@ -72,11 +75,30 @@ def problem(answer: Answer) -> QuotagateError:
         )
     return QuotagateError(
         code=told.code,
-        message=told.detail,
+        message=told.detail[:LONGEST_MESSAGE],
         status=answer.status,
         request_id=told.request_id,
         errors=told.errors,
     )
+
+
+class Lines:
+    """The lines of a stream of server-sent events, out of its bytes. They end with a line feed and with nothing else: a
+    text in JSON may contain every other separator."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, part: bytes) -> list[str]:
+        """The lines that end in this part. Raises ``Malformed`` if one is too long."""
+        self._rest += part
+        if len(self._rest) > LARGEST_ANSWER:
+            raise _json.Malformed("too large")
+        if b"\n" not in part:
+            return []
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = rest
+        return [line.removesuffix(b"\r").decode(errors="replace") for line in lines]
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

@@ -52,6 +52,10 @@ def at_least(name: str, value: float, least: float) -> float:
     return value
 
 
+SECRETS = ("authorization", "x-user-token")
+"""The headers whose values nobody may see."""
+
+
 @dataclass(frozen=True)
 class Options:
     """Options with every default filled in, and checked."""
@@ -64,6 +68,14 @@ class Options:
     throw_on_deny: bool
     # Not shown: one of them carries the key.
     headers: dict[str, str] = field(repr=False)
+
+    def redacted(self, body: bytes | bytearray) -> bytes:
+        """An error's body without the client's secrets, which a box in between may have sent back."""
+        for name in SECRETS:
+            secret = self.headers.get(name, "").removeprefix("Bearer ")
+            if secret:
+                body = body.replace(secret.encode(), b"[key]")
+        return bytes(body)
 
     @classmethod
     def of(

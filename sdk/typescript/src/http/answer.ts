@@ -22,6 +22,28 @@ export class Transient extends Error {
   }
 }
 
+/** In bytes, after decompression. Whoever sends more is not the gateway. */
+const LARGEST_ANSWER = 32 * 1024 * 1024;
+
+/** The whole body as text; throws {@link Transient} as soon as it is too large. */
+async function textIn(response: Response): Promise<string> {
+  if (!response.body) return response.text();
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    bytes += value.length;
+    if (bytes > LARGEST_ANSWER) {
+      await reader.cancel().catch(() => {});
+      throw new Transient(new GatewayUnavailable("What answered is not the gateway: the body is too large."));
+    }
+    text += decoder.decode(value, { stream: true });
+  }
+}
+
 /** Statuses that say: not now. */
 const TRANSIENT = new Set([502, 503, 504]);
 
@@ -47,8 +69,9 @@ function clean(text: string, redact: (text: string) => string): string {
 /** An error from a status and a problem document, or from whatever came instead of one. */
 function errorFrom(status: number, text: string, redact: (text: string) => string): QuotagateError {
   const problem = parse(text);
-  const code = textOf(problem?.code);
-  const requestId = textOf(problem?.requestId);
+  const field = (value: unknown) => (typeof value === "string" ? clean(value, redact) : undefined);
+  const code = field(problem?.code);
+  const requestId = field(problem?.requestId);
   const detail = textOf(problem?.detail) ?? textOf(problem?.title);
   const message = clean(detail ?? `The gateway answered with status ${status}.`, redact);
   if (TRANSIENT.has(status)) return new GatewayUnavailable(message, { status, code: code ?? "gateway_unavailable", requestId });
@@ -62,7 +85,7 @@ function errorFrom(status: number, text: string, redact: (text: string) => strin
  * body is not what the gateway sends (`expect` names a field that it always has), which some box in between made up.
  */
 export async function read<T>(response: Response, expect: string | undefined, redact: (text: string) => string): Promise<Answer<T>> {
-  const text = await response.text();
+  const text = await textIn(response);
   const { status, headers } = response;
   if (status === 204) return { status, headers, body: undefined as T };
   if (status >= 200 && status < 300) {

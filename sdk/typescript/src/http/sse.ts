@@ -6,6 +6,13 @@ export interface ServerSentEvent {
   data: string;
 }
 
+/** In characters. Neither the gateway nor a model's provider sends longer lines or events. */
+const LONGEST = 32 * 1024 * 1024;
+
+function checkLength(length: number): void {
+  if (length > LONGEST) throw new RangeError("the stream of events has an event that is too long");
+}
+
 /** Reads text as it comes and gives whole lines; the last one may lack its end. */
 export async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const reader = body.getReader();
@@ -14,7 +21,12 @@ export async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      rest += done ? decoder.decode() : decoder.decode(value, { stream: true });
+      const text = done ? decoder.decode() : decoder.decode(value, { stream: true });
+      const goesOn = !done && !rest.endsWith("\r") && !/[\r\n]/.test(text);
+      rest += text;
+      checkLength(rest.length);
+      // A long line is split once, at its end, and not with each of its pieces.
+      if (goesOn) continue;
       const lines = rest.split(/\r\n|\n|\r(?!$)/);
       rest = lines.pop() ?? "";
       yield* lines;
@@ -30,18 +42,23 @@ export async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator
 export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent> {
   let event = "message";
   let data: string[] = [];
+  let length = 0;
   for await (const line of linesOf(body)) {
     if (line === "") {
       if (data.length > 0) yield { event, data: data.join("\n") };
       event = "message";
       data = [];
+      length = 0;
       continue;
     }
     const colon = line.indexOf(":");
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
     if (field === "") yield { event: "comment", data: "" };
-    else if (field === "data") data.push(value);
+    else if (field === "data") {
+      data.push(value);
+      checkLength((length += value.length));
+    }
     else if (field === "event") event = value;
   }
 }

@@ -88,10 +88,17 @@ export class Transport {
     }
   }
 
+  /** Takes the client's secrets and the token of this call out of a text. */
+  #redacting(headers: Record<string, string>): (text: string) => string {
+    const token = headers["x-user-token"];
+    return (text) => this.#settings.redact(token ? text.split(token).join("[key]") : text);
+  }
+
   #init(call: Call): RequestInit {
     const headers: Record<string, string> = { ...this.#settings.headers, ...call.headers };
     if (call.body !== undefined) headers["content-type"] = "application/json";
     if (call.write) headers["idempotency-key"] = call.idempotencyKey ?? newIdempotencyKey();
+    checkHeaders(headers);
     // A redirect would turn a POST into a GET and carry the key elsewhere.
     const init: RequestInit = { method: call.method, headers, redirect: "manual" };
     if (call.body !== undefined) init.body = JSON.stringify(call.body);
@@ -103,7 +110,7 @@ export class Transport {
     try {
       const exchange = async () => {
         const response = await this.#settings.fetch(this.url(call.path, call.query), { ...init, signal: limit.signal });
-        return read<T>(response, call.expect, this.#settings.redact);
+        return read<T>(response, call.expect, this.#redacting(init.headers as Record<string, string>));
       };
       // Also ends when a fetch does not heed its signal.
       return await unlessAborted(exchange(), limit.signal);
@@ -119,11 +126,13 @@ export class Transport {
 
   /** A streaming GET: the response as soon as its head is there; the controller ends it at any time. */
   async open(path: string, query: Call["query"], headers: Record<string, string>, controller: AbortController): Promise<Response> {
+    const all = { ...this.#settings.headers, ...headers };
+    checkHeaders(all);
     const timer = setTimeout(() => controller.abort(), this.#settings.timeoutMs);
-    const init: RequestInit = { headers: { ...this.#settings.headers, ...headers }, redirect: "manual", signal: controller.signal };
+    const init: RequestInit = { headers: all, redirect: "manual", signal: controller.signal };
     try {
       const response = await this.#settings.fetch(this.url(path, query), init);
-      if (!response.ok) await read(response, undefined, this.#settings.redact);
+      if (!response.ok) await read(response, undefined, this.#redacting(all));
       this.onReached();
       return response;
     } catch (error) {
@@ -131,6 +140,20 @@ export class Transport {
       throw new Transient(new GatewayUnavailable(`The gateway cannot be reached (${connectionFault(error)}).`));
     } finally {
       clearTimeout(timer);
+    }
+  }
+}
+
+/** What these headers are called in the options of a call, and their greatest lengths. */
+const OPTIONS: Record<string, [name: string, most: number]> = { "idempotency-key": ["idempotencyKey", 255], "x-user-token": ["userToken", 1_024] };
+
+/** Refuses what no header can carry: fetch would fail with it again and again, as if the gateway were away. */
+function checkHeaders(headers: Record<string, string>): void {
+  for (const [header, [name, most]] of Object.entries(OPTIONS)) {
+    const value: unknown = headers[header];
+    if (value === undefined) continue;
+    if (typeof value !== "string" || value.length > most || !/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value)) {
+      throw new QuotagateError({ code: "invalid_request", message: `${name} must be 1 to ${most} printable ASCII characters`, status: 400 });
     }
   }
 }

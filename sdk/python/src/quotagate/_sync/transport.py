@@ -123,7 +123,8 @@ class Transport:
                     raise httpx.ReadTimeout("the answer takes too long", request=request)
                 if len(body) > _answers.LARGEST_ANSWER:
                     raise _json.Malformed("too large")
-            return response.status_code, response.headers, bytes(body)
+            is_error = response.status_code >= 300
+            return response.status_code, response.headers, self.options.redacted(body) if is_error else bytes(body)
         finally:
             response.close()
 

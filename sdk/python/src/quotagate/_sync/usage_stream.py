@@ -33,23 +33,32 @@ def watch(transport: Transport, user_id: str, event: str | None) -> Generator[Us
                 follow_redirects=False,
             ) as response:
                 if response.status_code != 200:
-                    body = response.read()
-                    told = _answers.problem(_answers.read(response.status_code, response.headers, body))
+                    body = bytearray()
+                    for part in response.iter_bytes():
+                        body += part
+                        if len(body) > _answers.LARGEST_ANSWER:
+                            raise _json.Malformed("too large")
+                    text = options.redacted(body)
+                    told = _answers.problem(_answers.read(response.status_code, response.headers, text))
                     if response.status_code < 500:
                         raise told
                 else:
-                    data: list[str] = []
-                    for line in response.iter_lines():
-                        # An event ends with an empty line; comments keep the connection alive.
-                        if line.startswith("data:"):
-                            data.append(line[5:].removeprefix(" "))
-                        elif not line and data:
-                            usage = Usage.from_json(_json.decode("\n".join(data)))
-                            data.clear()
-                            failures = 0
-                            if usage != last:
-                                last = usage
-                                yield usage
+                    lines, data, length = _answers.Lines(), list[str](), 0
+                    for part in response.iter_bytes():
+                        for line in lines.feed(part):
+                            # An event ends with an empty line; comments keep the connection alive.
+                            if line.startswith("data:"):
+                                data.append(line[5:].removeprefix(" "))
+                                length += len(line)
+                                if length > _answers.LARGEST_ANSWER:
+                                    raise _json.Malformed("too large")
+                            elif not line and data:
+                                usage = Usage.from_json(_json.decode("\n".join(data)))
+                                data.clear()
+                                length = failures = 0
+                                if usage != last:
+                                    last = usage
+                                    yield usage
         except (httpx.TransportError, httpx.DecodingError, _json.Malformed):
             pass
         failures += 1
