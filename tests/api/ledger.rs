@@ -12,6 +12,7 @@ use serde_json::json;
 use std::time::Duration;
 
 use crate::support::proven::{drifts, verified};
+use crate::support::seeds::seed;
 use crate::support::{World, monthly};
 
 fn sandbox() -> Bucket {
@@ -214,8 +215,7 @@ async fn traffic(world: &World, calls: usize, random: &mut StdRng) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_random_histories_counters_and_ledger_agree_and_a_planted_drift_of_one_is_found() {
-    let seed: u64 = std::env::var("LEDGER_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
-    println!("LEDGER_SEED={seed}");
+    let seed = seed("LEDGER_SEED");
     let mut random = StdRng::seed_from_u64(seed);
     let world = World::frozen().await;
     traffic(&world, 400, &mut random).await;

@@ -241,6 +241,6 @@ async fn long_100000_holds_that_end_at_once_take_no_script_call_over_5_ms() {
     }
     // What a script takes shows each time; what the machine takes from it now and then, once.
     assert!(*slowest.iter().min().unwrap() <= MOST_US, "script calls took up to {slowest:?} µs");
-    assert_eq!(traffic.seen().early_503.load(Ordering::Relaxed), 0);
+    assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0);
     let _ = traffic.stop("100,000 holds at once, three times").await;
 }
