@@ -20,6 +20,7 @@ impl Starting {
         let directory = folder();
         let data_dir = directory.path().to_owned();
         let log = data_dir.join("log");
+        std::fs::write(&log, "").unwrap();
         let settings = [
             ("QUOTAGATE_REDIS_URL", redis.url()),
             ("QUOTAGATE_REDIS_TIMEOUT_MS", HASTY_MS.to_string()),
