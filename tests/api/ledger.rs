@@ -9,7 +9,6 @@ use quotagate::store::ledger::{StoredEntry, Stream};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
-use std::time::Duration;
 
 use crate::support::proven::{drifts, verified};
 use crate::support::seeds::seed;
@@ -20,7 +19,7 @@ fn sandbox() -> Bucket {
 }
 
 async fn entries(world: &World, stream: Stream) -> Vec<Entry> {
-    let store = Store::open(&world.redis.url(), Duration::from_secs(5)).unwrap();
+    let store = Store::open(&world.redis.url(), crate::support::PATIENCE).unwrap();
     let page = store.entries_after(&sandbox(), stream, None, None, 10_000).await.unwrap();
     page.entries.into_iter().map(|StoredEntry { entry, .. }| entry).collect()
 }
@@ -321,7 +320,7 @@ async fn what_has_changed_since_it_was_found_is_not_put_right_by_the_old_figure(
     let found = drifts(&url, "test/main").await;
     // Another call comes between finding it and putting it right.
     world.app.post("track", track).await.expect(200);
-    let store = Store::open(&url, Duration::from_secs(5)).unwrap();
+    let store = Store::open(&url, crate::support::PATIENCE).unwrap();
     let trail = quotagate::store::audit::Trail::default();
     assert!(!store.repair(&found[0].bucket, &found[0].drift, &trail).await.unwrap());
     assert_eq!(world.app.stands("u", "images").await.0, 11.0);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use quotagate::domain::ids::{AppId, Mode};
 use quotagate::service::Gateway;
@@ -148,7 +147,7 @@ impl History {
 }
 
 async fn gateway(redis: &Redis) -> Arc<Gateway> {
-    Arc::new(Gateway::new(Store::open(&redis.url(), Duration::from_secs(5)).unwrap(), None))
+    Arc::new(Gateway::new(Store::open(&redis.url(), crate::support::PATIENCE).unwrap(), None))
 }
 
 fn tenant(mode: &str) -> Tenant {

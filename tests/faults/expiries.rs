@@ -1,7 +1,7 @@
 //! 100,000 holds of one user that end at the same instant: what Redis spends on each batch of them, and what others notice.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use quotagate::domain::ids::{AppId, Mode, UserId};
 use quotagate::store::Store;
@@ -9,7 +9,7 @@ use quotagate::store::keys::Bucket;
 use serde_json::{Value, json};
 
 use crate::stage::Stage;
-use crate::support::{Redis, eventually};
+use crate::support::{PATIENCE, Redis, eventually};
 use crate::traffic::Traffic;
 
 /// What one script call may take of Redis, which serves nobody else meanwhile (µs).
@@ -82,7 +82,7 @@ async fn batches(count: u64, told: bool) -> Vec<u64> {
     ended("u", count, &redis, &stage).await;
     stage.stop(0).await;
     let process_id = process_id(&redis).await;
-    let store = Store::open(&redis.url(), Duration::from_secs(10)).unwrap();
+    let store = Store::open(&redis.url(), PATIENCE).unwrap();
     let bucket = Bucket::whole(&AppId::parse("default").unwrap(), &Mode::Live);
     let owner = bucket.user(&UserId::parse("u").unwrap());
     let (mut spent_us, mut taken) = (Vec::new(), 0);

@@ -1,7 +1,5 @@
 //! Masters and sentinels that ask for names and passwords, each for their own, also after a failover.
 
-use std::time::Duration;
-
 use quotagate::store::Store;
 
 use crate::outside::is_no_more_than_told;
@@ -56,7 +54,7 @@ async fn a_master_with_a_password_behind_sentinels_without_one_fails_over() {
 }
 
 async fn told(url: &str) -> Result<(), String> {
-    let store = Store::open(url, Duration::from_secs(30)).unwrap();
+    let store = Store::open(url, crate::support::PATIENCE).unwrap();
     store.check_server().await.map(drop).map_err(|error| format!("{error} {error:?}"))
 }
 

@@ -31,7 +31,7 @@ pub const START: &str = "2027-01-31T10:00:00Z";
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for a condition, not for a time.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition().await {
         assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
@@ -89,7 +89,22 @@ impl Running {
         Self::launch(&redis_url, PATIENCE, Some(file), Limits::default()).await
     }
 
+    /// With receivers of webhooks given up after this time.
+    pub async fn with_attempts_of(redis_url: &str, timeout: Duration) -> Self {
+        Self::deliver(redis_url, PATIENCE, None, Limits::default(), timeout).await
+    }
+
     async fn launch(redis_url: &str, redis_timeout: Duration, config_file: Option<PathBuf>, limits: Limits) -> Self {
+        Self::deliver(redis_url, redis_timeout, config_file, limits, Duration::from_secs(30)).await
+    }
+
+    async fn deliver(
+        redis_url: &str,
+        redis_timeout: Duration,
+        config_file: Option<PathBuf>,
+        limits: Limits,
+        attempt: Duration,
+    ) -> Self {
         let options = Options {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis_url.to_owned(),
@@ -102,7 +117,7 @@ impl Running {
             // Receivers of tests are on this machine, and nobody waits for seconds.
             deliver: DeliverOptions {
                 allow_private: true,
-                timeout: Duration::from_secs(2),
+                timeout: attempt,
                 first_wait: Duration::from_millis(10),
                 ..DeliverOptions::default()
             },
@@ -322,6 +337,14 @@ impl World {
         let world = Self::new().await;
         world.app.freeze(START).await;
         world
+    }
+
+    /// With receivers of webhooks given up after this time.
+    pub async fn with_attempts_of(mut self, timeout: Duration) -> Self {
+        let node = Running::with_attempts_of(&self.redis.url(), timeout).await;
+        (self.admin, self.app) = (node.client(ROOT_KEY), node.client(&self.app.key));
+        std::mem::replace(&mut self.node, node).stop().await;
+        self
     }
 
     /// Another node on the same Redis, with the same sandbox key.
