@@ -23,7 +23,9 @@ fn program(path: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Comman
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUOTAGATE_")) {
         command.env_remove(name);
     }
-    command.args(arguments).envs(settings.iter().copied()).env("QUOTAGATE_BIND", "127.0.0.1:0");
+    // On a busy machine an answer of Redis may take long; a test waits for it.
+    command.args(arguments).env("QUOTAGATE_BIND", "127.0.0.1:0").env("QUOTAGATE_REDIS_TIMEOUT_MS", "60000");
+    command.envs(settings.iter().copied());
     run::mark(&mut command);
     command
 }
