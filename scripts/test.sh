@@ -12,7 +12,8 @@ logs=$target/test-logs
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(getconf _NPROCESSORS_ONLN)}
 
 mkdir -p "$logs"
-"$cargo" test --no-run || exit 1
+# Everything once, and no examples.
+"$cargo" test --no-run --tests || exit 1
 
 computing() {
     "$cargo" test --no-fail-fast --lib --bins --test allocations --test api --test dependencies --test model \
