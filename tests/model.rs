@@ -26,8 +26,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::Runtime;
 
 /// How many histories of each kind are played where no time is given.
-const HISTORIES: u64 = 30;
-const CROWDS: u64 = 30;
+const HISTORIES: u64 = 15;
+const CROWDS: u64 = 15;
 /// After so many histories everything begins anew: apps are many by then.
 const ON_ONE_STAGE: u64 = 40;
 const LONGEST_SHRINK: Duration = Duration::from_secs(120);

@@ -26,12 +26,8 @@ impl Node {
         Self::with(redis_url, most, PATIENT_MS).await
     }
 
-    /// One that gives a Redis up soon that hangs. Any pause of the machine can make it refuse a call.
-    pub async fn hasty(redis_url: &str, most: u32) -> Self {
-        Self::with(redis_url, most, HASTY_MS).await
-    }
-
-    async fn with(redis_url: &str, most: u32, redis_timeout_ms: u64) -> Self {
+    /// With [`HASTY_MS`] it gives a Redis up soon that hangs, and any pause of the machine can make it refuse a call.
+    pub async fn with(redis_url: &str, most: u32, redis_timeout_ms: u64) -> Self {
         let mut node = Self { process: None, url: String::new(), dir: folder(), most, redis_timeout_ms };
         node.start_again(redis_url).await;
         node
@@ -306,7 +302,7 @@ async fn a_key_that_was_revoked_before_the_outage_passes_at_no_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reserve_that_a_hanging_redis_did_after_all_is_counted_once_and_leaves_no_hold() {
     let redis = Redis::start().await;
-    let (node, other) = (Node::hasty(&redis.url(), 100).await, Node::start(&redis.url(), 100).await);
+    let (node, other) = (Node::with(&redis.url(), 100, HASTY_MS).await, Node::start(&redis.url(), 100).await);
     let key = configured(&other, "allow", "live").await;
     let (api, patient) = (node.api(&key), other.api(&key));
     known(&patient, &["u"]).await;

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::cluster::MASTERS;
 use crate::degraded::{Node, configured, images, is_degraded, known, used};
 use crate::sentinel::Group;
+use crate::stage::HASTY_MS;
 use crate::support::cluster::Cluster;
 use crate::support::proven::verified;
 use crate::support::{Api, eventually};
@@ -21,7 +22,7 @@ struct Staged {
 }
 
 async fn staged(redis_url: &str) -> Staged {
-    let (node, other) = (Node::hasty(redis_url, MOST).await, Node::start(redis_url, MOST).await);
+    let (node, other) = (Node::with(redis_url, MOST, HASTY_MS).await, Node::start(redis_url, MOST).await);
     let key = configured(&other, "allow", "live").await;
     let (hasty, patient) = (node.api(&key), other.api(&key));
     known(&patient, &["u"]).await;

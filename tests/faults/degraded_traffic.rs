@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::degraded::Node;
 use crate::gateway::ADMIN_KEY;
+use crate::stage::HASTY_MS;
 use crate::support::proven::verified;
 use crate::support::seeds::choices;
 use crate::support::{Api, Redis, eventually};
@@ -94,7 +95,8 @@ async fn goes_on(count: &AtomicU64, more: u64) {
 
 async fn counted_once(times: usize) {
     let mut redis = Redis::with(&["--appendfsync", "always"]).await;
-    let mut nodes = [Node::hasty(&redis.url(), 100_000).await, Node::hasty(&redis.url(), 100_000).await];
+    let mut nodes =
+        [Node::with(&redis.url(), 100_000, HASTY_MS).await, Node::with(&redis.url(), 100_000, HASTY_MS).await];
     let patient = Node::start(&redis.url(), 100_000).await;
     let admin = patient.api(ADMIN_KEY);
     let plan = json!({"periodType": "lifetime", "periodAnchor": "calendar", "groups": [
