@@ -47,6 +47,7 @@ run() {
     return "$status"
 }
 
+echo "==== running ${#groups[@]} groups beside each other, with logs in $logs"
 for group in "${groups[@]}"; do
     run "$group" &
     pids+=($!)
