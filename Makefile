@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sdk hostile fuzz chaos soak bench demo pictures rust redis sdk-tools chromium
+.PHONY: help run test check sdk hostile fuzz chaos soak bench demo pictures rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -13,11 +13,12 @@ run: rust redis ## Start a gateway on http://127.0.0.1:8080 with a Redis of its 
 test: rust redis sdk-tools chromium ## Check format and lints, then run all tests, also of the SDKs
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
-	@# Tests wait for servers, elections and browsers too: one more at a time than there are cores.
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))} $(CARGO) test
-	scripts/test-sdks.sh
-	scripts/check-dashboard.sh
-	scripts/test-hostile.sh
+	CARGO="$(CARGO)" scripts/test.sh
+
+check: rust redis ## Check format and lints, then run the quick tests: units, scripts, five seconds of the model
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	MODEL_SECONDS=$${MODEL_SECONDS:-5} $(CARGO) test --lib --test scripts --test model
 
 sdk: rust redis sdk-tools ## Run the tests of the SDKs
 	$(CARGO) build

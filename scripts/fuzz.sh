@@ -9,7 +9,8 @@ cargo=${CARGO:-cargo}
 if ! "$cargo" fuzz --version >/dev/null 2>&1; then
     echo "cargo-fuzz is not there (cargo install cargo-fuzz):" >&2
     echo "the same checks run on stable, with ${PROPTEST_CASES:=100000} cases each" >&2
-    export PROPTEST_CASES
+    export PROPTEST_CASES PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-$RANDOM$RANDOM}
+    echo "PROPTEST_RNG_SEED=$PROPTEST_RNG_SEED repeats this run" >&2
     exec "$cargo" test --release --test parsers the_fuzz_targets
 fi
 if "$cargo" +nightly --version >/dev/null 2>&1; then

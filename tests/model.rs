@@ -1,10 +1,10 @@
 //! Random histories of all calls on two nodes, each answer compared with a pure model of the whole behaviour; and
 //! histories of clients that call at the same time, which some order must explain.
 //!
-//! `MODEL_SECONDS` is how long histories of each kind are played (default 12). A failing one of the first kind shrinks,
-//! and its `MODEL_SEED` is told: with it set, that history alone is played again. One of the second kind tells its
-//! `CROWD_SEED`: with it set the same clients call again, for as long as `MODEL_SECONDS`, though never at quite the same
-//! moments.
+//! By default a fixed number of histories of fixed seeds is played; with `MODEL_SECONDS` as many as that time allows, and
+//! with `NEW_SEEDS` others each time. A failing one of the first kind shrinks, and its `MODEL_SEED` is printed: with it
+//! set, that history alone is played again. One of the second kind prints its `CROWD_SEED`: with it set the same clients
+//! call again and again, though never at quite the same moments.
 
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
@@ -25,12 +25,31 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::Runtime;
 
+/// How many histories of each kind are played where no time is given.
+const HISTORIES: u64 = 15;
+const CROWDS: u64 = 15;
 /// After so many histories everything begins anew: apps are many by then.
 const ON_ONE_STAGE: u64 = 40;
 const LONGEST_SHRINK: Duration = Duration::from_secs(120);
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+}
+
+/// When enough histories were played: by their number, or, with `MODEL_SECONDS`, by the time.
+struct Enough {
+    number: u64,
+    until: Option<Instant>,
+}
+
+impl Enough {
+    fn new(number: u64) -> Self {
+        Self { number, until: setting("MODEL_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds)) }
+    }
+
+    fn reached(&self, played: u64) -> bool {
+        self.until.map_or(played >= self.number, |until| Instant::now() >= until)
+    }
 }
 
 /// The history of a seed.
@@ -83,20 +102,16 @@ fn play(runtime: &Runtime, stage: &Stage, seed: u64, sum: &mut Figures) {
 #[test]
 fn every_answer_of_random_histories_on_two_nodes_is_the_models() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let began = Instant::now();
-    let budget = Duration::from_secs(setting("MODEL_SECONDS").unwrap_or(12));
-    let (first, alone) = match setting("MODEL_SEED") {
-        Some(seed) => (seed, true),
-        None => (rand::random_range(0..1_000_000_000_000), false),
-    };
+    let alone = setting("MODEL_SEED").map(|_| 1);
+    let enough = Enough::new(alone.unwrap_or(HISTORIES));
+    let first = support::seeds::seed("MODEL_SEED");
     let (mut seed, mut sum) = (first, Figures::default());
-    println!("MODEL_SEED={first}");
-    while seed == first || (!alone && began.elapsed() < budget) {
+    while seed == first || (alone.is_none() && !enough.reached(seed - first)) {
         let stage = runtime.block_on(Stage::new());
         for _ in 0..ON_ONE_STAGE {
             play(&runtime, &stage, seed, &mut sum);
             seed += 1;
-            if alone || began.elapsed() >= budget {
+            if enough.reached(seed - first) {
                 break;
             }
         }
@@ -113,13 +128,10 @@ fn every_answer_of_random_histories_on_two_nodes_is_the_models() {
 #[test]
 fn some_order_explains_every_answer_to_clients_that_call_at_the_same_time() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let began = Instant::now();
-    let budget = Duration::from_secs(setting("MODEL_SECONDS").unwrap_or(12));
-    let given = setting("CROWD_SEED");
-    let mut seed = given.unwrap_or_else(|| rand::random_range(0..1_000_000_000_000));
-    println!("CROWD_SEED={seed}");
-    let (first, mut sum) = (seed, crowd::Figures::default());
-    while sum.histories == 0 || began.elapsed() < budget {
+    let (enough, given) = (Enough::new(CROWDS), setting("CROWD_SEED"));
+    let first = support::seeds::seed("CROWD_SEED");
+    let (mut seed, mut played, mut sum) = (first, 0, crowd::Figures::default());
+    while played == 0 || !enough.reached(played) {
         let stage = runtime.block_on(Stage::new());
         for _ in 0..ON_ONE_STAGE {
             match runtime.block_on(crowd::play(&stage, seed)) {
@@ -133,7 +145,8 @@ fn some_order_explains_every_answer_to_clients_that_call_at_the_same_time() {
                 Err(why) => panic!("CROWD_SEED={seed}: {why}"),
             }
             seed += u64::from(given.is_none());
-            if began.elapsed() >= budget {
+            played += 1;
+            if enough.reached(played) {
                 break;
             }
         }

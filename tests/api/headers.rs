@@ -1,10 +1,8 @@
 //! What an answer says beside its body: rate-limit headers, request ids; and how usage is read and followed.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Api, World, monthly};
+use crate::support::{Answer, Api, World, in_time, monthly};
 
 /// RateLimit-Policy, RateLimit, X-RateLimit-Limit, -Remaining, -Reset, Retry-After.
 fn limits(answer: &Answer) -> [Option<&str>; 6] {
@@ -240,7 +238,7 @@ async fn usage_shows_only_the_groups_that_can_count_an_event() {
 
 /// The next event of a stream, comments left out.
 async fn next_event(stream: &mut reqwest::Response) -> Value {
-    let text = tokio::time::timeout(Duration::from_secs(10), async {
+    let text = in_time("the stream sends an event", async {
         loop {
             let chunk = stream.chunk().await.unwrap().expect("the stream goes on");
             let text = String::from_utf8(chunk.to_vec()).unwrap();
@@ -249,15 +247,14 @@ async fn next_event(stream: &mut reqwest::Response) -> Value {
             }
         }
     })
-    .await
-    .expect("an event comes soon");
+    .await;
     let data = text.strip_prefix("event: usage\ndata: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
     serde_json::from_str(data).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_usage_stream_tells_the_present_at_once_and_then_every_change() {
-    let world = World::new().await;
+    let world = World::frozen().await;
     world.admin.plan("one", monthly(20)).await;
     world.app.subscribe("u", "one").await;
     // A key that was made this moment, on a node that has not heard of it yet.
@@ -273,15 +270,14 @@ async fn a_usage_stream_tells_the_present_at_once_and_then_every_change() {
     assert_eq!(next_event(&mut stream).await["counters"][0]["held"], 3);
     world.app.commit(&id).await;
     assert_eq!(next_event(&mut stream).await["counters"][0]["used"], 3);
-    world.app.reserved(json!({"userId": "u", "event": "image.a", "ttlSeconds": 1})).await;
+    world.app.reserved(json!({"userId": "u", "event": "image.a", "ttlSeconds": 60})).await;
     assert_eq!(next_event(&mut stream).await["counters"][0]["held"], 1);
+    world.app.freeze("2027-01-31T10:01:01Z").await;
     assert_eq!(next_event(&mut stream).await["counters"][0]["held"], 0, "an expiry is a change too");
     reader.get("usage/stream").await.problem(400, "invalid_request");
     // A revoked key follows no longer.
     let keys = world.admin.get("keys").await.expect(200);
     let mine = keys["data"].as_array().unwrap().iter().find(|key| key["kind"] == "publishable").unwrap();
     world.admin.delete(&format!("keys/{}", mine["id"].as_str().unwrap()), None).await.expect(204);
-    let ended =
-        tokio::time::timeout(Duration::from_secs(5), async { while stream.chunk().await.unwrap().is_some() {} });
-    ended.await.expect("the stream ends");
+    in_time("the stream ends", async { while stream.chunk().await.unwrap().is_some() {} }).await;
 }

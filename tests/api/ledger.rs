@@ -9,9 +9,9 @@ use quotagate::store::ledger::{StoredEntry, Stream};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
-use std::time::Duration;
 
 use crate::support::proven::{drifts, verified};
+use crate::support::seeds::seed;
 use crate::support::{World, monthly};
 
 fn sandbox() -> Bucket {
@@ -19,7 +19,7 @@ fn sandbox() -> Bucket {
 }
 
 async fn entries(world: &World, stream: Stream) -> Vec<Entry> {
-    let store = Store::open(&world.redis.url(), Duration::from_secs(5)).unwrap();
+    let store = Store::open(&world.redis.url(), crate::support::PATIENCE).unwrap();
     let page = store.entries_after(&sandbox(), stream, None, None, 10_000).await.unwrap();
     page.entries.into_iter().map(|StoredEntry { entry, .. }| entry).collect()
 }
@@ -214,8 +214,7 @@ async fn traffic(world: &World, calls: usize, random: &mut StdRng) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_random_histories_counters_and_ledger_agree_and_a_planted_drift_of_one_is_found() {
-    let seed: u64 = std::env::var("LEDGER_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
-    println!("LEDGER_SEED={seed}");
+    let seed = seed("LEDGER_SEED");
     let mut random = StdRng::seed_from_u64(seed);
     let world = World::frozen().await;
     traffic(&world, 400, &mut random).await;
@@ -321,7 +320,7 @@ async fn what_has_changed_since_it_was_found_is_not_put_right_by_the_old_figure(
     let found = drifts(&url, "test/main").await;
     // Another call comes between finding it and putting it right.
     world.app.post("track", track).await.expect(200);
-    let store = Store::open(&url, Duration::from_secs(5)).unwrap();
+    let store = Store::open(&url, crate::support::PATIENCE).unwrap();
     let trail = quotagate::store::audit::Trail::default();
     assert!(!store.repair(&found[0].bucket, &found[0].drift, &trail).await.unwrap());
     assert_eq!(world.app.stands("u", "images").await.0, 11.0);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use quotagate::domain::ids::{AppId, Mode};
 use quotagate::service::Gateway;
@@ -13,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
+use crate::support::seeds::seed;
 use crate::support::{Api, Redis, World};
 
 const USERS: [&str; 3] = ["u", "v", "w *"];
@@ -27,12 +27,6 @@ fn plan() -> Value {
             "measure": {"per": {"prompt_tokens": "0.001", "completion_tokens": "0.002"},
                 "estimate": {"prompt_tokens": 100, "completion_tokens": 100}}}]},
         {"id": "images", "unit": "seconds", "measure": "quantity", "quota": 15, "matches": [{"event": "image"}]}]})
-}
-
-fn seed() -> u64 {
-    let seed = std::env::var("ROLLUP_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
-    println!("ROLLUP_SEED={seed}");
-    seed
 }
 
 /// What the test knows has happened.
@@ -153,7 +147,7 @@ impl History {
 }
 
 async fn gateway(redis: &Redis) -> Arc<Gateway> {
-    Arc::new(Gateway::new(Store::open(&redis.url(), Duration::from_secs(5)).unwrap(), None))
+    Arc::new(Gateway::new(Store::open(&redis.url(), crate::support::PATIENCE).unwrap(), None))
 }
 
 fn tenant(mode: &str) -> Tenant {
@@ -227,7 +221,7 @@ async fn whichever_nodes_fold_and_die_reports_equal_counters_and_what_is_rebuilt
     }
     let mut history = History {
         nodes: vec![world.app.clone(), other],
-        random: StdRng::seed_from_u64(seed()),
+        random: StdRng::seed_from_u64(seed("ROLLUP_SEED")),
         tally: Tally::default(),
         held: Vec::new(),
         committed: Vec::new(),

@@ -7,22 +7,20 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Redis, Running};
+use crate::support::{Redis, Running, in_time};
 
-/// Longer than a short limit on a busy machine, and far shorter than the limits of a node in use.
-const SOON: Duration = Duration::from_secs(8);
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// Sends a head that announces a body, and the body's beginning; answers what comes until the node hangs up.
 async fn answer_to_half_a_body(node: &Running, head: &str) -> (String, Value) {
     let mut stream = TcpStream::connect(node.url.strip_prefix("http://").unwrap()).await.unwrap();
-    let begun = Instant::now();
     let request =
         format!("{head}\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{\"userId\"");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     // A connection that is reset has ended too.
-    let ended = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await;
-    assert!(ended.is_ok(), "after {:?} it is still open: {}", begun.elapsed(), String::from_utf8_lossy(&answer));
+    let _ = in_time("the connection is closed", stream.read_to_end(&mut answer)).await;
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer, but {answer:?}"));
     (head.to_lowercase(), serde_json::from_str(body).unwrap_or(Value::Null))
@@ -31,7 +29,7 @@ async fn answer_to_half_a_body(node: &Running, head: &str) -> (String, Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_come_is_answered_408_and_its_connection_closed() {
     let redis = Redis::start().await;
-    let limits = Limits { body_timeout: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { body_timeout: Duration::from_millis(200), idle: LONG, ..Limits::default() };
     let node = Running::with_limits(&redis.url(), limits).await;
     for path in ["PUT /api/v1/plans/p", "PUT /api/v1/configuration", "POST /api/v1/keys"] {
         let head = format!("{path} HTTP/1.1\r\nAuthorization: Bearer {}", crate::support::ROOT_KEY);
@@ -54,13 +52,13 @@ async fn a_connection_without_a_call_yet_stays_open_as_long_as_one_with_calls() 
     let opened = Instant::now();
     let (mut unused, mut half) =
         (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
-    half.write_all(b"GET /healthz HTTP/1.1\r\nHost:").await.unwrap();
+    // On a machine that stands still for seconds they are closed by then, and that is no fault.
+    let _ = half.write_all(b"GET /healthz HTTP/1.1\r\nHost:").await;
     let mut used = TcpStream::connect(address).await.unwrap();
-    used.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let _ = used.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
     for stream in [&mut unused, &mut half, &mut used] {
         let mut answer = Vec::new();
-        let ended = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await;
-        assert!(ended.is_ok(), "after {:?} it is still open: {}", opened.elapsed(), String::from_utf8_lossy(&answer));
+        let _ = in_time("the connection is closed", stream.read_to_end(&mut answer)).await;
         // The server looks at its clock twice a second.
         assert!(opened.elapsed() >= idle / 2, "closed after {:?}", opened.elapsed());
     }
@@ -70,7 +68,9 @@ async fn a_connection_without_a_call_yet_stays_open_as_long_as_one_with_calls() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_refused_before_the_body_is_there_keeps_no_connection() {
     let redis = Redis::start().await;
-    let node = Running::start(&redis.url()).await;
+    // Neither of these closes a connection while the test waits.
+    let limits = Limits { body_timeout: LONG, idle: LONG, ..Limits::default() };
+    let node = Running::with_limits(&redis.url(), limits).await;
     for (path, code) in [
         ("POST /api/v1/reserve", "invalid_key"),
         ("GET /api/v1/users", "invalid_key"),

@@ -3,24 +3,34 @@
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use crate::support::slots::Slot;
+use crate::support::{PATIENCE, run};
 
 /// What WebDriver calls an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 pub const CONTROL: &str = "\u{e009}";
 pub const SHIFT: &str = "\u{e008}";
-/// A page that waits for longer waits for something that does not come.
-const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Browsers that no test uses now. They end with the process.
+static FREE: Mutex<Vec<Driven>> = Mutex::new(Vec::new());
 
 /// `chromedriver` with one browser.
-pub struct Browser {
+struct Driven {
     driver: Child,
     session: String,
-    /// The directory of the browser's profile; it is among the arguments of its process.
-    pub profile: String,
+}
+
+/// A browser for one test, with nothing in it that an earlier test left. There are no more of them than slots.
+pub struct Browser {
+    driven: Option<Driven>,
+    session: String,
     http: reqwest::Client,
+    _slot: Slot,
 }
 
 fn chromium() -> &'static str {
@@ -38,12 +48,9 @@ fn path_of(program: &str) -> String {
 /// if somebody has that port for IPv6; then another one is asked.
 fn driver() -> (Child, u16, Lines<BufReader<ChildStdout>>) {
     for _ in 0..10 {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is installed by `make test`");
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut driver = run::spawn(&mut command).expect("chromedriver is installed by `make test`");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
             let (_, rest) = line.split_once("successfully on port ")?;
@@ -57,12 +64,11 @@ fn driver() -> (Child, u16, Lines<BufReader<ChildStdout>>) {
     panic!("chromedriver finds no port");
 }
 
-impl Browser {
-    pub async fn start() -> Self {
+impl Driven {
+    async fn start(http: &reqwest::Client) -> Self {
         let (driver, port, lines) = driver();
         // Nobody reads what comes later, and it must not be stuck on that.
         std::thread::spawn(move || lines.for_each(drop));
-        let http = quotagate::http_client::builder().build().unwrap();
         let base = format!("http://127.0.0.1:{port}/session");
         let arguments =
             ["--headless", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1200,900"];
@@ -80,8 +86,7 @@ impl Browser {
             .await
             .unwrap();
         let id = answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no browser: {answer}")).to_owned();
-        let profile = answer["value"]["capabilities"]["chrome"]["userDataDir"].as_str().unwrap().to_owned();
-        Self { driver, session: format!("{base}/{id}"), profile, http }
+        Self { driver, session: format!("{base}/{id}") }
     }
 
     /// Closes the browser, then the session. The driver ends only what it started itself, which on Debian is a script that
@@ -101,6 +106,48 @@ impl Browser {
             BufReader::new(stream).read_line(&mut String::new())?;
         }
         Ok(())
+    }
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        let slot = Slot::take().await;
+        let http = quotagate::http_client::builder().build().unwrap();
+        let free = FREE.lock().unwrap().pop();
+        let used = free.is_some();
+        let driven = match free {
+            Some(driven) => driven,
+            None => Driven::start(&http).await,
+        };
+        let browser = Self { session: driven.session.clone(), driven: Some(driven), http, _slot: slot };
+        if used {
+            browser.clean().await;
+        }
+        browser
+    }
+
+    /// Takes away what an earlier test left: tabs, an open prompt, cookies, what pages stored, how they were looked at,
+    /// and the log.
+    async fn clean(&self) {
+        let tabs = self.call("GET", "window/handles", None).await.unwrap();
+        let tabs: Vec<&str> = tabs.as_array().unwrap().iter().map(|tab| tab.as_str().unwrap()).collect();
+        for tab in &tabs[1..] {
+            self.to_tab(tab).await;
+            self.call("DELETE", "window", None).await.unwrap();
+        }
+        self.to_tab(tabs[0]).await;
+        // There may be none.
+        let _ = self.call("POST", "alert/dismiss", Some(json!({}))).await;
+        self.offline(false).await;
+        let origin = self.run("return location.origin", json!([])).await;
+        if origin != "null" {
+            self.devtools("Storage.clearDataForOrigin", json!({"origin": origin, "storageTypes": "all"})).await;
+        }
+        self.devtools("Network.clearBrowserCookies", json!({})).await;
+        self.devtools("Emulation.setEmulatedMedia", json!({"media": "", "features": []})).await;
+        self.devtools("Emulation.clearDeviceMetricsOverride", json!({})).await;
+        self.open("about:blank").await;
+        self.call("POST", "se/log", Some(json!({"type": "browser"}))).await.unwrap();
     }
 
     async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
@@ -199,7 +246,7 @@ impl Browser {
                 Ok(found) => return found,
                 Err(error) if Instant::now() > deadline => {
                     let page = self.run("return document.body.innerText", json!([])).await;
-                    panic!("{what}: {error}\n{}", page.as_str().unwrap_or_default());
+                    panic!("waited {PATIENCE:?} in vain until {what}: {error}\n{}", page.as_str().unwrap_or_default());
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -336,6 +383,16 @@ impl Browser {
 }
 
 impl Drop for Browser {
+    fn drop(&mut self) {
+        let driven = self.driven.take();
+        // Nobody knows in what state a failed test left it.
+        if !std::thread::panicking() {
+            FREE.lock().unwrap().extend(driven);
+        }
+    }
+}
+
+impl Drop for Driven {
     fn drop(&mut self) {
         // A driver that ends leaves its browser running, so the browser is closed first.
         let _ = self.close();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::pages::{self, PAGES, PHONE, WIDE};
-use crate::support::{World, eventually};
+use crate::support::World;
 use crate::{shop, signed_in, without_faults};
 
 pub const AXE: &str = include_str!("axe/axe.min.js");
@@ -94,14 +94,17 @@ async fn whatever_has_the_focus_shows_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_test_leaves_a_browser_behind() {
-    let browser = Browser::start().await;
-    let profile = browser.profile.clone();
-    let runs = || {
-        let processes = std::process::Command::new("ps").args(["-ww", "-eo", "args"]).output().unwrap();
-        String::from_utf8_lossy(&processes.stdout).contains(&profile)
-    };
-    assert!(runs());
-    drop(browser);
-    eventually("the browser has ended", async || !runs()).await;
+async fn a_test_finds_nothing_in_its_browser_that_an_earlier_one_left() {
+    let world = World::new().await;
+    let seen = "return [localStorage.left, document.cookie, \
+        matchMedia('(prefers-color-scheme: dark)').matches, innerWidth]";
+    for _ in 0..3 {
+        let browser = Browser::start().await;
+        browser.open(&format!("{}/", world.node.url)).await;
+        assert_eq!(browser.run(seen, json!([])).await, json!([null, "", false, 1200]));
+        browser.run("localStorage.left = 1; document.cookie = 'left=1'", json!([])).await;
+        browser.theme("dark").await;
+        browser.size(400, 800).await;
+        browser.another_tab().await;
+    }
 }

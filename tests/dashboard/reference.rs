@@ -29,9 +29,8 @@ async fn the_reference_shows_operations_with_their_fields_and_finds_them() {
     browser.run("document.querySelector('.operation > summary').focus()", json!([])).await;
     browser.press_anywhere("\u{e007}").await;
     browser.until(&open("metering.extend")).await;
-    let shown = browser.text().await;
     for part in ["Idempotency-Key", "reservationId", "REQUIRED", "From now on; 1 to 3600.", "number or string", "410"] {
-        assert!(shown.to_uppercase().contains(&part.to_uppercase()), "no {part} in {shown}");
+        browser.until(&format!("document.body.innerText.toUpperCase().includes({:?})", part.to_uppercase())).await;
     }
     // What a field is made of, and what an answer is.
     browser.fill("search", "plans.put").await;

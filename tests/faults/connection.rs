@@ -6,6 +6,7 @@ use crate::outside::{Watch, is_as_told};
 use crate::proxy::{CUTS, Proxy};
 use crate::stage::Stage;
 use crate::support::Redis;
+use crate::support::seeds::choices;
 use crate::traffic::Traffic;
 
 async fn cut(times: usize) {
@@ -13,10 +14,11 @@ async fn cut(times: usize) {
     let proxy = Proxy::start(redis.socket()).await;
     let stage = Stage::set(proxy.url.clone(), 2).await;
     let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
+    let mut random = choices();
     for time in 0..times {
         let how = CUTS[time % CUTS.len()];
         // A gateway repeats a call once by itself; more cuts in a row reach the caller.
-        let calls = rand::rng().random_range(1..=4);
+        let calls = random.random_range(1..=4);
         let wanted = proxy.cuts(how) + calls;
         proxy.cut(how, calls);
         traffic.until("the connections are cut", || proxy.cuts(how) >= wanted).await;

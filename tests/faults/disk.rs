@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::embedded::{self, server_id};
 use crate::outside::is_as_told;
 use crate::stage::Stage;
-use crate::support::eventually;
+use crate::support::{eventually, folder};
 use crate::traffic::Traffic;
 
 /// Becomes the gateway, with a write beyond the bound failing instead of ending the process.
@@ -32,7 +32,7 @@ fn written(stage: &Stage) -> u64 {
 }
 
 async fn filled(times: usize, appendfsync: &str) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = folder();
     let stage = embedded::stage(appendfsync, Some(program(directory.path()))).await;
     let traffic = Traffic::start(&stage).await;
     let gateway = stage.process_id(0).to_string();

@@ -3,29 +3,33 @@
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
+use rand::RngExt;
+
 use crate::outside::{is_as_told, is_no_more_than_told};
 use crate::stage::{Build, Stage};
-use crate::support::eventually;
+use crate::support::seeds::choices;
+use crate::support::{connect, eventually};
 use crate::traffic::Traffic;
 
 /// The process of the Redis that answers at a URL, if one does.
 pub async fn server_id(url: &str) -> Option<String> {
-    let mut connection = redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.ok()?;
+    let mut connection = connect(url).await.ok()?;
     let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.ok()?;
     info.lines().find_map(|line| line.strip_prefix("process_id:")).map(|id| id.trim().to_owned())
 }
 
 pub async fn stage(appendfsync: &str, program: Option<std::path::PathBuf>) -> Stage {
     let settings = vec![("QUOTAGATE_APPENDFSYNC", appendfsync.to_owned())];
-    Stage::of(String::new(), 1, Build { program, settings }).await
+    Stage::of(String::new(), 1, Build { program, settings, ..Build::default() }).await
 }
 
 /// The gateway is killed: its Redis stays behind, and the next one takes it over.
 async fn gateway_killed(times: usize, appendfsync: &str) {
     let mut stage = stage(appendfsync, None).await;
     let traffic = Traffic::start(&stage).await;
+    let mut random = choices();
     for _ in 0..times {
-        traffic.goes_on(rand::random_range(20..100)).await;
+        traffic.goes_on(random.random_range(20..100)).await;
         stage.kill(0).await;
         stage.start(0).await;
     }

@@ -1,7 +1,7 @@
 //! 100,000 holds of one user that end at the same instant: what Redis spends on each batch of them, and what others notice.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use quotagate::domain::ids::{AppId, Mode, UserId};
 use quotagate::store::Store;
@@ -9,7 +9,7 @@ use quotagate::store::keys::Bucket;
 use serde_json::{Value, json};
 
 use crate::stage::Stage;
-use crate::support::{Redis, eventually};
+use crate::support::{PATIENCE, Redis, eventually};
 use crate::traffic::Traffic;
 
 /// What one script call may take of Redis, which serves nobody else meanwhile (µs).
@@ -82,7 +82,7 @@ async fn batches(count: u64, told: bool) -> Vec<u64> {
     ended("u", count, &redis, &stage).await;
     stage.stop(0).await;
     let process_id = process_id(&redis).await;
-    let store = Store::open(&redis.url(), Duration::from_secs(10)).unwrap();
+    let store = Store::open(&redis.url(), PATIENCE).unwrap();
     let bucket = Bucket::whole(&AppId::parse("default").unwrap(), &Mode::Live);
     let owner = bucket.user(&UserId::parse("u").unwrap());
     let (mut spent_us, mut taken) = (Vec::new(), 0);
@@ -115,15 +115,12 @@ fn told(what: &str, mut spent_us: Vec<u64>) {
     );
 }
 
-/// Single calls are dearer on a busy machine: the dearest of all is for `make chaos`.
+/// What a batch takes is for `make chaos`.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_of_expired_holds_are_bounded_and_take_redis_less_than_5_ms() {
+async fn batches_of_expired_holds_are_bounded() {
     for webhooks in [false, true] {
-        let mut spent_us = batches(10_000, webhooks).await;
-        told(&format!("10,001 holds, webhooks {webhooks}"), spent_us.clone());
-        spent_us.sort_unstable();
-        assert!(spent_us[spent_us.len() / 2] <= MOST_US);
+        told(&format!("10,001 holds, webhooks {webhooks}"), batches(10_000, webhooks).await);
     }
 }
 
@@ -241,6 +238,6 @@ async fn long_100000_holds_that_end_at_once_take_no_script_call_over_5_ms() {
     }
     // What a script takes shows each time; what the machine takes from it now and then, once.
     assert!(*slowest.iter().min().unwrap() <= MOST_US, "script calls took up to {slowest:?} µs");
-    assert_eq!(traffic.seen().early_503.load(Ordering::Relaxed), 0);
+    assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0);
     let _ = traffic.stop("100,000 holds at once, three times").await;
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::outside::is_as_told;
 use crate::stage::{Build, IN_FLIGHT, Stage};
-use crate::support::{Redis, eventually};
+use crate::support::{Redis, eventually, folder};
 use crate::traffic::Traffic;
 
 /// A body may have so many bytes.
@@ -147,7 +147,7 @@ async fn long_10000_connections_get_one_answer_each_and_exactly_the_quota() {
 async fn a_node_without_descriptors_serves_those_that_it_has_and_says_so() {
     const DESCRIPTORS: usize = 160;
     let redis = Redis::start().await;
-    let directory = tempfile::tempdir().unwrap();
+    let directory = folder();
     let program = directory.path().join("gateway.sh");
     let gateway = env!("CARGO_BIN_EXE_quotagate");
     std::fs::write(&program, format!("#!/bin/sh\nulimit -n {DESCRIPTORS}\nexec '{gateway}' \"$@\"\n")).unwrap();
@@ -201,7 +201,7 @@ async fn slow(count: usize, calls: u64) {
     }
     let traffic = Traffic::start(&stage).await;
     traffic.goes_on(calls).await;
-    assert_eq!(traffic.seen().early_503.load(Ordering::Relaxed), 0, "nobody is refused for them");
+    assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0, "nobody is refused for them");
     assert_eq!(traffic.seen().broken.load(Ordering::Relaxed), 0, "nobody is cut off for them");
     let book = traffic.stop(&format!("{count} slow readers and writers")).await;
     is_as_told(&redis.url(), &stage, &book).await;

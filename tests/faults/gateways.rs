@@ -10,13 +10,15 @@ use crate::sentinel::Group;
 use crate::stage::{Build, Stage};
 use crate::support::Redis;
 use crate::support::cluster::Cluster;
+use crate::support::seeds::choices;
 use crate::traffic::Traffic;
 
 /// Kills one of two gateways again and again, each time after a random number of calls.
 async fn killed(times: usize, mut stage: Stage, server_url: &str) {
     let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(server_url));
+    let mut random = choices();
     for _ in 0..times {
-        let (place, calls) = (rand::rng().random_range(0..2), rand::rng().random_range(1..80));
+        let (place, calls) = (random.random_range(0..2), random.random_range(1..80));
         traffic.goes_on(calls).await;
         stage.kill(place).await;
         stage.start(place).await;

@@ -1,8 +1,5 @@
 //! Masters and sentinels that ask for names and passwords, each for their own, also after a failover.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
 use quotagate::store::Store;
 
 use crate::outside::is_no_more_than_told;
@@ -25,12 +22,14 @@ async fn fails_over(mut group: Group, url: String, database: &str) {
     let stage = Stage::set(url, 2).await;
     let traffic = Traffic::that_may_lose(&stage).await;
     traffic.goes_on(200).await;
+    let bound = traffic.bound_on_loss(&group.master).await;
+    group.master.kill();
+    let bound = bound.by_now(&traffic);
     group.promote().await;
     traffic.goes_on(200).await;
-    let answered = traffic.seen().answered.load(Ordering::Relaxed);
     let book = traffic.stop("the master killed and the replica promoted, behind passwords").await;
     let lost = is_no_more_than_told(&format!("{}{database}", group.replica.url()), &stage, &book).await;
-    assert!(lost <= answered / 10, "{lost} of {answered} lost");
+    assert!(lost <= bound, "{lost} lost, of {bound} that may be");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +54,7 @@ async fn a_master_with_a_password_behind_sentinels_without_one_fails_over() {
 }
 
 async fn told(url: &str) -> Result<(), String> {
-    let store = Store::open(url, Duration::from_secs(30)).unwrap();
+    let store = Store::open(url, crate::support::PATIENCE).unwrap();
     store.check_server().await.map(drop).map_err(|error| format!("{error} {error:?}"))
 }
 

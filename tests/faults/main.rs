@@ -37,6 +37,7 @@ mod memory;
 mod power;
 mod redis_dies;
 mod redis_hangs;
+mod revoked;
 mod scripts;
 mod sentinel;
 mod starting;

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 
 use crate::book::{Account, Book};
 use crate::stage::{IN_FLIGHT, QUOTA, Stage};
-use crate::support::eventually;
 use crate::support::proven::verified;
+use crate::support::{connect, eventually};
 
 const GROUPS: [&str; 3] = ["images", "in_flight", "jobs"];
 
@@ -77,11 +77,11 @@ impl Watch {
     pub fn start(redis_url: &str) -> Self {
         let (stop, looks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, looked) = (Arc::clone(&stop), Arc::clone(&looks));
-        let client = redis::Client::open(redis_url).unwrap();
+        let url = redis_url.to_owned();
         let task = tokio::spawn(async move {
             while !stopped.load(Ordering::Relaxed) {
                 // A Redis that is away or hangs is looked at when it is there again.
-                if let Ok(mut connection) = client.get_multiplexed_async_connection().await {
+                if let Ok(mut connection) = connect(&url).await {
                     while !stopped.load(Ordering::Relaxed) && look(&mut connection, &looked).await.is_ok() {}
                 }
                 tokio::task::yield_now().await;
@@ -108,13 +108,6 @@ async fn look(connection: &mut MultiplexedConnection, looks: &AtomicU64) -> redi
     Ok(())
 }
 
-/// On a busy machine an answer may take long; a test waits for it.
-async fn connect(redis_url: &str) -> MultiplexedConnection {
-    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
-    let client = redis::Client::open(redis_url).unwrap();
-    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
-}
-
 async fn now_ms(connection: &mut MultiplexedConnection) -> i64 {
     let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(connection).await.unwrap();
     seconds * 1000 + micros / 1000
@@ -138,7 +131,7 @@ async fn proven(redis_url: &str) {
 /// When all callers are done: Redis has counted what they were told, no more and no less, and every hold that was left
 /// alone is free by its time.
 pub async fn is_as_told(redis_url: &str, stage: &Stage, book: &Book) {
-    let mut connection = connect(redis_url).await;
+    let mut connection = connect(redis_url).await.unwrap();
     assert!(book.events() > 0, "nothing was counted");
     let known: u64 = redis::cmd("ZCARD").arg("qg:{default:live}:users").query_async(&mut connection).await.unwrap();
     assert!(known >= book.users.values().filter(|account| account.events > 0).count() as u64);
@@ -183,7 +176,7 @@ pub async fn is_as_told(redis_url: &str, stage: &Stage, book: &Book) {
 /// Where acknowledged calls may be lost: what is counted was told, nothing twice, and the counters agree with their
 /// holds. Answers how many events were told and are not counted.
 pub async fn is_no_more_than_told(redis_url: &str, stage: &Stage, book: &Book) -> u64 {
-    let mut connection = connect(redis_url).await;
+    let mut connection = connect(redis_url).await.unwrap();
     for (user, account) in &book.users {
         let owner = Owner::read(&mut connection, &format!("user:{user}")).await.unwrap();
         owner.check(user);

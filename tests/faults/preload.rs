@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::support::folder;
 use tempfile::TempDir;
 
 pub struct Preload {
@@ -13,7 +14,7 @@ pub struct Preload {
 impl Preload {
     /// Compiles `tests/faults/<name>.c`. Where there is cargo there is a linker, which `cc` is.
     pub fn build(name: &str) -> Self {
-        let directory = TempDir::new().unwrap();
+        let directory = folder();
         let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/faults/{name}.c"));
         let mut compile = Command::new("cc");
         compile.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(directory.path().join("preload.so"));

@@ -9,6 +9,7 @@ use rand::RngExt;
 
 use crate::outside::{Watch, is_as_told, is_no_more_than_told};
 use crate::stage::Stage;
+use crate::support::seeds::choices;
 use crate::support::{Redis, redis_program};
 use crate::traffic::Traffic;
 
@@ -63,6 +64,7 @@ async fn torn(times: usize) {
     let mut redis = Redis::with(&["--appendfsync", "everysec", "--aof-load-truncated", "yes"]).await;
     let stage = Stage::set(redis.url(), 2).await;
     let (traffic, watch) = (Traffic::that_may_lose(&stage).await, Watch::start(&redis.url()));
+    let mut random = choices();
     for _ in 0..times {
         // What is torn off is traffic, not the configuration before it.
         traffic.goes_on(200).await;
@@ -72,7 +74,7 @@ async fn torn(times: usize) {
         let log = files.into_iter().find(|path| path.to_str().unwrap().ends_with(".incr.aof")).unwrap();
         let log = std::fs::OpenOptions::new().write(true).open(log).unwrap();
         let bytes = log.metadata().unwrap().len();
-        log.set_len(bytes.saturating_sub(rand::rng().random_range(1..MOST_TORN_BYTES))).unwrap();
+        log.set_len(bytes.saturating_sub(random.random_range(1..MOST_TORN_BYTES))).unwrap();
         mend(&directory);
         redis.start_again().await;
         traffic.goes_on(200).await;

@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, RwLock};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::gateway::{ADMIN_KEY, Process};
-use crate::support::Redis;
+use crate::support::{Redis, folder};
 
 /// Quota of a user's images, of which many callers try to get more at once.
 pub const QUOTA: u64 = 40;
 /// Calls of a user that may be under way.
 pub const IN_FLIGHT: u64 = 12;
-/// The bound on one round trip between gateway and Redis.
-pub const REDIS_TIMEOUT_MS: u64 = 500;
+/// The bound on one round trip between gateway and Redis, where none is answered for a while on purpose.
+pub const HASTY_MS: u64 = 500;
+/// The bound everywhere else: the longest that there is, so that only a fault makes a call fail, and no busy machine.
+pub const PATIENT_MS: u64 = 60_000;
 
 /// The gateways that run now, by their URLs.
 pub type Nodes = Arc<RwLock<Vec<String>>>;
@@ -27,6 +29,8 @@ pub struct Build {
     /// A program that is another gateway, or becomes the usual one.
     pub program: Option<PathBuf>,
     pub settings: Vec<(&'static str, String)>,
+    /// Gateways give Redis up soon ([`HASTY_MS`]).
+    pub hasty: bool,
 }
 
 impl Build {
@@ -35,10 +39,9 @@ impl Build {
         Self { settings: vec![("QUOTAGATE_WAIT_REPLICAS", "1".to_owned())], ..Self::default() }
     }
 
-    /// Where nothing hangs, so that only a machine that stands still can make a call wait for Redis.
-    pub fn patient(mut self) -> Self {
-        self.settings.push(("QUOTAGATE_REDIS_TIMEOUT_MS", "20000".to_owned()));
-        self
+    /// Where Redis or a replica gives no answer on purpose, and callers wait to hear of it.
+    pub fn hasty(self) -> Self {
+        Self { hasty: true, ..self }
     }
 }
 
@@ -50,6 +53,8 @@ pub struct Stage {
     build: Build,
     embedded: bool,
     gateways: Vec<Option<Process>>,
+    /// Beside hasty gateways: a patient one, for the calls that have to succeed.
+    patient: OnceCell<Process>,
     directory: TempDir,
 }
 
@@ -68,7 +73,8 @@ impl Stage {
             embedded: redis_url.is_empty(),
             redis_url,
             gateways: Vec::new(),
-            directory: TempDir::new().unwrap(),
+            patient: OnceCell::new(),
+            directory: folder(),
         };
         for place in 0..gateways {
             stage.gateways.push(None);
@@ -78,20 +84,19 @@ impl Stage {
         if stage.embedded {
             stage.redis_url = format!("redis+unix://{}", stage.directory.path().join("redis.sock").display());
         }
-        let first = stage.gateways[0].as_ref().unwrap();
         let plan = json!({"periodType": "lifetime", "periodAnchor": "calendar", "groups": [
             {"id": "images", "unit": "count", "quota": QUOTA, "matches": [{"event": "image.*"}]},
             {"id": "in_flight", "unit": "count", "measure": "event", "quota": IN_FLIGHT, "periodType": "concurrent",
                 "matches": [{"event": "image.*"}]},
             {"id": "jobs", "unit": "count", "quota": null, "matches": [{"event": "job.*"}]},
         ]});
-        first.call("PUT", "plans/tight", ADMIN_KEY, &plan).await;
+        stage.configure("PUT", "plans/tight", &plan).await;
         let whole = json!({"periodType": "lifetime", "groups": [
             {"id": "whole", "unit": "count", "measure": "event", "quota": null, "scope": ["app"], "matches": [{"event": "*"}]},
         ]});
-        first.call("PUT", "policies/whole", ADMIN_KEY, &whole).await;
-        first.call("PUT", "app", ADMIN_KEY, &json!({"defaultPlanId": "tight"})).await;
-        let key = first.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
+        stage.configure("PUT", "policies/whole", &whole).await;
+        stage.configure("PUT", "app", &json!({"defaultPlanId": "tight"})).await;
+        let key = stage.configure("POST", "keys", &json!({"kind": "secret", "mode": "live"})).await;
         stage.key = key["key"].as_str().unwrap().to_owned();
         stage
     }
@@ -103,22 +108,8 @@ impl Stage {
 
     /// Starts a gateway of that build in that place; answers when it is ready.
     pub async fn start_as(&mut self, place: usize, build: Build) {
-        let directory = self.directory.path().to_owned();
         let redis_url = (!self.embedded).then(|| self.redis_url.clone());
-        let log = self.log(place);
-        let gateway = tokio::task::spawn_blocking(move || {
-            let mut settings = vec![
-                ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY.to_owned()),
-                ("QUOTAGATE_REDIS_TIMEOUT_MS", REDIS_TIMEOUT_MS.to_string()),
-            ];
-            settings.extend(redis_url.map(|url| ("QUOTAGATE_REDIS_URL", url)));
-            settings.extend(build.settings);
-            let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            let program = build.program.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_quotagate")));
-            let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-            Process::start_program(program, &directory, &settings, Stdio::from(log))
-        });
-        let gateway = gateway.await.unwrap();
+        let gateway = gateway(self.directory.path().to_owned(), redis_url, build, self.log(place)).await;
         self.nodes.write().unwrap()[place].clone_from(&gateway.url);
         self.gateways[place] = Some(gateway);
     }
@@ -150,14 +141,35 @@ impl Stage {
         assert!(ended.success(), "{ended}");
     }
 
-    /// One call that has to succeed, at the first gateway.
+    /// Who makes calls that have to succeed: the first gateway, unless a pause of the machine could make it refuse.
+    async fn patient(&self) -> &Process {
+        if !self.build.hasty {
+            return self.gateways[0].as_ref().unwrap();
+        }
+        let start = || {
+            let directory = self.directory.path().join("patient");
+            let log = self.directory.path().join("patient.log");
+            gateway(directory, Some(self.redis_url.clone()), Build::default(), log)
+        };
+        self.patient.get_or_init(start).await
+    }
+
+    /// One call that has to succeed.
     pub async fn call(&self, method: &str, path: &str, body: &Value) -> Value {
-        self.gateways[0].as_ref().unwrap().call(method, path, &self.key, body).await
+        self.patient().await.call(method, path, &self.key, body).await
     }
 
     /// The same with the key of an operator.
     pub async fn configure(&self, method: &str, path: &str, body: &Value) -> Value {
-        self.gateways[0].as_ref().unwrap().call(method, path, ADMIN_KEY, body).await
+        self.patient().await.call(method, path, ADMIN_KEY, body).await
+    }
+
+    /// What the first gateway answers to a read; nothing unless it succeeds.
+    pub async fn read(&self, path: &str) -> Option<Value> {
+        let node = self.nodes.read().unwrap()[0].clone();
+        let http = quotagate::http_client::builder().build().unwrap();
+        let answer = http.get(format!("{node}/api/v1/{path}")).bearer_auth(&self.key).send().await.unwrap();
+        if answer.status() == 200 { Some(answer.json().await.unwrap()) } else { None }
     }
 
     /// One call, whatever it answers.
@@ -169,15 +181,19 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
-    /// Of a test that failed: why its gateways refused a call, which no answer tells.
-    fn drop(&mut self) {
-        for place in (0..self.gateways.len()).filter(|_| std::thread::panicking()) {
-            let log = std::fs::read_to_string(self.log(place)).unwrap_or_default();
-            let last: Vec<&str> = log.lines().rev().take(20).collect();
-            println!("gateway {place}, its last lines first:\n{}", last.join("\n"));
-        }
-    }
+/// Starts a gateway; answers when it is ready.
+async fn gateway(data_dir: PathBuf, redis_url: Option<String>, build: Build, log: PathBuf) -> Process {
+    let start = move || {
+        let timeout_ms = if build.hasty { HASTY_MS } else { PATIENT_MS };
+        let mut settings =
+            vec![("QUOTAGATE_ADMIN_KEY", ADMIN_KEY.to_owned()), ("QUOTAGATE_REDIS_TIMEOUT_MS", timeout_ms.to_string())];
+        settings.extend(redis_url.map(|url| ("QUOTAGATE_REDIS_URL", url)));
+        settings.extend(build.settings);
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let program = build.program.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_quotagate")));
+        Process::start_program(program, &data_dir, &settings, &log)
+    };
+    tokio::task::spawn_blocking(start).await.unwrap()
 }
 
 /// The values of a column of the exported calls of live mode, each with how often it is there.

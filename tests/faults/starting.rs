@@ -1,14 +1,12 @@
 //! A gateway that starts while its store cannot take writes yet.
 
-use std::process::Stdio;
-
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::gateway::Process;
-use crate::stage::REDIS_TIMEOUT_MS;
-use crate::support::{Redis, eventually};
+use crate::stage::HASTY_MS;
+use crate::support::{Redis, eventually, folder};
 use crate::waiting::replicated;
 
 /// A gateway on its way, without a root admin key of ours.
@@ -19,17 +17,18 @@ struct Starting {
 
 impl Starting {
     fn begin(redis: &Redis, wait_replicas: u8) -> Self {
-        let directory = TempDir::new().unwrap();
+        let directory = folder();
         let data_dir = directory.path().to_owned();
-        let log = std::fs::File::create(data_dir.join("log")).unwrap();
+        let log = data_dir.join("log");
+        std::fs::write(&log, "").unwrap();
         let settings = [
             ("QUOTAGATE_REDIS_URL", redis.url()),
-            ("QUOTAGATE_REDIS_TIMEOUT_MS", REDIS_TIMEOUT_MS.to_string()),
+            ("QUOTAGATE_REDIS_TIMEOUT_MS", HASTY_MS.to_string()),
             ("QUOTAGATE_WAIT_REPLICAS", wait_replicas.to_string()),
         ];
         let process = tokio::task::spawn_blocking(move || {
             let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            Process::start_with(&data_dir, &settings, Stdio::from(log))
+            Process::start_with(&data_dir, &settings, &log)
         });
         Self { directory, process }
     }

@@ -3,12 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::stage::Stage;
-use crate::support::{Redis, eventually, free_port};
+use crate::support::{Redis, connect, eventually, free_port};
 
 /// A command's error code; none if it was carried out.
 async fn code(url: &str, words: &[&str]) -> Option<String> {
-    let client = redis::Client::open(url).unwrap();
-    let mut connection = match client.get_multiplexed_async_connection().await {
+    let mut connection = match connect(url).await {
         Ok(connection) => connection,
         Err(error) => return Some(error.code().unwrap_or("unreachable").to_owned()),
     };

@@ -12,16 +12,17 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::book::Book;
-use crate::stage::{Nodes, REDIS_TIMEOUT_MS, Stage};
-use crate::support::eventually;
+use crate::stage::{Nodes, Stage};
+use crate::support::seeds::seed;
+use crate::support::{Redis, eventually};
 
 const CALLERS: u64 = 16;
 /// After so many calls the callers go on to another user.
 const CALLS_PER_USER: u64 = 60;
 /// No fault lasts so long that a call would be repeated in vain for this time.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// A call without any answer for this time hangs.
-const HANGS: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(180);
+/// A call without any answer for this time hangs: a gateway answers within twice the time that it gives Redis.
+const HANGS: Duration = Duration::from_secs(150);
 /// What a caller waits before it repeats a call.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -36,8 +37,6 @@ pub struct Seen {
     /// No answer: the connection was refused or broke.
     pub broken: AtomicU64,
     pub longest_503_ms: AtomicU64,
-    /// 503 before the time for a round trip was over: the gateway was told that Redis cannot.
-    pub early_503: AtomicU64,
     /// Reservations that were given and are not known any more, where that may be.
     pub gone: AtomicU64,
 }
@@ -79,8 +78,7 @@ impl Traffic {
             seen: Seen::default(),
             book: Mutex::default(),
         });
-        let seed: u64 = rand::random();
-        println!("traffic of seed {seed}");
+        let seed = seed("TRAFFIC_SEED");
         let callers = (0..CALLERS).map(|number| {
             let random = StdRng::seed_from_u64(seed.wrapping_add(number));
             let http = quotagate::http_client::builder().timeout(HANGS).build().unwrap();
@@ -115,6 +113,17 @@ impl Traffic {
         .await;
     }
 
+    /// Waits until a replica of this master has all that was answered so far.
+    pub async fn bound_on_loss(&self, master: &Redis) -> Bound {
+        let answered = self.shared.seen.answered.load(Ordering::Relaxed);
+        // `WAIT` is about the writes before it on its own connection, and so about all writes before those.
+        let mut connection = master.connect().await;
+        redis::cmd("SET").arg("{default:live}:mark").arg("").query_async::<()>(&mut connection).await.unwrap();
+        let wait = redis::cmd("WAIT").arg(1).arg(PATIENCE.as_millis() as u64).to_owned();
+        assert_eq!(wait.query_async::<u64>(&mut connection).await.unwrap(), 1, "the replica acknowledges");
+        Bound { answered }
+    }
+
     /// Lets every caller finish what it began; answers what they were told.
     pub async fn stop(self, what: &str) -> Book {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -133,6 +142,19 @@ impl Traffic {
             book.users.len()
         );
         book
+    }
+}
+
+/// What the replica of a master has for certain.
+pub struct Bound {
+    answered: u64,
+}
+
+impl Bound {
+    /// How many calls may be lost with a master that was killed just now: those that were answered since, and of each
+    /// caller the one whose answer is on its way.
+    pub fn by_now(self, traffic: &Traffic) -> u64 {
+        traffic.seen().answered.load(Ordering::Relaxed) - self.answered + CALLERS
     }
 }
 
@@ -236,9 +258,6 @@ impl Caller {
                     self.shared.seen.unavailable.fetch_add(1, Ordering::Relaxed);
                     let took_ms = u64::try_from(sent.elapsed().as_millis()).unwrap();
                     self.shared.seen.longest_503_ms.fetch_max(took_ms, Ordering::Relaxed);
-                    if took_ms < REDIS_TIMEOUT_MS {
-                        self.shared.seen.early_503.fetch_add(1, Ordering::Relaxed);
-                    }
                 }
                 Ok((status, text)) => panic!("{path} {body} {name}: {status} {text}"),
                 Err(error) => {

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use quotagate::store::library::Library;
-use tempfile::TempDir;
 
 use crate::outside::{Watch, is_as_told};
 use crate::stage::{Build, Stage};
-use crate::support::Redis;
+use crate::support::{Redis, folder};
 use crate::traffic::Traffic;
 
 /// A comment that every script of a metering call has, and what another version says in its place, as long.
@@ -48,7 +47,7 @@ async fn known(redis: &Redis) -> (bool, usize) {
 
 async fn rolled(times: usize) {
     let redis = Redis::start().await;
-    let directory = TempDir::new().unwrap();
+    let directory = folder();
     let other = Build { program: Some(another_version(directory.path())), ..Build::default() };
     let mut stage = Stage::set(redis.url(), 2).await;
     assert_eq!(known(&redis).await, (true, 0));

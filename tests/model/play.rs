@@ -12,7 +12,7 @@ use super::setup::{PLANS, start_ms};
 use super::stage::{Scene, Stage};
 use super::state::Model;
 use super::steps::{History, Step, USERS, user};
-use crate::support::{Answer, Api};
+use crate::support::{Answer, Api, PATIENCE};
 
 /// Calls between two looks at Redis.
 const LOOK_EVERY: usize = 12;
@@ -29,8 +29,8 @@ pub struct Play<'a> {
     edited: Option<Instant>,
 }
 
-/// A node that makes no decision hears of a changed plan within this time.
-const HEARS_WITHIN: Duration = Duration::from_secs(3);
+/// A node that makes no decision hears of a changed plan within a second, on a machine that does not stand still.
+const HEARS_WITHIN: Duration = PATIENCE;
 
 /// What a history came to.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,7 +1,6 @@
 //! Where histories are played: two nodes on one Redis, and an app of its own for each history.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use quotagate::domain::ids::{AppId, Mode};
 use quotagate::service::Gateway;
@@ -37,7 +36,7 @@ impl Stage {
         let redis = Redis::start().await;
         let nodes = [Running::start(&redis.url()).await, Running::start(&redis.url()).await];
         let clients = [0, 1].map(|node: usize| nodes[node].client(ROOT_KEY));
-        let store = Store::open(&redis.url(), Duration::from_secs(30)).unwrap();
+        let store = Store::open(&redis.url(), crate::support::PATIENCE).unwrap();
         Self { redis, nodes, clients, gateway: Gateway::new(store, None), apps: AtomicUsize::new(0) }
     }
 

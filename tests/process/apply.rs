@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process, run};
-use crate::support::{Redis, Running};
+use crate::support::{Redis, Running, folder};
 
 fn apply(gateway: &Process, arguments: &[&str]) -> (Option<i32>, String, String) {
     let settings = [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)];
@@ -71,7 +70,7 @@ fn first_calls() -> Vec<(&'static str, Value, Vec<&'static str>)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_example_is_applied_and_counts_what_it_says() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
     let key = gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
     let key = key["key"].as_str().unwrap();
@@ -100,7 +99,7 @@ async fn every_example_is_applied_and_counts_what_it_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_with_faults_is_refused_whole_with_the_line_of_each() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
     let file = dir.path().join("plans.yaml");
     let path = file.to_str().unwrap();

@@ -1,26 +1,23 @@
 //! An entry of the ledger that nobody can read any more: left out by each who reads, named, and in nobody's way.
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process, run};
-use crate::support::{eventually, monthly};
+use crate::support::{connect, eventually, folder, monthly};
 
 const LEDGER: &str = "qg:{default:live}:ledger";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_entry_stops_nobody_and_is_named() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let log = dir.path().join("log");
-    let log_file = std::fs::File::create(&log).unwrap();
-    let gateway = Process::start_with(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)], log_file);
+    let gateway = Process::start_with(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)], &log);
     gateway.call("PUT", "plans/pro", ADMIN_KEY, &monthly(20)).await;
     let key = gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
     let key = key["key"].as_str().unwrap().to_owned();
     gateway.call("POST", "subscriptions", &key, &json!({"userId": "u", "planId": "pro"})).await;
     let url = quotagate::embedded_redis::url_of(dir.path()).unwrap();
-    let client = redis::Client::open(url.as_str()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = connect(&url).await.unwrap();
     let track = json!({"userId": "u", "event": "image.a", "quantity": 5});
     gateway.call("POST", "track", &key, &track).await;
     let mut damage = redis::cmd("XADD");

@@ -8,10 +8,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::gateway::{one_clear_line, run};
-use crate::support::{Api, World};
+use crate::support::seeds::seed;
+use crate::support::{Api, World, folder};
 
 /// A user whose name a spreadsheet would calculate.
 const USERS: [&str; 4] = ["u_1", "u_2", "=1+1", "ä, \"b\""];
@@ -159,12 +159,11 @@ fn sums(file: &Path) -> BTreeMap<String, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outside_tool_sums_an_export_to_every_counter_and_a_cut_file_goes_on_exactly() {
-    let seed: u64 = std::env::var("EXPORT_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
-    println!("EXPORT_SEED={seed}");
+    let seed = seed("EXPORT_SEED");
     let mut random = StdRng::seed_from_u64(seed);
     let world = world().await;
     let operator = world.admin.with("x-mode", "test");
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     traffic(&world.app, &operator, &mut random, 8).await;
     let early = dir.path().join("early.csv");
     export(&world, &early, &[]);
@@ -226,7 +225,7 @@ async fn an_outside_tool_sums_an_export_to_every_counter_and_a_cut_file_goes_on_
 async fn a_file_that_is_none_of_ours_is_left_alone_and_a_fault_is_one_line() {
     let world = world().await;
     world.app.post("track", json!({"userId": "u_1", "event": "image.a"})).await.expect(200);
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let url = world.redis.url();
     let settings = [("QUOTAGATE_REDIS_URL", url.as_str())];
     let file = dir.path().join("mine.csv");
@@ -273,7 +272,7 @@ async fn an_export_that_comes_too_late_says_so() {
         world.app.post("track", json!({"userId": "u_1", "event": "image.a"})).await.expect(200);
     };
     track().await;
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let file = dir.path().join("events.ndjson");
     assert_eq!(export(&world, &file, &[]), "events written: 1\n");
     track().await;

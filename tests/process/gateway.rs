@@ -1,11 +1,15 @@
 //! A gateway process.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use crate::support::{PATIENCE, run};
 
 pub const ADMIN_KEY: &str = "ak_process_test_0123456789abcdef";
 
@@ -19,7 +23,10 @@ fn program(path: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Comman
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUOTAGATE_")) {
         command.env_remove(name);
     }
-    command.args(arguments).envs(settings.iter().copied()).env("QUOTAGATE_BIND", "127.0.0.1:0");
+    // On a busy machine an answer of Redis may take long; a test waits for it.
+    command.args(arguments).env("QUOTAGATE_BIND", "127.0.0.1:0").env("QUOTAGATE_REDIS_TIMEOUT_MS", "60000");
+    command.envs(settings.iter().copied());
+    run::mark(&mut command);
     command
 }
 
@@ -41,6 +48,7 @@ pub fn one_clear_line(output: &Output) -> String {
 
 pub struct Process {
     child: Child,
+    log: PathBuf,
     pub url: String,
     /// What it printed when it was ready.
     pub welcome: String,
@@ -49,32 +57,37 @@ pub struct Process {
 impl Process {
     /// Starts `serve` and waits until it has told where it is and what to copy.
     pub fn start(data_dir: &Path, settings: &[(&str, &str)]) -> Self {
-        Self::start_with(data_dir, settings, Stdio::null())
+        static STARTED: AtomicU64 = AtomicU64::new(0);
+        let log = format!("gateway-{}.log", STARTED.fetch_add(1, Ordering::Relaxed));
+        Self::start_with(data_dir, settings, &run::directory().join(log))
     }
 
-    /// The same, with its log where the test can read it.
-    pub fn start_with(data_dir: &Path, settings: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
+    /// The same, with its log appended to that file.
+    pub fn start_with(data_dir: &Path, settings: &[(&str, &str)], log: &Path) -> Self {
         Self::launch(quotagate(&["serve"], settings), data_dir, log)
     }
 
     /// Another program in its place, that ends by being it.
-    pub fn start_program(path: &Path, data_dir: &Path, settings: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
+    pub fn start_program(path: &Path, data_dir: &Path, settings: &[(&str, &str)], log: &Path) -> Self {
         Self::launch(program(path, &["serve"], settings), data_dir, log)
     }
 
-    fn launch(mut command: Command, data_dir: &Path, log: impl Into<Stdio>) -> Self {
-        command.env("QUOTAGATE_DATA_DIR", data_dir).stdout(Stdio::piped()).stderr(log);
+    fn launch(mut command: Command, data_dir: &Path, log: &Path) -> Self {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        command.env("QUOTAGATE_DATA_DIR", data_dir).stdout(Stdio::piped()).stderr(file);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut welcome = String::new();
-        while !welcome.contains("/api/v1/reserve ") {
-            let read = lines.read_line(&mut welcome).unwrap();
-            assert!(read > 0, "it ended before it was ready: {welcome}");
+        // From here on it ends with the test, also with one that fails.
+        let mut process = Self { child, log: log.to_owned(), url: String::new(), welcome: String::new() };
+        while !process.welcome.contains("/api/v1/reserve ") {
+            let read = lines.read_line(&mut process.welcome).unwrap();
+            assert!(read > 0, "the gateway ended before it was ready: {}", process.welcome);
         }
         // Nobody reads what comes later, and it must not be stuck on that.
         std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
-        let url = welcome.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
-        Self { child, url, welcome }
+        let url = process.welcome.split_whitespace().find(|word| word.starts_with("http://"));
+        process.url = url.unwrap().to_owned();
+        process
     }
 
     pub fn id(&self) -> u32 {
@@ -87,12 +100,12 @@ impl Process {
     }
 
     fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the gateway does not end");
+            assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until the gateway ends");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -131,5 +144,6 @@ impl Drop for Process {
             self.signal("-TERM");
             let _ = self.child.wait();
         }
+        run::print_log_of_failed_test(&format!("the gateway at {}", self.url), &self.log);
     }
 }

@@ -1,17 +1,16 @@
 //! What the log tells of refused keys.
 
-use std::fs::{File, read_to_string};
-
-use tempfile::TempDir;
+use std::fs::read_to_string;
 
 use crate::gateway::{ADMIN_KEY, Process};
+use crate::support::folder;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_tells_once_of_an_address_that_guesses_and_never_what() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let log = dir.path().join("log");
     let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_LOG", "debug")];
-    let gateway = Process::start_with(dir.path(), &settings, File::create(&log).unwrap());
+    let gateway = Process::start_with(dir.path(), &settings, &log);
     let (client, url) = (quotagate::http_client::builder().build().unwrap(), format!("{}/api/v1/plans", gateway.url));
     let guesses = ["sk_live_guess_one", "ak_guess_two", "guess_three"];
     for key in guesses {

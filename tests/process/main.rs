@@ -9,6 +9,7 @@ mod support;
 mod alerts;
 mod apply;
 mod damaged;
+mod ends;
 mod export;
 // Some of it is for tests/faults.
 #[allow(dead_code)]

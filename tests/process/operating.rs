@@ -4,10 +4,9 @@ use std::process::Command;
 
 use quotagate::store::server::LAYOUT_VERSION;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};
-use crate::support::{Redis, monthly};
+use crate::support::{Redis, folder, monthly};
 
 const ADMIN: (&str, &str) = ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY);
 
@@ -32,7 +31,7 @@ async fn stands(gateway: &Process, key: &str) -> (Option<u64>, Option<u64>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let gateway = Process::start(dir.path(), &[]);
     let commands: String =
         gateway.welcome.lines().filter_map(|line| line.strip_prefix("  ")).map(|line| format!("{line}\n")).collect();
@@ -54,7 +53,7 @@ async fn a_newcomer_copies_what_serve_prints_and_the_last_answer_allows() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_there_again_after_sigterm_and_after_sigkill() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let gateway = Process::start(dir.path(), &[ADMIN]);
     let key = furnish(&gateway).await;
     assert_eq!(gateway.terminate().code(), Some(0));
@@ -69,7 +68,7 @@ async fn everything_is_there_again_after_sigterm_and_after_sigkill() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_cuts_no_accepted_call() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let gateway = Process::start(dir.path(), &[ADMIN]);
     let key = furnish(&gateway).await;
     let (url, client) = (format!("{}/api/v1/track", gateway.url), quotagate::http_client::builder().build().unwrap());
@@ -114,7 +113,7 @@ async fn sigterm_cuts_no_accepted_call() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_gateway_on_the_same_data_directory_is_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let gateway = Process::start(dir.path(), &[ADMIN]);
     let key = furnish(&gateway).await;
     let refused = one_clear_line(&run(&["serve"], &[ADMIN, ("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())]));
@@ -124,7 +123,7 @@ async fn a_second_gateway_on_the_same_data_directory_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inspect_explains_a_user_while_the_gateway_runs() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let gateway = Process::start(dir.path(), &[ADMIN]);
     furnish(&gateway).await;
     let grant = json!({"groupId": "images", "scope": {"user": "u"}, "amount": 5});
@@ -156,7 +155,7 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
 
 #[test]
 fn a_wrong_setting_is_one_clear_line_that_names_it_and_no_secret() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let data_dir = ("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap());
     for (name, value, part) in [
         ("QUOTAGATE_REDIS_URL", "http://:hunter2@somewhere", "QUOTAGATE_REDIS_URL must begin with"),
@@ -177,7 +176,7 @@ fn a_wrong_setting_is_one_clear_line_that_names_it_and_no_secret() {
 
 #[test]
 fn a_store_that_stays_away_is_told_at_once_and_again_at_the_end_without_its_password() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let settings =
         [("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap()), ("QUOTAGATE_REDIS_URL", "redis://:hunter2@127.0.0.1:1")];
     let output = run(&["serve"], &settings);

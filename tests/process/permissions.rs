@@ -1,11 +1,10 @@
 //! A Redis user that may do what `docs/configuration.md` says, and nothing else.
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process};
 use crate::support::cluster::follows;
-use crate::support::{Redis, eventually, free_port};
+use crate::support::{Redis, eventually, folder, free_port};
 
 const ADMIN: (&str, &str) = ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY);
 
@@ -54,7 +53,7 @@ async fn works(gateway: &Process) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documented_redis_user_is_enough_and_what_it_lacks_is_told() {
     let redis = Redis::start().await;
-    let (dir, url) = (TempDir::new().unwrap(), limited(&redis).await);
+    let (dir, url) = (folder(), limited(&redis).await);
     let gateway = Process::start(dir.path(), &[ADMIN, ("QUOTAGATE_REDIS_URL", &url)]);
     let (status, told) = readyz(&gateway).await;
     assert_eq!((status, &told["ready"]), (200, &json!(true)), "{told}");
@@ -78,7 +77,7 @@ async fn with_wait_added_it_is_enough_for_writes_that_wait_for_a_replica() {
     let master = Redis::with(&["--port", &port]).await;
     let replica = Redis::with(&["--replicaof", "127.0.0.1", &port]).await;
     follows(&replica).await;
-    let (dir, url) = (TempDir::new().unwrap(), limited(&master).await);
+    let (dir, url) = (folder(), limited(&master).await);
     master.run::<()>(&["ACL", "SETUSER", "quotagate", "+wait"]).await;
     let settings = [ADMIN, ("QUOTAGATE_REDIS_URL", url.as_str()), ("QUOTAGATE_WAIT_REPLICAS", "1")];
     let gateway = Process::start(dir.path(), &settings);

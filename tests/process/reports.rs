@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process, run};
-use crate::support::{Redis, eventually, monthly};
+use crate::support::{Redis, eventually, folder, monthly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_is_reported_once_when_one_of_two_gateways_dies_and_a_rebuild_changes_nothing() {
-    let (redis, dir) = (Redis::start().await, TempDir::new().unwrap());
+    let (redis, dir) = (Redis::start().await, folder());
     let url = redis.url();
     let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_REDIS_URL", url.as_str())];
     let (one, other) = (Process::start(dir.path(), &settings), Process::start(dir.path(), &settings));
@@ -67,7 +66,7 @@ async fn every_call_is_reported_once_when_one_of_two_gateways_dies_and_a_rebuild
 
 #[test]
 fn rebuilding_what_is_not_there_is_one_clear_line() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let settings = [("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())];
     for arguments in [vec!["rollup", "--rebuild"], vec!["rollup", "--rebuild", "--app", "no app"]] {
         crate::gateway::one_clear_line(&run(&arguments, &settings));

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};
 use crate::support::proven::verified;
-use crate::support::{eventually, monthly};
+use crate::support::{connect, eventually, folder, monthly};
 
 const ADMIN: (&str, &str) = ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY);
 
@@ -32,7 +31,7 @@ async fn track(gateway: &Process, key: &str, quantity: u64) {
 /// Gateway and Redis die at once.
 async fn power_cut(gateway: Process, dir: &Path) {
     let url = quotagate::embedded_redis::url_of(dir).unwrap();
-    let mut redis = redis::Client::open(url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut redis = connect(&url).await.unwrap();
     let info: String = redis::cmd("INFO").arg("server").query_async(&mut redis).await.unwrap();
     let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().to_owned();
     gateway.kill();
@@ -62,7 +61,7 @@ async fn used(gateway: &Process, key: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_a_power_cut_tore_in_two_is_gone_as_a_whole_at_the_next_start_and_at_the_one_after() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let (gateway, key) = with_five_used(dir.path()).await;
     track(&gateway, &key, 7).await;
     power_cut(gateway, dir.path()).await;
@@ -82,7 +81,7 @@ async fn a_call_that_a_power_cut_tore_in_two_is_gone_as_a_whole_at_the_next_star
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_damaged_in_its_middle_is_left_alone_and_the_start_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let (gateway, key) = with_five_used(dir.path()).await;
     power_cut(gateway, dir.path()).await;
     // As an earlier version left it: a start that cut back to the last whole command, and calls behind.

@@ -1,14 +1,13 @@
 //! `quotagate verify`: a line in cron for a live gateway.
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};
-use crate::support::monthly;
+use crate::support::{connect, folder, monthly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verify_proves_finds_and_repairs_beside_a_running_gateway() {
-    let dir = TempDir::new().unwrap();
+    let dir = folder();
     let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
     gateway.call("PUT", "plans/pro", ADMIN_KEY, &monthly(20)).await;
     let key = gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
@@ -31,8 +30,7 @@ async fn verify_proves_finds_and_repairs_beside_a_running_gateway() {
     assert_eq!(metric("quotagate_verify_drifts").await.as_deref(), Some("0"));
 
     let url = quotagate::embedded_redis::url_of(dir.path()).unwrap();
-    let client = redis::Client::open(url.as_str()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let mut redis = connect(&url).await.unwrap();
     let counters = "qg:{default:live}:counters:user:u";
     redis::cmd("HINCRBY").arg(counters).arg("images.used").arg(1).query_async::<()>(&mut redis).await.unwrap();
     let (code, told, _) = verify(&["--user", "u"]);

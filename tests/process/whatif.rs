@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gateway::run;
-use crate::support::{Redis, World, monthly};
+use crate::support::{Redis, World, folder, monthly};
 
 #[derive(Parser)]
 struct Cli {
@@ -21,7 +21,7 @@ pub struct Files(TempDir);
 
 impl Files {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(folder())
     }
 
     pub fn write(&self, name: &str, body: &Value) -> String {

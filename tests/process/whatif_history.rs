@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
+use crate::support::seeds::seed;
 use crate::support::{START, World};
 use crate::whatif::{Files, of_sandbox};
 
@@ -177,8 +178,7 @@ impl History<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_unchanged_plan_decides_and_counts_as_it_did() {
-    let seed: u64 = std::env::var("MODEL_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
-    println!("MODEL_SEED={seed}");
+    let seed = seed("WHATIF_SEED");
     let world = World::frozen().await;
     world.admin.plan("pro", plan()).await;
     world.admin.put("policies/teams", policy()).await.expect(200);

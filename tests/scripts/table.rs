@@ -1,7 +1,6 @@
 //! A bucket with calls at its scripts.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use quotagate::domain::admission::Validity;
 use quotagate::domain::amount::Amount;
@@ -114,7 +113,7 @@ impl Table {
     /// A sandbox frozen at [`NOON`].
     pub async fn new() -> Self {
         let redis = Redis::start().await;
-        let store = Store::open(&redis.url(), Duration::from_secs(5)).unwrap();
+        let store = Store::open(&redis.url(), crate::support::PATIENCE).unwrap();
         let bucket = Bucket::whole(&AppId::parse("acme").unwrap(), &Mode::parse("test").unwrap());
         let frozen = store.set_clock(&bucket, ms(NOON), true).await.unwrap();
         assert_eq!(frozen, SetClockReply::Frozen);

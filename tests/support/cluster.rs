@@ -1,5 +1,6 @@
 //! A Redis Cluster.
 
+use super::slots::Slot;
 use super::{Redis, eventually, free_port};
 
 const SLOTS: usize = 16384;
@@ -18,11 +19,13 @@ pub struct Cluster {
     pub servers: Vec<Redis>,
     pub ports: Vec<u16>,
     pub ids: Vec<String>,
+    _slot: Slot,
 }
 
 impl Cluster {
     /// So many masters, each with a replica if so wanted.
     pub async fn start(masters: usize, replicas: bool) -> Self {
+        let slot = Slot::take().await;
         let (mut servers, mut ports, mut ids, mut buses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let count = if replicas { 2 * masters } else { masters };
         for _ in 0..count {
@@ -55,7 +58,7 @@ impl Cluster {
             })
             .await;
         }
-        let cluster = Self { servers, ports, ids };
+        let cluster = Self { servers, ports, ids, _slot: slot };
         for place in masters..count {
             let master = &cluster.ids[place - masters];
             cluster.servers[place].run::<()>(&["CLUSTER", "REPLICATE", master]).await;

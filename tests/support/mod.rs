@@ -1,12 +1,16 @@
 //! Real parts for tests: a Redis of their own, gateway nodes on free ports, and a client.
-#![allow(dead_code)]
+// No suite uses all of it.
+#![allow(dead_code, unused_imports)]
 
 pub mod cluster;
 pub mod proven;
 pub mod receiver;
+pub mod run;
+pub mod seeds;
+mod server;
+pub mod slots;
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -15,207 +19,47 @@ use quotagate::http::limits::Limits;
 use quotagate::roll_up::RollUpOptions;
 use quotagate::startup::{Node, Options, install_metrics};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+pub use run::{folder, free_port};
+pub use server::{Redis, connect, redis_program};
 
 pub const ROOT_KEY: &str = "ak_test_root_0123456789abcdef";
 /// A frozen start for sandboxes: a month-end, before a leap year.
 pub const START: &str = "2027-01-31T10:00:00Z";
 
-/// A Redis server on a Unix socket in a temporary directory.
-pub struct Redis {
-    child: Child,
-    directory: TempDir,
-    options: Vec<String>,
-    environment: Vec<(String, String)>,
-}
+/// How long a test waits for something that happens by itself before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
-impl Redis {
-    pub async fn start() -> Self {
-        Self::with(&[]).await
-    }
-
-    pub async fn with(options: &[&str]) -> Self {
-        Self::in_environment(options, &[]).await
-    }
-
-    pub async fn in_environment(options: &[&str], environment: &[(String, String)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let environment = environment.to_vec();
-        let child = spawn(&directory, &options, &environment);
-        let redis = Self { child, directory, options, environment };
-        redis.wait_until_ready().await;
-        redis
-    }
-
-    pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("redis.sock")
-    }
-
-    /// With the password that it was started with, if any.
-    pub fn url(&self) -> String {
-        let password = self.options.iter().skip_while(|option| *option != "--requirepass").nth(1);
-        let login = password.map_or_else(String::new, |password| format!("?pass={password}"));
-        format!("redis+unix://{}{login}", self.socket().display())
-    }
-
-    pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
-        // On a busy machine an answer may take long; a test waits for it.
-        let config = redis::AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
-        let client = redis::Client::open(self.url()).unwrap();
-        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
-    }
-
-    pub async fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut command = redis::Cmd::new();
-        for word in words {
-            command.arg(*word);
-        }
-        command.query_async(&mut self.connect().await).await.unwrap()
-    }
-
-    /// Every key under a pattern with its serialized value: equal dumps are equal states.
-    pub async fn dump(&self, pattern: &str) -> Vec<(String, Vec<u8>)> {
-        let mut keys: Vec<String> = self.run(&["KEYS", pattern]).await;
-        keys.retain(|key| is_told(key, pattern));
-        keys.sort();
-        let mut dump = Vec::new();
-        for key in keys {
-            let value: Vec<u8> = self.run(&["DUMP", &key]).await;
-            dump.push((key, value));
-        }
-        dump
-    }
-
-    /// Every key under a pattern with what it holds, sorted. Unlike [`Redis::dump`] it does not depend on where Redis
-    /// stands with rehashing a large hash, which even reads move on.
-    pub async fn contents(&self, pattern: &str) -> Vec<(String, Vec<String>)> {
-        let mut connection = self.connect().await;
-        let mut keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
-        keys.retain(|key| is_told(key, pattern));
-        keys.sort();
-        let mut contents = Vec::new();
-        for key in keys {
-            let kind: String = redis::cmd("TYPE").arg(&key).query_async(&mut connection).await.unwrap();
-            if kind == "stream" {
-                let length: i64 = redis::cmd("XLEN").arg(&key).query_async(&mut connection).await.unwrap();
-                contents.push((key, vec![length.to_string()]));
-                continue;
-            }
-            let mut command = match kind.as_str() {
-                "string" => redis::cmd("MGET"),
-                "hash" => redis::cmd("HGETALL"),
-                "zset" => redis::cmd("ZRANGE"),
-                "set" => redis::cmd("SMEMBERS"),
-                other => panic!("{key} is a {other}"),
-            };
-            command.arg(&key);
-            if kind == "zset" {
-                command.arg(0).arg(-1).arg("WITHSCORES");
-            }
-            let mut parts: Vec<String> = command.query_async(&mut connection).await.unwrap();
-            if kind != "string" {
-                parts = parts.chunks(if kind == "set" { 1 } else { 2 }).map(|pair| pair.join(" = ")).collect();
-                parts.sort();
-            }
-            contents.push((key, parts));
-        }
-        contents
-    }
-
-    /// As if the machine lost power.
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// It keeps its connections and answers nothing, until [`Redis::wake`].
-    pub fn hang(&self) {
-        self.signal("-STOP");
-    }
-
-    pub fn wake(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
-    }
-
-    pub async fn start_again(&mut self) {
-        self.child = spawn(&self.directory, &self.options, &self.environment);
-        self.wait_until_ready().await;
-    }
-
-    async fn wait_until_ready(&self) {
-        eventually("Redis answers", || async {
-            let client = redis::Client::open(self.url()).unwrap();
-            let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
-            redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
-        })
-        .await;
-    }
-}
-
-/// What is refused is told among the denials, and changes nothing else. Rollups are written beside all calls, some time
-/// after them: only those that ask for them compare them.
-fn is_told(key: &str, pattern: &str) -> bool {
-    let rollup = pattern.contains("rollup");
-    // Nodes tell of themselves every few seconds.
-    (rollup || !key.contains("}:rollup:"))
-        && !key.contains("}:near:")
-        && !key.ends_with("}:denials")
-        && key != "qg:{quotagate}:nodes"
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A port that nobody listens on now, below those that the system gives to outgoing connections, which could take it
-/// before its server does.
-pub fn free_port() -> u16 {
-    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    std::iter::repeat_with(|| rand::random_range(10_000..30_000)).find(is_free).unwrap()
-}
-
-pub fn redis_program() -> &'static str {
-    let program = ["redis-server", "valkey-server"].into_iter().find(|name| {
-        Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
-    });
-    program.expect("redis-server is installed by `make test`")
-}
-
-fn spawn(directory: &TempDir, options: &[String], environment: &[(String, String)]) -> Child {
-    Command::new(redis_program())
-        // A replica is sent the data at once, and not after 5 s in which others might ask for them too.
-        .args(["--port", "0", "--save", "", "--appendonly", "yes", "--repl-diskless-sync-delay", "0", "--unixsocket"])
-        .arg(directory.path().join("redis.sock"))
-        .current_dir(directory.path())
-        .args(options)
-        .envs(environment.iter().cloned())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-/// Waits for a condition, not for a time; fails after 60 s.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+/// Waits for a condition, not for a time.
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
     while !condition().await {
-        assert!(Instant::now() < deadline, "never came true: {what}");
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
         tokio::task::yield_now().await;
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
+/// Waits for what comes by itself, such as the next event of a stream.
+pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(PATIENCE, future).await;
+    done.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain until {what}"))
+}
+
 fn metrics() -> PrometheusHandle {
     static METRICS: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
     METRICS.get_or_init(|| install_metrics().unwrap()).clone()
+}
+
+/// What nodes in this process log is printed with the test that they belong to, if it fails.
+fn log_to_test_output() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+            .init()
+    });
 }
 
 /// A gateway node in this process, listening on a free port.
@@ -228,7 +72,7 @@ pub struct Running {
 impl Running {
     /// On a busy machine an answer of Redis may take long; a test waits for it.
     pub async fn start(redis_url: &str) -> Self {
-        Self::with(redis_url, Duration::from_secs(30)).await
+        Self::with(redis_url, PATIENCE).await
     }
 
     pub async fn with(redis_url: &str, redis_timeout: Duration) -> Self {
@@ -237,15 +81,30 @@ impl Running {
 
     /// With other bounds than those of a node in use.
     pub async fn with_limits(redis_url: &str, limits: Limits) -> Self {
-        Self::launch(redis_url, Duration::from_secs(5), None, limits).await
+        Self::launch(redis_url, PATIENCE, None, limits).await
     }
 
     /// With `QUOTAGATE_CONFIG`.
     pub async fn with_configuration(redis_url: String, file: PathBuf) -> Self {
-        Self::launch(&redis_url, Duration::from_secs(5), Some(file), Limits::default()).await
+        Self::launch(&redis_url, PATIENCE, Some(file), Limits::default()).await
+    }
+
+    /// With receivers of webhooks given up after this time.
+    pub async fn with_attempts_of(redis_url: &str, timeout: Duration) -> Self {
+        Self::deliver(redis_url, PATIENCE, None, Limits::default(), timeout).await
     }
 
     async fn launch(redis_url: &str, redis_timeout: Duration, config_file: Option<PathBuf>, limits: Limits) -> Self {
+        Self::deliver(redis_url, redis_timeout, config_file, limits, Duration::from_secs(30)).await
+    }
+
+    async fn deliver(
+        redis_url: &str,
+        redis_timeout: Duration,
+        config_file: Option<PathBuf>,
+        limits: Limits,
+        attempt: Duration,
+    ) -> Self {
         let options = Options {
             bind: "127.0.0.1:0".parse().unwrap(),
             redis_url: redis_url.to_owned(),
@@ -258,7 +117,7 @@ impl Running {
             // Receivers of tests are on this machine, and nobody waits for seconds.
             deliver: DeliverOptions {
                 allow_private: true,
-                timeout: Duration::from_secs(2),
+                timeout: attempt,
                 first_wait: Duration::from_millis(10),
                 ..DeliverOptions::default()
             },
@@ -266,6 +125,7 @@ impl Running {
             journal: None,
             limits,
         };
+        log_to_test_output();
         let node = Node::prepare(options, metrics()).await.unwrap();
         let url = format!("http://{}", node.address);
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -477,6 +337,14 @@ impl World {
         let world = Self::new().await;
         world.app.freeze(START).await;
         world
+    }
+
+    /// With receivers of webhooks given up after this time.
+    pub async fn with_attempts_of(mut self, timeout: Duration) -> Self {
+        let node = Running::with_attempts_of(&self.redis.url(), timeout).await;
+        (self.admin, self.app) = (node.client(ROOT_KEY), node.client(&self.app.key));
+        std::mem::replace(&mut self.node, node).stop().await;
+        self
     }
 
     /// Another node on the same Redis, with the same sandbox key.

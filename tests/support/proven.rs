@@ -1,7 +1,5 @@
 //! Counters proven by the ledger, as `quotagate verify` does it.
 
-use std::time::Duration;
-
 use quotagate::domain::ids::{AppId, Mode};
 use quotagate::service::Gateway;
 use quotagate::service::tenant::Tenant;
@@ -15,7 +13,7 @@ pub async fn drifts(redis_url: &str, mode: &str) -> Vec<Found> {
 
 /// The same with what was looked at.
 pub async fn verified(redis_url: &str, mode: &str) -> Verified {
-    let store = Store::open(redis_url, Duration::from_secs(5)).unwrap();
+    let store = Store::open(redis_url, super::PATIENCE).unwrap();
     let gateway = Gateway::new(store, None);
     let app = AppId::parse("default").unwrap();
     let placement = gateway.placement(&app).await.unwrap();

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Runs all tests, after `make test` has checked format and lints. Suites that mostly wait, for servers that die and come
+# back, run beside suites that compute. Each group writes to a log, which is printed when the group ends; the slots in
+# tests/support keep the heavy tests of all groups from running at the same time.
+#
+#   CARGO=cargo scripts/test.sh
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cargo=${CARGO:-cargo}
+target=${CARGO_TARGET_DIR:-target}
+logs=$target/test-logs
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(getconf _NPROCESSORS_ONLN)}
+
+mkdir -p "$logs"
+# Everything once, and no examples.
+"$cargo" test --no-run --tests || exit 1
+
+computing() {
+    "$cargo" test --no-fail-fast --lib --bins --test allocations --test api --test dependencies --test model \
+        --test parsers --test scripts --test tidy
+}
+
+waiting() {
+    "$cargo" test --no-fail-fast --test faults --test process
+}
+
+# Python, Node and a browser: each has one suite at a time.
+others() {
+    scripts/check-dashboard.sh && scripts/test-sdks.sh && scripts/test-hostile.sh
+}
+
+browser() {
+    "$cargo" test --no-fail-fast --test dashboard
+}
+
+groups=(computing waiting "others browser")
+pids=()
+# A group that is interrupted takes its processes with it.
+trap 'kill "${pids[@]}" 2>/dev/null; exit 130' INT TERM
+
+run() {
+    local status=0 began=$SECONDS name
+    for name in $1; do
+        "$name" || status=1
+    done >"$logs/${1// /-}.log" 2>&1
+    echo "$((SECONDS - began))" >"$logs/${1// /-}.seconds"
+    return "$status"
+}
+
+echo "==== running ${#groups[@]} groups beside each other, with logs in $logs"
+for group in "${groups[@]}"; do
+    run "$group" &
+    pids+=($!)
+done
+failed=()
+for place in "${!groups[@]}"; do
+    name=${groups[place]// /-}
+    wait "${pids[place]}" || failed+=("$name")
+    echo "==== $name, $(cat "$logs/$name.seconds") s"
+    cat "$logs/$name.log"
+done
+if ((${#failed[@]})); then
+    echo "==== FAILED: ${failed[*]} (logs in $logs)" >&2
+    exit 1
+fi
+echo "==== all tests passed in $SECONDS s"
+grep -h '^test result: ' "$logs"/*.log | awk '{ passed += $4; failed += $6; ignored += $8 }
+    END { printf "test result: ok. %d passed; %d failed; %d ignored\n", passed, failed, ignored }'

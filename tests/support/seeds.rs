@@ -1,0 +1,23 @@
+//! Seeds of random tests: fixed ones, so that each run of `make test` does the same, unless `NEW_SEEDS` asks for others.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+/// What every test begins with that is given no other seed.
+const FIXED: u64 = 18;
+
+/// The random choices of a fault test.
+pub fn choices() -> StdRng {
+    StdRng::seed_from_u64(seed("FAULT_SEED"))
+}
+
+/// The seed of a test: what the variable of that name says; else, with `NEW_SEEDS` set (`make soak`), a new one; else a
+/// fixed one. It is printed, and so shown when the test fails; the same value in the variable repeats the test.
+pub fn seed(variable: &str) -> u64 {
+    let given = std::env::var(variable).ok();
+    let given = given.map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} must be a number")));
+    let new = || std::env::var_os("NEW_SEEDS").map(|_| rand::random_range(0..1_000_000_000_000));
+    let seed = given.or_else(new).unwrap_or(FIXED);
+    println!("{variable}={seed}");
+    seed
+}
