@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod cluster;
+mod options;
 pub mod proven;
 pub mod receiver;
 
@@ -10,10 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use quotagate::deliver::DeliverOptions;
 use quotagate::http::limits::Limits;
-use quotagate::roll_up::RollUpOptions;
 use quotagate::startup::{Node, Options, install_metrics};
+use quotagate::supervise::Parts;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -221,6 +221,8 @@ fn metrics() -> PrometheusHandle {
 /// A gateway node in this process, listening on a free port.
 pub struct Running {
     pub url: String,
+    /// Its background tasks.
+    pub parts: Parts,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     served: Option<tokio::task::JoinHandle<()>>,
 }
@@ -232,41 +234,27 @@ impl Running {
     }
 
     pub async fn with(redis_url: &str, redis_timeout: Duration) -> Self {
-        Self::launch(redis_url, redis_timeout, None, Limits::default()).await
+        Self::launch(Self::options(redis_url, redis_timeout)).await
     }
 
     /// With other bounds than those of a node in use.
     pub async fn with_limits(redis_url: &str, limits: Limits) -> Self {
-        Self::launch(redis_url, Duration::from_secs(5), None, limits).await
+        Self::launch(Options { limits, ..Self::options(redis_url, Duration::from_secs(5)) }).await
     }
 
     /// With `QUOTAGATE_CONFIG`.
     pub async fn with_configuration(redis_url: String, file: PathBuf) -> Self {
-        Self::launch(&redis_url, Duration::from_secs(5), Some(file), Limits::default()).await
+        Self::launch(Options { config_file: Some(file), ..Self::options(&redis_url, Duration::from_secs(5)) }).await
     }
 
-    async fn launch(redis_url: &str, redis_timeout: Duration, config_file: Option<PathBuf>, limits: Limits) -> Self {
-        let options = Options {
-            bind: "127.0.0.1:0".parse().unwrap(),
-            redis_url: redis_url.to_owned(),
-            redis_timeout,
-            wait_replicas: 0,
-            ledger_entries: quotagate::store::LEDGER_ENTRIES,
-            workers: 1,
-            root_key: Some(ROOT_KEY.to_owned()),
-            config_file,
-            // Receivers of tests are on this machine, and nobody waits for seconds.
-            deliver: DeliverOptions {
-                allow_private: true,
-                timeout: Duration::from_secs(2),
-                first_wait: Duration::from_millis(10),
-                ..DeliverOptions::default()
-            },
-            roll_up: RollUpOptions::default(),
-            journal: None,
-            limits,
-        };
+    /// What a test may change.
+    pub fn options(redis_url: &str, redis_timeout: Duration) -> Options {
+        options::options(redis_url, redis_timeout)
+    }
+
+    pub async fn launch(options: Options) -> Self {
         let node = Node::prepare(options, metrics()).await.unwrap();
+        let parts = node.parts();
         let url = format!("http://{}", node.address);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let served = tokio::spawn(async move {
@@ -276,7 +264,7 @@ impl Running {
             .await
             .unwrap();
         });
-        Self { url, stop: Some(stop), served: Some(served) }
+        Self { url, parts, stop: Some(stop), served: Some(served) }
     }
 
     /// Drains and waits until the node is gone.
