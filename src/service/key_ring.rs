@@ -143,6 +143,8 @@ impl Gateway {
         for (hash, text) in self.store.register_entries(Register::Keys).await? {
             keys.insert(hash, parse_record(&text)?);
         }
+        // Not those of another store that took its place meanwhile.
+        self.store.verify_identity().await?;
         *self.keys.known.write().unwrap_or_else(PoisonError::into_inner) = Known { changes, keys };
         Ok(())
     }

@@ -122,9 +122,6 @@ async fn operators_work_and_what_is_open_settles_in_a_full_redis() {
     app.post("extend", json!({"reservationId": extended, "ttlSeconds": 1800})).await.expect(200);
     app.post("commit", json!({"reservationId": extended})).await.expect(200);
     app.post("track", call("u", "job.a")).await.expect(200);
-    // Who is on a plan may go to another, or leave.
-    app.post("subscriptions", json!({"userId": "v", "planId": "old"})).await.expect(200);
-    app.delete("subscriptions", Some(json!({"userId": "v"}))).await.expect(200);
     // What operators do.
     let id = revoked["id"].as_str().unwrap();
     admin.delete(&format!("keys/{id}"), None).await.expect(204);
@@ -139,6 +136,11 @@ async fn operators_work_and_what_is_open_settles_in_a_full_redis() {
     admin.post(&format!("approvals/{approved}/approve"), json!({"amount": 1})).await.expect(200);
     admin.post(&format!("approvals/{rejected}/reject"), json!({})).await.expect(200);
     admin.post(&format!("reservations/{by_hand}/release"), json!({})).await.expect(200);
+    // Who is on a plan may go to another, or leave.
+    for plan in ["old", "pro"] {
+        app.post("subscriptions", json!({"userId": "v", "planId": plan})).await.expect(200);
+    }
+    app.delete("subscriptions", Some(json!({"userId": "v"}))).await.expect(200);
     admin.put("app", json!({"defaultPlanId": "pro"})).await.expect(200);
     admin.put("plans/pro", plan()).await.expect(200);
     admin.delete("plans/old", None).await.expect(204);

@@ -92,12 +92,8 @@ async fn with_a_dead_log_a_key_revoked_elsewhere_ends_also_after_redis_was_away(
     let call = async || api(&gateway, &key).post("can-use", image()).await.status;
     eventually("the key is known", || async { call().await == 200 }).await;
     redis.kill();
-    eventually("Redis is away", || async { call().await == 503 }).await;
-    // The follower of changes finds it away too, and logs that.
-    eventually("a line is lost", || async { lost(&gateway).await > 1 }).await;
-    let polled = || async { lost(&gateway).await };
-    let before = polled().await;
-    assert!(before > 0);
+    // Nobody calls, so it is the follower of changes that finds it away, and logs that.
+    eventually("a line is lost", || async { lost(&gateway).await > 0 }).await;
     redis.start_again().await;
     eventually("it serves again", || async { call().await == 200 }).await;
     other.call("DELETE", &format!("keys/{id}"), ADMIN_KEY, &serde_json::Value::Null).await;
