@@ -53,7 +53,7 @@ impl Identity {
         if self.is_wrong.load(Ordering::Relaxed) { Err(StoreError::Refused(lock(&self.why).clone())) } else { Ok(()) }
     }
 
-    fn expect(&self, identity: String) {
+    fn remember(&self, identity: String) {
         *lock(&self.expected) = Some(identity);
         self.is_wrong.store(false, Ordering::Relaxed);
         metrics::gauge!("quotagate_store_identity_matches").set(1.0);
@@ -124,7 +124,7 @@ impl Store {
         }
         let identity =
             identity.ok_or_else(|| StoreError::Unavailable("the identity of the data is gone".to_owned()))?;
-        self.identity.expect(identity);
+        self.identity.remember(identity);
         Ok(claim)
     }
 
@@ -141,7 +141,7 @@ impl Store {
             Some(_) => {}
         }
         if let Some(identity) = identity {
-            self.identity.expect(identity);
+            self.identity.remember(identity);
         }
         Ok(Claim::Known)
     }

@@ -48,11 +48,15 @@ async fn each_background_task_that_ends_starts_again_and_is_counted() {
 async fn each_background_task_that_makes_no_progress_is_named() {
     let (redis, dir) = (Redis::start().await, TempDir::new().unwrap());
     let node = node(&redis, &dir).await;
+    eventually("all run", || async { parts(&node).await.len() == PARTS.len() }).await;
     PARTS.iter().for_each(|name| node.parts.hold(name, true));
-    eventually("all are named", || async {
-        parts(&node).await.iter().all(|part| part["ok"] == false && part["since"].is_string())
-    })
-    .await;
+    for name in PARTS {
+        eventually(name, || async {
+            let found = parts(&node).await;
+            found.iter().any(|part| part["name"] == name && part["ok"] == false && part["since"].is_string())
+        })
+        .await;
+    }
     let ready = node.client("").get("/readyz").await.expect(200);
     for name in PARTS {
         let warning = format!("the background task {name} does not work");

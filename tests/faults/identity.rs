@@ -73,7 +73,7 @@ async fn calls(node: &Node, app: &Api, held: &str) -> Vec<(String, u16, String)>
         (app, "POST", "reserve", image()),
         (app, "POST", "can-use", image()),
         (app, "POST", "track", image()),
-        (app, "POST", "track?enforce=true", image()),
+        (app, "POST", "track", json!({"userId": "u", "event": "image.a", "enforce": true})),
         (app, "POST", "extend", json!({"reservationId": held, "ttlSeconds": 60})),
         (app, "POST", "commit", json!({"reservationId": held})),
         (app, "POST", "release", json!({"reservationId": held})),
@@ -145,7 +145,7 @@ async fn an_emptied_redis_is_503_and_stays_empty_until_its_data_is_back() {
     let (node, app, held) = furnished(&redis.url()).await;
     assert!(node.log().contains("it is initialised now"), "{}", node.log());
     swapped(&redis, &node, &app, &held, "Redis holds no quotagate data").await;
-    assert_eq!(node.log().matches("Redis holds no quotagate data").count(), 1, "once: {}", node.log());
+    assert_eq!(node.log().matches("Every API call is answered 503").count(), 1, "once: {}", node.log());
     app.commit(&held).await;
     assert_eq!(app.stands("u", "images").await, (1.0, 0.0));
 }
