@@ -29,7 +29,7 @@ ARGV
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
-  stale_configuration | stale_user | stale_time    as in reserve
+  stale_configuration | stale_stamp | stale_user | stale_time    as in reserve
   changed, now, version, answer
 ]]
 
@@ -57,11 +57,10 @@ end
 owner.fields = {}
 names.fields(terms.own, owner.groups, owner.fields)
 local trail, event, told = audit.read(), args.text(), args.text()
-local stale, now, stamp = facts.check(given, KEYS[1], KEYS[3], { owner })
+local stale, now = facts.check(given, KEYS[1], KEYS[3], { owner })
 if stale then
   return stale
 end
-facts.raise_stamp(given, KEYS[1], stamp)
 
 local writes = #changes + #gone > 0
 local counters, resets = {}, {}

@@ -29,7 +29,7 @@ Replies, in order of precedence
   not_pending, now, status                  it was committed or released
   expired, now                              its time is over
   stale_reservation, now                    amounts were computed on an older state
-  stale_configuration | stale_user | stale_time | again | denied    as in reserve
+  stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
   full, now                                 it would hold in more than 2048 windows
   extended, now, expires_at_ms, request, then per group: used, held, granted, blocked
 ]]

@@ -28,7 +28,7 @@ ARGV
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
-  stale_configuration | stale_user | stale_time    as in reserve
+  stale_configuration | stale_stamp | stale_user | stale_time    as in reserve
   missing, now                              there is no such approval request
   decided, now, status                      it was approved before
   full, now                                 the counter has 8 live grants
@@ -52,11 +52,10 @@ local approvals, open, decided, outbox_key = KEYS[tail + 5], KEYS[tail + 6], KEY
 local user, id, grant, amount = args.text(), args.text(), args.text(), args.text()
 local ends_at, sort, about = args.text(), args.text(), args.text()
 local trail, request_id, how, told = audit.read(), args.text(), args.text(), args.text()
-local stale, now, stamp = facts.check(given, KEYS[1], KEYS[3], owners)
+local stale, now = facts.check(given, KEYS[1], KEYS[3], owners)
 if stale then
   return stale
 end
-facts.raise_stamp(given, KEYS[1], stamp)
 
 local request
 if request_id ~= '-' then

@@ -49,31 +49,35 @@ local function begin(keys, argv)
   hold.taken = 0
 end
 
---- @command "attempted"
---- @command "change_user"
---- @command "claim"
---- @command "commit" allow-oom
---- @command "configure"
---- @command "decide"
---- @command "enqueue"
---- @command "extend"
---- @command "grant"
+-- allow-oom: also in a Redis that uses as much memory as it may: what frees, what is bounded by what is there, and what
+-- operators do. headroom: beyond it up to a bound that the node checks (src/store/headroom.rs). Without either: refused.
+--- @command "attempted" allow-oom
+--- @command "change_user" headroom
+--- @command "claim" allow-oom
+--- @command "commit" headroom
+--- @command "configure" allow-oom
+--- @command "decide" allow-oom
+--- @command "enqueue" headroom
+--- @command "extend" headroom
+--- @command "grant" allow-oom
+--- @command "log" allow-oom
 --- @command "mark" allow-oom
---- @command "near"
---- @command "outcome"
+--- @command "near" headroom
+--- @command "outcome" headroom
 --- @command "reclaim" allow-oom
---- @command "refund" allow-oom
---- @command "register"
+--- @command "refund" headroom
+--- @command "register" allow-oom
 --- @command "release" allow-oom
---- @command "repair"
+--- @command "repair" allow-oom
 --- @command "replace_rollup"
 --- @command "reserve"
---- @command "revoke"
---- @command "rollup"
+--- @command "revoke" allow-oom
+--- @command "rollup" headroom
+--- @command "session" allow-oom
 --- @command "set_clock"
---- @command "stamp"
+--- @command "stamp" allow-oom
 --- @command "survey" no-writes
---- @command "track" allow-oom
+--- @command "track" headroom
 --- @command "track_degraded" allow-oom
 --- @command "track_enforce"
 --- @command "usage" no-writes

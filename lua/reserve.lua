@@ -27,6 +27,7 @@ Replies, in order of precedence
   replayed, record                          this operation was done before
   reused                                    the idempotency key came with another body
   stale_configuration, now, stamp           the node must load its configuration
+  stale_stamp, now                          the node must make sure that this is its data, and stamp the bucket
   stale_user, now, version, plan, since, cycle, until, limits, block
   stale_time, now                           a window does not contain now
   again, now, reclaimed                     denied, but more expired holds are due

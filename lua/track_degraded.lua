@@ -26,7 +26,7 @@ ARGV
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation; the record may be the reservation, if the reserve was done after all
-  stale_configuration | stale_user | stale_time | again | denied    as in reserve
+  stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
   tracked, now, reclaimed, passed, crowded, then per group: used, held, granted, blocked; then told; then the
     groups as proposed
   passed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name

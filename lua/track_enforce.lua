@@ -24,7 +24,7 @@ ARGV
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
-  stale_configuration | stale_user | stale_time | again | denied    as in reserve
+  stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
   tracked, now, reclaimed, passed, crowded, then per group: used, held, granted, blocked; then told; with an
     idempotency key also the groups as proposed
   passed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name

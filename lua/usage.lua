@@ -11,7 +11,7 @@ ARGV
   owners: see lib/counter
 
 Replies, in order of precedence
-  stale_configuration | stale_user | stale_time    as in reserve
+  stale_configuration | stale_stamp | stale_user | stale_time    as in reserve
   reclaim, now                              too many expired holds to subtract on the fly: reclaim first
   usage, now, free_at_ms (as in reserve), then per group: used, held, granted, blocked, lacks (0|1)
 ]]

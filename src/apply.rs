@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::config::Secret;
 use crate::config_file::{ConfigFile, FileError};
 use crate::domain::field_error::FieldError;
+use crate::print;
 use crate::service::apply::Applied;
 
 /// Applying may look at every user.
@@ -87,7 +88,7 @@ pub async fn run(args: ApplyArgs) -> Result<ExitCode, ApplyError> {
     let text = text.map_err(|error| ApplyError::Input(format!("{name}: {error}")))?;
     let file = ConfigFile::parse(&text).map_err(|error| ApplyError::File { file: name.clone(), error })?;
     let applied = send(&args, &file, &name).await?;
-    print!("{}", told::difference(&applied, args.dry_run));
+    print::out(told::difference(&applied, args.dry_run));
     Ok(match args.dry_run && !applied.preview.changes.is_empty() {
         true => ExitCode::from(WOULD_CHANGE),
         false => ExitCode::SUCCESS,

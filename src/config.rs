@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use crate::deliver::DeliverOptions;
-use crate::embedded_redis::{AppendFsync, EmbeddedOptions};
+use crate::embedded_redis::{AppendFsync, EmbeddedOptions, maxmemory};
 use crate::journal::JournalOptions;
 use crate::roll_up::RollUpOptions;
 use crate::service::rollup::RollupOptions;
@@ -157,6 +157,17 @@ pub struct Config {
     /// Refused together with a Redis URL: that Redis has its own setting.
     #[arg(long, env = "QUOTAGATE_APPENDFSYNC", value_enum)]
     pub appendfsync: Option<AppendFsync>,
+
+    /// How much memory the private Redis may use, such as 512mb or 2gb; 0: no limit [default: half of the memory]
+    ///
+    /// The memory of the machine, or of the container where that is less. Settling may exceed it by a tenth. Refused
+    /// together with a Redis URL: that Redis has its own setting.
+    #[arg(long, env = "QUOTAGATE_REDIS_MAXMEMORY", value_parser = maxmemory::parse, value_name = "BYTES")]
+    pub redis_maxmemory: Option<u64>,
+
+    /// Whether an empty Redis is initialised at start
+    #[arg(long, env = "QUOTAGATE_INIT", value_enum, default_value_t)]
+    pub init: Init,
 }
 
 impl Config {
@@ -169,6 +180,9 @@ impl Config {
             check_redis_url(url.expose())?;
             if self.appendfsync.is_some() {
                 return Err(ConfigError::AppendfsyncWithoutEmbedded);
+            }
+            if self.redis_maxmemory.is_some() {
+                return Err(ConfigError::MaxmemoryWithoutEmbedded);
             }
         } else if self.wait_replicas > 0 {
             return Err(ConfigError::WaitWithoutReplicas);
@@ -185,7 +199,11 @@ impl Config {
         if self.redis_url.is_some() {
             return None;
         }
-        Some(EmbeddedOptions { data_dir: self.data_dir.clone(), appendfsync: self.appendfsync.unwrap_or_default() })
+        Some(EmbeddedOptions {
+            data_dir: self.data_dir.clone(),
+            appendfsync: self.appendfsync.unwrap_or_default(),
+            maxmemory: self.redis_maxmemory.unwrap_or_else(maxmemory::default_bytes),
+        })
     }
 
     /// Where reserves are journalled that are allowed while Redis is away.
@@ -244,6 +262,16 @@ impl RollupArgs {
     }
 }
 
+/// What happens at start on a Redis that holds no quotagate data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Init {
+    /// It is initialised, with a warning in the log.
+    #[default]
+    Auto,
+    /// The start is refused: the data should be there.
+    Never,
+}
+
 /// The form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -295,6 +323,11 @@ pub enum ConfigError {
          unset one of them"
     )]
     AppendfsyncWithoutEmbedded,
+    #[error(
+        "QUOTAGATE_REDIS_MAXMEMORY is for the private Redis, but QUOTAGATE_REDIS_URL names another: \
+         set maxmemory there, or unset one of them"
+    )]
+    MaxmemoryWithoutEmbedded,
     #[error(
         "QUOTAGATE_WAIT_REPLICAS is for a Redis with replicas, and the private Redis has none: \
          set QUOTAGATE_REDIS_URL too"
@@ -358,6 +391,7 @@ mod tests {
         let embedded = config.embedded_redis().unwrap();
         assert_eq!(embedded.data_dir, PathBuf::from("./data"));
         assert_eq!(embedded.appendfsync, AppendFsync::Everysec);
+        assert!(embedded.maxmemory > 0 && config.init == Init::Auto);
     }
 
     #[test]
@@ -388,6 +422,12 @@ mod tests {
                 vec!["--redis-url", "redis://host", "--appendfsync", "always"],
                 "QUOTAGATE_APPENDFSYNC is for the private Redis",
             ),
+            (
+                vec!["--redis-url", "redis://host", "--redis-maxmemory", "1gb"],
+                "QUOTAGATE_REDIS_MAXMEMORY is for the private Redis",
+            ),
+            (vec!["--redis-maxmemory", "half"], "a number of bytes such as 512mb"),
+            (vec!["--init", "always"], "auto, never"),
             (vec!["--admin-key", ""], "QUOTAGATE_ADMIN_KEY must begin with ak_"),
             (vec!["--admin-key", "ak_tooshort"], "at least 24 characters"),
             (vec!["--admin-key", "ak_with a blank in it and long"], "letters, digits"),

@@ -16,6 +16,7 @@ use crate::service::deliveries::Due;
 use crate::service::error::ServiceError;
 use crate::service::tenant::Tenant;
 use crate::store::delivery::Attempt;
+use crate::supervise::{self, Pulse};
 use attempt::{Answer, Sender};
 
 /// How deliveries are made.
@@ -77,12 +78,13 @@ impl Deliverer {
     }
 
     /// Runs until it is dropped.
-    pub async fn run(self) {
-        let this = Arc::new(self);
+    pub async fn run(self: Arc<Self>, pulse: Pulse) {
+        let this = self;
         let mut lines: Vec<Arc<Line>> = Vec::new();
         let mut far = tokio::time::Instant::now();
         let mut known = 0;
         loop {
+            pulse.beat().await;
             // A change of any configuration may have brought a webhook.
             let changed = this.gateway.configured();
             let look_far = far <= tokio::time::Instant::now();
@@ -90,7 +92,7 @@ impl Deliverer {
                 if look_far || changed != known {
                     lines = this.lines(&lines).await?;
                 }
-                this.look(&lines, look_far).await
+                this.look(&lines, look_far, &pulse).await
             }
             .await;
             known = changed;
@@ -119,8 +121,9 @@ impl Deliverer {
         Ok(lines)
     }
 
-    async fn look(self: &Arc<Self>, lines: &[Arc<Line>], look_far: bool) -> Result<(), ServiceError> {
+    async fn look(self: &Arc<Self>, lines: &[Arc<Line>], look_far: bool, pulse: &Pulse) -> Result<(), ServiceError> {
         for (place, line) in lines.iter().enumerate() {
+            pulse.beat().await;
             // Once per app and mode, though it may have several webhooks.
             if lines[..place].iter().all(|other| other.tenant != line.tenant) {
                 self.gateway.fan_out(&line.tenant, &self.node, false).await?;
@@ -130,6 +133,7 @@ impl Deliverer {
             }
         }
         for line in lines {
+            pulse.beat().await;
             self.take(line).await?;
         }
         Ok(())
@@ -146,7 +150,8 @@ impl Deliverer {
         for due in self.gateway.claim_due(&line.tenant, &line.webhook, free, lease_ms).await? {
             let slots = (Arc::clone(&self.slots).acquire_owned().await, Arc::clone(&line.slots).acquire_owned().await);
             let this = Arc::clone(self);
-            tokio::spawn(async move {
+            // After a panic the delivery is due again when its lease ends.
+            supervise::once("webhook_attempt", async move {
                 this.attempt(due).await;
                 drop(slots);
             });

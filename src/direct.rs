@@ -10,6 +10,8 @@ use crate::service::error::ServiceError;
 use crate::service::tenant::Tenant;
 use crate::store::Store;
 use crate::store::error::StoreError;
+use crate::store::identity::Claim;
+use crate::store::server::LAYOUT_VERSION;
 
 /// Where a gateway's data lies.
 #[derive(Clone, Debug, clap::Args)]
@@ -72,7 +74,22 @@ impl Direct {
         };
         let store = Store::open(&url, Duration::from_secs(5))?;
         let gateway = Gateway::new(store, None);
+        meet(&gateway).await?;
         let placement = gateway.placement(&app).await?;
         Ok((gateway, Tenant { app, mode, placement }))
+    }
+}
+
+/// A command looks at data that is there, and initialises none.
+///
+/// # Errors
+/// Redis holds none, or that of another version.
+pub async fn meet(gateway: &Gateway) -> Result<(), DirectError> {
+    match gateway.store.meet().await? {
+        Claim::Known | Claim::Initialised => Ok(()),
+        Claim::Empty => Err(DirectError::Input("Redis holds no quotagate data".to_owned())),
+        Claim::Layout(found) => Err(DirectError::Input(format!(
+            "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION}"
+        ))),
     }
 }

@@ -6,17 +6,19 @@
 //! as that process lives, even when its gateway was killed and left it behind.
 
 mod append_only;
+mod keep;
+pub mod maxmemory;
 mod program;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -24,12 +26,13 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use program::COMPACT_HOLDS;
 use program::find_program;
+
+use crate::supervise::{Parts, Pulse, Supervised};
 
 /// `sockaddr_un` holds 104 bytes on macOS and 108 on Linux, with the closing zero.
 const SOCKET_PATH_BYTES: usize = 104;
@@ -40,9 +43,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_POLL: Duration = Duration::from_millis(100);
-const LONGEST_RESTART_DELAY: Duration = Duration::from_secs(5);
-/// A server that ran this long and then died is restarted without delay again.
-const STEADY_AFTER: Duration = Duration::from_secs(30);
+/// The task that watches the server reports every second.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
 const LOG_TAIL_LINES: usize = 10;
 
 /// When a write reaches the disk, and so what a crash may lose.
@@ -72,6 +74,8 @@ pub struct EmbeddedOptions {
     pub data_dir: PathBuf,
     /// The durability of a write.
     pub appendfsync: AppendFsync,
+    /// Bytes from which on Redis refuses what may be refused; 0: no limit.
+    pub maxmemory: u64,
 }
 
 /// Why the embedded Redis does not run.
@@ -121,9 +125,10 @@ pub enum EmbeddedRedisError {
 pub struct EmbeddedRedis {
     url: String,
     version: String,
-    stop: oneshot::Sender<()>,
-    /// Holds the one supervisor task, because a `JoinSet` aborts its tasks when it is dropped.
-    supervisor: JoinSet<()>,
+    server: Arc<Server>,
+    /// Locked by the task that watches the server; None while no server runs.
+    child: Arc<Mutex<Option<Child>>>,
+    watch: Supervised,
     _data_dir_lock: DataDirLock,
 }
 
@@ -134,21 +139,22 @@ impl EmbeddedRedis {
     /// # Errors
     /// When no usable server is on the PATH, the data directory cannot be used or is in use, or
     /// the server ends or gives no answer for 30 s. Loading may take longer than that.
-    pub async fn start(options: &EmbeddedOptions) -> Result<EmbeddedRedis, EmbeddedRedisError> {
+    pub async fn start(options: &EmbeddedOptions, parts: &Parts) -> Result<EmbeddedRedis, EmbeddedRedisError> {
         let (program, version) = find_program().await?;
         let data_dir = make_data_dir(&options.data_dir)?;
         let lock = DataDirLock::acquire(&data_dir)?;
-        let server = Server { program, socket: socket_path(&data_dir)?, data_dir, appendfsync: options.appendfsync };
+        let socket = socket_path(&data_dir)?;
+        let EmbeddedOptions { appendfsync, maxmemory, .. } = *options;
+        let server = Arc::new(Server { program, socket, data_dir, appendfsync, maxmemory });
 
-        let child = server.launch().await?;
+        let child = Arc::new(Mutex::new(Some(server.launch().await?)));
         let url = server.url();
-        tracing::info!(data_dir = %server.data_dir.display(), "embedded {program} {version} runs");
+        tracing::info!(data_dir = %server.data_dir.display(), maxmemory, "embedded {program} {version} runs");
 
-        let (stop, stopped) = oneshot::channel();
-        let mut supervisor = JoinSet::new();
-        supervisor.spawn(supervise(server, child, stopped));
+        let watched = (Arc::clone(&server), Arc::clone(&child));
+        let watch = parts.start("embedded_redis", STALLED_AFTER, move |pulse| watch(watched.clone(), pulse));
         let version = format!("{program} {version}");
-        Ok(EmbeddedRedis { url, version, stop, supervisor, _data_dir_lock: lock })
+        Ok(EmbeddedRedis { url, version, server, child, watch, _data_dir_lock: lock })
     }
 
     /// The server's `redis+unix://` URL; it stays the same across restarts of the server.
@@ -164,20 +170,16 @@ impl EmbeddedRedis {
     /// Shuts the server down with everything written and synced to disk. A server that has not
     /// ended after 10 s is killed, and that is logged.
     pub async fn stop(self) {
-        let EmbeddedRedis { stop, mut supervisor, _data_dir_lock, .. } = self;
-        // Nobody listens only if the supervisor is gone, and the server with it.
-        let _ = stop.send(());
-        while supervisor.join_next().await.is_some() {}
+        let EmbeddedRedis { server, child, watch, _data_dir_lock, .. } = self;
+        drop(watch);
+        // Free as soon as the task is gone.
+        let child = child.lock().await.take();
+        server.shut_down(child).await;
     }
 }
 
-/// Keeps the server running until told to stop, then shuts it down.
-async fn supervise(server: Server, mut child: Child, stopped: oneshot::Receiver<()>) {
-    tokio::select! {
-        _ = stopped => {}
-        never = server.keep_alive(&mut child) => match never {},
-    }
-    server.shut_down(&mut child).await;
+async fn watch((server, child): (Arc<Server>, Arc<Mutex<Option<Child>>>), pulse: Pulse) {
+    server.keep_alive(&mut *child.lock().await, &pulse).await;
 }
 
 /// How to start, ask and stop the server of one data directory.
@@ -187,6 +189,7 @@ struct Server {
     data_dir: PathBuf,
     socket: PathBuf,
     appendfsync: AppendFsync,
+    maxmemory: u64,
 }
 
 impl Server {
@@ -241,7 +244,8 @@ impl Server {
             .arg("--dir")
             .arg(&self.data_dir)
             .args(["--appendonly", "yes", "--appendfsync", self.appendfsync.as_redis_word()])
-            .args(["--save", "", "--maxmemory-policy", "noeviction"])
+            .args(["--save", "", "--maxmemory-policy", "noeviction", "--maxmemory"])
+            .arg(self.maxmemory.to_string())
             .args(COMPACT_HOLDS)
             .stdin(server_lock)
             .stdout(log)
@@ -280,50 +284,6 @@ impl Server {
                 return Err(EmbeddedRedisError::NotReady { program: self.program, answer, log });
             }
             poll.pause().await;
-        }
-    }
-
-    /// Starts the server anew whenever it ends: at once, then ever more slowly if it goes on
-    /// dying.
-    async fn keep_alive(&self, child: &mut Child) -> Infallible {
-        let mut delay = Duration::ZERO;
-        loop {
-            let running_since = Instant::now();
-            match child.wait().await {
-                Ok(status) => tracing::error!("embedded {} ended ({status})", self.program),
-                Err(error) => tracing::error!("embedded {} is lost ({error})", self.program),
-            }
-            if running_since.elapsed() > STEADY_AFTER {
-                delay = Duration::ZERO;
-            }
-            *child = loop {
-                sleep(delay).await;
-                delay = next_restart_delay(delay);
-                match self.launch().await {
-                    Ok(child) => break child,
-                    Err(error) => tracing::error!("embedded Redis does not start: {error}"),
-                }
-            };
-            tracing::info!("embedded {} runs again", self.program);
-        }
-    }
-
-    /// Ends the server with its data on disk; kills it if it does not obey.
-    async fn shut_down(&self, child: &mut Child) {
-        if !matches!(child.try_wait(), Ok(Some(_))) {
-            // The append-only file is written and synced on any SHUTDOWN; NOSAVE is about the RDB
-            // file, and lets the command through while a script runs.
-            let answer = self.ask("SHUTDOWN NOSAVE").await;
-            if timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
-                tracing::warn!(?answer, "embedded {} does not shut down: killing it", self.program);
-                if let Err(error) = child.kill().await {
-                    tracing::error!("cannot kill the embedded {}: {error}", self.program);
-                }
-            }
-        }
-        if let Some(dir) = self.private_socket_dir() {
-            // Only tidiness: the next start makes the directory anew.
-            let _ = fs::remove_dir_all(dir);
         }
     }
 
@@ -429,10 +389,6 @@ impl Poll {
         sleep(self.0).await;
         self.0 = (self.0 * 2).min(LONGEST_POLL);
     }
-}
-
-fn next_restart_delay(delay: Duration) -> Duration {
-    (delay * 2).clamp(Duration::from_millis(100), LONGEST_RESTART_DELAY)
 }
 
 /// The URL of the private server that a gateway runs on a data directory.

@@ -13,9 +13,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::Secret;
+use crate::direct::{DirectError, meet};
 use crate::domain::ids::{AppId, Mode, UserId};
 use crate::domain::ledger::EntryKind;
 use crate::domain::window::parse_rfc3339;
+use crate::print;
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
 use crate::service::events::filter::EventFilter;
@@ -130,6 +132,10 @@ pub async fn run(args: ExportArgs) -> Result<(), ExportError> {
         None => crate::embedded_redis::url_of(&args.data_dir).map_err(|error| ExportError::Input(error.to_string()))?,
     };
     let gateway = Gateway::new(Store::open(&url, Duration::from_secs(5))?, None);
+    meet(&gateway).await.map_err(|error| match error {
+        DirectError::Input(what) => ExportError::Input(what),
+        DirectError::Service(error) => ExportError::Service(error),
+    })?;
     let placement = gateway.placement(&app).await?;
     let tenant = Tenant { app, mode, placement };
     let filter = EventFilter { types: args.types.iter().copied().collect::<BTreeSet<_>>(), user, ..Default::default() };
@@ -140,7 +146,7 @@ pub async fn run(args: ExportArgs) -> Result<(), ExportError> {
     // Also after a fault: what was written need not be read again.
     sink.finish()?;
     let written = written?;
-    eprintln!("events written: {written}");
+    print::err(format!("events written: {written}"));
     Ok(())
 }
 
@@ -168,7 +174,7 @@ async fn write(
     if let Some(last) = last
         && gateway.has_forgotten_since(tenant, filter, last).await?
     {
-        eprintln!("warning: the ledger has forgotten entries; some behind {last} may be missing");
+        print::err(format!("warning: the ledger has forgotten entries; some behind {last} may be missing"));
     }
     let mut entries = gateway.all_events(tenant, filter, span, last);
     let mut bar = Progress::new(last, span);
@@ -183,7 +189,7 @@ async fn write(
     }
     bar.bar.finish_and_clear();
     for id in entries.damaged() {
-        eprintln!("warning: {id} cannot be read and is left out");
+        print::err(format!("warning: {id} cannot be read and is left out"));
     }
     Ok(written)
 }

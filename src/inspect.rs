@@ -8,6 +8,7 @@ use crate::domain::amount::{Amount, Unit};
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::metadata::Metadata;
 use crate::domain::window::{Window, rfc3339};
+use crate::print;
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
 use crate::service::reserve::Asker;
@@ -27,7 +28,7 @@ pub struct InspectArgs {
 pub async fn run(args: InspectArgs) -> Result<(), DirectError> {
     let user = UserId::parse(&args.user).map_err(|error| DirectError::Input(format!("the user {error}")))?;
     let (gateway, tenant) = args.direct.open().await?;
-    print!("{}", explain(&gateway, &tenant, &user).await?);
+    print::out(explain(&gateway, &tenant, &user).await?);
     Ok(())
 }
 

@@ -9,19 +9,25 @@ pub mod file;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::supervise::{Parts, Pulse, next_wait};
 use file::{JournalFile, Record, line, refuse};
 
 /// A file takes no more records beyond this, also while many of them are done already.
 const MOST_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Records that share one sync, at most.
 const MOST_AT_ONCE: usize = 256;
+/// How often the thread reports that it works, and after how long without a report it is stalled.
+const REPORT: Duration = Duration::from_secs(1);
+const STALLED_AFTER: Duration = Duration::from_secs(15);
 
 /// Where a node journals, and how much.
 #[derive(Clone, Debug)]
@@ -112,22 +118,28 @@ impl Journal {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn open(options: JournalOptions) -> io::Result<Self> {
+    pub fn open(options: JournalOptions, parts: &Parts) -> io::Result<Self> {
         let JournalOptions { directory, most } = options;
         let (orders, received) = channel();
         let shared = Arc::new(Shared::default());
-        let mut writer = Writer {
-            directory,
-            most,
-            shared: Arc::clone(&shared),
-            records: BTreeMap::new(),
-            places: HashMap::new(),
-            files: HashMap::new(),
-            current: None,
-            next: 0,
-        };
-        writer.adopt();
-        std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(&received))?;
+        let pulse = parts.add("journal", STALLED_AFTER);
+        let mut writer = Writer::new(directory.clone(), most, Arc::clone(&shared));
+        let kept = Arc::clone(&shared);
+        std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
+            let mut wait = Duration::ZERO;
+            loop {
+                let begun = Instant::now();
+                pulse.ended(match catch_unwind(AssertUnwindSafe(|| writer.run(&received, &pulse))) {
+                    Ok(End::Closed) => return,
+                    Ok(End::Aborted) => "was aborted",
+                    Err(_) => "panicked",
+                });
+                wait = next_wait(wait, begun.elapsed());
+                std::thread::sleep(wait);
+                // What it had is on disk, and its files are nobody's.
+                writer = Writer::new(directory.clone(), most, Arc::clone(&kept));
+            }
+        })?;
         Ok(Self { orders, shared, most })
     }
 
@@ -194,9 +206,32 @@ struct Batch {
     answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
 }
 
+/// Why the thread's work ended.
+enum End {
+    /// Nobody has a handle on the journal any more.
+    Closed,
+    Aborted,
+}
+
 impl Writer {
-    fn run(mut self, received: &Receiver<Order>) {
-        while let Ok(first) = received.recv() {
+    /// Takes over the files that no process holds.
+    fn new(directory: PathBuf, most: usize, shared: Arc<Shared>) -> Self {
+        let (records, places, files) = (BTreeMap::new(), HashMap::new(), HashMap::new());
+        let mut writer = Self { directory, most, shared, records, places, files, current: None, next: 0 };
+        writer.adopt();
+        writer
+    }
+
+    fn run(mut self, received: &Receiver<Order>, pulse: &Pulse) -> End {
+        loop {
+            if pulse.beat_on_thread() {
+                return End::Aborted;
+            }
+            let first = match received.recv_timeout(REPORT) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             let mut batch = Batch::default();
             for order in std::iter::once(first).chain(received.try_iter().take(MOST_AT_ONCE - 1)) {
                 self.take(order, &mut batch);
@@ -210,6 +245,7 @@ impl Writer {
         {
             let _ = kept.file.remove();
         }
+        End::Closed
     }
 
     fn count(&self) {

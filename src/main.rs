@@ -6,11 +6,12 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use quotagate::config::{Config, LogFormat};
+use quotagate::config::{Config, Init, LogFormat};
 use quotagate::embedded_redis::EmbeddedRedis;
 use quotagate::http::limits::Limits;
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::{apply, export, http, inspect, rebuild, replay, telemetry, verify, whatif};
+use quotagate::supervise::Parts;
+use quotagate::{apply, export, http, inspect, print, rebuild, replay, telemetry, verify, whatif};
 use tokio::signal::unix::{SignalKind, signal};
 
 // Calls, replays and reports are made of many small pieces.
@@ -63,8 +64,8 @@ fn main() -> ExitCode {
         Command::Rollup(args) => block_on(async { rebuild::run(args).await.map_err(Into::into) }),
         Command::Export(args) => block_on(async { export::run(args).await.map_err(Into::into) }),
         Command::Whatif(args) => block_on(async { whatif::run(args).await.map_err(Into::into) }),
-        Command::Openapi => http::openapi::document().map(|text| print!("{text}")).map_err(Into::into),
-        Command::Schema => http::openapi::configuration_schema().map(|text| print!("{text}")).map_err(Into::into),
+        Command::Openapi => http::openapi::document().map(print::out).map_err(Into::into),
+        Command::Schema => http::openapi::configuration_schema().map(print::out).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,7 +74,7 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("error: {error}");
+    print::err(format!("error: {error}"));
     ExitCode::FAILURE
 }
 
@@ -95,9 +96,11 @@ fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 
 async fn serve(config: Config) -> Result<(), Failure> {
     config.validate()?;
-    telemetry::init_logging(&config.log, config.log_format == LogFormat::Json);
+    // Its last lines come before what `main` says.
+    let _log = telemetry::init_logging(&config.log, config.log_format == LogFormat::Json)?;
+    let parts = Parts::default();
     let embedded = match config.embedded_redis() {
-        Some(options) => Some(EmbeddedRedis::start(&options).await?),
+        Some(options) => Some(EmbeddedRedis::start(&options, &parts).await?),
         None => None,
     };
     let url = match (&embedded, &config.redis_url) {
@@ -118,6 +121,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
         roll_up: config.roll_up(),
         journal: Some(config.journal()),
         limits: Limits::default(),
+        may_initialise: config.init == Init::Auto,
+        parts,
     };
     let served = run_node(options).await;
     if let Some(embedded) = embedded {
@@ -129,7 +134,14 @@ async fn serve(config: Config) -> Result<(), Failure> {
 async fn run_node(options: Options) -> Result<(), Failure> {
     let root_key = options.root_key.clone();
     let node = Node::prepare(options, install_metrics()?).await?;
-    println!("{}", welcome(&node, root_key.is_some()));
+    if let Err(error) = print::try_out(welcome(&node, root_key.is_some()) + "\n") {
+        let lost = if node.new_root_key.is_some() {
+            ", nor the new root admin key: give one in QUOTAGATE_ADMIN_KEY"
+        } else {
+            ""
+        };
+        tracing::warn!(%error, address = %node.address, "how to begin could not be printed{lost}");
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {

@@ -2,6 +2,7 @@
 
 use crate::config::RollupArgs;
 use crate::direct::{Direct, DirectError};
+use crate::print;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]
@@ -25,9 +26,9 @@ pub async fn run(args: RebuildArgs) -> Result<(), DirectError> {
     gateway.rollup = args.rollup.options();
     gateway.check_mode(&tenant.app, &tenant.mode).await?;
     let rebuilt = gateway.rebuild(&tenant).await?;
-    println!("{} entries, {} days, {} rows", rebuilt.entries, rebuilt.days, rebuilt.rows);
+    print::out(format!("{} entries, {} days, {} rows\n", rebuilt.entries, rebuilt.days, rebuilt.rows));
     for id in rebuilt.damaged {
-        eprintln!("warning: {id} cannot be read and is in no row");
+        print::err(format!("warning: {id} cannot be read and is in no row"));
     }
     Ok(())
 }

@@ -14,10 +14,10 @@ mod usage;
 mod verdict;
 
 use std::fmt;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::print;
 use drive::Drive;
 pub use drive::EVENT;
 pub use exact::Exact;
@@ -142,7 +142,7 @@ pub async fn run(args: ReplayArgs) -> Result<(), ReplayError> {
     } else {
         report.to_string()
     };
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| ReplayError::Print(error.to_string()))?;
+    print::out(text);
     report.fault().map_or(Ok(()), |fault| Err(fault.into()))
 }
 

@@ -15,6 +15,7 @@ use crate::service::rollup::RollupOptions;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::ledger::{Stream, StreamInfo};
+use crate::supervise::Pulse;
 
 /// How rows are kept, and entries.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +39,11 @@ const LOOK_IDLE: Duration = Duration::from_secs(15);
 const LOOK_FAR: Duration = Duration::from_secs(60);
 /// Steps of one bucket and stream at a look, so that others have their turn: 10,000 entries.
 const STEPS: usize = 100;
+const STEPS_AT_ONCE: usize = 10;
 const DAY_MS: TimeMs = crate::domain::day::DAY_MS;
 
-/// The folder of one node.
+/// The folder of one node. Clones are the same.
+#[derive(Clone)]
 pub struct RollUp {
     gateway: Arc<Gateway>,
     options: RollUpOptions,
@@ -69,22 +72,23 @@ impl RollUp {
     }
 
     /// Runs until it is dropped.
-    pub async fn run(self) {
+    pub async fn run(self, pulse: Pulse) {
         let mut turns: Vec<Turn> = Vec::new();
         let mut far = Instant::now();
         let mut known = 0;
         loop {
+            pulse.beat().await;
             // A change of a configuration may have brought a sandbox.
             let changed = self.gateway.configured();
             let look_far = far <= Instant::now();
             let looked = async {
                 if look_far || changed != known {
-                    turns = self.turns(&turns).await?;
+                    turns = self.turns(&turns, &pulse).await?;
                 }
-                self.look(&mut turns).await?;
+                self.look(&mut turns, &pulse).await?;
                 if look_far {
-                    self.trim(&turns).await?;
-                    self.tell(&turns).await?;
+                    self.trim(&turns, &pulse).await?;
+                    self.tell(&turns, &pulse).await?;
                 }
                 Ok::<_, ServiceError>(())
             }
@@ -103,10 +107,11 @@ impl RollUp {
     }
 
     /// The buckets that there are; a known one keeps its turn.
-    async fn turns(&self, known: &[Turn]) -> Result<Vec<Turn>, ServiceError> {
+    async fn turns(&self, known: &[Turn], pulse: &Pulse) -> Result<Vec<Turn>, ServiceError> {
         let mut known: HashMap<&Bucket, &Turn> = known.iter().map(|turn| (&turn.bucket, turn)).collect();
         let mut turns = Vec::new();
         for app in self.gateway.apps().await? {
+            pulse.beat().await;
             let id = AppId::parse(&app.id).map_err(|error| ServiceError::Internal(error.to_string()))?;
             let config = self.gateway.config(&id).await?;
             for mode in std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test)) {
@@ -123,9 +128,10 @@ impl RollUp {
     }
 
     /// Folds what those buckets have whose turn it is.
-    async fn look(&self, turns: &mut [Turn]) -> Result<(), ServiceError> {
+    async fn look(&self, turns: &mut [Turn], pulse: &Pulse) -> Result<(), ServiceError> {
         for turn in turns.iter_mut().filter(|turn| turn.at <= Instant::now()) {
-            let entries = match self.fold(turn).await {
+            pulse.beat().await;
+            let entries = match self.fold(turn, pulse).await {
                 Err(error @ (ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_))) => return Err(error),
                 Err(error) => {
                     // Others must not wait for it.
@@ -140,18 +146,27 @@ impl RollUp {
         Ok(())
     }
 
-    async fn fold(&self, turn: &Turn) -> Result<usize, ServiceError> {
+    async fn fold(&self, turn: &Turn, pulse: &Pulse) -> Result<usize, ServiceError> {
         let mut entries = 0;
         for stream in Stream::ALL {
-            entries += self.gateway.fold_stream(&turn.tenant, &turn.bucket, stream, STEPS).await?.entries;
+            // A few steps at a time, so that the node hears of progress in between.
+            for _ in 0..STEPS / STEPS_AT_ONCE {
+                pulse.beat().await;
+                let folded = self.gateway.fold_stream(&turn.tenant, &turn.bucket, stream, STEPS_AT_ONCE).await?;
+                entries += folded.entries;
+                if folded.whole {
+                    break;
+                }
+            }
         }
         Ok(entries)
     }
 
     /// Drops entries that are too old, by real time.
-    async fn trim(&self, turns: &[Turn]) -> Result<(), ServiceError> {
+    async fn trim(&self, turns: &[Turn], pulse: &Pulse) -> Result<(), ServiceError> {
         let now = self.now().await?;
         for turn in turns {
+            pulse.beat().await;
             for stream in Stream::ALL {
                 let before = now - TimeMs::from(self.options.ledger_days) * DAY_MS;
                 self.gateway.store.trim(&turn.bucket, stream, before).await?;
@@ -161,10 +176,11 @@ impl RollUp {
     }
 
     /// Sets the gauges of the live modes.
-    async fn tell(&self, turns: &[Turn]) -> Result<(), ServiceError> {
+    async fn tell(&self, turns: &[Turn], pulse: &Pulse) -> Result<(), ServiceError> {
         let now = self.now().await?;
         let mut apps: HashMap<&AppId, Gauges> = HashMap::new();
         for turn in turns.iter().filter(|turn| turn.tenant.mode == Mode::Live) {
+            pulse.beat().await;
             let gauges = apps.entry(&turn.tenant.app).or_default();
             for stream in Stream::ALL {
                 gauges.lag += self.gateway.rollup_lag(&turn.bucket, stream).await?;

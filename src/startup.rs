@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
@@ -14,7 +15,7 @@ use crate::deliver::{DeliverOptions, Deliverer};
 use crate::domain::document;
 use crate::domain::ids::{AppId, KeyId, Mode, NameError};
 use crate::http::limits::Limits;
-use crate::http::{self, Listen};
+use crate::http::{self, Listen, Served};
 use crate::journal::{Journal, JournalOptions};
 use crate::roll_up::{RollUp, RollUpOptions};
 use crate::service::Gateway;
@@ -24,9 +25,14 @@ use crate::service::error::ServiceError;
 use crate::service::tenant::Tenant;
 use crate::store::Store;
 use crate::store::error::StoreError;
+use crate::store::identity::Claim;
+use crate::store::server::LAYOUT_VERSION;
+use crate::supervise::Parts;
 
 /// Samples of histograms are kept until they are summed up; without this only `GET /metrics` would do so.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// Beyond the time for a round trip: a background task that has not reported progress for so long is stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// How long a node that starts waits for a store that starts too, loads its file, elects a master or sends its replicas
 /// their data; who supervises the node may start it again after that.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
@@ -51,6 +57,10 @@ pub struct Options {
     /// Of reserves that are allowed while Redis is away; None: there are none.
     pub journal: Option<JournalOptions>,
     pub limits: Limits,
+    /// An empty Redis may be initialised.
+    pub may_initialise: bool,
+    /// The background tasks that run already.
+    pub parts: Parts,
 }
 
 /// Why a node did not start.
@@ -64,6 +74,13 @@ pub enum StartError {
     Prepare(&'static str, ServiceError),
     #[error("Redis holds data of layout {0}, this version reads layout {1}: run the version that wrote it")]
     Layout(String, &'static str),
+    #[error(
+        "Redis holds no quotagate data, and QUOTAGATE_INIT=never: restore the data, or let QUOTAGATE_REDIS_URL or \
+         QUOTAGATE_DATA_DIR name the right place; to initialise an empty one, start once with QUOTAGATE_INIT=auto"
+    )]
+    Empty,
+    #[error("the HTTP server has ended by itself")]
+    ServerEnded,
     #[error("QUOTAGATE_CONFIG: {0}")]
     Configuration(String),
     #[error("metrics: {0}")]
@@ -77,7 +94,9 @@ pub enum StartError {
 impl StartError {
     fn may_pass(&self) -> bool {
         match self {
-            Self::Store(error) => matches!(error, StoreError::Unavailable(_) | StoreError::Refused(_)),
+            Self::Store(error) => {
+                matches!(error, StoreError::Unavailable(_) | StoreError::Refused(_) | StoreError::Full(_))
+            }
             Self::Prepare(_, error) => {
                 matches!(error, ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_))
             }
@@ -102,10 +121,11 @@ pub struct Node {
     /// Told once: the root admin key that was made because there was none.
     pub new_root_key: Option<String>,
     gateway: web::Data<Gateway>,
-    deliverer: Deliverer,
+    deliverer: Arc<Deliverer>,
     roll_up: RollUp,
-    catch_up: CatchUp,
+    catch_up: Option<CatchUp>,
     listen: Listen,
+    stalled_after: Duration,
 }
 
 impl Node {
@@ -119,66 +139,101 @@ impl Node {
         store.wait_for(&options.redis_url, options.wait_replicas)?;
         store.ledger_entries = options.ledger_entries;
         let mut gateway = Gateway::new(store, options.root_key.as_deref());
+        gateway.parts = options.parts;
         gateway.webhooks_may_be_private = options.deliver.allow_private;
         gateway.rollup = options.roll_up.rollup;
         if let Some(journal) = options.journal {
-            gateway.degraded = Degraded::new(Journal::open(journal)?);
+            gateway.degraded = Degraded::new(Journal::open(journal, &gateway.parts)?);
         }
         let root_key = Gateway::random_root_key();
+        let config_file = options.config_file.as_deref();
         let is_root =
-            patiently(async || prepare_store(&gateway, &root_key, options.config_file.as_deref()).await).await?;
+            patiently(async || prepare_store(&gateway, options.may_initialise, &root_key, config_file).await).await?;
         let gateway = web::Data::new(gateway);
-        let deliverer = Deliverer::new(gateway.clone().into_inner(), options.deliver)?;
+        let deliverer = Arc::new(Deliverer::new(gateway.clone().into_inner(), options.deliver)?);
         let roll_up = RollUp::new(gateway.clone().into_inner(), options.roll_up);
-        let catch_up = CatchUp::new(gateway.clone().into_inner());
+        // Without a journal there is nothing to do.
+        let catch_up = gateway.degraded.journal.is_some().then(|| CatchUp::new(gateway.clone().into_inner()));
+        let stalled_after = options.redis_timeout + STALLED_AFTER;
         let listen = Listen { listener, workers: options.workers, metrics, limits: options.limits };
-        Ok(Self { address, new_root_key: is_root.then_some(root_key), gateway, deliverer, roll_up, catch_up, listen })
+        let new_root_key = is_root.then_some(root_key);
+        Ok(Self { address, new_root_key, gateway, deliverer, roll_up, catch_up, listen, stalled_after })
+    }
+
+    /// How the node's background tasks are doing.
+    pub fn parts(&self) -> Parts {
+        self.gateway.parts.clone()
     }
 
     /// Serves until `stop` resolves, then drains.
     ///
     /// # Errors
-    /// The listener cannot be used.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+    /// The listener cannot be used, or the server ended before.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+        let (parts, bound) = (self.gateway.parts.clone(), self.stalled_after);
         let follower = {
             let gateway = self.gateway.clone();
-            tokio::spawn(async move { gateway.follow_changes().await })
+            parts.start("key_changes", bound, move |pulse| {
+                let gateway = gateway.clone();
+                async move { gateway.follow_changes(pulse).await }
+            })
         };
-        let deliverer = tokio::spawn(self.deliverer.run());
-        let roll_up = tokio::spawn(self.roll_up.run());
-        let catch_up = self.catch_up.start()?;
+        let deliverer = parts.start("webhooks", bound, move |pulse| Arc::clone(&self.deliverer).run(pulse));
+        let roll_up = parts.start("rollups", bound, move |pulse| self.roll_up.clone().run(pulse));
+        let catch_up = self.catch_up.map(|catch_up| {
+            let worker = catch_up.clone();
+            (parts.start("degraded_reserves", bound, move |pulse| worker.clone().run(pulse)), catch_up)
+        });
         let teller = {
             let (gateway, address) = (self.gateway.clone(), self.address.to_string());
-            tokio::spawn(async move { gateway.tell_of_itself(host(), address).await })
+            parts.start("node_list", bound, move |pulse| {
+                let (gateway, address) = (gateway.clone(), address.clone());
+                async move { gateway.tell_of_itself(host(), address, pulse).await }
+            })
         };
         let upkeep = {
             let metrics = self.listen.metrics.clone();
-            tokio::spawn(async move {
-                let mut turns = tokio::time::interval(METRICS_UPKEEP);
-                loop {
-                    turns.tick().await;
-                    metrics.run_upkeep();
+            parts.start("metrics", bound, move |pulse| {
+                let metrics = metrics.clone();
+                async move {
+                    let mut turns = tokio::time::interval(METRICS_UPKEEP);
+                    loop {
+                        turns.tick().await;
+                        pulse.beat().await;
+                        metrics.run_upkeep();
+                    }
                 }
             })
         };
-        let result = http::serve(self.listen, self.gateway, stop).await;
-        follower.abort();
-        deliverer.abort();
-        roll_up.abort();
-        if let Some(catch_up) = catch_up {
-            catch_up.stop().await;
+        let served = http::serve(self.listen, self.gateway, stop).await?;
+        drop((follower, deliverer, roll_up, teller, upkeep));
+        if let Some((working, catch_up)) = catch_up {
+            drop(working);
+            catch_up.stopped().await;
         }
-        teller.abort();
-        upkeep.abort();
-        result
+        match served {
+            Served::UntilStopped => Ok(()),
+            Served::EndedItself => Err(StartError::ServerEnded),
+        }
     }
 }
 
 /// What has to be in the store before a node serves; done again it changes nothing. Answers whether `root_key` is the root
 /// admin key.
-async fn prepare_store(gateway: &Gateway, root_key: &str, config_file: Option<&Path>) -> Result<bool, StartError> {
-    if let Err(found) = gateway.store.claim_layout().await? {
-        return Err(StartError::Layout(found, crate::store::server::LAYOUT_VERSION));
+async fn prepare_store(
+    gateway: &Gateway,
+    may_initialise: bool,
+    root_key: &str,
+    config_file: Option<&Path>,
+) -> Result<bool, StartError> {
+    match gateway.store.claim(may_initialise).await? {
+        Claim::Known => {}
+        Claim::Initialised => tracing::warn!(
+            "Redis held no quotagate data: it is initialised now. If there should have been data, stop this node and \
+             restore it; QUOTAGATE_INIT=never refuses to start on an empty Redis"
+        ),
+        Claim::Empty => return Err(StartError::Empty),
+        Claim::Layout(found) => return Err(StartError::Layout(found, LAYOUT_VERSION)),
     }
     gateway.ensure_default_app().await.map_err(|error| StartError::Prepare("the default app", error))?;
     let is_root =
@@ -290,5 +345,21 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     );
     metrics::describe_counter!("quotagate_refused_keys_total", "Calls that were refused for their key, by reason.");
     metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds taken out of counters.");
+    describe_health();
     Ok(handle)
+}
+
+fn describe_health() {
+    metrics::describe_counter!("quotagate_log_lines_lost_total", "Log lines that could not be written.");
+    metrics::describe_counter!("quotagate_task_restarts_total", "Background tasks that ended, by task.");
+    metrics::describe_gauge!(
+        "quotagate_store_identity_matches",
+        "1 while Redis holds the data that this node started with, else 0."
+    );
+    metrics::describe_gauge!("quotagate_redis_memory_used_bytes", metrics::Unit::Bytes, "Memory that Redis uses.");
+    metrics::describe_gauge!(
+        "quotagate_redis_memory_max_bytes",
+        metrics::Unit::Bytes,
+        "Memory that Redis may use (maxmemory); 0: no limit."
+    );
 }

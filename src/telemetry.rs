@@ -1,17 +1,134 @@
-//! Log set-up.
+//! Log set-up. A call never waits for the log and never fails for it: lines go through a bounded queue to one thread,
+//! which writes them to standard error. A line that finds the queue full, or that cannot be written (a closed pipe, a
+//! full disk), is lost and counted.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
-/// Sends the log to standard error, as text or as one JSON object per line; standard output is
-/// left to what commands print. `filter` is a tracing filter such as `info` or
-/// `info,quotagate=debug`; one that cannot be read (the configuration refuses it beforehand)
-/// counts as `info`. Only the first call of a process has an effect.
-pub fn init_logging(filter: &str, json: bool) {
+/// Lines that may wait to be written.
+const MOST_LINES: usize = 4096;
+/// At the end of the process, how long to wait for the last lines to be written.
+const FLUSH: Duration = Duration::from_secs(1);
+
+enum Message {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// Takes lines for the thread that writes them.
+#[derive(Clone)]
+struct Queue(SyncSender<Message>);
+
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.try_send(Message::Line(line.to_vec())).is_err() {
+            lost();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn lost() {
+    metrics::counter!("quotagate_log_lines_lost_total").increment(1);
+}
+
+fn write_all(received: &Receiver<Message>, mut out: impl Write) {
+    for message in received {
+        match message {
+            Message::Line(line) => {
+                if out.write_all(&line).is_err() {
+                    lost();
+                }
+            }
+            // Whoever waited may have given up.
+            Message::Flush(done) => drop(done.send(())),
+        }
+    }
+}
+
+/// Dropped, it waits until the lines so far are written, for a second at most.
+pub struct Log(Queue);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let (done, flushed) = sync_channel(1);
+        if self.0.0.try_send(Message::Flush(done)).is_ok() {
+            let _ = flushed.recv_timeout(FLUSH);
+        }
+    }
+}
+
+/// Sends the log, and what a panic says, to standard error: as text or as one JSON object per line. Standard output is
+/// left to what commands print. `filter` is a tracing filter such as `info` or `info,quotagate=debug`; one that cannot
+/// be read (the configuration refuses it beforehand) counts as `info`. Only the first call of a process has an effect.
+///
+/// # Errors
+/// The thread cannot be started.
+pub fn init_logging(filter: &str, json: bool) -> io::Result<Log> {
+    let (lines, received) = sync_channel(MOST_LINES);
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&received, io::stderr()))?;
+    let queue = Queue(lines);
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .log_internal_errors(false)
+        .with_writer(queue.clone());
     // It fails only where a log is set up already, and that one then stays.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    // The usual hook writes to standard error itself, and would wait for whoever reads it.
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!(%backtrace, "{panic}");
+    }));
+    Ok(Log(queue))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_full_queue_or_a_reader_that_is_gone() {
+        let (lines, received) = sync_channel(2);
+        let mut queue = Queue(lines);
+        for _ in 0..10 {
+            assert_eq!(queue.write(b"line\n").unwrap(), 5, "nobody reads, and nobody waits");
+        }
+        assert_eq!(received.try_iter().count(), 2);
+        let writer = std::thread::spawn(move || write_all(&received, Broken));
+        queue.write_all(b"line\n").unwrap();
+        drop(Log(queue.clone()));
+        assert!(!writer.is_finished(), "a line that cannot be written ends nothing");
+        drop(queue);
+        writer.join().unwrap();
+    }
 }

@@ -1,6 +1,6 @@
 //! `quotagate verify`: counters recomputed from the ledger, beside a running gateway.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::domain::amount::Amount;
 use crate::domain::ids::UserId;
 use crate::domain::proof::Figure;
 use crate::domain::window::rfc3339;
+use crate::print;
 use crate::service::verify::{Found, Verified};
 use crate::store::audit::EntryId;
 
@@ -47,26 +48,26 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, DirectError> {
     let progress = |entries: u64, owners: u64| bar.set_message(format!("{entries} entries, {owners} owners"));
     let mut verified = gateway.verify(&tenant, user.as_ref(), progress).await?;
     bar.finish_and_clear();
-    println!("{}", summary(&verified));
+    say(summary(&verified));
     for id in &verified.damaged {
-        println!("damaged: {id} cannot be read");
+        say(format!("damaged: {id} cannot be read"));
     }
     for found in &verified.drifts {
-        println!("{}", line(found));
+        say(line(found));
     }
     if args.repair && !verified.drifts.is_empty() && (args.yes || confirmed(&verified)?) {
         let mut left = Vec::new();
         for found in verified.drifts {
             if found.drift.figure == Figure::Gone {
-                println!("not repaired: {} (the window is not there any more)", place(&found));
+                say(format!("not repaired: {} (the window is not there any more)", place(&found)));
                 left.push(found);
             } else if found.drift.doubtful {
-                println!("not repaired: {} (an entry that cannot be read may account for it)", place(&found));
+                say(format!("not repaired: {} (an entry that cannot be read may account for it)", place(&found)));
                 left.push(found);
             } else if gateway.repair(&tenant, &found).await? {
-                println!("repaired: {}", place(&found));
+                say(format!("repaired: {}", place(&found)));
             } else {
-                println!("right by now: {}", place(&found));
+                say(format!("right by now: {}", place(&found)));
             }
         }
         verified.drifts = left;
@@ -77,13 +78,16 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, DirectError> {
     Ok(if verified.drifts.is_empty() && verified.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn say(line: String) {
+    print::out(line + "\n");
+}
+
 fn confirmed(verified: &Verified) -> Result<bool, DirectError> {
     let input = |what: &str| DirectError::Input(what.to_owned());
     if !std::io::stdin().is_terminal() {
         return Err(input("nobody is there to be asked: add --yes to repair"));
     }
-    print!("Put {} right? [y/N] ", counted(verified.drifts.len() as u64, "counter"));
-    std::io::stdout().flush().map_err(|error| input(&error.to_string()))?;
+    print::out(format!("Put {} right? [y/N] ", counted(verified.drifts.len() as u64, "counter")));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(|error| input(&error.to_string()))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -5,7 +5,6 @@ mod read;
 mod report;
 mod trace;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -15,6 +14,7 @@ use crate::direct::{Direct, DirectError};
 use crate::domain::book::Book;
 use crate::domain::ids::PlanId;
 use crate::domain::window::{TimeMs, parse_rfc3339};
+use crate::print;
 use crate::replay::TraceError;
 use crate::service::app_config::AppConfig;
 use crate::service::error::ServiceError;
@@ -115,7 +115,8 @@ pub async fn run(args: WhatifArgs) -> Result<(), WhatifError> {
         false => Ok(report.to_string()),
     };
     let text = text.map_err(|error| WhatifError::Print(error.to_string()))?;
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| WhatifError::Print(error.to_string()))
+    print::out(text);
+    Ok(())
 }
 
 /// # Errors

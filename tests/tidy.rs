@@ -142,6 +142,21 @@ fn the_environment_is_read_in_one_place() {
 }
 
 #[test]
+fn nothing_prints_where_a_closed_pipe_panics() {
+    only_named_where(&["println!", "eprintln!", "print!", "eprint!"], |_| false);
+}
+
+#[test]
+fn every_background_task_is_supervised() {
+    let spawns =
+        ["tokio::spawn", "task::spawn", "spawn_local", "spawn_blocking", "thread::spawn", "thread::Builder", "JoinSet"];
+    // The writer of the log cannot fail; the others are parts with a pulse, or awaited by who spawned them.
+    let parts = ["src/supervise.rs", "src/telemetry.rs", "src/journal.rs", "src/catch_up.rs"];
+    let awaited = ["src/http/mod.rs", "src/http/whatif.rs"];
+    only_named_where(&spawns, |path| parts.contains(&path) || awaited.contains(&path));
+}
+
+#[test]
 fn the_product_never_panics_on_purpose_and_leaves_nothing_for_later() {
     only_named_where(&["todo!", "unimplemented!", "panic!", "unreachable!", "dbg!"], |_| false);
     let mut offences = Vec::new();
@@ -337,6 +352,7 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
         "configure" | "stamp" => "configuration",
         "revoke" => "grant",
         "reclaim" => "usage",
+        "log" => "audit",
         "mark" => "waiting",
         "replace_rollup" => "rollup",
         "set_clock" => "clock",

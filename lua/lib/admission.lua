@@ -81,11 +81,10 @@ end
 -- denials, see lib/ledger; `lenient`: an owner without a place in its scope is left out, instead of refusing.
 -- Answers a reply that ends the call, or nil, the time and how many holds were reclaimed.
 function admission.decide(given, verdict, owners, outbox_key, asked, first_index_key, refused, lenient)
-  local stale, now, stamp = facts.check(given, KEYS[1], KEYS[3], owners)
+  local stale, now = facts.check(given, KEYS[1], KEYS[3], owners)
   if stale then
     return stale
   end
-  facts.raise_stamp(given, KEYS[1], stamp)
   local reclaimed, more = facts.reclaim(owners, now, given.tells_expiry and outbox_key)
   local denied, hard = verdict ~= '', verdict ~= ''
   for at = 1, #owners do

@@ -48,12 +48,13 @@ local function catch_up(owners, now, valid_from)
   return now, over
 end
 
--- Is the first of two revisions, as texts, the later one? Mostly they are the same.
+-- Is the first of two revisions, as texts, the later one?
 local function is_later(one, other)
-  return one ~= other and args.stored(one) > args.stored(other)
+  return args.stored(one) > args.stored(other)
 end
 
--- Reads the counters. Answers nil, the time and the stamp, or the first stale fact as a reply.
+-- Reads the counters. Answers nil and the time, or the first stale fact as a reply. A bucket without a stamp, or with an
+-- older one, may be in a Redis that holds other data: the node looks and stamps it before anything is written.
 function facts.check(given, stamp_key, clock_key, owners)
   local now = clock.now_ms(clock_key, given.sandbox)
   local stamp = redis.call('GET', stamp_key)
@@ -64,8 +65,11 @@ function facts.check(given, stamp_key, clock_key, owners)
     local owner = owners[at]
     behind = counter.read(owner, now) or behind
   end
-  if is_later(stamp, given.revision) then
-    return { 'stale_configuration', now, args.stored(stamp) }
+  if (stamp or '0') ~= given.revision then
+    if is_later(stamp, given.revision) then
+      return { 'stale_configuration', now, args.stored(stamp) }
+    end
+    return { 'stale_stamp', now }
   end
   if given.version ~= '-' and (subject.version or '0') ~= given.version then
     local truth = redis.call('HMGET', subject.counters, unpack(facts.fields))
@@ -82,14 +86,7 @@ function facts.check(given, stamp_key, clock_key, owners)
   if over or now < given.valid_from or now >= given.valid_until then
     return { 'stale_time', now }
   end
-  return nil, now, stamp
-end
-
--- A node that knows a newer configuration than this bucket's stamp raises it.
-function facts.raise_stamp(given, stamp_key, stamp)
-  if is_later(given.revision, stamp) then
-    redis.call('SET', stamp_key, given.revision)
-  end
+  return nil, now
 end
 
 -- Takes what is due of expired holds, one batch in all, and reads the counters anew.

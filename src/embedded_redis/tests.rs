@@ -1,13 +1,14 @@
+use super::keep::next_restart_delay;
 use super::*;
 use redis::AsyncCommands;
 use tempfile::TempDir;
 
 fn options(data_dir: &Path) -> EmbeddedOptions {
-    EmbeddedOptions { data_dir: data_dir.to_owned(), appendfsync: AppendFsync::Everysec }
+    EmbeddedOptions { data_dir: data_dir.to_owned(), appendfsync: AppendFsync::Everysec, maxmemory: 0 }
 }
 
 async fn start(data_dir: &Path) -> EmbeddedRedis {
-    EmbeddedRedis::start(&options(data_dir)).await.unwrap()
+    EmbeddedRedis::start(&options(data_dir), &Parts::default()).await.unwrap()
 }
 
 /// On a busy machine an answer may take long; a test waits for it.
@@ -51,7 +52,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl Fn
 fn server(data_dir: &Path) -> Server {
     let data_dir = make_data_dir(data_dir).unwrap();
     let socket = socket_path(&data_dir).unwrap();
-    Server { program: "redis-server", data_dir, socket, appendfsync: AppendFsync::Everysec }
+    Server { program: "redis-server", data_dir, socket, appendfsync: AppendFsync::Everysec, maxmemory: 0 }
 }
 
 #[tokio::test]
@@ -74,7 +75,7 @@ async fn data_survives_a_stop_and_a_start() {
 async fn a_second_instance_on_the_same_directory_is_refused() {
     let dir = TempDir::new().unwrap();
     let first = start(dir.path()).await;
-    let refusal = EmbeddedRedis::start(&options(dir.path())).await.err().unwrap();
+    let refusal = EmbeddedRedis::start(&options(dir.path()), &Parts::default()).await.err().unwrap();
     assert!(matches!(refusal, EmbeddedRedisError::DataDirInUse { .. }));
     let named = dir.path().canonicalize().unwrap();
     assert!(refusal.to_string().contains(named.to_str().unwrap()), "{refusal}");
@@ -162,7 +163,7 @@ async fn a_server_that_cannot_start_shows_its_log() {
     let manifest = dir.path().join("appendonlydir/appendonly.aof.manifest");
     fs::create_dir(manifest.parent().unwrap()).unwrap();
     fs::write(&manifest, "this is no manifest\n").unwrap();
-    let refusal = EmbeddedRedis::start(&options(dir.path())).await.err().unwrap();
+    let refusal = EmbeddedRedis::start(&options(dir.path()), &Parts::default()).await.err().unwrap();
     assert!(matches!(refusal, EmbeddedRedisError::Ended { .. }), "{refusal}");
     assert!(refusal.to_string().contains("manifest"), "{refusal}");
 }
@@ -171,7 +172,7 @@ async fn a_server_that_cannot_start_shows_its_log() {
 async fn the_server_has_no_tcp_port_and_the_settings_of_a_store() {
     let dir = TempDir::new().unwrap();
     let options = EmbeddedOptions { appendfsync: AppendFsync::Always, ..options(dir.path()) };
-    let redis = EmbeddedRedis::start(&options).await.unwrap();
+    let redis = EmbeddedRedis::start(&options, &Parts::default()).await.unwrap();
     let mut connection = connect(&redis).await.unwrap();
     let wanted = [
         ("port", "0"),
@@ -208,4 +209,36 @@ fn restarts_are_immediate_then_ever_slower_up_to_5_seconds() {
         .take(9)
         .collect();
     assert_eq!(delays, [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+}
+
+#[tokio::test]
+async fn the_task_that_watches_the_server_starts_again_and_goes_on_watching() {
+    let (dir, parts) = (TempDir::new().unwrap(), Parts::default());
+    let redis = EmbeddedRedis::start(&options(dir.path()), &parts).await.unwrap();
+    let first = process_id(&redis).await.unwrap();
+    parts.end("embedded_redis");
+    eventually("it watches again", async || {
+        let report = &parts.report()[0];
+        report.restarts == 1 && report.silent_for.is_none()
+    })
+    .await;
+    assert_eq!(process_id(&redis).await.unwrap(), first, "the server is not disturbed");
+    assert!(signal(&first, "-KILL"));
+    eventually("another server runs", async || process_id(&redis).await.is_ok_and(|id| id != first)).await;
+    redis.stop().await;
+}
+
+#[tokio::test]
+async fn the_server_has_a_limit_of_memory_and_evicts_nothing() {
+    let dir = TempDir::new().unwrap();
+    let options = EmbeddedOptions { maxmemory: 64 << 20, ..options(dir.path()) };
+    let redis = EmbeddedRedis::start(&options, &Parts::default()).await.unwrap();
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    for (setting, value) in [("maxmemory", "67108864"), ("maxmemory-policy", "noeviction")] {
+        let found: Vec<String> =
+            redis::cmd("CONFIG").arg("GET").arg(setting).query_async(&mut connection).await.unwrap();
+        assert_eq!(found, [setting, value]);
+    }
+    redis.stop().await;
 }

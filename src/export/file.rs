@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::format::{Format, Line};
 use super::sink::{Sink, SinkError};
+use crate::print;
 use crate::service::events::id::EventId;
 use crate::service::events::view::EventView;
 
@@ -128,6 +129,9 @@ impl<F: Format> Stdout<F> {
 }
 
 fn stdout_failed(error: io::Error) -> SinkError {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        print::end(&error);
+    }
     SinkError::Write { place: "standard output".to_owned(), error }
 }
 

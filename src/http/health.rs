@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
+use crate::service::readiness::PartView;
 use crate::store::error::is_forbidden;
 
 /// The process answers
@@ -27,6 +28,8 @@ pub struct ReadyView {
     redis_version: Option<String>,
     /// What an operator should know.
     warnings: Vec<String>,
+    /// The node's background tasks. One that does not work makes no call wrong, so the node stays ready.
+    parts: Vec<PartView>,
 }
 
 /// Redis can be reached and is set up to keep what it is told
@@ -34,32 +37,42 @@ pub struct ReadyView {
 pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
     let mut view = match gateway.readiness().await {
         Ok(found) => {
-            ReadyView { ready: found.ready, redis_version: Some(found.redis_version), warnings: found.warnings }
+            let (version, warnings) = (Some(found.redis_version), found.warnings);
+            ReadyView { ready: found.ready, redis_version: version, warnings, parts: Vec::new() }
         }
         Err(error) => {
             tracing::warn!(?error, "not ready");
-            ReadyView { ready: false, redis_version: None, warnings: vec![unready(&error).to_owned()] }
+            ReadyView { ready: false, redis_version: None, warnings: vec![unready(&error)], parts: Vec::new() }
         }
     };
+    view.parts = gateway.part_views();
+    let silent = view.parts.iter().filter(|part| !part.ok);
+    view.warnings.extend(silent.map(|part| format!("the background task {} does not work", part.name)));
     view.warnings.extend(gateway.degraded.warnings(gateway.allows_without_store()));
     if view.ready { HttpResponse::Ok().json(view) } else { HttpResponse::ServiceUnavailable().json(view) }
 }
 
 /// Why Redis could not be asked, without its own words: anybody may read this, and the log has them.
-fn unready(error: &ServiceError) -> &'static str {
+fn unready(error: &ServiceError) -> String {
     match error {
+        // Whose data it is, by ids that nobody can use.
+        ServiceError::StoreRefused(what) if what.starts_with("Redis holds ") => return what.clone(),
         ServiceError::StoreUnavailable(what) | ServiceError::Internal(what) if is_forbidden(what) => {
             "Redis can be reached and does not let its user in, or not do all that is needed: the log says what"
         }
         ServiceError::StoreUnavailable(_) => "Redis cannot be reached",
         _ => "Redis can be reached and does not answer as it should: the log says how",
     }
+    .to_owned()
 }
 
 /// Prometheus metrics
 #[utoipa::path(get, path = "/metrics", tag = "Health", security(()), responses((status = 200, body = String)))]
 pub async fn metrics(handle: web::Data<PrometheusHandle>, gateway: web::Data<Gateway>) -> HttpResponse {
     // What is not known is not told; the rest is.
+    if let Err(error) = gateway.gauge_memory().await {
+        tracing::debug!(?error, "the memory of Redis is not known");
+    }
     if let Err(error) = gateway.gauge_verified().await {
         tracing::debug!(?error, "the last verification is not known");
     }

@@ -62,6 +62,14 @@ pub struct Listen {
     pub limits: Limits,
 }
 
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    UntilStopped,
+    /// Nobody wanted it to.
+    EndedItself,
+}
+
 /// Accepted calls may take this long to end when the node drains.
 const DRAIN_S: u64 = 30;
 
@@ -69,7 +77,11 @@ const DRAIN_S: u64 = 30;
 ///
 /// # Errors
 /// The listener cannot be used.
-pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+pub async fn serve(
+    listen: Listen,
+    gateway: web::Data<Gateway>,
+    stop: impl Future<Output = ()>,
+) -> std::io::Result<Served> {
     let (drain, draining) = tokio::sync::watch::channel(false);
     let metrics = web::Data::new(listen.metrics);
     let limits = listen.limits;
@@ -105,12 +117,19 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
     .listen(listen.listener)?
     .run();
     let handle = server.handle();
-    let running = tokio::spawn(server);
-    stop.await;
+    let mut running = tokio::spawn(server);
+    tokio::select! {
+        ended = &mut running => {
+            ended.map_err(std::io::Error::other)??;
+            return Ok(Served::EndedItself);
+        }
+        () = stop => {}
+    }
     // Streams would never end by themselves.
     let _ = drain.send(true);
     handle.stop(true).await;
-    running.await.map_err(std::io::Error::other)?
+    running.await.map_err(std::io::Error::other)??;
+    Ok(Served::UntilStopped)
 }
 
 fn resource(path: &str) -> Resource {

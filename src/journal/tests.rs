@@ -11,7 +11,7 @@ fn record(name: &str) -> Record {
 }
 
 fn open(directory: &Path, most: usize) -> Journal {
-    Journal::open(JournalOptions { directory: directory.to_owned(), most }).unwrap()
+    Journal::open(JournalOptions { directory: directory.to_owned(), most }, &Parts::default()).unwrap()
 }
 
 async fn names(journal: &Journal) -> Vec<String> {
@@ -223,4 +223,20 @@ fn a_record_that_could_not_be_written_is_refused_and_does_not_wait() {
     // The next one has a file of its own.
     assert_eq!(append(&mut writer), Ok(Appended::Written));
     assert!(shared.fault.lock().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_thread_that_ends_starts_again_with_what_waits() {
+    let (directory, parts) = (TempDir::new().unwrap(), Parts::default());
+    let journal = Journal::open(JournalOptions { directory: directory.path().to_owned(), most: 10 }, &parts).unwrap();
+    journal.append(record("a")).await.unwrap();
+    parts.end("journal");
+    // The thread looks once a second.
+    while parts.report()[0].restarts == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    assert_eq!(names(&journal).await, ["a"]);
+    assert_eq!(journal.append(record("a")).await.unwrap(), Appended::Known(record("a")));
+    assert_eq!(journal.append(record("b")).await.unwrap(), Appended::Written);
+    assert_eq!(names(&journal).await, ["a", "b"]);
 }

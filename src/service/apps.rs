@@ -126,11 +126,7 @@ impl Gateway {
     }
 
     /// Forgets what is known of apps when some have come or gone: a name may be another app's now.
-    ///
-    /// # Errors
-    /// [`ServiceError`]
-    pub(crate) async fn poll_apps(&self) -> Result<(), ServiceError> {
-        let changes = self.store.register_changes(Register::Apps).await?;
+    pub(crate) fn follow_apps(&self, changes: String) {
         let mut known = self.app_changes.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != changes {
             *known = changes;
@@ -139,7 +135,6 @@ impl Gateway {
             self.versions.clear();
             self.policy_versions.clear();
         }
-        Ok(())
     }
 
     /// The placement of an app; it never changes, so it is asked for once.
@@ -150,8 +145,10 @@ impl Gateway {
         if let Some(placement) = self.placements.get(app) {
             return Ok(placement);
         }
-        let text = self.store.registered(Register::Apps, app.as_str()).await?;
-        let text = text.ok_or_else(|| ServiceError::NotFound(format!("there is no app `{app}`")))?;
+        let Some(text) = self.store.registered(Register::Apps, app.as_str()).await? else {
+            self.store.verify_identity().await?;
+            return Err(ServiceError::NotFound(format!("there is no app `{app}`")));
+        };
         let placement = read(&text)?.placement;
         self.placements.insert(app.clone(), placement);
         Ok(placement)

@@ -18,8 +18,9 @@ use crate::domain::policy_body::PolicyBody;
 use crate::domain::reservation::{Memo, Rules};
 use crate::store::audit::Trail;
 use crate::store::configuration::{ConfigureArgs, ConfigureReply};
-use crate::store::keys::Versioned;
+use crate::store::keys::{Bucket, Versioned};
 use crate::store::operation::Operation;
+use crate::supervise::Pulse;
 
 /// How often a configuration write that lost a race is tried again.
 const WRITE_ROUNDS: usize = 20;
@@ -103,8 +104,32 @@ impl Gateway {
     /// [`ServiceError`]
     pub async fn load_config(&self, app: &AppId) -> Result<Arc<AppConfig>, ServiceError> {
         let config = Arc::new(AppConfig::read(self.store.configuration(app).await?)?);
+        if config.revision == 0 {
+            // No app is without one for longer than a moment.
+            self.store.verify_identity().await?;
+        }
         self.configs.put(app, Arc::clone(&config));
         Ok(config)
+    }
+
+    /// A bucket has not seen the revision of `config` yet: somebody is about to stamp it, or died before, or a failover
+    /// lost the stamp; or it is the data of another store. Takes over what Redis has and stamps the bucket with that.
+    ///
+    /// # Errors
+    /// [`ServiceError`], also if Redis holds other data than this node's.
+    pub(crate) async fn stamp_bucket(
+        &self,
+        app: &AppId,
+        bucket: &Bucket,
+        config: &AppConfig,
+    ) -> Result<Arc<AppConfig>, ServiceError> {
+        self.store.verify_identity().await?;
+        let stored = Arc::new(AppConfig::read(self.store.configuration(app).await?)?);
+        self.configs.replace(app, config.revision, Arc::clone(&stored));
+        if stored.revision > 0 {
+            self.store.stamp(bucket, stored.revision).await?;
+        }
+        Ok(stored)
     }
 
     /// A bucket has seen `stamp`. A document below it was lost in a failover: it is published anew above the stamp.
@@ -112,6 +137,7 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub(crate) async fn catch_up(&self, tenant: &Tenant, stamp: u64) -> Result<(), ServiceError> {
+        self.store.verify_identity().await?;
         let config = self.load_config(&tenant.app).await?;
         if config.revision >= stamp {
             return Ok(());
@@ -189,8 +215,9 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub(crate) async fn poll_configs(&self) -> Result<(), ServiceError> {
+    pub(crate) async fn poll_configs(&self, pulse: &Pulse) -> Result<(), ServiceError> {
         for (app, revision) in self.configs.apps() {
+            pulse.beat().await;
             if self.store.configuration_revision(&app).await? != revision {
                 let config = AppConfig::read(self.store.configuration(&app).await?)?;
                 self.configs.replace(&app, revision, Arc::new(config));

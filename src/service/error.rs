@@ -66,7 +66,7 @@ impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(what) => Self::StoreUnavailable(what),
-            StoreError::Refused(what) => Self::StoreRefused(what),
+            StoreError::Refused(what) | StoreError::Full(what) => Self::StoreRefused(what),
             StoreError::Unexpected(what) => Self::Internal(what),
         }
     }

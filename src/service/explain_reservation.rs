@@ -3,7 +3,7 @@
 use super::Gateway;
 use super::error::ServiceError;
 use super::facts::NO_ANCHOR;
-use super::settle::{gone, locate};
+use super::settle::locate;
 use super::tenant::Tenant;
 use crate::domain::admission::{Caller, Request, Standing};
 use crate::domain::explain::{Traced, trace};
@@ -72,7 +72,7 @@ impl Gateway {
         let status = match (&state, entries.iter().rev().find_map(|stored| told(&stored.entry))) {
             (Some(state), _) => status(state, now_ms),
             (None, Some(status)) => status,
-            (None, None) => return Err(gone(&id, now_ms)),
+            (None, None) => return Err(self.gone(&id, now_ms).await),
         };
         let of_ledger = || entries.iter().rev().find_map(|stored| stored.entry.memo.clone());
         let memo = state.as_ref().map(|state| state.stored.memo.clone()).or_else(of_ledger);

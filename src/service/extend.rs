@@ -5,7 +5,7 @@ use super::decision::{Decision, judge};
 use super::error::{ServiceError, positive};
 use super::facts::{Round, View};
 use super::reserve::{Asker, Call, CallItem, add_counters, asked, verdict};
-use super::settle::{ROUNDS, busy, gone, locate};
+use super::settle::{ROUNDS, busy, locate};
 use super::tenant::Tenant;
 use crate::domain::admission::{Admission, Caller, Refusal};
 use crate::domain::amount::Amount;
@@ -120,7 +120,7 @@ impl Gateway {
     ) -> Result<Round<Option<Decision>>, ServiceError> {
         Ok(match reply {
             ExtendReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
-            ExtendReply::Missing(now_ms) => return Err(gone(target.id, now_ms)),
+            ExtendReply::Missing(now_ms) => return Err(self.gone(target.id, now_ms).await),
             ExtendReply::Expired(_) => return Err(ServiceError::ReservationExpired),
             ExtendReply::NotPending { status, .. } => return Err(ServiceError::ReservationNotPending { status }),
             ExtendReply::StaleReservation => Round::Done(None),

@@ -215,6 +215,9 @@ impl Gateway {
                             Box::pin(self.catch_up(tenant, stamp)).await?;
                             view.config = self.config(&tenant.app).await?;
                         }
+                        Stale::Stamp => {
+                            view.config = Box::pin(self.stamp_bucket(&tenant.app, &view.bucket, &view.config)).await?;
+                        }
                     }
                     view.plan = self.plan_of(&cache_key, &view.config, &view.subscribed, view.now_ms);
                     stale_rounds += 1;
@@ -314,6 +317,7 @@ fn count_reclaimed(ran: Ran) {
 fn cause(stale: &Stale) -> &'static str {
     match stale {
         Stale::Configuration { .. } => "configuration",
+        Stale::Stamp => "stamp",
         Stale::User(_) => "user",
         Stale::Time => "time",
     }

@@ -1,7 +1,6 @@
 //! API keys: stored as SHA-256, known to every node within a second, revoked on every node within a second.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use rand::RngExt;
@@ -166,40 +165,11 @@ impl KeyRecord {
     }
 }
 
-/// The keys that this node knows, by the SHA-256 of the key.
-pub struct KeyRing {
-    known: RwLock<Known>,
-    root: Option<(String, Arc<KeyRecord>)>,
-}
-
-#[derive(Default)]
-struct Known {
-    changes: String,
-    keys: HashMap<String, Arc<KeyRecord>>,
-}
-
 pub(super) fn hash(key: &str) -> String {
     hex::encode(Sha256::digest(key.as_bytes()))
 }
 
-impl KeyRing {
-    pub fn new(root_key: Option<&str>) -> Self {
-        let root = root_key.and_then(|key| {
-            let id = KeyId::parse("root").ok()?;
-            Some((hash(key), Arc::new(admin_record(id, None, "ak_…".to_owned(), String::new()))))
-        });
-        Self { known: RwLock::default(), root }
-    }
-
-    fn find(&self, hash: &str) -> Option<Arc<KeyRecord>> {
-        match &self.root {
-            Some((root, record)) if root == hash => Some(Arc::clone(record)),
-            _ => self.known.read().unwrap_or_else(PoisonError::into_inner).keys.get(hash).cloned(),
-        }
-    }
-}
-
-fn admin_record(id: KeyId, app: Option<AppId>, prefix: String, created_at: String) -> KeyRecord {
+pub(super) fn admin_record(id: KeyId, app: Option<AppId>, prefix: String, created_at: String) -> KeyRecord {
     KeyRecord {
         id,
         kind: KeyKind::Admin,
@@ -231,65 +201,11 @@ pub(super) fn random_text() -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(32).map(char::from).collect()
 }
 
-fn parse_record(text: &str) -> Result<Arc<KeyRecord>, ServiceError> {
+pub(super) fn parse_record(text: &str) -> Result<Arc<KeyRecord>, ServiceError> {
     serde_json::from_str(text).map(Arc::new).map_err(|error| ServiceError::Internal(format!("a stored key: {error}")))
 }
 
 impl Gateway {
-    /// Who presents this key? A key that this node does not know yet is looked up in Redis.
-    ///
-    /// # Errors
-    /// [`ServiceError::InvalidKey`]
-    pub async fn authenticate(&self, key: &str) -> Result<Arc<KeyRecord>, ServiceError> {
-        if !is_plausible(key) {
-            return Err(ServiceError::InvalidKey);
-        }
-        self.key_of_hash(&hash(key)).await
-    }
-
-    /// # Errors
-    /// [`ServiceError::InvalidKey`]
-    pub(super) async fn key_of_hash(&self, hash: &str) -> Result<Arc<KeyRecord>, ServiceError> {
-        if let Some(record) = self.keys.find(hash) {
-            return Ok(record);
-        }
-        let text = self.store.registered(Register::Keys, hash).await?.ok_or(ServiceError::InvalidKey)?;
-        let record = parse_record(&text)?;
-        // From now on it is at hand, also should Redis go away before the next look.
-        if let Err(error) = self.poll_keys().await {
-            tracing::debug!(?error, "a new key is looked up again");
-        }
-        Ok(record)
-    }
-
-    /// Does this node still know the key? Within a second after a revocation it does not.
-    pub fn still_valid(&self, record: &KeyRecord) -> bool {
-        let known = self.keys.known.read().unwrap_or_else(PoisonError::into_inner);
-        record.app.is_none() || known.keys.values().any(|known| known.id == record.id)
-    }
-
-    /// Takes over keys that were created or revoked elsewhere.
-    ///
-    /// # Errors
-    /// [`ServiceError`]
-    pub(crate) async fn poll_keys(&self) -> Result<(), ServiceError> {
-        let changes = self.store.register_changes(Register::Keys).await?;
-        if self.keys.known.read().unwrap_or_else(PoisonError::into_inner).changes != changes {
-            self.load_keys(changes).await?;
-        }
-        Ok(())
-    }
-
-    /// `changes` was read before: what changed since is loaded next time.
-    async fn load_keys(&self, changes: String) -> Result<(), ServiceError> {
-        let mut keys = HashMap::new();
-        for (hash, text) in self.store.register_entries(Register::Keys).await? {
-            keys.insert(hash, parse_record(&text)?);
-        }
-        *self.keys.known.write().unwrap_or_else(PoisonError::into_inner) = Known { changes, keys };
-        Ok(())
-    }
-
     /// An app's keys, oldest first.
     ///
     /// # Errors
@@ -401,7 +317,7 @@ impl Gateway {
         let change = RegisterChange::Delete { name: &hash };
         match self.store.register(Register::Keys, &operation, change, "", (app, &trail)).await? {
             RegisterReply::Registered => {
-                self.keys.known.write().unwrap_or_else(PoisonError::into_inner).keys.remove(&hash);
+                self.keys.forget(&hash);
                 Ok(())
             }
             RegisterReply::Before(_) => Ok(()),
@@ -423,7 +339,7 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn bootstrap_root_key(&self, key: &str) -> Result<bool, ServiceError> {
-        if self.keys.root.is_some() {
+        if self.keys.has_root() {
             return Ok(false);
         }
         let stored = self.store.register_entries(Register::Keys).await?;

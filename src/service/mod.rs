@@ -22,6 +22,7 @@ pub mod extend;
 pub mod facts;
 pub mod grants;
 pub mod history;
+pub mod key_ring;
 pub mod keys;
 pub mod near;
 pub mod nodes;
@@ -61,10 +62,11 @@ use crate::domain::policy::Policy;
 use crate::domain::subscription::Subscribed;
 use crate::store::Store;
 use crate::store::record::PackedReservation;
+use crate::supervise::Parts;
 use clocks::Clocks;
 use config::Configs;
 use degraded::Degraded;
-use keys::KeyRing;
+use key_ring::KeyRing;
 use rollup::RollupOptions;
 use tenant::Placement;
 
@@ -79,6 +81,8 @@ const OWN_PLANS_AT_HAND: usize = 10_000;
 /// A gateway node: stateless but for caches that no decision depends on.
 pub struct Gateway {
     pub store: Store,
+    /// Its background tasks.
+    pub parts: Parts,
     pub keys: KeyRing,
     /// Webhooks may be sent to private addresses.
     pub webhooks_may_be_private: bool,
@@ -105,6 +109,7 @@ impl Gateway {
     pub fn new(store: Store, root_key: Option<&str>) -> Self {
         Self {
             store,
+            parts: Parts::default(),
             keys: KeyRing::new(root_key),
             webhooks_may_be_private: false,
             rollup: RollupOptions::default(),

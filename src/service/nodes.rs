@@ -9,6 +9,7 @@ use super::Gateway;
 use super::error::{ServiceError, json};
 use super::keys::random_text;
 use crate::domain::window::{TimeMs, parse_rfc3339, rfc3339};
+use crate::supervise::Pulse;
 
 /// How often a node tells of itself.
 const TELL: Duration = Duration::from_secs(5);
@@ -48,7 +49,7 @@ fn age_ms(about: &NodeAbout, now: TimeMs) -> TimeMs {
 
 impl Gateway {
     /// Tells of this node until it is dropped. A Redis that is away hears of it later.
-    pub async fn tell_of_itself(&self, host: String, address: String) {
+    pub async fn tell_of_itself(&self, host: String, address: String, pulse: Pulse) {
         let mut about = NodeAbout {
             id: random_text()[..8].to_owned(),
             host,
@@ -58,6 +59,7 @@ impl Gateway {
             seen_at: String::new(),
         };
         loop {
+            pulse.beat().await;
             if let Err(error) = self.tell_node(&mut about).await {
                 tracing::debug!(?error, "the list of nodes waits for the store");
             }

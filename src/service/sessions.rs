@@ -72,11 +72,12 @@ impl Gateway {
             return Err(ServiceError::ForbiddenKey("only an admin key (`ak_…`) can sign in".to_owned()));
         }
         let id = random_text();
+        self.store.verify_identity().await?;
         let now_ms = TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(0);
         let expires_at = rfc3339(now_ms + TimeMs::try_from(LIFETIME_MS).unwrap_or(0));
         let kept = json(&Kept { key_hash: hash(key), expires_at: expires_at.clone() })?;
-        self.store.keep_session(&hash(&id), &kept, LIFETIME_MS).await?;
-        self.log_session(&record, "session.open", Some(&expires_at)).await?;
+        let (log, trail) = self.session_trail(&record, "session.open", Some(&expires_at))?;
+        self.store.keep_session(&hash(&id), &kept, LIFETIME_MS, (&log, &trail)).await?;
         Ok(Session { id, key: record, expires_at })
     }
 
@@ -98,12 +99,17 @@ impl Gateway {
     /// # Errors
     /// [`ServiceError`]
     pub async fn end_session(&self, session: &Session) -> Result<(), ServiceError> {
-        self.store.end_session(&hash(&session.id)).await?;
-        self.log_session(&session.key, "session.end", None).await
+        let (log, trail) = self.session_trail(&session.key, "session.end", None)?;
+        Ok(self.store.end_session(&hash(&session.id), (&log, &trail)).await?)
     }
 
     /// Who signed in and out is in the audit log of the key's app; of the root key in the default app's.
-    async fn log_session(&self, key: &KeyRecord, action: &str, expires_at: Option<&str>) -> Result<(), ServiceError> {
+    fn session_trail(
+        &self,
+        key: &KeyRecord,
+        action: &str,
+        expires_at: Option<&str>,
+    ) -> Result<(String, Trail), ServiceError> {
         let app = self.app_of(key, None)?;
         let trail = Trail {
             actor: key.id.to_string(),
@@ -112,6 +118,6 @@ impl Gateway {
             after: expires_at.map(|at| json(&serde_json::json!({"expiresAt": at}))).transpose()?,
             ..Trail::default()
         };
-        Ok(self.store.log(&keys::register_audit(&app), &trail).await?)
+        Ok((keys::register_audit(&app), trail))
     }
 }

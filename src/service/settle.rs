@@ -220,7 +220,7 @@ impl Gateway {
         match self.store.outcome(&bucket, &id, outcome, &operation).await? {
             OutcomeReply::Reused => Err(ServiceError::IdempotencyKeyReused),
             OutcomeReply::Before => Ok(true),
-            OutcomeReply::Missing(now_ms) => Err(gone(&id, now_ms)),
+            OutcomeReply::Missing(now_ms) => Err(self.gone(&id, now_ms).await),
             OutcomeReply::Expired(_) => Err(ServiceError::ReservationExpired),
             OutcomeReply::NotPending { status, .. } => Err(ServiceError::ReservationNotPending { status }),
             OutcomeReply::Told { replayed, .. } => Ok(replayed),
@@ -300,7 +300,7 @@ impl Gateway {
                 self.reservations.insert(key, Arc::new(PackedReservation::of(&found)?));
                 Ok(found)
             }
-            None => Err(gone(id, self.clocks.estimate(bucket))),
+            None => Err(self.gone(id, self.clocks.estimate(bucket)).await),
         }
     }
 
@@ -312,6 +312,16 @@ impl Gateway {
         self.reservations.remove(&bucket.operation(&id.name));
     }
 
+    /// There is no record: an id that once was given out is over, any other was never there. Unless Redis holds other
+    /// data than this node's.
+    pub(super) async fn gone(&self, id: &ReservationId, now_ms: TimeMs) -> ServiceError {
+        match Box::pin(self.store.verify_identity()).await {
+            Err(error) => error.into(),
+            Ok(()) if id.is_over(now_ms) => ServiceError::ReservationExpired,
+            Ok(()) => unknown_reservation(),
+        }
+    }
+
     async fn settlement(
         &self,
         tenant: &Tenant,
@@ -321,7 +331,7 @@ impl Gateway {
     ) -> Result<Settlement, ServiceError> {
         match reply {
             SettleReply::Reused => Err(ServiceError::IdempotencyKeyReused),
-            SettleReply::Missing(now_ms) => Err(gone(&id, now_ms)),
+            SettleReply::Missing(now_ms) => Err(self.gone(&id, now_ms).await),
             SettleReply::Expired(_) => Err(ServiceError::ReservationExpired),
             SettleReply::NotPending { status, .. } => Err(ServiceError::ReservationNotPending { status }),
             SettleReply::StaleReservation => Err(busy()),
@@ -385,11 +395,6 @@ pub(super) fn locate(tenant: &Tenant, id: &str) -> Result<(Bucket, ReservationId
 
 fn unknown_reservation() -> ServiceError {
     ServiceError::NotFound("there is no such reservation".to_owned())
-}
-
-/// There is no record: an id that once was given out is over, any other was never there.
-pub(super) fn gone(id: &ReservationId, now_ms: TimeMs) -> ServiceError {
-    if id.is_over(now_ms) { ServiceError::ReservationExpired } else { unknown_reservation() }
 }
 
 pub(super) fn busy() -> ServiceError {

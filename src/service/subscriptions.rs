@@ -22,6 +22,7 @@ use crate::domain::webhook::WebhookEvent;
 use crate::domain::window::{TimeMs, rfc3339};
 use crate::store::audit::Trail;
 use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
+use crate::store::headroom::WhenFull;
 use crate::store::operation::{Idempotency, Operation};
 
 /// A longer subscription is told in the audit log by its length.
@@ -207,6 +208,11 @@ impl Gateway {
             operation,
             facts: view.facts(validity),
             user,
+            when_full: match view.subscribed.version.as_str() {
+                // A user of whom nothing was written by hand takes new room.
+                "0" => WhenFull::Refused,
+                _ => WhenFull::Headroom,
+            },
             change: match wanted.changed {
                 true => UserChange::Subscription(&wanted.subscription),
                 false => UserChange::Nothing,

@@ -22,6 +22,7 @@ use crate::domain::subscription::{Subscribed, Subscription};
 use crate::domain::window::TimeMs;
 use crate::store::audit::Trail;
 use crate::store::change_user::{ChangeUserArgs, ChangeUserReply, Reset, UserChange};
+use crate::store::headroom::WhenFull;
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::users::OpenHold;
 
@@ -201,6 +202,7 @@ impl Gateway {
                 operation: &operation,
                 facts: view.facts(Validity::ALWAYS),
                 user,
+                when_full: WhenFull::Done,
                 change,
                 reset,
                 moved: &[],

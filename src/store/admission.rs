@@ -136,6 +136,8 @@ pub enum Stale {
     Configuration {
         stamp: u64,
     },
+    /// The bucket has not seen the node's revision yet.
+    Stamp,
     User(Subscribed),
     /// A window does not contain the time.
     Time,
@@ -303,6 +305,7 @@ pub(super) fn read_stale(status: &str, fields: &mut Fields) -> Result<(Stale, Ti
             let stamp = fields.int()?;
             Stale::Configuration { stamp: u64::try_from(stamp).map_err(|_| fields.unexpected("a negative stamp"))? }
         }
+        "stale_stamp" => Stale::Stamp,
         "stale_user" => Stale::User(read_subscribed(fields)?),
         "stale_time" => Stale::Time,
         other => return Err(fields.unexpected(&format!("status {other}"))),

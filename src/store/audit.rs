@@ -69,9 +69,6 @@ pub struct AuditEntry {
     pub trail: Trail,
 }
 
-/// As `lua/lib/audit.lua` bounds a log.
-const MOST: usize = 100_000;
-
 impl Store {
     /// Writes an entry of a change that no script makes.
     ///
@@ -80,12 +77,7 @@ impl Store {
     pub async fn log(&self, log: &str, trail: &Trail) -> Result<(), StoreError> {
         let mut arguments = Arguments::default();
         Trail::write(Some(trail), &mut arguments);
-        let mut command = redis::cmd("XADD");
-        command.arg(log).arg("MAXLEN").arg("~").arg(MOST).arg("*");
-        for word in arguments.each().skip(1) {
-            command.arg(word);
-        }
-        self.command(&command).await.map(|_| ())
+        self.call(&self.library.log, &[log.to_owned()], arguments).await?.only_status("logged")
     }
 
     /// At most `count` entries of a log, newest first, from `from` (with it if `inclusive`) or from the newest.

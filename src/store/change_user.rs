@@ -3,6 +3,7 @@
 use super::admission::{Facts, Stale, read_stale, window_text};
 use super::audit::Trail;
 use super::error::StoreError;
+use super::headroom::WhenFull;
 use super::keys::Bucket;
 use super::operation::Operation;
 use super::record::Record;
@@ -46,6 +47,7 @@ pub struct ChangeUserArgs<'a> {
     pub operation: &'a Operation,
     pub facts: Facts<'a>,
     pub user: &'a UserId,
+    pub when_full: WhenFull,
     pub change: UserChange<'a>,
     pub reset: Reset<'a>,
     pub moved: &'a [MovedGroup],
@@ -141,7 +143,7 @@ impl Store {
         args.moved.iter().for_each(|group| group.write(&mut arguments));
         Trail::write(args.trail, &mut arguments);
         arguments.text(args.event.unwrap_or_default()).text(args.answer);
-        let reply = read(self.call(&self.library.change_user, &keys, arguments).await?)?;
+        let reply = read(self.call_when_full(&self.library.change_user, args.when_full, &keys, arguments).await?)?;
         if matches!(reply, ChangeUserReply::Before(_)) {
             args.operation.is_replayed();
         }

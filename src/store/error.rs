@@ -11,6 +11,9 @@ pub enum StoreError {
     /// replicas, or moves the keys to another server. The call had no effect.
     #[error("the store is unavailable: {0}")]
     Refused(String),
+    /// Redis uses as much memory as it may, and refuses what would take more. The call had no effect.
+    #[error("the store is full: {0}")]
+    Full(String),
     /// Redis answered what this version does not understand.
     #[error("unexpected answer from the store: {0}")]
     Unexpected(String),
@@ -20,6 +23,7 @@ impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
         use redis::{ErrorKind, ServerErrorKind};
         match error.kind() {
+            _ if says(&error, &["OOM"]) => Self::Full(error.to_string()),
             _ if says(&error, &REFUSING) || is_missing_function(&error) => Self::Refused(error.to_string()),
             // `ERR`: a call that Redis cannot make sense of, or a script that failed.
             ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
@@ -39,7 +43,7 @@ pub fn is_forbidden(what: &str) -> bool {
 }
 
 /// Those with which a Redis that is there refuses a write.
-const REFUSING: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN"];
+const REFUSING: [&str; 3] = ["MISCONF", "NOREPLICAS", "TRYAGAIN"];
 
 /// Redis does not have this version's library.
 pub(super) fn is_missing_function(error: &redis::RedisError) -> bool {

@@ -375,6 +375,8 @@ pub fn session(name: &str) -> String {
 pub const NODES: &str = "qg:{quotagate}:nodes";
 /// Version of this layout.
 pub const LAYOUT: &str = "qg:{quotagate}:layout";
+/// Which data this is, and since when.
+pub const IDENTITY: &str = "qg:{quotagate}:identity";
 
 #[cfg(test)]
 mod tests {

@@ -29,7 +29,8 @@ macro_rules! library {
                 let function = |command: &'static str| Function {
                     name: command,
                     registered: format!("{name}_{command}"),
-                    writes: !FILES[0].1.contains(&format!("--- @command \"{command}\" no-writes")),
+                    beyond: is_flagged(command, "headroom").then(|| format!("{name}_{command}_beyond")),
+                    writes: !is_flagged(command, "no-writes"),
                 };
                 Ok(Self { $($command: function(stringify!($command)),)* name, source })
             }
@@ -42,7 +43,7 @@ macro_rules! library {
 }
 
 library! {
-    commands: attempted, change_user, claim, commit, configure, decide, enqueue, extend, grant, mark, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, set_clock, stamp, survey, track, track_degraded, track_enforce, usage;
+    commands: attempted, change_user, claim, commit, configure, decide, enqueue, extend, grant, log, mark, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, session, set_clock, stamp, survey, track, track_degraded, track_enforce, usage;
     libraries: "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/hold", "lib/ledger", "lib/names", "lib/operation", "lib/outbox", "lib/pieces", "lib/record", "lib/retention", "lib/settle", "lib/terms", "lib/tracking", "lib/window"
 }
 
@@ -53,8 +54,15 @@ pub struct Function {
     pub name: &'static str,
     /// `qg_<hash>_<name>`: Redis has one namespace for the functions of all libraries.
     pub registered: String,
+    /// The same for a Redis that uses as much memory as it may, for functions that are refused there under their first
+    /// name.
+    pub beyond: Option<String>,
     /// Whether it may write anything.
     pub writes: bool,
+}
+
+fn is_flagged(command: &str, flag: &str) -> bool {
+    FILES[0].1.lines().any(|line| line == format!("--- @command \"{command}\" {flag}"))
 }
 
 static LIBRARY: LazyLock<Result<Library, StoreError>> = LazyLock::new(Library::put_together);
@@ -89,7 +97,8 @@ fn file(name: &str) -> Result<&'static str, StoreError> {
     found.map(|(_, text)| *text).ok_or_else(|| StoreError::Unexpected(format!("no Lua file {name}")))
 }
 
-/// `include "<file>"`, or `command "<file>"[ <flag>]`.
+/// `include "<file>"`, or `command "<file>"[ <flag>]`: a flag of Redis, or `headroom` for a function with and without
+/// `allow-oom`.
 fn append(part: &str, source: &mut String) -> Result<(), StoreError> {
     let mut parts = part.split('"');
     let (kind, name, flag) =
@@ -99,10 +108,17 @@ fn append(part: &str, source: &mut String) -> Result<(), StoreError> {
         source.push_str(text);
         return Ok(());
     }
-    let flags = if flag.is_empty() { String::new() } else { format!("'{}'", flag.trim()) };
-    source.push_str(&format!(
-        "redis.register_function{{ function_name = '{NAME}_{name}', flags = {{ {flags} }}, callback = function(keys, argv)\n\
-            begin(keys, argv)\n{text}end }}\n"
-    ));
+    let flag = flag.trim();
+    let with = |flag: &str| if flag.is_empty() { String::new() } else { format!("'{flag}'") };
+    let ways = match flag {
+        "headroom" => vec![(String::new(), String::new()), ("_beyond".to_owned(), with("allow-oom"))],
+        flag => vec![(String::new(), with(flag))],
+    };
+    source.push_str(&format!("local function run_{name}(keys, argv)\nbegin(keys, argv)\n{text}end\n"));
+    for (ending, flags) in ways {
+        source.push_str(&format!(
+            "redis.register_function{{ function_name = '{NAME}_{name}{ending}', flags = {{ {flags} }}, callback = run_{name} }}\n"
+        ));
+    }
     Ok(())
 }

@@ -10,6 +10,8 @@ pub mod connection;
 pub mod delivery;
 pub mod error;
 pub mod grant;
+pub mod headroom;
+pub mod identity;
 pub mod keys;
 pub mod ledger;
 pub mod library;
@@ -46,6 +48,8 @@ use redis::{Cmd, Value};
 
 use connection::Links;
 use error::StoreError;
+use headroom::WhenFull;
+use identity::Identity;
 use library::{Function, Library};
 use reply::Fields;
 use waiting::Waiting;
@@ -63,6 +67,7 @@ const MOST_LIBRARIES: usize = 8;
 pub struct Store {
     links: Arc<Links>,
     waiting: Option<Arc<Waiting>>,
+    identity: Arc<Identity>,
     timeout: Duration,
     /// How many entries the ledger of a bucket may have.
     pub ledger_entries: u64,
@@ -78,6 +83,7 @@ impl Store {
         Ok(Self {
             links: Arc::new(Links::open(url, timeout).map_err(bad_url)?),
             waiting: None,
+            identity: Arc::default(),
             timeout,
             ledger_entries: LEDGER_ENTRIES,
             library: Library::resolve()?,
@@ -98,24 +104,41 @@ impl Store {
         self.waiting.as_ref().map_or(0, |waiting| waiting.replicas())
     }
 
+    /// How long one round trip may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// # Errors
+    /// At the last look Redis held other data than this node's.
+    pub fn check_identity(&self) -> Result<(), StoreError> {
+        self.identity.check()
+    }
+
     /// Runs one command within the time limit.
     ///
     /// # Errors
     /// [`StoreError`]
     async fn command(&self, command: &Cmd) -> Result<Value, StoreError> {
+        self.check_identity()?;
+        self.unguarded(command).await
+    }
+
+    /// The same, whatever data Redis holds.
+    async fn unguarded(&self, command: &Cmd) -> Result<Value, StoreError> {
         self.timed("command", self.links.own()?.run(command)).await
     }
 
     /// Runs a command that names no key on the server that holds `key`.
     async fn command_at(&self, key: &str, command: &Cmd) -> Result<Value, StoreError> {
+        self.check_identity()?;
         self.timed("command", self.links.own()?.run_at(key, command)).await
     }
 
-    async fn timed<T>(
-        &self,
-        script: &'static str,
-        run: impl Future<Output = redis::RedisResult<T>>,
-    ) -> Result<T, StoreError> {
+    async fn timed<T, E>(&self, script: &'static str, run: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
+    where
+        StoreError: From<E>,
+    {
         let started = std::time::Instant::now();
         let result = tokio::time::timeout(self.timeout, run).await;
         metrics::histogram!("quotagate_redis_round_trip_seconds", "script" => script)
@@ -127,12 +150,47 @@ impl Store {
     }
 
     /// Calls a function; a Redis that does not know it gets the library. Every function answers a repetition with what it
-    /// answered first, so a call whose connection broke is simply made again.
+    /// answered first, so a call whose connection broke is simply made again. A full Redis does it as `lua/library.lua`
+    /// says, with headroom where there are two ways.
     async fn call(&self, function: &Function, keys: &[String], arguments: Arguments) -> Result<Fields, StoreError> {
+        self.call_when_full(function, WhenFull::Headroom, keys, arguments).await
+    }
+
+    /// The same; `when_full` says what becomes of a function with headroom in a full Redis.
+    async fn call_when_full(
+        &self,
+        function: &Function,
+        when_full: WhenFull,
+        keys: &[String],
+        arguments: Arguments,
+    ) -> Result<Fields, StoreError> {
+        let (first, beyond) = match (&function.beyond, when_full) {
+            (None, _) | (_, WhenFull::Refused) => (&function.registered, None),
+            (Some(beyond), WhenFull::Done) => (beyond, None),
+            (Some(beyond), WhenFull::Headroom) => (&function.registered, Some(beyond)),
+        };
+        match (self.call_as(first, function, keys, &arguments).await, beyond) {
+            (Err(StoreError::Full(_)), Some(beyond)) => {
+                let checked = self.check_headroom(keys.first().map_or("", String::as_str));
+                Box::pin(checked).await?;
+                Box::pin(self.call_as(beyond, function, keys, &arguments)).await
+            }
+            (called, _) => called,
+        }
+    }
+
+    async fn call_as(
+        &self,
+        name: &str,
+        function: &Function,
+        keys: &[String],
+        arguments: &Arguments,
+    ) -> Result<Fields, StoreError> {
+        self.check_identity()?;
         // With room for all, so that it does not grow piece by piece.
-        let bytes = keys.iter().map(String::len).sum::<usize>() + arguments.texts.len() + function.registered.len();
+        let bytes = keys.iter().map(String::len).sum::<usize>() + arguments.texts.len() + name.len();
         let mut command = Cmd::with_capacity(keys.len() + arguments.ends.len() + 3, bytes + 16);
-        command.arg("FCALL").arg(&function.registered).arg(keys.len()).arg(keys);
+        command.arg("FCALL").arg(name).arg(keys.len()).arg(keys);
         for argument in arguments.each() {
             command.arg(argument);
         }
@@ -144,10 +202,10 @@ impl Store {
                         metrics::counter!("quotagate_retries_total", "cause" => "library_missing").increment(1);
                         Box::pin(self.load_library(keys.first().map_or("", String::as_str))).await?;
                     }
-                    other => return other,
+                    other => return other.map_err(StoreError::from),
                 }
             }
-            self.send(function, keys, &command).await
+            self.send(function, keys, &command).await.map_err(StoreError::from)
         });
         let (value, acknowledged) = self.timed(function.name, run).await?;
         if let (Some(waiting), Some(acknowledged)) = (&self.waiting, acknowledged) {
@@ -172,9 +230,14 @@ impl Store {
         }
     }
 
-    /// Where `key` lies. Other releases leave their libraries behind; when there are many, all go: a node that still
+    /// Where `key` lies, unless the data there is another store's. Other releases leave their libraries behind; when there are many, all go: a node that still
     /// needs its own loads it again.
-    async fn load_library(&self, key: &str) -> redis::RedisResult<()> {
+    async fn load_library(&self, key: &str) -> Result<(), StoreError> {
+        self.verify_identity().await?;
+        Ok(self.replace_libraries(key).await?)
+    }
+
+    async fn replace_libraries(&self, key: &str) -> redis::RedisResult<()> {
         let mut listed = redis::cmd("FUNCTION");
         listed.arg("LIST").arg("LIBRARYNAME").arg("qg_*");
         if let Value::Array(found) = self.links.own()?.run_at(key, &listed).await?

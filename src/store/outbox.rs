@@ -36,7 +36,10 @@ impl OutboxEntry {
 
 /// Is it that error of Redis?
 fn says(error: &StoreError, code: &str) -> bool {
-    let (StoreError::Unavailable(what) | StoreError::Refused(what) | StoreError::Unexpected(what)) = error;
+    let (StoreError::Unavailable(what)
+    | StoreError::Refused(what)
+    | StoreError::Full(what)
+    | StoreError::Unexpected(what)) = error;
     what.contains(code)
 }
 

@@ -91,14 +91,4 @@ impl Store {
         command.arg(register.key());
         text_map(self.command(&command).await?)
     }
-
-    /// How often the register has changed.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn register_changes(&self, register: Register) -> Result<String, StoreError> {
-        let mut command = redis::cmd("GET");
-        command.arg(register.changes());
-        Ok(optional_text(self.command(&command).await?)?.unwrap_or_default())
-    }
 }

@@ -1,12 +1,10 @@
 //! What kind of Redis this is, and whether it keeps what it is told.
 
-use std::collections::HashMap;
-
 use super::Store;
 use super::admission::{Facts, NO_USER, Owner};
 use super::error::StoreError;
-use super::keys::{self, Bucket};
-use super::reply::optional_text;
+use super::headroom::MemoryUse;
+use super::keys::Bucket;
 use crate::domain::admission::Validity;
 use crate::domain::ids::UserId;
 
@@ -19,6 +17,7 @@ pub struct ServerCheck {
     pub version: String,
     pub append_only: bool,
     pub eviction_policy: String,
+    pub memory: MemoryUse,
     /// Connected to the server now.
     pub replicas: u64,
     /// It takes writes.
@@ -29,22 +28,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn check_server(&self) -> Result<ServerCheck, StoreError> {
-        let mut fields = HashMap::new();
-        for section in ["server", "persistence", "memory", "replication"] {
-            let mut info = redis::cmd("INFO");
-            info.arg(section);
-            let text = optional_text(self.command_at("qg", &info).await?)?.unwrap_or_default();
-            fields.extend(
-                text.lines()
-                    .filter_map(|line| line.split_once(':'))
-                    .map(|(name, value)| (name.to_owned(), value.to_owned())),
-            );
-        }
+        let fields = self.info("qg", &["server", "persistence", "memory", "replication"]).await?;
         let take = |name: &str| fields.get(name).cloned().unwrap_or_default();
         Ok(ServerCheck {
             version: take("redis_version"),
             append_only: take("aof_enabled") == "1",
             eviction_policy: take("maxmemory_policy"),
+            memory: MemoryUse::read(&fields),
             replicas: take("connected_slaves").parse().unwrap_or(0),
             is_master: take("role") == "master",
         })
@@ -65,19 +55,5 @@ impl Store {
             forget: None,
         };
         self.usage(bucket, facts, &[owner]).await.map(drop)
-    }
-
-    /// Claims the key layout, or finds out that another version's data is there.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the layout found if it is another.
-    pub async fn claim_layout(&self) -> Result<Result<(), String>, StoreError> {
-        let mut set = redis::cmd("SET");
-        set.arg(keys::LAYOUT).arg(LAYOUT_VERSION).arg("NX").arg("GET");
-        let found = optional_text(self.command(&set).await?)?;
-        Ok(match found {
-            Some(version) if version != LAYOUT_VERSION => Err(version),
-            _ => Ok(()),
-        })
     }
 }

@@ -1,19 +1,24 @@
-//! Sessions of the dashboard: one key each, which Redis forgets by itself.
+//! `lua/session.lua`: sessions of the dashboard, one key each, which Redis forgets by itself.
 
-use super::Store;
+use super::audit::Trail;
 use super::error::StoreError;
 use super::keys;
-use super::reply::optional_text;
+use super::reply::{Fields, optional_text};
+use super::{Arguments, Store};
 
 impl Store {
-    /// Keeps a session for that long.
+    /// Keeps a session for that long; `trail` goes into the audit log `log`.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn keep_session(&self, name: &str, value: &str, lifetime_ms: u64) -> Result<(), StoreError> {
-        let mut command = redis::cmd("SET");
-        command.arg(keys::session(name)).arg(value).arg("PX").arg(lifetime_ms);
-        self.command(&command).await.map(|_| ())
+    pub async fn keep_session(
+        &self,
+        name: &str,
+        value: &str,
+        lifetime_ms: u64,
+        (log, trail): (&str, &Trail),
+    ) -> Result<(), StoreError> {
+        self.change_session(name, value, lifetime_ms, (log, trail)).await?.only_status("opened")
     }
 
     /// # Errors
@@ -26,9 +31,20 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`]
-    pub async fn end_session(&self, name: &str) -> Result<(), StoreError> {
-        let mut command = redis::cmd("DEL");
-        command.arg(keys::session(name));
-        self.command(&command).await.map(|_| ())
+    pub async fn end_session(&self, name: &str, log: (&str, &Trail)) -> Result<(), StoreError> {
+        self.change_session(name, "", 0, log).await?.only_status("ended")
+    }
+
+    async fn change_session(
+        &self,
+        name: &str,
+        value: &str,
+        lifetime_ms: u64,
+        (log, trail): (&str, &Trail),
+    ) -> Result<Fields, StoreError> {
+        let mut arguments = Arguments::default();
+        arguments.text(value).int(lifetime_ms);
+        Trail::write(Some(trail), &mut arguments);
+        self.call(&self.library.session, &[keys::session(name), log.to_owned()], arguments).await
     }
 }

@@ -6,6 +6,7 @@ use super::admission::{
 };
 use super::audit::Trail;
 use super::error::StoreError;
+use super::headroom::WhenFull;
 use super::keys::Bucket;
 use super::ledger::told_text;
 use super::memo::{memo_text, parse_request};
@@ -126,7 +127,9 @@ impl Store {
                 arguments.text("-").text("").int(0);
             }
         }
-        read(target.bucket, self.call(&self.library.commit, &target.keys(), arguments).await?)
+        // Each reservation is committed once, however often it is drawn on.
+        let when_full = if is_final { WhenFull::Done } else { WhenFull::Headroom };
+        read(target.bucket, self.call_when_full(&self.library.commit, when_full, &target.keys(), arguments).await?)
     }
 
     /// `trail`: of a release by hand.

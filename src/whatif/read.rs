@@ -3,6 +3,7 @@
 use indicatif::ProgressBar;
 
 use super::WhatifError;
+use crate::print;
 use crate::service::Gateway;
 use crate::service::events::id::EventId;
 use crate::service::tenant::Tenant;
@@ -45,7 +46,7 @@ pub async fn past(
             let (next, taken) = (read(Some(last)), page.count() as u64);
             for damaged in &page.damaged {
                 let id = EventId { at: damaged.id, bucket: bucket.number(), stream };
-                bar.suspend(|| eprintln!("warning: {id} cannot be read and is left out"));
+                bar.suspend(|| print::err(format!("warning: {id} cannot be read and is left out")));
             }
             // Redis looks for the next page while this one is taken.
             let (next, ()) = tokio::join!(next, async {

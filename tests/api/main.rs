@@ -41,6 +41,7 @@ mod nodes;
 mod openapi;
 mod operators;
 mod own_plans;
+mod parts;
 mod plan_changes;
 mod policies;
 mod recipes;

@@ -20,6 +20,7 @@ pub async fn replicated() -> (Redis, Redis) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it_counted_once() {
     let (master, replica) = replicated().await;
+    master.run::<()>(&["CONFIG", "SET", "maxmemory", "1gb"]).await;
     let stage = Stage::of(master.url(), 1, Build::that_waits().hasty()).await;
     let ready = || async {
         let node = stage.nodes.read().unwrap()[0].clone();

@@ -15,6 +15,7 @@ mod export;
 #[allow(dead_code)]
 mod gateway;
 mod guesses;
+mod logs;
 mod operating;
 mod permissions;
 mod replay;

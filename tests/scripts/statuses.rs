@@ -24,6 +24,7 @@ use crate::table::{
 fn stale_word(stale: &Stale) -> &'static str {
     match stale {
         Stale::Configuration { .. } => "stale_configuration",
+        Stale::Stamp => "stale_stamp",
         Stale::User(_) => "stale_user",
         Stale::Time => "stale_time",
     }
@@ -101,11 +102,18 @@ async fn troubled() -> Table {
 }
 
 /// Beliefs from wrong in everything to right in everything, with the status that each gets.
-fn ladder() -> [(&'static str, Belief<'static>); 4] {
+fn ladder() -> [(&'static str, Belief<'static>); 5] {
     let wrong = Belief { revision: 4, version: UNKNOWN_VERSION, ..BELIEF }.within(DAY_2);
+    let unseen = Belief { revision: 6, ..wrong };
     let known = Belief { revision: 5, ..wrong };
     let version = Belief { version: "0", ..known };
-    [("stale_configuration", wrong), ("stale_user", known), ("stale_time", version), ("again", version.within(DAY_1))]
+    [
+        ("stale_configuration", wrong),
+        ("stale_stamp", unseen),
+        ("stale_user", known),
+        ("stale_time", version),
+        ("again", version.within(DAY_1)),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,7 +137,7 @@ async fn reserve_answers_in_its_documented_order() {
     for (word, belief) in ladder() {
         assert_eq!(reserve_word(&table.reserve_as(&harmless(), belief, 60_000, &too_much).await), word);
     }
-    let right = ladder()[3].1;
+    let right = ladder()[4].1;
     let beyond = [table.owner("u", &[("g", DAY_1, 201, 200)])];
     assert_eq!(reserve_word(&table.reserve_as(&harmless(), right, 60_000, &beyond).await), "denied");
     let refused = Belief { verdict: "unmatched_event", ..right };
@@ -150,7 +158,7 @@ async fn reserve_answers_in_its_documented_order() {
 async fn both_tracks_answer_in_their_documented_order() {
     for enforce in [false, true] {
         let table = troubled().await;
-        let right = ladder()[3].1;
+        let right = ladder()[4].1;
         let too_much = [("g", DAY_1, 200, 200)];
         for (word, belief) in ladder() {
             let reply = table.track_as(&counted(), belief, (enforce, false), &too_much).await;
@@ -322,18 +330,23 @@ async fn a_life_ends_24_hours_after_the_reserve() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stamp_never_falls_and_a_newer_revision_raises_it() {
+async fn a_stamp_never_falls_and_a_bucket_without_it_is_not_written() {
     let table = Table::new().await;
     for (revision, stamp) in [(5, 5), (3, 5), (8, 8)] {
         assert_eq!(table.store.stamp(&table.bucket, revision).await.unwrap(), stamp);
     }
     let owner = [table.owner("u", &[("g", DAY_1, 1, 10)])];
-    table.reserve_as(&harmless(), Belief { revision: 1_800_000_000_000_001, ..BELIEF }, 60_000, &owner).await;
-    assert_eq!(table.redis.run::<String>(&["GET", &table.bucket.stamp()]).await, "1800000000000001");
-    match table.reserve_as(&harmless(), Belief { revision: 1_800_000_000_000_000, ..BELIEF }, 60_000, &owner).await {
-        ReserveReply::Stale(stale, _) => assert_eq!(stale, Stale::Configuration { stamp: 1_800_000_000_000_001 }),
+    let call = async |revision| match table.reserve_as(&harmless(), Belief { revision, ..BELIEF }, 60_000, &owner).await
+    {
+        ReserveReply::Stale(stale, _) => stale,
         other => panic!("{other:?}"),
-    }
+    };
+    assert_eq!(call(7).await, Stale::Configuration { stamp: 8 });
+    assert_eq!(call(1_800_000_000_000_001).await, Stale::Stamp);
+    table.redis.run::<()>(&["DEL", &table.bucket.stamp()]).await;
+    let before = table.redis.contents("*").await;
+    assert_eq!(call(8).await, Stale::Stamp);
+    assert_eq!(table.redis.contents("*").await, before);
 }
 
 /// A reservation of the last day may have been made under any version that was the present one by then.
@@ -426,7 +439,7 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
             reply
         );
     }
-    assert_eq!(table.store.register_changes(Register::Keys).await.unwrap(), "2");
+    assert_eq!(table.store.changes().await.unwrap().keys, "2");
 
     let noon = ms(NOON);
     let set = async |time: i64, empty: bool| table.store.set_clock(&table.bucket, time, empty).await.unwrap();

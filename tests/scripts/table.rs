@@ -117,6 +117,7 @@ impl Table {
         let bucket = Bucket::whole(&AppId::parse("acme").unwrap(), &Mode::parse("test").unwrap());
         let frozen = store.set_clock(&bucket, ms(NOON), true).await.unwrap();
         assert_eq!(frozen, SetClockReply::Frozen);
+        store.stamp(&bucket, BELIEF.revision).await.unwrap();
         Self { redis, store, bucket }
     }
 

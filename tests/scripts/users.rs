@@ -10,6 +10,7 @@ use quotagate::store::admission::{Forget, OwnedGroup, Owner, Stale};
 use quotagate::store::audit::Trail;
 use quotagate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
 use quotagate::store::grant::{GrantArgs, GrantReply, RevokeReply};
+use quotagate::store::headroom::WhenFull;
 use quotagate::store::memo::memo_text;
 use quotagate::store::operation::Operation;
 use quotagate::store::reserve::{ReserveArgs, ReserveReply};
@@ -41,6 +42,7 @@ async fn change(
         operation,
         facts: table.facts(&Belief { version, ..BELIEF }),
         user: &user(),
+        when_full: WhenFull::Refused,
         change: if write { UserChange::Subscription(&subscription) } else { UserChange::Nothing },
         reset,
         moved,

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod cluster;
+mod options;
 pub mod proven;
 pub mod receiver;
 pub mod run;
@@ -14,10 +15,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use quotagate::deliver::DeliverOptions;
 use quotagate::http::limits::Limits;
-use quotagate::roll_up::RollUpOptions;
 use quotagate::startup::{Node, Options, install_metrics};
+use quotagate::supervise::Parts;
 use serde_json::{Value, json};
 
 pub use run::{folder, free_port};
@@ -65,6 +65,8 @@ fn log_to_test_output() {
 /// A gateway node in this process, listening on a free port.
 pub struct Running {
     pub url: String,
+    /// Its background tasks.
+    pub parts: Parts,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     served: Option<tokio::task::JoinHandle<()>>,
 }
@@ -76,57 +78,35 @@ impl Running {
     }
 
     pub async fn with(redis_url: &str, redis_timeout: Duration) -> Self {
-        Self::launch(redis_url, redis_timeout, None, Limits::default()).await
+        Self::launch(Self::options(redis_url, redis_timeout)).await
     }
 
     /// With other bounds than those of a node in use.
     pub async fn with_limits(redis_url: &str, limits: Limits) -> Self {
-        Self::launch(redis_url, PATIENCE, None, limits).await
+        Self::launch(Options { limits, ..Self::options(redis_url, PATIENCE) }).await
     }
 
     /// With `QUOTAGATE_CONFIG`.
     pub async fn with_configuration(redis_url: String, file: PathBuf) -> Self {
-        Self::launch(&redis_url, PATIENCE, Some(file), Limits::default()).await
+        Self::launch(Options { config_file: Some(file), ..Self::options(&redis_url, PATIENCE) }).await
     }
 
     /// With receivers of webhooks given up after this time.
     pub async fn with_attempts_of(redis_url: &str, timeout: Duration) -> Self {
-        Self::deliver(redis_url, PATIENCE, None, Limits::default(), timeout).await
+        let mut options = Self::options(redis_url, PATIENCE);
+        options.deliver.timeout = timeout;
+        Self::launch(options).await
     }
 
-    async fn launch(redis_url: &str, redis_timeout: Duration, config_file: Option<PathBuf>, limits: Limits) -> Self {
-        Self::deliver(redis_url, redis_timeout, config_file, limits, Duration::from_secs(30)).await
+    /// What a test may change.
+    pub fn options(redis_url: &str, redis_timeout: Duration) -> Options {
+        options::options(redis_url, redis_timeout)
     }
 
-    async fn deliver(
-        redis_url: &str,
-        redis_timeout: Duration,
-        config_file: Option<PathBuf>,
-        limits: Limits,
-        attempt: Duration,
-    ) -> Self {
-        let options = Options {
-            bind: "127.0.0.1:0".parse().unwrap(),
-            redis_url: redis_url.to_owned(),
-            redis_timeout,
-            wait_replicas: 0,
-            ledger_entries: quotagate::store::LEDGER_ENTRIES,
-            workers: 1,
-            root_key: Some(ROOT_KEY.to_owned()),
-            config_file,
-            // Receivers of tests are on this machine, and nobody waits for seconds.
-            deliver: DeliverOptions {
-                allow_private: true,
-                timeout: attempt,
-                first_wait: Duration::from_millis(10),
-                ..DeliverOptions::default()
-            },
-            roll_up: RollUpOptions::default(),
-            journal: None,
-            limits,
-        };
+    pub async fn launch(options: Options) -> Self {
         log_to_test_output();
         let node = Node::prepare(options, metrics()).await.unwrap();
+        let parts = node.parts();
         let url = format!("http://{}", node.address);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let served = tokio::spawn(async move {
@@ -136,7 +116,7 @@ impl Running {
             .await
             .unwrap();
         });
-        Self { url, stop: Some(stop), served: Some(served) }
+        Self { url, parts, stop: Some(stop), served: Some(served) }
     }
 
     /// Drains and waits until the node is gone.

@@ -1289,6 +1289,17 @@ export interface OverLimit {
   users: number;
 }
 
+/** How a background task of this node is doing. */
+export interface PartView {
+  /** `key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `metrics`, `embedded_redis` */
+  name: string;
+  ok: boolean;
+  /** How often it ended and was started again. */
+  restarts: number;
+  /** Since when it has not worked (RFC 3339, by this node's clock). */
+  since?: string | null;
+}
+
 /** What windows are counted from. */
 export type PeriodAnchor = "calendar" | "subscription_start";
 
@@ -1418,6 +1429,8 @@ export interface RateView {
 }
 
 export interface ReadyView {
+  /** The node's background tasks. One that does not work makes no call wrong, so the node stays ready. */
+  parts: PartView[];
   ready: boolean;
   redisVersion?: string | null;
   /** What an operator should know. */

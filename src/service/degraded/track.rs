@@ -24,6 +24,7 @@ use crate::store::operation::Operation;
 use crate::store::record::StoredReservation;
 use crate::store::settle::{SettleReply, Target};
 use crate::store::track::{TrackArgs, TrackReply};
+use crate::supervise::Pulse;
 
 /// Reserves that are counted at the same time: calls go first.
 const AT_ONCE: usize = 8;
@@ -41,7 +42,7 @@ enum Became {
 
 impl Gateway {
     /// Asks what was away whether it is back, and counts what waits.
-    pub async fn catch_up_after_outage(&self) {
+    pub async fn catch_up_after_outage(&self, pulse: &Pulse) {
         let away: Vec<Bucket> = self.degraded.lock().iter().cloned().collect();
         let asked = stream::iter(away).for_each_concurrent(AT_ONCE, async |bucket| {
             if self.store.frozen_ms(&bucket).await.is_ok() {
@@ -52,6 +53,7 @@ impl Gateway {
         if let Some(journal) = &self.degraded.journal {
             let waiting = journal.oldest(LOOK_AT).await;
             let counted = stream::iter(waiting).for_each_concurrent(AT_ONCE, async |record| {
+                pulse.beat().await;
                 match self.count_degraded(&record).await {
                     Ok(()) => {
                         metrics::counter!("quotagate_degraded_counted_total", "outcome" => "counted").increment(1);

@@ -1035,6 +1035,20 @@ class OverLimit(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartView(Model):
+    """How a background task of this node is doing."""
+
+    name: str
+    """`key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `metrics`,
+    `embedded_redis`."""
+    ok: bool
+    restarts: int
+    """How often it ended and was started again."""
+    since: str | None = None
+    """Since when it has not worked (RFC 3339, by this node's clock)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodView(Model):
     """Where a window begins and ends; RFC 3339, UTC."""
 
@@ -1216,6 +1230,8 @@ class RateView(Model):
 class ReadyView(Model):
     """``ReadyView`` of the API."""
 
+    parts: tuple[PartView, ...]
+    """The node's background tasks. One that does not work makes no call wrong, so the node stays ready."""
     ready: bool
     redis_version: str | None = None
     warnings: tuple[str, ...]
@@ -2305,6 +2321,12 @@ OverLimit._fields = {
     "quotaBefore": ("quota_before", _json.amount, False),
     "users": ("users", _json.whole, True),
 }
+PartView._fields = {
+    "name": ("name", _json.text, True),
+    "ok": ("ok", _json.flag, True),
+    "restarts": ("restarts", _json.whole, True),
+    "since": ("since", _json.text, False),
+}
 PeriodView._fields = {
     "end": ("end", _json.text, False),
     "start": ("start", _json.text, True),
@@ -2406,6 +2428,7 @@ RateView._fields = {
     "runsOutAt": ("runs_out_at", _json.text, False),
 }
 ReadyView._fields = {
+    "parts": ("parts", _json.list_of(PartView.from_json), True),
     "ready": ("ready", _json.flag, True),
     "redisVersion": ("redis_version", _json.text, False),
     "warnings": ("warnings", _json.list_of(_json.text), True),

@@ -1,0 +1,15 @@
+--[[
+log: writes an entry of the audit log, of a change that no other function makes.
+
+KEYS
+  1  audit log
+
+ARGV
+  audit: field count, then name and value each
+
+Replies
+  logged
+]]
+
+audit.write(KEYS[1], audit.read())
+return { 'logged' }

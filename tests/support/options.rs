@@ -1,0 +1,36 @@
+//! The settings of a node of a test.
+
+use std::time::Duration;
+
+use quotagate::deliver::DeliverOptions;
+use quotagate::http::limits::Limits;
+use quotagate::roll_up::RollUpOptions;
+use quotagate::startup::Options;
+use quotagate::supervise::Parts;
+
+use super::ROOT_KEY;
+
+pub fn options(redis_url: &str, redis_timeout: Duration) -> Options {
+    Options {
+        bind: "127.0.0.1:0".parse().unwrap(),
+        redis_url: redis_url.to_owned(),
+        redis_timeout,
+        wait_replicas: 0,
+        ledger_entries: quotagate::store::LEDGER_ENTRIES,
+        workers: 1,
+        root_key: Some(ROOT_KEY.to_owned()),
+        config_file: None,
+        // Receivers of tests are on this machine, and nobody waits for seconds.
+        deliver: DeliverOptions {
+            allow_private: true,
+            timeout: Duration::from_secs(30),
+            first_wait: Duration::from_millis(10),
+            ..DeliverOptions::default()
+        },
+        roll_up: RollUpOptions::default(),
+        journal: None,
+        limits: Limits::default(),
+        may_initialise: true,
+        parts: Parts::default(),
+    }
+}
