@@ -22,6 +22,7 @@ async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> A
     last: Usage | None = None
     failures = 0
     while True:
+        asked = 0.0
         try:
             async with transport.http.stream(
                 "GET",
@@ -33,9 +34,10 @@ async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> A
             ) as response:
                 if response.status_code != 200:
                     body = await response.aread()
-                    told = _answers.problem(_answers.read(response.status_code, response.headers, body))
-                    if response.status_code < 500:
-                        raise told
+                    answer = _answers.read(response.status_code, response.headers, body)
+                    if response.status_code < 500 and not _answers.is_busy(answer):
+                        raise _answers.problem(answer)
+                    asked = _answers.retry_after(response.headers)
                 else:
                     data: list[str] = []
                     async for line in response.aiter_lines():
@@ -52,4 +54,4 @@ async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> A
         except (httpx.TransportError, httpx.DecodingError, _json.Malformed):
             pass
         failures += 1
-        await runtime.sleep(_answers.backoff(failures))
+        await runtime.sleep(max(asked, _answers.backoff(failures)))

@@ -23,6 +23,7 @@ def watch(transport: Transport, user_id: str, event: str | None) -> Generator[Us
     last: Usage | None = None
     failures = 0
     while True:
+        asked = 0.0
         try:
             with transport.http.stream(
                 "GET",
@@ -34,9 +35,10 @@ def watch(transport: Transport, user_id: str, event: str | None) -> Generator[Us
             ) as response:
                 if response.status_code != 200:
                     body = response.read()
-                    told = _answers.problem(_answers.read(response.status_code, response.headers, body))
-                    if response.status_code < 500:
-                        raise told
+                    answer = _answers.read(response.status_code, response.headers, body)
+                    if response.status_code < 500 and not _answers.is_busy(answer):
+                        raise _answers.problem(answer)
+                    asked = _answers.retry_after(response.headers)
                 else:
                     data: list[str] = []
                     for line in response.iter_lines():
@@ -53,4 +55,4 @@ def watch(transport: Transport, user_id: str, event: str | None) -> Generator[Us
         except (httpx.TransportError, httpx.DecodingError, _json.Malformed):
             pass
         failures += 1
-        runtime.sleep(_answers.backoff(failures))
+        runtime.sleep(max(asked, _answers.backoff(failures)))
