@@ -25,6 +25,7 @@ const ROUNDS: usize = 5;
 const CALLERS: usize = 8;
 const ROUND: Duration = Duration::from_secs(4);
 const DRAFTS: usize = 10;
+const CLOSED: Duration = Duration::from_secs(20);
 
 /// Readers on a thread of their own, until they are stopped.
 struct Beside {
@@ -108,6 +109,9 @@ async fn latencies(stage: &Stage) {
         beside.thread.join().unwrap();
         scans += beside.scans.load(Ordering::Relaxed);
         open = streams.len();
+        drop(streams);
+        // The node notices closed streams when it next writes to them, within 15 s; until then they count.
+        tokio::time::sleep(CLOSED).await;
     }
     let micros = |loads: &[Load], of: fn(&Load) -> Duration| {
         median(loads.iter().map(|load| of(load).as_secs_f64() * 1e6).collect())

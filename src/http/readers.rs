@@ -236,11 +236,23 @@ impl Readers {
 }
 
 impl Drop for Readers {
-    /// A node ends inside another runtime, where it must not wait for threads.
+    /// A node ends inside another runtime, where it must not wait for threads. Reads whose callers have left go on: they
+    /// need their timers to the end.
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        let Some(runtime) = self.runtime.take() else { return };
+        let turns = [
+            (Arc::clone(&self.pages), PAGES_AT_ONCE),
+            (Arc::clone(&self.scans), SCANS_AT_ONCE),
+            (Arc::clone(&self.whatifs), WHATIFS_AT_ONCE),
+            (Arc::clone(&self.followers), FOLLOWERS_AT_ONCE),
+        ];
+        std::thread::spawn(move || {
+            for (turns, count) in turns {
+                // Fails only where the turns were closed, which nobody does.
+                let _ = futures::executor::block_on(turns.acquire_many(u32::try_from(count).unwrap_or(u32::MAX)));
+            }
             runtime.shutdown_background();
-        }
+        });
     }
 }
 

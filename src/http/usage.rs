@@ -163,7 +163,7 @@ pub async fn stream_usage(
         metadata: asked.metadata.clone(),
     };
     // Before the first state is read, so that no change between the two is missed.
-    let changes = watchers.follow(watched, &principal.gateway, &readers)?;
+    let changes = watchers.follow(watched, &principal.gateway, &readers, &draining.0)?;
     let first = line(&read(&principal, &asked).await?)?;
     let silence = request.app_data::<Limits>().copied().unwrap_or_default().silence;
     let draining = draining.0.clone();

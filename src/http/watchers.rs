@@ -61,9 +61,9 @@ struct Running(Watchers);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.is_running = false;
-        state.watches.clear();
+        if std::thread::panicking() {
+            self.0.end();
+        }
     }
 }
 
@@ -89,7 +89,13 @@ impl Watchers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows a user.
+    fn end(&self) {
+        let mut state = self.lock();
+        state.is_running = false;
+        state.watches.clear();
+    }
+
+    /// Follows a user, until the node drains.
     ///
     /// # Errors
     /// 429: the node follows as many other users as it may.
@@ -98,6 +104,7 @@ impl Watchers {
         watched: Watched,
         gateway: &web::Data<Gateway>,
         readers: &Readers,
+        draining: &watch::Receiver<bool>,
     ) -> Result<Changes, ApiError> {
         let mut state = self.lock();
         let name = watched.name();
@@ -114,10 +121,13 @@ impl Watchers {
         state.watches.insert(name, Watch { watched, changes });
         if !state.is_running {
             state.is_running = true;
-            let (watchers, gateway) = (self.clone(), gateway.clone());
+            let (watchers, gateway, mut draining) = (self.clone(), gateway.clone(), draining.clone());
             readers.background(async move || {
                 let running = Running(watchers);
-                running.0.run(&gateway).await;
+                tokio::select! {
+                    () = running.0.run(&gateway) => {}
+                    _ = draining.wait_for(|draining| *draining) => running.0.end(),
+                }
             });
         }
         Ok(receiver)

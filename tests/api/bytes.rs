@@ -90,3 +90,25 @@ async fn entries_that_no_report_counts_yet_go_only_if_they_alone_are_far_too_muc
     assert!(beyond.unread == beyond.dropped && beyond.dropped > 100, "{beyond:?}");
     assert!(beyond.bytes <= bounds.ledger / 4 * 5, "{beyond:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_or_an_idempotency_answer_takes_at_most_its_metadata_and_little_more() {
+    let world = World::new().await;
+    world.admin.plan("p", monthly(1)).await;
+    world.app.subscribe("u", "p").await;
+    let call = json!({"userId": "u", "event": "image.a", "metadata": largest()});
+    let held = world.app.once(&"a".repeat(255)).post("reserve", call.clone()).await.expect(200);
+    let settle = json!({"reservationId": held["reservationId"], "metadata": largest()});
+    world.app.once(&"b".repeat(255)).post("commit", settle).await.expect(200);
+    assert_eq!(world.app.once(&"c".repeat(255)).post("reserve", call.clone()).await.expect(200)["allowed"], false);
+    world.app.once(&"d".repeat(255)).post("track", call).await.expect(200);
+    let names: Vec<String> = world.redis.run(&["KEYS", "qg:{default:test/main}:op:*"]).await;
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        let bytes: u64 = world.redis.run(&["MEMORY", "USAGE", &name]).await;
+        // 32 names of 64 bytes with values of 256, and what JSON puts around them.
+        assert!(bytes <= 14 * 1024, "{name}: {bytes} bytes");
+        let ttl_ms: i64 = world.redis.run(&["PTTL", &name]).await;
+        assert!(ttl_ms > 0, "{name} ends");
+    }
+}
