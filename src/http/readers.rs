@@ -68,8 +68,8 @@ impl Reader {
 /// Pages, and scans, that are read at the same time; the others wait for their turn.
 const PAGES_AT_ONCE: usize = 2;
 const SCANS_AT_ONCE: usize = 2;
-/// Drafts that run at the same time: each takes up to some 50 MB.
-const WHATIFS_AT_ONCE: usize = 2;
+/// Drafts that run at the same time: each takes up to some 100 MB.
+const WHATIFS_AT_ONCE: usize = 1;
 /// Streams of events that look for new ones at the same time.
 const FOLLOWERS_AT_ONCE: usize = 2;
 /// Threads for reads: pages, scans, drafts, followers, and the watch over users of usage streams.

@@ -55,7 +55,7 @@ pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option
 ///
 /// Nothing is written. At most `entries` of the newest entries are replayed, and reading ends after five seconds; `cut`
 /// tells whether that left something out, `since` where it begins, and `presentRules` how well a replay of the present
-/// rules meets what happened. A node replays two drafts at a time; up to ten wait for their turn. `quotagate whatif`
+/// rules meets what happened. A node replays one draft at a time; up to ten are under way or wait. `quotagate whatif`
 /// replays everything.
 #[utoipa::path(post, path = "/api/v1/whatif", tag = "What-if", request_body = WhatifBody,
     responses((status = 200, body = RecentReport), (status = 400, body = Problem), (status = 401, body = Problem),

@@ -26,9 +26,9 @@ use crate::store::ledger::{MOST_PER_PAGE, StoredEntry, Stream};
 use crate::store::pace::Pace;
 
 /// Memory that what was read of all buckets may take, about.
-const MOST_BYTES: usize = 24 * 1024 * 1024;
-/// What an entry takes beside its texts, about.
-const ENTRY_BYTES: usize = 512;
+const MOST_BYTES: usize = 80 * 1024 * 1024;
+/// What an entry takes beside its metadata, about: as it is read, in the past that is made of it, and in the replays.
+const ENTRY_BYTES: usize = 3 * 1024;
 /// Reading ends after this, however much is left.
 const READ_FOR: Duration = Duration::from_secs(5);
 
