@@ -67,7 +67,7 @@ const Users = ({ users }) => html`<h3>Users most affected</h3>
 function Notes({ report }) {
   const { presentRules: present } = report;
   const notes = [];
-  if (report.cut) notes.push(`${report.cut === 'time' ? 'Reading took long' : 'There is more'}, so only the newest ${plural(report.entries, 'event')} were looked at. Counters begin with what is known to have stood in them then, groups that are new at 0.`);
+  if (report.cut) notes.push(`${{ time: 'Reading took long', size: 'The events are large' }[report.cut] ?? 'There is more'}, so only the newest ${plural(report.entries, 'event')} were looked at. Counters begin with what is known to have stood in them then, groups that are new at 0.`);
   else if (!report.whole) notes.push('Older events are gone: counters begin with what stood in them before the first one left.');
   if (present && present.calls > 0) notes.push(present.agree === present.calls
     ? 'The present rules, replayed in the same way, decide every one of these calls as it was decided.'

@@ -30,7 +30,7 @@ Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   stale_configuration | stale_stamp | stale_user | stale_time    as in reserve
   missing, now                              there is no such approval request
-  decided, now, status                      it was approved before
+  decided, now, status                      it was approved or rejected before
   full, now                                 the counter has 8 live grants
   overflow, now                             they would add up beyond 2^53 - 1
   granted, now, answer
@@ -63,7 +63,7 @@ if request_id ~= '-' then
   if not request then
     return { 'missing', now }
   end
-  if request.status == 'approved' then
+  if request.status ~= 'open' then
     return { 'decided', now, request.status }
   end
 end
@@ -104,7 +104,7 @@ end
 audit.write(log, trail)
 if request then
   approval.decide(request, 'approved', how, approvals, open, decided, now)
-  redis.call('HDEL', owner.counters, id .. '.approval')
+  approval.unmark(owner.counters, request)
   outbox.tell(outbox_key, 'approval.decided', now, {
     'owner', owner.counters, 'group', id, 'window', request.window, 'approval', request.id, 'status', 'approved', 'how', how,
   })

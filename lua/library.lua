@@ -7,9 +7,9 @@ A file of lib/ uses only those above it.
 -- A global is looked for in an empty table first and then, through its metatable, where it is; so the first call keeps
 -- those that are used. While the library is loaded there are none of them, and another `redis`.
 local function globals()
-  return redis, string, table, math, ipairs, pairs, tonumber, type, unpack
+  return redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson
 end
-local redis, string, table, math, ipairs, pairs, tonumber, type, unpack = redis
+local redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson = redis
 
 -- What the present call is given: one runs at a time, from beginning to end.
 local KEYS, ARGV
@@ -40,7 +40,7 @@ local KEYS, ARGV
 local function begin(keys, argv)
   KEYS, ARGV = keys, argv
   if not string then
-    redis, string, table, math, ipairs, pairs, tonumber, type, unpack = globals()
+    redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson = globals()
     args.prepare()
   end
   args.begin()

@@ -14,6 +14,7 @@ use crate::deliver::DeliverOptions;
 use crate::embedded_redis::{AppendFsync, EmbeddedOptions, maxmemory};
 use crate::journal::JournalOptions;
 use crate::roll_up::RollUpOptions;
+use crate::service::byte_bounds::ByteBounds;
 use crate::service::rollup::RollupOptions;
 
 const REDIS_SCHEMES: [&str; 7] =
@@ -140,6 +141,18 @@ pub struct Config {
     )]
     pub ledger_entries: u64,
 
+    /// How many bytes of Redis' memory the ledger may take per app and mode, 1048576 to 1000000000000; the oldest entries go
+    ///
+    /// The denials, the outbox and each audit log may take an eighth of it. Of an app with the placement `user`, per bucket.
+    #[arg(
+        long,
+        env = "QUOTAGATE_LEDGER_BYTES",
+        default_value_t = 536_870_912,
+        value_parser = clap::value_parser!(u64).range(1_048_576..=1_000_000_000_000),
+        value_name = "BYTES"
+    )]
+    pub ledger_bytes: u64,
+
     /// How many reserves this node may allow while Redis is away, until they are counted, 0 to 100000
     ///
     /// Of apps with `onStoreFailure: allow`. They are journalled in the data directory, a few hundred bytes each.
@@ -223,7 +236,8 @@ impl Config {
 
     /// How rows of reports are kept, and entries.
     pub fn roll_up(&self) -> RollUpOptions {
-        RollUpOptions { rollup: self.rollup.options(), ledger_days: self.ledger_days }
+        let bytes = ByteBounds { ledger: self.ledger_bytes };
+        RollUpOptions { rollup: self.rollup.options(), ledger_days: self.ledger_days, bytes }
     }
 
     /// The bound on one Redis round trip.

@@ -1,7 +1,7 @@
 //! Rolling up: every node folds what the streams have that no row counts yet, and trims the streams by age. Nothing here
 //! is in the way of a metering call, and reports don't wait for it: they fold what is new themselves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::domain::ids::{AppId, Mode};
 use crate::domain::window::TimeMs;
 use crate::service::Gateway;
+use crate::service::byte_bounds::ByteBounds;
 use crate::service::error::ServiceError;
 use crate::service::rollup::RollupOptions;
 use crate::service::tenant::Tenant;
@@ -23,11 +24,13 @@ pub struct RollUpOptions {
     pub rollup: RollupOptions,
     /// Days that entries of the ledger and denials stay, 1 to 3660.
     pub ledger_days: u16,
+    /// Bytes that streams may take of Redis' memory.
+    pub bytes: ByteBounds,
 }
 
 impl Default for RollUpOptions {
     fn default() -> Self {
-        Self { rollup: RollupOptions::default(), ledger_days: 35 }
+        Self { rollup: RollupOptions::default(), ledger_days: 35, bytes: ByteBounds::default() }
     }
 }
 
@@ -40,6 +43,8 @@ const LOOK_FAR: Duration = Duration::from_secs(60);
 /// Steps of one bucket and stream at a look, so that others have their turn: 10,000 entries.
 const STEPS: usize = 100;
 const STEPS_AT_ONCE: usize = 10;
+/// A stream is measured once this part of its bound was folded, and whenever it is trimmed: a fortieth.
+const MEASURED_SHARE: u64 = 40;
 const DAY_MS: TimeMs = crate::domain::day::DAY_MS;
 
 /// The folder of one node. Clones are the same.
@@ -56,6 +61,8 @@ struct Turn {
     bucket: Bucket,
     at: Instant,
     wait: Duration,
+    /// What was folded of each stream since it was measured, as text.
+    unmeasured: [usize; 2],
 }
 
 /// What the gauges tell of an app in live mode, over its buckets.
@@ -87,7 +94,7 @@ impl RollUp {
                 }
                 self.look(&mut turns, &pulse).await?;
                 if look_far {
-                    self.trim(&turns, &pulse).await?;
+                    self.trim(&mut turns, &pulse).await?;
                     self.tell(&turns, &pulse).await?;
                 }
                 Ok::<_, ServiceError>(())
@@ -118,8 +125,13 @@ impl RollUp {
                 let tenant = Tenant { app: id.clone(), mode, placement: app.placement };
                 for bucket in tenant.buckets() {
                     let turn = known.remove(&bucket).cloned();
-                    let turn =
-                        turn.unwrap_or_else(|| Turn { tenant: tenant.clone(), bucket, at: Instant::now(), wait: LOOK });
+                    let turn = turn.unwrap_or_else(|| Turn {
+                        tenant: tenant.clone(),
+                        bucket,
+                        at: Instant::now(),
+                        wait: LOOK,
+                        unmeasured: [0; 2],
+                    });
                     turns.push(turn);
                 }
             }
@@ -146,31 +158,54 @@ impl RollUp {
         Ok(())
     }
 
-    async fn fold(&self, turn: &Turn, pulse: &Pulse) -> Result<usize, ServiceError> {
+    async fn fold(&self, turn: &mut Turn, pulse: &Pulse) -> Result<usize, ServiceError> {
         let mut entries = 0;
-        for stream in Stream::ALL {
-            // A few steps at a time, so that the node hears of progress in between.
+        for (place, stream) in Stream::ALL.into_iter().enumerate() {
+            // A few steps at a time, so that the node reports its progress in between.
             for _ in 0..STEPS / STEPS_AT_ONCE {
                 pulse.beat().await;
                 let folded = self.gateway.fold_stream(&turn.tenant, &turn.bucket, stream, STEPS_AT_ONCE).await?;
                 entries += folded.entries;
+                turn.unmeasured[place] += folded.bytes;
                 if folded.whole {
                     break;
                 }
+            }
+            let bound = self.options.bytes.of(stream);
+            if u64::try_from(turn.unmeasured[place]).unwrap_or(u64::MAX) > bound / MEASURED_SHARE {
+                self.gateway.bound_entries(&turn.tenant, &turn.bucket, stream, self.options.bytes).await?;
+                turn.unmeasured[place] = 0;
             }
         }
         Ok(entries)
     }
 
-    /// Drops entries that are too old, by real time.
-    async fn trim(&self, turns: &[Turn], pulse: &Pulse) -> Result<(), ServiceError> {
+    /// Drops entries that are too old, by real time, and those that are too much, in bytes.
+    async fn trim(&self, turns: &mut [Turn], pulse: &Pulse) -> Result<(), ServiceError> {
         let now = self.now().await?;
+        let mut bytes: HashMap<(AppId, Stream), u64> = HashMap::new();
+        let mut apps: HashSet<AppId> = HashSet::new();
         for turn in turns {
             pulse.beat().await;
             for stream in Stream::ALL {
                 let before = now - TimeMs::from(self.options.ledger_days) * DAY_MS;
                 self.gateway.store.trim(&turn.bucket, stream, before).await?;
+                let bounded =
+                    self.gateway.bound_entries(&turn.tenant, &turn.bucket, stream, self.options.bytes).await?;
+                if turn.tenant.mode == Mode::Live {
+                    *bytes.entry((turn.tenant.app.clone(), stream)).or_default() += bounded.bytes;
+                }
             }
+            turn.unmeasured = [0; 2];
+            self.gateway.bound_others(&turn.tenant, &turn.bucket, self.options.bytes).await?;
+            if apps.insert(turn.tenant.app.clone()) {
+                self.gateway.bound_app(&turn.tenant, self.options.bytes).await?;
+            }
+        }
+        for ((app, stream), bytes) in bytes {
+            let stream = stream.as_str().to_owned();
+            let labels = [("app", app.to_string()), ("mode", Mode::Live.to_string()), ("stream", stream)];
+            metrics::gauge!("quotagate_stream_bytes", &labels).set(bytes as f64);
         }
         Ok(())
     }

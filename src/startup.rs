@@ -323,6 +323,12 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     metrics::describe_counter!("quotagate_degraded_counted_total", "Degraded reserves since counted, by outcome.");
     metrics::describe_gauge!("quotagate_degraded_waiting", "Degraded reserves of this node that are not counted yet.");
     metrics::describe_gauge!("quotagate_rollup_lag_entries", "Entries that reports do not count yet, by app.");
+    metrics::describe_gauge!("quotagate_stream_bytes", "Redis' memory that a stream takes, by app and stream.");
+    metrics::describe_counter!(
+        "quotagate_dropped_entries_total",
+        "Entries that were dropped for a bound in bytes before reports or webhooks had them, by stream."
+    );
+    metrics::describe_counter!("quotagate_refused_reads_total", "Reads that were answered 429, by code and bound.");
     metrics::describe_gauge!("quotagate_ledger_entries", "Entries of the ledger, by app.");
     metrics::describe_gauge!(
         "quotagate_ledger_oldest_seconds",

@@ -20,6 +20,7 @@ use crate::service::app_config::AppConfig;
 use crate::service::error::ServiceError;
 use crate::service::whatif::past::PastBuilder;
 use crate::service::whatif::people::book;
+use crate::service::whatif::relevant::Relevant;
 pub use crate::service::whatif::report::{Agreement, GroupSum, Report, Side, UserSum};
 pub use crate::service::whatif::tally::{Changed, Example, LackView};
 use crate::service::whatif::units;
@@ -143,11 +144,12 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
     let grants = gateway.moved_by_grants(&tenant).await?;
     let (since_ms, until_ms) = (args.since.unwrap_or(TimeMs::MIN), args.until.unwrap_or(TimeMs::MAX));
     let units = units(&drafted.config);
+    let mut relevant = Relevant::new([&present, &drafted.config]);
     let bar = bar(extent.entries, "entries read");
     let mut whole = Whole::default();
     for bucket in tenant.buckets() {
         let builder = PastBuilder::new(units.clone(), since_ms, until_ms, extent.whole);
-        let past = read::past(&gateway, &bucket, builder, &bar).await?;
+        let past = read::past(&gateway, &bucket, builder, &mut relevant, &bar).await?;
         let (subscribed, mut moved) = gateway.people(&bucket, &past).await?;
         moved.extend(grants.iter().cloned());
         let work =

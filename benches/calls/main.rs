@@ -12,6 +12,7 @@ mod gateway;
 mod load;
 mod memory;
 mod no_op;
+mod readers;
 mod redis_time;
 mod rollup;
 mod stage;
@@ -102,6 +103,9 @@ fn main() {
         }
         if wanted("fleet") {
             fleet::tell_all().await;
+        }
+        if wanted("readers") {
+            readers::tell_all().await;
         }
         if wanted("rollup") {
             rollup::tell_all().await;

@@ -26,14 +26,16 @@ local function ask(owners, given, asked, now, outbox_key, first_index_key)
   local opened = {}
   for place = 1, #owners do
     local owner = owners[place]
-    local count = #opened
+    local is_marked = false
     for at = 1, #owner.groups do
       local group = owner.groups[at]
       if group.lacks then
-        opened[#opened + 1] = approval.open(owner, group, asked, now, outbox_key)
+        local request, marked = approval.open(owner, group, asked, now, outbox_key)
+        opened[#opened + 1] = request
+        is_marked = is_marked or marked
       end
     end
-    if #opened > count then
+    if is_marked then
       retention.keep(owner, given, now, KEYS[first_index_key], KEYS[first_index_key + 1])
     end
   end

@@ -4,21 +4,91 @@
 -- it have the one proposed now, which is the time.)
 -- The bucket's approvals hash: <id> = one line each: '<status> <opened at ms>', '<counters key> <group> <window>',
 -- '<requested> <used> <held> <limit>', what the node tells of the call (JSON), and once decided how (JSON).
+-- 'open:<user>' in the same hash = '<id>@<end of its window> …': the open requests that calls of that user opened.
 local approval = {
-  -- Of each kind, open and decided; beyond it the oldest go.
-  most = 10000,
+  -- Decided requests that are stored; beyond it the oldest go.
+  most_decided = 10000,
+  -- Open requests of all users, and of the calls of one user. Beyond it none is opened: no open request is removed for
+  -- the sake of another, except one whose window has ended.
+  most_open = 10000,
+  most_open_of_user = 100,
+  -- Open requests that are examined for ended windows when there are too many.
+  most_swept = 16,
 }
 
-local function trim(index, approvals)
-  while redis.call('ZCARD', index) > approval.most do
-    redis.call('HDEL', approvals, redis.call('ZPOPMIN', index)[1])
+local function finish(bounds)
+  return string.match(bounds, '^%S+ %S+ (%S+)')
+end
+
+-- A window that never ends has the year 9999 there.
+local function is_over(window_end, now)
+  return clock.parse(window_end) <= now
+end
+
+local function user_field(about)
+  return 'open:' .. cjson.decode(about).userId
+end
+
+-- Adds a request to those of its user.
+local function list(approvals, field, id, bounds)
+  local listed = redis.call('HGET', approvals, field)
+  local word = id .. '@' .. finish(bounds)
+  redis.call('HSET', approvals, field, listed and listed .. ' ' .. word or word)
+end
+
+local function unlist(approvals, field, id)
+  local kept = {}
+  for word in string.gmatch(redis.call('HGET', approvals, field) or '', '%S+') do
+    if string.sub(word, 1, #id + 1) ~= id .. '@' then
+      kept[#kept + 1] = word
+    end
+  end
+  if #kept > 0 then
+    redis.call('HSET', approvals, field, table.concat(kept, ' '))
+  else
+    redis.call('HDEL', approvals, field)
   end
 end
 
--- Opens a request, or finds the one that there is. Answers '<group>:<id>:<status>'.
+local function remove(asked, id)
+  local request = approval.read(asked.approvals, id)
+  redis.call('ZREM', asked.open, id)
+  redis.call('HDEL', asked.approvals, id)
+  if request then
+    unlist(asked.approvals, user_field(string.match(request.rest, '\n([^\n]*)')), id)
+  end
+end
+
+-- Is there room for one more request of this user? Requests whose windows have ended make room.
+local function has_room(asked, field, now)
+  local listed = redis.call('HGET', asked.approvals, field) or ''
+  local _, count = string.gsub(listed, '%S+', '')
+  if count >= approval.most_open_of_user then
+    for id, window_end in string.gmatch(listed, '(%S+)@(%S+)') do
+      if is_over(window_end, now) then
+        remove(asked, id)
+        count = count - 1
+      end
+    end
+  end
+  if count >= approval.most_open_of_user then
+    return false
+  end
+  if redis.call('ZCARD', asked.open) >= approval.most_open then
+    for _, id in ipairs(redis.call('ZRANGE', asked.open, 0, approval.most_swept - 1)) do
+      local request = approval.read(asked.approvals, id)
+      if not request or is_over(finish(request.window), now) then
+        remove(asked, id)
+      end
+    end
+  end
+  return redis.call('ZCARD', asked.open) < approval.most_open
+end
+
+-- Opens a request, or finds the one that there is. Answers '<group>:<id>:<status>', or '<group>:-:not_opened' where there
+-- are too many, and whether it wrote anything.
 function approval.open(owner, group, asked, now, outbox_key)
-  local field = group.id .. '.approval'
-  local marker = redis.call('HGET', owner.counters, field) or ''
+  local marker = redis.call('HGET', owner.counters, group.id .. '.approval') or ''
   local serial, id, status, asked_in = string.match(marker, '^(%S+) (%S+) (%S+) (.*)$')
   local stored = group.change == 'same' or group.change == 'moved'
   local bounds = window.bounds(group.window)
@@ -27,6 +97,10 @@ function approval.open(owner, group, asked, now, outbox_key)
     same = serial == group.serial
   end
   if not same then
+    local field = user_field(asked.about)
+    if not has_room(asked, field, now) then
+      return group.id .. ':-:not_opened', false
+    end
     id, status = asked.id .. '_' .. group.id, 'open'
     -- One node may ask twice in one operation, for two owners of one group.
     if redis.call('HEXISTS', asked.approvals, id) == 1 then
@@ -34,7 +108,7 @@ function approval.open(owner, group, asked, now, outbox_key)
     end
     local limit = group.limit + group.granted
     serial = owner.mortal and group.change == 'new' and '-' or group.serial
-    redis.call('HSET', owner.counters, field, serial .. ' ' .. id .. ' open ' .. bounds)
+    redis.call('HSET', owner.counters, group.id .. '.approval', serial .. ' ' .. id .. ' open ' .. bounds)
     redis.call('HSET', asked.approvals, id, table.concat({
       'open ' .. args.digits(now),
       owner.counters .. ' ' .. group.id .. ' ' .. bounds,
@@ -42,14 +116,14 @@ function approval.open(owner, group, asked, now, outbox_key)
       asked.about,
     }, '\n'))
     redis.call('ZADD', asked.open, args.digits(now), id)
-    trim(asked.open, asked.approvals)
+    list(asked.approvals, field, id, bounds)
     outbox.tell(outbox_key, 'approval.requested', now, {
       'owner', owner.counters, 'group', group.id, 'window', bounds, 'approval', id, 'about', asked.about,
       'requested', group.amount_text, 'used', args.digits(group.used), 'held', args.digits(group.held),
       'quota', args.digits(group.quota), 'granted', args.digits(group.granted),
     })
   end
-  return group.id .. ':' .. id .. ':' .. status
+  return group.id .. ':' .. id .. ':' .. status, true
 end
 
 -- '<status> <opened at>', '<counters> <group> <window>', the other lines.
@@ -62,6 +136,15 @@ function approval.read(approvals, id)
   return { id = id, status = status, opened = opened, counters = counters, group = group, window = window, rest = rest }
 end
 
+-- Removes the mark of a request from its counter, if no later request has replaced it.
+function approval.unmark(counters, request)
+  local field = request.group .. '.approval'
+  local known = string.match(redis.call('HGET', counters, field) or '', '^%S+ (%S+)')
+  if known == request.id then
+    redis.call('HDEL', counters, field)
+  end
+end
+
 -- Keeps a decided request; `how` is a line of JSON.
 function approval.decide(request, status, how, approvals, open, decided, now)
   local asked, about = string.match(request.rest, '^([^\n]*)\n([^\n]*)')
@@ -71,9 +154,13 @@ function approval.decide(request, status, how, approvals, open, decided, now)
   if status == 'open' then
     redis.call('ZREM', decided, request.id)
     redis.call('ZADD', open, args.digits(now), request.id)
+    list(approvals, user_field(about), request.id, request.window)
   else
     redis.call('ZREM', open, request.id)
+    unlist(approvals, user_field(about), request.id)
     redis.call('ZADD', decided, args.digits(now), request.id)
-    trim(decided, approvals)
+    while redis.call('ZCARD', decided) > approval.most_decided do
+      redis.call('HDEL', approvals, redis.call('ZPOPMIN', decided)[1])
+    end
   end
 end

@@ -9,7 +9,7 @@ use super::scope::OwnerName;
 use super::window::{TimeMs, Window};
 
 /// `used` and `held` of a group in a window; no window while a fixed period does not cover the time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Counter {
     pub group: Arc<LimitGroup>,
     pub owner: Arc<OwnerName>,

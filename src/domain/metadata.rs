@@ -40,6 +40,11 @@ impl Metadata {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// Leaves out what is not wanted.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| wanted(name));
+    }
+
     /// These values, overridden by `over`.
     pub fn merged(&self, over: &Self) -> Self {
         let mut merged = self.clone();

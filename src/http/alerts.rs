@@ -8,6 +8,7 @@ use super::auth::{Access, Principal};
 use super::body::{Query, page_size};
 use super::cursor;
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::views::ListView;
 use crate::service::outbox::AlertView;
 
@@ -24,11 +25,20 @@ pub struct AlertQuery {
 /// List alerts, approval requests and expiries as webhooks are told them, newest first
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "Alerts", params(AlertQuery),
     responses((status = 200, body = ListView<AlertView>), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn list(principal: Principal, query: Query<AlertQuery>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<AlertQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let AlertQuery { cursor, limit } = query.read()?;
     let before = cursor::read(cursor.as_deref(), cursor::entry)?;
-    let (data, next) = principal.gateway.alerts(&principal.tenant, before, page_size(limit)?).await?;
+    let count = page_size(limit)?;
+    let (data, next) = readers
+        .run(Reader::Page, principal, async move |principal| {
+            Ok(principal.gateway.alerts(&principal.tenant, before, count).await?)
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor::entry_text) }))
 }

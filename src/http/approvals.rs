@@ -8,6 +8,7 @@ use super::auth::{Access, Principal};
 use super::body::{Body, Given, Query, check_note, page_size};
 use super::cursor;
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::subscriptions::time;
 use super::views::ListView;
 use crate::domain::number::{Number, NumberOrText};
@@ -29,8 +30,12 @@ pub struct ApprovalQuery {
 /// List approval requests, newest first
 #[utoipa::path(get, path = "/api/v1/approvals", tag = "Approvals", params(ApprovalQuery),
     responses((status = 200, body = ListView<ApprovalView>), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn list(principal: Principal, query: Query<ApprovalQuery>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<ApprovalQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let ApprovalQuery { status, cursor, limit } = query.read()?;
     let open = match status.as_deref() {
@@ -39,7 +44,12 @@ pub async fn list(principal: Principal, query: Query<ApprovalQuery>) -> Result<H
         Some(_) => return Err(ApiError::invalid("status", "must be open or decided")),
     };
     let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
-    let (data, next) = principal.gateway.approvals(&principal.tenant, open, from, page_size(limit)?).await?;
+    let count = page_size(limit)?;
+    let (data, next) = readers
+        .run(Reader::Page, principal, async move |principal| {
+            Ok(principal.gateway.approvals(&principal.tenant, open, from, count).await?)
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor::place_text) }))
 }
 

@@ -9,6 +9,7 @@ use super::auth::{Access, Principal};
 use super::body::{Query, page_size};
 use super::cursor;
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::views::ListView;
 use crate::domain::window::{TimeMs, rfc3339};
 use crate::service::audit::{AuditCursor, AuditFilter, told};
@@ -66,13 +67,22 @@ fn view((cursor, entry): (AuditCursor, AuditEntry)) -> AuditView {
 /// Who changed what: configuration, keys, and the users of this mode, newest first
 #[utoipa::path(get, path = "/api/v1/audit", tag = "Configuration", params(AuditQuery),
     responses((status = 200, body = ListView<AuditView>), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn list(principal: Principal, query: Query<AuditQuery>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<AuditQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
     let AuditQuery { actor, action, target, cursor, limit } = query.read()?;
     let filter = AuditFilter { actor, action, target };
     let after = cursor::read(cursor.as_deref(), cursor::audit)?;
-    let page = principal.gateway.audit(&principal.tenant, &filter, after, page_size(limit)?).await?;
+    let count = page_size(limit)?;
+    let page = readers
+        .run(Reader::Scan, principal, async move |principal| {
+            Ok(principal.gateway.audit(&principal.tenant, &filter, after, count).await?)
+        })
+        .await?;
     let data = page.entries.into_iter().map(view).collect();
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(cursor::audit_text) }))
 }

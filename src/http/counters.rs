@@ -8,6 +8,7 @@ use super::auth::{Access, Principal};
 use super::body::{Query, page_size};
 use super::cursor;
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::views::{CounterView, ListView};
 use crate::domain::ids::GroupId;
 
@@ -25,12 +26,21 @@ pub struct CounterQuery {
 /// List the counters of a group whose scope is not just the user
 #[utoipa::path(get, path = "/api/v1/counters", tag = "Counters", params(CounterQuery),
     responses((status = 200, body = ListView<CounterView>), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn list(principal: Principal, query: Query<CounterQuery>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<CounterQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let CounterQuery { group_id, cursor, limit } = query.read()?;
     let group = GroupId::parse(&group_id).map_err(|error| ApiError::invalid("groupId", error.to_string()))?;
     let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
-    let (data, next) = principal.gateway.shared_counters(&principal.tenant, &group, from, page_size(limit)?).await?;
+    let count = page_size(limit)?;
+    let (data, next) = readers
+        .run(Reader::Page, principal, async move |principal| {
+            Ok(principal.gateway.shared_counters(&principal.tenant, &group, from, count).await?)
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(ListView { data: CounterView::all(&data), next_cursor: next.map(cursor::place_text) }))
 }

@@ -1,16 +1,15 @@
 //! `GET events` and its stream.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::{Access, Principal};
 use super::body::{Query, page_size};
 use super::limits::Limits;
 use super::problem::{ApiError, Problem};
+use super::readers::{Permit, Reader, SharedReaders};
 use super::usage::Draining;
 use super::views::ListView;
 use crate::domain::ids::{EventName, GroupId, KeyId, UserId};
@@ -18,27 +17,14 @@ use crate::domain::ledger::{EntryKind, Outcome};
 use crate::domain::reservation::ReservationId;
 use crate::domain::window::parse_rfc3339;
 use crate::service::error::ServiceError;
-use crate::service::events::EventQuery;
 use crate::service::events::filter::EventFilter;
 use crate::service::events::id::EventId;
 use crate::service::events::merge::Order;
 use crate::service::events::view::EventView;
+use crate::service::events::{EventQuery, Followed};
 
 /// How often a stream looks for new events.
 const LOOK: Duration = Duration::from_millis(500);
-/// Streams of one node: each asks Redis by itself.
-const MOST_STREAMS: usize = 64;
-
-/// The streams that this node may still open.
-#[derive(Clone)]
-pub struct EventStreams(Arc<Semaphore>);
-
-impl Default for EventStreams {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_STREAMS)))
-    }
-}
-
 /// What is asked for, as names with values: some names may be there several times, some are made of metadata.
 type Parameters = Vec<(String, String)>;
 
@@ -137,11 +123,20 @@ fn read_page(parameters: Parameters) -> Result<Asked, ApiError> {
         ("limit" = Option<usize>, Query, description = "1 to 200, default 50"),
         ("cursor" = Option<String>, Query, description = "nextCursor of the page before")),
     responses((status = 200, body = ListView<EventView>), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn list(principal: Principal, query: Query<Parameters>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<Parameters>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadEvents)?;
     let Asked { query, limit } = read_page(query.read()?)?;
-    let page = principal.gateway.events(&principal.tenant, &query, page_size(limit)?).await?;
+    let count = page_size(limit)?;
+    let page = readers
+        .run(Reader::Scan, principal, async move |principal| {
+            Ok(principal.gateway.events(&principal.tenant, &query, count).await?)
+        })
+        .await?;
     let next_cursor = page.next.map(|id| id.to_string());
     Ok(HttpResponse::Ok().json(ListView { data: page.events, next_cursor }))
 }
@@ -159,7 +154,7 @@ pub async fn stream(
     request: HttpRequest,
     query: Query<Parameters>,
     draining: web::Data<Draining>,
-    streams: web::Data<EventStreams>,
+    readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadEvents)?;
     let mut filter = EventFilter::default();
@@ -168,13 +163,14 @@ pub async fn stream(
             return Err(unknown(name));
         }
     }
-    let permit = Arc::clone(&streams.0).try_acquire_owned().map_err(|_| ApiError::TooManyStreams)?;
+    let permit = readers.admit(Reader::EventStream, &principal.key.id)?;
     let position = match last_event(&request)? {
         Some(last) => last,
         None => EventId::end_of(principal.gateway.complete_until_ms(&principal.tenant).await?.saturating_sub(1)),
     };
     let silence = request.app_data::<Limits>().copied().unwrap_or_default().silence;
-    let follow = Follow { principal, filter, position, silence, draining: draining.0.clone(), _permit: permit };
+    let draining = draining.0.clone();
+    let follow = Follow { principal, filter, position, silence, draining, readers, _permit: permit };
     // At once, so that also a client that hears of no event can resume here.
     let first = (follow.position_line("following"), follow);
     let blocks = futures::stream::unfold((Some(first.0), first.1), |(first, mut follow)| async move {
@@ -204,14 +200,26 @@ struct Follow {
     /// How long nothing may go out.
     silence: Duration,
     draining: tokio::sync::watch::Receiver<bool>,
+    readers: SharedReaders,
     /// Counts this stream as long as it is open.
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 impl Follow {
     /// Tells no event, but where to resume.
     fn position_line(&self, comment: &str) -> String {
         format!(": {comment}\nid: {}\n\n", self.position)
+    }
+
+    /// What came since the last look, and up to where.
+    async fn look(&self) -> Result<(Followed, EventId), ApiError> {
+        let (gateway, tenant) = (self.principal.gateway.clone(), self.principal.tenant.clone());
+        let (filter, mut position) = (self.filter.clone(), self.position);
+        let look = async move || {
+            let found = gateway.follow_events(&tenant, &filter, &mut position).await;
+            found.map(|found| (found, position))
+        };
+        Ok(self.readers.follow(look).await??)
     }
 
     /// Waits for the next events; tells the position if there are none for long; None when the node drains or the key
@@ -224,12 +232,12 @@ impl Follow {
                 () = tokio::time::sleep(wait) => {}
                 _ = self.draining.changed() => return None,
             }
-            let (gateway, tenant) = (&self.principal.gateway, &self.principal.tenant);
-            if !gateway.still_valid(&self.principal.key) {
+            if !self.principal.gateway.still_valid(&self.principal.key) {
                 return None;
             }
             // A store that is away for a moment tells nothing new.
-            let Ok(found) = gateway.follow_events(tenant, &self.filter, &mut self.position).await else { continue };
+            let Ok((found, position)) = self.look().await else { continue };
+            self.position = position;
             wait = if found.more { Duration::ZERO } else { LOOK };
             if !found.events.is_empty() {
                 let blocks: Result<Vec<String>, ApiError> =

@@ -14,6 +14,7 @@ use super::auth::{Access, Principal};
 use super::body::Query;
 use super::metering::item;
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::usage::scope_values;
 use crate::domain::amount::parse_decimal;
 use crate::domain::ids::{EventName, NameError, UserId};
@@ -91,20 +92,28 @@ fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiE
         ("key" = Option<String>, Query, description = "id of the key that calls; default: the secret key that asks")),
     responses((status = 200, body = ExplanationView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 410, body = Problem),
-        (status = 503, body = Problem)))]
-pub async fn explain(principal: Principal, query: Query<ExplainQuery>) -> Result<HttpResponse, ApiError> {
+        (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn explain(
+    principal: Principal,
+    query: Query<ExplainQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Explain)?;
     let query = query.read()?;
-    let (gateway, tenant) = (&principal.gateway, &principal.tenant);
-    if let Some(id) = &query.reservation_id {
+    if let Some(id) = query.reservation_id.clone() {
         query.is_alone()?;
-        let explained = gateway.explain_reservation(tenant, id).await?;
-        let config = gateway.load_config(&tenant.app).await?;
-        let reservation = Some(ExplainedReservationView::new(&config, &explained));
-        return Ok(HttpResponse::Ok().json(ExplanationView { call: None, reservation }));
+        let reservation = readers.run(Reader::Scan, principal, async move |principal| {
+            let (gateway, tenant) = (&principal.gateway, &principal.tenant);
+            let explained = gateway.explain_reservation(tenant, &id).await?;
+            let config = gateway.load_config(&tenant.app).await?;
+            Ok(ExplainedReservationView::new(&config, &explained))
+        });
+        return Ok(HttpResponse::Ok().json(ExplanationView { call: None, reservation: Some(reservation.await?) }));
     }
     let question = question(&principal, query)?;
-    let explanation = gateway.explain(tenant, &question).await?;
-    let call = Some(ExplainedCallView::new(&question, &explanation));
-    Ok(HttpResponse::Ok().json(ExplanationView { call, reservation: None }))
+    let call = readers.run(Reader::Page, principal, async move |principal| {
+        let explanation = principal.gateway.explain(&principal.tenant, &question).await?;
+        Ok(ExplainedCallView::new(&question, &explanation))
+    });
+    Ok(HttpResponse::Ok().json(ExplanationView { call: Some(call.await?), reservation: None }))
 }

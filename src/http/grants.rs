@@ -10,6 +10,7 @@ use super::auth::{Access, Principal};
 use super::body::{Body, Given, Query, check_note, idempotency_without_body, page_size};
 use super::cursor;
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::subscriptions::time;
 use super::views::ListView;
 use crate::domain::ids::{GroupId, UserId};
@@ -68,17 +69,25 @@ pub struct GrantQuery {
 /// List live grants, those that end first before the others
 #[utoipa::path(get, path = "/api/v1/grants", tag = "Grants", params(GrantQuery),
     responses((status = 200, body = ListView<Grant>), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn list(principal: Principal, query: Query<GrantQuery>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<GrantQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let GrantQuery { user_id, cursor, limit } = query.read()?;
-    let (gateway, tenant) = (&principal.gateway, &principal.tenant);
-    if let Some(user) = user_id {
-        let user = UserId::parse(&user).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
-        return Ok(HttpResponse::Ok().json(ListView::whole(gateway.grants_of(tenant, &user).await?)));
-    }
-    let (data, next) = gateway
-        .grants(tenant, cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default(), page_size(limit)?)
+    let user = user_id.as_deref().map(UserId::parse).transpose();
+    let user = user.map_err(|error| ApiError::invalid("userId", error.to_string()))?;
+    let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
+    let count = page_size(limit)?;
+    let (data, next) = readers
+        .run(Reader::Page, principal, async move |principal| {
+            Ok(match user {
+                Some(user) => (principal.gateway.grants_of(&principal.tenant, &user).await?, None),
+                None => principal.gateway.grants(&principal.tenant, from, count).await?,
+            })
+        })
         .await?;
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor::place_text) }))
 }

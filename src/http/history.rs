@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::auth::{Access, Principal};
 use super::body::Query;
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::usage::scope_values;
 use super::views::{ListView, PeriodView, number};
 use crate::domain::admission::Caller;
@@ -16,6 +17,7 @@ use crate::domain::amount::Unit;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::number::Number;
 use crate::domain::window::{TimeMs, Window, parse_rfc3339};
+use crate::service::app_config::GroupKind;
 use crate::service::history::PastWindow;
 use crate::service::keys::KeyKind;
 use crate::service::reserve::Asker;
@@ -94,11 +96,12 @@ fn time(name: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
         ("metadata.{name}" = Option<String>, Query, description = "for counters with that name in their scope"),
         ("X-User-Token" = Option<String>, Header)),
     responses((status = 200, body = ListView<WindowView>), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn history(
     principal: Principal,
     request: HttpRequest,
     query: Query<HistoryQuery>,
+    readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsage)?;
     let HistoryQuery { user_id, group_id, from, to, scope } = query.read()?;
@@ -110,10 +113,13 @@ pub async fn history(
     principal.require_user_token(&request, &user)?;
     // What others use too is not for the eyes of one end user.
     let shared = principal.key.kind != KeyKind::Publishable;
-    let caller = Caller { user: &user, app: &principal.tenant.app, key: key.as_ref() };
-    let asker = Asker { caller, metadata: &metadata };
-    let windows = principal.gateway.history(&principal.tenant, asker, |id, kind| {
-        group.as_ref().is_none_or(|group| group == id) && (shared || kind.scope.contains_user())
+    let windows = readers.run(Reader::Page, principal, async move |principal| {
+        let caller = Caller { user: &user, app: &principal.tenant.app, key: key.as_ref() };
+        let asker = Asker { caller, metadata: &metadata };
+        let wanted = |id: &GroupId, kind: &GroupKind| {
+            group.as_ref().is_none_or(|group| group == id) && (shared || kind.scope.contains_user())
+        };
+        Ok(principal.gateway.history(&principal.tenant, asker, wanted).await?)
     });
     let within = |window: &Window| {
         from.is_none_or(|from| window.end_ms.is_none_or(|end| end > from)) && to.is_none_or(|to| window.start_ms < to)

@@ -26,6 +26,7 @@ mod plans;
 mod policies;
 mod problem;
 mod rate_limit;
+mod readers;
 mod refused;
 mod replayed;
 mod reports;
@@ -37,6 +38,7 @@ mod test_clock;
 mod usage;
 mod users;
 mod views;
+mod watchers;
 mod webhooks;
 mod whatif;
 
@@ -47,12 +49,12 @@ use std::net::TcpListener;
 
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
-use events::EventStreams;
 use limits::Limits;
 use problem::ApiError;
+use readers::Readers;
 use refused::Refusals;
 use usage::Draining;
-use whatif::Whatifs;
+use watchers::Watchers;
 
 /// How the node listens.
 pub struct Listen {
@@ -87,15 +89,15 @@ pub async fn serve(
     let limits = listen.limits;
     let refusals = web::Data::new(Refusals::new(limits.waiting_refusals));
     let draining = web::Data::new(Draining(draining));
-    let streams = web::Data::new(EventStreams::default());
-    let whatifs = web::Data::new(Whatifs::default());
+    let readers = web::Data::new(Readers::start()?);
+    let watchers = web::Data::new(Watchers::default());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(gateway.clone())
             .app_data(metrics.clone())
             .app_data(draining.clone())
-            .app_data(streams.clone())
-            .app_data(whatifs.clone())
+            .app_data(readers.clone())
+            .app_data(watchers.clone())
             .app_data(limits)
             .app_data(refusals.clone())
             .app_data(web::PayloadConfig::new(body::MOST_BYTES))

@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::{Access, Principal};
 use super::body::{Body, Given, Query, idempotency_without_body};
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::views::ListView;
 use crate::domain::plan_body::PlanBody;
 use crate::service::dependents::DeletePreview;
@@ -133,10 +134,17 @@ pub async fn delete(
 /// List a plan's versions, newest first
 #[utoipa::path(get, path = "/api/v1/plans/{id}/versions", tag = "Plans", params(("id" = String, Path)),
     responses((status = 200, body = ListView<VersionView>), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub async fn versions(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+        (status = 404, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn versions(
+    principal: Principal,
+    id: web::Path<String>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    Ok(HttpResponse::Ok().json(ListView::whole(principal.gateway.plan_history(&principal.tenant, &id).await?)))
+    let versions = readers.run(Reader::Page, principal, async move |principal| {
+        Ok(principal.gateway.plan_history(&principal.tenant, &id).await?)
+    });
+    Ok(HttpResponse::Ok().json(ListView::whole(versions.await?)))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -9,6 +9,7 @@ use super::auth::{Access, Principal};
 use super::body::{Body, Given, Query, check_note, idempotency_without_body};
 use super::plans::{DryRun, RollbackBody, etag, if_match};
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::views::ListView;
 use crate::domain::policy_body::PolicyBody;
 use crate::service::dependents::DeletePreview;
@@ -120,10 +121,17 @@ pub async fn review(
 /// List a policy's versions, newest first
 #[utoipa::path(get, path = "/api/v1/policies/{id}/versions", tag = "Policies", params(("id" = String, Path)),
     responses((status = 200, body = ListView<PolicyVersionView>), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub async fn versions(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+        (status = 404, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn versions(
+    principal: Principal,
+    id: web::Path<String>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    Ok(HttpResponse::Ok().json(ListView::whole(principal.gateway.policy_history(&principal.tenant, &id).await?)))
+    let versions = readers.run(Reader::Page, principal, async move |principal| {
+        Ok(principal.gateway.policy_history(&principal.tenant, &id).await?)
+    });
+    Ok(HttpResponse::Ok().json(ListView::whole(versions.await?)))
 }
 
 /// Put an earlier version's content as a new version

@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rate_limit;
+use super::readers::Reader;
 use super::request_id;
 use super::views::DecisionView;
 use crate::domain::field_error::FieldError;
@@ -19,8 +20,6 @@ use crate::service::error::ServiceError;
 
 /// Seconds that a client should wait before it asks an unavailable store again.
 const STORE_RETRY_AFTER_S: u64 = 1;
-/// And before it asks again for a stream, or to try a draft.
-const BUSY_RETRY_AFTER_S: u64 = 5;
 
 /// RFC 9457, with a code that programs can rely on.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,10 +54,11 @@ pub enum ApiError {
     PayloadTooLarge {
         most_bytes: usize,
     },
-    /// This node follows events for as many callers as it may.
-    TooManyStreams,
-    /// This node tries as many drafts as it may.
-    TooManyWhatifs,
+    /// The key, or the node, has as many reads of this kind under way as it may.
+    TooManyReads {
+        reader: Reader,
+        of_key: bool,
+    },
     /// The body did not come in time.
     BodyTimeout {
         limit: Duration,
@@ -100,9 +100,8 @@ impl ApiError {
             Self::PayloadTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
-            Self::TooManyStreams => (StatusCode::TOO_MANY_REQUESTS, "too_many_streams", "This node has no stream left"),
-            Self::TooManyWhatifs => {
-                (StatusCode::TOO_MANY_REQUESTS, "too_many_whatifs", "This node tries other drafts at the moment")
+            Self::TooManyReads { reader, .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, reader.code(), "Too many reads are under way")
             }
             Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body came too slowly"),
             Self::TooManyRefusedKeys { .. } => {
@@ -155,8 +154,11 @@ impl ApiError {
         match self {
             Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
             Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
-            Self::TooManyStreams => "Close a stream of events, or open this one later.".to_owned(),
-            Self::TooManyWhatifs => "Try it again in some seconds.".to_owned(),
+            Self::TooManyReads { reader, of_key } => {
+                let bounds = reader.bounds();
+                let (who, most) = if *of_key { ("key", bounds.per_key) } else { ("node", bounds.per_node) };
+                format!("At most {most} reads of this kind may be under way per {who}. Retry later.")
+            }
             Self::BodyTimeout { limit } => {
                 format!("A body must be there {} s after its head; nothing was done.", limit.as_secs_f64())
             }
@@ -210,8 +212,7 @@ impl ApiError {
             Self::Service(_)
             | Self::MethodNotAllowed { .. }
             | Self::PayloadTooLarge { .. }
-            | Self::TooManyStreams
-            | Self::TooManyWhatifs
+            | Self::TooManyReads { .. }
             | Self::BodyTimeout { .. }
             | Self::TooManyRefusedKeys { .. }
             | Self::CsrfToken => None,
@@ -280,8 +281,10 @@ impl ResponseError for ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, STORE_RETRY_AFTER_S));
         }
-        if let Self::TooManyStreams | Self::TooManyWhatifs = self {
-            response.insert_header((RETRY_AFTER, BUSY_RETRY_AFTER_S));
+        if let Self::TooManyReads { reader, .. } = self {
+            response.insert_header((RETRY_AFTER, reader.retry_after_s()));
+            // Clients that repeat a 429 only where it says so repeat this one.
+            response.insert_header((HeaderName::from_static("x-should-retry"), HeaderValue::from_static("true")));
         }
         if let Some(decision) = decision {
             rate_limit::insert(&mut response, decision);

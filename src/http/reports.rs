@@ -13,7 +13,9 @@ use super::auth::{Access, Principal};
 use super::body::Query;
 use super::cursor;
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use crate::domain::ids::UserId;
+use crate::service::error::ServiceError;
 use at_limits::LimitsView;
 use query::{Format, UsageParameters, day, list};
 use views::{ForecastCounterView, ForecastView, ReportView, UnusualLineView, UnusualView};
@@ -36,31 +38,43 @@ use views::{ForecastCounterView, ForecastView, ReportView, UnusualLineView, Unus
         ("limit" = Option<usize>, Query, description = "1 to 1000, default 100; CSV has all lines unless told otherwise"),
         ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
     responses((status = 200, content((ReportView = "application/json"), (String = "text/csv"))), (status = 400, body = Problem),
-        (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn usage(principal: Principal, query: Query<Vec<(String, String)>>) -> Result<HttpResponse, ApiError> {
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn usage(
+    principal: Principal,
+    query: Query<Vec<(String, String)>>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let UsageParameters { query, format, limit, top, after } = UsageParameters::read(query.read()?)?;
-    let mut report = principal.gateway.report(&principal.tenant, query).await?;
-    if let Some((start, values)) = after {
-        report.lines.retain(|(name, _)| (name.start, &name.values) > (start, &values));
-    }
-    if let Some(top) = top {
-        report.lines.sort_by_key(|(_, line)| std::cmp::Reverse(top.of(line)));
-    }
-    let more = top.is_none() && limit.is_some_and(|limit| report.lines.len() > limit);
-    report.lines.truncate(limit.unwrap_or(usize::MAX));
-    let next = report.lines.last().filter(|_| more).map(|(name, _)| cursor::line_text(name.start, &name.values));
-    match format {
-        Format::Json => Ok(HttpResponse::Ok().json(ReportView::new(&report, next))),
-        Format::Csv => {
-            let mut response = HttpResponse::Ok();
-            if let Some(next) = next {
-                response.insert_header(("x-next-cursor", next));
-            }
-            response.insert_header(("content-disposition", "attachment; filename=\"usage.csv\""));
-            Ok(response.content_type("text/csv; charset=utf-8").body(csv::text(&report)?))
+    // A report may have many lines: they are written where they were read.
+    let report = readers.run(Reader::Scan, principal, async move |principal| {
+        let mut report = principal.gateway.report(&principal.tenant, query).await?;
+        if let Some((start, values)) = after {
+            report.lines.retain(|(name, _)| (name.start, &name.values) > (start, &values));
         }
+        if let Some(top) = top {
+            report.lines.sort_by_key(|(_, line)| std::cmp::Reverse(top.of(line)));
+        }
+        let more = top.is_none() && limit.is_some_and(|limit| report.lines.len() > limit);
+        report.lines.truncate(limit.unwrap_or(usize::MAX));
+        let next = report.lines.last().filter(|_| more).map(|(name, _)| cursor::line_text(name.start, &name.values));
+        let text = match format {
+            Format::Json => serde_json::to_string(&ReportView::new(&report, next.clone()))
+                .map_err(|error| ServiceError::Internal(error.to_string()))?,
+            Format::Csv => csv::text(&report)?,
+        };
+        Ok((text, next))
+    });
+    let (text, next) = report.await?;
+    let mut response = HttpResponse::Ok();
+    if format == Format::Json {
+        return Ok(response.content_type("application/json").body(text));
     }
+    if let Some(next) = next {
+        response.insert_header(("x-next-cursor", next));
+    }
+    response.insert_header(("content-disposition", "attachment; filename=\"usage.csv\""));
+    Ok(response.content_type("text/csv; charset=utf-8").body(text))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -81,8 +95,12 @@ pub struct UnusualQuery {
 /// before, at least twice the mean, on a day with 20 calls or denials at least. Days without any count 0.
 #[utoipa::path(get, path = "/api/v1/reports/unusual", tag = "Reports", params(UnusualQuery),
     responses((status = 200, body = UnusualView), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn unusual(principal: Principal, query: Query<UnusualQuery>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn unusual(
+    principal: Principal,
+    query: Query<UnusualQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let UnusualQuery { at, days, by } = query.read()?;
     let at = at.map(|at| day("at", &at, false)).transpose()?;
@@ -91,7 +109,11 @@ pub async fn unusual(principal: Principal, query: Query<UnusualQuery>) -> Result
         return Err(ApiError::invalid("days", "must be 7 to 366"));
     }
     let by = list(by.as_deref().unwrap_or("event"))?;
-    let report = principal.gateway.unusual(&principal.tenant, at, days, by).await?;
+    let report = readers
+        .run(Reader::Scan, principal, async move |principal| {
+            Ok(principal.gateway.unusual(&principal.tenant, at, days, by).await?)
+        })
+        .await?;
     let data = report.outliers.iter().map(|outlier| UnusualLineView::new(&report.by, outlier)).collect();
     let (from, day) = (report.from.to_string(), report.day.to_string());
     Ok(HttpResponse::Ok().json(UnusualView { day, from, data }))
@@ -110,12 +132,20 @@ pub struct ForecastQuery {
 /// (at most 7). The faster one decides.
 #[utoipa::path(get, path = "/api/v1/reports/forecast", tag = "Reports", params(ForecastQuery),
     responses((status = 200, body = ForecastView), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn forecast(principal: Principal, query: Query<ForecastQuery>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn forecast(
+    principal: Principal,
+    query: Query<ForecastQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let ForecastQuery { user_id } = query.read()?;
     let user = UserId::parse(&user_id).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
-    let (now_ms, outlooks) = principal.gateway.forecast(&principal.tenant, &user).await?;
+    let (now_ms, outlooks) = readers
+        .run(Reader::Scan, principal, async move |principal| {
+            Ok(principal.gateway.forecast(&principal.tenant, &user).await?)
+        })
+        .await?;
     let data = outlooks.iter().map(ForecastCounterView::new).collect();
     let at = crate::domain::window::rfc3339(now_ms);
     Ok(HttpResponse::Ok().json(ForecastView { user_id, at, data }))
@@ -136,13 +166,21 @@ pub struct LimitsQuery {
 /// may be others.
 #[utoipa::path(get, path = "/api/v1/reports/limits", tag = "Reports", params(LimitsQuery),
     responses((status = 200, body = LimitsView), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn limits(principal: Principal, query: Query<LimitsQuery>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn limits(
+    principal: Principal,
+    query: Query<LimitsQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let count = query.read()?.limit.unwrap_or(10);
     if !(1..=50).contains(&count) {
         return Err(ApiError::invalid("limit", "must be 1 to 50"));
     }
-    let limits = principal.gateway.limits(&principal.tenant, count).await?;
+    let limits = readers
+        .run(Reader::Scan, principal, async move |principal| {
+            Ok(principal.gateway.limits(&principal.tenant, count).await?)
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(LimitsView::new(&limits)))
 }

@@ -12,8 +12,11 @@ use super::auth::{Access, Principal};
 use super::body::Query;
 use super::limits::Limits;
 use super::problem::{ApiError, Problem};
+use super::readers::{Permit, Reader, SharedReaders};
 use super::views::{CounterView, PeriodView};
+use super::watchers::{Changes, LOOK, Watched, Watchers};
 use crate::domain::admission::Caller;
+use crate::domain::counter::Counter;
 use crate::domain::glob;
 use crate::domain::ids::{EventName, KeyId, NameError, UserId};
 use crate::domain::limit_group::LimitGroup;
@@ -22,9 +25,6 @@ use crate::service::error::ServiceError;
 use crate::service::keys::KeyKind;
 use crate::service::reserve::Asker;
 use crate::service::usage::Usage;
-
-/// How often a stream looks for changes: also expiries and new windows, which no call announces.
-const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,25 +93,27 @@ fn wanted(group: &LimitGroup, event: Option<&str>) -> bool {
     event.is_none_or(|event| group.matches.iter().any(|rule| glob::overlap(&rule.event, event)))
 }
 
-fn view(user: &UserId, usage: &Usage) -> UsageView {
+fn view(user: &UserId, usage: &Usage, counters: &[Counter]) -> UsageView {
     UsageView {
         user_id: user.to_string(),
         plan_id: usage.plan.as_ref().map(ToString::to_string),
         period: usage.period.map(PeriodView::of),
-        counters: CounterView::all(&usage.counters),
+        counters: CounterView::all(counters),
     }
 }
 
 async fn read(principal: &Principal, asked: &Asked) -> Result<UsageView, ApiError> {
-    let event = asked.event.as_ref().map(EventName::as_str);
     let tenant = &principal.tenant;
     let caller = Caller { user: &asked.user, app: &tenant.app, key: asked.key.as_ref() };
     let asker = Asker { caller, metadata: &asked.metadata };
-    // What others use too is not for the eyes of one end user.
+    let usage = principal.gateway.usage(tenant, asker, |group| shows(principal, asked, group)).await?;
+    Ok(view(&asked.user, &usage, &usage.counters))
+}
+
+/// What others use too is not for the eyes of one end user.
+fn shows(principal: &Principal, asked: &Asked, group: &LimitGroup) -> bool {
     let shared = principal.key.kind != KeyKind::Publishable;
-    let mine = |group: &LimitGroup| shared || group.scope.contains_user();
-    let usage = principal.gateway.usage(tenant, asker, |group| wanted(group, event) && mine(group)).await?;
-    Ok(view(&asked.user, &usage))
+    wanted(group, asked.event.as_ref().map(EventName::as_str)) && (shared || group.scope.contains_user())
 }
 
 /// Read a user's counters
@@ -141,19 +143,31 @@ pub struct Draining(pub tokio::sync::watch::Receiver<bool>);
 #[utoipa::path(get, path = "/api/v1/usage/stream", tag = "Usage",
     params(("userId" = String, Query), ("event" = Option<String>, Query), ("X-User-Token" = Option<String>, Header)),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = 400, body = Problem),
-        (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn stream_usage(
     principal: Principal,
     request: HttpRequest,
     query: Query<UsageQuery>,
     draining: web::Data<Draining>,
+    readers: SharedReaders,
+    watchers: web::Data<Watchers>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsage)?;
     let asked = query.read()?.check()?;
     principal.require_user_token(&request, &asked.user)?;
+    let permit = readers.admit(Reader::UsageStream, &principal.key.id)?;
+    let watched = Watched {
+        tenant: principal.tenant.clone(),
+        user: asked.user.clone(),
+        key: asked.key.clone(),
+        metadata: asked.metadata.clone(),
+    };
+    // Before the first state is read, so that no change between the two is missed.
+    let changes = watchers.follow(watched, &principal.gateway, &readers, &draining.0)?;
     let first = line(&read(&principal, &asked).await?)?;
     let silence = request.app_data::<Limits>().copied().unwrap_or_default().silence;
-    let state = Follow { principal, asked, told: String::new(), silence, draining: draining.0.clone() };
+    let draining = draining.0.clone();
+    let state = Follow { principal, asked, told: String::new(), silence, draining, changes, _permit: permit };
     let events = futures::stream::unfold((state, Some(first)), |(mut state, first)| async move {
         let text = match first {
             Some(first) => {
@@ -177,23 +191,27 @@ struct Follow {
     /// How long nothing may go out.
     silence: Duration,
     draining: tokio::sync::watch::Receiver<bool>,
+    changes: Changes,
+    /// Counts this stream as long as it is open.
+    _permit: Permit,
 }
 
 impl Follow {
-    /// Waits for the next change; a comment if there is none for long; None when the node drains or the key is revoked.
+    /// Waits for the next change; a comment if there is none for long; None when the node drains, the key is revoked or
+    /// the watch ended.
     async fn next(&mut self) -> Option<String> {
         let deadline = tokio::time::Instant::now() + self.silence;
         while tokio::time::Instant::now() < deadline {
             tokio::select! {
+                changed = self.changes.changed() => changed.ok()?,
                 () = tokio::time::sleep(LOOK) => {}
                 _ = self.draining.changed() => return None,
             }
             if !self.principal.gateway.still_valid(&self.principal.key) {
                 return None;
             }
-            // A store that is away for a moment is no change.
-            if let Ok(view) = read(&self.principal, &self.asked).await
-                && let Ok(text) = line(&view)
+            let Some(usage) = self.changes.borrow().clone() else { continue };
+            if let Ok(text) = self.line(&usage)
                 && text != self.told
             {
                 self.told.clone_from(&text);
@@ -201,6 +219,12 @@ impl Follow {
             }
         }
         Some(": still here\n\n".to_owned())
+    }
+
+    fn line(&self, usage: &Usage) -> Result<String, ApiError> {
+        let shown = |counter: &&Counter| shows(&self.principal, &self.asked, &counter.group);
+        let counters: Vec<Counter> = usage.counters.iter().filter(shown).cloned().collect();
+        line(&view(&self.asked.user, usage, &counters))
     }
 }
 

@@ -9,6 +9,7 @@ use super::body::{Body, Given, Query, check_note, page_size};
 use super::cursor;
 use super::history::WindowView;
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::views::{CounterView, ListView, PeriodView, number};
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::ids::{GroupId, UserId};
@@ -55,8 +56,12 @@ fn listed(found: &ListedUser) -> UserView {
 /// Find users by what their ids begin with, in the order of their bytes
 #[utoipa::path(get, path = "/api/v1/users", tag = "Users", params(UsersQuery),
     responses((status = 200, body = ListView<UserView>), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 503, body = Problem)))]
-pub async fn list(principal: Principal, query: Query<UsersQuery>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<UsersQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let UsersQuery { search, cursor, limit } = query.read()?;
     let search = search.unwrap_or_default();
@@ -64,7 +69,12 @@ pub async fn list(principal: Principal, query: Query<UsersQuery>) -> Result<Http
         return Err(ApiError::invalid("search", "must have at most 256 bytes"));
     }
     let after = cursor::read(cursor.as_deref(), cursor::name)?;
-    let page = principal.gateway.users(&principal.tenant, &search, after.as_deref(), page_size(limit)?).await?;
+    let count = page_size(limit)?;
+    let page = readers
+        .run(Reader::Page, principal, async move |principal| {
+            Ok(principal.gateway.users(&principal.tenant, &search, after.as_deref(), count).await?)
+        })
+        .await?;
     let data = page.users.iter().map(listed).collect();
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(cursor::name_text) }))
 }
@@ -143,13 +153,20 @@ fn parse(id: &str) -> Result<UserId, ApiError> {
 /// Read one user: subscription, counters, open reservations, grants, closed windows
 #[utoipa::path(get, path = "/api/v1/users/{id}", tag = "Users", params(("id" = String, Path)),
     responses((status = 200, body = UserDetailView), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn get(
+    principal: Principal,
+    id: web::Path<String>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let user = parse(&id)?;
-    let found = principal.gateway.user(&principal.tenant, &user).await?;
-    let config = principal.gateway.config(&principal.tenant.app).await?;
-    Ok(HttpResponse::Ok().json(detail(&user, &config, &found)))
+    let detail = readers.run(Reader::Page, principal, async move |principal| {
+        let found = principal.gateway.user(&principal.tenant, &user).await?;
+        let config = principal.gateway.config(&principal.tenant.app).await?;
+        Ok(detail(&user, &config, &found))
+    });
+    Ok(HttpResponse::Ok().json(detail.await?))
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]

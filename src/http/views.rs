@@ -137,6 +137,9 @@ pub struct DeniedByView {
     /// The request for what has to be approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<OpenedView>,
+    /// No approval request was opened: the user has 100 open ones, or there are 10,000 in all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub too_many_approvals: bool,
     /// As configured in the group.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -159,6 +162,7 @@ impl DeniedByView {
                 .approval
                 .as_ref()
                 .map(|opened| OpenedView { id: opened.id.clone(), status: opened.status.clone() }),
+            too_many_approvals: denied.too_many_approvals,
             on_limit: group.on_limit.clone(),
         }
     }

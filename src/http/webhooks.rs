@@ -10,6 +10,7 @@ use super::body::{Body, Given, Query, idempotency_without_body, page_size};
 use super::cursor;
 use super::plans::{etag, if_match};
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use super::views::ListView;
 use crate::domain::webhook::WebhookBody;
 use crate::service::deliveries::{DeliveryStatus, DeliveryView};
@@ -95,17 +96,22 @@ pub struct DeliveryQuery {
 /// List a webhook's deliveries, newest first; dead letters with `status=dead`
 #[utoipa::path(get, path = "/api/v1/webhooks/{id}/deliveries", tag = "Webhooks", params(("id" = String, Path), DeliveryQuery),
     responses((status = 200, body = ListView<DeliveryView>), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 503, body = Problem)))]
+        (status = 404, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn deliveries(
     principal: Principal,
     id: web::Path<String>,
     query: Query<DeliveryQuery>,
+    readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
     let DeliveryQuery { status, cursor, limit } = query.read()?;
     let offset = cursor::read(cursor.as_deref(), cursor::offset)?.unwrap_or_default();
     let count = page_size(limit)?;
-    let (data, next) = principal.gateway.deliveries(&principal.tenant, &id, status, offset, count).await?;
+    let (data, next) = readers
+        .run(Reader::Page, principal, async move |principal| {
+            Ok(principal.gateway.deliveries(&principal.tenant, &id, status, offset, count).await?)
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(|next| next.to_string()) }))
 }
 

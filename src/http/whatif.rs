@@ -1,33 +1,17 @@
 //! `POST whatif`: a draft tried on what was recorded last.
 
-use std::sync::Arc;
-
-use actix_web::{HttpResponse, web};
+use actix_web::HttpResponse;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
 use super::body::Body;
 use super::problem::{ApiError, Problem};
+use super::readers::{Reader, SharedReaders};
 use crate::domain::ids::{PlanId, PolicyId};
 use crate::domain::plan_body::PlanBody;
 use crate::domain::policy_body::PolicyBody;
-use crate::service::error::ServiceError;
 use crate::service::whatif::recent::{Draft, ENTRIES, LEAST_ENTRIES, MOST_ENTRIES, RecentReport};
-
-/// Drafts that a node tries at the same time: each takes a core and some ten megabytes while it runs.
-const AT_ONCE: usize = 2;
-
-/// The drafts that this node may still try.
-#[derive(Clone)]
-pub struct Whatifs(Arc<Semaphore>);
-
-impl Default for Whatifs {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
-    }
-}
 
 /// A plan or a policy, as putting it would take it.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -71,14 +55,15 @@ pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option
 ///
 /// Nothing is written. At most `entries` of the newest entries are replayed, and reading ends after five seconds; `cut`
 /// tells whether that left something out, `since` where it begins, and `presentRules` how well a replay of the present
-/// rules meets what happened. A node tries two drafts at a time. `quotagate whatif` replays everything.
+/// rules meets what happened. A node replays one draft at a time; up to ten are under way or wait. `quotagate whatif`
+/// replays everything.
 #[utoipa::path(post, path = "/api/v1/whatif", tag = "What-if", request_body = WhatifBody,
     responses((status = 200, body = RecentReport), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn whatif(
     principal: Principal,
     body: Body<WhatifBody>,
-    whatifs: web::Data<Whatifs>,
+    readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
     let body = body.read()?.value;
@@ -87,15 +72,8 @@ pub async fn whatif(
         return Err(ApiError::invalid("entries", format!("must be {LEAST_ENTRIES} to {MOST_ENTRIES}")));
     }
     let draft = draft(body.plan, body.policy, body.users_of)?;
-    let permit = Arc::clone(&whatifs.0).try_acquire_owned().map_err(|_| ApiError::TooManyWhatifs)?;
-    let runtime = tokio::runtime::Handle::current();
-    // It reads and computes for long stretches: on a thread of its own, so that no call waits for it.
-    let tried = tokio::task::spawn_blocking(move || {
-        let tried = runtime.block_on(principal.gateway.whatif_recent(&principal.tenant, &draft, entries));
-        // Also when the caller has left meanwhile.
-        drop(permit);
-        tried
+    let tried = readers.run(Reader::Whatif, principal, async move |principal| {
+        Ok(principal.gateway.whatif_recent(&principal.tenant, &draft, entries).await?)
     });
-    let ended = |_| ServiceError::Internal("a replay ended early".to_owned());
-    Ok(HttpResponse::Ok().json(tried.await.map_err(ended)??))
+    Ok(HttpResponse::Ok().json(tried.await?))
 }

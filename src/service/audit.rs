@@ -7,6 +7,7 @@ use super::error::ServiceError;
 use super::tenant::Tenant;
 use crate::store::audit::{AuditEntry, EntryId};
 use crate::store::keys;
+use crate::store::pace::Pace;
 
 /// Entries looked at for one page: a filter that matches little ends the page early, with a cursor to go on.
 const MOST_LOOKED_AT: usize = 5_000;
@@ -69,9 +70,11 @@ impl Gateway {
         let mut entries = Vec::new();
         let mut position = after;
         let mut looked_at = 0;
+        let mut pace = Pace::default();
         loop {
             let mut batch = Vec::new();
             for (log, key) in logs.iter().enumerate() {
+                pace.rest().await;
                 let from = position.map(|position| (position.id, log > position.log));
                 for entry in self.store.audit_entries(key, from, BATCH).await? {
                     batch.push((AuditCursor { id: entry.id, log }, entry));

@@ -12,7 +12,7 @@ use crate::domain::reason::Reason;
 use crate::domain::reservation::ReservationId;
 use crate::domain::scope::OwnerName;
 use crate::domain::window::{TimeMs, Window};
-use crate::store::admission::{Opened, Tally};
+use crate::store::admission::{NOT_OPENED, Opened, Tally};
 
 /// A decision with what the caller needs to act on it.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,8 @@ pub struct DeniedBy {
     pub scope_full: bool,
     /// What has to be approved.
     pub approval: Option<Opened>,
+    /// There are too many open approval requests, so none was opened.
+    pub too_many_approvals: bool,
 }
 
 /// A matched group after it was looked at.
@@ -180,8 +182,12 @@ impl Decision {
             }
             None => {
                 for lacking in judged.iter().filter(|judged| judged.lacks) {
-                    let approval = opened.iter().find(|opened| opened.group == lacking.group.id);
-                    denied_by.push(DeniedBy { approval: approval.cloned(), ..lacking.denied_by() });
+                    let request = opened.iter().find(|opened| opened.group == lacking.group.id);
+                    denied_by.push(DeniedBy {
+                        approval: request.filter(|request| request.status != NOT_OPENED).cloned(),
+                        too_many_approvals: request.is_some_and(|request| request.status == NOT_OPENED),
+                        ..lacking.denied_by()
+                    });
                     lifts.push(lacking.lifts_at(free_at_ms));
                 }
                 for closed in &admission.closed {
@@ -229,6 +235,7 @@ impl DeniedBy {
             missing_scope: Vec::new(),
             scope_full: false,
             approval: None,
+            too_many_approvals: false,
         }
     }
 }

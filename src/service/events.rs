@@ -21,7 +21,7 @@ use merge::{Merge, Order, Span};
 use view::EventView;
 
 /// Entries looked at for one page: a filter that matches little ends the page early, with a cursor to go on.
-const MOST_LOOKED_AT: usize = 20_000;
+const MOST_LOOKED_AT: usize = 10_000;
 /// Entries that a follower looks at in one go.
 const MOST_FOLLOWED: usize = 1_000;
 /// Buckets that are asked for their time at once.

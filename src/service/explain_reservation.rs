@@ -14,11 +14,12 @@ use crate::domain::window::{TimeMs, Window};
 use crate::store::audit::EntryId;
 use crate::store::keys::Bucket;
 use crate::store::ledger::{StoredEntry, Stream};
+use crate::store::pace::Pace;
 use crate::store::record::{ReservationState, ReservedEntry};
 
 /// Entries that are looked at for those of one reservation.
 const MOST_SEARCHED: usize = 50_000;
-const PAGE: usize = 2_000;
+const PAGE: usize = 200;
 
 /// A reservation, explained.
 #[derive(Clone, Debug)]
@@ -150,16 +151,19 @@ impl Gateway {
             false => Some(at(id.created_at_ms, 0)),
         };
         let until = at(until_ms, u64::MAX);
-        let (mut found, mut searched, mut unread) = (Vec::new(), 0, false);
+        let (mut found, mut searched, mut unread, mut wanted) = (Vec::new(), 0, false, PAGE);
+        let mut pace = Pace::default();
         while searched < MOST_SEARCHED {
+            pace.rest().await;
             // Ids are of real time: where a test clock tells the time, the newest entries are looked at first.
             let page = match bucket.is_sandbox() {
-                true => self.store.entries_before(bucket, Stream::Ledger, place, PAGE).await?,
-                false => self.store.entries_after(bucket, Stream::Ledger, place, Some(until), PAGE).await?,
+                true => self.store.entries_before(bucket, Stream::Ledger, place, wanted).await?,
+                false => self.store.entries_after(bucket, Stream::Ledger, place, Some(until), wanted).await?,
             };
             searched += page.count();
             place = page.last.or(place);
-            let full = page.count() == PAGE;
+            let full = page.count() == wanted;
+            wanted = page.next_count();
             // One that cannot be read may be one of them.
             unread |= !page.damaged.is_empty();
             found.extend(page.entries.into_iter().filter(|stored| own(stored)));

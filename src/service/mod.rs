@@ -5,6 +5,7 @@ pub mod apply;
 pub mod approvals;
 pub mod apps;
 pub mod audit;
+pub mod byte_bounds;
 mod clashes;
 pub mod clocks;
 pub mod config;

@@ -17,8 +17,8 @@ use crate::store::ledger::Stream;
 use crate::store::rollup::Place;
 
 /// Days of rows read at the same time: of few rows each, and of many.
-const READ_AT_ONCE: usize = 16;
-const READ_LARGE_AT_ONCE: usize = 2;
+const READ_AT_ONCE: usize = 4;
+const READ_LARGE_AT_ONCE: usize = 1;
 /// The most rows that one report looks at.
 const MOST_ROWS: usize = 2_000_000;
 /// Days that a report covers unless it is told otherwise, today included.

@@ -21,7 +21,7 @@ const BATCH: usize = 100;
 /// Steps of one stream before a report is answered: 50,000 entries.
 const STEPS_BEFORE_A_REPORT: usize = 500;
 /// Buckets folded at the same time.
-const BUCKETS_AT_ONCE: usize = 8;
+const BUCKETS_AT_ONCE: usize = 2;
 /// What is only garbage in a sandbox, where time is moved by hand, is kept for seven real days.
 const LEAST_SANDBOX_DAYS: i64 = 7;
 const DAY_S: i64 = DAY_MS / 1000;
@@ -67,6 +67,8 @@ impl RollupOptions {
 pub struct Folded {
     /// By this node, now.
     pub entries: usize,
+    /// Of these entries, as text.
+    pub bytes: usize,
     /// Nothing was left when it ended.
     pub whole: bool,
 }
@@ -125,6 +127,7 @@ impl Gateway {
             if self.fold_page(tenant, bucket, stream, before, &page).await? {
                 tell_damaged(tenant, bucket, stream, &page);
                 folded.entries += page.count();
+                folded.bytes += page.bytes;
                 if page.count() < BATCH {
                     folded.whole = true;
                     break;

@@ -32,6 +32,13 @@ pub struct Usage {
     pub now_ms: TimeMs,
 }
 
+impl Usage {
+    /// Apart from when it was read.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (&self.plan, &self.period, &self.counters) == (&other.plan, &other.period, &other.counters)
+    }
+}
+
 impl Gateway {
     /// # Errors
     /// [`ServiceError`]

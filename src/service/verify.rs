@@ -17,6 +17,7 @@ use crate::domain::window::TimeMs;
 use crate::store::audit::{EntryId, Trail};
 use crate::store::keys::Bucket;
 use crate::store::ledger::Stream;
+use crate::store::pace::Pace;
 
 /// Owners that are read in one step.
 const OWNERS: usize = 16;
@@ -158,7 +159,9 @@ impl Gateway {
 
     /// Reads entries up to the newest.
     async fn read_on(&self, reading: &mut Reading, mut told: impl FnMut(u64)) -> Result<(), ServiceError> {
+        let mut pace = Pace::default();
         loop {
+            pace.rest().await;
             let page =
                 self.store.entries_after(&reading.bucket, Stream::Ledger, Some(reading.cursor), None, ENTRIES).await?;
             let whole = page.count() < ENTRIES;

@@ -5,6 +5,7 @@ pub mod past;
 pub mod people;
 pub mod recent;
 pub mod rehearsal;
+pub mod relevant;
 pub mod report;
 pub mod rules;
 pub mod tally;

@@ -120,12 +120,15 @@ pub struct Passed {
     pub percent: u64,
 }
 
+/// There are too many open requests for one more, of this user or in all.
+pub const NOT_OPENED: &str = "not_opened";
+
 /// A request for approval that a denied call opened or found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     pub group: GroupId,
     pub id: String,
-    /// `open` or `rejected`.
+    /// `open`, `rejected`, or [`NOT_OPENED`]; then there is no id.
     pub status: String,
 }
 

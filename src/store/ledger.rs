@@ -34,7 +34,7 @@ impl Stream {
         }
     }
 
-    fn key(self, bucket: &Bucket) -> String {
+    pub fn key(self, bucket: &Bucket) -> String {
         match self {
             Self::Ledger => bucket.ledger(),
             Self::Denials => bucket.denials(),
@@ -58,6 +58,8 @@ pub struct Page {
     /// Of all of them, damaged or not.
     pub first: Option<EntryId>,
     pub last: Option<EntryId>,
+    /// Names and values of all entries.
+    pub bytes: usize,
 }
 
 /// An entry that cannot be read.
@@ -68,7 +70,23 @@ pub struct DamagedEntry {
     pub charges: Option<Vec<Charge>>,
 }
 
+/// Entries that one command drops at most.
+const MOST_TRIMMED: usize = 10_000;
+/// Names and values that one read of a scan brings, about.
+const PAGE_BYTES: usize = 128 * 1024;
+/// Entries of one read of a scan: however small they are, and however large.
+pub const MOST_PER_PAGE: usize = 200;
+const LEAST_PER_PAGE: usize = 8;
+
 impl Page {
+    /// How many entries the next page may have, so that no read keeps Redis from other calls for long.
+    pub fn next_count(&self) -> usize {
+        match self.bytes / self.count().max(1) {
+            0 => MOST_PER_PAGE,
+            bytes => (PAGE_BYTES / bytes).clamp(LEAST_PER_PAGE, MOST_PER_PAGE),
+        }
+    }
+
     /// How many entries were read, damaged or not.
     pub fn count(&self) -> usize {
         self.entries.len() + self.damaged.len()
@@ -184,6 +202,42 @@ impl Store {
         Ok(StreamInfo { length, first, last, added, whole: added == length })
     }
 
+    /// Bytes of Redis' memory that a key takes; 0 for one that is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn memory_usage(&self, key: &str) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("MEMORY");
+        // All nodes of the stream: entries of one time may be larger than those of another.
+        command.arg("USAGE").arg(key).arg("SAMPLES").arg(0);
+        let bytes: Option<u64> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        Ok(bytes.unwrap_or(0))
+    }
+
+    /// How many entries a stream has, and the mean size of its oldest ones, as text.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn oldest_entries(&self, key: &str, count: usize) -> Result<(u64, u64), StoreError> {
+        let length = redis::from_redis_value(self.command(redis::cmd("XLEN").arg(key)).await?).map_err(unexpected)?;
+        let mut command = redis::cmd("XRANGE");
+        command.arg(key).arg("-").arg("+").arg("COUNT").arg(count);
+        let Value::Array(entries) = self.command(&command).await? else { return Err(unexpected("no list of entries")) };
+        let bytes: usize = entries.iter().map(bytes_of).sum();
+        Ok((length, (bytes / entries.len().max(1)) as u64))
+    }
+
+    /// Drops the oldest entries, so that about `keep` are left. Answers how many went.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn trim_to(&self, key: &str, keep: u64) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("XTRIM");
+        // A bounded number in one step, so that nobody waits long for it.
+        command.arg(key).arg("MAXLEN").arg("~").arg(keep).arg("LIMIT").arg(MOST_TRIMMED);
+        redis::from_redis_value(self.command(&command).await?).map_err(unexpected)
+    }
+
     /// Drops whole nodes of entries that are older than `before_ms` (real time).
     ///
     /// # Errors
@@ -201,6 +255,7 @@ pub(super) fn read_entries(bucket: &Bucket, value: Value) -> Result<Page, StoreE
     let mut page = Page { entries: Vec::with_capacity(entries.len()), ..Page::default() };
     for stored in &entries {
         let (id, entry) = read_stored(bucket, stored)?;
+        page.bytes += bytes_of(stored);
         page.first = page.first.or(Some(id));
         page.last = Some(id);
         match entry {
@@ -221,6 +276,14 @@ fn text(value: &Value) -> Option<&str> {
 
 /// What is left of an entry that cannot be read: its charges, perhaps.
 type Damaged = Option<Vec<Charge>>;
+
+fn bytes_of(stored: &Value) -> usize {
+    match stored {
+        Value::BulkString(bytes) => bytes.len(),
+        Value::Array(parts) => parts.iter().map(bytes_of).sum(),
+        _ => 0,
+    }
+}
 
 /// `[id, [name, value, …]]`
 fn read_stored(bucket: &Bucket, stored: &Value) -> Result<(EntryId, Result<Entry, Damaged>), StoreError> {

@@ -21,6 +21,7 @@ pub mod node;
 pub mod operation;
 pub mod outbox;
 pub mod outcome;
+pub mod pace;
 pub mod reading;
 pub mod record;
 pub mod register;

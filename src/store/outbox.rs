@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use redis::streams::{StreamAutoClaimReply, StreamId, StreamRangeReply, StreamReadReply};
+use redis::streams::{StreamAutoClaimReply, StreamId, StreamInfoGroupsReply, StreamRangeReply, StreamReadReply};
 
 use super::Store;
 use super::audit::EntryId;
@@ -56,6 +56,22 @@ impl Store {
             Err(error) if !says(&error, "BUSYGROUP") => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// How many entries no node has turned into deliveries yet; 0 where no node ever read the outbox.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn outbox_lag(&self, bucket: &Bucket) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("XINFO");
+        command.arg("GROUPS").arg(bucket.outbox());
+        let reply = match self.command(&command).await {
+            Err(error) if says(&error, "no such key") => return Ok(0),
+            other => other?,
+        };
+        let reply: StreamInfoGroupsReply = redis::from_redis_value(reply).map_err(unexpected)?;
+        let groups = reply.groups.iter().filter(|group| group.name == GROUP);
+        Ok(groups.map(|group| (group.pending + group.lag.unwrap_or(0)) as u64).sum())
     }
 
     /// Entries that no node has taken yet.

@@ -6,6 +6,7 @@ use super::audit::EntryId;
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::ledger::Stream;
+use super::pace::Pace;
 use super::reply::optional_text;
 use super::rollup_text::{pattern_of_user, read_metrics, read_name, write_metrics, write_name};
 use super::{Arguments, Store};
@@ -14,7 +15,7 @@ use crate::domain::ids::UserId;
 use crate::domain::rollup::{Cube, Metrics, RowName};
 
 /// Rows asked for at a time.
-const PAGE: usize = 1_000;
+const PAGE: usize = 500;
 /// Fields of one write beside a script.
 const CHUNK: usize = 200;
 /// A rebuild writes each day's rows and puts them in place within this time.
@@ -183,7 +184,9 @@ impl Store {
         let key = bucket.rollup(place);
         let mut rows = HashMap::new();
         let mut position = "0".to_owned();
+        let mut pace = Pace::default();
         loop {
+            pace.rest().await;
             let mut command = redis::cmd("HSCAN");
             command.arg(&key).arg(&position);
             if let Some(user) = user {

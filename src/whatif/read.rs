@@ -5,14 +5,16 @@ use indicatif::ProgressBar;
 use super::WhatifError;
 use crate::print;
 use crate::service::Gateway;
+use crate::service::error::ServiceError;
 use crate::service::events::id::EventId;
 use crate::service::tenant::Tenant;
 use crate::service::whatif::past::{Past, PastBuilder};
+use crate::service::whatif::relevant::Relevant;
 use crate::store::keys::Bucket;
 use crate::store::ledger::Stream;
 
 /// Entries of one read.
-const PAGE: usize = 5_000;
+const PAGE: usize = 1_000;
 
 /// How much there is to read.
 pub struct Extent {
@@ -37,6 +39,7 @@ pub async fn past(
     gateway: &Gateway,
     bucket: &Bucket,
     mut builder: PastBuilder,
+    relevant: &mut Relevant<'_>,
     bar: &ProgressBar,
 ) -> Result<Past, WhatifError> {
     for stream in Stream::ALL {
@@ -49,11 +52,14 @@ pub async fn past(
                 bar.suspend(|| print::err(format!("warning: {id} cannot be read and is left out")));
             }
             // Redis looks for the next page while this one is taken.
-            let (next, ()) = tokio::join!(next, async {
+            let (next, pruned) = tokio::join!(next, async {
+                gateway.prune(bucket, relevant, &mut page.entries).await?;
                 for entry in std::mem::take(&mut page.entries) {
                     builder.add(stream, entry);
                 }
+                Ok::<_, ServiceError>(())
             });
+            pruned?;
             bar.inc(taken);
             page = next?;
         }

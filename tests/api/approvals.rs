@@ -316,3 +316,139 @@ async fn who_may_be_forgotten_asks_once_in_a_window_too_before_and_after_anythin
     world.app.freeze("2027-02-01T10:00:01Z").await;
     assert_eq!(requests(20).await, next);
 }
+
+/// Opens a request of every one of `teams` teams, as calls of one user; answers the denials.
+async fn flood(world: &World, user: &str, teams: std::ops::Range<usize>) -> Vec<Value> {
+    let mut denied = Vec::new();
+    for team in teams {
+        let call = json!({"userId": user, "event": "llm.chat", "metadata": {"team": format!("{user}-{team}")}});
+        denied.push(world.app.reserve(call).await["deniedBy"][0].clone());
+    }
+    denied
+}
+
+/// A lifetime group of the user, and a daily one of each team, that both ask for approval before any use.
+async fn asking_teams() -> World {
+    let world = World::frozen().await;
+    world
+        .admin
+        .plan(
+            "open",
+            json!({"periodType": "monthly", "unmatchedEvents": "allow", "groups": [
+        {"id": "once", "unit": "count", "measure": "event", "quota": 0, "enforcement": "approval",
+            "periodType": "lifetime", "matches": [{"event": "job.*"}]}]}),
+        )
+        .await;
+    let policy = json!({"periodType": "daily", "groups": [
+        {"id": "team_chat", "unit": "count", "measure": "event", "quota": 0, "enforcement": "approval",
+            "scope": ["metadata.team"], "matches": [{"event": "llm.*"}]}]});
+    world.admin.put("policies/teams", policy).await.expect(200);
+    for user in ["victim", "flooder"] {
+        world.app.subscribe(user, "open").await;
+    }
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_users_flood_of_requests_is_bounded_and_removes_no_request() {
+    let world = asking_teams().await;
+    let admin = world.admin.with("x-mode", "test");
+    let lifetime = json!({"userId": "victim", "event": "job.run"});
+    let id = world.app.reserve(lifetime.clone()).await["deniedBy"][0]["approval"]["id"].as_str().unwrap().to_owned();
+    let denied = flood(&world, "flooder", 0..130).await;
+    for (place, denied) in denied.iter().enumerate() {
+        let opened = (denied["approval"]["status"].as_str(), denied["tooManyApprovals"].as_bool());
+        assert_eq!(opened, if place < 100 { (Some("open"), None) } else { (None, Some(true)) }, "{place}");
+    }
+    // What was refused left nothing behind.
+    let refused: i64 = world.redis.run(&["EXISTS", "qg:{default:test/main}:counters:metadata.team:flooder-129"]).await;
+    assert_eq!(refused, 0);
+    assert_eq!(world.app.reserve(lifetime).await["deniedBy"][0]["approval"], json!({"id": id, "status": "open"}));
+    admin.get(&format!("approvals/{id}")).await.expect(200);
+    // A decided request makes room for one more, a reopened one takes it again.
+    let first = denied[0]["approval"]["id"].as_str().unwrap().to_owned();
+    admin.post(&format!("approvals/{first}/reject"), json!({})).await.expect(200);
+    assert_eq!(flood(&world, "flooder", 200..202).await[1]["tooManyApprovals"], true);
+    admin.post(&format!("approvals/{first}/reopen"), json!({})).await.expect(200);
+    admin.post(&format!("approvals/{first}/approve"), json!({"amount": 1})).await.expect(200);
+    assert_eq!(flood(&world, "flooder", 203..204).await[0]["tooManyApprovals"], true, "101 were open");
+    // Requests whose windows have ended make room.
+    world.app.freeze("2027-02-01T10:00:00Z").await;
+    assert_eq!(flood(&world, "flooder", 300..301).await[0]["approval"]["status"], "open");
+    admin.get(&format!("approvals/{id}")).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_open_requests_are_the_most_and_the_oldest_stays() {
+    let world = asking_teams().await;
+    let admin = world.admin.with("x-mode", "test");
+    let lifetime = json!({"userId": "victim", "event": "job.run"});
+    let id = world.app.reserve(lifetime.clone()).await["deniedBy"][0]["approval"]["id"].as_str().unwrap().to_owned();
+    // Open requests of others, as another 9,999 calls would leave them.
+    let mut connection = world.redis.connect().await;
+    let line = |place: usize| {
+        format!(
+            "open 1801389600000\nqg:{{default:test/main}}:counters:user:u{place} once lifetime 20270101T000000Z \
+             99991231T235959Z\n1 0 0 0\n{{\"userId\":\"u{place}\",\"keyId\":\"k\",\"event\":\"job.run\",\"metadata\":{{}}}}"
+        )
+    };
+    let mut fill = redis::pipe();
+    for place in 0..9_999 {
+        let name = format!("apr_{place:024x}00_once");
+        fill.cmd("HSET").arg("qg:{default:test/main}:approvals").arg(&name).arg(line(place)).ignore();
+        fill.cmd("ZADD").arg("qg:{default:test/main}:approvals:open").arg(1_801_389_600_001_i64).arg(&name).ignore();
+    }
+    fill.query_async::<()>(&mut connection).await.unwrap();
+    let denied = flood(&world, "flooder", 0..2).await;
+    assert!(denied.iter().all(|denied| denied["tooManyApprovals"] == true && denied.get("approval").is_none()));
+    assert_eq!(world.app.reserve(lifetime).await["deniedBy"][0]["approval"], json!({"id": id, "status": "open"}));
+    let listed: usize = world.redis.run(&["ZCARD", "qg:{default:test/main}:approvals:open"]).await;
+    assert_eq!(listed, 10_000);
+    admin.post(&format!("approvals/{id}/approve"), json!({"amount": 1})).await.expect(200);
+    assert_eq!(flood(&world, "flooder", 2..4).await.iter().filter(|it| it.get("approval").is_some()).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_rejection_and_an_approval_at_once_one_is_refused() {
+    let world = asking_teams().await;
+    let (node, _) = world.another_node().await;
+    let admin = world.admin.with("x-mode", "test");
+    let other = node.client(&world.admin.key).with("x-mode", "test");
+    let mut won = [0, 0];
+    for denied in flood(&world, "flooder", 0..60).await {
+        let id = denied["approval"]["id"].as_str().unwrap().to_owned();
+        let (approve, reject) = (format!("approvals/{id}/approve"), format!("approvals/{id}/reject"));
+        let (approved, rejected) =
+            tokio::join!(admin.post(&approve, json!({"amount": 1})), other.post(&reject, json!({})));
+        match (approved.status, rejected.status) {
+            (200, 409) => won[0] += 1,
+            (409, 200) => {
+                won[1] += 1;
+                admin.post(&approve, json!({"amount": 1})).await.problem(409, "already_decided");
+            }
+            both => panic!("approve and reject answered {both:?}"),
+        }
+        let status = admin.get(&format!("approvals/{id}")).await.expect(200)["status"].clone();
+        assert_eq!(status, if approved.status == 200 { "approved" } else { "rejected" });
+    }
+    assert_eq!(won[0] + won[1], 60);
+    // Without a race too.
+    let denied = flood(&world, "flooder", 60..61).await;
+    let id = denied[0]["approval"]["id"].as_str().unwrap();
+    admin.post(&format!("approvals/{id}/reject"), json!({})).await.expect(200);
+    admin.post(&format!("approvals/{id}/approve"), json!({"amount": 1})).await.problem(409, "already_decided");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn approving_the_request_of_an_earlier_window_leaves_the_present_one_open() {
+    let world = asking(0).await;
+    let admin = world.admin.with("x-mode", "test");
+    let request =
+        async || world.app.reserve(call(3)).await["deniedBy"][0]["approval"]["id"].as_str().unwrap().to_owned();
+    let earlier = request().await;
+    world.app.freeze("2027-02-01T10:00:00Z").await;
+    let present = request().await;
+    admin.post(&format!("approvals/{earlier}/approve"), json!({"amount": 1})).await.expect(200);
+    assert_eq!(request().await, present, "the present window's request is known still");
+    assert_eq!(open(&world).await.len(), 1);
+}

@@ -268,7 +268,7 @@ impl Model {
         if self.drafted(owner, id, until_ms).is_none() {
             return invalid();
         }
-        if self.request(&counter).is_none_or(|request| request.status == RequestStatus::Approved) {
+        if self.request(&counter).is_none_or(|request| request.status != RequestStatus::Open) {
             return Told::problem(409, "already_decided");
         }
         let granted = self.grant(name, owner, id, amount, until_ms);

@@ -183,6 +183,13 @@ class Proxy:
         if fault == "unavailable":
             connection.sendall(told(503, b"", f"Retry-After: {self.retry_after}\r\n"))
             return True
+        if fault == "too_many_reads":
+            problem = (
+                b'{"type":"about:blank","title":"Busy","status":429,"code":"too_many_reads",'
+                b'"detail":"Busy.","requestId":"r"}'
+            )
+            connection.sendall(told(429, problem, f"Retry-After: {self.retry_after}\r\n"))
+            return True
         if fault == "bad_gateway":
             connection.sendall(told(502, b"<html>bad gateway</html>"))
             return True

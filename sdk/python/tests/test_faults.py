@@ -55,6 +55,26 @@ def test_an_html_page_with_status_200_is_no_answer(sandbox: Sandbox, subscribed:
             client.usage(user)
 
 
+def test_a_read_that_is_one_too_many_is_repeated(sandbox: Sandbox, subscribed: Subscribed) -> None:
+    user = subscribed(group(100))
+    with Proxy(sandbox.gateway.url, first(2, "too_many_reads")) as proxy:
+        with sandbox.client(base_url=proxy.url) as client:
+            assert client.usage(user).user_id == user
+            assert proxy.met["too_many_reads"] == 2
+            # A stream waits too.
+            proxy.choose = first(1, "too_many_reads", "usage/stream")
+            stream = client.watch_usage(user)
+            assert next(stream).user_id == user
+            stream.close()
+            assert proxy.met["too_many_reads"] == 3
+            # A bound on attempts holds, and then the error says why.
+            proxy.choose = always("too_many_reads")
+        with sandbox.client(base_url=proxy.url, retries=1) as client:
+            with pytest.raises(QuotagateError) as refused:
+                client.usage(user)
+            assert (refused.value.code, refused.value.status) == ("too_many_reads", 429)
+
+
 def test_retry_after_is_honoured(sandbox: Sandbox, subscribed: Subscribed, monkeypatch: pytest.MonkeyPatch) -> None:
     user = subscribed(group(100))
     waits: list[float] = []

@@ -307,6 +307,8 @@ export interface DeniedByView {
   resetsAt?: string | null;
   /** The group's scope has no place for another value: see `maxScopeValues` of the app. */
   scopeFull?: boolean;
+  /** No approval request was opened: the user has 100 open ones, or there are 10,000 in all. */
+  tooManyApprovals?: boolean;
   unit: Unit;
 }
 
@@ -1927,7 +1929,7 @@ export interface WhatifChanged {
 }
 
 /** Why not everything that is recorded was looked at. */
-export type WhatifCut = "entries" | "time";
+export type WhatifCut = "entries" | "time" | "size";
 
 /** A call that would be decided otherwise. */
 export interface WhatifExample {

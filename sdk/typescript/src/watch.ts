@@ -21,6 +21,7 @@ export async function* watch(transport: Transport, userId: string, options: Usag
     const onAbort = () => controller.abort();
     signal?.addEventListener("abort", onAbort, { once: true });
     let silence: ReturnType<typeof setTimeout> | undefined;
+    let waitMs = 0;
     try {
       const response = await transport.open("usage/stream", { userId, event }, headers, controller);
       silence = setTimeout(onAbort, SILENCE_MS);
@@ -37,13 +38,14 @@ export async function* watch(transport: Transport, userId: string, options: Usag
     } catch (error) {
       if (signal?.aborted) throw abortReason(signal);
       // A refusal stays one; what was cut is made anew.
-      if (!(error instanceof Transient) && isRefusal(error)) throw error;
+      if (error instanceof Transient) waitMs = error.waitMs ?? 0;
+      else if (isRefusal(error)) throw error;
     } finally {
       clearTimeout(silence);
       signal?.removeEventListener("abort", onAbort);
       controller.abort();
     }
-    await sleep(backoffMs((failures += 1)), signal);
+    await sleep(waitMs + backoffMs((failures += 1)), signal);
   }
 }
 

@@ -39,6 +39,26 @@ for (const fault of FAULTS) {
   });
 }
 
+test("a read that is one too many is repeated", async () => {
+  const { url, connect, user } = await world([group("calls", 100, "api.call")]);
+  const userId = await user("u_1");
+  const proxy = await startProxy(url);
+  const client = connect({ baseUrl: proxy.url });
+  proxy.next("too-many-reads", "too-many-reads");
+  assert.equal((await client.usage(userId)).userId, userId);
+  assert.equal(proxy.seen.length, 3);
+  // A stream waits too.
+  proxy.next("too-many-reads");
+  for await (const usage of client.watchUsage(userId)) {
+    assert.equal(usage.userId, userId);
+    break;
+  }
+  // A bound on attempts holds, and then the error says why.
+  proxy.always(() => "too-many-reads");
+  const impatient = connect({ baseUrl: proxy.url, retries: 1 });
+  await assert.rejects(impatient.usage(userId), (error: QuotagateError) => error.code === "too_many_reads" && error.status === 429);
+});
+
 test("a thousand operations through a bad network end with exactly the right counters", async (context) => {
   const { url, connect, client: direct, counter } = await world([group("calls", null, "api.call"), group("images", null, "image.*")]);
   const users = await Promise.all(Array.from({ length: 10 }, async (_, index) => {

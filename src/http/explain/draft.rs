@@ -14,6 +14,7 @@ use crate::http::auth::{Access, Principal};
 use crate::http::body::Body;
 use crate::http::metering::one;
 use crate::http::problem::{ApiError, Problem};
+use crate::http::readers::{Reader, SharedReaders};
 use crate::http::whatif::draft;
 use crate::service::reserve::CallItem;
 
@@ -47,14 +48,20 @@ pub struct ExplainedDraftView {
 /// Of a call of anybody's, with any key. No counter is looked at, and nothing is written.
 #[utoipa::path(post, path = "/api/v1/explain", tag = "Usage", operation_id = "explain_draft", request_body = ExplainDraftBody,
     responses((status = 200, body = ExplainedDraftView), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
-pub async fn explain_draft(principal: Principal, body: Body<ExplainDraftBody>) -> Result<HttpResponse, ApiError> {
+        (status = 403, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn explain_draft(
+    principal: Principal,
+    body: Body<ExplainDraftBody>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
     let body = body.read()?.value;
     let draft = draft(body.plan, body.policy, None)?;
     let item = CallItem { event: body.event, quantity: body.quantity, metadata: body.metadata };
     let event = item.event.to_string();
-    let traced = principal.gateway.explain_draft(&principal.tenant, &draft, &item).await?;
-    let groups = traced.iter().map(|traced| ExplainedGroupView::traced(&event, traced)).collect();
-    Ok(HttpResponse::Ok().json(ExplainedDraftView { groups }))
+    let groups = readers.run(Reader::Page, principal, async move |principal| {
+        let traced = principal.gateway.explain_draft(&principal.tenant, &draft, &item).await?;
+        Ok(traced.iter().map(|traced| ExplainedGroupView::traced(&event, traced)).collect())
+    });
+    Ok(HttpResponse::Ok().json(ExplainedDraftView { groups: groups.await? }))
 }

@@ -11,12 +11,12 @@ use crate::store::audit::EntryId;
 use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::ledger::{StoredEntry, Stream};
+use crate::store::pace::Pace;
 
 /// Streams that are read at the same time.
 const PARALLEL: usize = 16;
-/// Entries that are read ahead of all streams together at first, and of one stream at most.
-const FIRST_READ: usize = 256;
-const MOST_READ: usize = 1_000;
+/// Entries that are read ahead of all streams together at first, and of one stream at least.
+const FIRST_READ: usize = 64;
 const LEAST_READ: usize = 8;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +52,7 @@ pub struct Merge<'a> {
     store: &'a Store,
     order: Order,
     sources: Vec<Source>,
+    pace: Pace,
 }
 
 impl Source {
@@ -112,8 +113,8 @@ impl Source {
         }
         let (bucket, stream) = (self.bucket.number(), self.stream);
         self.damaged.extend(page.damaged.iter().map(|entry| EventId { at: entry.id, bucket, stream }));
+        self.batch = (self.batch * 4).min(page.next_count());
         self.ahead = page.entries.into();
-        self.batch = (self.batch * 4).min(MOST_READ);
         Ok(())
     }
 }
@@ -129,7 +130,7 @@ impl<'a> Merge<'a> {
     ) -> Self {
         let batch = (FIRST_READ / sources.len().max(1)).max(LEAST_READ);
         let sources = sources.into_iter().map(|source| Source::new(source, order, span, cursor, batch));
-        Self { store, order, sources: sources.collect() }
+        Self { store, order, sources: sources.collect(), pace: Pace::default() }
     }
 
     /// The entries that were left out so far since they cannot be read.
@@ -141,7 +142,11 @@ impl<'a> Merge<'a> {
     /// [`StoreError`]; what was answered before stays true.
     pub async fn next(&mut self) -> Result<Option<(EventId, Entry)>, StoreError> {
         let (store, order) = (self.store, self.order);
-        let empty = self.sources.iter_mut().filter(|source| source.ahead.is_empty() && !source.ended);
+        let is_empty = |source: &Source| source.ahead.is_empty() && !source.ended;
+        if self.sources.iter().any(is_empty) {
+            self.pace.rest().await;
+        }
+        let empty = self.sources.iter_mut().filter(|source| is_empty(source));
         let reads = empty.map(|source| source.read_ahead(store, order));
         stream::iter(reads).buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await?;
         let fronts = self.sources.iter().enumerate();

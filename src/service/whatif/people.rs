@@ -13,7 +13,7 @@ use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 
 /// Users, and grants, of one read.
-const MANY: usize = 5_000;
+pub(super) const MANY: usize = 5_000;
 
 /// Something that moves a counter's limit.
 pub type Moved = (OwnerName, GroupId, Extra);

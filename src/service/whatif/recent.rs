@@ -7,11 +7,12 @@ use utoipa::ToSchema;
 
 use super::past::{Past, PastBuilder, Units};
 use super::people::book;
+use super::relevant::Relevant;
 use super::report::Report;
 use super::units;
 use super::whole::{Replayed, Whole, Work};
 use crate::domain::ids::{PlanId, PolicyId};
-use crate::domain::ledger::EntryKind;
+use crate::domain::ledger::{Entry, EntryKind};
 use crate::domain::plan_body::PlanBody;
 use crate::domain::policy_body::PolicyBody;
 use crate::domain::window::TimeMs;
@@ -21,10 +22,13 @@ use crate::service::error::ServiceError;
 use crate::service::tenant::{Placement, Tenant};
 use crate::store::audit::EntryId;
 use crate::store::keys::Bucket;
-use crate::store::ledger::{StoredEntry, Stream};
+use crate::store::ledger::{MOST_PER_PAGE, StoredEntry, Stream};
+use crate::store::pace::Pace;
 
-/// Entries of one read, at most.
-const PAGE: usize = 2_000;
+/// Memory that what was read of all buckets may take, about.
+const MOST_BYTES: usize = 80 * 1024 * 1024;
+/// What an entry takes beside its metadata, about: as it is read, in the past that is made of it, and in the replays.
+const ENTRY_BYTES: usize = 3 * 1024;
 /// Reading ends after this, however much is left.
 const READ_FOR: Duration = Duration::from_secs(5);
 
@@ -58,6 +62,8 @@ pub enum Cut {
     Entries,
     /// Reading took too long.
     Time,
+    /// The entries took too much memory.
+    Size,
 }
 
 /// What a draft would have changed of what was recorded last.
@@ -77,6 +83,8 @@ pub struct RecentReport {
 /// The newest entries of a bucket, each stream's newest first.
 struct Newest {
     streams: Vec<ReadBack>,
+    /// What they take, about.
+    bytes: usize,
     cut: Option<Cut>,
 }
 
@@ -93,6 +101,14 @@ impl ReadBack {
     fn of(stream: Stream) -> Self {
         Self { stream, entries: Vec::new(), damaged: 0, reached: None }
     }
+}
+
+/// Of the metadata that is left of an entry.
+fn metadata_bytes(entry: &Entry) -> usize {
+    let items = entry.memo.iter().flat_map(|memo| memo.items.iter().map(|item| &item.metadata));
+    let all = items.chain(entry.told.actual.iter().map(|actual| &actual.metadata));
+    // A name and a value are two allocations and a place in a tree.
+    all.flat_map(|metadata| metadata.iter()).map(|(name, value)| name.len() + value.len() + 64).sum()
 }
 
 /// Faults of a draft, where it stands in what was asked.
@@ -169,6 +185,7 @@ impl Gateway {
         draft.check_users(&present)?;
         let drafted = draft.applied(&present, tenant.placement)?;
         let units = units(&drafted);
+        let mut relevant = Relevant::new([&present, &drafted]);
         let grants = self.moved_by_grants(tenant).await?;
         let buckets = tenant.buckets();
         let share = most.div_ceil(buckets.len().max(1));
@@ -180,7 +197,7 @@ impl Gateway {
             // What one bucket does not need of its time is for the others.
             let buckets_left = u32::try_from(buckets.len() - place).unwrap_or(u32::MAX);
             let until = Instant::now() + READ_FOR.saturating_sub(began.elapsed()) / buckets_left;
-            let newest = self.newest(bucket, share, until).await?;
+            let newest = self.newest(bucket, &mut relevant, (share, MOST_BYTES / buckets.len().max(1)), until).await?;
             cut = cut.or(newest.cut);
             entries += newest.count();
             complete &= newest.is_sound();
@@ -200,27 +217,47 @@ impl Gateway {
 
     /// The newest entries of both streams of a bucket, as far back in the one as in the other. A page of each is read
     /// however late it is.
-    async fn newest(&self, bucket: &Bucket, most: usize, until: Instant) -> Result<Newest, ServiceError> {
-        let mut newest = Newest { streams: Stream::ALL.map(ReadBack::of).into(), cut: None };
+    async fn newest(
+        &self,
+        bucket: &Bucket,
+        relevant: &mut Relevant<'_>,
+        (most, most_bytes): (usize, usize),
+        until: Instant,
+    ) -> Result<Newest, ServiceError> {
+        let mut newest = Newest { streams: Stream::ALL.map(ReadBack::of).into(), bytes: 0, cut: None };
         let mut open: Vec<usize> = (0..newest.streams.len()).collect();
         // No stream may take all before the other was looked at.
-        let page = (most / 4).clamp(1, PAGE);
+        let first = (most / 4).clamp(1, MOST_PER_PAGE);
+        let (mut page, mut pace) = (first, Pace::default());
         // The stream that was read least far back is read next.
         while let Some(next) = open.iter().copied().max_by_key(|place| newest.reached(*place)) {
             let left = most.saturating_sub(newest.count());
-            if left == 0 || newest.reached(next) < u64::MAX && Instant::now() >= until {
-                newest.cut = Some(if left == 0 { Cut::Entries } else { Cut::Time });
+            let is_begun = newest.reached(next) < u64::MAX;
+            let cut = match () {
+                () if left == 0 => Some(Cut::Entries),
+                () if is_begun && newest.bytes >= most_bytes => Some(Cut::Size),
+                () if is_begun && Instant::now() >= until => Some(Cut::Time),
+                () => None,
+            };
+            if cut.is_some() {
+                newest.cut = cut;
                 break;
             }
-            let read = &mut newest.streams[next];
+            pace.rest().await;
+            let read = &newest.streams[next];
             let wanted = page.min(left);
-            let page = self.store.entries_before(bucket, read.stream, read.reached, wanted).await?;
-            if page.count() < wanted {
+            let mut found = self.store.entries_before(bucket, read.stream, read.reached, wanted).await?;
+            page = found.next_count().min(first);
+            self.prune(bucket, relevant, &mut found.entries).await?;
+            newest.bytes +=
+                found.entries.iter().map(|stored| ENTRY_BYTES + metadata_bytes(&stored.entry)).sum::<usize>();
+            let read = &mut newest.streams[next];
+            if found.count() < wanted {
                 open.retain(|place| *place != next);
             }
-            read.reached = page.last.or(read.reached);
-            read.damaged += page.damaged.len();
-            read.entries.extend(page.entries);
+            read.reached = found.last.or(read.reached);
+            read.damaged += found.damaged.len();
+            read.entries.extend(found.entries);
         }
         // Where one stream goes further back than the other was read, it tells half of what happened.
         let edge = open.iter().map(|place| newest.reached(*place)).max().filter(|_| newest.cut.is_some());

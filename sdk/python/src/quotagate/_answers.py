@@ -15,6 +15,9 @@ from quotagate.models import Problem
 
 RETRIED = frozenset({502, 503, 504})
 
+BUSY = frozenset({"too_many_reads", "too_many_streams", "too_many_whatifs"})
+"""Codes of a 429 that says: too many reads are under way, retry later."""
+
 LARGEST_ANSWER = 32 * 1024 * 1024
 """In bytes. Whoever sends more is not the gateway."""
 
@@ -99,6 +102,11 @@ class Lines:
         *lines, rest = self._rest.split(b"\n")
         self._rest = rest
         return [line.removesuffix(b"\r").decode(errors="replace") for line in lines]
+
+
+def is_busy(answer: Answer) -> bool:
+    """Too many reads are under way at the gateway."""
+    return answer.status == 429 and isinstance(answer.data, dict) and answer.data.get("code") in BUSY
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

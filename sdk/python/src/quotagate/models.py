@@ -92,7 +92,7 @@ WebhookEvent: TypeAlias = Literal[
 WeekDay: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 """The day on which calendar weeks start."""
 
-WhatifCut: TypeAlias = Literal["entries", "time"]
+WhatifCut: TypeAlias = Literal["entries", "time", "size"]
 """Why not everything that is recorded was looked at."""
 
 WindowKind: TypeAlias = Literal[
@@ -403,6 +403,8 @@ class DeniedByView(Model):
     resets_at: str | None = None
     scope_full: bool = False
     """The group's scope has no place for another value: see `maxScopeValues` of the app."""
+    too_many_approvals: bool = False
+    """No approval request was opened: the user has 100 open ones, or there are 10,000 in all."""
     unit: Unit
 
 
@@ -1975,6 +1977,7 @@ DeniedByView._fields = {
     "requested": ("requested", _json.amount, True),
     "resetsAt": ("resets_at", _json.text, False),
     "scopeFull": ("scope_full", _json.flag, False),
+    "tooManyApprovals": ("too_many_approvals", _json.flag, False),
     "unit": ("unit", _json.text, True),
 }
 Difference._fields = {

@@ -14,7 +14,7 @@ export interface Answer<T> {
 /** An attempt that failed in a way that another attempt may mend. */
 export class Transient extends Error {
   constructor(
-    readonly failure: GatewayUnavailable,
+    readonly failure: QuotagateError,
     /** How long the gateway asks to wait. */
     readonly waitMs?: number,
   ) {
@@ -46,6 +46,9 @@ async function textIn(response: Response): Promise<string> {
 
 /** Statuses that say: not now. */
 const TRANSIENT = new Set([502, 503, 504]);
+
+/** Codes of a 429 that say: too many reads are under way, retry later. */
+const BUSY = new Set(["too_many_reads", "too_many_streams", "too_many_whatifs"]);
 
 /** An object that JSON can carry, or undefined. */
 function parse(text: string): Record<string, unknown> | undefined {
@@ -81,7 +84,7 @@ function errorFrom(status: number, text: string, redact: (text: string) => strin
 }
 
 /**
- * The body of a good answer. Throws {@link Transient} at what another attempt may mend: 502 to 504, and a success whose
+ * The body of a good answer. Throws {@link Transient} at what another attempt may mend: 502 to 504, too many reads under way, and a success whose
  * body is not what the gateway sends (`expect` names a field that it always has), which some box in between made up.
  */
 export async function read<T>(response: Response, expect: string | undefined, redact: (text: string) => string): Promise<Answer<T>> {
@@ -96,6 +99,6 @@ export async function read<T>(response: Response, expect: string | undefined, re
     return { status, headers, body: body as T };
   }
   const error = errorFrom(status, text, redact);
-  if (error instanceof GatewayUnavailable) throw new Transient(error, retryAfterMs(headers.get("retry-after")));
+  if (error instanceof GatewayUnavailable || BUSY.has(error.code)) throw new Transient(error, retryAfterMs(headers.get("retry-after")));
   throw error;
 }

@@ -18,6 +18,8 @@ export type Fault =
   | "busy"
   /** The gateway answers, and the client gets a 503. */
   | "busy-after"
+  /** 429 with Retry-After: too many reads are under way. */
+  | "too-many-reads"
   /** 502 from a box in between. */
   | "bad-gateway"
   /** The gateway answers, and the client gets something else with status 200. */
@@ -93,6 +95,11 @@ export async function startProxy(target: string): Promise<Proxy> {
     try {
       if (fault === "cut-before") return void incoming.socket.destroy();
       if (fault === "busy") { busy(response); return; }
+      if (fault === "too-many-reads") {
+        const problem = { type: "about:blank", title: "Busy", status: 429, code: "too_many_reads", detail: "Busy.", requestId: "r" };
+        response.writeHead(429, { "content-type": "application/problem+json", "retry-after": "0" }).end(JSON.stringify(problem));
+        return;
+      }
       if (fault === "bad-gateway") return void response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad gateway</h1>");
       const answer = await forward(incoming, body);
       if (fault === "cut-after") return void incoming.socket.destroy();

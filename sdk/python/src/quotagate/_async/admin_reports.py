@@ -193,7 +193,7 @@ class AsyncAdminReports:
 
     async def whatif(self, draft: bodies.WhatifBody | Mapping[str, Any]) -> RecentWhatif:
         """Replays the newest recorded calls under a draft of one plan or policy: who would have been denied or let
-        pass, and what it would have cost. A node tries two drafts at a time: ``too_many_whatifs`` (429).
+        pass, and what it would have cost. A node replays one draft at a time, others wait for their turn.
 
         Example::
 

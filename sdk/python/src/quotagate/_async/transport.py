@@ -75,6 +75,7 @@ class AsyncTransport:
         while True:
             attempt += 1
             asked = 0.0
+            failure: QuotagateError
             limit = min(self.options.timeout, max(ends - time.monotonic(), 0.001))
             try:
                 status, told, body = await self._attempt(call, headers, content, limit)
@@ -85,9 +86,12 @@ class AsyncTransport:
                     if status == 404 and attempt > 1 and call.deletes:
                         # An attempt whose answer was lost did it, at a gateway whose deletions have no memory of keys.
                         return answer
-                    raise _answers.problem(answer)
+                    failure = _answers.problem(answer)
+                    if not _answers.is_busy(answer):
+                        raise failure
+                else:
+                    failure = self._overloaded(_answers.problem(_answers.read(status, told, body)))
                 asked = _answers.retry_after(told)
-                failure = self._overloaded(_answers.problem(_answers.read(status, told, body)))
             except httpx.InvalidURL:
                 raise QuotagateError(code="invalid_request", message="an id is too long", status=400) from None
             except (httpx.TransportError, httpx.DecodingError) as fault:

@@ -22,6 +22,7 @@ async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> A
     last: Usage | None = None
     failures = 0
     while True:
+        asked = 0.0
         try:
             async with transport.http.stream(
                 "GET",
@@ -37,10 +38,10 @@ async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> A
                         body += part
                         if len(body) > _answers.LARGEST_ANSWER:
                             raise _json.Malformed("too large")
-                    text = options.redacted(body)
-                    told = _answers.problem(_answers.read(response.status_code, response.headers, text))
-                    if response.status_code < 500:
-                        raise told
+                    answer = _answers.read(response.status_code, response.headers, options.redacted(body))
+                    if response.status_code < 500 and not _answers.is_busy(answer):
+                        raise _answers.problem(answer)
+                    asked = _answers.retry_after(response.headers)
                 else:
                     lines, data, length = _answers.Lines(), list[str](), 0
                     async for part in response.aiter_bytes():
@@ -61,4 +62,4 @@ async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> A
         except (httpx.TransportError, httpx.DecodingError, _json.Malformed):
             pass
         failures += 1
-        await runtime.sleep(_answers.backoff(failures))
+        await runtime.sleep(max(asked, _answers.backoff(failures)))

@@ -76,6 +76,7 @@ class Transport:
         while True:
             attempt += 1
             asked = 0.0
+            failure: QuotagateError
             limit = min(self.options.timeout, max(ends - time.monotonic(), 0.001))
             try:
                 status, told, body = self._attempt(call, headers, content, limit)
@@ -86,9 +87,12 @@ class Transport:
                     if status == 404 and attempt > 1 and call.deletes:
                         # An attempt whose answer was lost did it, at a gateway whose deletions have no memory of keys.
                         return answer
-                    raise _answers.problem(answer)
+                    failure = _answers.problem(answer)
+                    if not _answers.is_busy(answer):
+                        raise failure
+                else:
+                    failure = self._overloaded(_answers.problem(_answers.read(status, told, body)))
                 asked = _answers.retry_after(told)
-                failure = self._overloaded(_answers.problem(_answers.read(status, told, body)))
             except httpx.InvalidURL:
                 raise QuotagateError(code="invalid_request", message="an id is too long", status=400) from None
             except (httpx.TransportError, httpx.DecodingError) as fault:

@@ -23,6 +23,7 @@ def watch(transport: Transport, user_id: str, event: str | None) -> Generator[Us
     last: Usage | None = None
     failures = 0
     while True:
+        asked = 0.0
         try:
             with transport.http.stream(
                 "GET",
@@ -38,10 +39,10 @@ def watch(transport: Transport, user_id: str, event: str | None) -> Generator[Us
                         body += part
                         if len(body) > _answers.LARGEST_ANSWER:
                             raise _json.Malformed("too large")
-                    text = options.redacted(body)
-                    told = _answers.problem(_answers.read(response.status_code, response.headers, text))
-                    if response.status_code < 500:
-                        raise told
+                    answer = _answers.read(response.status_code, response.headers, options.redacted(body))
+                    if response.status_code < 500 and not _answers.is_busy(answer):
+                        raise _answers.problem(answer)
+                    asked = _answers.retry_after(response.headers)
                 else:
                     lines, data, length = _answers.Lines(), list[str](), 0
                     for part in response.iter_bytes():
@@ -62,4 +63,4 @@ def watch(transport: Transport, user_id: str, event: str | None) -> Generator[Us
         except (httpx.TransportError, httpx.DecodingError, _json.Malformed):
             pass
         failures += 1
-        runtime.sleep(_answers.backoff(failures))
+        runtime.sleep(max(asked, _answers.backoff(failures)))
