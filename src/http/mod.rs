@@ -15,6 +15,7 @@ mod dashboard;
 mod events;
 mod explain;
 mod grants;
+mod header;
 mod health;
 mod history;
 mod keys;
@@ -22,6 +23,7 @@ pub mod limits;
 mod metering;
 mod nodes;
 pub mod openapi;
+mod payload;
 mod plans;
 mod policies;
 mod problem;
@@ -40,7 +42,8 @@ mod views;
 mod webhooks;
 mod whatif;
 
-use actix_web::middleware::from_fn;
+use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpRequest, HttpServer, Resource, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::TcpListener;
@@ -86,12 +89,13 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
             .app_data(whatifs.clone())
             .app_data(limits)
             .app_data(refusals.clone())
-            .app_data(web::PayloadConfig::new(body::MOST_BYTES))
             .wrap(from_fn(cors::middleware))
             .wrap(from_fn(replayed::middleware))
             .wrap(from_fn(health::measure))
             .wrap(from_fn(refused::middleware))
             .wrap(from_fn(request_id::middleware))
+            // Answers of the API are nobody's to keep; the dashboard's files say otherwise themselves.
+            .wrap(DefaultHeaders::new().add((CACHE_CONTROL, "no-store")).add((X_CONTENT_TYPE_OPTIONS, "nosniff")))
             .configure(routes)
             .default_service(web::to(not_found))
     })
@@ -194,7 +198,6 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/app").route(web::get().to(app::get)).route(web::put().to(app::put)))
         .service(
             resource("/configuration")
-                .app_data(web::PayloadConfig::new(body::MOST_DOCUMENT_BYTES))
                 .app_data(body::MostBytes(body::MOST_DOCUMENT_BYTES))
                 .route(web::get().to(configuration::get))
                 .route(web::put().to(configuration::put)),
@@ -203,6 +206,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/keys/{id}").route(web::delete().to(keys::delete)))
         .service(
             resource("/session")
+                .app_data(body::MostBytes(body::MOST_STRANGER_BYTES))
                 .route(web::post().to(session::create))
                 .route(web::get().to(session::get))
                 .route(web::delete().to(session::delete)),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -55,6 +55,8 @@ pub enum ApiError {
     PayloadTooLarge {
         most_bytes: usize,
     },
+    /// A `Content-Encoding` other than one `gzip`.
+    UnsupportedEncoding,
     /// This node follows events for as many callers as it may.
     TooManyStreams,
     /// This node tries as many drafts as it may.
@@ -99,6 +101,9 @@ impl ApiError {
             }
             Self::PayloadTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
+            }
+            Self::UnsupportedEncoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "The body's encoding is not supported")
             }
             Self::TooManyStreams => (StatusCode::TOO_MANY_REQUESTS, "too_many_streams", "This node has no stream left"),
             Self::TooManyWhatifs => {
@@ -154,7 +159,10 @@ impl ApiError {
     fn detail(&self) -> String {
         match self {
             Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
-            Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
+            Self::PayloadTooLarge { most_bytes } => {
+                format!("A body may have at most {most_bytes} bytes, also after it is decompressed.")
+            }
+            Self::UnsupportedEncoding => "`Content-Encoding` must be `gzip`, or be left out.".to_owned(),
             Self::TooManyStreams => "Close a stream of events, or open this one later.".to_owned(),
             Self::TooManyWhatifs => "Try it again in some seconds.".to_owned(),
             Self::BodyTimeout { limit } => {
@@ -210,6 +218,7 @@ impl ApiError {
             Self::Service(_)
             | Self::MethodNotAllowed { .. }
             | Self::PayloadTooLarge { .. }
+            | Self::UnsupportedEncoding
             | Self::TooManyStreams
             | Self::TooManyWhatifs
             | Self::BodyTimeout { .. }
@@ -269,6 +278,9 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(status);
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, allow.as_str()));
+        }
+        if matches!(self, Self::UnsupportedEncoding) {
+            response.insert_header((ACCEPT_ENCODING, "gzip"));
         }
         if matches!(self, Self::BodyTimeout { .. }) {
             // What is still to come of the body would be taken for the next call's head.

@@ -43,8 +43,8 @@ pub async fn put(
     body: Body<WebhookBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read()?;
-    let (gateway, by, matched) = (&principal.gateway, &principal.key.id, if_match(&request));
+    let Given { value, idempotency } = body.read().await?;
+    let (gateway, by, matched) = (&principal.gateway, &principal.key.id, if_match(&request)?);
     let webhook = gateway.put_webhook(&principal.tenant, &id, &value, matched, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(webhook))
 }
@@ -61,7 +61,7 @@ pub async fn delete(
     principal.require(Access::Configure)?;
     let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
-    gateway.delete_webhook(tenant, &id, if_match(&request), by, idempotency.as_ref()).await?;
+    gateway.delete_webhook(tenant, &id, if_match(&request)?, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -50,7 +50,7 @@ pub struct ExplainedDraftView {
         (status = 403, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn explain_draft(principal: Principal, body: Body<ExplainDraftBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    let body = body.read()?.value;
+    let body = body.read().await?.value;
     let draft = draft(body.plan, body.policy, None)?;
     let item = CallItem { event: body.event, quantity: body.quantity, metadata: body.metadata };
     let event = item.event.to_string();
