@@ -36,6 +36,7 @@ mod session;
 mod settling;
 mod subscriptions;
 mod test_clock;
+mod unread;
 mod usage;
 mod users;
 mod views;
@@ -93,6 +94,7 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
             .wrap(from_fn(replayed::middleware))
             .wrap(from_fn(health::measure))
             .wrap(from_fn(refused::middleware))
+            .wrap(from_fn(unread::middleware))
             .wrap(from_fn(request_id::middleware))
             // Answers of the API are nobody's to keep; the dashboard's files say otherwise themselves.
             .wrap(DefaultHeaders::new().add((CACHE_CONTROL, "no-store")).add((X_CONTENT_TYPE_OPTIONS, "nosniff")))
@@ -100,6 +102,7 @@ pub async fn serve(listen: Listen, gateway: web::Data<Gateway>, stop: impl Futur
             .default_service(web::to(not_found))
     })
     .workers(listen.workers)
+    .max_connections(limits.connections.div_ceil(listen.workers.max(1)))
     .keep_alive(limits.idle)
     // Of a connection's first request. Clients open connections in advance: such a one is idle as any other, and with a
     // shorter time a call sent into it just when that time is over would be answered 408.
