@@ -14,6 +14,7 @@ mod export;
 #[allow(dead_code)]
 mod gateway;
 mod guesses;
+mod memory;
 mod operating;
 mod permissions;
 mod replay;
