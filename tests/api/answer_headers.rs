@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::wire::{request, routes, send};
 use crate::support::{ROOT_KEY, World};
+use crate::wire::{request, routes, send};
 
 /// A route that is added later is tried as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,8 +6,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::json;
 
-use crate::support::wire::{Reply, chunked, gzip, request, routes, send};
 use crate::support::{ROOT_KEY, Running, World, monthly, new_key};
+use crate::wire::{Reply, chunked, gzip, request, routes, send};
 
 /// Headers by name with a value that is valid, and values that are not, whatever the call.
 const VALUES: [(&str, &str, &[&[u8]]); 7] = [

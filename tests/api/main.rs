@@ -5,6 +5,8 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/wire.rs"]
+mod wire;
 
 mod agents;
 mod alerts;

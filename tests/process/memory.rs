@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 use crate::gateway::{ADMIN_KEY, Process};
-use crate::support::wire::{self, Route, bomb, chunked, connect, gzip, request, routes, send};
+use crate::wire::{self, Route, bomb, chunked, connect, gzip, request, routes, send};
 
 const MIB: usize = 1 << 20;
 /// Requests at once.

@@ -4,7 +4,6 @@
 pub mod cluster;
 pub mod proven;
 pub mod receiver;
-pub mod wire;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,5 @@
 //! Requests as bytes: what no client would send.
+#![allow(dead_code)]
 
 use std::io::Write as _;
 use std::time::Duration;
