@@ -108,9 +108,11 @@ async fn who_may_not_edit_a_webhook_sees_only_the_host_of_its_url() {
         }
     }
     let kept = world.redis.contents("qg:*").await;
-    let keys: Vec<&String> =
-        kept.iter().filter(|(_, value)| value.concat().contains("pa55word")).map(|(key, _)| key).collect();
-    assert_eq!(keys.len(), 1, "only the configuration itself has it: {keys:?}");
+    let has = |value: &Vec<String>| value.concat().contains("pa55word");
+    // And the first answer of a rotation, for a minute, should the node have to repeat it.
+    let others = kept.iter().filter(|(key, value)| has(value) && !key.starts_with("qg:{default}:op:"));
+    let others: Vec<&String> = others.map(|(key, _)| key).collect();
+    assert_eq!(others, ["qg:{default}:config"]);
     for log in world.redis.run::<Vec<String>>(&["KEYS", "qg:*audit*"]).await {
         let entries: Vec<(String, Vec<String>)> = world.redis.run(&["XRANGE", &log, "-", "+"]).await;
         assert!(!entries.iter().any(|(_, fields)| fields.concat().contains("pa55word")), "{log}: {entries:?}");

@@ -228,22 +228,22 @@ async fn a_chunked_body_without_end_is_cut_off() {
 }
 
 /// What strangers send until `done`, one after the other on connections of their own; answers how many requests it was.
-async fn flood(node: &Node, number: usize, done: &AtomicBool) -> u64 {
+async fn flood(node: &Node, things: &Things, number: usize, done: &AtomicBool) -> u64 {
     let (url, key) = (&node.process.url, format!("X-Api-Key: {}\r\n", node.key));
     let gzipped = "Content-Encoding: gzip\r\n";
-    let (bomb, deep) = (bomb(60 * MIB), Things::new().deep);
+    let Things { bomb, deep, .. } = things;
     let mut sent = 0;
     while !done.load(Ordering::Relaxed) {
         match (number + sent as usize) % 8 {
-            0 => drop(send(url, &request("POST /api/v1/session", gzipped.as_bytes(), &bomb)).await),
-            1 => drop(send(url, &request("POST /api/v1/reserve", format!("{key}{gzipped}").as_bytes(), &bomb)).await),
-            2 => drop(send(url, &chunked("POST /api/v1/track", key.as_bytes(), &deep, 5)).await),
+            0 => drop(send(url, &request("POST /api/v1/session", gzipped.as_bytes(), bomb)).await),
+            1 => drop(send(url, &request("POST /api/v1/reserve", format!("{key}{gzipped}").as_bytes(), bomb)).await),
+            2 => drop(send(url, &chunked("POST /api/v1/track", key.as_bytes(), deep, 5)).await),
             3 => drop(
                 send(url, &request("GET /healthz", format!("X-Long: {}\r\n", "x".repeat(200_000)).as_bytes(), b""))
                     .await,
             ),
-            4 => drop(send(url, &request("POST /api/v1/session", b"Expect: 100-continue\r\n", &deep)).await),
-            5 => drop(send(url, &request("POST /api/v1/reserve", key.as_bytes(), &deep)).await),
+            4 => drop(send(url, &request("POST /api/v1/session", b"Expect: 100-continue\r\n", deep)).await),
+            5 => drop(send(url, &request("POST /api/v1/reserve", key.as_bytes(), deep)).await),
             // Many calls before the first answer is read.
             6 => drop(send(url, &request("GET /api/v1/plans", b"", b"").repeat(500)).await),
             // A head that never ends, and a client that leaves.
@@ -261,7 +261,7 @@ async fn flood(node: &Node, number: usize, done: &AtomicBool) -> u64 {
 /// Floods for so long, with that many connections that stay idle; a caller with a key is answered all the while.
 async fn flooded(seconds: u64, idle: usize, most: usize) {
     let node = Node::start().await;
-    let body = json!({"userId": "u", "event": "image.a"});
+    let (body, things) = (json!({"userId": "u", "event": "image.a"}), Things::new());
     let before = node.peak_begins();
     let mut kept = Vec::new();
     for _ in 0..idle {
@@ -279,7 +279,7 @@ async fn flooded(seconds: u64, idle: usize, most: usize) {
         took.sort_unstable();
         took
     };
-    let floods = join_all((0..16).map(|number| flood(&node, number, &done)));
+    let floods = join_all((0..16).map(|number| flood(&node, &things, number, &done)));
     let (took, sent) = futures::future::join(caller, floods).await;
     println!(
         "{} hostile requests beside {idle} idle connections in {seconds} s; {} calls of a caller with a key, p50 {} ms, slowest {} ms",
