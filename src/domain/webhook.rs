@@ -12,6 +12,8 @@ use super::field_error::FieldError;
 const MOST_URL_BYTES: usize = 2048;
 const MOST_TEMPLATE_BYTES: usize = 2048;
 const MOST_FILTER_VALUES: usize = 64;
+/// Stands for each part of a URL that may hold a credential.
+const MASK: &str = "***";
 
 /// What an app can hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -136,10 +138,20 @@ impl WebhookBody {
         }
     }
 
+    /// As those see it who may not edit it.
+    #[must_use]
+    pub fn masked(self) -> Self {
+        Self { url: masked_url(&self.url), ..self }
+    }
+
     /// All faults, but whether the URL leads to a public address: that is looked at when it is called.
     pub fn faults(&self) -> Vec<FieldError> {
         let mut faults = Vec::new();
         let url = Url::parse(&self.url).ok();
+        if url.as_ref().is_some_and(is_masked) {
+            let message = format!("is masked (`{MASK}`): provide the whole URL, as an admin key reads it");
+            faults.push(FieldError::new("url", message));
+        }
         let called = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         if called.is_none() || self.url.len() > MOST_URL_BYTES {
             let message = format!("must be an http or https URL of at most {MOST_URL_BYTES} bytes");
@@ -158,6 +170,23 @@ impl WebhookBody {
         }
         faults
     }
+}
+
+/// A webhook's URL for those who may not edit it: its scheme, host and port. User name, password, path and query may be
+/// credentials; each that is there is masked.
+pub fn masked_url(text: &str) -> String {
+    let Ok(url) = Url::parse(text) else { return MASK.to_owned() };
+    let Some(host) = url.host_str() else { return MASK.to_owned() };
+    let user = if url.username().is_empty() && url.password().is_none() { "" } else { "***@" };
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    let is_bare = url.path().trim_matches('/').is_empty() && url.query().is_none() && url.fragment().is_none();
+    let rest = if is_bare { "" } else { MASK };
+    format!("{}://{user}{host}{port}/{rest}", url.scheme())
+}
+
+/// Is it what [`masked_url`] makes? Whoever writes one back would lose the credentials.
+fn is_masked(url: &Url) -> bool {
+    url.username() == MASK || url.path().strip_prefix('/') == Some(MASK)
 }
 
 /// Fills a template's placeholders; what is not known of an event is empty.
@@ -203,6 +232,38 @@ mod tests {
         ] {
             let read: Filter = serde_json::from_value(filter.clone()).unwrap();
             assert_eq!(read.lets_through(&event), expected, "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_masked_url_names_the_host_and_no_credential() {
+        for (url, masked) in [
+            ("https://hooks.example.com", "https://hooks.example.com/"),
+            ("https://hooks.example.com/", "https://hooks.example.com/"),
+            ("https://hooks.example.com/services/T0/secret", "https://hooks.example.com/***"),
+            ("https://me:secret@hooks.example.com:8443/?key=secret#secret", "https://***@hooks.example.com:8443/***"),
+            ("https://secret@hooks.example.com/", "https://***@hooks.example.com/"),
+            ("https://:secret@hooks.example.com/", "https://***@hooks.example.com/"),
+            ("http://[2001:db8::1]:80/?secret", "http://[2001:db8::1]/***"),
+            ("secret", "***"),
+            ("data:secret", "***"),
+        ] {
+            assert_eq!(masked_url(url), masked, "{url}");
+            assert_eq!(masked_url(masked), masked, "masking twice changes nothing: {url}");
+        }
+    }
+
+    #[test]
+    fn a_masked_url_is_not_written_back() {
+        let faults = |url: &str| {
+            let body: WebhookBody = serde_json::from_value(json!({"url": url, "events": ["limit.reached"]})).unwrap();
+            body.faults().len()
+        };
+        for url in ["https://a.example/***", "https://***@a.example/", "https://***@a.example/***"] {
+            assert_eq!(faults(url), 1, "{url}");
+        }
+        for url in ["https://a.example/", "https://a.example/x/***", "https://me:***@a.example/"] {
+            assert_eq!(faults(url), 0, "{url}");
         }
     }
 

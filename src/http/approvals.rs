@@ -84,7 +84,7 @@ pub async fn approve(
     body: Body<ApproveBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Approve)?;
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     check_note(given.note.as_deref())?;
     check_note(given.rollback_owner.as_deref())?;
     let approve = Approve {
@@ -134,7 +134,7 @@ async fn decide(
     status: ApprovalStatus,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Approve)?;
-    let Given { value, idempotency } = body.read()?;
+    let Given { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
     let (gateway, by, how) = (&principal.gateway, &principal.key.id, (status, value.note.as_deref()));
     let decided = gateway.decide_approval(&principal.tenant, id, how, by, idempotency.as_ref()).await?;

@@ -29,7 +29,7 @@ pub struct AppBody {
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<AppBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Apps)?;
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     Ok(HttpResponse::Created()
         .json(principal.gateway.create_app(&given.id, given.placement, &principal.key.id, idempotency.as_ref()).await?))
 }

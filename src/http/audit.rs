@@ -12,7 +12,7 @@ use super::problem::{ApiError, Problem};
 use super::readers::{Reader, SharedReaders};
 use super::views::ListView;
 use crate::domain::window::{TimeMs, rfc3339};
-use crate::service::audit::{AuditCursor, AuditFilter, told};
+use crate::service::audit::{AuditCursor, AuditFilter, audited};
 use crate::store::audit::AuditEntry;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -57,9 +57,9 @@ fn view((cursor, entry): (AuditCursor, AuditEntry)) -> AuditView {
         at: rfc3339(TimeMs::try_from(entry.id.time_ms).unwrap_or(TimeMs::MAX)),
         actor: trail.actor,
         action: trail.action,
+        before: trail.before.as_deref().map(|text| audited(&trail.target, text)),
+        after: trail.after.as_deref().map(|text| audited(&trail.target, text)),
         target: trail.target,
-        before: trail.before.as_deref().map(told),
-        after: trail.after.as_deref().map(told),
         note: trail.note,
     }
 }

@@ -5,21 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, HeaderName, ORIGIN};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use super::cors::AllowedOrigin;
+use super::header::{Header, presented_key, single};
 use super::problem::ApiError;
 use super::session;
-use crate::domain::ids::{Mode, UserId};
+use crate::domain::ids::{AppId, Mode, UserId};
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
 use crate::service::keys::{KeyKind, KeyRecord, Role};
 use crate::service::tenant::Tenant;
-
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const APP: HeaderName = HeaderName::from_static("x-app");
-const MODE: HeaderName = HeaderName::from_static("x-mode");
 
 /// What a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,10 +105,9 @@ impl Principal {
     /// A key with `requireUserToken` reads only the user whose token it brings.
     ///
     /// # Errors
-    /// forbidden_key
+    /// forbidden_key, invalid_request
     pub fn require_user_token(&self, request: &HttpRequest, user: &UserId) -> Result<(), ApiError> {
-        let token = request.headers().get("x-user-token").and_then(|value| value.to_str().ok());
-        match self.key.accepts_user_token(user, token) {
+        match self.key.accepts_user_token(user, single(request, Header::UserToken)?) {
             true => Ok(()),
             false => {
                 Err(ServiceError::ForbiddenKey("X-User-Token must be the HMAC-SHA256 of this user id".to_owned())
@@ -131,12 +126,15 @@ impl FromRequest for Principal {
         Box::pin(async move {
             let gateway = request.app_data::<web::Data<Gateway>>().cloned();
             let gateway = gateway.ok_or_else(|| ServiceError::Internal("no gateway".to_owned()))?;
-            let key = match presented_key(&request) {
+            let key = match presented_key(&request)? {
                 Some(key) => gateway.authenticate(key).await?,
                 None => session::of(&request, &gateway).await?.key,
             };
+            for header in Header::OF_EVERY_CALL {
+                single(&request, header)?;
+            }
             check_origin(&request, &key)?;
-            let app = gateway.app_of(&key, header(&request, APP))?;
+            let app = gateway.app_of(&key, named_app(&request)?.as_ref().map(AppId::as_str))?;
             let mode = mode_of(&request, &key)?;
             let placement = gateway.placement(&app).await?;
             gateway.check_mode(&app, &mode).await?;
@@ -145,23 +143,15 @@ impl FromRequest for Principal {
     }
 }
 
-fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
-    request.headers().get(name).and_then(|value| value.to_str().ok())
-}
-
-/// The key that a request brings in its headers.
-pub fn presented_key(request: &HttpRequest) -> Option<&str> {
-    let bearer = header(request, AUTHORIZATION).and_then(|value| {
-        let (scheme, key) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-    });
-    bearer.or_else(|| header(request, API_KEY))
+fn named_app(request: &HttpRequest) -> Result<Option<AppId>, ApiError> {
+    let named = single(request, Header::App)?.map(AppId::parse).transpose();
+    named.map_err(|error| Header::App.invalid(error.to_string()))
 }
 
 /// A secret or publishable key works on its own mode; an admin key on the one it names.
 fn mode_of(request: &HttpRequest, key: &KeyRecord) -> Result<Mode, ApiError> {
-    let named =
-        header(request, MODE).map(Mode::parse).transpose().map_err(|message| ApiError::invalid("X-Mode", message))?;
+    let named = single(request, Header::Mode)?.map(Mode::parse).transpose();
+    let named = named.map_err(|message| Header::Mode.invalid(message))?;
     match (key.fixed_mode(), named) {
         (Some(own), None) => Ok(own),
         (Some(own), Some(named)) if own == named => Ok(own),
@@ -172,9 +162,10 @@ fn mode_of(request: &HttpRequest, key: &KeyRecord) -> Result<Mode, ApiError> {
 
 /// A browser tells where a page comes from; a publishable key may be used only from its own origins.
 fn check_origin(request: &HttpRequest, key: &KeyRecord) -> Result<(), ApiError> {
-    let Some(origin) = header(request, ORIGIN).filter(|_| key.kind == KeyKind::Publishable) else {
+    if key.kind != KeyKind::Publishable {
         return Ok(());
-    };
+    }
+    let Some(origin) = single(request, Header::Origin)? else { return Ok(()) };
     if !key.origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
         return Err(ServiceError::ForbiddenKey("this key may not be used from this origin".to_owned()).into());
     }

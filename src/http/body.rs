@@ -1,28 +1,29 @@
 //! Reading a request: body, query, idempotency key. Every fault names its field.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
-use actix_web::http::header::HeaderName;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
 
+use super::header::{Header, single};
 use super::limits::Limits;
+use super::payload;
 use super::problem::ApiError;
 use crate::domain::document;
 use crate::domain::ids::IdempotencyKey;
 use crate::service::error::ServiceError;
 use crate::store::operation::{Idempotency, Replayed};
 
-const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// 64 KiB.
+/// 64 KiB, inflated.
 pub const MOST_BYTES: usize = 64 * 1024;
 /// 1 MiB, for a whole configuration.
 pub const MOST_DOCUMENT_BYTES: usize = 1024 * 1024;
+/// 4 KiB, for bodies that are read before anybody is authenticated.
+pub const MOST_STRANGER_BYTES: usize = 4 * 1024;
 
 /// The bound of a resource's bodies, where it is not [`MOST_BYTES`].
 #[derive(Clone, Copy)]
@@ -35,28 +36,28 @@ pub struct Given<T> {
     pub idempotency: Option<Idempotency>,
 }
 
-/// A body that is told to be wrong only when it is read: the key comes first.
-pub struct Body<T>(Result<Given<T>, ApiError>);
+/// A body that nothing has read yet: a handler reads it after it has checked the key and what the key may do.
+pub struct Body<T> {
+    request: HttpRequest,
+    payload: Payload,
+    kind: PhantomData<T>,
+}
 
-impl<T> Body<T> {
+impl<T: DeserializeOwned> Body<T> {
+    /// Reads the body, within its bounds of size and time.
+    ///
     /// # Errors
-    /// invalid_request naming the field; payload_too_large; request_timeout
-    pub fn read(self) -> Result<Given<T>, ApiError> {
-        self.0
+    /// invalid_request naming the field; payload_too_large; unsupported_encoding; request_timeout
+    pub async fn read(self) -> Result<Given<T>, ApiError> {
+        let Self { request, payload, .. } = self;
+        let limits = request.app_data::<Limits>().copied().unwrap_or_default();
+        let most = request.app_data::<MostBytes>().map_or(MOST_BYTES, |most| most.0);
+        let bytes = tokio::time::timeout(limits.body_timeout, payload::read(&request, payload, most)).await;
+        given(&request, bytes.map_err(|_| ApiError::BodyTimeout { limit: limits.body_timeout })??)
     }
 }
 
-fn given<T: DeserializeOwned>(
-    request: &HttpRequest,
-    bytes: Result<Bytes, actix_web::Error>,
-) -> Result<Given<T>, ApiError> {
-    let bytes = bytes.map_err(|error| match error.as_response_error().status_code() {
-        actix_web::http::StatusCode::PAYLOAD_TOO_LARGE => {
-            let most_bytes = request.app_data::<MostBytes>().map_or(MOST_BYTES, |most| most.0);
-            ApiError::PayloadTooLarge { most_bytes }
-        }
-        _ => ApiError::invalid("body", "could not be read"),
-    })?;
+fn given<T: DeserializeOwned>(request: &HttpRequest, bytes: Bytes) -> Result<Given<T>, ApiError> {
     let bytes = match (bytes.trim_ascii().is_empty(), request.method()) {
         (false, _) => bytes,
         (true, &Method::PUT) => return Err(ApiError::invalid("body", "is missing: a PUT replaces the whole")),
@@ -68,33 +69,24 @@ fn given<T: DeserializeOwned>(
     })
 }
 
-impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+impl<T> FromRequest for Body<T> {
     type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+    type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limits = request.app_data::<Limits>().copied().unwrap_or_default();
-        let bytes = tokio::time::timeout(limits.body_timeout, Bytes::from_request(request, payload));
-        let request = request.clone();
-        Box::pin(async move {
-            Ok(Self(match bytes.await {
-                Ok(bytes) => given(&request, bytes),
-                Err(_) => Err(ApiError::BodyTimeout { limit: limits.body_timeout }),
-            }))
-        })
+        ready(Ok(Self { request: request.clone(), payload: payload.take(), kind: PhantomData }))
     }
 }
 
 /// The `Idempotency-Key` of a write, with what a repetition has to be equal to: the call and its canonical body.
 ///
 /// # Errors
-/// invalid_request for an empty or too long key.
+/// invalid_request for a key that is repeated, empty or too long.
 pub fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
-    let Some(value) = request.headers().get(KEY) else {
+    let Some(text) = single(request, Header::IdempotencyKey)? else {
         return Ok(None);
     };
-    let text = value.to_str().map_err(|_| ApiError::invalid("Idempotency-Key", "must be plain text"))?;
-    let key = IdempotencyKey::parse(text).map_err(|error| ApiError::invalid("Idempotency-Key", error.to_string()))?;
+    let key = IdempotencyKey::parse(text).map_err(|error| Header::IdempotencyKey.invalid(error.to_string()))?;
     // Maps are sorted by key: the same fields in another order are the same request.
     let canonical = match serde_json::from_slice::<serde_json::Value>(body) {
         Ok(value) => value.to_string(),
@@ -127,11 +119,11 @@ impl<T> Query<T> {
 
 impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Error = ApiError;
-    type Future = std::future::Ready<Result<Self, ApiError>>;
+    type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let parsed = web::Query::<T>::from_query(request.query_string());
-        std::future::ready(Ok(Self(parsed.map(web::Query::into_inner).map_err(|error| {
+        ready(Ok(Self(parsed.map(web::Query::into_inner).map_err(|error| {
             let text = error.to_string();
             let message = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);
             let named = document::field(".", message);

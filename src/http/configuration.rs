@@ -9,11 +9,15 @@ use super::problem::{ApiError, Problem};
 use crate::service::apply::{Applied, Configuration};
 
 /// Read the whole configuration as a document that can be applied
+///
+/// Other keys than an admin's read only the hosts of webhooks' URLs.
 #[utoipa::path(get, path = "/api/v1/configuration", tag = "Configuration",
     responses((status = 200, body = Configuration), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    Ok(HttpResponse::Ok().json(principal.gateway.configuration(&principal.tenant).await?))
+    let configuration = principal.gateway.configuration(&principal.tenant).await?;
+    let may_edit = principal.require(Access::Configure).is_ok();
+    Ok(HttpResponse::Ok().json(if may_edit { configuration } else { configuration.masked() }))
 }
 
 /// Make the configuration match a document, in one step or not at all
@@ -29,7 +33,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read()?;
+    let Given { value, idempotency } = body.read().await?;
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
     let applied = match dry_run {
         true => gateway.preview_configuration(tenant, &value).await?,

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::auth::{Access, Principal};
 use super::body::{Query, page_size};
+use super::header::{Header, single};
 use super::limits::Limits;
 use super::problem::{ApiError, Problem};
 use super::readers::{Permit, Reader, SharedReaders};
@@ -180,16 +181,13 @@ pub async fn stream(
         };
         Some((Ok::<_, actix_web::Error>(Bytes::from(text)), (None, follow)))
     });
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header(("cache-control", "no-store"))
-        .streaming(blocks))
+    Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(blocks))
 }
 
 fn last_event(request: &HttpRequest) -> Result<Option<EventId>, ApiError> {
-    let Some(value) = request.headers().get("last-event-id") else { return Ok(None) };
-    let id = value.to_str().ok().and_then(EventId::parse);
-    id.map(Some).ok_or_else(|| ApiError::invalid("Last-Event-ID", "must be the id of an event of this stream"))
+    let Some(text) = single(request, Header::LastEventId)? else { return Ok(None) };
+    let invalid = || Header::LastEventId.invalid("must be the id of an event of this stream");
+    EventId::parse(text).map(Some).ok_or_else(invalid)
 }
 
 struct Follow {

@@ -39,7 +39,7 @@ pub struct GrantBody {
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<GrantBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     check_note(given.note.as_deref())?;
     let new = NewGrant {
         owner: OwnerName::from_map(&given.scope).map_err(|message| ApiError::invalid("scope", message))?,

@@ -42,7 +42,7 @@ pub struct KeyBody {
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn create(principal: Principal, body: Body<KeyBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     let new = NewKey {
         kind: given.kind,
         mode: given.mode,

@@ -14,6 +14,9 @@ pub struct Limits {
     pub silence: Duration,
     /// A body has to be there this long after its head.
     pub body_timeout: Duration,
+    /// Connections of a node, of whoever comes: each may take up to 160 KiB for a head or a body that it has begun.
+    /// Further ones wait until others end.
+    pub connections: usize,
     /// So many refusals of keys may wait to be told; those beyond are 429 at once.
     pub waiting_refusals: usize,
 }
@@ -24,6 +27,7 @@ impl Default for Limits {
             idle: Duration::from_secs(75),
             silence: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
+            connections: 12_000,
             waiting_refusals: 256,
         }
     }

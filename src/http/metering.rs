@@ -170,7 +170,7 @@ pub async fn reserve(
         Some("429") => true,
         Some(_) => return Err(ApiError::invalid("onDeny", "must be 200 or 429")),
     };
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     let ttl_ms = ttl_ms(given.ttl_seconds)?;
     let call = call(&principal, given)?;
     let decision = principal.gateway.reserve(&principal.tenant, &call, ttl_ms, idempotency.as_ref()).await?;
@@ -208,7 +208,7 @@ pub struct ExtendBody {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn extend(principal: Principal, body: Body<ExtendBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     let ttl_ms = given.ttl_seconds.map(ttl_ms).transpose()?;
     if ttl_ms.is_none() && given.quantity.is_none() {
         return Err(ApiError::invalid("ttlSeconds", "ask for more time (ttlSeconds), more amount (quantity), or both"));
@@ -250,7 +250,7 @@ pub struct CanUseView {
         (status = 403, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn can_use(principal: Principal, body: Body<ReserveBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let given = body.read()?.value;
+    let given = body.read().await?.value;
     ttl_ms(given.ttl_seconds)?;
     let call = call(&principal, given)?;
     let decision = principal.gateway.can_use(&principal.tenant, &call).await?;

@@ -15,6 +15,7 @@ mod dashboard;
 mod events;
 mod explain;
 mod grants;
+mod header;
 mod health;
 mod history;
 mod keys;
@@ -22,6 +23,7 @@ pub mod limits;
 mod metering;
 mod nodes;
 pub mod openapi;
+mod payload;
 mod plans;
 mod policies;
 mod problem;
@@ -35,6 +37,7 @@ mod session;
 mod settling;
 mod subscriptions;
 mod test_clock;
+mod unread;
 mod usage;
 mod users;
 mod views;
@@ -42,7 +45,8 @@ mod watchers;
 mod webhooks;
 mod whatif;
 
-use actix_web::middleware::from_fn;
+use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpRequest, HttpServer, Resource, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::TcpListener;
@@ -100,16 +104,19 @@ pub async fn serve(
             .app_data(watchers.clone())
             .app_data(limits)
             .app_data(refusals.clone())
-            .app_data(web::PayloadConfig::new(body::MOST_BYTES))
             .wrap(from_fn(cors::middleware))
             .wrap(from_fn(replayed::middleware))
             .wrap(from_fn(health::measure))
             .wrap(from_fn(refused::middleware))
+            .wrap(from_fn(unread::middleware))
             .wrap(from_fn(request_id::middleware))
+            // Answers of the API are nobody's to keep; the dashboard's files say otherwise themselves.
+            .wrap(DefaultHeaders::new().add((CACHE_CONTROL, "no-store")).add((X_CONTENT_TYPE_OPTIONS, "nosniff")))
             .configure(routes)
             .default_service(web::to(not_found))
     })
     .workers(listen.workers)
+    .max_connections(limits.connections.div_ceil(listen.workers.max(1)))
     .keep_alive(limits.idle)
     // Of a connection's first request. Clients open connections in advance: such a one is idle as any other, and with a
     // shorter time a call sent into it just when that time is over would be answered 408.
@@ -215,7 +222,6 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/app").route(web::get().to(app::get)).route(web::put().to(app::put)))
         .service(
             resource("/configuration")
-                .app_data(web::PayloadConfig::new(body::MOST_DOCUMENT_BYTES))
                 .app_data(body::MostBytes(body::MOST_DOCUMENT_BYTES))
                 .route(web::get().to(configuration::get))
                 .route(web::put().to(configuration::put)),
@@ -224,6 +230,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/keys/{id}").route(web::delete().to(keys::delete)))
         .service(
             resource("/session")
+                .app_data(body::MostBytes(body::MOST_STRANGER_BYTES))
                 .route(web::post().to(session::create))
                 .route(web::get().to(session::get))
                 .route(web::delete().to(session::delete)),

@@ -152,7 +152,10 @@ impl utoipa::Modify for Everywhere {
                 operation.responses.responses.values_mut().for_each(name_problem);
                 let of_a_key = operation.responses.responses.get("401").cloned();
                 let with_body = of_a_key.clone().filter(|_| operation.request_body.is_some());
-                for (status, response) in [("408", with_body), ("429", of_a_key)] {
+                // A header that is repeated or cannot be read; a key that is refused too often.
+                let further =
+                    [("400", of_a_key.clone()), ("408", with_body.clone()), ("415", with_body), ("429", of_a_key)];
+                for (status, response) in further {
                     if let Some(response) = response {
                         operation.responses.responses.entry(status.to_owned()).or_insert(response);
                     }

@@ -1,12 +1,13 @@
 //! `GET`, `PUT` and `DELETE plans`, and their versions.
 
-use actix_web::http::header::{ETAG, IF_MATCH};
+use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::{Access, Principal};
 use super::body::{Body, Given, Query, idempotency_without_body};
+use super::header::{Header, single};
 use super::problem::{ApiError, Problem};
 use super::readers::{Reader, SharedReaders};
 use super::views::ListView;
@@ -21,15 +22,22 @@ pub(super) fn etag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
-pub(super) fn if_match(request: &HttpRequest) -> IfMatch {
-    let Some(value) = request.headers().get(IF_MATCH) else {
-        return IfMatch::Absent;
+/// What `If-Match` asks for: `*`, or a version as its `ETag` or as a plain number.
+///
+/// # Errors
+/// invalid_request for anything else: no version ever has another tag.
+pub(super) fn if_match(request: &HttpRequest) -> Result<IfMatch, ApiError> {
+    let Some(text) = single(request, Header::IfMatch)? else {
+        return Ok(IfMatch::Absent);
     };
-    let text = value.to_str().unwrap_or_default().trim();
-    match text {
-        "*" => IfMatch::Any,
-        text => text.trim_matches('"').parse().map_or(IfMatch::Never, IfMatch::Version),
+    if text == "*" {
+        return Ok(IfMatch::Any);
     }
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let digits = Some(quoted.unwrap_or(text)).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let version = digits.and_then(|digits| digits.parse().ok());
+    let invalid = || Header::IfMatch.invalid("must be `*` or one version, such as \"7\", as its ETag says");
+    version.map(IfMatch::Version).ok_or_else(invalid)
 }
 
 /// List plans
@@ -65,13 +73,13 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read()?;
+    let Given { value, idempotency } = body.read().await?;
     let (gateway, tenant, by) = (&principal.gateway, &principal.tenant, &principal.key.id);
     if dry_run {
-        let preview = gateway.preview_plan(tenant, &id, &value, if_match(&request)).await?;
+        let preview = gateway.preview_plan(tenant, &id, &value, if_match(&request)?).await?;
         return Ok(HttpResponse::Ok().json(PutPlan::Preview(preview)));
     }
-    let text = gateway.put_plan(tenant, &id, &value, if_match(&request), by, idempotency.as_ref()).await?;
+    let text = gateway.put_plan(tenant, &id, &value, if_match(&request)?, by, idempotency.as_ref()).await?;
     written(&text)
 }
 
@@ -121,7 +129,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let DeleteQuery { move_to, dry_run } = query.read()?;
-    let (gateway, tenant, matched) = (&principal.gateway, &principal.tenant, if_match(&request));
+    let (gateway, tenant, matched) = (&principal.gateway, &principal.tenant, if_match(&request)?);
     if dry_run {
         let preview = gateway.preview_plan_delete(tenant, &id, matched, move_to.as_deref()).await?;
         return Ok(HttpResponse::Ok().json(preview));
@@ -164,9 +172,9 @@ pub async fn rollback(
     body: Body<RollbackBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read()?;
+    let Given { value, idempotency } = body.read().await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
-    let matched = if_match(&request);
+    let matched = if_match(&request)?;
     let rolled_back =
         gateway.roll_back_plan(&principal.tenant, &id, value.version, matched, by, idempotency.as_ref()).await?;
     written(&rolled_back)

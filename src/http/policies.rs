@@ -56,13 +56,13 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read()?;
+    let Given { value, idempotency } = body.read().await?;
     let (gateway, tenant, by) = (&principal.gateway, &principal.tenant, &principal.key.id);
     if dry_run {
-        let preview = gateway.preview_policy(tenant, &id, &value, if_match(&request)).await?;
+        let preview = gateway.preview_policy(tenant, &id, &value, if_match(&request)?).await?;
         return Ok(HttpResponse::Ok().json(PutPolicy::Preview(preview)));
     }
-    written(&gateway.put_policy(tenant, &id, &value, if_match(&request), by, idempotency.as_ref()).await?)
+    written(&gateway.put_policy(tenant, &id, &value, if_match(&request)?, by, idempotency.as_ref()).await?)
 }
 
 /// The policy as it is now.
@@ -85,7 +85,7 @@ pub async fn delete(
     query: Query<DryRun>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let (gateway, tenant, matched) = (&principal.gateway, &principal.tenant, if_match(&request));
+    let (gateway, tenant, matched) = (&principal.gateway, &principal.tenant, if_match(&request)?);
     if query.read()?.dry_run {
         return Ok(HttpResponse::Ok().json(gateway.preview_policy_delete(tenant, &id, matched).await?));
     }
@@ -110,7 +110,7 @@ pub async fn review(
     body: Body<ReviewBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read()?;
+    let Given { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let reviewed =
@@ -145,9 +145,9 @@ pub async fn rollback(
     body: Body<RollbackBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read()?;
+    let Given { value, idempotency } = body.read().await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
-    let matched = if_match(&request);
+    let matched = if_match(&request)?;
     let text =
         gateway.roll_back_policy(&principal.tenant, &id, value.version, matched, by, idempotency.as_ref()).await?;
     written(&text)

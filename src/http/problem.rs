@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -59,6 +59,8 @@ pub enum ApiError {
         reader: Reader,
         of_key: bool,
     },
+    /// A `Content-Encoding` other than one `gzip`.
+    UnsupportedEncoding,
     /// The body did not come in time.
     BodyTimeout {
         limit: Duration,
@@ -99,6 +101,9 @@ impl ApiError {
             }
             Self::PayloadTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
+            }
+            Self::UnsupportedEncoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "The body's encoding is not supported")
             }
             Self::TooManyReads { reader, .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, reader.code(), "Too many reads are under way")
@@ -153,7 +158,10 @@ impl ApiError {
     fn detail(&self) -> String {
         match self {
             Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
-            Self::PayloadTooLarge { most_bytes } => format!("A body may have at most {most_bytes} bytes."),
+            Self::PayloadTooLarge { most_bytes } => {
+                format!("A body may have at most {most_bytes} bytes, also after it is decompressed.")
+            }
+            Self::UnsupportedEncoding => "`Content-Encoding` must be `gzip`, or be left out.".to_owned(),
             Self::TooManyReads { reader, of_key } => {
                 let bounds = reader.bounds();
                 let (who, most) = if *of_key { ("key", bounds.per_key) } else { ("node", bounds.per_node) };
@@ -213,6 +221,7 @@ impl ApiError {
             | Self::MethodNotAllowed { .. }
             | Self::PayloadTooLarge { .. }
             | Self::TooManyReads { .. }
+            | Self::UnsupportedEncoding
             | Self::BodyTimeout { .. }
             | Self::TooManyRefusedKeys { .. }
             | Self::CsrfToken => None,
@@ -270,6 +279,9 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(status);
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, allow.as_str()));
+        }
+        if matches!(self, Self::UnsupportedEncoding) {
+            response.insert_header((ACCEPT_ENCODING, "gzip"));
         }
         if matches!(self, Self::BodyTimeout { .. }) {
             // What is still to come of the body would be taken for the next call's head.

@@ -15,7 +15,7 @@ use actix_web::{HttpRequest, ResponseError, web};
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
-use super::auth::presented_key;
+use super::header::presented_key;
 use super::problem::ApiError;
 use super::session;
 use crate::service::keys::is_plausible;
@@ -44,7 +44,7 @@ enum Reason {
 
 impl Reason {
     fn of(request: &HttpRequest) -> Self {
-        match presented_key(request) {
+        match presented_key(request).ok().flatten() {
             Some(key) if is_plausible(key) => Self::Unknown,
             Some(_) => Self::Malformed,
             None if request.method() == Method::POST && request.path() == "/api/v1/session" => Self::SignIn,

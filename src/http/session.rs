@@ -1,13 +1,14 @@
 //! `POST`, `GET` and `DELETE session`: how an operator signs in to the dashboard. The browser keeps a cookie that no
 //! script can read; a write by cookie also has to bring the session's CSRF token.
 
-use actix_web::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE};
-use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::http::Method;
+use actix_web::http::header::{COOKIE, SET_COOKIE};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::{Body, Given};
+use super::header::{Header, single};
 use super::problem::{ApiError, Problem};
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
@@ -55,19 +56,14 @@ fn cookie(request: &HttpRequest, id: &str, lifetime_s: u64) -> String {
     format!("{NAME}={id}; Path=/; Max-Age={lifetime_s}; HttpOnly; SameSite=Strict{secure}")
 }
 
-fn answer(status: StatusCode) -> HttpResponseBuilder {
-    let mut response = HttpResponse::build(status);
-    response.insert_header((CACHE_CONTROL, "no-store"));
-    response
-}
-
 /// The session whose cookie the request brings, and with a write its CSRF token too.
 ///
 /// # Errors
-/// invalid_key, invalid_csrf_token
+/// invalid_key, invalid_csrf_token, invalid_request
 pub async fn of(request: &HttpRequest, gateway: &Gateway) -> Result<Session, ApiError> {
-    let session = gateway.session(&id_of(request).ok_or(ServiceError::InvalidKey)?).await?;
-    let token = request.headers().get("x-csrf-token").and_then(|value| value.to_str().ok());
+    let session = gateway.session(&id_of(request)?.ok_or(ServiceError::InvalidKey)?).await?;
+    // One that is repeated or cannot be read is as wrong as another one.
+    let token = single(request, Header::CsrfToken).ok().flatten();
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     match reads || session.accepts_csrf_token(token) {
         true => Ok(session),
@@ -77,13 +73,24 @@ pub async fn of(request: &HttpRequest, gateway: &Gateway) -> Result<Session, Api
 
 /// Does the request bring a session's cookie, whether or not it is one?
 pub fn is_presented(request: &HttpRequest) -> bool {
-    id_of(request).is_some()
+    id_of(request).is_ok_and(|id| id.is_some())
 }
 
-fn id_of(request: &HttpRequest) -> Option<String> {
-    let cookies = request.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == NAME).map(|(_, id)| id.to_owned())
+/// The id in the session's cookie. Other cookies are not ours, whatever they hold.
+///
+/// # Errors
+/// invalid_request if there are two: a page of a neighbouring domain could have set one of them.
+fn id_of(request: &HttpRequest) -> Result<Option<String>, ApiError> {
+    let cookies = request.headers().get_all(COOKIE).flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let own = |pair: &'_ [u8]| {
+        let value = pair.trim_ascii().strip_prefix(NAME.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value.trim_ascii()).into_owned())
+    };
+    let mut ids = cookies.filter_map(own);
+    match (ids.next(), ids.next()) {
+        (id, None) => Ok(id),
+        _ => Err(ApiError::invalid("Cookie", format!("must have `{NAME}` only once"))),
+    }
 }
 
 /// Exchange an admin key for a session: a cookie that ends after 12 hours, or with the key
@@ -96,21 +103,21 @@ pub async fn create(
     body: Body<SessionBody>,
 ) -> Result<HttpResponse, ApiError> {
     // Nobody may be signed in by another site's page.
-    let site = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    let site = single(&request, Header::FetchSite)?;
     if !matches!(site, None | Some("same-origin" | "none")) {
         return Err(ServiceError::ForbiddenKey("sign in from the dashboard's own page".to_owned()).into());
     }
-    let Given { value, .. } = body.read()?;
+    let Given { value, .. } = body.read().await?;
     let session = gateway.open_session(value.key.trim()).await?;
     let cookie = cookie(&request, &session.id, LIFETIME_MS / 1000);
-    Ok(answer(StatusCode::OK).insert_header((SET_COOKIE, cookie)).json(view(&session)))
+    Ok(HttpResponse::Ok().insert_header((SET_COOKIE, cookie)).json(view(&session)))
 }
 
 /// Read who is signed in, by the cookie
 #[utoipa::path(get, path = "/api/v1/session", tag = "Session",
     responses((status = 200, body = SessionView), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Ok(answer(StatusCode::OK).json(view(&of(&request, &gateway).await?)))
+    Ok(HttpResponse::Ok().json(view(&of(&request, &gateway).await?)))
 }
 
 /// Sign out: the session ends on every node at once
@@ -118,5 +125,5 @@ pub async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<Ht
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     gateway.end_session(&of(&request, &gateway).await?).await?;
-    Ok(answer(StatusCode::NO_CONTENT).insert_header((SET_COOKIE, cookie(&request, "", 0))).finish())
+    Ok(HttpResponse::NoContent().insert_header((SET_COOKIE, cookie(&request, "", 0))).finish())
 }

@@ -151,7 +151,7 @@ fn settled(name: &'static str, settlement: &Settlement) -> HttpResponse {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn commit(principal: Principal, body: Body<CommitBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     let commit = Commit {
         actual: figures(&principal, given.quantity, given.metadata, given.items)?,
         is_final: given.is_final,
@@ -179,7 +179,7 @@ pub struct ReleaseBody {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn release(principal: Principal, body: Body<ReleaseBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     note("reason", given.reason.as_deref())?;
     note("errorCode", given.error_code.as_deref())?;
     let release = Release { reason: given.reason, error_code: given.error_code };
@@ -210,7 +210,7 @@ pub async fn release_by_hand(
     body: Body<ReleaseByHandBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
-    let Given { value, idempotency } = body.read()?;
+    let Given { value, idempotency } = body.read().await?;
     note("reason", value.reason.as_deref())?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let released = gateway.release_by_hand(&principal.tenant, &id, value.reason, by, idempotency.as_ref()).await?;
@@ -248,7 +248,7 @@ pub async fn outcome(
     body: Body<OutcomeBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value: OutcomeBody { outcome }, idempotency } = body.read()?;
+    let Given { value: OutcomeBody { outcome }, idempotency } = body.read().await?;
     let reservation_id = id.into_inner();
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
     let was = gateway.outcome(tenant, &reservation_id, outcome, idempotency.as_ref()).await?;
@@ -298,7 +298,7 @@ pub struct TrackedView {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn track(principal: Principal, body: Body<TrackBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     let item = item(&principal, given.event, given.quantity, &given.metadata)?;
     let call = Call { user: given.user_id, items: vec![item], key: principal.key.id.clone() };
     let tracked = match principal.gateway.track(&principal.tenant, &call, given.enforce, idempotency.as_ref()).await {

@@ -115,7 +115,7 @@ pub async fn subscribe(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     check_note(given.note.as_deref())?;
     let limits = |value: serde_json::Value| CustomLimits::parse(&value).map(Arc::new);
     let limits = given.custom_limits.map(|value| value.map(limits).transpose()).transpose();
@@ -155,7 +155,7 @@ pub struct CancelBody {
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub async fn cancel(principal: Principal, body: Body<CancelBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Subscriptions)?;
-    let Given { value: given, idempotency } = body.read()?;
+    let Given { value: given, idempotency } = body.read().await?;
     let ends_at_ms = time("endsAt", given.ends_at.as_deref())?;
     check_note(given.note.as_deref())?;
     let note = given.note.as_deref();

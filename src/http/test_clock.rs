@@ -54,7 +54,7 @@ pub async fn sandboxes(principal: Principal) -> Result<HttpResponse, ApiError> {
     responses((status = 200, body = ClockView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn put(principal: Principal, body: Body<ClockBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::TestClock)?;
-    let now = parse_rfc3339(&body.read()?.value.now).filter(|now| *now >= 0).ok_or_else(|| {
+    let now = parse_rfc3339(&body.read().await?.value.now).filter(|now| *now >= 0).ok_or_else(|| {
         ApiError::invalid("now", "must be an RFC 3339 time of 1970 or later, such as 2026-01-31T10:00:00Z")
     })?;
     principal.gateway.set_test_clock(&principal.tenant, now).await?;

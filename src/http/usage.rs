@@ -178,10 +178,7 @@ pub async fn stream_usage(
         };
         Some((Ok::<_, actix_web::Error>(Bytes::from(text)), (state, None)))
     });
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header(("cache-control", "no-store"))
-        .streaming(events))
+    Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(events))
 }
 
 struct Follow {

@@ -184,7 +184,7 @@ async fn set_blocked(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
     let user = parse(id)?;
-    let Given { value, idempotency } = body.read()?;
+    let Given { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
     let (gateway, by, note) = (&principal.gateway, &principal.key.id, value.note.as_deref());
     let changed = gateway.block(&principal.tenant, &user, blocked, note, by, idempotency.as_ref()).await?;
@@ -236,7 +236,7 @@ pub async fn reset(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ManageUsers)?;
     let user = parse(&id)?;
-    let Given { value, idempotency } = body.read()?;
+    let Given { value, idempotency } = body.read().await?;
     check_note(value.note.as_deref())?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let (group, note) = (value.group_id.as_ref(), value.note.as_deref());

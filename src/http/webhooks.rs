@@ -16,24 +16,31 @@ use crate::domain::webhook::WebhookBody;
 use crate::service::deliveries::{DeliveryStatus, DeliveryView};
 use crate::service::webhooks::WebhookView;
 
-/// List webhooks
+/// A webhook as the caller may see it: who may not edit it sees only the host of its URL.
+fn shown(principal: &Principal, webhook: WebhookView) -> WebhookView {
+    if principal.require(Access::Configure).is_ok() { webhook } else { webhook.masked() }
+}
+
+/// List webhooks; only an admin key reads their whole URLs
 #[utoipa::path(get, path = "/api/v1/webhooks", tag = "Webhooks",
     responses((status = 200, body = ListView<WebhookView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    Ok(HttpResponse::Ok().json(ListView::whole(principal.gateway.webhooks(&principal.tenant).await?)))
+    let webhooks = principal.gateway.webhooks(&principal.tenant).await?;
+    let shown: Vec<WebhookView> = webhooks.into_iter().map(|webhook| shown(&principal, webhook)).collect();
+    Ok(HttpResponse::Ok().json(ListView::whole(shown)))
 }
 
-/// Read a webhook
+/// Read a webhook; only an admin key reads its whole URL
 #[utoipa::path(get, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path)),
     responses((status = 200, body = WebhookView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
     let webhook = principal.gateway.webhook(&principal.tenant, &id).await?;
-    Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(webhook))
+    Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(shown(&principal, webhook)))
 }
 
-/// Create or replace a webhook; its secret is told when it is created
+/// Create or replace a webhook; the answer to its creation shows its secret, once
 #[utoipa::path(put, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = WebhookBody,
     responses((status = 200, body = WebhookView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -44,8 +51,8 @@ pub async fn put(
     body: Body<WebhookBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read()?;
-    let (gateway, by, matched) = (&principal.gateway, &principal.key.id, if_match(&request));
+    let Given { value, idempotency } = body.read().await?;
+    let (gateway, by, matched) = (&principal.gateway, &principal.key.id, if_match(&request)?);
     let webhook = gateway.put_webhook(&principal.tenant, &id, &value, matched, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(webhook))
 }
@@ -62,11 +69,11 @@ pub async fn delete(
     principal.require(Access::Configure)?;
     let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
-    gateway.delete_webhook(tenant, &id, if_match(&request), by, idempotency.as_ref()).await?;
+    gateway.delete_webhook(tenant, &id, if_match(&request)?, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Make a new secret; the present one goes on signing beside it for 24 hours
+/// Make a new secret, which the answer shows once; the present one goes on signing beside it for 24 hours
 #[utoipa::path(post, path = "/api/v1/webhooks/{id}/rotate-secret", tag = "Webhooks", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = WebhookView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]

@@ -66,7 +66,7 @@ pub async fn whatif(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    let body = body.read()?.value;
+    let body = body.read().await?.value;
     let entries = body.entries.unwrap_or(ENTRIES);
     if !(LEAST_ENTRIES..=MOST_ENTRIES).contains(&entries) {
         return Err(ApiError::invalid("entries", format!("must be {LEAST_ENTRIES} to {MOST_ENTRIES}")));

@@ -46,6 +46,13 @@ pub struct Applied {
 }
 
 impl Configuration {
+    /// As those see it who may not edit it.
+    #[must_use]
+    pub fn masked(self) -> Self {
+        let masked = |webhooks: Vec<WebhookBody>| webhooks.into_iter().map(WebhookBody::masked).collect();
+        Self { webhooks: self.webhooks.map(masked), ..self }
+    }
+
     /// The draft that makes what is `present` match. All faults of the document's own shape at once.
     pub(super) fn draft(&self, placement: Placement, present: &Present) -> Result<Draft, ServiceError> {
         let mut faults = Vec::new();

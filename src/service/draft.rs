@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::app_config::{
     AppConfig, GroupKind, MOST_SCOPE_VALUES, PlanEntry, Review, Settings, StoredWebhook, VersionDocument,
 };
+use super::audit::audited;
 use super::clashes::clashes;
 use super::config::Change;
 use super::error::{ServiceError, json};
@@ -427,8 +428,8 @@ impl Changed {
             actor: by.to_string(),
             action: format!("{kind}.{word}"),
             target: self.target.clone(),
-            before: self.before.clone(),
-            after: self.after.clone(),
+            before: self.before.as_deref().map(|text| audited(&self.target, text).to_string()),
+            after: self.after.as_deref().map(|text| audited(&self.target, text).to_string()),
             note: None,
         }
     }

@@ -21,8 +21,6 @@ pub enum IfMatch {
     Absent,
     Any,
     Version(u64),
-    /// A tag that no version ever had.
-    Never,
 }
 
 impl IfMatch {
@@ -31,7 +29,6 @@ impl IfMatch {
             Self::Absent => true,
             Self::Any => present.is_some(),
             Self::Version(version) => present == Some(version),
-            Self::Never => false,
         };
         if holds { Ok(()) } else { Err(ServiceError::VersionConflict) }
     }

@@ -1,5 +1,7 @@
 //! Webhooks as an app configures them; what is sent to them is made in [`super::outbox`].
 
+use std::sync::{Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -8,6 +10,7 @@ use super::app_config::{AppConfig, StoredWebhook};
 use super::config::Change;
 use super::draft::Draft;
 use super::error::{ServiceError, json};
+use super::keys::random_text;
 use super::plans::IfMatch;
 use super::tenant::Tenant;
 use crate::domain::ids::{KeyId, Mode, WebhookId};
@@ -20,7 +23,8 @@ use crate::store::operation::{Idempotency, Operation};
 /// The secret before a rotation signs for this long beside the new one.
 pub const ROTATION_MS: TimeMs = 24 * 60 * 60 * 1000;
 
-/// A webhook. Its secret is told once: when it is created and when it is rotated.
+/// A webhook. Its secret is shown once: in the answer to the call that creates or rotates it, and not when that call is
+/// repeated by its idempotency key.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookView {
@@ -34,12 +38,67 @@ pub struct WebhookView {
     pub secret: Option<String>,
 }
 
-fn view(webhook: &StoredWebhook, tells_secret: bool) -> WebhookView {
+fn view(webhook: &StoredWebhook) -> WebhookView {
     WebhookView {
         body: webhook.body.clone(),
         version: webhook.version,
         created_at: webhook.created_at.clone(),
-        secret: tells_secret.then(|| webhook.secret.clone()),
+        secret: None,
+    }
+}
+
+impl WebhookView {
+    /// As those see it who may not edit it.
+    #[must_use]
+    pub fn masked(self) -> Self {
+        Self { body: self.body.masked(), ..self }
+    }
+}
+
+/// A new secret on its way to the one call that made it. What is kept for repetitions of the call has no secret: it names
+/// the attempt that made one, and only that attempt adds it.
+struct NewSecret {
+    attempt: String,
+    secret: Mutex<Option<String>>,
+}
+
+/// An answer as it is kept.
+#[derive(Serialize)]
+struct KeptAnswer {
+    #[serde(flatten)]
+    view: WebhookView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<String>,
+}
+
+/// The part of a kept answer that callers do not see.
+#[derive(Deserialize)]
+struct MadeBy {
+    attempt: Option<String>,
+}
+
+impl NewSecret {
+    fn new() -> Self {
+        Self { attempt: random_text(), secret: Mutex::new(None) }
+    }
+
+    /// What to keep of a webhook, whose secret this attempt has made if `is_new`.
+    fn keep(&self, webhook: &StoredWebhook, is_new: bool) -> Result<String, ServiceError> {
+        let mut secret = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
+        // Or before its connection was cut, and it did not know that it was written.
+        let is_new = is_new || secret.as_ref() == Some(&webhook.secret);
+        *secret = is_new.then(|| webhook.secret.clone());
+        json(&KeptAnswer { view: view(webhook), attempt: is_new.then(|| self.attempt.clone()) })
+    }
+
+    /// What to answer: the first answer, with the secret if this is the attempt that made it.
+    fn answer(self, kept: &str) -> Result<WebhookView, ServiceError> {
+        let reused = |_| ServiceError::IdempotencyKeyReused;
+        let view: WebhookView = serde_json::from_str(kept).map_err(reused)?;
+        let MadeBy { attempt } = serde_json::from_str(kept).map_err(reused)?;
+        let own = attempt.is_some_and(|attempt| attempt == self.attempt);
+        let secret = self.secret.into_inner().unwrap_or_else(PoisonError::into_inner).filter(|_| own);
+        Ok(WebhookView { secret, ..view })
     }
 }
 
@@ -50,7 +109,7 @@ impl Gateway {
     /// [`ServiceError`]
     pub async fn webhooks(&self, tenant: &Tenant) -> Result<Vec<WebhookView>, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
-        let mut webhooks: Vec<WebhookView> = config.webhooks.values().map(|webhook| view(webhook, false)).collect();
+        let mut webhooks: Vec<WebhookView> = config.webhooks.values().map(|webhook| view(webhook.as_ref())).collect();
         webhooks.sort_by(|one, other| one.body.id.cmp(&other.body.id));
         Ok(webhooks)
     }
@@ -60,10 +119,10 @@ impl Gateway {
     pub async fn webhook(&self, tenant: &Tenant, id: &str) -> Result<WebhookView, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let webhook = WebhookId::parse(id).ok().and_then(|id| config.webhooks.get(&id).cloned());
-        webhook.map(|webhook| view(&webhook, false)).ok_or_else(|| no_webhook(id))
+        webhook.map(|webhook| view(webhook.as_ref())).ok_or_else(|| no_webhook(id))
     }
 
-    /// Creates or replaces a webhook; the same body again changes nothing. Its secret is told when it is created.
+    /// Creates or replaces a webhook; the same body again changes nothing. The call that creates it shows its secret.
     ///
     /// # Errors
     /// [`ServiceError`]; all faults of the body at once.
@@ -88,6 +147,7 @@ impl Gateway {
         let webhooks = vec![(String::new(), id.clone(), body.clone())];
         let draft = Draft { placement: tenant.placement, webhooks, ..Draft::default() };
         let operation = Operation::new("configuration", idempotency, false);
+        let new = NewSecret::new();
         let text = self
             .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
                 if_match.check(config.webhooks.get(&id).map(|present| present.version))?;
@@ -97,15 +157,15 @@ impl Gateway {
                     (Some((_, text)), present) => {
                         let stored: StoredWebhook =
                             serde_json::from_str(text).map_err(|error| ServiceError::Internal(error.to_string()))?;
-                        json(&view(&stored, present.is_none()))?
+                        new.keep(&stored, present.is_none())?
                     }
-                    (None, Some(present)) => json(&view(present, false))?,
+                    (None, Some(present)) => new.keep(present, false)?,
                     (None, None) => return Err(ServiceError::Internal("a webhook that is not written".to_owned())),
                 };
                 Ok(change)
             })
             .await?;
-        serde_json::from_str(&text).map_err(|_| ServiceError::IdempotencyKeyReused)
+        new.answer(&text)
     }
 
     /// What waits to be delivered to it is dropped.
@@ -149,13 +209,13 @@ impl Gateway {
     ) -> Result<WebhookView, ServiceError> {
         let id = WebhookId::parse(id).map_err(|_| no_webhook(id))?;
         let operation = Operation::new("configuration", idempotency, true);
-        let secret = StoredWebhook::new_secret();
+        let new = NewSecret::new();
         let text = self
             .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
                 let present = config.webhooks.get(&id).ok_or_else(|| no_webhook(id.as_str()))?;
                 let now_ms = TimeMs::try_from(revision / 1000).unwrap_or(TimeMs::MAX);
                 let rotated = StoredWebhook {
-                    secret: secret.clone(),
+                    secret: StoredWebhook::new_secret(),
                     previous: Some((present.secret.clone(), now_ms.saturating_add(ROTATION_MS))),
                     ..present.as_ref().clone()
                 };
@@ -169,12 +229,12 @@ impl Gateway {
                 Ok(Change {
                     set: vec![AppConfig::webhook_field(&id, &rotated)?],
                     trails: vec![trail],
-                    answer: json(&view(&rotated, true))?,
+                    answer: new.keep(&rotated, true)?,
                     ..Change::default()
                 })
             })
             .await?;
-        serde_json::from_str(&text).map_err(|_| ServiceError::IdempotencyKeyReused)
+        new.answer(&text)
     }
 }
 

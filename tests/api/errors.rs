@@ -319,9 +319,13 @@ async fn if_match_keeps_writers_from_overwriting_each_other() {
     assert_eq!(second.status, 200, "{}", second.text);
     let second = second.header("etag").unwrap().to_owned();
     assert_ne!(first, second);
-    for stale in [first.as_str(), "\"0\"", "nonsense", ""] {
+    for stale in [first.as_str(), "\"0\"", "7"] {
         put(stale, 3).await.problem(412, "version_conflict");
         admin.with("if-match", stale).delete("plans/one", None).await.problem(412, "version_conflict");
+    }
+    for wrong in ["nonsense", "", "\"\"", "\"7", "\"7\", \"8\"", "W/\"7\"", "-7", "99999999999999999999999"] {
+        assert_eq!(put(wrong, 3).await.bad_field(), "If-Match", "{wrong}");
+        assert_eq!(admin.with("if-match", wrong).delete("plans/one", None).await.bad_field(), "If-Match", "{wrong}");
     }
     let answer = admin.get("plans/one").await;
     assert_eq!((answer.header("etag"), &answer.json["groups"][0]["quota"]), (Some(second.as_str()), &json!(2)));

@@ -5,9 +5,12 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/wire.rs"]
+mod wire;
 
 mod agents;
 mod alerts;
+mod answer_headers;
 mod approvals;
 mod apps;
 mod bad_input;
@@ -28,6 +31,7 @@ mod foretold;
 mod fuzz;
 mod grants;
 mod guesses;
+mod header_values;
 mod headers;
 mod history;
 mod idempotency;
@@ -51,6 +55,7 @@ mod replays;
 mod reports;
 mod rollups;
 mod scopes;
+mod secrets;
 mod sessions;
 mod settling;
 mod slow;

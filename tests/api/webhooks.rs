@@ -311,17 +311,14 @@ async fn what_cannot_be_a_webhook_is_refused_by_its_field() {
     }
     let body = json!({"url": "https://example.com/a", "events": ["limit.reached"]});
     let once = world.admin.once("hook-1");
-    let created = once.put("webhooks/ops", body.clone()).await.expect(200);
-    assert_eq!(
-        once.put("webhooks/ops", body.clone()).await.expect(200),
-        created,
-        "a repetition tells the secret again"
-    );
+    let mut created = once.put("webhooks/ops", body.clone()).await.expect(200);
+    let secret = created.as_object_mut().unwrap().remove("secret").unwrap();
+    assert_eq!(once.put("webhooks/ops", body.clone()).await.expect(200), created, "a repetition shows no secret");
     assert!(world.admin.put("webhooks/ops", body).await.expect(200).get("secret").is_none());
     let listed = world.admin.get("webhooks").await.expect(200);
     assert_eq!((listed["data"].as_array().unwrap().len(), listed["data"][0].get("secret")), (1, None));
     let audit = world.admin.get("audit").await.text;
-    assert!(!audit.contains(created["secret"].as_str().unwrap()), "the audit log tells no secret");
+    assert!(!audit.contains(secret.as_str().unwrap()), "the audit log tells no secret");
     // Configuration as code has webhooks too, without their secrets.
     let document = world.admin.get("configuration").await.expect(200);
     assert_eq!(document["webhooks"][0]["id"], "ops");

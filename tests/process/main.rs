@@ -5,6 +5,8 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/wire.rs"]
+mod wire;
 
 mod alerts;
 mod apply;
@@ -16,6 +18,7 @@ mod export;
 mod gateway;
 mod guesses;
 mod logs;
+mod memory;
 mod operating;
 mod permissions;
 mod replay;

@@ -1880,7 +1880,10 @@ export interface WebhookBody {
 /** What an app can hear of. */
 export type WebhookEvent = "threshold.reached" | "limit.reached" | "approval.requested" | "approval.decided" | "subscription.changed" | "reservation.expired";
 
-/** A webhook. Its secret is told once: when it is created and when it is rotated. */
+/**
+ * A webhook. Its secret is shown once: in the answer to the call that creates or rotates it, and not when that call is
+ * repeated by its idempotency key.
+ */
 export type WebhookView = WebhookBody & ({
   /** RFC 3339, UTC. */
   createdAt: string;

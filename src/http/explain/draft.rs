@@ -55,7 +55,7 @@ pub async fn explain_draft(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadConfiguration)?;
-    let body = body.read()?.value;
+    let body = body.read().await?.value;
     let draft = draft(body.plan, body.policy, None)?;
     let item = CallItem { event: body.event, quantity: body.quantity, metadata: body.metadata };
     let event = item.event.to_string();

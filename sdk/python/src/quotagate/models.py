@@ -1655,7 +1655,8 @@ class WebhookBody(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookView(Model):
-    """A webhook. Its secret is told once: when it is created and when it is rotated."""
+    """A webhook. Its secret is shown once: in the answer to the call that creates or rotates it, and not when that call is
+    repeated by its idempotency key."""
 
     events: tuple[WebhookEvent, ...]
     """At least one."""
