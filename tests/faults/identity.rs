@@ -22,11 +22,10 @@ impl Node {
     async fn start_with(url: &str, more: &[(&'static str, &'static str)]) -> Self {
         let dir = TempDir::new().unwrap();
         let (data_dir, url, more) = (dir.path().to_owned(), url.to_owned(), more.to_vec());
-        let log = File::create(dir.path().join("log")).unwrap();
         let process = tokio::task::spawn_blocking(move || {
             let mut settings = vec![("QUOTAGATE_REDIS_URL", url.as_str()), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)];
             settings.extend(more);
-            Process::start_with(&data_dir, &settings, log)
+            Process::start_with(&data_dir, &settings, &data_dir.join("log"))
         });
         Self { process: process.await.unwrap(), dir }
     }

@@ -72,9 +72,18 @@ impl Process {
         Self::launch(program(path, &["serve"], settings), data_dir, log)
     }
 
-    fn launch(mut command: Command, data_dir: &Path, log: &Path) -> Self {
+    /// The same, with its log sent to where nobody can read it again.
+    pub fn start_logging_to(data_dir: &Path, settings: &[(&str, &str)], log: Stdio) -> Self {
+        Self::run(quotagate(&["serve"], settings), data_dir, log, Path::new("/dev/null"))
+    }
+
+    fn launch(command: Command, data_dir: &Path, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).unwrap();
-        command.env("QUOTAGATE_DATA_DIR", data_dir).stdout(Stdio::piped()).stderr(file);
+        Self::run(command, data_dir, file.into(), log)
+    }
+
+    fn run(mut command: Command, data_dir: &Path, stderr: Stdio, log: &Path) -> Self {
+        command.env("QUOTAGATE_DATA_DIR", data_dir).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         // From here on it ends with the test, also with one that fails.

@@ -19,7 +19,7 @@ async fn start(dir: &TempDir, settings: &[(&str, &str)], log: Stdio) -> Process 
     let started = tokio::task::spawn_blocking(move || {
         let settings: Vec<(&str, &str)> =
             settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        Process::start_with(&data_dir, &settings, log)
+        Process::start_logging_to(&data_dir, &settings, log)
     });
     started.await.unwrap()
 }
