@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check sdk hostile fuzz chaos soak bench demo pictures rust redis sdk-tools chromium
+.PHONY: help run test check sdk hostile fuzz chaos soak bench audit demo pictures rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -42,6 +42,9 @@ bench: rust redis ## Run the named benchmark scenarios
 
 demo: rust redis ## Replay a trace of LLM calls through a gateway and show the outcome
 	CARGO="$(CARGO)" scripts/demo.sh
+
+audit: sdk-tools ## Look for known advisories of all dependencies
+	scripts/audit.py
 
 pictures: rust redis chromium ## Take the pictures of docs/dashboard anew
 	CARGO="$(CARGO)" scripts/dashboard-pictures.py

@@ -1,8 +1,6 @@
 //! A Redis that holds other data than the node started with: none, another store's, or another layout's. `SWAPDB` puts
 //! another database in the place of the node's, on the very connection that it has.
 
-use std::fs::File;
-
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
