@@ -17,6 +17,9 @@ pub struct Limits {
     /// Connections of a node, of whoever comes: each may take up to 160 KiB for a head or a body that it has begun.
     /// Further ones wait until others end.
     pub connections: usize,
+    /// Reads that may be under way per key, of those kinds that are bounded; beyond [`super::readers::Reader::bounds`] it
+    /// has no effect.
+    pub reads_of_key: usize,
     /// So many refusals of keys may wait to be told; those beyond are 429 at once.
     pub waiting_refusals: usize,
 }
@@ -28,6 +31,7 @@ impl Default for Limits {
             silence: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             connections: 12_000,
+            reads_of_key: usize::MAX,
             waiting_refusals: 256,
         }
     }

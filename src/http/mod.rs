@@ -93,7 +93,7 @@ pub async fn serve(
     let limits = listen.limits;
     let refusals = web::Data::new(Refusals::new(limits.waiting_refusals));
     let draining = web::Data::new(Draining(draining));
-    let readers = web::Data::new(Readers::start()?);
+    let readers = web::Data::new(Readers::start(limits.reads_of_key)?);
     let watchers = web::Data::new(Watchers::default());
     let server = HttpServer::new(move || {
         App::new()

@@ -82,6 +82,8 @@ type Counts = HashMap<(Reader, Option<KeyId>), usize>;
 
 /// The readers of one node.
 pub struct Readers {
+    /// Beside the bounds of each kind.
+    most_of_key: usize,
     counts: Arc<Mutex<Counts>>,
     /// Its threads have connections to Redis of their own, see `store/connection.rs`.
     runtime: Option<Runtime>,
@@ -125,9 +127,11 @@ fn step_back() {
 }
 
 impl Readers {
+    /// `most_of_key`: reads of a kind that a key may have under way, beside the bound of that kind.
+    ///
     /// # Errors
     /// The threads cannot be started.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start(most_of_key: usize) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(THREADS)
@@ -136,6 +140,7 @@ impl Readers {
             .enable_all()
             .build()?;
         Ok(Self {
+            most_of_key,
             counts: Arc::default(),
             runtime: Some(runtime),
             pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
@@ -151,7 +156,7 @@ impl Readers {
         let Bounds { per_key, per_node } = reader.bounds();
         let mut counts = lock(&self.counts);
         let count = |key| counts.get(&(reader, key)).copied().unwrap_or(0);
-        let of_key = count(Some(key.clone())) >= per_key;
+        let of_key = count(Some(key.clone())) >= per_key.min(self.most_of_key);
         if of_key || count(None) >= per_node {
             let by = if of_key { "key" } else { "node" };
             metrics::counter!("quotagate_refused_reads_total", "code" => reader.code(), "bound" => by).increment(1);
@@ -265,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_key_and_a_node_have_as_many_reads_of_a_kind_as_the_table_says() {
-        let readers = Readers::start().unwrap();
+        let readers = Readers::start(usize::MAX).unwrap();
         for reader in [Reader::Page, Reader::Scan, Reader::Whatif, Reader::UsageStream, Reader::EventStream] {
             let Bounds { per_key, per_node } = reader.bounds();
             let key = |place: usize| KeyId::parse(&format!("key_{place}")).unwrap();
