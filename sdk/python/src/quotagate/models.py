@@ -1655,8 +1655,8 @@ class WebhookBody(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookView(Model):
-    """A webhook. Its secret is shown once: in the answer to the call that creates or rotates it, and not when that call is
-    repeated by its idempotency key."""
+    """A webhook. Its secret is shown once: in the answer to the call that creates or rotates it, and not
+    when that call is repeated by its idempotency key."""
 
     events: tuple[WebhookEvent, ...]
     """At least one."""
