@@ -1,12 +1,12 @@
 //! Where a fault happens: a Redis, one or two gateway processes, and a plan with tight limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::gateway::{ADMIN_KEY, Process};
 use crate::support::{Redis, folder};
@@ -22,6 +22,9 @@ pub const PATIENT_MS: u64 = 60_000;
 
 /// The gateways that run now, by their URLs.
 pub type Nodes = Arc<RwLock<Vec<String>>>;
+
+/// The gateways whose processes have ended, by their URLs.
+pub type Ended = watch::Sender<HashSet<String>>;
 
 /// What a gateway is started as, where it is not the usual one.
 #[derive(Clone, Default)]
@@ -50,6 +53,7 @@ pub struct Stage {
     pub redis_url: String,
     pub key: String,
     pub nodes: Nodes,
+    pub ended: Ended,
     build: Build,
     embedded: bool,
     gateways: Vec<Option<Process>>,
@@ -69,6 +73,7 @@ impl Stage {
         let mut stage = Self {
             key: String::new(),
             nodes: Nodes::default(),
+            ended: Ended::default(),
             build,
             embedded: redis_url.is_empty(),
             redis_url,
@@ -110,6 +115,8 @@ impl Stage {
     pub async fn start_as(&mut self, place: usize, build: Build) {
         let redis_url = (!self.embedded).then(|| self.redis_url.clone());
         let gateway = gateway(self.directory.path().to_owned(), redis_url, build, self.log(place)).await;
+        // Its port may be that of an earlier gateway.
+        self.ended.send_modify(|ended| _ = ended.remove(&gateway.url));
         self.nodes.write().unwrap()[place].clone_from(&gateway.url);
         self.gateways[place] = Some(gateway);
     }
@@ -131,14 +138,18 @@ impl Stage {
     /// SIGKILL: calls under way are cut wherever they are.
     pub async fn kill(&mut self, place: usize) {
         let gateway = self.gateways[place].take().unwrap();
+        let url = gateway.url.clone();
         tokio::task::spawn_blocking(move || gateway.kill()).await.unwrap();
+        self.ended.send_modify(|ended| _ = ended.insert(url));
     }
 
     /// SIGTERM: calls under way are answered.
     pub async fn stop(&mut self, place: usize) {
         let gateway = self.gateways[place].take().unwrap();
-        let ended = tokio::task::spawn_blocking(move || gateway.terminate()).await.unwrap();
-        assert!(ended.success(), "{ended}");
+        let url = gateway.url.clone();
+        let status = tokio::task::spawn_blocking(move || gateway.terminate()).await.unwrap();
+        assert!(status.success(), "{status}");
+        self.ended.send_modify(|ended| _ = ended.insert(url));
     }
 
     /// Who makes calls that have to succeed: the first gateway, unless a pause of the machine could make it refuse.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::book::Book;
-use crate::stage::{Nodes, Stage};
+use crate::stage::{Ended, Nodes, Stage};
 use crate::support::seeds::seed;
 use crate::support::{Redis, eventually};
 
@@ -23,6 +23,8 @@ const CALLS_PER_USER: u64 = 60;
 const PATIENCE: Duration = Duration::from_secs(180);
 /// A call without any answer for this time hangs: a gateway answers within twice the time that it gives Redis.
 const HANGS: Duration = Duration::from_secs(150);
+/// For so long, what a gateway sent before it ended may be on its way.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// What a caller waits before it repeats a call.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -34,7 +36,7 @@ pub struct Seen {
     pub denied: AtomicU64,
     /// 503
     pub unavailable: AtomicU64,
-    /// No answer: the connection was refused or broke.
+    /// No answer: the connection was refused or broke, or the gateway has ended.
     pub broken: AtomicU64,
     pub longest_503_ms: AtomicU64,
     /// Reservations that were given and are not known any more, where that may be.
@@ -43,6 +45,7 @@ pub struct Seen {
 
 struct Shared {
     nodes: Nodes,
+    ended: Ended,
     key: String,
     /// What was acknowledged may be lost with a master.
     may_lose: bool,
@@ -71,6 +74,7 @@ impl Traffic {
     async fn begin(stage: &Stage, may_lose: bool) -> Self {
         let shared = Arc::new(Shared {
             nodes: Arc::clone(&stage.nodes),
+            ended: stage.ended.clone(),
             key: stage.key.clone(),
             may_lose,
             stop: AtomicBool::new(false),
@@ -155,6 +159,18 @@ impl Bound {
     /// caller the one whose answer is on its way.
     pub fn by_now(self, traffic: &Traffic) -> u64 {
         traffic.seen().answered.load(Ordering::Relaxed) - self.answered + CALLERS
+    }
+}
+
+impl Shared {
+    /// Resolves when a gateway has ended and nothing that it sent can still be on its way. A client does not always notice
+    /// that by itself: a request that it hands to a connection just when that closes may stay with neither of them
+    /// (hyperium/hyper#4122), and then nothing answers it, nor fails.
+    async fn gone(&self, node: &str) {
+        let mut ended = self.ended.subscribe();
+        // This has the sender: it cannot be gone.
+        drop(ended.wait_for(|ended| ended.contains(node)).await.unwrap());
+        tokio::time::sleep(LAST_ANSWERS).await;
     }
 }
 
@@ -244,24 +260,38 @@ impl Caller {
             };
             let request = self.http.post(format!("{node}/api/v1/{path}")).bearer_auth(&self.shared.key);
             let sent = Instant::now();
-            match answer_to(request.header("Idempotency-Key", &name).json(&body)).await {
-                Ok((200, text)) => {
+            let request = request.header("Idempotency-Key", &name).json(&body);
+            let answer = tokio::select! {
+                answer = answer_to(request) => Some(answer),
+                () = self.shared.gone(&node) => None,
+            };
+            match answer {
+                Some(Ok((200, text))) => {
                     self.shared.seen.answered.fetch_add(1, Ordering::Relaxed);
                     return serde_json::from_str(&text).unwrap();
                 }
-                Ok((404, _)) if self.shared.may_lose => {
+                Some(Ok((404, _))) if self.shared.may_lose => {
                     self.shared.seen.gone.fetch_add(1, Ordering::Relaxed);
                     return Value::Null;
                 }
-                Ok((503, text)) => {
+                Some(Ok((503, text))) => {
                     assert!(text.contains("store_unavailable"), "{text}");
                     self.shared.seen.unavailable.fetch_add(1, Ordering::Relaxed);
                     let took_ms = u64::try_from(sent.elapsed().as_millis()).unwrap();
                     self.shared.seen.longest_503_ms.fetch_max(took_ms, Ordering::Relaxed);
                 }
-                Ok((status, text)) => panic!("{path} {body} {name}: {status} {text}"),
-                Err(error) => {
-                    assert!(!error.is_timeout(), "{path} {body}: no answer within {HANGS:?}");
+                Some(Ok((status, text))) => panic!("{path} {body} {name}: {status} {text}"),
+                Some(Err(error)) => {
+                    let nodes = &self.shared.nodes;
+                    assert!(
+                        !error.is_timeout(),
+                        "{path} {body} {name}: no answer within {HANGS:?} from {node}, which has not ended; the gateways \
+                         are now {nodes:?}"
+                    );
+                    self.shared.seen.broken.fetch_add(1, Ordering::Relaxed);
+                }
+                None => {
+                    println!("{path} {name}: no answer from {node}, which has ended");
                     self.shared.seen.broken.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -274,4 +304,22 @@ impl Caller {
 async fn answer_to(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, String)> {
     let response = request.send().await?;
     Ok((response.status().as_u16(), response.text().await?))
+}
+
+/// A gateway that takes a call and ends; the client of that call hears nothing of the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_gateway_has_ended_unnoticed_is_repeated_at_another() {
+    let redis = Redis::start().await;
+    let stage = Stage::set(redis.url(), 1).await;
+    let traffic = Traffic::start(&stage).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
+    stage.nodes.write().unwrap().push(silent.clone());
+    let _open = listener.accept().await.unwrap();
+    stage.nodes.write().unwrap().pop();
+    stage.ended.send_modify(|ended| _ = ended.insert(silent));
+    let shared = Arc::clone(&traffic.shared);
+    let book = traffic.stop("a gateway that ended unnoticed").await;
+    assert!(shared.seen.broken.load(Ordering::Relaxed) > 0, "the call was given up");
+    crate::outside::is_as_told(&redis.url(), &stage, &book).await;
 }

@@ -71,14 +71,24 @@ export async function startProxy(target: string): Promise<Proxy> {
   const waiting = new Set<() => void>();
   const agent = new Agent({ keepAlive: true });
 
-  async function forward(incoming: IncomingMessage, body: Buffer): Promise<Answered> {
+  async function forward(incoming: IncomingMessage, body: Buffer): Promise<IncomingMessage> {
     const { host: _, connection: __, ...headers } = incoming.headers;
-    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    return await new Promise<IncomingMessage>((resolve, reject) => {
       const outgoing = httpRequest(new URL(incoming.url!, target), { method: incoming.method, headers, agent }, resolve);
       outgoing.on("error", reject);
       outgoing.end(body);
     });
+  }
+
+  async function whole(answer: IncomingMessage): Promise<Answered> {
     return { status: answer.statusCode!, headers: answer.headers, body: await bodyOf(answer) };
+  }
+
+  /** As it comes: a stream of events never ends by itself. */
+  function pass(answer: IncomingMessage, response: ServerResponse): void {
+    response.writeHead(answer.statusCode!, answer.headers);
+    answer.pipe(response);
+    response.on("close", () => answer.destroy());
   }
 
   function busy(response: ServerResponse): void {
@@ -101,7 +111,9 @@ export async function startProxy(target: string): Promise<Proxy> {
         return;
       }
       if (fault === "bad-gateway") return void response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad gateway</h1>");
-      const answer = await forward(incoming, body);
+      const forwarded = await forward(incoming, body);
+      if (fault === "pass") { pass(forwarded, response); return; }
+      const answer = await whole(forwarded);
       if (fault === "cut-after") return void incoming.socket.destroy();
       if (fault === "busy-after") { busy(response); return; }
       if (fault === "garbage") return void response.writeHead(200, { "content-type": "application/json" }).end('{"allowed":tr');
