@@ -119,12 +119,9 @@ export async function startProxy(target: string): Promise<Proxy> {
       if (fault === "garbage") return void response.writeHead(200, { "content-type": "application/json" }).end('{"allowed":tr');
       if (fault === "garbage-json") return void response.writeHead(200, { "content-type": "application/json" }).end('{"status":"ok"}');
       if (fault === "slow") return void setImmediate(() => proxy.onSlow(header("x-attempt")));
-      if (fault === "cut-within") {
-        response.writeHead(answer.status, { ...answer.headers, "content-length": String(answer.body.length) });
-        response.write(answer.body.subarray(0, answer.body.length >> 1), () => incoming.socket.destroy());
-        return;
-      }
-      response.writeHead(answer.status, answer.headers).end(answer.body);
+      // Cut within its body.
+      response.writeHead(answer.status, { ...answer.headers, "content-length": String(answer.body.length) });
+      response.write(answer.body.subarray(0, answer.body.length >> 1), () => incoming.socket.destroy());
     } finally {
       seen.push(entry);
       for (const look of waiting) look();
