@@ -5,6 +5,7 @@
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
 
+mod drafts;
 mod fleet;
 #[allow(dead_code)]
 #[path = "../../tests/process/gateway.rs"]
@@ -106,6 +107,9 @@ fn main() {
         }
         if wanted("readers") {
             readers::tell_all().await;
+        }
+        if wanted("drafts") {
+            drafts::tell_all().await;
         }
         if wanted("rollup") {
             rollup::tell_all().await;

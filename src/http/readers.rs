@@ -2,11 +2,12 @@
 //! may have under way, and threads and Redis connections of their own for the long ones.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::web;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::auth::Principal;
 use super::problem::ApiError;
@@ -72,8 +73,8 @@ const SCANS_AT_ONCE: usize = 2;
 const WHATIFS_AT_ONCE: usize = 1;
 /// Streams of events that look for new ones at the same time.
 const FOLLOWERS_AT_ONCE: usize = 2;
-/// Threads for reads: pages, scans, drafts, followers, and the watch over users of usage streams.
-const THREADS: usize = PAGES_AT_ONCE + SCANS_AT_ONCE + WHATIFS_AT_ONCE + FOLLOWERS_AT_ONCE + 1;
+/// Threads for reads: pages, scans, followers, and the watch over users of usage streams.
+const THREADS: usize = PAGES_AT_ONCE + SCANS_AT_ONCE + FOLLOWERS_AT_ONCE + 1;
 /// Metering calls go first where both want the processor.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
@@ -218,6 +219,8 @@ impl Readers {
         }
     }
 
+    /// A draft gets a thread of its own, since the allocator keeps what a thread has freed until the thread ends: drafts
+    /// on several threads that stay would keep the memory of several drafts.
     async fn offload<T, F>(
         &self,
         turns: &Arc<Semaphore>,
@@ -231,12 +234,25 @@ impl Readers {
         let turn = Arc::clone(turns).acquire_owned().await.map_err(|_| failed("had no turn"))?;
         let runtime = self.runtime.as_ref().ok_or_else(|| failed("has no thread"))?;
         let handle = runtime.handle().clone();
-        let read = runtime.spawn_blocking(move || {
+        let work = move || {
             let result = handle.block_on(read());
             drop(turn);
             result
-        });
-        Ok(read.await.map_err(|error| failed(&format!("ended early: {error}")))?)
+        };
+        let ended = |error: &dyn Display| failed(&format!("ended early: {error}"));
+        if !Arc::ptr_eq(turns, &self.whatifs) {
+            return Ok(runtime.spawn_blocking(work).await.map_err(|error| ended(&error))?);
+        }
+        let (sender, receiver) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("whatif".to_owned())
+            .spawn(move || {
+                step_back();
+                // Nobody may wait any more.
+                drop(sender.send(work()));
+            })
+            .map_err(|error| failed(&format!("has no thread: {error}")))?;
+        Ok(receiver.await.map_err(|error| ended(&error))?)
     }
 }
 

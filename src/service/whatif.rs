@@ -9,6 +9,7 @@ pub mod relevant;
 pub mod report;
 pub mod rules;
 pub mod tally;
+pub mod weight;
 pub mod whole;
 
 use super::Gateway;

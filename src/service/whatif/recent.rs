@@ -10,9 +10,10 @@ use super::people::book;
 use super::relevant::Relevant;
 use super::report::Report;
 use super::units;
+use super::weight::{OWN_GROUP_BYTES, Weight};
 use super::whole::{Replayed, Whole, Work};
 use crate::domain::ids::{PlanId, PolicyId};
-use crate::domain::ledger::{Entry, EntryKind};
+use crate::domain::ledger::EntryKind;
 use crate::domain::plan_body::PlanBody;
 use crate::domain::policy_body::PolicyBody;
 use crate::domain::window::TimeMs;
@@ -27,8 +28,6 @@ use crate::store::pace::Pace;
 
 /// Memory that what was read of all buckets may take, about.
 const MOST_BYTES: usize = 80 * 1024 * 1024;
-/// What an entry takes beside its metadata, about: as it is read, in the past that is made of it, and in the replays.
-const ENTRY_BYTES: usize = 3 * 1024;
 /// Reading ends after this, however much is left.
 const READ_FOR: Duration = Duration::from_secs(5);
 
@@ -101,14 +100,6 @@ impl ReadBack {
     fn of(stream: Stream) -> Self {
         Self { stream, entries: Vec::new(), damaged: 0, reached: None }
     }
-}
-
-/// Of the metadata that is left of an entry.
-fn metadata_bytes(entry: &Entry) -> usize {
-    let items = entry.memo.iter().flat_map(|memo| memo.items.iter().map(|item| &item.metadata));
-    let all = items.chain(entry.told.actual.iter().map(|actual| &actual.metadata));
-    // A name and a value are two allocations and a place in a tree.
-    all.flat_map(|metadata| metadata.iter()).map(|(name, value)| name.len() + value.len() + 64).sum()
 }
 
 /// Faults of a draft, where it stands in what was asked.
@@ -185,7 +176,8 @@ impl Gateway {
         draft.check_users(&present)?;
         let drafted = draft.applied(&present, tenant.placement)?;
         let units = units(&drafted);
-        let mut relevant = Relevant::new([&present, &drafted]);
+        let configs = [&present, &drafted];
+        let (mut relevant, mut weight) = (Relevant::new(configs), Weight::new(configs));
         let grants = self.moved_by_grants(tenant).await?;
         let buckets = tenant.buckets();
         let share = most.div_ceil(buckets.len().max(1));
@@ -197,7 +189,8 @@ impl Gateway {
             // What one bucket does not need of its time is for the others.
             let buckets_left = u32::try_from(buckets.len() - place).unwrap_or(u32::MAX);
             let until = Instant::now() + READ_FOR.saturating_sub(began.elapsed()) / buckets_left;
-            let newest = self.newest(bucket, &mut relevant, (share, MOST_BYTES / buckets.len().max(1)), until).await?;
+            let bounds = (share, MOST_BYTES / buckets.len().max(1));
+            let newest = self.newest(bucket, (&mut relevant, &mut weight), bounds, until).await?;
             cut = cut.or(newest.cut);
             entries += newest.count();
             complete &= newest.is_sound();
@@ -208,7 +201,10 @@ impl Gateway {
                 Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
             let replay =
                 |config: &AppConfig, instead| -> Replayed { work.replay(config, instead, book(&moved), |_| {}) };
-            whole.add(&past, replay(&drafted, draft.instead()), Some(replay(&present, None)), None, since_ms);
+            // The counters of the one replay are gone before the other makes its own.
+            let under_draft = replay(&drafted, draft.instead()).without_accounts();
+            let under_present = replay(&present, None).without_accounts();
+            whole.add(&past, under_draft, Some(under_present), None, since_ms);
         }
         let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
         let rehearsed = whole.rehearsed(draft.title(), source, (entries as u64, complete), &units, began);
@@ -220,7 +216,7 @@ impl Gateway {
     async fn newest(
         &self,
         bucket: &Bucket,
-        relevant: &mut Relevant<'_>,
+        (relevant, weight): (&mut Relevant<'_>, &mut Weight<'_>),
         (most, most_bytes): (usize, usize),
         until: Instant,
     ) -> Result<Newest, ServiceError> {
@@ -248,9 +244,8 @@ impl Gateway {
             let wanted = page.min(left);
             let mut found = self.store.entries_before(bucket, read.stream, read.reached, wanted).await?;
             page = found.next_count().min(first);
-            self.prune(bucket, relevant, &mut found.entries).await?;
-            newest.bytes +=
-                found.entries.iter().map(|stored| ENTRY_BYTES + metadata_bytes(&stored.entry)).sum::<usize>();
+            newest.bytes += self.prune(bucket, relevant, &mut found.entries).await? * OWN_GROUP_BYTES;
+            newest.bytes += found.entries.iter().map(|stored| weight.of(&stored.entry)).sum::<usize>();
             let read = &mut newest.streams[next];
             if found.count() < wanted {
                 open.retain(|place| *place != next);

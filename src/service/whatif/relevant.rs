@@ -75,7 +75,8 @@ impl<'a> Relevant<'a> {
 }
 
 impl Gateway {
-    /// Leaves out what no rule looks at, of entries of one bucket.
+    /// Leaves out what no rule looks at, of entries of one bucket. Answers how many groups the custom limits of users
+    /// have whom it meets first.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -84,7 +85,8 @@ impl Gateway {
         bucket: &Bucket,
         relevant: &mut Relevant<'_>,
         entries: &mut [StoredEntry],
-    ) -> Result<(), ServiceError> {
+    ) -> Result<usize, ServiceError> {
+        let mut own_groups = 0;
         let strangers: BTreeSet<UserId> = entries
             .iter()
             .filter_map(|stored| user_of(&stored.entry))
@@ -97,18 +99,21 @@ impl Gateway {
                 relevant.known.insert(user.clone());
                 let Some(subscription) = &stored.subscribed.subscription else { continue };
                 let Some(limits) = &subscription.custom_limits else { continue };
-                let mut names = BTreeSet::new();
+                let (mut names, mut most_groups) = (BTreeSet::new(), 0);
                 for config in relevant.configs {
                     for entry in config.plans.values() {
-                        add_names(&counted_plan(config, limits, &entry.plan).groups, &mut names);
+                        let plan = counted_plan(config, limits, &entry.plan);
+                        add_names(&plan.groups, &mut names);
+                        most_groups = most_groups.max(plan.groups.len());
                     }
                 }
+                own_groups += most_groups;
                 relevant.of_users.insert(user.clone(), names);
             }
         }
         for stored in entries {
             relevant.prune(&mut stored.entry);
         }
-        Ok(())
+        Ok(own_groups)
     }
 }

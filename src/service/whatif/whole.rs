@@ -38,6 +38,13 @@ pub struct Replayed {
     accounts: Vec<Account>,
 }
 
+impl Replayed {
+    /// For reports, which need no counters.
+    pub fn without_accounts(self) -> Self {
+        Self { accounts: Vec::new(), ..self }
+    }
+}
+
 /// A report, and the counters as the draft would leave them.
 pub struct Rehearsed {
     pub report: Report,
