@@ -34,7 +34,7 @@ fuzz: rust ## Fuzz the parsers, SECONDS_EACH=60 each
 chaos: rust redis ## Run the long fault tests, with traffic under way
 	$(CARGO) test --test faults -- --ignored --nocapture --test-threads 1
 
-soak: rust redis ## Repeat random histories and faults, SOAK_SECONDS=600 or as long as one likes
+soak: rust redis sdk-tools ## Repeat random histories and faults, SOAK_SECONDS=600 or as long as one likes
 	CARGO="$(CARGO)" scripts/soak.sh
 
 bench: rust redis ## Run the named benchmark scenarios
