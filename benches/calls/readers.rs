@@ -22,7 +22,7 @@ const CALLERS: usize = 8;
 const ROUND: Duration = Duration::from_secs(4);
 const CLOSED: Duration = Duration::from_secs(20);
 
-/// Readers on a thread of their own, until they are stopped.
+/// Starts readers on a separate thread. They read until they are stopped.
 struct Beside {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<()>,

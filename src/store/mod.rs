@@ -231,8 +231,8 @@ impl Store {
         }
     }
 
-    /// Where `key` lies, unless the data there is another store's. Other releases leave their libraries behind; when there are many, all go: a node that still
-    /// needs its own loads it again.
+    /// Loads the library into the Redis that holds `key`, unless the data there is another store's. Other releases leave
+    /// their libraries behind; when there are many, all are deleted, and a node that still needs its own loads it again.
     async fn load_library(&self, key: &str) -> Result<(), StoreError> {
         self.verify_identity().await?;
         Ok(self.replace_libraries(key).await?)
