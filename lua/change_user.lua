@@ -6,7 +6,7 @@ KEYS
   1  stamp of the configuration in this bucket
   2  record of this operation
   3  test clock (read only in a sandbox)
-  4  counters of the user
+  4  account of the user
   5  holds of the user
   6  past of the user
   7  index of users
@@ -17,7 +17,7 @@ KEYS
 
 ARGV
   fingerprint ('-' without an idempotency key)
-  facts: see lib/facts (forget_at '-')
+  facts: see lib/facts
   user
   fields to set: count, then name and value each
   fields to delete: count, then the names
@@ -39,7 +39,7 @@ if seen then
   return seen
 end
 
-local given = facts.read()
+local p = facts.read(KEYS[1])
 local user = args.text()
 local changes, gone = {}, {}
 for place = 1, 2 * args.int() do
@@ -49,90 +49,80 @@ for place = 1, args.int() do
   gone[place] = args.text()
 end
 local reset = args.text()
-local owner = { counters = KEYS[4], holds = KEYS[5], past = KEYS[6], groups = {}, version = false, next_expiry = 0 }
+local owner = { key = KEYS[4], holds = KEYS[5], past = KEYS[6], groups = {}, fields = { '.account' }, stored = false }
 for place = 1, args.int() do
-  local id = args.text()
-  owner.groups[place] = { id = id, names = names.of(id), window = args.text(), action = args.text(), quota = args.int() }
+  owner.groups[place] = { id = args.text(), window = args.text(), action = args.text(), quota = args.int() }
+  owner.fields[place + 1] = owner.groups[place].id
 end
-owner.fields = {}
-names.fields(terms.own, owner.groups, owner.fields)
 local trail, event, told = audit.read(), args.text(), args.text()
-local stale, now = facts.check(given, KEYS[1], KEYS[3], { owner })
+p.owners[1] = owner
+local stale, now = facts.check(p)
 if stale then
   return stale
 end
 
 local writes = #changes + #gone > 0
-local counters, resets = {}, {}
+local fields, resets = {}, {}
 local function set(name, value)
-  counters[#counters + 1], counters[#counters + 2] = name, value
+  fields[#fields + 1], fields[#fields + 2] = name, value
 end
 
--- A new serial: what was used is past, what is held settles there.
-local function start_anew(id, stored, used, held, bounds)
-  local serial = window.after(string.match(stored, '^%S+'), false)
-  counter.close(owner, id, stored, used, held, now)
-  set(id .. '.window', serial .. ' ' .. bounds)
-  set(id .. '.used', '0')
-  set(id .. '.held', '0')
-  return serial
+-- A new sequence number: what was used is past, what is held settles there.
+local function start_anew(id, seq, stored, used, held, proposed)
+  local anew = window.after(seq, false)
+  counter.close(owner, id, seq, stored, used, held, now)
+  set(id, account.counter_text(0, 0, proposed, anew))
+  return anew
 end
 
 -- The stored window was over before the change, so nothing of it is carried. The end of a campaign may still move.
 local function is_over(stored)
-  local kind, finish = string.match(stored, '^%S+ (%S+) %S+ (%S+)')
-  return kind ~= 'fixed' and clock.parse(finish) <= now
+  return window.kind(stored) ~= 'fixed' and clock.parse(window.finish(stored)) <= now
 end
 
 -- Brings a group's counter into its window of the plan moved to.
 local function move(group)
-  if not group.stored and group.action ~= 'block' or window.is_concurrent(group.serial) then
+  if not group.stored and group.action ~= 'block' or window.is_concurrent(group.seq) then
     return
   end
   local over = group.change == 'moved' and is_over(group.stored)
   local used = group.used
   if group.change == 'turned' then
-    start_anew(group.id, group.stored, group.closed_used, group.closed_held, group.window)
+    start_anew(group.id, group.stored_seq, group.stored, group.closed_used, group.closed_held, group.window)
   elseif over or (group.action == 'reset' and group.change ~= 'new') then
-    group.serial = start_anew(group.id, group.stored, group.used, group.held, group.window)
+    group.seq = start_anew(group.id, group.seq, group.stored, args.digits(group.used), group.held, group.window)
     used = 0
     if group.action == 'reset' then
-      resets[#resets + 1] = ledger.charge(group.id, group.serial, '0', '0')
+      resets[#resets + 1] = ledger.charge(group.id, group.seq, '0', '0', '-')
     end
   elseif group.change ~= 'same' or group.requoted then
-    set(group.id .. '.window', group.serial .. ' ' .. group.window)
+    set(group.id, account.counter_text(group.used, group.held, group.window, group.seq))
     if group.grants then
       set(group.id .. '.grants', group.grants)
-    end
-    if group.change == 'new' then
-      set(group.id .. '.used', '0')
-      set(group.id .. '.held', '0')
     end
   end
   -- Starting anew opens room again.
   if group.action == 'block' and reset == '-' then
-    set(group.id .. '.blocked', group.serial .. ' ' .. args.digits(math.max(0, group.quota - used)))
-    set('adjusted', '1')
+    set(group.id .. '.blocked', group.seq .. ' ' .. args.digits(math.max(0, group.quota - used)))
+    owner.adjusted = true
   end
 end
 
 -- Starts the windows of one group, or of all, anew. Work in flight is not touched.
 local function start_all_anew(wanted)
-  local values = redis.call('HGETALL', owner.counters)
+  local values = redis.call('HGETALL', owner.key)
   local stored = {}
   for place = 1, #values, 2 do
     stored[values[place]] = values[place + 1]
   end
-  for field, value in pairs(stored) do
-    local id = string.match(field, '^(.+)%.window$')
-    if id and (wanted == '*' or wanted == id) and not window.is_concurrent(value) then
-      local held = args.stored(stored[id .. '.held'])
-      local anew = start_anew(id, value, stored[id .. '.used'], held, string.match(value, '^%S+ (.*)$'))
-      resets[#resets + 1] = ledger.charge(id, anew, '0', '0')
+  for id, value in pairs(stored) do
+    local used, held, proposed, seq = account.counter(value)
+    if seq and (wanted == '*' or wanted == id) and not window.is_concurrent(seq) then
+      local anew = start_anew(id, seq, proposed, used, args.stored(held), proposed)
+      resets[#resets + 1] = ledger.charge(id, anew, '0', '0', '-')
       -- This opens room and takes none away.
       if stored[id .. '.grants'] then
-        local serial = string.match(value, '^%S+')
-        set(id .. '.grants', allowance.with_serial(stored[id .. '.grants'], serial, anew))
+        set(id .. '.grants', allowance.with_seq(stored[id .. '.grants'], seq, anew))
       end
     end
   end
@@ -145,28 +135,33 @@ if reset ~= '-' then
   start_all_anew(reset)
   counter.leave_together(owner)
 end
-local version = given.version
+local version = p.version
 if writes then
   local time = redis.call('TIME')
   version = args.digits(math.max(args.stored(version) + 1, time[1] * 1000000 + time[2]))
-  set('version', version)
+  owner.version = version
+  if p.version == '0' then
+    owner.forget_at = false
+  end
   for place = 1, #changes, 2 do
     set(changes[place], changes[place + 1])
   end
   redis.call('ZADD', KEYS[7], 0, user)
 end
-pieces.set(owner.counters, counters)
-if #gone > 0 then
-  redis.call('HDEL', owner.counters, unpack(gone))
+account.append(owner, fields, #fields)
+if #fields > 0 then
+  pieces.set(owner.key, fields)
 end
-if writes and given.version == '0' then
-  redis.call('HDEL', owner.counters, 'forget_at')
+if #gone > 0 then
+  redis.call('HDEL', owner.key, unpack(gone))
+end
+if writes and p.version == '0' then
   retention.stay(owner, user, KEYS[8])
 end
 if #resets > 0 then
-  ledger.open(KEYS[11], given.ledger_most)
-  ledger.add(owner.counters, resets)
-  ledger.append('reset', now, false, '-', '- - ' .. string.match(owner.counters, '}:counters:user:(.*)$'), '', '')
+  local word = keys.owner_word(owner.key)
+  ledger.add(word, resets)
+  ledger.append('reset', now, false, '-', '- - ' .. string.match(word, '^user:(.*)$'), '', '')
 end
 audit.write(KEYS[9], trail)
 if event ~= '' then

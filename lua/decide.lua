@@ -42,13 +42,13 @@ end
 
 -- A request of a window that is over has no counter waiting for it.
 local field = request.group .. '.approval'
-local serial, known, asked_in = string.match(redis.call('HGET', KEYS[3], field) or '', '^(%S+) (%S+) %S+ (.*)$')
+local seq, known, asked_in = string.match(redis.call('HGET', KEYS[3], field) or '', '^(%S+) (%S+) %S+ (.*)$')
 approval.decide(request, status, how, KEYS[4], KEYS[5], KEYS[6], now)
 if known == id then
-  redis.call('HSET', KEYS[3], field, serial .. ' ' .. id .. ' ' .. status .. ' ' .. asked_in)
+  redis.call('HSET', KEYS[3], field, seq .. ' ' .. id .. ' ' .. status .. ' ' .. asked_in)
 end
 outbox.tell(KEYS[7], status == 'open' and 'approval.requested' or 'approval.decided', now, {
-  'owner', request.counters, 'group', request.group, 'window', request.window, 'approval', id, 'status', status, 'how', how,
+  'owner', request.key, 'group', request.group, 'window', request.window, 'approval', id, 'status', status, 'how', how,
 })
 audit.write(KEYS[8], trail)
 return operation.keep(KEYS[1], fingerprint, { 'changed' })

@@ -2,31 +2,26 @@
 grant: adds extra quota to one counter, within its window or in every window until a time; also by approving a request.
 
 KEYS
-  1   stamp of the configuration in this bucket
-  2   record of this operation
-  3   test clock (read only in a sandbox)
-  4…  counters, holds, past of the owner, and unless it is a user the index of its scope
-  then, in this order:
-      index of users
-      users to be forgotten
-      grants of the bucket: what is known of each
-      their ends
-      audit log
-      approvals, those that are open, those that are decided
-      outbox
+  1   record of this operation
+  2   stamp of the configuration in this bucket
+  3   account of the owner
+  4   its holds
 
 ARGV
-  fingerprint ('-' without an idempotency key)
-  facts: see lib/facts (forget_at '-')
-  owners: see lib/counter; one with one group, or with none while the group's period does not cover now
-  user ('' if the owner is none), group, grant id, amount
-  ends_at_ms ('*' with the window), sort_ms: when it ends as far as is known ('+inf' never)
-  about: what is known of the grant
-  audit: field count, then name and value each
-  approval id ('-': none was asked for), how it was decided (JSON)
-  answer: what to tell again for the idempotency key
+  see lib/proposal; its own, with an owner of one group, or of none while the group's period does not cover now
+  5   user ('' if the owner is none)
+  6   group
+  7   grant id
+  8   amount
+  9  ends_at_ms ('*' with the window)
+  10  sort_ms: when it ends as far as is known ('+inf' never)
+  11  about: what is known of the grant
+  12  approval id ('-': none), 13 how it was decided (JSON)
+  14  answer: what to tell again for the idempotency key
+  15…  audit: field count, then name and value each
 
 Replies, in order of precedence
+  unknown                                   the program has to be defined
   replayed, record | reused                 see lib/operation
   stale_configuration | stale_stamp | stale_user | stale_time    as in reserve
   missing, now                              there is no such approval request
@@ -39,20 +34,24 @@ Replies, in order of precedence
 -- Grants of other counters that have ended, forgotten with each new one.
 local swept = 16
 
-local fingerprint = args.text()
-local seen = operation.seen(KEYS[2], fingerprint)
+local p = proposal.read(3, 11 + 2 * ARGV[15])
+if not p then
+  return { 'unknown' }
+end
+local seen = operation.seen(KEYS[1], p.fingerprint)
 if seen then
   return seen
 end
-
-local given = facts.read()
-local owners, tail = counter.owners(4)
-local users, leaving, grants, ends, log = KEYS[tail], KEYS[tail + 1], KEYS[tail + 2], KEYS[tail + 3], KEYS[tail + 4]
-local approvals, open, decided, outbox_key = KEYS[tail + 5], KEYS[tail + 6], KEYS[tail + 7], KEYS[tail + 8]
-local user, id, grant, amount = args.text(), args.text(), args.text(), args.text()
-local ends_at, sort, about = args.text(), args.text(), args.text()
-local trail, request_id, how, told = audit.read(), args.text(), args.text(), args.text()
-local stale, now = facts.check(given, KEYS[1], KEYS[3], owners)
+local function of(name)
+  return keys.of(p.tag, name)
+end
+local users, leaving, grants, ends = of('users'), of('leaving'), of('grants'), of('grants:ends')
+local approvals, open, decided = of('approvals'), of('approvals:open'), of('approvals:decided')
+local user, id, grant, amount, ends_at, sort, about = unpack(ARGV, 5, 11)
+local request_id, how, told = unpack(ARGV, 12, 14)
+args.skip(14)
+local trail = audit.read()
+local stale, now = facts.check(p)
 if stale then
   return stale
 end
@@ -68,55 +67,53 @@ if request_id ~= '-' then
   end
 end
 
-local owner = owners[1]
-local group = owner.groups[1] or { id = id, serial = '-', granted = 0 }
+local owner = p.owners[1]
+local group = owner.groups[1] or { id = id, seq = '-', granted = 0 }
 local live, dead = {}, {}
-for name, granted, serial, finish in allowance.each(group.grants or redis.call('HGET', owner.counters, id .. '.grants') or '') do
-  if allowance.is_live(serial, finish, group, now) then
-    live[#live + 1] = name .. ':' .. granted .. ':' .. serial .. ':' .. finish
+for name, granted, seq, finish in allowance.each(group.grants or redis.call('HGET', owner.key, id .. '.grants') or '') do
+  if allowance.is_live(seq, finish, group, now) then
+    live[#live + 1] = name .. ':' .. granted .. ':' .. seq .. ':' .. finish
   else
     dead[#dead + 1] = name
   end
 end
 if #live >= allowance.most_grants then
-  return operation.keep(KEYS[2], fingerprint, { 'full', now })
+  return operation.keep(KEYS[1], p.fingerprint, { 'full', now })
 end
 if group.granted + args.stored(amount) > counter.most then
-  return operation.keep(KEYS[2], fingerprint, { 'overflow', now })
+  return operation.keep(KEYS[1], p.fingerprint, { 'overflow', now })
 end
-live[#live + 1] = grant .. ':' .. amount .. ':' .. (ends_at == '*' and group.serial or '*') .. ':' .. ends_at
+live[#live + 1] = grant .. ':' .. amount .. ':' .. (ends_at == '*' and group.seq or '*') .. ':' .. ends_at
 
-counter.write(owner, 'held', now, {})
-local fields = { id .. '.grants', table.concat(live, ','), 'adjusted', '1' }
-if given.version == '0' then
+owner.adjusted = true
+if p.version == '0' then
   -- State by hand is not forgotten.
   local time = redis.call('TIME')
-  fields[#fields + 1], fields[#fields + 2] = 'version', args.digits(time[1] * 1000000 + time[2])
+  owner.version, owner.forget_at = args.digits(time[1] * 1000000 + time[2]), false
 end
-redis.call('HSET', owner.counters, unpack(fields))
-redis.call('HSET', grants, grant, owner.counters .. ' ' .. id .. '\n' .. about)
+counter.write(owner, now, { id .. '.grants', table.concat(live, ',') })
+redis.call('HSET', grants, grant, owner.key .. ' ' .. id .. '\n' .. about)
 redis.call('ZADD', ends, sort, grant)
 if owner.renew == '-' then
   redis.call('ZADD', users, 0, user)
 else
-  retention.renew(owner, now, given.sandbox)
+  retention.renew(owner, now, p.sandbox)
 end
-audit.write(log, trail)
+audit.write(of('audit'), trail)
 if request then
   approval.decide(request, 'approved', how, approvals, open, decided, now)
-  approval.unmark(owner.counters, request)
-  outbox.tell(outbox_key, 'approval.decided', now, {
-    'owner', owner.counters, 'group', id, 'window', request.window, 'approval', request.id, 'status', 'approved', 'how', how,
+  approval.unmark(owner.key, request)
+  outbox.tell(p.outbox, 'approval.decided', now, {
+    'owner', owner.key, 'group', id, 'window', request.window, 'approval', request.id, 'status', 'approved', 'how', how,
   })
 end
-if given.version == '0' then
-  redis.call('HDEL', owner.counters, 'forget_at')
+if p.version == '0' then
   retention.stay(owner, user, leaving)
 end
 -- The end that was known when a grant was made may have moved with its window.
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, swept)) do
-  local counters, of = string.match(redis.call('HGET', grants, name) or '', '^(%S+) (%S+)\n')
-  local values = counters and redis.call('HMGET', counters, of .. '.grants', of .. '.window') or {}
+  local key, of = string.match(redis.call('HGET', grants, name) or '', '^(%S+) (%S+)\n')
+  local values = key and redis.call('HMGET', key, of .. '.grants', of) or {}
   local finish = allowance.ends(values[1] or '', name, values[2], now)
   if finish then
     redis.call('ZADD', ends, finish, name)
@@ -128,4 +125,4 @@ if #dead > 0 then
   redis.call('HDEL', grants, unpack(dead))
   redis.call('ZREM', ends, unpack(dead))
 end
-return operation.keep(KEYS[2], fingerprint, { 'granted', now, told })
+return operation.keep(KEYS[1], p.fingerprint, { 'granted', now, told })

@@ -7,9 +7,9 @@ A file of lib/ uses only those above it.
 -- A global is looked for in an empty table first and then, through its metatable, where it is; so the first call keeps
 -- those that are used. While the library is loaded there are none of them, and another `redis`.
 local function globals()
-  return redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson
+  return redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis.call, string.match, string.sub
 end
-local redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson = redis
+local redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis_call, match, sub = redis
 
 -- What the present call is given: one runs at a time, from beginning to end.
 local KEYS, ARGV
@@ -17,35 +17,40 @@ local KEYS, ARGV
 --- @include "lib/args"
 --- @include "lib/pieces"
 --- @include "lib/clock"
+--- @include "lib/keys"
 --- @include "lib/window"
+--- @include "lib/account"
 --- @include "lib/outbox"
 --- @include "lib/ledger"
---- @include "lib/names"
+--- @include "lib/program"
 --- @include "lib/hold"
 --- @include "lib/record"
 --- @include "lib/allowance"
 --- @include "lib/alert"
 --- @include "lib/approval"
---- @include "lib/terms"
 --- @include "lib/counter"
 --- @include "lib/operation"
 --- @include "lib/facts"
+--- @include "lib/proposal"
 --- @include "lib/retention"
 --- @include "lib/admission"
 --- @include "lib/settle"
+--- @include "lib/straight"
+--- @include "lib/straight_reserve"
+--- @include "lib/straight_settle"
 --- @include "lib/audit"
 --- @include "lib/tracking"
 
 -- Nothing of the call before is left, even if an error ended it.
-local function begin(keys, argv)
-  KEYS, ARGV = keys, argv
+local function begin(call_keys, call_argv)
+  KEYS, ARGV = call_keys, call_argv
   if not string then
-    redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson = globals()
+    redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis_call, match, sub = globals()
     args.prepare()
   end
   args.begin()
   record.begin()
-  ledger.charges = {}
+  ledger.begin()
   hold.taken = 0
 end
 
@@ -57,6 +62,7 @@ end
 --- @command "commit" headroom
 --- @command "configure" allow-oom
 --- @command "decide" allow-oom
+--- @command "define" no-writes
 --- @command "enqueue" headroom
 --- @command "extend" headroom
 --- @command "grant" allow-oom

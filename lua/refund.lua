@@ -2,16 +2,10 @@
 refund: gives back what a settled reservation charged, to the windows it was charged to.
 
 KEYS
-  1  record of the reservation; it names the other keys, which share its slot
-  2  test clock (read only in a sandbox)
-  3  outbox
-  4  ledger
-  5  record of this operation (only with an idempotency key)
+  see lib/settle
 
 ARGV
-  fingerprint ('-' without an idempotency key)
-  sandbox, created_at_ms (of the id), whether expiries are told (0|1), how many entries the ledger may have
-  told: what the call brings, for the ledger (JSON, or '')
+  1 to 4: see lib/settle; then:
   figures: count, then per group: id, amount
   whole: count, then the ids of groups that count calls: given back once all the others are
 
@@ -20,22 +14,13 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace
   not_pending, now, status                  it is still held
-  settled, now, status, late, replayed, request, version of the first owner, passed,
-    then per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters
-  passed: alerts, '<group>:<percent>,…'
+  settled, now, status, late, replayed, request, version of the first owner, passed, entries    as in commit
 ]]
 
-local fingerprint = args.text()
-local seen = KEYS[5] and operation.seen(KEYS[5], fingerprint)
+local call, seen = settle.call()
 if seen then
   return seen
 end
-
-local sandbox, created_at, tells_expiry, ledger_most = args.texts(4)
-local expiry_outbox = tells_expiry == '1' and KEYS[3] or nil
-ledger.open(KEYS[4], ledger_most)
-sandbox = args.stored(sandbox)
-local told = args.text()
 local amounts, whole = {}, {}
 for _ = 1, args.int() do
   local group = args.text()
@@ -45,54 +30,45 @@ for _ = 1, args.int() do
   whole[args.text()] = true
 end
 
-local now = clock.now_ms(KEYS[2], sandbox)
-local loaded = record.load(KEYS[1], created_at)
+local loaded, now = settle.load(call)
 if not loaded then
-  return { 'missing', now }
-end
-if now >= loaded.expires_at + clock.grace_ms then
-  return { 'expired', now }
+  return now
 end
 if loaded.status == 'held' then
   return { 'not_pending', now, loaded.status }
 end
 
 -- Gives back at most `amount` of what was charged, never more than its window still counts.
-local function give_back(account, amount)
-  local given = math.min(amount, account.charged)
-  account.charged = account.charged - given
-  account.used = math.max(0, account.used - given)
+local function give_back(entry, amount)
+  local given = math.min(amount, entry.charged)
+  entry.charged = entry.charged - given
+  entry.used = math.max(0, entry.used - given)
   return given
 end
 
 local open = 0
 for _, owner in ipairs(loaded.owners) do
-  settle.open(owner, now, expiry_outbox)
+  settle.open(owner, now, call.expiry_outbox)
   -- The newest window first: an overage was charged there.
-  for place = #owner.accounts, 1, -1 do
-    local account = owner.accounts[place]
-    if not whole[account.id] then
-      local amount = amounts[account.id] or 0
-      amounts[account.id] = amount - give_back(account, amount)
-      open = open + account.charged
+  for place = #owner.entries, 1, -1 do
+    local entry = owner.entries[place]
+    if not whole[entry.id] then
+      local amount = amounts[entry.id] or 0
+      amounts[entry.id] = amount - give_back(entry, amount)
+      open = open + entry.charged
     end
   end
 end
 for _, owner in ipairs(loaded.owners) do
-  for _, account in ipairs(owner.accounts) do
-    if whole[account.id] and open == 0 then
-      give_back(account, account.charged)
+  for _, entry in ipairs(owner.entries) do
+    if whole[entry.id] and open == 0 then
+      give_back(entry, entry.charged)
     end
   end
 end
 local passed = {}
 for _, owner in ipairs(loaded.owners) do
-  settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
+  settle.write(owner, now, call.outbox, passed)
 end
-ledger.append('refund', now, false, loaded.op, loaded.about, loaded.memo, told)
-record.save(loaded, KEYS[5] and operation.record_ttl(loaded.expires_at, now, sandbox))
-local answer = settle.answer(loaded, now, 0, passed)
-if KEYS[5] then
-  operation.keep(KEYS[5], fingerprint, answer)
-end
-return answer
+ledger.append('refund', now, false, loaded.op, loaded.about, loaded.memo, call.told)
+return settle.keep(call, loaded, now, settle.answer(loaded, now, 0, passed))

@@ -2,17 +2,10 @@
 release: gives back all that a reservation still holds. What draws have charged stays charged.
 
 KEYS
-  1  record of the reservation; it names the other keys, which share its slot
-  2  test clock (read only in a sandbox)
-  3  outbox
-  4  ledger
-  5  audit log (written only with a trail)
-  6  record of this operation (only with an idempotency key)
+  see lib/settle
 
 ARGV
-  fingerprint ('-' without an idempotency key)
-  sandbox, created_at_ms (of the id), whether expiries are told (0|1), how many entries the ledger may have
-  told: what the call brings, for the ledger (JSON, or '')
+  1 to 4: see lib/settle; then nothing, or of a release by hand:
   audit: field count, then name and value each
 
 Replies, in order of precedence
@@ -20,32 +13,26 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace, or expired while it was held
   not_pending, now, status                  it was committed
-  settled, now, status, late, replayed, request, version of the first owner, passed,
-    then per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters
-  passed: alerts, '<group>:<percent>,…'
+  settled, now, status, late, replayed, request, version of the first owner, passed, entries    as in commit
 ]]
 
-local fingerprint = args.text()
-local seen = KEYS[6] and operation.seen(KEYS[6], fingerprint)
+local call, seen = settle.call()
 if seen then
   return seen
 end
-
-local sandbox, created_at, tells_expiry, ledger_most = args.texts(4)
-local expiry_outbox = tells_expiry == '1' and KEYS[3] or nil
-ledger.open(KEYS[4], ledger_most)
-sandbox = args.stored(sandbox)
-local told, trail = args.text(), audit.read()
-local now = clock.now_ms(KEYS[2], sandbox)
-local loaded = record.load(KEYS[1], created_at)
-if not loaded then
-  return { 'missing', now }
+if call.is_straight and not ARGV[5] then
+  local answer = straight_settle.settle(call, 'release', nil, '', '-')
+  if answer then
+    return call.operation_key and operation.keep(call.operation_key, call.fingerprint, answer) or answer
+  end
 end
-if now >= loaded.expires_at + clock.grace_ms then
-  return { 'expired', now }
+
+local loaded, now = settle.load(call)
+if not loaded then
+  return now
 end
 if loaded.status == 'released' then
-  return settle.replay(loaded, now, expiry_outbox)
+  return settle.replay(loaded, now, call.expiry_outbox)
 end
 if loaded.status ~= 'held' then
   return { 'not_pending', now, loaded.status }
@@ -53,30 +40,25 @@ end
 if now >= loaded.expires_at then
   return { 'expired', now }
 end
-
 for at = 1, #loaded.owners do
   local owner = loaded.owners[at]
-  settle.open(owner, now, expiry_outbox)
-  for place = 1, #owner.accounts do
-    local account = owner.accounts[place]
-    settle.free(owner, account, account.holds)
-    settle.charge(account, 0)
+  settle.open(owner, now, call.expiry_outbox)
+  for place = 1, #owner.entries do
+    local entry = owner.entries[place]
+    settle.free(owner, entry, entry.holds)
+    settle.charge(entry, 0)
   end
 end
 loaded.status = 'released'
 local passed = {}
 for at = 1, #loaded.owners do
   local owner = loaded.owners[at]
-  settle.write(owner, loaded.expires_at, now, KEYS[3], passed)
+  settle.write(owner, now, call.outbox, passed)
   settle.let_go(owner)
 end
-ledger.append('release', now, false, loaded.op, loaded.about, loaded.memo, told)
-record.save(loaded)
-audit.write(KEYS[5], trail)
-local answer = settle.answer(loaded, now, 0, passed)
-if KEYS[6] then
-  operation.keep(KEYS[6], fingerprint, answer)
-end
+ledger.append('release', now, false, loaded.op, loaded.about, loaded.memo, call.told)
+audit.write(keys.of(call.tag, 'audit'), ARGV[5] and audit.read() or {})
+local answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, passed))
 for at = 1, #loaded.owners do
   local owner = loaded.owners[at]
   redis.call('ZREM', owner.holds, owner.member)

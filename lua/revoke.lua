@@ -2,7 +2,7 @@
 revoke: takes a grant back.
 
 KEYS
-  1  counters of the owner
+  1  account of the owner
   2  grants of the bucket: what is known of each
   3  their ends
   4  audit log
@@ -30,15 +30,15 @@ end
 local now = clock.now_ms(KEYS[5], args.int())
 local id, grant, trail = args.text(), args.text(), audit.read()
 local field = id .. '.grants'
-local values = redis.call('HMGET', KEYS[1], field, id .. '.window')
+local values = redis.call('HMGET', KEYS[1], field, id)
 local list = values[1] or ''
 if not allowance.ends(list, grant, values[2], now) then
   return { 'missing' }
 end
 local kept = {}
-for name, amount, serial, ends_at in allowance.each(list) do
+for name, amount, seq, ends_at in allowance.each(list) do
   if name ~= grant then
-    kept[#kept + 1] = name .. ':' .. amount .. ':' .. serial .. ':' .. ends_at
+    kept[#kept + 1] = name .. ':' .. amount .. ':' .. seq .. ':' .. ends_at
   end
 end
 redis.call('HSET', KEYS[1], field, table.concat(kept, ','))

@@ -12,7 +12,7 @@ ARGV
 Replies
   surveyed, more entries (0|1), count of entries, per entry: id, charges ('-' none); then per owner: count of what
     follows of its counters, names and values; count of its past, names and values; holds: '-' too many, or
-    '<group>:<serial>:<sum>,…'
+    '<group>:<seq>:<sum>,…'
 ]]
 
 local after, most, most_holds = args.text(), args.int(), args.int()
@@ -41,9 +41,9 @@ for place = 2, #KEYS, 3 do
     answer[#answer + 1] = '-'
   else
     local list = {}
-    for group, by_serial in pairs((hold.due(KEYS[place + 1], '+inf', most_holds))) do
-      for serial, sum in pairs(by_serial) do
-        list[#list + 1] = group .. ':' .. serial .. ':' .. args.digits(sum)
+    for group, by_seq in pairs((hold.due(KEYS[place + 1], '+inf', most_holds))) do
+      for seq, sum in pairs(by_seq) do
+        list[#list + 1] = group .. ':' .. seq .. ':' .. args.digits(sum)
       end
     end
     answer[#answer + 1] = table.concat(list, ',')

@@ -1,29 +1,29 @@
 --[[
-usage: what counters stand at, without a write. Serves usage and can-use.
+usage: what counters have, without a write. Serves usage and can-use.
 
 KEYS
-  1   stamp of the configuration in this bucket
-  2   test clock (read only in a sandbox)
-  3…  per owner: counters, holds, past, and unless it is a user the index of its scope
+  1   any key of the slot
+  2   stamp of the configuration in this bucket
+  3…  per owner: account, holds
 
 ARGV
-  facts: see lib/facts
-  owners: see lib/counter
+  see lib/proposal; none of its own
 
 Replies, in order of precedence
-  stale_configuration | stale_stamp | stale_user | stale_time    as in reserve
+  unknown | stale_configuration | stale_stamp | stale_user | stale_time    as in reserve
   reclaim, now                              too many expired holds to subtract on the fly: reclaim first
-  usage, now, free_at_ms (as in reserve), then per group: used, held, granted, blocked, lacks (0|1)
+  usage, now, free_at_ms, counters          as in reserve
 ]]
 
-local given = facts.read()
-local owners = counter.owners(3)
-local stale, now = facts.check(given, KEYS[1], KEYS[2], owners)
+local p = proposal.read(3, 0)
+if not p then
+  return { 'unknown' }
+end
+local stale, now = facts.check(p)
 if stale then
   return stale
 end
-local answer = { 'usage', now, 0 }
-for _, owner in ipairs(owners) do
+for _, owner in ipairs(p.owners) do
   local due = {}
   if owner.next_expiry > 0 and owner.next_expiry <= now then
     local by_group, _, _, more = hold.due(owner.holds, now, hold.batch)
@@ -33,13 +33,9 @@ for _, owner in ipairs(owners) do
     due = by_group
   end
   for _, group in ipairs(owner.groups) do
-    local expired = due[group.id] and due[group.id][group.serial] or 0
+    local expired = due[group.id] and due[group.id][group.seq] or 0
     group.held = math.max(0, group.held - expired)
-    local count = #answer
-    counter.stand(answer, count, group)
     group.lacks = counter.lacks(group)
-    answer[count + 5] = group.lacks and 1 or 0
   end
 end
-answer[3] = hold.free_at(owners, now)
-return answer
+return { 'usage', now, hold.free_at(p.owners, now), counter.stands(p.owners, true) }

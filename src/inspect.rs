@@ -7,12 +7,13 @@ use crate::domain::admission::Caller;
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::metadata::Metadata;
-use crate::domain::window::{Window, rfc3339};
+use crate::domain::window::rfc3339;
 use crate::print;
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
 use crate::service::reserve::Asker;
 use crate::service::tenant::Tenant;
+use crate::store::account::{ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]
@@ -36,9 +37,9 @@ pub async fn run(args: InspectArgs) -> Result<(), DirectError> {
 /// [`ServiceError`]
 pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Result<String, ServiceError> {
     let keys = tenant.bucket_of(user).user(user);
-    let fields: BTreeMap<String, String> = gateway.store.counters_hash(&keys.counters).await?.into_iter().collect();
+    let fields: BTreeMap<String, String> = gateway.store.counters_hash(&keys.account).await?.into_iter().collect();
     let config = gateway.load_config(&tenant.app).await?;
-    let mut text = format!("{}  (HGETALL)\n", keys.counters);
+    let mut text = format!("{}  (HGETALL)\n", keys.account);
     if fields.is_empty() {
         text.push_str("  nothing: this user was never seen in this app and mode\n");
         return Ok(text);
@@ -50,7 +51,7 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     let metadata = Metadata::default();
     let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
     let usage = gateway.usage(tenant, asker, |_| true).await?;
-    let blocked = if fields.contains_key("block") { ", blocked" } else { "" };
+    let blocked = if fields.contains_key(BLOCK) { ", blocked" } else { "" };
     let plan = usage.plan.as_ref().map_or_else(|| "no running subscription".to_owned(), |plan| format!("plan {plan}"));
     text.push_str(&format!("\nNow ({}), with expired holds taken out: {plan}{blocked}\n", rfc3339(usage.now_ms)));
     for counter in &usage.counters {
@@ -72,67 +73,62 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     Ok(text)
 }
 
-/// What a field of the hash says.
+/// What a field of the account says.
 fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) -> String {
     match name {
-        "plan" => return "the plan of the subscription".to_owned(),
-        "since" => return "when the subscription started".to_owned(),
-        "cycle" => return "windows are counted from here instead".to_owned(),
-        "until" => return "from here on there is no subscription".to_owned(),
-        "limits" => return "the user's own limits, instead of the plan's".to_owned(),
-        "block" => return "everything is refused until the user is unblocked".to_owned(),
-        "version" => return "version of what is true of the user, which every call checks".to_owned(),
-        "adjusted" => return "some groups have grants, or something blocked".to_owned(),
-        "forget_at" => {
-            let told = |ms| format!("without a subscription, forgotten after {}", rfc3339(ms));
-            return value.parse().map_or_else(|_| "counts for ever, so it stays".to_owned(), told);
-        }
-        "last_expiry" => {
-            let told = |ms| {
-                format!("what was reserved may be charged late or given back until 15 minutes after {}", rfc3339(ms))
-            };
-            return value.parse().map_or_else(|_| String::new(), told);
-        }
-        "next_expiry" => {
-            let live = value.parse().ok().filter(|ms| *ms > 0);
-            return live
-                .map_or_else(|| "no hold is live".to_owned(), |ms| format!("no hold expires before {}", rfc3339(ms)));
+        ACCOUNT => return Account::parse(value).map_or_else(|| "not an account".to_owned(), |account| of_account(&account)),
+        SUBSCRIPTION => return "plan, start, start of the cycle, end".to_owned(),
+        LIMITS => return "the user's custom limits, instead of the plan's".to_owned(),
+        BLOCK => return "everything is refused until the user is unblocked".to_owned(),
+        EXTENDED => {
+            let until = value.parse().map_or_else(|_| String::new(), rfc3339);
+            return format!("extended reservations may be charged until 15 minutes after {until}");
         }
         _ => {}
     }
-    let Some((group, field)) = name.rsplit_once('.') else {
-        return String::new();
-    };
+    let (group, field) = name.split_once('.').unwrap_or((name, ""));
     let unit = GroupId::parse(group).ok().and_then(|group| unit_of(&group));
-    let amount = value.parse().ok().and_then(|steps| Amount::from_steps(steps).ok());
-    match (field, unit, amount) {
-        ("used" | "held", Some(unit), Some(amount)) => format!("{} {unit} {field}", amount.to_decimal(unit)),
-        ("blocked", Some(unit), _) => match value
+    match (field, unit) {
+        ("", unit) => of_counter(value, unit).unwrap_or_else(|| "not a counter".to_owned()),
+        ("blocked", Some(unit)) => match value
             .split_once(' ')
-            .and_then(|(serial, steps)| Some((serial, Amount::from_steps(steps.parse().ok()?).ok()?)))
+            .and_then(|(seq, steps)| Some((seq, Amount::from_steps(steps.parse().ok()?).ok()?)))
         {
-            Some((serial, amount)) => format!("{} {unit} out of reach in window {serial}", amount.to_decimal(unit)),
+            Some((seq, amount)) => format!("{} {unit} out of reach in window {seq}", amount.to_decimal(unit)),
             None => "not an amount".to_owned(),
         },
-        ("grants", ..) => "extra quota: <id>:<steps>:<window or *>:<ends at, ms, or *>".to_owned(),
-        ("window", ..) => stored_window(value, unit).unwrap_or_else(|| "not a window".to_owned()),
+        ("grants", _) => "extra quota: <id>:<steps>:<window or *>:<ends at, ms, or *>".to_owned(),
         _ => String::new(),
     }
 }
 
-/// `<serial> <kind> <start> <end> <quota|->`, as `lua/lib/window.lua` writes it; start and end can be read as they are.
-fn stored_window(value: &str, unit: Option<Unit>) -> Option<String> {
-    let (serial, rest) = value.split_once(' ')?;
-    let (bounds, quota) = rest.rsplit_once(' ')?;
-    let kind = Window::parse(bounds)?.kind.as_str();
-    let quota = match (quota, unit) {
-        ("-", _) => ", without a quota".to_owned(),
-        (steps, Some(unit)) => {
-            let quota = Amount::from_steps(steps.parse().ok()?).ok()?;
-            format!(", quota {} {unit} at the last call", quota.to_decimal(unit))
-        }
-        // The group is in no configuration any more, and neither is its unit.
-        (_, None) => String::new(),
+fn of_account(account: &Account) -> String {
+    let mut parts = Vec::new();
+    parts.push(match account.next_expiry_ms {
+        Some(ms) => format!("no hold expires before {}", rfc3339(ms)),
+        None => "no hold is live".to_owned(),
+    });
+    match account.forget_at.as_deref().map(str::parse) {
+        Some(Ok(ms)) => parts.push(format!("expires after {}", rfc3339(ms))),
+        Some(Err(_)) => parts.push("never expires".to_owned()),
+        None => {}
+    }
+    if account.flags.contains('g') {
+        parts.push("some groups have grants or blocked amounts".to_owned());
+    }
+    if account.flags.contains('w') {
+        parts.push("some groups have alerts".to_owned());
+    }
+    parts.join("; ")
+}
+
+/// A counter; amounts of a group that is in no configuration any more are in steps.
+fn of_counter(value: &str, unit: Option<Unit>) -> Option<String> {
+    let CounterText { used, held, quota, window, seq } = CounterText::parse(value)?;
+    let number = |amount: Amount| match unit {
+        Some(unit) => format!("{} {unit}", amount.to_decimal(unit)),
+        None => format!("{} steps", amount.steps()),
     };
-    Some(format!("window {serial}, {kind}{quota}"))
+    let quota = quota.map_or("without a quota".to_owned(), |quota| format!("of {}", number(quota)));
+    Some(format!("{} used, {} held {quota} in window {seq}, {}", number(used), number(held), window.kind.as_str()))
 }

@@ -121,6 +121,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         roll_up: config.roll_up(),
         journal: Some(config.journal()),
         limits: Limits::default(),
+        straight_path: true,
         may_initialise: config.init == Init::Auto,
         parts,
     };

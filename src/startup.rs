@@ -57,6 +57,8 @@ pub struct Options {
     /// Of reserves that are allowed while Redis is away; None: there are none.
     pub journal: Option<JournalOptions>,
     pub limits: Limits,
+    /// Whether scripts may take their straight path. Only tests turn it off, to compare both paths.
+    pub straight_path: bool,
     /// An empty Redis may be initialised.
     pub may_initialise: bool,
     /// The background tasks that run already.
@@ -138,6 +140,7 @@ impl Node {
         let mut store = Store::open(&options.redis_url, options.redis_timeout)?;
         store.wait_for(&options.redis_url, options.wait_replicas)?;
         store.ledger_entries = options.ledger_entries;
+        store.straight_path = options.straight_path;
         let mut gateway = Gateway::new(store, options.root_key.as_deref());
         gateway.parts = options.parts;
         gateway.webhooks_may_be_private = options.deliver.allow_private;

@@ -305,17 +305,17 @@ proptest! {
 
 /// Replies as scripts give them (the fuzz target's form), and entries of the ledger.
 const REPLIES: [&str; 12] = [
-    "reserve\nheld\n1795228329143\n0\n1795228389143\n5\n1\n0\n0",
-    "reserve\ndenied\n1795228329143\n2\n\n1795228389143\ng:apr_1:open\n1\n5\n1\n0\n0\n1",
-    "reserve\nstale_user\n1795228329143\n1795228329143000\npro\n2027-01-31T10:00:00Z\n\n\n{\"g\":{\"quota\":5}}\n",
-    "track\ntracked\n1795228329143\n0\ng:80,g:100\n0\n5\n1\n0\n0\n{\"degraded\":true}",
-    "kept\ntracked\n1795228329143\n0\n\n0\n5\n1\n0\n0\n\ng 1 5 daily 20270131T000000Z 20270201T000000Z 5",
-    "settle\nsettled\n1795228329143\ncommitted\n0\n0\nimage.a key_1 u {\"items\":[{}]}\n1\n\ng\n5\n1\n0\n0\ndaily 20270131T000000Z 20270201T000000Z\nqg:{a:live}:counters:user:u",
-    "extend\nextended\n1795228329143\n1795228389143\nimage.a key_1 u {\"items\":[{}]}\n5\n1\n0\n0",
+    "reserve\nheld\n1795228329143\n0\n5+1 2+0+3+4",
+    "reserve\ndenied\n1795228329143\n2\n\n1795228389143\ng:apr_1:open\n5+1! 2+0",
+    "reserve\nstale_user\n1795228329143\n1795228329143000\npro 2027-01-31T10:00:00Z - -\n{\"g\":{\"quota\":5}}\n",
+    "track\ntracked\n1795228329143\n0\ng:80,g:100\n0\n5+1\n{\"degraded\":true}",
+    "kept\ntracked\n1795228329143\n0\n\n0\n5+1\n\ng 1 5 5 daily/20270131/20270201",
+    "settle\nsettled\n1795228329143\ncommitted\n0\n0\nimage.a key_1 u {\"items\":[{}]}\n1\n\n g 5+1/5 daily/20270131/20270201 user:u",
+    "extend\nextended\n1795228329143\n1795228389143\nimage.a key_1 u {\"items\":[{}]}\n5+1",
     "grant\ngranted\n1795228329143\n{}",
     "change_user\nchanged\n1795228329143\n1795228329143000",
-    "usage\nusage\n1795228329143\n0\n5\n1\n0\n0\n1",
-    "survey\nsurveyed\n0\n1\n1795228329143-0\nuser:u g:1:3:3\n4\ng.window\n2 daily 20270131T000000Z 20270201T000000Z 5\ng.used\n3\n0\ng:2:4",
+    "usage\nusage\n1795228329143\n0\n5+1!",
+    "survey\nsurveyed\n0\n1\n1795228329143-0\nuser:u g:1:3:3:5\n4\n.account\nversion=0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n0\ng:2:4",
     "row\nu image.a key_1 model=x\ncalls=1",
 ];
 const ENTRIES: &str = "type\ntrack\nat\n1795228329143\nlate\n0\nop\n0123456789abcdef01234567 -\nabout\nimage.a key_1 u\n\

@@ -383,8 +383,8 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
     let read = |path: String| fs::read_to_string(root().join(path)).unwrap();
     for script in Library::resolve().unwrap().all() {
         let decoded = read(format!("src/store/{}.rs", decoder(script.name)));
-        let shared =
-            if decoded.contains("read_stale(") { read("src/store/admission.rs".to_owned()) } else { String::new() };
+        let of = |used: &str, file: &str| if decoded.contains(used) { read(file.to_owned()) } else { String::new() };
+        let shared = of("read_stale(", "src/store/admission.rs") + &of("propose(", "src/store/proposal.rs");
         let words = status_words(&with_libraries(script.name));
         assert!(!words.is_empty(), "{}", script.name);
         for word in words {

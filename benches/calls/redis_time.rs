@@ -70,7 +70,7 @@ impl Bare {
         let user = self.number % USERS;
         let script = redis::Script::new(script);
         let mut call = script.prepare_invoke();
-        call.key(format!("bare:counters:{user}"));
+        call.key(format!("bare:account:{user}"));
         let amount = (self.number * 418).to_string();
         let changes = [
             "next_expiry",
@@ -248,7 +248,7 @@ async fn by_size() {
     for first in (USERS..1_000_000).step_by(10_000) {
         let mut pipe = redis::pipe();
         for number in first..first + 10_000 {
-            let key = |name: &str| format!("qg:{{default:live}}:counters:user:{name}");
+            let key = |name: &str| format!("qg:{{default:live}}:account:user:{name}");
             pipe.cmd("COPY").arg(key(&user(0))).arg(key(&user(number))).ignore();
             pipe.zadd("qg:{default:live}:users", user(number), 0).ignore();
         }

@@ -1,8 +1,8 @@
 -- Alerts: `used` passes a percentage of what a counter may use. Each is told once per counter, window and limit, upward
 -- only. Fields of the counters hash, there only when needed; the owner's `watched` says that any of its groups has some:
---   <group>.alerts = '<quota> <percent>,…|- <serial> <limit> <highest percent told>': as the last admission configured it;
+--   <group>.alerts = '<quota> <percent>,…|- <seq> <limit> <highest percent told>': as the last admission configured it;
 --     '-' once the group has no alerts any more (what was told is told once, also if they come back)
---   <group>.reached = '<serial> <limit>': the last denial that was told
+--   <group>.reached = '<seq> <limit>': the last denial that was told
 local alert = {}
 
 -- The smallest `used` that is `percent` of `limit`, exact for all limits.
@@ -22,27 +22,27 @@ local function highest_passed(percents, limit, used)
 end
 
 local function parse(stored)
-  local quota, percents, serial, limit, told = string.match(stored or '', '^(%d+) (%S+) (%S+) (%d+) (%d+)$')
+  local quota, percents, seq, limit, told = string.match(stored or '', '^(%d+) (%S+) (%S+) (%d+) (%d+)$')
   if not quota then
     return nil
   end
-  return { quota = args.stored(quota), percents = percents, serial = serial, limit = args.stored(limit), told = args.stored(told) }
+  return { quota = args.stored(quota), percents = percents, seq = seq, limit = args.stored(limit), told = args.stored(told) }
 end
 
 local function format(state)
-  return args.digits(state.quota) .. ' ' .. state.percents .. ' ' .. state.serial .. ' ' .. args.digits(state.limit)
+  return args.digits(state.quota) .. ' ' .. state.percents .. ' ' .. state.seq .. ' ' .. args.digits(state.limit)
     .. ' ' .. args.digits(state.told)
 end
 
 -- The state under the present window and limit. What `used` has passed under another limit is not told under this one.
-local function brought_up(state, serial, granted, used)
+local function brought_up(state, seq, granted, used)
   local limit = state.quota + granted
-  if state.serial ~= serial then
+  if state.seq ~= seq then
     state.told = 0
   elseif state.limit ~= limit then
     state.told = limit > 0 and highest_passed(state.percents, limit, used) or 0
   end
-  state.serial, state.limit = serial, limit
+  state.seq, state.limit = seq, limit
   return state
 end
 
@@ -56,49 +56,49 @@ function alert.watch(owner, changes)
   for place, group in ipairs(owner.groups) do
     fields[place] = group.id .. '.alerts'
   end
-  local values = pieces.get(owner.counters, fields)
+  local values = pieces.get(owner.key, fields)
   for place, group in ipairs(owner.groups) do
     local state, text = parse(values[place]), values[place]
     if group.percents then
-      state = state or { told = 0, serial = '' }
+      state = state or { told = 0, seq = '' }
       state.quota, state.percents = group.quota, group.percents
-      text = format(brought_up(state, group.serial, group.granted, group.used))
+      text = format(brought_up(state, group.seq, group.granted, group.used))
     elseif state then
       state.percents = '-'
       text = format(state)
     end
     if text ~= values[place] then
       changes[#changes + 1], changes[#changes + 2] = fields[place], text
-      changes[#changes + 1], changes[#changes + 2] = 'watched', '1'
+      owner.watched = true
     end
   end
   return changes
 end
 
--- Tells what the accounts of one owner pass: each has id, serial, bounds, granted, before (used until now) and used.
+-- Tells what the counters of one owner pass: each has id, seq, bounds, granted, before (used until now) and used.
 -- Answers '<group>:<percent>' of each; fields to keep are added to `changes`.
-function alert.charge(owner, accounts, now, outbox_key, changes, passed)
-  if #accounts == 0 then
+function alert.charge(owner, counters, now, outbox_key, changes, passed)
+  if #counters == 0 then
     return
   end
   local fields = {}
-  for place, account in ipairs(accounts) do
-    fields[place] = account.id .. '.alerts'
+  for place, counted in ipairs(counters) do
+    fields[place] = counted.id .. '.alerts'
   end
-  local values = pieces.get(owner.counters, fields)
-  for place, account in ipairs(accounts) do
+  local values = pieces.get(owner.key, fields)
+  for place, counted in ipairs(counters) do
     local state = parse(values[place])
-    if state and state.percents ~= '-' and account.used > account.before then
-      state = brought_up(state, account.serial, account.granted, account.before)
+    if state and state.percents ~= '-' and counted.used > counted.before then
+      state = brought_up(state, counted.seq, counted.granted, counted.before)
       for text in string.gmatch(state.limit > 0 and state.percents or '', '%d+') do
         local percent = args.stored(text)
-        if percent > state.told and account.used >= threshold(percent, state.limit) then
+        if percent > state.told and counted.used >= threshold(percent, state.limit) then
           state.told = percent
-          passed[#passed + 1] = account.id .. ':' .. text
+          passed[#passed + 1] = counted.id .. ':' .. text
           outbox.tell(outbox_key, 'threshold.reached', now, {
-            'owner', owner.counters, 'group', account.id, 'window', window.bounds(account.bounds), 'percent', text,
-            'used', args.digits(account.used), 'held', args.digits(account.held),
-            'quota', args.digits(state.quota), 'granted', args.digits(account.granted),
+            'owner', owner.key, 'group', counted.id, 'window', window.bounds(counted.window), 'percent', text,
+            'used', args.digits(counted.used), 'held', args.digits(counted.held),
+            'quota', args.digits(state.quota), 'granted', args.digits(counted.granted),
           })
         end
       end
@@ -117,13 +117,13 @@ function alert.denied(owner, group, now, outbox_key)
   if not group.tell_limit or not stored then
     return
   end
-  local field, state = group.id .. '.reached', group.serial .. ' ' .. args.digits(group.quota + group.granted)
-  if redis.call('HGET', owner.counters, field) == state then
+  local field, state = group.id .. '.reached', group.seq .. ' ' .. args.digits(group.quota + group.granted)
+  if redis.call('HGET', owner.key, field) == state then
     return
   end
-  redis.call('HSET', owner.counters, field, state)
+  redis.call('HSET', owner.key, field, state)
   outbox.tell(outbox_key, 'limit.reached', now, {
-    'owner', owner.counters, 'group', group.id, 'window', window.bounds(group.window), 'percent', '100',
+    'owner', owner.key, 'group', group.id, 'window', window.bounds(group.window), 'percent', '100',
     'used', args.digits(group.used), 'held', args.digits(group.held),
     'quota', args.digits(group.quota), 'granted', args.digits(group.granted),
   })

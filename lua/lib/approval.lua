@@ -1,8 +1,8 @@
 -- Approval requests: one open request per counter and window, opened by the call that was denied for want of it.
--- <group>.approval of the counters hash = '<serial|-> <id> <open|rejected> <window>'. A window in which nothing was
--- counted yet is not stored and has no serial of its own, so there its bounds tell whether it is the same. ('-': nor will
+-- <group>.approval of the account = '<sequence number|-> <id> <open|rejected> <window>'. A window in which nothing was
+-- counted yet is not stored and has no seq of its own, so there its bounds tell whether it is the same. ('-': nor will
 -- it have the one proposed now, which is the time.)
--- The bucket's approvals hash: <id> = one line each: '<status> <opened at ms>', '<counters key> <group> <window>',
+-- The bucket's approvals hash: <id> = one line each: '<status> <opened at ms>', '<account key> <group> <window>',
 -- '<requested> <used> <held> <limit>', what the node tells of the call (JSON), and once decided how (JSON).
 -- 'open:<user>' in the same hash = '<id>@<end of its window> …': the open requests that calls of that user opened.
 local approval = {
@@ -17,7 +17,7 @@ local approval = {
 }
 
 local function finish(bounds)
-  return string.match(bounds, '^%S+ %S+ (%S+)')
+  return window.finish(bounds)
 end
 
 -- A window that never ends has the year 9999 there.
@@ -50,23 +50,23 @@ local function unlist(approvals, field, id)
   end
 end
 
-local function remove(asked, id)
-  local request = approval.read(asked.approvals, id)
-  redis.call('ZREM', asked.open, id)
-  redis.call('HDEL', asked.approvals, id)
+local function remove(approvals, open, id)
+  local request = approval.read(approvals, id)
+  redis.call('ZREM', open, id)
+  redis.call('HDEL', approvals, id)
   if request then
-    unlist(asked.approvals, user_field(string.match(request.rest, '\n([^\n]*)')), id)
+    unlist(approvals, user_field(string.match(request.rest, '\n([^\n]*)')), id)
   end
 end
 
 -- Is there room for one more request of this user? Requests whose windows have ended make room.
-local function has_room(asked, field, now)
-  local listed = redis.call('HGET', asked.approvals, field) or ''
+local function has_room(approvals, open, field, now)
+  local listed = redis.call('HGET', approvals, field) or ''
   local _, count = string.gsub(listed, '%S+', '')
   if count >= approval.most_open_of_user then
     for id, window_end in string.gmatch(listed, '(%S+)@(%S+)') do
       if is_over(window_end, now) then
-        remove(asked, id)
+        remove(approvals, open, id)
         count = count - 1
       end
     end
@@ -74,51 +74,53 @@ local function has_room(asked, field, now)
   if count >= approval.most_open_of_user then
     return false
   end
-  if redis.call('ZCARD', asked.open) >= approval.most_open then
-    for _, id in ipairs(redis.call('ZRANGE', asked.open, 0, approval.most_swept - 1)) do
-      local request = approval.read(asked.approvals, id)
+  if redis.call('ZCARD', open) >= approval.most_open then
+    for _, id in ipairs(redis.call('ZRANGE', open, 0, approval.most_swept - 1)) do
+      local request = approval.read(approvals, id)
       if not request or is_over(finish(request.window), now) then
-        remove(asked, id)
+        remove(approvals, open, id)
       end
     end
   end
-  return redis.call('ZCARD', asked.open) < approval.most_open
+  return redis.call('ZCARD', open) < approval.most_open
 end
 
 -- Opens a request, or finds the one that there is. Answers '<group>:<id>:<status>', or '<group>:-:not_opened' where there
 -- are too many, and whether it wrote anything.
-function approval.open(owner, group, asked, now, outbox_key)
-  local marker = redis.call('HGET', owner.counters, group.id .. '.approval') or ''
-  local serial, id, status, asked_in = string.match(marker, '^(%S+) (%S+) (%S+) (.*)$')
+function approval.open(owner, group, p, now)
+  local asked = p.approval_request
+  local approvals, open = keys.of(p.tag, 'approvals'), keys.of(p.tag, 'approvals:open')
+  local marker = redis.call('HGET', owner.key, group.id .. '.approval') or ''
+  local seq, id, status, asked_in = string.match(marker, '^(%S+) (%S+) (%S+) (.*)$')
   local stored = group.change == 'same' or group.change == 'moved'
   local bounds = window.bounds(group.window)
   local same = asked_in == bounds
-  if stored and serial ~= '-' then
-    same = serial == group.serial
+  if stored and seq ~= '-' then
+    same = seq == group.seq
   end
   if not same then
     local field = user_field(asked.about)
-    if not has_room(asked, field, now) then
+    if not has_room(approvals, open, field, now) then
       return group.id .. ':-:not_opened', false
     end
     id, status = asked.id .. '_' .. group.id, 'open'
     -- One node may ask twice in one operation, for two owners of one group.
-    if redis.call('HEXISTS', asked.approvals, id) == 1 then
-      id = asked.id .. '_' .. args.digits(redis.call('HLEN', asked.approvals)) .. '_' .. group.id
+    if redis.call('HEXISTS', approvals, id) == 1 then
+      id = asked.id .. '_' .. args.digits(redis.call('HLEN', approvals)) .. '_' .. group.id
     end
     local limit = group.limit + group.granted
-    serial = owner.mortal and group.change == 'new' and '-' or group.serial
-    redis.call('HSET', owner.counters, group.id .. '.approval', serial .. ' ' .. id .. ' open ' .. bounds)
-    redis.call('HSET', asked.approvals, id, table.concat({
+    seq = owner.mortal and group.change == 'new' and '-' or group.seq
+    redis.call('HSET', owner.key, group.id .. '.approval', seq .. ' ' .. id .. ' open ' .. bounds)
+    redis.call('HSET', approvals, id, table.concat({
       'open ' .. args.digits(now),
-      owner.counters .. ' ' .. group.id .. ' ' .. bounds,
+      owner.key .. ' ' .. group.id .. ' ' .. bounds,
       group.amount_text .. ' ' .. args.digits(group.used) .. ' ' .. args.digits(group.held) .. ' ' .. args.digits(limit),
       asked.about,
     }, '\n'))
-    redis.call('ZADD', asked.open, args.digits(now), id)
-    list(asked.approvals, field, id, bounds)
-    outbox.tell(outbox_key, 'approval.requested', now, {
-      'owner', owner.counters, 'group', group.id, 'window', bounds, 'approval', id, 'about', asked.about,
+    redis.call('ZADD', open, args.digits(now), id)
+    list(approvals, field, id, bounds)
+    outbox.tell(p.outbox, 'approval.requested', now, {
+      'owner', owner.key, 'group', group.id, 'window', bounds, 'approval', id, 'about', asked.about,
       'requested', group.amount_text, 'used', args.digits(group.used), 'held', args.digits(group.held),
       'quota', args.digits(group.quota), 'granted', args.digits(group.granted),
     })
@@ -126,22 +128,22 @@ function approval.open(owner, group, asked, now, outbox_key)
   return group.id .. ':' .. id .. ':' .. status, true
 end
 
--- '<status> <opened at>', '<counters> <group> <window>', the other lines.
+-- '<status> <opened at>', '<account key> <group> <window>', the other lines.
 function approval.read(approvals, id)
   local text = redis.call('HGET', approvals, id)
   if not text then
     return nil
   end
-  local status, opened, counters, group, window, rest = string.match(text, '^(%S+) (%d+)\n(%S+) (%S+) ([^\n]*)\n(.*)$')
-  return { id = id, status = status, opened = opened, counters = counters, group = group, window = window, rest = rest }
+  local status, opened, key, group, window, rest = string.match(text, '^(%S+) (%d+)\n(%S+) (%S+) ([^\n]*)\n(.*)$')
+  return { id = id, status = status, opened = opened, key = key, group = group, window = window, rest = rest }
 end
 
 -- Removes the mark of a request from its counter, if no later request has replaced it.
-function approval.unmark(counters, request)
+function approval.unmark(key, request)
   local field = request.group .. '.approval'
-  local known = string.match(redis.call('HGET', counters, field) or '', '^%S+ (%S+)')
+  local known = string.match(redis.call('HGET', key, field) or '', '^%S+ (%S+)')
   if known == request.id then
-    redis.call('HDEL', counters, field)
+    redis.call('HDEL', key, field)
   end
 end
 
@@ -149,7 +151,7 @@ end
 function approval.decide(request, status, how, approvals, open, decided, now)
   local asked, about = string.match(request.rest, '^([^\n]*)\n([^\n]*)')
   redis.call('HSET', approvals, request.id, table.concat({
-    status .. ' ' .. request.opened, request.counters .. ' ' .. request.group .. ' ' .. request.window, asked, about, how,
+    status .. ' ' .. request.opened, request.key .. ' ' .. request.group .. ' ' .. request.window, asked, about, how,
   }, '\n'))
   if status == 'open' then
     redis.call('ZREM', decided, request.id)

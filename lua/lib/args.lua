@@ -1,13 +1,15 @@
 -- Reading ARGV and stored texts. The only place that turns text into numbers.
 -- Amounts stay below 2^53, where a Lua number is an exact integer. Numbers go into replies and into redis.call as they
 -- are (Redis writes them with 17 digits); joined with text or kept, they go through `digits`, since `..` writes 14.
-local args = { call = 0 }
+local args = {
+  -- Of the small integers' texts, the integers.
+  number = {},
+}
 local position = 0
 
--- From the first one on. `call` numbers the calls.
+-- From the first one on.
 function args.begin()
   position = 0
-  args.call = args.call + 1
 end
 
 function args.text()
@@ -51,6 +53,7 @@ local small = {}
 function args.prepare()
   for number = 0, 255 do
     small[number] = string.format('%d', number)
+    args.number[small[number]] = number
   end
 end
 

@@ -26,9 +26,10 @@ function clock.ttl(ms, sandbox)
   return ms
 end
 
--- 'YYYYMMDDTHHMMSSZ' to milliseconds (days from civil, proleptic Gregorian).
+-- A time of a window ('YYYYMMDD', 'YYYYMMDDTHHMM' or 'YYYYMMDDTHHMMSS') to milliseconds (days from civil, proleptic
+-- Gregorian).
 function clock.parse(text)
-  local y, m, d, h, min, s = string.match(text, '^(%d%d%d%d)(%d%d)(%d%d)T(%d%d)(%d%d)(%d%d)Z$')
+  local y, m, d, h, min, s = string.match(text, '^(%d%d%d%d)(%d%d)(%d%d)T?(%d?%d?)(%d?%d?)(%d?%d?)$')
   y, m, d = args.stored(y), args.stored(m), args.stored(d)
   if m <= 2 then
     y = y - 1
@@ -38,5 +39,5 @@ function clock.parse(text)
   local day_of_year = math.floor((153 * ((m + 9) % 12) + 2) / 5) + d - 1
   local day_of_era = year_of_era * 365 + math.floor(year_of_era / 4) - math.floor(year_of_era / 100) + day_of_year
   local days = era * 146097 + day_of_era - 719468
-  return (days * 86400 + args.stored(h) * 3600 + args.stored(min) * 60 + args.stored(s)) * 1000
+  return (days * 86400 + (h == '' and 0 or h * 3600 + min * 60) + (s == '' and 0 or s + 0)) * 1000
 end

@@ -1,9 +1,5 @@
--- Counters of an owner: one hash with the fields <group>.window, .used and .held for each group,
--- and of the owner itself `version` (of what is true of a user), `next_expiry` (no hold expires before it, ms) and
--- `last_expiry` (the latest of the reservations that were settled or drawn on, or expired, ms). See also lib/allowance,
--- lib/alert, lib/approval and lib/retention.
--- Closed windows move to the owner's `past` hash:
--- <group>.<serial> = '<used> <kind> <start> <end> <quota|-> <granted> <keep until ms>'.
+-- Counters of an owner: fields of its account, see lib/account. Closed windows move to the owner's `past` hash:
+-- <group>.<sequence number> = '<used> <quota|->[!…] <kind>/<start>/<end> <granted> <keep until ms>'.
 local counter = {
   -- Largest integer that a Lua number holds exactly; a sum beyond it is refused before anything is written.
   most = 9007199254740991,
@@ -12,56 +8,27 @@ local counter = {
   past_open_ms = (24 * 60 + 15) * 60 * 1000,
 }
 
--- Owners and their groups from KEYS (three per owner from `first_key`, and its index unless the owner is a user) and
--- ARGV: owner count, then per owner `renew` ('-' for a user | 'never' | ms, see lib/retention), unless it is '-' the
--- owner's name in its index and how many names that may have; the groups' terms (see lib/terms), then per group its window
--- and amount. Answers the owners and the place of the first key behind theirs.
-function counter.owners(first_key)
-  local owners, key = {}, first_key
-  for index = 1, args.int() do
-    local renew = args.text()
-    local owner = { counters = KEYS[key], holds = KEYS[key + 1], past = KEYS[key + 2], groups = false, fields = false,
-      renew = renew, version = false, adjusted = false, forget_at = false, watched = false, next_expiry = 0, crowded = false,
-      has_alerts = false }
-    key = key + 3
-    if renew ~= '-' then
-      owner.index, owner.name, owner.most = KEYS[key], args.text(), args.int()
-      owner.mortal = renew ~= 'never'
-      key = key + 1
-    end
-    terms.give(owner, args.text())
-    local groups = owner.groups
-    local at = args.skip(2 * #groups)
-    for place = 1, #groups do
-      local group, amount = groups[place], ARGV[at + 1]
-      group.window, group.amount_text, group.amount = ARGV[at], amount, args.stored(amount)
-      at = at + 2
-    end
-    owners[index] = owner
-  end
-  return owners, key
-end
-
--- Answers whether the clock stands before a window that has begun.
+-- Returns whether the clock is before a window that has begun.
 function counter.read(owner, now)
   local behind = false
-  local values = pieces.get(owner.counters, owner.fields)
-  owner.version, owner.adjusted, owner.forget_at, owner.watched = values[1], values[3], values[4], values[5]
-  owner.next_expiry = args.stored(values[2])
+  local values = pieces.get(owner.key, owner.fields)
+  account.parse(owner, values[1])
   local first = owner.mortal and args.digits(math.floor(now / 1000)) or '1'
-  local groups, at = owner.groups, #terms.own
+  local groups = owner.groups
   for place = 1, #groups do
-    local group = groups[place]
-    local stored, used, held = values[at + 1], values[at + 2], args.stored(values[at + 3])
-    at = at + 3
-    group.stored = stored
-    group.serial, group.change, group.later_start, group.requoted = window.resolve(stored, group.window, first)
+    local group, value = groups[place], values[place + 1]
+    local used, held, stored, seq
+    if value then
+      used, held, stored, seq = account.counter(value)
+    end
+    group.stored, group.stored_seq = stored, seq
+    group.seq, group.change, group.later_start, group.requoted = window.resolve(seq, stored, group.window, first)
     behind = behind or group.later_start
     if group.change == 'turned' then
-      group.closed_used, group.closed_held = used, held
+      group.closed_used, group.closed_held = used, args.stored(held)
       group.used, group.held = 0, 0
     else
-      group.used, group.held = args.stored(used), held
+      group.used, group.held = args.stored(used), args.stored(held)
     end
   end
   if owner.adjusted then
@@ -82,6 +49,15 @@ function counter.lacks(group)
     limit = counter.most
   end
   return limit <= 0 or counted + group.amount > limit
+end
+
+-- What a counter may use, grants included, for the ledger; '-' without a limit.
+function counter.limit_text(group)
+  if group.window then
+    local quota = string.match(group.window, '^%d+')
+    return quota and args.digits(quota + group.granted) or '-'
+  end
+  return '-'
 end
 
 -- The oldest closed window of a group that is kept.
@@ -122,23 +98,26 @@ local function trim(owner, group, last, now)
   redis.call('HSET', owner.past, first_field, first)
 end
 
--- Moves a counter's closing window to `past`; it stays there while a hold of it may still settle. If nothing is held,
--- all reservations that held in it have been settled or have expired, and `last_expiry` knows of them.
-function counter.close(owner, group, stored, used, held, now)
-  local serial, rest = string.match(stored, '^(%S+) (.*)$')
-  local last_expiry = args.stored(redis.call('HGET', owner.counters, 'last_expiry'))
-  local keep_until = (held > 0 and now + counter.past_open_ms) or last_expiry + clock.grace_ms
-  local granted = owner.adjusted and allowance.granted_at_end(owner.counters, group, serial, window.finish(stored)) or 0
-  local entry = (used or '0') .. ' ' .. rest .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until)
-  redis.call('HSET', owner.past, group .. '.' .. serial, entry)
+-- Moves a counter's closing window to `past`. It stays there while a reservation that held in it may still be charged or
+-- refunded: all of those began before it ended, and by now.
+function counter.close(owner, group, seq, stored, used, held, now)
+  local keep_until = now + counter.past_open_ms
+  if held == 0 then
+    local extended_until = args.stored(redis.call('HGET', owner.key, '.extended'))
+    -- Without any reservation ever there is nothing to wait for.
+    local last_begin = math.min(now, clock.parse(window.finish(stored)))
+    keep_until = owner.longest_ttl > 0 and math.max(last_begin + owner.longest_ttl, extended_until) + clock.grace_ms or 0
+  end
+  local granted = owner.adjusted and allowance.granted_at_end(owner.key, group, seq, window.finish(stored)) or 0
+  redis.call('HSET', owner.past, group .. '.' .. seq, used .. ' ' .. stored .. ' ' .. args.digits(granted) .. ' ' .. args.digits(keep_until))
   owner.has_closed = true
-  trim(owner, group, args.stored(string.match(serial, '%d+')), now)
+  trim(owner, group, args.stored(string.match(seq, '%d+')), now)
 end
 
 -- What is written to `past` of an owner that is to be forgotten goes when the counters go: they are kept until whatever
 -- reservation it made can settle no more.
 function counter.leave_together(owner)
-  local ttl = redis.call('PTTL', owner.counters)
+  local ttl = redis.call('PTTL', owner.key)
   if ttl ~= -1 then
     redis.call('PEXPIRE', owner.past, ttl > 0 and ttl or counter.past_open_ms)
   end
@@ -147,34 +126,27 @@ end
 -- What the present call changes, and behind it what a longer one has left.
 local changes = {}
 
--- Writes the groups' windows where they changed, and one field of amounts (`used` or `held`).
--- `extra` are further fields and values of the same hash.
-function counter.write(owner, name, now, extra)
+-- Writes the groups' counters and what has changed of the account itself. `extra` are further fields and values.
+function counter.write(owner, now, extra)
   local groups, count = owner.groups, #extra
   for at = 1, count do
     changes[at] = extra[at]
   end
+  count = account.append(owner, changes, count)
   for at = 1, #groups do
     local group = groups[at]
-    changes[count + 1], changes[count + 2] = group.names[name], args.digits(group[name])
+    changes[count + 1] = group.id
+    changes[count + 2] = account.counter_text(group.used, group.held, group.window, group.seq)
     count = count + 2
-    if group.change ~= 'same' or group.requoted then
-      changes[count + 1], changes[count + 2] = group.names.window, group.serial .. ' ' .. group.window
-      count = count + 2
-      if group.change == 'new' or group.change == 'turned' then
-        changes[count + 1], changes[count + 2] = group.names[name == 'held' and 'used' or 'held'], '0'
-        count = count + 2
-      end
-    end
     if group.grants then
       changes[count + 1], changes[count + 2] = group.id .. '.grants', group.grants
       count = count + 2
     end
     if group.change == 'turned' then
-      counter.close(owner, group.id, group.stored, group.closed_used, group.closed_held, now)
+      counter.close(owner, group.id, group.stored_seq, group.stored, group.closed_used, group.closed_held, now)
     end
   end
-  pieces.set(owner.counters, changes, count)
+  pieces.set(owner.key, changes, count)
 end
 
 function counter.count(owners)
@@ -199,21 +171,23 @@ function counter.describe(owners)
   return table.concat(groups, ',')
 end
 
--- Puts behind the first `count` of an answer what a group stands at: used, held, granted, blocked.
-function counter.stand(answer, count, group)
-  answer[count + 1], answer[count + 2] = group.used, group.held
-  answer[count + 3], answer[count + 4] = group.granted, group.blocked
+-- What a counter has: '<used>+<held>', with '+<granted>+<blocked>' where there is any of them.
+function counter.stand(group)
+  local text = args.digits(group.used) .. '+' .. args.digits(group.held)
+  if group.granted > 0 or group.blocked > 0 then
+    text = text .. '+' .. args.digits(group.granted) .. '+' .. args.digits(group.blocked)
+  end
+  return text
 end
 
--- Appends what every group stands at, in the order of ARGV.
-function counter.reply(answer, owners)
-  local count = #answer
+-- What every group has, separated by spaces; those over their limit with '!' where `marked`.
+function counter.stands(owners, marked)
+  local list = {}
   for at = 1, #owners do
-    local owner = owners[at]
-    for place = 1, #owner.groups do
-      counter.stand(answer, count, owner.groups[place])
-      count = count + 4
+    local groups = owners[at].groups
+    for place = 1, #groups do
+      list[#list + 1] = counter.stand(groups[place]) .. (marked and groups[place].lacks and '!' or '')
     end
   end
-  return answer
+  return table.concat(list, ' ')
 end

@@ -1,5 +1,5 @@
 -- Live holds of one owner: a sorted set by expiry (ms). A member is
--- '<operation> <group>:<serial>:<amount>,… <event> <key> <user> <created at ms>', so reclaiming needs no other record.
+-- '<operation> <group>:<seq>:<amount>,… <event> <key> <user> <created at ms>', so reclaiming needs no other record.
 -- Of a reservation that holds with several owners the first one's member says so, the others end with '- <created at ms>':
 -- an expiry is told once. The time tells apart two lives of one operation's name.
 -- `held` of a counter goes down only by the call that removes the member.
@@ -11,24 +11,24 @@ function hold.entries(list)
   return string.gmatch(list, '([^:,]+):([^:,]+):(%d+)')
 end
 
--- Sums what `members` keep, by group and serial.
+-- Sums what `members` keep, by group and seq.
 local function sums(members)
   local by_group, order = {}, {}
   for _, member in ipairs(members) do
-    for group, serial, amount in hold.entries(string.match(member, '^%S+ (%S+)')) do
+    for group, seq, amount in hold.entries(string.match(member, '^%S+ (%S+)')) do
       local held = by_group[group]
       if not held then
         held = {}
         by_group[group] = held
         order[#order + 1] = group
       end
-      held[serial] = (held[serial] or 0) + args.stored(amount)
+      held[seq] = (held[seq] or 0) + args.stored(amount)
     end
   end
   return by_group, order
 end
 
--- What is due by `now`, unwritten: amounts by group and serial, and whether more than `limit` are due.
+-- What is due by `now`, unwritten: amounts by group and seq, and whether more than `limit` are due.
 function hold.due(holds_key, now, limit)
   local found = redis.call('ZRANGEBYSCORE', holds_key, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit + 1)
   local more = #found > 2 * limit
@@ -56,7 +56,7 @@ local function tell_expired(members, expiries, now, outbox_key)
   end
 end
 
--- Takes what is left of a batch of expired holds out of `held`; told in `outbox_key` if there is one. Answers how many, and
+-- Takes what is left of a batch of expired holds out of `held`; told in `outbox_key` if there is one. Returns how many, and
 -- whether more are due.
 function hold.reclaim(owner, now, outbox_key)
   local each = outbox_key and 2 or 1
@@ -64,30 +64,22 @@ function hold.reclaim(owner, now, outbox_key)
   local by_group, order, count, more, members, expiries = hold.due(owner.holds, now, most)
   hold.taken = hold.taken + count * each
   local changes = {}
-  if count > 0 then
-    local fields = { 'last_expiry' }
-    for _, group in ipairs(order) do
-      fields[#fields + 1] = group .. '.window'
-      fields[#fields + 1] = group .. '.held'
-    end
-    local values = pieces.get(owner.counters, fields)
-    for index, group in ipairs(order) do
-      local stored = values[2 * index]
-      local amount = stored and by_group[group][string.match(stored, '^%S+')]
-      if amount then
-        changes[#changes + 1] = group .. '.held'
-        changes[#changes + 1] = math.max(0, args.stored(values[2 * index + 1]) - amount)
-      end
-    end
-    -- Until its grace is over it may still be charged late.
-    if args.stored(expiries[count]) > args.stored(values[1]) then
-      changes[#changes + 1], changes[#changes + 2] = 'last_expiry', expiries[count]
+  local values = redis.call('HMGET', owner.key, '.account', unpack(order))
+  account.parse(owner, values[1])
+  for index, group in ipairs(order) do
+    local used, held, stored, seq = account.counter(values[index + 1] or '')
+    local amount = seq and by_group[group][seq]
+    if amount then
+      changes[#changes + 1] = group
+      changes[#changes + 1] = account.counter_text(used + 0, math.max(0, held - amount), stored, seq)
     end
   end
   local rest = redis.call('ZRANGE', owner.holds, count, count, 'WITHSCORES')
-  changes[#changes + 1] = 'next_expiry'
-  changes[#changes + 1] = rest[2] or '0'
-  pieces.set(owner.counters, changes)
+  owner.next_expiry = args.stored(rest[2])
+  account.append(owner, changes, #changes)
+  if #changes > 0 then
+    pieces.set(owner.key, changes)
+  end
   tell_expired(members, expiries, now, outbox_key)
   if count > 0 then
     redis.call('ZREMRANGEBYRANK', owner.holds, 0, count - 1)
@@ -96,13 +88,13 @@ function hold.reclaim(owner, now, outbox_key)
 end
 
 -- The earliest expiry (ms) after now among a group's holds, 0 if it is not among the owner's first batch.
-local function first_expiry(holds_key, group, serial, now)
+local function first_expiry(holds_key, group, seq, now)
   local first = redis.call('ZRANGE', holds_key, 0, hold.batch - 1, 'WITHSCORES')
-  local wanted = group .. ':' .. serial
+  local wanted = group .. ':' .. seq
   for place = 1, #first, 2 do
     local expiry = args.stored(first[place + 1])
-    for held_group, held_serial in hold.entries(string.match(first[place], '^%S+ (%S+)')) do
-      if expiry > now and held_group .. ':' .. held_serial == wanted then
+    for held_group, held_seq in hold.entries(string.match(first[place], '^%S+ (%S+)')) do
+      if expiry > now and held_group .. ':' .. held_seq == wanted then
         return expiry
       end
     end
@@ -115,8 +107,8 @@ function hold.free_at(owners, now)
   local latest = 0
   for _, owner in ipairs(owners) do
     for _, group in ipairs(owner.groups) do
-      if group.lacks and window.is_concurrent(group.serial) then
-        latest = math.max(latest, first_expiry(owner.holds, group.id, group.serial, now))
+      if group.lacks and window.is_concurrent(group.seq) then
+        latest = math.max(latest, first_expiry(owner.holds, group.id, group.seq, now))
       end
     end
   end

@@ -1,31 +1,31 @@
 -- The ledger: one entry per call that changes `used` (or ends a reservation), written in the step that makes the
 -- change, so that `used` can be recomputed; and the stream of denials, apart, so that a flood of them evicts no charge.
 -- Fields: type, at (ms), late (0|1), op '<operation> <created at ms|->' or '-', about '<event> <key> <user>' ('-' each
--- where unknown), charges '<owner> <group>:<serial>:<change>:<used after it>,… <owner> …' or '-', memo, told (JSON).
--- An expiry has held '<group>:<serial>:<amount>,…' instead of the last three.
+-- where unknown), charges '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-', memo, told (JSON).
+-- An expiry has held '<group>:<seq>:<amount>,…' instead of the last three.
 -- A denial: type, at, call, about, reason, lacks '<owner> <group>:<requested>:<counted>:<limit>,… …' or '-', memo.
 -- Both streams are bounded; the ledger by `most` entries.
 local ledger = { key = false, most = 0, most_denials = 100000, charges = {} }
+
+function ledger.begin()
+  if #ledger.charges > 0 then
+    ledger.charges = {}
+  end
+end
 
 function ledger.open(key, most)
   ledger.key, ledger.most = key, most
 end
 
--- 'user:u_42' of a key of counters.
-function ledger.owner_word(counters)
-  local _, last = string.find(counters, '}:counters:', 1, true)
-  return string.sub(counters, last + 1)
-end
-
--- `change` and `balance`: as text.
-function ledger.charge(group, serial, change, balance)
-  return group .. ':' .. serial .. ':' .. change .. ':' .. balance
+-- `change`, `balance` and `limit` (what the counter may use, grants included; '-' no limit): as text.
+function ledger.charge(group, seq, change, balance, limit)
+  return group .. ':' .. seq .. ':' .. change .. ':' .. balance .. ':' .. limit
 end
 
 -- What the coming entry says of one owner: a list of `ledger.charge`.
-function ledger.add(counters, charges)
+function ledger.add(word, charges)
   if #charges > 0 then
-    ledger.charges[#ledger.charges + 1] = ledger.owner_word(counters)
+    ledger.charges[#ledger.charges + 1] = word
     ledger.charges[#ledger.charges + 1] = table.concat(charges, ',')
   end
 end
@@ -36,15 +36,25 @@ local function without_rules(memo)
   return tab and string.sub(memo, 1, tab - 1) or memo
 end
 
+function ledger.write(kind, now, late, op, about, charges, memo, told)
+  redis.call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'type', kind, 'at', args.digits(now),
+    'late', late, 'op', op, 'about', about, 'charges', charges, 'memo', without_rules(memo), 'told', told)
+end
+
 function ledger.append(kind, now, late, op, about, memo, told)
   local charges = #ledger.charges > 0 and table.concat(ledger.charges, ' ') or '-'
-  redis.call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'type', kind, 'at', args.digits(now),
-    'late', late and '1' or '0', 'op', op, 'about', about, 'charges', charges, 'memo', without_rules(memo), 'told', told)
+  ledger.write(kind, now, late and '1' or '0', op, about, charges, memo, told)
 end
 
 function ledger.expire(expired_at, op, about, held)
   redis.call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'type', 'expire', 'at', expired_at, 'late', '0',
     'op', op, 'about', about, 'held', held)
+end
+
+-- `lacks`: what each counter over its limit had, see above.
+function ledger.write_denial(key, now, call, about, reason, lacks, memo)
+  redis.call('XADD', key, 'MAXLEN', '~', ledger.most_denials, '*', 'type', 'denial', 'at', args.digits(now),
+    'call', call, 'about', about, 'reason', reason, 'lacks', lacks, 'memo', without_rules(memo))
 end
 
 -- `refused`: key of the stream, call, about and memo of the request; `owners`: with what each lacks.
@@ -53,10 +63,8 @@ function ledger.deny(refused, now, reason, owners)
   for at = 1, #owners do
     local owner = owners[at]
     if owner.lacking then
-      lacks[#lacks + 1] = ledger.owner_word(owner.counters) .. ' ' .. table.concat(owner.lacking, ',')
+      lacks[#lacks + 1] = owner.word .. ' ' .. table.concat(owner.lacking, ',')
     end
   end
-  redis.call('XADD', refused.key, 'MAXLEN', '~', ledger.most_denials, '*', 'type', 'denial', 'at', args.digits(now),
-    'call', refused.call, 'about', refused.about, 'reason', reason,
-    'lacks', #lacks > 0 and table.concat(lacks, ' ') or '-', 'memo', without_rules(refused.memo))
+  ledger.write_denial(refused.key, now, refused.call, refused.about, reason, #lacks > 0 and table.concat(lacks, ' ') or '-', refused.memo)
 end

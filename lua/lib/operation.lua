@@ -1,4 +1,4 @@
--- The record of an operation: '<kind>\n<fingerprint>\n…'. A reservation's own record is also what makes its
+-- The record of an operation: a reservation's (see lib/record), or 'answer\n<fingerprint>\n…'. A reservation's own record is also what makes its
 -- reserve repeatable; every other call with an idempotency key leaves its first answer.
 local operation = {
   answer_ttl_ms = 20 * 60 * 1000,
@@ -14,7 +14,7 @@ function operation.seen(key, fingerprint)
   if not record then
     return nil
   end
-  if string.match(record, '^%S*\n([^\n]*)') ~= fingerprint then
+  if (string.match(record, '^answer\n([^\n]*)') or string.match(record, '^%a+ %d+ %d+ %d+ (%S+)')) ~= fingerprint then
     return { 'reused' }
   end
   return { 'replayed', record }

@@ -34,7 +34,8 @@ function retention.renew(owner, now, sandbox)
   local forget_at = later(owner.forget_at, owner.renew)
   local changed = forget_at ~= owner.forget_at
   if changed then
-    redis.call('HSET', owner.counters, 'forget_at', forget_at)
+    owner.forget_at = forget_at
+    account.save(owner)
   end
   if forget_at == 'never' then
     if changed then
@@ -47,7 +48,7 @@ function retention.renew(owner, now, sandbox)
   -- The set of holds begins anew whenever it was empty.
   redis.call('PEXPIRE', owner.holds, args.digits(ttl))
   if changed then
-    redis.call('PEXPIRE', owner.counters, args.digits(ttl))
+    redis.call('PEXPIRE', owner.key, args.digits(ttl))
     -- A second later than its keys, so that a name that is due has none.
     redis.call('ZADD', owner.index, args.digits(clock.real_ms() + ttl + 1000), owner.name)
   end
@@ -55,45 +56,45 @@ function retention.renew(owner, now, sandbox)
   if changed or owner.has_closed then
     redis.call('PEXPIRE', owner.past, args.digits(ttl))
   end
-  owner.forget_at = forget_at
 end
 
--- After the writes of a call. Of a user: `forget_at` is '-' (the owner stays), 'never', or the time (ms) after which
--- nothing of what the call counted matters any more; `users` and `leaving` are the index of users and those to be
--- forgotten.
-function retention.keep(owner, given, now, users, leaving)
+-- After the writes of a call. Of a user: the proposal's `forget_at` is '-' (the owner stays), 'never', or the time (ms)
+-- after which nothing of what the call counted matters any more.
+function retention.keep(owner, p, now)
   if #owner.groups == 0 then
     return
   end
   if owner.renew ~= '-' then
-    retention.renew(owner, now, given.sandbox)
+    retention.renew(owner, now, p.sandbox)
     return
   end
-  if given.forget_at == '-' then
+  if p.forget_at == '-' then
     return
   end
+  local users, leaving = keys.of(p.tag, 'users'), keys.of(p.tag, 'leaving')
   local known = owner.forget_at
-  local forget_at = later(known, given.forget_at)
+  local forget_at = later(known, p.forget_at)
   if forget_at ~= known then
-    redis.call('HSET', owner.counters, 'forget_at', forget_at)
+    owner.forget_at = forget_at
+    account.save(owner)
     -- First, since the same name may be due.
     sweep(users, leaving)
-    redis.call('ZADD', users, 0, given.user)
+    redis.call('ZADD', users, 0, p.user)
   end
   if forget_at == 'never' then
-    retention.stay(owner, given.user, leaving)
+    retention.stay(owner, p.user, leaving)
     return
   end
-  local ttl = clock.ttl(args.stored(forget_at) - now, given.sandbox)
-  for _, key in ipairs({ owner.counters, owner.holds, owner.past }) do
+  local ttl = clock.ttl(args.stored(forget_at) - now, p.sandbox)
+  for _, key in ipairs({ owner.key, owner.holds, owner.past }) do
     redis.call('PEXPIRE', key, args.digits(ttl))
   end
   -- A second later than its keys, so that a name that is due has none.
-  redis.call('ZADD', leaving, args.digits(clock.real_ms() + ttl + 1000), given.user)
+  redis.call('ZADD', leaving, args.digits(clock.real_ms() + ttl + 1000), p.user)
 end
 
 function retention.persist(owner)
-  for _, key in ipairs({ owner.counters, owner.holds, owner.past }) do
+  for _, key in ipairs({ owner.key, owner.holds, owner.past }) do
     redis.call('PERSIST', key)
   end
 end

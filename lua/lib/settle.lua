@@ -1,56 +1,96 @@
--- Settling: a reservation's accounts (see lib/record) meet what they were held in: the counter while their window is the
+-- Settling: a reservation's entries (see lib/record) meet what they were held in: the counter while their window is the
 -- current one, afterwards the closed window in `past`.
 local settle = {}
 
--- A closed window: '<used> <kind> <start> <end> <quota|-> <granted> <keep until>'.
-local function read_closed(owner, account)
-  account.past = account.id .. '.' .. account.serial
-  account.bounds = 'unknown - - - 0 0'
-  local stored = redis.call('HGET', owner.past, account.past)
+-- What commit, release, refund and outcome bring alike.
+-- KEYS: 1 record of the reservation, which names its owners; 2 ledger; 3 record of this operation (only with an idempotency
+--   key)
+-- ARGV: 1 '<sandbox (0|1)> <whether expiries are reported (0|1)> <most entries of the ledger> <straight path (0|1)>',
+--   2 created_at_ms (of the id), 3 told: what the call brings, for the ledger (JSON, or ''), 4 fingerprint ('-' without an
+--   idempotency key)
+-- Returns the call, and a reply if it was done before.
+function settle.call()
+  local sandbox, tells_expiry, ledger_most, is_straight = string.match(ARGV[1], '^(%d) (%d) (%d+) (%d)$')
+  local tag = keys.tag(KEYS[1])
+  local call = {
+    tag = tag, sandbox = args.stored(sandbox), created_at = ARGV[2], told = ARGV[3], fingerprint = ARGV[4],
+    operation_key = KEYS[3], outbox = keys.of(tag, 'outbox'), expiry_outbox = false, is_straight = is_straight == '1',
+  }
+  call.expiry_outbox = tells_expiry == '1' and call.outbox
+  ledger.open(KEYS[2], args.stored(ledger_most))
+  args.skip(4)
+  return call, call.operation_key and operation.seen(call.operation_key, call.fingerprint)
+end
+
+-- Loads the reservation. Returns it and the time; or nil and a reply, as there is none or its grace is over.
+function settle.load(call)
+  local now = clock.now_ms(keys.of(call.tag, 'clock'), call.sandbox)
+  local loaded = record.load(KEYS[1], call.created_at)
+  if not loaded then
+    return nil, { 'missing', now }
+  end
+  if now >= loaded.expires_at + clock.grace_ms then
+    return nil, { 'expired', now }
+  end
+  return loaded, now
+end
+
+-- Keeps the record and, with an idempotency key, the answer. Returns the answer.
+function settle.keep(call, loaded, now, answer)
+  record.save(loaded, call.operation_key and operation.record_ttl(loaded.expires_at, now, call.sandbox))
+  if call.operation_key then
+    operation.keep(call.operation_key, call.fingerprint, answer)
+  end
+  return answer
+end
+
+-- A closed window: '<used> <quota|-> <kind>/<start>/<end> <granted> <keep until>'.
+local function read_closed(owner, entry)
+  entry.closed = entry.id .. '.' .. entry.seq
+  entry.window, entry.rest = '- unknown/-/-', '0 0'
+  local stored = redis.call('HGET', owner.past, entry.closed)
   if stored then
     local used
-    used, account.bounds = string.match(stored, '^(%d+) (.*)$')
-    account.used = args.stored(used)
-    account.before = account.used
+    used, entry.window, entry.rest = string.match(stored, '^(%d+) (%S+ %S+) (.*)$')
+    entry.used = args.stored(used)
+    entry.before = entry.used
   end
 end
 
--- The owner's own fields, which are read before those of its accounts.
-local own = { 'next_expiry', 'last_expiry', 'version', 'adjusted', 'watched' }
 -- The fields of the present call, and behind them what a longer one has left.
-local to_read = {}
+local to_read = { '.account' }
 
--- Reads the accounts of all entries, and whether this owner's hold is still live. What is due of expired holds is
+-- Reads the counters of all entries, and whether this owner's hold is still live. What is due of expired holds is
 -- taken first, so that no answer counts them.
 function settle.open(owner, now, expiry_outbox, reclaimed)
   owner.live = record.is_live(owner)
-  local accounts = owner.accounts
-  if #accounts == 0 then
+  local entries = owner.entries
+  if #entries == 0 then
     return
   end
-  local values = pieces.get(owner.counters, to_read, names.fields(own, accounts, to_read))
-  local next_expiry = args.stored(values[1])
-  if not reclaimed and next_expiry > 0 and next_expiry <= now then
+  for place = 1, #entries do
+    to_read[place + 1] = entries[place].id
+  end
+  local values = pieces.get(owner.key, to_read, #entries + 1)
+  account.parse(owner, values[1])
+  if not reclaimed and owner.next_expiry > 0 and owner.next_expiry <= now then
     hold.reclaim(owner, now, expiry_outbox)
     return settle.open(owner, now, expiry_outbox, true)
   end
-  owner.last_expiry = args.stored(values[2])
-  owner.version, owner.adjusted, owner.watched, owner.groups = values[3], values[4], values[5], {}
-  local at = #own
-  for place = 1, #accounts do
-    local account, stored = accounts[place], values[at + 1]
-    local serial, bounds
-    if stored then
-      serial, bounds = window.split(stored)
+  owner.groups = {}
+  for place = 1, #entries do
+    local entry, value = entries[place], values[place + 1]
+    local used, held, stored, seq
+    if value then
+      used, held, stored, seq = account.counter(value)
     end
-    if serial == account.serial then
-      account.used, account.held = args.stored(values[at + 2]), args.stored(values[at + 3])
-      account.before, account.bounds = account.used, bounds
-      owner.groups[#owner.groups + 1] = account
+    if seq == entry.seq then
+      entry.used, entry.held, entry.window = used + 0, held + 0, stored
+      entry.before = entry.used
+      owner.groups[#owner.groups + 1] = entry
     else
-      read_closed(owner, account)
+      read_closed(owner, entry)
     end
-    at = at + 3
   end
   if owner.adjusted then
     allowance.read(owner, now)
@@ -58,27 +98,27 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
 end
 
 -- Frees `amount` of what the reservation holds there. Only the call that still finds the hold lowers `held`.
-function settle.free(owner, account, amount)
-  if owner.live and not account.past then
-    account.held = math.max(0, account.held - amount)
+function settle.free(owner, entry, amount)
+  if owner.live and not entry.closed then
+    entry.held = math.max(0, entry.held - amount)
   end
 end
 
--- Charges an account's window, also with nothing: a repetition tells which counters the reservation had. Answers false if
+-- Charges an entry's window, also with nothing: a repetition tells which counters the reservation had. Answers false if
 -- the sum would not be exact any more.
-function settle.charge(account, amount)
-  account.used = account.used + amount
-  account.charged = (account.charged or 0) + amount
-  return account.used <= counter.most
+function settle.charge(entry, amount)
+  entry.used = entry.used + amount
+  entry.charged = (entry.charged or 0) + amount
+  return entry.used <= counter.most
 end
 
 -- What was charged of a group so far, over all its windows.
 function settle.charged(owner, group)
   local sum = 0
-  for at = 1, #owner.accounts do
-    local account = owner.accounts[at]
-    if account.id == group then
-      sum = sum + (account.charged or 0)
+  for at = 1, #owner.entries do
+    local entry = owner.entries[at]
+    if entry.id == group then
+      sum = sum + (entry.charged or 0)
     end
   end
   return sum
@@ -86,52 +126,45 @@ end
 
 -- The reservation holds nothing any more.
 function settle.let_go(owner)
-  for at = 1, #owner.accounts do
-    owner.accounts[at].holds = false
+  for at = 1, #owner.entries do
+    owner.entries[at].holds = false
   end
 end
 
--- `expires_at` of the reservation: until its grace is over, draws and refunds may still come to these windows.
 -- Alerts are told in `outbox_key` and added to `passed`; what changes is added to the coming entry of the ledger.
-function settle.write(owner, expires_at, now, outbox_key, passed)
+function settle.write(owner, now, outbox_key, passed)
   local changes, charges, count = {}, {}, 0
-  for at = 1, #owner.accounts do
-    local account = owner.accounts[at]
-    local used, change = args.digits(account.used), account.used - account.before
-    if not window.is_concurrent(account.serial) then
-      local text = change == account.amount and account.text or args.digits(change)
-      charges[#charges + 1] = ledger.charge(account.id, account.serial, text, used)
+  for at = 1, #owner.entries do
+    local entry = owner.entries[at]
+    local used, change = args.digits(entry.used), entry.used - entry.before
+    if not window.is_concurrent(entry.seq) then
+      local text = change == entry.amount and entry.text or args.digits(change)
+      charges[#charges + 1] = ledger.charge(entry.id, entry.seq, text, used, counter.limit_text(entry))
     end
-    if account.past and change ~= 0 then
-      -- What was charged here may be given back until the reservation's grace is over.
-      local rest, keep_until = string.match(account.bounds, '^(.*) (%d+)$')
-      keep_until = math.max(args.stored(keep_until), expires_at + clock.grace_ms)
-      redis.call('HSET', owner.past, account.past, used .. ' ' .. rest .. ' ' .. args.digits(keep_until))
+    if entry.closed and change ~= 0 then
+      redis.call('HSET', owner.past, entry.closed, used .. ' ' .. entry.window .. ' ' .. entry.rest)
       counter.leave_together(owner)
-    elseif not account.past then
-      changes[count + 1], changes[count + 2] = account.names.used, used
-      changes[count + 3], changes[count + 4] = account.names.held, args.digits(account.held)
-      count = count + 4
+    elseif not entry.closed then
+      changes[count + 1] = entry.id
+      changes[count + 2] = used .. '+' .. args.digits(entry.held) .. '/' .. entry.window .. '#' .. entry.seq
+      count = count + 2
     end
   end
   if #changes > 0 then
-    if expires_at > owner.last_expiry then
-      changes[#changes + 1], changes[#changes + 2] = 'last_expiry', args.digits(expires_at)
-    end
     if owner.watched then
       alert.charge(owner, owner.groups, now, outbox_key, changes, passed)
     end
-    pieces.set(owner.counters, changes)
+    pieces.set(owner.key, changes)
   end
-  ledger.add(owner.counters, charges)
+  ledger.add(owner.word, charges)
 end
 
 -- The closed windows of a reservation that are not kept until a later expiry and its grace: fields and values to set in
 -- `past`.
 function settle.closed_until(owner, expires_at)
   local fields, changes = {}, {}
-  for _, account in ipairs(owner.accounts) do
-    fields[#fields + 1] = account.id .. '.' .. account.serial
+  for _, entry in ipairs(owner.entries) do
+    fields[#fields + 1] = entry.id .. '.' .. entry.seq
   end
   local values = #fields > 0 and pieces.get(owner.past, fields) or {}
   for place, field in ipairs(fields) do
@@ -143,20 +176,17 @@ function settle.closed_until(owner, expires_at)
   return changes
 end
 
--- Appends per account: group, used, held, granted, blocked, '<kind> <start> <end> …', counters.
-local function reply(answer, owners)
-  local count = #answer
+-- Per entry: ' <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end> <owner>'.
+local function entries_text(owners)
+  local list = {}
   for at = 1, #owners do
     local owner = owners[at]
-    for place = 1, #owner.accounts do
-      local account = owner.accounts[place]
-      answer[count + 1] = account.id
-      counter.stand(answer, count + 1, account)
-      answer[count + 6], answer[count + 7] = account.bounds, owner.counters
-      count = count + 7
+    for place = 1, #owner.entries do
+      local entry = owner.entries[place]
+      list[#list + 1] = ' ' .. entry.id .. ' ' .. counter.stand(entry) .. '/' .. entry.window .. ' ' .. owner.word
     end
   end
-  return answer
+  return table.concat(list)
 end
 
 -- The answer to a call on a reservation that has already ended: nothing changes.
@@ -171,6 +201,6 @@ end
 function settle.answer(loaded, now, replayed, passed)
   local late = loaded.late and 1 or 0
   local version = loaded.owners[1].version or '0'
-  local told = table.concat(passed, ',')
-  return reply({ 'settled', now, loaded.status, late, replayed, loaded.about .. ' ' .. loaded.memo, version, told }, loaded.owners)
+  return { 'settled', now, loaded.status, late, replayed, loaded.about .. ' ' .. loaded.memo, version, table.concat(passed, ','),
+    entries_text(loaded.owners) }
 end

@@ -1,71 +1,68 @@
 -- track, track_enforce and track_degraded: counts what has happened, in one step and without a hold.
 local tracking = {}
 
-local function add(owner, given, now, index, passed)
+local function add(owner, p, now, passed)
   local extra, charges = alert.watch(owner, {}), {}
   for place = 1, #owner.groups do
     local group = owner.groups[place]
-    group.before, group.bounds = group.used, window.bounds(group.window)
+    group.before = group.used
     group.used = math.max(0, group.used + group.amount)
-    charges[place] = ledger.charge(group.id, group.serial, args.digits(group.used - group.before), args.digits(group.used))
+    charges[place] = ledger.charge(group.id, group.seq, args.digits(group.used - group.before), args.digits(group.used), counter.limit_text(group))
   end
-  ledger.add(owner.counters, charges)
-  counter.write(owner, 'used', now, extra)
+  ledger.add(owner.word, charges)
+  counter.write(owner, now, extra)
   local watched = {}
   for at = 1, #owner.groups do
     local group = owner.groups[at]
     watched[#watched + 1] = group.percents and group or nil
   end
   local changes = {}
-  alert.charge(owner, watched, now, KEYS[4], changes, passed)
+  alert.charge(owner, watched, now, p.outbox, changes, passed)
   if #changes > 0 then
-    pieces.set(owner.counters, changes)
+    pieces.set(owner.key, changes)
   end
-  retention.keep(owner, given, now, KEYS[index], KEYS[index + 1])
+  retention.keep(owner, p, now)
 end
 
--- `in_ledger`: what the ledger says beside, or nil; `keep_ms`: the answer is kept for so long, whoever asked.
+-- KEYS: 1 record of this operation, 2 stamp, 3… per owner account and holds. ARGV: see lib/proposal; its own: 5 refund (1
+-- takes the amounts away, never below 0), 6 about '<event> <key> <user>', 7 memo: the request, 8 told: what a repetition has
+-- to know beside the figures.
+-- `in_ledger`: what the ledger reports beside, or nil; `keep_ms`: the answer is kept for so long, whoever asked.
 function tracking.count(enforce, in_ledger, keep_ms)
-  local fingerprint = args.text()
-  local seen = operation.seen(KEYS[2], fingerprint)
+  local p = proposal.read(3, 4)
+  if not p then
+    return { 'unknown' }
+  end
+  local seen = operation.seen(KEYS[1], p.fingerprint)
   if seen then
     return seen
   end
-
-  local given = facts.read()
-  ledger.open(KEYS[5], given.ledger_most)
-  local verdict, refund = args.text(), args.int() == 1
-  local name, about, memo, told = args.text(), args.text(), args.text(), args.text()
-  local owners, tail = counter.owners(7)
+  local refund, about, memo, told = ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8]
   if refund then
-    for at = 1, #owners do
-      local owner = owners[at]
-      for place = 1, #owner.groups do
-        local group = owner.groups[place]
+    for at = 1, #p.owners do
+      for _, group in ipairs(p.owners[at].groups) do
         group.amount = -group.amount
       end
     end
   end
-  local asked, index = admission.read_asked(tail)
-  local refused = enforce and { key = KEYS[6], call = 'track', about = about, memo = memo }
-  local refusal, now, reclaimed = admission.decide(given, verdict, owners, KEYS[4], asked, index, refused, not enforce)
+  local refused = enforce and { key = keys.of(p.tag, 'denials'), call = 'track', about = about, memo = memo }
+  local refusal, now, reclaimed = admission.decide(p, refused, not enforce)
   if refusal then
-    return refusal[1] == 'denied' and operation.keep(KEYS[2], fingerprint, refusal, owners) or refusal
+    return refusal[1] == 'denied' and operation.keep(KEYS[1], p.fingerprint, refusal, p.owners) or refusal
   end
-
   local passed, crowded = {}, 0
-  for at = 1, #owners do
-    local owner = owners[at]
+  for at = 1, #p.owners do
+    local owner = p.owners[at]
     if owner.crowded then
       crowded = crowded + 1
     else
-      add(owner, given, now, index, passed)
+      add(owner, p, now, passed)
     end
   end
-  if counter.count(owners) > 0 then
+  if counter.count(p.owners) > 0 then
+    local name = string.sub(KEYS[1], #p.tag + 4)
     ledger.append(refund and 'refund' or 'track', now, false, name .. ' -', about, memo, in_ledger or '')
   end
-  local answer = counter.reply({ 'tracked', now, reclaimed, table.concat(passed, ','), crowded }, owners)
-  answer[#answer + 1] = told
-  return operation.keep(KEYS[2], fingerprint, answer, owners, keep_ms)
+  local answer = { 'tracked', now, reclaimed, table.concat(passed, ','), crowded, counter.stands(p.owners), told }
+  return operation.keep(KEYS[1], p.fingerprint, answer, p.owners, keep_ms)
 end

@@ -132,6 +132,8 @@ pub struct Charge {
     pub change: i64,
     /// `used` after it.
     pub balance: Amount,
+    /// What the counter could use then, grants included; None: no limit, or it is not known.
+    pub limit: Option<Amount>,
 }
 
 /// The call that was denied.

@@ -95,23 +95,28 @@ pub struct Window {
 }
 
 impl Window {
-    /// `monthly 20260228T100000Z 20260331T100000Z`: kind, start and end (ISO 8601, basic format), at most 44 bytes.
+    /// `monthly/20260228T1000/20260331T1000`: kind, start and end in UTC (ISO 8601, basic format, without the time where
+    /// it is midnight and without the seconds where they are zero), at most 42 bytes.
     ///
-    /// Times take 16 characters each, so the texts of one kind sort as their times do.
-    /// A window without end writes `9999-12-31T23:59:59Z`.
+    /// The texts of one kind sort as their times do. A window without end writes `9999-12-31T23:59:59Z`.
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(TEXT_BYTES);
+        self.push_text(&mut text);
+        text
+    }
+
+    /// Appends what [`to_text`](Self::to_text) returns.
+    pub fn push_text(&self, text: &mut String) {
         text.push_str(self.kind.as_str());
         for time_ms in [self.start_ms, self.end_ms.unwrap_or(LATEST_MS)] {
-            text.push(' ');
-            push_basic(time_ms, &mut text);
+            text.push('/');
+            push_basic(time_ms, text);
         }
-        text
     }
 
     /// Reads what [`to_text`](Self::to_text) wrote; None for anything else, an empty window included.
     pub fn parse(text: &str) -> Option<Window> {
-        let mut words = text.split(' ');
+        let mut words = text.split('/');
         let kind = WindowKind::parse(words.next()?)?;
         let (start_ms, end_ms) = (parse_basic(words.next()?)?, parse_basic(words.next()?)?);
         let window = Window { kind, start_ms, end_ms: (!kind.is_endless()).then_some(end_ms) };
@@ -119,10 +124,10 @@ impl Window {
     }
 }
 
-/// Enough for a window's text with serial and quota.
-const TEXT_BYTES: usize = 64;
+/// The longest text.
+const TEXT_BYTES: usize = 42;
 
-/// A time as a window's text has it, `20260228T100000Z`. Every metering call writes two for each group, so digit by digit.
+/// A time as a window's text has it, `20260228T1000`. Every metering call writes two for each group, so digit by digit.
 fn push_basic(time_ms: TimeMs, text: &mut String) {
     let time = utc(time_ms);
     let (date, seconds) = (time.date_naive(), time.num_seconds_from_midnight());
@@ -130,11 +135,16 @@ fn push_basic(time_ms: TimeMs, text: &mut String) {
     for pair in [year / 100, year % 100, date.month(), date.day()] {
         push_pair(pair, text);
     }
+    if seconds == 0 {
+        return;
+    }
     text.push('T');
-    for pair in [minutes / 60, minutes % 60, seconds % 60] {
+    for pair in [minutes / 60, minutes % 60] {
         push_pair(pair, text);
     }
-    text.push('Z');
+    if seconds % 60 > 0 {
+        push_pair(seconds % 60, text);
+    }
 }
 
 /// A number below 100, with two digits.
@@ -145,7 +155,12 @@ fn push_pair(number: u32, text: &mut String) {
 }
 
 fn parse_basic(text: &str) -> Option<TimeMs> {
-    let time_ms = NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok()?.and_utc().timestamp_millis();
+    let whole = match text.len() {
+        8 => format!("{text}T000000"),
+        13 => format!("{text}00"),
+        _ => text.to_owned(),
+    };
+    let time_ms = NaiveDateTime::parse_from_str(&whole, "%Y%m%dT%H%M%S").ok()?.and_utc().timestamp_millis();
     (EARLIEST_MS..=LATEST_MS).contains(&time_ms).then_some(time_ms)
 }
 
@@ -233,19 +248,20 @@ mod tests {
 
     #[test]
     fn windows_that_to_text_did_not_write_are_refused() {
-        let good = "monthly 20260228T100000Z 20260331T100000Z";
+        let good = "monthly/20260228T1000/20260331T100001";
         assert_eq!(Window::parse(good).unwrap().to_text(), good);
         for text in [
             "",
             "monthly",
-            "monthly 20260228T100000Z",
-            "monthly 20260228T100000Z 20260331T100000Z ",
-            "monthly  2026-02-28T10:00:00Z 2026-03-31T10:00:00Z",
-            "monthly 20260228T100000.5Z 20260331T100000Z",
-            "monthly 20260228T100000+00:00 20260331T100000Z",
-            "monthly 20260331T100000Z 20260331T100000Z",
-            "lifetime 20260228T100000Z 20260331T100000Z",
-            "month 20260228T100000Z 20260331T100000Z",
+            "monthly/20260228",
+            "monthly/20260228/20260331/",
+            "monthly/20260228T0000/20260331",
+            "monthly/20260228T100000/20260331",
+            "monthly/2026-02-28T10:00:00Z/2026-03-31T10:00:00Z",
+            "monthly/20260228T100000.5/20260331",
+            "monthly/20260331/20260331",
+            "lifetime/20260228/20260331",
+            "month/20260228/20260331",
         ] {
             assert_eq!(Window::parse(text), None, "{text}");
         }

@@ -17,7 +17,7 @@ use crate::domain::reason::Reason;
 use crate::domain::reservation::{Memo, ReservationId};
 use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
-use crate::store::admission::{Asked, Tally};
+use crate::store::admission::{ApprovalRequest, Tally};
 use crate::store::keys::Bucket;
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::record::StoredReservation;
@@ -237,7 +237,7 @@ impl Gateway {
         known: &StoredReservation,
         admission: &Admission,
         operation: &Operation,
-    ) -> Result<Option<Asked>, ServiceError> {
+    ) -> Result<Option<ApprovalRequest>, ServiceError> {
         let memo = &known.memo;
         let items = memo.items.iter().map(|item| CallItem {
             event: item.event.clone(),

@@ -178,7 +178,7 @@ impl Gateway {
             Some(user) => tenant.bucket_of(user),
             None => tenant.shared_bucket()?,
         };
-        let cache_key = user.as_ref().map_or_else(String::new, |user| bucket.user(user).counters);
+        let cache_key = user.as_ref().map_or_else(String::new, |user| bucket.user(user).account);
         let mut view = View {
             app: tenant.app.clone(),
             config: self.config(&tenant.app).await?,
@@ -233,7 +233,7 @@ impl Gateway {
     /// were on each of the plans, the default one first.
     pub(crate) fn views_at_hand(&self, tenant: &Tenant, user: &UserId, config: &Arc<AppConfig>) -> AtHand {
         let bucket = tenant.bucket_of(user);
-        let cache_key = bucket.user(user).counters;
+        let cache_key = bucket.user(user).account;
         let now_ms = self.clocks.estimate(&bucket);
         let known = self.subscriptions.get(&cache_key);
         let subscribed = known.clone().unwrap_or_else(unknown);

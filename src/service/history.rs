@@ -167,7 +167,10 @@ impl Found {
 
     /// Of a window that no call has closed.
     fn is_unreachable(&self, counter: &StoredCounter, now: TimeMs) -> bool {
-        let settled = self.stored.last_expiry_ms.is_none_or(|last| now >= last + GRACE_MS);
+        // Whatever held in it began before it ended.
+        let ended = counter.window.end_ms.unwrap_or(now);
+        let last = (ended + self.stored.longest_ttl_ms).max(self.stored.extended_until_ms.unwrap_or(ended));
+        let settled = now >= last + GRACE_MS;
         is_long_over(counter.window, now) || settled && !self.may_hold(&counter.group, &counter.serial)
     }
 

@@ -22,7 +22,7 @@ use crate::domain::reason::Reason;
 use crate::domain::reservation::{Memo, ReservationId};
 use crate::domain::scope::OwnerName;
 use crate::domain::window::TimeMs;
-use crate::store::admission::{Asked, Denied, OwnedGroup, Tally};
+use crate::store::admission::{ApprovalRequest, Denied, OwnedGroup, Tally};
 use crate::store::keys::about;
 use crate::store::memo::memo_text;
 use crate::store::operation::{Idempotency, Operation};
@@ -417,7 +417,7 @@ pub(crate) fn asked(
     call: &Call,
     admission: &Admission,
     operation: &Operation,
-) -> Result<Option<Asked>, ServiceError> {
+) -> Result<Option<ApprovalRequest>, ServiceError> {
     let approval = |matched: &Matched| matched.group.enforcement == Enforcement::Approval;
     let Some(item) = call.items.first().filter(|_| admission.matched.iter().any(approval)) else {
         return Ok(None);
@@ -429,7 +429,7 @@ pub(crate) fn asked(
         metadata: item.metadata.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     };
     let id = format!("apr_{}{:02x}", operation.name.as_str(), view.bucket.number());
-    Ok(Some(Asked { id, about: json(&asking)? }))
+    Ok(Some(ApprovalRequest { id, about: json(&asking)? }))
 }
 
 /// How the client may try again.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Arguments;
+use super::account::read_window;
 use super::error::StoreError;
-use super::keys::{Bucket, OwnerKeys};
+use super::keys::OwnerKeys;
 use super::reply::Fields;
 use crate::domain::admission::{Matched, Validity};
 use crate::domain::amount::Amount;
@@ -12,7 +13,7 @@ use crate::domain::custom_limits::CustomLimits;
 use crate::domain::ids::{GroupId, PlanId, UserId};
 use crate::domain::limit_group::{Enforcement, LimitGroup};
 use crate::domain::subscription::{Subscribed, Subscription};
-use crate::domain::window::{TimeMs, Window, WindowKind, parse_rfc3339};
+use crate::domain::window::{TimeMs, Window, parse_rfc3339, rfc3339};
 
 /// What the node believes, for the script to check.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +63,7 @@ pub struct Renew {
 
 /// A request for approval that a denied call may open.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ApprovalRequest {
     pub id: String,
     /// What is known of the call, as JSON.
     pub about: String,
@@ -156,9 +157,15 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn read(fields: &mut Fields) -> Result<Self, StoreError> {
-        let (used, held) = (fields.amount()?, fields.amount()?);
-        Ok(Self { used, held, granted: fields.amount()?, blocked: fields.amount()? })
+    /// `<used>+<held>[+<granted>+<blocked>]`
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut amounts = text.split('+').map(|steps| Amount::from_steps(steps.parse().ok()?).ok());
+        let mut next = || amounts.next().flatten();
+        let (used, held) = (next()?, next()?);
+        match amounts.next() {
+            None => Some(Self { used, held, ..Self::default() }),
+            Some(granted) => Some(Self { used, held, granted: granted?, blocked: amounts.next()?? }),
+        }
     }
 }
 
@@ -185,119 +192,11 @@ pub struct Ran {
 }
 
 impl Facts<'_> {
+    /// Of a call without a program: see `facts.read` in `lua/lib/facts.lua`.
     pub(super) fn write(&self, ledger_entries: u64, arguments: &mut Arguments) {
-        let flag = u8::from;
-        let of_app = format!("{} {} {} {ledger_entries}", flag(self.sandbox), self.revision, flag(self.tells_expiry));
-        arguments.text(of_app).text(self.version).int(self.validity.from_ms).int(self.validity.until_ms);
-        match self.forget {
-            None => arguments.text("-"),
-            Some(Forget { user, at_ms: None }) => arguments.text("never").text(user.as_str()),
-            Some(Forget { user, at_ms: Some(at_ms) }) => arguments.int(at_ms).text(user.as_str()),
-        };
+        arguments.text(format!("{} {} {ledger_entries}", u8::from(self.sandbox), self.revision)).text(self.version);
+        arguments.int(self.validity.from_ms).int(self.validity.until_ms);
     }
-
-    /// Appends the index that a call of a user to be forgotten keeps.
-    pub(super) fn push_index_keys(&self, bucket: &Bucket, keys: &mut Vec<String>) {
-        if self.forget.is_some() {
-            keys.extend([bucket.users(), bucket.leaving()]);
-        }
-    }
-}
-
-/// A window as scripts know it: `<kind> <start> <end> <quota|->`.
-pub(super) fn window_text(window: &Window, quota: Option<Amount>) -> String {
-    use std::fmt::Write as _;
-    let mut text = window.to_text();
-    // Writing to a String cannot fail.
-    let _ = match quota {
-        Some(quota) => write!(text, " {}", quota.steps()),
-        None => write!(text, " -"),
-    };
-    text
-}
-
-/// Reads what [`window_text`] wrote, with more words behind it or not.
-pub(super) fn read_window(text: &str) -> Option<(Window, Option<Amount>)> {
-    let mut words = text.splitn(5, ' ');
-    let bounds = [words.next()?, words.next()?, words.next()?].join(" ");
-    let quota = match words.next()? {
-        "-" => None,
-        steps => Some(Amount::from_steps(steps.parse().ok()?).ok()?),
-    };
-    Some((Window::parse(&bounds)?, quota))
-}
-
-/// What is the same in every call under one plan, for the script to know by its text: see `lua/lib/terms.lua`.
-fn terms(groups: &[OwnedGroup]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(40 * groups.len());
-    for group in groups {
-        let watch = group.watch.as_ref();
-        let flags = [
-            (group.window.kind == WindowKind::Concurrent, 'c'),
-            (watch.is_some_and(|watch| watch.approval), 'a'),
-            (watch.is_some_and(|watch| watch.tells_limit), 'l'),
-        ];
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{} {} ", group.id.as_str(), group.limit.steps());
-        let _ = match group.quota {
-            Some(quota) => write!(text, "{} -", quota.steps()),
-            None => write!(text, "- -"),
-        };
-        text.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter));
-        match watch {
-            Some(watch) if !watch.alerts.is_empty() => {
-                for (place, percent) in watch.alerts.iter().enumerate() {
-                    let _ = write!(text, "{}{percent}", if place == 0 { ' ' } else { ',' });
-                }
-            }
-            _ => text.push_str(" -"),
-        }
-        text.push(';');
-    }
-    text
-}
-
-pub(super) fn write_owners(owners: &[Owner], arguments: &mut Arguments) {
-    arguments.int(owners.len());
-    for owner in owners {
-        match (&owner.renew, &owner.keys.index) {
-            (Some(renew), Some(index)) => {
-                arguments.text(renew.at_ms.map_or_else(|| "never".to_owned(), |at_ms| at_ms.to_string()));
-                arguments.text(index.name.as_str()).int(renew.most);
-            }
-            _ => {
-                arguments.text("-");
-            }
-        }
-        arguments.text(terms(&owner.groups));
-        for group in &owner.groups {
-            arguments.text(window_text(&group.window, group.quota)).int(group.amount.steps());
-        }
-    }
-}
-
-pub(super) fn push_owner_keys(owners: &[Owner], keys: &mut Vec<String>) {
-    for owner in owners {
-        keys.extend([owner.keys.counters.clone(), owner.keys.holds.clone(), owner.keys.past.clone()]);
-        if let (Some(_), Some(index)) = (&owner.renew, &owner.keys.index) {
-            keys.push(index.key.clone());
-        }
-    }
-}
-
-pub(super) fn write_asked(asked: Option<&Asked>, bucket: &Bucket, keys: &mut Vec<String>, arguments: &mut Arguments) {
-    match asked {
-        None => arguments.text("-").text(""),
-        Some(asked) => {
-            keys.extend([bucket.approvals(), bucket.open_approvals()]);
-            arguments.text(asked.id.as_str()).text(asked.about.as_str())
-        }
-    };
-}
-
-pub(super) fn count_groups(owners: &[Owner]) -> usize {
-    owners.iter().map(|owner| owner.groups.len()).sum()
 }
 
 /// Reads what follows a `stale_…` status.
@@ -316,14 +215,14 @@ pub(super) fn read_stale(status: &str, fields: &mut Fields) -> Result<(Stale, Ti
     Ok((stale, now))
 }
 
+/// Version, `.subscription`, `.limits` and `.block` of an account, empty where it has none.
 pub(super) fn read_subscribed(fields: &mut Fields) -> Result<Subscribed, StoreError> {
-    let (version, plan) = (fields.text()?, fields.text()?);
-    let (since, cycle, until) = (fields.text()?, fields.text()?, fields.text()?);
+    let (version, subscription) = (fields.text()?, fields.text()?);
     let (limits, blocked) = (fields.text()?, !fields.text()?.is_empty());
-    if version.is_empty() {
+    if version == "0" {
         return Ok(Subscribed::never());
     }
-    if plan.is_empty() {
+    if subscription.is_empty() {
         return Ok(Subscribed { version, subscription: None, blocked });
     }
     let limits = match limits.as_str() {
@@ -333,22 +232,46 @@ pub(super) fn read_subscribed(fields: &mut Fields) -> Result<Subscribed, StoreEr
             Some(Arc::new(CustomLimits::parse(&json).map_err(|fault| fields.unexpected(&fault.field))?))
         }
     };
-    let time = |text: &str| match text {
-        "" => Ok(None),
-        text => parse_rfc3339(text).map(Some).ok_or_else(|| fields.unexpected("a time of a subscription")),
-    };
-    let subscription = Subscription {
-        plan: PlanId::parse(&plan).map_err(|error| fields.unexpected(&format!("plan: {error}")))?,
-        started_at_ms: time(&since)?.ok_or_else(|| fields.unexpected("a subscription without a start"))?,
-        cycle_start_ms: time(&cycle)?,
-        ends_at_ms: time(&until)?,
-        custom_limits: limits,
-    };
+    let mut subscription =
+        read_subscription(&subscription).ok_or_else(|| fields.unexpected("a subscription"))?;
+    subscription.custom_limits = limits;
     Ok(Subscribed { version, subscription: Some(subscription), blocked })
 }
 
-pub(super) fn read_tallies(count: usize, fields: &mut Fields) -> Result<Vec<Tally>, StoreError> {
-    (0..count).map(|_| Tally::read(fields)).collect()
+/// A subscription without its custom limits: `<plan> <since> <cycle|-> <until|->`, times in RFC 3339.
+pub(super) fn subscription_text(subscription: &Subscription) -> String {
+    let time = |ms: Option<TimeMs>| ms.map_or_else(|| "-".to_owned(), rfc3339);
+    let Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: _ } = subscription;
+    [plan.to_string(), rfc3339(*started_at_ms), time(*cycle_start_ms), time(*ends_at_ms)].join(" ")
+}
+
+fn read_subscription(text: &str) -> Option<Subscription> {
+    let mut words = text.split(' ');
+    let plan = PlanId::parse(words.next()?).ok()?;
+    let started_at_ms = parse_rfc3339(words.next()?)?;
+    let mut time = || match words.next()? {
+        "-" => Some(None),
+        text => parse_rfc3339(text).map(Some),
+    };
+    let (cycle_start_ms, ends_at_ms) = (time()?, time()?);
+    Some(Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: None })
+}
+
+/// `<used>+<held>[+<granted>+<blocked>] …`, one per group.
+pub(super) fn read_tallies(fields: &mut Fields) -> Result<Vec<Tally>, StoreError> {
+    let text = fields.text()?;
+    let tallies = text.split(' ').filter(|text| !text.is_empty()).map(Tally::parse);
+    tallies.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
+}
+
+/// The same, each with `!` behind it if it is over its limit.
+pub(super) fn read_marked_tallies(fields: &mut Fields) -> Result<Vec<(Tally, bool)>, StoreError> {
+    let text = fields.text()?;
+    let tallies = text.split(' ').filter(|text| !text.is_empty()).map(|text| match text.strip_suffix('!') {
+        Some(text) => Some((Tally::parse(text)?, true)),
+        None => Some((Tally::parse(text)?, false)),
+    });
+    tallies.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
 }
 
 pub(super) fn read_ran(fields: &mut Fields) -> Result<Ran, StoreError> {
@@ -367,8 +290,7 @@ pub(super) fn read_denied(fields: &mut Fields) -> Result<Denied, StoreError> {
         Some(Opened { group, id: parts.next()?.to_owned(), status: parts.next()?.to_owned() })
     });
     let opened = opened.collect::<Option<_>>().ok_or_else(|| fields.unexpected("an approval request"))?;
-    let count = fields.int()?;
-    let tallies = (0..count).map(|_| Ok((Tally::read(fields)?, fields.flag()?))).collect::<Result<_, StoreError>>()?;
+    let tallies = read_marked_tallies(fields)?;
     let groups = read_groups(fields)?;
     Ok(Denied { verdict, free_at_ms: (free_at > 0).then_some(free_at), opened, tallies, groups })
 }
@@ -387,7 +309,7 @@ pub(super) fn read_passed(fields: &mut Fields) -> Result<Vec<Passed>, StoreError
     passed.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a threshold"))
 }
 
-/// `<id> <amount> <limit> <window> <quota>,…`, at the end of an answer that is kept; nothing otherwise.
+/// `<id> <amount> <limit> <quota|-> <window>,…`, at the end of an answer that is kept; nothing otherwise.
 pub(super) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGroup>, StoreError> {
     if fields.len() == 0 {
         return Ok(Vec::new());

@@ -125,7 +125,7 @@ impl Store {
         operation.write(&mut arguments);
         arguments.flag(bucket.is_sandbox()).text(id).text(status).text(how);
         Trail::write(Some(trail), &mut arguments);
-        let mut fields = self.call(&self.library.decide, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.decide, &keys, &arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {
             "replayed" => match Record::read(&mut fields)? {

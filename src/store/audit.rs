@@ -77,7 +77,7 @@ impl Store {
     pub async fn log(&self, log: &str, trail: &Trail) -> Result<(), StoreError> {
         let mut arguments = Arguments::default();
         Trail::write(Some(trail), &mut arguments);
-        self.call(&self.library.log, &[log.to_owned()], arguments).await?.only_status("logged")
+        self.call(&self.library.log, &[log.to_owned()], &arguments).await?.only_status("logged")
     }
 
     /// At most `count` entries of a log, newest first, from `from` (with it if `inclusive`) or from the newest.

@@ -1,6 +1,7 @@
 //! `lua/change_user.lua`
 
-use super::admission::{Facts, Stale, read_stale, window_text};
+use super::account::{BLOCK, LIMITS, SUBSCRIPTION, window_text};
+use super::admission::{Facts, Stale, read_stale, subscription_text};
 use super::audit::Trail;
 use super::error::StoreError;
 use super::headroom::WhenFull;
@@ -13,7 +14,7 @@ use crate::domain::amount::Amount;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::limit_group::OnPlanChange;
 use crate::domain::subscription::Subscription;
-use crate::domain::window::{TimeMs, Window, rfc3339};
+use crate::domain::window::{TimeMs, Window};
 
 /// What to write of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,20 +75,19 @@ pub enum ChangeUserReply {
 impl UserChange<'_> {
     /// Fields to set, and fields to delete.
     fn fields(&self) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
-        let optional = match self {
-            Self::Nothing => return (Vec::new(), Vec::new()),
-            Self::Blocked(true) => return (vec![("block", "1".to_owned())], Vec::new()),
-            Self::Blocked(false) => return (Vec::new(), vec!["block"]),
-            Self::Subscription(subscription) => [
-                ("plan", Some(subscription.plan.to_string())),
-                ("since", Some(rfc3339(subscription.started_at_ms))),
-                ("cycle", subscription.cycle_start_ms.map(rfc3339)),
-                ("until", subscription.ends_at_ms.map(rfc3339)),
-                ("limits", subscription.custom_limits.as_ref().map(|limits| limits.as_str().to_owned())),
-            ],
-        };
-        let gone = optional.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
-        (optional.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(), gone)
+        match self {
+            Self::Nothing => (Vec::new(), Vec::new()),
+            Self::Blocked(true) => (vec![(BLOCK, "1".to_owned())], Vec::new()),
+            Self::Blocked(false) => (Vec::new(), vec![BLOCK]),
+            Self::Subscription(subscription) => {
+                let mut set = vec![(SUBSCRIPTION, subscription_text(subscription))];
+                match &subscription.custom_limits {
+                    Some(limits) => set.push((LIMITS, limits.as_str().to_owned())),
+                    None => return (set, vec![LIMITS]),
+                }
+                (set, Vec::new())
+            }
+        }
     }
 }
 
@@ -98,7 +98,7 @@ impl MovedGroup {
             (OnPlanChange::Reset, _) => ("reset", Amount::ZERO),
             (OnPlanChange::Block, Some(quota)) => ("block", quota),
         };
-        arguments.text(self.id.as_str()).text(window_text(&self.window, self.quota)).text(action).int(quota.steps());
+        arguments.text(self.id.as_str()).text(window_text(&self.window, self.quota, &[])).text(action).int(quota.steps());
     }
 }
 
@@ -112,7 +112,7 @@ impl Store {
             bucket.stamp(),
             bucket.operation(&args.operation.name),
             bucket.clock(),
-            owner.counters,
+            owner.account,
             owner.holds,
             owner.past,
             bucket.users(),
@@ -143,7 +143,7 @@ impl Store {
         args.moved.iter().for_each(|group| group.write(&mut arguments));
         Trail::write(args.trail, &mut arguments);
         arguments.text(args.event.unwrap_or_default()).text(args.answer);
-        let reply = read(self.call_when_full(&self.library.change_user, args.when_full, &keys, arguments).await?)?;
+        let reply = read(self.call_when_full(&self.library.change_user, args.when_full, &keys, &arguments).await?)?;
         if matches!(reply, ChangeUserReply::Before(_)) {
             args.operation.is_replayed();
         }

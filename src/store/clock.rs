@@ -41,7 +41,7 @@ impl Store {
     pub async fn set_clock(&self, bucket: &Bucket, time_ms: TimeMs, empty: bool) -> Result<SetClockReply, StoreError> {
         let mut arguments = Arguments::default();
         arguments.int(time_ms).flag(empty);
-        let mut fields = self.call(&self.library.set_clock, &[bucket.clock(), bucket.users()], arguments).await?;
+        let mut fields = self.call(&self.library.set_clock, &[bucket.clock(), bucket.users()], &arguments).await?;
         let status = fields.text()?;
         let time = fields.time()?;
         match status.as_str() {

@@ -67,7 +67,7 @@ impl Store {
         for trail in args.trails {
             Trail::write(Some(trail), &mut arguments);
         }
-        let mut fields = self.call(&self.library.configure, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.configure, &keys, &arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {
             "replayed" => match Record::read(&mut fields)? {
@@ -159,7 +159,7 @@ impl Store {
     pub async fn stamp(&self, bucket: &Bucket, revision: u64) -> Result<u64, StoreError> {
         let mut arguments = Arguments::default();
         arguments.int(revision);
-        let mut fields = self.call(&self.library.stamp, &[bucket.stamp()], arguments).await?;
+        let mut fields = self.call(&self.library.stamp, &[bucket.stamp()], &arguments).await?;
         fields.only_status("stamped")?;
         let stamp = fields.int()?;
         u64::try_from(stamp).map_err(|_| fields.unexpected("a negative stamp"))

@@ -113,7 +113,7 @@ impl Store {
         for (name, value) in fields {
             arguments.text(*name).text(*value);
         }
-        let mut reply = self.call(&self.library.enqueue, &keys, arguments).await?;
+        let mut reply = self.call(&self.library.enqueue, &keys, &arguments).await?;
         let status = reply.text()?;
         match status.as_str() {
             "missing" => Ok(false),
@@ -143,7 +143,7 @@ impl Store {
     ) -> Result<Vec<String>, StoreError> {
         let mut arguments = Arguments::default();
         arguments.int(count).int(lease_ms);
-        let mut reply = self.call(&self.library.claim, &[bucket.due_deliveries(webhook)], arguments).await?;
+        let mut reply = self.call(&self.library.claim, &[bucket.due_deliveries(webhook)], &arguments).await?;
         reply.only_status("claimed")?;
         let mut claimed = Vec::new();
         while reply.len() > 0 {
@@ -168,7 +168,7 @@ impl Store {
         arguments.text(message).text(if attempt.delivered { "delivered" } else { "failed" });
         arguments.text(attempt.code.map_or_else(String::new, |code| code.to_string()));
         arguments.text(attempt.fault.unwrap_or_default()).int(attempt.wait_ms).int(attempt.give_up_ms);
-        let mut reply = self.call(&self.library.attempted, &keys, arguments).await?;
+        let mut reply = self.call(&self.library.attempted, &keys, &arguments).await?;
         let status = reply.text()?;
         match status.as_str() {
             "missing" => Ok(None),

@@ -1,10 +1,11 @@
 //! `lua/grant.lua` and `lua/revoke.lua`: extra quota for one counter, for a while.
 
-use super::admission::{Facts, Owner, Stale, push_owner_keys, read_stale, write_owners};
+use super::admission::{Facts, Owner, Stale, read_stale};
 use super::audit::Trail;
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::operation::Operation;
+use super::proposal::Proposal;
 use super::record::Record;
 use super::reply::{Fields, optional_text};
 use super::{Arguments, Store};
@@ -71,26 +72,25 @@ impl Store {
     pub async fn grant(&self, args: GrantArgs<'_>) -> Result<GrantReply, StoreError> {
         let bucket = args.bucket;
         let owners = std::slice::from_ref(args.owner);
-        let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock()];
-        push_owner_keys(owners, &mut keys);
-        keys.extend([bucket.users(), bucket.leaving(), bucket.grants(), bucket.grant_ends(), bucket.audit()]);
-        keys.extend([bucket.approvals(), bucket.open_approvals(), bucket.decided_approvals(), bucket.outbox()]);
-        let mut arguments = Arguments::default();
-        args.operation.write(&mut arguments);
-        args.facts.write(self.ledger_entries, &mut arguments);
-        write_owners(owners, &mut arguments);
-        arguments
-            .text(args.user.map_or("", UserId::as_str))
-            .text(args.group_id.as_str())
-            .text(args.grant)
-            .int(args.amount.steps());
-        arguments.text(args.ends_at_ms.map_or_else(|| "*".to_owned(), |end| end.to_string()));
-        arguments.text(args.expected_end_ms.map_or_else(|| "+inf".to_owned(), |end| end.to_string()));
-        arguments.text(args.about);
-        Trail::write(Some(args.trail), &mut arguments);
-        let (request, how) = args.approval.unwrap_or(("-", ""));
-        arguments.text(request).text(how).text(args.answer);
-        let reply = read(self.call(&self.library.grant, &keys, arguments).await?)?;
+        let proposal = Proposal {
+            bucket,
+            fingerprint: args.operation.fingerprint(),
+            facts: args.facts,
+            precheck_denial: "",
+            owners,
+            approval_request: None,
+        };
+        let keys = (bucket.operation(&args.operation.name), None);
+        let fields = self.propose(&self.library.grant, proposal, keys, |arguments| {
+            arguments.text(args.user.map_or("", UserId::as_str)).text(args.group_id.as_str());
+            arguments.text(args.grant).int(args.amount.steps());
+            arguments.text(args.ends_at_ms.map_or_else(|| "*".to_owned(), |end| end.to_string()));
+            arguments.text(args.expected_end_ms.map_or_else(|| "+inf".to_owned(), |end| end.to_string()));
+            let (request, how) = args.approval.unwrap_or(("-", ""));
+            arguments.text(args.about).text(request).text(how).text(args.answer);
+            Trail::write(Some(args.trail), arguments);
+        });
+        let reply = read(fields.await?)?;
         if matches!(reply, GrantReply::Before(_)) {
             args.operation.is_replayed();
         }
@@ -126,7 +126,7 @@ impl Store {
         (operation, trail): (&Operation, &Trail),
     ) -> Result<RevokeReply, StoreError> {
         let keys = [
-            bucket.owner(owner).counters,
+            bucket.owner(owner).account,
             bucket.grants(),
             bucket.grant_ends(),
             bucket.audit(),
@@ -137,7 +137,7 @@ impl Store {
         operation.write(&mut arguments);
         arguments.flag(bucket.is_sandbox()).text(group.as_str()).text(grant);
         Trail::write(Some(trail), &mut arguments);
-        read_revoke(self.call(&self.library.revoke, &keys, arguments).await?, operation)
+        read_revoke(self.call(&self.library.revoke, &keys, &arguments).await?, operation)
     }
 
     /// The first answer to the same revocation, if there was one.

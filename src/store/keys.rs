@@ -89,6 +89,11 @@ impl Bucket {
         key
     }
 
+    /// How all keys of this bucket begin.
+    pub(super) fn prefix(&self) -> String {
+        self.key("")
+    }
+
     /// Revision of the configuration that this bucket has seen.
     pub fn stamp(&self) -> String {
         self.key("stamp")
@@ -143,7 +148,7 @@ impl Bucket {
 
     fn keys_of(&self, names: &str, values: &str) -> OwnerKeys {
         OwnerKeys {
-            counters: self.key_of(["counters:", names, ":", values]),
+            account: self.key_of(["account:", names, ":", values]),
             holds: self.key_of(["holds:", names, ":", values]),
             past: self.key_of(["past:", names, ":", values]),
             index: None,
@@ -156,9 +161,9 @@ impl Bucket {
         self.key(&format!("owners:{}", names.join("+")))
     }
 
-    /// The owner whose counters lie at that key.
-    pub fn owner_of(&self, counters: &str) -> Option<OwnerName> {
-        self.owner_word(counters.strip_prefix(&self.key("counters:"))?)
+    /// The owner of the account at that key.
+    pub fn owner_of(&self, account: &str) -> Option<OwnerName> {
+        self.owner_word(account.strip_prefix(&self.key("account:"))?)
     }
 
     /// The owner of a word as the ledger has it, the end of its keys: `user:u_42`.
@@ -175,7 +180,7 @@ impl Bucket {
 
     /// The word of an owner, as the ledger has it.
     pub fn word_of(&self, owner: &OwnerName) -> String {
-        self.owner(owner).counters.split_off(self.key("counters:").len())
+        self.owner(owner).account.split_off(self.key("account:").len())
     }
 
     /// Counters that are near their limits, by how near.
@@ -271,7 +276,7 @@ fn place_name(place: Place) -> String {
 /// The keys of one owner of counters.
 #[derive(Clone, Debug)]
 pub struct OwnerKeys {
-    pub counters: String,
+    pub account: String,
     pub holds: String,
     pub past: String,
     /// Unless the owner is a user.
@@ -390,7 +395,7 @@ mod tests {
     #[test]
     fn keys_read_as_documented() {
         let keys = live().user(&UserId::parse("u_42").unwrap());
-        assert_eq!(keys.counters, "qg:{acme:live}:counters:user:u_42");
+        assert_eq!(keys.account, "qg:{acme:live}:account:user:u_42");
         let test = Bucket::numbered(&AppId::parse("acme").unwrap(), &Mode::parse("test/ci").unwrap(), 0x2f).unwrap();
         assert_eq!(test.stamp(), "qg:{acme:test/ci:2f}:stamp");
         assert!(Bucket::numbered(&AppId::parse("acme").unwrap(), &Mode::Live, 64).is_none());
@@ -409,16 +414,16 @@ mod tests {
             let map = [("user".to_owned(), user), (format!("metadata.{name}"), team)].into();
             let owner = OwnerName::from_map(&map).unwrap();
             let keys = live().owner(&owner);
-            prop_assert_eq!(live().owner_of(&keys.counters), Some(owner.clone()));
+            prop_assert_eq!(live().owner_of(&keys.account), Some(owner.clone()));
             prop_assert_eq!(live().owner_named(owner.scope(), &keys.index.unwrap().name), Some(owner));
         }
 
         #[test]
         fn different_users_never_share_a_key_or_leave_their_tag(one in "\\PC{1,20}", other in "\\PC{1,20}") {
             let (one, other) = (UserId::parse(&one).unwrap(), UserId::parse(&other).unwrap());
-            let key = live().user(&one).counters;
-            prop_assert_eq!(key == live().user(&other).counters, one == other);
-            let name = key.strip_prefix("qg:{acme:live}:counters:user:").unwrap();
+            let key = live().user(&one).account;
+            prop_assert_eq!(key == live().user(&other).account, one == other);
+            let name = key.strip_prefix("qg:{acme:live}:account:user:").unwrap();
             let stays = !name.contains([':', '{', '}', ' ', '\n']);
             prop_assert!(stays);
         }

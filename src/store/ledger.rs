@@ -363,7 +363,7 @@ fn steps(text: &str) -> Option<Amount> {
     Amount::from_steps(text.parse().ok()?).ok()
 }
 
-/// `<group>:<serial>:<change>:<used after it>`
+/// `<group>:<sequence number>:<change>:<used after it>[:<limit|->]`; entries of earlier layouts have no limit.
 fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let mut parts = item.split(':');
     Some(Charge {
@@ -372,6 +372,10 @@ fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
         serial: parts.next()?.to_owned(),
         change: parts.next()?.parse().ok()?,
         balance: steps(parts.next()?)?,
+        limit: match parts.next() {
+            None | Some("-") => None,
+            Some(limit) => Some(steps(limit)?),
+        },
     })
 }
 

@@ -1,5 +1,6 @@
 //! Redis: key names, scripts with their arguments and replies, documents. Nothing above this layer names Redis.
 
+pub mod account;
 pub mod admission;
 pub mod approval;
 pub mod audit;
@@ -22,6 +23,7 @@ pub mod operation;
 pub mod outbox;
 pub mod outcome;
 pub mod pace;
+mod proposal;
 pub mod reading;
 pub mod record;
 pub mod register;
@@ -72,6 +74,8 @@ pub struct Store {
     timeout: Duration,
     /// How many entries the ledger of a bucket may have.
     pub ledger_entries: u64,
+    /// Whether scripts may take their straight path (`lua/lib/straight.lua`). Only tests turn it off, to compare.
+    pub straight_path: bool,
     pub library: &'static Library,
 }
 
@@ -87,6 +91,7 @@ impl Store {
             identity: Arc::default(),
             timeout,
             ledger_entries: LEDGER_ENTRIES,
+            straight_path: true,
             library: Library::resolve()?,
         })
     }
@@ -153,7 +158,7 @@ impl Store {
     /// Calls a function; a Redis that does not know it gets the library. Every function answers a repetition with what it
     /// answered first, so a call whose connection broke is simply made again. A full Redis does it as `lua/library.lua`
     /// says, with headroom where there are two ways.
-    async fn call(&self, function: &Function, keys: &[String], arguments: Arguments) -> Result<Fields, StoreError> {
+    async fn call(&self, function: &Function, keys: &[String], arguments: &Arguments) -> Result<Fields, StoreError> {
         self.call_when_full(function, WhenFull::Headroom, keys, arguments).await
     }
 
@@ -163,14 +168,14 @@ impl Store {
         function: &Function,
         when_full: WhenFull,
         keys: &[String],
-        arguments: Arguments,
+        arguments: &Arguments,
     ) -> Result<Fields, StoreError> {
         let (first, beyond) = match (&function.beyond, when_full) {
             (None, _) | (_, WhenFull::Refused) => (&function.registered, None),
             (Some(beyond), WhenFull::Done) => (beyond, None),
             (Some(beyond), WhenFull::Headroom) => (&function.registered, Some(beyond)),
         };
-        match (self.call_as(first, function, keys, &arguments).await, beyond) {
+        match (self.call_as(first, function, keys, arguments).await, beyond) {
             (Err(StoreError::Full(_)), Some(beyond)) => {
                 let checked = self.check_headroom(keys.first().map_or("", String::as_str));
                 Box::pin(checked).await?;

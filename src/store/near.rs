@@ -53,7 +53,7 @@ impl Store {
             arguments.int(counter.ends_at_ms.unwrap_or(LATEST_MS));
         }
         let keys = [bucket.near(), bucket.near_ends()];
-        self.call(&self.library.near, &keys, arguments).await?.only_status("noted")
+        self.call(&self.library.near, &keys, &arguments).await?.only_status("noted")
     }
 
     /// All that are known, the fullest first.

@@ -5,8 +5,8 @@ use super::keys::Bucket;
 use super::ledger::told_text;
 use super::operation::Operation;
 use super::record::Record;
-use super::settle::read_memo;
-use super::{Arguments, Store};
+use super::Store;
+use super::settle::{Target, read_memo};
 use crate::domain::ledger::{Outcome, Told};
 use crate::domain::reservation::{Memo, ReservationId};
 use crate::domain::window::TimeMs;
@@ -42,19 +42,16 @@ impl Store {
         outcome: Outcome,
         operation: &Operation,
     ) -> Result<OutcomeReply, StoreError> {
-        let mut keys = vec![bucket.operation(&id.name), bucket.clock(), bucket.ledger()];
-        keys.extend(operation.is_kept().then(|| bucket.operation(&operation.name)));
         let told = Told { outcome: Some(outcome), ..Told::default() };
         let other = match outcome {
             Outcome::Accepted => Outcome::Rejected,
             Outcome::Rejected => Outcome::Accepted,
         };
         let again = Told { before: Some(other), ..told.clone() };
-        let mut arguments = Arguments::default();
-        operation.write(&mut arguments);
-        arguments.flag(bucket.is_sandbox()).int(id.created_at_ms).int(self.ledger_entries);
-        arguments.text(outcome.as_str()).text(told_text(&told)?).text(told_text(&again)?);
-        let mut fields = self.call(&self.library.outcome, &keys, arguments).await?;
+        let target = Target { bucket, id, operation, tells_expiry: false };
+        let mut arguments = target.arguments(self, &told)?;
+        arguments.text(outcome.as_str()).text(told_text(&again)?);
+        let mut fields = self.call(&self.library.outcome, &target.keys(), &arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {
             "reused" => OutcomeReply::Reused,

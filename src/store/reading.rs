@@ -16,18 +16,17 @@ fn text(field: &[u8]) -> Value {
     Value::BulkString(field.to_vec())
 }
 
-/// Reads the reply of one of [`FUNCTIONS`], asked for `count` groups or owners; answers what it was read as.
+/// Reads the reply of one of [`FUNCTIONS`], asked for `count` owners; answers what it was read as.
 ///
 /// # Errors
 /// [`StoreError::Unexpected`] for what no script answers.
 pub fn reply(function: &str, count: usize, bucket: &Bucket, fields: &[&[u8]]) -> Result<String, StoreError> {
     let told = || Fields::new("tried", Value::Array(fields.iter().map(|field| text(field)).collect()));
     Ok(match function {
-        "reserve" => format!("{:?}", reserve::read(told()?, count)?),
-        "track" => format!("{:?}", track::read(told()?, Some(count))?),
-        "kept" => format!("{:?}", track::read(told()?, None)?),
+        "reserve" => format!("{:?}", reserve::read(told()?, 60_000)?),
+        "track" | "kept" => format!("{:?}", track::read(told()?)?),
         "settle" => format!("{:?}", settle::read(bucket, told()?)?),
-        "extend" => format!("{:?}", settle::read_extend(told()?, count)?),
+        "extend" => format!("{:?}", settle::read_extend(told()?)?),
         "grant" => format!("{:?}", grant::read(told()?)?),
         "change_user" => format!("{:?}", change_user::read(told()?)?),
         "usage" => format!("{:?}", usage::read(told()?)?),

@@ -113,14 +113,9 @@ impl Record {
     /// [`StoreError::Unexpected`] for what no script writes.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
         let damaged = || StoreError::Unexpected("a damaged record".to_owned());
-        let (kind, rest) = text.split_once('\n').ok_or_else(damaged)?;
-        let (_, rest) = rest.split_once('\n').ok_or_else(damaged)?;
-        match kind {
-            "answer" => Ok(Self::Answer(rest.to_owned())),
-            "reservation" => {
-                StoredReservation::parse(rest).map(|found| Self::Reservation(Box::new(found))).ok_or_else(damaged)
-            }
-            _ => Err(damaged()),
+        match text.strip_prefix("answer\n") {
+            Some(rest) => rest.split_once('\n').map(|(_, answer)| Self::Answer(answer.to_owned())).ok_or_else(damaged),
+            None => StoredReservation::parse(text).map(|found| Self::Reservation(Box::new(found))).ok_or_else(damaged),
         }
     }
 
@@ -130,11 +125,20 @@ impl Record {
     }
 }
 
+/// The fingerprint of a record's operation.
+fn fingerprint_of(record: &str) -> Option<&str> {
+    match record.strip_prefix("answer\n") {
+        Some(rest) => rest.split('\n').next(),
+        None => record.lines().next()?.split(' ').nth(4),
+    }
+}
+
 impl StoredReservation {
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let mut status = lines.next()?.split(' ').skip(1);
-        let (created, expires, changes) = (status.next()?, status.next()?, status.next()?);
+        let (created, life, changes) = (status.next()?, status.next()?, status.next()?);
+        let created_at_ms: TimeMs = created.parse().ok()?;
         let (_, memo) = parse_request(lines.next()?)?;
         let mut groups: Vec<GroupId> = Vec::new();
         for owner in lines {
@@ -148,8 +152,8 @@ impl StoredReservation {
             }
         }
         Some(Self {
-            created_at_ms: created.parse().ok()?,
-            expires_at_ms: expires.parse().ok()?,
+            created_at_ms,
+            expires_at_ms: created_at_ms.checked_add(life.parse().ok()?)?,
             changes: changes.parse().ok()?,
             memo,
             groups,
@@ -163,7 +167,7 @@ impl ReservationState {
         let mut lines = text.lines();
         let mut words = lines.next()?.split(' ');
         let status = words.next()?.to_owned();
-        let flags: Vec<&str> = words.skip(3).collect();
+        let flags: Vec<&str> = words.skip(4).collect();
         let key = lines.next()?.split(' ').nth(1).and_then(decode).and_then(|key| KeyId::parse(&key).ok());
         let mut entries: Vec<ReservedEntry> = Vec::new();
         for line in lines {
@@ -213,9 +217,10 @@ impl Store {
         let mut command = redis::cmd("GET");
         command.arg(bucket.operation(name));
         let Some(text) = optional_text(self.command(&command).await?)? else { return Ok(None) };
-        let Some(rest) = text.strip_prefix("reservation\n") else { return Ok(None) };
-        let state = rest.split_once('\n').and_then(|(_, rest)| ReservationState::parse(bucket, rest));
-        state.map(Some).ok_or_else(|| StoreError::Unexpected("a damaged record".to_owned()))
+        if text.starts_with("answer\n") {
+            return Ok(None);
+        }
+        ReservationState::parse(bucket, &text).map(Some).ok_or_else(|| StoreError::Unexpected("a damaged record".to_owned()))
     }
 
     /// The reservation of that name, if its record is (still) there.
@@ -259,7 +264,7 @@ impl Store {
         let mut command = redis::cmd("GET");
         command.arg(bucket.operation(&operation.name));
         let Some(record) = optional_text(self.command(&command).await?)? else { return Ok(None) };
-        let same = record.split('\n').nth(1) == Some(operation.fingerprint());
+        let same = fingerprint_of(&record) == Some(operation.fingerprint());
         let words = if same { vec!["replayed", record.as_str()] } else { vec!["reused"] };
         let words = words.into_iter().map(|word| redis::Value::BulkString(word.into())).collect();
         Fields::new(script, redis::Value::Array(words)).map(Some)
@@ -282,7 +287,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WHOLE: &str = "reservation\n-\nheld 1795228329143 1795228389143 0\nimage.a key_1 u {\"items\":[{}]}\n\
+    const WHOLE: &str = "held 1795228329143 60000 0 -\nimage.a key_1 u {\"items\":[{}]}\n\
         user:u g:1:5,h:c1:1 -";
 
     proptest! {

@@ -52,7 +52,7 @@ impl Store {
         };
         arguments.text(answer);
         Trail::write(Some(trail), &mut arguments);
-        let mut fields = self.call(&self.library.register, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.register, &keys, &arguments).await?;
         let status = fields.text()?;
         Ok(match status.as_str() {
             "replayed" => match Record::read(&mut fields)? {

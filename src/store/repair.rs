@@ -13,16 +13,16 @@ impl Store {
     /// [`StoreError`]
     pub async fn repair<I>(&self, bucket: &Bucket, drift: &Drift<I>, trail: &Trail) -> Result<bool, StoreError> {
         let keys = bucket.owner(&drift.owner);
-        let (key, field) = match drift.figure {
-            Figure::Used => (keys.counters, format!("{}.used", drift.group)),
-            Figure::Held => (keys.counters, format!("{}.held", drift.group)),
-            Figure::Closed => (keys.past, format!("{}.{}", drift.group, drift.serial)),
+        let (key, field, figure) = match drift.figure {
+            Figure::Used => (keys.account, drift.group.to_string(), "used"),
+            Figure::Held => (keys.account, drift.group.to_string(), "held"),
+            Figure::Closed => (keys.past, format!("{}.{}", drift.group, drift.serial), "closed"),
             Figure::Gone => return Ok(false),
         };
         let mut arguments = Arguments::default();
-        arguments.text(field).int(drift.stored).int(drift.proven.max(0));
+        arguments.text(field).text(figure).int(drift.stored).int(drift.proven.max(0));
         Trail::write(Some(trail), &mut arguments);
-        let mut fields = self.call(&self.library.repair, &[key, bucket.audit()], arguments).await?;
+        let mut fields = self.call(&self.library.repair, &[key, bucket.audit()], &arguments).await?;
         match fields.text()?.as_str() {
             "repaired" => Ok(true),
             "changed" => Ok(false),

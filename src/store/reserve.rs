@@ -1,16 +1,16 @@
 //! `lua/reserve.lua`
 
 use super::admission::{
-    Asked, Denied, Facts, Owner, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied, read_ran, read_stale,
-    read_tallies, write_asked, write_owners,
+    ApprovalRequest, Denied, Facts, Owner, Ran, Stale, Tally, read_denied, read_ran, read_stale, read_tallies,
 };
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::operation::Operation;
 use super::record::{Record, StoredReservation};
+use super::proposal::Proposal;
 use super::reply::Fields;
 use super::track::{self, TrackReply};
-use super::{Arguments, Store};
+use super::Store;
 use crate::domain::ids::GroupId;
 use crate::domain::window::TimeMs;
 
@@ -28,7 +28,7 @@ pub struct ReserveArgs<'a> {
     /// The request, for whoever settles it: what [`super::memo::memo_text`] wrote.
     pub memo: &'a str,
     pub owners: &'a [Owner],
-    pub asked: Option<&'a Asked>,
+    pub asked: Option<&'a ApprovalRequest>,
 }
 
 /// How it was decided.
@@ -56,20 +56,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn reserve(&self, args: ReserveArgs<'_>) -> Result<ReserveReply, StoreError> {
-        let bucket = args.bucket;
-        let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock(), bucket.outbox()];
-        keys.extend([bucket.ledger(), bucket.denials()]);
-        push_owner_keys(args.owners, &mut keys);
-        let mut arguments = Arguments::default();
-        args.operation.write(&mut arguments);
-        args.facts.write(self.ledger_entries, &mut arguments);
-        arguments.text(args.operation.name.as_str()).text(args.verdict).int(args.ttl_ms).text(args.about);
-        arguments.text(args.memo);
-        write_owners(args.owners, &mut arguments);
-        write_asked(args.asked, bucket, &mut keys, &mut arguments);
-        args.facts.push_index_keys(bucket, &mut keys);
-        let fields = self.call(&self.library.reserve, &keys, arguments).await?;
-        read(fields, count_groups(args.owners))
+        let proposal = Proposal {
+            bucket: args.bucket,
+            fingerprint: args.operation.fingerprint(),
+            facts: args.facts,
+            precheck_denial: args.verdict,
+            owners: args.owners,
+            approval_request: args.asked,
+        };
+        let keys = (args.bucket.operation(&args.operation.name), None);
+        let fields = self.propose(&self.library.reserve, proposal, keys, |arguments| {
+            arguments.int(args.ttl_ms).text(args.about).text(args.memo);
+        });
+        read(fields.await?, args.ttl_ms)
     }
 
     /// The answer to a repetition, which no refusal comes before.
@@ -85,13 +84,14 @@ impl Store {
     }
 }
 
-pub(super) fn read(mut fields: Fields, groups: usize) -> Result<ReserveReply, StoreError> {
+/// `ttl_ms`: of the reserve that was called.
+pub(super) fn read(mut fields: Fields, ttl_ms: TimeMs) -> Result<ReserveReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {
             Record::Reservation(found) => ReserveReply::HeldBefore(found),
             Record::Answer(text) if text.starts_with("tracked\n") => {
-                match track::read(Fields::stored("track_degraded", &text), None)? {
+                match track::read(Fields::stored("track_degraded", &text))? {
                     TrackReply::Tracked { ran, groups, .. } => {
                         let groups = groups.into_iter().map(|group| group.id).collect();
                         ReserveReply::Before(Box::new(ReserveReply::Degraded(ran, groups)))
@@ -99,16 +99,16 @@ pub(super) fn read(mut fields: Fields, groups: usize) -> Result<ReserveReply, St
                     _ => return Err(fields.unexpected("a kept answer")),
                 }
             }
-            Record::Answer(text) => ReserveReply::Before(Box::new(read(Fields::stored("reserve", &text), 0)?)),
+            Record::Answer(text) => ReserveReply::Before(Box::new(read(Fields::stored("reserve", &text), ttl_ms)?)),
         },
         "reused" => ReserveReply::Reused,
         "again" => ReserveReply::Again(read_ran(&mut fields)?),
         "denied" => ReserveReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
-        "held" => ReserveReply::Held {
-            ran: read_ran(&mut fields)?,
-            expires_at_ms: fields.time()?,
-            tallies: read_tallies(groups, &mut fields)?,
-        },
+        "held" => {
+            let ran = read_ran(&mut fields)?;
+            let expires_at_ms = ran.now_ms.saturating_add(ttl_ms);
+            ReserveReply::Held { ran, expires_at_ms, tallies: read_tallies(&mut fields)? }
+        }
         "unmetered" => ReserveReply::Unmetered(Ran { now_ms: fields.time()?, reclaimed: 0 }),
         stale => read_stale(stale, &mut fields).map(|(stale, now)| ReserveReply::Stale(stale, now))?,
     })

@@ -162,7 +162,7 @@ impl Store {
                 arguments.text(write_name(name)).text(write_metrics(metrics));
             }
         }
-        let mut fields = self.call(&self.library.rollup, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.rollup, &keys, &arguments).await?;
         let status = fields.text()?;
         match status.as_str() {
             "rolled" => Ok(true),
@@ -247,7 +247,7 @@ impl Store {
         for (_, ttl_s) in places {
             arguments.int(ttl_s);
         }
-        let mut fields = self.call(&self.library.replace_rollup, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.replace_rollup, &keys, &arguments).await?;
         let status = fields.text()?;
         match status.as_str() {
             "replaced" => Ok(true),

@@ -9,7 +9,7 @@ use crate::domain::admission::Validity;
 use crate::domain::ids::UserId;
 
 /// Version of the key layout that this build reads and writes.
-pub const LAYOUT_VERSION: &str = "6";
+pub const LAYOUT_VERSION: &str = "7";
 
 /// Findings about the server, for readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -45,6 +45,6 @@ impl Store {
         let mut arguments = Arguments::default();
         arguments.text(value).int(lifetime_ms);
         Trail::write(Some(trail), &mut arguments);
-        self.call(&self.library.session, &[keys::session(name), log.to_owned()], arguments).await
+        self.call(&self.library.session, &[keys::session(name), log.to_owned()], &arguments).await
     }
 }

@@ -1,8 +1,8 @@
 //! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls that know a reservation's id.
 
 use super::admission::{
-    Asked, Denied, Facts, Owner, Passed, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied, read_passed,
-    read_ran, read_stale, read_tallies, write_asked, write_owners,
+    ApprovalRequest, Denied, Facts, Owner, Passed, Ran, Stale, Tally, read_denied, read_passed, read_ran, read_stale,
+    read_tallies,
 };
 use super::audit::Trail;
 use super::error::StoreError;
@@ -11,6 +11,7 @@ use super::keys::Bucket;
 use super::ledger::told_text;
 use super::memo::{memo_text, parse_request};
 use super::operation::Operation;
+use super::proposal::Proposal;
 use super::record::Record;
 use super::reply::Fields;
 use super::{Arguments, Store};
@@ -76,24 +77,23 @@ pub enum SettleReply {
     Settled(TimeMs, Box<Settled>),
 }
 
-/// Keys that every call on a reservation has, before the record of the operation.
-const KEYS_OF_ALL: usize = 4;
-
 impl Target<'_> {
-    fn keys(&self) -> Vec<String> {
-        let mut keys = vec![self.bucket.operation(&self.id.name), self.bucket.clock(), self.bucket.outbox()];
-        keys.push(self.bucket.ledger());
+    /// As `settle.call` in `lua/lib/settle.lua` reads them.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let mut keys = vec![self.bucket.operation(&self.id.name), self.bucket.ledger()];
         if self.operation.is_kept() {
             keys.push(self.bucket.operation(&self.operation.name));
         }
         keys
     }
 
-    fn arguments(&self, ledger_entries: u64, told: &Told) -> Result<Arguments, StoreError> {
+    /// Those that commit, release, refund and outcome have alike.
+    pub(super) fn arguments(&self, store: &Store, told: &Told) -> Result<Arguments, StoreError> {
+        let flag = u8::from;
+        let (sandbox, tells, straight) = (self.bucket.is_sandbox(), self.tells_expiry, store.straight_path);
         let mut arguments = Arguments::default();
-        self.operation.write(&mut arguments);
-        arguments.flag(self.bucket.is_sandbox()).int(self.id.created_at_ms).flag(self.tells_expiry);
-        arguments.int(ledger_entries).text(told_text(told)?);
+        arguments.int(format_args!("{} {} {} {}", flag(sandbox), flag(tells), store.ledger_entries, flag(straight)));
+        arguments.int(self.id.created_at_ms).text(told_text(told)?).text(self.operation.fingerprint());
         Ok(arguments)
     }
 }
@@ -111,25 +111,27 @@ impl Store {
         measured: Option<&Measured>,
         told: &Told,
     ) -> Result<SettleReply, StoreError> {
-        let mut arguments = target.arguments(self.ledger_entries, told)?;
-        arguments.flag(is_final).flag(reject_late).text(told.outcome.map_or("-", Outcome::as_str));
-        match measured {
-            Some(measured) => {
-                arguments.int(measured.changes);
-                write_memo(measured.memo.as_ref(), &mut arguments)?;
-                arguments.int(measured.totals.len());
-                for total in &measured.totals {
-                    arguments.text(target.bucket.owner(&total.owner).counters);
-                    arguments.text(total.group.as_str()).int(total.amount.steps());
+        let mut arguments = target.arguments(self, told)?;
+        if !is_final || reject_late || told.outcome.is_some() || measured.is_some() {
+            arguments.flag(is_final).flag(reject_late).text(told.outcome.map_or("-", Outcome::as_str));
+            match measured {
+                Some(measured) => {
+                    arguments.int(measured.changes);
+                    write_memo(measured.memo.as_ref(), &mut arguments)?;
+                    arguments.int(measured.totals.len());
+                    for total in &measured.totals {
+                        arguments.text(target.bucket.word_of(&total.owner));
+                        arguments.text(total.group.as_str()).int(total.amount.steps());
+                    }
                 }
-            }
-            None => {
-                arguments.text("-").text("").int(0);
+                None => {
+                    arguments.text("-").text("").int(0);
+                }
             }
         }
         // Each reservation is committed once, however often it is drawn on.
         let when_full = if is_final { WhenFull::Done } else { WhenFull::Headroom };
-        read(target.bucket, self.call_when_full(&self.library.commit, when_full, &target.keys(), arguments).await?)
+        read(target.bucket, self.call_when_full(&self.library.commit, when_full, &target.keys(), &arguments).await?)
     }
 
     /// `trail`: of a release by hand.
@@ -142,11 +144,11 @@ impl Store {
         told: &Told,
         trail: Option<&Trail>,
     ) -> Result<SettleReply, StoreError> {
-        let mut keys = target.keys();
-        keys.insert(KEYS_OF_ALL, target.bucket.audit());
-        let mut arguments = target.arguments(self.ledger_entries, told)?;
-        Trail::write(trail, &mut arguments);
-        read(target.bucket, self.call(&self.library.release, &keys, arguments).await?)
+        let mut arguments = target.arguments(self, told)?;
+        if trail.is_some() {
+            Trail::write(trail, &mut arguments);
+        }
+        read(target.bucket, self.call(&self.library.release, &target.keys(), &arguments).await?)
     }
 
     /// Gives back `amounts`; the groups of `whole` once everything else is given back.
@@ -160,7 +162,7 @@ impl Store {
         whole: &[GroupId],
         told: &Told,
     ) -> Result<SettleReply, StoreError> {
-        let mut arguments = target.arguments(self.ledger_entries, told)?;
+        let mut arguments = target.arguments(self, told)?;
         arguments.int(amounts.len());
         for (group, amount) in amounts {
             arguments.text(group.as_str()).int(amount.steps());
@@ -169,7 +171,7 @@ impl Store {
         for group in whole {
             arguments.text(group.as_str());
         }
-        read(target.bucket, self.call(&self.library.refund, &target.keys(), arguments).await?)
+        read(target.bucket, self.call(&self.library.refund, &target.keys(), &arguments).await?)
     }
 }
 
@@ -199,16 +201,8 @@ pub(super) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, S
             let memo = read_memo(&mut fields)?;
             let user_version = fields.text()?;
             let passed = read_passed(&mut fields)?;
-            let mut accounts = Vec::new();
-            while fields.len() > 0 {
-                let group = GroupId::parse(&fields.text()?).map_err(|error| fields.unexpected(&error.to_string()))?;
-                let (tally, bounds) = (Tally::read(&mut fields)?, fields.text()?);
-                // More words follow, as the window is stored.
-                let end = bounds.match_indices(' ').nth(2).map_or(bounds.len(), |(end, _)| end);
-                let window = Window::parse(&bounds[..end]);
-                let owner = bucket.owner_of(&fields.text()?).ok_or_else(|| fields.unexpected("an owner"))?;
-                accounts.push(Account { group, owner, tally, window });
-            }
+            let text = fields.text()?;
+            let accounts = read_accounts(bucket, &text).ok_or_else(|| fields.unexpected("entries"))?;
             SettleReply::Settled(
                 now,
                 Box::new(Settled { status, late, replayed, memo, user_version, passed, accounts }),
@@ -216,6 +210,18 @@ pub(super) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, S
         }
         other => return Err(fields.unexpected(&format!("status {other}"))),
     })
+}
+
+/// Per entry: ` <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end> <owner>`.
+fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
+    let words: Vec<&str> = text.split(' ').skip(1).collect();
+    let entries = words.chunks(4).map(|entry| {
+        let &[group, tally, window, owner] = entry else { return None };
+        let (tally, _quota) = tally.split_once('/')?;
+        let (group, tally) = (GroupId::parse(group).ok()?, Tally::parse(tally)?);
+        Some(Account { group, owner: bucket.owner_word(owner)?, tally, window: Window::parse(window) })
+    });
+    entries.collect()
 }
 
 /// The memo of a reply's request.
@@ -240,7 +246,7 @@ pub struct ExtendArgs<'a> {
     /// The node's own refusal under these facts, or empty.
     pub verdict: &'a str,
     pub owners: &'a [Owner],
-    pub asked: Option<&'a Asked>,
+    pub asked: Option<&'a ApprovalRequest>,
 }
 
 /// How an extension was decided.
@@ -275,22 +281,22 @@ impl Store {
     pub async fn extend(&self, args: ExtendArgs<'_>) -> Result<ExtendReply, StoreError> {
         let target = args.target;
         let bucket = target.bucket;
-        let operation = bucket.operation(&target.operation.name);
-        let mut keys = vec![bucket.stamp(), bucket.operation(&target.id.name), bucket.clock(), operation];
-        keys.extend([bucket.outbox(), bucket.ledger(), bucket.denials()]);
-        push_owner_keys(args.owners, &mut keys);
-        let mut arguments = Arguments::default();
-        target.operation.write(&mut arguments);
-        arguments.int(target.id.created_at_ms).int(args.ttl_ms);
-        arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
-        write_memo(args.measured.and_then(|measured| measured.memo.as_ref()), &mut arguments)?;
-        args.facts.write(self.ledger_entries, &mut arguments);
-        arguments.text(args.verdict);
-        write_owners(args.owners, &mut arguments);
-        write_asked(args.asked, bucket, &mut keys, &mut arguments);
-        args.facts.push_index_keys(bucket, &mut keys);
-        let fields = self.call(&self.library.extend, &keys, arguments).await?;
-        read_extend(fields, count_groups(args.owners))
+        let proposal = Proposal {
+            bucket,
+            fingerprint: target.operation.fingerprint(),
+            facts: args.facts,
+            precheck_denial: args.verdict,
+            owners: args.owners,
+            approval_request: args.asked,
+        };
+        let keys = (bucket.operation(&target.id.name), Some(bucket.operation(&target.operation.name)));
+        let memo = args.measured.and_then(|measured| measured.memo.as_ref()).map(memo_text).transpose()?;
+        let fields = self.propose(&self.library.extend, proposal, keys, |arguments| {
+            arguments.int(target.id.created_at_ms).int(args.ttl_ms);
+            arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
+            arguments.text(memo.unwrap_or_default());
+        });
+        read_extend(fields.await?)
     }
 
     /// The answer to a repetition, which no refusal comes before.
@@ -302,16 +308,16 @@ impl Store {
         bucket: &Bucket,
         operation: &Operation,
     ) -> Result<Option<ExtendReply>, StoreError> {
-        self.seen("extend", bucket, operation).await?.map(|fields| read_extend(fields, 0)).transpose()
+        self.seen("extend", bucket, operation).await?.map(read_extend).transpose()
     }
 }
 
-pub(super) fn read_extend(mut fields: Fields, groups: usize) -> Result<ExtendReply, StoreError> {
+pub(super) fn read_extend(mut fields: Fields) -> Result<ExtendReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {
             Record::Reservation(_) => ExtendReply::Reused,
-            Record::Answer(text) => ExtendReply::Before(Box::new(read_extend(Fields::stored("extend", &text), 0)?)),
+            Record::Answer(text) => ExtendReply::Before(Box::new(read_extend(Fields::stored("extend", &text))?)),
         },
         "reused" => ExtendReply::Reused,
         "missing" => ExtendReply::Missing(fields.time()?),
@@ -324,7 +330,7 @@ pub(super) fn read_extend(mut fields: Fields, groups: usize) -> Result<ExtendRep
         "extended" => {
             let (now_ms, expires_at_ms) = (fields.time()?, fields.time()?);
             let memo = Box::new(read_memo(&mut fields)?);
-            let tallies = read_tallies(groups, &mut fields)?;
+            let tallies = read_tallies(&mut fields)?;
             ExtendReply::Extended { now_ms, expires_at_ms, memo, tallies }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| ExtendReply::Stale(stale, now))?,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::admission::read_window;
+use super::account::CounterText;
 use super::audit::EntryId;
 use super::error::StoreError;
 use super::keys::Bucket;
@@ -40,11 +40,11 @@ impl Store {
         let mut keys = vec![bucket.ledger()];
         for owner in owners {
             let owner = bucket.owner(owner);
-            keys.extend([owner.counters, owner.holds, owner.past]);
+            keys.extend([owner.account, owner.holds, owner.past]);
         }
         let mut arguments = Arguments::default();
         arguments.text(after.text()).int(MOST_ENTRIES).int(MOST_HOLDS);
-        read(bucket, self.call(&self.library.survey, &keys, arguments).await?, owners.len())
+        read(bucket, self.call(&self.library.survey, &keys, &arguments).await?, owners.len())
     }
 
     /// Keeps the result of a whole run.
@@ -109,22 +109,14 @@ fn read_standing(fields: &mut Fields) -> Result<Standing, StoreError> {
     let (counters, past) = (read_hash(fields)?, read_hash(fields)?);
     let holds = read_holds(&fields.text()?).ok_or_else(|| fields.unexpected("holds"))?;
     let mut standing = Standing::default();
-    for (name, window) in &counters {
-        let Some(group) = name.strip_suffix(".window") else { continue };
-        let amount = |field: &str| steps(counters.get(&format!("{group}.{field}")).map_or("0", String::as_str));
+    // Beside counters an account has its own fields and rare ones of groups, all with a dot in their names.
+    for (name, value) in counters.iter().filter(|(name, _)| !name.contains('.')) {
         let read = || {
-            let (serial, window) = window.split_once(' ')?;
-            read_window(window)?;
-            let group = GroupId::parse(group).ok()?;
-            let held_by = |holds: &Holds| holds.get(&(group.clone(), serial.to_owned())).copied().unwrap_or_default();
+            let CounterText { used, held, seq, .. } = CounterText::parse(value)?;
+            let group = GroupId::parse(name).ok()?;
+            let held_by = |holds: &Holds| holds.get(&(group.clone(), seq.to_owned())).copied().unwrap_or_default();
             let holds = holds.as_ref().map(held_by);
-            Some(StoredCounter {
-                serial: serial.to_owned(),
-                used: amount("used")?,
-                held: amount("held")?,
-                holds,
-                group,
-            })
+            Some(StoredCounter { serial: seq.to_owned(), used, held, holds, group })
         };
         standing.counters.push(read().ok_or_else(|| fields.unexpected(name))?);
     }
@@ -172,8 +164,8 @@ mod tests {
 
     #[test]
     fn a_reply_is_read_as_the_script_tells_it() {
-        let text = "4\ng.window\n2 daily 20270131T000000Z 20270201T000000Z 5\ng.used\n3\n4\ng.1\n7 daily 20270130T000000Z \
-                    2027-01-31T00:00:00Z 5 0 1\ng.first\n1\ng:2:4,g:1:9";
+        let text = "4\n.account\nversion=0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n4\ng.1\n7 5 daily/20270130/20270131 \
+                    0 1\ng.first\n1\ng:2:4,g:1:9";
         let standing = read_standing(&mut Fields::stored("survey", text)).unwrap();
         let counter = &standing.counters[0];
         let amounts = (counter.used.steps(), counter.held.steps(), counter.holds.map(Amount::steps));

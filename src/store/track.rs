@@ -1,8 +1,8 @@
 //! `lua/track.lua` and `lua/track_enforce.lua`
 
 use super::admission::{
-    Asked, Denied, Facts, OwnedGroup, Owner, Passed, Ran, Stale, Tally, count_groups, push_owner_keys, read_denied,
-    read_groups, read_passed, read_ran, read_stale, read_tallies, write_asked, write_owners,
+    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, Passed, Ran, Stale, Tally, read_denied, read_groups, read_passed,
+    read_ran, read_stale, read_tallies,
 };
 use super::error::StoreError;
 use super::keys::Bucket;
@@ -10,8 +10,9 @@ use super::library::Function;
 use super::memo::memo_text;
 use super::operation::Operation;
 use super::record::{Record, StoredReservation};
+use super::proposal::Proposal;
 use super::reply::Fields;
-use super::{Arguments, Store};
+use super::Store;
 use crate::domain::reservation::Memo;
 use crate::domain::window::TimeMs;
 
@@ -33,7 +34,7 @@ pub struct TrackArgs<'a> {
     /// What a repetition has to know beside the figures.
     pub told: &'a str,
     pub owners: &'a [Owner],
-    pub asked: Option<&'a Asked>,
+    pub asked: Option<&'a ApprovalRequest>,
 }
 
 /// What became of it.
@@ -54,7 +55,7 @@ pub enum TrackReply {
         /// Owners left out: their scope has no place for another name.
         crowded: u64,
         tallies: Vec<Tally>,
-        /// As given; empty in an answer that an earlier version has kept.
+        /// As given.
         told: String,
         groups: Vec<OwnedGroup>,
     },
@@ -80,22 +81,20 @@ impl Store {
     }
 
     async fn track_by(&self, script: &Function, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
-        let bucket = args.bucket;
-        let mut keys = vec![bucket.stamp(), bucket.operation(&args.operation.name), bucket.clock(), bucket.outbox()];
-        keys.extend([bucket.ledger(), bucket.denials()]);
-        push_owner_keys(args.owners, &mut keys);
-        let mut arguments = Arguments::default();
-        args.operation.write(&mut arguments);
-        args.facts.write(self.ledger_entries, &mut arguments);
-        arguments.text(args.verdict).flag(args.refund);
-        arguments.text(args.operation.name.as_str()).text(args.about);
-        arguments.text(memo_text(args.memo)?);
-        arguments.text(args.told);
-        write_owners(args.owners, &mut arguments);
-        write_asked(args.asked, bucket, &mut keys, &mut arguments);
-        args.facts.push_index_keys(bucket, &mut keys);
-        let fields = self.call(script, &keys, arguments).await?;
-        read(fields, Some(count_groups(args.owners)))
+        let proposal = Proposal {
+            bucket: args.bucket,
+            fingerprint: args.operation.fingerprint(),
+            facts: args.facts,
+            precheck_denial: args.verdict,
+            owners: args.owners,
+            approval_request: args.asked,
+        };
+        let memo = memo_text(args.memo)?;
+        let keys = (args.bucket.operation(&args.operation.name), None);
+        let fields = self.propose(script, proposal, keys, |arguments| {
+            arguments.flag(args.refund).text(args.about).text(memo).text(args.told);
+        });
+        read(fields.await?)
     }
 
     /// The answer to a repetition, which no refusal comes before.
@@ -107,17 +106,16 @@ impl Store {
         bucket: &Bucket,
         operation: &Operation,
     ) -> Result<Option<TrackReply>, StoreError> {
-        self.seen("track", bucket, operation).await?.map(|fields| read(fields, None)).transpose()
+        self.seen("track", bucket, operation).await?.map(read).transpose()
     }
 }
 
-/// `groups` is how many the call had; None reads a kept answer, which tells its groups at its end.
-pub(super) fn read(mut fields: Fields, groups: Option<usize>) -> Result<TrackReply, StoreError> {
+pub(super) fn read(mut fields: Fields) -> Result<TrackReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {
         "replayed" => match Record::read(&mut fields)? {
             Record::Reservation(found) => TrackReply::Held(found),
-            Record::Answer(text) => TrackReply::Before(Box::new(read(Fields::stored("track", &text), None)?)),
+            Record::Answer(text) => TrackReply::Before(Box::new(read(Fields::stored("track", &text))?)),
         },
         "unmetered" => TrackReply::Unmetered(Ran { now_ms: fields.time()?, reclaimed: 0 }),
         "reused" => TrackReply::Reused,
@@ -128,9 +126,7 @@ pub(super) fn read(mut fields: Fields, groups: Option<usize>) -> Result<TrackRep
             let passed = read_passed(&mut fields)?;
             let crowded = fields.int()?;
             let crowded = u64::try_from(crowded).map_err(|_| fields.unexpected("a negative count"))?;
-            // Behind the figures of each group at most two words follow.
-            let tallies = read_tallies(groups.unwrap_or(fields.len() / 4), &mut fields)?;
-            let told = if groups.is_some() || fields.len() > 1 { fields.text()? } else { String::new() };
+            let (tallies, told) = (read_tallies(&mut fields)?, fields.text()?);
             TrackReply::Tracked { ran, passed, crowded, tallies, told, groups: read_groups(&mut fields)? }
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| TrackReply::Stale(stale, now))?,

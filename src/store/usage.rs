@@ -1,8 +1,9 @@
 //! `lua/usage.lua` and `lua/reclaim.lua`
 
-use super::admission::{Facts, Owner, Stale, Tally, push_owner_keys, read_stale, write_owners};
+use super::admission::{Facts, Owner, Stale, Tally, read_marked_tallies, read_stale};
 use super::error::StoreError;
 use super::keys::{Bucket, OwnerKeys};
+use super::proposal::Proposal;
 use super::reply::Fields;
 use super::{Arguments, Store};
 use crate::domain::scope::{OwnerName, Scope};
@@ -31,12 +32,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn usage(&self, bucket: &Bucket, facts: Facts<'_>, owners: &[Owner]) -> Result<UsageReply, StoreError> {
-        let mut keys = vec![bucket.stamp(), bucket.clock()];
-        push_owner_keys(owners, &mut keys);
-        let mut arguments = Arguments::default();
-        facts.write(self.ledger_entries, &mut arguments);
-        write_owners(owners, &mut arguments);
-        read(self.call(&self.library.usage, &keys, arguments).await?)
+        let proposal =
+            Proposal { bucket, fingerprint: "-", facts, precheck_denial: "", owners, approval_request: None };
+        read(self.propose(&self.library.usage, proposal, (bucket.stamp(), None), |_| {}).await?)
     }
 
     /// Owners of a scope that is not just the user, by when they are forgotten, from `offset` on.
@@ -68,10 +66,10 @@ impl Store {
         owner: &OwnerKeys,
         tells_expiry: bool,
     ) -> Result<(u64, bool), StoreError> {
-        let keys = [bucket.clock(), owner.counters.clone(), owner.holds.clone(), bucket.outbox(), bucket.ledger()];
+        let keys = [bucket.clock(), owner.account.clone(), owner.holds.clone(), bucket.outbox(), bucket.ledger()];
         let mut arguments = Arguments::default();
         arguments.flag(bucket.is_sandbox()).flag(tells_expiry).int(self.ledger_entries);
-        let mut fields = self.call(&self.library.reclaim, &keys, arguments).await?;
+        let mut fields = self.call(&self.library.reclaim, &keys, &arguments).await?;
         fields.only_status("reclaimed")?;
         let count = fields.int()?;
         Ok((u64::try_from(count).map_err(|_| fields.unexpected("a negative count"))?, fields.flag()?))
@@ -85,10 +83,7 @@ pub(super) fn read(mut fields: Fields) -> Result<UsageReply, StoreError> {
         "usage" => {
             let now = fields.time()?;
             let free_at = fields.time()?;
-            let mut tallies = Vec::new();
-            while fields.len() > 0 {
-                tallies.push((Tally::read(&mut fields)?, fields.flag()?));
-            }
+            let tallies = read_marked_tallies(&mut fields)?;
             UsageReply::Usage(now, Standing { tallies, free_at_ms: (free_at > 0).then_some(free_at) })
         }
         stale => read_stale(stale, &mut fields).map(|(stale, now)| UsageReply::Stale(stale, now))?,

@@ -6,11 +6,12 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use redis::Value;
 
 use super::Store;
-use super::admission::{read_subscribed, read_window};
+use super::account::{ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION, read_window};
+use super::admission::read_subscribed;
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::record::StoredReservation;
-use super::reply::{Fields, text_map};
+use super::reply::{Fields, optional_text, text_map};
 use crate::domain::amount::Amount;
 use crate::domain::ids::{GroupId, UserId};
 use crate::domain::reservation::OperationName;
@@ -24,7 +25,7 @@ const PARALLEL: usize = 128;
 const MOST_HOLDS: usize = 1_000;
 
 /// What is true of a user beside its counters, in the order of `lua/lib/facts.lua`.
-const FACTS: [&str; 7] = ["version", "plan", "since", "cycle", "until", "limits", "block"];
+const FACTS: [&str; 4] = [ACCOUNT, SUBSCRIPTION, LIMITS, BLOCK];
 
 /// A live hold of a user's.
 #[derive(Clone, Debug)]
@@ -88,16 +89,15 @@ impl Store {
     }
 
     async fn read_user(&self, bucket: &Bucket, user: &UserId) -> Result<Option<Subscribed>, StoreError> {
-        let key = bucket.user(user).counters;
+        let key = bucket.user(user).account;
         let mut command = redis::cmd("HMGET");
         command.arg(&key).arg(&FACTS);
         let Value::Array(values) = self.command(&command).await? else {
             return Err(unexpected("a user"));
         };
         let present = values.iter().any(|value| *value != Value::Nil);
-        let told = |value| if value == Value::Nil { Value::BulkString(Vec::new()) } else { value };
-        let values = values.into_iter().map(told).collect();
-        let subscribed = read_subscribed(&mut Fields::new("user", Value::Array(values))?)?;
+        let texts = values.into_iter().map(|value| Ok(optional_text(value)?.unwrap_or_default()));
+        let subscribed = subscribed_of(texts.collect::<Result<_, StoreError>>()?)?;
         if present {
             return Ok(Some(subscribed));
         }
@@ -112,7 +112,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn stored_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<Stored>, StoreError> {
-        let read = async |user: &UserId| Stored::read(self.counters_hash(&bucket.user(user).counters).await?);
+        let read = async |user: &UserId| Stored::read(self.counters_hash(&bucket.user(user).account).await?);
         stream::iter(users).map(read).buffered(PARALLEL).try_collect().await
     }
 
@@ -121,7 +121,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn stored_owner(&self, bucket: &Bucket, owner: &OwnerName) -> Result<Stored, StoreError> {
-        Stored::read(self.counters_hash(&bucket.owner(owner).counters).await?)
+        Stored::read(self.counters_hash(&bucket.owner(owner).account).await?)
     }
 
     /// Closed windows of an owner of counters, in no order.
@@ -225,9 +225,10 @@ pub struct LiveGrant {
 pub struct Stored {
     pub subscribed: Subscribed,
     pub windows: Vec<StoredCounter>,
-    /// The latest expiry of the reservations that were settled or expired: until the grace after it they may still be
-    /// drawn on, charged late or given back.
-    pub last_expiry_ms: Option<TimeMs>,
+    /// No reservation that was not extended lived longer.
+    pub longest_ttl_ms: TimeMs,
+    /// The latest expiry of the extended ones.
+    pub extended_until_ms: Option<TimeMs>,
     /// What plan changes put out of reach, in windows that are still the present ones.
     pub blocked: Vec<(GroupId, Window, Amount)>,
     grants: Vec<StoredGrant>,
@@ -235,14 +236,14 @@ pub struct Stored {
 
 impl Stored {
     pub(super) fn read(mut fields: HashMap<String, String>) -> Result<Self, StoreError> {
-        let facts = FACTS.map(|name| Value::BulkString(fields.remove(name).unwrap_or_default().into_bytes()));
-        let subscribed = read_subscribed(&mut Fields::new("user", Value::Array(facts.into()))?)?;
+        let facts: Vec<String> = FACTS.iter().map(|name| fields.remove(*name).unwrap_or_default()).collect();
+        let longest_ttl_ms = facts.first().and_then(|text| Account::parse(text)).map_or(0, |account| account.longest_ttl_ms);
+        let subscribed = subscribed_of(facts)?;
         let mut windows = Vec::new();
         let mut grants = Vec::new();
         for (name, text) in &fields {
-            if let Some(group) = name.strip_suffix(".window") {
-                let used = fields.get(&format!("{group}.used")).map_or("0", String::as_str);
-                windows.extend(read_counter(group, text, used));
+            if !name.contains('.') {
+                windows.extend(read_counter(name, text));
             } else if let Some(group) = name.strip_suffix(".grants") {
                 grants.extend(text.split(',').filter_map(|grant| read_grant(group, grant)));
             }
@@ -254,8 +255,8 @@ impl Stored {
             (serial == counter.serial).then(|| (counter.group.clone(), counter.window, amount))
         });
         let blocked = blocked.collect();
-        let last_expiry_ms = fields.get("last_expiry").and_then(|text| text.parse().ok());
-        Ok(Self { subscribed, windows, blocked, last_expiry_ms, grants })
+        let extended_until_ms = fields.get(EXTENDED).and_then(|text| text.parse().ok());
+        Ok(Self { subscribed, windows, blocked, longest_ttl_ms, extended_until_ms, grants })
     }
 
     /// What live grants add to a counter.
@@ -306,16 +307,21 @@ impl Stored {
     }
 }
 
-fn read_counter(group: &str, window: &str, used: &str) -> Option<StoredCounter> {
-    let (serial, window) = window.split_once(' ')?;
-    let (window, quota) = read_window(window)?;
-    Some(StoredCounter {
-        group: GroupId::parse(group).ok()?,
-        serial: serial.to_owned(),
-        window,
-        used: Amount::from_steps(used.parse().ok()?).ok()?,
-        quota,
-    })
+/// `.account`, `.subscription`, `.limits` and `.block`, empty where there is none.
+fn subscribed_of(mut facts: Vec<String>) -> Result<Subscribed, StoreError> {
+    if let Some(account) = facts.first_mut() {
+        *account = match account.as_str() {
+            "" => "0".to_owned(),
+            text => Account::parse(text).ok_or_else(|| unexpected(format!("the account {text:?}")))?.version,
+        };
+    }
+    let facts = facts.into_iter().map(|text| Value::BulkString(text.into_bytes())).collect();
+    read_subscribed(&mut Fields::new("user", Value::Array(facts))?)
+}
+
+fn read_counter(group: &str, text: &str) -> Option<StoredCounter> {
+    let CounterText { used, quota, window, seq, .. } = CounterText::parse(text)?;
+    Some(StoredCounter { group: GroupId::parse(group).ok()?, serial: seq.to_owned(), window, used, quota })
 }
 
 /// `<id>:<amount>:<serial|*>:<ends_at_ms|*>`
@@ -338,13 +344,13 @@ fn read_entry(entry: &str) -> Option<(GroupId, Amount)> {
     Some((GroupId::parse(group).ok()?, Amount::from_steps(amount.parse().ok()?).ok()?))
 }
 
-/// `<group>.<serial>` = `<used> <kind> <start> <end> <quota> <granted> <keep until>`
+/// `<group>.<sequence number>` = `<used> <quota> <window> <granted> <keep until>`
 fn read_closed(name: &str, value: &str) -> Option<ClosedWindow> {
     let (group, serial) = name.rsplit_once('.')?;
     let (used, rest) = value.split_once(' ')?;
-    let (window, quota) = read_window(rest)?;
-    let mut last = rest.rsplit(' ');
+    let mut last = rest.rsplitn(3, ' ');
     let (keep_until_ms, granted) = (last.next()?.parse().ok()?, last.next()?.parse().ok()?);
+    let (window, quota) = read_window(last.next()?)?;
     Some(ClosedWindow {
         group: GroupId::parse(group).ok()?,
         serial: serial.to_owned(),

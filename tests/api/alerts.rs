@@ -206,10 +206,10 @@ async fn a_full_counter_that_users_share_for_ever_is_told_whoever_calls() {
     for event in ["whole", "flight"] {
         let held = world.app.reserve(call("a", event)).await;
         // As releases stored it whose windows began when the subscription of whoever called did.
-        let counters = "qg:{default:test/main}:counters:app:default";
-        let stored: String = world.redis.run(&["HGET", counters, &format!("{event}.window")]).await;
-        let older = stored.replace("19700101T000000Z", "20270131T100000Z");
-        world.redis.run::<()>(&["HSET", counters, &format!("{event}.window"), &older]).await;
+        let account = "qg:{default:test/main}:account:app:default";
+        let stored: String = world.redis.run(&["HGET", account, event]).await;
+        let older = stored.replace("19700101", "20270131T1000");
+        world.redis.run::<()>(&["HSET", account, event, &older]).await;
         for user in ["b", "c", "a", "b"] {
             let denied = world.app.reserve(call(user, event)).await;
             assert_eq!(denied["counters"], held["counters"], "{user} sees the same counter");

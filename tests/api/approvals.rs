@@ -37,7 +37,7 @@ async fn one_request_is_open_however_many_calls_are_denied_and_says_who_and_what
     let asked = world.app.post("can-use", call(20)).await.expect(200);
     assert_eq!(asked["reasons"], json!(["approval_required"]));
     assert_eq!(open(&world).await, Vec::<Value>::new(), "can-use opens nothing");
-    let state = world.redis.contents("qg:*counters*").await;
+    let state = world.redis.contents("qg:*account*").await;
     let first = world.app.reserve(call(20)).await;
     assert_eq!((&first["allowed"], &first["reasons"]), (&json!(false), &json!(["approval_required"])));
     let id = first["deniedBy"][0]["approval"]["id"].as_str().unwrap().to_owned();
@@ -73,7 +73,7 @@ async fn one_request_is_open_however_many_calls_are_denied_and_says_who_and_what
         assert_eq!(request[field], value, "{field}");
     }
     let marked = |line: &String| !line.starts_with("premium.approval");
-    let mut now = world.redis.contents("qg:*counters*").await;
+    let mut now = world.redis.contents("qg:*account*").await;
     now.iter_mut().for_each(|(_, fields)| fields.retain(marked));
     assert_eq!(now, state, "a refused call changes no counter");
     // Denied as a 429, by an enforcing track and by an extension: the same request.
@@ -258,7 +258,7 @@ async fn a_team_asks_once_whoever_calls_and_its_approval_is_the_teams() {
     let made = admin.post("grants", grant(json!({"metadata.team": "blue"}))).await.expect(201);
     world.app.reserved(ask("u", "blue")).await;
     admin.delete(&format!("grants/{}", made["id"].as_str().unwrap()), None).await.expect(204);
-    let ttl: i64 = world.redis.run(&["PTTL", "qg:{default:test/main}:counters:metadata.team:blue"]).await;
+    let ttl: i64 = world.redis.run(&["PTTL", "qg:{default:test/main}:account:metadata.team:blue"]).await;
     assert!(ttl > 0, "a team's state has an end");
 }
 
@@ -361,7 +361,7 @@ async fn a_users_flood_of_requests_is_bounded_and_removes_no_request() {
         assert_eq!(opened, if place < 100 { (Some("open"), None) } else { (None, Some(true)) }, "{place}");
     }
     // What was refused left nothing behind.
-    let refused: i64 = world.redis.run(&["EXISTS", "qg:{default:test/main}:counters:metadata.team:flooder-129"]).await;
+    let refused: i64 = world.redis.run(&["EXISTS", "qg:{default:test/main}:account:metadata.team:flooder-129"]).await;
     assert_eq!(refused, 0);
     assert_eq!(world.app.reserve(lifetime).await["deniedBy"][0]["approval"], json!({"id": id, "status": "open"}));
     admin.get(&format!("approvals/{id}")).await.expect(200);
@@ -388,8 +388,8 @@ async fn ten_thousand_open_requests_are_the_most_and_the_oldest_stays() {
     let mut connection = world.redis.connect().await;
     let line = |place: usize| {
         format!(
-            "open 1801389600000\nqg:{{default:test/main}}:counters:user:u{place} once lifetime 20270101T000000Z \
-             99991231T235959Z\n1 0 0 0\n{{\"userId\":\"u{place}\",\"keyId\":\"k\",\"event\":\"job.run\",\"metadata\":{{}}}}"
+            "open 1801389600000\nqg:{{default:test/main}}:account:user:u{place} once lifetime/20270101/99991231T235959\n\
+             1 0 0 0\n{{\"userId\":\"u{place}\",\"keyId\":\"k\",\"event\":\"job.run\",\"metadata\":{{}}}}"
         )
     };
     let mut fill = redis::pipe();

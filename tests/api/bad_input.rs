@@ -443,7 +443,7 @@ async fn users_of_any_name_never_share_a_counter() {
         "ä",
         "a\u{308}",
         "👩‍🚀",
-        "counters:user:a",
+        "account:user:a",
         "%",
         "%00",
         longest.as_str(),

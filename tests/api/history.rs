@@ -59,8 +59,9 @@ async fn three_months_keep_the_quota_they_went_by_and_become_final_when_nothing_
     assert_eq!(app.post("commit", json!({"reservationId": late, "quantity": 4})).await.expect(200)["late"], true);
     for (now, expected) in [
         ("2027-02-01T00:15:30Z", "2027-01: 17 of 11 + 1, 5"),
-        ("2027-02-01T00:16:29.999Z", "2027-01: 17 of 11 + 1, 5"),
-        ("2027-02-01T00:16:30Z", "2027-01: 17 of 11 + 1, 5, final"),
+        ("2027-02-01T00:16:59.999Z", "2027-01: 17 of 11 + 1, 5"),
+        // The longest reservation of this user lived for 120 s.
+        ("2027-02-01T00:17:00Z", "2027-01: 17 of 11 + 1, 5, final"),
     ] {
         app.freeze(now).await;
         assert_eq!(calls(app).await, [expected], "{now}");

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::support::proven::{drifts, verified};
 use crate::support::seeds::seed;
+use crate::support::stored::tamper;
 use crate::support::{World, monthly};
 
 fn sandbox() -> Bucket {
@@ -234,16 +235,23 @@ async fn after_random_histories_counters_and_ledger_agree_and_a_planted_drift_of
         |pair: &&[String]| pair[0].starts_with("images.") && !pair[0].ends_with("first") && !pair[1].starts_with("0 ");
     let closed = past.chunks(2).find(charged).expect("a closed window of which there are entries");
     let plants = [
-        (key("counters", "user:a"), "images.used".to_owned(), Figure::Used),
-        (key("counters", "metadata.team:red"), "team.used".to_owned(), Figure::Used),
-        (key("counters", "user:a"), "images.held".to_owned(), Figure::Held),
+        (key("account", "user:a"), "images".to_owned(), Figure::Used),
+        (key("account", "metadata.team:red"), "team".to_owned(), Figure::Used),
+        (key("account", "user:a"), "images".to_owned(), Figure::Held),
         (key("past", "user:a"), closed[0].clone(), Figure::Closed),
     ];
     for (key, field, figure) in plants {
         let before: String = world.redis.run(&["HGET", &key, &field]).await;
-        let (number, rest) = before.split_once(' ').map_or((before.as_str(), ""), |(number, rest)| (number, rest));
-        let one_more = format!("{} {rest}", number.parse::<u64>().unwrap() + 1);
-        world.redis.run::<()>(&["HSET", &key, &field, one_more.trim_end()]).await;
+        let mut connection = world.redis.connect().await;
+        match figure {
+            Figure::Used => tamper(&mut connection, &key, &field, 1, 0).await,
+            Figure::Held => tamper(&mut connection, &key, &field, 0, 1).await,
+            _ => {
+                let (used, rest) = before.split_once(' ').unwrap();
+                let one_more = format!("{} {rest}", used.parse::<u64>().unwrap() + 1);
+                world.redis.run::<()>(&["HSET", &key, &field, &one_more]).await;
+            }
+        }
         let found = drifts(&url, "test/main").await;
         assert_eq!(found.len(), 1, "LEDGER_SEED={seed} {key} {field}: {found:#?}");
         let drift = &found[0].drift;
@@ -252,8 +260,7 @@ async fn after_random_histories_counters_and_ledger_agree_and_a_planted_drift_of
         world.redis.run::<()>(&["HSET", &key, &field, &before]).await;
     }
     // Also after calls have gone on from the wrong figure, and after the ledger was trimmed before it.
-    let used: u64 = world.redis.run(&["HGET", &key("counters", "user:a"), "images.used"]).await;
-    world.redis.run::<()>(&["HSET", &key("counters", "user:a"), "images.used", &(used + 1).to_string()]).await;
+    tamper(&mut world.redis.connect().await, &key("account", "user:a"), "images", 1, 0).await;
     world.app.post("track", body).await.expect(200);
     let found = drifts(&url, "test/main").await;
     assert_eq!(found.iter().map(|found| found.drift.entries.len()).collect::<Vec<_>>(), [2], "{found:#?}");
@@ -298,7 +305,7 @@ async fn an_owner_that_was_forgotten_and_comes_again_is_no_drift() {
     world.app.post("track", body.clone()).await.expect(200);
     // As when the time of its keys is over.
     let owner = |kind: &str| format!("qg:{{default:test/main}}:{kind}:metadata.team:red");
-    let gone: u64 = world.redis.run(&["DEL", &owner("counters"), &owner("past")]).await;
+    let gone: u64 = world.redis.run(&["DEL", &owner("account"), &owner("past")]).await;
     assert_eq!(gone, 1);
     assert_eq!(drifts(&world.redis.url(), "test/main").await.len(), 0, "it may be forgotten");
     world.app.freeze("2027-02-01T10:00:00Z").await;
@@ -314,8 +321,8 @@ async fn what_has_changed_since_it_was_found_is_not_put_right_by_the_old_figure(
     world.app.subscribe("u", "p").await;
     let track = json!({"userId": "u", "event": "image.a", "quantity": 5});
     world.app.post("track", track.clone()).await.expect(200);
-    let counters = "qg:{default:test/main}:counters:user:u";
-    world.redis.run::<u64>(&["HINCRBY", counters, "images.used", "1"]).await;
+    let account = "qg:{default:test/main}:account:user:u";
+    tamper(&mut world.redis.connect().await, account, "images", 1, 0).await;
     let url = world.redis.url();
     let found = drifts(&url, "test/main").await;
     // Another call comes between finding it and putting it right.

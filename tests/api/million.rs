@@ -18,7 +18,7 @@ async fn furnish(redis: &Redis) {
     redis.run::<()>(&["CONFIG", "SET", "appendonly", "no"]).await;
     for start in (0..USERS).step_by(5_000) {
         let (from, to) = (start.to_string(), (start + 4_999).to_string());
-        let keys = ["qg:{default:live}:users", "qg:{default:live}:counters:user:"];
+        let keys = ["qg:{default:live}:users", "qg:{default:live}:account:user:"];
         redis.run::<()>(&["EVAL", fill, "2", keys[0], keys[1], &from, &to]).await;
     }
 }

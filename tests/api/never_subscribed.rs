@@ -36,7 +36,7 @@ async fn starting_anew_a_user_who_is_to_be_forgotten_leaves_nothing_for_ever() {
     assert_eq!(time_to_live(&world, "past").await, -2);
     support.post("users/u/reset", json!({})).await.expect(200);
     assert_eq!(world.app.stands("u", "images").await, (0.0, 0.0));
-    let (counters, past) = (time_to_live(&world, "counters").await, time_to_live(&world, "past").await);
+    let (counters, past) = (time_to_live(&world, "account").await, time_to_live(&world, "past").await);
     assert!(counters > 0 && past > 0 && past <= counters, "{past} and {counters}");
 }
 
@@ -45,7 +45,7 @@ async fn a_user_who_comes_back_when_due_to_be_forgotten_is_listed() {
     let world = staged().await;
     world.app.post("track", image("u")).await.expect(200);
     // As if real time had passed: the keys are gone, and the name is due.
-    for key in ["counters", "holds", "past"] {
+    for key in ["account", "holds", "past"] {
         let _: i64 = world.redis.run(&["DEL", &format!("{TAG}:{key}:user:u")]).await;
     }
     let _: i64 = world.redis.run(&["ZADD", &format!("{TAG}:leaving"), "1", "u"]).await;
@@ -70,7 +70,7 @@ async fn a_first_subscription_takes_over_what_counts_today_and_nothing_older() {
         assert_eq!(world.app.stands("u", "images").await, (used, 0.0), "{first_call_to_plan}");
         world.app.reserved(image("u")).await;
         assert_eq!(world.app.stands("u", "images").await, (used, 1.0), "{first_call_to_plan}");
-        assert_eq!(time_to_live(&world, "counters").await, -1);
+        assert_eq!(time_to_live(&world, "account").await, -1);
     }
 }
 
@@ -90,7 +90,7 @@ async fn pages_of_users_go_on_behind_names_of_whom_nothing_is_kept() {
         let gone = |place: usize| place < 5 || (10..16).contains(&place) || place == 29;
         for (_, name) in names.iter().enumerate().filter(|(place, _)| gone(*place)) {
             let found: Vec<String> =
-                world.redis.run(&["KEYS", &format!("qg:{{{app_id}:live*:counters:user:{name}")]).await;
+                world.redis.run(&["KEYS", &format!("qg:{{{app_id}:live*:account:user:{name}")]).await;
             let _: i64 = world.redis.run(&["DEL", &found[0]]).await;
         }
         for limit in [1, 5, 30] {

@@ -167,7 +167,7 @@ async fn moving_the_windows_of_an_own_plan_leaves_those_of_a_later_policy_alone(
     // The limits that are there are not judged anew, and what is foretold is what comes.
     world.app.post("subscriptions?dryRun=true", moved.clone()).await.expect(200);
     world.app.post("subscriptions", moved).await.expect(200);
-    let stored: Vec<String> = world.redis.run(&["HVALS", "qg:{default:test/main}:counters:user:u"]).await;
-    assert!(stored.iter().any(|value| value.contains(" daily ")), "{stored:?}");
-    assert!(!stored.iter().any(|value| value.contains(" monthly ")), "{stored:?}");
+    let stored: Vec<String> = world.redis.run(&["HVALS", "qg:{default:test/main}:account:user:u"]).await;
+    assert!(stored.iter().any(|value| value.contains(" daily/")), "{stored:?}");
+    assert!(!stored.iter().any(|value| value.contains(" monthly/")), "{stored:?}");
 }

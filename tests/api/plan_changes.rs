@@ -282,18 +282,18 @@ async fn users_without_subscription_are_on_the_default_plan_until_they_have_one(
         admin.put("app", json!({"defaultPlanId": "free"})).await.expect(200);
         assert_eq!(admin.get("app").await.expect(200)["defaultPlanId"], "free");
 
-        let before = stage.world.redis.contents("qg:{default:test/main}:counters:*").await;
+        let before = stage.world.redis.contents("qg:{default:test/main}:account:*").await;
         assert_eq!(there.get("usage?userId=u").await.expect(200)["planId"], "free");
         assert_eq!(there.reserve(image("u", 3)).await["allowed"], false);
         assert_eq!(
-            stage.world.redis.contents("qg:{default:test/main}:counters:*").await,
+            stage.world.redis.contents("qg:{default:test/main}:account:*").await,
             before,
             "no memory before the first success"
         );
         there.reserved(image("u", 2)).await;
         let tracked = there.post("track", image("u", 3)).await.expect(200);
         assert_eq!(tracked["matchStatus"], "over_limit");
-        let ttl: i64 = stage.world.redis.run(&["PTTL", "qg:{default:test/main}:counters:user:u"]).await;
+        let ttl: i64 = stage.world.redis.run(&["PTTL", "qg:{default:test/main}:account:user:u"]).await;
         assert!(ttl > 0, "forgotten after the last window");
 
         // The first subscription is none to block, and keeps the user; a lapse into the default plan carries.
@@ -301,7 +301,7 @@ async fn users_without_subscription_are_on_the_default_plan_until_they_have_one(
         assert_eq!(stage.stands("u", "images").await, [3., 2., 0., 0., 1.]);
         here.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
         assert_eq!(stage.stands("u", "images").await, [3., 2., 0., 0., 1.]);
-        let ttl: i64 = stage.world.redis.run(&["PTTL", "qg:{default:test/main}:counters:user:u"]).await;
+        let ttl: i64 = stage.world.redis.run(&["PTTL", "qg:{default:test/main}:account:user:u"]).await;
         assert_eq!(ttl, -1);
 
         let answer = admin.put("plans/free", plan(json!(2), "monthly", "subscription_start", "carry")).await;

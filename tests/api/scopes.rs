@@ -20,6 +20,9 @@ async fn one_event_hits_seven_counters_or_none() {
     let groups: Vec<Value> = scopes.iter().map(|(id, scope)| group(id, scope, json!(10), json!({}))).collect();
     policy(&world, "budgets", json!(groups)).await;
     let metadata = json!({"team": "red", "workflow": "summary"});
+    // The first call of a node and its Redis makes the program known.
+    let first = world.app.reserved(call("u", metadata.clone())).await;
+    world.app.release(&first).await;
     let before = function_calls(&world).await;
     let decision = world.app.reserve(call("u", metadata.clone())).await;
     assert_eq!(decision["matchedGroupIds"].as_array().unwrap().len(), 7);
@@ -32,7 +35,7 @@ async fn one_event_hits_seven_counters_or_none() {
         assert_eq!(standings(&world, id).await, [(scope.to_owned(), 1.0, 0.0)], "{id}");
     }
     // The last of seven has no room: nothing changes anywhere.
-    let state = world.redis.contents("qg:*counters*").await;
+    let state = world.redis.contents("qg:*account*").await;
     policy(
         &world,
         "budgets",
@@ -52,7 +55,7 @@ async fn one_event_hits_seven_counters_or_none() {
     .await;
     let denied = world.app.reserve(call("u", metadata)).await;
     assert_eq!((&denied["allowed"], names(&denied)), (&json!(false), vec!["of_pair"]));
-    assert_eq!(world.redis.contents("qg:*counters*").await, state);
+    assert_eq!(world.redis.contents("qg:*account*").await, state);
 }
 
 async fn function_calls(world: &World) -> u64 {
@@ -108,7 +111,7 @@ async fn placement_user_counts_per_user_and_team_in_the_users_slot() {
         assert_eq!(app.reserve(call(user, json!({"team": "red"}))).await["reasons"], json!(["limit_reached"]));
         app.reserved(call(user, json!({"team": "blue"}))).await;
     }
-    let keys: Vec<String> = world.redis.run(&["KEYS", "qg:*counters*"]).await;
+    let keys: Vec<String> = world.redis.run(&["KEYS", "qg:*account*"]).await;
     for user in ["u", "v", "w"] {
         let of_user = |key: &&String| key.ends_with(&format!(":{user}")) || key.contains(&format!(":{user}:"));
         let tags: Vec<&str> = keys.iter().filter(of_user).map(|key| key.split('}').next().unwrap()).collect();
@@ -147,12 +150,12 @@ async fn counters_of_free_values_expire_and_a_flood_of_them_is_bounded_and_seen(
             world.app.commit(&held).await;
         }
     }
-    let state = world.redis.contents("qg:*counters*").await;
+    let state = world.redis.contents("qg:*account*").await;
     let denied = world.app.reserve(call("u", json!({"team": "one too many"}))).await;
     assert_eq!((&denied["reasons"], names(&denied)), (&json!(["limit_reached"]), vec!["of_team"]));
     assert_eq!((&denied["deniedBy"][0]["scopeFull"], &denied["deniedBy"][0]["remaining"]), (&json!(true), &json!(0)));
     assert!(denied["retryAfterMs"].is_null());
-    assert_eq!(world.redis.contents("qg:*counters*").await, state, "a denied call makes no counter");
+    assert_eq!(world.redis.contents("qg:*account*").await, state, "a denied call makes no counter");
     // Known values go on; what has happened counts elsewhere; the flood shows in the metrics.
     world.app.reserved(call("u", json!({"team": "t3"}))).await;
     let tracked = world.app.post("track", call("u", json!({"team": "one more"}))).await.expect(200);
@@ -168,11 +171,11 @@ async fn counters_of_free_values_expire_and_a_flood_of_them_is_bounded_and_seen(
         let ttl: i64 = world.redis.run(&["PTTL", &key]).await;
         assert!(ttl > 24 * 3_600_000, "{key} {ttl}");
     }
-    let app: i64 = world.redis.run(&["PTTL", "qg:{default:test/main}:counters:app:default"]).await;
+    let app: i64 = world.redis.run(&["PTTL", "qg:{default:test/main}:account:app:default"]).await;
     assert_eq!(app, -1);
     // As if their time had come: a new value takes the place of those that are over.
     for (place, key) in
-        world.redis.run::<Vec<String>>(&["KEYS", "qg:*counters:metadata.team:*"]).await.iter().enumerate()
+        world.redis.run::<Vec<String>>(&["KEYS", "qg:*account:metadata.team:*"]).await.iter().enumerate()
     {
         if place < 2 {
             let name = key.rsplit(':').next().unwrap();
@@ -276,7 +279,7 @@ async fn what_counts_for_a_user_and_something_else_is_forgotten_with_the_user() 
     };
     let times = async |user: &str| {
         let mut times = Vec::new();
-        for key in keys("counters", user).await.into_iter().chain(keys("holds", user).await) {
+        for key in keys("account", user).await.into_iter().chain(keys("holds", user).await) {
             times.push(world.redis.run::<i64>(&["PTTL", &key]).await);
         }
         times

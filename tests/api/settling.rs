@@ -119,7 +119,7 @@ async fn more_amount_after_the_window_turned_settles_in_its_own_window() {
     app.post("commit", json!({"reservationId": id, "quantity": 4})).await.expect(200);
     assert_eq!(app.stands("u", "images").await, (1.0, 0.0), "January first, the rest in February");
     let past: String = world.redis.run(&["HGET", "qg:{default:test/main}:past:user:u", "images.1"]).await;
-    assert!(past.starts_with("3 monthly 20270101T"), "{past}");
+    assert!(past.starts_with("3 10 monthly/20270101/"), "{past}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

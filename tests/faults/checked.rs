@@ -7,6 +7,7 @@ use futures::FutureExt;
 use crate::outside::is_as_told;
 use crate::stage::Stage;
 use crate::support::Redis;
+use crate::support::stored::tamper;
 use crate::traffic::Traffic;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -16,20 +17,20 @@ async fn a_commit_lost_or_doubled_a_hold_lost_and_a_wrong_held_are_all_noticed()
     let traffic = Traffic::start(&stage).await;
     let book = traffic.stop("no fault").await;
     let (user, _) = book.users.iter().find(|(_, account)| account.charged > 0).unwrap();
-    let counters = format!("qg:{{default:live}}:counters:user:{user}");
-    let whole = "qg:{default:live}:counters:app:default";
-    for (key, field) in [
-        (counters.as_str(), "images.used"),
-        (&counters, "images.held"),
-        (&counters, "jobs.used"),
-        (whole, "whole.used"),
+    let account = format!("qg:{{default:live}}:account:user:{user}");
+    let whole = "qg:{default:live}:account:app:default";
+    let mut connection = redis.connect().await;
+    for (key, group, (used, held)) in [
+        (account.as_str(), "images", (1, 0)),
+        (&account, "images", (0, 1)),
+        (&account, "jobs", (1, 0)),
+        (whole, "whole", (1, 0)),
     ] {
-        for change in ["1", "-1"] {
-            let back = if change == "1" { "-1" } else { "1" };
-            redis.run::<i64>(&["HINCRBY", key, field, change]).await;
+        for change in [1, -1] {
+            tamper(&mut connection, key, group, used * change, held * change).await;
             let checked = AssertUnwindSafe(is_as_told(&redis.url(), &stage, &book)).catch_unwind().await;
-            assert!(checked.is_err(), "{field} changed by {change} passes");
-            redis.run::<i64>(&["HINCRBY", key, field, back]).await;
+            assert!(checked.is_err(), "{group} changed by {used} and {held} times {change} passes");
+            tamper(&mut connection, key, group, -used * change, -held * change).await;
         }
     }
     is_as_told(&redis.url(), &stage, &book).await;

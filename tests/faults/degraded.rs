@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::gateway::{ADMIN_KEY, Process};
 use crate::stage::{HASTY_MS, PATIENT_MS, exported};
 use crate::support::proven::verified;
+use crate::support::stored::amounts;
 use crate::support::{Api, Redis, eventually, folder, monthly};
 
 /// A node with a data directory of its own.
@@ -376,18 +377,17 @@ async fn a_node_killed_while_it_counts_counts_each_reserve_once_when_it_is_back(
         redis.start_again().await;
         node.start_again(&redis.url()).await;
         let mut connection = redis.connect().await;
-        let counters = "qg:{default:live}:counters:user:u";
+        let account = "qg:{default:live}:account:user:u";
         let before = interrupted;
         eventually("some more are counted", || {
             let mut connection = connection.clone();
             async move {
-                let command = redis::cmd("HGET").arg(counters).arg("images.used").to_owned();
-                let used: Option<u64> = command.query_async(&mut connection).await.unwrap();
-                used.unwrap_or(0) > before || used == Some(2 * CALLS)
+                let (used, _) = amounts(&mut connection, account, "images").await;
+                used > before || used == 2 * CALLS
             }
         })
         .await;
-        interrupted = redis::cmd("HGET").arg(counters).arg("images.used").query_async(&mut connection).await.unwrap();
+        (interrupted, _) = amounts(&mut connection, account, "images").await;
     }
     println!("killed last at {interrupted} of {}", 2 * CALLS);
     node.kill().await;

@@ -9,6 +9,7 @@ use quotagate::store::keys::Bucket;
 use serde_json::{Value, json};
 
 use crate::stage::Stage;
+use crate::support::stored::tamper;
 use crate::support::{PATIENCE, Redis, eventually};
 use crate::traffic::Traffic;
 
@@ -50,8 +51,8 @@ async fn ended(user: &str, count: u64, redis: &Redis, stage: &Stage) {
         }
         add.query_async::<()>(&mut connection).await.unwrap();
     }
-    let counters = format!("qg:{{default:live}}:counters:user:{user}");
-    redis.run::<()>(&["HINCRBY", &counters, "many.held", &count.to_string()]).await;
+    let account = format!("qg:{{default:live}}:account:user:{user}");
+    tamper(&mut redis.connect().await, &account, "many", 0, i64::try_from(count).unwrap()).await;
     eventually("the holds have ended", || async {
         let (seconds, _): (u64, u64) = redis::cmd("TIME").query_async(&mut redis.connect().await).await.unwrap();
         seconds * 1000 > end_ms

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::gateway::{ADMIN_KEY, Process};
 use crate::support::proven::verified;
+use crate::support::stored::amounts;
 use crate::support::{Api, Redis, eventually, monthly};
 
 const HEADROOM: u64 = 8 * 1024 * 1024;
@@ -169,10 +170,11 @@ async fn holds_expire_in_a_full_redis() {
     full.app.reserved(short).await;
     full.limit(1).await;
     eventually("the hold is gone", || async { full.app.stands("u", "images").await == (0.0, 0.0) }).await;
-    let held = async || full.redis.run::<String>(&["HGET", "qg:{default:live}:counters:user:u", "images.held"]).await;
-    assert_eq!(held().await, "1");
+    let held =
+        async || amounts(&mut full.redis.connect().await, "qg:{default:live}:account:user:u", "images").await.1;
+    assert_eq!(held().await, 1);
     full.app.post("track", json!({"userId": "u", "event": "image.a"})).await.expect(200);
-    assert_eq!(held().await, "0", "a call that counts takes it out");
+    assert_eq!(held().await, 0, "a call that counts takes it out");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

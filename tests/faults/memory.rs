@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::outside::{Watch, is_as_told};
 use crate::stage::Stage;
 use crate::support::Redis;
+use crate::support::stored::amounts;
 use crate::traffic::Traffic;
 
 const OPEN: u64 = 5;
@@ -41,7 +42,8 @@ async fn filled(times: usize) {
         }
         let (status, _, tracked) = send("track", json!({"userId": user, "event": "job.run"})).await;
         assert_eq!(status, 200, "{tracked}");
-        let used: u64 = redis.run(&["HGET", &format!("qg:{{default:live}}:counters:user:{user}"), "images.used"]).await;
+        let account = format!("qg:{{default:live}}:account:user:{user}");
+        let (used, _) = amounts(&mut redis.connect().await, &account, "images").await;
         assert_eq!(used, OPEN - 1);
         redis.run::<String>(&["CONFIG", "SET", "maxmemory", "0"]).await;
         traffic.goes_on(100).await;

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::book::{Account, Book};
 use crate::stage::{IN_FLIGHT, QUOTA, Stage};
 use crate::support::proven::verified;
+use crate::support::stored::taken_apart;
 use crate::support::{connect, eventually};
 
 const GROUPS: [&str; 3] = ["images", "in_flight", "jobs"];
@@ -31,14 +32,14 @@ impl Owner {
     async fn read(connection: &mut MultiplexedConnection, owner: &str) -> redis::RedisResult<Self> {
         let mut step = redis::pipe();
         step.atomic()
-            .hgetall(key("counters", owner))
+            .hgetall(key("account", owner))
             .cmd("ZRANGE")
             .arg(key("holds", owner))
             .arg(0)
             .arg(-1)
             .arg("WITHSCORES");
         let (counters, holds) = step.query_async(connection).await?;
-        Ok(Self { counters, holds })
+        Ok(Self { counters: taken_apart(counters), holds })
     }
 
     fn figure(&self, field: &str) -> u64 {

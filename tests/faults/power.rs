@@ -139,7 +139,7 @@ async fn cut(times: usize, appendfsync: &str, power: bool) -> Outcome {
         let told = std::mem::take(&mut *told.lock().unwrap());
         let mut connection = disk.redis.connect().await;
         for (place, (user, at)) in told.iter().enumerate() {
-            let key = format!("qg:{{default:live}}:counters:user:{user}");
+            let key = format!("qg:{{default:live}}:account:user:{user}");
             let counted: bool = redis::cmd("EXISTS").arg(key).query_async(&mut connection).await.unwrap();
             assert!(counted || place >= safe, "{user} was synced, and is lost");
             if !counted {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::stage::{Build, Stage};
 use crate::support::cluster::follows;
+use crate::support::stored::amounts;
 use crate::support::{Redis, eventually, free_port};
 
 /// A master and a replica that follows it.
@@ -57,9 +58,9 @@ async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it
     let usage = stage.call("GET", "usage?userId=u&event=job.run", &Value::Null).await;
     assert_eq!(usage["counters"][0]["used"], 6, "counted once: {usage}");
     taken("reserve", "held", &held).await;
-    let counters = "qg:{default:live}:counters:user:v";
+    let account = "qg:{default:live}:account:user:v";
     assert_eq!(
-        replica.run::<u64>(&["HGET", counters, "images.held"]).await,
+        amounts(&mut replica.connect().await, account, "images").await.1,
         1,
         "the replica has what was acknowledged"
     );

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::{CounterName, Model};
 use crate::support::Redis;
+use crate::support::stored::taken_apart;
 
-/// `user=u1` of the key `…:counters:user:u1`.
+/// `user=u1` of the key `…:account:user:u1`.
 fn owner_of(key: &str) -> String {
-    let (_, word) = key.split_once(":counters:").unwrap();
+    let (_, word) = key.split_once(":account:").unwrap();
     let (names, values) = word.split_once(':').unwrap();
     let pairs = names.split('+').zip(values.split(':'));
     let mut pairs: Vec<String> = pairs.map(|(name, value)| format!("{name}={value}")).collect();
@@ -25,7 +26,7 @@ struct Owner {
 
 impl Owner {
     fn groups(&self) -> impl Iterator<Item = &str> {
-        self.fields.keys().filter_map(|field| field.strip_suffix(".window"))
+        self.fields.keys().filter_map(|field| field.strip_suffix(".seq"))
     }
 
     fn figure(&self, group: &str, what: &str) -> u64 {
@@ -34,11 +35,11 @@ impl Owner {
 
     /// Sum of the holds in a group's window that end after a time.
     fn sum(&self, group: &str, after_ms: i64) -> u64 {
-        let serial = self.fields[&format!("{group}.window")].split(' ').next().unwrap();
+        let seq = self.fields[&format!("{group}.seq")].as_str();
         let live = self.holds.iter().filter(|(_, end_ms)| *end_ms > after_ms);
         let entries = live.flat_map(|(member, _)| member.split(' ').nth(1).unwrap().split(','));
         let parts = entries.map(|entry| entry.split(':').collect::<Vec<_>>());
-        let of_window = parts.filter(|parts| parts[0] == group && parts[1] == serial);
+        let of_window = parts.filter(|parts| parts[0] == group && parts[1] == seq);
         of_window.map(|parts| parts[2].parse::<u64>().unwrap()).sum()
     }
 
@@ -49,15 +50,15 @@ impl Owner {
 
 async fn owners(redis: &Redis, app: &str) -> Vec<Owner> {
     let mut connection = redis.connect().await;
-    let pattern = format!("qg:{{{app}:test/main*:counters:*");
+    let pattern = format!("qg:{{{app}:test/main*:account:*");
     let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
     let mut owners = Vec::new();
     for key in keys {
         let mut step = redis::pipe();
         step.atomic().hgetall(&key);
-        step.cmd("ZRANGE").arg(key.replacen(":counters:", ":holds:", 1)).arg(0).arg(-1).arg("WITHSCORES");
+        step.cmd("ZRANGE").arg(key.replacen(":account:", ":holds:", 1)).arg(0).arg(-1).arg("WITHSCORES");
         let (fields, holds) = step.query_async(&mut connection).await.unwrap();
-        owners.push(Owner { name: owner_of(&key), fields, holds });
+        owners.push(Owner { name: owner_of(&key), fields: taken_apart(fields), holds });
     }
     owners
 }
@@ -127,7 +128,7 @@ pub async fn nothing_else_stays(redis: &Redis, app: &str) {
                     | "outbox"
                     | "ledger"
                     | "denials"
-                    | "counters"
+                    | "account"
                     | "holds"
                     | "grants"
                     | "approvals"
@@ -137,7 +138,7 @@ pub async fn nothing_else_stays(redis: &Redis, app: &str) {
         // What was closed stays as long as the counters do.
         let stays = stays
             || kind == "past" && {
-                let counters = key.replacen("}:past:", "}:counters:", 1);
+                let counters = key.replacen("}:past:", "}:account:", 1);
                 redis::cmd("PTTL").arg(counters).query_async::<i64>(&mut connection).await.unwrap() == -1
             };
         assert!(stays || ttl_ms != -1, "{key} stays for ever");

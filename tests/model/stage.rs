@@ -6,12 +6,13 @@ use quotagate::domain::ids::{AppId, Mode};
 use quotagate::service::Gateway;
 use quotagate::service::tenant::Tenant;
 use quotagate::service::verify::Verified;
+use quotagate::startup::Options;
 use quotagate::store::Store;
 use serde_json::{Value, json};
 
 use super::rules::{Rules, text};
 use super::setup::{self, start_ms};
-use crate::support::{Api, ROOT_KEY, Redis, Running, new_key};
+use crate::support::{Api, PATIENCE, ROOT_KEY, Redis, Running, new_key};
 
 pub struct Stage {
     pub redis: Redis,
@@ -34,7 +35,9 @@ pub struct Scene {
 impl Stage {
     pub async fn new() -> Self {
         let redis = Redis::start().await;
-        let nodes = [Running::start(&redis.url()).await, Running::start(&redis.url()).await];
+        // One node decides on the straight path of the scripts where it can, the other never: their answers agree.
+        let general = Options { straight_path: false, ..Running::options(&redis.url(), PATIENCE) };
+        let nodes = [Running::start(&redis.url()).await, Running::launch(general).await];
         let clients = [0, 1].map(|node: usize| nodes[node].client(ROOT_KEY));
         let store = Store::open(&redis.url(), crate::support::PATIENCE).unwrap();
         Self { redis, nodes, clients, gateway: Gateway::new(store, None), apps: AtomicUsize::new(0) }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN_KEY, Process, run};
+use crate::support::stored::{amounts, tamper};
 use crate::support::{connect, eventually, folder, monthly};
 
 const LEDGER: &str = "qg:{default:live}:ledger";
@@ -72,14 +73,14 @@ async fn a_damaged_entry_stops_nobody_and_is_named() {
     assert_eq!(metric("quotagate_verify_damaged_entries{app=\"default\"}").await.as_deref(), Some("1"));
     // A difference behind the last readable entry may be what a damaged one charged: it is not put right by a guess.
     let _: String = damage.query_async(&mut redis).await.unwrap();
-    let counters = "qg:{default:live}:counters:user:u";
-    redis::cmd("HINCRBY").arg(counters).arg("images.used").arg(1).query_async::<()>(&mut redis).await.unwrap();
+    let account = "qg:{default:live}:account:user:u";
+    tamper(&mut redis, account, "images", 1, 0).await;
     let (code, doubted, _) = told(&["verify", "--repair", "--yes"]);
     assert_eq!(code, Some(1), "{doubted}");
     let doubt = "not repaired: user u, group images, window 1, used (an entry that cannot be read may account for it)";
     assert!(doubted.contains(doubt), "{doubted}");
-    let used: String = redis::cmd("HGET").arg(counters).arg("images.used").query_async(&mut redis).await.unwrap();
-    assert_eq!(used, "11");
+    let (used, _) = amounts(&mut redis, account, "images").await;
+    assert_eq!(used, 11);
     // The whole entry of a call behind it proves the counter by itself again.
     gateway.call("POST", "track", &key, &track).await;
     assert!(told(&["verify"]).1.contains(": no drift, 2 entries that cannot be read\n"));

@@ -110,7 +110,7 @@ async fn counters(world: &World) -> BTreeMap<String, String> {
     for (key, fields) in world.redis.contents("qg:{default:test/main}:*").await {
         let name = key.split_once("}:").unwrap().1;
         let (kind, owner) = name.split_once(':').unwrap_or((name, ""));
-        if !["counters", "past"].contains(&kind) {
+        if !["account", "past"].contains(&kind) {
             continue;
         }
         let (names, values) = owner.split_once(':').unwrap();
@@ -119,11 +119,12 @@ async fn counters(world: &World) -> BTreeMap<String, String> {
         let scope = pythonic(&serde_json::to_string(&scope).unwrap());
         let fields: BTreeMap<&str, &str> = fields.iter().map(|field| field.split_once(" = ").unwrap()).collect();
         for (field, value) in &fields {
-            let Some((group, word)) = field.rsplit_once('.') else { continue };
-            let (window, used) = match (kind, word) {
-                ("counters", "window") => (value.split(' ').next().unwrap(), fields[format!("{group}.used").as_str()]),
-                ("past", "first") | ("counters", _) => continue,
-                _ => (word, value.split(' ').next().unwrap()),
+            let (group, window, used) = match (kind, field.rsplit_once('.')) {
+                ("account", None) => {
+                    (*field, value.rsplit_once('#').unwrap().1, value.split_once('+').unwrap().0)
+                }
+                ("past", Some((group, seq))) if seq != "first" => (group, seq, value.split(' ').next().unwrap()),
+                _ => continue,
             };
             let used = Decimal::from_i128_with_scale(used.parse().unwrap(), decimals(group)).normalize();
             found.insert(format!("{group} {scope} {window}"), used.to_string());

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};
 use crate::support::{connect, folder, monthly};
+use crate::support::stored::tamper;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verify_proves_finds_and_repairs_beside_a_running_gateway() {
@@ -31,8 +32,8 @@ async fn verify_proves_finds_and_repairs_beside_a_running_gateway() {
 
     let url = quotagate::embedded_redis::url_of(dir.path()).unwrap();
     let mut redis = connect(&url).await.unwrap();
-    let counters = "qg:{default:live}:counters:user:u";
-    redis::cmd("HINCRBY").arg(counters).arg("images.used").arg(1).query_async::<()>(&mut redis).await.unwrap();
+    let account = "qg:{default:live}:account:user:u";
+    tamper(&mut redis, account, "images", 1, 0).await;
     let (code, told, _) = verify(&["--user", "u"]);
     assert_eq!(code, Some(1), "{told}");
     let line = "drift: user u, group images, window 1, used: stored is 6 count, the ledger proves 5 count (see led_00_";

@@ -47,7 +47,7 @@ async fn closed_windows_go_when_the_counters_go_also_if_those_are_kept_no_longer
         use_in(&table, ms(NOON) + number * HOUR_MS, team).await;
     }
     assert_eq!(past(&table, &keys.past).await.len(), 2, "the first hour is closed");
-    let (counters, past) = (ttl(&table, &keys.counters).await, ttl(&table, &keys.past).await);
+    let (counters, past) = (ttl(&table, &keys.account).await, ttl(&table, &keys.past).await);
     assert!(counters > 0 && (past - counters).abs() <= HOUR_MS + 1000, "{past} beside {counters}");
 }
 
@@ -57,7 +57,7 @@ async fn a_late_charge_does_not_keep_closed_windows_longer_than_the_counters() {
     let keys = team(&table, &[]).keys;
     let slow = table.hold_of(2 * HOUR_MS, &[team(&table, &[("g", &hour(ms(NOON)), 2, 9)])]).await;
     use_in(&table, ms(NOON) + HOUR_MS, team).await;
-    for key in [&keys.counters, &keys.past] {
+    for key in [&keys.account, &keys.past] {
         table.redis.run::<()>(&["PEXPIRE", key, "3600000"]).await;
     }
     let drawn = How { is_final: false, ..ALL };
@@ -75,7 +75,7 @@ async fn the_ring_of_12_goes_on_where_an_earlier_life_of_the_name_left_closed_wi
     for number in 0..16 {
         use_in(&table, start + number * HOUR_MS, team).await;
     }
-    table.redis.run::<()>(&["DEL", &keys.counters]).await;
+    table.redis.run::<()>(&["DEL", &keys.account]).await;
     let (next, life) = (start + 48 * HOUR_MS, 40);
     for number in 0..life {
         use_in(&table, next + number * HOUR_MS, team).await;
@@ -93,7 +93,7 @@ async fn the_ring_of_12_goes_on_where_an_earlier_life_of_the_name_counted_higher
     let user = |table: &Table, groups: &[Ask<'_>]| table.owner("u", groups);
     let keys = user(&table, &[]).keys;
     // Of a time in which the user had no subscription: then windows are numbered from the time.
-    let earlier = "1 minute 20270101T000000Z 20270101T000100Z 9 0 0";
+    let earlier = "1 9 minute/20270101/20270101T0001 0 0";
     table.redis.run::<()>(&["HSET", &keys.past, "g.1798761600", earlier, "g.first", "1798761600"]).await;
     for number in 0..40 {
         use_in(&table, ms(NOON) + number * HOUR_MS, user).await;

@@ -8,10 +8,7 @@ use crate::table::{BELIEF, DAY_1, Table, amount, harmless, settled, tally};
 /// Together more groups than are known at the same time by the texts of their terms (lua/lib/terms.lua: 4,000).
 const TERMS: u64 = 90;
 const GROUPS_OF_TERMS: usize = 50;
-/// Groups of which the names of fields are known, and some more (lua/lib/names.lua).
 const GROUPS: usize = 10_000 + 500;
-/// As many windows as are known, and some more (lua/lib/window.lua: 10,000).
-const WINDOWS: usize = 10_000 + 500;
 
 async fn tallies(table: &Table, name: &str, limit: u64) -> Result<Tally, Tally> {
     let owners = [table.owner(name, &[("a", DAY_1, 1, limit)])];
@@ -45,9 +42,9 @@ async fn what_one_user_is_granted_or_lacks_is_not_told_of_the_next() {
     let table = Table::new().await;
     let granted = Tally { granted: amount(5), ..tally(0, 1) };
     for (name, grants) in [("u", "g:5:*:*"), ("v", "")] {
-        let counters = table.owner(name, &[]).keys.counters;
+        let counters = table.owner(name, &[]).keys.account;
         if !grants.is_empty() {
-            table.redis.run::<()>(&["HSET", &counters, "a.grants", grants, "adjusted", "1"]).await;
+            table.redis.run::<()>(&["HSET", &counters, "a.grants", grants, ".account", "version=0 expiry=0 ttl=0 flags=g"]).await;
         }
     }
     for _ in 0..2 {
@@ -78,30 +75,9 @@ async fn of_a_long_call_nothing_is_written_or_told_by_the_short_one_behind_it() 
         assert_eq!(settled(table.release(&of_u).await).accounts.len(), 12);
         let of_v = settled(table.commit(&of_v).await).accounts;
         assert!(of_v.len() == 1 && of_v[0].tally == tally(used, 0), "{of_v:?}");
-        let mut fields: Vec<String> = table.redis.run(&["HKEYS", &owner.keys.counters]).await;
+        let mut fields: Vec<String> = table.redis.run(&["HKEYS", &owner.keys.account]).await;
         fields.sort();
-        assert_eq!(fields, ["a.held", "a.used", "a.window", "last_expiry", "next_expiry"]);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_windows_than_are_known_at_a_time_are_told_apart() {
-    let table = Table::new().await;
-    let windows: Vec<_> = (0..WINDOWS)
-        .map(|second| {
-            let (hour, minute) = (second / 3600, second / 60 % 60);
-            (format!("g{second}"), format!("daily 20270131T{hour:02}{minute:02}{:02}Z 20270201T000000Z", second % 60))
-        })
-        .collect();
-    for windows in windows.chunks(500).chain([&windows[..500]]) {
-        let asks: Vec<_> = windows.iter().map(|(id, window)| (id.as_str(), window.as_str(), 1, 9)).collect();
-        table.hold(&asks).await;
-        let id = table.hold(&asks).await;
-        assert_eq!(settled(table.commit(&id).await).accounts.len(), 500);
-    }
-    for (place, stands) in [(0, (2, 2)), (499, (2, 2)), (500, (1, 1)), (WINDOWS - 1, (1, 1))] {
-        let (id, window) = &windows[place];
-        assert_eq!(table.stands(id, window).await, stands, "{id}");
+        assert_eq!(fields, [".account", "a"]);
     }
 }
 

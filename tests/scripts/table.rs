@@ -21,12 +21,13 @@ use quotagate::store::track::{TrackArgs, TrackReply};
 use quotagate::store::usage::UsageReply;
 
 use crate::support::Redis;
+use crate::support::stored::taken_apart;
 
 pub const MOST: u64 = Amount::MOST;
-pub const DAY_1: &str = "daily 20270131T000000Z 20270201T000000Z";
-pub const DAY_2: &str = "daily 20270201T000000Z 20270202T000000Z";
-pub const FOR_EVER: &str = "lifetime 20270101T000000Z 99991231T235959Z";
-pub const IN_FLIGHT: &str = "concurrent 20270101T000000Z 99991231T235959Z";
+pub const DAY_1: &str = "daily/20270131/20270201";
+pub const DAY_2: &str = "daily/20270201/20270202";
+pub const FOR_EVER: &str = "lifetime/20270101/99991231T235959";
+pub const IN_FLIGHT: &str = "concurrent/20270101/99991231T235959";
 /// In [`DAY_1`].
 pub const NOON: &str = "2027-01-31T12:00:00Z";
 
@@ -301,8 +302,9 @@ impl Table {
         }
     }
 
+    /// The account of `u`, its counters taken apart.
     pub async fn counters(&self) -> BTreeMap<String, String> {
-        self.redis.run(&["HGETALL", &self.owner("u", &[]).keys.counters]).await
+        taken_apart(self.redis.run(&["HGETALL", &self.owner("u", &[]).keys.account]).await)
     }
 
     pub async fn past(&self) -> BTreeMap<String, String> {

@@ -80,8 +80,8 @@ async fn change_user_answers_in_order_and_versions_never_restart() {
     let second = write(&first).await;
     assert!(second.parse::<u64>().unwrap() > first.parse::<u64>().unwrap());
     // After a failover to a server whose clock is behind, the next version still is a new one.
-    let counters = table.owner("u", &[]).keys.counters;
-    table.redis.run::<()>(&["HSET", &counters, "version", "9000000000000000"]).await;
+    let counters = table.owner("u", &[]).keys.account;
+    table.redis.run::<()>(&["HSET", &counters, ".account", "version=9000000000000000 expiry=0 ttl=0"]).await;
     assert_eq!(write("9000000000000000").await, "9000000000000001");
     let kept = keyed("s", "x");
     let reply = change(&table, &kept, "9000000000000001", false, Reset::Nothing, &[]).await;
@@ -105,32 +105,32 @@ async fn a_reset_raises_serials_but_leaves_work_in_flight() {
         let reply = change(&table, &harmless(), "0", true, reset, &[]).await;
         assert!(matches!(reply, ChangeUserReply::Changed { .. }));
         let counters = table.counters().await;
-        let windows = (counters["g.window"].as_str(), counters["f.window"].as_str());
-        assert_eq!(windows, (&*format!("2 {DAY_1} -"), &*format!("c1 {IN_FLIGHT} -")));
+        assert_eq!((&*counters["g.seq"], counters["g.window"].clone()), ("2", format!("- {DAY_1}")));
+        assert_eq!((&*counters["f.seq"], counters["f.window"].clone()), ("c1", format!("- {IN_FLIGHT}")));
         assert_eq!((&*counters["g.used"], &*counters["g.held"], &*counters["f.held"]), ("0", "0", "1"));
         assert_eq!(counters["h.used"], if reset == Reset::All { "0" } else { "4" });
         assert_eq!(settled(table.commit(&id).await).status, "committed");
         let counters = table.counters().await;
         assert_eq!((&*counters["g.used"], &*counters["g.held"], &*counters["f.held"]), ("0", "0", "0"));
-        assert!(table.past().await["g.1"].starts_with(&format!("7 {DAY_1} ")), "it settles where it was held");
+        assert!(table.past().await["g.1"].starts_with(&format!("7 - {DAY_1} ")), "it settles where it was held");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_of_thousands_of_groups_is_started_anew_too_and_nothing_is_blocked_then() {
     let table = Table::new().await;
-    let counters = table.owner("u", &[]).keys.counters;
+    let counters = table.owner("u", &[]).keys.account;
     let fill = "for i = 1, 4000 do
-        redis.call('HSET', KEYS[1], 'g' .. i .. '.window', '1 ' .. ARGV[1] .. ' -', 'g' .. i .. '.used', '7', 'g' .. i .. '.held', '0')
+        redis.call('HSET', KEYS[1], 'g' .. i, '7+0/- ' .. ARGV[1] .. '#1')
     end";
     table.redis.run::<()>(&["EVAL", fill, "1", &counters, DAY_1]).await;
-    let groups = [moved("g1", "monthly 20270115T000000Z 20270215T000000Z", OnPlanChange::Block, 20)];
+    let groups = [moved("g1", "monthly/20270115/20270215", OnPlanChange::Block, 20)];
     let reply = change(&table, &harmless(), "0", true, Reset::All, &groups).await;
     assert!(matches!(reply, ChangeUserReply::Changed { .. }), "{reply:?}");
     let counters = table.counters().await;
     assert!((1..=4000).all(|number| counters[&format!("g{number}.used")] == "0"));
     assert!(
-        counters["g1.window"].starts_with("2 ") && !counters.contains_key("g1.blocked"),
+        counters["g1.seq"] == "2" && !counters.contains_key("g1.blocked"),
         "{}",
         counters["g1.window"]
     );
@@ -139,7 +139,7 @@ async fn a_user_of_thousands_of_groups_is_started_anew_too_and_nothing_is_blocke
 /// What a counter with 4 used and 3 held of 10 comes to when its user moves: window, used, held, blocked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_come_over_to_another_plan() {
-    const MONTH: &str = "monthly 20270115T000000Z 20270215T000000Z";
+    const MONTH: &str = "monthly/20270115/20270215";
     use OnPlanChange::{Block, Carry, Reset as Anew};
     for (stored, at, to, action, quota, expected) in [
         (Some(DAY_1), NOON, DAY_1, Carry, 20, ("1", DAY_1, "4", "3", None)),
@@ -168,7 +168,7 @@ async fn counters_come_over_to_another_plan() {
         let counters = table.counters().await;
         let (serial, window, used, held, blocked) = expected;
         let told = format!("{action:?} of {stored:?} at {at} to {to}: {counters:?}");
-        assert_eq!(counters["g.window"], format!("{serial} {window} {quota}"), "{told}");
+        assert_eq!((&*counters["g.seq"], &*counters["g.window"]), (serial, format!("{quota} {window}").as_str()), "{told}");
         assert_eq!((&*counters["g.used"], &*counters["g.held"]), (used, held), "{told}");
         assert_eq!(counters.get("g.blocked").map(String::as_str), blocked, "{told}");
         let past = table.past().await;
@@ -246,7 +246,7 @@ async fn grants_make_room_until_their_window_or_their_time_ends() {
     assert!(!fits(&table, DAY_2, 3, 0).await);
     assert!(fits(&table, DAY_2, 2, 0).await);
     table.at("2027-02-02T00:00:00Z").await;
-    assert!(!fits(&table, "daily 20270202T000000Z 20270203T000000Z", 1, 0).await, "its end is exclusive");
+    assert!(!fits(&table, "daily/20270202/20270203", 1, 0).await, "its end is exclusive");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -302,31 +302,31 @@ async fn who_never_subscribed_is_forgotten_after_the_last_window() {
     const WEEK_MS: i64 = 7 * 24 * 3_600_000;
 
     assert!(matches!(reserve("u", ("g", DAY_1, 11, 10), Some(ms(NOON))).await, ReserveReply::Denied(..)));
-    assert_eq!(table.redis.run::<i64>(&["EXISTS", &keys.counters]).await, 0, "a denial costs no memory");
+    assert_eq!(table.redis.run::<i64>(&["EXISTS", &keys.account]).await, 0, "a denial costs no memory");
     assert_eq!(names(table.bucket.users()).await, Vec::<String>::new());
 
     let far = ms(NOON) + 30 * 24 * 3_600_000;
     reserve("u", ("g", DAY_1, 1, 10), Some(far)).await;
     reserve("u", ("h", DAY_1, 1, 10), Some(ms(NOON) + 60_000)).await;
-    for key in [&keys.counters, &keys.holds] {
+    for key in [&keys.account, &keys.holds] {
         assert!(ttl(key.clone()).await > 29 * 24 * 3_600_000, "a shorter window does not shorten it");
     }
     assert_eq!(names(table.bucket.users()).await, ["u"]);
     assert_eq!(names(table.bucket.leaving()).await, ["u"]);
     // In a sandbox nothing is gone before seven real days are over.
     reserve("v", ("g", DAY_1, 1, 10), Some(ms(NOON) + 60_000)).await;
-    assert!((WEEK_MS - 60_000..=WEEK_MS).contains(&ttl(table.owner("v", &[]).keys.counters).await));
+    assert!((WEEK_MS - 60_000..=WEEK_MS).contains(&ttl(table.owner("v", &[]).keys.account).await));
 
     // A name that is due leaves the index with the next one that comes.
     table.redis.run::<()>(&["ZADD", &table.bucket.leaving(), "1000", "v"]).await;
     reserve("w", ("g", DAY_1, 1, 10), None).await;
     assert_eq!(names(table.bucket.users()).await, ["u", "w"]);
     assert_eq!(names(table.bucket.leaving()).await, ["u"]);
-    assert_eq!(ttl(table.owner("w", &[]).keys.counters).await, -1, "a lifetime counter stays");
+    assert_eq!(ttl(table.owner("w", &[]).keys.account).await, -1, "a lifetime counter stays");
 
     // A subscription keeps the user for good.
     change(&table, &harmless(), "0", true, Reset::Nothing, &[]).await;
-    for key in [keys.counters, keys.holds] {
+    for key in [keys.account, keys.holds] {
         assert_eq!(ttl(key).await, -1);
     }
     assert_eq!(names(table.bucket.leaving()).await, Vec::<String>::new());

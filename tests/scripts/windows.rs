@@ -14,20 +14,20 @@ use crate::table::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_turns_or_moves_or_stays_as_its_bounds_say() {
-    let month = "monthly 20270131T000000Z 20270228T000000Z";
-    for (stored, proposed, serial, stands) in [
+    let month = "monthly/20270131/20270228";
+    for (stored, proposed, seq, stands) in [
         (DAY_1, DAY_1, "1", (3, 2)),
         // It ended at or before the proposed start.
         (DAY_1, DAY_2, "2", (0, 0)),
-        (DAY_1, "monthly 20270201T000000Z 20270301T000000Z", "2", (0, 0)),
+        (DAY_1, "monthly/20270201/20270301", "2", (0, 0)),
         // They overlap: a moved anchor, another period, a moved end, a whole life.
-        (DAY_1, "daily 20270131T070000Z 20270201T070000Z", "1", (3, 2)),
-        (DAY_1, "daily 20270130T230000Z 20270131T230000Z", "1", (3, 2)),
+        (DAY_1, "daily/20270131T0700/20270201T0700", "1", (3, 2)),
+        (DAY_1, "daily/20270130T2300/20270131T2300", "1", (3, 2)),
         (DAY_1, month, "1", (3, 2)),
         (month, DAY_1, "1", (3, 2)),
         (DAY_1, FOR_EVER, "1", (3, 2)),
         (FOR_EVER, DAY_1, "1", (3, 2)),
-        ("fixed 20270131T000000Z 20270301T000000Z", "fixed 20270131T000000Z 20270220T000000Z", "1", (3, 2)),
+        ("fixed/20270131/20270301", "fixed/20270131/20270220", "1", (3, 2)),
         // In flight is another kind of counting.
         (DAY_1, IN_FLIGHT, "c2", (0, 0)),
         (IN_FLIGHT, DAY_1, "2", (0, 0)),
@@ -39,7 +39,7 @@ async fn a_window_turns_or_moves_or_stays_as_its_bounds_say() {
         assert_eq!(table.stands("g", proposed).await, stands, "{stored} → {proposed}: read");
         table.hold(&[("g", proposed, 1, 100)]).await;
         let counters = table.counters().await;
-        assert_eq!(counters["g.window"], format!("{serial} {proposed} -"));
+        assert_eq!((&*counters["g.seq"], &*counters["g.window"]), (seq, format!("- {proposed}").as_str()));
         assert_eq!(counters["g.used"], stands.0.to_string(), "{stored} → {proposed}");
         assert_eq!(counters["g.held"], (stands.1 + 1).to_string(), "{stored} → {proposed}");
         let used = if stored == IN_FLIGHT { 0 } else { 3 };
@@ -51,7 +51,7 @@ async fn a_window_turns_or_moves_or_stays_as_its_bounds_say() {
             .map(|(_, value)| value)
             .collect();
         match stands {
-            (0, 0) => assert!(closed.len() == 1 && closed[0].starts_with(&format!("{used} {stored} ")), "{closed:?}"),
+            (0, 0) => assert!(closed.len() == 1 && closed[0].starts_with(&format!("{used} - {stored} ")), "{closed:?}"),
             _ => assert!(closed.is_empty(), "{closed:?}"),
         }
     }
@@ -106,7 +106,7 @@ async fn facts_hold_from_their_start_until_before_their_end() {
             other => panic!("{other:?}"),
         };
         assert_eq!(stale, !fresh, "[{from_ms}, {until_ms}) at {now}");
-        table.redis.run::<()>(&["DEL", &owner[0].keys.counters, &owner[0].keys.holds]).await;
+        table.redis.run::<()>(&["DEL", &owner[0].keys.account, &owner[0].keys.holds]).await;
     }
 }
 
@@ -129,18 +129,18 @@ async fn a_hold_of_an_earlier_window_settles_in_the_past() {
     settled(table.release(&released).await);
     settled(table.commit_as(&counted(), &drawn, How { is_final: false, figures: &[("g", 2)], ..ALL }).await);
     assert_eq!(table.stands("g", DAY_2).await, (0, 11), "the present window is not touched");
-    assert!(table.past().await["g.1"].starts_with(&format!("5 {DAY_1} ")), "{:?}", table.past().await);
+    assert!(table.past().await["g.1"].starts_with(&format!("5 - {DAY_1} ")), "{:?}", table.past().await);
     settled(table.commit(&drawn).await);
-    assert!(table.past().await["g.1"].starts_with(&format!("10 {DAY_1} ")));
+    assert!(table.past().await["g.1"].starts_with(&format!("10 - {DAY_1} ")));
     // The last one expires: its window's `held` is gone already, and today's stays.
     table.at("2027-02-01T08:00:01Z").await;
     let (_, more) = table.store.reclaim(&table.bucket, &table.owner("u", &[]).keys, false).await.unwrap();
     assert!(!more);
     assert_eq!(table.counters().await["g.held"], "11");
-    assert!(table.past().await["g.1"].starts_with(&format!("10 {DAY_1} ")));
+    assert!(table.past().await["g.1"].starts_with(&format!("10 - {DAY_1} ")));
     // A refund finds the window that was charged.
     settled(table.refund(&charged, &[("g", 2)]).await);
-    assert!(table.past().await["g.1"].starts_with(&format!("8 {DAY_1} ")));
+    assert!(table.past().await["g.1"].starts_with(&format!("8 - {DAY_1} ")));
     assert_eq!(table.stands("g", DAY_2).await, (0, 11));
 }
 
@@ -183,7 +183,8 @@ async fn what_is_in_flight_has_one_window_for_ever_and_is_never_charged() {
     assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 1));
     table.at("2027-02-01T01:00:00Z").await;
     table.hold(&asks(DAY_2)).await;
-    assert_eq!(table.counters().await["f.window"], format!("c1 {IN_FLIGHT} -"));
+    let counters = table.counters().await;
+    assert_eq!((&*counters["f.seq"], &*counters["f.window"]), ("c1", format!("- {IN_FLIGHT}").as_str()));
     assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 2));
     table.at("2027-02-01T01:01:00Z").await;
     assert_eq!(table.stands("f", IN_FLIGHT).await, (0, 1), "expiry frees it");
@@ -218,7 +219,8 @@ async fn the_past_is_a_ring_of_12_windows_per_group() {
     let past = table.past().await;
     assert_eq!(past.len(), 13);
     assert_eq!((past["g.first"].as_str(), past.contains_key("g.18"), past.contains_key("g.29")), ("18", true, true));
-    assert_eq!(table.counters().await["g.window"], format!("30 {} -", day(29).1));
+    let counters = table.counters().await;
+    assert_eq!((&*counters["g.seq"], &*counters["g.window"]), ("30", format!("- {}", day(29).1).as_str()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -236,7 +238,7 @@ async fn a_closed_window_stays_while_a_hold_of_it_may_still_settle() {
     let settlement = settled(table.commit(&slow).await);
     assert_eq!((settlement.late, settlement.accounts[0].tally), (false, tally(5, 0)));
     assert_eq!(settlement.accounts[0].window.unwrap().to_text(), window);
-    assert!(table.past().await["g.1"].starts_with(&format!("5 {window} ")));
+    assert!(table.past().await["g.1"].starts_with(&format!("5 - {window} ")));
     // Two days later nothing can settle there any more, and turns clear what has piled up.
     for number in 0..20 {
         let (start, window) = minute(3 * 1440 + number * 60);
@@ -265,7 +267,7 @@ async fn a_closed_window_stays_until_the_expiry_and_grace_of_a_hold_that_is_draw
     settled(table.refund(&refunded, &[("g", 4)]).await);
     let over = How { changes: 1, figures: &[("g", 5)], ..ALL };
     assert_eq!(settled(table.commit_as(&harmless(), &drawn, over).await).accounts[0].tally, tally(5, 0));
-    assert!(table.past().await["g.1"].starts_with(&format!("5 {window} ")), "{:?}", table.past().await.get("g.1"));
+    assert!(table.past().await["g.1"].starts_with(&format!("5 - {window} ")), "{:?}", table.past().await.get("g.1"));
 }
 
 /// Until when, in ms after its own expiry, may something still be charged to the closed window of `g`?
@@ -300,34 +302,30 @@ async fn a_window_in_which_nothing_is_held_any_more_is_final_the_grace_after_its
             // Another group's call takes the hold out of the way, and knows nothing of this window.
             table.hold(&[("other", DAY_2, 1, 100)]).await;
         }
-        let before = table.counters().await;
-        if ending != "untouched" {
-            let last: i64 = before["last_expiry"].parse().unwrap();
-            let extended = if ending == "drawn and extended" { hour + 10 * 60_000 } else { 0 };
-            assert_eq!(last - ms(expiry), extended, "{ending}");
-        }
-        // The call that closes the window.
+        let extended = table.counters().await.get(".extended").map(|until| until.parse::<i64>().unwrap() - ms(expiry));
+        let wanted = (ending == "drawn and extended").then_some(hour + 10 * 60_000);
+        assert_eq!(extended, wanted, "{ending}");
+        // The call that closes the window: nothing that held in it can end later than the longest life after its end,
+        // or than the extended reservation.
         table.hold(&[("g", DAY_2, 1, 100)]).await;
-        let expected = match ending {
-            "drawn and extended" => hour + 10 * 60_000 + GRACE_MS,
-            _ => GRACE_MS,
-        };
-        assert_eq!(kept_until(&table, expiry).await, expected, "{ending}");
+        let longest = ms("2027-02-01T00:00:00Z") + hour - ms(expiry);
+        assert_eq!(kept_until(&table, expiry).await, longest.max(extended.unwrap_or(0)) + GRACE_MS, "{ending}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_charged_to_a_closed_window_keeps_it_open_for_what_may_be_given_back() {
+async fn a_closed_window_stays_until_a_reservation_that_held_nothing_in_it_can_be_refunded_no_more() {
     let table = Table::new().await;
     table.at("2027-01-31T23:59:00Z").await;
-    // Nothing is held, so nothing keeps the window when it closes.
+    // An amount of 0 is no hold that could keep the window.
     let id = table.hold_for(3_600_000, &[("g", DAY_1, 0, 100)]).await;
     table.at("2027-02-01T00:01:00Z").await;
-    let next = table.hold(&[("g", "daily 20270201T000000Z 20270202T000000Z", 1, 100)]).await;
+    let next = table.hold(&[("g", "daily/20270201/20270202", 1, 100)]).await;
     settled(table.commit(&next).await);
     let over = How { figures: &[("g", 5)], ..ALL };
     assert_eq!(settled(table.commit_as(&harmless(), &id, over).await).accounts[0].tally, tally(5, 0));
-    assert_eq!(kept_until(&table, "2027-02-01T00:59:00Z").await, 15 * 60 * 1000);
+    // The longest life is an hour.
+    assert_eq!(kept_until(&table, "2027-02-01T01:00:00Z").await, 15 * 60 * 1000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,7 @@ pub mod run;
 pub mod seeds;
 mod server;
 pub mod slots;
+pub mod stored;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

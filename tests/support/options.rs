@@ -30,6 +30,7 @@ pub fn options(redis_url: &str, redis_timeout: Duration) -> Options {
         roll_up: RollUpOptions::default(),
         journal: None,
         limits: Limits::default(),
+        straight_path: true,
         may_initialise: true,
         parts: Parts::default(),
     }

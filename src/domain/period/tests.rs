@@ -82,7 +82,7 @@ fn a_future_cycle_start_counts_windows_backwards() {
         cycle_start_ms: Some(ms("2026-05-31T12:00:00Z")),
     };
     let Located::Inside { window, .. } = period.locate(ms("2026-03-01T00:00:00Z"), anchor) else { panic!() };
-    let text = "monthly 20260228T120000Z 20260331T120000Z";
+    let text = "monthly/20260228T1200/20260331T1200";
     assert_eq!(window.to_text(), text);
 }
 

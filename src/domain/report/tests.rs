@@ -180,7 +180,7 @@ fn a_day_stands_out_beyond_three_deviations_and_twice_the_mean() {
 
 #[test]
 fn a_forecast_leads_to_the_end_of_the_window_and_tells_when_it_runs_out() {
-    let window = Window::parse("monthly 20270201T000000Z 20270301T000000Z").unwrap();
+    let window = Window::parse("monthly/20270201/20270301").unwrap();
     let now = parse_rfc3339("2027-02-08T00:00:00Z").unwrap();
     // 70 in 7 days, 28 days in all.
     let found = forecast(&window, now, 70.into(), 200.into(), Some((7, 35.into())));

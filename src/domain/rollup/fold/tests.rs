@@ -38,6 +38,7 @@ fn charge(group: &str, change: i64) -> Charge {
         serial: "1".to_owned(),
         change,
         balance: Amount::ZERO,
+        limit: None,
     }
 }
 

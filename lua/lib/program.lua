@@ -1,0 +1,90 @@
+-- Programs: what all calls under one plan version with one set of matched groups have in common. A node defines a program
+-- once and then calls it by its name, a hash of its text. A Redis that does not know the name (it restarted, another
+-- master was promoted, the library was flushed, too many programs were known) replies 'unknown', and the node defines it
+-- again. This table is all that the library keeps between calls.
+--
+-- The text: '<tag> <sandbox (0|1)> <configuration revision> <whether expiries are reported (0|1)> <most entries of the
+-- ledger> <straight path (0|1)>' (tag: how the bucket's keys begin, qg:{acme:live}:), then a line per owner: 'user' or 'other', then per group ' <id> <limit> <quota|-> <flags>
+-- <percents|->;'. Flags: '-' and in flight only (c), a denied call asks for approval (a), a denial is reported (l).
+local program = {
+  -- Groups of all programs together, some 15 MB; beyond it all programs are forgotten.
+  most = 10000,
+}
+
+local known, count = {}, 0
+
+local function read_owner(kind, text)
+  local owner = { is_user = kind == 'user', groups = {}, fields = { '.account' }, has_alerts = false, straight = true,
+    -- Of the straight path: names and values to write, entries of the hold.
+    changes = {}, entries = false,
+  }
+  for id, limit, quota, flags, percents in string.gmatch(text, ' (%S+) (%d+) (%S+) (%S+) ([^;]+);') do
+    local group = {
+      id = id, limit_text = limit, limit = args.stored(limit), quota = quota ~= '-' and args.stored(quota),
+      concurrent = string.find(flags, 'c', 1, true) ~= nil, approval = string.find(flags, 'a', 1, true) ~= nil,
+      tell_limit = string.find(flags, 'l', 1, true) ~= nil, percents = percents ~= '-' and percents,
+      prefix = (#owner.groups > 0 and ',' or '') .. id .. ':',
+      -- Of the present call.
+      window = false, amount_text = false, amount = 0, stored = false, stored_seq = false, seq = false, change = false,
+      later_start = false, requoted = false, used = 0, held = 0, granted = 0, blocked = 0, grants = false, lacks = false,
+    }
+    owner.groups[#owner.groups + 1], owner.fields[#owner.fields + 1] = group, id
+    owner.has_alerts = owner.has_alerts or group.percents
+    -- A limit of 0 and a group in flight are decided by other rules.
+    if group.concurrent or group.limit <= 0 then
+      owner.straight = false
+    end
+  end
+  return owner
+end
+
+-- Keeps a program under its name.
+function program.define(name, text)
+  local settings, owners = string.match(text, '^([^\n]*)(.*)$')
+  local tag, sandbox, revision, tells_expiry, ledger_most, straight = string.match(settings, '^(%S+) (%d) (%d+) (%d) (%d+) (%d)$')
+  local defined = {
+    tag = tag, sandbox = args.stored(sandbox), revision = revision, tells_expiry = tells_expiry == '1',
+    ledger_most = args.stored(ledger_most), straight = straight == '1', owners = {}, groups = 0,
+    clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'),
+  }
+  for kind, groups in string.gmatch(owners, '\n(%a+)([^\n]*)') do
+    local owner = read_owner(kind, groups)
+    defined.owners[#defined.owners + 1] = owner
+    defined.groups = defined.groups + #owner.groups
+    defined.straight = defined.straight and owner.straight
+  end
+  defined.straight = defined.straight and defined.groups > 0
+  count = count + defined.groups + 1
+  if count > program.most then
+    known, count = {}, defined.groups + 1
+  end
+  known[name] = defined
+end
+
+-- The program of that name, or nil.
+function program.get(name)
+  return known[name]
+end
+
+-- Frames: the windows of a call's groups, which many calls have in common too: '<valid_from_ms> <valid_until_ms>', then per
+-- group ';<window>'. A node sends the whole text, and it is read once.
+local frames, frame_count = {}, 0
+
+-- { from, upto, window of the first group, … }
+function program.frame(text)
+  local frame = frames[text]
+  if frame then
+    return frame
+  end
+  local from, upto = string.match(text, '^(%-?%d+) (%-?%d+)')
+  frame = { from = from + 0, upto = upto + 0 }
+  for found in string.gmatch(text, ';([^;]+)') do
+    frame[#frame + 1] = found
+  end
+  frame_count = frame_count + #frame + 1
+  if frame_count > program.most then
+    frames, frame_count = {}, #frame + 1
+  end
+  frames[text] = frame
+  return frame
+end

@@ -1,0 +1,63 @@
+-- What a node proposes: owners and groups of a program with their windows and amounts, and the facts that it computed
+-- them on. reserve, extend, track, usage and grant bring it alike:
+--
+-- KEYS: at 2 the stamp of the configuration in this bucket; from `first_key` on per owner its account and its holds. The
+--   first owner of a program with a user is the user.
+-- ARGV
+--   1  program: see lib/program
+--   2  fingerprint ('-' without an idempotency key)
+--   3  version of what is true of the first owner's user ('0': nothing was ever written; '-': it is no user)
+--   4  frame: the windows and how long they hold, see lib/program
+--   …  arguments of the call itself
+--   then per owner, unless it is a user: '<renew> <most>': 'never' or when it expires (ms), see lib/retention; how many
+--   names its index may have. Per group its amount
+--   then nothing, or:
+--     the node's own refusal under these facts ('' none)
+--     forget_at ('-' | 'never' | ms) of a user who is to be forgotten, and the user
+--     id of an approval request ('-' none), what the node reports of the call
+local proposal = {}
+
+-- The proposal of the present call, or nil if its program is unknown. `own`: how many arguments the call has itself.
+function proposal.read(first_key, own)
+  local defined = program.get(ARGV[1])
+  if not defined then
+    return nil
+  end
+  local at, frame, window_at = 5 + own, program.frame(ARGV[4]), 0
+  local read = {
+    program = defined, tag = defined.tag, stamp_key = KEYS[2], fingerprint = ARGV[2], sandbox = defined.sandbox,
+    version = ARGV[3], valid_from = frame.from, valid_until = frame.upto, owners = {},
+    precheck_denial = '', forget_at = '-', user = false, approval_request = false, outbox = false, expiry_outbox = false,
+  }
+  read.outbox = keys.of(read.tag, 'outbox')
+  read.expiry_outbox = defined.tells_expiry and read.outbox
+  for place = 1, #defined.owners do
+    local shape, key = defined.owners[place], KEYS[first_key]
+    local word = keys.owner_word(key)
+    local owner = { key = key, holds = KEYS[first_key + 1], past = keys.past(read.tag, word), word = word,
+      groups = shape.groups, fields = shape.fields, has_alerts = shape.has_alerts, renew = '-', stored = false,
+      version = false, next_expiry = 0, longest_ttl = 0, forget_at = false, adjusted = false, watched = false,
+      crowded = false, lacking = false }
+    first_key = first_key + 2
+    if not shape.is_user then
+      owner.renew, owner.most = string.match(ARGV[at], '^(%S+) (%d+)$')
+      owner.most, owner.mortal, at = args.stored(owner.most), owner.renew ~= 'never', at + 1
+      owner.index, owner.name = keys.index(read.tag, word)
+    end
+    for index = 1, #shape.groups do
+      local group, amount = shape.groups[index], ARGV[at]
+      at, window_at = at + 1, window_at + 1
+      group.window, group.amount_text, group.amount = frame[window_at], amount, args.stored(amount)
+      group.granted, group.blocked, group.grants, group.lacks = 0, 0, false, false
+    end
+    read.owners[place] = owner
+  end
+  if ARGV[at] then
+    read.precheck_denial, read.forget_at, read.user = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    if ARGV[at + 3] ~= '-' then
+      read.approval_request = { id = ARGV[at + 3], about = ARGV[at + 4] }
+    end
+  end
+  ledger.open(defined.ledger, defined.ledger_most)
+  return read
+end

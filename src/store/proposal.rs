@@ -1,0 +1,173 @@
+//! What a node proposes to a script: see `lua/lib/proposal.lua` and `lua/lib/program.lua`.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use super::account::push_window;
+use super::admission::{ApprovalRequest, Facts, Forget, OwnedGroup, Owner};
+use super::error::StoreError;
+use super::keys::Bucket;
+use super::library::Function;
+use super::reply::Fields;
+use super::{Arguments, Store};
+use crate::domain::window::WindowKind;
+
+/// How often one call defines its program before it gives up: somebody may flush the library in between.
+const MOST_DEFINES: usize = 16;
+
+/// Owners and groups with their windows and amounts, and the facts that they were computed on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proposal<'a> {
+    pub bucket: &'a Bucket,
+    /// Of the operation.
+    pub fingerprint: &'a str,
+    pub facts: Facts<'a>,
+    /// The node's own refusal under these facts, or empty.
+    pub precheck_denial: &'a str,
+    pub owners: &'a [Owner],
+    pub approval_request: Option<&'a ApprovalRequest>,
+}
+
+impl Store {
+    /// Calls a function with a proposal. `keys` come before the stamp and the owners' keys; `own` are the arguments of the
+    /// call itself.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(super) async fn propose(
+        &self,
+        function: &Function,
+        proposal: Proposal<'_>,
+        (first, second): (String, Option<String>),
+        own: impl FnOnce(&mut Arguments),
+    ) -> Result<Fields, StoreError> {
+        let program = self.program(&proposal);
+        let name = program_name(&program);
+        let mut keys = Vec::with_capacity(3 + 2 * proposal.owners.len());
+        keys.extend([first, proposal.bucket.stamp()]);
+        keys.extend(second);
+        for owner in proposal.owners {
+            keys.extend([owner.keys.account.clone(), owner.keys.holds.clone()]);
+        }
+        let facts = &proposal.facts;
+        let mut arguments = Arguments::default();
+        arguments.text(&name).text(proposal.fingerprint).text(facts.version).text(proposal.frame());
+        own(&mut arguments);
+        proposal.write_owners(&mut arguments);
+        proposal.write_tail(&mut arguments);
+        for _ in 0..MOST_DEFINES {
+            let fields = self.call(function, &keys, &arguments).await?;
+            if !fields.begins_with("unknown") {
+                return Ok(fields);
+            }
+            self.define(&keys, &name, &program).await?;
+        }
+        self.call(function, &keys, &arguments).await
+    }
+
+    async fn define(&self, keys: &[String], name: &str, program: &str) -> Result<(), StoreError> {
+        metrics::counter!("quotagate_retries_total", "cause" => "program_unknown").increment(1);
+        let mut arguments = Arguments::default();
+        arguments.text(name).text(program);
+        let keys = keys.get(1..2).unwrap_or_default();
+        self.call(&self.library.define, keys, &arguments).await?.only_status("defined")
+    }
+
+    /// What all calls under one plan version with one set of matched groups have in common.
+    fn program(&self, proposal: &Proposal<'_>) -> String {
+        let facts = &proposal.facts;
+        let flag = u8::from;
+        let groups = proposal.owners.iter().map(|owner| owner.groups.len()).sum::<usize>();
+        let mut text = String::with_capacity(64 + 48 * groups);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "{} {} {} {} {} {}",
+            proposal.bucket.prefix(),
+            flag(facts.sandbox),
+            facts.revision,
+            flag(facts.tells_expiry),
+            self.ledger_entries,
+            flag(self.straight_path)
+        );
+        for owner in proposal.owners {
+            text.push_str(if owner.renew.is_none() { "\nuser" } else { "\nother" });
+            owner.groups.iter().for_each(|group| write_group(group, &mut text));
+        }
+        text
+    }
+}
+
+fn write_group(group: &OwnedGroup, text: &mut String) {
+    let watch = group.watch.as_ref();
+    let flags = [
+        (group.window.kind == WindowKind::Concurrent, 'c'),
+        (watch.is_some_and(|watch| watch.approval), 'a'),
+        (watch.is_some_and(|watch| watch.tells_limit), 'l'),
+    ];
+    let _ = write!(text, " {} {} ", group.id.as_str(), group.limit.steps());
+    let _ = match group.quota {
+        Some(quota) => write!(text, "{} -", quota.steps()),
+        None => write!(text, "- -"),
+    };
+    text.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter));
+    let alerts = watch.map_or(&[][..], |watch| &watch.alerts);
+    for (place, percent) in alerts.iter().enumerate() {
+        let _ = write!(text, "{}{percent}", if place == 0 { ' ' } else { ',' });
+    }
+    text.push_str(if alerts.is_empty() { " -;" } else { ";" });
+}
+
+/// 96 bits of the text's SHA-256.
+fn program_name(text: &str) -> String {
+    hex::encode(&Sha256::digest(text)[..12])
+}
+
+impl Proposal<'_> {
+    fn write_owners(&self, arguments: &mut Arguments) {
+        for owner in self.owners {
+            if let Some(renew) = &owner.renew {
+                match renew.at_ms {
+                    Some(at_ms) => arguments.int(format_args!("{at_ms} {}", renew.most)),
+                    None => arguments.int(format_args!("never {}", renew.most)),
+                };
+            }
+            for group in &owner.groups {
+                arguments.int(group.amount.steps());
+            }
+        }
+    }
+
+    /// The windows and how long they hold.
+    fn frame(&self) -> String {
+        let validity = self.facts.validity;
+        let groups = self.owners.iter().flat_map(|owner| &owner.groups);
+        let mut text = String::with_capacity(32 + 40 * groups.clone().count());
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{} {}", validity.from_ms, validity.until_ms);
+        for group in groups {
+            text.push(';');
+            let alerts = group.watch.as_ref().map_or(&[][..], |watch| &watch.alerts);
+            push_window(&group.window, group.quota, alerts, &mut text);
+        }
+        text
+    }
+
+    /// What most calls do without.
+    fn write_tail(&self, arguments: &mut Arguments) {
+        if self.precheck_denial.is_empty() && self.facts.forget.is_none() && self.approval_request.is_none() {
+            return;
+        }
+        arguments.text(self.precheck_denial);
+        match self.facts.forget {
+            None => arguments.text("-").text(""),
+            Some(Forget { user, at_ms: None }) => arguments.text("never").text(user.as_str()),
+            Some(Forget { user, at_ms: Some(at_ms) }) => arguments.int(at_ms).text(user.as_str()),
+        };
+        match self.approval_request {
+            None => arguments.text("-").text(""),
+            Some(request) => arguments.text(&request.id).text(&request.about),
+        };
+    }
+}
