@@ -161,7 +161,7 @@ end
 if #resets > 0 then
   local word = keys.owner_word(owner.key)
   ledger.add(word, resets)
-  ledger.append('reset', now, false, '-', '- - ' .. string.match(word, '^user:(.*)$'), '', '')
+  ledger.append('reset', now, false, '- -', '- - ' .. string.match(word, '^user:(.*)$'), '', '')
 end
 audit.write(KEYS[9], trail)
 if event ~= '' then

@@ -10,19 +10,25 @@ ARGV
   final (0|1), reject_late (0|1), outcome ('-' | accepted | rejected)
   changes: the reservation's changes that the figures were computed on ('-' without figures)
   memo: the new memo ('' keeps the old one)
-  figures: count, then per counter: owner, group, total charged once this call is done
+  figures: per owner '<owner> <group>:<total charged once this call is done>,…', with the owners and groups as held
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   missing, now                              no such reservation (any more)
   expired, now                              past its grace; also, if it is still held, late and reject_late
   not_pending, now, status                  it was released, or a draw on a committed one
-  settled, now, status, late, replayed, request, version of the first owner, passed, entries
-    passed: alerts, '<group>:<percent>,…'
-    entries: per entry ' <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end> <owner>'
+  settled, now, status, late, replayed, about, memo, version of the first owner, passed, entries
+    about: '<event> <key> <user>'; passed: alerts, '<group>:<percent>,…'
+    entries: per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>]/<window>#<sequence number>]…', separated by ';'
   stale_reservation, now                    figures were computed on an older state
   overflow, now                             a counter would pass 2^53 - 1
 ]]
+
+-- A draw, or figures that were computed on another state, may never be settled straight.
+local answer = (not ARGV[5] or (ARGV[5] == '1' and (ARGV[8] == '-' or ARGV[8] == '0'))) and straight_settle.settle('commit')
+if answer then
+  return answer
+end
 
 local call, seen = settle.call()
 if seen then
@@ -30,20 +36,13 @@ if seen then
 end
 local final, reject_late, outcome, changes, memo, totals = true, false, '-', '-', '', nil
 if ARGV[5] then
-  final, reject_late, outcome, changes, memo = args.text() == '1', args.text() == '1', args.text(), args.text(), args.text()
-  local figures = args.int()
-  if figures > 0 then
-    totals = {}
-    for _ = 1, figures do
-      local owner, group, total = args.texts(3)
+  final, reject_late, outcome, changes, memo = ARGV[5] == '1', ARGV[6] == '1', ARGV[7], ARGV[8], ARGV[9]
+  for place = 10, #ARGV do
+    totals = totals or {}
+    local owner, list = string.match(ARGV[place], '^(%S+) (.*)$')
+    for group, total in string.gmatch(list, '([^:,]+):(%d+)') do
       totals[owner .. ' ' .. group] = args.stored(total)
     end
-  end
-end
-if call.is_straight and final and (changes == '-' or changes == '0') then
-  local answer = straight_settle.settle(call, 'commit', totals, memo, outcome)
-  if answer then
-    return call.operation_key and operation.keep(call.operation_key, call.fingerprint, answer) or answer
   end
 end
 
@@ -122,7 +121,7 @@ for place = 1, #loaded.owners do
   end
 end
 ledger.append(final and 'commit' or 'draw', now, late, loaded.op, loaded.about, loaded.memo, call.told)
-local answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, passed))
+answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, passed))
 for place = 1, #loaded.owners do
   local owner = loaded.owners[place]
   if owner.live then

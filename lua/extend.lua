@@ -3,9 +3,8 @@ extend: gives a live reservation more time, more amount (checked like a reserve)
 
 KEYS
   1   record of the reservation
-  2   stamp of the configuration in this bucket
-  3   record of this operation
-  4…  per owner: account, holds
+  2   record of this operation
+  3…  per owner: account
 
 ARGV
   see lib/proposal; its own
@@ -23,18 +22,18 @@ Replies, in order of precedence
   stale_reservation, now                    amounts were computed on an older state
   stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
   full, now                                 it would hold in more than 2048 windows
-  extended, now, expires_at_ms, request, counters    counters as in reserve
+  extended, now, expires_at_ms, about, memo, counters    counters as in reserve
 ]]
 
 local longest_life_ms = 24 * 60 * 60 * 1000
 -- Windows in which one reservation may hold: what settling it can still read and write in one short step.
 local most_entries = 2048
 
-local p = proposal.read(4, 4)
+local p = proposal.read(3, 4)
 if not p then
   return { 'unknown' }
 end
-local operation_key = p.fingerprint ~= '-' and KEYS[3] or nil
+local operation_key = p.fingerprint ~= '-' and KEYS[2] or nil
 local seen = operation_key and operation.seen(operation_key, p.fingerprint)
 if seen then
   return seen
@@ -123,7 +122,7 @@ if changes ~= '-' then
   loaded.memo = memo ~= '' and memo or loaded.memo
 end
 record.save(loaded, clock.ttl(loaded.expires_at - now + clock.grace_ms, p.sandbox))
-local answer = { 'extended', now, loaded.expires_at, loaded.about .. ' ' .. loaded.memo, counter.stands(owners) }
+local answer = { 'extended', now, loaded.expires_at, loaded.about, loaded.memo, counter.stands(owners) }
 if operation_key then
   operation.keep(operation_key, p.fingerprint, answer, owners)
 end

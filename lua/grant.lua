@@ -3,9 +3,7 @@ grant: adds extra quota to one counter, within its window or in every window unt
 
 KEYS
   1   record of this operation
-  2   stamp of the configuration in this bucket
-  3   account of the owner
-  4   its holds
+  2   account of the owner
 
 ARGV
   see lib/proposal; its own, with an owner of one group, or of none while the group's period does not cover now
@@ -34,7 +32,7 @@ Replies, in order of precedence
 -- Grants of other counters that have ended, forgotten with each new one.
 local swept = 16
 
-local p = proposal.read(3, 11 + 2 * ARGV[15])
+local p = proposal.read(2, 11 + 2 * ARGV[15])
 if not p then
   return { 'unknown' }
 end

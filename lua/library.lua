@@ -7,9 +7,10 @@ A file of lib/ uses only those above it.
 -- A global is looked for in an empty table first and then, through its metatable, where it is; so the first call keeps
 -- those that are used. While the library is loaded there are none of them, and another `redis`.
 local function globals()
-  return redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis.call, string.match, string.sub
+  return redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis.call, string.match, string.find, string.sub,
+    table.concat
 end
-local redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis_call, match, sub = redis
+local redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis_call, match, find, sub, concat = redis
 
 -- What the present call is given: one runs at a time, from beginning to end.
 local KEYS, ARGV
@@ -45,13 +46,10 @@ local KEYS, ARGV
 local function begin(call_keys, call_argv)
   KEYS, ARGV = call_keys, call_argv
   if not string then
-    redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis_call, match, sub = globals()
+    redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis_call, match, find, sub, concat = globals()
     args.prepare()
   end
-  args.begin()
-  record.begin()
-  ledger.begin()
-  hold.taken = 0
+  args.position, hold.taken = 0, 0
 end
 
 -- allow-oom: also in a Redis that uses as much memory as it may: what frees, what is bounded by what is there, and what

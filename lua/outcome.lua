@@ -14,7 +14,7 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace
   not_pending, now, status                  it is held, or was released
-  told, now, replayed (0|1), request        request: '<event> <key> <user> <memo>'; replayed: it was reported so before
+  told, now, replayed (0|1), about, memo    about: '<event> <key> <user>'; replayed: it was reported so before
 ]]
 
 local call, seen = settle.call()
@@ -34,5 +34,5 @@ if not known then
   ledger.append('outcome', now, false, loaded.op, loaded.about, loaded.memo, loaded.outcome == '-' and call.told or told_again)
   loaded.outcome = outcome
 end
-local answer = { 'told', now, known and 1 or 0, loaded.about .. ' ' .. loaded.memo }
+local answer = { 'told', now, known and 1 or 0, loaded.about, loaded.memo }
 return (call.operation_key or not known) and settle.keep(call, loaded, now, answer) or answer

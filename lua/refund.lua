@@ -14,7 +14,7 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace
   not_pending, now, status                  it is still held
-  settled, now, status, late, replayed, request, version of the first owner, passed, entries    as in commit
+  settled, now, status, late, replayed, about, memo, version of the first owner, passed, entries    as in commit
 ]]
 
 local call, seen = settle.call()

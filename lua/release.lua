@@ -13,20 +13,18 @@ Replies, in order of precedence
   missing, now                              no such reservation (any more)
   expired, now                              past its grace, or expired while it was held
   not_pending, now, status                  it was committed
-  settled, now, status, late, replayed, request, version of the first owner, passed, entries    as in commit
+  settled, now, status, late, replayed, about, memo, version of the first owner, passed, entries    as in commit
 ]]
+
+local answer = not ARGV[5] and straight_settle.settle('release')
+if answer then
+  return answer
+end
 
 local call, seen = settle.call()
 if seen then
   return seen
 end
-if call.is_straight and not ARGV[5] then
-  local answer = straight_settle.settle(call, 'release', nil, '', '-')
-  if answer then
-    return call.operation_key and operation.keep(call.operation_key, call.fingerprint, answer) or answer
-  end
-end
-
 local loaded, now = settle.load(call)
 if not loaded then
   return now
@@ -58,7 +56,7 @@ for at = 1, #loaded.owners do
 end
 ledger.append('release', now, false, loaded.op, loaded.about, loaded.memo, call.told)
 audit.write(keys.of(call.tag, 'audit'), ARGV[5] and audit.read() or {})
-local answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, passed))
+answer = settle.keep(call, loaded, now, settle.answer(loaded, now, 0, passed))
 for at = 1, #loaded.owners do
   local owner = loaded.owners[at]
   redis.call('ZREM', owner.holds, owner.member)

@@ -3,8 +3,7 @@ reserve: checks every matched counter and places one hold in each of them, or in
 
 KEYS
   1   record of this operation
-  2   stamp of the configuration in this bucket
-  3…  per owner: account, holds
+  2…  per owner: account
 
 ARGV
   see lib/proposal; its own
@@ -35,7 +34,7 @@ local reply = defined and defined.straight and straight_reserve.decide(defined, 
 if reply then
   return reply
 end
-local p = proposal.read(3, 3)
+local p = proposal.read(2, 3)
 if not p then
   return { 'unknown' }
 end
@@ -56,7 +55,7 @@ end
 local expires_at_ms = now + ttl
 local created, expires_at = args.digits(now), args.digits(expires_at_ms)
 local name, told = string.sub(KEYS[1], #p.tag + 4), about .. ' ' .. created
-local record = 'held ' .. created .. ' ' .. args.digits(ttl) .. ' 0 ' .. p.fingerprint .. '\n' .. about .. ' ' .. memo
+local record = 'held ' .. created .. ' ' .. args.digits(ttl) .. ' 0 ' .. p.fingerprint .. '\n' .. about .. '\n' .. memo
 for at = 1, #p.owners do
   local owner = p.owners[at]
   if #owner.groups > 0 then

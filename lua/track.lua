@@ -3,8 +3,7 @@ track: counts what has happened, past the quota too (the limits given are what a
 
 KEYS
   1   record of this operation
-  2   stamp of the configuration in this bucket
-  3…  per owner: account, holds
+  2…  per owner: account
 
 ARGV
   see lib/proposal and lib/tracking

@@ -5,8 +5,7 @@ read again, and the client's own repetition find it. The ledger says that it was
 
 KEYS
   1   record of this operation
-  2   stamp of the configuration in this bucket
-  3…  per owner: account, holds
+  2…  per owner: account
 
 ARGV
   see lib/proposal and lib/tracking

@@ -3,8 +3,7 @@ track_enforce: counts only if there is room in every group.
 
 KEYS
   1   record of this operation
-  2   stamp of the configuration in this bucket
-  3…  per owner: account, holds
+  2…  per owner: account
 
 ARGV
   see lib/proposal and lib/tracking

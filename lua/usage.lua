@@ -2,9 +2,7 @@
 usage: what counters have, without a write. Serves usage and can-use.
 
 KEYS
-  1   any key of the slot
-  2   stamp of the configuration in this bucket
-  3…  per owner: account, holds
+  1…  per owner: account
 
 ARGV
   see lib/proposal; none of its own
@@ -15,7 +13,7 @@ Replies, in order of precedence
   usage, now, free_at_ms, counters          as in reserve
 ]]
 
-local p = proposal.read(3, 0)
+local p = proposal.read(1, 0)
 if not p then
   return { 'unknown' }
 end

@@ -2,36 +2,31 @@
 -- Amounts stay below 2^53, where a Lua number is an exact integer. Numbers go into replies and into redis.call as they
 -- are (Redis writes them with 17 digits); joined with text or kept, they go through `digits`, since `..` writes 14.
 local args = {
-  -- Of the small integers' texts, the integers.
-  number = {},
+  -- Of the small integers' texts, the integers; and of those, the texts.
+  number = {}, small = {},
+  -- Of the argument that was read last.
+  position = 0,
 }
-local position = 0
-
--- From the first one on.
-function args.begin()
-  position = 0
-end
 
 function args.text()
-  position = position + 1
-  return ARGV[position]
+  args.position = args.position + 1
+  return ARGV[args.position]
 end
 
 function args.int()
-  position = position + 1
-  return ARGV[position] + 0
+  return args.text() + 0
 end
 
 -- The next `count` texts at once.
 function args.texts(count)
-  position = position + count
-  return unpack(ARGV, position - count + 1, position)
+  local first = args.skip(count)
+  return unpack(ARGV, first, args.position)
 end
 
 -- Leaves out `count` arguments, and answers the place of the first of them in ARGV.
 function args.skip(count)
-  position = position + count
-  return position - count + 1
+  args.position = args.position + count
+  return args.position - count + 1
 end
 
 -- A stored integer; a field that is not there counts 0. (Arithmetic reads a text once, `tonumber` does so twice.)
@@ -46,8 +41,7 @@ function args.cut(text, from, mark)
   return string.sub(text, from, finish - 1), finish + #mark
 end
 
--- Small integers as text.
-local small = {}
+local small = args.small
 
 -- Before the first call.
 function args.prepare()

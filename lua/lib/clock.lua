@@ -6,17 +6,21 @@ local clock = {
   sandbox_ttl_ms = 7 * 24 * 3600 * 1000,
 }
 
-function clock.real_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+-- As text: its first three digits of the microseconds behind the seconds.
+local function real_text()
+  local time = redis_call('TIME')
+  local micros = time[2]
+  return time[1] .. sub(#micros == 6 and micros or '00000' .. micros, -6, -4)
 end
 
+function clock.real_ms()
+  return real_text() + 0
+end
+
+-- The time, and the same as text.
 function clock.now_ms(key, sandbox)
-  local frozen = sandbox == 1 and redis.call('GET', key)
-  if frozen then
-    return args.stored(frozen)
-  end
-  return clock.real_ms()
+  local text = sandbox == 1 and redis_call('GET', key) or real_text()
+  return text + 0, text
 end
 
 function clock.ttl(ms, sandbox)

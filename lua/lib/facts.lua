@@ -10,7 +10,7 @@ function facts.read(stamp_key)
   local settings, version, valid_from, valid_until = args.texts(4)
   local sandbox, revision, ledger_most = string.match(settings, '^(%d) (%d+) (%d+)$')
   local tag = keys.tag(stamp_key)
-  ledger.open(keys.of(tag, 'ledger'), args.stored(ledger_most))
+  ledger.open(keys.of(tag, 'ledger'), ledger_most)
   return { program = { revision = revision }, tag = tag, stamp_key = stamp_key, sandbox = args.stored(sandbox), version = version,
     valid_from = args.stored(valid_from), valid_until = args.stored(valid_until), forget_at = '-', owners = {},
     expiry_outbox = false }

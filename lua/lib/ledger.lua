@@ -1,20 +1,19 @@
 -- The ledger: one entry per call that changes `used` (or ends a reservation), written in the step that makes the
 -- change, so that `used` can be recomputed; and the stream of denials, apart, so that a flood of them evicts no charge.
--- Fields: type, at (ms), late (0|1), op '<operation> <created at ms|->' or '-', about '<event> <key> <user>' ('-' each
--- where unknown), charges '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-', memo, told (JSON).
--- An expiry has held '<group>:<seq>:<amount>,…' instead of the last three.
--- A denial: type, at, call, about, reason, lacks '<owner> <group>:<requested>:<counted>:<limit>,… …' or '-', memo.
--- Both streams are bounded; the ledger by `most` entries.
-local ledger = { key = false, most = 0, most_denials = 100000, charges = {} }
+-- Fields: entry '<type> <at ms> <late 0|1> <operation> <created at ms> <event> <key> <user>' ('-' where unknown), charges
+-- '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-', memo, and told (JSON) if
+-- there is anything. An expiry has held '<group>:<seq>:<amount>,…' instead of charges and memo.
+-- A denial: entry 'denial <at ms> <call> <event> <key> <user> <reason>', lacks '<owner>
+-- <group>:<requested>:<counted>:<limit>,… …' or '-', memo.
+-- Both streams are bounded; the ledger by `most` entries. Entries of layout 6 have a field for each part.
+local ledger = { key = false, most = '0', most_denials = '100000', charges = {} }
 
-function ledger.begin()
+-- Where the present call's entries go, and how many there may be (text).
+function ledger.open(key, most)
+  ledger.key, ledger.most = key, most
   if #ledger.charges > 0 then
     ledger.charges = {}
   end
-end
-
-function ledger.open(key, most)
-  ledger.key, ledger.most = key, most
 end
 
 -- `change`, `balance` and `limit` (what the counter may use, grants included; '-' no limit): as text.
@@ -36,25 +35,31 @@ local function without_rules(memo)
   return tab and string.sub(memo, 1, tab - 1) or memo
 end
 
+-- `now`: as text. `op`: '<operation> <created at ms>'.
 function ledger.write(kind, now, late, op, about, charges, memo, told)
-  redis.call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'type', kind, 'at', args.digits(now),
-    'late', late, 'op', op, 'about', about, 'charges', charges, 'memo', without_rules(memo), 'told', told)
+  local entry = kind .. ' ' .. now .. ' ' .. late .. ' ' .. op .. ' ' .. about
+  memo = without_rules(memo)
+  if told ~= '' then
+    redis_call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'entry', entry, 'charges', charges, 'memo', memo, 'told', told)
+  else
+    redis_call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'entry', entry, 'charges', charges, 'memo', memo)
+  end
 end
 
 function ledger.append(kind, now, late, op, about, memo, told)
   local charges = #ledger.charges > 0 and table.concat(ledger.charges, ' ') or '-'
-  ledger.write(kind, now, late and '1' or '0', op, about, charges, memo, told)
+  ledger.write(kind, args.digits(now), late and '1' or '0', op, about, charges, memo, told)
 end
 
 function ledger.expire(expired_at, op, about, held)
-  redis.call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'type', 'expire', 'at', expired_at, 'late', '0',
-    'op', op, 'about', about, 'held', held)
+  redis.call('XADD', ledger.key, 'MAXLEN', '~', ledger.most, '*', 'entry', 'expire ' .. expired_at .. ' 0 ' .. op .. ' ' .. about,
+    'held', held)
 end
 
--- `lacks`: what each counter over its limit had, see above.
+-- `now`: as text. `lacks`: what each counter over its limit had, see above.
 function ledger.write_denial(key, now, call, about, reason, lacks, memo)
-  redis.call('XADD', key, 'MAXLEN', '~', ledger.most_denials, '*', 'type', 'denial', 'at', args.digits(now),
-    'call', call, 'about', about, 'reason', reason, 'lacks', lacks, 'memo', without_rules(memo))
+  redis_call('XADD', key, 'MAXLEN', '~', ledger.most_denials, '*', 'entry',
+    'denial ' .. now .. ' ' .. call .. ' ' .. about .. ' ' .. reason, 'lacks', lacks, 'memo', without_rules(memo))
 end
 
 -- `refused`: key of the stream, call, about and memo of the request; `owners`: with what each lacks.
@@ -66,5 +71,5 @@ function ledger.deny(refused, now, reason, owners)
       lacks[#lacks + 1] = owner.word .. ' ' .. table.concat(owner.lacking, ',')
     end
   end
-  ledger.write_denial(refused.key, now, refused.call, refused.about, reason, #lacks > 0 and table.concat(lacks, ' ') or '-', refused.memo)
+  ledger.write_denial(refused.key, args.digits(now), refused.call, refused.about, reason, #lacks > 0 and table.concat(lacks, ' ') or '-', refused.memo)
 end

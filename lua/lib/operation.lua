@@ -21,12 +21,17 @@ function operation.seen(key, fingerprint)
 end
 
 -- Keeps the answer for a repetition of this call (fingerprint '-': a repetition is harmless).
--- With `owners` the answer ends with the groups as proposed, so that it can be told again later.
+-- With `owners` the answer ends with the groups as proposed, so that it can be told again later. The answer may also be one
+-- text, as the straight path gives it.
 -- With `keep_ms` it is kept in any case, for so long.
 function operation.keep(key, fingerprint, answer, owners, keep_ms)
   -- A denial changed nothing: without a client's key it is simply decided again.
   local harmless = fingerprint == '-' or (fingerprint == operation.node_fingerprint and answer[1] == 'denied')
   if keep_ms or not harmless then
+    if type(answer) == 'string' then
+      redis.call('SET', key, 'answer\n' .. fingerprint .. '\n' .. answer, 'PX', operation.answer_ttl_ms)
+      return answer
+    end
     if owners then
       answer[#answer + 1] = counter.describe(owners)
     end

@@ -15,26 +15,48 @@ local known, count = {}, 0
 
 local function read_owner(kind, text)
   local owner = { is_user = kind == 'user', groups = {}, fields = { '.account' }, has_alerts = false, straight = true,
-    -- Of the straight path: names and values to write, entries of the hold.
-    changes = {}, entries = false,
+    tells_denials = false,
+    -- Of the straight path, by group; `changes`: the fields to write, whose values a call fills in.
+    limits = {}, prefixes = {}, changes = {},
+    -- Of the counters that were settled last: tails, and what they say.
+    tails = {}, quotas = {}, seqs = {},
+    -- Its line of a record, and its figures of a commit; false without groups.
+    held_pattern = false, figures_pattern = false,
+    -- Of its present call.
+    used = {}, held = {}, word = false, list = false, count = 0, key = false, set_of_holds = false,
+    renewal = false, rest = false, forget = false, is_renewed = false,
+    member = false, version = false,
   }
   for id, limit, quota, flags, percents in string.gmatch(text, ' (%S+) (%d+) (%S+) (%S+) ([^;]+);') do
     local group = {
       id = id, limit_text = limit, limit = args.stored(limit), quota = quota ~= '-' and args.stored(quota),
       concurrent = string.find(flags, 'c', 1, true) ~= nil, approval = string.find(flags, 'a', 1, true) ~= nil,
       tell_limit = string.find(flags, 'l', 1, true) ~= nil, percents = percents ~= '-' and percents,
-      prefix = (#owner.groups > 0 and ',' or '') .. id .. ':',
       -- Of the present call.
       window = false, amount_text = false, amount = 0, stored = false, stored_seq = false, seq = false, change = false,
       later_start = false, requoted = false, used = 0, held = 0, granted = 0, blocked = 0, grants = false, lacks = false,
     }
-    owner.groups[#owner.groups + 1], owner.fields[#owner.fields + 1] = group, id
+    local place = #owner.groups + 1
+    owner.groups[place], owner.fields[place + 1] = group, id
+    owner.limits[place], owner.prefixes[place] = group.limit, (place > 1 and ',' or '') .. id .. ':'
+    owner.changes[2 * place - 1], owner.changes[2 * place], owner.tails[place] = id, false, false
+    owner.tells_denials = owner.tells_denials or group.approval or group.tell_limit
     owner.has_alerts = owner.has_alerts or group.percents
     -- A limit of 0 and a group in flight are decided by other rules.
     if group.concurrent or group.limit <= 0 then
       owner.straight = false
     end
   end
+  local ids = {}
+  for place = 1, #owner.groups do
+    ids[place] = string.gsub(owner.groups[place].id, '%W', '%%%0')
+  end
+  if #ids > 0 then
+    owner.held_pattern = '^\n(%S+) ()' .. table.concat(ids, ':(%w+):(%d+),') .. ':(%w+):(%d+)() %-'
+    owner.figures_pattern = '^(%S+) ' .. table.concat(ids, ':(%d+),') .. ':(%d+)$'
+  end
+  -- Of a pattern's 32 captures a record's line takes 3 and 2 per group.
+  owner.straight = owner.straight and #ids <= 14
   return owner
 end
 
@@ -43,15 +65,17 @@ function program.define(name, text)
   local settings, owners = string.match(text, '^([^\n]*)(.*)$')
   local tag, sandbox, revision, tells_expiry, ledger_most, straight = string.match(settings, '^(%S+) (%d) (%d+) (%d) (%d+) (%d)$')
   local defined = {
-    tag = tag, sandbox = args.stored(sandbox), revision = revision, tells_expiry = tells_expiry == '1',
-    ledger_most = args.stored(ledger_most), straight = straight == '1', owners = {}, groups = 0,
-    clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'),
+    name = name, tag = tag, sandbox = args.stored(sandbox), revision = revision, tells_expiry = tells_expiry == '1',
+    ledger_most = ledger_most, ttl_text = false, life = false, straight = straight == '1', owners = {}, groups = 0,
+    clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'), accounts = keys.of(tag, 'account:'), holds = keys.of(tag, 'holds:'), tells_denials = false,
+    stamp = keys.of(tag, 'stamp'),
   }
   for kind, groups in string.gmatch(owners, '\n(%a+)([^\n]*)') do
     local owner = read_owner(kind, groups)
     defined.owners[#defined.owners + 1] = owner
     defined.groups = defined.groups + #owner.groups
     defined.straight = defined.straight and owner.straight
+    defined.tells_denials = defined.tells_denials or owner.tells_denials
   end
   defined.straight = defined.straight and defined.groups > 0
   count = count + defined.groups + 1
@@ -70,16 +94,17 @@ end
 -- group ';<window>'. A node sends the whole text, and it is read once.
 local frames, frame_count = {}, 0
 
--- { from, upto, window of the first group, … }
+-- { from, upto, tails and seqs (see lib/straight) by group, window of the first group, … }
 function program.frame(text)
   local frame = frames[text]
   if frame then
     return frame
   end
   local from, upto = string.match(text, '^(%-?%d+) (%-?%d+)')
-  frame = { from = from + 0, upto = upto + 0 }
+  frame = { from = from + 0, upto = upto + 0, tails = {}, seqs = {} }
   for found in string.gmatch(text, ';([^;]+)') do
     frame[#frame + 1] = found
+    frame.tails[#frame], frame.seqs[#frame] = false, false
   end
   frame_count = frame_count + #frame + 1
   if frame_count > program.most then

@@ -1,8 +1,7 @@
 -- What a node proposes: owners and groups of a program with their windows and amounts, and the facts that it computed
 -- them on. reserve, extend, track, usage and grant bring it alike:
 --
--- KEYS: at 2 the stamp of the configuration in this bucket; from `first_key` on per owner its account and its holds. The
---   first owner of a program with a user is the user.
+-- KEYS: from `first_key` on per owner its account. The first owner of a program with a user is the user.
 -- ARGV
 --   1  program: see lib/program
 --   2  fingerprint ('-' without an idempotency key)
@@ -25,7 +24,7 @@ function proposal.read(first_key, own)
   end
   local at, frame, window_at = 5 + own, program.frame(ARGV[4]), 0
   local read = {
-    program = defined, tag = defined.tag, stamp_key = KEYS[2], fingerprint = ARGV[2], sandbox = defined.sandbox,
+    program = defined, tag = defined.tag, stamp_key = defined.stamp, fingerprint = ARGV[2], sandbox = defined.sandbox,
     version = ARGV[3], valid_from = frame.from, valid_until = frame.upto, owners = {},
     precheck_denial = '', forget_at = '-', user = false, approval_request = false, outbox = false, expiry_outbox = false,
   }
@@ -34,11 +33,11 @@ function proposal.read(first_key, own)
   for place = 1, #defined.owners do
     local shape, key = defined.owners[place], KEYS[first_key]
     local word = keys.owner_word(key)
-    local owner = { key = key, holds = KEYS[first_key + 1], past = keys.past(read.tag, word), word = word,
+    local owner = { key = key, holds = keys.holds(read.tag, word), past = keys.past(read.tag, word), word = word,
       groups = shape.groups, fields = shape.fields, has_alerts = shape.has_alerts, renew = '-', stored = false,
       version = false, next_expiry = 0, longest_ttl = 0, forget_at = false, adjusted = false, watched = false,
       crowded = false, lacking = false }
-    first_key = first_key + 2
+    first_key = first_key + 1
     if not shape.is_user then
       owner.renew, owner.most = string.match(ARGV[at], '^(%S+) (%d+)$')
       owner.most, owner.mortal, at = args.stored(owner.most), owner.renew ~= 'never', at + 1

@@ -1,10 +1,12 @@
 -- A reservation's record, one line each:
---   <status> <created_at_ms> <life_ms> <changes> <fingerprint|->[ late][ accepted| rejected]
---   <event> <key> <user> <memo>
+--   <status> <created_at_ms> <life_ms> <changes> <fingerprint|->[ late][ accepted| rejected], or, as long as it is as a
+--     reserve on the straight path has made it, behind the fingerprint its program
+--   <event> <key> <user>
+--   <memo>
 --   per owner, named as in the ledger: <owner> <held entries|-> <charged entries|->
 -- Its name is that of its own key, '…:op:<name>'. It expires `life_ms` after it was created.
 -- status: held, committed or released; changes: draws and amount extensions so far, so that nobody computes on
--- an older memo. An entry is <group>:<seq>:<amount>; entries of one owner are separated by commas.
+-- an older memo. A released reservation holds nothing any more, whatever its held entries say. An entry is <group>:<seq>:<amount>; entries of one owner are separated by commas.
 --
 -- Loaded, an owner has entries: one for each group and seq, with the amount that the reservation holds there (`holds`,
 -- false: no entry) and what it has charged there (`charged`, false: no entry); lib/settle adds what the counter stands at.
@@ -25,10 +27,6 @@ end
 -- Accounts that the calls before have left, and how many of them the present one has taken: filling a table anew is
 -- cheaper than making it.
 local spare, taken = {}, 0
-
-function record.begin()
-  taken = 0
-end
 
 -- Adds the entry of a group and seq. `text`: an amount as it is written, `amount`.
 local function add_entry(entries, id, seq, text, amount)
@@ -93,15 +91,15 @@ function record.load(key, created_at)
   if created ~= created_at then
     return nil
   end
-  local request
-  request, at = args.cut(text, at, '\n')
+  taken = 0
   local loaded = {
     key = key, fingerprint = fingerprint, status = status, created_at = created, expires_at = created + life,
     changes = args.stored(changes), late = string.find(flags, 'late', 1, true) ~= nil,
     outcome = flags ~= '' and (string.match(flags, 'accepted') or string.match(flags, 'rejected')) or '-',
     about = false, memo = false, name = false, op = false, owners = {},
   }
-  loaded.about, loaded.memo = string.match(request, '^(%S+ %S+ %S+) (.*)$')
+  loaded.about, at = args.cut(text, at, '\n')
+  loaded.memo, at = args.cut(text, at, '\n')
   local tag = keys.tag(key)
   local name = string.sub(key, #tag + 4)
   loaded.name, loaded.op = name, name .. ' ' .. created
@@ -128,7 +126,7 @@ end
 function record.save(loaded, px)
   local flags = (loaded.late and ' late' or '') .. (loaded.outcome ~= '-' and ' ' .. loaded.outcome or '')
   local text = loaded.status .. ' ' .. loaded.created_at .. ' ' .. args.digits(loaded.expires_at - loaded.created_at) .. ' '
-    .. args.digits(loaded.changes) .. ' ' .. loaded.fingerprint .. flags .. '\n' .. loaded.about .. ' ' .. loaded.memo
+    .. args.digits(loaded.changes) .. ' ' .. loaded.fingerprint .. flags .. '\n' .. loaded.about .. '\n' .. loaded.memo
   for at = 1, #loaded.owners do
     local owner = loaded.owners[at]
     text = text .. '\n' .. owner.word .. ' ' .. format_entries(owner.entries, 'holds') .. ' '

@@ -3,21 +3,20 @@
 local settle = {}
 
 -- What commit, release, refund and outcome bring alike.
--- KEYS: 1 record of the reservation, which names its owners; 2 ledger; 3 record of this operation (only with an idempotency
---   key)
--- ARGV: 1 '<sandbox (0|1)> <whether expiries are reported (0|1)> <most entries of the ledger> <straight path (0|1)>',
+-- KEYS: 1 record of the reservation, which names its owners; 2 record of this operation (only with an idempotency key)
+-- ARGV: 1 '<sandbox (0|1)> <whether expiries are reported (0|1)> <most entries of the ledger>',
 --   2 created_at_ms (of the id), 3 told: what the call brings, for the ledger (JSON, or ''), 4 fingerprint ('-' without an
 --   idempotency key)
 -- Returns the call, and a reply if it was done before.
 function settle.call()
-  local sandbox, tells_expiry, ledger_most, is_straight = string.match(ARGV[1], '^(%d) (%d) (%d+) (%d)$')
+  local sandbox, tells_expiry, ledger_most = string.match(ARGV[1], '^(%d) (%d) (%d+)$')
   local tag = keys.tag(KEYS[1])
   local call = {
     tag = tag, sandbox = args.stored(sandbox), created_at = ARGV[2], told = ARGV[3], fingerprint = ARGV[4],
-    operation_key = KEYS[3], outbox = keys.of(tag, 'outbox'), expiry_outbox = false, is_straight = is_straight == '1',
+    operation_key = KEYS[2], outbox = keys.of(tag, 'outbox'), expiry_outbox = false,
   }
   call.expiry_outbox = tells_expiry == '1' and call.outbox
-  ledger.open(KEYS[2], args.stored(ledger_most))
+  ledger.open(keys.of(tag, 'ledger'), ledger_most)
   args.skip(4)
   return call, call.operation_key and operation.seen(call.operation_key, call.fingerprint)
 end
@@ -176,17 +175,18 @@ function settle.closed_until(owner, expires_at)
   return changes
 end
 
--- Per entry: ' <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end> <owner>'.
+-- Per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>]/<window>#<sequence number>]…', separated by ';'.
 local function entries_text(owners)
   local list = {}
   for at = 1, #owners do
     local owner = owners[at]
+    list[at] = owner.word
     for place = 1, #owner.entries do
       local entry = owner.entries[place]
-      list[#list + 1] = ' ' .. entry.id .. ' ' .. counter.stand(entry) .. '/' .. entry.window .. ' ' .. owner.word
+      list[at] = list[at] .. ' ' .. entry.id .. ' ' .. counter.stand(entry) .. '/' .. entry.window .. '#' .. entry.seq
     end
   end
-  return table.concat(list)
+  return table.concat(list, ';')
 end
 
 -- The answer to a call on a reservation that has already ended: nothing changes.
@@ -201,6 +201,6 @@ end
 function settle.answer(loaded, now, replayed, passed)
   local late = loaded.late and 1 or 0
   local version = loaded.owners[1].version or '0'
-  return { 'settled', now, loaded.status, late, replayed, loaded.about .. ' ' .. loaded.memo, version, table.concat(passed, ','),
+  return { 'settled', now, loaded.status, late, replayed, loaded.about, loaded.memo, version, table.concat(passed, ','),
     entries_text(loaded.owners) }
 end

@@ -1,114 +1,144 @@
--- The straight path of a commit and a release, see lib/straight.
+-- The straight path of a commit and a release, see lib/straight. The record names the program of its reserve.
 local straight_settle = {}
 
-local counter_pattern, account_pattern, next_expiry = straight.counter_pattern, straight.account_pattern, straight.next_expiry
+local counter_pattern, account_pattern = straight.counter_pattern, straight.account_pattern
 
--- What the calls before have left of a record's lines, filled anew by the present one.
-local lines = {}
+-- Charges for the ledger and for the record, by group of the owner at hand.
+local charged, kept = {}, {}
 
--- Reads the counters that one owner's line of a record names. Returns nil unless all may be settled straight: each group
--- once, nothing in flight, no grants or alerts, and nothing expired.
-local function read_line(place, tag, word, list, now, charges)
-  local line = lines[place]
-  if not line then
-    line = { fields = { '.account' }, seqs = {}, amounts = {}, changes = {} }
-    lines[place] = line
-  end
-  local count, fields = 0, line.fields
-  for id, seq, amount in string.gmatch(list, '([^:,]+):([^:,]+):(%d+)') do
-    if window.is_concurrent(seq) or (count > 0 and fields[count + 1] == id) then
-      return nil
+-- What is charged of an owner's groups, as the caller says, '<owner> <group>:<total>,…'; nil if they are others.
+local function read_figures(owner, word)
+  for place = 10, #ARGV do
+    local figures = { match(ARGV[place], owner.figures_pattern) }
+    if figures[1] == word then
+      return figures
     end
-    count = count + 1
-    fields[count + 1], line.seqs[count], line.amounts[count] = id, seq, amount
   end
-  line.count, line.word, line.list = count, word, list
-  line.key, line.holds = keys.account(tag, word), keys.holds(tag, word)
-  line.values = redis_call('HMGET', line.key, unpack(fields, 1, count + 1))
-  local version, expiry, _, rest = match(line.values[1] or account.nothing, account_pattern)
+  return nil
+end
+
+-- Computes what one owner's counters come to, from the parts of its line in the record, and keeps it in the owner. Returns
+-- nil unless all may be settled straight: the windows are those that were held in, nothing expired, no grants or alerts.
+local function settle_owner(owner, defined, parts, now, charges)
+  local word, number, text = parts[1], args.number, args.small
+  local figures = charges and ARGV[10] and read_figures(owner, word)
+  if charges and ARGV[10] and not figures then
+    return nil
+  end
+  owner.word, owner.key, owner.set_of_holds = word, defined.accounts .. word, defined.holds .. word
+  local values = redis_call('HMGET', owner.key, unpack(owner.fields))
+  local version, expiry, _, rest = match(values[1] or account.nothing, account_pattern)
   if rest ~= '' and not match(rest, '^ forget=%S+$') and (charges or rest ~= ' flags=w') then
     return nil
   end
-  line.version = version
-  return next_expiry(line.holds, expiry, now) and line
+  if expiry ~= '0' and expiry + 0 <= now and not straight.next_expiry(owner.set_of_holds, now) then
+    return nil
+  end
+  owner.version = version
+  local changes, prefixes, tails, quotas, seqs = owner.changes, owner.prefixes, owner.tails, owner.quotas, owner.seqs
+  for index = 1, #prefixes do
+    local seq, amount = parts[2 * index + 1], parts[2 * index + 2]
+    local used, held, tail = match(values[index + 1] or '', counter_pattern)
+    if tail ~= tails[index] then
+      tails[index], quotas[index], seqs[index] = tail or false, match(tail or '', '^/([%d-]+)%S* %S+#(%w+)$')
+    end
+    if not tail or seqs[index] ~= seq then
+      return nil
+    end
+    local charge = not charges and '0' or figures and figures[index + 1] or amount
+    local sum = (number[used] or used + 0) + (number[charge] or charge + 0)
+    local left = (number[held] or held + 0) - (number[amount] or amount + 0)
+    if left < 0 or sum > counter.most then
+      return nil
+    end
+    local balance = text[sum] or args.digits(sum)
+    changes[2 * index] = balance .. '+' .. (text[left] or args.digits(left)) .. tail
+    local entry = prefixes[index] .. seq .. ':' .. charge
+    kept[index], charged[index] = entry, entry .. ':' .. balance .. ':' .. quotas[index]
+  end
+  return true
 end
 
--- Settles a reservation that is held and not expired. `settled`: see lib/settle. `kind`: commit or release. `totals`: the
--- actual figures by owner and group, or nil for what is held. `memo`: the new one ('' keeps the old one).
-function straight_settle.settle(settled, kind, totals, memo, outcome)
-  local now = clock.now_ms(keys.of(settled.tag, 'clock'), settled.sandbox)
-  local created, life, label, old_memo, owners = match(redis_call('GET', KEYS[1]) or '',
-    '^held (%d+) (%d+) 0 %-\n(%S+ %S+ %S+) ([^\n]*)\n(.*)$')
-  if created ~= settled.created_at or now >= created + life then
+-- Settles a reservation that is held and not expired. `kind`: commit or release. KEYS and ARGV as in commit.lua.
+function straight_settle.settle(kind)
+  local text = redis_call('GET', KEYS[1])
+  if not text then
     return nil
   end
-  local charges, number = kind == 'commit', args.number
-  local name, count, counted, in_ledger, in_record = sub(KEYS[1], #settled.tag + 4), 0, '', '', ''
-  for word, list, before in string.gmatch(owners, '([^ \n]+) ([^ \n]+) ([^\n]+)') do
-    if before ~= '-' or list == '-' then
-      return nil
-    end
-    count = count + 1
-    local line = read_line(count, settled.tag, word, list, now, charges)
-    if not line then
-      return nil
-    end
-    local charged, kept = '', list
-    if totals or not charges then
-      kept = ''
-    end
-    for at = 1, line.count do
-      local id, seq, amount = line.fields[at + 1], line.seqs[at], line.amounts[at]
-      local used, held, stored, stored_seq = match(line.values[at + 1] or '', counter_pattern)
-      if stored_seq ~= seq then
-        return nil
-      end
-      local charge = charges and (totals and totals[word .. ' ' .. id] or amount) or '0'
-      local sum = (number[used] or used + 0) + (number[charge] or charge + 0)
-      local left = (number[held] or held + 0) - (number[amount] or amount + 0)
-      if left < 0 or sum > counter.most then
-        return nil
-      end
-      local balance, entry = args.digits(sum), (at > 1 and ',' or '') .. id .. ':' .. seq .. ':' .. charge
-      local amounts = balance .. '+' .. args.digits(left) .. '/' .. stored
-      line.changes[2 * at - 1], line.changes[2 * at] = id, amounts .. '#' .. seq
-      counted = counted .. ' ' .. id .. ' ' .. amounts .. ' ' .. word
-      charged = charged .. entry .. ':' .. balance .. ':' .. match(stored, '^[%d-]+')
-      if kept ~= list then
-        kept = kept .. entry
-      end
-    end
-    in_ledger = in_ledger .. (count > 1 and ' ' or '') .. word .. ' ' .. charged
-    in_record = in_record .. '\n' .. word .. ' - ' .. kept
-  end
-  local others = ' - ' .. created
-  for at = 2, count do
-    if not redis_call('ZSCORE', lines[at].holds, name .. ' ' .. lines[at].list .. others) then
-      return nil
-    end
-  end
-  -- Removing the hold decides; nothing was written before.
-  if redis_call('ZREM', lines[1].holds, name .. ' ' .. lines[1].list .. ' ' .. label .. ' ' .. created) ~= 1 then
+  local created, life, fingerprint, name = match(text, '^held (%d+) (%d+) 0 (%S+) (%x+)\n')
+  local defined = program.get(name or '')
+  if not defined or created ~= ARGV[2] or (KEYS[2] and redis_call('EXISTS', KEYS[2]) == 1) then
     return nil
   end
-  for at = 1, count do
-    local line = lines[at]
-    if at > 1 then
-      redis_call('ZREM', line.holds, name .. ' ' .. line.list .. others)
+  local now, at_ms = clock.now_ms(defined.clock, defined.sandbox)
+  if now >= created + life then
+    return nil
+  end
+  local about_start = find(text, '\n', #created + #life, true) + 1
+  local about_end = find(text, '\n', about_start, true)
+  local memo_end = find(text, '\n', about_end + 1, true)
+  local about, memo = sub(text, about_start, about_end - 1), sub(text, about_end + 1, memo_end - 1)
+  local charges, owners, operation_name = kind == 'commit', defined.owners, sub(KEYS[1], #defined.tag + 4)
+  local position, counters, in_ledger, in_record = memo_end, '', '', ''
+  local ending = ' ' .. about .. ' ' .. created
+  for at = 1, #owners do
+    local owner = owners[at]
+    owner.member = false
+    if owner.held_pattern then
+      local parts = { match(text, owner.held_pattern, position) }
+      if not parts[1] or not settle_owner(owner, defined, parts, now, charges) then
+        return nil
+      end
+      local list_end = parts[#parts]
+      local list = sub(text, parts[2], list_end - 1)
+      owner.member = operation_name .. ' ' .. list .. ending
+      if position ~= memo_end then
+        if not redis_call('ZSCORE', owner.set_of_holds, owner.member) then
+          return nil
+        end
+        counters, in_ledger = counters .. ';', in_ledger .. ' '
+      end
+      ending, position = ' - ' .. created, list_end + 2
+      counters = counters .. owner.word .. ' ' .. concat(owner.changes, ' ', 1, 2 * #owner.prefixes)
+      in_ledger = in_ledger .. owner.word .. ' ' .. concat(charged, '', 1, #owner.prefixes)
+      if charges then
+        in_record = in_record .. '\n' .. owner.word .. ' - ' .. concat(kept, '', 1, #owner.prefixes)
+      end
     end
-    redis_call('HSET', line.key, unpack(line.changes, 1, 2 * line.count))
   end
-  if memo == '' then
-    memo = old_memo
+  -- Removing the first hold decides; nothing was written before.
+  local version = false
+  for at = 1, #owners do
+    local owner = owners[at]
+    if owner.member then
+      if redis_call('ZREM', owner.set_of_holds, owner.member) ~= 1 then
+        return nil
+      end
+      redis_call('HSET', owner.key, unpack(owner.changes, 1, 2 * #owner.prefixes))
+      version = version or owner.version
+    end
   end
-  ledger.write(kind, now, '0', name .. ' ' .. created, label, in_ledger, memo, settled.told)
-  local status, request = charges and 'committed' or 'released', label .. ' ' .. memo
-  local record = status .. ' ' .. created .. ' ' .. life .. (charges and ' 1 -' or ' 0 -') .. (outcome ~= '-' and ' ' .. outcome or '')
-    .. '\n' .. request .. in_record
-  if settled.operation_key then
-    redis_call('SET', KEYS[1], record, 'PX', operation.record_ttl(created + life, now, settled.sandbox))
+  local outcome = ''
+  if ARGV[5] then
+    outcome = ARGV[7] ~= '-' and ' ' .. ARGV[7] or ''
+    memo = ARGV[9] ~= '' and ARGV[9] or memo
+  end
+  ledger.open(defined.ledger, defined.ledger_most)
+  ledger.write(kind, at_ms, '0', operation_name .. ' ' .. created, about, in_ledger, memo, ARGV[3])
+  local status, request = 'released', '\n' .. about .. '\n' .. memo
+  local settled
+  if charges then
+    status = 'committed'
+    settled = 'committed ' .. created .. ' ' .. life .. ' 1 ' .. fingerprint .. outcome .. request .. in_record
   else
-    redis_call('SET', KEYS[1], record, 'KEEPTTL')
+    -- A released reservation holds nothing, whatever its lines say.
+    settled = 'released ' .. created .. ' ' .. life .. ' 0 ' .. fingerprint .. sub(text, about_start - 1)
   end
-  return { 'settled', now, status, 0, 0, request, lines[1].version, '', counted }
+  local answer = 'settled\n' .. at_ms .. '\n' .. status .. '\n0\n0' .. request .. '\n' .. version .. '\n\n' .. counters
+  if KEYS[2] then
+    redis_call('SET', KEYS[1], settled, 'PX', operation.record_ttl(created + life, now, defined.sandbox))
+    return operation.keep(KEYS[2], ARGV[4], answer)
+  end
+  redis_call('SET', KEYS[1], settled, 'KEEPTTL')
+  return answer
 end

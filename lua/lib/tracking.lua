@@ -24,12 +24,12 @@ local function add(owner, p, now, passed)
   retention.keep(owner, p, now)
 end
 
--- KEYS: 1 record of this operation, 2 stamp, 3… per owner account and holds. ARGV: see lib/proposal; its own: 5 refund (1
+-- KEYS: 1 record of this operation, 2… per owner its account. ARGV: see lib/proposal; its own: 5 refund (1
 -- takes the amounts away, never below 0), 6 about '<event> <key> <user>', 7 memo: the request, 8 told: what a repetition has
 -- to know beside the figures.
 -- `in_ledger`: what the ledger reports beside, or nil; `keep_ms`: the answer is kept for so long, whoever asked.
 function tracking.count(enforce, in_ledger, keep_ms)
-  local p = proposal.read(3, 4)
+  local p = proposal.read(2, 4)
   if not p then
     return { 'unknown' }
   end

@@ -308,29 +308,91 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
         let found = fields.iter().find(|(known, _)| *known == name)?;
         Some(found.1).filter(|text| !matches!(*text, "" | "-"))
     };
-    let mut about = field("about").unwrap_or("- - -").split(' ');
-    let beside = (about.next()?, about.next()?, about.next()?);
-    let [event, key, user] = <[&str; 3]>::from(beside).map(|word| (word != "-").then(|| decode(word)));
-    let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
-    let created = created.filter(|created| *created != "-");
+    let head = match field("entry") {
+        Some(entry) => Head::parse(entry)?,
+        None => Head::of_layout_6(&field)?,
+    };
+    let [event, key, user] = head.about.map(|word| (word != "-").then(|| decode(word)));
+    let operation = head.operation.filter(|name| *name != "-");
+    let created = head.created.filter(|created| *created != "-");
     Some(Entry {
-        kind: EntryKind::parse(field("type")?)?,
-        at_ms: field("at")?.parse().ok()?,
-        late: field("late") == Some("1"),
+        kind: EntryKind::parse(head.kind)?,
+        at_ms: head.at.parse().ok()?,
+        late: head.late,
         operation: known(operation, OperationName::parse)?,
         created_at_ms: known(created, |created| created.parse().ok())?,
         user: known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?,
         event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
         key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
         charges: lists(bucket, field("charges"), read_charge)?,
-        memo: known(field("memo"), |memo| parse_memo(beside.0, beside.2, memo))?,
+        memo: known(field("memo"), |memo| parse_memo(head.about[0], head.about[2], memo))?,
         told: known(field("told"), |told| serde_json::from_str(told).ok())?.unwrap_or_default(),
-        call: known(field("call"), DeniedCall::parse)?,
-        reason: known(field("reason"), Reason::parse)?,
+        call: known(head.call, DeniedCall::parse)?,
+        reason: known(head.reason, Reason::parse)?,
         lacks: lists(bucket, field("lacks"), read_lack)?,
         held: known(field("held"), |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?
             .unwrap_or_default(),
     })
+}
+
+/// What an entry is and what it is of, `-` where unknown.
+struct Head<'a> {
+    kind: &'a str,
+    at: &'a str,
+    late: bool,
+    operation: Option<&'a str>,
+    created: Option<&'a str>,
+    /// Event, key and user.
+    about: [&'a str; 3],
+    call: Option<&'a str>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> Head<'a> {
+    /// `<type> <at> <late> <operation> <created> <event> <key> <user>`, or
+    /// `denial <at> <call> <event> <key> <user> <reason>`.
+    fn parse(entry: &'a str) -> Option<Self> {
+        let words: Vec<&str> = entry.split(' ').collect();
+        match *words.as_slice() {
+            ["denial", at, call, event, key, user, reason] => Some(Self {
+                kind: "denial",
+                at,
+                late: false,
+                operation: None,
+                created: None,
+                about: [event, key, user],
+                call: Some(call),
+                reason: Some(reason),
+            }),
+            [kind, at, late, operation, created, event, key, user] => Some(Self {
+                kind,
+                at,
+                late: late == "1",
+                operation: Some(operation),
+                created: Some(created),
+                about: [event, key, user],
+                call: None,
+                reason: None,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Layout 6 has a field for each part.
+    fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
+        let mut about = field("about").unwrap_or("- - -").split(' ');
+        Some(Self {
+            kind: field("type")?,
+            at: field("at")?,
+            late: field("late") == Some("1"),
+            operation,
+            created,
+            about: [about.next()?, about.next()?, about.next()?],
+            call: field("call"),
+            reason: field("reason"),
+        })
+    }
 }
 
 /// A field that may be absent, but not damaged.

@@ -102,20 +102,20 @@ pub(super) fn parse_memo(event: &str, user: &str, text: &str) -> Option<Memo> {
     })
 }
 
-/// A memo with what stands beside it, `<event> - <user> <memo>`, for a node that keeps it at hand.
+/// A memo behind the line of what stands beside it, `<event> - <user>`, for a node that keeps it at hand.
 ///
 /// # Errors
 /// As [`memo_text`].
 pub(super) fn request_text(memo: &Memo) -> Result<String, StoreError> {
     let event = memo.event().map_or_else(|| "-".to_owned(), |event| encode(event.as_str()));
-    Ok(format!("{event} - {} {}", encode(memo.user.as_str()), memo_text(memo)?))
+    Ok(format!("{event} - {}\n{}", encode(memo.user.as_str()), memo_text(memo)?))
 }
 
-/// `<event> <key> <user> <memo>`, as a record has it: the key, encoded, and the memo.
-pub(super) fn parse_request(text: &str) -> Option<(&str, Memo)> {
-    let mut parts = text.splitn(4, ' ');
+/// `<event> <key> <user>`, and the memo beside it: the key, encoded, and the memo.
+pub(super) fn parse_request<'a>(about: &'a str, memo: &str) -> Option<(&'a str, Memo)> {
+    let mut parts = about.split(' ');
     let (event, key, user) = (parts.next()?, parts.next()?, parts.next()?);
-    Some((key, parse_memo(event, user, parts.next()?)?))
+    Some((key, parse_memo(event, user, memo)?))
 }
 
 #[cfg(test)]
@@ -159,10 +159,10 @@ mod tests {
             let beside = about(memo.event().unwrap(), &key, &memo.user);
             let text = memo_text(&memo).unwrap();
             prop_assert!(!text.contains('\n'));
-            let request = format!("{beside} {text}");
-            prop_assert_eq!(parse_request(&request), Some(("key_1", memo.clone())));
+            prop_assert_eq!(parse_request(&beside, &text), Some(("key_1", memo.clone())));
             let at_hand = request_text(&memo).unwrap();
-            prop_assert_eq!(parse_request(&at_hand), Some(("-", memo)));
+            let (beside, text) = at_hand.split_once('\n').unwrap();
+            prop_assert_eq!(parse_request(beside, text), Some(("-", memo)));
         }
     }
 

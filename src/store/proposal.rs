@@ -30,7 +30,7 @@ pub(super) struct Proposal<'a> {
 }
 
 impl Store {
-    /// Calls a function with a proposal. `keys` come before the stamp and the owners' keys; `own` are the arguments of the
+    /// Calls a function with a proposal. `first` are the keys before the owners' accounts; `own` adds the arguments of the
     /// call itself.
     ///
     /// # Errors
@@ -39,17 +39,14 @@ impl Store {
         &self,
         function: &Function,
         proposal: Proposal<'_>,
-        (first, second): (String, Option<String>),
+        first: &[String],
         own: impl FnOnce(&mut Arguments),
     ) -> Result<Fields, StoreError> {
         let program = self.program(&proposal);
         let name = program_name(&program);
-        let mut keys = Vec::with_capacity(3 + 2 * proposal.owners.len());
-        keys.extend([first, proposal.bucket.stamp()]);
-        keys.extend(second);
-        for owner in proposal.owners {
-            keys.extend([owner.keys.account.clone(), owner.keys.holds.clone()]);
-        }
+        let mut keys = Vec::with_capacity(first.len() + proposal.owners.len());
+        keys.extend_from_slice(first);
+        keys.extend(proposal.owners.iter().map(|owner| owner.keys.account.clone()));
         let facts = &proposal.facts;
         let mut arguments = Arguments::default();
         arguments.text(&name).text(proposal.fingerprint).text(facts.version).text(proposal.frame());
@@ -70,7 +67,7 @@ impl Store {
         metrics::counter!("quotagate_retries_total", "cause" => "program_unknown").increment(1);
         let mut arguments = Arguments::default();
         arguments.text(name).text(program);
-        let keys = keys.get(1..2).unwrap_or_default();
+        let keys = keys.get(..1).unwrap_or_default();
         self.call(&self.library.define, keys, &arguments).await?.only_status("defined")
     }
 

@@ -31,7 +31,7 @@ pub struct PackedReservation {
     pub created_at_ms: TimeMs,
     expires_at_ms: TimeMs,
     changes: u64,
-    /// The memo with what stands beside it, as a record has them.
+    /// What stands beside the memo, and the memo: two lines, as a record has them.
     request: Box<str>,
     /// Ids, separated by spaces.
     groups: Box<str>,
@@ -40,7 +40,7 @@ pub struct PackedReservation {
 impl PackedReservation {
     /// Of one that has just been made, with `about` and a memo as [`super::memo::memo_text`] wrote it.
     pub fn fresh(created_at_ms: TimeMs, expires_at_ms: TimeMs, about: &str, memo: &str, groups: &[GroupId]) -> Self {
-        let request = format!("{about} {memo}").into();
+        let request = format!("{about}\n{memo}").into();
         Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups) }
     }
 
@@ -61,11 +61,12 @@ impl PackedReservation {
     pub fn unpack(&self) -> Option<StoredReservation> {
         let groups = self.groups.split_whitespace().map(GroupId::parse).collect::<Result<_, _>>().ok()?;
         let Self { created_at_ms, expires_at_ms, changes, request, .. } = self;
+        let (about, memo) = request.split_once('\n')?;
         Some(StoredReservation {
             created_at_ms: *created_at_ms,
             expires_at_ms: *expires_at_ms,
             changes: *changes,
-            memo: parse_request(request)?.1,
+            memo: parse_request(about, memo)?.1,
             groups,
         })
     }
@@ -139,7 +140,7 @@ impl StoredReservation {
         let mut status = lines.next()?.split(' ').skip(1);
         let (created, life, changes) = (status.next()?, status.next()?, status.next()?);
         let created_at_ms: TimeMs = created.parse().ok()?;
-        let (_, memo) = parse_request(lines.next()?)?;
+        let (_, memo) = parse_request(lines.next()?, lines.next()?)?;
         let mut groups: Vec<GroupId> = Vec::new();
         for owner in lines {
             for list in owner.split(' ').skip(1).filter(|list| *list != "-") {
@@ -170,7 +171,7 @@ impl ReservationState {
         let flags: Vec<&str> = words.skip(4).collect();
         let key = lines.next()?.split(' ').nth(1).and_then(decode).and_then(|key| KeyId::parse(&key).ok());
         let mut entries: Vec<ReservedEntry> = Vec::new();
-        for line in lines {
+        for line in lines.skip(1) {
             let words: Vec<&str> = line.split(' ').collect();
             let &[owner, held, charged] = words.as_slice() else { return None };
             let owner = bucket.owner_word(owner)?;
@@ -179,6 +180,9 @@ impl ReservationState {
                     add_entry(&mut entries, &owner, entry, is_held)?;
                 }
             }
+        }
+        if status == "released" {
+            entries.iter_mut().for_each(|entry| entry.held = Amount::ZERO);
         }
         let outcome = [Outcome::Accepted, Outcome::Rejected].into_iter().find(|it| flags.contains(&it.as_str()));
         Some(Self { stored, status, late: flags.contains(&"late"), outcome, key, entries })

@@ -1,4 +1,4 @@
-//! Reading what a script answered: a status word, then texts in documented order.
+//! Reading what a script answered: a status word, then texts in documented order; or all of them as lines of one text.
 
 use std::collections::HashMap;
 
@@ -18,6 +18,10 @@ impl Fields {
     pub fn new(script: &'static str, value: Value) -> Result<Self, StoreError> {
         match value {
             Value::Array(values) => Ok(Self { script, values: values.into_iter() }),
+            Value::BulkString(text) => {
+                let lines = text.split(|byte| *byte == b'\n').map(|line| Value::BulkString(line.to_vec()));
+                Ok(Self { script, values: lines.collect::<Vec<_>>().into_iter() })
+            }
             other => Err(StoreError::Unexpected(format!("{script}: {other:?}"))),
         }
     }

@@ -64,8 +64,8 @@ impl Store {
             owners: args.owners,
             approval_request: args.asked,
         };
-        let keys = (args.bucket.operation(&args.operation.name), None);
-        let fields = self.propose(&self.library.reserve, proposal, keys, |arguments| {
+        let keys = [args.bucket.operation(&args.operation.name)];
+        let fields = self.propose(&self.library.reserve, proposal, &keys, |arguments| {
             arguments.int(args.ttl_ms).text(args.about).text(args.memo);
         });
         read(fields.await?, args.ttl_ms)

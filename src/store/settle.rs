@@ -1,5 +1,7 @@
 //! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls that know a reservation's id.
 
+use std::fmt::Write as _;
+
 use super::admission::{
     ApprovalRequest, Denied, Facts, Owner, Passed, Ran, Stale, Tally, read_denied, read_passed, read_ran, read_stale,
     read_tallies,
@@ -80,7 +82,7 @@ pub enum SettleReply {
 impl Target<'_> {
     /// As `settle.call` in `lua/lib/settle.lua` reads them.
     pub(super) fn keys(&self) -> Vec<String> {
-        let mut keys = vec![self.bucket.operation(&self.id.name), self.bucket.ledger()];
+        let mut keys = vec![self.bucket.operation(&self.id.name)];
         if self.operation.is_kept() {
             keys.push(self.bucket.operation(&self.operation.name));
         }
@@ -90,9 +92,9 @@ impl Target<'_> {
     /// Those that commit, release, refund and outcome have alike.
     pub(super) fn arguments(&self, store: &Store, told: &Told) -> Result<Arguments, StoreError> {
         let flag = u8::from;
-        let (sandbox, tells, straight) = (self.bucket.is_sandbox(), self.tells_expiry, store.straight_path);
+        let (sandbox, tells) = (self.bucket.is_sandbox(), self.tells_expiry);
         let mut arguments = Arguments::default();
-        arguments.int(format_args!("{} {} {} {}", flag(sandbox), flag(tells), store.ledger_entries, flag(straight)));
+        arguments.int(format_args!("{} {} {}", flag(sandbox), flag(tells), store.ledger_entries));
         arguments.int(self.id.created_at_ms).text(told_text(told)?).text(self.operation.fingerprint());
         Ok(arguments)
     }
@@ -118,14 +120,12 @@ impl Store {
                 Some(measured) => {
                     arguments.int(measured.changes);
                     write_memo(measured.memo.as_ref(), &mut arguments)?;
-                    arguments.int(measured.totals.len());
-                    for total in &measured.totals {
-                        arguments.text(target.bucket.word_of(&total.owner));
-                        arguments.text(total.group.as_str()).int(total.amount.steps());
+                    for text in figures_texts(target.bucket, &measured.totals) {
+                        arguments.text(text);
                     }
                 }
                 None => {
-                    arguments.text("-").text("").int(0);
+                    arguments.text("-").text("");
                 }
             }
         }
@@ -212,21 +212,44 @@ pub(super) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, S
     })
 }
 
-/// Per entry: ` <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end> <owner>`.
+/// Per owner `<owner>[ <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end>#<sequence number>]…`,
+/// separated by `;`.
 fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
-    let words: Vec<&str> = text.split(' ').skip(1).collect();
-    let entries = words.chunks(4).map(|entry| {
-        let &[group, tally, window, owner] = entry else { return None };
-        let (tally, _quota) = tally.split_once('/')?;
-        let (group, tally) = (GroupId::parse(group).ok()?, Tally::parse(tally)?);
-        Some(Account { group, owner: bucket.owner_word(owner)?, tally, window: Window::parse(window) })
-    });
-    entries.collect()
+    let mut accounts = Vec::new();
+    for part in text.split(';').filter(|part| !part.is_empty()) {
+        let mut words = part.split(' ');
+        let owner = bucket.owner_word(words.next()?)?;
+        while let Some(group) = words.next() {
+            let (tally, _quota) = words.next()?.split_once('/')?;
+            let (window, _) = words.next()?.split_once('#')?;
+            let (group, tally) = (GroupId::parse(group).ok()?, Tally::parse(tally)?);
+            accounts.push(Account { group, owner: owner.clone(), tally, window: Window::parse(window) });
+        }
+    }
+    Some(accounts)
 }
 
-/// The memo of a reply's request.
+/// What a reply says of the request: `<event> <key> <user>`, then the memo.
 pub(super) fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
-    parse_request(&fields.text()?).map(|(_, memo)| memo).ok_or_else(|| fields.unexpected("a request"))
+    let (about, memo) = (fields.text()?, fields.text()?);
+    parse_request(&about, &memo).map(|(_, memo)| memo).ok_or_else(|| fields.unexpected("a request"))
+}
+
+/// What is charged, a text per owner: `<owner> <group>:<total>,…`.
+fn figures_texts(bucket: &Bucket, totals: &[Total]) -> Vec<String> {
+    let mut texts: Vec<(&OwnerName, String)> = Vec::new();
+    for total in totals {
+        let (group, amount) = (total.group.as_str(), total.amount.steps());
+        // Writing to a String cannot fail.
+        let _ = match texts.iter_mut().find(|(owner, _)| *owner == &total.owner) {
+            Some((_, text)) => write!(text, ",{group}:{amount}"),
+            None => {
+                texts.push((&total.owner, format!("{} {group}:{amount}", bucket.word_of(&total.owner))));
+                Ok(())
+            }
+        };
+    }
+    texts.into_iter().map(|(_, text)| text).collect()
 }
 
 fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
@@ -289,9 +312,9 @@ impl Store {
             owners: args.owners,
             approval_request: args.asked,
         };
-        let keys = (bucket.operation(&target.id.name), Some(bucket.operation(&target.operation.name)));
+        let keys = [bucket.operation(&target.id.name), bucket.operation(&target.operation.name)];
         let memo = args.measured.and_then(|measured| measured.memo.as_ref()).map(memo_text).transpose()?;
-        let fields = self.propose(&self.library.extend, proposal, keys, |arguments| {
+        let fields = self.propose(&self.library.extend, proposal, &keys, |arguments| {
             arguments.int(target.id.created_at_ms).int(args.ttl_ms);
             arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
             arguments.text(memo.unwrap_or_default());

@@ -90,8 +90,8 @@ impl Store {
             approval_request: args.asked,
         };
         let memo = memo_text(args.memo)?;
-        let keys = (args.bucket.operation(&args.operation.name), None);
-        let fields = self.propose(script, proposal, keys, |arguments| {
+        let keys = [args.bucket.operation(&args.operation.name)];
+        let fields = self.propose(script, proposal, &keys, |arguments| {
             arguments.flag(args.refund).text(args.about).text(memo).text(args.told);
         });
         read(fields.await?)

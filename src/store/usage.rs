@@ -34,7 +34,7 @@ impl Store {
     pub async fn usage(&self, bucket: &Bucket, facts: Facts<'_>, owners: &[Owner]) -> Result<UsageReply, StoreError> {
         let proposal =
             Proposal { bucket, fingerprint: "-", facts, precheck_denial: "", owners, approval_request: None };
-        read(self.propose(&self.library.usage, proposal, (bucket.stamp(), None), |_| {}).await?)
+        read(self.propose(&self.library.usage, proposal, &[], |_| {}).await?)
     }
 
     /// Owners of a scope that is not just the user, by when they are forgotten, from `offset` on.
