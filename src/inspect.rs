@@ -76,7 +76,9 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
 /// What a field of the account says.
 fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) -> String {
     match name {
-        ACCOUNT => return Account::parse(value).map_or_else(|| "not an account".to_owned(), |account| of_account(&account)),
+        ACCOUNT => {
+            return Account::parse(value).map_or_else(|| "not an account".to_owned(), |account| of_account(&account));
+        }
         SUBSCRIPTION => return "plan, start, start of the cycle, end".to_owned(),
         LIMITS => return "the user's custom limits, instead of the plan's".to_owned(),
         BLOCK => return "everything is refused until the user is unblocked".to_owned(),

@@ -310,8 +310,8 @@ const REPLIES: [&str; 12] = [
     "reserve\nstale_user\n1795228329143\n1795228329143000\npro 2027-01-31T10:00:00Z - -\n{\"g\":{\"quota\":5}}\n",
     "track\ntracked\n1795228329143\n0\ng:80,g:100\n0\n5+1\n{\"degraded\":true}",
     "kept\ntracked\n1795228329143\n0\n\n0\n5+1\n\ng 1 5 5 daily/20270131/20270201",
-    "settle\nsettled\n1795228329143\ncommitted\n0\n0\nimage.a key_1 u {\"items\":[{}]}\n1\n\n g 5+1/5 daily/20270131/20270201 user:u",
-    "extend\nextended\n1795228329143\n1795228389143\nimage.a key_1 u {\"items\":[{}]}\n5+1",
+    "settle\nsettled\n1795228329143\ncommitted\n0\n0\nimage.a key_1 u\n{\"items\":[{}]}\n1\n\nuser:u g 5+1/5 daily/20270131/20270201#1 ; app:a h 1+0/- lifetime/20270131/99991231T235959#2",
+    "extend\nextended\n1795228329143\n1795228389143\nimage.a key_1 u\n{\"items\":[{}]}\n5+1",
     "grant\ngranted\n1795228329143\n{}",
     "change_user\nchanged\n1795228329143\n1795228329143000",
     "usage\nusage\n1795228329143\n0\n5+1!",
@@ -320,7 +320,10 @@ const REPLIES: [&str; 12] = [
 ];
 const ENTRIES: &str = "type\ntrack\nat\n1795228329143\nlate\n0\nop\n0123456789abcdef01234567 -\nabout\nimage.a key_1 u\n\
     charges\nuser:u g:1:3:3,h:c1:0:1 app:default w:1:3:9\nmemo\n{\"items\":[{}]}\ntold\n{}\n\n\
-    type\nexpire\nat\n1795228389143\nlate\n0\nop\n0123456789abcdef01234567 1795228329143\nabout\nimage.a key_1 u\nheld\ng:1:3";
+    entry\nexpire 1795228389143 0 0123456789abcdef01234567 1795228329143 image.a key_1 u\nheld\ng:1:3\n\n\
+    entry\ncommit 1795228389143 1 0123456789abcdef01234567 1795228329143 image.a key_1 u\n\
+    charges\nuser:u g:1:3:3:5,h:c1:0:1:- app:default w:1:3:9:9\nmemo\n{\"items\":[{}]}\n\n\
+    entry\ndenial 1795228389143 reserve image.a key_1 u limit_reached\nlacks\nuser:u g:1:3:3\nmemo\n{\"items\":[{}]}";
 
 proptest! {
     #[test]
@@ -351,7 +354,7 @@ fn the_replies_and_entries_that_are_damaged_are_whole_before() {
     }
     let entries: Vec<Vec<&[u8]>> =
         ENTRIES.split("\n\n").map(|entry| entry.split('\n').map(str::as_bytes).collect()).collect();
-    assert_eq!(reading::entries(&bucket, &entries).unwrap(), 2);
+    assert_eq!(reading::entries(&bucket, &entries).unwrap(), 4);
 }
 
 #[test]

@@ -377,6 +377,7 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
         "replace_rollup" => "rollup",
         "set_clock" => "clock",
         "decide" => "approval",
+        "define" => "proposal",
         "attempted" | "claim" | "enqueue" => "delivery",
         other => other.to_owned().leak(),
     };
@@ -384,7 +385,9 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
     for script in Library::resolve().unwrap().all() {
         let decoded = read(format!("src/store/{}.rs", decoder(script.name)));
         let of = |used: &str, file: &str| if decoded.contains(used) { read(file.to_owned()) } else { String::new() };
-        let shared = of("read_stale(", "src/store/admission.rs") + &of("propose(", "src/store/proposal.rs");
+        let shared = of("read_stale(", "src/store/admission.rs")
+            + &of("propose(", "src/store/proposal.rs")
+            + &of("use super::settle::", "src/store/settle.rs");
         let words = status_words(&with_libraries(script.name));
         assert!(!words.is_empty(), "{}", script.name);
         for word in words {

@@ -14,7 +14,7 @@ local record = {}
 
 local most_spare = 64
 
-local function find(entries, id, seq)
+local function find_entry(entries, id, seq)
   for at = 1, #entries do
     local entry = entries[at]
     if entry.id == id and entry.seq == seq then
@@ -57,7 +57,7 @@ local function parse_entries(entries, list, field)
     local amount, entry = args.stored(text), entries[place]
     -- Both lists have one order, so it is mostly the next one.
     if not entry or entry.id ~= id or entry.seq ~= seq then
-      entry = others > 0 and find(entries, id, seq) or add_entry(entries, id, seq, text, amount)
+      entry = others > 0 and find_entry(entries, id, seq) or add_entry(entries, id, seq, text, amount)
     end
     entry[field] = (entry[field] or 0) + amount
     place = place + 1
@@ -79,7 +79,7 @@ end
 
 -- Adds to what the reservation holds of a group.
 function record.hold(owner, id, seq, amount)
-  local entry = find(owner.entries, id, seq) or add_entry(owner.entries, id, seq, false, false)
+  local entry = find_entry(owner.entries, id, seq) or add_entry(owner.entries, id, seq, false, false)
   entry.holds = (entry.holds or 0) + amount
 end
 
@@ -113,6 +113,9 @@ function record.load(key, created_at)
     local entries = {}
     parse_entries(entries, held, 'holds')
     parse_entries(entries, charged, 'charged')
+    for place = 1, status == 'released' and #entries or 0 do
+      entries[place].holds, entries[place].charged = false, entries[place].charged or 0
+    end
     loaded.owners[#loaded.owners + 1] = {
       word = owner, key = keys.account(tag, owner), holds = keys.holds(tag, owner), past = keys.past(tag, owner),
       entries = entries, groups = false, about = about,

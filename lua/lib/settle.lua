@@ -175,7 +175,7 @@ function settle.closed_until(owner, expires_at)
   return changes
 end
 
--- Per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>]/<window>#<sequence number>]…', separated by ';'.
+-- Per owner '<owner>[ <group> <used>+<held>[+<granted>+<blocked>]/<window>#<sequence number>]…', separated by ' ; '.
 local function entries_text(owners)
   local list = {}
   for at = 1, #owners do
@@ -186,7 +186,7 @@ local function entries_text(owners)
       list[at] = list[at] .. ' ' .. entry.id .. ' ' .. counter.stand(entry) .. '/' .. entry.window .. '#' .. entry.seq
     end
   end
-  return table.concat(list, ';')
+  return table.concat(list, ' ; ')
 end
 
 -- The answer to a call on a reservation that has already ended: nothing changes.

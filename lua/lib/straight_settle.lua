@@ -96,7 +96,7 @@ function straight_settle.settle(kind)
         if not redis_call('ZSCORE', owner.set_of_holds, owner.member) then
           return nil
         end
-        counters, in_ledger = counters .. ';', in_ledger .. ' '
+        counters, in_ledger = counters .. ' ; ', in_ledger .. ' '
       end
       ending, position = ' - ' .. created, list_end + 2
       counters = counters .. owner.word .. ' ' .. concat(owner.changes, ' ', 1, 2 * #owner.prefixes)

@@ -116,7 +116,10 @@ mod tests {
         let account = Account::parse("version=7 expiry=0 ttl=60000").unwrap();
         assert_eq!((account.version.as_str(), account.next_expiry_ms, account.longest_ttl_ms), ("7", None, 60_000));
         let account = Account::parse("version=0 expiry=5 ttl=1 forget=never flags=gw").unwrap();
-        assert_eq!((account.next_expiry_ms, account.forget_at.as_deref(), account.flags.as_str()), (Some(5), Some("never"), "gw"));
+        assert_eq!(
+            (account.next_expiry_ms, account.forget_at.as_deref(), account.flags.as_str()),
+            (Some(5), Some("never"), "gw")
+        );
         for damaged in ["", "version", "expiry=0 ttl=0", "version=1 expiry=x ttl=0", "version=1 other=2"] {
             assert_eq!(Account::parse(damaged), None, "{damaged}");
         }

@@ -232,8 +232,7 @@ pub(super) fn read_subscribed(fields: &mut Fields) -> Result<Subscribed, StoreEr
             Some(Arc::new(CustomLimits::parse(&json).map_err(|fault| fields.unexpected(&fault.field))?))
         }
     };
-    let mut subscription =
-        read_subscription(&subscription).ok_or_else(|| fields.unexpected("a subscription"))?;
+    let mut subscription = read_subscription(&subscription).ok_or_else(|| fields.unexpected("a subscription"))?;
     subscription.custom_limits = limits;
     Ok(Subscribed { version, subscription: Some(subscription), blocked })
 }

@@ -98,7 +98,11 @@ impl MovedGroup {
             (OnPlanChange::Reset, _) => ("reset", Amount::ZERO),
             (OnPlanChange::Block, Some(quota)) => ("block", quota),
         };
-        arguments.text(self.id.as_str()).text(window_text(&self.window, self.quota, &[])).text(action).int(quota.steps());
+        arguments
+            .text(self.id.as_str())
+            .text(window_text(&self.window, self.quota, &[]))
+            .text(action)
+            .int(quota.steps());
     }
 }
 

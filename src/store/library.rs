@@ -114,7 +114,9 @@ fn append(part: &str, source: &mut String) -> Result<(), StoreError> {
         "headroom" => vec![(String::new(), String::new()), ("_beyond".to_owned(), with("allow-oom"))],
         flag => vec![(String::new(), with(flag))],
     };
-    source.push_str(&format!("local function run_{name}(call_keys, call_argv)\nbegin(call_keys, call_argv)\n{text}end\n"));
+    source.push_str(&format!(
+        "local function run_{name}(call_keys, call_argv)\nbegin(call_keys, call_argv)\n{text}end\n"
+    ));
     for (ending, flags) in ways {
         source.push_str(&format!(
             "redis.register_function{{ function_name = '{NAME}_{name}{ending}', flags = {{ {flags} }}, callback = run_{name} }}\n"

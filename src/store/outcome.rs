@@ -1,11 +1,11 @@
 //! `lua/outcome.lua`
 
+use super::Store;
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::ledger::told_text;
 use super::operation::Operation;
 use super::record::Record;
-use super::Store;
 use super::settle::{Target, read_memo};
 use crate::domain::ledger::{Outcome, Told};
 use crate::domain::reservation::{Memo, ReservationId};

@@ -224,7 +224,9 @@ impl Store {
         if text.starts_with("answer\n") {
             return Ok(None);
         }
-        ReservationState::parse(bucket, &text).map(Some).ok_or_else(|| StoreError::Unexpected("a damaged record".to_owned()))
+        ReservationState::parse(bucket, &text)
+            .map(Some)
+            .ok_or_else(|| StoreError::Unexpected("a damaged record".to_owned()))
     }
 
     /// The reservation of that name, if its record is (still) there.

@@ -1,16 +1,16 @@
 //! `lua/reserve.lua`
 
+use super::Store;
 use super::admission::{
     ApprovalRequest, Denied, Facts, Owner, Ran, Stale, Tally, read_denied, read_ran, read_stale, read_tallies,
 };
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::operation::Operation;
-use super::record::{Record, StoredReservation};
 use super::proposal::Proposal;
+use super::record::{Record, StoredReservation};
 use super::reply::Fields;
 use super::track::{self, TrackReply};
-use super::Store;
 use crate::domain::ids::GroupId;
 use crate::domain::window::TimeMs;
 

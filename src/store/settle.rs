@@ -213,13 +213,12 @@ pub(super) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, S
 }
 
 /// Per owner `<owner>[ <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end>#<sequence number>]…`,
-/// separated by `;`.
+/// separated by ` ; `. No group is called `;`.
 fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
-    let mut accounts = Vec::new();
-    for part in text.split(';').filter(|part| !part.is_empty()) {
-        let mut words = part.split(' ');
-        let owner = bucket.owner_word(words.next()?)?;
-        while let Some(group) = words.next() {
+    let (mut accounts, mut words) = (Vec::new(), text.split(' ').filter(|word| !word.is_empty()));
+    while let Some(owner) = words.next() {
+        let owner = bucket.owner_word(owner)?;
+        while let Some(group) = words.next().filter(|word| *word != ";") {
             let (tally, _quota) = words.next()?.split_once('/')?;
             let (window, _) = words.next()?.split_once('#')?;
             let (group, tally) = (GroupId::parse(group).ok()?, Tally::parse(tally)?);

@@ -1,18 +1,18 @@
 //! `lua/track.lua` and `lua/track_enforce.lua`
 
+use super::Store;
 use super::admission::{
-    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, Passed, Ran, Stale, Tally, read_denied, read_groups, read_passed,
-    read_ran, read_stale, read_tallies,
+    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, Passed, Ran, Stale, Tally, read_denied, read_groups,
+    read_passed, read_ran, read_stale, read_tallies,
 };
 use super::error::StoreError;
 use super::keys::Bucket;
 use super::library::Function;
 use super::memo::memo_text;
 use super::operation::Operation;
-use super::record::{Record, StoredReservation};
 use super::proposal::Proposal;
+use super::record::{Record, StoredReservation};
 use super::reply::Fields;
-use super::Store;
 use crate::domain::reservation::Memo;
 use crate::domain::window::TimeMs;
 

@@ -237,7 +237,8 @@ pub struct Stored {
 impl Stored {
     pub(super) fn read(mut fields: HashMap<String, String>) -> Result<Self, StoreError> {
         let facts: Vec<String> = FACTS.iter().map(|name| fields.remove(*name).unwrap_or_default()).collect();
-        let longest_ttl_ms = facts.first().and_then(|text| Account::parse(text)).map_or(0, |account| account.longest_ttl_ms);
+        let longest_ttl_ms =
+            facts.first().and_then(|text| Account::parse(text)).map_or(0, |account| account.longest_ttl_ms);
         let subscribed = subscribed_of(facts)?;
         let mut windows = Vec::new();
         let mut grants = Vec::new();

@@ -170,8 +170,7 @@ async fn holds_expire_in_a_full_redis() {
     full.app.reserved(short).await;
     full.limit(1).await;
     eventually("the hold is gone", || async { full.app.stands("u", "images").await == (0.0, 0.0) }).await;
-    let held =
-        async || amounts(&mut full.redis.connect().await, "qg:{default:live}:account:user:u", "images").await.1;
+    let held = async || amounts(&mut full.redis.connect().await, "qg:{default:live}:account:user:u", "images").await.1;
     assert_eq!(held().await, 1);
     full.app.post("track", json!({"userId": "u", "event": "image.a"})).await.expect(200);
     assert_eq!(held().await, 0, "a call that counts takes it out");

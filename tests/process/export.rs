@@ -120,9 +120,7 @@ async fn counters(world: &World) -> BTreeMap<String, String> {
         let fields: BTreeMap<&str, &str> = fields.iter().map(|field| field.split_once(" = ").unwrap()).collect();
         for (field, value) in &fields {
             let (group, window, used) = match (kind, field.rsplit_once('.')) {
-                ("account", None) => {
-                    (*field, value.rsplit_once('#').unwrap().1, value.split_once('+').unwrap().0)
-                }
+                ("account", None) => (*field, value.rsplit_once('#').unwrap().1, value.split_once('+').unwrap().0),
                 ("past", Some((group, seq))) if seq != "first" => (group, seq, value.split(' ').next().unwrap()),
                 _ => continue,
             };

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};
-use crate::support::{connect, folder, monthly};
 use crate::support::stored::tamper;
+use crate::support::{connect, folder, monthly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verify_proves_finds_and_repairs_beside_a_running_gateway() {

@@ -44,7 +44,10 @@ async fn what_one_user_is_granted_or_lacks_is_not_told_of_the_next() {
     for (name, grants) in [("u", "g:5:*:*"), ("v", "")] {
         let counters = table.owner(name, &[]).keys.account;
         if !grants.is_empty() {
-            table.redis.run::<()>(&["HSET", &counters, "a.grants", grants, ".account", "version=0 expiry=0 ttl=0 flags=g"]).await;
+            table
+                .redis
+                .run::<()>(&["HSET", &counters, "a.grants", grants, ".account", "version=0 expiry=0 ttl=0 flags=g"])
+                .await;
         }
     }
     for _ in 0..2 {

@@ -129,11 +129,7 @@ async fn a_user_of_thousands_of_groups_is_started_anew_too_and_nothing_is_blocke
     assert!(matches!(reply, ChangeUserReply::Changed { .. }), "{reply:?}");
     let counters = table.counters().await;
     assert!((1..=4000).all(|number| counters[&format!("g{number}.used")] == "0"));
-    assert!(
-        counters["g1.seq"] == "2" && !counters.contains_key("g1.blocked"),
-        "{}",
-        counters["g1.window"]
-    );
+    assert!(counters["g1.seq"] == "2" && !counters.contains_key("g1.blocked"), "{}", counters["g1.window"]);
 }
 
 /// What a counter with 4 used and 3 held of 10 comes to when its user moves: window, used, held, blocked.
@@ -168,7 +164,11 @@ async fn counters_come_over_to_another_plan() {
         let counters = table.counters().await;
         let (serial, window, used, held, blocked) = expected;
         let told = format!("{action:?} of {stored:?} at {at} to {to}: {counters:?}");
-        assert_eq!((&*counters["g.seq"], &*counters["g.window"]), (serial, format!("{quota} {window}").as_str()), "{told}");
+        assert_eq!(
+            (&*counters["g.seq"], &*counters["g.window"]),
+            (serial, format!("{quota} {window}").as_str()),
+            "{told}"
+        );
         assert_eq!((&*counters["g.used"], &*counters["g.held"]), (used, held), "{told}");
         assert_eq!(counters.get("g.blocked").map(String::as_str), blocked, "{told}");
         let past = table.past().await;
