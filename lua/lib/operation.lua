@@ -32,7 +32,8 @@ function operation.keep(key, fingerprint, answer, owners, keep_ms)
     end
     local ttl = keep_ms or fingerprint == operation.node_fingerprint and operation.node_ttl_ms or operation.answer_ttl_ms
     local lines = { 'answer', fingerprint }
-    for _, part in ipairs(answer) do
+    -- The straight path replies with these lines as one text.
+    for _, part in ipairs(type(answer) == 'string' and { answer } or answer) do
       lines[#lines + 1] = type(part) == 'number' and args.digits(part) or part
     end
     redis.call('SET', key, table.concat(lines, '\n'), 'PX', ttl)

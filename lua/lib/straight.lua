@@ -1,7 +1,8 @@
 -- The straight path: the commonest reserves, denials, commits and releases, decided at the beginning of their call. It
 -- applies every check and writes what the general path would write, but only while nothing rare is there: the facts are
 -- true, the windows have not turned, nothing has expired, and there are no grants, blocked amounts or draws. In all other
--- cases it returns nil and has written nothing; the general path then decides.
+-- cases it returns nil and has written nothing; the general path then decides. What it replies is one text, a line for
+-- each element of the reply that the general path returns as a list: a list takes longer to write and to read.
 local straight = {}
 
 -- A counter and `.account`, see lib/account.

@@ -135,5 +135,5 @@ function straight_reserve.decide(defined, place)
     end
     key = key + 2
   end
-  return { 'held', created, 0, counted }
+  return 'held\n' .. created .. '\n0\n' .. counted
 end

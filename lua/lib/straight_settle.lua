@@ -110,5 +110,5 @@ function straight_settle.settle(settled, kind, totals, memo, outcome)
   else
     redis_call('SET', KEYS[1], record, 'KEEPTTL')
   end
-  return { 'settled', now, status, 0, 0, request, lines[1].version, '', counted }
+  return 'settled\n' .. args.digits(now) .. '\n' .. status .. '\n0\n0\n' .. request .. '\n' .. lines[1].version .. '\n\n' .. counted
 end
