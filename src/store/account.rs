@@ -1,8 +1,7 @@
 //! An owner's account as scripts store it: see `lua/lib/account.lua`.
 
-use std::fmt::Write as _;
-
 use crate::domain::amount::Amount;
+use crate::domain::digits::push_digits;
 use crate::domain::window::{TimeMs, Window};
 
 /// Field of what is true of the owner beside its counters.
@@ -86,13 +85,13 @@ pub(super) fn window_text(window: &Window, quota: Option<Amount>, alerts: &[u64]
 
 /// Appends what [`window_text`] returns.
 pub(super) fn push_window(window: &Window, quota: Option<Amount>, alerts: &[u64], text: &mut String) {
-    // Writing to a String cannot fail.
-    let _ = match quota {
-        Some(quota) => write!(text, "{}", quota.steps()),
-        None => write!(text, "-"),
-    };
+    match quota {
+        Some(quota) => push_digits(quota.steps(), text),
+        None => text.push('-'),
+    }
     for percent in alerts {
-        let _ = write!(text, "!{percent}");
+        text.push('!');
+        push_digits(*percent, text);
     }
     text.push(' ');
     window.push_text(text);
@@ -116,7 +115,10 @@ mod tests {
         let account = Account::parse("version=7 expiry=0 ttl=60000").unwrap();
         assert_eq!((account.version.as_str(), account.next_expiry_ms, account.longest_ttl_ms), ("7", None, 60_000));
         let account = Account::parse("version=0 expiry=5 ttl=1 forget=never flags=gw").unwrap();
-        assert_eq!((account.next_expiry_ms, account.forget_at.as_deref(), account.flags.as_str()), (Some(5), Some("never"), "gw"));
+        assert_eq!(
+            (account.next_expiry_ms, account.forget_at.as_deref(), account.flags.as_str()),
+            (Some(5), Some("never"), "gw")
+        );
         for damaged in ["", "version", "expiry=0 ttl=0", "version=1 expiry=x ttl=0", "version=1 other=2"] {
             assert_eq!(Account::parse(damaged), None, "{damaged}");
         }

@@ -40,7 +40,7 @@ pub struct PackedReservation {
 impl PackedReservation {
     /// Of one that has just been made, with `about` and a memo as [`super::memo::memo_text`] wrote it.
     pub fn fresh(created_at_ms: TimeMs, expires_at_ms: TimeMs, about: &str, memo: &str, groups: &[GroupId]) -> Self {
-        let request = format!("{about} {memo}").into();
+        let request = [about, " ", memo].concat().into();
         Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups) }
     }
 
@@ -220,7 +220,9 @@ impl Store {
         if text.starts_with("answer\n") {
             return Ok(None);
         }
-        ReservationState::parse(bucket, &text).map(Some).ok_or_else(|| StoreError::Unexpected("a damaged record".to_owned()))
+        ReservationState::parse(bucket, &text)
+            .map(Some)
+            .ok_or_else(|| StoreError::Unexpected("a damaged record".to_owned()))
     }
 
     /// The reservation of that name, if its record is (still) there.

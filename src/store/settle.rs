@@ -1,5 +1,7 @@
 //! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls that know a reservation's id.
 
+use std::sync::Arc;
+
 use super::admission::{
     ApprovalRequest, Denied, Facts, Owner, Passed, Ran, Stale, Tally, read_denied, read_passed, read_ran, read_stale,
     read_tallies,
@@ -45,7 +47,7 @@ pub struct Measured {
 #[derive(Clone, Debug)]
 pub struct Account {
     pub group: GroupId,
-    pub owner: OwnerName,
+    pub owner: Arc<OwnerName>,
     pub tally: Tally,
     /// None if the window is so long past that it was dropped.
     pub window: Option<Window>,
@@ -215,13 +217,21 @@ pub(super) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, S
 /// Per entry: ` <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end> <owner>`.
 fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
     let words: Vec<&str> = text.split(' ').skip(1).collect();
-    let entries = words.chunks(4).map(|entry| {
-        let &[group, tally, window, owner] = entry else { return None };
+    let mut accounts: Vec<Account> = Vec::with_capacity(words.len() / 4);
+    let mut word_before = "";
+    for entry in words.chunks(4) {
+        let &[group, tally, window, word] = entry else { return None };
+        // Mostly one owner has them all.
+        let owner = match accounts.last() {
+            Some(before) if word == word_before => Arc::clone(&before.owner),
+            _ => Arc::new(bucket.owner_word(word)?),
+        };
+        word_before = word;
         let (tally, _quota) = tally.split_once('/')?;
         let (group, tally) = (GroupId::parse(group).ok()?, Tally::parse(tally)?);
-        Some(Account { group, owner: bucket.owner_word(owner)?, tally, window: Window::parse(window) })
-    });
-    entries.collect()
+        accounts.push(Account { group, owner, tally, window: Window::parse(window) });
+    }
+    Some(accounts)
 }
 
 /// The memo of a reply's request.
