@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check sdk hostile fuzz chaos soak bench audit demo pictures rust redis sdk-tools chromium
+.PHONY: help run test check sdk hostile fuzz chaos soak bench count audit demo pictures rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -39,6 +39,9 @@ soak: rust redis sdk-tools ## Repeat random histories and faults, SOAK_SECONDS=6
 
 bench: rust redis ## Run the named benchmark scenarios
 	$(CARGO) bench
+
+count: rust redis ## Count the instructions of each call in Redis and in the gateway (needs valgrind)
+	CARGO="$(CARGO)" scripts/count.py
 
 demo: rust redis ## Replay a trace of LLM calls through a gateway and show the outcome
 	CARGO="$(CARGO)" scripts/demo.sh

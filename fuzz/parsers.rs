@@ -130,10 +130,10 @@ pub fn records(data: &[u8]) {
 pub fn names(data: &[u8]) {
     let text = text(data);
     let read = [
-        UserId::parse(text).map(String::from),
-        EventName::parse(text).map(String::from),
-        PlanId::parse(text).map(String::from),
-        IdempotencyKey::parse(text).map(String::from),
+        UserId::parse(text).map(|name| name.to_string()),
+        EventName::parse(text).map(|name| name.to_string()),
+        PlanId::parse(text).map(|name| name.to_string()),
+        IdempotencyKey::parse(text).map(|name| name.to_string()),
     ];
     assert!(read.iter().flatten().all(|name| name == text && !name.chars().any(char::is_control)));
     if let Ok(mode) = Mode::parse(text) {

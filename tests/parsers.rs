@@ -96,10 +96,10 @@ proptest! {
     #[test]
     fn names_are_kept_as_they_are_or_refused(text in texts()) {
         for read in [
-            UserId::parse(&text).map(String::from),
-            EventName::parse(&text).map(String::from),
-            PlanId::parse(&text).map(String::from),
-            IdempotencyKey::parse(&text).map(String::from),
+            UserId::parse(&text).map(|name| name.to_string()),
+            EventName::parse(&text).map(|name| name.to_string()),
+            PlanId::parse(&text).map(|name| name.to_string()),
+            IdempotencyKey::parse(&text).map(|name| name.to_string()),
         ].into_iter().flatten() {
             prop_assert_eq!(&read, &text);
             prop_assert!(!read.is_empty() && read.len() <= 256 && !read.chars().any(char::is_control));

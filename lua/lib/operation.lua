@@ -28,16 +28,12 @@ function operation.keep(key, fingerprint, answer, owners, keep_ms)
   -- A denial changed nothing: without a client's key it is simply decided again.
   local harmless = fingerprint == '-' or (fingerprint == operation.node_fingerprint and answer[1] == 'denied')
   if keep_ms or not harmless then
-    if type(answer) == 'string' then
-      redis.call('SET', key, 'answer\n' .. fingerprint .. '\n' .. answer, 'PX', operation.answer_ttl_ms)
-      return answer
-    end
     if owners then
       answer[#answer + 1] = counter.describe(owners)
     end
     local ttl = keep_ms or fingerprint == operation.node_fingerprint and operation.node_ttl_ms or operation.answer_ttl_ms
     local lines = { 'answer', fingerprint }
-    for _, part in ipairs(answer) do
+    for _, part in ipairs(type(answer) == 'string' and { answer } or answer) do
       lines[#lines + 1] = type(part) == 'number' and args.digits(part) or part
     end
     redis.call('SET', key, table.concat(lines, '\n'), 'PX', ttl)

@@ -26,6 +26,16 @@ impl Unit {
         }
     }
 
+    /// As answers write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Tokens => "tokens",
+            Self::Seconds => "seconds",
+            Self::Cents => "cents",
+        }
+    }
+
     /// The most that one counter can hold: 2^53 − 1 count or tokens, 10^12 seconds, 10^9 cents.
     pub const fn most(self) -> Amount {
         match self {
@@ -37,12 +47,7 @@ impl Unit {
 
 impl fmt::Display for Unit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Count => "count",
-            Self::Tokens => "tokens",
-            Self::Seconds => "seconds",
-            Self::Cents => "cents",
-        })
+        formatter.write_str(self.as_str())
     }
 }
 

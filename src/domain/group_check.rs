@@ -162,7 +162,7 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
     }
     match (faults.0.is_empty(), id, measure, period.zip(scope)) {
         (true, Some(id), Some(measure), Some((period, scope))) => Ok(LimitGroup {
-            label: body.label.clone().unwrap_or_else(|| id.to_string()),
+            label: body.label.as_deref().unwrap_or(id.as_str()).into(),
             id,
             unit,
             quota,
@@ -226,8 +226,8 @@ fn validate_rule(rule: &RuleBody, place: usize, faults: &mut Faults) -> Option<M
     let mut metadata = BTreeMap::new();
     for (name, filter) in &rule.metadata {
         let list = match filter {
-            serde_json::Value::Array(list) => list.iter().map(scalar_text).collect(),
-            scalar => scalar_text(scalar).map(|text| vec![text]),
+            serde_json::Value::Array(list) => list.iter().cloned().map(scalar_text).collect(),
+            scalar => scalar_text(scalar.clone()).map(|text| vec![text]),
         };
         match list.filter(|list: &Vec<String>| (1..=256).contains(&list.len())) {
             Some(list) => {

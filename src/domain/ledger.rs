@@ -225,7 +225,7 @@ impl Entry {
         let nothing = ToldActual::default();
         let happened = items.iter().enumerate().map(|(place, item)| {
             let told = self.told.actual.get(place).unwrap_or(&nothing);
-            let metadata = item.metadata.merged(&told.metadata);
+            let metadata = item.metadata.clone().merged(&told.metadata);
             // After draws every entry brings increments; the figures of a reservation's refund are what it gives back.
             let refund = self.kind == EntryKind::Refund && !self.told.actual.is_empty();
             let increments = item.drawn.is_some() || refund;

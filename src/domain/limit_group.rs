@@ -45,7 +45,7 @@ pub enum OnPlanChange {
 #[derive(Clone, Debug, PartialEq)]
 pub struct LimitGroup {
     pub id: GroupId,
-    pub label: String,
+    pub label: Arc<str>,
     pub unit: Unit,
     /// None counts without limit.
     pub quota: Option<Amount>,

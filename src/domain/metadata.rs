@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::ids::has_control;
+
 /// At most 32 keys of 1 to 64 bytes with scalar values of at most 256 bytes, without control characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Value>")]
@@ -46,10 +48,9 @@ impl Metadata {
     }
 
     /// These values, overridden by `over`.
-    pub fn merged(&self, over: &Self) -> Self {
-        let mut merged = self.clone();
-        merged.0.extend(over.0.clone());
-        merged
+    pub fn merged(mut self, over: &Self) -> Self {
+        self.0.extend(over.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self
     }
 }
 
@@ -62,10 +63,10 @@ impl TryFrom<BTreeMap<String, Value>> for Metadata {
         }
         let mut metadata = BTreeMap::new();
         for (name, value) in map {
-            if name.is_empty() || name.len() > MOST_KEY_BYTES || name.chars().any(char::is_control) {
+            if name.is_empty() || name.len() > MOST_KEY_BYTES || has_control(&name) {
                 return Err(format!("each key must have 1 to {MOST_KEY_BYTES} bytes without control characters"));
             }
-            let text = scalar_text(&value).ok_or_else(|| {
+            let text = scalar_text(value).ok_or_else(|| {
                 format!("the value of `{name}` must be a string, a number or a boolean of at most {MOST_VALUE_BYTES} bytes without control characters")
             })?;
             metadata.insert(name, text);
@@ -83,14 +84,14 @@ pub fn stored<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> 
 }
 
 /// The text of a scalar within the bounds of a metadata value.
-pub fn scalar_text(value: &Value) -> Option<String> {
+pub fn scalar_text(value: Value) -> Option<String> {
     let text = match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => text,
         Value::Number(number) => number.to_string(),
         Value::Bool(flag) => flag.to_string(),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
     };
-    (text.len() <= MOST_VALUE_BYTES && !text.chars().any(char::is_control)).then_some(text)
+    (text.len() <= MOST_VALUE_BYTES && !has_control(&text)).then_some(text)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod counter;
 pub mod custom_limits;
 pub mod day;
 pub mod difference;
+pub mod digits;
 pub mod document;
 pub mod explain;
 pub mod field_error;

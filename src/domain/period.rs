@@ -14,6 +14,8 @@ mod laws;
 #[cfg(test)]
 mod tests;
 
+use std::sync::{PoisonError, RwLock};
+
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -127,6 +129,45 @@ pub enum Located {
 pub struct Period {
     kind: WindowKind,
     rule: Rule,
+    last: Last,
+}
+
+/// The last answer of [`Period::locate`] where users do not differ in their windows: the next moment is mostly in the
+/// same window. It changes no answer, so periods are equal whatever theirs is.
+#[derive(Debug, Default)]
+struct Last(RwLock<Option<Located>>);
+
+impl Last {
+    fn at(&self, at: TimeMs) -> Option<Located> {
+        let last = *self.0.read().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|located| located.holds_at(at))
+    }
+
+    fn set(&self, located: Located) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(located);
+    }
+}
+
+impl Clone for Last {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Last {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Last {}
+
+impl Located {
+    fn holds_at(&self, at: TimeMs) -> bool {
+        let (Self::Inside { valid_from_ms, valid_until_ms, .. } | Self::Outside { valid_from_ms, valid_until_ms, .. }) =
+            self;
+        (*valid_from_ms..*valid_until_ms).contains(&at)
+    }
 }
 
 impl Period {
@@ -136,7 +177,7 @@ impl Period {
     /// One error per wrong field: `every`, `start` or `end` missing, malformed or given to a period
     /// type that has none; `periodAnchor` that contradicts the period type.
     pub fn new(spec: &PeriodSpec) -> Result<Period, Vec<PeriodError>> {
-        Ok(Period { kind: spec.period_type, rule: Rule::from_spec(spec)? })
+        Ok(Period { kind: spec.period_type, rule: Rule::from_spec(spec)?, last: Last::default() })
     }
 
     /// The kind of its windows.
@@ -154,6 +195,18 @@ impl Period {
 
     /// Where `at` falls. Every input has an answer.
     pub fn locate(&self, at: TimeMs, subscription: SubscriptionAnchor) -> Located {
+        let is_shared = matches!(self.rule, Rule::WallClock { .. } | Rule::Steps { .. }) && !self.needs_subscription();
+        if !is_shared {
+            return self.find(at, subscription);
+        }
+        self.last.at(at).unwrap_or_else(|| {
+            let located = self.find(at, subscription);
+            self.last.set(located);
+            located
+        })
+    }
+
+    fn find(&self, at: TimeMs, subscription: SubscriptionAnchor) -> Located {
         let at_s = whole_second(at);
         let (start_s, end_s) = match self.rule {
             Rule::Endless => (whole_second(subscription.started_at_ms), None),

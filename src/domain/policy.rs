@@ -118,7 +118,7 @@ fn attempts_group(id: &PolicyId, retry: &RetryBody, groups: &[Arc<LimitGroup>]) 
     let spec = PeriodSpec { period_type: PeriodType::Daily, ..PeriodSpec::default() };
     Some(Arc::new(LimitGroup {
         id: GroupId::parse(&attempts_id(id)).ok()?,
-        label: "Attempts of one action".to_owned(),
+        label: "Attempts of one action".into(),
         unit: Unit::Count,
         quota: Amount::from_steps(retry.max_attempts).ok(),
         max_per_call: None,

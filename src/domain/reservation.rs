@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::{Caller, Request, Standing};
 use super::amount::{Amount, parse_decimal};
+use super::digits::hex_text;
 use super::field_error::FieldError;
 use super::ids::{AppId, EventName, GroupId, KeyId, PlanId, PolicyId, UserId};
 use super::limit_group::{Enforcement, LimitGroup};
@@ -33,7 +34,7 @@ pub struct OperationName(String);
 
 impl OperationName {
     pub fn from_bytes(bytes: [u8; 12]) -> Self {
-        Self(hex::encode(bytes))
+        Self(hex_text(&bytes))
     }
 
     /// None for text that names no operation.
@@ -70,6 +71,14 @@ impl ReservationId {
         })
     }
 
+    /// What [`fmt::Display`] writes.
+    pub fn to_text(&self) -> String {
+        let created = hex_text(&self.created_at_ms.to_be_bytes());
+        // At least eleven digits, of sixteen.
+        let first = created.bytes().position(|digit| digit != b'0').map_or(5, |first| first.min(5));
+        ["rsv_", &self.name.0, &created[first..], &hex_text(&[self.bucket])].concat()
+    }
+
     /// The record is gone: was the id given out once? Every reservation's record lives longer than the grace.
     pub fn is_over(&self, now: TimeMs) -> bool {
         now > self.created_at_ms + GRACE_MS
@@ -78,7 +87,7 @@ impl ReservationId {
 
 impl fmt::Display for ReservationId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "rsv_{}{:011x}{:02x}", self.name.0, self.created_at_ms, self.bucket)
+        formatter.write_str(&self.to_text())
     }
 }
 
@@ -252,7 +261,7 @@ impl Memo {
     pub fn settle(&self, app: &AppId, rules: &Rules, actuals: &[Actual]) -> Result<Vec<Total>, FieldError> {
         let mut totals = Vec::new();
         for (item, actual) in self.each(actuals)? {
-            let metadata = item.metadata.merged(&actual.metadata);
+            let metadata = item.metadata.clone().merged(&actual.metadata);
             let figures = Figures { quantity: Some(actual.quantity.unwrap_or(item.quantity).0), metadata: &metadata };
             self.totals(app, rules, item, &metadata, (figures, Missing::Estimate), &mut totals)?;
         }
@@ -272,7 +281,7 @@ impl Memo {
             for (name, sum) in &drawn.fields {
                 sums.set(name, sum.0.to_string());
             }
-            let labels = item.metadata.merged(&actual.metadata);
+            let labels = item.metadata.clone().merged(&actual.metadata);
             let figures = Figures { quantity: drawn.quantity.map(|sum| sum.0), metadata: &sums };
             self.totals(app, rules, item, &labels, (figures, Missing::Zero), &mut totals)?;
             items.push(Item { drawn: Some(drawn), ..item.clone() });

@@ -1,5 +1,6 @@
 //! Scopes: whose counter an event lands in.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -35,16 +36,21 @@ impl Dimension {
             },
         }
     }
+
+    /// As documents write it.
+    pub fn name(&self) -> Cow<'static, str> {
+        match self {
+            Self::User => Cow::Borrowed("user"),
+            Self::App => Cow::Borrowed("app"),
+            Self::Key => Cow::Borrowed("key"),
+            Self::Metadata(name) => Cow::Owned(["metadata.", name].concat()),
+        }
+    }
 }
 
 impl fmt::Display for Dimension {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User => formatter.write_str("user"),
-            Self::App => formatter.write_str("app"),
-            Self::Key => formatter.write_str("key"),
-            Self::Metadata(name) => write!(formatter, "metadata.{name}"),
-        }
+        formatter.write_str(&self.name())
     }
 }
 
@@ -165,11 +171,11 @@ impl OwnerName {
 
     /// The user in the tuple.
     pub fn user(&self) -> Option<&str> {
-        self.value("user")
+        self.pairs().find(|(dimension, _)| **dimension == Dimension::User).map(|(_, value)| value)
     }
 
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.pairs().find(|(dimension, _)| dimension.to_string() == name).map(|(_, value)| value)
+        self.pairs().find(|(dimension, _)| dimension.name() == name).map(|(_, value)| value)
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&Dimension, &str)> {
@@ -179,6 +185,13 @@ impl OwnerName {
     /// Names with their values, as clients read them.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         self.pairs().map(|(name, value)| (name.to_string(), value.to_owned())).collect()
+    }
+
+    /// The same in the same order, without a map: of all names, `user` is the last in the alphabet.
+    pub fn by_name(&self) -> impl Iterator<Item = (Cow<'static, str>, &str)> {
+        let is_user = |pair: &(&Dimension, &str)| *pair.0 == Dimension::User;
+        let others = self.pairs().filter(move |pair| !is_user(pair));
+        others.chain(self.pairs().filter(is_user)).map(|(dimension, value)| (dimension.name(), value))
     }
 
     /// # Errors
@@ -227,6 +240,16 @@ mod tests {
             let read = Scope::parse(&names).map(|scope| scope.names().join("+")).map_err(|_| ());
             assert_eq!(read, expected.map(str::to_owned), "{names:?}");
         }
+    }
+
+    #[test]
+    fn names_come_in_the_order_of_the_alphabet() {
+        let scope = Scope::parse(&["user", "metadata.b", "key", "app", "metadata.a"]).unwrap();
+        let values = (0..5).map(|number| number.to_string()).collect();
+        let owner = OwnerName::new(scope, values).unwrap();
+        let pairs: Vec<(String, String)> =
+            owner.by_name().map(|(name, value)| (name.into_owned(), value.to_owned())).collect();
+        assert_eq!(pairs, owner.to_map().into_iter().collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Windows, the stretches of time that counters count in, and times as text.
 
-use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Timelike, Utc};
+use chrono::{DateTime, NaiveDate};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -127,40 +127,88 @@ impl Window {
 /// The longest text.
 const TEXT_BYTES: usize = 42;
 
-/// A time as a window's text has it, `20260228T1000`. Every metering call writes two for each group, so digit by digit.
+/// A time as a window's text has it, `20260228T1000`.
 fn push_basic(time_ms: TimeMs, text: &mut String) {
-    let time = utc(time_ms);
-    let (date, seconds) = (time.date_naive(), time.num_seconds_from_midnight());
-    let (year, minutes) = (date.year().unsigned_abs(), seconds / 60);
-    for pair in [year / 100, year % 100, date.month(), date.day()] {
-        push_pair(pair, text);
+    let Civil { year, month, day, seconds, .. } = Civil::of(time_ms);
+    let mut bytes = *b"00000000T000000";
+    let pairs = [year / 100, year % 100, month, day, seconds / 3600, seconds / 60 % 60, seconds % 60].map(pair);
+    for (place, pair) in [0, 2, 4, 6, 9, 11, 13].into_iter().zip(pairs) {
+        bytes[place..place + 2].copy_from_slice(&pair);
     }
-    if seconds == 0 {
-        return;
-    }
-    text.push('T');
-    for pair in [minutes / 60, minutes % 60] {
-        push_pair(pair, text);
-    }
-    if seconds % 60 > 0 {
-        push_pair(seconds % 60, text);
-    }
-}
-
-/// A number below 100, with two digits.
-fn push_pair(number: u32, text: &mut String) {
-    for digit in [number / 10, number % 10] {
-        text.push(char::from_digit(digit, 10).unwrap_or('0'));
-    }
-}
-
-fn parse_basic(text: &str) -> Option<TimeMs> {
-    let whole = match text.len() {
-        8 => format!("{text}T000000"),
-        13 => format!("{text}00"),
-        _ => text.to_owned(),
+    let length = match (seconds, seconds % 60) {
+        (0, _) => 8,
+        (_, 0) => 13,
+        _ => 15,
     };
-    let time_ms = NaiveDateTime::parse_from_str(&whole, "%Y%m%dT%H%M%S").ok()?.and_utc().timestamp_millis();
+    text.push_str(std::str::from_utf8(&bytes[..length]).unwrap_or_default());
+}
+
+/// The two digits of a number below 100.
+fn pair(number: u32) -> [u8; 2] {
+    let digit = |number: u32| b'0' + u8::try_from(number % 10).unwrap_or(0);
+    [digit(number / 10), digit(number)]
+}
+
+/// A time in UTC, in parts.
+struct Civil {
+    year: u32,
+    month: u32,
+    day: u32,
+    /// Of the day.
+    seconds: u32,
+    millis: u32,
+}
+
+const DAY_MS: TimeMs = 86_400_000;
+/// Days from 1 March of the year 0 to the Unix epoch.
+const DAYS_TO_EPOCH: TimeMs = 719_468;
+/// Days of 400, 100 and 4 years that begin in March, so that a leap day is the last one.
+const DAYS_400: u32 = 146_097;
+const DAYS_100: u32 = 36_524;
+const DAYS_4: u32 = 1_461;
+
+impl Civil {
+    /// Each metering call writes a dozen of times, so this does without a calendar library. Times outside the years 1 to
+    /// 9999 are the nearest time inside.
+    fn of(ms: TimeMs) -> Self {
+        let ms = ms.clamp(EARLIEST_MS, LATEST_MS + 999);
+        let in_day = u32::try_from(ms.rem_euclid(DAY_MS)).unwrap_or(0);
+        let days = u32::try_from(ms.div_euclid(DAY_MS) + DAYS_TO_EPOCH).unwrap_or(0);
+        let (cycles, rest) = (days / DAYS_400, days % DAYS_400);
+        // The last day of a cycle of 400 or of 4 years belongs to its last year.
+        let centuries = (rest / DAYS_100).min(3);
+        let rest = rest - centuries * DAYS_100;
+        let (fours, rest) = (rest / DAYS_4, rest % DAYS_4);
+        let years = (rest / 365).min(3);
+        let day_of_year = rest - years * 365;
+        // Months from March on have 153 days in five.
+        let months = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * months + 2) / 5 + 1;
+        let is_next_year = months >= 10;
+        let month = if is_next_year { months - 9 } else { months + 3 };
+        let year = cycles * 400 + centuries * 100 + fours * 4 + years + u32::from(is_next_year);
+        Self { year, month, day, seconds: in_day / 1000, millis: in_day % 1000 }
+    }
+}
+
+/// Each settling call reads two for each group, so digit by digit too.
+fn parse_basic(text: &str) -> Option<TimeMs> {
+    let (date, time) = match text.split_once('T') {
+        Some((date, time)) if matches!(time.len(), 4 | 6) => (date, time),
+        Some(_) => return None,
+        None => (text, ""),
+    };
+    if date.len() != 8 {
+        return None;
+    }
+    let number = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Some(digits.bytes().fold(0, |number, byte| 10 * number + u32::from(byte - b'0'))),
+        false => None,
+    };
+    let pair = |place: usize| time.get(place..place + 2).map_or(Some(0), number);
+    let (year, month, day) = (number(date.get(..4)?)?, number(date.get(4..6)?)?, number(date.get(6..)?)?);
+    let date = NaiveDate::from_ymd_opt(year.try_into().ok()?, month, day)?;
+    let time_ms = date.and_hms_opt(pair(0)?, pair(2)?, pair(4)?)?.and_utc().timestamp_millis();
     (EARLIEST_MS..=LATEST_MS).contains(&time_ms).then_some(time_ms)
 }
 
@@ -168,7 +216,35 @@ fn parse_basic(text: &str) -> Option<TimeMs> {
 ///
 /// Times outside the years 1 to 9999 are written as the nearest time inside.
 pub fn rfc3339(ms: TimeMs) -> String {
-    utc(ms).to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    TimeText::of(ms).as_str().to_owned()
+}
+
+/// What [`rfc3339`] returns, without an allocation.
+pub struct TimeText {
+    bytes: [u8; 24],
+    length: usize,
+}
+
+impl TimeText {
+    pub fn of(ms: TimeMs) -> Self {
+        let Civil { year, month, day, seconds, millis } = Civil::of(ms);
+        let mut bytes = *b"0000-00-00T00:00:00Z0000";
+        let pairs = [year / 100, year % 100, month, day, seconds / 3600, seconds / 60 % 60, seconds % 60].map(pair);
+        for (place, pair) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(pairs) {
+            bytes[place..place + 2].copy_from_slice(&pair);
+        }
+        let mut length = 20;
+        if millis > 0 {
+            let [tens, ones] = pair(millis % 100);
+            bytes[19..].copy_from_slice(&[b'.', pair(millis / 100)[1], tens, ones, b'Z']);
+            length = 24;
+        }
+        Self { bytes, length }
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
 }
 
 /// Reads an RFC 3339 time with any offset.
@@ -183,11 +259,6 @@ pub fn parse_rfc3339(text: &str) -> Option<TimeMs> {
     }
     let time_ms = DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis();
     (EARLIEST_MS..LATEST_MS + 1000).contains(&time_ms).then_some(time_ms)
-}
-
-/// Times outside the years 1 to 9999 are the nearest time inside.
-fn utc(ms: TimeMs) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(ms.clamp(EARLIEST_MS, LATEST_MS + 999)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -296,6 +367,14 @@ mod tests {
         #[test]
         fn a_time_comes_back_from_its_text(ms in EARLIEST_MS..LATEST_MS + 1000) {
             prop_assert_eq!(parse_rfc3339(&rfc3339(ms)), Some(ms));
+        }
+
+        #[test]
+        fn times_are_written_as_a_calendar_library_writes_them(ms in EARLIEST_MS..LATEST_MS + 1000, day in -719_162..2_932_896_i64) {
+            for ms in [ms, ms - ms.rem_euclid(1000), day * DAY_MS] {
+                let time = DateTime::from_timestamp_millis(ms).unwrap();
+                prop_assert_eq!(rfc3339(ms), time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
+            }
         }
 
         #[test]

@@ -130,12 +130,14 @@ impl FromRequest for Principal {
                 Some(key) => gateway.authenticate(key).await?,
                 None => session::of(&request, &gateway).await?.key,
             };
-            for header in Header::OF_EVERY_CALL {
+            let (app, mode) = (single(&request, Header::App)?, single(&request, Header::Mode)?);
+            // Checked on every call with a key, whether or not the call uses them.
+            for header in [Header::UserToken, Header::IdempotencyKey, Header::IfMatch] {
                 single(&request, header)?;
             }
             check_origin(&request, &key)?;
-            let app = gateway.app_of(&key, named_app(&request)?.as_ref().map(AppId::as_str))?;
-            let mode = mode_of(&request, &key)?;
+            let app = gateway.app_of(&key, named_app(app)?.as_ref().map(AppId::as_str))?;
+            let mode = mode_of(mode, &key)?;
             let placement = gateway.placement(&app).await?;
             gateway.check_mode(&app, &mode).await?;
             Ok(Self { key, tenant: Tenant { app, mode, placement }, gateway })
@@ -143,14 +145,14 @@ impl FromRequest for Principal {
     }
 }
 
-fn named_app(request: &HttpRequest) -> Result<Option<AppId>, ApiError> {
-    let named = single(request, Header::App)?.map(AppId::parse).transpose();
+fn named_app(name: Option<&str>) -> Result<Option<AppId>, ApiError> {
+    let named = name.map(AppId::parse).transpose();
     named.map_err(|error| Header::App.invalid(error.to_string()))
 }
 
 /// A secret or publishable key works on its own mode; an admin key on the one it names.
-fn mode_of(request: &HttpRequest, key: &KeyRecord) -> Result<Mode, ApiError> {
-    let named = single(request, Header::Mode)?.map(Mode::parse).transpose();
+fn mode_of(name: Option<&str>, key: &KeyRecord) -> Result<Mode, ApiError> {
+    let named = name.map(Mode::parse).transpose();
     let named = named.map_err(|message| Header::Mode.invalid(message))?;
     match (key.fixed_mode(), named) {
         (Some(own), None) => Ok(own),

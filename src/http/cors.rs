@@ -2,12 +2,11 @@
 //! itself is answered only for the key's own origins.
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue, ORIGIN, VARY,
 };
-use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
 /// The origin that the request's key may be used from.
@@ -25,11 +24,8 @@ pub async fn preflight(request: HttpRequest) -> HttpResponse {
     response.finish()
 }
 
-pub async fn middleware(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let mut response = next.call(request).await?;
+/// Tells the browser of an allowed origin that its page may read the answer.
+pub fn tell(response: &mut ServiceResponse<impl MessageBody>) {
     let origin = response.request().extensions().get::<AllowedOrigin>().map(|origin| origin.0.clone());
     if let Some(value) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) {
         let headers = response.headers_mut();
@@ -40,5 +36,4 @@ pub async fn middleware(
         );
         headers.append(VARY, HeaderValue::from_static("Origin"));
     }
-    Ok(response)
 }

@@ -28,9 +28,9 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 pub fn routes(config: &mut web::ServiceConfig) {
-    let page = super::resource("/").route(web::get().to(index)).route(web::head().to(index));
-    let assets = super::resource("/assets/{path:.*}").route(web::get().to(asset)).route(web::head().to(asset));
-    let docs = super::resource("/docs").route(web::get().to(docs)).route(web::head().to(docs));
+    let page = super::plain_resource("/").route(web::get().to(index)).route(web::head().to(index));
+    let assets = super::plain_resource("/assets/{path:.*}").route(web::get().to(asset)).route(web::head().to(asset));
+    let docs = super::plain_resource("/docs").route(web::get().to(docs)).route(web::head().to(docs));
     config.service(page.wrap(Compress::default()).wrap(headers()));
     config.service(docs.wrap(Compress::default()).wrap(headers()));
     config.service(assets.wrap(Compress::default()).wrap(headers()));

@@ -77,7 +77,7 @@ fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiE
     let (key, metadata) = scope_values(query.rest)?;
     let own = principal.key.kind == KeyKind::Secret && key.as_ref().is_none_or(|key| *key == principal.key.id);
     let item = match own {
-        true => item(principal, event, quantity, &metadata)?,
+        true => item(principal, event, quantity, metadata)?,
         false => CallItem { event, quantity, metadata },
     };
     let key = key.or_else(|| own.then(|| principal.key.id.clone()));

@@ -6,6 +6,16 @@ use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderName, IF_MA
 
 use super::problem::ApiError;
 
+// Constants, since making a name looks at each of its characters.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const APP: HeaderName = HeaderName::from_static("x-app");
+const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const MODE: HeaderName = HeaderName::from_static("x-mode");
+const USER_TOKEN: HeaderName = HeaderName::from_static("x-user-token");
+
 /// A header that is read through [`single`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
@@ -24,9 +34,6 @@ pub enum Header {
 }
 
 impl Header {
-    /// Checked on every call with a key, whether or not the call uses them.
-    pub const OF_EVERY_CALL: [Self; 5] = [Self::App, Self::Mode, Self::UserToken, Self::IdempotencyKey, Self::IfMatch];
-
     /// As documents and errors write it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,18 +54,18 @@ impl Header {
 
     const fn name(self) -> HeaderName {
         match self {
-            Self::ApiKey => HeaderName::from_static("x-api-key"),
-            Self::App => HeaderName::from_static("x-app"),
+            Self::ApiKey => API_KEY,
+            Self::App => APP,
             Self::Authorization => AUTHORIZATION,
             Self::ContentEncoding => CONTENT_ENCODING,
-            Self::CsrfToken => HeaderName::from_static("x-csrf-token"),
-            Self::FetchSite => HeaderName::from_static("sec-fetch-site"),
-            Self::IdempotencyKey => HeaderName::from_static("idempotency-key"),
+            Self::CsrfToken => CSRF_TOKEN,
+            Self::FetchSite => FETCH_SITE,
+            Self::IdempotencyKey => IDEMPOTENCY_KEY,
             Self::IfMatch => IF_MATCH,
-            Self::LastEventId => HeaderName::from_static("last-event-id"),
-            Self::Mode => HeaderName::from_static("x-mode"),
+            Self::LastEventId => LAST_EVENT_ID,
+            Self::Mode => MODE,
             Self::Origin => ORIGIN,
-            Self::UserToken => HeaderName::from_static("x-user-token"),
+            Self::UserToken => USER_TOKEN,
         }
     }
 

@@ -1,11 +1,13 @@
 //! `GET /healthz`, `/readyz`, `/metrics`: for machines that watch the node.
 
-use std::time::Instant;
+use std::cell::{OnceCell, RefCell};
+use std::time::Duration;
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::middleware::Next;
+use actix_web::dev::ServiceResponse;
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
+use metrics::{Counter, Histogram};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -79,16 +81,38 @@ pub async fn metrics(handle: web::Data<PrometheusHandle>, gateway: web::Data<Gat
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(handle.render())
 }
 
-/// Latency by call; the route's pattern, never the path, so that no id becomes a label.
-pub async fn measure(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let started = Instant::now();
-    let call = request.match_pattern().unwrap_or_else(|| "other".to_owned());
-    let response = next.call(request).await?;
-    let status = response.status().as_u16().to_string();
-    metrics::histogram!("quotagate_request_seconds", "call" => call.clone()).record(started.elapsed().as_secs_f64());
-    metrics::counter!("quotagate_requests_total", "call" => call, "status" => status).increment(1);
-    Ok(response)
+/// The metrics of one resource, looked up once per thread that serves.
+pub struct Meters {
+    /// The route's pattern, never the path, so that no id becomes a label.
+    call: String,
+    seconds: OnceCell<Histogram>,
+    /// By status.
+    answers: RefCell<Vec<(StatusCode, Counter)>>,
+}
+
+impl Meters {
+    pub fn new(call: String) -> Self {
+        Self { call, seconds: OnceCell::new(), answers: RefCell::default() }
+    }
+
+    fn record(&self, status: StatusCode, took: Duration) {
+        let call = || self.call.clone();
+        let seconds = self.seconds.get_or_init(|| metrics::histogram!("quotagate_request_seconds", "call" => call()));
+        seconds.record(took.as_secs_f64());
+        let mut answers = self.answers.borrow_mut();
+        let known = answers.iter().position(|(known, _)| *known == status).unwrap_or_else(|| {
+            let code = status.as_u16().to_string();
+            answers.push((status, metrics::counter!("quotagate_requests_total", "call" => call(), "status" => code)));
+            answers.len() - 1
+        });
+        answers[known].1.increment(1);
+    }
+}
+
+/// Records an answer and how long it took.
+pub fn measure(response: &ServiceResponse<impl MessageBody>, took: Duration) {
+    // Those of the resource, else those of the app for what matches none.
+    if let Some(meters) = response.request().app_data::<Meters>() {
+        meters.record(response.status(), took);
+    }
 }

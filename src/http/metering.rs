@@ -1,16 +1,20 @@
 //! `POST reserve`, `extend`, `can-use`: what may be spent.
 
+use std::cell::RefCell;
+
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpResponse, HttpResponseBuilder};
+use metrics::Counter;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Access, Principal};
 use super::body::{Body, Given, Query};
+use super::plain_json;
 use super::problem::{ApiError, Problem};
 use super::rate_limit;
-use super::views::{CounterView, DecisionView};
-use crate::domain::ids::{EventName, UserId};
+use super::views::{AmountView, CounterView, DecisionView, TimeView, answer};
+use crate::domain::ids::{EventName, GroupId, UserId};
 use crate::domain::metadata::Metadata;
 use crate::domain::number::{Number, NumberOrText};
 use crate::domain::reason::Reason;
@@ -94,7 +98,7 @@ pub struct ReserveQuery {
 }
 
 /// Metadata with the key's own, which overrides what the caller claims.
-pub(super) fn claimed(principal: &Principal, metadata: &Metadata) -> Result<Metadata, ApiError> {
+pub(super) fn claimed(principal: &Principal, metadata: Metadata) -> Result<Metadata, ApiError> {
     let merged = metadata.merged(&principal.key.metadata);
     match merged.fits() {
         true => Ok(merged),
@@ -107,7 +111,7 @@ pub(super) fn item(
     principal: &Principal,
     event: EventName,
     quantity: Number,
-    metadata: &Metadata,
+    metadata: Metadata,
 ) -> Result<CallItem, ApiError> {
     Ok(CallItem { event, quantity, metadata: claimed(principal, metadata)? })
 }
@@ -115,15 +119,13 @@ pub(super) fn item(
 fn call(principal: &Principal, given: ReserveBody) -> Result<Call, ApiError> {
     let ReserveBody { user_id: user, event, quantity, metadata, items, .. } = given;
     let items = match (event, items) {
-        (Some(event), None) => vec![item(principal, event, quantity.unwrap_or(ONE), &metadata)?],
+        (Some(event), None) => vec![item(principal, event, quantity.unwrap_or(ONE), metadata)?],
         (None, Some(items)) if quantity.is_none() && metadata.is_empty() => {
             if items.is_empty() || items.len() > MOST_ITEMS {
                 return Err(ApiError::invalid("items", format!("must be 1 to {MOST_ITEMS}")));
             }
             let items = items.into_iter();
-            items
-                .map(|given| item(principal, given.event, given.quantity, &given.metadata))
-                .collect::<Result<_, _>>()?
+            items.map(|given| item(principal, given.event, given.quantity, given.metadata)).collect::<Result<_, _>>()?
         }
         (None, None) => return Err(ApiError::invalid("event", "is missing; or give `items`")),
         (_, Some(_)) => {
@@ -140,11 +142,23 @@ pub(super) fn count_decision(name: &'static str, decision: &Decision) {
         (false, false) => "unmetered",
     };
     let outcome = decision.reasons.first().map_or(allowed, |reason| reason.as_str());
-    metrics::counter!("quotagate_decisions_total", "call" => name, "outcome" => outcome).increment(1);
+    count(name, outcome);
+}
+
+thread_local! {
+    /// By call and outcome; looked up once per thread.
+    static DECISIONS: RefCell<Vec<((&'static str, &'static str), Counter)>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(super) fn count(name: &'static str, outcome: &'static str) {
-    metrics::counter!("quotagate_decisions_total", "call" => name, "outcome" => outcome).increment(1);
+    DECISIONS.with_borrow_mut(|counters| {
+        let place = counters.iter().position(|(of, _)| *of == (name, outcome)).unwrap_or_else(|| {
+            let counter = metrics::counter!("quotagate_decisions_total", "call" => name, "outcome" => outcome);
+            counters.push(((name, outcome), counter));
+            counters.len() - 1
+        });
+        counters[place].1.increment(1);
+    });
 }
 
 pub(super) fn replayed(response: &mut HttpResponseBuilder, replayed: bool) {
@@ -178,14 +192,14 @@ pub async fn reserve(
     if deny_status && !decision.allowed {
         return Err(ApiError::Denied { decision: Box::new(decision) });
     }
-    Ok(decided(&decision))
+    decided(&decision)
 }
 
-fn decided(decision: &Decision) -> HttpResponse {
+fn decided(decision: &Decision) -> Result<HttpResponse, ApiError> {
     let mut response = HttpResponse::Ok();
     rate_limit::insert(&mut response, decision);
     replayed(&mut response, decision.replayed);
-    response.json(DecisionView::new(decision))
+    answer(response, plain_json::decision(decision), || DecisionView::new(decision))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -217,20 +231,22 @@ pub async fn extend(principal: Principal, body: Body<ExtendBody>) -> Result<Http
     let decision =
         principal.gateway.extend(&principal.tenant, &given.reservation_id, extension, idempotency.as_ref()).await?;
     count_decision("extend", &decision);
-    Ok(decided(&decision))
+    decided(&decision)
 }
 
 /// One matched group as a reserve would find it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CanUseDetail {
-    group_id: String,
+    #[schema(value_type = String)]
+    group_id: GroupId,
     /// `used + held`
     #[schema(value_type = f64)]
-    current: Number,
+    current: AmountView,
     #[schema(value_type = Option<f64>)]
-    quota: Option<Number>,
-    resets_at: Option<String>,
+    quota: Option<AmountView>,
+    #[schema(value_type = Option<String>)]
+    resets_at: Option<TimeView>,
 }
 
 /// The answer that a reserve would get now.
@@ -239,7 +255,8 @@ pub struct CanUseDetail {
 pub struct CanUseView {
     allowed: bool,
     matched: bool,
-    matched_group_ids: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    matched_group_ids: Vec<GroupId>,
     reasons: Vec<Reason>,
     details: Vec<CanUseDetail>,
 }
@@ -266,7 +283,7 @@ pub async fn can_use(principal: Principal, body: Body<ReserveBody>) -> Result<Ht
     Ok(response.json(CanUseView {
         allowed: decision.allowed,
         matched: decision.matched,
-        matched_group_ids: decision.matched_groups.iter().map(ToString::to_string).collect(),
+        matched_group_ids: decision.matched_groups,
         reasons: decision.reasons,
         details: details.collect(),
     }))

@@ -24,6 +24,7 @@ mod metering;
 mod nodes;
 pub mod openapi;
 mod payload;
+mod plain_json;
 mod plans;
 mod policies;
 mod problem;
@@ -45,14 +46,18 @@ mod watchers;
 mod webhooks;
 mod whatif;
 
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::{App, HttpRequest, HttpServer, Resource, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::TcpListener;
+use std::time::Instant;
 
 use crate::service::Gateway;
 use crate::service::error::ServiceError;
+use health::Meters;
 use limits::Limits;
 use problem::ApiError;
 use readers::Readers;
@@ -103,10 +108,9 @@ pub async fn serve(
             .app_data(readers.clone())
             .app_data(watchers.clone())
             .app_data(limits)
+            .app_data(Meters::new("other".to_owned()))
             .app_data(refusals.clone())
-            .wrap(from_fn(cors::middleware))
-            .wrap(from_fn(replayed::middleware))
-            .wrap(from_fn(health::measure))
+            .wrap(from_fn(answered))
             .wrap(from_fn(refused::middleware))
             .wrap(from_fn(unread::middleware))
             .wrap(from_fn(request_id::middleware))
@@ -141,12 +145,33 @@ pub async fn serve(
     Ok(Served::UntilStopped)
 }
 
+/// Of the API.
 fn resource(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(method_not_allowed))
+    plain_resource(path).app_data(Meters::new(format!("{API}{path}")))
 }
 
+/// Beside the API.
+fn plain_resource(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(method_not_allowed)).app_data(Meters::new(path.to_owned()))
+}
+
+/// What is added to answers, and recorded of them.
+async fn answered(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let started = Instant::now();
+    let mut response = next.call(request).await?;
+    cors::tell(&mut response);
+    replayed::tell(&mut response);
+    health::measure(&response, started.elapsed());
+    Ok(response)
+}
+
+const API: &str = "/api/v1";
+
 fn routes(config: &mut web::ServiceConfig) {
-    let api = web::scope("/api/v1")
+    let api = web::scope(API)
         .service(resource("/reserve").route(web::post().to(metering::reserve)))
         .service(resource("/commit").route(web::post().to(settling::commit)))
         .service(resource("/release").route(web::post().to(settling::release)))
@@ -246,10 +271,10 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route(web::delete().to(test_clock::delete)),
         );
     config
-        .service(resource("/healthz").route(web::get().to(health::healthz)))
-        .service(resource("/readyz").route(web::get().to(health::readyz)))
-        .service(resource("/metrics").route(web::get().to(health::metrics)))
-        .service(resource("/openapi.json").route(web::get().to(openapi::serve)))
+        .service(plain_resource("/healthz").route(web::get().to(health::healthz)))
+        .service(plain_resource("/readyz").route(web::get().to(health::readyz)))
+        .service(plain_resource("/metrics").route(web::get().to(health::metrics)))
+        .service(plain_resource("/openapi.json").route(web::get().to(openapi::serve)))
         .service(api)
         .configure(dashboard::routes);
 }

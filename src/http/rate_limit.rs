@@ -1,12 +1,11 @@
 //! Rate-limit headers: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers) for the matched
 //! groups, the older `X-RateLimit-*` for the tightest, `Retry-After` on a denial that time will lift.
 
-use std::fmt::{self, Write as _};
-
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 
 use crate::domain::counter::Counter;
+use crate::domain::digits::{push_digits, push_signed};
 use crate::domain::window::{TimeMs, WindowKind};
 use crate::service::decision::Decision;
 
@@ -53,14 +52,13 @@ fn insert_text(response: &mut HttpResponseBuilder, name: HeaderName, value: Stri
 }
 
 /// One text, without a piece for each counter: every metering call has two of them.
-fn list<'a>(limited: &[Limited<'a>], write: impl Fn(&Limited<'a>, &mut String) -> fmt::Result) -> String {
+fn list<'a>(limited: &[Limited<'a>], write: impl Fn(&Limited<'a>, &mut String)) -> String {
     let mut text = String::with_capacity(48 * limited.len());
     for (place, limited) in limited.iter().enumerate() {
         if place > 0 {
             text.push_str(", ");
         }
-        // Writing to a String cannot fail.
-        let _ = write(limited, &mut text);
+        write(limited, &mut text);
     }
     text
 }
@@ -97,14 +95,22 @@ impl<'a> Limited<'a> {
     }
 
     /// `"lg_pro_a";q=20;w=2592000`
-    fn write_policy(&self, text: &mut String) -> fmt::Result {
-        write!(text, "\"{}\";q={}", self.id, self.quota)?;
-        self.window_s.map_or(Ok(()), |seconds| write!(text, ";w={seconds}"))
+    fn write_policy(&self, text: &mut String) {
+        text.extend(["\"", self.id, "\";q="]);
+        push_digits(self.quota, text);
+        if let Some(seconds) = self.window_s {
+            text.push_str(";w=");
+            push_signed(seconds, text);
+        }
     }
 
     /// `"lg_pro_a";r=8;t=3600`
-    fn write_state(&self, text: &mut String) -> fmt::Result {
-        write!(text, "\"{}\";r={}", self.id, self.remaining)?;
-        self.resets_in_s.map_or(Ok(()), |seconds| write!(text, ";t={seconds}"))
+    fn write_state(&self, text: &mut String) {
+        text.extend(["\"", self.id, "\";r="]);
+        push_digits(self.remaining, text);
+        if let Some(seconds) = self.resets_in_s {
+            text.push_str(";t=");
+            push_signed(seconds, text);
+        }
     }
 }

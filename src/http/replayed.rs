@@ -2,22 +2,17 @@
 
 use actix_web::HttpMessage;
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::middleware::Next;
 
 use crate::store::operation::Replayed;
 
 pub const HEADER: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-pub async fn middleware(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let mut response = next.call(request).await?;
+/// Adds the header to the answer of a call that was answered before.
+pub fn tell(response: &mut ServiceResponse<impl MessageBody>) {
     let told = response.request().extensions().get::<Replayed>().is_some_and(Replayed::is_told);
     if told && response.status().is_success() {
         response.headers_mut().insert(HEADER, HeaderValue::from_static("true"));
     }
-    Ok(response)
 }

@@ -5,6 +5,8 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 
+use crate::domain::digits::hex_text;
+
 tokio::task_local! {
     static CURRENT: String;
 }
@@ -27,7 +29,7 @@ pub async fn middleware(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let id = given(&request).unwrap_or_else(|| format!("req_{:016x}", rand::random::<u64>()));
+    let id = given(&request).unwrap_or_else(|| ["req_", &hex_text(&rand::random::<[u8; 8]>())].concat());
     let mut response = CURRENT.scope(id.clone(), next.call(request)).await?;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);

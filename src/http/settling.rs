@@ -7,9 +7,10 @@ use utoipa::ToSchema;
 use super::auth::{Access, Principal};
 use super::body::{Body, Given};
 use super::metering::{claimed, count, count_decision, item, replayed};
+use super::plain_json;
 use super::problem::{ApiError, Problem};
 use super::rate_limit;
-use super::views::{CounterView, ThresholdView};
+use super::views::{CounterView, ThresholdView, answer};
 use crate::domain::ids::{EventName, UserId};
 use crate::domain::ledger::Outcome;
 use crate::domain::metadata::Metadata;
@@ -87,7 +88,7 @@ fn figures(
     items: Option<Vec<ActualBody>>,
 ) -> Result<Vec<Actual>, ApiError> {
     let actual = |quantity: Option<Number>, metadata: Metadata| {
-        let metadata = if metadata.is_empty() { metadata } else { claimed(principal, &metadata)? };
+        let metadata = if metadata.is_empty() { metadata } else { claimed(principal, metadata)? };
         Ok(Actual { quantity, metadata })
     };
     match items {
@@ -120,7 +121,7 @@ pub struct SettlementView {
     thresholds: Vec<ThresholdView>,
 }
 
-fn settled(name: &'static str, settlement: &Settlement) -> HttpResponse {
+fn settled(name: &'static str, settlement: &Settlement) -> Result<HttpResponse, ApiError> {
     count(
         name,
         if settlement.replayed {
@@ -133,14 +134,20 @@ fn settled(name: &'static str, settlement: &Settlement) -> HttpResponse {
     );
     let mut response = HttpResponse::Ok();
     replayed(&mut response, settlement.replayed);
-    response.json(SettlementView {
-        reservation_id: settlement.id.to_string(),
-        status: settlement.status.clone(),
-        late: settlement.late,
-        replayed: settlement.replayed,
-        counters: CounterView::all(&settlement.counters),
-        thresholds: ThresholdView::all(&settlement.passed),
-    })
+    answer(response, plain_json::settlement(settlement), || SettlementView::new(settlement))
+}
+
+impl SettlementView {
+    pub(super) fn new(settlement: &Settlement) -> Self {
+        Self {
+            reservation_id: settlement.id.to_text(),
+            status: settlement.status.clone(),
+            late: settlement.late,
+            replayed: settlement.replayed,
+            counters: CounterView::all(&settlement.counters),
+            thresholds: ThresholdView::all(&settlement.passed),
+        }
+    }
 }
 
 /// Confirm what was spent
@@ -160,7 +167,7 @@ pub async fn commit(principal: Principal, body: Body<CommitBody>) -> Result<Http
     };
     let settlement =
         principal.gateway.commit(&principal.tenant, &given.reservation_id, &commit, idempotency.as_ref()).await?;
-    Ok(settled("commit", &settlement))
+    settled("commit", &settlement)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -185,7 +192,7 @@ pub async fn release(principal: Principal, body: Body<ReleaseBody>) -> Result<Ht
     let release = Release { reason: given.reason, error_code: given.error_code };
     let settlement =
         principal.gateway.release(&principal.tenant, &given.reservation_id, release, idempotency.as_ref()).await?;
-    Ok(settled("release", &settlement))
+    settled("release", &settlement)
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -214,7 +221,7 @@ pub async fn release_by_hand(
     note("reason", value.reason.as_deref())?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let released = gateway.release_by_hand(&principal.tenant, &id, value.reason, by, idempotency.as_ref()).await?;
-    Ok(settled("release_by_hand", &released))
+    settled("release_by_hand", &released)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -299,7 +306,7 @@ pub struct TrackedView {
 pub async fn track(principal: Principal, body: Body<TrackBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
     let Given { value: given, idempotency } = body.read().await?;
-    let item = item(&principal, given.event, given.quantity, &given.metadata)?;
+    let item = item(&principal, given.event, given.quantity, given.metadata)?;
     let call = Call { user: given.user_id, items: vec![item], key: principal.key.id.clone() };
     let tracked = match principal.gateway.track(&principal.tenant, &call, given.enforce, idempotency.as_ref()).await {
         Ok(tracked) => tracked,

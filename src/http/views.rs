@@ -1,35 +1,96 @@
 //! JSON that several resources answer.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::Serialize;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::problem::ApiError;
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::counter::{ClosedUntil, Counter};
+use crate::domain::ids::GroupId;
 use crate::domain::number::Number;
 use crate::domain::policy_body::BackoffBody;
 use crate::domain::reason::Reason;
-use crate::domain::window::{TimeMs, Window, rfc3339};
+use crate::domain::scope::OwnerName;
+use crate::domain::window::{TimeMs, TimeText, Window};
 use crate::service::decision::{Decision, DeniedBy, Retry};
+use crate::service::error::ServiceError;
 use crate::store::admission::Passed;
+
+/// Answers with JSON: `plain` if there is such a text ([`super::plain_json`]), else that of the view.
+///
+/// # Errors
+/// What cannot be written as JSON, which no view is.
+pub fn answer<V: Serialize>(
+    mut response: HttpResponseBuilder,
+    plain: Option<String>,
+    view: impl FnOnce() -> V,
+) -> Result<HttpResponse, ApiError> {
+    let text = match plain {
+        Some(text) => text,
+        None => serde_json::to_string(&view()).map_err(|error| ServiceError::Internal(error.to_string()))?,
+    };
+    Ok(response.insert_header((CONTENT_TYPE, JSON)).body(text))
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An amount in its unit.
 pub fn number(amount: Amount, unit: Unit) -> Number {
     Number(amount.to_decimal(unit))
 }
 
+/// An amount in its unit, for answers that metering calls wait for: the same JSON as [`number`], with less work.
+#[derive(Clone, Copy, Debug)]
+pub struct AmountView(Amount, Unit);
+
+impl Serialize for AmountView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(amount, unit) = *self;
+        let one = Amount::one(unit).steps();
+        match amount.steps() % one {
+            0 => serializer.serialize_u64(amount.steps() / one),
+            _ => number(amount, unit).serialize(serializer),
+        }
+    }
+}
+
+/// A time: RFC 3339, UTC.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeView(pub TimeMs);
+
+impl Serialize for TimeView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(TimeText::of(self.0).as_str())
+    }
+}
+
+/// Names with their values, in the order of the names.
+#[derive(Clone, Debug)]
+pub struct ScopeView(Arc<OwnerName>);
+
+impl Serialize for ScopeView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.by_name())
+    }
+}
+
 /// Where a window begins and ends; RFC 3339, UTC.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PeriodView {
-    pub start: String,
+    #[schema(value_type = String)]
+    pub start: TimeView,
     /// Null if it never ends.
-    pub end: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub end: Option<TimeView>,
 }
 
 impl PeriodView {
     pub fn of(window: Window) -> Self {
-        Self { start: rfc3339(window.start_ms), end: window.end_ms.map(rfc3339) }
+        Self { start: TimeView(window.start_ms), end: window.end_ms.map(TimeView) }
     }
 }
 
@@ -37,48 +98,52 @@ impl PeriodView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CounterView {
-    pub group_id: String,
-    pub label: String,
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
+    #[schema(value_type = String)]
+    pub label: Arc<str>,
     pub unit: Unit,
     /// Null counts without limit.
     #[schema(value_type = Option<f64>)]
-    pub quota: Option<Number>,
+    pub quota: Option<AmountView>,
     #[schema(value_type = f64)]
-    pub granted: Number,
+    pub granted: AmountView,
     /// `used + held`
     #[schema(value_type = f64)]
-    pub count: Number,
+    pub count: AmountView,
     #[schema(value_type = f64)]
-    pub used: Number,
+    pub used: AmountView,
     #[schema(value_type = f64)]
-    pub held: Number,
+    pub held: AmountView,
     #[schema(value_type = f64)]
-    pub blocked: Number,
+    pub blocked: AmountView,
     /// Null without quota.
     #[schema(value_type = Option<f64>)]
-    pub remaining: Option<Number>,
+    pub remaining: Option<AmountView>,
     #[schema(value_type = f64)]
-    pub overage: Number,
+    pub overage: AmountView,
     /// Whole percent of `used` in quota and grants; null for quota null or 0.
     pub percent_used: Option<u64>,
     /// When the next window begins; null for lifetime, and where none comes.
-    pub resets_at: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub resets_at: Option<TimeView>,
     /// Null while a fixed period does not cover the time.
     pub period: Option<PeriodView>,
-    pub scope: BTreeMap<String, String>,
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub scope: ScopeView,
 }
 
 impl CounterView {
     pub fn new(counter: &Counter) -> Self {
         let group = &counter.group;
-        let told = |amount: Amount| number(amount, group.unit);
+        let told = |amount: Amount| AmountView(amount, group.unit);
         let end_ms = match counter.closed {
             Some(ClosedUntil(opens_at_ms)) => opens_at_ms,
             None => counter.window.and_then(|window| window.end_ms),
         };
         Self {
-            group_id: group.id.to_string(),
-            label: group.label.clone(),
+            group_id: group.id.clone(),
+            label: Arc::clone(&group.label),
             unit: group.unit,
             quota: group.quota.map(told),
             granted: told(counter.granted),
@@ -89,9 +154,9 @@ impl CounterView {
             remaining: counter.remaining().map(told),
             overage: told(counter.overage()),
             percent_used: counter.percent_used(),
-            resets_at: end_ms.map(rfc3339),
+            resets_at: end_ms.map(TimeView),
             period: counter.window.map(PeriodView::of),
-            scope: counter.owner.to_map(),
+            scope: ScopeView(Arc::clone(&counter.owner)),
         }
     }
 
@@ -104,14 +169,15 @@ impl CounterView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ThresholdView {
-    pub group_id: String,
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
     /// Of quota and grants.
     pub percent: u64,
 }
 
 impl ThresholdView {
     pub fn all(passed: &[Passed]) -> Vec<Self> {
-        let view = |passed: &Passed| Self { group_id: passed.group.to_string(), percent: passed.percent };
+        let view = |passed: &Passed| Self { group_id: passed.group.clone(), percent: passed.percent };
         passed.iter().map(view).collect()
     }
 }
@@ -120,14 +186,17 @@ impl ThresholdView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeniedByView {
-    pub group_id: String,
-    pub label: String,
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
+    #[schema(value_type = String)]
+    pub label: Arc<str>,
     pub unit: Unit,
     #[schema(value_type = f64)]
-    pub requested: Number,
+    pub requested: AmountView,
     #[schema(value_type = Option<f64>)]
-    pub remaining: Option<Number>,
-    pub resets_at: Option<String>,
+    pub remaining: Option<AmountView>,
+    #[schema(value_type = Option<String>)]
+    pub resets_at: Option<TimeView>,
     /// Names of the group's scope that the call lacks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing_scope: Vec<String>,
@@ -143,19 +212,19 @@ pub struct DeniedByView {
     /// As configured in the group.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub on_limit: Option<std::sync::Arc<serde_json::Value>>,
+    pub on_limit: Option<Arc<serde_json::Value>>,
 }
 
 impl DeniedByView {
     pub fn new(denied: &DeniedBy) -> Self {
         let group = &denied.group;
         Self {
-            group_id: group.id.to_string(),
-            label: group.label.clone(),
+            group_id: group.id.clone(),
+            label: Arc::clone(&group.label),
             unit: group.unit,
-            requested: number(denied.requested, group.unit),
-            remaining: denied.remaining.map(|remaining| number(remaining, group.unit)),
-            resets_at: denied.resets_at_ms.map(rfc3339),
+            requested: AmountView(denied.requested, group.unit),
+            remaining: denied.remaining.map(|remaining| AmountView(remaining, group.unit)),
+            resets_at: denied.resets_at_ms.map(TimeView),
             missing_scope: denied.missing_scope.clone(),
             scope_full: denied.scope_full,
             approval: denied
@@ -178,11 +247,13 @@ pub struct DecisionView {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub degraded: bool,
     pub matched: bool,
-    pub matched_group_ids: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub matched_group_ids: Vec<GroupId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub expires_at: Option<TimeView>,
     /// The first category of refusal; empty if allowed.
     pub reasons: Vec<Reason>,
     pub denied_by: Vec<DeniedByView>,
@@ -237,9 +308,9 @@ impl DecisionView {
             allowed: decision.allowed,
             degraded: decision.degraded,
             matched: decision.matched,
-            matched_group_ids: decision.matched_groups.iter().map(ToString::to_string).collect(),
-            reservation_id: decision.reservation.as_ref().map(|(id, _)| id.to_string()),
-            expires_at: decision.reservation.as_ref().map(|(_, expires_at_ms)| rfc3339(*expires_at_ms)),
+            matched_group_ids: decision.matched_groups.clone(),
+            reservation_id: decision.reservation.as_ref().map(|(id, _)| id.to_text()),
+            expires_at: decision.reservation.as_ref().map(|(_, expires_at_ms)| TimeView(*expires_at_ms)),
             reasons: decision.reasons.clone(),
             denied_by: decision.denied_by.iter().map(DeniedByView::new).collect(),
             counters: CounterView::all(&decision.counters),

@@ -259,7 +259,7 @@ fn view(config: &AppConfig, id: &str, stored: StoredApproval) -> Result<Approval
             "rejected" => ApprovalStatus::Rejected,
             _ => return Err(damaged()),
         },
-        label: group.map_or_else(|| stored.group.to_string(), |group| group.label.clone()),
+        label: group.map_or_else(|| stored.group.to_string(), |group| group.label.to_string()),
         group_id: stored.group.to_string(),
         unit,
         scope: stored.owner.to_map(),

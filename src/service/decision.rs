@@ -133,9 +133,9 @@ pub fn judge(admission: &Admission, tallies: &[(Tally, bool)], limit: impl Fn(&L
 
 /// Orders counters: refusing ones first, then the tightest.
 pub fn order(judged: &[Judged]) -> Vec<Counter> {
-    let mut judged: Vec<&Judged> = judged.iter().collect();
-    judged.sort_by(|one, other| other.lacks.cmp(&one.lacks).then_with(|| one.counter().by_tightness(&other.counter())));
-    judged.into_iter().map(Judged::counter).collect()
+    let mut counters: Vec<(bool, Counter)> = judged.iter().map(|judged| (judged.lacks, judged.counter())).collect();
+    counters.sort_by(|(lacks, one), (other_lacks, other)| other_lacks.cmp(lacks).then_with(|| one.by_tightness(other)));
+    counters.into_iter().map(|(_, counter)| counter).collect()
 }
 
 impl Decision {

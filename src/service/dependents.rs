@@ -134,7 +134,7 @@ impl Gateway {
         };
         let left = |group: &Arc<LimitGroup>| GroupLeft {
             group_id: group.id.to_string(),
-            label: group.label.clone(),
+            label: group.label.to_string(),
             also_in: others(group),
         };
         let groups: Vec<GroupLeft> = groups.iter().map(left).collect();

@@ -159,7 +159,7 @@ impl Gateway {
         user: &UserId,
         round: impl AsyncFn(&View) -> Result<Round<T>, ServiceError>,
     ) -> Result<T, ServiceError> {
-        self.with_owner(tenant, &OwnerName::of_user(user), round).await
+        self.with_account(tenant, Some(user), tenant.bucket_of(user), round).await
     }
 
     /// As [`Gateway::with_facts`], for an owner of counters that may have no user: then no subscription is looked at.
@@ -174,15 +174,24 @@ impl Gateway {
     ) -> Result<T, ServiceError> {
         let user = owner.user().map(UserId::parse).transpose();
         let user = user.map_err(|error| ServiceError::invalid("scope.user", error.to_string()))?;
-        let bucket = match &user {
-            Some(user) => tenant.bucket_of(user),
-            None => tenant.shared_bucket()?,
-        };
-        let cache_key = user.as_ref().map_or_else(String::new, |user| bucket.user(user).account);
+        match &user {
+            Some(user) => self.with_facts(tenant, user, round).await,
+            None => self.with_account(tenant, None, tenant.shared_bucket()?, round).await,
+        }
+    }
+
+    async fn with_account<T>(
+        &self,
+        tenant: &Tenant,
+        user: Option<&UserId>,
+        bucket: Bucket,
+        round: impl AsyncFn(&View) -> Result<Round<T>, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let cache_key = user.map_or_else(String::new, |user| bucket.account(user));
         let mut view = View {
             app: tenant.app.clone(),
             config: self.config(&tenant.app).await?,
-            subscribed: match &user {
+            subscribed: match user {
                 Some(_) => self.subscriptions.get(&cache_key).unwrap_or_else(unknown),
                 None => nobody(),
             },
@@ -233,7 +242,7 @@ impl Gateway {
     /// were on each of the plans, the default one first.
     pub(crate) fn views_at_hand(&self, tenant: &Tenant, user: &UserId, config: &Arc<AppConfig>) -> AtHand {
         let bucket = tenant.bucket_of(user);
-        let cache_key = bucket.user(user).account;
+        let cache_key = bucket.account(user);
         let now_ms = self.clocks.estimate(&bucket);
         let known = self.subscriptions.get(&cache_key);
         let subscribed = known.clone().unwrap_or_else(unknown);

@@ -154,7 +154,7 @@ impl Found {
         if let (false, Some(live)) = (found.is_over, live.next()) {
             found.quota = live.group.quota;
             found.granted = live.granted;
-            found.label.clone_from(&live.group.label);
+            found.label = live.group.label.to_string();
             found.window = live.window.unwrap_or(counter.window);
         }
         found
@@ -186,5 +186,5 @@ fn is_long_over(window: Window, now: TimeMs) -> bool {
 }
 
 fn label(config: &AppConfig, group: &GroupId) -> String {
-    config.group(group).map_or_else(|| group.to_string(), |group| group.label.clone())
+    config.group(group).map_or_else(|| group.to_string(), |group| group.label.to_string())
 }

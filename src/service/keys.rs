@@ -13,6 +13,7 @@ use super::Gateway;
 use super::apps::DEFAULT_APP;
 use super::error::ServiceError;
 use super::tenant::Tenant;
+use crate::domain::digits::hex_text;
 use crate::domain::ids::{AppId, KeyId, Mode, Sandbox, UserId};
 use crate::domain::metadata::Metadata;
 use crate::domain::window::{TimeMs, rfc3339};
@@ -166,7 +167,7 @@ impl KeyRecord {
 }
 
 pub(super) fn hash(key: &str) -> String {
-    hex::encode(Sha256::digest(key.as_bytes()))
+    hex_text(&Sha256::digest(key.as_bytes()))
 }
 
 pub(super) fn admin_record(id: KeyId, app: Option<AppId>, prefix: String, created_at: String) -> KeyRecord {

@@ -276,7 +276,7 @@ impl Gateway {
         user: &UserId,
         version: &str,
     ) -> Result<Arc<Subscribed>, ServiceError> {
-        let key = bucket.user(user).account;
+        let key = bucket.account(user);
         if let Some(known) = self.subscriptions.get(&key).filter(|known| known.version == version) {
             return Ok(known);
         }
@@ -361,13 +361,13 @@ impl Gateway {
         let of_user = settled.accounts.first().is_some_and(|account| account.owner.scope().is_user());
         let version = if of_user { settled.user_version.as_str() } else { UNKNOWN_VERSION };
         let subscribed = self.subscribed_at(bucket, &memo.user, version).await?;
-        let present = self.plan_of(&bucket.user(&memo.user).account, &config, &subscribed, now_ms);
+        let present = self.plan_of(&bucket.account(&memo.user), &config, &subscribed, now_ms);
         let counter = |account: &Account| {
             let of_plan = present.as_ref().and_then(|plan| plan.group(&account.group));
             let of_policy = || config.policies.iter().find_map(|policy| policy.group(&account.group));
             let group = of_plan.or_else(of_policy).or_else(|| reserved.group(&account.group))?;
             let Tally { used, held, granted, blocked } = account.tally;
-            let owner = Arc::new(account.owner.clone());
+            let owner = Arc::clone(&account.owner);
             Some(Counter {
                 group: Arc::clone(group),
                 owner,

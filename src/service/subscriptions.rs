@@ -238,7 +238,7 @@ impl Gateway {
 
     /// What is true of the user from now on.
     pub(crate) fn remember(&self, view: &View, user: &UserId, subscribed: Subscribed) {
-        self.subscriptions.insert(view.bucket.user(user).account, Arc::new(subscribed));
+        self.subscriptions.insert(view.bucket.account(user), Arc::new(subscribed));
     }
 
     /// The groups of the plan that the user comes to, in their windows there; the time for which that is right.

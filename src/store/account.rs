@@ -1,8 +1,7 @@
 //! An owner's account as scripts store it: see `lua/lib/account.lua`.
 
-use std::fmt::Write as _;
-
 use crate::domain::amount::Amount;
+use crate::domain::digits::push_digits;
 use crate::domain::window::{TimeMs, Window};
 
 /// Field of what is true of the owner beside its counters.
@@ -86,13 +85,13 @@ pub(super) fn window_text(window: &Window, quota: Option<Amount>, alerts: &[u64]
 
 /// Appends what [`window_text`] returns.
 pub(super) fn push_window(window: &Window, quota: Option<Amount>, alerts: &[u64], text: &mut String) {
-    // Writing to a String cannot fail.
-    let _ = match quota {
-        Some(quota) => write!(text, "{}", quota.steps()),
-        None => write!(text, "-"),
-    };
+    match quota {
+        Some(quota) => push_digits(quota.steps(), text),
+        None => text.push('-'),
+    }
     for percent in alerts {
-        let _ = write!(text, "!{percent}");
+        text.push('!');
+        push_digits(*percent, text);
     }
     text.push(' ');
     window.push_text(text);

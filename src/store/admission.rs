@@ -159,12 +159,15 @@ pub struct Tally {
 impl Tally {
     /// `<used>+<held>[+<granted>+<blocked>]`
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut amounts = text.split('+').map(|steps| Amount::from_steps(steps.parse().ok()?).ok());
-        let mut next = || amounts.next().flatten();
-        let (used, held) = (next()?, next()?);
-        match amounts.next() {
-            None => Some(Self { used, held, ..Self::default() }),
-            Some(granted) => Some(Self { used, held, granted: granted?, blocked: amounts.next()?? }),
+        let (used, rest) = text.split_once('+')?;
+        let steps = |text: &str| Amount::from_steps(text.parse().ok()?).ok();
+        match rest.split_once('+') {
+            None => Some(Self { used: steps(used)?, held: steps(rest)?, ..Self::default() }),
+            Some((held, rest)) => {
+                let (granted, blocked) = rest.split_once('+')?;
+                let (used, held) = (steps(used)?, steps(held)?);
+                Some(Self { used, held, granted: steps(granted)?, blocked: steps(blocked)? })
+            }
         }
     }
 }

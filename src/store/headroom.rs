@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use redis::Value;
 
-use super::Store;
 use super::error::StoreError;
 use super::reply::optional_text;
+use super::{Store, round_trips};
 
 /// The headroom: a tenth of `maxmemory`, and at least 8 MiB.
 const SHARE: u64 = 10;
@@ -60,7 +60,8 @@ impl Store {
         for section in sections {
             let mut info = redis::cmd("INFO");
             info.arg(*section);
-            let text = self.timed("command", self.links.own()?.run_at(key, &info)).await.and_then(text)?;
+            let text =
+                self.timed(&round_trips("command"), self.links.own()?.run_at(key, &info)).await.and_then(text)?;
             let lines = text.lines().filter_map(|line| line.split_once(':'));
             fields.extend(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
         }

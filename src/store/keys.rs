@@ -29,7 +29,11 @@ pub fn decode(text: &str) -> Option<String> {
 
 /// Percent-encodes what would mean something in a key or a record.
 pub fn encode(name: &str) -> String {
-    Cow::from(utf8_percent_encode(name, RESERVED)).into_owned()
+    encoded(name).into_owned()
+}
+
+fn encoded(name: &str) -> Cow<'_, str> {
+    Cow::from(utf8_percent_encode(name, RESERVED))
 }
 
 /// The mark of calls that wait for replicas ([`super::waiting`]), in the slot of `key`.
@@ -41,7 +45,8 @@ pub(super) fn mark(key: &str) -> String {
 /// Where the data of an app and mode lives: one hash tag (one cluster slot) per bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bucket {
-    tag: String,
+    /// How its keys begin: `qg:{acme:live}:`.
+    prefix: String,
     number: u8,
     sandbox: bool,
 }
@@ -49,13 +54,17 @@ pub struct Bucket {
 impl Bucket {
     /// The one bucket of an app with placement `app`.
     pub fn whole(app: &AppId, mode: &Mode) -> Self {
-        Self { tag: format!("{app}:{mode}"), number: 0, sandbox: mode.is_sandbox() }
+        let prefix = match mode {
+            Mode::Live => ["qg:{", app.as_str(), ":live}:"].concat(),
+            Mode::Test(sandbox) => ["qg:{", app.as_str(), ":test/", sandbox.as_str(), "}:"].concat(),
+        };
+        Self { prefix, number: 0, sandbox: mode.is_sandbox() }
     }
 
     /// One of the buckets of an app with placement `user`; None beyond the last.
     pub fn numbered(app: &AppId, mode: &Mode, number: u8) -> Option<Self> {
-        let tag = format!("{app}:{mode}:{number:02x}");
-        (number < BUCKETS).then(|| Self { tag, number, sandbox: mode.is_sandbox() })
+        let prefix = format!("qg:{{{app}:{mode}:{number:02x}}}:");
+        (number < BUCKETS).then(|| Self { prefix, number, sandbox: mode.is_sandbox() })
     }
 
     /// The bucket of a user's name: FNV-1a, 64 bits, modulo the number of buckets. Fixed for ever.
@@ -82,16 +91,15 @@ impl Bucket {
     /// Without `format!`: a metering call names ten keys.
     fn key_of<const PARTS: usize>(&self, parts: [&str; PARTS]) -> String {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
-        let mut key = String::with_capacity("qg:{}:".len() + self.tag.len() + length);
-        for part in ["qg:{", &self.tag, "}:"].into_iter().chain(parts) {
-            key.push_str(part);
-        }
+        let mut key = String::with_capacity(self.prefix.len() + length);
+        key.push_str(&self.prefix);
+        parts.iter().for_each(|part| key.push_str(part));
         key
     }
 
     /// How all keys of this bucket begin.
-    pub(super) fn prefix(&self) -> String {
-        self.key("")
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// Revision of the configuration that this bucket has seen.
@@ -133,16 +141,23 @@ impl Bucket {
     }
 
     pub fn user(&self, user: &UserId) -> OwnerKeys {
-        self.keys_of("user", &encode(user.as_str()))
+        self.keys_of("user", &encoded(user.as_str()))
+    }
+
+    /// A user's account.
+    pub fn account(&self, user: &UserId) -> String {
+        self.key_of(["account:user:", &encoded(user.as_str())])
     }
 
     /// The keys of an owner of counters: `<name>+<name>:<value>:<value>`.
     pub fn owner(&self, owner: &OwnerName) -> OwnerKeys {
+        if let (true, [user]) = (owner.scope().is_user(), owner.values()) {
+            return self.keys_of("user", &encoded(user));
+        }
         let names = owner.scope().dimensions().iter().map(|name| encode_in_scope(&name.to_string()));
         let names = names.collect::<Vec<_>>().join("+");
         let values = owner.values().iter().map(|value| encode(value)).collect::<Vec<_>>().join(":");
-        let index =
-            (!owner.scope().is_user()).then(|| OwnerIndex { key: self.owners(owner.scope()), name: values.clone() });
+        let index = Some(OwnerIndex { key: self.owners(owner.scope()), name: values.clone() });
         OwnerKeys { index, ..self.keys_of(&names, &values) }
     }
 
@@ -169,6 +184,9 @@ impl Bucket {
     /// The owner of a word as the ledger has it, the end of its keys: `user:u_42`.
     pub fn owner_word(&self, word: &str) -> Option<OwnerName> {
         let (names, values) = word.split_once(':')?;
+        if names == "user" {
+            return OwnerName::new(Scope::user(), values.split(':').map(decode).collect::<Option<_>>()?);
+        }
         let names = names.split('+').map(decode).collect::<Option<Vec<_>>>()?;
         self.owner_named(&Scope::parse(&names).ok()?, values)
     }

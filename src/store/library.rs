@@ -1,6 +1,8 @@
 //! The Lua files, put together to the library that Redis keeps.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
+
+use metrics::Histogram;
 
 use super::error::StoreError;
 
@@ -31,6 +33,7 @@ macro_rules! library {
                     registered: format!("{name}_{command}"),
                     beyond: is_flagged(command, "headroom").then(|| format!("{name}_{command}_beyond")),
                     writes: !is_flagged(command, "no-writes"),
+                    round_trips: OnceLock::new(),
                 };
                 Ok(Self { $($command: function(stringify!($command)),)* name, source })
             }
@@ -59,6 +62,14 @@ pub struct Function {
     pub beyond: Option<String>,
     /// Whether it may write anything.
     pub writes: bool,
+    /// Looked up with its first call.
+    round_trips: OnceLock<Histogram>,
+}
+
+impl Function {
+    pub(super) fn round_trips(&self) -> &Histogram {
+        self.round_trips.get_or_init(|| super::round_trips(self.name))
+    }
 }
 
 fn is_flagged(command: &str, flag: &str) -> bool {

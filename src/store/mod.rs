@@ -47,8 +47,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::Histogram;
+use quick_cache::sync::Cache;
 use redis::{Cmd, Value};
 
+use crate::domain::digits::push_digits;
 use connection::Links;
 use error::StoreError;
 use headroom::WhenFull;
@@ -59,6 +62,9 @@ use waiting::Waiting;
 
 /// Entries of a bucket's ledger, unless told otherwise: about 0.4 GB.
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
+
+/// Programs whose names a node keeps at hand.
+const PROGRAMS_AT_HAND: usize = 2_000;
 
 /// How often one call loads the library before it gives up.
 const MOST_LOADS: usize = 16;
@@ -72,6 +78,8 @@ pub struct Store {
     waiting: Option<Arc<Waiting>>,
     identity: Arc<Identity>,
     timeout: Duration,
+    /// The names of programs by their texts, so that no call computes one anew.
+    programs: Arc<Cache<String, Arc<str>>>,
     /// How many entries the ledger of a bucket may have.
     pub ledger_entries: u64,
     /// Whether scripts may take their straight path (`lua/lib/straight.lua`). Only tests turn it off, to compare.
@@ -90,6 +98,7 @@ impl Store {
             waiting: None,
             identity: Arc::default(),
             timeout,
+            programs: Arc::new(Cache::new(PROGRAMS_AT_HAND)),
             ledger_entries: LEDGER_ENTRIES,
             straight_path: true,
             library: Library::resolve()?,
@@ -132,23 +141,22 @@ impl Store {
 
     /// The same, whatever data Redis holds.
     async fn unguarded(&self, command: &Cmd) -> Result<Value, StoreError> {
-        self.timed("command", self.links.own()?.run(command)).await
+        self.timed(&round_trips("command"), self.links.own()?.run(command)).await
     }
 
     /// Runs a command that names no key on the server that holds `key`.
     async fn command_at(&self, key: &str, command: &Cmd) -> Result<Value, StoreError> {
         self.check_identity()?;
-        self.timed("command", self.links.own()?.run_at(key, command)).await
+        self.timed(&round_trips("command"), self.links.own()?.run_at(key, command)).await
     }
 
-    async fn timed<T, E>(&self, script: &'static str, run: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
+    async fn timed<T, E>(&self, metric: &Histogram, run: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
     where
         StoreError: From<E>,
     {
         let started = std::time::Instant::now();
         let result = tokio::time::timeout(self.timeout, run).await;
-        metrics::histogram!("quotagate_redis_round_trip_seconds", "script" => script)
-            .record(started.elapsed().as_secs_f64());
+        metric.record(started.elapsed().as_secs_f64());
         match result {
             Ok(result) => Ok(result?),
             Err(_) => Err(StoreError::Unavailable(format!("no answer within {} ms", self.timeout.as_millis()))),
@@ -213,7 +221,7 @@ impl Store {
             }
             self.send(function, keys, &command).await.map_err(StoreError::from)
         });
-        let (value, acknowledged) = self.timed(function.name, run).await?;
+        let (value, acknowledged) = self.timed(function.round_trips(), run).await?;
         if let (Some(waiting), Some(acknowledged)) = (&self.waiting, acknowledged) {
             waiting.check(function.name, acknowledged)?;
         }
@@ -264,6 +272,10 @@ impl Store {
     }
 }
 
+fn round_trips(script: &'static str) -> Histogram {
+    metrics::histogram!("quotagate_redis_round_trip_seconds", "script" => script)
+}
+
 fn bad_url(error: redis::RedisError) -> StoreError {
     StoreError::Unexpected(format!("QUOTAGATE_REDIS_URL: {error}"))
 }
@@ -288,6 +300,13 @@ impl Arguments {
         use std::fmt::Write as _;
         // Writing to a String cannot fail.
         let _ = write!(self.texts, "{number}");
+        self.ends.push(self.texts.len());
+        self
+    }
+
+    /// [`Self::int`] without a formatter.
+    fn digits(&mut self, number: u64) -> &mut Self {
+        push_digits(number, &mut self.texts);
         self.ends.push(self.texts.len());
         self
     }

@@ -1,6 +1,6 @@
 //! What a node proposes to a script: see `lua/lib/proposal.lua` and `lua/lib/program.lua`.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -11,6 +11,7 @@ use super::keys::Bucket;
 use super::library::Function;
 use super::reply::Fields;
 use super::{Arguments, Store};
+use crate::domain::digits::{hex_text, push_digits, push_signed};
 use crate::domain::window::WindowKind;
 
 /// How often one call defines its program before it gives up: somebody may flush the library in between.
@@ -43,7 +44,7 @@ impl Store {
         own: impl FnOnce(&mut Arguments),
     ) -> Result<Fields, StoreError> {
         let program = self.program(&proposal);
-        let name = program_name(&program);
+        let name = self.program_name(&program);
         let mut keys = Vec::with_capacity(first.len() + proposal.owners.len());
         keys.extend_from_slice(first);
         keys.extend(proposal.owners.iter().map(|owner| owner.keys.account.clone()));
@@ -74,25 +75,30 @@ impl Store {
     /// What all calls under one plan version with one set of matched groups have in common.
     fn program(&self, proposal: &Proposal<'_>) -> String {
         let facts = &proposal.facts;
-        let flag = u8::from;
+        let flag = |flag: bool| if flag { "1" } else { "0" };
         let groups = proposal.owners.iter().map(|owner| owner.groups.len()).sum::<usize>();
         let mut text = String::with_capacity(64 + 48 * groups);
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "{} {} {} {} {} {}",
-            proposal.bucket.prefix(),
-            flag(facts.sandbox),
-            facts.revision,
-            flag(facts.tells_expiry),
-            self.ledger_entries,
-            flag(self.straight_path)
-        );
+        text.push_str(proposal.bucket.prefix());
+        text.extend([" ", flag(facts.sandbox), " "]);
+        push_digits(facts.revision, &mut text);
+        text.extend([" ", flag(facts.tells_expiry), " "]);
+        push_digits(self.ledger_entries, &mut text);
+        text.extend([" ", flag(self.straight_path)]);
         for owner in proposal.owners {
             text.push_str(if owner.renew.is_none() { "\nuser" } else { "\nother" });
             owner.groups.iter().for_each(|group| write_group(group, &mut text));
         }
         text
+    }
+
+    /// The name of a program: 96 bits of its text's SHA-256.
+    fn program_name(&self, text: &str) -> Arc<str> {
+        if let Some(known) = self.programs.get(text) {
+            return known;
+        }
+        let name: Arc<str> = hex_text(&Sha256::digest(text)[..12]).into();
+        self.programs.insert(text.to_owned(), Arc::clone(&name));
+        name
     }
 }
 
@@ -103,22 +109,21 @@ fn write_group(group: &OwnedGroup, text: &mut String) {
         (watch.is_some_and(|watch| watch.approval), 'a'),
         (watch.is_some_and(|watch| watch.tells_limit), 'l'),
     ];
-    let _ = write!(text, " {} {} ", group.id.as_str(), group.limit.steps());
-    let _ = match group.quota {
-        Some(quota) => write!(text, "{} -", quota.steps()),
-        None => write!(text, "- -"),
-    };
+    text.extend([" ", group.id.as_str(), " "]);
+    push_digits(group.limit.steps(), text);
+    text.push(' ');
+    match group.quota {
+        Some(quota) => push_digits(quota.steps(), text),
+        None => text.push('-'),
+    }
+    text.push_str(" -");
     text.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter));
     let alerts = watch.map_or(&[][..], |watch| &watch.alerts);
     for (place, percent) in alerts.iter().enumerate() {
-        let _ = write!(text, "{}{percent}", if place == 0 { ' ' } else { ',' });
+        text.push(if place == 0 { ' ' } else { ',' });
+        push_digits(*percent, text);
     }
     text.push_str(if alerts.is_empty() { " -;" } else { ";" });
-}
-
-/// 96 bits of the text's SHA-256.
-fn program_name(text: &str) -> String {
-    hex::encode(&Sha256::digest(text)[..12])
 }
 
 impl Proposal<'_> {
@@ -131,7 +136,7 @@ impl Proposal<'_> {
                 };
             }
             for group in &owner.groups {
-                arguments.int(group.amount.steps());
+                arguments.digits(group.amount.steps());
             }
         }
     }
@@ -140,9 +145,10 @@ impl Proposal<'_> {
     fn frame(&self) -> String {
         let validity = self.facts.validity;
         let groups = self.owners.iter().flat_map(|owner| &owner.groups);
-        let mut text = String::with_capacity(32 + 40 * groups.clone().count());
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{} {}", validity.from_ms, validity.until_ms);
+        let mut text = String::with_capacity(48 + 48 * groups.clone().count());
+        push_signed(validity.from_ms, &mut text);
+        text.push(' ');
+        push_signed(validity.until_ms, &mut text);
         for group in groups {
             text.push(';');
             let alerts = group.watch.as_ref().map_or(&[][..], |watch| &watch.alerts);

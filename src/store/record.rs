@@ -40,7 +40,7 @@ pub struct PackedReservation {
 impl PackedReservation {
     /// Of one that has just been made, with `about` and a memo as [`super::memo::memo_text`] wrote it.
     pub fn fresh(created_at_ms: TimeMs, expires_at_ms: TimeMs, about: &str, memo: &str, groups: &[GroupId]) -> Self {
-        let request = format!("{about}\n{memo}").into();
+        let request = [about, "\n", memo].concat().into();
         Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups) }
     }
 

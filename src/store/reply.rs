@@ -1,4 +1,4 @@
-//! Reading what a script answered: a status word, then texts in documented order; or all of them as lines of one text.
+//! Reading what a script answered: a status word, then texts in documented order, as a list or as the lines of one text.
 
 use std::collections::HashMap;
 
@@ -11,35 +11,82 @@ use crate::domain::window::TimeMs;
 #[derive(Debug)]
 pub struct Fields {
     script: &'static str,
-    values: std::vec::IntoIter<Value>,
+    values: Values,
+}
+
+#[derive(Debug)]
+enum Values {
+    List(std::vec::IntoIter<Value>),
+    /// A line for each; `at` is where the next one begins, None behind the last.
+    Lines {
+        text: String,
+        at: Option<usize>,
+    },
+}
+
+impl Iterator for Values {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        match self {
+            Self::List(values) => values.next(),
+            Self::Lines { .. } => self.line().map(|line| Value::BulkString(line.as_bytes().to_vec())),
+        }
+    }
+}
+
+impl Values {
+    /// The next line; None behind the last, and of a list.
+    fn line(&mut self) -> Option<&str> {
+        let Self::Lines { text, at } = self else { return None };
+        let rest = text.get((*at)?..)?;
+        let end = rest.bytes().position(|byte| byte == b'\n');
+        *at = end.map(|end| text.len() - rest.len() + end + 1);
+        Some(&rest[..end.unwrap_or(rest.len())])
+    }
 }
 
 impl Fields {
     pub fn new(script: &'static str, value: Value) -> Result<Self, StoreError> {
         match value {
-            Value::Array(values) => Ok(Self { script, values: values.into_iter() }),
-            Value::BulkString(text) => {
-                let lines = text.split(|byte| *byte == b'\n').map(|line| Value::BulkString(line.to_vec()));
-                Ok(Self { script, values: lines.collect::<Vec<_>>().into_iter() })
-            }
+            Value::Array(values) => Ok(Self { script, values: Values::List(values.into_iter()) }),
+            Value::BulkString(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => Ok(Self::lines(script, text)),
+                Err(_) => Err(StoreError::Unexpected(format!("{script}: text is not UTF-8"))),
+            },
             other => Err(StoreError::Unexpected(format!("{script}: {other:?}"))),
         }
     }
 
+    fn lines(script: &'static str, text: String) -> Self {
+        Self { script, values: Values::Lines { text, at: Some(0) } }
+    }
+
     /// The answer of an earlier call as a record kept it.
     pub fn stored(script: &'static str, text: &str) -> Self {
-        let values: Vec<Value> = text.split('\n').map(|line| Value::BulkString(line.as_bytes().to_vec())).collect();
-        Self { script, values: values.into_iter() }
+        Self::lines(script, text.to_owned())
     }
 
     /// Is that the status word?
     pub fn begins_with(&self, status: &str) -> bool {
-        matches!(self.values.as_slice().first(), Some(Value::BulkString(word)) if word == status.as_bytes())
+        match &self.values {
+            Values::List(values) => {
+                matches!(values.as_slice().first(), Some(Value::BulkString(word)) if word == status.as_bytes())
+            }
+            Values::Lines { text, .. } => text.split('\n').next() == Some(status),
+        }
+    }
+
+    fn line(&mut self) -> Option<&str> {
+        self.values.line()
     }
 
     /// How many fields are left.
     pub fn len(&self) -> usize {
-        self.values.len()
+        match &self.values {
+            Values::List(values) => values.len(),
+            Values::Lines { text, at } => at.and_then(|at| text.get(at..)).map_or(0, |rest| rest.split('\n').count()),
+        }
     }
 
     pub fn unexpected(&self, what: &str) -> StoreError {
@@ -53,6 +100,9 @@ impl Fields {
     }
 
     pub fn text(&mut self) -> Result<String, StoreError> {
+        if let Some(line) = self.line() {
+            return Ok(line.to_owned());
+        }
         match self.values.next() {
             Some(Value::BulkString(bytes)) => {
                 String::from_utf8(bytes).map_err(|_| self.unexpected("text is not UTF-8"))
@@ -72,6 +122,10 @@ impl Fields {
     }
 
     pub fn int(&mut self) -> Result<i64, StoreError> {
+        if let Some(line) = self.line() {
+            let number = line.parse().ok();
+            return number.ok_or_else(|| self.unexpected("text instead of an integer"));
+        }
         match self.values.next() {
             Some(Value::Int(number)) => Ok(number),
             Some(Value::BulkString(bytes)) => {
@@ -132,6 +186,18 @@ mod tests {
             }
             prop_assert_eq!(fields.len(), count.saturating_sub(kinds.len()));
             prop_assert!(Fields::new("test", Value::Nil).is_err());
+        }
+
+        #[test]
+        fn lines_are_read_as_a_list_is(list in prop::collection::vec("[a-z0-9]{0,3}", 1..6)) {
+            let mut fields = Fields::new("test", Value::BulkString(list.join("\n").into_bytes())).unwrap();
+            prop_assert!(fields.begins_with(&list[0]));
+            for (place, text) in list.iter().enumerate() {
+                prop_assert_eq!(fields.len(), list.len() - place);
+                prop_assert_eq!(&fields.text().unwrap(), text);
+            }
+            prop_assert_eq!(fields.len(), 0);
+            prop_assert!(fields.text().is_err());
         }
     }
 }

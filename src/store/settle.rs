@@ -1,6 +1,7 @@
 //! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls that know a reservation's id.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::admission::{
     ApprovalRequest, Denied, Facts, Owner, Passed, Ran, Stale, Tally, read_denied, read_passed, read_ran, read_stale,
@@ -47,7 +48,7 @@ pub struct Measured {
 #[derive(Clone, Debug)]
 pub struct Account {
     pub group: GroupId,
-    pub owner: OwnerName,
+    pub owner: Arc<OwnerName>,
     pub tally: Tally,
     /// None if the window is so long past that it was dropped.
     pub window: Option<Window>,
@@ -217,12 +218,12 @@ pub(super) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, S
 fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
     let (mut accounts, mut words) = (Vec::new(), text.split(' ').filter(|word| !word.is_empty()));
     while let Some(owner) = words.next() {
-        let owner = bucket.owner_word(owner)?;
+        let owner = Arc::new(bucket.owner_word(owner)?);
         while let Some(group) = words.next().filter(|word| *word != ";") {
             let (tally, _quota) = words.next()?.split_once('/')?;
             let (window, _) = words.next()?.split_once('#')?;
             let (group, tally) = (GroupId::parse(group).ok()?, Tally::parse(tally)?);
-            accounts.push(Account { group, owner: owner.clone(), tally, window: Window::parse(window) });
+            accounts.push(Account { group, owner: Arc::clone(&owner), tally, window: Window::parse(window) });
         }
     }
     Some(accounts)

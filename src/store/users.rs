@@ -89,7 +89,7 @@ impl Store {
     }
 
     async fn read_user(&self, bucket: &Bucket, user: &UserId) -> Result<Option<Subscribed>, StoreError> {
-        let key = bucket.user(user).account;
+        let key = bucket.account(user);
         let mut command = redis::cmd("HMGET");
         command.arg(&key).arg(&FACTS);
         let Value::Array(values) = self.command(&command).await? else {
@@ -112,7 +112,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub async fn stored_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<Stored>, StoreError> {
-        let read = async |user: &UserId| Stored::read(self.counters_hash(&bucket.user(user).account).await?);
+        let read = async |user: &UserId| Stored::read(self.counters_hash(&bucket.account(user)).await?);
         stream::iter(users).map(read).buffered(PARALLEL).try_collect().await
     }
 

@@ -228,7 +228,7 @@ impl ExplainedGroupView {
         };
         let view = Self {
             group_id: group.id.to_string(),
-            label: group.label.clone(),
+            label: group.label.to_string(),
             unit: group.unit,
             plan_id,
             policy_id,

@@ -274,7 +274,7 @@ impl ForecastCounterView {
         let (projected, runs_out_at) = faster.map_or((None, None), |rate| (rate.projected, rate.runs_out_at));
         Self {
             group_id: group.id.to_string(),
-            label: group.label.clone(),
+            label: group.label.to_string(),
             unit: group.unit,
             used: amount(counter.used, group.unit),
             limit: amount(limit, group.unit),

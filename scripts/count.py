@@ -1,0 +1,546 @@
+#!/usr/bin/env python3
+"""Counts the instructions that one call takes in Redis and in the gateway, with callgrind.
+
+    make count                  or CARGO=cargo scripts/count.py
+    scripts/count.py redis      only the part of Redis; `gateway` and `bytes` print the other parts
+
+Counts repeat within 1 to 2 %, however busy the machine is. Each call is sent over HTTP, on one connection, after a
+warm-up. What the process does in the same time without calls is measured first and subtracted.
+
+Instructions of Redis are divided by the floor: a function that gets the 9 keys and 22 arguments that a reserve of three
+groups needed before there were programs (src/store/proposal.rs), and does nothing.
+Instructions of the gateway stand beside a no-op: a handler of the same web framework that parses the same body and
+returns a constant answer of the same size (benches/calls/no_op.rs).
+
+Exit codes: 0 printed, 2 a program is missing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+MISSING = 2
+PROFILE = "counting"
+ADMIN_KEY = "ak_count_0123456789abcdefghij"
+#: Users of each plan, and calls of each kind: one call per user.
+USERS = 300
+#: Calls of the floor, which all other counts of Redis are divided by.
+FLOOR_CALLS = 3_000
+#: Seconds during which a process is measured without calls.
+IDLE_S = 6
+#: Seconds after which a part that does not start or finish is given up.
+PATIENCE_S = 180
+#: Options that the gateway gives to the Redis that it starts itself.
+COMPACT_HOLDS = ["--zset-max-listpack-value", "256", "--zset-max-listpack-entries", "64"]
+PREFIX = "qg:{default:live}:"
+#: An ID of a stream that no entry reaches.
+NEVER = "99999999999999-0"
+
+IMAGE = "image.render"
+#: Adds 1 to three fields.
+HMGET_HSET = """local v = redis.call('HMGET', KEYS[1], 'a.used', 'a.held', 'b.used', 'b.held', 'c.used', 'c.held', 'v')
+local o = {}
+for i = 1, 3 do o[i] = (tonumber(v[2 * i] or 0) or 0) + 1 end
+redis.call('HSET', KEYS[1], 'a.held', o[1], 'b.held', o[2], 'c.held', o[3])
+return o"""
+
+
+def image(user: str) -> dict[str, Any]:
+    """The commonest reserve."""
+    return {"userId": user, "event": IMAGE, "metadata": {"model": "flux-pro"}, "ttlSeconds": 3600}
+
+
+def denied(user: str) -> dict[str, Any]:
+    """A reserve that exceeds one of its three limits."""
+    return {**image(user), "quantity": 2_000}
+
+
+def llm(user: str) -> dict[str, Any]:
+    metadata = {"model": "large", "prompt_tokens": 374, "completion_tokens": 440}
+    return {"userId": user, "event": "llm.chat", "metadata": metadata, "ttlSeconds": 3600}
+
+
+def of_team(event: str) -> Callable[[str], dict[str, Any]]:
+    def body(user: str) -> dict[str, Any]:
+        team = f"team_{int(user[-4:]) % 10}"
+        return {"userId": user, "event": event, "metadata": {"team": team}, "ttlSeconds": 3600}
+
+    return body
+
+
+def group(name: str, event: str = "image.*", **more: Any) -> dict[str, Any]:
+    return {"id": name, "unit": "count", "quota": 1_000_000, "matches": [{"event": event}], **more}
+
+
+def images(groups: int) -> dict[str, Any]:
+    """A plan whose groups all match; each third one is daily and has less quota."""
+    daily = {"periodType": "daily", "quota": 1_000}
+    return {
+        "periodType": "monthly",
+        "groups": [group(f"lg_{place}", **(daily if place % 3 == 2 else {})) for place in range(groups)],
+    }
+
+
+def per(prompt: Any, completion: Any) -> dict[str, Any]:
+    return {"per": {"prompt_tokens": prompt, "completion_tokens": completion}}
+
+
+PLANS: dict[str, dict[str, Any]] = {
+    "three": images(3),
+    "nine": images(9),
+    "teams": {
+        "periodType": "monthly",
+        "groups": [
+            group("own", "*"),
+            group("team", "*", scope=["metadata.team"]),
+            group("own_b", "job.large"),
+            group("own_c", "job.large"),
+        ],
+    },
+    "llm": {
+        "periodType": "monthly",
+        "periodAnchor": "subscription_start",
+        "groups": [
+            group("tokens", "llm.*", unit="tokens", quota=1_000_000_000, measure=per(1, 1)),
+            group("spend", "llm.*", unit="cents", measure=per("0.00025", "0.001")),
+            group("requests", "llm.*", measure="event", periodType="minute"),
+        ],
+    },
+}
+
+
+def user(plan: str, number: int) -> str:
+    return f"{plan}_{number * 7919 % USERS:012}"
+
+
+class Connection:
+    """A TCP connection with buffered lines."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.socket = socket.create_connection(address)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.socket.makefile("rb")
+
+
+class Http(Connection):
+    """A keep-alive connection to the gateway, or to the no-op."""
+
+    def __init__(self, address: tuple[str, int], key: str) -> None:
+        super().__init__(address)
+        self.key = key
+
+    def send(self, method: str, path: str, body: Any) -> bytes:
+        text = json.dumps(body, separators=(",", ":")).encode()
+        head = (
+            f"{method} /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {self.key}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
+        )
+        self.socket.sendall(head.encode() + text)
+        status = self.file.readline()
+        length = 0
+        while (line := self.file.readline()) != b"\r\n":
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        answer = self.file.read(length)
+        if status.split(b" ")[1] not in (b"200", b"201"):
+            raise RuntimeError(f"{method} {path}: {status!r} {answer!r}")
+        return answer
+
+    def call(self, method: str, path: str, body: Any) -> dict[str, Any]:
+        return json.loads(self.send(method, path, body))
+
+    def reserve(self, body: dict[str, Any], allowed: bool = True) -> str:
+        answer = self.call("POST", "reserve", body)
+        if answer["allowed"] != allowed:
+            raise RuntimeError(f"unexpected answer: {answer}")
+        return answer.get("reservationId", "")
+
+    def settle(self, call: str, reservation: str, **more: Any) -> None:
+        self.call("POST", call, {"reservationId": reservation, **more})
+
+
+class Redis(Connection):
+    """A connection to Redis."""
+
+    def run(self, *words: Any) -> Any:
+        encoded = [str(word).encode() for word in words]
+        parts = [b"*%d\r\n" % len(encoded)] + [b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded]
+        self.socket.sendall(b"".join(parts))
+        return self.answer()
+
+    def answer(self) -> Any:
+        line = self.file.readline()
+        kind, rest = line[:1], line[1:-2].decode()
+        if kind == b"*":
+            return [self.answer() for _ in range(int(rest))]
+        if kind == b"$":
+            return None if rest == "-1" else self.file.read(int(rest) + 2)[:-2].decode()
+        if kind == b"-":
+            raise RuntimeError(rest)
+        return int(rest) if kind == b":" else rest
+
+    def last_entry(self) -> str:
+        return dict_of(self.run("XINFO", "STREAM", PREFIX + "ledger"))["last-generated-id"]
+
+    def folded(self) -> str:
+        """The last entry of the ledger that reports include."""
+        return (self.run("GET", PREFIX + "rollup:cursor:ledger") or "0-0").split(" ")[0]
+
+    def fold_after(self, entry: str) -> None:
+        """Moves the cursors of reports, so that background work begins after this entry."""
+        for stream in ("ledger", "denials"):
+            self.run("SET", PREFIX + "rollup:cursor:" + stream, f"{entry} 0 0")
+
+
+def dict_of(pairs: list[Any]) -> dict[str, Any]:
+    return dict(zip(pairs[::2], pairs[1::2]))
+
+
+def wait_for(what: str, done: Callable[[], Any], every_s: float = 0.2) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if (found := done()) is not None:
+            return found
+        time.sleep(every_s)
+    raise RuntimeError(f"{what} took longer than {PATIENCE_S} s")
+
+
+class Counted:
+    """A process, under callgrind if it is to be counted."""
+
+    def __init__(self, command: list[str], counted: bool, environment: dict[str, str] | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="count-"))
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+        self.dumps = self.folder / "callgrind"
+        if counted:
+            options = ["--instr-atstart=no", "--fair-sched=try", f"--callgrind-out-file={self.dumps}"]
+            command = ["valgrind", "--tool=callgrind", *options, *command]
+        self.log = self.folder / "log"
+        with self.log.open("wb") as log, (self.folder / "errors").open("wb") as errors:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=errors, cwd=self.folder, env={**os.environ, **(environment or {})}
+            )
+        atexit.register(self.stop)
+        self.idle = 0.0
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def address(self, pattern: str) -> tuple[str, int]:
+        """Where it listens: the first match in its output."""
+
+        def found() -> tuple[str, int] | None:
+            if self.process.poll() is not None:
+                raise RuntimeError((self.folder / "errors").read_text(errors="replace"))
+            match = re.search(pattern, self.log.read_text(errors="replace"))
+            return (match[1], int(match[2])) if match else None
+
+        return wait_for("a start", found)
+
+    def control(self, *options: str) -> None:
+        subprocess.run(["callgrind_control", *options, str(self.process.pid)], check=True, capture_output=True)
+
+    def measure_idle(self) -> None:
+        """Starts to count, and measures what it does by itself."""
+        self.control("-i", "on")
+        self.count(lambda: time.sleep(1))
+        instructions, seconds = self.count(lambda: time.sleep(IDLE_S))
+        self.idle = instructions / seconds
+
+    def count(self, work: Callable[[], Any]) -> tuple[float, float]:
+        """Instructions during some work, and its seconds."""
+        self.control("-z")
+        began = time.monotonic()
+        work()
+        seconds = time.monotonic() - began
+        self.control("-d")
+        last = max(self.folder.glob("callgrind.*"), key=lambda path: int(path.suffix[1:]))
+        found = re.search(r"^(?:summary|totals): (\d+)", last.read_text(errors="replace"), re.MULTILINE)
+        if not found:
+            raise RuntimeError(f"no total in {last}")
+        return float(found[1]), seconds
+
+    def per_call(self, work: Callable[[], Any], calls: int = USERS) -> float:
+        """Instructions per call of some work, without what it does by itself."""
+        instructions, seconds = self.count(work)
+        return (instructions - self.idle * seconds) / calls
+
+
+class Stage(NamedTuple):
+    """A Redis and a gateway with subscribed users."""
+
+    server: Counted
+    gateway: Counted
+    redis: Redis
+    http: Http
+
+    @classmethod
+    def set(cls, binaries: Path, plans: list[str], counts_redis: bool, counts_gateway: bool) -> Stage:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        options = ["--port", str(port), "--save", "", "--hz", "1", *COMPACT_HOLDS]
+        server = Counted(["redis-server", *options], counts_redis)
+        redis = wait_for("the start of Redis", lambda: connected(port))
+        settings = {
+            "QUOTAGATE_BIND": "127.0.0.1:0",
+            "QUOTAGATE_REDIS_URL": f"redis://127.0.0.1:{port}",
+            "QUOTAGATE_ADMIN_KEY": ADMIN_KEY,
+            "QUOTAGATE_REDIS_TIMEOUT_MS": "60000",
+            "QUOTAGATE_WORKERS": "1",
+        }
+        gateway = Counted([str(binaries / "quotagate"), "serve"], counts_gateway, settings)
+        address = gateway.address(r"http://([\d.]+):(\d+)/api/v1/reserve ")
+        admin = Http(address, ADMIN_KEY)
+        key = admin.call("POST", "keys", {"kind": "secret", "mode": "live"})["key"]
+        http = Http(address, key)
+        stage = cls(server, gateway, redis, http)
+        for plan in plans:
+            admin.call("PUT", f"plans/{plan}", PLANS[plan])
+            started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stage.second() // 60 * 60 - 86_400 * 3))
+            for number in range(USERS):
+                body = {"userId": user(plan, number), "planId": plan, "startedAt": started}
+                http.call("POST", "subscriptions", body)
+        redis.fold_after(NEVER)
+        return stage
+
+    def second(self) -> int:
+        return int(self.redis.run("TIME")[0])
+
+    def stop(self) -> None:
+        self.gateway.stop()
+        self.server.stop()
+
+    def reserve(self, plan: str, body: Callable[[str], dict[str, Any]], allowed: bool = True) -> list[str]:
+        return [self.http.reserve(body(user(plan, number)), allowed) for number in range(USERS)]
+
+    def settle(self, call: str, reservations: list[str], **more: Any) -> None:
+        for reservation in reservations:
+            self.http.settle(call, reservation, **more)
+
+    def warm_up(self, plan: str, body: Callable[[str], dict[str, Any]]) -> None:
+        """Each user has called once, so no counter is new."""
+        self.settle("commit", self.reserve(plan, body))
+
+    def fold(self, last: str) -> None:
+        wait_for("the background work", lambda: True if self.redis.folded() == last else None)
+        self.redis.fold_after(NEVER)
+
+    def count_reserve(self, counted: Counted, plan: str, body: Callable[[str], dict[str, Any]]) -> tuple[float, list[str]]:
+        held: list[str] = []
+        figure = counted.per_call(lambda: held.extend(self.reserve(plan, body)))
+        return figure, held
+
+    def count_commit(self, counted: Counted, reservations: list[str]) -> tuple[float, float]:
+        """Instructions of a commit, and of the background work behind it."""
+        before = self.redis.last_entry()
+        commit = counted.per_call(lambda: self.settle("commit", reservations))
+        last = self.redis.last_entry()
+        self.redis.fold_after(before)
+        return commit, counted.per_call(lambda: self.fold(last))
+
+
+def connected(port: int) -> Redis | None:
+    try:
+        redis = Redis(("127.0.0.1", port))
+        redis.run("PING")
+        return redis
+    except (OSError, RuntimeError):
+        return None
+
+
+def floor(stage: Stage) -> tuple[float, float]:
+    """The floor of all counts of Redis; for comparison, a script with one HMGET and one HSET."""
+    run, name = stage.redis.run, user("three", 1)
+    library = "#!lua name=floor\nredis.register_function('floor', function(keys, arguments) return 1 end)"
+    run("FUNCTION", "LOAD", library)
+    operation = "5f0c7a1be2d94c6f8a3b1e07"
+    keys = ["stamp", f"op:{operation}", "clock", "outbox", "ledger", "denials"]
+    keys += [f"{kind}:user:{name}" for kind in ("account", "holds", "past")]
+    facts = ["-", "0 1795351593285130 0 1000000", "1795351593285131", "1793491200000", "1796083200000", "-"]
+    memo = '{"plan":"three","version":1795351593285130,"items":[{"metadata":{"model":"flux-pro"}}]}'
+    own = [operation, "", "3600000", f"{IMAGE} key_MxSfbEVTautt9zuj {name}", memo]
+    terms = "lg_0 1000000 1000000 - -;lg_1 1000000 1000000 - -;lg_2 1000 1000 - -;"
+    month, day = "monthly/20261101T000000Z/20261201T000000Z/1000000", "daily/20261122T000000Z/20261123T000000Z/1000"
+    arguments = [*facts, *own, "1", "-", terms, month, "1", month, "1", day, "1", "-", ""]
+    if (len(keys), len(arguments)) != (9, 22):
+        raise RuntimeError("the floor has 9 keys and 22 arguments")
+    sha = run("SCRIPT", "LOAD", HMGET_HSET)
+
+    def count(*call: Any) -> float:
+        def calls() -> None:
+            for _ in range(FLOOR_CALLS):
+                run(*call)
+
+        calls()
+        return stage.server.per_call(calls, FLOOR_CALLS)
+
+    empty = count("FCALL", "floor", len(keys), *(PREFIX + key for key in keys), *arguments)
+    return empty, count("EVALSHA", sha, 1, "floor")
+
+
+class Table:
+    """Lines of one table, printed as they come."""
+
+    def __init__(self, title: str, unit: str) -> None:
+        print(f"\n{title:<66} {unit:>9} {'':>9} target", flush=True)
+
+    def line(self, name: str, figure: str, ratio: str = "", target: str = "") -> None:
+        print(f"{name:<66} {figure:>9} {ratio:>9} {target}", flush=True)
+
+
+def thousands(figure: float) -> str:
+    return f"{figure / 1000:.1f} k"
+
+
+def count_redis(binaries: Path) -> None:
+    stage = Stage.set(binaries, ["three", "nine", "teams", "llm"], counts_redis=True, counts_gateway=False)
+    redis = stage.server
+    table = Table("Redis, per call", "count")
+    redis.measure_idle()
+    base, script = floor(stage)
+
+    def line(name: str, figure: float, target: float | None = None) -> None:
+        wanted = "" if target is None else f"<= {target}"
+        table.line(name, thousands(figure), f"{figure / base:.2f}", wanted)
+
+    line("floor: a function that does nothing, 9 keys, 22 arguments", base)
+    line("for comparison: a script with one HMGET and one HSET", script)
+    stage.warm_up("three", image)
+    reserve, held = stage.count_reserve(redis, "three", image)
+    line("reserve, three groups", reserve, 2.8)
+    commit, background = stage.count_commit(redis, held)
+    line("commit as held, with its background work", commit + background, 3.8)
+    line("  the commit alone", commit)
+    held = stage.reserve("three", image)
+    line("release", redis.per_call(lambda: stage.settle("release", held)), 3.2)
+    line("denied reserve, one of three groups over limit",
+         redis.per_call(lambda: stage.reserve("three", denied, allowed=False)), 2.4)
+    llm_reserve, llm_commit = count_llm(stage)
+    line("LLM reserve: tokens, cents, requests per minute", llm_reserve, 3.3)
+    line("LLM commit with figures", llm_commit, 4.2)
+    for name, event, target in [
+        ("reserve for a user and a team, one group each", "job.small", 3.8),
+        ("reserve for a user with three groups and a team with one", "job.large", None),
+    ]:
+        stage.warm_up("teams", of_team(event))
+        line(name, stage.count_reserve(redis, "teams", of_team(event))[0], target)
+    stage.warm_up("nine", image)
+    nine = stage.count_reserve(redis, "nine", image)[0]
+    table.line("each further group of a reserve (3 to 9)", thousands((nine - reserve) / 6), "", "<= 18 k")
+    stage.stop()
+
+
+def count_llm(stage: Stage) -> tuple[float, float]:
+    """Reserve and commit of LLM calls, all within one minute of the users' windows: these begin at whole minutes."""
+    for _ in range(3):
+        wait_for("the next minute", lambda: True if stage.second() % 60 < 2 else None)
+        minute = stage.second() // 60
+        stage.warm_up("llm", llm)
+        reserve, held = stage.count_reserve(stage.server, "llm", llm)
+        figures = {"completion_tokens": 52}
+        commit = stage.server.per_call(lambda: stage.settle("commit", held, metadata=figures))
+        if stage.second() // 60 == minute:
+            return reserve, commit
+    raise RuntimeError("the LLM calls did not fit into one minute; the machine is too busy")
+
+
+def count_gateway(binaries: Path) -> None:
+    stage = Stage.set(binaries, ["three"], counts_redis=False, counts_gateway=True)
+    gateway = stage.gateway
+    stage.warm_up("three", image)
+    body = image(user("three", 1))
+    answer = stage.http.send("POST", "reserve", body).decode()
+    no_op = Counted([str(binaries / "examples" / "no_op"), "no-op", answer], counted=True)
+    address = no_op.address(r"([\d.]+):(\d+)")
+
+    def calls() -> None:
+        for number in range(USERS):
+            constant.send("POST", "reserve", image(user("three", number)))
+
+    table = Table("Gateway, per call", "count")
+    no_op.measure_idle()
+    # Only now: it closes a connection without a request after a few seconds.
+    constant = Http(address, stage.http.key)
+    calls()
+    base = no_op.per_call(calls)
+    no_op.stop()
+    table.line("no-op: parses the same body, constant answer of the same size", thousands(base))
+    gateway.measure_idle()
+    stage.warm_up("three", image)
+    reserve, held = stage.count_reserve(gateway, "three", image)
+    commit, background = stage.count_commit(gateway, held)
+
+    def line(name: str, figure: float, target: str = "") -> None:
+        table.line(name, thousands(figure), f"+{thousands(figure - base)}", target)
+
+    line("reserve, three groups", reserve, "<= no-op + 65 k")
+    line("commit as held", commit, "<= no-op + 75 k")
+    table.line("background work behind a commit", thousands(background))
+    stage.stop()
+
+
+def count_bytes(binaries: Path) -> None:
+    stage = Stage.set(binaries, ["three"], counts_redis=False, counts_gateway=False)
+    run = stage.redis.run
+
+    def usage(key: str) -> int:
+        return run("MEMORY", "USAGE", PREFIX + key, "SAMPLES", 0) or 0
+
+    stage.warm_up("three", image)
+    names = [user("three", number) for number in range(USERS)]
+    of_users = sum(usage(f"account:user:{name}") + usage(f"holds:user:{name}") for name in names) + usage("users")
+    held = stage.reserve("three", image)
+    records = [f"op:{reservation[4:28]}" for reservation in held]
+    of_open = sum(map(usage, records)) + sum(usage(f"holds:user:{name}") for name in names)
+    stage.settle("commit", held)
+    of_finished = sum(map(usage, records))
+    table = Table("Memory of Redis (MEMORY USAGE)", "bytes")
+    table.line("user with three groups: account, place in the index of users", f"{of_users / USERS:.0f}", "", "<= 450")
+    table.line("open reservation: record, hold", f"{of_open / USERS:.0f}", "", "<= 450")
+    table.line("finished reservation: record, until its grace is over", f"{of_finished / USERS:.0f}", "", "<= 280")
+    stage.stop()
+
+
+def build() -> Path:
+    cargo = os.environ.get("CARGO") or shutil.which("cargo") or str(Path.home() / ".cargo/bin/cargo")
+    command = [cargo, "build", "--profile", PROFILE, "--bin", "quotagate", "--example", "no_op"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / PROFILE
+
+
+def main() -> int:
+    if not (shutil.which("valgrind") and shutil.which("callgrind_control")):
+        print("valgrind not found: install it, for example with 'apt-get install valgrind'", file=sys.stderr)
+        return MISSING
+    if not shutil.which("redis-server"):
+        print("redis-server not found: run scripts/install-redis.sh", file=sys.stderr)
+        return MISSING
+    parts = {"redis": count_redis, "gateway": count_gateway, "bytes": count_bytes}
+    wanted = sys.argv[1:] or list(parts)
+    if unknown := [name for name in wanted if name not in parts]:
+        print(f"unknown part {unknown[0]}: use {', '.join(parts)}", file=sys.stderr)
+        return MISSING
+    binaries = build()
+    for name in wanted:
+        parts[name](binaries)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

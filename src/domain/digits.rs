@@ -1,0 +1,43 @@
+//! Digits as text. Each metering call writes dozens of numbers, so without a formatter.
+
+/// Appends the digits of a number.
+pub fn push_digits(number: u64, text: &mut String) {
+    text.push_str(itoa::Buffer::new().format(number));
+}
+
+/// The same of a number that may be negative.
+pub fn push_signed(number: i64, text: &mut String) {
+    text.push_str(itoa::Buffer::new().format(number));
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex_text(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = vec![0; 2 * bytes.len()];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    String::from_utf8(digits).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_those_of_a_formatter() {
+        for number in [0, 7, 10, 1_000, -1, -120, i64::MIN, i64::MAX] {
+            let mut text = String::from("x");
+            push_signed(number, &mut text);
+            assert_eq!(text, format!("x{number}"));
+        }
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_those_of_a_formatter() {
+        let number = 0x0123_4567_89ab_cdef_u64;
+        assert_eq!(hex_text(&number.to_be_bytes()), format!("{number:016x}"));
+        assert_eq!(hex_text(&[]), "");
+    }
+}
