@@ -2,8 +2,11 @@
 -- change, so that `used` can be recomputed; and the stream of denials, apart, so that a flood of them evicts no charge.
 -- Fields: type, at (ms), late (0|1), op '<operation> <created at ms|->' or '-', about '<event> <key> <user>' ('-' each
 -- where unknown), charges '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-', memo, told (JSON).
+-- Behind the limit of a counter stands ':<its window>' if three quarters of the limit are used, or ':closed' if it was charged
+-- in a window that is closed.
 -- An expiry has held '<group>:<seq>:<amount>,…' instead of the last three.
 -- A denial: type, at, call, about, reason, lacks '<owner> <group>:<requested>:<counted>:<limit>,… …' or '-', memo.
+-- Behind the limit stands ':<used>:<window>' if three quarters of it are used.
 -- Both streams are bounded; the ledger by `most` entries.
 local ledger = { key = false, most = 0, most_denials = 100000, charges = {} }
 
@@ -15,6 +18,11 @@ end
 
 function ledger.open(key, most)
   ledger.key, ledger.most = key, most
+end
+
+-- Are three quarters of the limit used? Then folding notes the counter as one that is near its limit.
+function ledger.is_near(used, limit)
+  return used * 4 >= limit * 3
 end
 
 -- `change`, `balance` and `limit` (what the counter may use, grants included; '-' no limit): as text.

@@ -30,6 +30,9 @@ local function deny(defined, now, label, memo)
       if group.lacks then
         list = list .. (list == '' and '' or ',') .. group.id .. ':' .. group.amount_text .. ':'
           .. args.digits(group.used + group.held) .. ':' .. group.limit_text
+        if ledger.is_near(group.used, group.limit) then
+          list = list .. ':' .. group.used .. ':' .. window.bounds(group.window)
+        end
       end
     end
     if list ~= '' then

@@ -73,7 +73,11 @@ function straight_settle.settle(settled, kind, totals, memo, outcome)
       local amounts = balance .. '+' .. args.digits(left) .. '/' .. stored
       line.changes[2 * at - 1], line.changes[2 * at] = id, amounts .. '#' .. seq
       counted = counted .. ' ' .. id .. ' ' .. amounts .. ' ' .. word
-      charged = charged .. entry .. ':' .. balance .. ':' .. match(stored, '^[%d-]+')
+      local quota = match(stored, '^%d+')
+      charged = charged .. entry .. ':' .. balance .. ':' .. (quota or '-')
+      if quota and ledger.is_near(sum, number[quota] or quota + 0) then
+        charged = charged .. ':' .. window.bounds(stored)
+      end
       if kept ~= list then
         kept = kept .. entry
       end

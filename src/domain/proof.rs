@@ -237,7 +237,16 @@ mod tests {
     }
 
     fn charge(serial: &str, change: i64, balance: u64) -> Charge {
-        Charge { owner: owner(), group: group(), serial: serial.to_owned(), change, balance: amount(balance), limit: None }
+        Charge {
+            owner: owner(),
+            group: group(),
+            serial: serial.to_owned(),
+            change,
+            balance: amount(balance),
+            limit: None,
+            window: None,
+            closed: false,
+        }
     }
 
     fn standing(serial: &str, used: u64, held: u64, holds: u64) -> Standing {

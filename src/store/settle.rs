@@ -120,7 +120,7 @@ impl Store {
                     write_memo(measured.memo.as_ref(), &mut arguments)?;
                     arguments.int(measured.totals.len());
                     for total in &measured.totals {
-                        arguments.text(target.bucket.word_of(&total.owner));
+                        arguments.text(Bucket::word_of(&total.owner));
                         arguments.text(total.group.as_str()).int(total.amount.steps());
                     }
                 }
