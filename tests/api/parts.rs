@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quotagate::journal::JournalOptions;
-use quotagate::service::leases::{PARTS, Work};
+use quotagate::service::leases::{self, Work};
 use quotagate::startup::Options;
 use quotagate::store::keys;
 use serde_json::{Value, json};
@@ -74,9 +74,9 @@ async fn each_background_task_that_makes_no_progress_is_named() {
 async fn a_node_whose_background_task_is_stuck_leaves_the_work_to_another() {
     let world = World::new().await;
     let (second, _) = world.another_node().await;
-    let leases: Vec<String> = (0..PARTS).map(|part| keys::lease(Work::Rollups.as_str(), part)).collect();
+    let names: Vec<String> = (0..leases::PARTS).map(|part| keys::lease(Work::Rollups.as_str(), part)).collect();
     let mut command = vec!["MGET"];
-    command.extend(leases.iter().map(String::as_str));
+    command.extend(names.iter().map(String::as_str));
     let holders = async || world.redis.run::<Vec<Option<String>>>(&command).await;
     let all_hold_one = async || {
         let holders = holders().await;
