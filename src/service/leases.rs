@@ -13,7 +13,7 @@ use crate::store::keys::{Bucket, hash};
 use crate::supervise::Pulse;
 
 /// All buckets, in so many parts; a node holds some of them.
-pub const PARTS: u8 = 16;
+pub const PARTS: u8 = 8;
 /// How long a lease stays without being renewed, and how often nodes look and renew. What a dead node held is free after
 /// the former, and is another's at the look after the next at the latest.
 const STAYS: Duration = Duration::from_secs(5);
@@ -50,9 +50,9 @@ pub struct Leases {
 #[derive(Default)]
 struct State {
     /// What this node holds, a bit per part.
-    held: u16,
+    held: u8,
     /// What nobody held at the last look.
-    free: u16,
+    free: u8,
     /// When the last look that succeeded began.
     renewed: Option<Instant>,
     /// When the last one began.
@@ -82,7 +82,7 @@ impl Leases {
     }
 
     /// Renews what this node holds, and takes what is free. Answers what it holds and what nobody holds.
-    async fn look(&self) -> Result<(u16, u16), ServiceError> {
+    async fn look(&self) -> Result<(u8, u8), ServiceError> {
         let (store, node, work) = (&self.gateway.store, &self.gateway.node, self.work.as_str());
         let holders = store.lease_holders(work, PARTS).await?;
         let of = |holder: Option<&str>| {
@@ -112,7 +112,7 @@ impl Leases {
     }
 
     /// The parts that this node holds now, as a number that changes when they do.
-    pub fn held(&self) -> u16 {
+    pub fn held(&self) -> u8 {
         let state = self.state();
         let lives = state.renewed.is_some_and(|renewed| renewed.elapsed() < STAYS);
         if lives { state.held } else { 0 }
@@ -140,7 +140,7 @@ impl Leases {
     }
 }
 
-const fn bit(part: u8) -> u16 {
+const fn bit(part: u8) -> u8 {
     1 << (part % PARTS)
 }
 

@@ -173,20 +173,23 @@ async fn rows(redis: &Redis) -> Vec<(String, Vec<String>)> {
 async fn two_nodes_that_hold_the_same_lease_count_each_entry_once() {
     let redis = Redis::start().await;
     let stage = Stage::set(redis.url(), 2).await;
-    let mut names = Vec::new();
-    for place in 0..2 {
-        eventually("the node tells its name", async || name(&redis, &stage, place).await.is_some()).await;
-        names.push(name(&redis, &stage, place).await.unwrap());
-    }
-    // Whoever looks finds itself to be the holder every other time, and goes by it until it looks again.
-    let (lease, held) = (keys::lease("rollups", part_of(&AppId::parse("default").unwrap(), 0)), names.clone());
+    balanced(&redis, 2).await;
+    let holders = holders(&redis, Work::Rollups).await;
+    let (one, of_one) = (holders[default_part()].clone().unwrap(), default_part());
+    let of_other = holders.iter().position(|holder| holder.as_ref() != Some(&one)).unwrap();
+    let other = holders[of_other].clone().unwrap();
+    // Whoever looks finds itself to be the holder every other time, and goes by it until it looks again. Each has as many
+    // parts as it should have, so that neither gives one up.
     let url = redis.url();
     let forced = tokio::spawn(async move {
         let mut connection = crate::support::connect(&url).await.unwrap();
-        for turn in 0.. {
-            let mut command = redis::cmd("SET");
-            command.arg(&lease).arg(&held[turn % 2]).arg("PX").arg(5_000);
-            command.query_async::<()>(&mut connection).await.unwrap();
+        let leases = [of_one, of_other].map(|part| keys::lease("rollups", u8::try_from(part).unwrap()));
+        for (first, second) in std::iter::repeat([(&one, &other), (&other, &one)]).flatten() {
+            let mut both = redis::pipe();
+            for (lease, holder) in leases.iter().zip([first, second]) {
+                both.cmd("SET").arg(lease).arg(holder).arg("PX").arg(5_000).ignore();
+            }
+            both.atomic().query_async::<()>(&mut connection).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
