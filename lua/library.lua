@@ -54,6 +54,7 @@ end
 
 -- allow-oom: also in a Redis that uses as much memory as it may: what frees, what is bounded by what is there, and what
 -- operators do. headroom: beyond it up to a bound that the node checks (src/store/headroom.rs). Without either: refused.
+--- @command "announce" allow-oom
 --- @command "attempted" allow-oom
 --- @command "change_user" headroom
 --- @command "claim" allow-oom

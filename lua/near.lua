@@ -1,20 +1,21 @@
 --[[
-near: notes which counters are near their limits, or at them, of those that further entries speak of. What is known is
-bounded: of the counters at their limits, and of those near them, the fullest stay. A counter whose window is over goes.
+near: notes counters that are near their limits, or at them. What is known is bounded: of the counters at their limits, and
+of those near them, the fullest stay. A counter whose window is over goes.
 
 KEYS
   1  counters by how much of their limits is used, in thousandths
   2  the same counters by the end of their windows (ms)
+  3  test clock of a sandbox
 
 ARGV
-  now (ms), how many of each kind stay
-  count, then per counter: name, thousandths of its limit that are used (-1: it is not near), end of its window (ms)
+  sandbox (0|1), how many of each kind stay
+  count, then per counter: name, thousandths of its limit that are used, end of its window (ms)
 
 Replies
   noted
 ]]
 
-local now, most = args.int(), args.int()
+local sandbox, most = args.int(), args.int()
 local at_limit = 1000
 
 local function drop(names)
@@ -32,16 +33,13 @@ local function trim(from, to)
   end
 end
 
-drop(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1000))
 for _ = 1, args.int() do
-  local name, share, finish = args.text(), args.int(), args.int()
-  if share < 0 then
-    drop({ name })
-  else
-    redis.call('ZADD', KEYS[1], share, name)
-    redis.call('ZADD', KEYS[2], finish, name)
-  end
+  local name, share, finish = args.text(), args.text(), args.text()
+  redis.call('ZADD', KEYS[1], share, name)
+  redis.call('ZADD', KEYS[2], finish, name)
 end
+local now = args.digits(clock.now_ms(KEYS[3], sandbox))
+drop(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1000))
 trim('-inf', '(' .. at_limit)
 trim(at_limit, '+inf')
 return { 'noted' }

@@ -1,5 +1,5 @@
-//! Delivering to webhooks: every node looks for what is told and what is due, and attempts it. Nothing here is in the
-//! way of a metering call.
+//! Delivering to webhooks: a node looks in its buckets (`service/leases.rs`) for what is told and what is due, and attempts
+//! it. Nothing here is in the way of a metering call.
 
 mod attempt;
 mod resolver;
@@ -14,8 +14,10 @@ use crate::domain::window::TimeMs;
 use crate::service::Gateway;
 use crate::service::deliveries::Due;
 use crate::service::error::ServiceError;
+use crate::service::leases::{Leases, Work};
 use crate::service::tenant::Tenant;
 use crate::store::delivery::Attempt;
+use crate::store::keys::Bucket;
 use crate::supervise::{self, Pulse};
 use attempt::{Answer, Sender};
 
@@ -45,7 +47,7 @@ impl Default for DeliverOptions {
 
 /// How often a node looks.
 const LOOK: Duration = Duration::from_millis(200);
-/// How often it looks for apps, and for what a dead node left.
+/// How often it looks for what a dead node left.
 const LOOK_FAR: Duration = Duration::from_secs(5);
 /// Attempts of one node at the same time: in all, and to one webhook, so that a slow receiver leaves room for others.
 const AT_ONCE: usize = 64;
@@ -57,8 +59,15 @@ pub struct Deliverer {
     gateway: Arc<Gateway>,
     options: DeliverOptions,
     sender: Sender,
-    node: String,
     slots: Arc<Semaphore>,
+}
+
+/// What is this node's work.
+#[derive(Default)]
+struct Round {
+    /// Buckets of which something wants to hear.
+    told: Vec<(Tenant, Bucket)>,
+    lines: Vec<Arc<Line>>,
 }
 
 /// One webhook in one mode, with its slots.
@@ -73,29 +82,29 @@ impl Deliverer {
     /// The HTTP client cannot be made.
     pub fn new(gateway: Arc<Gateway>, options: DeliverOptions) -> Result<Self, reqwest::Error> {
         let sender = Sender::new(options)?;
-        let node = hex::encode(rand::random::<[u8; 8]>());
-        Ok(Self { gateway, options, sender, node, slots: Arc::new(Semaphore::new(AT_ONCE)) })
+        Ok(Self { gateway, options, sender, slots: Arc::new(Semaphore::new(AT_ONCE)) })
     }
 
     /// Runs until it is dropped.
     pub async fn run(self: Arc<Self>, pulse: Pulse) {
         let this = self;
-        let mut lines: Vec<Arc<Line>> = Vec::new();
+        let leases = Leases::new(Arc::clone(&this.gateway), Work::Webhooks, pulse);
+        let mut round = Round::default();
         let mut far = tokio::time::Instant::now();
-        let mut known = 0;
+        let mut known = None;
         loop {
-            pulse.beat().await;
+            leases.beat().await;
             // A change of any configuration may have brought a webhook.
-            let changed = this.gateway.configured();
+            let changed = (leases.held(), this.gateway.configured());
             let look_far = far <= tokio::time::Instant::now();
             let looked = async {
-                if look_far || changed != known {
-                    lines = this.lines(&lines).await?;
+                if known != Some(changed) {
+                    round = this.round(&round, &leases).await?;
+                    known = Some(changed);
                 }
-                this.look(&lines, look_far, &pulse).await
+                this.look(&round, look_far, &leases).await
             }
             .await;
-            known = changed;
             if look_far {
                 far = tokio::time::Instant::now() + LOOK_FAR;
             }
@@ -106,34 +115,32 @@ impl Deliverer {
         }
     }
 
-    /// The lines that there are; a known one keeps its slots.
-    async fn lines(&self, known: &[Arc<Line>]) -> Result<Vec<Arc<Line>>, ServiceError> {
-        let mut lines = Vec::new();
-        for (tenant, webhooks) in self.gateway.listening().await? {
-            for webhook in webhooks {
+    /// What there is to do; a known line keeps its slots.
+    async fn round(&self, known: &Round, leases: &Leases) -> Result<Round, ServiceError> {
+        let mut round = Round::default();
+        for (tenant, webhooks) in self.gateway.listening(leases).await? {
+            round.told.extend(leases.buckets(&tenant).into_iter().map(|bucket| (tenant.clone(), bucket)));
+            for webhook in webhooks.into_iter().filter(|_| leases.holds_app(&tenant.app)) {
                 let same = |line: &&Arc<Line>| line.tenant == tenant && line.webhook == webhook;
-                lines.push(known.iter().find(same).cloned().unwrap_or_else(|| {
+                round.lines.push(known.lines.iter().find(same).cloned().unwrap_or_else(|| {
                     let slots = Arc::new(Semaphore::new(AT_ONCE_TO_ONE));
                     Arc::new(Line { tenant: tenant.clone(), webhook, slots })
                 }));
             }
         }
-        Ok(lines)
+        Ok(round)
     }
 
-    async fn look(self: &Arc<Self>, lines: &[Arc<Line>], look_far: bool, pulse: &Pulse) -> Result<(), ServiceError> {
-        for (place, line) in lines.iter().enumerate() {
-            pulse.beat().await;
-            // Once per app and mode, though it may have several webhooks.
-            if lines[..place].iter().all(|other| other.tenant != line.tenant) {
-                self.gateway.fan_out(&line.tenant, &self.node, false).await?;
-                if look_far {
-                    self.gateway.fan_out(&line.tenant, &self.node, true).await?;
-                }
+    async fn look(self: &Arc<Self>, round: &Round, look_far: bool, leases: &Leases) -> Result<(), ServiceError> {
+        for (tenant, bucket) in &round.told {
+            leases.beat().await;
+            self.gateway.fan_out(tenant, bucket, false).await?;
+            if look_far {
+                self.gateway.fan_out(tenant, bucket, true).await?;
             }
         }
-        for line in lines {
-            pulse.beat().await;
+        for line in &round.lines {
+            leases.beat().await;
             self.take(line).await?;
         }
         Ok(())

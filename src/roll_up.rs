@@ -1,7 +1,8 @@
-//! Rolling up: every node folds what the streams have that no row counts yet, and trims the streams by age. Nothing here
-//! is in the way of a metering call, and reports don't wait for it: they fold what is new themselves.
+//! Rolling up: a node folds what the streams of its buckets (`service/leases.rs`) have that no row counts yet, trims the
+//! streams and tells their gauges. Nothing here is in the way of a metering call, and reports don't wait for it: they fold
+//! what is new themselves.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ use crate::domain::window::TimeMs;
 use crate::service::Gateway;
 use crate::service::byte_bounds::ByteBounds;
 use crate::service::error::ServiceError;
+use crate::service::leases::{Leases, Work};
 use crate::service::rollup::RollupOptions;
 use crate::service::tenant::Tenant;
+use crate::store::audit::EntryId;
 use crate::store::keys::Bucket;
 use crate::store::ledger::{Stream, StreamInfo};
 use crate::supervise::Pulse;
@@ -38,8 +41,9 @@ impl Default for RollUpOptions {
 /// often.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_IDLE: Duration = Duration::from_secs(15);
-/// How often it trims, and looks for apps and sandboxes.
+/// How often it trims and tells gauges; and how soon when other buckets are its work than before.
 const LOOK_FAR: Duration = Duration::from_secs(60);
+const LOOK_FAR_SOON: Duration = Duration::from_secs(5);
 /// Steps of one bucket and stream at a look, so that others have their turn: 10,000 entries.
 const STEPS: usize = 100;
 const STEPS_AT_ONCE: usize = 10;
@@ -61,16 +65,34 @@ struct Turn {
     bucket: Bucket,
     at: Instant,
     wait: Duration,
+    /// The last entries of the streams that this node knows to be folded; None: it has not looked yet.
+    folded: Option<[EntryId; 2]>,
     /// What was folded of each stream since it was measured, as text.
     unmeasured: [usize; 2],
 }
 
-/// What the gauges tell of an app in live mode, over its buckets.
+/// What the gauges tell of an app in live mode, over those of its buckets that are this node's.
 #[derive(Clone, Copy, Default)]
 struct Gauges {
     lag: u64,
     entries: u64,
     oldest_ms: TimeMs,
+    /// Of each stream.
+    bytes: [u64; 2],
+}
+
+impl Gauges {
+    fn set(self, app: &AppId) {
+        let labels = [("app", app.to_string()), ("mode", Mode::Live.to_string())];
+        metrics::gauge!("quotagate_rollup_lag_entries", &labels).set(self.lag as f64);
+        metrics::gauge!("quotagate_ledger_entries", &labels).set(self.entries as f64);
+        metrics::gauge!("quotagate_ledger_oldest_seconds", &labels).set(self.oldest_ms as f64 / 1000.0);
+        for (stream, bytes) in Stream::ALL.into_iter().zip(self.bytes) {
+            let [app, mode] = labels.clone();
+            let labels = [app, mode, ("stream", stream.as_str().to_owned())];
+            metrics::gauge!("quotagate_stream_bytes", &labels).set(bytes as f64);
+        }
+    }
 }
 
 impl RollUp {
@@ -80,29 +102,34 @@ impl RollUp {
 
     /// Runs until it is dropped.
     pub async fn run(self, pulse: Pulse) {
+        let leases = Leases::new(Arc::clone(&self.gateway), Work::Rollups, pulse);
         let mut turns: Vec<Turn> = Vec::new();
+        let mut told = BTreeSet::new();
         let mut far = Instant::now();
-        let mut known = 0;
+        let (mut known, mut held) = (None, 0);
         loop {
-            pulse.beat().await;
+            leases.beat().await;
             // A change of a configuration may have brought a sandbox.
-            let changed = self.gateway.configured();
+            let changed = (leases.held(), self.gateway.configured());
+            if held != changed.0 {
+                let soon = if held == 0 { Duration::ZERO } else { LOOK_FAR_SOON };
+                (held, far) = (changed.0, far.min(Instant::now() + soon));
+            }
             let look_far = far <= Instant::now();
             let looked = async {
-                if look_far || changed != known {
-                    turns = self.turns(&turns, &pulse).await?;
+                if known != Some(changed) {
+                    turns = self.turns(&turns, &leases).await?;
                 }
-                self.look(&mut turns, &pulse).await?;
+                self.look(&mut turns, &leases).await?;
                 if look_far {
-                    self.trim(&mut turns, &pulse).await?;
-                    self.tell(&turns, &pulse).await?;
+                    self.look_far(&mut turns, &mut told, &leases).await?;
                 }
                 Ok::<_, ServiceError>(())
             }
             .await;
             match looked {
                 Ok(()) => {
-                    known = changed;
+                    known = Some(changed);
                     if look_far {
                         far = Instant::now() + LOOK_FAR;
                     }
@@ -113,23 +140,29 @@ impl RollUp {
         }
     }
 
-    /// The buckets that there are; a known one keeps its turn.
-    async fn turns(&self, known: &[Turn], pulse: &Pulse) -> Result<Vec<Turn>, ServiceError> {
+    /// The buckets that are this node's; a known one keeps its turn.
+    async fn turns(&self, known: &[Turn], leases: &Leases) -> Result<Vec<Turn>, ServiceError> {
         let mut known: HashMap<&Bucket, &Turn> = known.iter().map(|turn| (&turn.bucket, turn)).collect();
         let mut turns = Vec::new();
-        for app in self.gateway.apps().await? {
-            pulse.beat().await;
+        for app in self.gateway.known_apps().await?.iter() {
+            leases.beat().await;
             let id = AppId::parse(&app.id).map_err(|error| ServiceError::Internal(error.to_string()))?;
+            let live = Tenant { app: id.clone(), mode: Mode::Live, placement: app.placement };
+            if leases.buckets(&live).is_empty() {
+                continue;
+            }
             let config = self.gateway.config(&id).await?;
-            for mode in std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test)) {
-                let tenant = Tenant { app: id.clone(), mode, placement: app.placement };
-                for bucket in tenant.buckets() {
+            let sandboxes = config.sandboxes.iter().cloned().map(Mode::Test);
+            let sandboxes = sandboxes.map(|mode| Tenant { mode, ..live.clone() });
+            for tenant in std::iter::once(live.clone()).chain(sandboxes) {
+                for bucket in leases.buckets(&tenant) {
                     let turn = known.remove(&bucket).cloned();
                     let turn = turn.unwrap_or_else(|| Turn {
                         tenant: tenant.clone(),
                         bucket,
                         at: Instant::now(),
                         wait: LOOK,
+                        folded: None,
                         unmeasured: [0; 2],
                     });
                     turns.push(turn);
@@ -140,10 +173,13 @@ impl RollUp {
     }
 
     /// Folds what those buckets have whose turn it is.
-    async fn look(&self, turns: &mut [Turn], pulse: &Pulse) -> Result<(), ServiceError> {
+    async fn look(&self, turns: &mut [Turn], leases: &Leases) -> Result<(), ServiceError> {
         for turn in turns.iter_mut().filter(|turn| turn.at <= Instant::now()) {
-            pulse.beat().await;
-            let entries = match self.fold(turn, pulse).await {
+            leases.beat().await;
+            if !leases.holds(&turn.tenant, &turn.bucket) {
+                continue;
+            }
+            let entries = match self.fold(turn, leases).await {
                 Err(error @ (ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_))) => return Err(error),
                 Err(error) => {
                     // Others must not wait for it.
@@ -158,15 +194,22 @@ impl RollUp {
         Ok(())
     }
 
-    async fn fold(&self, turn: &mut Turn, pulse: &Pulse) -> Result<usize, ServiceError> {
-        let mut entries = 0;
+    async fn fold(&self, turn: &mut Turn, leases: &Leases) -> Result<usize, ServiceError> {
+        // What most looks find costs one read.
+        if let Some(folded) = turn.folded
+            && !self.gateway.store.has_entries_after(&turn.bucket, folded).await?
+        {
+            return Ok(0);
+        }
+        let (mut entries, mut last) = (0, [EntryId { time_ms: 0, number: 0 }; 2]);
         for (place, stream) in Stream::ALL.into_iter().enumerate() {
             // A few steps at a time, so that the node reports its progress in between.
             for _ in 0..STEPS / STEPS_AT_ONCE {
-                pulse.beat().await;
+                leases.beat().await;
                 let folded = self.gateway.fold_stream(&turn.tenant, &turn.bucket, stream, STEPS_AT_ONCE).await?;
                 entries += folded.entries;
                 turn.unmeasured[place] += folded.bytes;
+                last[place] = folded.last.unwrap_or(last[place]);
                 if folded.whole {
                     break;
                 }
@@ -177,60 +220,69 @@ impl RollUp {
                 turn.unmeasured[place] = 0;
             }
         }
+        turn.folded = Some(last);
         Ok(entries)
     }
 
-    /// Drops entries that are too old, by real time, and those that are too much, in bytes.
-    async fn trim(&self, turns: &mut [Turn], pulse: &Pulse) -> Result<(), ServiceError> {
+    /// Trims, and sets the gauges of the live modes: `told` are the apps whose gauges are set.
+    async fn look_far(
+        &self,
+        turns: &mut [Turn],
+        told: &mut BTreeSet<AppId>,
+        leases: &Leases,
+    ) -> Result<(), ServiceError> {
+        // What other nodes tell from now on.
+        let mut gauges: HashMap<AppId, Gauges> = told.iter().map(|app| (app.clone(), Gauges::default())).collect();
         let now = self.now().await?;
-        let mut bytes: HashMap<(AppId, Stream), u64> = HashMap::new();
         let mut apps: HashSet<AppId> = HashSet::new();
         for turn in turns {
-            pulse.beat().await;
-            for stream in Stream::ALL {
-                let before = now - TimeMs::from(self.options.ledger_days) * DAY_MS;
-                self.gateway.store.trim(&turn.bucket, stream, before).await?;
-                let bounded =
-                    self.gateway.bound_entries(&turn.tenant, &turn.bucket, stream, self.options.bytes).await?;
-                if turn.tenant.mode == Mode::Live {
-                    *bytes.entry((turn.tenant.app.clone(), stream)).or_default() += bounded.bytes;
-                }
-            }
-            turn.unmeasured = [0; 2];
-            self.gateway.bound_others(&turn.tenant, &turn.bucket, self.options.bytes).await?;
-            if apps.insert(turn.tenant.app.clone()) {
+            leases.beat().await;
+            if apps.insert(turn.tenant.app.clone()) && leases.holds_app(&turn.tenant.app) {
                 self.gateway.bound_app(&turn.tenant, self.options.bytes).await?;
             }
+            let of_app = gauges.entry(turn.tenant.app.clone()).or_default();
+            let streams = [turn.bucket.ledger(), turn.bucket.denials(), turn.bucket.outbox(), turn.bucket.audit()];
+            if !self.gateway.store.any_exists(&streams).await? {
+                continue;
+            }
+            let bytes = self.trim(turn, now).await?;
+            if turn.tenant.mode == Mode::Live {
+                self.measure(&turn.bucket, now, of_app).await?;
+                for (sum, bytes) in of_app.bytes.iter_mut().zip(bytes) {
+                    *sum += bytes;
+                }
+            }
         }
-        for ((app, stream), bytes) in bytes {
-            let stream = stream.as_str().to_owned();
-            let labels = [("app", app.to_string()), ("mode", Mode::Live.to_string()), ("stream", stream)];
-            metrics::gauge!("quotagate_stream_bytes", &labels).set(bytes as f64);
+        for (app, gauges) in gauges {
+            gauges.set(&app);
+            told.insert(app);
         }
         Ok(())
     }
 
-    /// Sets the gauges of the live modes.
-    async fn tell(&self, turns: &[Turn], pulse: &Pulse) -> Result<(), ServiceError> {
-        let now = self.now().await?;
-        let mut apps: HashMap<&AppId, Gauges> = HashMap::new();
-        for turn in turns.iter().filter(|turn| turn.tenant.mode == Mode::Live) {
-            pulse.beat().await;
-            let gauges = apps.entry(&turn.tenant.app).or_default();
-            for stream in Stream::ALL {
-                gauges.lag += self.gateway.rollup_lag(&turn.bucket, stream).await?;
-            }
-            let StreamInfo { length, first, .. } = self.gateway.store.stream_info(&turn.bucket, Stream::Ledger).await?;
-            gauges.entries += length;
-            let first_ms = first.and_then(|id| TimeMs::try_from(id.time_ms).ok());
-            gauges.oldest_ms = gauges.oldest_ms.max(first_ms.map_or(0, |first_ms| now - first_ms));
+    /// Drops entries that are too old, by real time, and those that are too much, in bytes. Answers how many bytes the
+    /// streams have.
+    async fn trim(&self, turn: &mut Turn, now: TimeMs) -> Result<[u64; 2], ServiceError> {
+        let mut bytes = [0; 2];
+        for (stream, bytes) in Stream::ALL.into_iter().zip(&mut bytes) {
+            let before = now - TimeMs::from(self.options.ledger_days) * DAY_MS;
+            self.gateway.store.trim(&turn.bucket, stream, before).await?;
+            *bytes = self.gateway.bound_entries(&turn.tenant, &turn.bucket, stream, self.options.bytes).await?.bytes;
         }
-        for (app, gauges) in apps {
-            let labels = [("app", app.to_string()), ("mode", Mode::Live.to_string())];
-            metrics::gauge!("quotagate_rollup_lag_entries", &labels).set(gauges.lag as f64);
-            metrics::gauge!("quotagate_ledger_entries", &labels).set(gauges.entries as f64);
-            metrics::gauge!("quotagate_ledger_oldest_seconds", &labels).set(gauges.oldest_ms as f64 / 1000.0);
+        turn.unmeasured = [0; 2];
+        self.gateway.bound_others(&turn.tenant, &turn.bucket, self.options.bytes).await?;
+        Ok(bytes)
+    }
+
+    /// Adds a bucket to the gauges of its app.
+    async fn measure(&self, bucket: &Bucket, now: TimeMs, gauges: &mut Gauges) -> Result<(), ServiceError> {
+        for stream in Stream::ALL {
+            gauges.lag += self.gateway.rollup_lag(bucket, stream).await?;
         }
+        let StreamInfo { length, first, .. } = self.gateway.store.stream_info(bucket, Stream::Ledger).await?;
+        gauges.entries += length;
+        let first_ms = first.and_then(|id| TimeMs::try_from(id.time_ms).ok());
+        gauges.oldest_ms = gauges.oldest_ms.max(first_ms.map_or(0, |first_ms| now - first_ms));
         Ok(())
     }
 

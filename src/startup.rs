@@ -36,6 +36,8 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// How long a node that starts waits for a store that starts too, loads its file, elects a master or sends its replicas
 /// their data; who supervises the node may start it again after that.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a node that ends tries to free its leases.
+const GIVE_UP: Duration = Duration::from_secs(1);
 /// Between two attempts.
 const STORE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -208,8 +210,11 @@ impl Node {
                 }
             })
         };
+        let gateway = self.gateway.clone();
         let served = http::serve(self.listen, self.gateway, stop).await?;
         drop((follower, deliverer, roll_up, teller, upkeep));
+        // Otherwise they end by themselves.
+        let _ = tokio::time::timeout(GIVE_UP, gateway.give_up_leases()).await;
         if let Some((working, catch_up)) = catch_up {
             drop(working);
             catch_up.stopped().await;
@@ -325,6 +330,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     );
     metrics::describe_counter!("quotagate_degraded_counted_total", "Degraded reserves since counted, by outcome.");
     metrics::describe_gauge!("quotagate_degraded_waiting", "Degraded reserves of this node that are not counted yet.");
+    metrics::describe_gauge!("quotagate_leases_held", "Parts of the background work that this node does, by work.");
     metrics::describe_gauge!("quotagate_rollup_lag_entries", "Entries that reports do not count yet, by app.");
     metrics::describe_gauge!("quotagate_stream_bytes", "Redis' memory that a stream takes, by app and stream.");
     metrics::describe_counter!(

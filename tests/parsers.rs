@@ -319,7 +319,7 @@ const REPLIES: [&str; 12] = [
     "row\nu image.a key_1 model=x\ncalls=1",
 ];
 const ENTRIES: &str = "type\ntrack\nat\n1795228329143\nlate\n0\nop\n0123456789abcdef01234567 -\nabout\nimage.a key_1 u\n\
-    charges\nuser:u g:1:3:3,h:c1:0:1 app:default w:1:3:9\nmemo\n{\"items\":[{}]}\ntold\n{}\n\n\
+    charges\nuser:u g:1:3:3:4:daily/20270131/20270201,h:2:0:1:-:closed app:default w:1:3:9\nmemo\n{\"items\":[{}]}\ntold\n{}\n\n\
     entry\nexpire 1795228389143 0 0123456789abcdef01234567 1795228329143 image.a key_1 u\nheld\ng:1:3\n\n\
     entry\ncommit 1795228389143 1 0123456789abcdef01234567 1795228329143 image.a key_1 u\n\
     charges\nuser:u g:1:3:3:5,h:c1:0:1:- app:default w:1:3:9:9\nmemo\n{\"items\":[{}]}\n\n\

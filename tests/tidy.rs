@@ -369,7 +369,7 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
     let decoder = |script: &str| match script {
         "commit" | "release" | "refund" | "extend" => "settle",
         "track_degraded" | "track_enforce" => "track",
-        "configure" | "stamp" => "configuration",
+        "announce" | "configure" | "stamp" => "configuration",
         "revoke" => "grant",
         "reclaim" => "usage",
         "log" => "audit",

@@ -31,14 +31,19 @@ local function request_approval(p, now)
   return table.concat(opened, ',')
 end
 
--- What a counter over its limit had, for the stream of denials: '<group>:<requested>:<counted>:<limit>'.
+-- What a counter over its limit had, for the stream of denials, see lib/ledger.
 local function lack(group)
   local counted = group.concurrent and group.held or group.used + group.held
-  local limit = group.limit_text
+  local limit, limit_text = group.limit, group.limit_text
   if group.granted > 0 or group.blocked > 0 then
-    limit = args.digits(math.max(0, math.min(group.limit + group.granted - group.blocked, counter.most)))
+    limit = math.max(0, math.min(limit + group.granted - group.blocked, counter.most))
+    limit_text = args.digits(limit)
   end
-  return group.id .. ':' .. group.amount_text .. ':' .. args.digits(counted) .. ':' .. limit
+  local text = group.id .. ':' .. group.amount_text .. ':' .. args.digits(counted) .. ':' .. limit_text
+  if group.concurrent or not ledger.is_near(group.used, limit) then
+    return text
+  end
+  return text .. ':' .. args.digits(group.used) .. ':' .. window.bounds(group.window)
 end
 
 -- The reply to a denied call: see reserve. Each owner's `lacking` lists what its counters over their limits had.

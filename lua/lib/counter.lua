@@ -51,13 +51,15 @@ function counter.lacks(group)
   return limit <= 0 or counted + group.amount > limit
 end
 
--- What a counter may use, grants included, for the ledger; '-' without a limit.
-function counter.limit_text(group)
-  if group.window then
-    local quota = string.match(group.window, '^%d+')
-    return quota and args.digits(quota + group.granted) or '-'
+-- What the ledger says of a group that a call has charged with `change` (text).
+function counter.charge(group, change)
+  local quota = group.window and string.match(group.window, '^%d+')
+  local limit = quota and quota + group.granted
+  local text = ledger.charge(group.id, group.seq, change, args.digits(group.used), limit and args.digits(limit) or '-')
+  if group.closed then
+    return text .. ':closed'
   end
-  return '-'
+  return limit and ledger.is_near(group.used, limit) and text .. ':' .. window.bounds(group.window) or text
 end
 
 -- The oldest closed window of a group that is kept.

@@ -3,8 +3,11 @@
 -- Fields: entry '<type> <at ms> <late 0|1> <operation> <created at ms> <event> <key> <user>' ('-' where unknown), charges
 -- '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-', memo, and told (JSON) if
 -- there is anything. An expiry has held '<group>:<seq>:<amount>,…' instead of charges and memo.
+-- Behind the limit of a counter stands ':<its window>' if three quarters of the limit are used, or ':closed' if it was
+-- charged in a window that is closed.
 -- A denial: entry 'denial <at ms> <call> <event> <key> <user> <reason>', lacks '<owner>
--- <group>:<requested>:<counted>:<limit>,… …' or '-', memo.
+-- <group>:<requested>:<counted>:<limit>,… …' or '-', memo. Behind the limit stands ':<used>:<window>' if three quarters
+-- of it are used.
 -- Both streams are bounded; the ledger by `most` entries. Entries of layout 6 have a field for each part.
 local ledger = { key = false, most = '0', most_denials = '100000', charges = {} }
 
@@ -14,6 +17,11 @@ function ledger.open(key, most)
   if #ledger.charges > 0 then
     ledger.charges = {}
   end
+end
+
+-- Are three quarters of the limit used? Then folding notes the counter as one that is near its limit.
+function ledger.is_near(used, limit)
+  return used * 4 >= limit * 3
 end
 
 -- `change`, `balance` and `limit` (what the counter may use, grants included; '-' no limit): as text.

@@ -19,7 +19,7 @@ local function read_owner(kind, text)
     -- Of the straight path, by group; `changes`: the fields to write, whose values a call fills in.
     limits = {}, prefixes = {}, changes = {},
     -- Of the counters that were settled last: tails, and what they say.
-    tails = {}, quotas = {}, seqs = {},
+    tails = {}, quotas = {}, settled_limits = {}, windows = {}, seqs = {},
     -- Its line of a record, and its figures of a commit; false without groups.
     held_pattern = false, figures_pattern = false,
     -- Of its present call.

@@ -138,7 +138,7 @@ function settle.write(owner, now, outbox_key, passed)
     local used, change = args.digits(entry.used), entry.used - entry.before
     if not window.is_concurrent(entry.seq) then
       local text = change == entry.amount and entry.text or args.digits(change)
-      charges[#charges + 1] = ledger.charge(entry.id, entry.seq, text, used, counter.limit_text(entry))
+      charges[#charges + 1] = counter.charge(entry, text)
     end
     if entry.closed and change ~= 0 then
       redis.call('HSET', owner.past, entry.closed, used .. ' ' .. entry.window .. ' ' .. entry.rest)

@@ -20,6 +20,9 @@ local function deny(defined, now, created, frame, place)
       counters = counters .. used .. '+' .. held .. (is_over and '! ' or ' ')
       if is_over then
         list = list .. (list == '' and '' or ',') .. group.id .. ':' .. amount .. ':' .. args.digits(used + held) .. ':' .. group.limit_text
+        if ledger.is_near(used, group.limit) then
+          list = list .. ':' .. used .. ':' .. window.bounds(frame[window_at])
+        end
       end
       group.amount_text, group.window = amount, frame[window_at]
       place, window_at = place + 1, window_at + 1

@@ -36,11 +36,14 @@ local function settle_owner(owner, defined, parts, now, charges)
   end
   owner.version = version
   local changes, prefixes, tails, quotas, seqs = owner.changes, owner.prefixes, owner.tails, owner.quotas, owner.seqs
+  local windows, limits = owner.windows, owner.settled_limits
   for index = 1, #prefixes do
     local seq, amount = parts[2 * index + 1], parts[2 * index + 2]
     local used, held, tail = match(values[index + 1] or '', counter_pattern)
     if tail ~= tails[index] then
-      tails[index], quotas[index], seqs[index] = tail or false, match(tail or '', '^/([%d-]+)%S* %S+#(%w+)$')
+      local quota, bounds, stored_seq = match(tail or '', '^/([%d-]+)%S* (%S+)#(%w+)$')
+      tails[index], quotas[index], seqs[index], windows[index] = tail or false, quota, stored_seq, bounds
+      limits[index] = quota and quota ~= '-' and quota + 0 or math.huge
     end
     if not tail or seqs[index] ~= seq then
       return nil
@@ -55,6 +58,9 @@ local function settle_owner(owner, defined, parts, now, charges)
     changes[2 * index] = balance .. '+' .. (text[left] or args.digits(left)) .. tail
     local entry = prefixes[index] .. seq .. ':' .. charge
     kept[index], charged[index] = entry, entry .. ':' .. balance .. ':' .. quotas[index]
+    if ledger.is_near(sum, limits[index]) then
+      charged[index] = charged[index] .. ':' .. windows[index]
+    end
   end
   return true
 end

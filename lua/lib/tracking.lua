@@ -7,7 +7,7 @@ local function add(owner, p, now, passed)
     local group = owner.groups[place]
     group.before = group.used
     group.used = math.max(0, group.used + group.amount)
-    charges[place] = ledger.charge(group.id, group.seq, args.digits(group.used - group.before), args.digits(group.used), counter.limit_text(group))
+    charges[place] = counter.charge(group, args.digits(group.used - group.before))
   end
   ledger.add(owner.word, charges)
   counter.write(owner, now, extra)

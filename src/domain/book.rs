@@ -270,6 +270,7 @@ impl Account {
             requested: matched.amount,
             count,
             limit,
+            used: None,
         })
     }
 }

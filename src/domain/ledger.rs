@@ -11,7 +11,7 @@ use super::number::Number;
 use super::reason::Reason;
 use super::reservation::{Item, Memo, OperationName};
 use super::scope::OwnerName;
-use super::window::TimeMs;
+use super::window::{TimeMs, Window};
 
 /// What an entry tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -134,6 +134,10 @@ pub struct Charge {
     pub balance: Amount,
     /// What the counter could use then, grants included; None: no limit, or it is not known.
     pub limit: Option<Amount>,
+    /// Its window, if three quarters of the limit were used by then.
+    pub window: Option<Window>,
+    /// It was charged in a window that is closed: what the counter has now did not change.
+    pub closed: bool,
 }
 
 /// The call that was denied.
@@ -168,6 +172,8 @@ pub struct Lack {
     pub count: Amount,
     /// Beyond it the call was refused: quota and grants, less what was blocked.
     pub limit: Amount,
+    /// What of the count was used, and the window, if it was three quarters of the limit.
+    pub used: Option<(Amount, Window)>,
 }
 
 /// What an expired reservation held.

@@ -244,6 +244,8 @@ mod tests {
             change,
             balance: amount(balance),
             limit: None,
+            window: None,
+            closed: false,
         }
     }
 

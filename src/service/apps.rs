@@ -1,6 +1,6 @@
 //! Apps: products of the operator, isolated from each other.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,26 @@ pub struct AppView {
     pub placement: Placement,
     /// RFC 3339, UTC.
     pub created_at: String,
+}
+
+/// The apps that a node knows of. The first look finds them.
+#[derive(Default)]
+pub struct KnownApps(Mutex<Option<Known>>);
+
+struct Known {
+    /// How often the register had changed.
+    changes: String,
+    apps: Arc<Vec<AppView>>,
+}
+
+impl KnownApps {
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at_hand(&self) -> Option<Arc<Vec<AppView>>> {
+        self.known().as_ref().map(|known| Arc::clone(&known.apps))
+    }
 }
 
 impl Gateway {
@@ -125,16 +145,43 @@ impl Gateway {
         }
     }
 
-    /// Forgets what is known of apps when some have come or gone: a name may be another app's now.
-    pub(crate) fn follow_apps(&self, changes: String) {
-        let mut known = self.app_changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if *known != changes {
-            *known = changes;
-            self.placements.clear();
-            self.configs.clear();
+    /// The apps as of this node's last look for changes.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn known_apps(&self) -> Result<Arc<Vec<AppView>>, ServiceError> {
+        if let Some(apps) = self.apps.at_hand() {
+            return Ok(apps);
+        }
+        self.follow_apps(self.store.changes().await?.apps).await?;
+        Ok(self.apps.at_hand().unwrap_or_default())
+    }
+
+    /// Forgets what is known of apps that have gone: a name may be another app's now, which was not created in the same
+    /// second. `changes` was read before: what changed since is found next time.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn follow_apps(&self, changes: String) -> Result<(), ServiceError> {
+        if self.apps.known().as_ref().is_some_and(|known| known.changes == changes) {
+            return Ok(());
+        }
+        let apps = Arc::new(self.apps().await?);
+        let before = self.apps.known().replace(Known { changes, apps: Arc::clone(&apps) });
+        let before = before.map(|known| known.apps).unwrap_or_default();
+        let is_there = |app: &AppView| {
+            let place = apps.binary_search_by(|known| known.id.cmp(&app.id));
+            place.is_ok_and(|place| apps.get(place) == Some(app))
+        };
+        for gone in before.iter().filter(|app| !is_there(app)) {
+            let id = AppId::parse(&gone.id).map_err(|error| ServiceError::Internal(error.to_string()))?;
+            self.placements.remove(&id);
+            self.configs.forget(&id);
             self.versions.clear();
             self.policy_versions.clear();
         }
+        self.configs.has_changed();
+        Ok(())
     }
 
     /// The placement of an app; it never changes, so it is asked for once.

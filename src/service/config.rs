@@ -1,7 +1,9 @@
 //! An app's configuration: loaded, kept at hand, and written with a stamp in every bucket before the answer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, TryStreamExt};
 
@@ -25,44 +27,68 @@ use crate::supervise::Pulse;
 /// How often a configuration write that lost a race is tried again.
 const WRITE_ROUNDS: usize = 20;
 
+/// A configuration that was announced to change is looked at with every poll for so long: writers announce first.
+const ANNOUNCED: Duration = Duration::from_secs(3);
+
 /// The configurations that this node has at hand.
 #[derive(Default)]
-pub struct Configs(RwLock<HashMap<AppId, Arc<AppConfig>>>);
+pub struct Configs {
+    at_hand: RwLock<HashMap<AppId, Arc<AppConfig>>>,
+    announced: Mutex<Announced>,
+    /// Counts what becomes of those at hand.
+    changes: AtomicU64,
+}
+
+/// The configurations that are about to change.
+#[derive(Default)]
+struct Announced {
+    /// Up to this count of changes.
+    count: u64,
+    /// With when this node heard of it.
+    apps: HashMap<AppId, Instant>,
+}
 
 impl Configs {
     /// What this node has of it, however old.
     pub(crate) fn at_hand(&self, app: &AppId) -> Option<Arc<AppConfig>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
+        self.at_hand.read().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
     }
 
     /// Keeps the newer one.
     fn put(&self, app: &AppId, config: Arc<AppConfig>) {
-        let mut configs = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut configs = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
         let present = configs.entry(app.clone()).or_insert_with(|| Arc::clone(&config));
         if present.revision < config.revision {
             *present = config;
+            self.has_changed();
         }
     }
 
     /// Puts what Redis has in the place of what was at `seen`, also if its revision is lower: another app of the name.
     fn replace(&self, app: &AppId, seen: u64, config: Arc<AppConfig>) {
-        let mut configs = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut configs = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(present) = configs.get_mut(app).filter(|present| present.revision == seen) {
             *present = config;
+            self.has_changed();
         }
     }
 
-    pub(crate) fn clear(&self) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     pub(crate) fn forget(&self, app: &AppId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.at_hand.write().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.has_changed();
     }
 
-    pub(crate) fn apps(&self) -> Vec<(AppId, u64)> {
-        let configs = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        configs.iter().map(|(app, config)| (app.clone(), config.revision)).collect()
+    pub(crate) fn apps(&self) -> Vec<AppId> {
+        self.at_hand.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// An app, or its configuration, is another one than before.
+    pub(super) fn has_changed(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn announced(&self) -> MutexGuard<'_, Announced> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,9 +108,9 @@ pub struct Change {
 }
 
 impl Gateway {
-    /// A number that changes whenever a configuration at hand does.
+    /// A number that changes whenever an app comes or goes, or a configuration at hand changes.
     pub fn configured(&self) -> u64 {
-        self.configs.apps().iter().fold(0, |sum, (_, revision)| sum.wrapping_add(*revision))
+        self.configs.changes.load(Ordering::Relaxed)
     }
 
     /// The configuration at hand, loaded if there is none.
@@ -187,11 +213,17 @@ impl Gateway {
                 versions: &wanted.versions,
                 trails: &wanted.trails,
             };
+            // Before, so that nodes hear of it although this one may die in between.
+            let announced = Instant::now();
+            self.store.announce_configuration(app).await?;
             match self.store.configure(args).await? {
                 ConfigureReply::Stale => continue,
                 ConfigureReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
                 ConfigureReply::Before(answer) => return Ok(answer),
                 ConfigureReply::Configured => {}
+            }
+            if announced.elapsed() > ANNOUNCED / 2 {
+                self.store.announce_configuration(app).await?;
             }
             let config = self.load_config(app).await?;
             self.stamp_all(app, placement, &config).await?;
@@ -211,16 +243,33 @@ impl Gateway {
             .await
     }
 
-    /// Looks whether configurations at hand have changed; for a writer that died between two stamps.
+    /// Takes over configurations that have changed elsewhere, as the count of changes tells; for what looks at them beside
+    /// calls, and for a writer that died between two stamps.
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub(crate) async fn poll_configs(&self, pulse: &Pulse) -> Result<(), ServiceError> {
-        for (app, revision) in self.configs.apps() {
+    pub(crate) async fn follow_configs(&self, count: u64, pulse: &Pulse) -> Result<(), ServiceError> {
+        let known = self.configs.announced().count;
+        if count != known {
+            // A lower count: a failover has lost some changes, whichever.
+            let apps = if count > known { self.store.announced_since(known).await? } else { self.configs.apps() };
+            let mut announced = self.configs.announced();
+            announced.count = count;
+            announced.apps.extend(apps.into_iter().map(|app| (app, Instant::now())));
+        }
+        let announced: Vec<(AppId, Instant)> =
+            self.configs.announced().apps.iter().map(|(app, heard)| (app.clone(), *heard)).collect();
+        for (app, heard) in announced {
             pulse.beat().await;
-            if self.store.configuration_revision(&app).await? != revision {
+            let is_over = heard.elapsed() > ANNOUNCED;
+            if let Some(present) = self.configs.at_hand(&app)
+                && self.store.configuration_revision(&app).await? != present.revision
+            {
                 let config = AppConfig::read(self.store.configuration(&app).await?)?;
-                self.configs.replace(&app, revision, Arc::new(config));
+                self.configs.replace(&app, present.revision, Arc::new(config));
+            }
+            if is_over {
+                self.configs.announced().apps.remove(&app);
             }
         }
         Ok(())

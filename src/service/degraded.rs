@@ -148,7 +148,7 @@ impl Gateway {
     pub fn allows_without_store(&self) -> bool {
         let allows =
             |app: &AppId| self.configs.at_hand(app).is_some_and(|config| allows(config.settings.on_store_failure));
-        self.configs.apps().iter().any(|(app, _)| allows(app))
+        self.configs.apps().iter().any(allows)
     }
 
     /// While something is away or waits: the answer to a reserve that Redis need not, or cannot, be asked for. None: ask it.
@@ -230,7 +230,7 @@ impl Gateway {
         let Some(journal) = self.degraded.journal.as_ref().filter(|journal| journal.most > 0) else { return Ok(()) };
         if self.allows_without_store() {
             journal.prepare().await;
-            for (app, _) in self.configs.apps() {
+            for app in self.configs.apps() {
                 self.placement(&app).await?;
             }
         }

@@ -25,6 +25,7 @@ pub mod grants;
 pub mod history;
 pub mod key_ring;
 pub mod keys;
+pub mod leases;
 pub mod near;
 pub mod nodes;
 pub mod outbox;
@@ -53,7 +54,8 @@ pub mod versions;
 pub mod webhooks;
 pub mod whatif;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use quick_cache::sync::Cache;
 
@@ -64,6 +66,7 @@ use crate::domain::subscription::Subscribed;
 use crate::store::Store;
 use crate::store::record::PackedReservation;
 use crate::supervise::Parts;
+use apps::KnownApps;
 use clocks::Clocks;
 use config::Configs;
 use degraded::Degraded;
@@ -82,6 +85,10 @@ const OWN_PLANS_AT_HAND: usize = 10_000;
 /// A gateway node: stateless but for caches that no decision depends on.
 pub struct Gateway {
     pub store: Store,
+    /// How this node is called among the nodes.
+    pub node: String,
+    /// How many nodes were heard of lately, this one included.
+    pub(crate) nodes_heard: AtomicUsize,
     /// Its background tasks.
     pub parts: Parts,
     pub keys: KeyRing,
@@ -98,8 +105,8 @@ pub struct Gateway {
     /// By the key of the reservation's record.
     pub(crate) reservations: Cache<String, Arc<PackedReservation>>,
     pub(crate) placements: Cache<AppId, Placement>,
-    /// How often the register of apps had changed when placements were last forgotten.
-    pub(crate) app_changes: Mutex<String>,
+    /// The apps that there are.
+    pub(crate) apps: KnownApps,
     pub(crate) versions: Cache<(AppId, PlanId, u64), Arc<Plan>>,
     pub(crate) policy_versions: Cache<(AppId, PolicyId, u64), Arc<Policy>>,
     /// Plans with limits of one user's own, by the key of its counters, its version and the plan's.
@@ -110,6 +117,8 @@ impl Gateway {
     pub fn new(store: Store, root_key: Option<&str>) -> Self {
         Self {
             store,
+            node: keys::random_text()[..8].to_owned(),
+            nodes_heard: AtomicUsize::new(1),
             parts: Parts::default(),
             keys: KeyRing::new(root_key),
             webhooks_may_be_private: false,
@@ -120,7 +129,7 @@ impl Gateway {
             subscriptions: Cache::new(SUBSCRIPTIONS_AT_HAND),
             reservations: Cache::new(RESERVATIONS_AT_HAND),
             placements: Cache::new(APPS_AT_HAND),
-            app_changes: Mutex::default(),
+            apps: KnownApps::default(),
             versions: Cache::new(VERSIONS_AT_HAND),
             policy_versions: Cache::new(VERSIONS_AT_HAND),
             own_plans: Cache::new(OWN_PLANS_AT_HAND),

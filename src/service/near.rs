@@ -1,11 +1,10 @@
 //! Which counters are near their limits. Folding the ledger comes by every counter that is charged, and by every one that
-//! a denial found full; there it is noted how they stand. So nobody has to look through all users, and teams, keys and the
-//! app are there as well.
+//! a denial found full; there it is noted how they stand, as the entries tell it. So nobody has to look through all users,
+//! and teams, keys and the app are there as well.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use futures::future::try_join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::Gateway;
@@ -22,8 +21,7 @@ use crate::domain::scope::OwnerName;
 use crate::domain::window::{TimeMs, Window, WindowKind};
 use crate::store::keys::Bucket;
 use crate::store::ledger::StoredEntry;
-use crate::store::near::{Near, Noted};
-use crate::store::users::{Stored, StoredCounter};
+use crate::store::near::{CounterName, Near, Noted};
 
 /// From here on a counter is near its limit, in thousandths of it.
 pub const NEAR: u64 = 750;
@@ -32,7 +30,7 @@ pub const AT_LIMIT: u64 = 1_000;
 /// Counters at their limits, and near them, that are known of a mode; an app that is spread has so many in all buckets.
 const MOST: usize = 1_000;
 const LEAST_PER_BUCKET: usize = 50;
-/// Owners read at the same time.
+/// Counters read at the same time.
 const PARALLEL: usize = 32;
 
 /// A group with how many of its counters are near their limits, or at them.
@@ -81,13 +79,26 @@ fn share(used: Amount, limit: Option<Amount>) -> Option<u64> {
     u64::try_from(u128::from(used.steps()) * u128::from(AT_LIMIT) / u128::from(limit.steps())).ok()
 }
 
-fn noted(owner: &OwnerName, group: &GroupId, stored: &Stored, now: TimeMs) -> Option<Noted> {
-    let counter = stored.windows.iter().find(|counter| counter.group == *group)?;
-    let StoredCounter { window, used, quota, .. } = counter;
-    let limit = quota.map(|quota| quota.saturating_add(stored.granted(counter, now)));
-    let runs = window.end_ms.is_none_or(|end| now < end);
-    let share = share(*used, limit).filter(|share| *share >= NEAR && runs);
-    is_long(window).then(|| Noted { owner: owner.clone(), group: group.clone(), share, ends_at_ms: window.end_ms })
+/// The share of its limit that a counter has used, and its window; None: it is not near its limit.
+type Standing<'a> = Option<(u64, &'a Window)>;
+
+/// How the counters of each owner stand that entries speak of, as the last of them tells it.
+fn standings(entries: &[StoredEntry]) -> HashMap<&OwnerName, HashMap<&GroupId, Standing<'_>>> {
+    let mut standings: HashMap<&OwnerName, HashMap<&GroupId, Standing<'_>>> = HashMap::new();
+    for StoredEntry { entry, .. } in entries {
+        for charge in entry.charges.iter().filter(|charge| !charge.closed) {
+            let near = charge.window.as_ref().and_then(|window| Some((share(charge.balance, charge.limit)?, window)));
+            standings.entry(&charge.owner).or_default().insert(&charge.group, near);
+        }
+        for lack in &entry.lacks {
+            let near = lack.used.as_ref().and_then(|(used, window)| Some((share(*used, Some(lack.limit))?, window)));
+            // What is held may leave no room in a counter that is not near its limit.
+            if near.is_some() {
+                standings.entry(&lack.owner).or_default().insert(&lack.group, near);
+            }
+        }
+    }
+    standings
 }
 
 impl Gateway {
@@ -101,30 +112,21 @@ impl Gateway {
         bucket: &Bucket,
         entries: &[StoredEntry],
     ) -> Result<(), ServiceError> {
-        let mut touched: HashMap<&OwnerName, BTreeSet<&GroupId>> = HashMap::new();
-        for stored in entries {
-            let charges = stored.entry.charges.iter().map(|charge| (&charge.owner, &charge.group));
-            let lacks = stored.entry.lacks.iter().map(|lack| (&lack.owner, &lack.group));
-            for (owner, group) in charges.chain(lacks) {
-                touched.entry(owner).or_default().insert(group);
+        let (mut near, mut others): (Vec<Noted<'_>>, Vec<CounterName<'_>>) = Default::default();
+        for (owner, groups) in standings(entries) {
+            for (group, standing) in groups {
+                match standing {
+                    Some((share, window)) if share >= NEAR && is_long(window) => {
+                        near.push(Noted { name: (owner, group), share, ends_at_ms: window.end_ms });
+                    }
+                    _ => others.push((owner, group)),
+                }
             }
         }
-        if touched.is_empty() {
-            return Ok(());
+        if !near.is_empty() {
+            self.store.note_near(bucket, most_of(tenant), &near).await?;
         }
-        let now = self.now(bucket).await?;
-        let owners: Vec<_> = touched.into_iter().collect();
-        let reads = owners.iter().map(|(owner, _)| self.store.stored_owner(bucket, owner));
-        let stored: Vec<Stored> = try_join_all(reads).await?;
-        let found: Vec<Noted> = owners
-            .iter()
-            .zip(&stored)
-            .flat_map(|((owner, groups), stored)| groups.iter().filter_map(|group| noted(owner, group, stored, now)))
-            .collect();
-        if !found.is_empty() {
-            self.store.note_near(bucket, now, most_of(tenant), &found).await?;
-        }
-        Ok(())
+        Ok(self.store.drop_near(bucket, &others).await?)
     }
 
     /// Counters at and near their limits, at most `count` of each, as they stand now.
@@ -143,6 +145,8 @@ impl Gateway {
         };
         let mut known: Vec<Near> = Vec::new();
         for bucket in tenant.buckets() {
+            // Those whose windows are over go.
+            self.store.note_near(&bucket, most_of(tenant), &[]).await?;
             let found = self.store.near(&bucket).await?;
             let full = found.iter().filter(|near| near.share >= AT_LIMIT).count();
             limits.more |= full.max(found.len() - full) >= most_of(tenant);

@@ -1,5 +1,6 @@
 //! The nodes that serve on this Redis, as each tells of itself. Nothing is decided by it; people look at it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,6 @@ use utoipa::ToSchema;
 
 use super::Gateway;
 use super::error::{ServiceError, json};
-use super::keys::random_text;
 use crate::domain::window::{TimeMs, parse_rfc3339, rfc3339};
 use crate::supervise::Pulse;
 
@@ -51,7 +51,7 @@ impl Gateway {
     /// Tells of this node until it is dropped. A Redis that is away hears of it later.
     pub async fn tell_of_itself(&self, host: String, address: String, pulse: Pulse) {
         let mut about = NodeAbout {
-            id: random_text()[..8].to_owned(),
+            id: self.node.clone(),
             host,
             address,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -74,12 +74,15 @@ impl Gateway {
             about.started_at.clone_from(&about.seen_at);
         }
         self.store.tell_node(&about.id, &json(about)?).await?;
+        let mut heard = 0;
         for (id, text) in self.store.nodes().await? {
             let known: Option<NodeAbout> = serde_json::from_str(&text).ok();
+            heard += usize::from(known.as_ref().is_some_and(|known| age_ms(known, now) <= SILENT_MS));
             if known.is_none_or(|known| age_ms(&known, now) > FORGOTTEN_MS) {
                 self.store.forget_node(&id).await?;
             }
         }
+        self.nodes_heard.store(heard, Ordering::Relaxed);
         Ok(())
     }
 

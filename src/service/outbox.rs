@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::Gateway;
 use super::app_config::{AppConfig, StoredWebhook};
 use super::error::ServiceError;
+use super::leases::Leases;
 use super::reserve::Asking;
 use super::tenant::Tenant;
 use crate::domain::amount::{Amount, Unit};
@@ -55,49 +56,51 @@ struct Told {
 }
 
 impl Gateway {
-    /// Every app and mode that has webhooks, with their ids.
+    /// Every app and mode that has webhooks, with their ids, as far as any of it is this node's work.
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub async fn listening(&self) -> Result<Vec<(Tenant, Vec<WebhookId>)>, ServiceError> {
+    pub async fn listening(&self, leases: &Leases) -> Result<Vec<(Tenant, Vec<WebhookId>)>, ServiceError> {
         let mut listening = Vec::new();
-        for app in self.apps().await? {
+        for app in self.known_apps().await?.iter() {
+            leases.beat().await;
             let id = AppId::parse(&app.id).map_err(|error| ServiceError::Internal(error.to_string()))?;
-            let config = self.config(&id).await?;
+            let live = Tenant { app: id, mode: Mode::Live, placement: app.placement };
+            if leases.buckets(&live).is_empty() {
+                continue;
+            }
+            let config = self.config(&live.app).await?;
             if config.webhooks.is_empty() {
                 continue;
             }
-            let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
-            let tenants = modes.map(|mode| Tenant { app: id.clone(), mode, placement: app.placement });
+            let sandboxes = config.sandboxes.iter().cloned().map(Mode::Test);
+            let sandboxes = sandboxes.map(|mode| Tenant { mode, ..live.clone() });
+            let tenants = std::iter::once(live.clone()).chain(sandboxes);
             listening.extend(tenants.map(|tenant| (tenant, config.webhooks.keys().cloned().collect())));
         }
         Ok(listening)
     }
 
     /// Makes messages of what was told and not taken by any node yet; with `over`, of what another node took and did not
-    /// finish. Answers how many entries there were.
+    /// finish.
     ///
     /// # Errors
     /// [`ServiceError`]; what was not finished is taken over later.
-    pub async fn fan_out(&self, tenant: &Tenant, node: &str, over: bool) -> Result<usize, ServiceError> {
-        let mut count = 0;
-        for bucket in tenant.buckets() {
-            let entries = match over {
-                true => self.store.take_over(&bucket, node, BATCH).await?,
-                false => self.store.take_told(&bucket, node, BATCH).await?,
-            };
-            count += entries.len();
-            if entries.is_empty() {
-                continue;
-            }
-            // A webhook that was put before something happened hears of it: what is at hand may be older.
-            let config = self.load_config(&tenant.app).await?;
-            for entry in entries {
-                self.fan_out_entry(tenant, &bucket, &config, &entry).await?;
-                self.store.told(&bucket, entry.id).await?;
-            }
+    pub async fn fan_out(&self, tenant: &Tenant, bucket: &Bucket, over: bool) -> Result<(), ServiceError> {
+        let entries = match over {
+            true => self.store.take_over(bucket, &self.node, BATCH).await?,
+            false => self.store.take_told(bucket, &self.node, BATCH).await?,
+        };
+        if entries.is_empty() {
+            return Ok(());
         }
-        Ok(count)
+        // A webhook that was put before something happened hears of it: what is at hand may be older.
+        let config = self.load_config(&tenant.app).await?;
+        for entry in entries {
+            self.fan_out_entry(tenant, bucket, &config, &entry).await?;
+            self.store.told(bucket, entry.id).await?;
+        }
+        Ok(())
     }
 
     async fn fan_out_entry(

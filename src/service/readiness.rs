@@ -131,8 +131,8 @@ impl Gateway {
         let changes = changes?;
         pulse.beat().await;
         self.follow_keys(changes.keys).await?;
-        self.follow_apps(changes.apps);
-        self.poll_configs(pulse).await
+        self.follow_apps(changes.apps).await?;
+        self.follow_configs(changes.configurations, pulse).await
     }
 }
 

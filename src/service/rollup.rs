@@ -71,6 +71,8 @@ pub struct Folded {
     pub bytes: usize,
     /// Nothing was left when it ended.
     pub whole: bool,
+    /// The last entry that is folded, by whomever.
+    pub last: Option<EntryId>,
 }
 
 /// What entries add, place by place, in their order.
@@ -118,6 +120,7 @@ impl Gateway {
         let mut folded = Folded::default();
         for _ in 0..steps {
             let before = self.store.rollup_cursor(bucket, stream).await?;
+            folded.last = before.map(|cursor| cursor.id);
             let page = self.store.entries_after(bucket, stream, before.map(|it| it.id), None, BATCH).await?;
             if page.count() == 0 {
                 folded.whole = true;
@@ -128,6 +131,7 @@ impl Gateway {
                 tell_damaged(tenant, bucket, stream, &page);
                 folded.entries += page.count();
                 folded.bytes += page.bytes;
+                folded.last = page.last;
                 if page.count() < BATCH {
                     folded.whole = true;
                     break;

@@ -1,4 +1,4 @@
-//! `lua/configure.lua` and `lua/stamp.lua`: an app's configuration, its versions, and the stamps of its buckets.
+//! `lua/configure.lua`, `lua/announce.lua` and `lua/stamp.lua`: an app's configuration, its versions, and the stamps of its buckets.
 
 use std::collections::HashMap;
 
@@ -130,6 +130,30 @@ impl Store {
         command.arg(keys::configuration(app)).arg("revision");
         let revision = optional_text(self.command(&command).await?)?;
         revision.map_or(Ok(0), |text| text.parse().map_err(|_| StoreError::Unexpected("a revision".to_owned())))
+    }
+
+    /// Tells all nodes that an app's configuration is about to change.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn announce_configuration(&self, app: &AppId) -> Result<(), StoreError> {
+        let keys = [keys::CONFIGURED_CHANGES, keys::CONFIGURED].map(str::to_owned);
+        let mut arguments = Arguments::default();
+        arguments.text(app.as_str());
+        self.call(&self.library.announce, &keys, &arguments).await?.only_status("announced")
+    }
+
+    /// The apps whose configurations have changed since that count of changes.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn announced_since(&self, count: u64) -> Result<Vec<AppId>, StoreError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(keys::CONFIGURED).arg(format!("({count}")).arg("+inf").arg("BYSCORE");
+        let damaged = |error: &dyn std::fmt::Display| StoreError::Unexpected(error.to_string());
+        let apps: Vec<String> =
+            redis::from_redis_value(self.command(&command).await?).map_err(|error| damaged(&error))?;
+        apps.iter().map(|app| AppId::parse(app).map_err(|error| damaged(&error))).collect()
     }
 
     /// A plan at an earlier revision.

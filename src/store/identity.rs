@@ -31,6 +31,8 @@ pub enum Claim {
 pub struct Changes {
     pub keys: String,
     pub apps: String,
+    /// Of all apps' configurations.
+    pub configurations: u64,
 }
 
 /// The identity that a node goes by.
@@ -60,7 +62,7 @@ impl Identity {
     }
 
     /// Compares, and logs once when that changes.
-    fn observe(&self, layout: Option<&str>, identity: Option<&str>) -> Result<(), StoreError> {
+    pub(super) fn observe(&self, layout: Option<&str>, identity: Option<&str>) -> Result<(), StoreError> {
         let Some(expected) = lock(&self.expected).clone() else { return Ok(()) };
         let found = match (layout, identity) {
             (Some(LAYOUT_VERSION), Some(identity)) if identity == expected => {
@@ -160,10 +162,16 @@ impl Store {
     /// [`StoreError`]
     pub async fn changes(&self) -> Result<Changes, StoreError> {
         let mut command = redis::cmd("MGET");
-        command.arg(Register::Keys.changes()).arg(Register::Apps.changes()).arg(keys::LAYOUT).arg(keys::IDENTITY);
-        let [keys, apps, layout, identity] = texts(self.unguarded(&command).await?)?;
+        command.arg(Register::Keys.changes()).arg(Register::Apps.changes()).arg(keys::CONFIGURED_CHANGES);
+        command.arg(keys::LAYOUT).arg(keys::IDENTITY);
+        let [keys, apps, configurations, layout, identity] = texts(self.unguarded(&command).await?)?;
         self.identity.observe(layout.as_deref(), identity.as_deref())?;
-        Ok(Changes { keys: keys.unwrap_or_default(), apps: apps.unwrap_or_default() })
+        let configurations = configurations.as_deref().unwrap_or("0").parse();
+        Ok(Changes {
+            keys: keys.unwrap_or_default(),
+            apps: apps.unwrap_or_default(),
+            configurations: configurations.map_err(|_| StoreError::Unexpected("a count of changes".to_owned()))?,
+        })
     }
 
     async fn found(&self) -> Result<(Option<String>, Option<String>), StoreError> {

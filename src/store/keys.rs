@@ -22,6 +22,13 @@ fn encode_in_scope(name: &str) -> String {
     utf8_percent_encode(name, RESERVED_IN_SCOPE).to_string()
 }
 
+/// The names of an owner's scope, and its values.
+fn words(owner: &OwnerName) -> (String, String) {
+    let names = owner.scope().dimensions().iter().map(|name| encode_in_scope(&name.to_string()));
+    let values = owner.values().iter().map(|value| encode(value));
+    (names.collect::<Vec<_>>().join("+"), values.collect::<Vec<_>>().join(":"))
+}
+
 /// What was encoded; None for text that is no UTF-8.
 pub fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
@@ -40,6 +47,12 @@ fn encoded(name: &str) -> Cow<'_, str> {
 pub(super) fn mark(key: &str) -> String {
     let tag = key.find('}').map_or(key, |end| &key[..=end]);
     format!("{tag}:mark")
+}
+
+/// FNV-1a, 64 bits: the same for ever, on all nodes.
+pub fn hash(name: &str) -> u64 {
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// Where the data of an app and mode lives: one hash tag (one cluster slot) per bucket.
@@ -67,13 +80,9 @@ impl Bucket {
         (number < BUCKETS).then(|| Self { prefix, number, sandbox: mode.is_sandbox() })
     }
 
-    /// The bucket of a user's name: FNV-1a, 64 bits, modulo the number of buckets. Fixed for ever.
+    /// The bucket of a user's name. Fixed for ever.
     pub fn number_of(user: &UserId) -> u8 {
-        let hash = user
-            .as_str()
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-        (hash % u64::from(BUCKETS)) as u8
+        (hash(user.as_str()) % u64::from(BUCKETS)) as u8
     }
 
     pub fn number(&self) -> u8 {
@@ -154,9 +163,7 @@ impl Bucket {
         if let (true, [user]) = (owner.scope().is_user(), owner.values()) {
             return self.keys_of("user", &encoded(user));
         }
-        let names = owner.scope().dimensions().iter().map(|name| encode_in_scope(&name.to_string()));
-        let names = names.collect::<Vec<_>>().join("+");
-        let values = owner.values().iter().map(|value| encode(value)).collect::<Vec<_>>().join(":");
+        let (names, values) = words(owner);
         let index = Some(OwnerIndex { key: self.owners(owner.scope()), name: values.clone() });
         OwnerKeys { index, ..self.keys_of(&names, &values) }
     }
@@ -197,8 +204,9 @@ impl Bucket {
     }
 
     /// The word of an owner, as the ledger has it.
-    pub fn word_of(&self, owner: &OwnerName) -> String {
-        self.owner(owner).account.split_off(self.key("account:").len())
+    pub fn word_of(owner: &OwnerName) -> String {
+        let (names, values) = words(owner);
+        names + ":" + &values
     }
 
     /// Counters that are near their limits, by how near.
@@ -394,6 +402,15 @@ pub fn session(name: &str) -> String {
     format!("qg:{{quotagate}}:session:{name}")
 }
 
+/// Which node does a part of one kind of background work.
+pub fn lease(work: &str, part: u8) -> String {
+    format!("qg:{{quotagate}}:lease:{work}:{part}")
+}
+
+/// How often configurations have changed, as nodes poll it.
+pub const CONFIGURED_CHANGES: &str = "qg:{quotagate}:configured:changes";
+/// Apps by the latest change of their configuration.
+pub const CONFIGURED: &str = "qg:{quotagate}:configured";
 /// What each node tells of itself, by its id.
 pub const NODES: &str = "qg:{quotagate}:nodes";
 /// Version of this layout.

@@ -15,7 +15,7 @@ use crate::domain::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, To
 use crate::domain::reason::Reason;
 use crate::domain::reservation::OperationName;
 use crate::domain::scope::OwnerName;
-use crate::domain::window::TimeMs;
+use crate::domain::window::{TimeMs, Window};
 
 /// One of a bucket's two streams of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,6 +137,28 @@ impl Store {
         command.arg(after.map_or_else(|| "-".to_owned(), |id| format!("({}", id.text())));
         command.arg(until.map_or_else(|| "+".to_owned(), EntryId::text)).arg("COUNT").arg(count);
         read_entries(bucket, self.command(&command).await?)
+    }
+
+    /// Does any stream of a bucket have entries behind these, in the order of [`Stream::ALL`]?
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn has_entries_after(&self, bucket: &Bucket, after: [EntryId; 2]) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(1).arg("STREAMS").arg(&Stream::ALL.map(|stream| stream.key(bucket)));
+        command.arg(&after.map(EntryId::text));
+        Ok(self.command(&command).await? != Value::Nil)
+    }
+
+    /// Is any of these keys of one bucket there?
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn any_exists(&self, names: &[String]) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("EXISTS");
+        command.arg(names);
+        let found: u64 = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        Ok(found > 0)
     }
 
     /// At most `count` entries, newest first, before `before` (None: from the newest).
@@ -425,23 +447,23 @@ fn steps(text: &str) -> Option<Amount> {
     Amount::from_steps(text.parse().ok()?).ok()
 }
 
-/// `<group>:<sequence number>:<change>:<used after it>[:<limit|->]`; entries of earlier layouts have no limit.
+/// `<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed]]`; entries of earlier layouts have no
+/// limit.
 fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let mut parts = item.split(':');
-    Some(Charge {
-        owner: owner.clone(),
-        group: GroupId::parse(parts.next()?).ok()?,
-        serial: parts.next()?.to_owned(),
-        change: parts.next()?.parse().ok()?,
-        balance: steps(parts.next()?)?,
-        limit: match parts.next() {
-            None | Some("-") => None,
-            Some(limit) => Some(steps(limit)?),
-        },
-    })
+    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
+    let limit = match parts.next() {
+        None | Some("-") => None,
+        Some(limit) => Some(steps(limit)?),
+    };
+    let standing = parts.next();
+    let closed = standing == Some("closed");
+    let window = known(standing.filter(|_| !closed), Window::parse)?;
+    Some(Charge { owner: owner.clone(), group, serial, change, balance, limit, window, closed })
 }
 
-/// `<group>:<requested>:<counted>:<limit>`
+/// `<group>:<requested>:<counted>:<limit>[:<used>:<window>]`
 fn read_lack(owner: &OwnerName, item: &str) -> Option<Lack> {
     let mut parts = item.split(':');
     Some(Lack {
@@ -450,6 +472,10 @@ fn read_lack(owner: &OwnerName, item: &str) -> Option<Lack> {
         requested: steps(parts.next()?)?,
         count: steps(parts.next()?)?,
         limit: steps(parts.next()?)?,
+        used: match parts.next() {
+            None => None,
+            Some(used) => Some((steps(used)?, Window::parse(parts.next()?)?)),
+        },
     })
 }
 

@@ -14,6 +14,7 @@ pub mod grant;
 pub mod headroom;
 pub mod identity;
 pub mod keys;
+pub mod lease;
 pub mod ledger;
 pub mod library;
 pub mod memo;

@@ -34,7 +34,10 @@ impl Store {
         self.unlink_matching(&keys::configuration(app), &keys::configuration_pattern(app), |key| {
             keys::is_configuration(app, key)
         })
-        .await
+        .await?;
+        let mut forget = redis::cmd("ZREM");
+        forget.arg(keys::CONFIGURED).arg(app.as_str());
+        self.command(&forget).await.map(|_| ())
     }
 
     async fn unlink_matching(&self, at: &str, pattern: &str, goes: impl Fn(&str) -> bool) -> Result<(), StoreError> {

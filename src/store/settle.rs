@@ -121,7 +121,7 @@ impl Store {
                 Some(measured) => {
                     arguments.int(measured.changes);
                     write_memo(measured.memo.as_ref(), &mut arguments)?;
-                    for text in figures_texts(target.bucket, &measured.totals) {
+                    for text in figures_texts(&measured.totals) {
                         arguments.text(text);
                     }
                 }
@@ -236,7 +236,7 @@ pub(super) fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
 }
 
 /// What is charged, a text per owner: `<owner> <group>:<total>,…`.
-fn figures_texts(bucket: &Bucket, totals: &[Total]) -> Vec<String> {
+fn figures_texts(totals: &[Total]) -> Vec<String> {
     let mut texts: Vec<(&OwnerName, String)> = Vec::new();
     for total in totals {
         let (group, amount) = (total.group.as_str(), total.amount.steps());
@@ -244,7 +244,7 @@ fn figures_texts(bucket: &Bucket, totals: &[Total]) -> Vec<String> {
         let _ = match texts.iter_mut().find(|(owner, _)| *owner == &total.owner) {
             Some((_, text)) => write!(text, ",{group}:{amount}"),
             None => {
-                texts.push((&total.owner, format!("{} {group}:{amount}", bucket.word_of(&total.owner))));
+                texts.push((&total.owner, format!("{} {group}:{amount}", Bucket::word_of(&total.owner))));
                 Ok(())
             }
         };

@@ -1,8 +1,13 @@
 //! `GET reports/limits`: who is near a limit, whoever that is.
 
+use quotagate::domain::ids::{AppId, Mode};
+use quotagate::service::Gateway;
+use quotagate::service::tenant::{Placement, Tenant};
+use quotagate::store::Store;
+use quotagate::store::ledger::Stream;
 use serde_json::{Value, json};
 
-use crate::support::{Api, World};
+use crate::support::{Api, PATIENCE, World};
 
 async fn world() -> (World, Api) {
     let world = World::frozen().await;
@@ -95,4 +100,58 @@ async fn a_denial_brings_back_a_counter_that_was_not_known() {
     let denied = world.app.reserve(json!({"userId": "u", "event": "image.a", "metadata": {"team": "red"}})).await;
     assert_eq!(denied["allowed"], false);
     assert_eq!(told(&admin.get("reports/limits").await.expect(200), "atLimit"), ["u images 20"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_in_a_closed_window_and_a_window_that_is_over_say_nothing_of_the_present_one() {
+    let (world, admin) = world().await;
+    spend(&world, "u", "image.a", 12, "red").await;
+    let held =
+        json!({"userId": "u", "event": "image.a", "quantity": 8, "metadata": {"team": "red"}, "ttlSeconds": 3600});
+    world.app.freeze("2027-01-31T23:30:00Z").await;
+    let old = world.app.reserved(held).await;
+    world.app.freeze("2027-02-01T00:10:00Z").await;
+    spend(&world, "u", "image.a", 19, "red").await;
+    let groups = async || admin.get("reports/limits").await.expect(200)["groups"].clone();
+    let one_near = json!([{"groupId": "images", "atLimit": 0, "near": 1}]);
+    assert_eq!(groups().await, one_near);
+    // It fills the window of January, and says nothing of that of February.
+    world.app.commit(&old).await;
+    assert_eq!(groups().await, one_near);
+    // What nobody charges any more goes with its window.
+    world.app.freeze("2027-03-01T00:00:00Z").await;
+    assert_eq!(groups().await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folding_knows_what_is_near_its_limit_without_reading_a_counter() {
+    let (world, reports) = world().await;
+    for number in 0..20 {
+        spend(&world, &format!("u_{number}"), "image.a", 10 + number, &format!("t_{number}")).await;
+    }
+    let denied = json!({"userId": "u_10", "event": "image.a", "metadata": {"team": "t_10"}});
+    assert_eq!(world.app.reserve(denied).await["allowed"], false);
+    let told = reports.get("reports/limits?limit=50").await.expect(200);
+    assert_eq!((told["atLimit"].as_array().unwrap().len(), told["near"].as_array().unwrap().len()), (10, 12));
+    world.node.stop().await;
+    let near = "qg:{default:test/main}:near:shares";
+    let known = async || world.redis.run::<Vec<String>>(&["ZRANGE", near, "0", "-1", "WITHSCORES"]).await;
+    let before = known().await;
+    let keys: Vec<String> = world.redis.run(&["KEYS", "qg:{default:test/main}:rollup:*"]).await;
+    for key in keys.iter().map(String::as_str).chain([near, "qg:{default:test/main}:near:ends"]) {
+        world.redis.run::<i64>(&["DEL", key]).await;
+    }
+    let gateway = Gateway::new(Store::open(&world.redis.url(), PATIENCE).unwrap(), None);
+    let app = AppId::parse("default").unwrap();
+    gateway.config(&app).await.unwrap();
+    let tenant = Tenant { app, mode: Mode::parse("test/main").unwrap(), placement: Placement::App };
+    world.redis.run::<String>(&["CONFIG", "RESETSTAT"]).await;
+    for stream in Stream::ALL {
+        assert!(gateway.fold_stream(&tenant, &tenant.buckets()[0], stream, 9).await.unwrap().whole);
+    }
+    let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
+    for command in ["cmdstat_hgetall:", "cmdstat_hmget:", "cmdstat_hget:"] {
+        assert!(!stats.contains(command), "{stats}");
+    }
+    assert_eq!(known().await, before);
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use quotagate::journal::JournalOptions;
+use quotagate::service::leases::{self, Work};
 use quotagate::startup::Options;
+use quotagate::store::keys;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -66,6 +68,28 @@ async fn each_background_task_that_makes_no_progress_is_named() {
     eventually("all work again", || async { parts(&node).await.iter().all(|part| part["ok"] == true) }).await;
     assert!(parts(&node).await.iter().all(|part| part["restarts"] == 0));
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_background_task_is_stuck_leaves_the_work_to_another() {
+    let world = World::new().await;
+    let (second, _) = world.another_node().await;
+    let names: Vec<String> = (0..leases::PARTS).map(|part| keys::lease(Work::Rollups.as_str(), part)).collect();
+    let mut command = vec!["MGET"];
+    command.extend(names.iter().map(String::as_str));
+    let holders = async || world.redis.run::<Vec<Option<String>>>(&command).await;
+    let all_hold_one = async || {
+        let holders = holders().await;
+        holders[0].is_some() && holders.iter().all(|holder| *holder == holders[0])
+    };
+    second.parts.hold("rollups", true);
+    eventually("one node does it all", async || all_hold_one().await).await;
+    let first = holders().await[0].clone();
+    second.parts.hold("rollups", false);
+    eventually("both do it", async || !all_hold_one().await).await;
+    world.node.parts.hold("rollups", true);
+    eventually("the other node does it all", async || all_hold_one().await && holders().await[0] != first).await;
+    world.node.parts.hold("rollups", false);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,6 +30,7 @@ mod degraded_traffic;
 mod disk;
 mod embedded;
 mod expiries;
+mod fleet;
 mod floods;
 mod full;
 mod gateways;

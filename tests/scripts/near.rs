@@ -4,11 +4,10 @@ use quotagate::domain::ids::{GroupId, UserId};
 use quotagate::domain::scope::OwnerName;
 use quotagate::store::near::Noted;
 
-use crate::table::Table;
+use crate::table::{NOON, Table, group, ms};
 
-fn counter(user: &str, share: Option<u64>, ends_at_ms: Option<i64>) -> Noted {
-    let owner = OwnerName::of_user(&UserId::parse(user).unwrap());
-    Noted { owner, group: GroupId::parse("g").unwrap(), share, ends_at_ms }
+fn user(name: &str) -> OwnerName {
+    OwnerName::of_user(&UserId::parse(name).unwrap())
 }
 
 /// Names with their shares, the fullest first.
@@ -17,8 +16,22 @@ async fn known(table: &Table) -> Vec<(String, u64)> {
     near.into_iter().map(|near| (near.owner.user().unwrap().to_owned(), near.share)).collect()
 }
 
-async fn note(table: &Table, now: i64, noted: &[Noted]) -> Vec<(String, u64)> {
-    table.store.note_near(&table.bucket, now, 2, noted).await.unwrap();
+/// `counters`: users with their shares and the ends of their windows.
+async fn note(table: &Table, counters: &[(&str, u64, Option<i64>)]) -> Vec<(String, u64)> {
+    let (owners, g): (Vec<OwnerName>, GroupId) = (counters.iter().map(|(name, ..)| user(name)).collect(), group("g"));
+    let noted: Vec<Noted> = owners
+        .iter()
+        .zip(counters)
+        .map(|(owner, (_, share, ends_at_ms))| Noted { name: (owner, &g), share: *share, ends_at_ms: *ends_at_ms })
+        .collect();
+    table.store.note_near(&table.bucket, 2, &noted).await.unwrap();
+    known(table).await
+}
+
+async fn drop_near(table: &Table, names: &[&str]) -> Vec<(String, u64)> {
+    let (owners, g): (Vec<OwnerName>, GroupId) = (names.iter().map(|name| user(name)).collect(), group("g"));
+    let names: Vec<_> = owners.iter().map(|owner| (owner, &g)).collect();
+    table.store.drop_near(&table.bucket, &names).await.unwrap();
     known(table).await
 }
 
@@ -29,17 +42,25 @@ fn named(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_the_full_ones_and_of_those_near_the_fullest_stay_until_their_windows_end() {
     let table = Table::new().await;
-    let end = Some(100);
-    let full = [("a", 1000), ("b", 1500), ("c", 1200)].map(|(name, share)| counter(name, Some(share), end));
-    assert_eq!(note(&table, 0, &full).await, named(&[("b", 1500), ("c", 1200)]));
-    let near = [("d", 800), ("e", 999), ("f", 750)].map(|(name, share)| counter(name, Some(share), Some(200)));
-    assert_eq!(note(&table, 0, &near).await, named(&[("b", 1500), ("c", 1200), ("e", 999), ("d", 800)]));
-    // One that has room again, and one that is full now.
-    let changed = [counter("b", None, end), counter("e", Some(1001), Some(200))];
-    assert_eq!(note(&table, 0, &changed).await, named(&[("c", 1200), ("e", 1001), ("d", 800)]));
-    let endless = [counter("user: {of} %", Some(2000), None)];
-    assert_eq!(note(&table, 99, &endless).await, named(&[("user: {of} %", 2000), ("c", 1200), ("d", 800)]));
-    assert_eq!(note(&table, 100, &[]).await, named(&[("user: {of} %", 2000), ("d", 800)]));
-    assert_eq!(note(&table, 200, &[]).await, named(&[("user: {of} %", 2000)]));
-    assert_eq!(note(&table, 200, &[counter("user: {of} %", None, None)]).await, named(&[]));
+    let (soon, later) = (Some(ms(NOON) + 1_000), Some(ms(NOON) + 2_000));
+    let full = [("a", 1000, soon), ("b", 1500, soon), ("c", 1200, soon)];
+    assert_eq!(note(&table, &full).await, named(&[("b", 1500), ("c", 1200)]));
+    let near = [("d", 800, later), ("e", 999, later), ("f", 750, later)];
+    assert_eq!(note(&table, &near).await, named(&[("b", 1500), ("c", 1200), ("e", 999), ("d", 800)]));
+    // One that has room again, beside one that was not known, and one that is full now.
+    assert_eq!(drop_near(&table, &["b", "unknown"]).await, named(&[("c", 1200), ("e", 999), ("d", 800)]));
+    assert_eq!(note(&table, &[("e", 1001, later)]).await, named(&[("c", 1200), ("e", 1001), ("d", 800)]));
+    let odd = "user: {of} %";
+    assert_eq!(note(&table, &[(odd, 2000, None)]).await, named(&[(odd, 2000), ("c", 1200), ("d", 800)]));
+    table.clock(ms(NOON) + 999).await;
+    assert_eq!(note(&table, &[]).await, named(&[(odd, 2000), ("c", 1200), ("d", 800)]));
+    // One whose window was over before it was noted.
+    table.clock(ms(NOON) + 1_000).await;
+    assert_eq!(note(&table, &[("late", 1000, soon)]).await, named(&[(odd, 2000), ("d", 800)]));
+    table.clock(ms(NOON) + 2_000).await;
+    assert_eq!(note(&table, &[]).await, named(&[(odd, 2000)]));
+    assert_eq!(drop_near(&table, &[odd]).await, named(&[]));
+    for key in [table.bucket.near(), table.bucket.near_ends()] {
+        assert!(!table.redis.run::<bool>(&["EXISTS", &key]).await, "{key}");
+    }
 }

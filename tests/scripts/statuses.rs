@@ -8,8 +8,7 @@ use quotagate::store::admission::{Stale, UNKNOWN_VERSION};
 use quotagate::store::audit::Trail;
 use quotagate::store::clock::SetClockReply;
 use quotagate::store::configuration::{ConfigureArgs, ConfigureReply};
-use quotagate::store::keys::Versioned;
-use quotagate::store::keys::{Register, configuration_audit};
+use quotagate::store::keys::{self, Register, Versioned, configuration_audit};
 use quotagate::store::operation::Operation;
 use quotagate::store::register::{RegisterChange, RegisterReply};
 use quotagate::store::reserve::ReserveReply;
@@ -440,6 +439,22 @@ async fn configure_register_and_set_clock_answer_in_their_documented_order() {
         );
     }
     assert_eq!(table.store.changes().await.unwrap().keys, "2");
+
+    let other = AppId::parse("other").unwrap();
+    let count = async || table.store.changes().await.unwrap().configurations;
+    let since = async |count: u64| table.store.announced_since(count).await.unwrap();
+    assert_eq!((count().await, since(0).await), (0, vec![]));
+    table.store.announce_configuration(&app).await.unwrap();
+    let first = count().await;
+    table.store.announce_configuration(&other).await.unwrap();
+    assert_eq!((since(0).await, since(first).await), (vec![app.clone(), other.clone()], vec![other.clone()]));
+    table.store.announce_configuration(&app).await.unwrap();
+    let last = count().await;
+    assert_eq!((since(first).await, since(last).await), (vec![other, app.clone()], vec![]));
+    // A failover may lose a count, which is not given to another change then.
+    table.redis.run::<()>(&["DEL", keys::CONFIGURED_CHANGES]).await;
+    table.store.announce_configuration(&app).await.unwrap();
+    assert!(count().await > last);
 
     let noon = ms(NOON);
     let set = async |time: i64, empty: bool| table.store.set_clock(&table.bucket, time, empty).await.unwrap();

@@ -149,11 +149,12 @@ impl Redis {
 /// after them: only those that ask for them compare them.
 fn is_told(key: &str, pattern: &str) -> bool {
     let rollup = pattern.contains("rollup");
-    // Nodes tell of themselves every few seconds.
+    // Nodes tell of themselves every few seconds, and renew leases.
     (rollup || !key.contains("}:rollup:"))
         && !key.contains("}:near:")
         && !key.ends_with("}:denials")
         && key != "qg:{quotagate}:nodes"
+        && !key.starts_with("qg:{quotagate}:lease:")
 }
 
 impl Drop for Redis {

@@ -401,6 +401,7 @@ fn refusal(admission: &Admission, mut lacks: Vec<Lack>) -> Option<Refused> {
             requested: closed.amount,
             count: Amount::ZERO,
             limit: Amount::ZERO,
+            used: None,
         }));
         return Some(Refused::For { reason: refusal.reason, lacks });
     }

@@ -39,6 +39,8 @@ fn charge(group: &str, change: i64) -> Charge {
         change,
         balance: Amount::ZERO,
         limit: None,
+        window: None,
+        closed: false,
     }
 }
 
@@ -146,6 +148,7 @@ fn denials_count_by_reason_and_by_the_groups_without_room_and_use_nothing() {
         requested: Amount::ZERO,
         count: Amount::ZERO,
         limit: Amount::ZERO,
+        used: None,
     };
     denial.lacks = vec![lack("calls"), lack("calls")];
     let (_, metrics) = first(&denial);

@@ -1,0 +1,22 @@
+--[[
+announce: tells all nodes that an app's configuration is about to change. Nodes poll the count, whatever apps there are, and
+read which apps it was only when it has changed.
+
+KEYS
+  1  count of changes of configurations
+  2  apps by the count of their latest change
+
+ARGV
+  app
+
+Replies
+  announced
+]]
+
+local app = args.text()
+local time = redis.call('TIME')
+-- As long as nobody sets the clock back, no count is given twice, even if a failover has lost some.
+local count = args.digits(math.max(args.stored(redis.call('GET', KEYS[1])) + 1, time[1] * 1000000 + time[2]))
+redis.call('SET', KEYS[1], count)
+redis.call('ZADD', KEYS[2], count, app)
+return { 'announced' }
