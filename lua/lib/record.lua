@@ -66,6 +66,14 @@ local function parse_entries(entries, list, field)
   end
 end
 
+-- The entries of an owner's line.
+function record.entries(held, charged)
+  local entries = {}
+  parse_entries(entries, held, 'holds')
+  parse_entries(entries, charged, 'charged')
+  return entries
+end
+
 -- An amount that is as it was read needs no writing anew.
 local function format_entries(entries, field)
   local list = {}
@@ -112,12 +120,9 @@ function record.load(key, created_at)
     charged, at = args.cut(text, at, '\n')
     -- The first owner's hold tells an expiry.
     local about = (#loaded.owners == 0 and loaded.about or '-') .. ' ' .. created
-    local entries = {}
-    parse_entries(entries, held, 'holds')
-    parse_entries(entries, charged, 'charged')
     loaded.owners[#loaded.owners + 1] = {
       word = owner, key = keys.account(tag, owner), holds = keys.holds(tag, owner), past = keys.past(tag, owner),
-      entries = entries, groups = false, about = about,
+      entries = record.entries(held, charged), groups = false, about = about,
       member = name .. ' ' .. held .. ' ' .. about, live = false, stored = false, version = false, next_expiry = 0, longest_ttl = 0, forget_at = false,
       adjusted = false, watched = false,
     }

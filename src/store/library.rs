@@ -43,8 +43,8 @@ macro_rules! library {
 }
 
 library! {
-    commands: attempted, change_user, claim, commit, configure, decide, define, enqueue, extend, grant, log, mark, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, session, set_clock, stamp, survey, track, track_degraded, track_enforce, usage;
-    libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/hold", "lib/keys", "lib/ledger", "lib/operation", "lib/outbox", "lib/pieces", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/settle", "lib/straight", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/window"
+    commands: attempted, change_user, claim, commit, configure, decide, define, enqueue, extend, grant, log, mark, migrate, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, session, set_clock, set_layout, stamp, survey, track, track_degraded, track_enforce, usage;
+    libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/pieces", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/settle", "lib/straight", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/window"
 }
 
 /// A command in Lua.
@@ -114,7 +114,9 @@ fn append(part: &str, source: &mut String) -> Result<(), StoreError> {
         "headroom" => vec![(String::new(), String::new()), ("_beyond".to_owned(), with("allow-oom"))],
         flag => vec![(String::new(), with(flag))],
     };
-    source.push_str(&format!("local function run_{name}(call_keys, call_argv)\nbegin(call_keys, call_argv)\n{text}end\n"));
+    source.push_str(&format!(
+        "local function run_{name}(call_keys, call_argv)\nbegin(call_keys, call_argv)\n{text}end\n"
+    ));
     for (ending, flags) in ways {
         source.push_str(&format!(
             "redis.register_function{{ function_name = '{NAME}_{name}{ending}', flags = {{ {flags} }}, callback = run_{name} }}\n"

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod ledger;
 pub mod library;
 pub mod memo;
+pub mod migrate;
 pub mod near;
 pub mod node;
 pub mod operation;
