@@ -274,6 +274,72 @@ async fn interrupted_after_any_step_it_goes_on_to_the_same_data() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_convert_at_once_come_to_the_same_data() {
+    let redis = loaded().await;
+    let store = Store::open(&redis.url(), PATIENCE).unwrap();
+    store.migrate(STEP_BY_STEP, |_| {}).await.unwrap();
+    let expected = state(&redis).await;
+    redis.run::<()>(&["FLUSHALL"]).await;
+    load(&redis.url()).await;
+    let other = Store::open(&redis.url(), PATIENCE).unwrap();
+    let (one, other) = tokio::join!(store.migrate(STEP_BY_STEP, |_| {}), other.migrate(STEP_BY_STEP, |_| {}));
+    assert!(one.unwrap().total() > 0 && other.unwrap().total() > 0, "both have converted some");
+    assert_eq!(state(&redis).await, expected);
+}
+
+/// Records of operations as layout 6 had them, and as the present one has them.
+const RECORDS: [(&str, &str); 12] = [
+    (
+        "reservation\n-\nheld 1000 61000 0\ne k u {}\nuser:u g:1:5,h:c1:1 -",
+        "held 1000 60000 0 -\ne k u {}\nuser:u g:1:5,h:c1:1 -",
+    ),
+    (
+        "reservation\nf1\ncommitted 1000 61000 3 late rejected\ne k u {\"a b\":1}\nuser:u - g:1:5,g:2:1\napp:a - g:9:6",
+        "committed 1000 60000 3 f1 late rejected\ne k u {\"a b\":1}\nuser:u - g:1:5,g:2:1\napp:a - g:9:6",
+    ),
+    ("answer\nf\nunmetered\n5\n", "answer\nf\nunmetered\n5\n"),
+    ("answer\nf\ngranted\n5\n{}", "answer\nf\ngranted\n5\n{}"),
+    ("answer\nf\ntracked\n5\n0\n\n0\n\n", "answer\nf\ntracked\n5\n0\n\n0\n\n\n"),
+    (
+        "answer\nf\ntracked\n5\n0\ng:50\n0\n3\n1\n0\n0\n7\n0\n2\n0\n1 g\ng 1 9 daily 20270131T000000Z 20270201T000000Z 5,h 1 9 monthly 20270131T100000Z 20270228T100000Z -",
+        "answer\nf\ntracked\n5\n0\ng:50\n0\n3+1 7+0+2+0\n1 g\ng 1 9 5 daily/20270131/20270201,h 1 9 - monthly/20270131T1000/20270228T1000",
+    ),
+    // As an earlier release with layout 6 kept it.
+    (
+        "answer\nf\ntracked\n5\n0\n\n0\n3\n1\n0\n0\ng 1 9 daily 20270131T000000Z 20270201T000000Z 5",
+        "answer\nf\ntracked\n5\n0\n\n0\n3+1\n\ng 1 9 5 daily/20270131/20270201",
+    ),
+    ("answer\nf\ndenied\n5\n0\n\n0\n\n2\n3\n1\n0\n0\n1\n7\n0\n2\n1\n0", "answer\nf\ndenied\n5\n0\n\n0\n\n3+1! 7+0+2+1"),
+    ("answer\nf\ndenied\n5\n0\nuser_blocked\n0\n\n0\n", "answer\nf\ndenied\n5\n0\nuser_blocked\n0\n\n\n"),
+    ("answer\nf\nsettled\n5\nreleased\n0\n0\ne k u {}\n1\n", "answer\nf\nsettled\n5\nreleased\n0\n0\ne k u {}\n1\n\n"),
+    (
+        "answer\nf\nsettled\n5\ncommitted\n0\n0\ne k u {}\n1\n\ng\n3\n1\n0\n0\nunknown - - - 0 0\nqg:{a:live}:counters:user:u",
+        "answer\nf\nsettled\n5\ncommitted\n0\n0\ne k u {}\n1\n\n g 3+1/- unknown/-/- user:u",
+    ),
+    ("answer\nf\nextended\n5\n6\ne k u {}\n", "answer\nf\nextended\n5\n6\ne k u {}\n\n"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_record_is_converted_once() {
+    let redis = Redis::start().await;
+    let key = |place: usize| format!("qg:{{a:live}}:op:{place}");
+    for (place, (before, _)) in RECORDS.iter().enumerate() {
+        redis.run::<()>(&["SET", &key(place), before, "PX", "90000"]).await;
+    }
+    let store = Store::open(&redis.url(), PATIENCE).unwrap();
+    for layout in [FROM, BETWEEN] {
+        redis.run::<()>(&["SET", LAYOUT, layout]).await;
+        store.migrate(STEP_BY_STEP, |_| {}).await.unwrap();
+        for (place, (_, after)) in RECORDS.iter().enumerate() {
+            assert_eq!(redis.run::<String>(&["GET", &key(place)]).await, *after);
+            assert!((1..=90_000).contains(&redis.run::<i64>(&["PTTL", &key(place)]).await));
+        }
+    }
+    redis.run::<()>(&["SET", &key(99), "reservation\n-\ndamaged"]).await;
+    assert_eq!(store.migrate(STEP_BY_STEP, |_| {}).await.unwrap().unreadable, [key(99)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_converts_little_data_by_itself_and_names_the_command_for_much() {
     let redis = loaded().await;
     let filler: Vec<String> = (0..10_000).flat_map(|number| [format!("other:{number}"), String::new()]).collect();
