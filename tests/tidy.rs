@@ -378,6 +378,7 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
         "set_clock" => "clock",
         "set_layout" => "migrate",
         "decide" => "approval",
+        "define" => "proposal",
         "attempted" | "claim" | "enqueue" => "delivery",
         other => other.to_owned().leak(),
     };

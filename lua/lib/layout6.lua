@@ -190,7 +190,8 @@ function layout6.operation(key, is_dry)
   end
   local first, fingerprint, answer = string.match(text, '^(answer)\n([^\n]*)\n(.*)$')
   local parts = first and split(answer, '\n') or {}
-  local convert = answers[parts[1]]
+  local status = parts[1]
+  local convert = answers[status]
   local anew = convert and convert(parts)
   if not anew then
     return 'present'
