@@ -31,6 +31,7 @@ local KEYS, ARGV
 --- @include "lib/approval"
 --- @include "lib/counter"
 --- @include "lib/operation"
+--- @include "lib/layout6"
 --- @include "lib/facts"
 --- @include "lib/proposal"
 --- @include "lib/retention"
@@ -67,6 +68,7 @@ end
 --- @command "grant" allow-oom
 --- @command "log" allow-oom
 --- @command "mark" allow-oom
+--- @command "migrate" allow-oom
 --- @command "near" headroom
 --- @command "outcome" headroom
 --- @command "reclaim" allow-oom
@@ -80,6 +82,7 @@ end
 --- @command "rollup" headroom
 --- @command "session" allow-oom
 --- @command "set_clock"
+--- @command "set_layout" allow-oom
 --- @command "stamp" allow-oom
 --- @command "survey" no-writes
 --- @command "track" headroom

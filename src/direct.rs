@@ -11,6 +11,7 @@ use crate::service::tenant::Tenant;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::identity::Claim;
+use crate::store::migrate::is_convertible;
 use crate::store::server::LAYOUT_VERSION;
 
 /// Where a gateway's data lies.
@@ -88,6 +89,10 @@ pub async fn meet(gateway: &Gateway) -> Result<(), DirectError> {
     match gateway.store.meet().await? {
         Claim::Known | Claim::Initialised => Ok(()),
         Claim::Empty => Err(DirectError::Input("Redis holds no quotagate data".to_owned())),
+        Claim::Layout(found) if is_convertible(&found) => Err(DirectError::Input(format!(
+            "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION}: convert it with `quotagate \
+             migrate`"
+        ))),
         Claim::Layout(found) => Err(DirectError::Input(format!(
             "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION}"
         ))),

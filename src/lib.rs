@@ -15,6 +15,7 @@ pub mod http;
 pub mod http_client;
 pub mod inspect;
 pub mod journal;
+pub mod migrate;
 pub mod print;
 pub mod rebuild;
 pub mod replay;

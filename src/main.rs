@@ -1,5 +1,5 @@
-//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `export`, `verify`, `rollup`, `whatif`, `openapi`,
-//! `schema`.
+//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `export`, `verify`, `migrate`, `rollup`, `whatif`,
+//! `openapi`, `schema`.
 
 #![recursion_limit = "256"]
 
@@ -11,7 +11,7 @@ use quotagate::embedded_redis::EmbeddedRedis;
 use quotagate::http::limits::Limits;
 use quotagate::startup::{Node, Options, install_metrics};
 use quotagate::supervise::Parts;
-use quotagate::{apply, export, http, inspect, print, rebuild, replay, telemetry, verify, whatif};
+use quotagate::{apply, export, http, inspect, migrate, print, rebuild, replay, telemetry, verify, whatif};
 use tokio::signal::unix::{SignalKind, signal};
 
 // Calls, replays and reports are made of many small pieces.
@@ -41,6 +41,7 @@ enum Command {
     Rollup(rebuild::RebuildArgs),
     /// Recompute counters from the ledger and from live holds, and tell what differs
     Verify(verify::VerifyArgs),
+    Migrate(migrate::MigrateArgs),
     /// Write the ledger and the denials to a file
     Export(export::ExportArgs),
     Whatif(whatif::WhatifArgs),
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Command::Serve(config) => actix_web::rt::System::new().block_on(serve(config)),
         Command::Apply(args) => return coded(apply::run(args)),
         Command::Verify(args) => return coded(verify::run(args)),
+        Command::Migrate(args) => return coded(migrate::run(args)),
         Command::Replay(args) => block_on(async { replay::run(args).await.map_err(Into::into) }),
         Command::Inspect(args) => block_on(async { inspect::run(args).await.map_err(Into::into) }),
         Command::Rollup(args) => block_on(async { rebuild::run(args).await.map_err(Into::into) }),

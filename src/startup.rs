@@ -26,6 +26,7 @@ use crate::service::tenant::Tenant;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::identity::Claim;
+use crate::store::migrate::{MigrateOptions, is_convertible};
 use crate::store::server::LAYOUT_VERSION;
 use crate::supervise::Parts;
 
@@ -38,6 +39,8 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a node that ends tries to free its leases.
 const GIVE_UP: Duration = Duration::from_secs(1);
+/// A start converts data of an older layout by itself if it has fewer keys.
+const MOST_KEYS_AT_START: u64 = 10_000;
 /// Between two attempts.
 const STORE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,6 +81,13 @@ pub enum StartError {
     Prepare(&'static str, ServiceError),
     #[error("Redis holds data of layout {0}, this version reads layout {1}: run the version that wrote it")]
     Layout(String, &'static str),
+    #[error(
+        "Redis holds data of layout {0}, this version reads layout {1}: stop all gateways, make a backup and run \
+         `quotagate migrate`. A start converts fewer than {MOST_KEYS_AT_START} keys by itself"
+    )]
+    ToConvert(String, &'static str),
+    #[error("data of layout {0} is not converted, because these keys cannot be read: {1}")]
+    Unreadable(String, String),
     #[error(
         "Redis holds no quotagate data, and QUOTAGATE_INIT=never: restore the data, or let QUOTAGATE_REDIS_URL or \
          QUOTAGATE_DATA_DIR name the right place; to initialise an empty one, start once with QUOTAGATE_INIT=auto"
@@ -241,7 +251,12 @@ async fn prepare_store(
              restore it; QUOTAGATE_INIT=never refuses to start on an empty Redis"
         ),
         Claim::Empty => return Err(StartError::Empty),
-        Claim::Layout(found) => return Err(StartError::Layout(found, LAYOUT_VERSION)),
+        Claim::Layout(found) => {
+            convert(gateway, found).await?;
+            if let Claim::Layout(found) = gateway.store.claim(false).await? {
+                return Err(StartError::Layout(found, LAYOUT_VERSION));
+            }
+        }
     }
     gateway.ensure_default_app().await.map_err(|error| StartError::Prepare("the default app", error))?;
     let is_root =
@@ -250,6 +265,30 @@ async fn prepare_store(
         apply_file(gateway, file).await?;
     }
     Ok(is_root)
+}
+
+/// Brings data of an older layout to the present one, unless there is much of it.
+async fn convert(gateway: &Gateway, found: String) -> Result<(), StartError> {
+    if !is_convertible(&found) {
+        return Err(StartError::Layout(found, LAYOUT_VERSION));
+    }
+    let keys = gateway.store.count_keys(MOST_KEYS_AT_START).await?;
+    if keys >= MOST_KEYS_AT_START {
+        return Err(StartError::ToConvert(found, LAYOUT_VERSION));
+    }
+    tracing::warn!("converting data of layout {found}, {keys} keys, to layout {LAYOUT_VERSION}");
+    let nodes = gateway.nodes_about_to_stop().await;
+    for line in nodes.map_err(|error| StartError::Prepare("the list of nodes", error))? {
+        tracing::warn!("{line}");
+    }
+    let done = gateway.store.migrate(MigrateOptions::default(), |_| {}).await?;
+    for key in &done.strays {
+        tracing::warn!(key, "a gateway of the old release wrote counters of a converted owner; they are deleted");
+    }
+    match done.unreadable.is_empty() {
+        true => Ok(()),
+        false => Err(StartError::Unreadable(found, done.unreadable.join(", "))),
+    }
 }
 
 /// Repeats what fails for a reason that may pass.

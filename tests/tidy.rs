@@ -376,6 +376,7 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
         "mark" => "waiting",
         "replace_rollup" => "rollup",
         "set_clock" => "clock",
+        "set_layout" => "migrate",
         "decide" => "approval",
         "define" => "proposal",
         "attempted" | "claim" | "enqueue" => "delivery",

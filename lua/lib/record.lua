@@ -64,6 +64,14 @@ local function parse_entries(entries, list, field)
   end
 end
 
+-- The entries of an owner's line.
+function record.entries(held, charged)
+  local entries = {}
+  parse_entries(entries, held, 'holds')
+  parse_entries(entries, charged, 'charged')
+  return entries
+end
+
 -- An amount that is as it was read needs no writing anew.
 local function format_entries(entries, field)
   local list = {}
@@ -110,9 +118,7 @@ function record.load(key, created_at)
     charged, at = args.cut(text, at, '\n')
     -- The first owner's hold tells an expiry.
     local about = (#loaded.owners == 0 and loaded.about or '-') .. ' ' .. created
-    local entries = {}
-    parse_entries(entries, held, 'holds')
-    parse_entries(entries, charged, 'charged')
+    local entries = record.entries(held, charged)
     for place = 1, status == 'released' and #entries or 0 do
       entries[place].holds, entries[place].charged = false, entries[place].charged or 0
     end

@@ -108,4 +108,17 @@ impl Gateway {
         });
         Ok(nodes)
     }
+
+    /// A line for each node that was seen within the last seconds, before its data gets another layout.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn nodes_about_to_stop(&self) -> Result<Vec<String>, ServiceError> {
+        let nodes = self.nodes().await?.into_iter().filter(|node| !node.silent).map(|node| node.about);
+        let line = |node: NodeAbout| {
+            let NodeAbout { host, address, seen_at, .. } = node;
+            format!("gateway {address} on {host} was seen at {seen_at}: stop it, it cannot read the converted data")
+        };
+        Ok(nodes.map(line).collect())
+    }
 }

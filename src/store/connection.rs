@@ -103,6 +103,27 @@ impl Link {
         }
     }
 
+    /// A slot of each master; None: there is one master, and no slots.
+    pub async fn masters(&self) -> RedisResult<Vec<Option<u16>>> {
+        match self {
+            Self::Cluster(link) => {
+                let found = Box::pin(link.masters()).await?;
+                Ok(found.into_iter().map(Some).collect())
+            }
+            Self::Single(_) | Self::Sentinel(_) => Ok(vec![None]),
+        }
+    }
+
+    /// Runs a command that names no key on one of [`Self::masters`].
+    pub async fn run_on(&self, master: Option<u16>, command: &Cmd) -> RedisResult<Value> {
+        match (self, master) {
+            (Self::Cluster(link), Some(slot)) => {
+                Box::pin(link.run_on(slot, command)).await.and_then(Value::extract_error)
+            }
+            _ => self.run(command).await,
+        }
+    }
+
     /// Runs commands together on one connection, in a cluster to the master that holds `key`; once more if it broke.
     /// An answer may be an error of the server.
     pub async fn run_all(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
@@ -223,6 +244,31 @@ impl ClusterLink {
     async fn run_at(&self, key: &str, command: &Cmd) -> RedisResult<Value> {
         let routing = RoutingInfo::SingleNode(master_of(key));
         self.connection().await?.route_command(command.clone(), routing).await
+    }
+
+    /// A slot of each master.
+    async fn masters(&self) -> RedisResult<Vec<u16>> {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        let found = self.run(&command).await.and_then(Value::extract_error)?;
+        // First and last slot, the master's address, port and id, and its replicas.
+        let (mut known, mut slots) = (Vec::new(), Vec::new());
+        for range in redis::from_redis_value::<Vec<Vec<Value>>>(found)? {
+            let mut parts = range.into_iter();
+            let (first, _, master) = (parts.next(), parts.next(), parts.next());
+            if let (Some(first), Some(master)) = (first, master)
+                && !known.contains(&master)
+            {
+                slots.push(redis::from_redis_value(first)?);
+                known.push(master);
+            }
+        }
+        Ok(slots)
+    }
+
+    async fn run_on(&self, slot: u16, command: &Cmd) -> RedisResult<Value> {
+        let master = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
+        self.connection().await?.route_command(command.clone(), RoutingInfo::SingleNode(master)).await
     }
 
     async fn run_all(&self, key: &str, commands: &Pipeline, count: usize) -> RedisResult<Vec<Value>> {

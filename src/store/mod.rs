@@ -18,6 +18,7 @@ pub mod lease;
 pub mod ledger;
 pub mod library;
 pub mod memo;
+pub mod migrate;
 pub mod near;
 pub mod node;
 pub mod operation;

@@ -9,6 +9,7 @@ use super::Store;
 use super::audit::EntryId;
 use super::error::StoreError;
 use super::keys::Bucket;
+use super::migrate::outbox_field;
 
 const GROUP: &str = "webhooks";
 /// An entry that a node took and did not finish within this time is another's.
@@ -29,7 +30,10 @@ impl OutboxEntry {
     fn read(entry: StreamId) -> Result<Self, StoreError> {
         let id = EntryId::parse(&entry.id).ok_or_else(|| StoreError::Unexpected("an outbox entry".to_owned()))?;
         let text = |value| redis::from_redis_value::<String>(value).ok();
-        let fields = entry.map.into_iter().filter_map(|(name, value)| Some((name, text(value)?)));
+        let fields = entry.map.into_iter().filter_map(|(name, value)| {
+            let value = outbox_field(&name, text(value)?);
+            Some((name, value))
+        });
         Ok(Self { id, fields: fields.collect() })
     }
 }

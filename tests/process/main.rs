@@ -19,6 +19,7 @@ mod gateway;
 mod guesses;
 mod logs;
 mod memory;
+mod migrate;
 mod operating;
 mod permissions;
 mod replay;

@@ -140,7 +140,7 @@ impl History<'_> {
     async fn owner_of(&self, id: &str) -> &'static str {
         let record: String =
             self.world.redis.run(&["GET", &format!("qg:{{default:test/main}}:op:{}", &id[4..28])]).await;
-        let user = record.lines().nth(3).and_then(|request| request.split(' ').nth(2)).unwrap();
+        let user = record.lines().nth(1).and_then(|about| about.split(' ').nth(2)).unwrap();
         USERS.into_iter().find(|known| *known == user).unwrap()
     }
 
