@@ -200,7 +200,7 @@ async fn two_nodes_that_hold_the_same_lease_count_each_entry_once() {
             node(&stage, place).post("reserve", json!({"userId": "v", "event": "image.a", "quantity": 99})).await;
         }
         tracked += 2;
-        writes(&stage, 0).await.min(writes(&stage, 1).await) >= 5
+        writes(&stage, 0).await.min(writes(&stage, 1).await) >= 10
     })
     .await;
     forced.abort();
