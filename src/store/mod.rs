@@ -187,7 +187,7 @@ impl Store {
             (Err(StoreError::Full(_)), Some(beyond)) => {
                 let checked = self.check_headroom(keys.first().map_or("", String::as_str));
                 Box::pin(checked).await?;
-                Box::pin(self.call_as(beyond, function, keys, &arguments)).await
+                Box::pin(self.call_as(beyond, function, keys, arguments)).await
             }
             (called, _) => called,
         }
