@@ -15,6 +15,12 @@ use tokio::sync::Mutex;
 use super::error::is_forbidden;
 use super::sentinel_url::SentinelUrl;
 
+/// Commands that may wait to be written on a connection, and bytes of them that go out together: the operations of a
+/// batch, with those of other calls beside them, reach Redis in one write. The client library's own bounds are 50 and
+/// 8 KiB.
+const MOST_WAITING: usize = 256;
+const MOST_UNWRITTEN_BYTES: usize = 256 * 1024;
+
 /// A connection that finds its way back when it breaks.
 pub enum Link {
     Single(ConnectionManager),
@@ -79,6 +85,8 @@ impl Link {
             .set_connection_timeout(Some(timeout))
             // Whoever calls has a limit of its own, which is for repetitions and a new connection too.
             .set_response_timeout(None)
+            .set_pipeline_buffer_size(MOST_WAITING)
+            .set_write_backpressure_boundary(MOST_UNWRITTEN_BYTES)
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(500));
         ConnectionManager::new_lazy_with_config(client, config).map(Self::Single)
@@ -164,6 +172,8 @@ impl SentinelLink {
     fn open(group: SentinelUrl, timeout: Duration) -> RedisResult<Self> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
+        let config =
+            config.set_pipeline_buffer_size(MOST_WAITING).set_write_backpressure_boundary(MOST_UNWRITTEN_BYTES);
         Ok(Self { state: Mutex::new((group.client(at_once())?, None)), config })
     }
 

@@ -190,6 +190,13 @@ class Proxy:
             )
             connection.sendall(told(429, problem, f"Retry-After: {self.retry_after}\r\n"))
             return True
+        if fault == "not_found":
+            problem = (
+                b'{"type":"about:blank","title":"Not found","status":404,"code":"not_found",'
+                b'"detail":"There is nothing here.","requestId":"r"}'
+            )
+            connection.sendall(told(404, problem))
+            return True
         if fault == "bad_gateway":
             connection.sendall(told(502, b"<html>bad gateway</html>"))
             return True

@@ -20,6 +20,8 @@ export type Fault =
   | "busy-after"
   /** 429 with Retry-After: too many reads are under way. */
   | "too-many-reads"
+  /** 404 as from a gateway that does not have this path. */
+  | "not-found"
   /** 502 from a box in between. */
   | "bad-gateway"
   /** The gateway answers, and the client gets something else with status 200. */
@@ -108,6 +110,11 @@ export async function startProxy(target: string): Promise<Proxy> {
       if (fault === "too-many-reads") {
         const problem = { type: "about:blank", title: "Busy", status: 429, code: "too_many_reads", detail: "Busy.", requestId: "r" };
         response.writeHead(429, { "content-type": "application/problem+json", "retry-after": "0" }).end(JSON.stringify(problem));
+        return;
+      }
+      if (fault === "not-found") {
+        const problem = { type: "about:blank", title: "Not found", status: 404, code: "not_found", detail: `there is nothing at ${path}`, requestId: "r" };
+        response.writeHead(404, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
         return;
       }
       if (fault === "bad-gateway") return void response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad gateway</h1>");
