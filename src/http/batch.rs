@@ -213,7 +213,7 @@ struct Operation {
 }
 
 impl Operation {
-    /// `batch_key`: the idempotency key of the whole batch, for operations without one of their own.
+    /// `batch_key`: derived from the `Idempotency-Key` header, for operations without an `idempotencyKey`.
     fn read(sent: &RawValue, batch_key: Option<IdempotencyKey>) -> Result<Self, ApiError> {
         let mut fields: Fields<'_> = match serde_json::from_str(sent.get()) {
             Ok(fields) => fields,
@@ -234,15 +234,15 @@ impl Operation {
         let Self { call, idempotency } = self;
         // Boxed: all operations of a batch wait at once, and most kinds need far less than the largest.
         let result = call.run(principal, idempotency.as_ref()).boxed_local().await;
-        let was_told = idempotency.is_some_and(|idempotency| idempotency.replayed.is_told());
+        let is_replayed = idempotency.is_some_and(|idempotency| idempotency.replayed.is_told());
         match result {
-            Ok(result) => ResultView { replayed: result.replayed || was_told, ..result },
+            Ok(result) => ResultView { replayed: result.replayed || is_replayed, ..result },
             Err(error) => ResultView::failed(&error),
         }
     }
 }
 
-/// What one operation is answered.
+/// The answer to one operation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum AnswerView {
@@ -258,9 +258,9 @@ pub enum AnswerView {
 pub struct ResultView {
     /// The HTTP status that the operation would have had alone.
     status: u16,
-    /// As the call alone is answered, or a problem.
+    /// The body that the call alone would return, or a problem.
     body: AnswerView,
-    /// This is the first answer to the same idempotency key, as `Idempotent-Replayed` says of a call alone.
+    /// The first answer to the same idempotency key is returned again, like the header `Idempotent-Replayed`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
 }
@@ -296,7 +296,8 @@ type Chain = Vec<(usize, Operation)>;
 /// Decide up to 100 operations in one request
 ///
 /// Each is decided exactly as if it had been sent alone; operations of one user keep their order. The body may have
-/// 256 KiB. An `Idempotency-Key` of the batch stands for a key of each operation that has none of its own.
+/// 256 KiB. The `Idempotency-Key` header applies to each operation without an
+/// `idempotencyKey`.
 #[utoipa::path(post, path = "/api/v1/batch", tag = "Metering", request_body = BatchBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = BatchView), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -334,7 +335,7 @@ pub async fn batch(
     Ok(HttpResponse::Ok().json(BatchView { results }))
 }
 
-/// The key of an operation that has none of its own.
+/// The key of an operation without an `idempotencyKey`: derived from the header and its place.
 fn key_of_place(batch: &IdempotencyKey, place: usize) -> Result<IdempotencyKey, ApiError> {
     let key = IdempotencyKey::parse(&format!("{}:{place}", batch.as_str()));
     key.map_err(|_| Header::IdempotencyKey.invalid("must have at most 252 bytes for a batch"))

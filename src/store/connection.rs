@@ -15,9 +15,9 @@ use tokio::sync::Mutex;
 use super::error::is_forbidden;
 use super::sentinel_url::SentinelUrl;
 
-/// Commands that may wait to be written on a connection, and bytes of them that go out together: the operations of a
-/// batch, with those of other calls beside them, reach Redis in one write. The client library's own bounds are 50 and
-/// 8 KiB.
+/// How many commands may wait for a connection, and how many bytes of them it collects before it writes: enough for all
+/// operations of a batch and some other calls, so that they reach Redis in one write. The defaults of the client library
+/// are 50 commands and 8 KiB.
 const MOST_WAITING: usize = 256;
 const MOST_UNWRITTEN_BYTES: usize = 256 * 1024;
 

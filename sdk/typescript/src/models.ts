@@ -11,7 +11,7 @@ export type AlertView = Happening & {
   id: string;
 };
 
-/** What one operation is answered. */
+/** The answer to one operation. */
 export type AnswerView = DecisionView | CanUseView | SettlementView | TrackedView | Problem;
 
 export interface AppBody {
@@ -1698,9 +1698,9 @@ export interface ResetBody {
 
 /** The result of one operation. */
 export interface ResultView {
-  /** As the call alone is answered, or a problem. */
+  /** The body that the call alone would return, or a problem. */
   body: AnswerView;
-  /** This is the first answer to the same idempotency key, as `Idempotent-Replayed` says of a call alone. */
+  /** The first answer to the same idempotency key is returned again, like the header `Idempotent-Replayed`. */
   replayed?: boolean;
   /** The HTTP status that the operation would have had alone. */
   status: number;

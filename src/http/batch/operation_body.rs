@@ -1,4 +1,4 @@
-//! The schema of an operation in the API document: the body of its call, with `op` and `idempotencyKey` beside it.
+//! The schema of an operation in the API document: the body of its call, with `op` and `idempotencyKey` added.
 
 use std::borrow::Cow;
 

@@ -1385,10 +1385,10 @@ class ResultView(Model):
     """The result of one operation."""
 
     body: DecisionView | CanUseView | SettlementView | TrackedView | Problem
-    """As the call alone is answered, or a problem."""
+    """The body that the call alone would return, or a problem."""
     replayed: bool = False
-    """This is the first answer to the same idempotency key, as `Idempotent-Replayed` says of a call
-    alone."""
+    """The first answer to the same idempotency key is returned again, like the header
+    `Idempotent-Replayed`."""
     status: int
     """The HTTP status that the operation would have had alone."""
 
