@@ -48,7 +48,7 @@ impl Reader {
             Self::Whatif => Bounds { per_key: 4, per_node: 10 },
             Self::UsageStream => Bounds { per_key: 1_000, per_node: 2_000 },
             Self::EventStream => Bounds { per_key: 16, per_node: 64 },
-            Self::Batch => Bounds { per_key: 32, per_node: 128 },
+            Self::Batch => Bounds { per_key: 16, per_node: 64 },
         }
     }
 

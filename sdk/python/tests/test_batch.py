@@ -220,6 +220,22 @@ def test_a_gateway_without_batches_gets_each_call_alone(sandbox: Sandbox, subscr
     assert used_and_held(sandbox, user) == (22, 0)
 
 
+def test_while_too_many_batches_are_under_way_the_calls_wait(sandbox: Sandbox, subscribed: Subscribed) -> None:
+    user = subscribed(group(1_000))
+    lost: list[Undelivered] = []
+    with (
+        Proxy(sandbox.gateway.url, always("pass")) as proxy,
+        sandbox.client(base_url=proxy.url, retries=0, on_undelivered=lost.append) as client,
+    ):
+        waiting(client, proxy, user, 4)
+        proxy.requests.clear()
+        faults = ["too_many_reads"] * 2
+        proxy.choose = lambda line, request: faults.pop() if faults else "pass"
+        assert client.flush(DEADLINE) == 0
+        assert not proxy.keys("commit")
+    assert (lost, used_and_held(sandbox, user)) == ([], (8, 0))
+
+
 def test_closing_sends_a_batch(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(1_000))
     lost: list[Undelivered] = []

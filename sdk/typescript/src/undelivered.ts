@@ -29,6 +29,9 @@ const LONGEST_WAIT_MS = 30_000;
 /** More than so many calls are not kept, but handed over at once. */
 const MOST = 100_000;
 
+/** Other batches are under way: this one waits for the next round. */
+const TOO_MANY = 429;
+
 /** Did the gateway not take the call in, whatever the reason? Then it may yet. */
 export function isUndelivered(error: unknown): error is QuotagateError {
   return error instanceof GatewayUnavailable || (error instanceof QuotagateError && error.status >= 500);
@@ -160,10 +163,11 @@ export class Backlog {
     try {
       results = await sendBatch(this.#transport, entries.map(operationOf), { retries: 0 });
     } catch (error) {
+      const failure = error as QuotagateError;
       // A gateway that does not know batches, or does not take this one, says of each call alone what becomes of it.
-      if (!isUndelivered(error)) return this.#oneByOne(entries);
-      for (const entry of entries) this.#failed(entry, error);
-      return error instanceof GatewayUnavailable ? undefined : [];
+      if (failure.status !== TOO_MANY && !isUndelivered(failure)) return this.#oneByOne(entries);
+      for (const entry of entries) this.#failed(entry, failure);
+      return failure instanceof GatewayUnavailable ? undefined : [];
     }
     const goOn: string[] = [];
     for (const [place, entry] of entries.entries()) {

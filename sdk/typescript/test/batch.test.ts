@@ -154,6 +154,16 @@ test("a gateway without batches gets each call alone", async () => {
   assert.deepEqual(await counter(userId), { used: 44, held: 0 });
 });
 
+test("while too many batches are under way the calls wait, and are not sent one by one", async () => {
+  const base = await behindProxy();
+  const { client, proxy, counter, userId, handedOver, paths } = base;
+  await waiting(base, 4);
+  proxy.always(() => "pass");
+  proxy.next("too-many-reads", "too-many-reads");
+  assert.equal(await client.flush(PATIENCE_MS), 0);
+  assert.deepEqual([paths().includes("commit"), handedOver, await counter(userId)], [false, [], { used: 16, held: 0 }]);
+});
+
 test("close sends what waits in a batch and hands over what is left", async () => {
   const base = await behindProxy();
   await waiting(base, 3);

@@ -15,6 +15,9 @@ from quotagate._batch import operation_of, results, take
 from quotagate._undelivered import FAILURES_IN_A_ROW, LONGEST_PAUSE, MOST, Kept
 from quotagate.errors import QuotagateError
 
+TOO_MANY = 429
+"""Other batches are under way: this one waits for the next round."""
+
 
 class AsyncBacklog:
     """The calls of one client that wait for the gateway."""
@@ -102,11 +105,11 @@ class AsyncBacklog:
             answer = await self._transport.send(call, deadline=self._limit(ends), retries=0)
             told = results(answer.data, operations)
         except QuotagateError as error:
-            if not _undelivered.may_yet_arrive(error):
+            if not _undelivered.may_yet_arrive(error) and error.status != TOO_MANY:
                 # A gateway that does not know batches, or does not take this one, says of each call alone what becomes
                 # of it.
                 return await self._one_by_one(part, ends)
-            return [await self._settled(kept, error) for kept in part]
+            return [await self._failed(kept, error) for kept in part]
         return [await self._settled(kept, result.error) for kept, result in zip(part, told, strict=True)]
 
     async def _one_by_one(self, part: list[Kept], ends: float | None) -> list[bool]:
@@ -136,15 +139,21 @@ class AsyncBacklog:
         if error is None:
             self._forget(kept)
             return True
+        if _undelivered.may_yet_arrive(error):
+            return await self._failed(kept, error)
         kept.attempts += 1
         kept.error = error.with_traceback(None)
-        if _undelivered.may_yet_arrive(error):
-            if kept.over:
-                await self._drop(kept)
-            return False
         # It arrived, and was refused: somebody must know.
         await self._drop(kept)
         return True
+
+    async def _failed(self, kept: Kept, error: QuotagateError) -> bool:
+        """The gateway did not take it in: False."""
+        kept.attempts += 1
+        kept.error = error.with_traceback(None)
+        if kept.over:
+            await self._drop(kept)
+        return False
 
     def _forget(self, kept: Kept) -> bool:
         with self._guard:

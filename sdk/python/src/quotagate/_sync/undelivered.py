@@ -16,6 +16,9 @@ from quotagate._sync.transport import Call, Transport
 from quotagate._undelivered import FAILURES_IN_A_ROW, LONGEST_PAUSE, MOST, Kept
 from quotagate.errors import QuotagateError
 
+TOO_MANY = 429
+"""Other batches are under way: this one waits for the next round."""
+
 
 class Backlog:
     """The calls of one client that wait for the gateway."""
@@ -103,11 +106,11 @@ class Backlog:
             answer = self._transport.send(call, deadline=self._limit(ends), retries=0)
             told = results(answer.data, operations)
         except QuotagateError as error:
-            if not _undelivered.may_yet_arrive(error):
+            if not _undelivered.may_yet_arrive(error) and error.status != TOO_MANY:
                 # A gateway that does not know batches, or does not take this one, says of each call alone what becomes
                 # of it.
                 return self._one_by_one(part, ends)
-            return [self._settled(kept, error) for kept in part]
+            return [self._failed(kept, error) for kept in part]
         return [self._settled(kept, result.error) for kept, result in zip(part, told, strict=True)]
 
     def _one_by_one(self, part: list[Kept], ends: float | None) -> list[bool]:
@@ -137,15 +140,21 @@ class Backlog:
         if error is None:
             self._forget(kept)
             return True
+        if _undelivered.may_yet_arrive(error):
+            return self._failed(kept, error)
         kept.attempts += 1
         kept.error = error.with_traceback(None)
-        if _undelivered.may_yet_arrive(error):
-            if kept.over:
-                self._drop(kept)
-            return False
         # It arrived, and was refused: somebody must know.
         self._drop(kept)
         return True
+
+    def _failed(self, kept: Kept, error: QuotagateError) -> bool:
+        """The gateway did not take it in: False."""
+        kept.attempts += 1
+        kept.error = error.with_traceback(None)
+        if kept.over:
+            self._drop(kept)
+        return False
 
     def _forget(self, kept: Kept) -> bool:
         with self._guard:
