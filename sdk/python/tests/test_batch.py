@@ -220,6 +220,25 @@ def test_a_gateway_without_batches_gets_each_call_alone(sandbox: Sandbox, subscr
     assert used_and_held(sandbox, user) == (22, 0)
 
 
+def test_no_call_overtakes_one_that_was_not_taken_in(sandbox: Sandbox, subscribed: Subscribed) -> None:
+    user = subscribed(group(1_000))
+    lost: list[Undelivered] = []
+    with (
+        Proxy(sandbox.gateway.url, always("pass")) as proxy,
+        sandbox.client(base_url=proxy.url, retries=0, on_undelivered=lost.append) as client,
+    ):
+        first, second = (client.reserve(user, "agent.run", 10) for _ in range(2))
+        proxy.choose = always("unavailable")
+        client.commit(first, quantity=3, final=False)
+        client.release(first)
+        client.commit(second, quantity=4)
+        faults = ["first_not_done"]
+        proxy.choose = lambda line, request: faults.pop() if "/batch " in line and faults else "pass"
+        assert client.flush(DEADLINE) == 0
+        assert not faults
+    assert (lost, used_and_held(sandbox, user)) == ([], (7, 0))
+
+
 def test_while_too_many_batches_are_under_way_the_calls_wait(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(1_000))
     lost: list[Undelivered] = []

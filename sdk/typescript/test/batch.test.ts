@@ -154,6 +154,19 @@ test("a gateway without batches gets each call alone", async () => {
   assert.deepEqual(await counter(userId), { used: 44, held: 0 });
 });
 
+test("in a batch no call overtakes one of its reservation that was not taken in", async () => {
+  const { client, proxy, counter, userId, handedOver } = await behindProxy();
+  const [first, second] = await Promise.all([client.reserve(userId, "llm.tokens", 100), client.reserve(userId, "llm.tokens", 10)]);
+  proxy.always(() => "bad-gateway");
+  await client.commit(first.reservationId, { quantity: 30, final: false });
+  await client.release(first.reservationId);
+  await client.commit(second.reservationId, { quantity: 4 });
+  proxy.always(() => "pass");
+  proxy.next("first-not-done");
+  assert.equal(await client.flush(PATIENCE_MS), 0);
+  assert.deepEqual([handedOver, await counter(userId)], [[], { used: 34, held: 0 }]);
+});
+
 test("while too many batches are under way the calls wait, and are not sent one by one", async () => {
   const base = await behindProxy();
   const { client, proxy, counter, userId, handedOver, paths } = base;

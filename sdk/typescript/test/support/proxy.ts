@@ -22,6 +22,8 @@ export type Fault =
   | "too-many-reads"
   /** 404 as from a gateway that does not have this path. */
   | "not-found"
+  /** The gateway does a batch without its first operation, whose result is 503. */
+  | "first-not-done"
   /** 502 from a box in between. */
   | "bad-gateway"
   /** The gateway answers, and the client gets something else with status 200. */
@@ -74,7 +76,7 @@ export async function startProxy(target: string): Promise<Proxy> {
   const agent = new Agent({ keepAlive: true });
 
   async function forward(incoming: IncomingMessage, body: Buffer): Promise<IncomingMessage> {
-    const { host: _, connection: __, ...headers } = incoming.headers;
+    const { host: _, connection: __, ...headers } = { ...incoming.headers, "content-length": String(body.length) };
     return await new Promise<IncomingMessage>((resolve, reject) => {
       const outgoing = httpRequest(new URL(incoming.url!, target), { method: incoming.method, headers, agent }, resolve);
       outgoing.on("error", reject);
@@ -118,6 +120,14 @@ export async function startProxy(target: string): Promise<Proxy> {
         return;
       }
       if (fault === "bad-gateway") return void response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad gateway</h1>");
+      if (fault === "first-not-done") {
+        const batch = JSON.parse(body.toString()) as { operations: unknown[] };
+        const answer = await whole(await forward(incoming, Buffer.from(JSON.stringify({ operations: batch.operations.slice(1) }))));
+        const { results } = JSON.parse(answer.body.toString()) as { results: unknown[] };
+        const problem = { type: "about:blank", title: "Busy", status: 503, code: "store_unavailable", detail: "Busy.", requestId: "r" };
+        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ results: [{ status: 503, body: problem }, ...results] }));
+        return;
+      }
       const forwarded = await forward(incoming, body);
       if (fault === "pass") { pass(forwarded, response); return; }
       const answer = await whole(forwarded);
