@@ -77,12 +77,11 @@ impl Caller {
 
     /// Tracks and reserves for each user, then commits and releases; answers what each user is charged.
     async fn run(mut self) -> BTreeMap<String, u64> {
-        let mut charged = BTreeMap::new();
-        let mut round = 0;
+        let (mut charged, mut round, number) = (BTreeMap::new(), 0, self.number);
         while !self.seen.stop.load(Ordering::Relaxed) {
             round += 1;
-            let key = |name: &str, user: usize| json!(format!("{name}-{}-{round}-{user}", self.number));
-            let user = |place: usize| format!("batch_{}_{}", self.number, place);
+            let key = |name: &str, user: usize| json!(format!("{name}-{number}-{round}-{user}"));
+            let user = |place: usize| format!("batch_{number}_{place}");
             let mut first = Vec::new();
             for place in 0..USERS {
                 let body = json!({"userId": user(place), "event": "job.a"});
