@@ -251,8 +251,9 @@ impl ClusterLink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
+    use futures::future::join_all;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
 
     /// The first byte of TLS' greeting.
     const HANDSHAKE: u8 = 0x16;
@@ -270,6 +271,39 @@ mod tests {
                 answer = link.run(&ping) => panic!("{scheme}: {answer:?}"),
             }
         }
+    }
+
+    /// Waits for commands, and answers how many have arrived by then.
+    async fn arrived(stream: &mut TcpStream) -> usize {
+        let mut bytes = Vec::new();
+        stream.read_buf(&mut bytes).await.unwrap();
+        while stream.try_read_buf(&mut bytes).is_ok() {}
+        bytes.iter().filter(|byte| **byte == b'*').count()
+    }
+
+    #[tokio::test]
+    async fn commands_that_are_made_together_reach_redis_together() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let link = Link::open(&url, Duration::from_secs(30)).unwrap();
+        let ping = redis::cmd("PING");
+        let calls = async {
+            link.run(&ping).await.unwrap();
+            // As a batch is run.
+            tokio::task::unconstrained(join_all((0..100).map(|_| link.run(&ping)))).await
+        };
+        let server = async {
+            let mut stream = listener.accept().await.unwrap().0;
+            let mut together = 0;
+            // What a connection begins with comes before.
+            while together < 100 {
+                together = arrived(&mut stream).await;
+                stream.write_all("+PONG\r\n".repeat(together).as_bytes()).await.unwrap();
+                assert!(together < 10 || together == 100, "only {together} of 100 commands");
+            }
+        };
+        let (calls, ()) = tokio::join!(calls, server);
+        assert!(calls.iter().all(Result::is_ok), "{calls:?}");
     }
 
     #[test]
