@@ -5,6 +5,7 @@
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
 
+mod batch;
 mod drafts;
 mod fleet;
 #[allow(dead_code)]
@@ -92,6 +93,9 @@ fn main() {
     runtime.block_on(async {
         if wanted("http") {
             over_http(&Stage::set(1).await).await;
+        }
+        if wanted("batch") {
+            batch::tell_all().await;
         }
         if wanted("redis") {
             redis_time::tell_all().await;

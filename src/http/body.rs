@@ -25,6 +25,9 @@ pub const MOST_DOCUMENT_BYTES: usize = 1024 * 1024;
 /// 4 KiB, for bodies that are read before anybody is authenticated.
 pub const MOST_STRANGER_BYTES: usize = 4 * 1024;
 
+/// 256 KiB, for many operations in one body.
+pub const MOST_BATCH_BYTES: usize = 256 * 1024;
+
 /// The bound of a resource's bodies, where it is not [`MOST_BYTES`].
 #[derive(Clone, Copy)]
 pub struct MostBytes(pub usize);
@@ -87,15 +90,20 @@ pub fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempote
         return Ok(None);
     };
     let key = IdempotencyKey::parse(text).map_err(|error| Header::IdempotencyKey.invalid(error.to_string()))?;
+    let idempotency = repeatable(key, &format!("{} {}", request.method(), request.path()), body);
+    request.extensions_mut().insert(idempotency.replayed.clone());
+    Ok(Some(idempotency))
+}
+
+/// An idempotency key with what a repetition has to be equal to: the call, as `POST /api/v1/reserve`, and its canonical
+/// body.
+pub fn repeatable(key: IdempotencyKey, call: &str, body: &[u8]) -> Idempotency {
     // Maps are sorted by key: the same fields in another order are the same request.
     let canonical = match serde_json::from_slice::<serde_json::Value>(body) {
         Ok(value) => value.to_string(),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    let replayed = Replayed::default();
-    request.extensions_mut().insert(replayed.clone());
-    let request = format!("{} {} {canonical}", request.method(), request.path());
-    Ok(Some(Idempotency { key, request, replayed }))
+    Idempotency { key, request: format!("{call} {canonical}"), replayed: Replayed::default() }
 }
 
 /// That of a call without a body: what it wants is in its address.

@@ -23,6 +23,7 @@ use crate::domain::window::TimeMs;
 use crate::service::decision::Decision;
 use crate::service::extend::Extension;
 use crate::service::reserve::{Call, CallItem};
+use crate::store::operation::Idempotency;
 
 pub(super) fn one() -> Number {
     ONE
@@ -54,7 +55,7 @@ const MOST_ITEMS: usize = 10;
 pub struct ReserveBody {
     /// 1 to 256 bytes.
     #[schema(value_type = String)]
-    user_id: UserId,
+    pub(super) user_id: UserId,
     /// 1 to 128 bytes.
     #[schema(value_type = Option<String>)]
     event: Option<EventName>,
@@ -72,6 +73,13 @@ pub struct ReserveBody {
     #[serde(default = "default_ttl")]
     #[schema(default = 60, minimum = 1, maximum = 3600)]
     ttl_seconds: u64,
+}
+
+impl ReserveBody {
+    /// How many events it has.
+    pub(super) fn events(&self) -> usize {
+        self.items.as_ref().map_or(1, Vec::len)
+    }
 }
 
 /// One event of a call.
@@ -184,15 +192,28 @@ pub async fn reserve(
         Some("429") => true,
         Some(_) => return Err(ApiError::invalid("onDeny", "must be 200 or 429")),
     };
-    let Given { value: given, idempotency } = body.read().await?;
-    let ttl_ms = ttl_ms(given.ttl_seconds)?;
-    let call = call(&principal, given)?;
-    let decision = principal.gateway.reserve(&principal.tenant, &call, ttl_ms, idempotency.as_ref()).await?;
-    count_decision("reserve", &decision);
+    let Given { value, idempotency } = body.read().await?;
+    let decision = decide_reserve(&principal, value, idempotency.as_ref()).await?;
     if deny_status && !decision.allowed {
         return Err(ApiError::Denied { decision: Box::new(decision) });
     }
     decided(&decision)
+}
+
+/// Reserves what a body asks for.
+///
+/// # Errors
+/// As the route.
+pub(super) async fn decide_reserve(
+    principal: &Principal,
+    body: ReserveBody,
+    idempotency: Option<&Idempotency>,
+) -> Result<Decision, ApiError> {
+    let ttl_ms = ttl_ms(body.ttl_seconds)?;
+    let call = call(principal, body)?;
+    let decision = principal.gateway.reserve(&principal.tenant, &call, ttl_ms, idempotency).await?;
+    count_decision("reserve", &decision);
+    Ok(decision)
 }
 
 fn decided(decision: &Decision) -> Result<HttpResponse, ApiError> {
@@ -205,7 +226,7 @@ fn decided(decision: &Decision) -> Result<HttpResponse, ApiError> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExtendBody {
-    reservation_id: String,
+    pub(super) reservation_id: String,
     /// From now on; 1 to 3600.
     #[schema(minimum = 1, maximum = 3600)]
     ttl_seconds: Option<u64>,
@@ -222,16 +243,27 @@ pub struct ExtendBody {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn extend(principal: Principal, body: Body<ExtendBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value: given, idempotency } = body.read().await?;
-    let ttl_ms = given.ttl_seconds.map(ttl_ms).transpose()?;
-    if ttl_ms.is_none() && given.quantity.is_none() {
+    let Given { value, idempotency } = body.read().await?;
+    decided(&decide_extend(&principal, value, idempotency.as_ref()).await?)
+}
+
+/// Extends the reservation that a body names.
+///
+/// # Errors
+/// As the route.
+pub(super) async fn decide_extend(
+    principal: &Principal,
+    body: ExtendBody,
+    idempotency: Option<&Idempotency>,
+) -> Result<Decision, ApiError> {
+    let ttl_ms = body.ttl_seconds.map(ttl_ms).transpose()?;
+    if ttl_ms.is_none() && body.quantity.is_none() {
         return Err(ApiError::invalid("ttlSeconds", "ask for more time (ttlSeconds), more amount (quantity), or both"));
     }
-    let extension = Extension { ttl_ms, quantity: given.quantity };
-    let decision =
-        principal.gateway.extend(&principal.tenant, &given.reservation_id, extension, idempotency.as_ref()).await?;
+    let extension = Extension { ttl_ms, quantity: body.quantity };
+    let decision = principal.gateway.extend(&principal.tenant, &body.reservation_id, extension, idempotency).await?;
     count_decision("extend", &decision);
-    decided(&decision)
+    Ok(decision)
 }
 
 /// One matched group as a reserve would find it.
@@ -261,30 +293,44 @@ pub struct CanUseView {
     details: Vec<CanUseDetail>,
 }
 
+impl CanUseView {
+    pub(super) fn new(decision: &Decision) -> Self {
+        let details = CounterView::all(&decision.counters).into_iter().map(|counter| CanUseDetail {
+            group_id: counter.group_id,
+            current: counter.count,
+            quota: counter.quota,
+            resets_at: counter.resets_at,
+        });
+        Self {
+            allowed: decision.allowed,
+            matched: decision.matched,
+            matched_group_ids: decision.matched_groups.clone(),
+            reasons: decision.reasons.clone(),
+            details: details.collect(),
+        }
+    }
+}
+
 /// Ask without holding anything
 #[utoipa::path(post, path = "/api/v1/can-use", tag = "Metering", request_body = ReserveBody,
     responses((status = 200, body = CanUseView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn can_use(principal: Principal, body: Body<ReserveBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let given = body.read().await?.value;
-    ttl_ms(given.ttl_seconds)?;
-    let call = call(&principal, given)?;
-    let decision = principal.gateway.can_use(&principal.tenant, &call).await?;
-    count_decision("can-use", &decision);
+    let decision = decide_can_use(&principal, body.read().await?.value).await?;
     let mut response = HttpResponse::Ok();
     rate_limit::insert(&mut response, &decision);
-    let details = CounterView::all(&decision.counters).into_iter().map(|counter| CanUseDetail {
-        group_id: counter.group_id,
-        current: counter.count,
-        quota: counter.quota,
-        resets_at: counter.resets_at,
-    });
-    Ok(response.json(CanUseView {
-        allowed: decision.allowed,
-        matched: decision.matched,
-        matched_group_ids: decision.matched_groups,
-        reasons: decision.reasons,
-        details: details.collect(),
-    }))
+    Ok(response.json(CanUseView::new(&decision)))
+}
+
+/// Asks what a reserve with this body would be answered.
+///
+/// # Errors
+/// As the route.
+pub(super) async fn decide_can_use(principal: &Principal, body: ReserveBody) -> Result<Decision, ApiError> {
+    ttl_ms(body.ttl_seconds)?;
+    let call = call(principal, body)?;
+    let decision = principal.gateway.can_use(&principal.tenant, &call).await?;
+    count_decision("can-use", &decision);
+    Ok(decision)
 }

@@ -6,6 +6,7 @@ mod approvals;
 mod apps;
 mod audit;
 mod auth;
+mod batch;
 mod body;
 mod configuration;
 mod cors;
@@ -180,6 +181,9 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/reservations/{id}/release").route(web::post().to(settling::release_by_hand)))
         .service(resource("/track").route(web::post().to(settling::track)))
         .service(resource("/can-use").route(web::post().to(metering::can_use)))
+        .service(
+            resource("/batch").app_data(body::MostBytes(body::MOST_BATCH_BYTES)).route(web::post().to(batch::batch)),
+        )
         .service(readable("/usage").route(web::get().to(usage::get_usage)))
         .service(readable("/usage/stream").route(web::get().to(usage::stream_usage)))
         .service(readable("/usage/history").route(web::get().to(history::history)))

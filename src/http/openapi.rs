@@ -10,9 +10,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{Ref, RefOr, Required, Response};
 
 use super::{
-    alerts, app, approvals, apps, audit, configuration, counters, events, explain, grants, health, history, keys,
-    metering, nodes, plans, policies, reports, session, settling, subscriptions, test_clock, usage, users, webhooks,
-    whatif,
+    alerts, app, approvals, apps, audit, batch, configuration, counters, events, explain, grants, health, history,
+    keys, metering, nodes, plans, policies, reports, session, settling, subscriptions, test_clock, usage, users,
+    webhooks, whatif,
 };
 
 #[derive(OpenApi)]
@@ -21,7 +21,7 @@ use super::{
     security(("key" = []), ("apiKey" = [])),
     modifiers(&Key, &Names, &Bodies, &Operators, &Everywhere),
     paths(
-        metering::reserve, settling::commit, settling::release, settling::outcome, settling::release_by_hand, metering::extend, settling::track, metering::can_use,
+        metering::reserve, settling::commit, settling::release, settling::outcome, settling::release_by_hand, metering::extend, settling::track, metering::can_use, batch::batch,
         usage::get_usage, usage::stream_usage, history::history, explain::explain, explain::draft::explain_draft,
         events::list, events::stream,
         subscriptions::subscribe, subscriptions::cancel,

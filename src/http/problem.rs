@@ -105,9 +105,7 @@ impl ApiError {
             Self::UnsupportedEncoding => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "The body's encoding is not supported")
             }
-            Self::TooManyReads { reader, .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, reader.code(), "Too many reads are under way")
-            }
+            Self::TooManyReads { reader, .. } => (StatusCode::TOO_MANY_REQUESTS, reader.code(), reader.title()),
             Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body came too slowly"),
             Self::TooManyRefusedKeys { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_refused_keys", "Too many keys are refused")
@@ -165,7 +163,7 @@ impl ApiError {
             Self::TooManyReads { reader, of_key } => {
                 let bounds = reader.bounds();
                 let (who, most) = if *of_key { ("key", bounds.per_key) } else { ("node", bounds.per_node) };
-                format!("At most {most} reads of this kind may be under way per {who}. Retry later.")
+                format!("At most {most} {} may be under way per {who}. Retry later.", reader.what())
             }
             Self::BodyTimeout { limit } => {
                 format!("A body must be there {} s after its head; nothing was done.", limit.as_secs_f64())
@@ -214,6 +212,42 @@ impl ApiError {
         }
     }
 
+    /// The body of the answer; what went wrong here is logged.
+    pub fn problem(&self) -> Problem {
+        let (status, code, title) = self.outline();
+        let request_id = request_id::current();
+        if let Self::Service(ServiceError::Internal(what)) = self {
+            tracing::error!(request_id, what, "internal error");
+        }
+        if let Self::Service(ServiceError::StoreUnavailable(what) | ServiceError::StoreRefused(what)) = self {
+            tracing::warn!(request_id, what, "store unavailable");
+        }
+        let errors = match self {
+            Self::Service(ServiceError::Invalid(faults)) => faults.clone(),
+            _ => Vec::new(),
+        };
+        let reservation_status = match self {
+            Self::Service(ServiceError::ReservationNotPending { status }) => Some(status.clone()),
+            _ => None,
+        };
+        Problem {
+            kind: format!("https://quotagate.dev/problems/{code}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail: self.detail(),
+            request_id,
+            errors,
+            reservation_status,
+            decision: self.decision().map(DecisionView::new),
+        }
+    }
+
+    /// It is the first answer to the same idempotency key.
+    pub fn is_replayed(&self) -> bool {
+        self.decision().is_some_and(|decision| decision.replayed)
+    }
+
     fn decision(&self) -> Option<&Decision> {
         match self {
             Self::Denied { decision } | Self::Service(ServiceError::Denied(decision)) => Some(decision),
@@ -248,34 +282,8 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, code, title) = self.outline();
-        let request_id = request_id::current();
-        if let Self::Service(ServiceError::Internal(what)) = self {
-            tracing::error!(request_id, what, "internal error");
-        }
-        if let Self::Service(ServiceError::StoreUnavailable(what) | ServiceError::StoreRefused(what)) = self {
-            tracing::warn!(request_id, what, "store unavailable");
-        }
-        let errors = match self {
-            Self::Service(ServiceError::Invalid(faults)) => faults.clone(),
-            _ => Vec::new(),
-        };
-        let reservation_status = match self {
-            Self::Service(ServiceError::ReservationNotPending { status }) => Some(status.clone()),
-            _ => None,
-        };
+        let (status, body) = (self.status_code(), self.problem());
         let decision = self.decision();
-        let body = Problem {
-            kind: format!("https://quotagate.dev/problems/{code}"),
-            title,
-            status: status.as_u16(),
-            code,
-            detail: self.detail(),
-            request_id,
-            errors,
-            reservation_status,
-            decision: decision.map(DecisionView::new),
-        };
         let mut response = HttpResponse::build(status);
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, allow.as_str()));

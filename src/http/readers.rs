@@ -1,5 +1,6 @@
 //! What readers may take of a node, so that they never starve metering calls: how many reads of a kind a key and a node
-//! may have under way, and threads and Redis connections of their own for the long ones.
+//! may have under way, and threads and Redis connections of their own for the long ones. Batches of metering calls are
+//! counted in the same way, since each takes what a hundred calls do.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -27,6 +28,8 @@ pub enum Reader {
     UsageStream,
     /// A stream of the events of an app.
     EventStream,
+    /// Up to a hundred metering operations in one request. It runs where metering calls do.
+    Batch,
 }
 
 /// How many reads of a kind may be under way or wait for their turn; beyond it they are answered 429.
@@ -45,13 +48,14 @@ impl Reader {
             Self::Whatif => Bounds { per_key: 4, per_node: 10 },
             Self::UsageStream => Bounds { per_key: 1_000, per_node: 2_000 },
             Self::EventStream => Bounds { per_key: 16, per_node: 64 },
+            Self::Batch => Bounds { per_key: 16, per_node: 64 },
         }
     }
 
     /// Seconds that a client should wait before it tries again.
     pub const fn retry_after_s(self) -> u64 {
         match self {
-            Self::Page | Self::Scan => 1,
+            Self::Page | Self::Scan | Self::Batch => 1,
             Self::Whatif | Self::UsageStream | Self::EventStream => 5,
         }
     }
@@ -62,6 +66,25 @@ impl Reader {
             Self::Page | Self::Scan => "too_many_reads",
             Self::Whatif => "too_many_whatifs",
             Self::UsageStream | Self::EventStream => "too_many_streams",
+            Self::Batch => "too_many_batches",
+        }
+    }
+
+    /// The title of the 429.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Batch => "Too many batches are under way",
+            Self::Page | Self::Scan | Self::Whatif | Self::UsageStream | Self::EventStream => {
+                "Too many reads are under way"
+            }
+        }
+    }
+
+    /// What there are too many of.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Batch => "batches",
+            Self::Page | Self::Scan | Self::Whatif | Self::UsageStream | Self::EventStream => "reads of this kind",
         }
     }
 }
@@ -189,7 +212,8 @@ impl Readers {
             Reader::Page => &self.pages,
             Reader::Scan => &self.scans,
             Reader::Whatif => &self.whatifs,
-            Reader::UsageStream | Reader::EventStream => &self.followers,
+            // Streams and batches are only counted here, and run elsewhere.
+            Reader::UsageStream | Reader::EventStream | Reader::Batch => &self.followers,
         };
         self.offload(turns, async move || {
             let result = read(principal).await;
@@ -287,7 +311,9 @@ mod tests {
     #[test]
     fn a_key_and_a_node_have_as_many_reads_of_a_kind_as_the_table_says() {
         let readers = Readers::start(usize::MAX).unwrap();
-        for reader in [Reader::Page, Reader::Scan, Reader::Whatif, Reader::UsageStream, Reader::EventStream] {
+        for reader in
+            [Reader::Page, Reader::Scan, Reader::Whatif, Reader::UsageStream, Reader::EventStream, Reader::Batch]
+        {
             let Bounds { per_key, per_node } = reader.bounds();
             let key = |place: usize| KeyId::parse(&format!("key_{place}")).unwrap();
             let mut permits = Vec::new();

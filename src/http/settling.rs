@@ -19,7 +19,8 @@ use crate::domain::reservation::Actual;
 use crate::service::error::ServiceError;
 use crate::service::reserve::Call;
 use crate::service::settle::{Commit, Release, Settlement};
-use crate::service::track::MatchStatus;
+use crate::service::track::{MatchStatus, Tracked};
+use crate::store::operation::Idempotency;
 
 const fn yes() -> bool {
     true
@@ -49,7 +50,7 @@ pub enum IfExpired {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CommitBody {
-    reservation_id: String,
+    pub(super) reservation_id: String,
     /// The actual quantity; 0 is allowed.
     #[schema(value_type = Option<NumberOrText>)]
     quantity: Option<Number>,
@@ -121,22 +122,6 @@ pub struct SettlementView {
     thresholds: Vec<ThresholdView>,
 }
 
-fn settled(name: &'static str, settlement: &Settlement) -> Result<HttpResponse, ApiError> {
-    count(
-        name,
-        if settlement.replayed {
-            "replayed"
-        } else if settlement.late {
-            "late"
-        } else {
-            "settled"
-        },
-    );
-    let mut response = HttpResponse::Ok();
-    replayed(&mut response, settlement.replayed);
-    answer(response, plain_json::settlement(settlement), || SettlementView::new(settlement))
-}
-
 impl SettlementView {
     pub(super) fn new(settlement: &Settlement) -> Self {
         Self {
@@ -150,6 +135,25 @@ impl SettlementView {
     }
 }
 
+fn count_settlement(name: &'static str, settlement: &Settlement) {
+    count(
+        name,
+        if settlement.replayed {
+            "replayed"
+        } else if settlement.late {
+            "late"
+        } else {
+            "settled"
+        },
+    );
+}
+
+fn settled(settlement: &Settlement) -> Result<HttpResponse, ApiError> {
+    let mut response = HttpResponse::Ok();
+    replayed(&mut response, settlement.replayed);
+    answer(response, plain_json::settlement(settlement), || SettlementView::new(settlement))
+}
+
 /// Confirm what was spent
 #[utoipa::path(post, path = "/api/v1/commit", tag = "Metering", request_body = CommitBody,
     params(("Idempotency-Key" = Option<String>, Header)),
@@ -158,22 +162,34 @@ impl SettlementView {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn commit(principal: Principal, body: Body<CommitBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value: given, idempotency } = body.read().await?;
+    let Given { value, idempotency } = body.read().await?;
+    settled(&settle_commit(&principal, value, idempotency.as_ref()).await?)
+}
+
+/// Commits as a body says.
+///
+/// # Errors
+/// As the route.
+pub(super) async fn settle_commit(
+    principal: &Principal,
+    body: CommitBody,
+    idempotency: Option<&Idempotency>,
+) -> Result<Settlement, ApiError> {
     let commit = Commit {
-        actual: figures(&principal, given.quantity, given.metadata, given.items)?,
-        is_final: given.is_final,
-        reject_late: given.if_expired == IfExpired::Reject,
-        outcome: given.outcome,
+        actual: figures(principal, body.quantity, body.metadata, body.items)?,
+        is_final: body.is_final,
+        reject_late: body.if_expired == IfExpired::Reject,
+        outcome: body.outcome,
     };
-    let settlement =
-        principal.gateway.commit(&principal.tenant, &given.reservation_id, &commit, idempotency.as_ref()).await?;
-    settled("commit", &settlement)
+    let settlement = principal.gateway.commit(&principal.tenant, &body.reservation_id, &commit, idempotency).await?;
+    count_settlement("commit", &settlement);
+    Ok(settlement)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReleaseBody {
-    reservation_id: String,
+    pub(super) reservation_id: String,
     reason: Option<String>,
     error_code: Option<String>,
 }
@@ -186,13 +202,25 @@ pub struct ReleaseBody {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn release(principal: Principal, body: Body<ReleaseBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value: given, idempotency } = body.read().await?;
-    note("reason", given.reason.as_deref())?;
-    note("errorCode", given.error_code.as_deref())?;
-    let release = Release { reason: given.reason, error_code: given.error_code };
-    let settlement =
-        principal.gateway.release(&principal.tenant, &given.reservation_id, release, idempotency.as_ref()).await?;
-    settled("release", &settlement)
+    let Given { value, idempotency } = body.read().await?;
+    settled(&settle_release(&principal, value, idempotency.as_ref()).await?)
+}
+
+/// Releases the reservation that a body names.
+///
+/// # Errors
+/// As the route.
+pub(super) async fn settle_release(
+    principal: &Principal,
+    body: ReleaseBody,
+    idempotency: Option<&Idempotency>,
+) -> Result<Settlement, ApiError> {
+    note("reason", body.reason.as_deref())?;
+    note("errorCode", body.error_code.as_deref())?;
+    let release = Release { reason: body.reason, error_code: body.error_code };
+    let settlement = principal.gateway.release(&principal.tenant, &body.reservation_id, release, idempotency).await?;
+    count_settlement("release", &settlement);
+    Ok(settlement)
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -221,7 +249,8 @@ pub async fn release_by_hand(
     note("reason", value.reason.as_deref())?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
     let released = gateway.release_by_hand(&principal.tenant, &id, value.reason, by, idempotency.as_ref()).await?;
-    settled("release_by_hand", &released)
+    count_settlement("release_by_hand", &released);
+    settled(&released)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -269,7 +298,7 @@ pub async fn outcome(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrackBody {
     #[schema(value_type = String)]
-    user_id: UserId,
+    pub(super) user_id: UserId,
     /// A name that ends in `.refund` gives back.
     #[schema(value_type = String)]
     event: EventName,
@@ -297,6 +326,18 @@ pub struct TrackedView {
     thresholds: Vec<ThresholdView>,
 }
 
+impl TrackedView {
+    pub(super) fn new(tracked: &Tracked) -> Self {
+        Self {
+            event_id: tracked.event_id.clone(),
+            match_status: tracked.match_status,
+            matched_group_ids: tracked.matched_groups.iter().map(ToString::to_string).collect(),
+            counters: CounterView::all(&tracked.counters),
+            thresholds: ThresholdView::all(&tracked.passed),
+        }
+    }
+}
+
 /// Count what has happened
 #[utoipa::path(post, path = "/api/v1/track", tag = "Metering", request_body = TrackBody,
     params(("Idempotency-Key" = Option<String>, Header)),
@@ -305,10 +346,26 @@ pub struct TrackedView {
         (status = 410, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub async fn track(principal: Principal, body: Body<TrackBody>) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    let Given { value: given, idempotency } = body.read().await?;
-    let item = item(&principal, given.event, given.quantity, given.metadata)?;
-    let call = Call { user: given.user_id, items: vec![item], key: principal.key.id.clone() };
-    let tracked = match principal.gateway.track(&principal.tenant, &call, given.enforce, idempotency.as_ref()).await {
+    let Given { value, idempotency } = body.read().await?;
+    let tracked = count_event(&principal, value, idempotency.as_ref()).await?;
+    let mut response = HttpResponse::Ok();
+    rate_limit::insert_counters(&mut response, &tracked.counters, tracked.now_ms);
+    replayed(&mut response, tracked.replayed);
+    Ok(response.json(TrackedView::new(&tracked)))
+}
+
+/// Tracks what a body says.
+///
+/// # Errors
+/// As the route.
+pub(super) async fn count_event(
+    principal: &Principal,
+    body: TrackBody,
+    idempotency: Option<&Idempotency>,
+) -> Result<Tracked, ApiError> {
+    let item = item(principal, body.event, body.quantity, body.metadata)?;
+    let call = Call { user: body.user_id, items: vec![item], key: principal.key.id.clone() };
+    let tracked = match principal.gateway.track(&principal.tenant, &call, body.enforce, idempotency).await {
         Ok(tracked) => tracked,
         Err(ServiceError::Denied(decision)) => {
             count_decision("track", &decision);
@@ -325,14 +382,5 @@ pub async fn track(principal: Principal, body: Body<TrackBody>) -> Result<HttpRe
             MatchStatus::OverLimit => "over_limit",
         },
     );
-    let mut response = HttpResponse::Ok();
-    rate_limit::insert_counters(&mut response, &tracked.counters, tracked.now_ms);
-    replayed(&mut response, tracked.replayed);
-    Ok(response.json(TrackedView {
-        event_id: tracked.event_id,
-        match_status: tracked.match_status,
-        matched_group_ids: tracked.matched_groups.iter().map(ToString::to_string).collect(),
-        counters: CounterView::all(&tracked.counters),
-        thresholds: ThresholdView::all(&tracked.passed),
-    }))
+    Ok(tracked)
 }

@@ -289,19 +289,47 @@ impl Gateway {
     /// The reservation, at hand or from its record.
     pub(super) async fn known(&self, bucket: &Bucket, id: &ReservationId) -> Result<StoredReservation, ServiceError> {
         let key = bucket.operation(&id.name);
-        // A record of another time has the same name if its idempotency key was used before.
-        let at_hand = self.reservations.get(&key).filter(|known| known.created_at_ms == id.created_at_ms);
-        if let Some(known) = at_hand.and_then(|packed| packed.unpack()) {
+        if let Some(known) = self.at_hand(&key, id).and_then(|packed| packed.unpack()) {
             return Ok(known);
         }
-        let found = self.store.reservation(bucket, &id.name).await?;
-        match found.filter(|found| found.created_at_ms == id.created_at_ms) {
-            Some(found) => {
-                self.reservations.insert(key, Arc::new(PackedReservation::of(&found)?));
-                Ok(found)
-            }
+        match self.read_record(key, bucket, id).await? {
+            Some(found) => Ok(found),
             None => Err(self.gone(id, self.clocks.estimate(bucket)).await),
         }
+    }
+
+    /// The user of a reservation; None if there is no record of it.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn user_of_reservation(&self, tenant: &Tenant, id: &str) -> Result<Option<UserId>, ServiceError> {
+        let Ok((bucket, id)) = locate(tenant, id) else { return Ok(None) };
+        let key = bucket.operation(&id.name);
+        if let Some(user) = self.at_hand(&key, &id).and_then(|packed| packed.user()) {
+            return Ok(Some(user));
+        }
+        let Some(found) = self.read_record(key, &bucket, &id).await? else { return Ok(None) };
+        Ok(Some(found.memo.user))
+    }
+
+    /// Is it at hand? A record of another time has the same name if its idempotency key was used before.
+    fn at_hand(&self, key: &str, id: &ReservationId) -> Option<Arc<PackedReservation>> {
+        self.reservations.get(key).filter(|known| known.created_at_ms == id.created_at_ms)
+    }
+
+    /// Reads the record, and has it at hand from then on.
+    async fn read_record(
+        &self,
+        key: String,
+        bucket: &Bucket,
+        id: &ReservationId,
+    ) -> Result<Option<StoredReservation>, ServiceError> {
+        let found = self.store.reservation(bucket, &id.name).await?;
+        let found = found.filter(|found| found.created_at_ms == id.created_at_ms);
+        if let Some(found) = &found {
+            self.reservations.insert(key, Arc::new(PackedReservation::of(found)?));
+        }
+        Ok(found)
     }
 
     pub(super) async fn tells_expiry(&self, tenant: &Tenant) -> Result<bool, ServiceError> {

@@ -15,6 +15,12 @@ use tokio::sync::Mutex;
 use super::error::is_forbidden;
 use super::sentinel_url::SentinelUrl;
 
+/// How many commands may wait for a connection, and how many bytes of them it collects before it writes: enough for all
+/// operations of a batch and some other calls, so that they reach Redis in one write. The defaults of the client library
+/// are 50 commands and 8 KiB.
+const MOST_WAITING: usize = 256;
+const MOST_UNWRITTEN_BYTES: usize = 256 * 1024;
+
 /// A connection that finds its way back when it breaks.
 pub enum Link {
     Single(ConnectionManager),
@@ -79,6 +85,8 @@ impl Link {
             .set_connection_timeout(Some(timeout))
             // Whoever calls has a limit of its own, which is for repetitions and a new connection too.
             .set_response_timeout(None)
+            .set_pipeline_buffer_size(MOST_WAITING)
+            .set_write_backpressure_boundary(MOST_UNWRITTEN_BYTES)
             .set_min_delay(Duration::from_millis(20))
             .set_max_delay(Duration::from_millis(500));
         ConnectionManager::new_lazy_with_config(client, config).map(Self::Single)
@@ -185,6 +193,8 @@ impl SentinelLink {
     fn open(group: SentinelUrl, timeout: Duration) -> RedisResult<Self> {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(timeout)).set_response_timeout(Some(timeout));
+        let config =
+            config.set_pipeline_buffer_size(MOST_WAITING).set_write_backpressure_boundary(MOST_UNWRITTEN_BYTES);
         Ok(Self { state: Mutex::new((group.client(at_once())?, None)), config })
     }
 
@@ -287,8 +297,9 @@ impl ClusterLink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
+    use futures::future::join_all;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
 
     /// The first byte of TLS' greeting.
     const HANDSHAKE: u8 = 0x16;
@@ -306,6 +317,39 @@ mod tests {
                 answer = link.run(&ping) => panic!("{scheme}: {answer:?}"),
             }
         }
+    }
+
+    /// Waits for commands, and answers how many have arrived by then.
+    async fn arrived(stream: &mut TcpStream) -> usize {
+        let mut bytes = Vec::new();
+        stream.read_buf(&mut bytes).await.unwrap();
+        while stream.try_read_buf(&mut bytes).is_ok() {}
+        bytes.iter().filter(|byte| **byte == b'*').count()
+    }
+
+    #[tokio::test]
+    async fn commands_that_are_made_together_reach_redis_together() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let link = Link::open(&url, Duration::from_secs(30)).unwrap();
+        let ping = redis::cmd("PING");
+        let calls = async {
+            link.run(&ping).await.unwrap();
+            // As a batch is run.
+            tokio::task::unconstrained(join_all((0..100).map(|_| link.run(&ping)))).await
+        };
+        let server = async {
+            let mut stream = listener.accept().await.unwrap().0;
+            let mut together = 0;
+            // What a connection begins with comes before.
+            while together < 100 {
+                together = arrived(&mut stream).await;
+                stream.write_all("+PONG\r\n".repeat(together).as_bytes()).await.unwrap();
+                assert!(together < 10 || together == 100, "only {together} of 100 commands");
+            }
+        };
+        let (calls, ()) = tokio::join!(calls, server);
+        assert!(calls.iter().all(Result::is_ok), "{calls:?}");
     }
 
     #[test]

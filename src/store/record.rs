@@ -7,7 +7,7 @@ use super::memo::{parse_request, request_text};
 use super::operation::Operation;
 use super::reply::{Fields, optional_text};
 use crate::domain::amount::Amount;
-use crate::domain::ids::{GroupId, KeyId};
+use crate::domain::ids::{GroupId, KeyId, UserId};
 use crate::domain::ledger::Outcome;
 use crate::domain::reservation::{Memo, OperationName};
 use crate::domain::scope::OwnerName;
@@ -55,6 +55,11 @@ impl PackedReservation {
             request: request_text(memo)?.into(),
             groups: joined(groups),
         })
+    }
+
+    /// Whose it is: of `<event> <key> <user> <memo>` only the user is read.
+    pub fn user(&self) -> Option<UserId> {
+        self.request.split(' ').nth(2).and_then(decode).and_then(|user| UserId::parse(&user).ok())
     }
 
     /// None if it is damaged, which what this process wrote is not.

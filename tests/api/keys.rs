@@ -48,6 +48,7 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
         ("POST", "reserve", call.clone(), secret),
         ("POST", "can-use", call.clone(), secret),
         ("POST", "track", call.clone(), secret),
+        ("POST", "batch", json!({"operations": [{"op": "can-use", "userId": "u", "event": "image.a"}]}), secret),
         ("POST", "commit", json!({"reservationId": "rsv_0"}), secret),
         ("POST", "release", json!({"reservationId": "rsv_0"}), secret),
         ("POST", "reservations/rsv_0/outcome", json!({"outcome": "accepted"}), secret),

@@ -14,6 +14,7 @@ mod answer_headers;
 mod approvals;
 mod apps;
 mod bad_input;
+mod batch;
 mod budgets;
 mod by_hand;
 mod bytes;

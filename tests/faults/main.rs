@@ -19,6 +19,7 @@ mod proxy;
 mod stage;
 mod traffic;
 
+mod batches;
 mod checked;
 mod clocks;
 mod cluster;

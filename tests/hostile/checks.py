@@ -48,3 +48,15 @@ def every_error_is_a_problem(ctx: Any, response: schemathesis.Response, case: sc
     assert problem["status"] == response.status_code, problem
     assert problem["code"] and problem["requestId"] and problem["detail"], problem
     assert not any(secret in response.text for secret in (*KEYS.values(), "panicked", "redis+unix", ".rs:")), problem
+
+
+@schemathesis.check
+def every_fault_in_a_batch_is_a_problem(ctx: Any, response: schemathesis.Response, case: schemathesis.Case) -> None:
+    if case.operation.path != "/api/v1/batch" or response.status_code != 200:
+        return
+    results = response.json()["results"]
+    assert len(results) in range(1, 101), len(results)
+    for result in results:
+        status, body = result["status"], result["body"]
+        assert status < 500, result
+        assert status < 400 or (body["status"] == status and body["code"] and body["requestId"] and body["detail"]), result

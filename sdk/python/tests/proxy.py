@@ -7,6 +7,7 @@ other answer has as long as it takes. A ``held`` one waits for ``Proxy.let_go``,
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import select
 import socket
@@ -190,6 +191,16 @@ class Proxy:
             )
             connection.sendall(told(429, problem, f"Retry-After: {self.retry_after}\r\n"))
             return True
+        if fault == "not_found":
+            problem = (
+                b'{"type":"about:blank","title":"Not found","status":404,"code":"not_found",'
+                b'"detail":"There is nothing here.","requestId":"r"}'
+            )
+            connection.sendall(told(404, problem))
+            return True
+        if fault == "first_not_done":
+            connection.sendall(self._without_first(request))
+            return True
         if fault == "bad_gateway":
             connection.sendall(told(502, b"<html>bad gateway</html>"))
             return True
@@ -226,6 +237,18 @@ class Proxy:
         with socket.create_connection(self._target, timeout=DEADLINE) as server:
             server.sendall(request)
             return read_message(server)
+
+    def _without_first(self, request: bytes) -> bytes:
+        """The gateway does a batch without its first operation, whose result is 503."""
+        head, body = request.split(b"\r\n\r\n", 1)
+        rest = json.dumps({"operations": json.loads(body)["operations"][1:]}).encode()
+        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
+        lines.append(b"Content-Length: %d" % len(rest))
+        answer = self._forward(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        problem = {"type": "about:blank", "title": "Busy", "status": 503, "code": "store_unavailable"}
+        first = {"status": 503, "body": {**problem, "detail": "Busy.", "requestId": "r"}}
+        results = [first, *json.loads(answer.split(b"\r\n\r\n", 1)[1])["results"]]
+        return told(200, json.dumps({"results": results}).encode())
 
     def _relay(self, connection: socket.socket, request: bytes, *, once: bool) -> bool:
         """A stream as it comes; with ``once`` until its first event is through."""

@@ -52,6 +52,10 @@ TOLD = {
         matched 721.75 used, 121.75 over
         after the refund: 540.5 used, 0 over
         """,
+    "usage_import": """
+        line 7: invalid_request
+        249 of 250 counted
+        """,
 }
 
 

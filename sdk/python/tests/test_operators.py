@@ -116,6 +116,7 @@ METHODS = {
     "keys.list": "admin.keys",
     "keys.create": "admin.create_key",
     "keys.delete": "admin.delete_key",
+    "metering.batch": "batch",
     "metering.can_use": "can_use",
     "metering.commit": "commit",
     "metering.extend": "extend",

@@ -1,5 +1,6 @@
 /** Quota before spending: reserve, commit, release with a quotagate gateway. */
 export { Client, createClient } from "./client.js";
+export type { AnswerOf, BatchResult, BatchResults, Operation } from "./batch.js";
 export { GatewayUnavailable, LimitReached, QuotagateError, type QuotagateErrorInit } from "./errors.js";
 export type { ClientOptions, Fetch, OnUnavailable } from "./options.js";
 export type {

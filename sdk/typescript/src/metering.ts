@@ -1,4 +1,5 @@
-/** The metering calls: reserve, commit, release, extend, track, canUse. */
+/** The metering calls: reserve, commit, release, extend, track, canUse, and many of them in a batch. */
+import { type BatchResults, notCounted, type Operation, sendBatch, settles, withDenials } from "./batch.js";
 import { GatewayUnavailable, LimitReached, QuotagateError } from "./errors.js";
 import { abortReason, unlessAborted } from "./http/abort.js";
 import { newIdempotencyKey } from "./http/idempotency.js";
@@ -6,6 +7,7 @@ import { Transport } from "./http/transport.js";
 import { GRACE_MS, Lifetimes } from "./lifetimes.js";
 import type { CommitBody, Outcome, OutcomeView, ReleaseBody, SettlementView, TrackBody, TrackedView } from "./models.js";
 import type { OnUnavailable, Settings } from "./options.js";
+import { checkQuantities, checkQuantity } from "./quantities.js";
 import type { CanUse, Decision, Item, Metadata, Quantity, Settlement, Tracked } from "./results.js";
 import type {
   CallOptions,
@@ -14,6 +16,7 @@ import type {
   ReleaseOptions,
   ReserveOptions,
   TrackOptions,
+  WriteOptions,
 } from "./call-options.js";
 import type { Undelivered } from "./handed-over.js";
 import { Backlog, isUndelivered } from "./undelivered.js";
@@ -39,14 +42,6 @@ type ReservationId = string | null | undefined;
 function told(undelivered: Undelivered): void {
   const { call, body, idempotencyKey, error } = undelivered;
   console.error(`quotagate: a ${call} was not delivered: ${error.message}`, { body, idempotencyKey });
-}
-
-/** JSON would turn NaN into null, and a commit of null charges all that is held. */
-function checkQuantity(quantity: Quantity | undefined): void {
-  if (typeof quantity === "number" && !Number.isFinite(quantity)) {
-    const errors = [{ field: "quantity", message: "must be a finite number" }];
-    throw new QuotagateError({ code: "invalid_request", message: "quantity must be a finite number", status: 400, errors });
-  }
 }
 
 function unanswered(onUnavailable: OnUnavailable): Pick<Decision, "allowed" | "matched" | "matchedGroupIds" | "reasons" | "degraded"> {
@@ -132,7 +127,7 @@ export class Metering {
    * @internal
    */
   protected async ask(body: Asked, options: ReserveOptions): Promise<Decision> {
-    for (const { quantity } of [body, ...(body.items ?? [])]) checkQuantity(quantity);
+    checkQuantities(body);
     const { signal, idempotencyKey, ttlSeconds } = options;
     if (signal?.aborted) throw abortReason(signal);
     const sent = this.transport.send<Decision>({ method: "POST", path: "reserve", body: { ...body, ttlSeconds }, write: true, idempotencyKey, expect: "allowed" });
@@ -177,7 +172,7 @@ export class Metering {
    */
   async commit(reservationId: ReservationId, options: CommitOptions = {}): Promise<Settlement> {
     const { idempotencyKey = newIdempotencyKey(), keepMs, ...figures } = options;
-    for (const { quantity } of [figures, ...(figures.items ?? [])]) checkQuantity(quantity);
+    checkQuantities(figures);
     if (!reservationId) return UNMETERED;
     // The model says number; the gateway takes decimal text too.
     const body = { reservationId, ...figures } as CommitBody;
@@ -321,9 +316,7 @@ export class Metering {
         return { counted: false, matchStatus: "unmatched", matchedGroupIds: [], counters: [], degraded: true };
       }
       if (!(error instanceof LimitReached) || this.#settings.throwOnDeny) throw error;
-      const { decision } = error;
-      const { matchedGroupIds, counters } = decision;
-      return { counted: false, matchStatus: "over_limit", matchedGroupIds, counters, decision };
+      return notCounted(error);
     }
   }
 
@@ -345,6 +338,43 @@ export class Metering {
       if (!(error instanceof GatewayUnavailable)) throw error;
       return { ...unanswered(this.onUnavailable), details: [] };
     }
+  }
+
+  /**
+   * Up to 100 operations in one request. Each is decided as if it had been sent alone; operations of one user keep their
+   * order. A fault in one of them is an error in its own result.
+   *
+   * Nothing is kept in the background: where a result has an error with status 503, or the call throws, send those
+   * operations again. Each may have an `idempotencyKey`, so that this counts nothing twice; attempts of one `batch` never do.
+   *
+   * @param operations `op` (`reserve`, `commit`, `release`, `extend`, `track` or `can-use`) and the body of that call
+   * @returns a result for each, in their order: `ok` with the `body`, or not, with the `error`
+   * @throws QuotagateError `invalid_request` (400: none, or more than 100), `payload_too_large` (413: over 256 KiB)
+   * @throws GatewayUnavailable no answer within the deadline
+   *
+   * @example
+   * const [first, second] = await client.batch([
+   *   { op: "commit", reservationId: a, quantity: 812 },
+   *   { op: "track", userId: "u_42", event: "api.call" },
+   * ]);
+   * if (!first.ok) report(first.error);
+   */
+  async batch<const T extends readonly Operation[]>(operations: T, options: WriteOptions = {}): Promise<BatchResults<T>> {
+    operations.forEach(checkQuantities);
+    const settled = new Set(operations.flatMap((operation) => settles(operation) ?? []));
+    await Promise.allSettled([...settled].flatMap((id) => this.#underWay.get(id) ?? []));
+    const sent = sendBatch(this.transport, operations, { ...options, waits: (operation) => this.backlog.holds(settles(operation) ?? "") });
+    for (const id of settled) void this.#inTurn(id, () => sent).catch(() => {});
+    const results = await sent;
+    for (const [place, result] of results.entries()) if (result.ok) this.#note(operations[place]!, result.body as Decision);
+    return results.map(withDenials) as unknown as BatchResults<T>;
+  }
+
+  /** How long a reservation lives after an operation that went well. */
+  #note(operation: Operation, { allowed, reservationId }: Decision): void {
+    if (operation.op === "reserve" && reservationId) this.#lifetimes.lives(reservationId, operation.ttlSeconds ?? DEFAULT_TTL_SECONDS);
+    if (operation.op === "extend" && allowed && operation.ttlSeconds != null) this.#lifetimes.lives(operation.reservationId, operation.ttlSeconds);
+    if (operation.op === "release" || (operation.op === "commit" && operation.final !== false)) this.#lifetimes.forget(operation.reservationId);
   }
 
   /**

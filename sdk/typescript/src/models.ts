@@ -11,6 +11,9 @@ export type AlertView = Happening & {
   id: string;
 };
 
+/** The answer to one operation. */
+export type AnswerView = DecisionView | CanUseView | SettlementView | TrackedView | Problem;
+
 export interface AppBody {
   id: string;
   /** Fixed for ever. */
@@ -106,6 +109,17 @@ export interface BackoffBody {
   maxMs?: number | null;
 }
 
+/** Several operations. A fault in one of them is a problem in its own result, and does not affect the others. */
+export interface BatchBody {
+  /** 1 to 100. */
+  operations: OperationBody[];
+}
+
+/** The results of a batch, in the order of its operations. */
+export interface BatchView {
+  results: ResultView[];
+}
+
 /** One matched group as a reserve would find it. */
 export interface CanUseDetail {
   /** `used + held` */
@@ -113,6 +127,32 @@ export interface CanUseDetail {
   groupId: string;
   quota?: number | null;
   resetsAt?: string | null;
+}
+
+/** `POST can-use` as an operation of a batch. */
+export interface CanUseOperation {
+  /** 1 to 128 bytes. */
+  event?: string | null;
+  /** As the `Idempotency-Key` of the call alone. */
+  idempotencyKey?: string;
+  /** 1 to 10, instead of event, quantity and metadata. */
+  items?: ItemBody[] | null;
+  /** At most 32 keys with scalar values. */
+  metadata?: Record<string, unknown>;
+  op: "can-use";
+  /**
+   * A number or a decimal string, greater than 0; default 1.
+   * Default 1.
+   */
+  quantity?: NumberOrText;
+  /**
+   * 1 to 3600.
+   * Range 1 to 3600.
+   * Default 60.
+   */
+  ttlSeconds?: number;
+  /** 1 to 256 bytes. */
+  userId: string;
 }
 
 /** The answer that a reserve would get now. */
@@ -167,6 +207,25 @@ export interface CommitBody {
   items?: ActualBody[] | null;
   /** Actual figures, merged over the reserve's. */
   metadata?: Record<string, unknown>;
+  /** What the result was worth; also possible later, by `POST reservations/{id}/outcome`. */
+  outcome?: Outcome | null;
+  /** The actual quantity; 0 is allowed. */
+  quantity?: NumberOrText | null;
+  reservationId: string;
+}
+
+/** `POST commit` as an operation of a batch. */
+export interface CommitOperation {
+  /** False: charge that much and keep the rest of the hold. */
+  final?: boolean;
+  /** As the `Idempotency-Key` of the call alone. */
+  idempotencyKey?: string;
+  ifExpired?: IfExpired;
+  /** Figures of a reservation of several items, in their order; instead of quantity and metadata. */
+  items?: ActualBody[] | null;
+  /** Actual figures, merged over the reserve's. */
+  metadata?: Record<string, unknown>;
+  op: "commit";
   /** What the result was worth; also possible later, by `POST reservations/{id}/outcome`. */
   outcome?: Outcome | null;
   /** The actual quantity; 0 is allowed. */
@@ -581,6 +640,21 @@ export interface ExplanationView {
 }
 
 export interface ExtendBody {
+  /** So much more; checked like a reserve. */
+  quantity?: NumberOrText | null;
+  reservationId: string;
+  /**
+   * From now on; 1 to 3600.
+   * Range 1 to 3600.
+   */
+  ttlSeconds?: number | null;
+}
+
+/** `POST extend` as an operation of a batch. */
+export interface ExtendOperation {
+  /** As the `Idempotency-Key` of the call alone. */
+  idempotencyKey?: string;
+  op: "extend";
   /** So much more; checked like a reserve. */
   quantity?: NumberOrText | null;
   reservationId: string;
@@ -1267,6 +1341,9 @@ export interface OpenedView {
   status: string;
 }
 
+/** One operation of a batch: which call it is, and the body of that call. */
+export type OperationBody = ReserveOperation | CommitOperation | ReleaseOperation | ExtendOperation | TrackOperation | CanUseOperation;
+
 /** What a result was worth to the end user. */
 export type Outcome = "accepted" | "rejected";
 
@@ -1467,6 +1544,16 @@ export interface ReleaseByHandBody {
   reason?: string | null;
 }
 
+/** `POST release` as an operation of a batch. */
+export interface ReleaseOperation {
+  errorCode?: string | null;
+  /** As the `Idempotency-Key` of the call alone. */
+  idempotencyKey?: string;
+  op: "release";
+  reason?: string | null;
+  reservationId: string;
+}
+
 /**
  * The sums of a line. Of a line of one group (`by=group`, `groupId=`) only `calls`, `denials`, `charged` and `ratios`
  * are there: its calls are those that matched it, its denials those for which it had no room.
@@ -1565,6 +1652,32 @@ export interface ReserveBody {
   userId: string;
 }
 
+/** `POST reserve` as an operation of a batch. */
+export interface ReserveOperation {
+  /** 1 to 128 bytes. */
+  event?: string | null;
+  /** As the `Idempotency-Key` of the call alone. */
+  idempotencyKey?: string;
+  /** 1 to 10, instead of event, quantity and metadata. */
+  items?: ItemBody[] | null;
+  /** At most 32 keys with scalar values. */
+  metadata?: Record<string, unknown>;
+  op: "reserve";
+  /**
+   * A number or a decimal string, greater than 0; default 1.
+   * Default 1.
+   */
+  quantity?: NumberOrText;
+  /**
+   * 1 to 3600.
+   * Range 1 to 3600.
+   * Default 60.
+   */
+  ttlSeconds?: number;
+  /** 1 to 256 bytes. */
+  userId: string;
+}
+
 /** What a reservation has in one window of a counter. */
 export interface ReservedView {
   charged: number;
@@ -1581,6 +1694,16 @@ export interface ResetBody {
   groupId?: string | null;
   /** Why; kept in the audit log. */
   note?: string | null;
+}
+
+/** The result of one operation. */
+export interface ResultView {
+  /** The body that the call alone would return, or a problem. */
+  body: AnswerView;
+  /** The first answer to the same idempotency key is returned again, like the header `Idempotent-Replayed`. */
+  replayed?: boolean;
+  /** The HTTP status that the operation would have had alone. */
+  status: number;
 }
 
 /**
@@ -1749,6 +1872,21 @@ export interface TrackBody {
   /** A name that ends in `.refund` gives back. */
   event: string;
   metadata?: Record<string, unknown>;
+  /** Default 1. */
+  quantity?: NumberOrText;
+  userId: string;
+}
+
+/** `POST track` as an operation of a batch. */
+export interface TrackOperation {
+  /** Count only if there is room, else 429. */
+  enforce?: boolean;
+  /** A name that ends in `.refund` gives back. */
+  event: string;
+  /** As the `Idempotency-Key` of the call alone. */
+  idempotencyKey?: string;
+  metadata?: Record<string, unknown>;
+  op: "track";
   /** Default 1. */
   quantity?: NumberOrText;
   userId: string;

@@ -1,4 +1,5 @@
 /** Calls that could not be delivered: kept in order and tried again until their time is over. */
+import { type BatchResult, type Operation, parts, sendBatch } from "./batch.js";
 import { GatewayUnavailable, QuotagateError } from "./errors.js";
 import { backoffMs } from "./http/backoff.js";
 import type { Call, Transport } from "./http/transport.js";
@@ -27,6 +28,9 @@ const LONGEST_WAIT_MS = 30_000;
 
 /** More than so many calls are not kept, but handed over at once. */
 const MOST = 100_000;
+
+/** Other batches are under way: this one waits for the next round. */
+const TOO_MANY = 429;
 
 /** Did the gateway not take the call in, whatever the reason? Then it may yet. */
 export function isUndelivered(error: unknown): error is QuotagateError {
@@ -132,44 +136,86 @@ export class Backlog {
 
   /** One attempt for the first call of each line, and for those behind it as long as it goes well. */
   async #deliver(): Promise<void> {
-    const lines = [...this.#lines.keys()];
     const before = this.size;
     this.#away = false;
-    // One probe first: while the gateway is away, a thousand waiting calls are not a thousand attempts.
-    const [first, ...others] = lines;
-    const reached = first === undefined || (await this.#deliverLine(first));
-    if (reached) {
-      const queue = others.values();
-      const worker = async () => {
-        for (const line of queue) if (!(await this.#deliverLine(line))) return;
-      };
-      await Promise.all(Array.from({ length: Math.min(8, others.length) }, worker));
+    for (let lines = [...this.#lines.keys()]; lines.length > 0; ) {
+      // Never two of one line: if the first is not taken in, the second would overtake it.
+      const firsts = lines.flatMap((line) => this.#lines.get(line)?.slice(0, 1) ?? []);
+      lines = [];
+      for (const part of parts(firsts, operationOf)) {
+        const done = await this.#attempt(part);
+        // While the gateway is away, a thousand waiting calls are not a thousand attempts.
+        if (!done) {
+          lines = [];
+          break;
+        }
+        lines.push(...done);
+      }
     }
     this.#fruitless = this.size < before ? 0 : this.#fruitless + 1;
     await this.#expire();
   }
 
-  /** False if the gateway could not be reached. */
-  async #deliverLine(line: string): Promise<boolean> {
-    for (;;) {
-      const entry = this.#lines.get(line)?.[0];
-      if (!entry) return true;
-      try {
-        entry.attempts += 1;
-        await this.#transport.send({ ...requestOf(entry.work, entry.idempotencyKey), retries: 0 });
-      } catch (error) {
-        if (isUndelivered(error)) {
-          entry.failure = error;
-          if (error instanceof GatewayUnavailable) this.#away = true;
-          // Status 500 is an answer; other lines may fare better.
-          return !(error instanceof GatewayUnavailable);
-        }
-        this.#remove(entry);
-        await this.#surrender(entry, error as QuotagateError);
-        continue;
-      }
-      this.#remove(entry);
+  /** Sends calls of different lines. The lines that go on; undefined if the gateway could not be reached. */
+  async #attempt(entries: Entry[]): Promise<string[] | undefined> {
+    if (entries.length === 1) return this.#oneByOne(entries);
+    let results: BatchResult[];
+    try {
+      results = await sendBatch(this.#transport, entries.map(operationOf), { retries: 0 });
+    } catch (error) {
+      const failure = error as QuotagateError;
+      // A gateway that does not know batches, or does not take this one, says of each call alone what becomes of it.
+      if (failure.status !== TOO_MANY && !isUndelivered(failure)) return this.#oneByOne(entries);
+      for (const entry of entries) this.#failed(entry, failure);
+      return failure instanceof GatewayUnavailable ? undefined : [];
     }
+    const goOn: string[] = [];
+    for (const [place, entry] of entries.entries()) {
+      const result = results[place]!;
+      if (await this.#settled(entry, result.ok ? undefined : result.error)) goOn.push(entry.line);
+    }
+    // It answers, but what it keeps its data in does not.
+    const nothing = results.every((result) => !result.ok && result.error instanceof GatewayUnavailable);
+    return nothing ? undefined : goOn;
+  }
+
+  /** The same with a request for each. */
+  async #oneByOne(entries: Entry[]): Promise<string[] | undefined> {
+    const goOn: string[] = [];
+    const away: Entry[] = [];
+    const queue = entries.values();
+    const worker = async () => {
+      for (const entry of queue) {
+        const failure = await this.#transport.send({ ...requestOf(entry.work, entry.idempotencyKey), retries: 0 }).then(
+          () => undefined,
+          (error: unknown) => error as QuotagateError,
+        );
+        if (await this.#settled(entry, failure)) goOn.push(entry.line);
+        if (failure instanceof GatewayUnavailable) away.push(entry);
+        if (away.length > 0) return;
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(8, entries.length) }, worker));
+    return away.length > 0 ? undefined : goOn;
+  }
+
+  /** What became of a call: false if it waits on. */
+  async #settled(entry: Entry, failure: QuotagateError | undefined): Promise<boolean> {
+    const waits: boolean = isUndelivered(failure);
+    if (failure && waits) {
+      this.#failed(entry, failure);
+      return false;
+    }
+    entry.attempts += 1;
+    this.#remove(entry);
+    if (failure) await this.#surrender(entry, failure);
+    return true;
+  }
+
+  #failed(entry: Entry, failure: QuotagateError): void {
+    entry.attempts += 1;
+    entry.failure = failure;
+    if (failure instanceof GatewayUnavailable) this.#away = true;
   }
 
   #remove(entry: Entry): void {
@@ -204,6 +250,11 @@ export class Backlog {
       console.error(`quotagate: onUndelivered failed for a ${undelivered.call}`, undelivered.body, fault);
     }
   }
+}
+
+/** The same as one operation of a batch. */
+function operationOf({ work, idempotencyKey }: Entry): Operation {
+  return { op: work.call, ...work.body, idempotencyKey } as Operation;
 }
 
 /** The request that does the work, under the same idempotency key each time. */

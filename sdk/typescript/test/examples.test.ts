@@ -59,6 +59,7 @@ const recipes: Record<string, string[]> = {
     "105 used, 5 to be invoiced",
     "120 used, 20 to be invoiced",
   ],
+  "usage-import": ["line 7: invalid_request", "249 of 250 counted"],
 };
 
 for (const [name, lines] of Object.entries(recipes)) {

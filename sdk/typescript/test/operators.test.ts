@@ -103,6 +103,7 @@ const METHODS: Record<string, string | null> = {
   "keys.list": "admin.keys.list",
   "keys.create": "admin.keys.create",
   "keys.delete": "admin.keys.revoke",
+  "metering.batch": "batch",
   "metering.can_use": "canUse",
   "metering.commit": "commit",
   "metering.extend": "extend",

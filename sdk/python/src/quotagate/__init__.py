@@ -10,6 +10,7 @@ Example::
 """
 
 from quotagate._async.client import AsyncClient
+from quotagate._batch import BatchResult, Operation
 from quotagate._json import Amount, Number
 from quotagate._sync.client import Client
 from quotagate._undelivered import Undelivered
@@ -34,6 +35,7 @@ from quotagate.user_token import user_token
 __all__ = [
     "Amount",
     "AsyncClient",
+    "BatchResult",
     "CanUse",
     "Client",
     "Counter",
@@ -45,6 +47,7 @@ __all__ = [
     "Metadata",
     "Number",
     "OnUnavailable",
+    "Operation",
     "Plan",
     "QuotagateError",
     "Settlement",

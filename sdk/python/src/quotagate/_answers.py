@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from quotagate import _json
-from quotagate.errors import QuotagateError
+from quotagate.errors import GatewayUnavailable, QuotagateError
 from quotagate.models import Problem
 
 RETRIED = frozenset({502, 503, 504})
 
-BUSY = frozenset({"too_many_reads", "too_many_streams", "too_many_whatifs"})
-"""Codes of a 429 that says: too many reads are under way, retry later."""
+BUSY = frozenset({"too_many_reads", "too_many_streams", "too_many_whatifs", "too_many_batches"})
+"""Codes of a 429 that says: too many reads or batches are under way, retry later."""
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """In bytes. Whoever sends more is not the gateway."""
@@ -85,6 +85,17 @@ def problem(answer: Answer) -> QuotagateError:
     )
 
 
+def overloaded(error: QuotagateError) -> GatewayUnavailable:
+    """The same for a status that says: not now."""
+    code = "gateway_unavailable" if error.code == "unexpected_answer" else error.code
+    return GatewayUnavailable(
+        f"status {error.status}" if code == "gateway_unavailable" else error.message,
+        code=code,
+        status=error.status,
+        request_id=error.request_id,
+    )
+
+
 class Lines:
     """The lines of a stream of server-sent events, out of its bytes. They end with a line feed and with nothing else: a
     text in JSON may contain every other separator."""
@@ -105,7 +116,7 @@ class Lines:
 
 
 def is_busy(answer: Answer) -> bool:
-    """Too many reads are under way at the gateway."""
+    """Too many reads or batches are under way at the gateway."""
     return answer.status == 429 and isinstance(answer.data, dict) and answer.data.get("code") in BUSY
 
 

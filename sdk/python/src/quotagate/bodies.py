@@ -120,6 +120,39 @@ class BackoffBody(_BackoffBodyRequired, total=False):
     maxMs: int | None
 
 
+class BatchBody(TypedDict):
+    """Several operations. A fault in one of them is a problem in its own result, and does not affect the
+    others."""
+
+    operations: Sequence[
+        ReserveOperation | CommitOperation | ReleaseOperation | ExtendOperation | TrackOperation | CanUseOperation
+    ]
+    """1 to 100."""
+
+
+class _CanUseOperationRequired(TypedDict):
+    op: Literal["can-use"]
+    userId: str
+    """1 to 256 bytes."""
+
+
+class CanUseOperation(_CanUseOperationRequired, total=False):
+    """`POST can-use` as an operation of a batch."""
+
+    event: str | None
+    """1 to 128 bytes."""
+    idempotencyKey: str
+    """As the `Idempotency-Key` of the call alone."""
+    items: Sequence[ItemBody] | None
+    """1 to 10, instead of event, quantity and metadata."""
+    metadata: Mapping[str, Any]
+    """At most 32 keys with scalar values."""
+    quantity: Number
+    """A number or a decimal string, greater than 0; default 1."""
+    ttlSeconds: int
+    """1 to 3600."""
+
+
 class _CancelBodyRequired(TypedDict):
     userId: str
 
@@ -149,6 +182,29 @@ class CommitBody(_CommitBodyRequired, total=False):
 
     final: bool
     """False: charge that much and keep the rest of the hold."""
+    ifExpired: IfExpired
+    items: Sequence[ActualBody] | None
+    """Figures of a reservation of several items, in their order; instead of quantity and metadata."""
+    metadata: Mapping[str, Any]
+    """Actual figures, merged over the reserve's."""
+    outcome: Outcome | None
+    """What the result was worth; also possible later, by `POST reservations/{id}/outcome`."""
+    quantity: Number | None
+    """The actual quantity; 0 is allowed."""
+
+
+class _CommitOperationRequired(TypedDict):
+    op: Literal["commit"]
+    reservationId: str
+
+
+class CommitOperation(_CommitOperationRequired, total=False):
+    """`POST commit` as an operation of a batch."""
+
+    final: bool
+    """False: charge that much and keep the rest of the hold."""
+    idempotencyKey: str
+    """As the `Idempotency-Key` of the call alone."""
     ifExpired: IfExpired
     items: Sequence[ActualBody] | None
     """Figures of a reservation of several items, in their order; instead of quantity and metadata."""
@@ -195,6 +251,22 @@ class _ExtendBodyRequired(TypedDict):
 class ExtendBody(_ExtendBodyRequired, total=False):
     """``ExtendBody`` of the API."""
 
+    quantity: Number | None
+    """So much more; checked like a reserve."""
+    ttlSeconds: int | None
+    """From now on; 1 to 3600."""
+
+
+class _ExtendOperationRequired(TypedDict):
+    op: Literal["extend"]
+    reservationId: str
+
+
+class ExtendOperation(_ExtendOperationRequired, total=False):
+    """`POST extend` as an operation of a batch."""
+
+    idempotencyKey: str
+    """As the `Idempotency-Key` of the call alone."""
     quantity: Number | None
     """So much more; checked like a reserve."""
     ttlSeconds: int | None
@@ -415,6 +487,20 @@ class ReleaseByHandBody(TypedDict, total=False):
     """Why; kept in the ledger and in the audit log. At most 256 bytes."""
 
 
+class _ReleaseOperationRequired(TypedDict):
+    op: Literal["release"]
+    reservationId: str
+
+
+class ReleaseOperation(_ReleaseOperationRequired, total=False):
+    """`POST release` as an operation of a batch."""
+
+    errorCode: str | None
+    idempotencyKey: str
+    """As the `Idempotency-Key` of the call alone."""
+    reason: str | None
+
+
 class _ReserveBodyRequired(TypedDict):
     userId: str
     """1 to 256 bytes."""
@@ -426,6 +512,29 @@ class ReserveBody(_ReserveBodyRequired, total=False):
 
     event: str | None
     """1 to 128 bytes."""
+    items: Sequence[ItemBody] | None
+    """1 to 10, instead of event, quantity and metadata."""
+    metadata: Mapping[str, Any]
+    """At most 32 keys with scalar values."""
+    quantity: Number
+    """A number or a decimal string, greater than 0; default 1."""
+    ttlSeconds: int
+    """1 to 3600."""
+
+
+class _ReserveOperationRequired(TypedDict):
+    op: Literal["reserve"]
+    userId: str
+    """1 to 256 bytes."""
+
+
+class ReserveOperation(_ReserveOperationRequired, total=False):
+    """`POST reserve` as an operation of a batch."""
+
+    event: str | None
+    """1 to 128 bytes."""
+    idempotencyKey: str
+    """As the `Idempotency-Key` of the call alone."""
     items: Sequence[ItemBody] | None
     """1 to 10, instead of event, quantity and metadata."""
     metadata: Mapping[str, Any]
@@ -540,6 +649,24 @@ class TrackBody(_TrackBodyRequired, total=False):
 
     enforce: bool
     """Count only if there is room, else 429."""
+    metadata: Mapping[str, Any]
+    quantity: Number
+
+
+class _TrackOperationRequired(TypedDict):
+    event: str
+    """A name that ends in `.refund` gives back."""
+    op: Literal["track"]
+    userId: str
+
+
+class TrackOperation(_TrackOperationRequired, total=False):
+    """`POST track` as an operation of a batch."""
+
+    enforce: bool
+    """Count only if there is room, else 429."""
+    idempotencyKey: str
+    """As the `Idempotency-Key` of the call alone."""
     metadata: Mapping[str, Any]
     quantity: Number
 

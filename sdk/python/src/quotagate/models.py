@@ -213,6 +213,13 @@ class BackoffBody(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchView(Model):
+    """The results of a batch, in the order of its operations."""
+
+    results: tuple[ResultView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CanUseDetail(Model):
     """One matched group as a reserve would find it."""
 
@@ -1374,6 +1381,19 @@ class ReservedView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResultView(Model):
+    """The result of one operation."""
+
+    body: DecisionView | CanUseView | SettlementView | TrackedView | Problem
+    """The body that the call alone would return, or a problem."""
+    replayed: bool = False
+    """The first answer to the same idempotency key is returned again, like the header
+    `Idempotent-Replayed`."""
+    status: int
+    """The HTTP status that the operation would have had alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryBody(Model):
     """How a client may try again. `maxAttempts` is also enforced: events that the policy matches and that
     carry `metadata.action` count as attempts of that action."""
@@ -1875,6 +1895,9 @@ BackoffBody._fields = {
     "factor": ("factor", _json.whole, False),
     "initialMs": ("initial_ms", _json.whole, True),
     "maxMs": ("max_ms", _json.whole, False),
+}
+BatchView._fields = {
+    "results": ("results", _json.list_of(ResultView.from_json), True),
 }
 CanUseDetail._fields = {
     "current": ("current", _json.amount, True),
@@ -2509,6 +2532,21 @@ ReservedView._fields = {
     "period": ("period", PeriodView.from_json, False),
     "scope": ("scope", _json.map_of(_json.text), True),
     "unit": ("unit", _json.text, True),
+}
+ResultView._fields = {
+    "body": (
+        "body",
+        _json.one_of(
+            DecisionView.from_json,
+            CanUseView.from_json,
+            SettlementView.from_json,
+            TrackedView.from_json,
+            Problem.from_json,
+        ),
+        True,
+    ),
+    "replayed": ("replayed", _json.flag, False),
+    "status": ("status", _json.whole, True),
 }
 RetryBody._fields = {
     "backoff": ("backoff", BackoffBody.from_json, False),

@@ -47,8 +47,8 @@ async function textIn(response: Response): Promise<string> {
 /** Statuses that say: not now. */
 const TRANSIENT = new Set([502, 503, 504]);
 
-/** Codes of a 429 that say: too many reads are under way, retry later. */
-const BUSY = new Set(["too_many_reads", "too_many_streams", "too_many_whatifs"]);
+/** Codes of a 429 that say: too many reads or batches are under way, retry later. */
+const BUSY = new Set(["too_many_reads", "too_many_streams", "too_many_whatifs", "too_many_batches"]);
 
 /** An object that JSON can carry, or undefined. */
 function parse(text: string): Record<string, unknown> | undefined {
@@ -70,8 +70,7 @@ function clean(text: string, redact: (text: string) => string): string {
 }
 
 /** An error from a status and a problem document, or from whatever came instead of one. */
-function errorFrom(status: number, text: string, redact: (text: string) => string): QuotagateError {
-  const problem = parse(text);
+export function errorFrom(status: number, problem: Record<string, unknown> | undefined, redact: (text: string) => string): QuotagateError {
   const field = (value: unknown) => (typeof value === "string" ? clean(value, redact) : undefined);
   const code = field(problem?.code);
   const requestId = field(problem?.requestId);
@@ -84,7 +83,7 @@ function errorFrom(status: number, text: string, redact: (text: string) => strin
 }
 
 /**
- * The body of a good answer. Throws {@link Transient} at what another attempt may mend: 502 to 504, too many reads under way, and a success whose
+ * The body of a good answer. Throws {@link Transient} at what another attempt may mend: 502 to 504, too many reads or batches under way, and a success whose
  * body is not what the gateway sends (`expect` names a field that it always has), which some box in between made up.
  */
 export async function read<T>(response: Response, expect: string | undefined, redact: (text: string) => string): Promise<Answer<T>> {
@@ -98,7 +97,7 @@ export async function read<T>(response: Response, expect: string | undefined, re
     }
     return { status, headers, body: body as T };
   }
-  const error = errorFrom(status, text, redact);
+  const error = errorFrom(status, parse(text), redact);
   if (error instanceof GatewayUnavailable || BUSY.has(error.code)) throw new Transient(error, retryAfterMs(headers.get("retry-after")));
   throw error;
 }

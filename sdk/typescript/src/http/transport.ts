@@ -2,7 +2,7 @@
 import { GatewayUnavailable, QuotagateError } from "../errors.js";
 import type { Settings } from "../options.js";
 import { abortReason, sleep, timeLimit, unlessAborted } from "./abort.js";
-import { type Answer, read, Transient } from "./answer.js";
+import { type Answer, errorFrom, read, Transient } from "./answer.js";
 import { backoffMs } from "./backoff.js";
 import { newIdempotencyKey } from "./idempotency.js";
 
@@ -63,6 +63,11 @@ export class Transport {
    */
   async send<T>(call: Call): Promise<T> {
     return (await this.answer<T>(call)).body;
+  }
+
+  /** The error of a problem within an answer. */
+  problem(status: number, problem: Record<string, unknown>): QuotagateError {
+    return errorFrom(status, problem, this.#settings.redact);
   }
 
   /** The whole answer; throws like {@link send}. */

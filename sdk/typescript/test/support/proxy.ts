@@ -20,6 +20,10 @@ export type Fault =
   | "busy-after"
   /** 429 with Retry-After: too many reads are under way. */
   | "too-many-reads"
+  /** 404 as from a gateway that does not have this path. */
+  | "not-found"
+  /** The gateway does a batch without its first operation, whose result is 503. */
+  | "first-not-done"
   /** 502 from a box in between. */
   | "bad-gateway"
   /** The gateway answers, and the client gets something else with status 200. */
@@ -72,7 +76,7 @@ export async function startProxy(target: string): Promise<Proxy> {
   const agent = new Agent({ keepAlive: true });
 
   async function forward(incoming: IncomingMessage, body: Buffer): Promise<IncomingMessage> {
-    const { host: _, connection: __, ...headers } = incoming.headers;
+    const { host: _, connection: __, ...headers } = { ...incoming.headers, "content-length": String(body.length) };
     return await new Promise<IncomingMessage>((resolve, reject) => {
       const outgoing = httpRequest(new URL(incoming.url!, target), { method: incoming.method, headers, agent }, resolve);
       outgoing.on("error", reject);
@@ -110,7 +114,20 @@ export async function startProxy(target: string): Promise<Proxy> {
         response.writeHead(429, { "content-type": "application/problem+json", "retry-after": "0" }).end(JSON.stringify(problem));
         return;
       }
+      if (fault === "not-found") {
+        const problem = { type: "about:blank", title: "Not found", status: 404, code: "not_found", detail: `there is nothing at ${path}`, requestId: "r" };
+        response.writeHead(404, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
+        return;
+      }
       if (fault === "bad-gateway") return void response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad gateway</h1>");
+      if (fault === "first-not-done") {
+        const batch = JSON.parse(body.toString()) as { operations: unknown[] };
+        const answer = await whole(await forward(incoming, Buffer.from(JSON.stringify({ operations: batch.operations.slice(1) }))));
+        const { results } = JSON.parse(answer.body.toString()) as { results: unknown[] };
+        const problem = { type: "about:blank", title: "Busy", status: 503, code: "store_unavailable", detail: "Busy.", requestId: "r" };
+        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ results: [{ status: 503, body: problem }, ...results] }));
+        return;
+      }
       const forwarded = await forward(incoming, body);
       if (fault === "pass") { pass(forwarded, response); return; }
       const answer = await whole(forwarded);

@@ -11,8 +11,12 @@ from quotagate import _undelivered
 from quotagate._answers import backoff
 from quotagate._async import runtime
 from quotagate._async.transport import AsyncTransport, Call
+from quotagate._batch import operation_of, results, take
 from quotagate._undelivered import FAILURES_IN_A_ROW, LONGEST_PAUSE, MOST, Kept
 from quotagate.errors import QuotagateError
+
+TOO_MANY = 429
+"""Other batches are under way: this one waits for the next round."""
 
 
 class AsyncBacklog:
@@ -80,40 +84,76 @@ class AsyncBacklog:
                 waiting = list(self._kept.values())
             for kept in waiting:
                 if kept.over:
-                    await self._drop(kept)
-                    continue
-                if failures >= FAILURES_IN_A_ROW or kept.line in stuck:
-                    continue
-                if ends is not None and time.monotonic() >= ends:
-                    break
-                if await self._deliver(kept, ends):
-                    failures = 0
-                else:
-                    failures += 1
                     stuck.add(kept.line)
+                    await self._drop(kept)
+            while failures < FAILURES_IN_A_ROW and (ends is None or time.monotonic() < ends):
+                part = take(waiting, stuck)
+                if not part:
+                    break
+                delivered = await self._deliver(part, ends)
+                stuck.update(kept.line for kept, done in zip(part, delivered, strict=True) if not done)
+                failures = 0 if any(delivered) else failures + 1
             self._fruitless = self._fruitless + 1 if failures >= FAILURES_IN_A_ROW or stuck else 0
 
-    async def _deliver(self, kept: Kept, ends: float | None) -> bool:
-        """False: the gateway did not take it in, and it waits on."""
+    async def _deliver(self, part: list[Kept], ends: float | None) -> list[bool]:
+        """For each call False if the gateway did not take it in, and it waits on."""
+        if len(part) == 1:
+            return await self._one_by_one(part, ends)
+        operations = [operation_of(kept) for kept in part]
+        try:
+            call = Call("POST", "batch", {"operations": operations})
+            answer = await self._transport.send(call, deadline=self._limit(ends), retries=0)
+            told = results(answer.data, operations)
+        except QuotagateError as error:
+            if not _undelivered.may_yet_arrive(error) and error.status != TOO_MANY:
+                # A gateway that does not know batches, or does not take this one, says of each call alone what becomes
+                # of it.
+                return await self._one_by_one(part, ends)
+            return [await self._failed(kept, error) for kept in part]
+        return [await self._settled(kept, result.error) for kept, result in zip(part, told, strict=True)]
+
+    async def _one_by_one(self, part: list[Kept], ends: float | None) -> list[bool]:
+        """The same with a request for each."""
+        delivered: list[bool] = []
+        for kept in part:
+            away = len(delivered) >= FAILURES_IN_A_ROW and not any(delivered[-FAILURES_IN_A_ROW:])
+            if away or (ends is not None and time.monotonic() >= ends):
+                delivered.append(False)
+                continue
+            failure: QuotagateError | None = None
+            try:
+                call = Call("POST", kept.call, kept.body, idempotency_key=kept.idempotency_key)
+                await self._transport.send(call, deadline=self._limit(ends), retries=0)
+            except QuotagateError as error:
+                failure = error
+            delivered.append(await self._settled(kept, failure))
+        return delivered
+
+    def _limit(self, ends: float | None) -> float:
         options = self._transport.options
         limit = min(options.timeout, options.deadline)
-        if ends is not None:
-            limit = min(limit, max(ends - time.monotonic(), 0.001))
-        call = Call("POST", kept.call, kept.body, idempotency_key=kept.idempotency_key)
-        try:
-            await self._transport.send(call, deadline=limit, retries=0)
-        except QuotagateError as error:
-            kept.attempts += 1
-            kept.error = error.with_traceback(None)
-            if _undelivered.may_yet_arrive(error):
-                if kept.over:
-                    await self._drop(kept)
-                return False
-            # It arrived, and was refused: somebody must know.
-            await self._drop(kept)
+        return limit if ends is None else min(limit, max(ends - time.monotonic(), 0.001))
+
+    async def _settled(self, kept: Kept, error: QuotagateError | None) -> bool:
+        """What became of a call: False if it waits on."""
+        if error is None:
+            self._forget(kept)
             return True
-        self._forget(kept)
+        if _undelivered.may_yet_arrive(error):
+            return await self._failed(kept, error)
+        kept.attempts += 1
+        kept.error = error.with_traceback(None)
+        # It arrived, and was refused: somebody must know.
+        await self._drop(kept)
         return True
+
+    async def _failed(self, kept: Kept, error: QuotagateError) -> bool:
+        """The gateway did not take it in: False."""
+        kept.attempts += 1
+        kept.error = error.with_traceback(None)
+        if kept.over:
+            await self._drop(kept)
+        return False
 
     def _forget(self, kept: Kept) -> bool:
         with self._guard:

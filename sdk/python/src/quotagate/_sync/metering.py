@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from quotagate import bodies
+from quotagate._batch import BatchResult, Operation, not_yet, results, settled, with_denials
 from quotagate._calls import (
     decision,
     event_body,
@@ -273,6 +274,54 @@ class Metering:
         except GatewayUnavailable:
             return unavailable_can_use(self._core.options.on_unavailable)
         return CanUse.from_json(answer.data)
+
+    def batch(
+        self,
+        operations: Sequence[Operation],
+        *,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> list[BatchResult]:
+        """Up to 100 operations in one request: each is ``op`` (``reserve``, ``commit``, ``release``, ``extend``,
+        ``track`` or ``can-use``) with the body of that call, by the names of the API.
+
+        Each is decided as if it had been sent alone; operations of one user keep their order. A fault in one of them is
+        an ``error`` in its own result. The call raises ``QuotagateError`` (``invalid_request`` for none or more than
+        100, ``payload_too_large`` for more than 256 KiB) and ``GatewayUnavailable`` for the batch as a whole.
+
+        Nothing is kept in the background: where an error has the status 503, or the call raises, send those operations
+        again. Each may have an ``idempotencyKey``, so that this counts nothing twice; attempts of one call never do.
+
+        Example::
+
+            first, second = client.batch([
+                {"op": "commit", "reservationId": a, "quantity": 812},
+                {"op": "track", "userId": "u_42", "event": "api.call"},
+            ])
+            if not first.ok:
+                report(first.error)
+        """
+        waits = [self._core.backlog.holds(settled(operation) or "") for operation in operations]
+        sent = [operation for operation, later in zip(operations, waits, strict=True) if not later]
+        told: list[BatchResult] = []
+        if sent or not operations:
+            body = {"operations": [dict(operation) for operation in sent]}
+            answer = self._core.call(Call("POST", "batch", body, idempotency_key=idempotency_key), deadline)
+            told = [with_denials(result) for result in results(answer.data, sent)]
+        for operation, result in zip(sent, told, strict=True):
+            self._note(operation, result)
+        answered = iter(told)
+        return [not_yet() if later else next(answered) for later in waits]
+
+    def _note(self, operation: Operation, result: BatchResult) -> None:
+        """How long a reservation lives after an operation that went well."""
+        lifetimes, made = self._core.lifetimes, result.body
+        if operation["op"] == "reserve" and isinstance(made, Decision) and made.reservation_id is not None:
+            lifetimes.lives(made.reservation_id, operation.get("ttlSeconds", 60))
+        if operation["op"] == "extend" and isinstance(made, Decision) and made.allowed:
+            lifetimes.lives(operation["reservationId"], operation.get("ttlSeconds") or 0)
+        if isinstance(made, Settlement) and made.status != "held":
+            lifetimes.forget(made.reservation_id)
 
     def can(self, user_id: str, event: str, quantity: Number = 1, metadata: Metadata | None = None) -> bool:
         """``can_use`` as a plain yes or no, for showing a button.

@@ -91,7 +91,7 @@ class Transport:
                     if not _answers.is_busy(answer):
                         raise failure
                 else:
-                    failure = self._overloaded(_answers.problem(_answers.read(status, told, body)))
+                    failure = _answers.overloaded(_answers.problem(_answers.read(status, told, body)))
                 asked = _answers.retry_after(told)
             except httpx.InvalidURL:
                 raise QuotagateError(code="invalid_request", message="an id is too long", status=400) from None
@@ -127,17 +127,8 @@ class Transport:
                     raise httpx.ReadTimeout("the answer takes too long", request=request)
                 if len(body) > _answers.LARGEST_ANSWER:
                     raise _json.Malformed("too large")
-            is_error = response.status_code >= 300
+            # The answer to a batch contains problems too.
+            is_error = response.status_code >= 300 or call.path == "batch"
             return response.status_code, response.headers, self.options.redacted(body) if is_error else bytes(body)
         finally:
             response.close()
-
-    @staticmethod
-    def _overloaded(error: QuotagateError) -> GatewayUnavailable:
-        code = "gateway_unavailable" if error.code == "unexpected_answer" else error.code
-        return GatewayUnavailable(
-            f"status {error.status}" if code == "gateway_unavailable" else error.message,
-            code=code,
-            status=error.status,
-            request_id=error.request_id,
-        )

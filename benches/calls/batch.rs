@@ -1,0 +1,70 @@
+//! Reserves and commits in batches beside the same as single calls.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use crate::load::{self, Connection, Turn};
+use crate::stage::{Stage, USERS, address, reserve, user};
+use crate::{CONNECTIONS, ROUNDS, RUN, median, tell};
+
+/// Operations of a batch.
+const OPERATIONS: usize = 100;
+/// Connections on which batches are sent.
+const SENDERS: usize = 8;
+
+/// The bodies of calls as a batch of one kind of operation.
+fn batch(op: &str, bodies: impl Iterator<Item = String>) -> String {
+    let mut text = "{\"operations\":[".to_owned();
+    for (place, body) in bodies.enumerate() {
+        let comma = if place > 0 { "," } else { "" };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{{\"op\":\"{op}\",{}", &body[1..]);
+    }
+    text + "]}"
+}
+
+/// Pairs per second, and how long a batch of reserves takes (the median).
+async fn run(stage: &Stage, time: Duration) -> (f64, Duration) {
+    let started = Instant::now();
+    let senders = (0..SENDERS).map(|first| async move {
+        let mut connection = Connection::open(address(&stage.nodes[0])).await;
+        let (mut latencies, mut number) = (Vec::new(), first * 7919);
+        while started.elapsed() < time {
+            let users = (0..OPERATIONS).map(|place| (number + place * 7919 * SENDERS) % USERS);
+            let body = batch("reserve", users.map(|number| reserve(&user(number))));
+            let before = Instant::now();
+            let answer = connection.post("batch", &stage.key, &body).await;
+            latencies.push(before.elapsed());
+            let ids = answer.split("\"reservationId\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+            let body = batch("commit", ids.map(|id| format!("{{\"reservationId\":\"{id}\"}}")));
+            let answer = connection.post("batch", &stage.key, &body).await;
+            assert_eq!(answer.matches("\"committed\"").count(), OPERATIONS, "{answer}");
+            number += OPERATIONS * 7919 * SENDERS;
+        }
+        latencies
+    });
+    let mut latencies = join_all(senders).await.concat();
+    latencies.sort();
+    let pairs = (latencies.len() * OPERATIONS) as f64;
+    (pairs / started.elapsed().as_secs_f64(), latencies[latencies.len() / 2])
+}
+
+pub async fn tell_all() {
+    let stage = Stage::set(1).await;
+    let (mut alone, mut together, mut took) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        alone.push(load::run(&stage, Turn::Pair, CONNECTIONS, RUN).await.rate);
+        let (rate, latency) = run(&stage, RUN).await;
+        together.push(rate);
+        took.push(latency.as_secs_f64() * 1e3);
+    }
+    let (alone, together) = (median(alone), median(together));
+    println!(
+        "reserve + commit: {alone:.0} pairs/s as single calls on {CONNECTIONS} connections, {together:.0} pairs/s in \
+         batches of {OPERATIONS} on {SENDERS}; a batch of reserves takes {:.1} ms",
+        median(took)
+    );
+    tell("pairs in batches / pairs as single calls", format!("{:.2}", together / alone), ">= 2.50");
+}

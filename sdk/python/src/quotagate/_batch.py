@@ -1,0 +1,139 @@
+"""Many operations in one request: what is sent, and what comes back for each. No input or output happens here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from quotagate import _json
+from quotagate._answers import RETRIED, Answer, overloaded, problem
+from quotagate._calls import decision, encoded, not_counted
+from quotagate._undelivered import Kept
+from quotagate.bodies import (
+    CanUseOperation,
+    CommitOperation,
+    ExtendOperation,
+    ReleaseOperation,
+    ReserveOperation,
+    TrackOperation,
+)
+from quotagate.errors import GatewayUnavailable, QuotagateError
+from quotagate.results import CanUse, Decision, Settlement, Tracked
+
+MOST_OPERATIONS = 100
+MOST_BYTES = 256 * 1024
+"""So much the gateway takes in one batch."""
+
+FRAME_BYTES = 64
+"""What stands around the operations in a body."""
+
+Operation: TypeAlias = (
+    ReserveOperation | CommitOperation | ReleaseOperation | ExtendOperation | TrackOperation | CanUseOperation
+)
+"""One operation of a batch: ``op``, and the body of that call by the names of the API."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult:
+    """The result of one operation of a batch: its answer, or why there is none."""
+
+    status: int
+    """The HTTP status that the operation would have had alone."""
+    body: Decision | CanUse | Settlement | Tracked | None = None
+    """What the call alone answers: a ``Decision`` of reserve and extend, a ``Settlement`` of commit and release, a
+    ``Tracked`` of track, a ``CanUse`` of can-use; None with an ``error``."""
+    error: QuotagateError | None = None
+    """What the call alone raises."""
+    replayed: bool = False
+    """This is the first answer to the same idempotency key."""
+
+    @property
+    def ok(self) -> bool:
+        """Is there an answer?"""
+        return self.error is None
+
+
+def results(data: Any, operations: Sequence[Any]) -> list[BatchResult]:
+    """Reads the answer to operations; raises ``GatewayUnavailable`` if it is not one."""
+    try:
+        found = _json.record(data).get("results")
+        if not isinstance(found, list) or len(found) != len(operations):
+            raise _json.Malformed("results: not one for each operation")
+        return [_result(str(operation["op"]), one) for operation, one in zip(operations, found, strict=True)]
+    except _json.Malformed as fault:
+        raise GatewayUnavailable(f"the answer cannot be read: {fault}") from None
+
+
+def _result(op: str, result: Any) -> BatchResult:
+    told = _json.record(result)
+    status = _json.whole(told.get("status"))
+    answer = Answer(status, {}, _json.record(told.get("body")))
+    replayed = told.get("replayed") is True
+    if status < 300:
+        return BatchResult(status=status, body=_body(op, answer), replayed=replayed)
+    failure = problem(answer)
+    error = overloaded(failure) if status in RETRIED else failure
+    return BatchResult(status=status, body=_denied(op, answer), error=error, replayed=replayed)
+
+
+def _body(op: str, answer: Answer) -> Decision | CanUse | Settlement | Tracked:
+    if op in ("reserve", "extend"):
+        return decision(answer)
+    if op == "can-use":
+        return CanUse.from_json(answer.data)
+    return Tracked.from_json(answer.data) if op == "track" else Settlement.from_json(answer.data)
+
+
+def _denied(op: str, answer: Answer) -> Tracked | None:
+    if op != "track" or answer.status != 429:
+        return None
+    try:
+        return not_counted(answer)
+    except QuotagateError:
+        return None
+
+
+def with_denials(result: BatchResult) -> BatchResult:
+    """A denied track is an answer, as of ``track`` alone."""
+    if result.body is None or result.error is None:
+        return result
+    return BatchResult(status=result.status, body=result.body, replayed=result.replayed)
+
+
+def settled(operation: Any) -> str | None:
+    """The reservation that an operation settles, if it does."""
+    return operation.get("reservationId") if operation.get("op") in ("commit", "release") else None
+
+
+def not_yet() -> BatchResult:
+    error = GatewayUnavailable("an earlier call for this reservation is not delivered yet")
+    return BatchResult(status=error.status, error=error)
+
+
+def operation_of(kept: Kept) -> dict[str, Any]:
+    """A call that waits, as one operation."""
+    return {"op": kept.call, **kept.body, "idempotencyKey": kept.idempotency_key}
+
+
+def take(waiting: list[Kept], stuck: set[str]) -> list[Kept]:
+    """Takes out the first call of each line, as many as fit into a batch: never two of one line, since the second would
+    overtake the first if that is not taken in. Calls of lines that are stuck are left out."""
+    part: list[Kept] = []
+    behind: list[Kept] = []
+    lines: set[str] = set()
+    size = FRAME_BYTES
+    for place, kept in enumerate(waiting):
+        if kept.line in stuck:
+            continue
+        if kept.line in lines:
+            behind.append(kept)
+            continue
+        size += len(encoded(operation_of(kept)) or b"") + 1
+        if part and (len(part) >= MOST_OPERATIONS or size > MOST_BYTES):
+            waiting[:] = behind + waiting[place:]
+            return part
+        lines.add(kept.line)
+        part.append(kept)
+    waiting[:] = behind
+    return part
