@@ -239,10 +239,13 @@ const steps = [
 ];
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 
-/** Relative to the time of the data, with the exact time on hover. */
-export function Time({ at, never = '–' }) {
+/**
+ * Relative to the time of the data, with the exact time on hover. `real`: a time of this machine, whatever a test clock says.
+ * @param {{at: string | null | undefined, never?: string, real?: boolean}} given
+ */
+export function Time({ at, never = '–', real = false }) {
   if (!at) return html`<span class="quiet">${never}</span>`;
-  const seconds = (new Date(at).getTime() - api.now().getTime()) / 1000;
+  const seconds = (new Date(at).getTime() - (real ? Date.now() : api.now().getTime())) / 1000;
   const [unit, size] = steps.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
   return html`<time datetime=${at} title=${at}>${relative.format(Math.round(seconds / size), unit)}</time>`;
 }
