@@ -1,17 +1,18 @@
 // A counter is always the same bar, with the same words beside it.
 
-import { html, number, when } from './ui.js';
+import { figure, html, when } from './ui.js';
 
 /** The words beside the bar: "12 / 20", "8 left", "resets 1 Dec". */
 function figures(counter) {
   const { quota, granted, used, held, blocked, remaining, overage, unit } = counter;
-  const of = quota === null ? `${number(used)} without limit` : `${number(used)} / ${number(quota + granted)}`;
+  const text = (value) => figure(value, unit);
+  const of = quota === null ? `${text(used)} without limit` : `${text(used)} / ${text(quota + granted)}`;
   const parts = [unit === 'count' ? of : `${of} ${unit}`];
-  if (remaining !== null) parts.push(`${number(remaining)} left`);
-  if (held) parts.push(`${number(held)} held`);
-  if (granted) parts.push(`${number(granted)} granted`);
-  if (blocked) parts.push(`${number(blocked)} blocked`);
-  if (overage) parts.push(`${number(overage)} over`);
+  if (remaining !== null) parts.push(`${text(remaining)} left`);
+  if (held) parts.push(`${text(held)} held`);
+  if (granted) parts.push(`${text(granted)} granted`);
+  if (blocked) parts.push(`${text(blocked)} blocked`);
+  if (overage) parts.push(`${text(overage)} over`);
   if (counter.resetsAt) parts.push(`resets ${when(counter.resetsAt)}`);
   else parts.push(counter.period ? 'never resets' : 'not running now');
   return parts;

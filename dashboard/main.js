@@ -77,6 +77,14 @@ const onMove = (redraw) => {
   return () => removeEventListener('hashchange', move);
 };
 
+/** An address may name the mode and the app that it is about, as that of a report does. */
+function adopt() {
+  const query = new URLSearchParams(address.split('?')[1] ?? '');
+  const [mode, app] = [query.get('mode'), query.get('app')];
+  if (app && api.isRoot() && app !== api.place.app) api.setApp(app);
+  if (mode && /^(live|test(\/[\w.-]+)?)$/.test(mode) && mode !== api.place.mode) api.setMode(mode);
+}
+
 /** `/` goes to the page's search, as everywhere. */
 function onKey(event) {
   const typing = event.target.closest('input, textarea, select, dialog');
@@ -133,6 +141,7 @@ function Shell() {
   const main = useRef(null);
   const place = `${api.place.app} ${api.place.mode} ${names.join('/')}`;
   const shown = useRef(place);
+  useEffect(adopt, [address]);
   useEffect(() => {
     // A new page begins at its title, also for those who cannot see it.
     if (shown.current !== place) main.current?.querySelector('h1')?.focus();

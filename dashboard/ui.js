@@ -261,9 +261,19 @@ export function when(at) {
 }
 
 const figures = new Intl.NumberFormat('en', { maximumFractionDigits: 6 });
+const money = new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const smallMoney = new Intl.NumberFormat('en', { maximumSignificantDigits: 2 });
+
 export const number = (value) => (value === null || value === undefined ? '∞' : figures.format(value));
+
+/** A figure in its unit, without the unit's name. Cents have two places; a small price keeps two digits. */
+export function figure(value, unit) {
+  if (unit !== 'cents' || value === null || value === undefined) return number(value);
+  return (value !== 0 && Math.abs(value) < 0.1 ? smallMoney : money).format(value);
+}
+
 /** An amount in its unit; a count needs no word. */
-export const amount = (value, unit) => `${number(value)}${unit && unit !== 'count' ? ` ${unit}` : ''}`;
+export const amount = (value, unit) => `${figure(value, unit)}${unit && unit !== 'count' ? ` ${unit}` : ''}`;
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
 /** A control with its name. `fault` is what the API has against its value. */

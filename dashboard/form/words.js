@@ -1,6 +1,6 @@
 // Limit groups in words: "20 per month per user", "image.* where size is 1k or 2k".
 
-import { amount } from '../ui.js';
+import { number } from '../ui.js';
 import { field } from './document.js';
 
 /** @type {[string, string][]} */
@@ -33,7 +33,8 @@ const scopeWords = (scope) => {
 /** `20`, `130 cents`, `no limit`. */
 export function quotaWords({ quota, unit }) {
   if (quota === null || quota === undefined) return 'no limit';
-  return Number.isFinite(Number(quota)) ? amount(Number(quota), unit) : String(quota);
+  const text = Number.isFinite(Number(quota)) ? number(Number(quota)) : String(quota);
+  return unit === 'count' || !unit ? text : `${text} ${unit}`;
 }
 
 /** "20 per month per user". */
