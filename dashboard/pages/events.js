@@ -83,7 +83,7 @@ function Filter({ typed, faults, set }) {
   const metadataFault = Object.entries(faults).find(([field]) => field.startsWith('metadata'))?.[1];
   return html`<form class="fields" onSubmit=${(event) => event.preventDefault()}>
     <${Field} label="Type" fault=${faults.type}><select name="type" value=${typed.type} onChange=${set('type')}><option value="">all</option>${types.map((type) => html`<option value=${type}>${type}</option>`)}</select><//>
-    ${texts.map(([name, title, example]) => html`<${Field} key=${name} label=${title} fault=${faults[name]}><input name=${name} type="search" placeholder=${example} data-search=${name === 'userId' ? true : undefined} value=${typed[name]} onInput=${set(name)} /><//>`)}
+    ${texts.map(([name, title, example]) => html`<${Field} key=${name} label=${title} fault=${faults[name]}><input name=${name} type="search" placeholder=${example} value=${typed[name]} onInput=${set(name)} /><//>`)}
     <${Field} label="Metadata" hint="model=large, team=red" fault=${metadataFault}><input name="metadata" value=${typed.metadata} onInput=${set('metadata')} /><//>
     <${Field} label="Outcome" fault=${faults.outcome}><select name="outcome" value=${typed.outcome} onChange=${set('outcome')}><option value="">any</option><option value="accepted">accepted</option><option value="rejected">rejected</option></select><//>
     <${Field} label="From (UTC)" fault=${faults.from}><input name="from" type="datetime-local" value=${typed.from} onInput=${set('from')} /><//>
