@@ -18,12 +18,19 @@ function figures(counter) {
   return parts;
 }
 
+/** Days of a window. One that no subscription began, such as that of calls in flight, is stored as beginning in 1970. */
+export function windowWords({ start, end }) {
+  if (end) return `${start.slice(0, 10)} to ${end.slice(0, 10)}`;
+  return start.startsWith('1970-01-01') ? 'one window, never resets' : `since ${start.slice(0, 10)}`;
+}
+
 export function Bar({ counter }) {
   const { quota, granted, used, held, blocked, overage } = counter;
   const room = quota === null ? null : quota + granted;
   const share = (amount) => `${room ? Math.min(100, (amount / room) * 100) : 0}%`;
   const within = room === null ? 0 : Math.min(used, room);
-  const beyond = overage && room ? Math.min(25, (overage / room) * 100) : overage ? 25 : 0;
+  // To scale with the bar beside it. A part of the bar stays, however far the limit was passed.
+  const beyond = overage ? Math.min(95, (overage / (overage + (room ?? 0))) * 100) : 0;
   const label = `${counter.label || counter.groupId}: ${figures(counter).join(' · ')}`;
   return html`<div class="meter" role="img" aria-label=${label}>
     <div class="bar">

@@ -197,15 +197,19 @@ export function DocumentPage({ kind, id, extra }) {
     ${dialog.open?.name === 'delete' && html`<${Delete} kind=${kind} id=${id} document=${document} close=${dialog.close} />`}`;
 }
 
+/** So many versions are stored at least; of more, the oldest may be gone. */
+const KEPT = 100;
+
 const Versions = ({ list, current, back }) => html`<${Table} label="Versions">
   <thead><tr><th>Version</th><th>Saved</th><th>By</th><td></td></tr></thead>
-  <tbody>${list.map((version) => html`<tr key=${version.version}>
-    <td><code>${version.version}</code> ${version.version === current && html`<${Badge} kind="good">current<//>`}</td>
+  <tbody>${list.map((version, place) => html`<tr key=${version.version}>
+    <td><span title=${`Version ${version.version}`}>v${list.length - place}</span> ${version.version === current && html`<${Badge} kind="good">current<//>`}</td>
     <td><${Time} at=${version.createdAt} real /></td>
     <td><${By} id=${version.createdBy} /></td>
-    <td class="end">${back && version.version !== current && html`<button type="button" onClick=${() => back(version)}>Roll back to this</button>`}</td>
+    <td class="end">${back && version.version !== current && html`<button type="button" onClick=${() => back({ ...version, name: `v${list.length - place}` })}>Roll back to this</button>`}</td>
   </tr>`)}</tbody>
-<//>`;
+<//>
+${list.length >= KEPT && html`<p class="quiet">Numbers count from the oldest version that is still stored.</p>`}`;
 
 function Rollback({ kind, id, document, version, close, done }) {
   const text = asText(version.plan ?? version.policy);
@@ -215,7 +219,7 @@ function Rollback({ kind, id, document, version, close, done }) {
     if (answer) done();
     return answer;
   };
-  const about = html`<p>The content of version <code>${version.version}</code> becomes a new version and holds from the next call on. It would</p>
+  const about = html`<p>The content of ${version.name} from <${Time} at=${version.createdAt} real /> becomes a new version and holds from the next call on. It would</p>
     ${check.preview ? html`<${Preview} preview=${check.preview} />` : check.error ? html`<${ErrorBox} error=${check.error} />` : html`<${Loading} what="what would change" />`}`;
   return html`<${Confirm} title="Roll back?" about=${about} action="Roll back" note=${false} run=${run} close=${close} />`;
 }

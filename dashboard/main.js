@@ -19,7 +19,7 @@ const pages = {
   plans: ['Plans', (id, query) => page('plans', 'Plans', { id, query })],
   policies: ['Policies', (id, query) => page('policies', 'Policies', { id, query })],
   approvals: ['Approvals', (_id, query) => page('approvals', 'Approvals', { query })],
-  alerts: ['Alerts', () => page('alerts', 'Alerts')],
+  alerts: ['Alerts', (_id, query) => page('alerts', 'Alerts', { query }, address)],
   webhooks: ['Webhooks', (id, query) => page('webhooks', 'Webhooks', { id, query })],
   keys: ['Keys', () => page('keys', 'Keys')],
   audit: ['Audit', (_id, query) => page('audit', 'Audit', { query }, address)],
@@ -193,14 +193,18 @@ function TestBanner() {
 
 function Side({ first, search }) {
   const nav = useRef(null);
+  const [open, setOpen] = useState(false);
   useEffect(() => {
     // Where the menu is a line that scrolls, the page that is shown is in sight in it.
     const current = nav.current.querySelector('[aria-current]');
     if (current) nav.current.scrollLeft = current.offsetLeft - (nav.current.clientWidth - current.offsetWidth) / 2;
   }, [first]);
-  return html`<header class="side">
+  return html`<header class=${open ? 'side open' : 'side'}>
     <div class="brand">quotagate</div>
-    <button type="button" class="search" aria-keyshortcuts="Control+K Meta+K" onClick=${search}>Search <kbd>Ctrl K</kbd></button>
+    <div class="row top">
+      <button type="button" class="search" aria-keyshortcuts="Control+K Meta+K" onClick=${search}>Search <kbd>Ctrl K</kbd></button>
+      <button type="button" class="narrow" aria-expanded=${open ? 'true' : 'false'} onClick=${() => setOpen(!open)}>Session</button>
+    </div>
     <nav aria-label="Pages" ref=${nav}>
       ${Object.entries(pages).map(([name, [title]]) => html`
         <a href=${name ? link([name]) : '#/'} aria-current=${name === first ? 'page' : undefined}>${title}</a>`)}

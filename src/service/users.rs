@@ -118,9 +118,10 @@ impl Gateway {
             let now_ms = self.now(&bucket).await?;
             let found = self.store.read_users(&bucket, &own).await?;
             // A name of whom nothing is kept any more leaves the index soon.
-            let known = own.into_iter().zip(found).filter_map(|(user, subscribed)| {
-                subscribed.map(|subscribed| ListedUser { user, subscribed, now_ms })
-            });
+            let known = own
+                .into_iter()
+                .zip(found)
+                .filter_map(|(user, subscribed)| subscribed.map(|subscribed| ListedUser { user, subscribed, now_ms }));
             users.extend(known);
         }
         users.sort_by(|one: &ListedUser, other| one.user.cmp(&other.user));
