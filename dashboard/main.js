@@ -94,7 +94,7 @@ const onKey = (search) => (event) => {
   if (!api.place.session || document.querySelector('dialog[open]')) return;
   const command = event.ctrlKey || event.metaKey;
   const everything = event.key.toLowerCase() === 'k' && command && !event.altKey && !event.shiftKey;
-  const typing = event.target.closest('input, textarea, select');
+  const typing = event.target.closest?.('input, textarea, select');
   const here = event.key === '/' && !typing && !command && !event.altKey;
   if (!everything && !here) return;
   event.preventDefault();

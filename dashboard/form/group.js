@@ -108,7 +108,7 @@ function Body({ form, path, group, saved }) {
       <${PeriodType} form=${form} path=${path} />
       <${Choice} form=${form} path=${[...path, 'enforcement']} label="At the limit" options=${group.enforcement === undefined ? [['', 'deny the call (default)'], ...enforcements] : enforcements} />
     </div>
-    <${Rules} form=${form} path=${path} rules=${rules} unit=${group.unit} groupMeasure=${group.measure} />
+    <${Rules} form=${form} path=${path} rules=${rules} unit=${group.unit} group=${field(group, 'label') || group.id} groupMeasure=${group.measure} />
     ${(group.measure !== undefined || rules.some((rule) => rule.measure === undefined)) && html`<${Measure} form=${form} path=${[...path, 'measure']} unit=${group.unit} label=${field(group, 'label') ?? group.id} />`}
     <${Chips} label="A counter for each" name=${pathText([...path, 'scope'])} hint="user (default), app, key, or a metadata field such as team. With several, each combination has its own." names=${['user', 'app', 'key', ...form.seen.names.map((name) => `metadata.${name}`)]}
       values=${group.scope ?? ['user']} parse=${scopeName} change=${(values) => form.set([...path, 'scope'], listOrNothing(values))} fault=${faultOf(form, [...path, 'scope'], true)} />

@@ -63,9 +63,9 @@ function Filters({ form, path, rule, label }) {
   </div>`;
 }
 
-function Rule({ form, path, rule, place, count, unit, groupMeasure, move, remove }) {
+function Rule({ form, path, rule, place, count, unit, group, groupMeasure, move, remove }) {
   const [own, setOwn] = useState(false);
-  const label = `rule ${place + 1}`;
+  const label = `rule ${place + 1} of ${group}`;
   const title = ruleWords(rule);
   const measured = own || rule.measure !== undefined;
   return html`<li class="rule" role="group" aria-label=${`Rule ${place + 1}: ${title}`}>
@@ -87,9 +87,9 @@ function Rule({ form, path, rule, place, count, unit, groupMeasure, move, remove
 
 /**
  * The rules of one group.
- * @param {{form: import('./fields.js').Form, path: (string | number)[], rules: any[], unit: string, groupMeasure: any}} given
+ * @param {{form: import('./fields.js').Form, path: (string | number)[], rules: any[], unit: string, group: string, groupMeasure: any}} given `group`: what it is called
  */
-export function Rules({ form, path, rules, unit, groupMeasure }) {
+export function Rules({ form, path, rules, unit, group, groupMeasure }) {
   const area = useRef(null);
   const keys = useKeys();
   const list = [...path, 'matches'];
@@ -111,10 +111,10 @@ export function Rules({ form, path, rules, unit, groupMeasure }) {
   const missed = form.seen.events.filter((event) => !rules.some((rule) => globMatches(rule.event ?? '', event))).slice(0, MOST_OFFERED);
   return html`<fieldset class="rules" ref=${area}><legend>Counts these events</legend>
     ${faultOf(form, list) && html`<p class="fault" role="alert">${faultOf(form, list)}</p>`}
-    <ol>${rules.map((rule, place) => html`<${Rule} key=${names[place]} form=${form} path=${[...list, place]} rule=${rule} place=${place} count=${rules.length} unit=${unit} groupMeasure=${groupMeasure}
+    <ol>${rules.map((rule, place) => html`<${Rule} key=${names[place]} form=${form} path=${[...list, place]} rule=${rule} place=${place} count=${rules.length} unit=${unit} group=${group} groupMeasure=${groupMeasure}
       move=${(to) => move(place, to)} remove=${() => remove(place)} />`)}</ol>
     <div class="row"><button type="button" class="add-rule" onClick=${() => add('')}>Add rule</button>
-      ${missed.length > 0 && html`<span class="quiet">Seen lately:</span>${missed.map((event) => html`<button type="button" key=${event} class="chip-button" aria-label=${`Count ${event}, too`} onClick=${() => add(event)}>+ <bdi>${event}</bdi></button>`)}`}
+      ${missed.length > 0 && html`<span class="quiet">Seen lately:</span>${missed.map((event) => html`<button type="button" key=${event} class="chip-button" aria-label=${`Count ${event} in ${group}`} onClick=${() => add(event)}>+ <bdi>${event}</bdi></button>`)}`}
     </div>
   </fieldset>`;
 }

@@ -302,6 +302,18 @@ impl Browser {
         self.click_at(&format!("//select[@name={0} or @id={0}]/{option}", quoted(name))).await;
     }
 
+    /// Counts clicks from now on, until the page is loaded again.
+    pub async fn count_clicks(&self) {
+        let count = "window.clicks = 0; \
+            if (!window.counting) addEventListener('click', (event) => { if (event.isTrusted && event.detail > 0) window.clicks += 1; }, true); \
+            window.counting = true";
+        self.run(count, json!([])).await;
+    }
+
+    pub async fn clicks(&self) -> u64 {
+        self.run("return window.clicks", json!([])).await.as_u64().unwrap()
+    }
+
     /// Presses keys where the focus is.
     pub async fn press(&self, keys: &str) {
         let active = self.call("GET", "element/active", None).await.unwrap()[ELEMENT].as_str().unwrap().to_owned();
