@@ -36,7 +36,9 @@ function Quota({ form, path, group }) {
 
 /** The label gives a new group its id, until somebody writes another. */
 function Names({ form, path, group, saved }) {
-  const others = new Set([...form.seen.groups, ...form.document.groups.filter((other) => other !== group).map((other) => other.id)]);
+  // Plans may share the id of a group: its counter then goes on when a user moves. A policy shares with nobody.
+  const known = form.kind.path === 'plans' ? form.seen.ofPolicies : form.seen.groups;
+  const others = new Set([...known, ...form.document.groups.filter((other) => other !== group).map((other) => other.id)]);
   const [auto, setAuto] = useState(!saved);
   const label = field(group, 'label');
   const setLabel = (event) => {

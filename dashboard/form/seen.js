@@ -12,12 +12,12 @@ const documented = ['model', 'provider', 'team', 'workflow', 'environment', 'act
 const MOST_VALUES = 30;
 const MOST_EVENTS = 50;
 
-const nothing = { events: [], patterns: [], names: documented, values: new Map(), figures: new Map(), groups: new Set() };
+const nothing = { events: [], patterns: [], names: documented, values: new Map(), figures: new Map(), groups: new Set(), ofPolicies: new Set() };
 
 const isNumber = (value) => /^\d+(\.\d+)?$/.test(String(value));
 
 /** @param {{event: string, metadata: Record<string, any>}[]} calls */
-function gather(calls, documents) {
+function gather(calls, plans, policies) {
   const events = new Set();
   const patterns = new Set();
   const values = new Map();
@@ -30,7 +30,7 @@ function gather(calls, documents) {
       note(name, value);
     }
   }
-  const groups = documents.flatMap((document) => document.groups);
+  const groups = [...plans, ...policies].flatMap((document) => document.groups);
   for (const rule of groups.flatMap((group) => field(group, 'matches') ?? [])) {
     if (rule.event) patterns.add(rule.event);
     for (const [name, filter] of Object.entries(rule.metadata ?? {})) valuesOf(filter).forEach((value) => note(name, value));
@@ -42,6 +42,7 @@ function gather(calls, documents) {
     values: new Map([...values].filter(([, all]) => all.size <= MOST_VALUES).map(([name, all]) => [name, [...all]])),
     figures,
     groups: new Set(groups.map((group) => group.id)),
+    ofPolicies: new Set(policies.flatMap((policy) => policy.groups).map((group) => group.id)),
   };
 }
 
@@ -52,7 +53,7 @@ export function useSeen() {
     const stop = new AbortController();
     const read = (where) => api.get(where, stop.signal).then(({ data }) => data, () => []);
     Promise.all([read(`events${api.query({ limit: 200 })}`), read('plans'), read('policies')]).then(([calls, plans, policies]) => {
-      if (!stop.signal.aborted) setSeen(gather(calls, [...plans, ...policies]));
+      if (!stop.signal.aborted) setSeen(gather(calls, plans, policies));
     });
     return () => stop.abort();
   }, [api.place.app, api.place.mode]);
