@@ -86,7 +86,7 @@ export function Palette({ pages, close }) {
   };
   const says = !ready ? 'Looking for users…' : hits.length === 0 ? 'Nothing found.' : `${hits.length}${found?.more ? ' or more' : ''} found`;
   return html`<dialog ref=${dialog} class="palette" aria-label="Search" onClose=${close}>
-    <input type="search" role="combobox" aria-label="Search everything" aria-expanded="true" aria-controls="palette-hits" aria-activedescendant=${hits[chosen] ? `palette-${chosen}` : undefined} autocomplete="off" spellcheck=${false}
+    <input role="combobox" aria-label="Search everything" aria-expanded="true" aria-controls="palette-hits" aria-activedescendant=${hits[chosen] ? `palette-${chosen}` : undefined} autocomplete="off" spellcheck=${false}
       placeholder="A user, plan, policy, webhook, key or page" value=${typed} onInput=${type} onKeyDown=${onKeyDown} />
     <ul id="palette-hits" role="listbox" aria-label="Found">${hits.map((hit, place) => html`<li key=${hit.href + hit.text} id=${`palette-${place}`} role="option" aria-selected=${place === chosen ? 'true' : 'false'} onClick=${() => open(hit)}>
       <span class="quiet">${hit.kind}</span> <bdi class="name">${hit.text}</bdi> <bdi class="quiet">${hit.about === hit.text ? '' : hit.about}</bdi></li>`)}</ul>

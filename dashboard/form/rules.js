@@ -6,7 +6,7 @@ import { globMatches, moved, pathText } from './document.js';
 import { Chips, Suggestions, faultOf, focusMoved } from './fields.js';
 import { useKeys } from './keys.js';
 import { Measure } from './measure.js';
-import { ruleWords, valuesOf } from './words.js';
+import { valuesOf } from './words.js';
 
 /** Buttons for events that were seen, at most so many. */
 const MOST_OFFERED = 6;
@@ -59,21 +59,21 @@ function Filters({ form, path, rule, label }) {
     ${adding
       ? html`<div class="row adder"><${Field} label="Metadata field"><input name=${`${id}.metadata`} list="form-names" autocomplete="off" spellcheck=${false} placeholder="model" value=${name} onInput=${(event) => setName(event.target.value)} onKeyDown=${onKeyDown} /><//>
         <button type="button" onClick=${add} disabled=${!name.trim()}>Add</button></div>`
-      : html`<button type="button" class="add-filter quiet-button" aria-label=${`Add a metadata filter to ${label}`} onClick=${() => setAdding(true)}>+ Metadata filter</button>`}
+      : html`<button type="button" class="add-filter quiet-button" aria-label=${`Metadata filter for ${label}`} onClick=${() => setAdding(true)}>+ Metadata filter</button>`}
   </div>`;
 }
 
 function Rule({ form, path, rule, place, count, unit, group, groupMeasure, move, remove }) {
   const [own, setOwn] = useState(false);
   const label = `rule ${place + 1} of ${group}`;
-  const title = ruleWords(rule);
+  const ownWord = unit === 'cents' ? 'Own price' : 'Own weight';
   const measured = own || rule.measure !== undefined;
-  return html`<li class="rule" role="group" aria-label=${`Rule ${place + 1}: ${title}`}>
+  return html`<li class="rule">
     <div class="rule-line">
       <${Field} label=${count > 1 ? `Event of rule ${place + 1}` : 'Event'} fault=${faultOf(form, [...path, 'event'])}>
         <input name=${pathText([...path, 'event'])} list="form-events" autocomplete="off" spellcheck=${false} placeholder="image.*" value=${rule.event ?? ''} onInput=${(event) => form.set([...path, 'event'], event.target.value)} /><//>
       <div class="tools">
-        ${!measured && html`<button type="button" class="quiet-button" aria-label=${`Weigh ${label} by itself`} onClick=${() => setOwn(true)}>${unit === 'cents' ? 'Own price' : 'Own weight'}</button>`}
+        ${!measured && html`<button type="button" class="quiet-button" aria-label=${`${ownWord} of ${label}`} onClick=${() => setOwn(true)}>${ownWord}</button>`}
         ${count > 1 && html`<button type="button" class="quiet-button" data-move="up" aria-label=${`Move ${label} up`} disabled=${place === 0} onClick=${() => move(place - 1)}>↑</button>
           <button type="button" class="quiet-button" data-move="down" aria-label=${`Move ${label} down`} disabled=${place === count - 1} onClick=${() => move(place + 1)}>↓</button>
           <button type="button" class="quiet-button" aria-label=${`Remove ${label}`} onClick=${remove}>Remove</button>`}

@@ -59,7 +59,7 @@ async fn a_plan_with_two_groups_is_made_without_json_and_its_example_is_what_a_c
     browser.fill("groups[1].quota", "130").await;
     browser.choose("groups[1].unit", "cents").await;
     browser.fill("groups[1].matches[0].event", "llm.chat").await;
-    browser.click("Add a metadata filter to rule 1 of Spend").await;
+    browser.click("Metadata filter for rule 1 of Spend").await;
     browser.until("document.activeElement.name === 'groups[1].matches[0].metadata'").await;
     browser.press(&format!("model{ENTER}")).await;
     browser.until("document.activeElement.name === 'groups[1].matches[0].metadata.model'").await;
