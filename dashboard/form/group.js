@@ -83,9 +83,12 @@ function OnLimit({ form, path, group }) {
   </fieldset>`;
 }
 
+/** Its period is not complete without a length or dates. */
+const needsDates = (group) => ['every', 'fixed'].includes(field(group, 'periodType'));
+
 const More = ({ form, path, group }) => html`<details class="more"><summary>More: period, alerts, covered events, messages</summary>
   <div class="fields">
-    <${PeriodDetails} form=${form} path=${path} />
+    ${!needsDates(group) && html`<${PeriodDetails} form=${form} path=${path} />`}
     <${Text} form=${form} path=${[...path, 'maxPerCall']} label="Most in one call" number hint="A larger call is denied." />
     ${form.kind.path === 'plans' && html`<${Choice} form=${form} path=${[...path, 'onPlanChange']} label="When a user moves to this plan, it" options=${planChanges} />`}
   </div>
@@ -108,6 +111,7 @@ function Body({ form, path, group, saved }) {
       <${Quota} form=${form} path=${path} group=${group} />
       <${Choice} form=${form} path=${[...path, 'unit']} label="Unit" options=${units} />
       <${PeriodType} form=${form} path=${path} />
+      ${needsDates(group) && html`<${PeriodDetails} form=${form} path=${path} />`}
       <${Choice} form=${form} path=${[...path, 'enforcement']} label="At the limit" options=${group.enforcement === undefined ? [['', 'deny the call (default)'], ...enforcements] : enforcements} />
     </div>
     <${Rules} form=${form} path=${path} rules=${rules} unit=${group.unit} group=${field(group, 'label') || group.id} groupMeasure=${group.measure} />

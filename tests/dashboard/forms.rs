@@ -19,6 +19,12 @@ async fn as_json(browser: &Browser) -> Value {
     serde_json::from_str(text.as_str().unwrap()).unwrap()
 }
 
+/// Opens everything that is folded away.
+async fn unfold(browser: &Browser) {
+    let open = "document.querySelectorAll('main details').forEach((it) => { it.open = true; })";
+    browser.run(open, json!([])).await;
+}
+
 /// Everything that a plan's group may have, in a plan that the API accepts.
 fn everything() -> Value {
     json!({"name": "All", "periodType": "monthly", "periodAnchor": "subscription_start", "timezone": "Europe/Berlin", "unmatchedEvents": "allow", "groups": [
@@ -105,7 +111,8 @@ async fn the_form_changes_one_field_and_leaves_everything_else_as_it_is() {
     let mut wanted = stored.clone();
     wanted.as_object_mut().unwrap().remove("version");
     assert_eq!(as_json(&browser).await, wanted);
-    // One field of each kind, and back again.
+    // One field of each kind.
+    unfold(&browser).await;
     browser.fill("groups[0].quota", "25").await;
     browser.choose("groups[2].enforcement", "soft").await;
     browser.fill("groups[0].alerts", "80,").await;
@@ -169,7 +176,7 @@ async fn groups_are_moved_copied_removed_and_brought_back_by_the_keyboard_and_by
     browser.until("document.activeElement.textContent === 'Undo'").await;
     browser.press_anywhere(ENTER).await;
     browser.until(&format!("{ids} === 'spend,images,images_copy,campaign'")).await;
-    let drag = "const [from, to] = arguments.map((id) => document.querySelector(`[data-card=${id}]`)); \
+    let drag = "const [from, to] = [...arguments].map((id) => document.querySelector(`[data-card=${id}]`)); \
         const data = new DataTransfer(), handle = from.querySelector('.handle'); \
         const send = (element, type) => element.dispatchEvent(new DragEvent(type, {bubbles: true, cancelable: true, dataTransfer: data})); \
         send(handle, 'dragstart'); send(to, 'dragover'); send(to, 'drop'); send(handle, 'dragend');";
@@ -197,6 +204,7 @@ async fn what_the_api_refuses_stands_at_its_field_and_is_reached_from_the_list()
     world.admin.plan("all", everything()).await;
     browser.open(&format!("{}/#/plans/all", world.node.url)).await;
     browser.sees("Versions").await;
+    unfold(&browser).await;
     browser.fill("groups[0].alerts", "7000,").await;
     browser.sees("One field needs attention").await;
     let at = "document.querySelector('[name=\"groups[0].alerts\"]')";
@@ -321,7 +329,7 @@ async fn a_policys_record_is_filled_in_and_emptied_again() {
     browser.open(&format!("{}/#/policies/cap", world.node.url)).await;
     browser.sees("50 per month for the whole app").await;
     browser.choose("reviewCadence", "yearly").await;
-    browser.run("document.querySelectorAll('main details').forEach((it) => { it.open = true; })", json!([])).await;
+    unfold(&browser).await;
     browser.fill("approval.approvers", "ann, bob,").await;
     browser.fill("approval.condition", "below 10").await;
     browser.click("Limit retries").await;
@@ -342,7 +350,7 @@ async fn a_policys_record_is_filled_in_and_emptied_again() {
         (&document["reviewCadence"], &document["groups"][0]["scope"]),
         (&json!("yearly"), &json!(["metadata.team"]))
     );
-    browser.run("document.querySelectorAll('main details').forEach((it) => { it.open = true; })", json!([])).await;
+    unfold(&browser).await;
     browser.click("Remove the limit of retries").await;
     browser.fill("approval.condition", "").await;
     browser.click("Remove ann from Approvers").await;
@@ -391,9 +399,7 @@ async fn axe_finds_nothing_in_the_form_however_it_is_opened() {
         browser.size(width, height).await;
         for place in ["#/plans/all", "#/policies/teams"] {
             browser.visit(place).await;
-            browser
-                .run("document.querySelectorAll('main details').forEach((it) => { it.open = true; })", json!([]))
-                .await;
+            unfold(&browser).await;
             browser.run("document.querySelector('.add-filter').click()", json!([])).await;
             browser.fill("groups[0].quota", "x").await;
             browser.sees("needs attention").await;
