@@ -60,7 +60,7 @@ export function useLoad(load, inputs) {
 export function usePages(where, filter) {
   const [more, setMore] = useState({ of: '', first: null, data: [], next: null, error: null });
   const name = `${where}${api.query(filter)}`;
-  const first = useLoad((signal) => api.get(name, signal), [name, api.place.mode, api.place.app]);
+  const first = useLoad((signal) => api.get(name, signal).then((page) => ({ ...page, of: name })), [name, api.place.mode, api.place.app]);
   // What was shown of later pages belongs to the first page that it was read after.
   const grown = more.of === name && more.first === first.data;
   const next = grown ? more.next : first.data?.nextCursor ?? null;
@@ -75,7 +75,9 @@ export function usePages(where, filter) {
     }
   };
   const error = first.error ?? (grown ? more.error : null);
-  return { data, next, loadMore, loaded: first.data !== null, loading: first.loading, grown, error, reload: first.reload };
+  // While another filter loads, the list of the one before stays.
+  const current = first.data?.of === name && !first.loading;
+  return { data, next, loadMore, loaded: first.data !== null, current, loading: first.loading, grown, error, reload: first.reload };
 }
 
 /** What was typed, once the typing has paused. */

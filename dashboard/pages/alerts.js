@@ -32,7 +32,7 @@ export function Alerts({ query }) {
   };
   const [, wanted] = choices[filter.show];
   const shown = pages.data.filter((alert) => wanted(alert.type) && textOf(alert).includes(filter.search.toLowerCase()));
-  const looking = pages.loaded && pages.next !== null && !pages.error && shown.length < ENOUGH && passed < MOST_PAGES;
+  const looking = pages.current && pages.next !== null && !pages.error && shown.length < ENOUGH && passed < MOST_PAGES;
   useEffect(() => {
     if (!looking) return;
     setPassed(passed + 1);

@@ -14,14 +14,14 @@ export function Users({ query }) {
     setPassed(0);
   }, [search]);
   const pages = usePages('users', { contains: search });
-  const looking = pages.loaded && pages.data.length === 0 && pages.next !== null && !pages.error && passed < MOST_PAGES;
+  const looking = pages.current && pages.data.length === 0 && pages.next !== null && !pages.error && passed < MOST_PAGES;
   useEffect(() => {
     if (!looking) return;
     setPassed(passed + 1);
     pages.loadMore();
   }, [looking, pages.next]);
   // Enter opens the only hit, or the user whose whole id was typed.
-  const settled = typed === search && pages.loaded && !pages.loading && !looking;
+  const settled = typed === search && pages.current && !looking;
   useEffect(() => {
     if (!wanted || !settled) return;
     setWanted(false);
