@@ -106,7 +106,7 @@ export function Editor({ kind, id, from, document, done }) {
     if (found.error) return jump(found.error.errors?.[0]?.field ?? '');
     // Whom it puts over a limit is seen before it is done.
     if (check.checking && overLimit(found.preview) > 0) return setAsked(text);
-    const saved = await write('PUT', api.path(kind.path, name), JSON.parse(bodyOf(text, name)), api.ifMatch(version));
+    const saved = await write('PUT', api.path(kind.path, name), JSON.parse(bodyOf(text, name, version)), api.ifMatch(version));
     if (!saved) return undefined;
     dropDraft(place);
     return done(name, saved);

@@ -15,12 +15,12 @@ export function parseFault(text) {
 }
 
 /**
- * What is sent: the text as it was typed, without an id in it, which the path says. A different id in the document of an
- * existing plan or policy stays, so that the API refuses it.
+ * What is sent: the text as it was typed, without an id in it, which the path says. A different id in the JSON of a stored
+ * document (one with a version) stays, so that the API refuses it.
  */
-export function bodyOf(text, id) {
+export function bodyOf(text, id, version) {
   const document = JSON.parse(text);
-  if (document?.id === undefined || (id && document.id !== id)) return text;
+  if (document?.id === undefined || (version && document.id !== id)) return text;
   const { id: _, ...body } = document;
   return JSON.stringify(body);
 }
@@ -30,7 +30,7 @@ export async function dryRun(kind, id, text, version) {
   const fault = parseFault(text);
   if (fault) return { preview: null, error: fault };
   try {
-    const preview = await api.send('PUT', `${api.path(kind.path, id || UNNAMED)}?dryRun=true`, bodyOf(text, id), api.ifMatch(version));
+    const preview = await api.send('PUT', `${api.path(kind.path, id || UNNAMED)}?dryRun=true`, bodyOf(text, id, version), api.ifMatch(version));
     return { preview, error: null };
   } catch (error) {
     return { preview: null, error };
