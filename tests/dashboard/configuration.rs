@@ -316,6 +316,14 @@ async fn a_webhook_is_created_with_its_secret_shown_once_and_its_deliveries_are_
     assert_eq!(app.reserve(json!({"userId": "u", "event": "a"})).await["allowed"], false);
     browser.page("Alerts").await;
     browser.sees("limit.reached").await;
+    // Changed subscriptions are shown when they are chosen, with their plan.
+    assert!(!browser.text().await.contains("subscription.changed"));
+    browser.choose("show", "subscriptions").await;
+    browser.until("document.querySelector('main tbody')?.innerText.includes('subscription.changed')").await;
+    browser.until("document.querySelector('main tbody a[href=\"#/plans/none\"]') !== null").await;
+    browser.fill("Search alerts", "nobody").await;
+    browser.sees("None of the newest").await;
+    browser.until("location.hash.includes('search=nobody')").await;
     browser.open(&format!("{}/#/webhooks/ops", world.node.url)).await;
     browser.sees("Deliveries").await;
     assert!(!browser.text().await.contains("whsec_"));

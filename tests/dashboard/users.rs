@@ -369,7 +369,7 @@ async fn overage_is_drawn_to_scale_and_a_window_without_dates_shows_none() {
     let group = |id: &str, period: &str, enforcement: &str| json!({"id": id, "unit": "count", "measure": "event", "quota": 100, "periodType": period, "enforcement": enforcement, "matches": [{"event": id}]});
     let mut soft = group("over", "daily", "soft");
     soft.as_object_mut().unwrap().remove("measure");
-    world.admin.plan("p", json!({"groups": [soft]})).await;
+    world.admin.plan("p", json!({"unmatchedEvents": "allow", "groups": [soft]})).await;
     let mut flight = group("flight", "concurrent", "hard");
     flight["scope"] = json!(["app"]);
     world.admin.put("policies/caps", json!({"groups": [flight]})).await.expect(200);
