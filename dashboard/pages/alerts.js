@@ -38,8 +38,8 @@ export function Alerts({ query }) {
     setPassed(passed + 1);
     pages.loadMore();
   }, [looking, pages.next]);
-  const empty = html`<${Empty} title="Nothing has happened yet"><p>Crossed thresholds, approvals and changed subscriptions are listed here.</p>
-    <p>Reached limits and expired reservations are listed only while one of the <a href=${link(['webhooks'])}>webhooks</a> asks for them.</p><//>`;
+  const empty = html`<${Empty} title="Nothing has happened yet"><p>Crossed thresholds and approvals are listed here.</p>
+    <p>Reached limits, changed subscriptions and expired reservations are listed only while one of the <a href=${link(['webhooks'])}>webhooks</a> asks for them.</p><//>`;
   return html`
     <${Heading} title="Alerts" />
     <div class="filter">

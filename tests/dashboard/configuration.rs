@@ -305,6 +305,7 @@ async fn a_webhook_is_created_with_its_secret_shown_once_and_its_deliveries_are_
     browser.click("New webhook").await;
     browser.fill("id", "ops").await;
     browser.fill("url", "http://127.0.0.1:9/hook").await;
+    browser.click_field("subscription.changed").await;
     browser.click("Create").await;
     browser.sees("The signing secret of ops.").await;
     browser.sees("whsec_").await;
