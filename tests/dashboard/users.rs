@@ -270,7 +270,7 @@ async fn a_user_who_was_never_seen_is_put_on_a_plan() {
     let app = mails(&world).await;
     browser.page("Users").await;
     browser.fill("Search users", "new one").await;
-    browser.sees("No user begins with that").await;
+    browser.sees("No user has that in the id").await;
     browser.click("new one").await;
     browser.sees("Nothing is kept of this user").await;
     browser.click("Put on a plan").await;
