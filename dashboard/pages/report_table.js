@@ -70,7 +70,7 @@ export function ReportTable({ report, columns, metric, timed, sort, sortable, ch
       ${compared && html`<td class="figure">${past(line) === null ? '–' : cell({ ...metric, read: () => past(line) }, line)}</td><td class="figure">${change(metric.read(line), past(line))}</td>`}
     </tr>`)}</tbody>
     ${totals && lines.length > 1 && html`<tfoot><tr>
-      ${timed && html`<th scope="row">Total</th>`}${by.map((_, place) => html`<th scope="row">${!timed && place === 0 ? 'Total' : ''}</th>`)}
+      <th scope="row" colspan=${by.length + (timed ? 1 : 0)}>Total</th>
       ${columns.map((column) => html`<td class="figure">${column.unit === 'line' ? '' : cell(column, totals)}</td>`)}
       ${shares && html`<td class="figure"></td>`}
       ${compared && html`<td class="figure"></td><td class="figure"></td>`}
