@@ -1,20 +1,27 @@
 // A counter is always the same bar, with the same words beside it.
 
-import { html, number, when } from './ui.js';
+import { figure, html, when } from './ui.js';
 
 /** The words beside the bar: "12 / 20", "8 left", "resets 1 Dec". */
 function figures(counter) {
   const { quota, granted, used, held, blocked, remaining, overage, unit } = counter;
-  const of = quota === null ? `${number(used)} without limit` : `${number(used)} / ${number(quota + granted)}`;
+  const text = (value) => figure(value, unit);
+  const of = quota === null ? `${text(used)} without limit` : `${text(used)} / ${text(quota + granted)}`;
   const parts = [unit === 'count' ? of : `${of} ${unit}`];
-  if (remaining !== null) parts.push(`${number(remaining)} left`);
-  if (held) parts.push(`${number(held)} held`);
-  if (granted) parts.push(`${number(granted)} granted`);
-  if (blocked) parts.push(`${number(blocked)} blocked`);
-  if (overage) parts.push(`${number(overage)} over`);
+  if (remaining !== null) parts.push(`${text(remaining)} left`);
+  if (held) parts.push(`${text(held)} held`);
+  if (granted) parts.push(`${text(granted)} granted`);
+  if (blocked) parts.push(`${text(blocked)} blocked`);
+  if (overage) parts.push(`${text(overage)} over`);
   if (counter.resetsAt) parts.push(`resets ${when(counter.resetsAt)}`);
   else parts.push(counter.period ? 'never resets' : 'not running now');
   return parts;
+}
+
+/** Days of a window. One that no subscription began, such as that of calls in flight, is stored as beginning in 1970. */
+export function windowWords({ start, end }) {
+  if (end) return `${start.slice(0, 10)} to ${end.slice(0, 10)}`;
+  return start.startsWith('1970-01-01') ? 'one window, never resets' : `since ${start.slice(0, 10)}`;
 }
 
 export function Bar({ counter }) {
@@ -22,7 +29,8 @@ export function Bar({ counter }) {
   const room = quota === null ? null : quota + granted;
   const share = (amount) => `${room ? Math.min(100, (amount / room) * 100) : 0}%`;
   const within = room === null ? 0 : Math.min(used, room);
-  const beyond = overage && room ? Math.min(25, (overage / room) * 100) : overage ? 25 : 0;
+  // To scale with the bar beside it. A part of the bar stays, however far the limit was passed.
+  const beyond = overage ? Math.min(95, (overage / (overage + (room ?? 0))) * 100) : 0;
   const label = `${counter.label || counter.groupId}: ${figures(counter).join(' · ')}`;
   return html`<div class="meter" role="img" aria-label=${label}>
     <div class="bar">

@@ -2,6 +2,7 @@
 
 import { useState } from './vendor/hooks.js';
 import * as api from './api.js';
+import { dropDraft } from './drafts.js';
 import { outcomes } from './move.js';
 import { Dialog, ErrorBox, Field, Loading, go, html, link, number, plural, useLoad, useWrite } from './ui.js';
 
@@ -68,7 +69,10 @@ export function Delete({ kind, id, document, close }) {
   const impossible = !told.data || told.data.isDefault || (inUse && !moveTo);
   const submit = async () => {
     const gone = await write('DELETE', `${where}${api.query({ moveTo })}`, undefined, api.ifMatch(document.version));
-    if (gone) go([kind.path]);
+    if (gone) {
+      dropDraft(`${kind.path}/${id}`);
+      go([kind.path]);
+    }
     // Somebody came meanwhile.
     else told.reload();
     return gone !== null;

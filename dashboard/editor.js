@@ -1,12 +1,19 @@
-// The editor of plans and policies: JSON, checked by the gateway as it is typed, with what a save would change.
+// The editor of plans and policies: a form and its JSON, always in step, checked by the gateway as they are typed, with what a
+// save would change. What is not saved yet is stored by the browser.
 
-import { useEffect, useState } from './vendor/hooks.js';
+import { useRef, useState } from './vendor/hooks.js';
 import * as api from './api.js';
 import { By } from './by.js';
 import { Delete } from './delete.js';
-import { RuleTester, UNNAMED } from './rule_tester.js';
+import { dropDraft, keepDraft, readDraft } from './drafts.js';
+import { bodyOf, dryRun, jumpTo, parseFault, useCheck } from './form/check.js';
+import { field } from './form/document.js';
+import { DocumentForm } from './form/document_form.js';
+import { Preview, overLimit } from './form/preview.js';
+import { limitWords, resultWords, ruleWords } from './form/words.js';
+import { RuleTester } from './rule_tester.js';
 import { Whatif } from './whatif.js';
-import { Badge, Confirm, ErrorBox, Field, Heading, Loaded, Loading, Table, Time, go, html, link, number, plural, useDialog, useLoad, useSettled, useWrite } from './ui.js';
+import { Badge, Confirm, Empty, ErrorBox, Field, Heading, Loaded, Loading, Table, Time, faultsOf, go, html, link, plural, useDialog, useLoad, useWrite } from './ui.js';
 
 const told = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
 
@@ -14,95 +21,143 @@ const told = ['version', 'reviewed', 'reviewDueAt', 'reviewDue'];
 export const asText = (document) =>
   JSON.stringify(Object.fromEntries(Object.entries(document).filter(([name]) => !told.includes(name))), null, 2);
 
-/** What a save would do, asked of the gateway whenever the typing pauses. */
-function useCheck(kind, id, text, version) {
-  const settled = useSettled(text, 300);
-  const [state, setState] = useState({ of: null, preview: null, error: null });
-  useEffect(() => {
-    let left = false;
-    const set = (state) => left || setState({ of: settled, ...state });
-    const fault = parseFault(settled);
-    if (fault) set({ preview: null, error: fault });
-    else {
-      api.send('PUT', `${api.path(kind.path, id || UNNAMED)}?dryRun=true`, settled, api.ifMatch(version)).then(
-        (preview) => set({ preview, error: null }),
-        (error) => set({ preview: null, error }),
-      );
-    }
-    return () => {
-      left = true;
-    };
-  }, [settled, id, version]);
-  return { ...state, checking: state.of !== text };
+/** The view that was chosen last, for the next document. */
+let lastView = 'form';
+
+/** What is typed, kept by the browser until it is saved or discarded. */
+function useDraft(place, base, id, version) {
+  const begin = () => readDraft(place) ?? { text: base, id, version, at: '' };
+  const [draft, setDraft] = useState(begin);
+  const set = (changed) => setDraft((draft) => {
+    const next = { ...draft, ...changed, at: new Date().toISOString() };
+    if (next.text === base && next.id === id) dropDraft(place);
+    else keepDraft(place, next);
+    return next;
+  });
+  const discard = () => {
+    dropDraft(place);
+    setDraft({ text: base, id, version, at: '' });
+  };
+  return { draft, set, discard };
 }
 
-function parseFault(text) {
-  try {
-    JSON.parse(text);
-    return null;
-  } catch (error) {
-    return { title: 'This is not JSON', message: error.message };
-  }
+/** What the API has against the draft, each with the way to its field. */
+function Faults({ error, jump }) {
+  const faults = error.errors ?? [];
+  if (faults.length === 0) return html`<${ErrorBox} error=${error} />`;
+  return html`<div class="error"><strong role="status">${faults.length === 1 ? 'One field needs' : `${plural(faults.length, 'field')} need`} attention</strong>
+    <ul>${faults.map((fault) => html`<li key=${fault.field}><button type="button" class="link" onClick=${() => jump(fault.field)}><code>${fault.field}</code></button> ${fault.message}</li>`)}</ul></div>`;
 }
 
-export function Preview({ preview }) {
-  if (preview.changes.length === 0) return html`<p class="quiet" role="status">Nothing would change.</p>`;
-  return html`<div role="status">
-    ${preview.changes.map((change) => html`<div key=${change.target}>
-      <p><strong>${change.action} <code>${change.target}</code></strong></p>
-      <ul>${change.fields.map((field) => html`<li><code>${field.path || 'everything'}</code>: <${Change} before=${field.before} after=${field.after} /></li>`)}</ul>
-    </div>`)}
-    ${preview.overLimit.map((over) => html`<p>${over.users > 0 ? html`<${Badge} kind="warn">${plural(over.users, 'user')} over the limit<//>` : 'Nobody would be over the limit:'} <code>${over.groupId}</code> goes from ${number(over.quotaBefore)} to ${number(over.quotaAfter)}.</p>`)}
-    ${!preview.complete && html`<p class="quiet">There were too many users to look at all of them in time.</p>`}
+/** What is known of a draft before it is saved. */
+function Consequences({ check, name, changed, jump }) {
+  if (check.error) return html`<${Faults} error=${check.error} jump=${jump} />`;
+  if (!check.preview || !changed) return null;
+  return html`<section><h2>A save would</h2>${name ? html`<${Preview} preview=${check.preview} />` : html`<p role="status">create it under the id that you give it. The document itself is in order.</p>`}</section>`;
+}
+
+/** Unsaved changes of an earlier visit, or of a version that somebody has replaced since. */
+function Kept({ at, resumed, stale, keep, discard }) {
+  if (!stale && !resumed) return null;
+  return html`<div class="notice" role="status">
+    <p>${stale ? 'Somebody saved another version after you began. Your changes are still here; a save would replace that version.' : html`These are your unsaved changes from <${Time} at=${at} real />.`}</p>
+    <div class="row">${stale && html`<button type="button" onClick=${keep}>Keep my changes</button>`}<button type="button" onClick=${discard}>Discard them</button></div>
   </div>`;
 }
 
-export function Change({ before, after }) {
-  const text = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
-  const has = (value) => value !== undefined && value !== null;
-  return html`${has(before) && html`<del>${text(before)}</del>`}${has(before) && has(after) && ' → '}${has(after) && html`<ins>${text(after)}</ins>`}`;
-}
-
-export function Editor({ kind, id, document, done }) {
-  const before = document ? asText(document) : null;
-  const [name, setName] = useState(id ?? '');
-  const [text, setText] = useState(before ?? kind.example());
-  const check = useCheck(kind, name, text, id && document.version);
-  const { busy, error, write } = useWrite();
-  const admin = api.may('admin');
+/**
+ * @param {{kind: any, id?: string, from?: string, document: any, done: (id: string, saved?: any) => void}} given `from`: what a new document is a copy of
+ */
+export function Editor({ kind, id, from, document, done }) {
+  const base = document ? asText(document) : kind.example();
+  const place = id ? `${kind.path}/${id}` : `${kind.path}/new ${from ?? ''}`;
+  const version = (id && document.version) ?? null;
+  const { draft, set, discard } = useDraft(place, base, id ?? '', version);
+  const [before] = useState(draft.at);
+  const [view, setView] = useState(lastView);
+  const [round, setRound] = useState(0);
+  const [asked, setAsked] = useState('');
+  const form = useRef(null);
+  const { text } = draft;
   const readable = parseFault(text) === null;
-  const ready = name && !check.checking && !check.error && check.preview?.changes.length > 0;
+  // A pasted document may bring its id.
+  const name = draft.id || (!id && readable && typeof JSON.parse(text)?.id === 'string' ? JSON.parse(text).id : '');
+  const check = useCheck({ kind, id: name, text, version });
+  const { busy, error, write } = useWrite();
+  const { faults } = faultsOf(error ?? check.error, () => true);
+  const changed = text !== base || !document || !id;
+  const stale = id !== undefined && draft.version !== version;
+  const taken = !id && name !== '' && check.preview?.changes.some((change) => change.action !== 'create');
+  const useless = !check.checking && (check.error || check.preview?.changes.length === 0);
+  const show = (chosen) => {
+    lastView = chosen;
+    setView(chosen);
+  };
+  const jump = (field) => jumpTo(form.current, field);
+  const start = () => {
+    discard();
+    setRound(round + 1);
+  };
   const save = async (event) => {
     event.preventDefault();
-    const saved = await write('PUT', api.path(kind.path, name), JSON.parse(text), api.ifMatch(id && document.version));
-    if (saved) done(name, saved);
+    if (busy || stale || taken) return undefined;
+    const found = check.checking ? await dryRun(kind, name, text, version) : check;
+    if (check.checking) check.found(found);
+    if (found.error) return jump(found.error.errors?.[0]?.field ?? '');
+    // Whom it puts over a limit is seen before it is done.
+    if (check.checking && overLimit(found.preview) > 0) return setAsked(text);
+    const saved = await write('PUT', api.path(kind.path, name), JSON.parse(bodyOf(text, name, version)), api.ifMatch(version));
+    if (!saved) return undefined;
+    dropDraft(place);
+    return done(name, saved);
   };
-  return html`<form onSubmit=${save}>
-    ${!id && html`<${Field} label="Id" hint="Letters, digits, _ and -. It stays for ever."><input name="id" required pattern="[A-Za-z0-9_\\-]{1,64}" value=${name} onInput=${(event) => setName(event.target.value)} /><//>`}
-    <${Field} label=${`${kind.Title} as JSON`}><textarea name="document" class="code" spellcheck=${false} value=${text} readonly=${!admin} onInput=${(event) => setText(event.target.value)} /><//>
-    ${check.error && html`<${ErrorBox} error=${check.error} />`}
-    ${!check.error && check.preview && (check.preview.changes.length > 0 || text !== before) && html`<h2>A save would</h2>${name ? html`<${Preview} preview=${check.preview} />` : html`<p role="status">create it under the id that you give it. The document itself is in order.</p>`}`}
-    <${ErrorBox} error=${error} />
-    <div class="row">
-      ${admin && html`<button type="submit" class="primary" disabled=${busy || !ready}>${busy ? 'One moment…' : 'Save'}</button>`}
-      ${before !== null && text !== before && html`<button type="button" onClick=${() => setText(before)}>Undo all</button>`}
-      ${check.checking && html`<span class="quiet">Checking…</span>`}
-    </div>
-  </form>
-  <${RuleTester} kind=${kind} id=${name} text=${text} readable=${readable} />
-  ${admin && html`<${Whatif} kind=${kind} id=${name} text=${text} readable=${readable} exists=${document?.version !== undefined && id !== undefined} />`}`;
+  const onKeyDown = (event) => {
+    if (event.key !== 's' || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.current.requestSubmit();
+  };
+  return html`<div class="workbench">
+    <form id="edit" ref=${form} onSubmit=${save} onKeyDown=${onKeyDown}>
+      <${Kept} at=${draft.at} resumed=${before !== '' && draft.at === before && changed} stale=${stale} keep=${() => set({ version })} discard=${start} />
+      ${!id && html`<${Field} label="Id" hint="Letters, digits, _ and -. It cannot be changed later." fault=${taken ? `Another ${kind.title} has this id.` : undefined}><input name="id" required pattern="[A-Za-z0-9_\\-]{1,64}" value=${name} onInput=${(event) => set({ id: event.target.value })} /><//>`}
+      <div class="views row" role="group" aria-label="Edit as">
+        <button type="button" aria-pressed=${view === 'form'} onClick=${() => show('form')}>Form</button>
+        <button type="button" aria-pressed=${view === 'json'} onClick=${() => show('json')}>JSON</button>
+      </div>
+      ${view === 'json'
+        ? html`<${Field} label=${`${kind.Title} as JSON`}><textarea name="document" class="code" spellcheck=${false} value=${text} onInput=${(event) => set({ text: event.target.value })} /><//>`
+        : readable
+          ? html`<${DocumentForm} key=${round} kind=${kind} document=${JSON.parse(text)} before=${id ? document : null} faults=${faults} change=${(next) => set({ text: JSON.stringify(next, null, 2) })} />`
+          : html`<p>The JSON cannot be read, so the form has nothing to show. <button type="button" onClick=${() => show('json')}>Mend the JSON</button></p>`}
+    </form>
+    <aside aria-label="Save and try">
+      <${Consequences} check=${check} name=${name} changed=${changed} jump=${jump} />
+      <${ErrorBox} error=${error} />
+      <div class="savebar row">
+        <button type="submit" form="edit" class="primary" disabled=${busy || stale || taken || useless}>${busy ? 'Saving…' : 'Save'}</button>
+        ${text !== base && html`<button type="button" onClick=${start}>Undo all</button>`}
+        <span class="quiet" role="status">${check.checking ? 'Checking…' : asked === text && overLimit(check.preview) > 0 ? 'See what this changes, then save.' : changed && text !== base ? 'Unsaved changes, kept in this browser.' : ''}</span>
+      </div>
+      <${RuleTester} kind=${kind} id=${name} text=${text} readable=${readable} />
+      <${Whatif} kind=${kind} id=${name} text=${text} readable=${readable} exists=${version !== null} />
+    </aside>
+  </div>`;
 }
 
-const period = (group, document) => group.periodType ?? group.period ?? document.periodType ?? document.period ?? 'monthly';
+/** For those who may look at it and not change it. */
+const Reading = ({ kind, id, document }) => html`
+  <h2>Limit groups</h2>
+  <${Groups} document=${document} />
+  <${RuleTester} kind=${kind} id=${id} text=${asText(document)} readable />
+  <details><summary>The ${kind.title} as JSON</summary><pre>${asText(document)}</pre></details>`;
 
 export const Groups = ({ document }) => html`<${Table} label="Limit groups">
-  <thead><tr><th>Group</th><th class="figure">Quota</th><th>Period</th><th>Counts</th><th>At the limit</th></tr></thead>
+  <thead><tr><th>Group</th><th>Limit</th><th>Counts</th><th>At the limit</th></tr></thead>
   <tbody>${document.groups.map((group) => html`<tr key=${group.id}>
-    <td><bdi>${group.label ?? group.id}</bdi> <code class="quiet">${group.id}</code></td>
-    <td class="figure">${group.quota === null || group.quota === undefined ? 'without limit' : number(Number(group.quota))}${group.unit === 'count' ? '' : ` ${group.unit}`}</td>
-    <td>${period(group, document)}${group.scope && group.scope.join() !== 'user' ? html` <span class="quiet">per ${group.scope.join(' and ')}</span>` : ''}</td>
-    <td>${group.matches.map((rule) => html`<div><code>${rule.event}</code></div>`)}</td>
-    <td>${{ soft: 'goes on', approval: 'asks for approval' }[group.enforcement] ?? 'denies'}</td>
+    <td><bdi>${field(group, 'label') ?? group.id}</bdi> <code class="quiet">${group.id}</code></td>
+    <td>${limitWords(group, document)}</td>
+    <td>${(field(group, 'matches') ?? []).map((rule) => html`<div><bdi>${ruleWords(rule)}</bdi></div>`)}</td>
+    <td>${resultWords(group)}</td>
   </tr>`)}</tbody>
 <//>`;
 
@@ -134,10 +189,7 @@ export function DocumentPage({ kind, id, extra }) {
     <//>
     <${Loaded} of=${loaded} what=${kind.title}>${() => html`
       ${kind.facts ? kind.facts(document) : html`<${DefaultPlan} id=${id} />`}
-      <h2>Limit groups</h2>
-      <${Groups} document=${document} />
-      <h2>${admin ? 'Edit' : 'Document'}</h2>
-      <${Editor} key=${document.version} kind=${kind} id=${id} document=${document} done=${saved} />
+      ${admin ? html`<${Editor} key=${document.version} kind=${kind} id=${id} document=${document} done=${saved} />` : html`<${Reading} kind=${kind} id=${id} document=${document} />`}
       <h2>Versions</h2>
       <${Loaded} of=${versions} what="versions">${() => html`<${Versions} list=${versions.data.data} current=${document.version} back=${admin ? (version) => dialog.show('rollback', version) : null} />`}<//>`}
     <//>
@@ -145,31 +197,40 @@ export function DocumentPage({ kind, id, extra }) {
     ${dialog.open?.name === 'delete' && html`<${Delete} kind=${kind} id=${id} document=${document} close=${dialog.close} />`}`;
 }
 
+/** So many versions are stored at least; of more, the oldest may be gone. */
+const KEPT = 100;
+
 const Versions = ({ list, current, back }) => html`<${Table} label="Versions">
   <thead><tr><th>Version</th><th>Saved</th><th>By</th><td></td></tr></thead>
-  <tbody>${list.map((version) => html`<tr key=${version.version}>
-    <td><code>${version.version}</code> ${version.version === current && html`<${Badge} kind="good">current<//>`}</td>
-    <td><${Time} at=${version.createdAt} /></td>
+  <tbody>${list.map((version, place) => html`<tr key=${version.version}>
+    <td><span title=${`Version ${version.version}`}>v${list.length - place}</span> ${version.version === current && html`<${Badge} kind="good">current<//>`}</td>
+    <td><${Time} at=${version.createdAt} real /></td>
     <td><${By} id=${version.createdBy} /></td>
-    <td class="end">${back && version.version !== current && html`<button type="button" onClick=${() => back(version)}>Roll back to this</button>`}</td>
+    <td class="end">${back && version.version !== current && html`<button type="button" onClick=${() => back({ ...version, name: `v${list.length - place}` })}>Roll back to this</button>`}</td>
   </tr>`)}</tbody>
-<//>`;
+<//>
+${list.length >= KEPT && html`<p class="quiet">Numbers count from the oldest version that is still stored.</p>`}`;
 
 function Rollback({ kind, id, document, version, close, done }) {
   const text = asText(version.plan ?? version.policy);
-  const check = useCheck(kind, id, text, document.version);
+  const check = useCheck({ kind, id, text, version: document.version });
   const run = async (write) => {
     const answer = await write('POST', `${api.path(kind.path, id)}/rollback`, { version: version.version }, api.ifMatch(document.version));
     if (answer) done();
     return answer;
   };
-  const about = html`<p>The content of version <code>${version.version}</code> becomes a new version and holds from the next call on. It would</p>
+  const about = html`<p>The content of ${version.name} from <${Time} at=${version.createdAt} real /> becomes a new version and holds from the next call on. It would</p>
     ${check.preview ? html`<${Preview} preview=${check.preview} />` : check.error ? html`<${ErrorBox} error=${check.error} />` : html`<${Loading} what="what would change" />`}`;
   return html`<${Confirm} title="Roll back?" about=${about} action="Roll back" note=${false} run=${run} close=${close} />`;
 }
 
-/** A document that does not exist yet; `query.from` names one to begin with. */
+/** A document that does not exist yet; `query.from` names one to copy. */
 export function NewDocument({ kind, query }) {
+  if (!api.may('admin')) return html`<${Heading} title=${`New ${kind.title}`} /><${Empty} title="Only admins can do this"><p>The role of your key is ${api.place.session.role}.</p><//>`;
+  return html`<${Fresh} kind=${kind} query=${query} />`;
+}
+
+function Fresh({ kind, query }) {
   const from = useLoad((signal) => (query.from ? api.get(api.path(kind.path, query.from), signal) : Promise.resolve({})), [query.from]);
   const start = () => {
     if (!query.from) return undefined;
@@ -179,7 +240,7 @@ export function NewDocument({ kind, query }) {
   };
   return html`
     <${Heading} title=${`New ${kind.title}`} />
-    <${Loaded} of=${from} what=${kind.title}>${() => html`<${Editor} kind=${kind} document=${start()} done=${(id) => go([kind.path, id])} />`}<//>`;
+    <${Loaded} of=${from} what=${kind.title}>${() => html`<${Editor} kind=${kind} from=${query.from} document=${start()} done=${(id) => go([kind.path, id])} />`}<//>`;
 }
 
 export const toNew = (kind) => html`<a class="button" href=${link([kind.path, 'new'])}>New ${kind.title}</a>`;

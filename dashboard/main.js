@@ -4,6 +4,7 @@ import { h, render } from './vendor/preact.js';
 import { useEffect, useErrorBoundary, useRef, useState } from './vendor/hooks.js';
 import * as api from './api.js';
 import { Empty, ErrorBox, Heading, Loading, here, html, link, useLoad } from './ui.js';
+import { Palette } from './palette.js';
 import { SignIn } from './pages/sign_in.js';
 import { Overview } from './pages/overview.js';
 import { Start } from './pages/start.js';
@@ -18,7 +19,7 @@ const pages = {
   plans: ['Plans', (id, query) => page('plans', 'Plans', { id, query })],
   policies: ['Policies', (id, query) => page('policies', 'Policies', { id, query })],
   approvals: ['Approvals', (_id, query) => page('approvals', 'Approvals', { query })],
-  alerts: ['Alerts', () => page('alerts', 'Alerts')],
+  alerts: ['Alerts', (_id, query) => page('alerts', 'Alerts', { query }, address)],
   webhooks: ['Webhooks', (id, query) => page('webhooks', 'Webhooks', { id, query })],
   keys: ['Keys', () => page('keys', 'Keys')],
   audit: ['Audit', (_id, query) => page('audit', 'Audit', { query }, address)],
@@ -26,6 +27,9 @@ const pages = {
   sandbox: ['Test clock', () => page('sandbox', 'Sandbox')],
   start: ['First steps', () => h(Start)],
 };
+
+/** The pages of the menu, as the search lists them. */
+const menu = Object.entries(pages).map(([name, [title]]) => ({ text: title, href: name ? link([name]) : '#/' }));
 
 /** What was read of `pages/`, by file. */
 const files = new Map();
@@ -77,16 +81,28 @@ const onMove = (redraw) => {
   return () => removeEventListener('hashchange', move);
 };
 
-/** `/` goes to the page's search, as everywhere. */
-function onKey(event) {
-  const typing = event.target.closest('input, textarea, select, dialog');
-  /** @type {HTMLElement | null} */
-  const search = document.querySelector('[data-search]');
-  if (event.key === '/' && !typing && search && !event.ctrlKey && !event.metaKey && !event.altKey) {
-    event.preventDefault();
-    search.focus();
-  }
+/** An address may name the mode and the app that it is about, as that of a report does. */
+function adopt() {
+  const query = new URLSearchParams(address.split('?')[1] ?? '');
+  const [mode, app] = [query.get('mode'), query.get('app')];
+  if (app && api.isRoot() && app !== api.place.app) api.setApp(app);
+  if (mode && /^(live|test(\/[\w.-]+)?)$/.test(mode) && mode !== api.place.mode) api.setMode(mode);
 }
+
+/** `/` goes to the page's own search, or to the search of everything, as does Ctrl or Cmd with K. */
+const onKey = (search) => (event) => {
+  if (!api.place.session || document.querySelector('dialog[open]')) return;
+  const command = event.ctrlKey || event.metaKey;
+  const everything = event.key.toLowerCase() === 'k' && command && !event.altKey && !event.shiftKey;
+  const typing = event.target.closest?.('input, textarea, select');
+  const here = event.key === '/' && !typing && !command && !event.altKey;
+  if (!everything && !here) return;
+  event.preventDefault();
+  /** @type {HTMLElement | null} */
+  const own = document.querySelector('[data-search]');
+  if (here && own) own.focus();
+  else search();
+};
 
 /** What had the focus may go with what was done. Then it is at the page's title, and not nowhere. */
 function keepFocus() {
@@ -117,7 +133,6 @@ function App() {
   };
   useEffect(() => {
     start();
-    addEventListener('keydown', onKey);
     keepFocus();
   }, []);
   if (error) return html`<main class="door"><${ErrorBox} error=${error} retry=${start} /></main>`;
@@ -133,6 +148,13 @@ function Shell() {
   const main = useRef(null);
   const place = `${api.place.app} ${api.place.mode} ${names.join('/')}`;
   const shown = useRef(place);
+  const [searching, setSearching] = useState(false);
+  useEffect(() => {
+    const search = onKey(() => setSearching(true));
+    addEventListener('keydown', search);
+    return () => removeEventListener('keydown', search);
+  }, []);
+  useEffect(adopt, [address]);
   useEffect(() => {
     // A new page begins at its title, also for those who cannot see it.
     if (shown.current !== place) main.current?.querySelector('h1')?.focus();
@@ -145,14 +167,15 @@ function Shell() {
   return html`
     <a class="skip" href="#main" onClick=${toMain}>Skip to the content</a>
     <div class="shell">
-      <${Side} first=${first} />
+      <${Side} first=${first} search=${() => setSearching(true)} />
       <div>
         <${TestBanner} />
         <main id="main" ref=${main} key=${place}>
           <${Guard}>${page(rest[0], query)}<//>
         </main>
       </div>
-    </div>`;
+    </div>
+    ${searching && html`<${Palette} pages=${menu} close=${() => setSearching(false)} />`}`;
 }
 
 /** Says that this is not live, and where the clock stands. */
@@ -168,15 +191,20 @@ function TestBanner() {
     ${frozen ? html` The clock stands at <time datetime=${frozen}>${frozen}</time>.` : ''} <a href=${link(['sandbox'])}>Test clock</a></p>`;
 }
 
-function Side({ first }) {
+function Side({ first, search }) {
   const nav = useRef(null);
+  const [open, setOpen] = useState(false);
   useEffect(() => {
     // Where the menu is a line that scrolls, the page that is shown is in sight in it.
     const current = nav.current.querySelector('[aria-current]');
     if (current) nav.current.scrollLeft = current.offsetLeft - (nav.current.clientWidth - current.offsetWidth) / 2;
   }, [first]);
-  return html`<header class="side">
+  return html`<header class=${open ? 'side open' : 'side'}>
     <div class="brand">quotagate</div>
+    <div class="row top">
+      <button type="button" class="search" aria-keyshortcuts="Control+K Meta+K" onClick=${search}>Search <kbd>Ctrl K</kbd></button>
+      <button type="button" class="narrow" aria-expanded=${open ? 'true' : 'false'} onClick=${() => setOpen(!open)}>Session</button>
+    </div>
     <nav aria-label="Pages" ref=${nav}>
       ${Object.entries(pages).map(([name, [title]]) => html`
         <a href=${name ? link([name]) : '#/'} aria-current=${name === first ? 'page' : undefined}>${title}</a>`)}

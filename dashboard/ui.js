@@ -60,7 +60,7 @@ export function useLoad(load, inputs) {
 export function usePages(where, filter) {
   const [more, setMore] = useState({ of: '', first: null, data: [], next: null, error: null });
   const name = `${where}${api.query(filter)}`;
-  const first = useLoad((signal) => api.get(name, signal), [name, api.place.mode, api.place.app]);
+  const first = useLoad((signal) => api.get(name, signal).then((page) => ({ ...page, of: name })), [name, api.place.mode, api.place.app]);
   // What was shown of later pages belongs to the first page that it was read after.
   const grown = more.of === name && more.first === first.data;
   const next = grown ? more.next : first.data?.nextCursor ?? null;
@@ -75,7 +75,9 @@ export function usePages(where, filter) {
     }
   };
   const error = first.error ?? (grown ? more.error : null);
-  return { data, next, loadMore, loaded: first.data !== null, loading: first.loading, grown, error, reload: first.reload };
+  // While another filter loads, the list of the one before stays.
+  const current = first.data?.of === name && !first.loading;
+  return { data, next, loadMore, loaded: first.data !== null, current, loading: first.loading, grown, error, reload: first.reload };
 }
 
 /** What was typed, once the typing has paused. */
@@ -239,10 +241,13 @@ const steps = [
 ];
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 
-/** Relative to the time of the data, with the exact time on hover. */
-export function Time({ at, never = '–' }) {
+/**
+ * Relative to the time of the data, with the exact time on hover. `real`: a time of this machine, whatever a test clock says.
+ * @param {{at: string | null | undefined, never?: string, real?: boolean}} given
+ */
+export function Time({ at, never = '–', real = false }) {
   if (!at) return html`<span class="quiet">${never}</span>`;
-  const seconds = (new Date(at).getTime() - api.now().getTime()) / 1000;
+  const seconds = (new Date(at).getTime() - (real ? Date.now() : api.now().getTime())) / 1000;
   const [unit, size] = steps.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
   return html`<time datetime=${at} title=${at}>${relative.format(Math.round(seconds / size), unit)}</time>`;
 }
@@ -258,9 +263,19 @@ export function when(at) {
 }
 
 const figures = new Intl.NumberFormat('en', { maximumFractionDigits: 6 });
+const money = new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const smallMoney = new Intl.NumberFormat('en', { maximumSignificantDigits: 2 });
+
 export const number = (value) => (value === null || value === undefined ? '∞' : figures.format(value));
+
+/** A figure in its unit, without the unit's name. Cents have two places; a small price keeps two digits. */
+export function figure(value, unit) {
+  if (unit !== 'cents' || value === null || value === undefined) return number(value);
+  return (value !== 0 && Math.abs(value) < 0.1 ? smallMoney : money).format(value);
+}
+
 /** An amount in its unit; a count needs no word. */
-export const amount = (value, unit) => `${number(value)}${unit && unit !== 'count' ? ` ${unit}` : ''}`;
+export const amount = (value, unit) => `${figure(value, unit)}${unit && unit !== 'count' ? ` ${unit}` : ''}`;
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
 /** A control with its name. `fault` is what the API has against its value. */

@@ -30,7 +30,7 @@ export function Audit({ query }) {
   return html`
     <${Heading} title="Audit" />
     <div class="filter">${fields.map(([name, title, example]) => html`<div class="field"><label for=${`audit-${name}`}>${title}</label>
-      <input id=${`audit-${name}`} type="search" placeholder=${example} data-search=${name === 'actor' ? true : undefined} value=${typed[name]} onInput=${(event) => setTyped({ ...typed, [name]: event.target.value })} /></div>`)}</div>
+      <input id=${`audit-${name}`} type="search" placeholder=${example} value=${typed[name]} onInput=${(event) => setTyped({ ...typed, [name]: event.target.value })} /></div>`)}</div>
     <${Loaded} of=${pages} what="changes" empty=${empty}>
       <${Table} label="Changes">
         <thead><tr><th>When</th><th>Key</th><th>Action</th><th>Target</th><th>Note</th><th>What</th></tr></thead>

@@ -27,7 +27,7 @@ const filterOf = ({ metadata, from, to, ...rest }) => ({ ...rest, ...metadataQue
 
 export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...charge, text: amount(charge.amount, charge.unit) })),
   ...(event.denied ?? []).map((lack) => ({ ...lack, text: `${amount(lack.requested, lack.unit)} asked` })),
-  ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} was held` }))].map((line) => html`<div>${line.text} <code>${line.groupId}</code></div>`);
+  ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} was held` }))].map((line, at) => html`${at > 0 && ' · '}<span class="part">${line.text} <code>${line.groupId}</code></span>`);
 
 function Row({ event, mine, open, toggle }) {
   return html`<tr data-event=${event.id}>
@@ -36,7 +36,7 @@ function Row({ event, mine, open, toggle }) {
     ${!mine && html`<td>${event.userId && html`<a href=${link(['users', event.userId])}><bdi class="name">${event.userId}</bdi></a>`}</td>`}
     <td><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
     <td class="figure">${event.quantity === undefined ? '' : number(event.quantity)}</td>
-    <td class="figure"><${Charges} event=${event} /></td>
+    <td><${Charges} event=${event} /></td>
     <td>${event.reason && html`<code>${event.reason}</code>`} ${event.outcome}</td>
   </tr>
   ${open && html`<tr class="details"><td colspan=${mine ? 6 : 7}><${Details} event=${event} /></td></tr>`}`;
@@ -48,7 +48,7 @@ function Row({ event, mine, open, toggle }) {
 export function EventTable({ events, mine = false }) {
   const [open, setOpen] = useState(null);
   return html`<${Table} label="Events">
-    <thead><tr><th>When</th><th>Type</th>${!mine && html`<th>User</th>`}<th>Event</th><th class="figure">Quantity</th><th class="figure">Charged</th><th>Reason, outcome</th></tr></thead>
+    <thead><tr><th>When</th><th>Type</th>${!mine && html`<th>User</th>`}<th>Event</th><th class="figure">Quantity</th><th>Charged</th><th>Reason, outcome</th></tr></thead>
     <tbody>${events.map((event) => html`<${Row} key=${event.id} event=${event} mine=${mine} open=${open === event.id} toggle=${() => setOpen(open === event.id ? null : event.id)} />`)}</tbody>
   <//>`;
 }
@@ -83,7 +83,7 @@ function Filter({ typed, faults, set }) {
   const metadataFault = Object.entries(faults).find(([field]) => field.startsWith('metadata'))?.[1];
   return html`<form class="fields" onSubmit=${(event) => event.preventDefault()}>
     <${Field} label="Type" fault=${faults.type}><select name="type" value=${typed.type} onChange=${set('type')}><option value="">all</option>${types.map((type) => html`<option value=${type}>${type}</option>`)}</select><//>
-    ${texts.map(([name, title, example]) => html`<${Field} key=${name} label=${title} fault=${faults[name]}><input name=${name} type="search" placeholder=${example} data-search=${name === 'userId' ? true : undefined} value=${typed[name]} onInput=${set(name)} /><//>`)}
+    ${texts.map(([name, title, example]) => html`<${Field} key=${name} label=${title} fault=${faults[name]}><input name=${name} type="search" placeholder=${example} value=${typed[name]} onInput=${set(name)} /><//>`)}
     <${Field} label="Metadata" hint="model=large, team=red" fault=${metadataFault}><input name="metadata" value=${typed.metadata} onInput=${set('metadata')} /><//>
     <${Field} label="Outcome" fault=${faults.outcome}><select name="outcome" value=${typed.outcome} onChange=${set('outcome')}><option value="">any</option><option value="accepted">accepted</option><option value="rejected">rejected</option></select><//>
     <${Field} label="From (UTC)" fault=${faults.from}><input name="from" type="datetime-local" value=${typed.from} onInput=${set('from')} /><//>

@@ -54,7 +54,7 @@ function Form({ typed, faults, set }) {
   const of = typed.reservationId !== '';
   const field = (name, title, rest = {}) => html`<${Field} label=${title} fault=${faults[name]}><input name=${name} spellcheck=${false} disabled=${of && name !== 'reservationId'} value=${typed[name]} onInput=${set(name)} ...${rest} /><//>`;
   return html`<form class="fields" onSubmit=${(event) => event.preventDefault()}>
-    ${field('userId', 'User', { 'data-search': true })}
+    ${field('userId', 'User')}
     ${field('event', 'Event', { placeholder: 'image.render' })}
     ${field('quantity', 'Quantity', { inputmode: 'decimal', placeholder: '1' })}
     <${Field} label="Metadata" hint="model=large, team=red" fault=${metadataFault}><input name="metadata" spellcheck=${false} disabled=${of} value=${typed.metadata} onInput=${set('metadata')} /><//>

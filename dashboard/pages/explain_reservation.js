@@ -1,6 +1,7 @@
 // What became of a reservation: what it asked for, what each group made of it, and every entry of the ledger.
 
 import { By } from '../by.js';
+import { windowWords } from '../counter.js';
 import { Badge, Name, Table, Time, amount, html, link, number } from '../ui.js';
 import { Metadata } from './event_details.js';
 import { Groups } from './explain_groups.js';
@@ -23,7 +24,7 @@ const Facts = ({ reservation }) => html`<dl class="facts">
 const Counters = ({ counters }) => html`<h2>What it has in counters</h2>${counters.length === 0
   ? html`<p class="quiet">Nothing, or its record is gone.</p>`
   : html`<${Table} label="What it has in counters"><thead><tr><th>Group</th><th>Window</th><th class="figure">Held</th><th class="figure">Charged</th></tr></thead>
-    <tbody>${counters.map((counter) => html`<tr><td><code>${counter.groupId}</code></td><td>${counter.period ? `${counter.period.start} to ${counter.period.end ?? 'no end'}` : 'over'}</td>
+    <tbody>${counters.map((counter) => html`<tr><td><code>${counter.groupId}</code></td><td>${counter.period ? windowWords(counter.period) : 'over'}</td>
       <td class="figure">${amount(counter.held, counter.unit)}</td><td class="figure">${amount(counter.charged, counter.unit)}</td></tr>`)}</tbody><//>`}`;
 
 const Entries = ({ entries, complete }) => html`<h2>What the ledger tells</h2>${entries.length === 0

@@ -5,7 +5,7 @@ import * as api from '../api.js';
 import { Chart, Share, dayName, daysBetween } from '../chart.js';
 import { Bar } from '../counter.js';
 import { Looking, useBell, useHappening } from '../stream.js';
-import { Badge, Empty, ErrorBox, Heading, Loaded, Name, Table, Time, amount, html, link, number, plural, useLoad } from '../ui.js';
+import { Badge, Empty, ErrorBox, Heading, Loaded, Name, Table, Time, amount, figure, html, link, number, plural, useLoad } from '../ui.js';
 import { Start } from './start.js';
 
 const SHOWN = 8;
@@ -55,10 +55,10 @@ function TopUsers({ report }) {
       <tbody>${rows.map((line) => html`<tr key=${line.by.user}>
         <td><${Name} text=${line.by.user} href=${link(['users', line.by.user])} /></td>
         <td><${Share} value=${line.calls} most=${most} /></td>
-        <td class="figure">${number(line.calls)}</td><td class="figure">${number(line.denials)}</td><td class="figure">${number(line.cost)}</td>
+        <td class="figure">${number(line.calls)}</td><td class="figure">${number(line.denials)}</td><td class="figure">${figure(line.cost, 'cents')}</td>
       </tr>`)}</tbody>
     <//>`}
-    <p><a href=${link(['reports'], { by: 'user' })}>Report by user</a></p>`;
+    <p><a href=${link(['reports'], { by: 'user', metric: 'calls' })}>Report by user</a></p>`;
 }
 
 function TopGroups({ report }) {
@@ -74,7 +74,7 @@ function TopGroups({ report }) {
         <td class="figure">${line.charged.map((charge) => amount(charge.amount, charge.unit))}</td>
       </tr>`)}</tbody>
     <//>
-    <p><a href=${link(['reports'], { by: 'group' })}>Report by group</a></p>`;
+    <p><a href=${link(['reports'], { by: 'group', metric: 'calls' })}>Report by group</a></p>`;
 }
 
 /** Whose counter it is: a user by a link, a team, a key, the app. */
@@ -88,7 +88,7 @@ const Counters = ({ label, counters }) => html`<${Table} label=${label} compact>
     <td><${Owner} scope=${counter.scope} /></td>
     <td><bdi>${counter.label || counter.groupId}</bdi></td>
     <td class="narrow"><${Bar} counter=${counter} /></td>
-    <td class="figure">${number(counter.used)} / ${amount(counter.quota + counter.granted, counter.unit)}<div class="quiet">${counter.resetsAt ? html`resets <${Time} at=${counter.resetsAt} />` : 'never resets'}</div></td>
+    <td class="figure">${figure(counter.used, counter.unit)} / ${amount(counter.quota + counter.granted, counter.unit)}<div class="quiet">${counter.resetsAt ? html`resets <${Time} at=${counter.resetsAt} />` : 'never resets'}</div></td>
   </tr>`)}</tbody>
 <//>`;
 

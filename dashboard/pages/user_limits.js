@@ -1,4 +1,4 @@
-// Limits of one user's own, instead of those of the plan.
+// Custom limits of one user, instead of those of the plan.
 
 import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
@@ -11,25 +11,34 @@ const isByGroup = (limits) => !limits || !Array.isArray(limits.groups);
 const asTyped = (limits, plan) =>
   Object.fromEntries(plan.groups.map((group) => {
     const own = isByGroup(limits) ? limits?.[group.id] : limits.groups.find((one) => one.id === group.id);
-    if (own === undefined) return [group.id, { kind: 'plan', quota: '' }];
-    return [group.id, own.quota === null ? { kind: 'none', quota: '' } : { kind: 'own', quota: String(own.quota) }];
+    return [group.id, { quota: own === undefined || own.quota === null ? '' : String(own.quota), none: own?.quota === null }];
   }));
 
 /** Null where every group is as in the plan. */
 function limitsOf(typed) {
-  const own = Object.entries(typed).filter(([, { kind }]) => kind !== 'plan').map(([id, { kind, quota }]) => [id, { quota: kind === 'none' ? null : quota.trim() }]);
+  const own = Object.entries(typed).filter(([, { quota, none }]) => none || quota.trim() !== '').map(([id, { quota, none }]) => [id, { quota: none ? null : quota.trim() }]);
   return own.length === 0 ? null : Object.fromEntries(own);
 }
 
-function Group({ group, typed, change }) {
+/** What the limit would mean for what is used now. */
+function Effect({ group, counter, typed }) {
+  const quota = Number(typed.quota);
+  if (!counter || typed.none || typed.quota.trim() === '' || !Number.isFinite(quota)) return null;
+  const taken = counter.used + counter.held;
+  const room = quota + counter.granted;
+  if (taken <= room) return null;
+  return html`<p class="warning" role="status">${amount(taken, group.unit)} are used or held, so further calls are denied until the window ends.</p>`;
+}
+
+function Group({ group, counter, typed, change }) {
   const label = group.label || group.id;
+  const plans = group.quota === null || group.quota === undefined ? 'no limit' : amount(Number(group.quota), group.unit);
   return html`<div class="limit">
-    <${Field} label=${label} hint=${`The plan gives ${group.quota === null || group.quota === undefined ? 'no limit' : amount(Number(group.quota), group.unit)}.`}>
-      <select name=${`kind-${group.id}`} value=${typed.kind} onChange=${(event) => change({ ...typed, kind: event.target.value })}>
-        <option value="plan">as in the plan</option><option value="own">a quota of its own</option><option value="none">without limit</option></select><//>
-    ${typed.kind === 'own' && html`<${Field} label=${`Quota of ${label}${group.unit === 'count' ? '' : ` (${group.unit})`}`}>
-      <input name=${`quota-${group.id}`} inputmode="decimal" required value=${typed.quota} onInput=${(event) => change({ ...typed, quota: event.target.value })} /><//>`}
-  </div>`;
+    <${Field} label=${`${label}${group.unit === 'count' ? '' : ` (${group.unit})`}`} hint=${`The plan gives ${plans}; leave it empty for that.`}>
+      <input name=${`quota-${group.id}`} inputmode="decimal" autocomplete="off" disabled=${typed.none} placeholder=${typed.none ? 'no limit' : plans} value=${typed.none ? '' : typed.quota} onInput=${(event) => change({ ...typed, quota: event.target.value })} /><//>
+    <label class="check"><input type="checkbox" name=${`none-${group.id}`} checked=${typed.none} onChange=${(event) => change({ ...typed, none: event.target.checked })} /> No limit</label>
+  </div>
+  <${Effect} group=${group} counter=${counter} typed=${typed} />`;
 }
 
 function Form({ user, plan, close, done }) {
@@ -42,10 +51,10 @@ function Form({ user, plan, close, done }) {
     if (changed) done();
     return changed !== null;
   };
-  return html`<${Dialog} title="Limits of the user’s own" action="Save" busy=${busy} error=${error} submit=${submit} close=${close}>
-    <p>They hold instead of those of <a href=${link(['plans', plan.id])}><code>${plan.id}</code></a> from the next call on, until the user moves to another plan. Extra quota that ends by itself is a grant.</p>
+  return html`<${Dialog} title="Custom limits" action="Save" busy=${busy} error=${error} submit=${submit} close=${close}>
+    <p>They replace those of <a href=${link(['plans', plan.id])}><code>${plan.id}</code></a> from the next call on, until the user moves to another plan. For extra quota that ends by itself, make a grant.</p>
     ${!isByGroup(customLimits) && html`<p><strong>This user has a whole plan body of its own.</strong> Saving here puts quotas by group in its place.</p>`}
-    ${plan.groups.map((group) => html`<${Group} key=${group.id} group=${group} typed=${typed[group.id]} change=${(next) => setTyped({ ...typed, [group.id]: next })} />`)}
+    ${plan.groups.map((group) => html`<${Group} key=${group.id} group=${group} counter=${user.counters.find((counter) => counter.groupId === group.id)} typed=${typed[group.id]} change=${(next) => setTyped({ ...typed, [group.id]: next })} />`)}
     <${Note} note=${note} set=${setNote} />
   <//>`;
 }
@@ -53,5 +62,5 @@ function Form({ user, plan, close, done }) {
 export function OwnLimits({ user, close, done }) {
   const plan = useLoad((signal) => api.get(api.path('plans', user.subscription.planId), signal), []);
   if (plan.data) return html`<${Form} user=${user} plan=${plan.data} close=${close} done=${done} />`;
-  return html`<${Dialog} title="Limits of the user’s own" error=${plan.error} submit=${() => true} close=${close}>${!plan.error && html`<${Loading} what="the plan" />`}<//>`;
+  return html`<${Dialog} title="Custom limits" error=${plan.error} submit=${() => true} close=${close}>${!plan.error && html`<${Loading} what="the plan" />`}<//>`;
 }

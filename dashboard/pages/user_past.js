@@ -1,7 +1,8 @@
 // What a user has used, will use, and did last.
 
 import * as api from '../api.js';
-import { Badge, Loaded, Table, Time, amount, html, link, number, useLoad } from '../ui.js';
+import { windowWords } from '../counter.js';
+import { Badge, Loaded, Table, Time, amount, figure, html, link, useLoad } from '../ui.js';
 import { EventTable } from './events.js';
 
 const RECENT = 10;
@@ -19,8 +20,6 @@ export function Forecast({ counter, forecast }) {
   return forecast.projected === null ? null : html`<p class="forecast quiet">Leads to ${amount(Number(forecast.projected.toFixed(2)), forecast.unit)} by the end of the window</p>`;
 }
 
-const until = (period) => (period.end ? html`<span class="part">${period.start.slice(0, 10)} to ${period.end.slice(0, 10)}</span>` : html`since <span class="part">${period.start.slice(0, 10)}</span>`);
-
 /** The windows of the user's counters as an invoice needs them. */
 export function History({ userId, state }) {
   const windows = useLoad((signal) => api.get(`usage/history${api.query({ userId })}`, signal), [userId, state, api.place.mode, api.place.app]);
@@ -28,9 +27,9 @@ export function History({ userId, state }) {
     <thead><tr><th>Group</th><th>Window</th><th class="figure">Used</th><th class="figure">Quota</th><th class="figure">Overage</th><th>State</th></tr></thead>
     <tbody>${windows.data.data.map((window) => html`<tr key=${window.groupId + JSON.stringify(window.scope) + window.window}>
       <td><bdi>${window.label || window.groupId}</bdi> <code class="quiet">${window.groupId}</code></td>
-      <td title=${`${window.period.start} to ${window.period.end ?? 'no end'}`}>${until(window.period)}</td>
+      <td title=${window.period.end ? `${window.period.start} to ${window.period.end}` : undefined}><span class="part">${windowWords(window.period)}</span></td>
       <td class="figure">${amount(window.used, window.unit)}</td>
-      <td class="figure">${window.quota === null ? 'without limit' : number(window.quota)}${window.granted > 0 ? html` <span class="quiet">+ ${number(window.granted)} granted</span>` : ''}</td>
+      <td class="figure">${window.quota === null ? 'without limit' : figure(window.quota, window.unit)}${window.granted > 0 ? html` <span class="quiet">+ ${figure(window.granted, window.unit)} granted</span>` : ''}</td>
       <td class="figure">${window.overage > 0 ? html`<strong>${amount(window.overage, window.unit)}</strong>` : '–'}</td>
       <td>${window.final ? html`<${Badge} kind="good">final<//>` : html`<${Badge}>may still change<//>`}</td>
     </tr>`)}</tbody>

@@ -1,21 +1,44 @@
 import { useEffect, useState } from '../vendor/hooks.js';
-import { Badge, Empty, Heading, Loaded, More, Name, Table, Time, html, keepFilter, link, usePages, useSettled } from '../ui.js';
+import { Badge, Empty, Heading, Loaded, Loading, More, Name, Table, Time, go, html, keepFilter, link, usePages, useSettled } from '../ui.js';
+
+/** A page of a search looks at 50,000 ids. Pages without a hit are passed over, so many in all. */
+const MOST_PAGES = 40;
 
 export function Users({ query }) {
   const [typed, setTyped] = useState(query.search ?? '');
   const search = useSettled(typed);
-  useEffect(() => keepFilter({ search }), [search]);
-  const pages = usePages('users', { search });
+  const [passed, setPassed] = useState(0);
+  const [wanted, setWanted] = useState(false);
+  useEffect(() => {
+    keepFilter({ search });
+    setPassed(0);
+  }, [search]);
+  const pages = usePages('users', { contains: search });
+  const looking = pages.current && pages.data.length === 0 && pages.next !== null && !pages.error && passed < MOST_PAGES;
+  useEffect(() => {
+    if (!looking) return;
+    setPassed(passed + 1);
+    pages.loadMore();
+  }, [looking, pages.next]);
+  // Enter opens the only hit, or the user whose whole id was typed.
+  const settled = typed === search && pages.current && !looking;
+  useEffect(() => {
+    if (!wanted || !settled) return;
+    setWanted(false);
+    const exact = pages.data.find((user) => user.userId === search);
+    const only = pages.data.length === 1 && pages.next === null ? pages.data[0] : null;
+    if (exact ?? only) go(['users', (exact ?? only).userId]);
+  }, [wanted, settled]);
   const empty = search
-    ? html`<${Empty} title="No user begins with that"><p>Users are found by what their ids begin with, capitals and all. Put <a href=${link(['users', search])}><bdi>${search}</bdi></a> on a plan, if that is the whole id.</p><//>`
+    ? html`<${Empty} title="No user has that in the id"><p>${pages.next ? 'There are so many users that not all were looked at. Type how the id begins, or go on with "Show more".' : html`Put <a href=${link(['users', search])}><bdi>${search}</bdi></a> on a plan, if that is the whole id.`}</p><//>`
     : html`<${Empty} title="No users yet"><p>A user appears here with the first subscription or the first call. <a href=${link(['start'])}>Three steps to the first call</a></p><//>`;
   return html`
     <${Heading} title="Users" />
     <div class="filter">
-      <input type="search" aria-label="Search users" placeholder="Search by the beginning of an id" data-search value=${typed}
-        onInput=${(event) => setTyped(event.target.value)} />
+      <input type="search" aria-label="Search users" placeholder="Search by any part of an id" data-search value=${typed}
+        onInput=${(event) => setTyped(event.target.value)} onKeyDown=${(event) => setWanted(event.key === 'Enter' && typed !== '')} />
     </div>
-    <${Loaded} of=${pages} what="users" empty=${empty}>
+    ${looking ? html`<${Loading} what="more users" />` : html`<${Loaded} of=${pages} what="users" empty=${empty}>
       <${Table} label="Users">
         <thead><tr><th>User</th><th>Plan</th><th>Since</th><th>Ends</th><th>State</th></tr></thead>
         <tbody>${pages.data.map((user) => html`<tr key=${user.userId}>
@@ -26,6 +49,6 @@ export function Users({ query }) {
           <td>${user.blocked ? html`<${Badge} kind="bad">blocked<//>` : 'active'}</td>
         </tr>`)}</tbody>
       <//>
-      <${More} pages=${pages} />
-    <//>`;
+    <//>
+    <${More} pages=${pages} />`}`;
 }

@@ -38,7 +38,7 @@ function EditDialog({ webhook, close, done }) {
     <${Field} label="URL"><input name="url" type="url" required value=${url} onInput=${(event) => setUrl(event.target.value)} /><//>
     <fieldset><legend>Is told of</legend>${events.map((event) => html`<label class="check"><input type="checkbox" name=${event} checked=${chosen.has(event)} onChange=${toggle(event)} /> ${event}</label>`)}</fieldset>
     <${Field} label="Filter (JSON)" hint=${'Only what matches, such as {"owners": ["platform"]}. Empty: everything.'}><input name="filter" value=${filter} onInput=${(event) => setFilter(event.target.value)} /><//>
-    <${Field} label="Text" hint="For chats: {event}, {group}, {percent}, {used}, {quota}, {unit}, {scope}, {owner}, {policy}, {resetsAt}."><input name="template" value=${template} onInput=${(event) => setTemplate(event.target.value)} /><//>
+    <${Field} label="Text" hint="For chats: {event}, {group}, {percent}, {used}, {held}, {quota}, {unit}, {scope}, {owner}, {policy}, {resetsAt}."><input name="template" value=${template} onInput=${(event) => setTemplate(event.target.value)} /><//>
   <//>`;
 }
 

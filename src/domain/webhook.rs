@@ -74,8 +74,8 @@ pub struct WebhookBody {
     /// Only events that match all that is given here.
     #[serde(default, skip_serializing_if = "Filter::is_empty")]
     pub filter: Filter,
-    /// The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{quota}`,
-    /// `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`.
+    /// The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
+    /// `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
 }

@@ -19,7 +19,7 @@ use crate::domain::window::rfc3339;
 use crate::service::app_config::AppConfig;
 use crate::service::grants::Grant;
 use crate::service::subscriptions::{SubscriptionView, view_of};
-use crate::service::users::{ListedUser, UserChanged, UserDetail};
+use crate::service::users::{ListedUser, UserChanged, UserDetail, UserSearch};
 use crate::store::users::OpenHold;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -28,6 +28,9 @@ use crate::store::users::OpenHold;
 pub struct UsersQuery {
     /// What the user's id begins with.
     search: Option<String>,
+    /// A text anywhere in the user's id, in upper or lower case. One page looks at about 50,000 ids, so it may hold few
+    /// users or none and still have a `nextCursor`.
+    contains: Option<String>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
     /// 1 to 200, default 50.
@@ -53,7 +56,7 @@ fn listed(found: &ListedUser) -> UserView {
     }
 }
 
-/// Find users by what their ids begin with, in the order of their bytes
+/// Find users by the beginning or any part of their ids, in the order of their bytes
 #[utoipa::path(get, path = "/api/v1/users", tag = "Users", params(UsersQuery),
     responses((status = 200, body = ListView<UserView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -63,16 +66,26 @@ pub async fn list(
     readers: SharedReaders,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
-    let UsersQuery { search, cursor, limit } = query.read()?;
-    let search = search.unwrap_or_default();
-    if search.len() > 256 {
-        return Err(ApiError::invalid("search", "must have at most 256 bytes"));
+    let UsersQuery { search, contains, cursor, limit } = query.read()?;
+    if search.is_some() && contains.is_some() {
+        return Err(ApiError::invalid("contains", "cannot be combined with `search`"));
+    }
+    for (name, text) in [("search", &search), ("contains", &contains)] {
+        if text.as_ref().is_some_and(|text| text.len() > 256) {
+            return Err(ApiError::invalid(name, "must have at most 256 bytes"));
+        }
     }
     let after = cursor::read(cursor.as_deref(), cursor::name)?;
     let count = page_size(limit)?;
+    // A text anywhere in an id is found by reading ids.
+    let reader = if contains.is_some() { Reader::Scan } else { Reader::Page };
     let page = readers
-        .run(Reader::Page, principal, async move |principal| {
-            Ok(principal.gateway.users(&principal.tenant, &search, after.as_deref(), count).await?)
+        .run(reader, principal, async move |principal| {
+            let search = match &contains {
+                Some(text) => UserSearch::Contains(text),
+                None => UserSearch::Prefix(search.as_deref().unwrap_or_default()),
+            };
+            Ok(principal.gateway.users(&principal.tenant, search, after.as_deref(), count).await?)
         })
         .await?;
     let data = page.users.iter().map(listed).collect();

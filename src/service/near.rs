@@ -46,13 +46,20 @@ pub struct Limits {
     /// As they stand now, the fullest first.
     pub at_limit: Vec<Counter>,
     pub near: Vec<Counter>,
-    /// Of all that are known, as they were noted.
+    /// Of all that are known: as they stand now where they were read for the lists, else as they were noted.
     pub groups: BTreeMap<GroupId, OfGroup>,
     /// More may be there than are known.
     pub more: bool,
     /// All entries were folded.
     pub complete: bool,
     pub now_ms: TimeMs,
+}
+
+impl Limits {
+    fn count(&mut self, group: &GroupId, share: u64) {
+        let of_group = self.groups.entry(group.clone()).or_default();
+        *(if share >= AT_LIMIT { &mut of_group.at_limit } else { &mut of_group.near }) += 1;
+    }
 }
 
 fn most_of(tenant: &Tenant) -> usize {
@@ -153,14 +160,13 @@ impl Gateway {
             known.extend(found);
         }
         known.sort_by_key(|near| std::cmp::Reverse(near.share));
-        for near in &known {
-            let group = limits.groups.entry(near.group.clone()).or_default();
-            *(if near.share >= AT_LIMIT { &mut group.at_limit } else { &mut group.near }) += 1;
-        }
-        let (full, rest): (Vec<Near>, Vec<Near>) = known.into_iter().partition(|near| near.share >= AT_LIMIT);
+        let (mut full, mut rest): (Vec<Near>, Vec<Near>) = known.into_iter().partition(|near| near.share >= AT_LIMIT);
         // Some of them a grant, another quota or a new window has taken out of it since.
-        let candidates = full.into_iter().take(2 * count).chain(rest.into_iter().take(2 * count));
-        let mut counters: Vec<(u64, Counter)> = stream::iter(candidates)
+        let unread = [full.split_off(full.len().min(2 * count)), rest.split_off(rest.len().min(2 * count))];
+        for near in unread.iter().flatten() {
+            limits.count(&near.group, near.share);
+        }
+        let mut counters: Vec<(u64, Counter)> = stream::iter(full.into_iter().chain(rest))
             .map(async |near| self.stands(tenant, &near).await)
             .buffered(PARALLEL)
             .try_filter_map(async |found| Ok(found))
@@ -168,6 +174,7 @@ impl Gateway {
             .await?;
         counters.sort_by_key(|(share, _)| std::cmp::Reverse(*share));
         for (share, counter) in counters {
+            limits.count(&counter.group.id, share);
             let list = if share >= AT_LIMIT { &mut limits.at_limit } else { &mut limits.near };
             if list.len() < count {
                 list.push(counter);

@@ -314,6 +314,7 @@ impl Told {
             ("group", plain("label")),
             ("percent", plain("percent")),
             ("used", plain("used")),
+            ("held", plain("held")),
             ("quota", plain("quota")),
             ("unit", plain("unit")),
             ("scope", scope),
@@ -325,17 +326,24 @@ impl Told {
             ("status", plain("status")),
         ];
         let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let holds = !matches!(plain("held").as_str(), "" | "0");
         match template {
             Some(template) => fill(template, &values),
             // A count needs no word.
-            None if plain("unit") == "count" => fill(&default_template(self.kind).replace(" {unit}", ""), &values),
-            None => fill(default_template(self.kind), &values),
+            None if plain("unit") == "count" => {
+                fill(&default_template(self.kind, holds).replace(" {unit}", ""), &values)
+            }
+            None => fill(default_template(self.kind, holds), &values),
         }
     }
 }
 
-fn default_template(kind: WebhookEvent) -> &'static str {
+/// `holds`: open reservations fill a part of the limit.
+fn default_template(kind: WebhookEvent, holds: bool) -> &'static str {
     match kind {
+        WebhookEvent::LimitReached if holds => {
+            "{group}: the limit is reached by {scope} ({used} used + {held} held of {quota} {unit})"
+        }
         WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {quota} {unit})",
         WebhookEvent::LimitReached => "{group}: the limit is reached by {scope} ({used} of {quota} {unit} used)",
         WebhookEvent::ApprovalRequested => "{group}: {scope} asks for {requested} {unit} ({used} of {quota} used)",

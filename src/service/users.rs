@@ -28,6 +28,8 @@ use crate::store::users::OpenHold;
 
 /// Names read at a time when all users are walked.
 const PAGE: usize = 1_000;
+/// Names that one page of a search looks at, for a text anywhere in them.
+const MOST_LOOKED_AT: usize = 50_000;
 /// Users moved at the same time.
 const MOVED_AT_ONCE: usize = 32;
 /// Open reservations shown of one user: those that end first.
@@ -40,6 +42,22 @@ pub struct ListedUser {
     pub subscribed: Subscribed,
     /// By the clock of the user's bucket.
     pub now_ms: TimeMs,
+}
+
+/// Which users a list shows.
+#[derive(Clone, Copy, Debug)]
+pub enum UserSearch<'a> {
+    /// Their names begin with the text.
+    Prefix(&'a str),
+    /// Their names contain the text, in any case.
+    Contains(&'a str),
+}
+
+/// Names that a search found.
+struct FoundNames {
+    names: Vec<UserId>,
+    /// The walk stopped after this name. None: it came to the end.
+    looked_until: Option<String>,
 }
 
 /// One page of users, by name.
@@ -72,36 +90,89 @@ pub struct UserChanged {
 }
 
 impl Gateway {
-    /// Users whose names begin with `prefix`, in the order of their bytes, after `after`.
+    /// Users that a search finds, in the order of the bytes of their names, after `after`.
     ///
     /// # Errors
     /// [`ServiceError`]
     pub async fn users(
         &self,
         tenant: &Tenant,
-        prefix: &str,
+        search: UserSearch<'_>,
         after: Option<&str>,
         count: usize,
     ) -> Result<UserPage, ServiceError> {
-        let mut listed = Vec::new();
+        let FoundNames { mut names, looked_until } = match search {
+            UserSearch::Prefix(prefix) => self.names_with_prefix(tenant, prefix, after, count).await?,
+            UserSearch::Contains(text) => self.names_containing(tenant, text, after, count).await?,
+        };
+        names.sort();
+        let more = names.len() > count;
+        names.truncate(count);
+        let next = if more { names.last().map(ToString::to_string) } else { looked_until };
+        let mut users = Vec::new();
         for bucket in tenant.buckets() {
-            let names = self.store.user_names(&bucket, prefix, after, count + 1).await?;
-            if names.is_empty() {
+            let own: Vec<UserId> = names.iter().filter(|name| tenant.bucket_of(name) == bucket).cloned().collect();
+            if own.is_empty() {
                 continue;
             }
             let now_ms = self.now(&bucket).await?;
-            let found = self.store.read_users(&bucket, &names).await?;
-            listed.extend(names.into_iter().zip(found).map(|(user, subscribed)| (user, subscribed, now_ms)));
+            let found = self.store.read_users(&bucket, &own).await?;
+            // A name of whom nothing is kept any more leaves the index soon.
+            let known = own
+                .into_iter()
+                .zip(found)
+                .filter_map(|(user, subscribed)| subscribed.map(|subscribed| ListedUser { user, subscribed, now_ms }));
+            users.extend(known);
         }
-        listed.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-        let more = listed.len() > count;
-        listed.truncate(count);
-        let next = listed.last().filter(|_| more).map(|(last, ..)| last.to_string());
-        // A name of whom nothing is kept any more leaves the index soon.
-        let users = listed.into_iter().filter_map(|(user, subscribed, now_ms)| {
-            subscribed.map(|subscribed| ListedUser { user, subscribed, now_ms })
-        });
-        Ok(UserPage { users: users.collect(), next })
+        users.sort_by(|one: &ListedUser, other| one.user.cmp(&other.user));
+        Ok(UserPage { users, next })
+    }
+
+    async fn names_with_prefix(
+        &self,
+        tenant: &Tenant,
+        prefix: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<FoundNames, ServiceError> {
+        let mut names = Vec::new();
+        for bucket in tenant.buckets() {
+            names.extend(self.store.user_names(&bucket, prefix, after, count + 1).await?);
+        }
+        Ok(FoundNames { names, looked_until: None })
+    }
+
+    /// Walks the names until more than `count` contain the text, or enough names were looked at.
+    async fn names_containing(
+        &self,
+        tenant: &Tenant,
+        text: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<FoundNames, ServiceError> {
+        let text = text.to_lowercase();
+        let mut looked_until = after.map(str::to_owned);
+        let (mut found, mut looked_at) = (Vec::new(), 0);
+        loop {
+            let mut names = Vec::new();
+            // Beyond the first page that ends, names of other buckets would be left out.
+            let mut complete_until: Option<UserId> = None;
+            for bucket in tenant.buckets() {
+                let page = self.store.user_names(&bucket, "", looked_until.as_deref(), PAGE).await?;
+                if let Some(last) = page.last().filter(|_| page.len() == PAGE) {
+                    let first_end = complete_until.as_ref().is_none_or(|end| last < end);
+                    complete_until = if first_end { Some(last.clone()) } else { complete_until };
+                }
+                names.extend(page);
+            }
+            names.retain(|name| complete_until.as_ref().is_none_or(|end| name <= end));
+            looked_at += names.len();
+            found.extend(names.into_iter().filter(|name| name.as_str().to_lowercase().contains(&text)));
+            looked_until = complete_until.map(|end| end.to_string());
+            if looked_until.is_none() || found.len() > count || looked_at >= MOST_LOOKED_AT {
+                return Ok(FoundNames { names: found, looked_until });
+            }
+        }
     }
 
     /// # Errors

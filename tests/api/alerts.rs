@@ -224,3 +224,29 @@ async fn a_full_counter_that_users_share_for_ever_is_told_whoever_calls() {
         assert_eq!(event["data"]["period"], json!({"start": "1970-01-01T00:00:00Z", "end": null}));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_open_reservations_fill_is_told_with_what_they_hold() {
+    let world = World::frozen().await;
+    let hook = json!({"url": "https://example.com/hook", "events": ["limit.reached"]});
+    world.admin.put("webhooks/ops", hook).await.expect(200);
+    let group = json!({"id": "g", "label": "Images", "unit": "count", "quota": 20, "matches": [{"event": "llm"}]});
+    world.admin.plan("p", json!({"periodType": "daily", "groups": [group]})).await;
+    for user in ["holding", "used"] {
+        world.app.subscribe(user, "p").await;
+    }
+    let call = |user: &str, quantity: u64| json!({"userId": user, "event": "llm", "quantity": quantity});
+    world.app.post("track", call("holding", 9)).await.expect(200);
+    world.app.reserved(call("holding", 10)).await;
+    world.app.post("track", call("used", 20)).await.expect(200);
+    for user in ["holding", "used"] {
+        assert_eq!(world.app.reserve(call(user, 5)).await["allowed"], false);
+    }
+    let told = world.admin.with("x-mode", "test").get("alerts").await.expect(200);
+    let texts: Vec<&Value> = told["data"].as_array().unwrap().iter().map(|alert| &alert["text"]).collect();
+    let wanted = [
+        "Images: the limit is reached by user used (20 of 20 used)",
+        "Images: the limit is reached by user holding (9 used + 10 held of 20)",
+    ];
+    assert_eq!(texts, wanted);
+}

@@ -79,6 +79,8 @@ async fn a_counter_leaves_when_it_has_room_again() {
     world.app.post("track", refund).await.expect(200);
     let limits = admin.get("reports/limits").await.expect(200);
     assert_eq!((told(&limits, "atLimit"), told(&limits, "near")), (vec!["stays images 20".to_owned()], vec![]));
+    let images = limits["groups"].as_array().unwrap().iter().find(|group| group["groupId"] == "images").unwrap();
+    assert_eq!(images["atLimit"], 1, "as many as the list shows");
     // A plan that gives more is seen at once, too.
     let groups = json!([{"id": "images", "unit": "count", "quota": 25, "matches": [{"event": "image.*"}]}]);
     world.admin.plan("p", json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": groups})).await;

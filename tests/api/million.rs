@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use serde_json::json;
+
 use crate::support::{Redis, World, monthly};
 
 const USERS: u64 = 1_000_000;
@@ -80,4 +82,26 @@ async fn a_million_users_are_paged_and_searched_without_a_command_that_walks_the
     let redis::Value::Array(entries) = slowest else { panic!("{slowest:?}") };
     let slowest_us = entries.into_iter().filter_map(taken).max().unwrap();
     println!("slowest page {slowest_ms:.1} ms, slowest command {slowest_us} µs, {all} calls for {looked_at} users");
+    any_part_is_found_in_bounded_pages(&world).await;
+}
+
+/// A text anywhere in an id is looked for in 50,000 ids for each page, however far away the hit is.
+async fn any_part_is_found_in_bounded_pages(world: &World) {
+    let before = calls(&world.redis).await["zrange"];
+    let (mut pages, mut slowest_ms, mut cursor) = (0, 0.0_f64, String::new());
+    let found = loop {
+        let started = Instant::now();
+        let page = world.admin.get(&format!("users?contains=R_0999998{cursor}")).await.expect(200);
+        slowest_ms = slowest_ms.max(started.elapsed().as_secs_f64() * 1000.0);
+        pages += 1;
+        if let Some(user) = page["data"].as_array().unwrap().first() {
+            break user["userId"].clone();
+        }
+        cursor = format!("&cursor={}", page["nextCursor"].as_str().unwrap());
+    };
+    assert_eq!((found, pages), (json!("user_0999998"), USERS / 50_000));
+    let reads = calls(&world.redis).await["zrange"] - before;
+    // Fifty a page, and what the node looks after meanwhile.
+    assert!((50 * pages..60 * pages + 100).contains(&reads), "{reads} reads for {pages} pages");
+    println!("any part: {pages} pages, the slowest {slowest_ms:.1} ms, {reads} reads");
 }

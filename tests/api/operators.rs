@@ -130,7 +130,7 @@ async fn a_user_is_shown_whole_and_started_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_are_found_by_what_their_ids_begin_with_page_by_page() {
+async fn users_are_found_by_the_beginning_or_any_part_of_their_ids_page_by_page() {
     let world = World::new().await;
     let spread = world.admin.with("x-app", "spread");
     world.admin.post("apps", json!({"id": "spread", "placement": "user"})).await.expect(201);
@@ -161,8 +161,32 @@ async fn users_are_found_by_what_their_ids_begin_with_page_by_page() {
             let expected: Vec<&String> = names.iter().filter(|name| name.starts_with(search)).collect();
             assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{search}");
         }
+        for text in ["", "SER_1", "_2", "zOË", "Ζ", ":{B", "nobody"] {
+            let mut found = Vec::new();
+            let mut cursor = String::new();
+            loop {
+                let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+                let page = admin.get(&format!("users?limit=7&contains={encoded}{cursor}")).await.expect(200);
+                let data = page["data"].as_array().unwrap();
+                found.extend(data.iter().map(|user| user["userId"].as_str().unwrap().to_owned()));
+                match page["nextCursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            let has = |name: &&String| name.to_lowercase().contains(&text.to_lowercase());
+            assert_eq!(found.iter().collect::<Vec<_>>(), names.iter().filter(has).collect::<Vec<_>>(), "{text}");
+        }
     }
-    for (query, field) in [("limit=0", "limit"), ("limit=201", "limit"), ("cursor=zz", "cursor"), ("x=1", "x")] {
+    let long = format!("contains={}", "x".repeat(257));
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("cursor=zz", "cursor"),
+        ("x=1", "x"),
+        ("search=a&contains=b", "contains"),
+        (long.as_str(), "contains"),
+    ] {
         assert_eq!(world.admin.get(&format!("users?{query}")).await.bad_field(), field);
     }
 }

@@ -15,6 +15,9 @@ use crate::support::{PATIENCE, run};
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 pub const CONTROL: &str = "\u{e009}";
 pub const SHIFT: &str = "\u{e008}";
+/// Releases what is held.
+const NO_KEY: &str = "\u{e000}";
+const DELETE: &str = "\u{e017}";
 
 /// Browsers that no test uses now. They end with the process.
 static FREE: Mutex<Vec<Driven>> = Mutex::new(Vec::new());
@@ -284,7 +287,8 @@ impl Browser {
         let xpath = format!("//*[@name={0} or @aria-label={0}]", quoted(name));
         self.patiently(&xpath, || async {
             let element = self.element(&xpath).await?;
-            self.call("POST", &format!("element/{element}/clear"), Some(json!({}))).await?;
+            // As a person does it: everything is selected and replaced. WebDriver's own clearing is not told to the page as input.
+            let text = format!("{CONTROL}a{NO_KEY}{}", if text.is_empty() { DELETE } else { text });
             self.call("POST", &format!("element/{element}/value"), Some(json!({"text": text}))).await
         })
         .await;
@@ -300,6 +304,18 @@ impl Browser {
         let option = "option[@value={1} or (not(@value) and normalize-space()={1})]";
         let option = option.replace("{1}", &quoted(value));
         self.click_at(&format!("//select[@name={0} or @id={0}]/{option}", quoted(name))).await;
+    }
+
+    /// Counts clicks from now on, until the page is loaded again.
+    pub async fn count_clicks(&self) {
+        let count = "window.clicks = 0; \
+            if (!window.counting) addEventListener('click', (event) => { if (event.isTrusted && event.detail > 0) window.clicks += 1; }, true); \
+            window.counting = true";
+        self.run(count, json!([])).await;
+    }
+
+    pub async fn clicks(&self) -> u64 {
+        self.run("return window.clicks", json!([])).await.as_u64().unwrap()
     }
 
     /// Presses keys where the focus is.

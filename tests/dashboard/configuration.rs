@@ -75,6 +75,7 @@ async fn a_plan_is_checked_as_it_is_typed_saved_and_rolled_back() {
         let text = monthly(20).to_string();
         text.replace("\"quota\":20", &format!("\"quota\":{quota}")).replace("count", unit)
     };
+    browser.click("JSON").await;
     browser.fill("document", "{").await;
     browser.sees("This is not JSON").await;
     browser.fill("document", &document("5", "counts")).await;
@@ -108,6 +109,7 @@ async fn a_plan_is_tried_on_recent_events_and_its_rules_on_a_call_before_it_is_s
     browser.open(&format!("{}/#/plans/one", world.node.url)).await;
     browser.sees("Versions").await;
     let tighter = |quota: u64| monthly(20).to_string().replace("\"quota\":20", &format!("\"quota\":{quota}"));
+    browser.click("JSON").await;
     browser.fill("document", &tighter(2)).await;
     browser.fill("test-event", "video.a").await;
     browser.sees("the event `video.a` is not `image.*`").await;
@@ -129,6 +131,7 @@ async fn a_plan_is_tried_on_recent_events_and_its_rules_on_a_call_before_it_is_s
     // A plan that is new has no users of its own.
     browser.open(&format!("{}/#/plans/new?from=one", world.node.url)).await;
     browser.fill("id", "two").await;
+    browser.click("JSON").await;
     browser.fill("document", &tighter(1).replace("images", "pictures")).await;
     browser.choose("of", "one").await;
     browser.click("Try on recent events").await;
@@ -154,6 +157,7 @@ async fn a_policy_is_tested_and_tried_before_it_is_saved_and_a_draft_needs_no_id
     }
     browser.open(&format!("{}/#/policies/cap", world.node.url)).await;
     browser.sees("Versions").await;
+    browser.click("JSON").await;
     browser.fill("document", &policy(2).to_string()).await;
     browser.fill("test-event", "image.a").await;
     browser.fill("test-metadata", "team=red, size=1k").await;
@@ -165,6 +169,7 @@ async fn a_policy_is_tested_and_tried_before_it_is_saved_and_a_draft_needs_no_id
     assert_eq!(world.admin.get("policies/cap").await.expect(200)["groups"][0]["quota"], 50, "nothing is written");
     // One that has no id yet is checked and tested all the same.
     browser.open(&format!("{}/#/policies/new", world.node.url)).await;
+    browser.click("JSON").await;
     browser.fill("document", "{\"groups\": [{\"id\": \"g\"}]}").await;
     browser.sees("groups[0].unit").await;
     let fresh = policy(2).to_string().replace("\"team\"", "\"others\"");
@@ -173,8 +178,9 @@ async fn a_policy_is_tested_and_tried_before_it_is_saved_and_a_draft_needs_no_id
     browser.fill("test-event", "image.a").await;
     browser.fill("test-metadata", "team=red, size=2k").await;
     browser.sees("this draft").await;
-    let save = "return document.querySelector('form button[type=submit]').disabled";
-    assert_eq!(browser.run(save, json!([])).await, true, "it has no id");
+    browser.click("Save").await;
+    browser.until("document.querySelector('[name=id]').matches(':invalid')").await;
+    assert_eq!(world.admin.get("policies").await.expect(200)["data"].as_array().unwrap().len(), 1, "it has no id");
     without_faults(browser).await;
 }
 
@@ -299,6 +305,7 @@ async fn a_webhook_is_created_with_its_secret_shown_once_and_its_deliveries_are_
     browser.click("New webhook").await;
     browser.fill("id", "ops").await;
     browser.fill("url", "http://127.0.0.1:9/hook").await;
+    browser.click_field("subscription.changed").await;
     browser.click("Create").await;
     browser.sees("The signing secret of ops.").await;
     browser.sees("whsec_").await;
@@ -310,6 +317,14 @@ async fn a_webhook_is_created_with_its_secret_shown_once_and_its_deliveries_are_
     assert_eq!(app.reserve(json!({"userId": "u", "event": "a"})).await["allowed"], false);
     browser.page("Alerts").await;
     browser.sees("limit.reached").await;
+    // Changed subscriptions are shown when they are chosen, with their plan.
+    assert!(!browser.text().await.contains("subscription.changed"));
+    browser.choose("show", "subscriptions").await;
+    browser.until("document.querySelector('main tbody')?.innerText.includes('subscription.changed')").await;
+    browser.until("document.querySelector('main tbody a[href=\"#/plans/none\"]') !== null").await;
+    browser.fill("Search alerts", "nobody").await;
+    browser.sees("None of the newest").await;
+    browser.until("location.hash.includes('search=nobody')").await;
     browser.open(&format!("{}/#/webhooks/ops", world.node.url)).await;
     browser.sees("Deliveries").await;
     assert!(!browser.text().await.contains("whsec_"));
@@ -394,6 +409,7 @@ async fn a_plan_is_duplicated_under_another_id() {
     browser.sees_title("New plan").await;
     let draft = "const area = document.querySelector('[name=document]'); area.value = area.value.replace('20', '40'); \
         area.dispatchEvent(new Event('input', {bubbles: true}))";
+    browser.click("JSON").await;
     browser.until("document.querySelector('[name=document]')?.value.includes('images')").await;
     browser.run(draft, json!([])).await;
     browser.fill("id", "two").await;

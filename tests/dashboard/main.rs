@@ -13,6 +13,7 @@ mod configuration;
 mod deleting;
 mod events;
 mod explain;
+mod forms;
 mod hostile;
 // The pictures of the documentation need one size more.
 #[allow(dead_code)]
@@ -20,6 +21,7 @@ mod pages;
 mod quality;
 mod reference;
 mod reports;
+mod search;
 mod sessions;
 mod shop;
 mod states;

@@ -73,10 +73,13 @@ async fn the_overview_follows_what_happens() {
     without_faults(browser).await;
 }
 
+/// Unfolds what a page hides.
+const OPEN: &str = "document.querySelectorAll('main details').forEach((it) => { it.open = true; })";
+
 /// What a browser saves instead of downloading: the text of the file.
 async fn saved(browser: &crate::browser::Browser, button: &str) -> String {
     let catch = "window.saved = null; URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return '#/reports'; }; \
-        HTMLAnchorElement.prototype.click = () => {};";
+        HTMLAnchorElement.prototype.click = function () { window.savedAs = this.download; };";
     browser.run(catch, json!([])).await;
     browser.click(button).await;
     browser.until("window.saved !== null").await;
@@ -89,16 +92,15 @@ async fn a_report_is_made_kept_in_the_address_and_saved_as_csv() {
     shop::opened(&world).await;
     shop::look(&world, &browser).await;
     browser.page("Reports").await;
-    browser.sees("Chart of").await;
+    browser.sees("Measure").await;
+    browser.run(OPEN, json!([])).await;
     browser.click_field("by-user").await;
     browser.fill("by-metadata", "model").await;
     browser.choose("period", "week").await;
     browser.fill("event", "llm.*").await;
     browser.fill("ratio", "completion_tokens/prompt_tokens").await;
     browser.until("location.hash.includes('ratio=completion_tokens')").await;
-    browser
-        .until("[...document.querySelectorAll('main th')].some((cell) => cell.textContent === 'metadata.model')")
-        .await;
+    browser.until("[...document.querySelectorAll('main th')].some((cell) => cell.textContent === 'model')").await;
     browser.until("document.querySelectorAll('figure .line').length > 2").await;
     let hash = browser.run("return location.hash", json!([])).await;
     for part in ["period=week", "by=user%2Cmetadata.model", "event=llm.*"] {
@@ -119,9 +121,10 @@ async fn a_report_is_made_kept_in_the_address_and_saved_as_csv() {
         ))
         .await;
     let csv = saved(&browser, "Download CSV").await;
+    let name = browser.run("return window.savedAs", json!([])).await;
+    assert_eq!(name, "usage-default-test-2031-01-02-to-2031-01-31-by-user-model.csv");
     assert!(csv.starts_with("start,end,user,metadata.model,calls,denials,"), "{csv}");
-    let address =
-        "reports/usage?period=week&by=user,metadata.model&event=llm.*&ratio=completion_tokens/prompt_tokens&format=csv";
+    let address = "reports/usage?from=2031-01-02&to=2031-01-31&period=week&by=user,metadata.model&event=llm.*&ratio=completion_tokens/prompt_tokens&format=csv";
     let api = world.admin.with("x-mode", "test").get(address).await;
     assert_eq!(api.status, 200);
     assert_eq!(csv, api.text);
@@ -138,7 +141,96 @@ async fn what_a_report_does_not_know_is_told_at_the_field() {
     browser.until("document.querySelector('[name=by-metadata]').getAttribute('aria-invalid') === 'true'").await;
     browser.fill("by-metadata", "model").await;
     browser.sees("Nothing happened").await;
+    browser.run(OPEN, json!([])).await;
     browser.fill("ratio", "calls").await;
     browser.until("document.querySelector('[name=ratio]').getAttribute('aria-invalid') === 'true'").await;
+    without_faults(browser).await;
+}
+
+/// The texts of a table's rows, with single spaces.
+const ROWS: &str = r#"[...document.querySelectorAll('[aria-label="The report as a table"] tr')].map((row) => row.innerText.replace(/\s+/g, ' ').trim())"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn yesterdays_cost_by_model_takes_two_clicks_and_says_totals_shares_and_changes() {
+    let (world, browser) = signed_in().await;
+    shop::opened(&world).await;
+    shop::look(&world, &browser).await;
+    browser.size(1280, 900).await;
+    browser.count_clicks().await;
+    browser.page("Reports").await;
+    browser.click("Yesterday’s cost by model").await;
+    browser.until("location.hash.includes('from=2031-01-30&to=2031-01-30')").await;
+    // ada 3 × (2100 × 0.001 + 1050 × 0.004), bob the same once.
+    browser
+        .until(&format!("{ROWS}.join('; ').includes('large 3 0 18.90 75 %; small 1 0 6.30 25 %; Total 4 0 25.20')"))
+        .await;
+    let clicks = browser.clicks().await;
+    assert!(clicks <= 2, "{clicks}");
+    let totals = "document.querySelector('.totals').innerText.replace(/\\s+/g, ' ')";
+    // On the day before ada called twice.
+    browser.until(&format!("{totals}.includes('Calls 4 +33 %')")).await;
+    browser.sees("Changes are against 2031-01-29.").await;
+    browser.until("[...document.querySelectorAll('.days button')].find((it) => it.ariaPressed === 'true').textContent === 'Yesterday'").await;
+    browser.click_field("compare").await;
+    browser.until(&format!("{ROWS}.join('; ').includes('large 3 0 18.90 75 % 12.32 +53 %')")).await;
+    // Another column, sorted by it the other way around.
+    browser.run(OPEN, json!([])).await;
+    browser.click_field("column-quantity").await;
+    browser.click("Quantity").await;
+    browser.click("Quantity ↓").await;
+    browser.until(&format!("{ROWS}[1].startsWith('small')")).await;
+    let hash = browser.run("return location.hash", json!([])).await;
+    for part in ["sort=-quantity", "compare=1", "mode=test", "app=default", "metric=cost"] {
+        assert!(hash.as_str().unwrap().contains(part), "{part} in {hash}");
+    }
+    // Nothing is hidden beside the window.
+    let hidden = "return [...document.querySelectorAll('main .scroll')].map((it) => it.scrollWidth - it.clientWidth)";
+    assert_eq!(browser.run(hidden, json!([])).await, json!([0]));
+    // A colleague who works on live data sees the same report.
+    let shown = browser.run(&format!("return {ROWS}"), json!([])).await;
+    browser.visit("#/users").await;
+    browser.choose("mode", "live").await;
+    browser.until("localStorage.getItem('quotagate.mode') === 'live'").await;
+    browser.open("about:blank").await;
+    browser.open(&format!("{}/{}", world.node.url, hash.as_str().unwrap())).await;
+    browser.until(&format!("JSON.stringify({ROWS}) === {:?}", shown.to_string())).await;
+    for preset in ["Today", "Last 7 days", "Last 30 days", "This month", "Last month"] {
+        browser.click(preset).await;
+        let pressed = format!(
+            "[...document.querySelectorAll('.days button')].some((it) => it.textContent === '{preset}' && it.ariaPressed === 'true')"
+        );
+        browser.until(&pressed).await;
+    }
+    browser.until("location.hash.includes('from=2030-12-01&to=2030-12-31')").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_most_expensive_users_of_more_than_a_thousand_are_ranked_whatever_their_names() {
+    let (world, browser) = signed_in().await;
+    let per = json!({"per": {"tokens": "0.001"}});
+    let group = json!({"id": "spend", "unit": "cents", "quota": null, "measure": per, "matches": [{"event": "llm"}]});
+    world.admin.plan("p", json!({"periodType": "daily", "groups": [group]})).await;
+    let settings = json!({"defaultPlanId": "p"});
+    world.admin.put("app", settings).await.expect(200);
+    let app =
+        world.node.client(&crate::support::new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    let call = |user: String, tokens: u64| json!({"userId": user, "event": "llm", "metadata": {"tokens": tokens}});
+    for start in (0..1_100).step_by(50) {
+        let calls =
+            (start..start + 50).map(|number| app.post("track", call(format!("user_{number:04}"), 1000 + number)));
+        for answer in futures::future::join_all(calls).await {
+            answer.expect(200);
+        }
+    }
+    browser.visit("#/reports?by=user&metric=cost").await;
+    browser.until(&format!("{ROWS}[1]?.startsWith('user_1099 1 0 2.10')")).await;
+    browser.sees("user_1088").await;
+    browser.sees("These are the 1,000 lines with the largest cost (cents) of all.").await;
+    browser.until(&format!("{ROWS}.at(-1).startsWith('Total 1,100 0 1,704.45')")).await;
+    // By a figure that the gateway does not rank, all lines are read first.
+    browser.choose("metric", "tokens").await;
+    browser.until(&format!("{ROWS}[1]?.startsWith('user_1099 1 0')")).await;
+    browser.until("!document.querySelector('main').innerText.includes('These are the 1,000')").await;
     without_faults(browser).await;
 }

@@ -158,8 +158,7 @@ async fn a_user_gets_limits_of_its_own_and_returns_to_those_of_the_plan() {
     browser.open(&format!("{}/#/users/u_42", world.node.url)).await;
     browser.sees("0 / 20").await;
     browser.click("Change limits").await;
-    browser.sees("The plan gives 20.").await;
-    browser.choose("kind-mails", "own").await;
+    browser.sees("The plan gives 20;").await;
     browser.fill("quota-mails", "-3").await;
     browser.click("Save").await;
     browser.sees("customLimits").await;
@@ -169,12 +168,13 @@ async fn a_user_gets_limits_of_its_own_and_returns_to_those_of_the_plan() {
     browser.sees("0 / 35").await;
     assert_eq!(app.counter("u_42", "mails").await["quota"], 35);
     browser.click("Change limits").await;
-    browser.choose("kind-mails", "none").await;
+    browser.click_field("none-mails").await;
     browser.click("Save").await;
     browser.sees_no_dialog().await;
     browser.sees("0 without limit").await;
     browser.click("Change limits").await;
-    browser.choose("kind-mails", "plan").await;
+    browser.click_field("none-mails").await;
+    browser.fill("quota-mails", "").await;
     browser.click("Save").await;
     browser.sees_no_dialog().await;
     browser.sees("0 / 20").await;
@@ -270,7 +270,7 @@ async fn a_user_who_was_never_seen_is_put_on_a_plan() {
     let app = mails(&world).await;
     browser.page("Users").await;
     browser.fill("Search users", "new one").await;
-    browser.sees("No user begins with that").await;
+    browser.sees("No user has that in the id").await;
     browser.click("new one").await;
     browser.sees("Nothing is kept of this user").await;
     browser.click("Put on a plan").await;
@@ -335,5 +335,56 @@ async fn names_of_any_kind_are_shown_as_they_are_and_lead_to_their_page() {
     browser.page("Audit").await;
     browser.sees("grant.create").await;
     assert_eq!(browser.run("return document.querySelectorAll('main script, main img').length", json!([])).await, 0);
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_users_limit_is_raised_in_three_clicks_and_one_below_its_use_says_so() {
+    let (world, browser) = signed_in().await;
+    let app = mails(&world).await;
+    app.subscribe("u_42", "free").await;
+    app.post("track", json!({"userId": "u_42", "event": "mail.send", "quantity": 19})).await.expect(200);
+    browser.reload().await;
+    browser.sees_title("Overview").await;
+    browser.count_clicks().await;
+    browser.page("Users").await;
+    browser.click("u_42").await;
+    browser.click("Change limits").await;
+    browser.until("document.activeElement.name === 'quota-mails'").await;
+    browser.press("5").await;
+    browser.sees("19 are used or held, so further calls are denied").await;
+    browser.fill("quota-mails", "40").await;
+    browser.until("document.querySelector('dialog .warning') === null").await;
+    browser.press("\u{e007}").await;
+    browser.sees_no_dialog().await;
+    browser.sees("19 / 40").await;
+    let clicks = browser.clicks().await;
+    assert!(clicks <= 3, "{clicks}");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overage_is_drawn_to_scale_and_a_window_without_dates_shows_none() {
+    let (world, browser) = signed_in().await;
+    let group = |id: &str, period: &str, enforcement: &str| json!({"id": id, "unit": "count", "measure": "event", "quota": 100, "periodType": period, "enforcement": enforcement, "matches": [{"event": id}]});
+    let mut soft = group("over", "daily", "soft");
+    soft.as_object_mut().unwrap().remove("measure");
+    world.admin.plan("p", json!({"unmatchedEvents": "allow", "groups": [soft]})).await;
+    let mut flight = group("flight", "concurrent", "hard");
+    flight["scope"] = json!(["app"]);
+    world.admin.put("policies/caps", json!({"groups": [flight]})).await.expect(200);
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    app.subscribe("u", "p").await;
+    app.post("track", json!({"userId": "u", "event": "over", "quantity": 398})).await.expect(200);
+    let id = app.reserved(json!({"userId": "u", "event": "flight"})).await;
+    browser.visit("#/users/u").await;
+    browser.sees("298 over").await;
+    let width = "const width = (name) => document.querySelector(`[data-group=over] ${name}`).getBoundingClientRect().width; \
+        return width('.over') / width('.bar')";
+    let drawn = browser.run(width, json!([])).await.as_f64().unwrap();
+    assert!((2.8..3.2).contains(&drawn), "{drawn} times the limit");
+    browser.visit(&format!("#/explain?reservationId={id}")).await;
+    browser.sees("one window, never resets").await;
+    assert!(!browser.text().await.contains("1970"));
     without_faults(browser).await;
 }

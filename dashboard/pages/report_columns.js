@@ -1,0 +1,66 @@
+// The columns that a report can have: their titles, their figures and how these are written.
+
+import { figure, number } from '../ui.js';
+
+const counts = ['calls', 'denials', 'released', 'expiries', 'late', 'degraded', 'draws', 'refunds', 'accepted', 'rejected', 'retries', 'quantity'];
+
+const titles = { costPerAccepted: 'Cents per accepted', retryShare: 'Retry share', cost: 'Cost (cents)' };
+
+const title = (name) => titles[name] ?? name.charAt(0).toUpperCase() + name.slice(1);
+
+/**
+ * @typedef {{name: string, title: string, read: (line: any) => number | null | undefined, unit?: string, usual: boolean}} Column
+ * `usual`: it is shown unless somebody chooses otherwise.
+ */
+
+/** What a group was charged is in a column for each group; by group in one, since a line is of one group. */
+function charges(lines) {
+  const ofGroups = lines.some((line) => line.by.group !== undefined);
+  if (ofGroups) return [{ name: 'charged', title: 'Charged', read: (line) => line.charged[0]?.amount, unit: 'line', usual: true }];
+  const groups = new Map(lines.flatMap((line) => line.charged.map((charge) => [charge.groupId, charge.unit])));
+  return [...groups].sort(([one], [other]) => (one < other ? -1 : 1)).map(([groupId, unit]) => ({
+    name: `charged.${groupId}`,
+    title: unit === 'count' ? `${groupId} (charged)` : `${groupId} (${unit})`,
+    read: (line) => line.charged.find((charge) => charge.groupId === groupId)?.amount ?? 0,
+    unit,
+    usual: false,
+  }));
+}
+
+/**
+ * Every column in which something stands.
+ * @returns {Column[]}
+ */
+export function columnsOf(lines) {
+  const some = (read) => lines.some((line) => read(line));
+  const names = (read) => [...new Set(lines.flatMap((line) => Object.keys(read(line) ?? {})))].sort();
+  const always = ['calls', 'denials'];
+  const simple = counts.filter((name) => always.includes(name) || some((line) => line[name]));
+  return [
+    ...simple.map((name) => ({ name, title: title(name), read: (line) => line[name], usual: always.includes(name) })),
+    ...(some((line) => line.cost) ? [{ name: 'cost', title: title('cost'), read: (line) => line.cost, unit: 'cents', usual: true }] : []),
+    ...charges(lines),
+    ...['costPerAccepted', 'retryShare'].filter((name) => some((line) => line[name])).map((name) => ({ name, title: title(name), read: (line) => line[name], unit: name === 'costPerAccepted' ? 'cents' : undefined, usual: false })),
+    ...names((line) => line.ratios).map((name) => ({ name, title: name, read: (line) => line.ratios[name], usual: true })),
+    ...names((line) => line.figures).map((name) => ({ name, title: name, read: (line) => line.figures?.[name], usual: false })),
+    ...names((line) => line.denialsByReason).map((name) => ({ name: `denied.${name}`, title: `denied: ${name}`, read: (line) => line.denialsByReason?.[name] ?? 0, usual: false })),
+  ];
+}
+
+/** A figure of a column in words. @param {Column} column */
+export function cell(column, line) {
+  const value = column.read(line);
+  if (value === null || value === undefined) return '–';
+  const unit = column.unit === 'line' ? line.charged[0]?.unit : column.unit;
+  const text = figure(value, unit);
+  return column.unit === 'line' && unit !== 'count' ? `${text} ${unit}` : text;
+}
+
+/** "+12 %", "the same", or nothing that could be said. */
+export function change(value, past) {
+  if (value === null || value === undefined || past === null || past === undefined) return '–';
+  if (value === past) return 'same';
+  if (past === 0) return 'new';
+  const percent = ((value - past) / Math.abs(past)) * 100;
+  return `${percent > 0 ? '+' : '−'}${number(Math.abs(percent) >= 10 ? Math.round(Math.abs(percent)) : Number(Math.abs(percent).toFixed(1)))} %`;
+}

@@ -1,0 +1,94 @@
+//! The search from every page.
+
+use serde_json::json;
+
+use crate::browser::CONTROL;
+use crate::support::{monthly, new_key};
+use crate::{quality, sign_in, signed_in, without_faults};
+
+const ENTER: &str = "\u{e007}";
+const DOWN: &str = "\u{e015}";
+const ESCAPE: &str = "\u{e00c}";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_plans_keys_and_pages_are_found_from_every_page_by_any_part_of_their_names() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("starter_2027", monthly(20)).await;
+    world.admin.put("policies/team_caps", json!({"owner": "finance", "groups": []})).await.expect(200);
+    for user in ["Ada.Lovelace@example.com", "bob", "lovely_carl"] {
+        world.admin.subscribe(user, "starter_2027").await;
+    }
+    new_key(&world.admin, json!({"kind": "secret", "mode": "live", "name": "back end"})).await;
+    browser.visit("#/events").await;
+    let found = "[...document.querySelectorAll('[role=option]')].map((it) => it.innerText.replace(/\\s+/g, ' ').trim()).join('; ')";
+    for place in ["#/events", "#/reports", "#/plans/starter_2027", "#/"] {
+        browser.visit(place).await;
+        browser.press_anywhere("/").await;
+        browser.until("document.activeElement.getAttribute('aria-label') === 'Search everything'").await;
+        browser.press("LOVELACE").await;
+        browser.until(&format!("{found} === 'user Ada.Lovelace@example.com'")).await;
+        browser.press(ENTER).await;
+        browser.sees_title("Ada.Lovelace@example.com").await;
+        browser.sees_no_dialog().await;
+    }
+    // Enter at once, before anything is found.
+    browser.press_with(CONTROL, "k").await;
+    browser.until("document.activeElement.getAttribute('aria-label') === 'Search everything'").await;
+    browser.press(&format!("rovel{ENTER}")).await;
+    browser.sees("Nothing found.").await;
+    browser.press(ESCAPE).await;
+    browser.sees_no_dialog().await;
+    for (text, hit, title) in [
+        ("ter_20", "plan starter_2027", "starter_2027"),
+        ("FINANCE", "policy team_caps finance", "team_caps"),
+        ("back en", "key back end", "Keys"),
+        ("test cl", "page Test clock", "Test clock"),
+    ] {
+        browser.press_with(CONTROL, "k").await;
+        browser.until("document.activeElement.getAttribute('aria-label') === 'Search everything'").await;
+        browser.press(text).await;
+        browser.until(&format!("{found}.startsWith('{hit}')")).await;
+        browser.press(ENTER).await;
+        browser.sees_title(title).await;
+        browser.sees_no_dialog().await;
+    }
+    // Of several the arrows choose.
+    browser.click("Search Ctrl K").await;
+    browser.press("lovel").await;
+    browser.until(&format!("{found} === 'user Ada.Lovelace@example.com; user lovely_carl'")).await;
+    assert_eq!(browser.run(&format!("{}; return typeof axe", quality::AXE), json!([])).await, "object");
+    let findings = quality::findings(&browser, &[]).await;
+    assert!(findings.is_empty(), "{findings:#?}");
+    browser.press(DOWN).await;
+    browser.until("document.querySelector('[aria-selected=true]').textContent.includes('carl')").await;
+    browser.press(ENTER).await;
+    browser.sees_title("lovely_carl").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_users_finds_any_part_and_enter_opens_the_only_hit() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    for user in ["Ada.Lovelace", "bob", "bobby"] {
+        world.admin.subscribe(user, "one").await;
+    }
+    let key = new_key(&world.admin, json!({"kind": "admin", "role": "viewer"})).await;
+    browser.click("Sign out").await;
+    sign_in(&world, &browser, &key).await;
+    browser.page("Users").await;
+    browser.sees("Ada.Lovelace").await;
+    browser.press_anywhere("/").await;
+    browser.press(&format!("lOVE{ENTER}")).await;
+    browser.sees_title("Ada.Lovelace").await;
+    browser.page("Users").await;
+    browser.press_anywhere("/").await;
+    browser.press("obb").await;
+    browser.until("document.querySelectorAll('tbody tr').length === 1").await;
+    // Two have it, and one is it.
+    browser.fill("Search users", "bob").await;
+    browser.until("document.querySelectorAll('tbody tr').length === 2").await;
+    browser.press(ENTER).await;
+    browser.sees_title("bob").await;
+    without_faults(browser).await;
+}
