@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs all tests, after `make test` has checked format and lints. Suites that mostly wait, for servers that die and come
-# back, run beside suites that compute. Each group writes to a log, which is printed when the group ends; the slots in
-# tests/support keep the heavy tests of all groups from running at the same time.
+# Runs all tests and checks lints. Suites that mostly wait, for servers that die and come back or for a browser, run beside
+# suites that compute. Each group writes to a log, which is printed when the group ends; the slots in tests/support keep
+# the heavy tests of all groups from running at the same time.
 #
 #   CARGO=cargo scripts/test.sh
 set -uo pipefail
@@ -24,7 +24,6 @@ waiting() {
     "$cargo" test --no-fail-fast --test faults --test process
 }
 
-# Python, Node and a browser: each has one suite at a time.
 others() {
     scripts/check-dashboard.sh && scripts/test-sdks.sh && scripts/test-hostile.sh
 }
@@ -33,7 +32,12 @@ browser() {
     "$cargo" test --no-fail-fast --test dashboard
 }
 
-groups=(computing waiting "others browser")
+# In a directory of its own, since cargo lets only one command at a time use a directory.
+lints() {
+    "$cargo" clippy --target-dir "$target/lints" --all-targets -- -D warnings
+}
+
+groups=(computing waiting others "lints browser")
 pids=()
 # A group that is interrupted takes its processes with it.
 trap 'kill "${pids[@]}" 2>/dev/null; exit 130' INT TERM

@@ -282,14 +282,17 @@ impl Browser {
         self.sees_title(name).await;
     }
 
-    /// Types into the field of that name, in place of what was there.
+    /// Types into the field of that name, in place of what was there. A page that is drawn meanwhile may put the old text
+    /// back, so what the field then holds is compared, and it is typed again.
     pub async fn fill(&self, name: &str, text: &str) {
         let xpath = format!("//*[@name={0} or @aria-label={0}]", quoted(name));
         self.patiently(&xpath, || async {
             let element = self.element(&xpath).await?;
             // As a person does it: everything is selected and replaced. WebDriver's own clearing is not told to the page as input.
-            let text = format!("{CONTROL}a{NO_KEY}{}", if text.is_empty() { DELETE } else { text });
-            self.call("POST", &format!("element/{element}/value"), Some(json!({"text": text}))).await
+            let keys = format!("{CONTROL}a{NO_KEY}{}", if text.is_empty() { DELETE } else { text });
+            self.call("POST", &format!("element/{element}/value"), Some(json!({"text": keys}))).await?;
+            let held = self.call("GET", &format!("element/{element}/property/value"), None).await?;
+            if held == text { Ok(()) } else { Err(format!("{name} holds {held}")) }
         })
         .await;
     }

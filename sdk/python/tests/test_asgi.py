@@ -115,12 +115,14 @@ def served(sandbox: Sandbox) -> Iterator[Served]:
 
 
 def settled(client: Client, user: str, used: int) -> bool:
-    """The end of the answer comes a moment before its commit."""
-    for usage in client.watch_usage(user):
-        counter = usage.counters[0]
-        if counter.held == 0:
-            return counter.used == used
-    return False
+    """The end of the answer comes a moment before its commit, and between two draws nothing is held either."""
+
+    def stands() -> bool:
+        counter = client.usage(user).counters[0]
+        return (counter.held, counter.used) == (0, used)
+
+    eventually(f"{used} used and nothing held", stands)
+    return True
 
 
 def test_requests_are_metered(client: Client, served: Served, subscribed: Subscribed) -> None:
