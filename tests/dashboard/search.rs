@@ -78,11 +78,17 @@ async fn the_page_of_users_finds_any_part_and_enter_opens_the_only_hit() {
     sign_in(&world, &browser, &key).await;
     browser.page("Users").await;
     browser.sees("Ada.Lovelace").await;
+    // The title takes the focus when the page is there.
+    browser.until("document.activeElement.tagName === 'H1'").await;
     browser.press_anywhere("/").await;
+    browser.until("document.activeElement.hasAttribute('data-search')").await;
     browser.press(&format!("lOVE{ENTER}")).await;
     browser.sees_title("Ada.Lovelace").await;
     browser.page("Users").await;
+    // The title takes the focus when the page is there.
+    browser.until("document.activeElement.tagName === 'H1'").await;
     browser.press_anywhere("/").await;
+    browser.until("document.activeElement.hasAttribute('data-search')").await;
     browser.press("obb").await;
     browser.until("document.querySelectorAll('tbody tr').length === 1").await;
     // Two have it, and one is it.
