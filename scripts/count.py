@@ -7,8 +7,8 @@
 Counts repeat within 1 to 2 %, however busy the machine is. Each call is sent over HTTP, on one connection, after a
 warm-up. What the process does in the same time without calls is measured first and subtracted.
 
-Instructions of Redis are divided by the floor: a function that gets the 9 keys and 22 arguments that a reserve of three
-groups needed before there were programs (src/store/proposal.rs), and does nothing.
+Instructions of Redis are divided by the floor: a script that reads and writes three counters, with one HMGET and one
+HSET.
 Instructions of the gateway stand beside a no-op: a handler of the same web framework that parses the same body and
 returns a constant answer of the same size (benches/calls/no_op.rs).
 
@@ -364,34 +364,16 @@ def connected(port: int) -> Redis | None:
         return None
 
 
-def floor(stage: Stage) -> tuple[float, float]:
-    """The floor of all counts of Redis; for comparison, a script with one HMGET and one HSET."""
-    run, name = stage.redis.run, user("three", 1)
-    library = "#!lua name=floor\nredis.register_function('floor', function(keys, arguments) return 1 end)"
-    run("FUNCTION", "LOAD", library)
-    operation = "5f0c7a1be2d94c6f8a3b1e07"
-    keys = ["stamp", f"op:{operation}", "clock", "outbox", "ledger", "denials"]
-    keys += [f"{kind}:user:{name}" for kind in ("account", "holds", "past")]
-    facts = ["-", "0 1795351593285130 0 1000000", "1795351593285131", "1793491200000", "1796083200000", "-"]
-    memo = '{"plan":"three","version":1795351593285130,"items":[{"metadata":{"model":"flux-pro"}}]}'
-    own = [operation, "", "3600000", f"{IMAGE} key_MxSfbEVTautt9zuj {name}", memo]
-    terms = "lg_0 1000000 1000000 - -;lg_1 1000000 1000000 - -;lg_2 1000 1000 - -;"
-    month, day = "monthly/20261101T000000Z/20261201T000000Z/1000000", "daily/20261122T000000Z/20261123T000000Z/1000"
-    arguments = [*facts, *own, "1", "-", terms, month, "1", month, "1", day, "1", "-", ""]
-    if (len(keys), len(arguments)) != (9, 22):
-        raise RuntimeError("the floor has 9 keys and 22 arguments")
-    sha = run("SCRIPT", "LOAD", HMGET_HSET)
+def floor(stage: Stage) -> float:
+    """The floor of all counts of Redis: the least that a script does which reads and writes three counters."""
+    sha = stage.redis.run("SCRIPT", "LOAD", HMGET_HSET)
 
-    def count(*call: Any) -> float:
-        def calls() -> None:
-            for _ in range(FLOOR_CALLS):
-                run(*call)
+    def calls() -> None:
+        for _ in range(FLOOR_CALLS):
+            stage.redis.run("EVALSHA", sha, 1, "floor")
 
-        calls()
-        return stage.server.per_call(calls, FLOOR_CALLS)
-
-    empty = count("FCALL", "floor", len(keys), *(PREFIX + key for key in keys), *arguments)
-    return empty, count("EVALSHA", sha, 1, "floor")
+    calls()
+    return stage.server.per_call(calls, FLOOR_CALLS)
 
 
 class Table:
@@ -413,14 +395,13 @@ def count_redis(binaries: Path) -> None:
     redis = stage.server
     table = Table("Redis, per call", "count")
     redis.measure_idle()
-    base, script = floor(stage)
+    base = floor(stage)
 
     def line(name: str, figure: float, target: float | None = None) -> None:
         wanted = "" if target is None else f"<= {target}"
         table.line(name, thousands(figure), f"{figure / base:.2f}", wanted)
 
-    line("floor: a function that does nothing, 9 keys, 22 arguments", base)
-    line("for comparison: a script with one HMGET and one HSET", script)
+    line("floor: a script with one HMGET and one HSET", base)
     stage.warm_up("three", image)
     reserve, held = stage.count_reserve(redis, "three", image)
     line("reserve, three groups", reserve, 2.8)

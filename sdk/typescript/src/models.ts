@@ -2007,8 +2007,8 @@ export interface WebhookBody {
   filter?: Filter;
   id?: string | null;
   /**
-   * The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{quota}`,
-   * `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`.
+   * The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
+   * `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`.
    */
   template?: string | null;
   /** `http` or `https`. */

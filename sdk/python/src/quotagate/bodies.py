@@ -686,7 +686,7 @@ class WebhookBody(_WebhookBodyRequired, total=False):
     id: str | None
     template: str | None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
+    `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
 
 
 class _WeightedBodyRequired(TypedDict):

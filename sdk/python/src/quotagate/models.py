@@ -1668,7 +1668,7 @@ class WebhookBody(Model):
     id: str | None = None
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
+    `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
     url: str
     """`http` or `https`."""
 
@@ -1685,7 +1685,7 @@ class WebhookView(Model):
     id: str | None = None
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
-    `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
+    `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
     url: str
     """`http` or `https`."""
     created_at: str
