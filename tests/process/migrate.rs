@@ -297,11 +297,11 @@ async fn two_nodes_that_convert_at_once_come_to_the_same_data() {
 const RECORDS: [(&str, &str); 12] = [
     (
         "reservation\n-\nheld 1000 61000 0\ne k u {}\nuser:u g:1:5,h:c1:1 -",
-        "held 1000 60000 0 -\ne k u {}\nuser:u g:1:5,h:c1:1 -",
+        "held 1000 60000 0 -\ne k u\n{}\nuser:u g:1:5,h:c1:1 -",
     ),
     (
         "reservation\nf1\ncommitted 1000 61000 3 late rejected\ne k u {\"a b\":1}\nuser:u - g:1:5,g:2:1\napp:a - g:9:6",
-        "committed 1000 60000 3 f1 late rejected\ne k u {\"a b\":1}\nuser:u - g:1:5,g:2:1\napp:a - g:9:6",
+        "committed 1000 60000 3 f1 late rejected\ne k u\n{\"a b\":1}\nuser:u - g:1:5,g:2:1\napp:a - g:9:6",
     ),
     ("answer\nf\nunmetered\n5\n", "answer\nf\nunmetered\n5\n"),
     ("answer\nf\ngranted\n5\n{}", "answer\nf\ngranted\n5\n{}"),
@@ -317,12 +317,12 @@ const RECORDS: [(&str, &str); 12] = [
     ),
     ("answer\nf\ndenied\n5\n0\n\n0\n\n2\n3\n1\n0\n0\n1\n7\n0\n2\n1\n0", "answer\nf\ndenied\n5\n0\n\n0\n\n3+1! 7+0+2+1"),
     ("answer\nf\ndenied\n5\n0\nuser_blocked\n0\n\n0\n", "answer\nf\ndenied\n5\n0\nuser_blocked\n0\n\n\n"),
-    ("answer\nf\nsettled\n5\nreleased\n0\n0\ne k u {}\n1\n", "answer\nf\nsettled\n5\nreleased\n0\n0\ne k u {}\n1\n\n"),
+    ("answer\nf\nsettled\n5\nreleased\n0\n0\ne k u {}\n1\n", "answer\nf\nsettled\n5\nreleased\n0\n0\ne k u\n{}\n1\n\n"),
     (
         "answer\nf\nsettled\n5\ncommitted\n0\n0\ne k u {}\n1\n\ng\n3\n1\n0\n0\nunknown - - - 0 0\nqg:{a:live}:counters:user:u",
-        "answer\nf\nsettled\n5\ncommitted\n0\n0\ne k u {}\n1\n\n g 3+1/- unknown/-/- user:u",
+        "answer\nf\nsettled\n5\ncommitted\n0\n0\ne k u\n{}\n1\n\nuser:u g 3+1/- unknown/-/-#0",
     ),
-    ("answer\nf\nextended\n5\n6\ne k u {}\n", "answer\nf\nextended\n5\n6\ne k u {}\n\n"),
+    ("answer\nf\nextended\n5\n6\ne k u {}\n", "answer\nf\nextended\n5\n6\ne k u\n{}\n\n"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
