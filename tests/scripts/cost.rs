@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use quotagate::domain::ids::UserId;
+
 use crate::table::{BELIEF, DAY_1, Table, counted};
 
 /// Calls of each command since the last reset, without those that came from outside.
@@ -48,4 +50,20 @@ async fn the_commands_of_a_call_are_few_however_many_groups_it_counts_in() {
         table.reserve(&[("a", DAY_1, 100, 9)]).await;
         assert_eq!(commands(&table).await, counts("get=2 hmget=1 exists=1 xadd=1"), "denied reserve");
     }
+}
+
+/// With the allocator that Redis brings on Linux; others round up elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_and_a_reservation_take_few_bytes() {
+    let table = Table::new().await;
+    let three = [("a", DAY_1, 1, 9), ("b", DAY_1, 1, 9), ("c", DAY_1, 1, 9)];
+    let bytes = async |key: String| table.redis.run::<u64>(&["MEMORY", "USAGE", &key]).await;
+    let id = table.hold(&three).await;
+    let record = table.bucket.operation(&id.name);
+    let held = bytes(record.clone()).await;
+    assert!(held <= 320, "the record of an open reservation takes {held} bytes");
+    table.commit(&id).await;
+    let (user, finished) = (bytes(table.bucket.account(&UserId::parse("u").unwrap())).await, bytes(record).await);
+    assert!(user <= 320, "a user with three groups takes {user} bytes");
+    assert!(finished <= 280, "the record of a finished reservation takes {finished} bytes");
 }
