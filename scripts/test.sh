@@ -37,7 +37,7 @@ lints() {
     "$cargo" clippy --target-dir "$target/lints" --all-targets -- -D warnings
 }
 
-groups=(computing waiting others "lints browser")
+groups=(computing waiting others browser lints)
 pids=()
 # A group that is interrupted takes its processes with it.
 trap 'kill "${pids[@]}" 2>/dev/null; exit 130' INT TERM
