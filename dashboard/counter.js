@@ -29,7 +29,7 @@ export function Bar({ counter }) {
   const room = quota === null ? null : quota + granted;
   const share = (amount) => `${room ? Math.min(100, (amount / room) * 100) : 0}%`;
   const within = room === null ? 0 : Math.min(used, room);
-  // To scale with the bar beside it. A part of the bar stays, however far the limit was passed.
+  // Overage is drawn to the scale of the bar. Part of the bar stays visible, even far beyond the limit.
   const beyond = overage ? Math.min(95, (overage / (overage + (room ?? 0))) * 100) : 0;
   const label = `${counter.label || counter.groupId}: ${figures(counter).join(' · ')}`;
   return html`<div class="meter" role="img" aria-label=${label}>

@@ -15,7 +15,7 @@ Replies
 
 local app = args.text()
 local time = redis.call('TIME')
--- As long as nobody sets the clock back, no count is given twice, even if a failover has lost some.
+-- No count is used twice, even after a failover that lost some, unless the clock is set back.
 local count = args.digits(math.max(args.stored(redis.call('GET', KEYS[1])) + 1, time[1] * 1000000 + time[2]))
 redis.call('SET', KEYS[1], count)
 redis.call('ZADD', KEYS[2], count, app)

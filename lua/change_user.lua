@@ -67,7 +67,7 @@ local function set(name, value)
   fields[#fields + 1], fields[#fields + 2] = name, value
 end
 
--- A new sequence number: what was used is past, what is held settles there.
+-- A new sequence number: used amounts move to the closed window, and present holds settle there.
 local function start_anew(id, seq, stored, used, held, proposed)
   local anew = window.after(seq, false)
   counter.close(owner, id, seq, stored, used, held, now)

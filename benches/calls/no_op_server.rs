@@ -1,4 +1,4 @@
-//! The no-op as a program of its own, for `make count`.
+//! A server that answers the no-op and nothing else, for `make count`.
 
 #[allow(dead_code)]
 mod no_op;

@@ -36,7 +36,7 @@ function Quota({ form, path, group }) {
 
 /** The label gives a new group its id, until somebody writes another. */
 function Names({ form, path, group, saved }) {
-  // Plans may share the id of a group: its counter then goes on when a user moves. A policy shares with nobody.
+  // Two plans may use the same group id; a user who moves between them then keeps the counter. A policy's ids are its own.
   const known = form.kind.path === 'plans' ? form.seen.ofPolicies : form.seen.groups;
   const others = new Set([...known, ...form.document.groups.filter((other) => other !== group).map((other) => other.id)]);
   const [auto, setAuto] = useState(!saved);

@@ -151,7 +151,7 @@ export function Reports({ query }) {
   const shown = { from: data?.from ?? '', to: data?.to ?? '' };
   const { mode, app } = api.place;
   useEffect(() => {
-    // Whoever opens the address sees the same days, of the same mode and app.
+    // The address names days, mode and app, so everybody who opens it sees the same report.
     keepFilter({ ...settled, from: settled.from || shown.from, to: settled.to || shown.to, mode, app: api.isRoot() ? app : '' });
   }, [settled, shown.from, shown.to]);
   const change = (changed) => setTyped((typed) => ({ ...typed, ...changed }));

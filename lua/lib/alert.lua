@@ -1,8 +1,8 @@
 -- Alerts: `used` passes a percentage of what a counter may use. Each is told once per counter, window and limit, upward
 -- only. Fields of the counters hash, there only when needed; the owner's `watched` says that any of its groups has some:
---   <group>.alerts = '<quota> <percent>,…|- <seq> <limit> <highest percent told>': as the last admission configured it;
+--   <group>.alerts = '<quota> <percent>,…|- <seq> <limit> <highest percent reported>': from the last admission;
 --     '-' once the group has no alerts any more (what was told is told once, also if they come back)
---   <group>.reached = '<seq> <limit>': the last denial that was told
+--   <group>.reached = '<seq> <limit>': the last denial that was reported
 local alert = {}
 
 -- The smallest `used` that is `percent` of `limit`, exact for all limits.
@@ -75,7 +75,7 @@ function alert.watch(owner, changes)
   return changes
 end
 
--- Tells what the counters of one owner pass: each has id, seq, bounds, granted, before (used until now) and used.
+-- Reports the alerts that the counters of one owner pass. Each counter has id, seq, bounds, granted, before (used until now) and used.
 -- Answers '<group>:<percent>' of each; fields to keep are added to `changes`.
 function alert.charge(owner, counters, now, outbox_key, changes, passed)
   if #counters == 0 then
