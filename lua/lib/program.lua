@@ -65,7 +65,7 @@ function program.define(name, text)
   local settings, owners = string.match(text, '^([^\n]*)(.*)$')
   local tag, sandbox, revision, tells_expiry, ledger_most, straight = string.match(settings, '^(%S+) (%d) (%d+) (%d) (%d+) (%d)$')
   local defined = {
-    name = name, tag = tag, sandbox = args.stored(sandbox), revision = revision, tells_expiry = tells_expiry == '1',
+    tag = tag, sandbox = args.stored(sandbox), revision = revision, tells_expiry = tells_expiry == '1',
     ledger_most = ledger_most, ttl_text = false, life = false, straight = straight == '1', owners = {}, groups = 0,
     clock = keys.of(tag, 'clock'), denials = keys.of(tag, 'denials'), ledger = keys.of(tag, 'ledger'), accounts = keys.of(tag, 'account:'), holds = keys.of(tag, 'holds:'), tells_denials = false,
     stamp = keys.of(tag, 'stamp'),
