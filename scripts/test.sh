@@ -42,13 +42,10 @@ pids=()
 # A group that is interrupted takes its processes with it.
 trap 'kill "${pids[@]}" 2>/dev/null; exit 130' INT TERM
 
+# How long the group took, and the processor's part of it, go to a file.
+TIMEFORMAT='%0R s (processor: %0U s + %0S s in the kernel)'
 run() {
-    local status=0 began=$SECONDS name
-    for name in $1; do
-        "$name" || status=1
-    done >"$logs/${1// /-}.log" 2>&1
-    echo "$((SECONDS - began))" >"$logs/${1// /-}.seconds"
-    return "$status"
+    { time "$1" >"$logs/$1.log" 2>&1; } 2>"$logs/$1.time"
 }
 
 echo "==== running ${#groups[@]} groups beside each other, with logs in $logs"
@@ -58,9 +55,9 @@ for group in "${groups[@]}"; do
 done
 failed=()
 for place in "${!groups[@]}"; do
-    name=${groups[place]// /-}
+    name=${groups[place]}
     wait "${pids[place]}" || failed+=("$name")
-    echo "==== $name, $(cat "$logs/$name.seconds") s"
+    echo "==== $name, $(cat "$logs/$name.time")"
     cat "$logs/$name.log"
 done
 if ((${#failed[@]})); then

@@ -209,17 +209,13 @@ impl Browser {
 
     /// Goes to a page by the address behind the `#`, and waits until it has loaded what it shows.
     pub async fn visit(&self, place: &str) {
-        self.run("location.hash = arguments[0]", json!([place])).await;
+        self.visit_any(place).await;
         // A page writes its filter in its own way.
         let path = place.split('?').next().unwrap_or(place);
         let here = format!(
             "const at = [...document.querySelectorAll('[role=status]')].some((it) => /^Loading/.test(it.textContent)); \
             const shown = document.querySelector('main h1'); return location.hash.split('?')[0] === '{path}' && shown !== null && !at"
         );
-        // The address changes before the page does: two frames later it has.
-        let frames =
-            "return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))";
-        self.run(frames, json!([])).await;
         self.patiently(place, || async {
             let there = self.run(&here, json!([])).await;
             if there == true { Ok(()) } else { Err("it is still loading".to_owned()) }
@@ -227,9 +223,13 @@ impl Browser {
         .await;
     }
 
-    /// Goes to a page, whatever is shown there.
+    /// Goes to a page, whatever is shown there. Returns when the page has heard of its new address and has been drawn.
     pub async fn visit_any(&self, place: &str) {
-        self.run("location.hash = arguments[0]", json!([place])).await;
+        let go = "return new Promise((done) => { \
+            const drawn = () => requestAnimationFrame(() => requestAnimationFrame(() => done(true))); \
+            const before = location.hash; location.hash = arguments[0]; \
+            if (location.hash === before) drawn(); else addEventListener('hashchange', drawn, { once: true }); })";
+        self.run(go, json!([place])).await;
     }
 
     /// Waits until that expression is true in the page.

@@ -22,23 +22,18 @@ async fn a_page_without_a_gateway_says_so_and_loads_when_it_is_back() {
         .expect(200);
     world.admin.subscribe("ada", "pro").await;
     world.admin.subscribe("bob", "pro").await;
-    let mut silent = Vec::new();
-    for (name, place) in PAGES.into_iter().filter(|(name, _)| !ASK_NOTHING.contains(name)) {
+    for (_, place) in PAGES.into_iter().filter(|(name, _)| !ASK_NOTHING.contains(name)) {
         browser.visit("#/nowhere").await;
         browser.offline(true).await;
         browser.visit(place).await;
         let alerts = "[...document.querySelectorAll('main [role=alert]')].map((it) => it.innerText).join()";
-        let told = browser.run(&format!("return {alerts}"), json!([])).await;
-        if !told.as_str().unwrap().contains("The gateway cannot be reached") {
-            silent.push(format!("{name}: {told}"));
-        }
+        browser.until(&format!("{alerts}.includes('The gateway cannot be reached')")).await;
         browser.offline(false).await;
         let again = "document.querySelectorAll('main [role=alert] button').forEach((button) => button.click()); \
             return document.querySelectorAll('main [role=alert]').length === 0";
         browser.until(&format!("(() => {{ {again} }})()")).await;
         browser.visit(place).await;
     }
-    assert!(silent.is_empty(), "{}", silent.join("\n"));
     browser.end().await;
 }
 

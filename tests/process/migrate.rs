@@ -3,6 +3,9 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use quotagate::embedded_redis::{AppendFsync, EmbeddedOptions, EmbeddedRedis};
@@ -279,6 +282,15 @@ async fn interrupted_after_any_step_it_goes_on_to_the_same_data() {
     }
 }
 
+/// Runs a future until the condition holds; it can go on later.
+async fn run_until<F: Future>(mut future: Pin<&mut F>, holds: impl Fn() -> bool) {
+    poll_fn(|context| {
+        assert!(future.as_mut().poll(context).is_pending(), "it ended before the condition held");
+        if holds() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_that_convert_at_once_come_to_the_same_data() {
     let redis = loaded().await;
@@ -288,8 +300,15 @@ async fn two_nodes_that_convert_at_once_come_to_the_same_data() {
     redis.run::<()>(&["FLUSHALL"]).await;
     load(&redis.url()).await;
     let other = Store::open(&redis.url(), PATIENCE).unwrap();
-    let (one, other) = tokio::join!(store.migrate(STEP_BY_STEP, |_| {}), other.migrate(STEP_BY_STEP, |_| {}));
-    assert!(one.unwrap().total() > 0 && other.unwrap().total() > 0, "both have converted some");
+    let shares = [Cell::new(0), Cell::new(0)];
+    let mut one = pin!(store.migrate(STEP_BY_STEP, |done| shares[0].set(done.total())));
+    let mut other = pin!(other.migrate(STEP_BY_STEP, |done| shares[1].set(done.total())));
+    // Both have converted some before they go on side by side.
+    run_until(one.as_mut(), || shares[0].get() > 20).await;
+    run_until(other.as_mut(), || shares[1].get() > 20).await;
+    let (one, other) = tokio::join!(one, other);
+    one.unwrap();
+    other.unwrap();
     assert_eq!(state(&redis).await, expected);
 }
 
