@@ -1,4 +1,4 @@
-//! Custom limits: what one user has instead of the plan's own, either other quotas or a whole plan body.
+//! Custom limits of one user: other quotas than the plan's, or a whole plan body.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ enum Form {
     Body(Box<PlanBody>),
 }
 
-/// `{groupId: {quota}}`, or a full plan body. Equal if they are the same JSON.
+/// `{groupId: {quota}}`, or a full plan body. Two are equal if their JSON is equal.
 #[derive(Clone, Debug)]
 pub struct CustomLimits {
     text: String,
@@ -42,10 +42,10 @@ impl PartialEq for CustomLimits {
 impl Eq for CustomLimits {}
 
 impl CustomLimits {
-    /// A plan body is told by its list of groups.
+    /// A plan body is recognised by its list of groups.
     ///
     /// # Errors
-    /// What is neither form, naming the field under `customLimits`.
+    /// Neither form fits; names the field under `customLimits`.
     pub fn parse(value: &Value) -> Result<Self, FieldError> {
         let fault = |error: serde_path_to_error::Error<serde_json::Error>| {
             let path = match error.path().to_string() {
@@ -69,15 +69,15 @@ impl CustomLimits {
         &self.text
     }
 
-    /// Whether the rules differ from the plan's too, not only its quotas.
+    /// Whether the rules are replaced too, and not only the quotas.
     pub fn is_whole_plan(&self) -> bool {
         matches!(self.form, Form::Body(_))
     }
 
-    /// The plan as this user has it. Quotas of groups that the plan does not have (any more) are passed over.
+    /// The plan as it applies to this user. Quotas of groups that the plan no longer has are ignored.
     ///
     /// # Errors
-    /// Every fault of the limits against this plan, each naming its field under `customLimits`.
+    /// Every fault of the limits with this plan, each naming its field under `customLimits`.
     pub fn apply(&self, plan: &Plan) -> Result<Plan, Vec<FieldError>> {
         match &self.form {
             Form::Body(body) => Plan::validate(&plan.id, plan.version, body.as_ref().clone())
@@ -103,7 +103,7 @@ impl CustomLimits {
         }
     }
 
-    /// The groups named that the plan does not have: a typo, when the limits are set.
+    /// Named groups that the plan does not have: probably typos, when the limits are set.
     pub fn strangers(&self, plan: &Plan) -> Vec<FieldError> {
         let Form::Quotas(quotas) = &self.form else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Limit groups as clients write them, checked: shared by plans and policies.
+//! Validates the limit groups of plans and policies.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -21,10 +21,10 @@ const MOST_RULES: usize = 64;
 const MOST_PATTERNS: usize = 64;
 const MOST_WEIGHTS: usize = 32;
 const MOST_ALERTS: usize = 16;
-/// Percent; a soft group may go on past its quota.
+/// Percent. A soft group may exceed its quota, hence more than 100.
 const HIGHEST_ALERT: u64 = 1000;
 
-/// The groups of one body, with every fault in them.
+/// The groups of one body, and every fault in them.
 pub fn check_groups(bodies: &[GroupBody], period: &PeriodBody) -> (Vec<Arc<LimitGroup>>, Vec<FieldError>) {
     let mut errors = Vec::new();
     if bodies.len() > MOST_GROUPS {
@@ -54,7 +54,7 @@ pub fn check_groups(bodies: &[GroupBody], period: &PeriodBody) -> (Vec<Arc<Limit
     (groups, errors)
 }
 
-/// The period that groups take where they name none.
+/// The default period of groups without a period.
 pub fn default_period(body: &PeriodBody) -> (Option<Period>, Vec<FieldError>) {
     let Some(period_type) = body.period_type else { return (None, Vec::new()) };
     let mut faults = Faults(Vec::new());
@@ -71,8 +71,8 @@ pub fn default_period(body: &PeriodBody) -> (Option<Period>, Vec<FieldError>) {
     (period, faults.0)
 }
 
-/// Two groups of different units that can match the same event must not both count its bare quantity:
-/// 4,000 tokens are not 4,000 requests.
+/// Two groups with different units that can match the same event must not both count its bare quantity: 4,000 tokens
+/// are not 4,000 requests.
 pub fn ambiguous(left: &LimitGroup, right: &LimitGroup) -> Option<FieldError> {
     ambiguous_rules(left, right).next().map(|_| {
         FieldError::new(
@@ -86,7 +86,7 @@ pub fn ambiguous(left: &LimitGroup, right: &LimitGroup) -> Option<FieldError> {
     })
 }
 
-/// The places of the rules of the second group that are [`ambiguous`] beside the first one's.
+/// The indices of the second group's rules that are [`ambiguous`] with the first group.
 pub fn ambiguous_rules<'a>(left: &'a LimitGroup, right: &'a LimitGroup) -> impl Iterator<Item = usize> + 'a {
     fn implicit(group: &LimitGroup) -> impl Iterator<Item = (usize, &MatchRule)> {
         group.matches.iter().enumerate().filter(|(_, rule)| group.measure_left_out && rule.measure.is_none())
@@ -115,7 +115,7 @@ impl Faults {
 fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec<FieldError>> {
     let mut faults = Faults(Vec::new());
     let id = faults.check("id", GroupId::parse(&body.id));
-    // Amounts are read in any unit where it is missing, so that their own faults are told too.
+    // Without a unit, amounts are checked as cents, so that their own faults are reported too.
     let unit = body.unit.unwrap_or(Unit::Cents);
     if body.unit.is_none() {
         faults.add("unit", "is missing: count, tokens, seconds or cents");
@@ -183,7 +183,7 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
     }
 }
 
-/// What a counter that is not exactly a user's cannot be.
+/// Restrictions on groups whose counters are not exactly one per user.
 fn check_scope(body: &GroupBody, scope: &Scope, period: &Period, faults: &mut Faults) {
     if !scope.contains_user() && period.needs_subscription() {
         faults.add(
@@ -262,8 +262,8 @@ fn validate_measure(body: &MeasureBody, path: &str, faults: &mut Faults) -> Opti
     Some(Measure::Weighted(Weighted { per: plain(&weighted.per), estimate: plain(&weighted.estimate) }))
 }
 
-/// The plan's period, overridden by the group. A group that names a period type of its own takes from the plan
-/// only what is not about that type: anchor, time zone and start of the week.
+/// The plan's period, overridden by the group. A group with its own period type takes only those fields of the plan
+/// that do not depend on the type: anchor, time zone and start of the week.
 fn validate_period(group: &GroupBody, plan: &PeriodBody, faults: &mut Faults) -> Option<Period> {
     let Some(period_type) = group.period_type.or(plan.period_type) else {
         faults.add("periodType", "is missing, in the group and in the plan");
@@ -274,7 +274,7 @@ fn validate_period(group: &GroupBody, plan: &PeriodBody, faults: &mut Faults) ->
         own.clone().or_else(|| if own_type { None } else { plans.clone() })
     };
     let anchor = group.period_anchor.or(match period_type {
-        // Bounds or a start of its own stand against whatever the rest of the plan is anchored to.
+        // The group's own bounds or start take precedence over the plan's anchor.
         PeriodType::Fixed => None,
         PeriodType::Every if group.start.is_some() => None,
         _ => plan.period_anchor,

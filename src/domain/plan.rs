@@ -16,7 +16,7 @@ pub struct Plan {
     pub version: u64,
     pub name: String,
     pub unmatched_events: UnmatchedEvents,
-    /// The period that groups take where they name none; None if the plan names none either.
+    /// The default period of groups; None if the plan has none.
     pub period: Option<Period>,
     pub groups: Vec<Arc<LimitGroup>>,
     /// As the client wrote it, in canonical field names.
@@ -24,7 +24,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Checks everything and lists all faults at once.
+    /// Checks everything and returns all faults at once.
     ///
     /// # Errors
     /// Every fault, each naming its field.

@@ -1,4 +1,4 @@
-//! Policies: validated limit groups for every event of the app, with their record.
+//! Policies: validated limit groups for every event of the app, with owner and review.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Policy {
     pub id: PolicyId,
     pub version: u64,
     pub name: String,
-    /// As written, and behind them the group of attempts if `retry` asks for one.
+    /// The configured groups, followed by the group that counts attempts if there is a `retry`.
     pub groups: Vec<Arc<LimitGroup>>,
     /// ISO 8601 duration between two reviews.
     review_every: Option<String>,
@@ -34,7 +34,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Checks everything and lists all faults at once.
+    /// Checks everything and returns all faults at once.
     ///
     /// # Errors
     /// Every fault, each naming its field.
@@ -80,7 +80,7 @@ impl Policy {
         self.groups.iter().find(|group| group.id == *id)
     }
 
-    /// When somebody should look at it again, if the last look was at `reviewed_ms`.
+    /// When the next review is due, if the last one was at `reviewed_ms`.
     pub fn review_due_ms(&self, reviewed_ms: TimeMs) -> Option<TimeMs> {
         let start = reviewed_ms.div_euclid(1000) * 1000;
         let spec = every(self.review_every.clone()?, start);
@@ -96,7 +96,7 @@ fn every(duration: String, start: TimeMs) -> PeriodSpec {
     PeriodSpec { period_type: PeriodType::Every, every: Some(duration), start: Some(start), ..PeriodSpec::default() }
 }
 
-/// The ISO 8601 duration of a cadence; None if it is none.
+/// The ISO 8601 duration of a cadence; None if the text is not valid.
 fn cadence(text: &str) -> Option<String> {
     let duration = match text {
         "weekly" => "P1W",
@@ -112,7 +112,7 @@ fn attempts_id(id: &PolicyId) -> String {
     format!("attempts_{id}")
 }
 
-/// Counts the attempts of one user's action, over all events that the policy matches.
+/// A group that counts the attempts of one user's action, over all events that the policy matches.
 fn attempts_group(id: &PolicyId, retry: &RetryBody, groups: &[Arc<LimitGroup>]) -> Option<Arc<LimitGroup>> {
     let rules = groups.iter().flat_map(|group| &group.matches);
     let spec = PeriodSpec { period_type: PeriodType::Daily, ..PeriodSpec::default() };
@@ -136,7 +136,7 @@ fn attempts_group(id: &PolicyId, retry: &RetryBody, groups: &[Arc<LimitGroup>]) 
     }))
 }
 
-/// The strictest retry policy of those that match an event: the fewest attempts.
+/// The strictest matching retry policy: the one with the fewest attempts.
 pub fn retry_of<'a>(
     policies: impl Iterator<Item = &'a Policy>,
     event: &str,

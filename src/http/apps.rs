@@ -1,4 +1,4 @@
-//! `POST`, `GET` and `DELETE apps`, with the root admin key.
+//! `POST`, `GET` and `DELETE apps`, for the root admin key only.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use crate::service::tenant::Placement;
 pub struct AppBody {
     #[schema(value_type = String)]
     id: AppId,
-    /// Fixed for ever.
+    /// Cannot be changed later.
     #[serde(default)]
     placement: Placement,
 }

@@ -1,4 +1,4 @@
-//! Who calls, on whose data, and what they may do.
+//! Authentication and authorisation: who calls, for which app and mode, and what the key allows.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use crate::service::error::ServiceError;
 use crate::service::keys::{KeyKind, KeyRecord, Role};
 use crate::service::tenant::Tenant;
 
-/// What a call does.
+/// What a call needs permission for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// reserve, commit, release, extend, track, can-use
@@ -38,7 +38,7 @@ pub enum Access {
     Approve,
     ReadConfiguration,
     Configure,
-    /// Apps: the root admin key only.
+    /// Apps; allowed for the root admin key only.
     Apps,
 }
 
@@ -102,7 +102,7 @@ impl Principal {
         Err(ServiceError::ForbiddenKey(what.to_owned()).into())
     }
 
-    /// A key with `requireUserToken` reads only the user whose token it brings.
+    /// With a key that has `requireUserToken`, only the user whose token the call carries can be read.
     ///
     /// # Errors
     /// forbidden_key, invalid_request
@@ -131,7 +131,7 @@ impl FromRequest for Principal {
                 None => session::of(&request, &gateway).await?.key,
             };
             let (app, mode) = (single(&request, Header::App)?, single(&request, Header::Mode)?);
-            // Checked on every call with a key, whether or not the call uses them.
+            // These headers are validated on every call with a key, even where the call does not use them.
             for header in [Header::UserToken, Header::IdempotencyKey, Header::IfMatch] {
                 single(&request, header)?;
             }
@@ -150,7 +150,7 @@ fn named_app(name: Option<&str>) -> Result<Option<AppId>, ApiError> {
     named.map_err(|error| Header::App.invalid(error.to_string()))
 }
 
-/// A secret or publishable key works on its own mode; an admin key on the one it names.
+/// The mode of a call. A secret or publishable key has a fixed mode; an admin key names it in `X-Mode`.
 fn mode_of(name: Option<&str>, key: &KeyRecord) -> Result<Mode, ApiError> {
     let named = name.map(Mode::parse).transpose();
     let named = named.map_err(|message| Header::Mode.invalid(message))?;
@@ -162,7 +162,7 @@ fn mode_of(name: Option<&str>, key: &KeyRecord) -> Result<Mode, ApiError> {
     }
 }
 
-/// A browser tells where a page comes from; a publishable key may be used only from its own origins.
+/// Browsers send `Origin`. A publishable key works only from the origins it was created for.
 fn check_origin(request: &HttpRequest, key: &KeyRecord) -> Result<(), ApiError> {
     if key.kind != KeyKind::Publishable {
         return Ok(());

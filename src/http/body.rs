@@ -1,4 +1,4 @@
-//! Reading a request: body, query, idempotency key. Every fault names its field.
+//! Reading a request's body, query string and idempotency key. Every error names its field.
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
@@ -18,28 +18,28 @@ use crate::domain::ids::IdempotencyKey;
 use crate::service::error::ServiceError;
 use crate::store::operation::{Idempotency, Replayed};
 
-/// 64 KiB, inflated.
+/// 64 KiB, after decompression.
 pub const MOST_BYTES: usize = 64 * 1024;
 /// 1 MiB, for a whole configuration.
 pub const MOST_DOCUMENT_BYTES: usize = 1024 * 1024;
-/// 4 KiB, for bodies that are read before anybody is authenticated.
+/// 4 KiB, for bodies that are read before authentication.
 pub const MOST_STRANGER_BYTES: usize = 4 * 1024;
 
 /// 256 KiB, for many operations in one body.
 pub const MOST_BATCH_BYTES: usize = 256 * 1024;
 
-/// The bound of a resource's bodies, where it is not [`MOST_BYTES`].
+/// The size limit of a resource's bodies, where it differs from [`MOST_BYTES`].
 #[derive(Clone, Copy)]
 pub struct MostBytes(pub usize);
 
-/// A JSON body of type `T`, with the client's idempotency key if it sent one. No body at all says the same as `{}`, so
-/// that what needs nothing said can be asked for by a bare POST; but not of a PUT, which would replace a whole thing.
+/// A JSON body of type `T`, with the client's idempotency key if there is one. An empty body means `{}`, so that calls
+/// without required fields need no body. A PUT must have a body, since it replaces the whole resource.
 pub struct Given<T> {
     pub value: T,
     pub idempotency: Option<Idempotency>,
 }
 
-/// A body that nothing has read yet: a handler reads it after it has checked the key and what the key may do.
+/// A body that has not been read yet. Handlers read it after they have checked the key and its permissions.
 pub struct Body<T> {
     request: HttpRequest,
     payload: Payload,
@@ -47,7 +47,7 @@ pub struct Body<T> {
 }
 
 impl<T: DeserializeOwned> Body<T> {
-    /// Reads the body, within its bounds of size and time.
+    /// Reads the body within its limits of size and time.
     ///
     /// # Errors
     /// invalid_request naming the field; payload_too_large; unsupported_encoding; request_timeout
@@ -81,7 +81,7 @@ impl<T> FromRequest for Body<T> {
     }
 }
 
-/// The `Idempotency-Key` of a write, with what a repetition has to be equal to: the call and its canonical body.
+/// The `Idempotency-Key` of a write, together with the request that a repetition must equal.
 ///
 /// # Errors
 /// invalid_request for a key that is repeated, empty or too long.
@@ -95,10 +95,10 @@ pub fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempote
     Ok(Some(idempotency))
 }
 
-/// An idempotency key with what a repetition has to be equal to: the call, as `POST /api/v1/reserve`, and its canonical
-/// body.
+/// An idempotency key together with the request that a repetition must equal: the call, such as `POST
+/// /api/v1/reserve`, and its canonical body.
 pub fn repeatable(key: IdempotencyKey, call: &str, body: &[u8]) -> Idempotency {
-    // Maps are sorted by key: the same fields in another order are the same request.
+    // Maps are sorted by key, so the order of fields makes no difference.
     let canonical = match serde_json::from_slice::<serde_json::Value>(body) {
         Ok(value) => value.to_string(),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
@@ -106,7 +106,7 @@ pub fn repeatable(key: IdempotencyKey, call: &str, body: &[u8]) -> Idempotency {
     Idempotency { key, request: format!("{call} {canonical}"), replayed: Replayed::default() }
 }
 
-/// That of a call without a body: what it wants is in its address.
+/// The idempotency key of a call without a body; the query string takes the body's place.
 ///
 /// # Errors
 /// As [`idempotency`].
@@ -114,7 +114,7 @@ pub fn idempotency_without_body(request: &HttpRequest) -> Result<Option<Idempote
     idempotency(request, request.query_string().as_bytes())
 }
 
-/// A query string of type `T`; as a body, it is judged when it is read.
+/// A query string of type `T`. Like a body, it is checked when the handler reads it.
 pub struct Query<T>(Result<T, ApiError>);
 
 impl<T> Query<T> {
@@ -151,7 +151,7 @@ pub fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
     }
 }
 
-/// A note for the audit log.
+/// Checks a note for the audit log.
 ///
 /// # Errors
 /// invalid_request

@@ -1,4 +1,4 @@
-//! Errors on the wire: `application/problem+json` (RFC 9457).
+//! Error responses: `application/problem+json` (RFC 9457).
 
 use std::fmt;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::domain::reason::Reason;
 use crate::service::decision::Decision;
 use crate::service::error::ServiceError;
 
-/// Seconds that a client should wait before it asks an unavailable store again.
+/// `Retry-After` in seconds while the store is unavailable.
 const STORE_RETRY_AFTER_S: u64 = 1;
 
-/// RFC 9457, with a code that programs can rely on.
+/// An error as in RFC 9457, with a `code` for programs.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
@@ -43,35 +43,35 @@ pub struct Problem {
     pub decision: Option<DecisionView>,
 }
 
-/// What a handler fails with.
+/// The errors of handlers.
 #[derive(Debug)]
 pub enum ApiError {
     Service(ServiceError),
-    /// With the methods that work.
+    /// With the allowed methods.
     MethodNotAllowed {
         allow: String,
     },
     PayloadTooLarge {
         most_bytes: usize,
     },
-    /// The key, or the node, has as many reads of this kind under way as it may.
+    /// The key or the node has reached its limit of concurrent reads of this kind.
     TooManyReads {
         reader: Reader,
         of_key: bool,
     },
-    /// A `Content-Encoding` other than one `gzip`.
+    /// A `Content-Encoding` other than a single `gzip`.
     UnsupportedEncoding,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     BodyTimeout {
         limit: Duration,
     },
-    /// More refused keys than may wait for their answer.
+    /// Too many refusals of invalid keys are waiting for their answer.
     TooManyRefusedKeys {
         retry_after_s: u64,
     },
-    /// A write by cookie without the session's token.
+    /// A write with the session cookie but without the session's CSRF token.
     CsrfToken,
-    /// A denial that the caller asked to be an error.
+    /// A denial that the caller wants as an error.
     Denied {
         decision: Box<Decision>,
     },
@@ -190,7 +190,7 @@ impl ApiError {
                 }
                 ServiceError::ReservationNotPending { status } => format!("It is {status}."),
                 ServiceError::ReservationExpired => {
-                    // Told of what is over for good and of what a commit may still charge: true of both.
+                    // This error is returned within and after the grace period, so the sentence is true in both cases.
                     "Its time is over. Until 15 minutes after its expiry a commit still charges it, as late, unless \
                         `ifExpired` is `reject`; after that nothing does: reserve again."
                         .to_owned()
@@ -212,7 +212,7 @@ impl ApiError {
         }
     }
 
-    /// The body of the answer; what went wrong here is logged.
+    /// The body of the answer. Errors of the gateway itself are logged.
     pub fn problem(&self) -> Problem {
         let (status, code, title) = self.outline();
         let request_id = request_id::current();
@@ -243,7 +243,7 @@ impl ApiError {
         }
     }
 
-    /// It is the first answer to the same idempotency key.
+    /// Whether this is the stored answer of an earlier call with the same idempotency key.
     pub fn is_replayed(&self) -> bool {
         self.decision().is_some_and(|decision| decision.replayed)
     }
@@ -292,7 +292,7 @@ impl ResponseError for ApiError {
             response.insert_header((ACCEPT_ENCODING, "gzip"));
         }
         if matches!(self, Self::BodyTimeout { .. }) {
-            // What is still to come of the body would be taken for the next call's head.
+            // The rest of the body would be read as the next call's head.
             response.force_close();
         }
         if let Self::TooManyRefusedKeys { retry_after_s } = self {
@@ -303,12 +303,12 @@ impl ResponseError for ApiError {
         }
         if let Self::TooManyReads { reader, .. } = self {
             response.insert_header((RETRY_AFTER, reader.retry_after_s()));
-            // Clients that repeat a 429 only where it says so repeat this one.
+            // Some clients repeat a 429 only if this header says so.
             response.insert_header((HeaderName::from_static("x-should-retry"), HeaderValue::from_static("true")));
         }
         if let Some(decision) = decision {
             rate_limit::insert(&mut response, decision);
-            // Without this some clients repeat every 429 by themselves.
+            // Without this header some clients repeat every 429.
             let retry = if rate_limit::lifts_soon(decision) { "true" } else { "false" };
             response.insert_header((HeaderName::from_static("x-should-retry"), HeaderValue::from_static(retry)));
             if decision.replayed {

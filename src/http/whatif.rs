@@ -1,4 +1,4 @@
-//! `POST whatif`: a draft tried on what was recorded last.
+//! `POST whatif`: replays recent calls against a draft.
 
 use actix_web::HttpResponse;
 use serde::Deserialize;
@@ -13,22 +13,22 @@ use crate::domain::plan_body::PlanBody;
 use crate::domain::policy_body::PolicyBody;
 use crate::service::whatif::recent::{Draft, ENTRIES, LEAST_ENTRIES, MOST_ENTRIES, RecentReport};
 
-/// A plan or a policy, as putting it would take it.
+/// A draft of a plan or policy.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WhatifBody {
-    /// With its `id`. Instead of `policy`.
+    /// A plan with its `id`; cannot be combined with `policy`.
     plan: Option<PlanBody>,
-    /// With its `id`. Instead of `plan`.
+    /// A policy with its `id`; cannot be combined with `plan`.
     policy: Option<PolicyBody>,
-    /// The plan whose users get the one in `plan`; default: that plan's own users.
+    /// Replay with the users of this plan; default: the users of the drafted plan.
     #[schema(value_type = Option<String>)]
     users_of: Option<PlanId>,
-    /// At most so many of the newest entries of the ledger and the denials, 100 to 50000, default 20000.
+    /// How many of the newest ledger and denial entries to replay, 100 to 50000; default 20000.
     entries: Option<usize>,
 }
 
-/// What is drafted: a plan or a policy, with its id.
+/// The draft: a plan or a policy, with its `id`.
 ///
 /// # Errors
 /// invalid_request
@@ -51,12 +51,12 @@ pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option
     }
 }
 
-/// Try a plan or a policy on what was recorded last: who would have been denied what, and what it would have cost
+/// Replay recent calls against a draft of a plan or policy: which calls would be denied, and what they would cost
 ///
-/// Nothing is written. At most `entries` of the newest entries are replayed, and reading ends after five seconds; `cut`
-/// tells whether that left something out, `since` where it begins, and `presentRules` how well a replay of the present
-/// rules meets what happened. A node replays one draft at a time; up to ten are under way or wait. `quotagate whatif`
-/// replays everything.
+/// Nothing is written. At most `entries` of the newest entries are replayed, and reading stops after five seconds.
+/// `cut` says whether entries were left out, `since` where the replay begins, and `presentRules` how closely a replay
+/// of the present rules matches what happened. A node replays one draft at a time; up to ten run or wait. `quotagate
+/// whatif` replays everything.
 #[utoipa::path(post, path = "/api/v1/whatif", tag = "What-if", request_body = WhatifBody,
     responses((status = 200, body = RecentReport), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

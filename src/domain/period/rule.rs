@@ -1,4 +1,4 @@
-//! From the fields of a plan or group to the rule by which its windows are found.
+//! Turns the fields of a plan or group into the rule that computes its windows.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta};
 use chrono_tz::Tz;
@@ -8,16 +8,16 @@ use super::step::Step;
 use super::{PeriodAnchor, PeriodError, PeriodSpec, SubscriptionAnchor, whole_second};
 use crate::domain::window::{EARLIEST_MS, LATEST_MS, TimeMs, WindowKind};
 
-/// How windows are found.
+/// How windows are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// One window, from `startedAt` for ever.
+    /// One window from `startedAt` on, without an end.
     Endless,
     /// One window, and nothing outside it.
     Fixed { start_ms: TimeMs, end_ms: TimeMs },
-    /// Hours (`length_s` 3600) or minutes (60) as the wall clock shows them.
+    /// Hours (`length_s` 3600) or minutes (60) on the wall clock.
     WallClock { zone: Tz, length_s: i64 },
-    /// Window after window, `step` apart.
+    /// Windows in a row, `step` apart.
     Steps { zone: Tz, step: Step, origin: Origin },
 }
 
@@ -56,7 +56,7 @@ impl Rule {
 }
 
 impl Origin {
-    /// The row of windows that starts here.
+    /// The grid of windows that starts here.
     pub(super) fn grid(self, zone: Tz, step: Step, subscription: SubscriptionAnchor) -> Grid {
         let instant_ms = match self {
             Origin::Local(local) => return Grid::from_local(zone, step, local),
@@ -140,7 +140,7 @@ fn fixed_rule(spec: &PeriodSpec) -> Result<Rule, Vec<PeriodError>> {
     Err(errors)
 }
 
-/// Fields that the period type has no use for, and times that no window can start or end at.
+/// Fields that the period type does not use, and times at which no window can start or end.
 fn misplaced_fields(spec: &PeriodSpec) -> Vec<PeriodError> {
     let (fixed, every) = (spec.period_type == WindowKind::Fixed, spec.period_type == WindowKind::Every);
     let mut errors = Vec::new();

@@ -1,4 +1,4 @@
-//! Ratios: one sum per another.
+//! Ratios of two sums.
 
 use rust_decimal::Decimal;
 
@@ -6,17 +6,17 @@ use super::{By, known_label};
 use crate::domain::glob;
 use crate::domain::rollup::{COST_DECIMALS, Count, DECIMALS, Fields, Metrics, RowName};
 
-/// Decimal places of a ratio; it is rounded half up.
+/// Decimal places of a ratio, rounded half up.
 const PLACES: u32 = 6;
 
-/// What a side of a ratio sums.
+/// What an operand sums.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measure {
     Count(Count),
     Quantity,
     /// In cents.
     Cost,
-    /// What one group was charged, in its unit.
+    /// The charge of one group, in its unit.
     Charged,
     /// A summed metadata field.
     Figure(String),
@@ -33,7 +33,7 @@ impl Measure {
         }
     }
 
-    /// In steps of 10^-12, so that sides can be divided by each other.
+    /// In steps of 10^-12, so that operands can be divided by each other.
     fn of(&self, metrics: &Metrics, fields: &Fields) -> i128 {
         let scaled = |sum: i128, decimals: u32| sum.saturating_mul(10_i128.pow(DECIMALS - decimals));
         match self {
@@ -51,11 +51,11 @@ impl Measure {
     }
 }
 
-/// Only rows with that value: `event=llm.*`, `metadata.quality=final`.
+/// Selects rows with this value: `event=llm.*`, `metadata.quality=final`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub by: By,
-    /// Of an event a name or a glob; empty: rows without a value.
+    /// A name or a glob for an event; empty for rows without a value.
     pub value: String,
 }
 
@@ -66,7 +66,7 @@ impl Condition {
     }
 }
 
-/// One side: a measure over the rows that fit all conditions.
+/// One operand: a measure over the rows that match all conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     pub measure: Measure,
@@ -135,7 +135,7 @@ impl Ratio {
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // A value may hold a slash, as names of models do.
+        // Values may contain slashes, as names of models do.
         let mut depth = 0_i32;
         let slash = text.char_indices().find(|(_, letter)| {
             depth += match letter {
@@ -152,7 +152,7 @@ impl Ratio {
         Ok(Self { text: text.to_owned(), above, below })
     }
 
-    /// As it was asked for.
+    /// The text of the query.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -169,10 +169,10 @@ impl Ratio {
     }
 }
 
-/// `above` per `below`, both in the same steps, with 6 decimal places; None where `below` is 0.
+/// `above / below`, both in the same steps, with 6 decimal places; None if `below` is 0.
 pub fn quotient(mut above: i128, mut below: i128) -> Option<Decimal> {
     let factor = 2 * 10_i128.pow(PLACES);
-    // Sums beyond any figure lose what their quotient would not show.
+    // Very large sums lose digits that would not show in the quotient.
     while above.checked_mul(factor).is_none() || below.checked_mul(2).is_none() {
         (above, below) = (above / 10, below / 10);
     }

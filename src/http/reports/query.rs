@@ -9,7 +9,7 @@ use crate::http::cursor;
 use crate::http::problem::ApiError;
 use crate::service::reports::ReportQuery;
 
-/// Names in `by`, ratios, and the length of each.
+/// The maximum number of names in `by`, the number of ratios, and the length of each.
 const MOST_BY: usize = 4;
 const MOST_RATIOS: usize = 8;
 const MOST_RATIO_BYTES: usize = 512;
@@ -20,7 +20,7 @@ pub enum Format {
     Csv,
 }
 
-/// By what lines are ranked, the largest first.
+/// The value that lines are sorted by, largest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Top {
     Calls,
@@ -47,15 +47,15 @@ impl Top {
     }
 }
 
-/// What is asked for, and how it is to be told.
+/// The parsed parameters, and how to return the report.
 pub struct UsageParameters {
     pub query: ReportQuery,
     pub format: Format,
-    /// None: all lines.
+    /// None returns all lines.
     pub limit: Option<usize>,
-    /// None: by time, then by the values of `by`.
+    /// None sorts by time, then by the values of `by`.
     pub top: Option<Top>,
-    /// The last line of the page before.
+    /// The last line of the previous page.
     pub after: Option<(Day, Vec<Option<String>>)>,
 }
 
@@ -110,7 +110,7 @@ impl UsageParameters {
     }
 }
 
-/// A day, or the day of an instant; an instant at midnight that ends something ends the day before.
+/// A day, or the day of a time. With `ends`, midnight belongs to the day before.
 ///
 /// # Errors
 /// invalid_request naming the parameter
