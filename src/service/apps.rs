@@ -17,10 +17,10 @@ use crate::store::keys::{Register, SHARED};
 use crate::store::operation::{Idempotency, Operation};
 use crate::store::register::{RegisterChange, RegisterReply};
 
-/// Nodes take over revoked keys and deleted apps within this time.
+/// Within this time, all nodes know of revoked keys and deleted apps.
 const REVOKED_AFTER: Duration = Duration::from_secs(1);
 
-/// The app that the root admin key works on unless it names another.
+/// The app that the root admin key works on unless it names another one.
 pub const DEFAULT_APP: &str = "default";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,12 +32,12 @@ pub struct AppView {
     pub created_at: String,
 }
 
-/// The apps that a node knows of. The first look finds them.
+/// The apps that a node knows, loaded on first use.
 #[derive(Default)]
 pub struct KnownApps(Mutex<Option<Known>>);
 
 struct Known {
-    /// How often the register had changed.
+    /// The register's change count when it was loaded.
     changes: String,
     apps: Arc<Vec<AppView>>,
 }
@@ -73,7 +73,8 @@ impl Gateway {
         let trail = trail(id, "app.create", by);
         match self.store.register(Register::Apps, &operation, change, &text, (id, &trail)).await? {
             RegisterReply::Registered => {
-                // Stamped from its first moment, so that no node goes by what an app of the same name was configured to.
+                // Stamped from its first moment, so that no node uses the configuration of a deleted app with the same
+                // name.
                 let operation = Operation::new("", None, false);
                 self.write_config(id, placement, &operation, 0, async |_, _| Ok(Change::default())).await?;
                 Ok(app)
@@ -95,11 +96,10 @@ impl Gateway {
         Ok(apps)
     }
 
-    /// Deletes an app with all that is its own: keys first, so that nothing is written meanwhile, then data, then
-    /// configuration. A call that broke off is finished by repeating it.
-    ///
+    /// Deletes an app with everything in it: first its keys, so that nothing is written meanwhile, then data, then
+    /// configuration. A call that was interrupted is completed by repeating it.
     /// # Errors
-    /// [`ServiceError`]; the default app stays.
+    /// [`ServiceError`]; the default app cannot be deleted.
     pub async fn delete_app(
         &self,
         id: &AppId,
@@ -117,7 +117,7 @@ impl Gateway {
         for key in self.list_keys(id).await? {
             self.delete_key(id, key.id.as_str(), by, None).await?;
         }
-        // Until then other nodes may know the keys.
+        // Until then other nodes may still accept the keys.
         tokio::time::sleep(REVOKED_AFTER).await;
         let config = self.load_config(id).await?;
         let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
@@ -133,7 +133,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Takes an app out of the register. Of one that is not there only a repetition knows.
+    /// Removes an app from the register. If it does not exist, only a repeated call may succeed.
     async fn drop_app(&self, id: &AppId, by: &KeyId, operation: &Operation) -> Result<(), ServiceError> {
         let change = RegisterChange::Delete { name: id.as_str() };
         match self.store.register(Register::Apps, operation, change, "", (id, &trail(id, "app.delete", by))).await? {
@@ -145,7 +145,7 @@ impl Gateway {
         }
     }
 
-    /// The apps as of this node's last look for changes.
+    /// The apps as of this node's last check for changes.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -157,10 +157,11 @@ impl Gateway {
         Ok(self.apps.at_hand().unwrap_or_default())
     }
 
-    /// Forgets what is known of apps that have gone: a name may be another app's now, which was not created in the same
-    /// second. `changes` was read before: what changed since is found next time.
+    /// Drops cached data of deleted apps. An app with the same name is a different one if it was created at another
+    /// time. `changes` was read before, so later changes are found next time.
     ///
     /// # Errors
+    /// [`ServiceError`]
     /// [`ServiceError`]
     pub(crate) async fn follow_apps(&self, changes: String) -> Result<(), ServiceError> {
         if self.apps.known().as_ref().is_some_and(|known| known.changes == changes) {
@@ -184,7 +185,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// The placement of an app; it never changes, so it is asked for once.
+    /// The placement of an app. It never changes, so it is cached.
     ///
     /// # Errors
     /// [`ServiceError`]; not found without such an app.
@@ -201,10 +202,10 @@ impl Gateway {
         Ok(placement)
     }
 
-    /// Is the mode one that the app has? A sandbox begins with a key for it.
+    /// Checks that the mode exists. A sandbox is created with its first key.
     ///
     /// # Errors
-    /// [`ServiceError`]; not found without such a sandbox.
+    /// [`ServiceError`]; not found if there is no such sandbox.
     pub async fn check_mode(&self, app: &AppId, mode: &Mode) -> Result<(), ServiceError> {
         let Mode::Test(sandbox) = mode else {
             return Ok(());
@@ -218,7 +219,7 @@ impl Gateway {
         )))
     }
 
-    /// Makes sure that the default app exists.
+    /// Creates the default app if it does not exist.
     ///
     /// # Errors
     /// [`ServiceError`]

@@ -1,7 +1,7 @@
-//! Reserves while Redis is away, for apps that chose `onStoreFailure: allow`: what this node has at hand decides who is
-//! surely refused, everybody else is allowed without a reservation, up to a number. Each such reserve is in the node's
-//! journal before it is answered, under the operation that Redis knows or would know it by, and is counted once by that
-//! operation when Redis is back.
+//! Reserves while Redis is unavailable, for apps with `onStoreFailure: allow`. The node denies a call if it knows a
+//! certain reason; otherwise it allows the call without a reservation, up to a number of calls. Each such call is
+//! written to the node's journal before it is answered, under the name of its operation, and is counted once under
+//! that name when Redis is back.
 
 mod entry;
 mod judge;
@@ -26,20 +26,20 @@ use crate::store::operation::Operation;
 use entry::Entry;
 use judge::Verdict;
 
-/// What a node knows of Redis being away.
+/// What a node knows about the outage.
 #[derive(Default)]
 pub struct Degraded {
-    /// None: nothing can be allowed.
+    /// Without a journal, nothing can be allowed.
     pub journal: Option<Journal>,
-    /// Buckets that gave no answer the last time; the node asks again, so that not every call has to wait for none.
+    /// Buckets that did not answer last time. They are probed in the background, so that calls need not wait for them.
     away: Mutex<HashSet<Bucket>>,
-    /// Something is away or waits.
+    /// A bucket is unavailable, or entries wait to be counted.
     engaged: AtomicBool,
     wake: Notify,
     counted: Counted,
 }
 
-/// Since Redis went away.
+/// Counts since the outage began.
 #[derive(Default)]
 struct Counted {
     tracked: AtomicU64,
@@ -56,12 +56,12 @@ impl Degraded {
         degraded
     }
 
-    /// Is anything away, or does anything wait? What a call asks for when Redis is there.
+    /// Whether a bucket is unavailable or entries wait. Each call checks this, also while Redis is available.
     pub fn is_engaged(&self) -> bool {
         self.engaged.load(Ordering::Relaxed)
     }
 
-    /// Resolves when something is away or waits.
+    /// Resolves when a bucket is unavailable or entries wait.
     pub async fn engaged(&self) {
         while !self.is_engaged() {
             self.wake.notified().await;
@@ -96,9 +96,9 @@ impl Degraded {
         self.journal.as_ref().map_or(0, Journal::waiting)
     }
 
-    /// Is all that was away back, and all counted? Then calls go to Redis only.
+    /// Ends the outage when all buckets are back and all entries are counted, so that calls go to Redis only.
     fn disengage(&self) {
-        // Under the lock, so that nobody who finds Redis away in between is overlooked.
+        // Under the lock, so that a bucket that fails meanwhile is not missed.
         let away = self.lock();
         if away.is_empty() && self.waiting() == 0 && self.engaged.swap(false, Ordering::Relaxed) {
             let tracked = self.counted.tracked.swap(0, Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Degraded {
         }
     }
 
-    /// What an operator should know, while an app allows (`is_wanted`) or something waits.
+    /// Warnings for the operator, while an app uses `allow` (`is_wanted`) or entries wait.
     pub fn warnings(&self, is_wanted: bool) -> Vec<String> {
         let Some(journal) = &self.journal else { return Vec::new() };
         let mut warnings = Vec::new();
@@ -144,14 +144,15 @@ fn allowed(entry: Entry, replayed: bool) -> Decision {
 }
 
 impl Gateway {
-    /// Does an app at hand want reserves to be allowed while Redis is away?
+    /// Whether any cached app has `onStoreFailure: allow`.
     pub fn allows_without_store(&self) -> bool {
         let allows =
             |app: &AppId| self.configs.at_hand(app).is_some_and(|config| allows(config.settings.on_store_failure));
         self.configs.apps().iter().any(allows)
     }
 
-    /// While something is away or waits: the answer to a reserve that Redis need not, or cannot, be asked for. None: ask it.
+    /// During an outage: the answer to a reserve that does not need Redis or cannot reach it. None if Redis should be
+    /// asked.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -177,10 +178,10 @@ impl Gateway {
         }
     }
 
-    /// Redis gave no answer to a reserve: decides by what is at hand. None: the app did not choose so.
+    /// Redis did not answer a reserve: decides with what the node knows. None if the app does not use `allow`.
     ///
     /// # Errors
-    /// [`ServiceError::StoreUnavailable`] if it can be neither refused nor allowed.
+    /// [`ServiceError::StoreUnavailable`] if the call can be neither denied nor allowed.
     pub(super) async fn reserve_without_store(
         &self,
         tenant: &Tenant,
@@ -200,7 +201,7 @@ impl Gateway {
             None => return Err(ServiceError::StoreUnavailable("nor is at hand what could decide the call".to_owned())),
         };
         let appended = journal.append(entry.record(bucket.operation(&operation.name), operation)?).await;
-        // The node may have found Redis back, and nothing waiting, just before.
+        // The background task may have ended the outage just before.
         self.degraded.engage();
         match appended {
             Ok(Appended::Written) => {
@@ -222,7 +223,7 @@ impl Gateway {
         }
     }
 
-    /// Makes ready, while Redis is there, what is needed when it is not.
+    /// Prepares, while Redis is available, what an outage needs.
     ///
     /// # Errors
     /// [`ServiceError`]

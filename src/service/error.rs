@@ -1,4 +1,4 @@
-//! Why a use case did not do what was asked. A denial of a reserve is an answer, not an error.
+//! Errors of use cases. A denied reserve is a result, not an error.
 
 use crate::domain::field_error::FieldError;
 use crate::domain::number::Number;
@@ -30,12 +30,12 @@ pub enum ServiceError {
     PlanInUse(String),
     #[error("the version is not the current one")]
     VersionConflict,
-    /// A call that must not pass when denied.
+    /// A denial of a call that must not be denied, for example with `enforce`.
     #[error("denied")]
     Denied(Box<Decision>),
     #[error("the store is unavailable")]
     StoreUnavailable(String),
-    /// The store can be reached, and the call could not be done now.
+    /// The store can be reached but cannot execute the call now.
     #[error("the store does not take the call now")]
     StoreRefused(String),
     #[error("an internal fault")]
@@ -48,7 +48,7 @@ impl ServiceError {
     }
 }
 
-/// As JSON text.
+/// Serializes a value as JSON.
 ///
 /// # Errors
 /// [`ServiceError::Internal`]; none in practice.
@@ -72,7 +72,7 @@ impl From<StoreError> for ServiceError {
     }
 }
 
-/// A quantity of 0 asks for nothing.
+/// Checks that a quantity is greater than 0.
 ///
 /// # Errors
 /// [`ServiceError::Invalid`] naming `quantity`.

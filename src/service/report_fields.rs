@@ -1,4 +1,5 @@
-//! Which metadata reports know: what an app's configuration looks at, the documented names, and what the app asks for.
+//! The metadata fields that reports know: fields that an app's configuration uses, the documented ones, and
+//! `reportLabels`.
 
 use super::app_config::AppConfig;
 use crate::domain::limit_group::LimitGroup;
@@ -6,12 +7,12 @@ use crate::domain::measure::Measure;
 use crate::domain::rollup::Fields;
 use crate::domain::scope::Dimension;
 
-/// The most names in `reportLabels`, and the most bytes of one.
+/// The maximum number of names in `reportLabels`, and the maximum length of one in bytes.
 pub const MOST_LABELS: usize = 16;
 pub const MOST_LABEL_BYTES: usize = 64;
 
 impl AppConfig {
-    /// The fields by which the app's rows are told apart and what they sum.
+    /// The labels and figures of the app's rows.
     pub fn report_fields(&self) -> Fields {
         let mut fields = Fields {
             labels: Fields::LABELS.map(str::to_owned).into(),
@@ -26,7 +27,7 @@ impl AppConfig {
         }
         let plans = self.plans.values().flat_map(|entry| &entry.plan.groups);
         for group in plans.chain(self.policies.iter().flat_map(|policy| &policy.groups)) {
-            // The register has no group that a policy's `retry` makes.
+            // The group that a policy's `retry` creates is not in the register.
             fields.units.entry(group.id.clone()).or_insert(group.unit);
             add_group(group, &mut fields);
         }

@@ -1,4 +1,4 @@
-//! What counters stand at.
+//! The state of counters.
 
 use std::sync::Arc;
 
@@ -25,15 +25,15 @@ use crate::store::usage::UsageReply;
 pub struct Usage {
     pub plan: Option<PlanId>,
     pub subscription: Option<Subscription>,
-    /// The window of the plan's own period, where the plan has one.
+    /// The window of the plan's default period, if the plan has one.
     pub period: Option<Window>,
-    /// In the plan's order; groups that were never touched stand at 0.
+    /// In the plan's order; unused groups are at 0.
     pub counters: Vec<Counter>,
     pub now_ms: TimeMs,
 }
 
 impl Usage {
-    /// Apart from when it was read.
+    /// Equality, apart from the time of reading.
     pub fn is_like(&self, other: &Self) -> bool {
         (&self.plan, &self.period, &self.counters) == (&other.plan, &other.period, &other.counters)
     }
@@ -64,8 +64,7 @@ impl Gateway {
         .await
     }
 
-    /// Counters of a group whose scope is not just the user, by when they are forgotten. Answers a page and where the
-    /// next one begins.
+    /// Counters of a group whose scope is more than `user`, by expiry. Returns a page and the cursor of the next one.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -92,7 +91,7 @@ impl Gateway {
             let owners = self.store.owners(bucket, &known.scope, offset, wanted + 1).await?;
             let more = owners.len() > wanted;
             for owner in owners.into_iter().take(wanted) {
-                // Owners of a scope are listed together; this one may never have used the group.
+                // The owners of a scope share one list; this one may never have used the group.
                 let counter = self.counter_of(tenant, &owner, &known).await?;
                 counters
                     .extend(counter.filter(|counter| counter.count() > Amount::ZERO || counter.granted > Amount::ZERO));
@@ -105,7 +104,7 @@ impl Gateway {
         Ok((counters, None))
     }
 
-    /// One counter of an owner that is not just a user.
+    /// One counter of an owner that is not a single user.
     pub(super) async fn counter_of(
         &self,
         tenant: &Tenant,
@@ -130,7 +129,7 @@ impl Gateway {
         .await
     }
 
-    /// Takes a batch of expired holds of each owner out of the way of a read.
+    /// Removes a batch of expired holds of each owner before a read.
     pub(crate) async fn reclaim_round<T>(
         &self,
         view: &View,

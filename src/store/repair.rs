@@ -7,7 +7,7 @@ use super::{Arguments, Store};
 use crate::domain::proof::{Drift, Figure};
 
 impl Store {
-    /// Puts one counter right. False: it is not what was found any more, or it is gone.
+    /// Repairs one counter. False if it has changed meanwhile, or no longer exists.
     ///
     /// # Errors
     /// [`StoreError`]

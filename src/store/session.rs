@@ -1,4 +1,4 @@
-//! `lua/session.lua`: sessions of the dashboard, one key each, which Redis forgets by itself.
+//! `lua/session.lua`: sessions of the dashboard, one key each with a TTL.
 
 use super::audit::Trail;
 use super::error::StoreError;
@@ -7,7 +7,7 @@ use super::reply::{Fields, optional_text};
 use super::{Arguments, Store};
 
 impl Store {
-    /// Keeps a session for that long; `trail` goes into the audit log `log`.
+    /// Stores a session for that time; `trail` is added to the audit log `log`.
     ///
     /// # Errors
     /// [`StoreError`]
