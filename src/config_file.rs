@@ -1,5 +1,5 @@
-//! A configuration file, YAML or JSON (which is YAML too): as JSON, with the line of every field for whoever has to
-//! mend it.
+//! Parses a configuration file, YAML or JSON (which is also YAML): as JSON, with the line of every field for error
+//! messages.
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use std::str::FromStr;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use serde_json::{Map, Number, Value};
 
-/// Values after all aliases are written out; beyond it a file is refused.
+/// The maximum number of values after aliases are expanded.
 const MOST_VALUES: usize = 100_000;
-/// Lists and maps within each other.
+/// The maximum nesting of lists and maps.
 const MOST_DEPTH: usize = 64;
 
-/// A file that was read.
+/// A parsed file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigFile {
     pub document: Value,
@@ -20,7 +20,7 @@ pub struct ConfigFile {
     lines: BTreeMap<String, usize>,
 }
 
-/// Why a file cannot be read; lines are counted from 1.
+/// Why a file cannot be parsed; lines are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct FileError {
@@ -36,7 +36,7 @@ impl From<ScanError> for FileError {
 
 impl ConfigFile {
     /// # Errors
-    /// What is no YAML, more than one document, a key that is there twice, or too large when written out.
+    /// Invalid YAML, more than one document, a duplicate key, or too large after expansion.
     pub fn parse(text: &str) -> Result<Self, FileError> {
         let mut reader =
             Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), lines: BTreeMap::new(), values: 0 };
@@ -53,7 +53,7 @@ impl ConfigFile {
         Ok(Self { document: document.unwrap_or(Value::Null), lines: reader.lines })
     }
 
-    /// The line of a field, or of the nearest thing around it.
+    /// The line of a field, or of the nearest value that contains it.
     pub fn line_of(&self, field: &str) -> Option<usize> {
         let mut path = field;
         loop {
@@ -154,7 +154,7 @@ fn size(value: &Value) -> usize {
     }
 }
 
-/// Plain scalars by the core schema of YAML 1.2; numbers keep their digits, so that prices stay exact.
+/// Plain scalars follow the core schema of YAML 1.2; numbers keep their digits, so that prices stay exact.
 fn scalar(text: &str, style: ScalarStyle) -> Value {
     if style != ScalarStyle::Plain {
         return Value::from(text);

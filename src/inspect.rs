@@ -1,4 +1,4 @@
-//! `quotagate inspect USER`: what Redis holds of a user, explained.
+//! `quotagate inspect USER`: shows and explains a user's data in Redis.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     Ok(text)
 }
 
-/// What a field of the account says.
+/// The meaning of a field of the account.
 fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) -> String {
     match name {
         ACCOUNT => {
@@ -124,7 +124,7 @@ fn of_account(account: &Account) -> String {
     parts.join("; ")
 }
 
-/// A counter; amounts of a group that is in no configuration any more are in steps.
+/// A counter. Amounts of a group that is in no configuration any more are in steps.
 fn of_counter(value: &str, unit: Option<Unit>) -> Option<String> {
     let CounterText { used, held, quota, window, seq } = CounterText::parse(value)?;
     let number = |amount: Amount| match unit {

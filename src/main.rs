@@ -1,5 +1,4 @@
-//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `export`, `verify`, `migrate`, `rollup`, `whatif`,
-//! `openapi`, `schema`.
+//! The command line of `quotagate`.
 
 #![recursion_limit = "256"]
 
@@ -14,7 +13,7 @@ use quotagate::supervise::Parts;
 use quotagate::{apply, export, http, inspect, migrate, print, rebuild, replay, telemetry, verify, whatif};
 use tokio::signal::unix::{SignalKind, signal};
 
-// Calls, replays and reports are made of many small pieces.
+// Calls, replays and reports make many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -35,11 +34,11 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Send a trace of LLM calls through a running gateway
     Replay(replay::ReplayArgs),
-    /// Explain what Redis holds of a user
+    /// Show and explain a user's data in Redis
     Inspect(inspect::InspectArgs),
     /// Rebuild the rows of reports from the ledger
     Rollup(rebuild::RebuildArgs),
-    /// Recompute counters from the ledger and from live holds, and tell what differs
+    /// Recompute counters from the ledger and from live holds, and report differences
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
     /// Write the ledger and the denials to a file
@@ -80,7 +79,7 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A command whose exit code tells more than whether it worked.
+/// Runs a command with its own exit codes.
 fn coded<E: std::error::Error>(run: impl Future<Output = Result<ExitCode, E>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map(|runtime| runtime.block_on(run)) {
@@ -98,7 +97,7 @@ fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 
 async fn serve(config: Config) -> Result<(), Failure> {
     config.validate()?;
-    // Its last lines come before what `main` says.
+    // Its last lines are written before `main` prints an error.
     let _log = telemetry::init_logging(&config.log, config.log_format == LogFormat::Json)?;
     let parts = Parts::default();
     let embedded = match config.embedded_redis() {
@@ -157,7 +156,7 @@ async fn run_node(options: Options) -> Result<(), Failure> {
     Ok(node.run(stop).await?)
 }
 
-/// What a newcomer sees: where it runs, and a first reserve to copy.
+/// The output for new users: the address, and a first reserve to copy.
 fn welcome(node: &Node, root_key_given: bool) -> String {
     let url = format!("http://{}", node.address);
     let key = match (&node.new_root_key, root_key_given) {

@@ -1,4 +1,4 @@
-//! `quotagate verify`: counters recomputed from the ledger, beside a running gateway.
+//! `quotagate verify`: recomputes counters from the ledger while gateways are running.
 
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
@@ -18,21 +18,21 @@ use crate::store::audit::EntryId;
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]
 pub struct VerifyArgs {
-    /// Only this user's counters; the result is not kept for the metrics
+    /// Only this user's counters; the result is not stored for the metrics
     #[arg(long)]
     user: Option<String>,
-    /// Put right what differs, after asking
+    /// Repair differences, after a confirmation
     #[arg(long)]
     repair: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, requires = "repair")]
     yes: bool,
     #[command(flatten)]
     direct: Direct,
 }
 
-/// Exit code 0: everything agrees (or was put right). 1: something differs, an entry cannot be read, or nothing could be
-/// looked at.
+/// Exit code 0: everything agrees (or was repaired). 1: something differs, an entry cannot be read, or nothing could
+/// be checked.
 ///
 /// # Errors
 /// [`DirectError`]

@@ -1,4 +1,4 @@
-//! How a difference reads.
+//! Formats a difference for people.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::service::apply::Applied;
 use crate::service::draft::ChangeAction;
 use crate::service::preview::{ChangeView, OverLimit};
 
-/// A longer value is cut.
+/// Longer values are truncated.
 const MOST_CHARS: usize = 120;
 
 pub fn difference(applied: &Applied, dry_run: bool) -> String {

@@ -1,5 +1,5 @@
-//! Resolving a receiver's name to public addresses only: what is resolved is what is connected to, so a name cannot
-//! turn private between a check and the call.
+//! Resolves a receiver's name to public addresses only. The connection uses the same result, so a name cannot change
+//! to a private address between check and call.
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 

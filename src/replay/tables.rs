@@ -1,4 +1,4 @@
-//! A run's report for people.
+//! Formats a run's report for people.
 
 use std::fmt;
 
@@ -52,7 +52,7 @@ fn figures(report: &Report) -> Table {
     }
     for (reason, denials) in &report.denied_by_reason {
         if reason == NO_ROOM {
-            // The groups above say so already, and which.
+            // The groups above show this already, in more detail.
             continue;
         }
         row(&format!("  {reason}"), whole(*denials));
@@ -106,7 +106,7 @@ fn align_right(table: &mut Table, columns: &[usize]) {
     }
 }
 
-/// One line per check: what was found, good or bad.
+/// One line per check with its result.
 fn checks(report: &Report) -> Vec<String> {
     let quotas = match report.above_quota.len() {
         0 => "ok: no user stands above a quota".to_owned(),

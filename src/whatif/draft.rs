@@ -1,4 +1,4 @@
-//! The draft: a plan or a whole configuration, from a file.
+//! Reads the draft, a plan or a whole configuration, from a file.
 
 use std::path::Path;
 
@@ -19,25 +19,25 @@ enum Body {
     Whole(Box<Configuration>),
 }
 
-/// A draft that was read.
+/// A parsed draft.
 pub struct Draft {
     name: String,
     file: ConfigFile,
     body: Body,
 }
 
-/// A configuration with the draft in it.
+/// A configuration with the draft applied.
 pub struct Drafted {
     pub config: AppConfig,
     /// Users of the first plan get the second.
     pub instead: Option<(PlanId, PlanId)>,
-    /// The plan that was drafted.
+    /// The drafted plan.
     pub plan: Option<PlanId>,
 }
 
 impl Draft {
     /// # Errors
-    /// What cannot be read, with the line of each fault.
+    /// The file cannot be parsed, with the line of each fault.
     pub fn read(path: &Path, whole: bool) -> Result<Self, WhatifError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| WhatifError::Input(format!("{name}: {error}")))?;
@@ -54,7 +54,7 @@ impl Draft {
         }
     }
 
-    /// What it is, for a report.
+    /// Its name in reports.
     pub fn title(&self) -> String {
         match &self.body {
             Body::Plan(_) => format!("Plan {}", self.name),
@@ -62,7 +62,7 @@ impl Draft {
         }
     }
 
-    /// The present configuration with the draft in it. `of`: whose users get a plan that is new.
+    /// The present configuration with the draft applied. `of`: the plan whose users get a new plan.
     ///
     /// # Errors
     /// Every fault of the draft; a new plan without users.
@@ -98,7 +98,7 @@ impl Draft {
         }
     }
 
-    /// The draft alone, for users who are all on it. `of` names the plan of a whole configuration.
+    /// The draft alone, for users who all have its plan. `of` names the plan in a whole configuration.
     ///
     /// # Errors
     /// Every fault of the draft; no plan for the users.

@@ -1,4 +1,4 @@
-//! The report for people, as tables.
+//! Formats the report as tables.
 
 use std::fmt;
 
