@@ -58,7 +58,7 @@ pub enum ApplyError {
     Faults(Vec<String>),
     #[error("cannot reach a gateway at {url}: {why}")]
     Unreachable { url: String, why: String },
-    #[error("the gateway answered {0}")]
+    #[error("the gateway returned {0}")]
     Refused(String),
 }
 

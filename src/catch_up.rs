@@ -48,7 +48,7 @@ impl CatchUp {
         match thread {
             // Ends together with the thread, even if the thread panics.
             Ok(_) => drop(ended.await),
-            Err(error) => tracing::error!(%error, "the thread that counts degraded reserves cannot be started"),
+            Err(error) => tracing::error!(%error, "cannot start the thread that counts degraded reserves"),
         }
         drop(stop);
     }

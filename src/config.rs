@@ -329,7 +329,7 @@ impl fmt::Debug for Secret {
 /// A setting that cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("QUOTAGATE_REDIS_URL is empty: give a URL, or unset it for the private Redis")]
+    #[error("QUOTAGATE_REDIS_URL must not be empty: set a URL, or unset it for the private Redis")]
     RedisUrlEmpty,
     #[error(
         "QUOTAGATE_REDIS_URL must begin with one of {}, followed by an address",
@@ -356,7 +356,7 @@ pub enum ConfigError {
          {ADMIN_KEY_MIN_CHARS} characters, all of them letters, digits, _ or -"
     )]
     AdminKey,
-    #[error("QUOTAGATE_LOG cannot be read as a filter: {filter:?}: {error}")]
+    #[error("QUOTAGATE_LOG must be a log filter; {filter:?} is not: {error}")]
     Log { filter: String, error: tracing_subscriber::filter::ParseError },
 }
 
@@ -432,7 +432,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         let refused = [
-            (vec!["--redis-url", ""], "QUOTAGATE_REDIS_URL is empty"),
+            (vec!["--redis-url", ""], "QUOTAGATE_REDIS_URL must not be empty"),
             (vec!["--redis-url", "http://host"], "QUOTAGATE_REDIS_URL must begin"),
             (vec!["--redis-url", "redis://"], "QUOTAGATE_REDIS_URL must begin"),
             (vec!["--redis-url", "host:6379"], "QUOTAGATE_REDIS_URL must begin"),
@@ -450,7 +450,7 @@ mod tests {
             (vec!["--admin-key", "ak_tooshort"], "at least 24 characters"),
             (vec!["--admin-key", "ak_with a blank in it and long"], "letters, digits"),
             (vec!["--data-dir", ""], "--data-dir"),
-            (vec!["--log", "quotagate=loud"], "QUOTAGATE_LOG cannot be read"),
+            (vec!["--log", "quotagate=loud"], "QUOTAGATE_LOG must be a log filter"),
             (vec!["--bind", "nowhere"], "--bind"),
             (vec!["--workers", "0"], "1..=256"),
             (vec!["--workers", "257"], "1..=256"),

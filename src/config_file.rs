@@ -46,7 +46,7 @@ impl ConfigFile {
             match event {
                 Event::StreamEnd => break,
                 Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {}
-                _ if document.is_some() => return Err(fault(&span, "there is more than one document")),
+                _ if document.is_some() => return Err(fault(&span, "must be a single document")),
                 event => document = Some(reader.value("", 0, event, &span)?),
             }
         }
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
             Event::MappingStart(anchor, _) => (anchor, self.map(path, depth)?),
             Event::Alias(anchor) => {
                 let value = self.anchors.get(&anchor).cloned();
-                let value = value.ok_or_else(|| fault(span, "names an anchor that is not there yet"))?;
+                let value = value.ok_or_else(|| fault(span, "the anchor of this alias is not defined"))?;
                 self.count(size(&value), span)?;
                 return Ok(value);
             }
@@ -132,10 +132,10 @@ impl<'a> Reader<'a> {
             let name = match event {
                 Event::MappingEnd => return Ok(Value::Object(fields)),
                 Event::Scalar(text, ..) => text.into_owned(),
-                _ => return Err(fault(&span, "a name must be plain text")),
+                _ => return Err(fault(&span, "a key must be plain text")),
             };
             if fields.contains_key(&name) {
-                return Err(fault(&span, format!("`{name}` is there twice")));
+                return Err(fault(&span, format!("the key `{name}` occurs twice")));
             }
             let inner = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             self.lines.insert(inner.clone(), span.start.line());

@@ -109,7 +109,7 @@ impl Deliverer {
                 far = tokio::time::Instant::now() + LOOK_FAR;
             }
             if let Err(error) = looked {
-                tracing::debug!(?error, "webhooks wait for the store");
+                tracing::debug!(?error, "cannot read webhooks; retrying");
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -170,7 +170,7 @@ impl Deliverer {
         let answer = self.sender.send(&due).await;
         let (delivered, code, fault) = match &answer {
             Answer::Accepted(code) => (true, Some(*code), None),
-            Answer::Refused(code) => (false, Some(*code), Some(format!("the receiver answered {code}"))),
+            Answer::Refused(code) => (false, Some(*code), Some(format!("HTTP {code}"))),
             Answer::Failed(what) => (false, None, Some(what.clone())),
         };
         let attempt = Attempt {
@@ -182,7 +182,7 @@ impl Deliverer {
         };
         if let Err(error) = self.gateway.attempted(&due.tenant, &due.webhook, &due.message, &attempt).await {
             // It is due again when its lease expires.
-            tracing::warn!(?error, webhook = %due.webhook, "the outcome of a delivery could not be kept");
+            tracing::warn!(?error, webhook = %due.webhook, "the result of a delivery could not be stored");
         }
     }
 

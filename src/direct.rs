@@ -43,7 +43,7 @@ pub enum DirectError {
 fn told(error: &ServiceError) -> String {
     match error {
         ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
-        ServiceError::StoreRefused(what) => format!("Redis does not take it now: {what}"),
+        ServiceError::StoreRefused(what) => format!("Redis rejected the call: {what}"),
         other => other.to_string(),
     }
 }
@@ -88,7 +88,7 @@ impl Direct {
 pub async fn meet(gateway: &Gateway) -> Result<(), DirectError> {
     match gateway.store.meet().await? {
         Claim::Known | Claim::Initialised => Ok(()),
-        Claim::Empty => Err(DirectError::Input("Redis holds no quotagate data".to_owned())),
+        Claim::Empty => Err(DirectError::Input("Redis has no quotagate data".to_owned())),
         Claim::Layout(found) if is_convertible(&found) => Err(DirectError::Input(format!(
             "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION}: convert it with `quotagate \
              migrate`"

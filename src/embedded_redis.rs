@@ -88,7 +88,7 @@ pub enum EmbeddedRedisError {
     ServerMissing,
     #[error("{program} on the PATH is version {version}, but quotagate needs 7.0 or later")]
     ServerTooOld { program: &'static str, version: String },
-    #[error("`{program} --version` answers {answer:?}, which names no version")]
+    #[error("`{program} --version` returned {answer:?}, which has no version")]
     VersionUnreadable { program: &'static str, answer: String },
     #[error("cannot run {program}: {source}")]
     CannotRun { program: &'static str, source: io::Error },
@@ -100,20 +100,20 @@ pub enum EmbeddedRedisError {
         data_dir.display()
     )]
     DataDirInUse { data_dir: PathBuf },
-    #[error("no place for a Unix socket: the path {} is too long", path.display())]
+    #[error("cannot create a Unix socket: the path {} is too long", path.display())]
     SocketPathTooLong { path: PathBuf },
     #[error(
-        "a server left behind on the data directory {} did not shut down within {} s: end the \
-         process that holds {}/server.lock open",
+        "an earlier server on the data directory {} did not shut down within {} s: end the \
+         process that has {}/server.lock open",
         data_dir.display(), STOP_TIMEOUT.as_secs(), data_dir.display()
     )]
     OrphanStays { data_dir: PathBuf },
-    #[error("the append-only file in {} cannot be put right: {what}", directory.display())]
+    #[error("cannot repair the append-only file in {}: {what}", directory.display())]
     AppendOnlyFile { directory: PathBuf, what: String },
-    #[error("{program} ended at its start ({status}); {} says:\n{log_tail}", log.display())]
+    #[error("{program} ended at its start ({status}); the end of {}:\n{log_tail}", log.display())]
     Ended { program: &'static str, status: ExitStatus, log: PathBuf, log_tail: String },
     #[error(
-        "{program} is not ready after {} s (last answer: {answer}); {} may say why",
+        "{program} is not ready after {} s (last answer: {answer}); see {}",
         READY_TIMEOUT.as_secs(), log.display()
     )]
     NotReady { program: &'static str, answer: String, log: PathBuf },
@@ -148,7 +148,7 @@ impl EmbeddedRedis {
 
         let child = Arc::new(Mutex::new(Some(server.launch().await?)));
         let url = server.url();
-        tracing::info!(data_dir = %server.data_dir.display(), maxmemory, "embedded {program} {version} runs");
+        tracing::info!(data_dir = %server.data_dir.display(), maxmemory, "embedded {program} {version} is running");
 
         let watched = (Arc::clone(&server), Arc::clone(&child));
         let watch = parts.start("embedded_redis", STALLED_AFTER, move |pulse| watch(watched.clone(), pulse));

@@ -86,7 +86,7 @@ fn time_ms(text: &str) -> Result<u64, String> {
 
 fn kind(text: &str) -> Result<EntryKind, String> {
     EntryKind::parse(text)
-        .ok_or_else(|| format!("must be some of {}", EntryKind::ALL.map(EntryKind::as_str).join(", ")))
+        .ok_or_else(|| format!("must be one or more of {}", EntryKind::ALL.map(EntryKind::as_str).join(", ")))
 }
 
 /// Why an export ended early, in one line. Events that were written stay, and the next export continues after them.
@@ -103,7 +103,7 @@ pub enum ExportError {
 fn told(error: &ServiceError) -> String {
     match error {
         ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
-        ServiceError::StoreRefused(what) => format!("Redis does not take it now: {what}"),
+        ServiceError::StoreRefused(what) => format!("Redis rejected the call: {what}"),
         other => other.to_string(),
     }
 }
@@ -175,7 +175,7 @@ async fn write(
     if let Some(last) = last
         && gateway.has_forgotten_since(tenant, filter, last).await?
     {
-        print::err(format!("warning: the ledger has forgotten entries; some behind {last} may be missing"));
+        print::err(format!("warning: the ledger has dropped old entries; some after {last} may be missing"));
     }
     let mut entries = gateway.all_events(tenant, filter, span, last);
     let mut bar = Progress::new(last, span);
@@ -190,7 +190,7 @@ async fn write(
     }
     bar.bar.finish_and_clear();
     for id in entries.damaged() {
-        print::err(format!("warning: {id} cannot be read and is left out"));
+        print::err(format!("warning: {id} cannot be read and was skipped"));
     }
     Ok(written)
 }

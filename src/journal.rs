@@ -51,9 +51,9 @@ pub enum Appended {
 /// Why a record is not in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    #[error("as many records wait as may wait")]
+    #[error("the maximum number of records is waiting")]
     Full,
-    #[error("the journal cannot be written: {0}")]
+    #[error("cannot write the journal: {0}")]
     Unwritable(String),
 }
 
@@ -358,7 +358,7 @@ impl Writer {
         if known == Some(error.to_string()) {
             return;
         }
-        tracing::error!(directory = %self.directory.display(), %error, "the journal of degraded reserves cannot be written: they are refused");
+        tracing::error!(directory = %self.directory.display(), %error, "cannot write the journal: reserves are refused while Redis is unavailable");
     }
 
     /// Removes a record; its file stays.
@@ -383,7 +383,7 @@ impl Writer {
         let Some(waiting) = self.places.get(name).and_then(|place| self.records.get(place)) else { return };
         match refuse(&self.directory, &waiting.record) {
             Ok(path) => {
-                tracing::error!(name, file = %path.display(), "a degraded reserve cannot be counted: it is kept for people to look at");
+                tracing::error!(name, file = %path.display(), "a degraded reserve cannot be counted; it was moved to this file for inspection");
                 self.done(name);
             }
             // It keeps waiting and will be tried again.
@@ -405,12 +405,12 @@ impl Writer {
             let path = kept.file.path().display().to_string();
             let removed = match kept.is_damaged {
                 true => kept.file.set_aside().map(|aside| {
-                    tracing::error!(file = %aside.display(), "lines of this journal could not be read: it is kept for people to look at");
+                    tracing::error!(file = %aside.display(), "lines of this journal could not be read; it was moved to this file for inspection");
                 }),
                 false => kept.file.remove(),
             };
             if let Err(error) = removed {
-                tracing::warn!(file = path, %error, "a journal whose records are done cannot be removed");
+                tracing::warn!(file = path, %error, "cannot remove a completed journal");
             }
         }
     }
@@ -418,7 +418,7 @@ impl Writer {
     /// Takes over files that no process has locked.
     fn adopt(&mut self) {
         let paths = JournalFile::list(&self.directory).unwrap_or_else(|error| {
-            tracing::error!(directory = %self.directory.display(), %error, "journals cannot be looked for");
+            tracing::error!(directory = %self.directory.display(), %error, "cannot list the journals");
             Vec::new()
         });
         for path in paths {
@@ -426,13 +426,13 @@ impl Writer {
                 Ok(Some(adopted)) => adopted,
                 Ok(None) => continue,
                 Err(error) => {
-                    tracing::error!(file = %path.display(), %error, "a journal cannot be read");
+                    tracing::error!(file = %path.display(), %error, "cannot read a journal");
                     continue;
                 }
             };
             if found.torn_bytes > 0 || found.damaged > 0 || !found.records.is_empty() {
                 let (records, damaged, torn_bytes) = (found.records.len(), found.damaged, found.torn_bytes);
-                tracing::warn!(file = %path.display(), records, damaged, torn_bytes, "a journal of an earlier process is taken over");
+                tracing::warn!(file = %path.display(), records, damaged, torn_bytes, "took over the journal of an earlier process");
             }
             let number = self.number();
             let mut kept = Kept { file, waiting: 0, is_damaged: found.damaged > 0 };

@@ -138,11 +138,11 @@ async fn run_node(options: Options) -> Result<(), Failure> {
     let node = Node::prepare(options, install_metrics()?).await?;
     if let Err(error) = print::try_out(welcome(&node, root_key.is_some()) + "\n") {
         let lost = if node.new_root_key.is_some() {
-            ", nor the new root admin key: give one in QUOTAGATE_ADMIN_KEY"
+            ", nor the new root admin key: set one in QUOTAGATE_ADMIN_KEY"
         } else {
             ""
         };
-        tracing::warn!(%error, address = %node.address, "how to begin could not be printed{lost}");
+        tracing::warn!(%error, address = %node.address, "the introduction could not be printed{lost}");
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

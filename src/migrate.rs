@@ -60,7 +60,7 @@ pub async fn run(args: MigrateArgs) -> Result<ExitCode, DirectError> {
 async fn convert(url: &str, dry_run: bool) -> Result<ExitCode, DirectError> {
     let store = Store::open(url, TIMEOUT)?;
     let Some(found) = store.layout().await? else {
-        return Err(DirectError::Input("Redis holds no quotagate data".to_owned()));
+        return Err(DirectError::Input("Redis has no quotagate data".to_owned()));
     };
     if found != LAYOUT_VERSION && !is_convertible(&found) {
         return Err(DirectError::Input(format!(

@@ -28,7 +28,7 @@ pub async fn run(args: RebuildArgs) -> Result<(), DirectError> {
     let rebuilt = gateway.rebuild(&tenant).await?;
     print::out(format!("{} entries, {} days, {} rows\n", rebuilt.entries, rebuilt.days, rebuilt.rows));
     for id in rebuilt.damaged {
-        print::err(format!("warning: {id} cannot be read and is in no row"));
+        print::err(format!("warning: {id} cannot be read and was skipped"));
     }
     Ok(())
 }

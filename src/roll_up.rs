@@ -133,7 +133,7 @@ impl RollUp {
                         far = Instant::now() + LOOK_FAR;
                     }
                 }
-                Err(error) => tracing::debug!(?error, "rollups wait for the store"),
+                Err(error) => tracing::debug!(?error, "cannot roll up; retrying"),
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -182,7 +182,7 @@ impl RollUp {
                 Err(error @ (ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_))) => return Err(error),
                 Err(error) => {
                     // Other buckets must not wait for it.
-                    tracing::warn!(?error, app = %turn.tenant.app, mode = %turn.tenant.mode, "entries cannot be rolled up");
+                    tracing::warn!(?error, app = %turn.tenant.app, mode = %turn.tenant.mode, "cannot roll up entries");
                     0
                 }
                 Ok(entries) => entries,

@@ -19,6 +19,7 @@ use crate::http::{self, Listen, Served};
 use crate::journal::{Journal, JournalOptions};
 use crate::roll_up::{RollUp, RollUpOptions};
 use crate::service::Gateway;
+use crate::service::apply::Configuration;
 use crate::service::apps::DEFAULT_APP;
 use crate::service::degraded::Degraded;
 use crate::service::error::ServiceError;
@@ -89,11 +90,11 @@ pub enum StartError {
     #[error("data of layout {0} is not converted, because these keys cannot be read: {1}")]
     Unreadable(String, String),
     #[error(
-        "Redis holds no quotagate data, and QUOTAGATE_INIT=never: restore the data, or let QUOTAGATE_REDIS_URL or \
+        "Redis has no quotagate data, and QUOTAGATE_INIT=never: restore the data, or let QUOTAGATE_REDIS_URL or \
          QUOTAGATE_DATA_DIR name the right place; to initialise an empty one, start once with QUOTAGATE_INIT=auto"
     )]
     Empty,
-    #[error("the HTTP server has ended by itself")]
+    #[error("the HTTP server has ended unexpectedly")]
     ServerEnded,
     #[error("QUOTAGATE_CONFIG: {0}")]
     Configuration(String),
@@ -299,7 +300,7 @@ async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, StartError>) -
         match attempt().await {
             Err(error) if error.may_pass() && begun.elapsed() < STORE_PATIENCE => {
                 if !told {
-                    tracing::warn!("{error}; it is tried again for {} s", STORE_PATIENCE.as_secs());
+                    tracing::warn!("{error}; retrying for {} s", STORE_PATIENCE.as_secs());
                     told = true;
                 }
                 tokio::time::sleep(STORE_PAUSE).await;
@@ -322,7 +323,7 @@ async fn apply_file(gateway: &Gateway, path: &Path) -> Result<(), StartError> {
     let told = |faults: Vec<String>| StartError::Configuration(faults.join("\n"));
     let text = std::fs::read_to_string(path).map_err(|error| told(vec![format!("{name}: {error}")]))?;
     let file = ConfigFile::parse(&text).map_err(|error| told(vec![format!("{name}: {error}")]))?;
-    let document = document::read(file.document.to_string().as_bytes());
+    let document = document::read_checked(file.document.to_string().as_bytes(), Configuration::faults);
     let document = document.map_err(|faults| told(apply::lines(&name, &file, faults)))?;
     let internal = |error: NameError| StartError::Configuration(error.to_string());
     let app = AppId::parse(DEFAULT_APP).map_err(internal)?;
@@ -354,29 +355,32 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
         metrics::Unit::Seconds,
         "Redis round trips by script."
     );
-    metrics::describe_counter!(
-        "quotagate_retries_total",
-        "Rounds that were computed again, by the fact that was stale."
-    );
+    metrics::describe_counter!("quotagate_retries_total", "Retries because of a stale fact, by fact.");
     metrics::describe_counter!("quotagate_webhook_attempts_total", "Attempts to deliver to webhooks, by outcome.");
     metrics::describe_counter!(
         "quotagate_crowded_scopes_total",
-        "Counters that a call left out or was denied for, since their scope has no place for another value."
+        "Counters that a call skipped or was denied for, because the scope has its maximum number of values."
     );
     metrics::describe_counter!(
         "quotagate_degraded_decisions_total",
-        "Reserves that were decided while Redis was away, by outcome."
+        "Reserves that were decided while Redis was unavailable, by outcome."
     );
-    metrics::describe_counter!("quotagate_degraded_counted_total", "Degraded reserves since counted, by outcome.");
+    metrics::describe_counter!(
+        "quotagate_degraded_counted_total",
+        "Degraded reserves that were counted later, by outcome."
+    );
     metrics::describe_gauge!("quotagate_degraded_waiting", "Degraded reserves of this node that are not counted yet.");
     metrics::describe_gauge!("quotagate_leases_held", "Parts of the background work that this node does, by work.");
     metrics::describe_gauge!("quotagate_rollup_lag_entries", "Entries that reports do not count yet, by app.");
-    metrics::describe_gauge!("quotagate_stream_bytes", "Redis' memory that a stream takes, by app and stream.");
+    metrics::describe_gauge!("quotagate_stream_bytes", "Memory of a stream in Redis, by app and stream.");
     metrics::describe_counter!(
         "quotagate_dropped_entries_total",
-        "Entries that were dropped for a bound in bytes before reports or webhooks had them, by stream."
+        "Entries that were dropped because of a limit in bytes before reports or webhooks processed them, by stream."
     );
-    metrics::describe_counter!("quotagate_refused_reads_total", "Reads that were answered 429, by code and bound.");
+    metrics::describe_counter!(
+        "quotagate_refused_reads_total",
+        "Reads that were rejected with 429, by code and limit."
+    );
     metrics::describe_gauge!("quotagate_ledger_entries", "Entries of the ledger, by app.");
     metrics::describe_gauge!(
         "quotagate_ledger_oldest_seconds",
@@ -390,15 +394,15 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     );
     metrics::describe_counter!(
         "quotagate_damaged_entries_total",
-        "Entries that cannot be read and are in no report, as this node rolled up past them, by stream."
+        "Unreadable entries that this node skipped in reports, by stream."
     );
     metrics::describe_gauge!("quotagate_verify_time_seconds", "When the last `quotagate verify` ended (Unix time).");
     metrics::describe_counter!(
         "quotagate_unreplicated_calls_total",
         "Script calls that too few replicas acknowledged in time, by script."
     );
-    metrics::describe_counter!("quotagate_refused_keys_total", "Calls that were refused for their key, by reason.");
-    metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds taken out of counters.");
+    metrics::describe_counter!("quotagate_refused_keys_total", "Calls with an invalid key, by reason.");
+    metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds removed from counters.");
     describe_health();
     Ok(handle)
 }
@@ -408,12 +412,12 @@ fn describe_health() {
     metrics::describe_counter!("quotagate_task_restarts_total", "Background tasks that ended, by task.");
     metrics::describe_gauge!(
         "quotagate_store_identity_matches",
-        "1 while Redis holds the data that this node started with, else 0."
+        "1 while Redis has the data that this node started with, else 0."
     );
     metrics::describe_gauge!("quotagate_redis_memory_used_bytes", metrics::Unit::Bytes, "Memory that Redis uses.");
     metrics::describe_gauge!(
         "quotagate_redis_memory_max_bytes",
         metrics::Unit::Bytes,
-        "Memory that Redis may use (maxmemory); 0: no limit."
+        "Memory limit of Redis (maxmemory); 0: no limit."
     );
 }

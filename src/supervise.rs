@@ -109,7 +109,7 @@ impl Pulse {
         state.restarts += 1;
         drop(state);
         metrics::counter!("quotagate_task_restarts_total", "task" => self.0.name).increment(1);
-        tracing::error!(task = self.0.name, "a background task {how}; it starts again");
+        tracing::error!(task = self.0.name, "a background task {how}; it is restarted");
     }
 }
 
@@ -198,7 +198,7 @@ pub fn once(name: &'static str, work: impl Future<Output = ()> + Send + 'static)
     tokio::spawn(async move {
         if AssertUnwindSafe(work).catch_unwind().await.is_err() {
             metrics::counter!("quotagate_task_restarts_total", "task" => name).increment(1);
-            tracing::error!(task = name, "a task panicked; what it did is tried again");
+            tracing::error!(task = name, "a task panicked; its work is retried");
         }
     });
 }

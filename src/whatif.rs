@@ -126,7 +126,7 @@ pub async fn rehearse(args: &WhatifArgs) -> Result<Rehearsed, WhatifError> {
     let (path, whole) = match (&args.plan, &args.config) {
         (Some(plan), _) => (plan, false),
         (None, Some(config)) => (config, true),
-        (None, None) => return Err(WhatifError::Input("give --plan or --config".to_owned())),
+        (None, None) => return Err(WhatifError::Input("use --plan or --config".to_owned())),
     };
     let draft = Draft::read(path, whole)?;
     match &args.trace {

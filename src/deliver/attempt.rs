@@ -47,12 +47,12 @@ impl Sender {
     pub async fn send(&self, due: &Due) -> Answer {
         let url = match reqwest::Url::parse(&due.url) {
             Ok(url) => url,
-            Err(error) => return Answer::Failed(format!("the URL: {error}")),
+            Err(error) => return Answer::Failed(format!("invalid URL: {error}")),
         };
         // A literal address is not resolved, so it is checked here.
         let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
         if !self.allow_private && literal.is_some_and(|address| !is_public(address)) {
-            return Answer::Failed("the address is not public".to_owned());
+            return Answer::Failed("the address must be public".to_owned());
         }
         let timestamp = (due.taken_at_ms / 1000).to_string();
         let request = self
@@ -74,7 +74,7 @@ impl Sender {
 /// The error without the URL, which may contain a secret.
 fn fault(error: &reqwest::Error) -> String {
     if error.is_timeout() {
-        return "no answer in time".to_owned();
+        return "no response in time".to_owned();
     }
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

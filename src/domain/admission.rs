@@ -240,7 +240,7 @@ fn measure(group: &LimitGroup, rule: usize, request: Request<'_>, purpose: Purpo
     group
         .measure_of(rule)
         .amount(group.unit, figures, missing)
-        .map_err(|error| FieldError::new(error.field, format!("group `{}`: {}", group.id, error.message)))
+        .map_err(|error| FieldError::new(error.field, format!("{} (group `{}`)", error.message, group.id)))
 }
 
 impl Admission {
@@ -288,7 +288,7 @@ impl Admission {
             }
         }
         if matches > MOST_MATCHED {
-            return Err(FieldError::new("event", format!("matches more than {MOST_MATCHED} groups")));
+            return Err(FieldError::new("event", format!("must match at most {MOST_MATCHED} groups")));
         }
         let denies = standing.plan.is_some_and(|plan| plan.unmatched_events == UnmatchedEvents::Deny);
         refusing.unmatched |= !in_plan && denies;

@@ -58,13 +58,13 @@ pub struct Amount(u64);
 /// Why a number is not an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
-    #[error("must be a number, or a string that holds a decimal number")]
+    #[error("must be a number, or a string with a decimal number")]
     NotANumber,
     #[error("must not be negative")]
     Negative,
     #[error("must have at most {decimals} decimal places")]
     TooFine { decimals: u32 },
-    #[error("is larger than a counter can hold")]
+    #[error("must not exceed what a counter can hold")]
     TooLarge,
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::amount::Amount;
+use super::document;
 use super::field_error::FieldError;
 use super::ids::GroupId;
 use super::number::{Number, explicit_null};
@@ -47,19 +48,19 @@ impl CustomLimits {
     /// # Errors
     /// Neither form fits; names the field under `customLimits`.
     pub fn parse(value: &Value) -> Result<Self, FieldError> {
-        let fault = |error: serde_path_to_error::Error<serde_json::Error>| {
-            let path = match error.path().to_string() {
-                path if path == "." => "customLimits".to_owned(),
-                path => format!("customLimits.{path}"),
-            };
-            FieldError::new(path, error.into_inner().to_string())
-        };
+        let fault =
+            |error: serde_path_to_error::Error<serde_json::Error>| document::fault_within("customLimits", &error);
         let form = match value {
             Value::Object(fields) if fields.get("groups").is_some_and(Value::is_array) => {
                 serde_path_to_error::deserialize(value).map(|body| Form::Body(Box::new(body))).map_err(fault)?
             }
             Value::Object(_) => serde_path_to_error::deserialize(value).map(Form::Quotas).map_err(fault)?,
-            _ => return Err(FieldError::new("customLimits", "must be {groupId: {quota}} or a plan's body")),
+            _ => {
+                return Err(FieldError::new(
+                    "customLimits",
+                    "must be an object such as {groupId: {quota}}, or a plan's body",
+                ));
+            }
         };
         Ok(Self { text: value.to_string(), form })
     }
@@ -112,13 +113,13 @@ impl CustomLimits {
         quotas
             .keys()
             .filter(|id| !known(id))
-            .map(|id| FieldError::new(format!("customLimits.{id}"), format!("plan `{}` has no such group", plan.id)))
+            .map(|id| FieldError::new(format!("customLimits.{id}"), format!("is not a group of plan `{}`", plan.id)))
             .collect()
     }
 }
 
 fn missing_quota(group: &str) -> FieldError {
-    FieldError::new(format!("customLimits.{group}.quota"), "is missing; write null to count without limit")
+    FieldError::new(format!("customLimits.{group}.quota"), "is required; null counts without limit")
 }
 
 #[cfg(test)]

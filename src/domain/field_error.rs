@@ -15,6 +15,12 @@ impl FieldError {
         Self { field: field.into(), message: message.into() }
     }
 
+    /// "`ttlSeconds` must be between 1 and 3600."
+    pub fn sentence(&self) -> String {
+        let end = if self.message.ends_with(['.', '?']) { "" } else { "." };
+        format!("`{}` {}{end}", self.field, self.message)
+    }
+
     /// The same fault, seen from the object that contains the field.
     pub fn within(self, parent: &str) -> Self {
         Self { field: format!("{parent}.{}", self.field), message: self.message }

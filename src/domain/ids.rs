@@ -13,7 +13,7 @@ pub enum NameError {
     Length { most: usize },
     #[error("must not contain control characters")]
     ControlCharacter,
-    #[error("may contain only letters, digits, `_` and `-`")]
+    #[error("must contain only letters, digits, `_` and `-`")]
     Alphabet,
 }
 

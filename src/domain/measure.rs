@@ -87,7 +87,10 @@ impl Weighted {
                     (Missing::Zero, _) => Decimal::ZERO,
                     (Missing::Estimate, Some(estimate)) => *estimate,
                     (Missing::Estimate, None) => {
-                        return Err(MeasureError::new(field, "is needed to measure this call, and has no estimate"));
+                        return Err(MeasureError::new(
+                            field,
+                            "is required to measure this call, since it has no estimate",
+                        ));
                     }
                 },
             };

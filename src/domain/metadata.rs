@@ -64,10 +64,10 @@ impl TryFrom<BTreeMap<String, Value>> for Metadata {
         let mut metadata = BTreeMap::new();
         for (name, value) in map {
             if name.is_empty() || name.len() > MOST_KEY_BYTES || has_control(&name) {
-                return Err(format!("each key must have 1 to {MOST_KEY_BYTES} bytes without control characters"));
+                return Err(format!("must have keys of 1 to {MOST_KEY_BYTES} bytes without control characters"));
             }
             let text = scalar_text(value).ok_or_else(|| {
-                format!("the value of `{name}` must be a string, a number or a boolean of at most {MOST_VALUE_BYTES} bytes without control characters")
+                format!("must have strings, numbers or booleans as values, of at most {MOST_VALUE_BYTES} bytes without control characters, also for `{name}`")
             })?;
             metadata.insert(name, text);
         }

@@ -49,6 +49,12 @@ impl Plan {
         Ok(Self { id: id.clone(), version, name, unmatched_events: body.unmatched_events, period, groups, body })
     }
 
+    /// The faults of the body of a plan with this ID; none if the ID itself is not valid.
+    pub fn faults(id: &str, body: &PlanBody) -> Vec<FieldError> {
+        let id = PlanId::parse(id).ok();
+        id.and_then(|id| Self::validate(&id, 0, body.clone()).err()).unwrap_or_default()
+    }
+
     pub fn group(&self, id: &GroupId) -> Option<&Arc<LimitGroup>> {
         self.groups.iter().find(|group| group.id == *id)
     }

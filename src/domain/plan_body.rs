@@ -188,13 +188,15 @@ impl<'de> Deserialize<'de> for MeasureBody {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         match Value::deserialize(deserializer)? {
-            Value::String(text) => {
-                MeasureWord::deserialize(Value::String(text)).map(Self::Word).map_err(D::Error::custom)
-            }
+            Value::String(text) if text == "quantity" => Ok(Self::Word(MeasureWord::Quantity)),
+            Value::String(text) if text == "event" => Ok(Self::Word(MeasureWord::Event)),
             object @ Value::Object(_) => {
                 WeightedBody::deserialize(object).map(Self::Weighted).map_err(D::Error::custom)
             }
-            _ => Err(D::Error::custom("must be \"quantity\", \"event\" or {\"per\": {…}, \"estimate\": {…}}")),
+            Value::String(text) => Err(D::Error::custom(format!(
+                "must be `quantity`, `event` or an object with `per` and `estimate`, not `{text}`"
+            ))),
+            _ => Err(D::Error::custom("must be `quantity`, `event` or an object with `per` and `estimate`")),
         }
     }
 }

@@ -49,14 +49,18 @@ impl Policy {
         errors.extend(faults);
         errors.extend(default_period(&defaults).1);
         for (place, group) in groups.iter().enumerate().filter(|(_, group)| group.period.needs_subscription()) {
-            let message = "must be calendar in a policy: it holds for users without subscription too";
-            errors.push(FieldError::new(format!("groups[{place}].periodAnchor"), format!("`{}`: {message}", group.id)));
+            let message = "must be `calendar` in a policy, which also applies to users without a subscription";
+            errors.push(FieldError::new(
+                format!("groups[{place}].periodAnchor"),
+                format!("{message} (group `{}`)", group.id),
+            ));
         }
         let review_every = match body.review_cadence.as_deref().map(cadence) {
             Some(Some(every)) => Some(every),
             None => None,
             Some(None) => {
-                let message = "must be weekly, monthly, quarterly, yearly, or an ISO 8601 duration such as P90D";
+                let message =
+                    "must be `weekly`, `monthly`, `quarterly`, `yearly`, or an ISO 8601 duration such as P90D";
                 errors.push(FieldError::new("reviewCadence", message));
                 None
             }
@@ -74,6 +78,12 @@ impl Policy {
         body.id = Some(id.to_string());
         let name = body.name.clone().unwrap_or_else(|| id.to_string());
         Ok(Self { id: id.clone(), version, name, groups, review_every, body })
+    }
+
+    /// The faults of the body of a policy with this ID; none if the ID itself is not valid.
+    pub fn faults(id: &str, body: &PolicyBody) -> Vec<FieldError> {
+        let id = PolicyId::parse(id).ok();
+        id.and_then(|id| Self::validate(&id, 0, body.clone()).err()).unwrap_or_default()
     }
 
     pub fn group(&self, id: &GroupId) -> Option<&Arc<LimitGroup>> {
@@ -185,21 +195,21 @@ fn check_record(body: &PolicyBody, errors: &mut Vec<FieldError>) {
     }
     let long = |list: usize| list > MOST_LIST;
     if long(approval.approvers.len()) {
-        errors.push(FieldError::new("approval.approvers", format!("must be at most {MOST_LIST}")));
+        errors.push(FieldError::new("approval.approvers", format!("must have at most {MOST_LIST} entries")));
     }
     let Some(retry) = &body.retry else { return };
     if long(retry.non_retryable.len()) {
-        errors.push(FieldError::new("retry.nonRetryable", format!("must be at most {MOST_LIST}")));
+        errors.push(FieldError::new("retry.nonRetryable", format!("must have at most {MOST_LIST} entries")));
     }
     if !(1..=MOST_ATTEMPTS).contains(&retry.max_attempts) {
-        errors.push(FieldError::new("retry.maxAttempts", format!("must be 1 to {MOST_ATTEMPTS}")));
+        errors.push(FieldError::new("retry.maxAttempts", format!("must be between 1 and {MOST_ATTEMPTS}")));
     }
     let Some(backoff) = &retry.backoff else { return };
     if backoff.initial_ms > MOST_BACKOFF_MS || backoff.max_ms.is_some_and(|most| most > MOST_BACKOFF_MS) {
-        errors.push(FieldError::new("retry.backoff", format!("must wait at most {MOST_BACKOFF_MS} ms")));
+        errors.push(FieldError::new("retry.backoff", format!("must not exceed {MOST_BACKOFF_MS} ms")));
     }
     if backoff.factor.is_some_and(|factor| !(1..=10).contains(&factor)) {
-        errors.push(FieldError::new("retry.backoff.factor", "must be 1 to 10"));
+        errors.push(FieldError::new("retry.backoff.factor", "must be between 1 and 10"));
     }
 }
 

@@ -40,7 +40,7 @@ impl By {
             "key" => Ok(Self::Key),
             _ => match text.strip_prefix("metadata.") {
                 Some(name) if !name.is_empty() => Ok(Self::Label(name.to_owned())),
-                _ => Err(format!("`{text}` is none of group, user, event, key, metadata.<name>")),
+                _ => Err(format!("must be group, user, event, key or metadata.<name>, not `{text}`")),
             },
         }
     }
@@ -166,7 +166,7 @@ impl Asked {
         let mut seen = BTreeSet::new();
         for by in &self.by {
             if !seen.insert(by) {
-                return Err(FieldError::new("by", format!("`{}` is there twice", by.name())));
+                return Err(FieldError::new("by", format!("must not contain `{}` twice", by.name())));
             }
             known_label(by, fields).map_err(|message| FieldError::new("by", message))?;
         }
@@ -175,7 +175,7 @@ impl Asked {
             known_label(&by, fields).map_err(|message| FieldError::new(by.name(), message))?;
         }
         if let Some(group) = self.filter.group.as_ref().filter(|group| !fields.units.contains_key(*group)) {
-            return Err(FieldError::new("groupId", format!("there is no group `{group}`")));
+            return Err(FieldError::new("groupId", format!("must be an existing group; there is no group `{group}`")));
         }
         for ratio in &self.ratios {
             ratio.check(fields, self.is_of_groups()).map_err(|message| FieldError::new("ratio", message))?;
@@ -189,7 +189,7 @@ impl Asked {
 pub(super) fn known_label(by: &By, fields: &Fields) -> Result<(), String> {
     match by {
         By::Label(name) if !fields.labels.contains(name) => Err(format!(
-            "`metadata.{name}` is not rolled up: add `{name}` to `reportLabels` of the app; rows tell it apart from then on, and `quotagate rollup --rebuild` tells it of what the ledger still has"
+            "cannot use `metadata.{name}`: add `{name}` to `reportLabels` of the app first. Reports then have it for new events; `quotagate rollup --rebuild` adds it for events that are still in the ledger"
         )),
         By::Label(_) | By::Group | By::User | By::Event | By::Key => Ok(()),
     }

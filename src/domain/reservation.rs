@@ -177,7 +177,7 @@ fn add(totals: &mut Vec<Total>, total: Total) -> Result<(), FieldError> {
         None => totals.push(total),
         Some(known) => {
             let sum = known.amount.checked_add(total.amount);
-            known.amount = sum.ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?;
+            known.amount = sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
         }
     }
     Ok(())
@@ -244,9 +244,10 @@ impl Memo {
     fn each<'a>(&'a self, actuals: &'a [Actual]) -> Result<impl Iterator<Item = (&'a Item, &'a Actual)>, FieldError> {
         if actuals.len() != self.items.len() {
             let message = match self.items.len() {
-                1 => "this reservation has no items: give quantity and metadata as they are".to_owned(),
+                1 => "must be left out: this reservation has a single event; send `quantity` and `metadata` instead"
+                    .to_owned(),
                 items => {
-                    format!("this reservation has {items} items: give `items` with {items} entries in their order")
+                    format!("must have {items} entries, one per item of the reservation, in the same order")
                 }
             };
             return Err(FieldError::new("items", message));
@@ -294,14 +295,16 @@ impl Memo {
         let mut drawn = item.drawn.clone().unwrap_or_default();
         if let Some(quantity) = actual.quantity {
             let sum = drawn.quantity.map_or(Some(quantity.0), |sum| sum.0.checked_add(quantity.0));
-            drawn.quantity = Some(Number(sum.ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?));
+            drawn.quantity = Some(Number(
+                sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?,
+            ));
         }
         for field in self.weighted_fields(app, rules, item) {
             if let Some(text) = actual.metadata.get(&field) {
                 let name = format!("metadata.{field}");
                 let value = parse_decimal(text).map_err(|error| FieldError::new(&name, error.to_string()))?;
                 let sum = drawn.fields.get(&field).map_or(Some(value), |sum| sum.0.checked_add(value));
-                let sum = sum.ok_or_else(|| FieldError::new(name, "sums up to too much"))?;
+                let sum = sum.ok_or_else(|| FieldError::new(name, "adds up to more than a counter can hold"))?;
                 drawn.fields.insert(field, Number(sum));
             }
         }
@@ -316,11 +319,14 @@ impl Memo {
         let [item] = self.items.as_slice() else {
             return Err(FieldError::new(
                 "quantity",
-                "a reservation of several items gets more time, but no more amount",
+                "cannot be extended for a reservation of several items; only `ttlSeconds` can",
             ));
         };
-        let sum =
-            item.quantity.0.checked_add(more.0).ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?;
+        let sum = item
+            .quantity
+            .0
+            .checked_add(more.0)
+            .ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
         let before = self.settle(app, rules, &[Actual::default()])?;
         let enlarged = Self { items: vec![Item { quantity: Number(sum), ..item.clone() }], ..self.clone() };
         let after = enlarged.settle(app, rules, &[Actual::default()])?;
@@ -389,7 +395,7 @@ impl Memo {
 fn amount(group: &LimitGroup, measure: &Measure, figures: Figures<'_>, missing: Missing) -> Result<Amount, FieldError> {
     measure
         .amount(group.unit, figures, missing)
-        .map_err(|error| FieldError::new(error.field, format!("group `{}`: {}", group.id, error.message)))
+        .map_err(|error| FieldError::new(error.field, format!("{} (group `{}`)", error.message, group.id)))
 }
 
 /// Default quantity of a call.

@@ -32,7 +32,7 @@ impl Dimension {
                 Some(name) if (1..=MOST_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control) => {
                     Ok(Self::Metadata(Arc::from(name)))
                 }
-                _ => Err(format!("`{other}` is none of user, app, key, metadata.<name>")),
+                _ => Err(format!("must be user, app, key or metadata.<name>, not `{other}`")),
             },
         }
     }
@@ -75,13 +75,13 @@ impl Scope {
     /// What is wrong with the names.
     pub fn parse<T: AsRef<str>>(names: &[T]) -> Result<Self, String> {
         if names.is_empty() || names.len() > MOST_NAMES {
-            return Err(format!("must hold 1 to {MOST_NAMES} of user, app, key, metadata.<name>"));
+            return Err(format!("must have 1 to {MOST_NAMES} of user, app, key, metadata.<name>"));
         }
         let mut dimensions =
             names.iter().map(|name| Dimension::parse(name.as_ref())).collect::<Result<Vec<_>, String>>()?;
         dimensions.sort();
         if let Some(twice) = dimensions.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("`{}` is there twice", twice[0]));
+            return Err(format!("must not contain `{}` twice", twice[0]));
         }
         Ok(Self(dimensions.into()))
     }
@@ -203,9 +203,9 @@ impl OwnerName {
         if let Some(bad) =
             values.iter().find(|value| value.is_empty() || value.len() > 256 || value.chars().any(char::is_control))
         {
-            return Err(format!("`{bad}` must have 1 to 256 bytes without control characters"));
+            return Err(format!("must have values of 1 to 256 bytes without control characters, unlike `{bad}`"));
         }
-        Self::new(scope, values).ok_or_else(|| "is incomplete".to_owned())
+        Self::new(scope, values).ok_or_else(|| "must have a value for each name".to_owned())
     }
 }
 

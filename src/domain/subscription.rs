@@ -107,7 +107,7 @@ impl Upsert {
             custom_limits: self.custom_limits.clone().unwrap_or_else(|| same.and_then(|old| old.custom_limits.clone())),
         };
         if subscription.ends_at_ms.is_some_and(|end| end <= subscription.started_at_ms) {
-            return Err(("endsAt", "must be after startedAt"));
+            return Err(("endsAt", "must be after `startedAt`"));
         }
         let changed = same != Some(&subscription);
         let re_anchored = same.is_some_and(|old| old.anchor() != subscription.anchor());

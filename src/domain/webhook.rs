@@ -148,7 +148,7 @@ impl WebhookBody {
         let mut faults = Vec::new();
         let url = Url::parse(&self.url).ok();
         if url.as_ref().is_some_and(is_masked) {
-            let message = format!("is masked (`{MASK}`): provide the whole URL, as an admin key reads it");
+            let message = format!("is masked (`{MASK}`); provide the whole URL, which admin keys can read");
             faults.push(FieldError::new("url", message));
         }
         let called = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -157,7 +157,7 @@ impl WebhookBody {
             faults.push(FieldError::new("url", message));
         }
         if self.events.is_empty() {
-            faults.push(FieldError::new("events", "must name at least one event"));
+            faults.push(FieldError::new("events", "must have at least one event"));
         }
         if self.template.as_ref().is_some_and(|template| template.is_empty() || template.len() > MOST_TEMPLATE_BYTES) {
             faults.push(FieldError::new("template", format!("must have 1 to {MOST_TEMPLATE_BYTES} bytes")));

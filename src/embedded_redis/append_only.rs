@@ -45,7 +45,7 @@ pub(super) async fn put_right(server: &'static str, data_dir: &Path) -> Result<(
     let path = directory.join(&torn.file);
     if transactions_behind(&path, torn.whole_bytes).map_err(at(&path))? > 1 {
         let what = format!(
-            "{} is damaged {} bytes before its end, with whole calls behind: restore a copy, or give those calls up with \
+            "{} is damaged {} bytes before its end, with complete calls after the damage: restore a copy, or drop those calls with \
              `{program} --fix`",
             torn.file, torn.cut_bytes
         );
@@ -59,7 +59,7 @@ pub(super) async fn put_right(server: &'static str, data_dir: &Path) -> Result<(
         file = %path.display(),
         cut_bytes = torn.cut_bytes,
         left_bytes = torn.whole_bytes,
-        "the append-only file ended within a call, as after a power cut: that end is cut off"
+        "the append-only file ended within a call, as after a power failure: the incomplete end was removed"
     );
     Ok(())
 }

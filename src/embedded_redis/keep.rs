@@ -26,7 +26,7 @@ impl Server {
                 let running_since = Instant::now();
                 match end_of(running, pulse).await {
                     Ok(status) => tracing::error!("embedded {} ended ({status})", self.program),
-                    Err(error) => tracing::error!("embedded {} is lost ({error})", self.program),
+                    Err(error) => tracing::error!("cannot watch embedded {} ({error})", self.program),
                 }
                 *child = None;
                 if running_since.elapsed() > STEADY_AFTER {
@@ -41,7 +41,7 @@ impl Server {
                     Err(error) => tracing::error!("embedded Redis does not start: {error}"),
                 }
             };
-            tracing::info!("embedded {} runs again", self.program);
+            tracing::info!("embedded {} is running again", self.program);
         }
     }
 

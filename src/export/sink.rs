@@ -10,9 +10,9 @@ pub enum SinkError {
     Write { place: String, error: std::io::Error },
     #[error("{0} is being written by another export")]
     Busy(String),
-    #[error("{0} is no {1} export of quotagate; nothing was changed in it")]
+    #[error("{0} is not a {1} export of quotagate; it was not changed")]
     NotOurs(String, &'static str),
-    #[error("an event cannot be told: {0}")]
+    #[error("cannot format an event: {0}")]
     Event(String),
 }
 

@@ -41,7 +41,7 @@ pub async fn list(
     let open = match status.as_deref() {
         None | Some("open") => true,
         Some("decided") => false,
-        Some(_) => return Err(ApiError::invalid("status", "must be open or decided")),
+        Some(_) => return Err(ApiError::invalid("status", "must be `open` or `decided`")),
     };
     let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
     let count = page_size(limit)?;

@@ -52,7 +52,7 @@ pub async fn delete(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Apps)?;
-    let missing = || ServiceError::NotFound(format!("there is no app `{id}`"));
+    let missing = || ServiceError::NotFound(format!("App `{id}` not found."));
     let id = AppId::parse(&id).map_err(|_| missing())?;
     let idempotency = idempotency_without_body(&request)?;
     principal.gateway.delete_app(&id, &principal.key.id, idempotency.as_ref()).await?;

@@ -94,10 +94,12 @@ impl Principal {
             return Ok(());
         }
         let what = match self.key.kind {
-            KeyKind::Secret => "a secret key is for metering, usage, events, subscriptions and reading plans",
-            KeyKind::Publishable => "a publishable key may only read usage and plans",
-            KeyKind::Admin if access == Access::Meter => "an admin key does not meter; use a secret key",
-            KeyKind::Admin => "this admin key's role does not allow it",
+            KeyKind::Secret => "A secret key only allows metering, usage, events, subscriptions and reading plans.",
+            KeyKind::Publishable => "A publishable key only allows reading usage and plans.",
+            KeyKind::Admin if access == Access::Meter => {
+                "An admin key does not allow metering calls; use a secret key."
+            }
+            KeyKind::Admin => "The role of this admin key does not allow this call.",
         };
         Err(ServiceError::ForbiddenKey(what.to_owned()).into())
     }
@@ -110,7 +112,7 @@ impl Principal {
         match self.key.accepts_user_token(user, single(request, Header::UserToken)?) {
             true => Ok(()),
             false => {
-                Err(ServiceError::ForbiddenKey("X-User-Token must be the HMAC-SHA256 of this user id".to_owned())
+                Err(ServiceError::ForbiddenKey("`X-User-Token` must be the HMAC-SHA256 of this user ID.".to_owned())
                     .into())
             }
         }
@@ -157,7 +159,7 @@ fn mode_of(name: Option<&str>, key: &KeyRecord) -> Result<Mode, ApiError> {
     match (key.fixed_mode(), named) {
         (Some(own), None) => Ok(own),
         (Some(own), Some(named)) if own == named => Ok(own),
-        (Some(own), Some(_)) => Err(ServiceError::ForbiddenKey(format!("this key works in mode {own}")).into()),
+        (Some(own), Some(_)) => Err(ServiceError::ForbiddenKey(format!("This key only works in mode {own}.")).into()),
         (None, named) => Ok(named.unwrap_or(Mode::Live)),
     }
 }
@@ -169,7 +171,7 @@ fn check_origin(request: &HttpRequest, key: &KeyRecord) -> Result<(), ApiError> 
     }
     let Some(origin) = single(request, Header::Origin)? else { return Ok(()) };
     if !key.origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
-        return Err(ServiceError::ForbiddenKey("this key may not be used from this origin".to_owned()).into());
+        return Err(ServiceError::ForbiddenKey("This key cannot be used from this origin.".to_owned()).into());
     }
     request.extensions_mut().insert(AllowedOrigin(origin.to_owned()));
     Ok(())

@@ -111,7 +111,7 @@ impl Fields<'_> {
             [] => Ok(None),
             [(_, value)] => match serde_json::from_str(value.get()) {
                 Ok(text) => Ok(Some(text)),
-                Err(_) => Err(ApiError::invalid(name, "must be text")),
+                Err(_) => Err(ApiError::invalid(name, "must be a string")),
             },
             _ => Err(ApiError::invalid(name, "must be sent only once")),
         }
@@ -219,7 +219,7 @@ impl Operation {
             Ok(fields) => fields,
             Err(_) => return Err(ApiError::invalid("body", "must be a JSON object")),
         };
-        let op = fields.take_text("op")?.ok_or_else(|| ApiError::invalid("op", "is missing"))?;
+        let op = fields.take_text("op")?.ok_or_else(|| ApiError::invalid("op", "is required"))?;
         let op = Op::parse(&op)?;
         let own_key = fields.take_text("idempotencyKey")?.map(|key| IdempotencyKey::parse(&key)).transpose();
         let own_key = own_key.map_err(|error| ApiError::invalid("idempotencyKey", error.to_string()))?;
@@ -314,7 +314,7 @@ pub async fn batch(
     let _permit = readers.admit(Reader::Batch, &principal.key.id)?;
     let Given { value: BatchBody { operations: sent }, idempotency } = body.read().await?;
     if sent.is_empty() || sent.len() > MOST_OPERATIONS {
-        return Err(ApiError::invalid("operations", format!("must be 1 to {MOST_OPERATIONS}")));
+        return Err(ApiError::invalid("operations", format!("must have 1 to {MOST_OPERATIONS} entries")));
     }
     let mut results: Vec<Option<ResultView>> = sent.iter().map(|_| None).collect();
     let mut operations = Vec::with_capacity(sent.len());

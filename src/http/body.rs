@@ -14,6 +14,7 @@ use super::limits::Limits;
 use super::payload;
 use super::problem::ApiError;
 use crate::domain::document;
+use crate::domain::field_error::FieldError;
 use crate::domain::ids::IdempotencyKey;
 use crate::service::error::ServiceError;
 use crate::store::operation::{Idempotency, Replayed};
@@ -52,22 +53,37 @@ impl<T: DeserializeOwned> Body<T> {
     /// # Errors
     /// invalid_request naming the field; payload_too_large; unsupported_encoding; request_timeout
     pub async fn read(self) -> Result<Given<T>, ApiError> {
+        self.read_checked(|_| Vec::new()).await
+    }
+
+    /// Like [`Self::read`]. If fields have the wrong form, `check` may find further faults in the others, so that all
+    /// are returned at once.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_checked(self, check: impl FnOnce(&T) -> Vec<FieldError>) -> Result<Given<T>, ApiError> {
         let Self { request, payload, .. } = self;
         let limits = request.app_data::<Limits>().copied().unwrap_or_default();
         let most = request.app_data::<MostBytes>().map_or(MOST_BYTES, |most| most.0);
         let bytes = tokio::time::timeout(limits.body_timeout, payload::read(&request, payload, most)).await;
-        given(&request, bytes.map_err(|_| ApiError::BodyTimeout { limit: limits.body_timeout })??)
+        given(&request, bytes.map_err(|_| ApiError::BodyTimeout { limit: limits.body_timeout })??, check)
     }
 }
 
-fn given<T: DeserializeOwned>(request: &HttpRequest, bytes: Bytes) -> Result<Given<T>, ApiError> {
+fn given<T: DeserializeOwned>(
+    request: &HttpRequest,
+    bytes: Bytes,
+    check: impl FnOnce(&T) -> Vec<FieldError>,
+) -> Result<Given<T>, ApiError> {
     let bytes = match (bytes.trim_ascii().is_empty(), request.method()) {
         (false, _) => bytes,
-        (true, &Method::PUT) => return Err(ApiError::invalid("body", "is missing: a PUT replaces the whole")),
+        (true, &Method::PUT) => {
+            return Err(ApiError::invalid("body", "is required: a PUT replaces the whole resource"));
+        }
         (true, _) => Bytes::from_static(b"{}"),
     };
     Ok(Given {
-        value: document::read(&bytes).map_err(ServiceError::Invalid)?,
+        value: document::read_checked(&bytes, check).map_err(ServiceError::Invalid)?,
         idempotency: idempotency(request, &bytes)?,
     })
 }
@@ -130,14 +146,29 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let parsed = web::Query::<T>::from_query(request.query_string());
-        ready(Ok(Self(parsed.map(web::Query::into_inner).map_err(|error| {
-            let text = error.to_string();
-            let message = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);
-            let named = document::field(".", message);
-            ApiError::invalid(if named == "body" { "query".to_owned() } else { named }, message)
-        }))))
+        ready(Ok(Self(read_query(request.query_string()))))
     }
+}
+
+fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
+    let parse = |query: &str| {
+        let parsed = web::Query::<T>::from_query(query).map(web::Query::into_inner);
+        parsed.map_err(|error| error.to_string().trim_start_matches("Query deserialize error: ").to_owned())
+    };
+    parse(query).map_err(|message| {
+        let fault = document::fault_of(&message);
+        if fault.field != "body" {
+            return ApiError::invalid(fault.field, fault.message);
+        }
+        // The message does not name the parameter: without it, the query has no fault or another one.
+        let parts: Vec<&str> = query.split('&').collect();
+        let culprit = (0..parts.len()).find(|place| {
+            let others = parts.iter().enumerate().filter(|(other, _)| other != place).map(|(_, part)| *part);
+            parse(&others.collect::<Vec<_>>().join("&")).err().as_ref() != Some(&message)
+        });
+        let name = culprit.and_then(|place| parts[place].split('=').next()).unwrap_or("query");
+        ApiError::invalid(name, fault.message)
+    })
 }
 
 /// How many items a page holds: 1 to 200, default 50.
@@ -147,7 +178,7 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 pub fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
     match limit.unwrap_or(50) {
         size @ 1..=200 => Ok(size),
-        _ => Err(ApiError::invalid("limit", "must be 1 to 200")),
+        _ => Err(ApiError::invalid("limit", "must be between 1 and 200")),
     }
 }
 

@@ -34,7 +34,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read().await?;
+    let Given { value, idempotency } = body.read_checked(Configuration::faults).await?;
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
     let applied = match dry_run {
         true => gateway.preview_configuration(tenant, &value).await?,

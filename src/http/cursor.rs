@@ -15,7 +15,7 @@ const MOST_OFFSET: usize = u32::MAX as usize;
 /// # Errors
 /// invalid_request if `parse` does not accept the cursor.
 pub(super) fn read<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
-    let wrong = || ApiError::invalid("cursor", "must be the nextCursor of an earlier page");
+    let wrong = || ApiError::invalid("cursor", "must be `nextCursor` of an earlier page");
     text.map(|text| parse(text).ok_or_else(wrong)).transpose()
 }
 

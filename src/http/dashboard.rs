@@ -54,7 +54,7 @@ async fn asset(request: HttpRequest, path: web::Path<String>) -> Result<HttpResp
 }
 
 fn file(request: &HttpRequest, path: &str) -> Result<HttpResponse, ApiError> {
-    let missing = || ServiceError::NotFound(format!("there is nothing at {}", request.path()));
+    let missing = || ServiceError::NotFound(format!("The path {} does not exist.", request.path()));
     let EmbeddedFile { data, metadata } = Files::get(path).ok_or_else(missing)?;
     let etag = format!("W/\"{}\"", hex::encode(&metadata.sha256_hash()[..12]));
     let known = request.headers().get(IF_NONE_MATCH).is_some_and(|given| given.as_bytes() == etag.as_bytes());

@@ -50,7 +50,9 @@ fn read_filter(filter: &mut EventFilter, name: &str, value: &str) -> Result<bool
             for word in value.split(',') {
                 let kinds = EntryKind::ALL.map(EntryKind::as_str).join(", ");
                 let kind = EntryKind::parse(word.trim());
-                filter.types.insert(kind.ok_or_else(|| ApiError::invalid(name, format!("must be some of {kinds}")))?);
+                filter
+                    .types
+                    .insert(kind.ok_or_else(|| ApiError::invalid(name, format!("must be one or more of {kinds}")))?);
             }
         }
         "userId" => filter.user = Some(UserId::parse(value).map_err(bad)?),
@@ -59,11 +61,11 @@ fn read_filter(filter: &mut EventFilter, name: &str, value: &str) -> Result<bool
         "groupId" => filter.group = Some(GroupId::parse(value).map_err(bad)?),
         "reservationId" => {
             let id = ReservationId::parse(value);
-            filter.reservation = Some(id.ok_or_else(|| ApiError::invalid(name, "is no reservation's id"))?);
+            filter.reservation = Some(id.ok_or_else(|| ApiError::invalid(name, "must be the ID of a reservation"))?);
         }
         "outcome" => {
             let known = [Outcome::Accepted, Outcome::Rejected].into_iter().find(|outcome| outcome.as_str() == value);
-            filter.outcome = Some(known.ok_or_else(|| ApiError::invalid(name, "must be accepted or rejected"))?);
+            filter.outcome = Some(known.ok_or_else(|| ApiError::invalid(name, "must be `accepted` or `rejected`"))?);
         }
         "late" => {
             filter.late = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be true or false"))?);
@@ -92,16 +94,16 @@ fn read_page(parameters: Parameters) -> Result<Asked, ApiError> {
                 query.order = match value.as_str() {
                     "desc" => Order::NewestFirst,
                     "asc" => Order::OldestFirst,
-                    _ => return Err(ApiError::invalid(name, "must be desc or asc")),
+                    _ => return Err(ApiError::invalid(name, "must be `desc` or `asc`")),
                 }
             }
             "limit" => {
-                asked.limit = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be 1 to 200"))?);
+                asked.limit = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be between 1 and 200"))?);
             }
             "cursor" => {
                 let cursor = EventId::parse(value);
                 query.cursor =
-                    Some(cursor.ok_or_else(|| ApiError::invalid(name, "must be the nextCursor of an earlier page"))?);
+                    Some(cursor.ok_or_else(|| ApiError::invalid(name, "must be `nextCursor` of an earlier page"))?);
             }
             _ if read_filter(&mut query.filter, name, value)? => {}
             _ => return Err(unknown(name)),
@@ -186,7 +188,7 @@ pub async fn stream(
 
 fn last_event(request: &HttpRequest) -> Result<Option<EventId>, ApiError> {
     let Some(text) = single(request, Header::LastEventId)? else { return Ok(None) };
-    let invalid = || Header::LastEventId.invalid("must be the id of an event of this stream");
+    let invalid = || Header::LastEventId.invalid("must be the ID of an event of this stream");
     EventId::parse(text).map(Some).ok_or_else(invalid)
 }
 

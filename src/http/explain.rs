@@ -45,7 +45,7 @@ impl ExplainQuery {
         let given = [("userId", &self.user_id), ("event", &self.event), ("quantity", &self.quantity)];
         let mut named = given.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
         match named.next().or(self.rest.keys().next().map(String::as_str)) {
-            Some(field) => Err(ApiError::invalid(field, "does not go with `reservationId`")),
+            Some(field) => Err(ApiError::invalid(field, "cannot be combined with `reservationId`")),
             None => Ok(()),
         }
     }
@@ -66,7 +66,7 @@ pub struct ExplanationView {
 /// query names another key.
 fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiError> {
     let bad = |field: &str, error: NameError| ApiError::invalid(field, error.to_string());
-    let missing = |field: &str| ApiError::invalid(field, "is missing; or give `reservationId`");
+    let missing = |field: &str| ApiError::invalid(field, "is required; provide it or `reservationId`");
     let user = query.user_id.ok_or_else(|| missing("userId"))?;
     let user = UserId::parse(&user).map_err(|error| bad("userId", error))?;
     let event = query.event.ok_or_else(|| missing("event"))?;

@@ -49,7 +49,7 @@ pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
     };
     view.parts = gateway.part_views();
     let silent = view.parts.iter().filter(|part| !part.ok);
-    view.warnings.extend(silent.map(|part| format!("the background task {} does not work", part.name)));
+    view.warnings.extend(silent.map(|part| format!("the background task {} has failed", part.name)));
     view.warnings.extend(gateway.degraded.warnings(gateway.allows_without_store()));
     if view.ready { HttpResponse::Ok().json(view) } else { HttpResponse::ServiceUnavailable().json(view) }
 }
@@ -60,10 +60,10 @@ fn unready(error: &ServiceError) -> String {
         // The ids of two data sets, which are no secret.
         ServiceError::StoreRefused(what) if what.starts_with("Redis holds ") => return what.clone(),
         ServiceError::StoreUnavailable(what) | ServiceError::Internal(what) if is_forbidden(what) => {
-            "Redis can be reached and does not let its user in, or not do all that is needed: the log says what"
+            "Redis can be reached but rejects the login or a required command; the log has the details"
         }
         ServiceError::StoreUnavailable(_) => "Redis cannot be reached",
-        _ => "Redis can be reached and does not answer as it should: the log says how",
+        _ => "Redis can be reached but returns errors; the log has the details",
     }
     .to_owned()
 }
@@ -73,10 +73,10 @@ fn unready(error: &ServiceError) -> String {
 pub async fn metrics(handle: web::Data<PrometheusHandle>, gateway: web::Data<Gateway>) -> HttpResponse {
     // Metrics that cannot be read are left out; the others are returned.
     if let Err(error) = gateway.gauge_memory().await {
-        tracing::debug!(?error, "the memory of Redis is not known");
+        tracing::debug!(?error, "cannot read the memory of Redis");
     }
     if let Err(error) = gateway.gauge_verified().await {
-        tracing::debug!(?error, "the last verification is not known");
+        tracing::debug!(?error, "cannot read the last verification");
     }
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(handle.render())
 }

@@ -37,7 +37,7 @@ const fn default_ttl() -> u64 {
 fn ttl_ms(seconds: u64) -> Result<TimeMs, ApiError> {
     match TimeMs::try_from(seconds) {
         Ok(seconds @ 1..=3600) => Ok(seconds * 1000),
-        _ => Err(ApiError::invalid("ttlSeconds", "must be 1 to 3600")),
+        _ => Err(ApiError::invalid("ttlSeconds", "must be between 1 and 3600")),
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) fn claimed(principal: &Principal, metadata: Metadata) -> Result<Metad
     let merged = metadata.merged(&principal.key.metadata);
     match merged.fits() {
         true => Ok(merged),
-        false => Err(ApiError::invalid("metadata", "must have at most 32 keys, with those that the API key brings")),
+        false => Err(ApiError::invalid("metadata", "must have at most 32 keys, including those of the API key")),
     }
 }
 
@@ -130,14 +130,14 @@ fn call(principal: &Principal, given: ReserveBody) -> Result<Call, ApiError> {
         (Some(event), None) => vec![item(principal, event, quantity.unwrap_or(ONE), metadata)?],
         (None, Some(items)) if quantity.is_none() && metadata.is_empty() => {
             if items.is_empty() || items.len() > MOST_ITEMS {
-                return Err(ApiError::invalid("items", format!("must be 1 to {MOST_ITEMS}")));
+                return Err(ApiError::invalid("items", format!("must have 1 to {MOST_ITEMS} entries")));
             }
             let items = items.into_iter();
             items.map(|given| item(principal, given.event, given.quantity, given.metadata)).collect::<Result<_, _>>()?
         }
-        (None, None) => return Err(ApiError::invalid("event", "is missing; or give `items`")),
+        (None, None) => return Err(ApiError::invalid("event", "is required; provide `event` or `items`")),
         (_, Some(_)) => {
-            return Err(ApiError::invalid("items", "stand instead of event, quantity and metadata, not beside them"));
+            return Err(ApiError::invalid("items", "cannot be combined with `event`, `quantity` or `metadata`"));
         }
     };
     Ok(Call { user, items, key: principal.key.id.clone() })
@@ -258,7 +258,7 @@ pub(super) async fn decide_extend(
 ) -> Result<Decision, ApiError> {
     let ttl_ms = body.ttl_seconds.map(ttl_ms).transpose()?;
     if ttl_ms.is_none() && body.quantity.is_none() {
-        return Err(ApiError::invalid("ttlSeconds", "ask for more time (ttlSeconds), more amount (quantity), or both"));
+        return Err(ApiError::invalid("ttlSeconds", "is required; provide `ttlSeconds`, `quantity` or both"));
     }
     let extension = Extension { ttl_ms, quantity: body.quantity };
     let decision = principal.gateway.extend(&principal.tenant, &body.reservation_id, extension, idempotency).await?;

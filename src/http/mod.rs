@@ -289,7 +289,7 @@ fn readable(path: &str) -> Resource {
 }
 
 async fn not_found(request: HttpRequest) -> Result<actix_web::HttpResponse, ApiError> {
-    Err(ServiceError::NotFound(format!("there is nothing at {}", request.path())).into())
+    Err(ServiceError::NotFound(format!("The path {} does not exist.", request.path())).into())
 }
 
 async fn method_not_allowed(request: HttpRequest) -> Result<actix_web::HttpResponse, ApiError> {

@@ -11,6 +11,7 @@ use super::header::{Header, single};
 use super::problem::{ApiError, Problem};
 use super::readers::{Reader, SharedReaders};
 use super::views::ListView;
+use crate::domain::plan::Plan;
 use crate::domain::plan_body::PlanBody;
 use crate::service::dependents::DeletePreview;
 use crate::service::error::ServiceError;
@@ -73,7 +74,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read().await?;
+    let Given { value, idempotency } = body.read_checked(|body| Plan::faults(&id, body)).await?;
     let (gateway, tenant, by) = (&principal.gateway, &principal.tenant, &principal.key.id);
     if dry_run {
         let preview = gateway.preview_plan(tenant, &id, &value, if_match(&request)?).await?;

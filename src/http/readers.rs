@@ -73,9 +73,9 @@ impl Reader {
     /// The title of the 429.
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Batch => "Too many batches are under way",
+            Self::Batch => "Too many concurrent batches",
             Self::Page | Self::Scan | Self::Whatif | Self::UsageStream | Self::EventStream => {
-                "Too many reads are under way"
+                "Too many concurrent reads"
             }
         }
     }
@@ -146,7 +146,7 @@ impl Drop for Permit {
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "the threads for long reads keep their priority");
+        tracing::debug!(%error, "cannot lower the priority of the threads for long reads");
     }
 }
 

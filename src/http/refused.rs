@@ -152,7 +152,7 @@ pub async fn middleware(
     };
     let refused = refusals.count(peer.ip(), Instant::now());
     if refused == 1 {
-        tracing::warn!(address = %peer.ip(), reason = reason.as_str(), "a key is refused; more of this minute are not told");
+        tracing::warn!(address = %peer.ip(), reason = reason.as_str(), "an invalid key was refused; further ones this minute are not logged");
     }
     match refusals.wait(refused).await {
         Ok(()) => Ok(response.map_into_left_body()),

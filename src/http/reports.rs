@@ -108,7 +108,7 @@ pub async fn unusual(
     let at = at.map(|at| day("at", &at, false)).transpose()?;
     let days = days.unwrap_or(28);
     if !(7..=366).contains(&days) {
-        return Err(ApiError::invalid("days", "must be 7 to 366"));
+        return Err(ApiError::invalid("days", "must be between 7 and 366"));
     }
     let by = list(by.as_deref().unwrap_or("event"))?;
     let report = readers
@@ -177,7 +177,7 @@ pub async fn limits(
     principal.require(Access::ReadUsers)?;
     let count = query.read()?.limit.unwrap_or(10);
     if !(1..=50).contains(&count) {
-        return Err(ApiError::invalid("limit", "must be 1 to 50"));
+        return Err(ApiError::invalid("limit", "must be between 1 and 50"));
     }
     let limits = readers
         .run(Reader::Scan, principal, async move |principal| {

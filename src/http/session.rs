@@ -105,7 +105,7 @@ pub async fn create(
     // Prevents other sites from signing a user in.
     let site = single(&request, Header::FetchSite)?;
     if !matches!(site, None | Some("same-origin" | "none")) {
-        return Err(ServiceError::ForbiddenKey("sign in from the dashboard's own page".to_owned()).into());
+        return Err(ServiceError::ForbiddenKey("Sign in from the dashboard's own page.".to_owned()).into());
     }
     let Given { value, .. } = body.read().await?;
     let session = gateway.open_session(value.key.trim()).await?;

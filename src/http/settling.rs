@@ -99,7 +99,7 @@ fn figures(
         Some(items) if quantity.is_none() && metadata.is_empty() => {
             items.into_iter().map(|item| actual(item.quantity, item.metadata)).collect()
         }
-        Some(_) => Err(ApiError::invalid("items", "stand instead of quantity and metadata, not beside them")),
+        Some(_) => Err(ApiError::invalid("items", "cannot be combined with `quantity` or `metadata`")),
     }
 }
 

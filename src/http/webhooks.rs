@@ -51,7 +51,7 @@ pub async fn put(
     body: Body<WebhookBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read().await?;
+    let Given { value, idempotency } = body.read_checked(WebhookBody::faults).await?;
     let (gateway, by, matched) = (&principal.gateway, &principal.key.id, if_match(&request)?);
     let webhook = gateway.put_webhook(&principal.tenant, &id, &value, matched, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(webhook))

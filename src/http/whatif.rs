@@ -33,7 +33,7 @@ pub struct WhatifBody {
 /// # Errors
 /// invalid_request
 pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option<PlanId>) -> Result<Draft, ApiError> {
-    let missing = |field: &str| ApiError::invalid(field, "is missing");
+    let missing = |field: &str| ApiError::invalid(field, "is required");
     match (plan, policy, instead) {
         (Some(body), None, instead) => {
             let id = body.id.as_deref().ok_or_else(|| missing("plan.id"))?;
@@ -45,9 +45,9 @@ pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option
             let id = PolicyId::parse(id).map_err(|error| ApiError::invalid("policy.id", error.to_string()))?;
             Ok(Draft::Policy { id, body: Box::new(body) })
         }
-        (None, Some(_), Some(_)) => Err(ApiError::invalid("usersOf", "goes with `plan` only")),
-        (Some(_), Some(_), _) => Err(ApiError::invalid("policy", "stands instead of `plan`, not beside it")),
-        (None, None, _) => Err(ApiError::invalid("plan", "is missing; or give `policy`")),
+        (None, Some(_), Some(_)) => Err(ApiError::invalid("usersOf", "can only be combined with `plan`")),
+        (Some(_), Some(_), _) => Err(ApiError::invalid("policy", "cannot be combined with `plan`")),
+        (None, None, _) => Err(ApiError::invalid("plan", "is required; provide `plan` or `policy`")),
     }
 }
 
@@ -69,7 +69,7 @@ pub async fn whatif(
     let body = body.read().await?.value;
     let entries = body.entries.unwrap_or(ENTRIES);
     if !(LEAST_ENTRIES..=MOST_ENTRIES).contains(&entries) {
-        return Err(ApiError::invalid("entries", format!("must be {LEAST_ENTRIES} to {MOST_ENTRIES}")));
+        return Err(ApiError::invalid("entries", format!("must be between {LEAST_ENTRIES} and {MOST_ENTRIES}")));
     }
     let draft = draft(body.plan, body.policy, body.users_of)?;
     let tried = readers.run(Reader::Whatif, principal, async move |principal| {

@@ -135,7 +135,7 @@ impl JournalFile {
         }
         let bytes = fs::read(path)?;
         let Some(found) = read(&bytes) else {
-            tracing::error!(file = %path.display(), "is no journal that this version reads: it is left alone");
+            tracing::error!(file = %path.display(), "not a journal of this version; the file is ignored");
             return Ok(None);
         };
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);

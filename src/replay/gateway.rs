@@ -33,9 +33,9 @@ pub struct Gateway {
 pub enum AddressError {
     #[error("--url {url:?} is not an address like http://127.0.0.1:8080{}", detail(.why))]
     BadUrl { url: String, why: String },
-    #[error("no key: give --key sk_… or set QUOTAGATE_KEY")]
+    #[error("no key: use --key sk_… or set QUOTAGATE_KEY")]
     NoKey,
-    #[error("the key holds characters that no key has")]
+    #[error("the key contains invalid characters")]
     BadKey,
     #[error("cannot make an HTTP client: {0}")]
     Client(String),
@@ -46,9 +46,9 @@ pub enum AddressError {
 pub enum CallError {
     #[error("the gateway refused the key: {0}")]
     KeyRefused(Problem),
-    #[error("the gateway answered {0}")]
+    #[error("the gateway returned {0}")]
     Refused(Problem),
-    #[error("the gateway's answer cannot be read: {0}")]
+    #[error("cannot read the gateway's answer: {0}")]
     Unreadable(String),
     #[error("cannot reach a gateway at {url}: {why}")]
     Unreachable { url: String, why: String },
@@ -251,8 +251,8 @@ mod tests {
     #[test]
     fn a_missing_or_impossible_key_is_refused_without_showing_it() {
         let error = |key| Gateway::new("http://h", key, 1).err().unwrap().to_string();
-        assert_eq!(error(""), "no key: give --key sk_… or set QUOTAGATE_KEY");
-        assert_eq!(error("sk_\n"), "the key holds characters that no key has");
+        assert_eq!(error(""), "no key: use --key sk_… or set QUOTAGATE_KEY");
+        assert_eq!(error("sk_\n"), "the key contains invalid characters");
     }
 
     #[test]

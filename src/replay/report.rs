@@ -54,11 +54,11 @@ pub struct Percentiles {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error(
-        "{counters} counters stand above their quota, first {} in {}: {} used and {} held of {}",
+        "{counters} counters are above their quota, first {} in {}: {} used and {} held of {}",
         .first.user_id, .first.group_id, .first.used, .first.held, .first.quota
     )]
     AboveQuota { counters: usize, first: Box<Standing> },
-    #[error("{denials} calls were denied although they had room")]
+    #[error("{denials} calls were denied although the limit had room")]
     UndueDenials { denials: u64 },
     #[error("the users' {group_id} counters rose by {rose}, but {committed} tokens were committed")]
     TokensDiffer { group_id: String, rose: Exact, committed: Exact },
@@ -160,7 +160,7 @@ pub mod tests {
         report.above_quota.push(over);
         assert_eq!(
             fault(&report),
-            "1 counters stand above their quota, first replay_3 in tokens: \
+            "1 counters are above their quota, first replay_3 in tokens: \
              30,001 used and 0 held of 30,000"
         );
     }
@@ -169,7 +169,7 @@ pub mod tests {
     fn tokens_that_differ_and_undue_denials_are_faults() {
         let mut report = sound();
         report.undue_denials = 2;
-        assert_eq!(fault(&report), "2 calls were denied although they had room");
+        assert_eq!(fault(&report), "2 calls were denied although the limit had room");
         report.token_check = TokenCheck::Compared {
             group_id: "tokens".into(),
             used_before: Exact::from(5),

@@ -12,7 +12,9 @@ use super::preview::Preview;
 use super::tenant::{Placement, Tenant};
 use crate::domain::field_error::FieldError;
 use crate::domain::ids::{KeyId, NameError, PlanId, PolicyId, WebhookId};
+use crate::domain::plan::Plan;
 use crate::domain::plan_body::PlanBody;
+use crate::domain::policy::Policy;
 use crate::domain::policy_body::PolicyBody;
 use crate::domain::webhook::WebhookBody;
 use crate::store::configuration::ConfigureReply;
@@ -52,6 +54,24 @@ impl Configuration {
     pub fn masked(self) -> Self {
         let masked = |webhooks: Vec<WebhookBody>| webhooks.into_iter().map(WebhookBody::masked).collect();
         Self { webhooks: self.webhooks.map(masked), ..self }
+    }
+
+    /// The faults of each document alone, without comparing them with each other or with the present configuration.
+    pub fn faults(&self) -> Vec<FieldError> {
+        let mut found = Vec::new();
+        let mut add = |list: &str, place: usize, faults: Vec<FieldError>| {
+            found.extend(faults.into_iter().map(|fault| fault.within(&format!("{list}[{place}]"))));
+        };
+        for (place, body) in self.plans.iter().flatten().enumerate() {
+            add("plans", place, Plan::faults(body.id.as_deref().unwrap_or_default(), body));
+        }
+        for (place, body) in self.policies.iter().flatten().enumerate() {
+            add("policies", place, Policy::faults(body.id.as_deref().unwrap_or_default(), body));
+        }
+        for (place, body) in self.webhooks.iter().flatten().enumerate() {
+            add("webhooks", place, body.faults());
+        }
+        found
     }
 
     /// The draft that turns `present` into this document. Returns all faults in the document's shape at once.
@@ -103,7 +123,7 @@ fn named<T: Clone, I>(
     for (place, body) in bodies.iter().enumerate() {
         let path = format!("{list}[{place}]");
         match id(body).map(&parse) {
-            None => faults.push(FieldError::new(format!("{path}.id"), "is missing")),
+            None => faults.push(FieldError::new(format!("{path}.id"), "is required")),
             Some(Err(error)) => faults.push(FieldError::new(format!("{path}.id"), error.to_string())),
             Some(Ok(id)) => named.push((path, id, body.clone())),
         }

@@ -144,7 +144,7 @@ impl Gateway {
     }
 
     async fn stored_approval(&self, tenant: &Tenant, id: &str) -> Result<(Bucket, StoredApproval), ServiceError> {
-        let missing = || ServiceError::NotFound(format!("there is no approval request `{id}`"));
+        let missing = || ServiceError::NotFound(format!("Approval request `{id}` not found."));
         let bucket = bucket_of(tenant, id).ok_or_else(missing)?;
         let stored = self.store.approval(&bucket, id).await?.ok_or_else(missing)?;
         Ok((bucket, stored))
@@ -224,7 +224,7 @@ impl Gateway {
         match self.store.decide(&bucket, &operation, (id, &stored), (word, &how), &trail).await? {
             DecideReply::Changed => self.approval(tenant, id).await,
             DecideReply::Decided => Err(ServiceError::AlreadyDecided),
-            DecideReply::Missing => Err(ServiceError::NotFound(format!("there is no approval request `{id}`"))),
+            DecideReply::Missing => Err(ServiceError::NotFound(format!("Approval request `{id}` not found."))),
             DecideReply::Reused => Err(ServiceError::IdempotencyKeyReused),
         }
     }

@@ -63,7 +63,7 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<AppView, ServiceError> {
         if id.as_str() == SHARED {
-            return Err(ServiceError::invalid("id", format!("`{SHARED}` is the gateway's own name")));
+            return Err(ServiceError::invalid("id", format!("must not be `{SHARED}`, which is reserved")));
         }
         let now = TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(TimeMs::MAX);
         let app = AppView { id: id.to_string(), placement, created_at: rfc3339(now / 1000 * 1000) };
@@ -82,7 +82,7 @@ impl Gateway {
             RegisterReply::Before(first) => read(&first),
             RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
             RegisterReply::Exists | RegisterReply::Missing => {
-                Err(ServiceError::invalid("id", format!("there is an app `{id}` already")))
+                Err(ServiceError::invalid("id", format!("must be unique: there is an app `{id}` already")))
             }
         }
     }
@@ -107,7 +107,7 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<(), ServiceError> {
         if id.as_str() == DEFAULT_APP {
-            return Err(ServiceError::invalid("id", "the default app cannot be deleted"));
+            return Err(ServiceError::invalid("id", "must not be the default app, which cannot be deleted"));
         }
         let operation = Operation::new("apps", idempotency, false);
         let Some(text) = self.store.registered(Register::Apps, id.as_str()).await? else {
@@ -140,7 +140,7 @@ impl Gateway {
             RegisterReply::Registered | RegisterReply::Before(_) => Ok(()),
             RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
             RegisterReply::Missing | RegisterReply::Exists => {
-                Err(ServiceError::NotFound(format!("there is no app `{id}`")))
+                Err(ServiceError::NotFound(format!("App `{id}` not found.")))
             }
         }
     }
@@ -195,7 +195,7 @@ impl Gateway {
         }
         let Some(text) = self.store.registered(Register::Apps, app.as_str()).await? else {
             self.store.verify_identity().await?;
-            return Err(ServiceError::NotFound(format!("there is no app `{app}`")));
+            return Err(ServiceError::NotFound(format!("App `{app}` not found.")));
         };
         let placement = read(&text)?.placement;
         self.placements.insert(app.clone(), placement);
@@ -215,7 +215,7 @@ impl Gateway {
             return Ok(());
         }
         Err(ServiceError::NotFound(format!(
-            "there is no sandbox `{sandbox}`; it begins with a test key created for it"
+            "Sandbox `{sandbox}` not found. A sandbox is created with its first test key."
         )))
     }
 

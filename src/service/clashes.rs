@@ -28,11 +28,12 @@ pub(super) fn clashes(path: &str, one: Side<'_>, other: Side<'_>) -> Vec<FieldEr
         let kind = if other_policy { "policy" } else { "plan" };
         if let Some(same) = others.iter().find(|other| other.id == group.id) {
             if by_policy || other_policy {
-                let message = format!("`{}` is a group of {kind} `{other_id}`: choose another id", group.id);
+                let message = format!("must be unique: {kind} `{other_id}` also has a group `{}`", group.id);
                 tell(FieldError::new("id", message));
             } else if !group.scope.contains_user() && group.period != same.period {
                 let message = format!(
-                    "`{}` has another period in plan `{other_id}`: a counter of several users has one in all plans",
+                    "must be the same in all plans, since users share the counter: plan `{other_id}` has another period for \
+                     group `{}`",
                     group.id
                 );
                 tell(FieldError::new("periodType", message));

@@ -171,7 +171,7 @@ impl Gateway {
         if config.revision >= stamp {
             return Ok(());
         }
-        tracing::warn!(app = %tenant.app, stamp, revision = config.revision, "configuration is behind its stamp: publishing it anew");
+        tracing::warn!(app = %tenant.app, stamp, revision = config.revision, "the configuration is older than its stamp; publishing it again");
         let operation = Operation::new("", None, false);
         self.write_config(&tenant.app, tenant.placement, &operation, stamp, async |_, _| Ok(Change::default()))
             .await

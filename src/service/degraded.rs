@@ -83,7 +83,9 @@ impl Degraded {
 
     fn is_gone(&self, bucket: &Bucket) {
         if self.lock().insert(bucket.clone()) && !self.engaged.swap(true, Ordering::Relaxed) {
-            tracing::warn!("Redis is away: reserves of apps with `onStoreFailure: allow` are decided without it");
+            tracing::warn!(
+                "Redis is unavailable: reserves of apps with `onStoreFailure: allow` are decided without it"
+            );
         }
         self.engage();
     }
@@ -113,7 +115,7 @@ impl Degraded {
         let mut warnings = Vec::new();
         if let Some(fault) = journal.fault().filter(|_| is_wanted) {
             warnings.push(format!(
-                "the journal of degraded reserves cannot be written ({fault}): without Redis they are refused"
+                "cannot write the journal of degraded reserves ({fault}): while Redis is unavailable, reserves are refused"
             ));
         }
         let waiting = journal.waiting();
@@ -198,7 +200,11 @@ impl Gateway {
                 count("denied");
                 return Ok(Some(*decision));
             }
-            None => return Err(ServiceError::StoreUnavailable("nor is at hand what could decide the call".to_owned())),
+            None => {
+                return Err(ServiceError::StoreUnavailable(
+                    "the node does not know enough to decide the call without Redis".to_owned(),
+                ));
+            }
         };
         let appended = journal.append(entry.record(bucket.operation(&operation.name), operation)?).await;
         // The background task may have ended the outage just before.
@@ -218,7 +224,7 @@ impl Gateway {
                     JournalError::Full => "full",
                     JournalError::Unwritable(_) => "unwritable",
                 });
-                Err(ServiceError::StoreUnavailable(format!("nor may the reserve be allowed without it: {error}")))
+                Err(ServiceError::StoreUnavailable(format!("the reserve cannot be allowed without Redis: {error}")))
             }
         }
     }

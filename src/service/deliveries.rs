@@ -139,7 +139,7 @@ impl Gateway {
     ) -> Result<DeliveryView, ServiceError> {
         let webhook = self.known_webhook(tenant, id).await?;
         let bucket = bucket_of(tenant);
-        let missing = || ServiceError::NotFound(format!("webhook `{id}` has no delivery `{message}`"));
+        let missing = || ServiceError::NotFound(format!("Delivery `{message}` of webhook `{id}` not found."));
         let now_ms = self.delivery_now_ms().await?;
         if !self.store.enqueue_again(&bucket, &webhook, message, now_ms).await? {
             return Err(missing());

@@ -91,7 +91,7 @@ impl Draft {
         let mut seen: BTreeMap<&PlanId, &str> = BTreeMap::new();
         for (path, id, body) in &self.plans {
             if seen.insert(id, path).is_some() {
-                faults.push(within(path, FieldError::new("id", format!("`{id}` is there twice"))));
+                faults.push(within(path, FieldError::new("id", format!("must be unique: `{id}` occurs twice"))));
             }
             faults.extend(groups.take(&body.groups, path));
             match Plan::validate(id, revision, body.clone()) {
@@ -109,7 +109,7 @@ impl Draft {
         // Only a new figure is checked: an earlier version may have allowed the present one.
         let most = settings.max_scope_values;
         if most != config.settings.max_scope_values && !MOST_SCOPE_VALUES.contains(&most) {
-            let message = format!("must be {} to {}", MOST_SCOPE_VALUES.start(), MOST_SCOPE_VALUES.end());
+            let message = format!("must be between {} and {}", MOST_SCOPE_VALUES.start(), MOST_SCOPE_VALUES.end());
             faults.push(within(self.settings_path, FieldError::new("maxScopeValues", message)));
         }
         let default_fault = |message: String| within(self.settings_path, FieldError::new("defaultPlanId", message));
@@ -119,17 +119,21 @@ impl Draft {
             match (drafted, present) {
                 (Some((path, plan)), _) => faults.extend(default_faults(plan).map(|fault| within(path, fault))),
                 (None, Some(plan)) if self.settings.is_some() => {
-                    let fault = |_| default_fault("its groups must not be anchored to a subscription".to_owned());
+                    let fault = |_| {
+                        default_fault(
+                            "must be a plan whose groups do not have the anchor `subscription_start`".to_owned(),
+                        )
+                    };
                     faults.extend(default_faults(plan).take(1).map(fault));
                 }
                 (None, Some(_)) => {}
                 (None, None) if self.delete.contains(default) => {
-                    return Err(ServiceError::PlanInUse(format!("plan `{default}` is the app's default")));
+                    return Err(ServiceError::PlanInUse(format!("Plan `{default}` is the app's default plan.")));
                 }
                 // This is already reported as a fault of the plan itself.
                 (None, None) if seen.contains_key(default) => {}
                 (None, None) => {
-                    faults.push(default_fault(format!("there is no plan `{default}`")));
+                    faults.push(default_fault(format!("must be an existing plan; there is no plan `{default}`")));
                 }
             }
         }
@@ -162,7 +166,7 @@ impl Draft {
         let mut policies: Vec<(&str, Policy)> = Vec::new();
         for (path, id, body) in &self.policies {
             if policies.iter().any(|(_, known)| known.id == *id) {
-                faults.push(within(path, FieldError::new("id", format!("`{id}` is there twice"))));
+                faults.push(within(path, FieldError::new("id", format!("must be unique: `{id}` occurs twice"))));
             }
             faults.extend(groups.take(&body.groups, path));
             match Policy::validate(id, revision, body.clone()) {
@@ -178,7 +182,7 @@ impl Draft {
         let mut webhooks: Vec<(WebhookId, WebhookBody)> = Vec::new();
         for (path, id, body) in &self.webhooks {
             if webhooks.iter().any(|(known, _)| known == id) {
-                faults.push(within(path, FieldError::new("id", format!("`{id}` is there twice"))));
+                faults.push(within(path, FieldError::new("id", format!("must be unique: `{id}` occurs twice"))));
             }
             faults.extend(body.faults().into_iter().map(|fault| within(path, fault)));
             webhooks.push((id.clone(), WebhookBody { id: Some(id.to_string()), ..body.clone() }));
@@ -357,8 +361,8 @@ impl Groups {
                 faults.push(within(path, FieldError::new(format!("groups[{place}].{field}"), message)));
             };
             if self.placement == Placement::User && !scope.contains_user() {
-                let message = "must contain user: this app has the placement `user`, which spreads its users over a \
-                               cluster, so a counter of several users has no place";
+                let message = "must contain `user`: this app has the placement `user`, which spreads its users over a \
+                               cluster, so users cannot share counters";
                 tell("scope", message.to_owned());
             }
             match self.known.get(&id) {
@@ -370,15 +374,14 @@ impl Groups {
                 Some(known) if known.unit != unit => {
                     let known = known.unit;
                     let message = format!(
-                        "group `{id}` counts {known}, here or elsewhere; the unit of an id never changes: choose another id"
+                        "must be `{known}`: group `{id}` already has this unit, which cannot be changed; choose another ID"
                     );
                     tell("unit", message);
                 }
                 Some(known) if known.scope != scope => {
                     let known = known.scope.names().join(", ");
                     let message = format!(
-                        "group `{id}` counts per {known}, here or elsewhere; the scope of an id never changes: choose \
-                         another id"
+                        "must be `{known}`: group `{id}` already has this scope, which cannot be changed; choose another ID"
                     );
                     tell("scope", message);
                 }
@@ -395,7 +398,7 @@ fn default_faults(plan: &Plan) -> impl Iterator<Item = FieldError> {
     anchored.map(|(place, _)| {
         FieldError::new(
             format!("groups[{place}].periodAnchor"),
-            "this is the app's default plan, for users without subscription: nothing in it can be anchored to one",
+            "must be `calendar`, because this is the app's default plan and its users have no subscription",
         )
     })
 }

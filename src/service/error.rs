@@ -20,11 +20,11 @@ pub enum ServiceError {
     ReservationNotPending { status: String },
     #[error("the reservation has expired")]
     ReservationExpired,
-    #[error("this idempotency key came with another request before")]
+    #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
     #[error("the subscription has already ended")]
     AlreadyCanceled,
-    #[error("the approval request is decided already")]
+    #[error("the approval request has already been decided")]
     AlreadyDecided,
     #[error("{0}")]
     PlanInUse(String),
@@ -36,9 +36,9 @@ pub enum ServiceError {
     #[error("the store is unavailable")]
     StoreUnavailable(String),
     /// The store can be reached but cannot execute the call now.
-    #[error("the store does not take the call now")]
+    #[error("the store rejected the call")]
     StoreRefused(String),
-    #[error("an internal fault")]
+    #[error("internal error")]
     Internal(String),
 }
 

@@ -135,7 +135,7 @@ impl Gateway {
                 Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
             ExtendReply::Full => {
-                let message = "the reservation holds in as many windows as it may: commit it and reserve anew";
+                let message = "cannot be extended, since the reservation holds in the maximum number of windows; commit it and reserve again";
                 return Err(ServiceError::invalid("quantity", message));
             }
             ExtendReply::Extended { now_ms, expires_at_ms, tallies, .. } => {

@@ -148,13 +148,18 @@ impl Gateway {
             GrantReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
             GrantReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
             GrantReply::Full => {
-                return Err(ServiceError::invalid("groupId", "this counter has 8 live grants; take one back first"));
+                return Err(ServiceError::invalid(
+                    "groupId",
+                    "must be a group with fewer than 8 active grants for this counter; revoke one first",
+                ));
             }
             GrantReply::NoRequest => {
-                return Err(ServiceError::NotFound("there is no such approval request".to_owned()));
+                return Err(ServiceError::NotFound("Approval request not found.".to_owned()));
             }
             GrantReply::Decided => return Err(ServiceError::AlreadyDecided),
-            GrantReply::Overflow => return Err(ServiceError::invalid("amount", "is larger than a counter can hold")),
+            GrantReply::Overflow => {
+                return Err(ServiceError::invalid("amount", "must not exceed what a counter can hold"));
+            }
             GrantReply::Granted(now_ms) => {
                 self.clocks.hear(&view.bucket, now_ms);
                 Round::Done(grant.ok_or_else(|| ServiceError::Internal("a grant of nothing".to_owned()))?)
@@ -174,7 +179,7 @@ impl Gateway {
         by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<(), ServiceError> {
-        let missing = || ServiceError::NotFound(format!("there is no live grant `{id}`"));
+        let missing = || ServiceError::NotFound(format!("Active grant `{id}` not found."));
         let bucket = bucket_of(tenant, id).ok_or_else(missing)?;
         let operation = Operation::new("grants", idempotency, false);
         let answer = |reply: RevokeReply| match reply {
@@ -277,14 +282,14 @@ fn drafted(
     });
     let amount = amount.map_err(|message| ServiceError::invalid("amount", message))?;
     if new.expires_at_ms.is_some_and(|end| end <= view.now_ms) {
-        return Err(ServiceError::invalid("expiresAt", "is in the past"));
+        return Err(ServiceError::invalid("expiresAt", "must be in the future"));
     }
     let standing = view.standing();
     let mut admission = Admission::empty(standing, new.owner.clone());
     admission.place(&group, 0, Amount::ZERO, (standing.anchor, view.now_ms))?;
     let window = admission.matched.first().map(|matched| matched.window);
     if window.is_none() && new.expires_at_ms.is_none() {
-        return Err(ServiceError::invalid("expiresAt", "is needed: the group's period does not cover the time"));
+        return Err(ServiceError::invalid("expiresAt", "is required, because the group's period is not running now"));
     }
     let ends_at_ms = new.expires_at_ms.or(window.and_then(|window| window.end_ms));
     let grant = Grant {
@@ -309,19 +314,23 @@ fn group_for(view: &View, new: &NewGrant) -> Result<Arc<LimitGroup>, ServiceErro
     let shared = || view.config.group(&new.group).filter(|group| !group.scope.contains_user()).cloned();
     let Some(group) = of_user.or_else(shared) else {
         return Err(match (new.owner.user(), view.plan()) {
-            (Some(_), None) => ServiceError::invalid("scope.user", "has no subscription"),
+            (Some(_), None) => ServiceError::invalid("scope.user", "must be a user with a subscription"),
             (Some(_), Some(plan)) => {
-                let message = format!("neither plan `{}` nor a policy has a group `{}`", plan.id, new.group);
+                let message = format!("must be a group of plan `{}` or of a policy; `{}` is not", plan.id, new.group);
                 ServiceError::invalid("groupId", message)
             }
-            (None, _) => {
-                ServiceError::invalid("groupId", format!("there is no group `{}` of several users", new.group))
-            }
+            (None, _) => ServiceError::invalid(
+                "groupId",
+                format!(
+                    "must be a group whose counters users share, or `scope` must have a user; `{}` is no such group",
+                    new.group
+                ),
+            ),
         });
     };
     if group.scope != *new.owner.scope() {
         let names = group.scope.names().join(", ");
-        return Err(ServiceError::invalid("scope", format!("must give a value for each of: {names}")));
+        return Err(ServiceError::invalid("scope", format!("must have a value for each of: {names}")));
     }
     Ok(group)
 }

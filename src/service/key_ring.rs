@@ -113,7 +113,7 @@ impl Gateway {
             Err(error) => Err(error.into()),
         };
         if let Err(error) = polled {
-            tracing::debug!(?error, "a new key is looked up again");
+            tracing::debug!(?error, "cannot cache a new key");
         }
         Ok(record)
     }

@@ -324,7 +324,7 @@ impl Gateway {
             RegisterReply::Before(_) => Ok(()),
             RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
             RegisterReply::Missing | RegisterReply::Exists => {
-                Err(ServiceError::NotFound(format!("there is no key `{id}`")))
+                Err(ServiceError::NotFound(format!("Key `{id}` not found.")))
             }
         }
     }
@@ -365,7 +365,7 @@ impl Gateway {
         match (&record.app, named) {
             (Some(own), None) => Ok(own.clone()),
             (Some(own), Some(named)) if own.as_str() == named => Ok(own.clone()),
-            (Some(_), Some(_)) => Err(ServiceError::ForbiddenKey("this key belongs to another app".to_owned())),
+            (Some(_), Some(_)) => Err(ServiceError::ForbiddenKey("This key belongs to another app.".to_owned())),
             (None, named) => AppId::parse(named.unwrap_or(DEFAULT_APP))
                 .map_err(|error| ServiceError::invalid("X-App", error.to_string())),
         }
@@ -376,24 +376,24 @@ fn check_new_key(new: &NewKey) -> Result<(), ServiceError> {
     let admin = new.kind == KeyKind::Admin;
     let publishable = new.kind == KeyKind::Publishable;
     for (wrong, field, message) in [
-        (!admin && new.mode.is_none(), "mode", "is missing: `live` or `test`"),
-        (admin && new.mode.is_some(), "mode", "an admin key works in both modes"),
-        (new.sandbox.is_some() && new.mode != Some(KeyMode::Test), "sandbox", "only test keys belong to a sandbox"),
-        (admin && new.role.is_none(), "role", "is missing: `admin`, `approver`, `support` or `viewer`"),
-        (!admin && new.role.is_some(), "role", "only admin keys have a role"),
-        (new.kind != KeyKind::Secret && !new.metadata.is_empty(), "metadata", "only secret keys carry metadata"),
-        (!publishable && !new.origins.is_empty(), "origins", "only publishable keys have origins"),
-        (!publishable && new.require_user_token, "requireUserToken", "only publishable keys can require a user token"),
+        (!admin && new.mode.is_none(), "mode", "is required: `live` or `test`"),
+        (admin && new.mode.is_some(), "mode", "must be left out for an admin key, which works in both modes"),
+        (new.sandbox.is_some() && new.mode != Some(KeyMode::Test), "sandbox", "can only be set for test keys"),
+        (admin && new.role.is_none(), "role", "is required: `admin`, `approver`, `support` or `viewer`"),
+        (!admin && new.role.is_some(), "role", "can only be set for admin keys"),
+        (new.kind != KeyKind::Secret && !new.metadata.is_empty(), "metadata", "can only be set for secret keys"),
+        (!publishable && !new.origins.is_empty(), "origins", "can only be set for publishable keys"),
+        (!publishable && new.require_user_token, "requireUserToken", "can only be set for publishable keys"),
         (
             new.name.as_ref().is_some_and(|name| name.len() > 256 || name.chars().any(char::is_control)),
             "name",
             "must have at most 256 bytes without control characters",
         ),
-        (new.origins.len() > 32, "origins", "must be at most 32"),
+        (new.origins.len() > 32, "origins", "must have at most 32 entries"),
         (
             !new.origins.iter().all(|origin| is_origin(origin)),
             "origins",
-            "each must be an origin such as https://app.example.com, or *",
+            "must contain origins such as https://app.example.com, or *",
         ),
     ] {
         if wrong {

@@ -76,7 +76,7 @@ impl Leases {
                 *self.state() = State { held, free, renewed: Some(now), looked: Some(now) };
                 metrics::gauge!("quotagate_leases_held", "work" => self.work.as_str()).set(held.count_ones());
             }
-            Err(error) => tracing::debug!(?error, work = self.work.as_str(), "leases are not renewed"),
+            Err(error) => tracing::debug!(?error, work = self.work.as_str(), "cannot renew leases"),
         }
     }
 

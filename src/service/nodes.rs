@@ -61,7 +61,7 @@ impl Gateway {
         loop {
             pulse.beat().await;
             if let Err(error) = self.tell_node(&mut about).await {
-                tracing::debug!(?error, "the list of nodes waits for the store");
+                tracing::debug!(?error, "cannot write this node's heartbeat; retrying");
             }
             tokio::time::sleep(TELL).await;
         }

@@ -111,7 +111,7 @@ impl Gateway {
         entry: &OutboxEntry,
     ) -> Result<(), ServiceError> {
         let Some(told) = self.read_told(tenant, bucket, config, entry).await? else {
-            tracing::warn!(app = %tenant.app, mode = %tenant.mode, "an outbox entry that says nothing");
+            tracing::warn!(app = %tenant.app, mode = %tenant.mode, "an outbox entry cannot be read");
             return Ok(());
         };
         // One entry has the same message ID in all attempts, on all nodes.
@@ -342,11 +342,11 @@ impl Told {
 fn default_template(kind: WebhookEvent, holds: bool) -> &'static str {
     match kind {
         WebhookEvent::LimitReached if holds => {
-            "{group}: the limit is reached by {scope} ({used} used + {held} held of {quota} {unit})"
+            "{group}: {scope} has reached the limit ({used} used + {held} held of {quota} {unit})"
         }
         WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {quota} {unit})",
-        WebhookEvent::LimitReached => "{group}: the limit is reached by {scope} ({used} of {quota} {unit} used)",
-        WebhookEvent::ApprovalRequested => "{group}: {scope} asks for {requested} {unit} ({used} of {quota} used)",
+        WebhookEvent::LimitReached => "{group}: {scope} has reached the limit ({used} of {quota} {unit} used)",
+        WebhookEvent::ApprovalRequested => "{group}: {scope} requests {requested} {unit} ({used} of {quota} used)",
         WebhookEvent::ApprovalDecided => "{group}: the request of {scope} is {status}",
         WebhookEvent::SubscriptionChanged => "The subscription of {scope} has changed",
         WebhookEvent::ReservationExpired => "A reservation of {scope} expired without commit or release",

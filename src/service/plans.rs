@@ -228,17 +228,17 @@ pub(crate) fn in_use(plans: &[(PlanId, u64)]) -> Option<String> {
     });
     let told: Vec<String> = told.collect();
     let told = (!told.is_empty()).then(|| told.join(", "))?;
-    Some(format!("{told}: move them to another plan first, or delete it with `moveTo`"))
+    Some(format!("{told}. Move them to another plan first, or delete it with `moveTo`."))
 }
 
 pub(crate) fn no_plan(id: &str) -> ServiceError {
-    ServiceError::NotFound(format!("there is no plan `{id}`"))
+    ServiceError::NotFound(format!("Plan `{id}` not found."))
 }
 
 pub(crate) fn target_of(config: &AppConfig, from: &PlanId, target: &str, now_us: u64) -> Result<PlanId, ServiceError> {
     let known = PlanId::parse(target).ok().filter(|target| target != from);
     let known = known.filter(|target| config.plans.get(target).is_some_and(|entry| !entry.is_closed(now_us)));
-    known.ok_or_else(|| ServiceError::invalid("moveTo", format!("there is no other plan `{target}`")))
+    known.ok_or_else(|| ServiceError::invalid("moveTo", format!("must be another existing plan; `{target}` is not")))
 }
 
 /// The body with its canonical ID.

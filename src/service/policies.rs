@@ -195,5 +195,5 @@ fn drafted(tenant: &Tenant, id: &str, body: &PolicyBody) -> Result<(PolicyId, Dr
 }
 
 pub(crate) fn no_policy(id: &str) -> ServiceError {
-    ServiceError::NotFound(format!("there is no policy `{id}`"))
+    ServiceError::NotFound(format!("Policy `{id}` not found."))
 }

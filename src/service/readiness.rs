@@ -113,11 +113,11 @@ impl Gateway {
             // Logged once per outage instead of once per check.
             match (self.look_for_changes(&pulse).await, reachable) {
                 (Err(error), true) => {
-                    tracing::warn!(%error, "cannot follow changes of keys and configuration");
+                    tracing::warn!(%error, "cannot read changes of keys and configuration");
                     reachable = false;
                 }
                 (Ok(()), false) => {
-                    tracing::info!("following changes again");
+                    tracing::info!("reading changes of keys and configuration again");
                     reachable = true;
                 }
                 _ => {}

@@ -50,14 +50,14 @@ fn add_group(group: &LimitGroup, fields: &mut Fields) {
 /// A sentence that says what is wrong with the names.
 pub fn check_labels(names: &[String]) -> Result<(), String> {
     if names.len() > MOST_LABELS {
-        return Err(format!("must name at most {MOST_LABELS} metadata fields"));
+        return Err(format!("must have at most {MOST_LABELS} metadata fields"));
     }
     for (place, name) in names.iter().enumerate() {
         if name.is_empty() || name.len() > MOST_LABEL_BYTES || name.chars().any(char::is_control) {
-            return Err(format!("each name must have 1 to {MOST_LABEL_BYTES} bytes without control characters"));
+            return Err(format!("must have names of 1 to {MOST_LABEL_BYTES} bytes without control characters"));
         }
         if names[..place].contains(name) {
-            return Err(format!("`{name}` is there twice"));
+            return Err(format!("must not contain `{name}` twice"));
         }
     }
     Ok(())

@@ -118,7 +118,10 @@ impl Gateway {
         while let Some((day, rows)) = reads.try_next().await? {
             count += rows.len();
             if count > MOST_ROWS {
-                return Err(ServiceError::invalid("from", "there are more than 2,000,000 rows: ask for fewer days"));
+                return Err(ServiceError::invalid(
+                    "from",
+                    "must be later: the report has to read more than 2,000,000 rows",
+                ));
             }
             each(day, rows).map_err(|error| ServiceError::invalid("by", error.to_string()))?;
         }
@@ -157,17 +160,18 @@ impl Gateway {
         let from = from.unwrap_or_else(|| oldest.map_or(usual, |oldest| usual.max(oldest)));
         let setting = match cube {
             Cube::Calls => "QUOTAGATE_ROLLUP_DAYS",
-            Cube::Users => "QUOTAGATE_ROLLUP_USER_DAYS, as for all reports that tell users apart",
+            Cube::Users => "QUOTAGATE_ROLLUP_USER_DAYS, which applies to reports by user",
         };
         if let Some(oldest) = oldest.filter(|oldest| from < *oldest) {
-            let message = format!("rows are kept for {kept} days ({setting}), so since {oldest}");
+            let message =
+                format!("must be {oldest} or later, since report rows are stored for {kept} days ({setting})");
             return Err(ServiceError::invalid("from", message));
         }
         if to < from {
-            return Err(ServiceError::invalid("to", format!("must not be before from ({from})")));
+            return Err(ServiceError::invalid("to", format!("must not be before `from` ({from})")));
         }
         if to.since(from) >= MOST_DAYS {
-            return Err(ServiceError::invalid("from", format!("a report covers at most {MOST_DAYS} days")));
+            return Err(ServiceError::invalid("from", format!("must be at most {MOST_DAYS} days before `to`")));
         }
         Ok(from)
     }

@@ -451,7 +451,7 @@ pub(crate) fn verdict(admission: &Admission) -> &'static str {
 
 fn refuse_refund(event: &EventName) -> Result<(), ServiceError> {
     if event.is_refund() {
-        return Err(ServiceError::invalid("event", "a refund has already happened: send it to track"));
+        return Err(ServiceError::invalid("event", "must not end in `.refund`; send refunds to `track`"));
     }
     Ok(())
 }

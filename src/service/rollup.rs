@@ -102,7 +102,7 @@ fn tell_damaged(tenant: &Tenant, bucket: &Bucket, stream: Stream, page: &Page) {
     for damaged in &page.damaged {
         metrics::counter!("quotagate_damaged_entries_total", "stream" => stream.as_str()).increment(1);
         let id = EventId { at: damaged.id, bucket: bucket.number(), stream };
-        tracing::warn!(app = %tenant.app, mode = %tenant.mode, %id, "an entry cannot be read and is in no report");
+        tracing::warn!(app = %tenant.app, mode = %tenant.mode, %id, "an entry cannot be read and is missing in reports");
     }
 }
 

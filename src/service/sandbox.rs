@@ -49,12 +49,12 @@ impl Gateway {
                 SetClockReply::Backwards(stands) => {
                     return Err(ServiceError::invalid(
                         "now",
-                        format!("the clock stands at {} and moves forward only", rfc3339(stands)),
+                        format!("must not be before {}, since the clock only moves forward", rfc3339(stands)),
                     ));
                 }
                 SetClockReply::NotEmpty(now) => {
                     let message = format!(
-                        "is before now ({}), and the sandbox is not empty: DELETE test-clock empties it",
+                        "must not be before now ({}), since the sandbox is not empty; DELETE test-clock empties it",
                         rfc3339(now)
                     );
                     return Err(ServiceError::invalid("now", message));
@@ -126,6 +126,6 @@ impl Gateway {
 fn only_in_test(tenant: &Tenant) -> Result<(), ServiceError> {
     match tenant.mode {
         Mode::Test(_) => Ok(()),
-        Mode::Live => Err(ServiceError::ForbiddenKey("a test clock exists only in test mode".to_owned())),
+        Mode::Live => Err(ServiceError::ForbiddenKey("A test clock exists only in test mode.".to_owned())),
     }
 }

@@ -70,7 +70,7 @@ impl Gateway {
     pub async fn open_session(&self, key: &str) -> Result<Session, ServiceError> {
         let record = self.authenticate(key).await?;
         if record.kind != KeyKind::Admin {
-            return Err(ServiceError::ForbiddenKey("only an admin key (`ak_…`) can sign in".to_owned()));
+            return Err(ServiceError::ForbiddenKey("Only an admin key (`ak_…`) can sign in.".to_owned()));
         }
         let id = random_text();
         self.store.verify_identity().await?;

@@ -97,10 +97,13 @@ impl Gateway {
         let (bucket, id) = locate(tenant, id)?;
         let draws = !commit.is_final;
         if draws && commit.actual.is_empty() {
-            return Err(ServiceError::invalid("quantity", "a commit with final:false needs a quantity or metadata"));
+            return Err(ServiceError::invalid(
+                "quantity",
+                "is required if `final` is false; provide `quantity` or `metadata`",
+            ));
         }
         if draws && commit.outcome.is_some() {
-            return Err(ServiceError::invalid("outcome", "is told with the final commit, or afterwards"));
+            return Err(ServiceError::invalid("outcome", "can only be set in the final commit or later"));
         }
         let told = commit.told();
         for _ in 0..ROUNDS {
@@ -364,7 +367,7 @@ impl Gateway {
             SettleReply::Expired(_) => Err(ServiceError::ReservationExpired),
             SettleReply::NotPending { status, .. } => Err(ServiceError::ReservationNotPending { status }),
             SettleReply::StaleReservation => Err(busy()),
-            SettleReply::Overflow => Err(ServiceError::invalid("quantity", "the counter would pass what it can hold")),
+            SettleReply::Overflow => Err(ServiceError::invalid("quantity", "would exceed what a counter can hold")),
             SettleReply::Settled(now_ms, settled) => {
                 self.clocks.hear(bucket, now_ms);
                 let counters = self.counters(tenant, bucket, &settled, now_ms).await?;
@@ -423,7 +426,7 @@ pub(super) fn locate(tenant: &Tenant, id: &str) -> Result<(Bucket, ReservationId
 }
 
 fn unknown_reservation() -> ServiceError {
-    ServiceError::NotFound("there is no such reservation".to_owned())
+    ServiceError::NotFound("Reservation not found.".to_owned())
 }
 
 pub(super) fn busy() -> ServiceError {

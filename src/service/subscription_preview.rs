@@ -63,7 +63,7 @@ impl Gateway {
                 Err(refusal) => return self.check_facts(view, user).await?.ok_or(refusal),
             };
             let plan = view.config.plan(&wanted.subscription.plan);
-            let plan = plan.ok_or_else(|| ServiceError::invalid("planId", "there is no such plan"))?;
+            let plan = plan.ok_or_else(|| ServiceError::invalid("planId", "must be an existing plan"))?;
             // Limits that exist already were checked when they were set.
             if let Some(Some(limits)) = &upsert.custom_limits {
                 own_plan(&view.config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;

@@ -288,7 +288,8 @@ impl Gateway {
             let Some(plan) = config.plan(plan) else { return Ok(Change { unchanged: true, ..Change::default() }) };
             let (_, groups) = own_plan(config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
             if !groups.new.is_empty() && config.groups.len() + groups.new.len() > MOST_GROUP_IDS {
-                let message = format!("this app has {MOST_GROUP_IDS} group ids: use those that there are");
+                let message =
+                    format!("must use existing group IDs: this app already has {MOST_GROUP_IDS}, the maximum");
                 return Err(ServiceError::invalid("customLimits.groups", message));
             }
             let fields = groups.new.iter().map(|(group, kind)| AppConfig::group_field(group, kind));
@@ -311,11 +312,14 @@ impl Gateway {
     /// Checks that the plan exists and is not being deleted.
     async fn takes_users(&self, view: &View, plan: &PlanId) -> Result<(), ServiceError> {
         let Some(entry) = view.config.plans.get(plan) else {
-            return Err(ServiceError::invalid("planId", format!("there is no plan `{plan}`")));
+            return Err(ServiceError::invalid(
+                "planId",
+                format!("must be an existing plan; there is no plan `{plan}`"),
+            ));
         };
         // Whether the time is over depends on Redis' clock, not on this node's or a sandbox's.
         if entry.closed_us.is_some() && entry.is_closed(self.store.time_us().await?) {
-            return Err(ServiceError::PlanInUse(format!("plan `{plan}` is being deleted")));
+            return Err(ServiceError::PlanInUse(format!("Plan `{plan}` is being deleted.")));
         }
         Ok(())
     }
@@ -325,7 +329,7 @@ fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -
     let Some(running) = present.at(now).0 else {
         return Err(match present.subscription {
             Some(_) => ServiceError::AlreadyCanceled,
-            None => ServiceError::NotFound("the user never had a subscription".to_owned()),
+            None => ServiceError::NotFound("The user never had a subscription.".to_owned()),
         });
     };
     let end = ends_at_ms.unwrap_or(now).div_euclid(1000) * 1000;

@@ -46,7 +46,7 @@ impl Tenant {
         match self.placement {
             Placement::App => Ok(Bucket::whole(&self.app, &self.mode)),
             Placement::User => {
-                Err(ServiceError::invalid("scope", "must contain user: this app has the placement `user`"))
+                Err(ServiceError::invalid("scope", "must contain `user`: this app has the placement `user`"))
             }
         }
     }

@@ -56,7 +56,7 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<Tracked, ServiceError> {
         let [item] = call.items.as_slice() else {
-            return Err(ServiceError::invalid("event", "is missing"));
+            return Err(ServiceError::invalid("event", "is required"));
         };
         positive(item.quantity)?;
         let operation = Operation::new(call.user.as_str(), idempotency, true);
@@ -72,7 +72,7 @@ impl Gateway {
                 (Call { items: vec![given_back], ..call.clone() }, Purpose::GiveBack)
             }
             None if item.event.is_refund() => {
-                return Err(ServiceError::invalid("event", "names nothing that could be given back"));
+                return Err(ServiceError::invalid("event", "must have a name before `.refund`"));
             }
             None => (call.clone(), if enforce { Purpose::Ask } else { Purpose::Tell }),
         };
@@ -223,7 +223,7 @@ fn tracked(operation: &Operation, judged: &[Judged], match_status: MatchStatus, 
 }
 
 fn overflow() -> ServiceError {
-    ServiceError::invalid("quantity", "the counter would pass what it can hold")
+    ServiceError::invalid("quantity", "would exceed what a counter can hold")
 }
 
 /// Stable over repetitions of one operation.

@@ -77,9 +77,14 @@ impl Gateway {
     ) -> Result<(Vec<Counter>, Option<(usize, usize)>), ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let known = config.group(group).cloned();
-        let known = known.ok_or_else(|| ServiceError::invalid("groupId", format!("there is no group `{group}`")))?;
+        let known = known.ok_or_else(|| {
+            ServiceError::invalid("groupId", format!("must be an existing group; there is no group `{group}`"))
+        })?;
         if known.scope.is_user() {
-            return Err(ServiceError::invalid("groupId", "counts per user: read `users` and `usage`"));
+            return Err(ServiceError::invalid(
+                "groupId",
+                "must be a group whose counters users share; read `usage` for counters of one user",
+            ));
         }
         let buckets = tenant.buckets();
         let mut counters = Vec::new();

@@ -180,7 +180,7 @@ impl Gateway {
     pub async fn user(&self, tenant: &Tenant, user: &UserId) -> Result<UserDetail, ServiceError> {
         let bucket = tenant.bucket_of(user);
         let found = self.store.read_users(&bucket, std::slice::from_ref(user)).await?.into_iter().next().flatten();
-        let subscribed = found.ok_or_else(|| ServiceError::NotFound(format!("nothing is kept of user `{user}`")))?;
+        let subscribed = found.ok_or_else(|| ServiceError::NotFound(format!("User `{user}` not found.")))?;
         let metadata = Metadata::default();
         let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
         let usage = self.usage(tenant, asker, |_| true).await?;
@@ -238,7 +238,10 @@ impl Gateway {
     ) -> Result<UserChanged, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         if let Some(group) = group.filter(|group| !config.groups.contains_key(*group)) {
-            return Err(ServiceError::invalid("groupId", format!("there is no group `{group}`")));
+            return Err(ServiceError::invalid(
+                "groupId",
+                format!("must be an existing group; there is no group `{group}`"),
+            ));
         }
         let trail = Trail {
             action: "user.reset".to_owned(),

@@ -100,7 +100,9 @@ impl Gateway {
         version: u64,
     ) -> Result<T, ServiceError> {
         let text = self.store.version(&tenant.app, of, version).await?;
-        let text = text.ok_or_else(|| ServiceError::invalid("version", format!("there is no version {version}")))?;
+        let text = text.ok_or_else(|| {
+            ServiceError::invalid("version", format!("must be a stored version; there is no version {version}"))
+        })?;
         Ok(VersionDocument::read(&text)?.body)
     }
 

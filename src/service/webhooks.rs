@@ -142,7 +142,7 @@ impl Gateway {
             return Err(ServiceError::invalid("id", format!("must be `{id}`, as in the path, or left out")));
         }
         if body.names_private_address() && !self.webhooks_may_be_private {
-            let message = "is no public address; QUOTAGATE_WEBHOOK_ALLOW_PRIVATE=1 allows it";
+            let message = "must be a public address; QUOTAGATE_WEBHOOK_ALLOW_PRIVATE=1 allows private ones";
             return Err(ServiceError::invalid("url", message));
         }
         let webhooks = vec![(String::new(), id.clone(), body.clone())];
@@ -240,5 +240,5 @@ impl Gateway {
 }
 
 pub(crate) fn no_webhook(id: &str) -> ServiceError {
-    ServiceError::NotFound(format!("there is no webhook `{id}`"))
+    ServiceError::NotFound(format!("Webhook `{id}` not found."))
 }

@@ -237,7 +237,7 @@ impl SentinelLink {
 
 /// The error does not say whether a sentinel or the master rejected the login.
 fn whose_login(error: RedisError) -> RedisError {
-    const HINT: &str = "a sentinel or the master does not let the gateway in; the name and password before the hosts in \
+    const HINT: &str = "a sentinel or the master rejected the login; the name and password before the hosts in \
                         the URL are for the master, sentinel_username and sentinel_password for the sentinels";
     match error.to_string() {
         told if is_forbidden(&told) => (ErrorKind::AuthenticationFailed, HINT, told).into(),

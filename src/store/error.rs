@@ -15,7 +15,7 @@ pub enum StoreError {
     #[error("the store is full: {0}")]
     Full(String),
     /// Redis returned something that this version does not understand.
-    #[error("unexpected answer from the store: {0}")]
+    #[error("unexpected reply from the store: {0}")]
     Unexpected(String),
 }
 

@@ -81,9 +81,7 @@ impl Store {
         match memory.is_beyond_headroom() {
             true => {
                 let MemoryUse { used, max } = memory;
-                Err(StoreError::Full(format!(
-                    "{used} bytes are used of {max} (maxmemory), and the headroom is used up"
-                )))
+                Err(StoreError::Full(format!("{used} of {max} bytes (maxmemory) are used, including the headroom")))
             }
             false => Ok(()),
         }

@@ -75,7 +75,11 @@ fn sentinels_login(query: &str) -> RedisResult<RedisConnectionInfo> {
         let field = match name {
             "sentinel_username" => &mut username,
             "sentinel_password" => &mut password,
-            _ => return Err(fault("behind the name of a master may be sentinel_username and sentinel_password only")),
+            _ => {
+                return Err(fault(
+                    "after the name of the master only sentinel_username and sentinel_password are allowed",
+                ));
+            }
         };
         // A plus sign is not a space, as in the other password: passwords in base64 contain it.
         let value = percent_decode_str(value).decode_utf8();
@@ -140,7 +144,7 @@ mod tests {
             ("redis-sentinel://u:hunter2@a:1,/m", "Missing hostname"),
             ("redis-sentinel://u:hunter2@a:port/m", "Redis URL did not parse"),
             ("redis-sentinel://u:hunter2@a:1/m/first", "Invalid database number"),
-            ("redis-sentinel://a:1/m?password=hunter2", "sentinel_username and sentinel_password only"),
+            ("redis-sentinel://a:1/m?password=hunter2", "only sentinel_username and sentinel_password"),
             ("redis-sentinel://a:1/m?sentinel_username=hunter2", "needs a sentinel_password"),
             ("redis-sentinel://a:1/m?sentinel_password=hunter2%FF", "must be UTF-8"),
         ] {

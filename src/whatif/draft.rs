@@ -45,7 +45,9 @@ impl Draft {
             .map_err(|error| WhatifError::Input(format!("{name}:{}: {}", error.line, error.message)))?;
         let json = file.document.to_string();
         let body = match whole {
-            true => document::read(json.as_bytes()).map(|body| Body::Whole(Box::new(body))),
+            true => {
+                document::read_checked(json.as_bytes(), Configuration::faults).map(|body| Body::Whole(Box::new(body)))
+            }
             false => document::read(json.as_bytes()).map(|body| Body::Plan(Box::new(body))),
         };
         match body {
@@ -73,7 +75,7 @@ impl Draft {
         of: Option<&PlanId>,
     ) -> Result<Drafted, WhatifError> {
         if let Some(of) = of.filter(|of| present.plan(of).is_none()) {
-            return Err(WhatifError::Input(format!("--for {of}: there is no such plan")));
+            return Err(WhatifError::Input(format!("--for: plan {of} does not exist")));
         }
         match &self.body {
             Body::Whole(document) => {
@@ -85,8 +87,10 @@ impl Draft {
                 let known = named.as_ref().is_some_and(|id| present.plan(id).is_some());
                 let Some(id) = named.clone().filter(|_| known || of.is_some()).or_else(|| of.cloned()) else {
                     let why = match named {
-                        Some(id) => format!("there is no plan {id}: say with --for whose users would get it"),
-                        None => "the plan has no id: say with --for whose users would get it".to_owned(),
+                        Some(id) => {
+                            format!("plan {id} does not exist yet: name the plan whose users would get it with --for")
+                        }
+                        None => "the plan has no id: name the plan whose users would get it with --for".to_owned(),
                     };
                     return Err(WhatifError::Input(format!("{}: {why}", self.name)));
                 };
@@ -122,7 +126,7 @@ impl Draft {
             }
         };
         let plan = plan.filter(|plan| config.plan(plan).is_some());
-        let missing = || WhatifError::Input(format!("{}: say with --for which plan the users are on", self.name));
+        let missing = || WhatifError::Input(format!("{}: name the plan of the users with --for", self.name));
         Ok(Drafted { plan: Some(plan.ok_or_else(missing)?), config, instead: None })
     }
 

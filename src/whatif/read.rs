@@ -49,7 +49,7 @@ pub async fn past(
             let (next, taken) = (read(Some(last)), page.count() as u64);
             for damaged in &page.damaged {
                 let id = EventId { at: damaged.id, bucket: bucket.number(), stream };
-                bar.suspend(|| print::err(format!("warning: {id} cannot be read and is left out")));
+                bar.suspend(|| print::err(format!("warning: {id} cannot be read and was skipped")));
             }
             // Redis reads the next page while this one is processed.
             let (next, pruned) = tokio::join!(next, async {

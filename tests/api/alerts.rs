@@ -245,8 +245,8 @@ async fn a_limit_that_open_reservations_fill_is_told_with_what_they_hold() {
     let told = world.admin.with("x-mode", "test").get("alerts").await.expect(200);
     let texts: Vec<&Value> = told["data"].as_array().unwrap().iter().map(|alert| &alert["text"]).collect();
     let wanted = [
-        "Images: the limit is reached by user used (20 of 20 used)",
-        "Images: the limit is reached by user holding (9 used + 10 held of 20)",
+        "Images: user used has reached the limit (20 of 20 used)",
+        "Images: user holding has reached the limit (9 used + 10 held of 20)",
     ];
     assert_eq!(texts, wanted);
 }

@@ -402,5 +402,5 @@ async fn batches_that_are_under_way_are_bounded_per_key() {
     let answer = node.client(&key).post("batch", json!({"operations": [op("can-use", image("u", 1))]})).await;
     assert_eq!((answer.header("retry-after"), answer.header("x-should-retry")), (Some("1"), Some("true")));
     let problem = answer.problem(429, "too_many_batches");
-    assert_eq!(problem["detail"], "At most 16 batches may be under way per key. Retry later.");
+    assert_eq!(problem["detail"], "At most 16 batches can run at the same time per key. Retry later.");
 }

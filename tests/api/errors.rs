@@ -243,7 +243,7 @@ async fn what_has_expired_can_only_be_charged_and_only_within_the_grace() {
     ] {
         let problem = gone(path, body).await;
         let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.contains("a commit still charges it, as late") && !detail.contains("are over"), "{detail}");
+        assert!(detail.contains("is still charged, as late") && !detail.contains("are over"), "{detail}");
     }
     assert_eq!(app.stands("u", "images").await, (1.0, 0.0), "expired holds count no more");
     app.freeze("2027-01-31T10:15:59Z").await;

@@ -61,7 +61,7 @@ async fn each_background_task_that_makes_no_progress_is_named() {
     }
     let ready = node.client("").get("/readyz").await.expect(200);
     for name in PARTS {
-        let warning = format!("the background task {name} does not work");
+        let warning = format!("the background task {name} has failed");
         assert!(ready["warnings"].to_string().contains(&warning), "{ready}");
     }
     PARTS.iter().for_each(|name| node.parts.hold(name, false));

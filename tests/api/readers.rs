@@ -51,14 +51,14 @@ async fn scans_are_bounded_per_key_and_per_node() {
     for answer in told {
         assert_eq!((answer.header("retry-after"), answer.header("x-should-retry")), (Some("1"), Some("true")));
         let problem = answer.problem(429, "too_many_reads");
-        assert_eq!(problem["detail"], "At most 8 reads of this kind may be under way per key. Retry later.");
+        assert_eq!(problem["detail"], "At most 8 reads of this kind can run at the same time per key. Retry later.");
     }
     keys[0].get("events").await.expect(200);
     // 32 of a node: five keys with eight each have eight too many.
     let all = keys.iter().flat_map(|key| vec![(key.clone(), "events?event=none"); 8]).collect();
     for answer in refused(&redis, all, 8).await {
         let problem = answer.problem(429, "too_many_reads");
-        assert_eq!(problem["detail"], "At most 32 reads of this kind may be under way per node. Retry later.");
+        assert_eq!(problem["detail"], "At most 32 reads of this kind can run at the same time per node. Retry later.");
     }
     keys[0].get("events").await.expect(200);
 }

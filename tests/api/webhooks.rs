@@ -214,7 +214,7 @@ async fn an_attempt_that_is_never_answered_ends_in_time_and_only_then_comes_the_
     silent.wait_for(3).await;
     eventually("its failure is told", || async {
         let pending = deliveries(&admin, "silent", "pending").await;
-        pending.iter().any(|it| it["error"] == "no answer in time" && it["nextAttemptAt"].is_string())
+        pending.iter().any(|it| it["error"] == "no response in time" && it["nextAttemptAt"].is_string())
     })
     .await;
     // While an attempt is under way, nobody makes another, though there are free hands and time for it.

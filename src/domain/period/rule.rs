@@ -101,15 +101,16 @@ fn calendar_rule(spec: &PeriodSpec, step: Step) -> Rule {
 fn every_rule(spec: &PeriodSpec) -> Result<Rule, Vec<PeriodError>> {
     let step = match &spec.every {
         Some(text) => Step::parse(text).map_err(|message| refuse("every", message)),
-        None => Err(refuse("every", "is required for periodType every")),
+        None => Err(refuse("every", "is required for the period type `every`")),
     };
     let origin = match (spec.start, is_subscribed(spec)) {
         (Some(start_ms), false) => Ok(Origin::Instant(start_ms)),
         (None, true) => Ok(Origin::Subscription),
-        (Some(_), true) => Err(refuse("start", "cannot be combined with periodAnchor subscription_start")),
-        (None, false) => {
-            Err(refuse("start", "is required for periodType every, unless periodAnchor is subscription_start"))
-        }
+        (Some(_), true) => Err(refuse("start", "cannot be combined with `periodAnchor` `subscription_start`")),
+        (None, false) => Err(refuse(
+            "start",
+            "is required for the period type `every`, unless `periodAnchor` is `subscription_start`",
+        )),
     };
     match (step, origin) {
         (Ok(step), Ok(origin)) => Ok(Rule::Steps { zone: zone_of(spec), step, origin }),
@@ -120,7 +121,7 @@ fn every_rule(spec: &PeriodSpec) -> Result<Rule, Vec<PeriodError>> {
 fn fixed_rule(spec: &PeriodSpec) -> Result<Rule, Vec<PeriodError>> {
     let mut errors = Vec::new();
     if is_subscribed(spec) {
-        errors.push(refuse("periodAnchor", "must be calendar for periodType fixed"));
+        errors.push(refuse("periodAnchor", "must be `calendar` for the period type `fixed`"));
     }
     match (spec.start, spec.end) {
         (Some(start_ms), Some(end_ms)) if start_ms < end_ms => {
@@ -128,11 +129,11 @@ fn fixed_rule(spec: &PeriodSpec) -> Result<Rule, Vec<PeriodError>> {
                 return Ok(Rule::Fixed { start_ms, end_ms });
             }
         }
-        (Some(_), Some(_)) => errors.push(refuse("end", "must be later than start")),
+        (Some(_), Some(_)) => errors.push(refuse("end", "must be later than `start`")),
         (start, end) => {
             for (field, time) in [("start", start), ("end", end)] {
                 if time.is_none() {
-                    errors.push(refuse(field, "is required for periodType fixed"));
+                    errors.push(refuse(field, "is required for the period type `fixed`"));
                 }
             }
         }
@@ -145,13 +146,13 @@ fn misplaced_fields(spec: &PeriodSpec) -> Vec<PeriodError> {
     let (fixed, every) = (spec.period_type == WindowKind::Fixed, spec.period_type == WindowKind::Every);
     let mut errors = Vec::new();
     if spec.every.is_some() && !every {
-        errors.push(refuse("every", "is only for periodType every"));
+        errors.push(refuse("every", "can only be set for the period type `every`"));
     }
     if spec.start.is_some() && !(fixed || every) {
-        errors.push(refuse("start", "is only for periodType fixed or every"));
+        errors.push(refuse("start", "can only be set for the period types `fixed` and `every`"));
     }
     if spec.end.is_some() && !fixed {
-        errors.push(refuse("end", "is only for periodType fixed"));
+        errors.push(refuse("end", "can only be set for the period type `fixed`"));
     }
     for (field, time) in [("start", spec.start), ("end", spec.end)] {
         let whole = |ms: TimeMs| ms % 1000 == 0 && (EARLIEST_MS..=LATEST_MS).contains(&ms);

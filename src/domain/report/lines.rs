@@ -14,7 +14,7 @@ const MOST_LINES: usize = 50_000;
 
 /// The report exceeds the maximum number of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the report would have more than 50,000 lines: ask for fewer days, a larger period, or less in `by`")]
+#[error("must give at most 50,000 lines; choose fewer days, a longer period, or fewer names in `by`")]
 pub struct TooManyLines;
 
 /// The position of a line in a report: by time, then by its values.

@@ -78,18 +78,18 @@ impl Side {
     fn parse(text: &str) -> Result<Self, String> {
         let (name, mut rest) = text.split_at(text.find('[').unwrap_or(text.len()));
         if name.is_empty() {
-            return Err("each side needs the name of a metric or of a figure".to_owned());
+            return Err("must have a metric or a figure on both sides of the slash".to_owned());
         }
         let mut only = Vec::new();
         while !rest.is_empty() {
             let inner = rest.strip_prefix('[').and_then(|inner| inner.split_once(']'));
             let condition = inner.and_then(|(condition, _)| condition.split_once('='));
             let (Some((_, after)), Some((by, value))) = (inner, condition) else {
-                return Err(format!("`{rest}` is not a filter such as [metadata.quality=final]"));
+                return Err(format!("must have filters such as [metadata.quality=final]; `{rest}` is not one"));
             };
             let by = By::parse(by)?;
             if by == By::Group {
-                return Err("a filter goes by user, event, key or metadata.<name>; for a group there is groupId".into());
+                return Err("must filter by user, event, key or metadata.<name>; use groupId for a group".into());
             }
             only.push(Condition { by, value: value.to_owned() });
             rest = after;
@@ -108,16 +108,14 @@ impl Side {
         }
         match &self.measure {
             Measure::Charged if !of_groups => {
-                Err("`charged` is in the unit of a group: ask by=group, or with groupId".to_owned())
+                Err("can use `charged` only with by=group or groupId, since it is in the unit of a group".to_owned())
             }
             Measure::Figure(name) if !fields.figures.contains(name) => Err(format!(
-                "`{name}` is neither a metric nor a figure that is summed; figures are: {}",
+                "must use metrics or figures; `{name}` is neither. Figures are: {}",
                 fields.figures.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
             )),
             Measure::Count(Count::Calls | Count::Denials) | Measure::Charged => Ok(()),
-            _ if of_groups => {
-                Err("of a group there are only calls, denials and charged: leave out by=group and groupId".to_owned())
-            }
+            _ if of_groups => Err("must use only calls, denials and charged with by=group or groupId".to_owned()),
             Measure::Count(_) | Measure::Quantity | Measure::Cost | Measure::Figure(_) => Ok(()),
         }
     }
@@ -146,7 +144,7 @@ impl Ratio {
             *letter == '/' && depth == 0
         });
         let Some((slash, _)) = slash else {
-            return Err(format!("`{text}` is not a ratio such as completion_tokens/prompt_tokens"));
+            return Err(format!("must be a ratio such as completion_tokens/prompt_tokens, not `{text}`"));
         };
         let (above, below) = (Side::parse(&text[..slash])?, Side::parse(&text[slash + 1..])?);
         Ok(Self { text: text.to_owned(), above, below })

@@ -280,7 +280,7 @@ impl MismatchView {
                 field: "event".to_owned(),
                 found: Some(event.to_owned()),
                 wanted: vec![pattern.to_owned()],
-                message: format!("the event `{event}` is not `{pattern}`"),
+                message: format!("the event `{event}` does not match `{pattern}`"),
             },
             Mismatch::Missing { field } => Self {
                 field: format!("metadata.{field}"),
@@ -292,7 +292,7 @@ impl MismatchView {
                 field: format!("metadata.{field}"),
                 found: Some(found.clone()),
                 wanted: wanted.clone(),
-                message: format!("metadata `{field}` is `{found}`; the rule wants {}", either(wanted)),
+                message: format!("metadata `{field}` is `{found}`, but must be {}", either(wanted)),
             },
         }
     }

@@ -34,7 +34,7 @@ impl Top {
             "calls" => Ok(Self::Calls),
             "denials" => Ok(Self::Denials),
             "cost" => Ok(Self::Cost),
-            _ => Err(ApiError::invalid("top", "must be calls, denials or cost")),
+            _ => Err(ApiError::invalid("top", "must be `calls`, `denials` or `cost`")),
         }
     }
 
@@ -69,13 +69,13 @@ impl UsageParameters {
         let mut seen = std::collections::BTreeSet::new();
         for (name, value) in given {
             if name != "ratio" && !seen.insert(name.clone()) {
-                return Err(ApiError::invalid(name, "is there twice"));
+                return Err(ApiError::invalid(name, "must occur only once"));
             }
             match name.as_str() {
                 "from" => query.from = Some(day("from", &value, false)?),
                 "to" => query.to = Some(day("to", &value, true)?),
                 "period" => {
-                    let wrong = || ApiError::invalid("period", "must be day, week, month or total");
+                    let wrong = || ApiError::invalid("period", "must be `day`, `week`, `month` or `total`");
                     query.step = Step::parse(&value).ok_or_else(wrong)?;
                 }
                 "by" => query.by = list(&value)?,
@@ -103,7 +103,7 @@ impl UsageParameters {
             return Err(bad_cursor());
         }
         if top.is_some() && after.is_some() {
-            return Err(ApiError::invalid("cursor", "does not go with `top`: ask for more lines by `limit`"));
+            return Err(ApiError::invalid("cursor", "cannot be combined with `top`; use `limit` for more lines"));
         }
         let limit = limit.or((format == Format::Json).then_some(100));
         Ok(Self { query, format, limit, top, after })
@@ -129,13 +129,13 @@ pub fn list(text: &str) -> Result<Vec<By>, ApiError> {
     let by = text.split(',').filter(|name| !name.is_empty()).map(By::parse).collect::<Result<Vec<_>, _>>();
     match by.map_err(|message| ApiError::invalid("by", message))? {
         by if by.len() <= MOST_BY => Ok(by),
-        _ => Err(ApiError::invalid("by", format!("must name at most {MOST_BY}"))),
+        _ => Err(ApiError::invalid("by", format!("must have at most {MOST_BY} names"))),
     }
 }
 
 fn ratio(text: &str, before: usize) -> Result<Ratio, ApiError> {
     if before >= MOST_RATIOS || text.len() > MOST_RATIO_BYTES {
-        let message = format!("at most {MOST_RATIOS} ratios of at most {MOST_RATIO_BYTES} bytes each");
+        let message = format!("must occur at most {MOST_RATIOS} times, with at most {MOST_RATIO_BYTES} bytes each");
         return Err(ApiError::invalid("ratio", message));
     }
     Ratio::parse(text).map_err(|message| ApiError::invalid("ratio", message))
@@ -145,15 +145,15 @@ fn read_format(text: &str) -> Result<Format, ApiError> {
     match text {
         "json" => Ok(Format::Json),
         "csv" => Ok(Format::Csv),
-        _ => Err(ApiError::invalid("format", "must be json or csv")),
+        _ => Err(ApiError::invalid("format", "must be `json` or `csv`")),
     }
 }
 
 fn read_limit(text: &str) -> Result<usize, ApiError> {
     let limit = text.parse().ok().filter(|limit| (1..=1000).contains(limit));
-    limit.ok_or_else(|| ApiError::invalid("limit", "must be 1 to 1000"))
+    limit.ok_or_else(|| ApiError::invalid("limit", "must be between 1 and 1000"))
 }
 
 fn bad_cursor() -> ApiError {
-    ApiError::invalid("cursor", "must be the nextCursor of an earlier page of the same report")
+    ApiError::invalid("cursor", "must be `nextCursor` of an earlier page of the same report")
 }

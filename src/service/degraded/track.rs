@@ -61,7 +61,7 @@ impl Gateway {
                         journal.done(&record.name);
                     }
                     Err(ServiceError::StoreUnavailable(what) | ServiceError::StoreRefused(what)) => {
-                        tracing::debug!(what, "degraded reserves wait for the store");
+                        tracing::debug!(what, "cannot count degraded reserves yet; retrying");
                     }
                     Err(error) => {
                         tracing::error!(?error, operation = record.name, "a degraded reserve cannot be counted");
@@ -89,7 +89,7 @@ impl Gateway {
         let call = entry.call();
         let bucket = tenant.bucket_of(&call.user);
         if self.degraded.is_away(&bucket) {
-            return Err(ServiceError::StoreUnavailable("it is still away".to_owned()));
+            return Err(ServiceError::StoreUnavailable("Redis is still unavailable".to_owned()));
         }
         let counted = self.count_once(&tenant, &bucket, &call, &operation).await;
         if matches!(counted, Err(ServiceError::StoreUnavailable(_))) {
@@ -117,7 +117,7 @@ impl Gateway {
         match self.count_by(tenant, call, &operation.apart()).await? {
             Became::Counted => Ok(()),
             Became::Held(_) | Became::Apart => {
-                Err(ServiceError::Internal("its operation's other name is taken".to_owned()))
+                Err(ServiceError::Internal("the second name of its operation is taken".to_owned()))
             }
         }
     }
@@ -174,7 +174,7 @@ impl Gateway {
                 Round::Done(Became::Counted)
             }
             TrackReply::Denied(..) => {
-                return Err(ServiceError::invalid("quantity", "the counter would pass what it can hold"));
+                return Err(ServiceError::invalid("quantity", "would exceed what a counter can hold"));
             }
             TrackReply::Held(found) => Round::Done(Became::Held(found)),
             TrackReply::Reused => Round::Done(Became::Apart),

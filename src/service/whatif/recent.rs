@@ -140,10 +140,11 @@ impl Draft {
         let Self::Plan { id, instead, .. } = self else { return Ok(()) };
         match instead {
             Some(instead) if present.plan(instead).is_none() => {
-                Err(ServiceError::invalid("usersOf", format!("there is no plan `{instead}`")))
+                Err(ServiceError::invalid("usersOf", format!("must be an existing plan; there is no plan `{instead}`")))
             }
             None if present.plan(id).is_none() => {
-                let message = format!("there is no plan `{id}` yet: say whose users would get it");
+                let message =
+                    format!("is required, since plan `{id}` does not exist yet: the plan whose users would get it");
                 Err(ServiceError::invalid("usersOf", message))
             }
             Some(_) | None => Ok(()),

@@ -148,7 +148,7 @@ impl<'a> Rehearsal<'a> {
     ) -> (Position, Result<Admission, FieldError>) {
         let position = self.rules.position(call.user, moment.at_ms, call.plan.as_ref());
         let Some(user) = self.past.users.get(call.user) else {
-            return (position, Err(FieldError::new("userId", "is unknown")));
+            return (position, Err(FieldError::new("userId", "must be a known user")));
         };
         let standing = self.rules.standing(&position);
         let caller = Caller { user, app: self.rules.app, key: call.key.as_ref() };
@@ -377,7 +377,7 @@ impl<'a> Rehearsal<'a> {
     fn memo(&self, call: &Call) -> Result<Memo, FieldError> {
         let user = self.past.users.get(call.user).cloned();
         Ok(Memo {
-            user: user.ok_or_else(|| FieldError::new("userId", "is unknown"))?,
+            user: user.ok_or_else(|| FieldError::new("userId", "must be a known user"))?,
             key: call.key.clone(),
             plan: None,
             version: 0,
