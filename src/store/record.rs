@@ -172,7 +172,12 @@ impl ReservationState {
         let stored = StoredReservation::parse(text)?;
         let mut lines = text.lines();
         let mut words = lines.next()?.split(' ');
-        let status = words.next()?.to_owned();
+        // The straight path changes only the first word (`lua/lib/record.lua`).
+        let (status, charged_as_held) = match words.next()? {
+            "used" => ("committed", true),
+            "free" => ("released", false),
+            status => (status, false),
+        };
         let flags: Vec<&str> = words.skip(4).collect();
         let key = lines.next()?.split(' ').nth(1).and_then(decode).and_then(|key| KeyId::parse(&key).ok());
         let mut entries: Vec<ReservedEntry> = Vec::new();
@@ -180,7 +185,7 @@ impl ReservationState {
             let words: Vec<&str> = line.split(' ').collect();
             let &[owner, held, charged] = words.as_slice() else { return None };
             let owner = bucket.owner_word(owner)?;
-            for (list, is_held) in [(held, true), (charged, false)] {
+            for (list, is_held) in [(held, !charged_as_held), (charged, false)] {
                 for entry in list.split(',').filter(|entry| *entry != "-") {
                     add_entry(&mut entries, &owner, entry, is_held)?;
                 }
@@ -190,6 +195,7 @@ impl ReservationState {
             entries.iter_mut().for_each(|entry| entry.held = Amount::ZERO);
         }
         let outcome = [Outcome::Accepted, Outcome::Rejected].into_iter().find(|it| flags.contains(&it.as_str()));
+        let status = status.to_owned();
         Some(Self { stored, status, late: flags.contains(&"late"), outcome, key, entries })
     }
 }
