@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use quotagate::http::limits::Limits;
+use quotagate::http::middleware::limits::Limits;
+use quotagate::infra::supervise::Parts;
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::supervise::Parts;
 use serde_json::{Value, json};
 
 pub use run::{folder, free_port};
@@ -181,7 +181,7 @@ pub struct Api {
 
 impl Api {
     pub fn at(url: &str, key: &str) -> Self {
-        let http = quotagate::http_client::builder().build().unwrap();
+        let http = quotagate::infra::http_client::builder().build().unwrap();
         Self { base: url.to_owned(), key: key.to_owned(), headers: Vec::new(), http }
     }
 
