@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use redis::Value;
 
 use super::error::StoreError;
-use crate::domain::window::TimeMs;
+use crate::domain::time::window::TimeMs;
 
 /// A script's reply, read from front to back.
 #[derive(Debug)]

@@ -1,0 +1,87 @@
+//! A counter as clients see it: one limit group for one scope value in one window.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::amount::Amount;
+
+/// `used` and `held` of a group in a window; the window is None while a fixed period is not running.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counter {
+    pub group: Arc<LimitGroup>,
+    pub owner: Arc<OwnerName>,
+    pub window: Option<Window>,
+    pub used: Amount,
+    pub held: Amount,
+    /// Extra quota by active grants.
+    pub granted: Amount,
+    /// Amount blocked by a plan change.
+    pub blocked: Amount,
+    /// Set while a fixed period is not running.
+    pub closed: Option<ClosedUntil>,
+}
+
+/// When the counter's period starts (ms); None if it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedUntil(pub Option<TimeMs>);
+
+impl Counter {
+    /// A counter that denies everything until then.
+    pub fn closed(group: Arc<LimitGroup>, owner: Arc<OwnerName>, until: ClosedUntil) -> Self {
+        let (used, held, granted, blocked) = (Amount::ZERO, Amount::ZERO, Amount::ZERO, Amount::ZERO);
+        Self { group, owner, window: None, used, held, granted, blocked, closed: Some(until) }
+    }
+
+    /// `used + held`.
+    pub fn count(&self) -> Amount {
+        self.used.saturating_add(self.held)
+    }
+
+    /// Quota plus grants; None without a quota.
+    pub fn allowance(&self) -> Option<Amount> {
+        self.group.quota.map(|quota| quota.saturating_add(self.granted))
+    }
+
+    /// `max(0, quota + grants − blocked − used − held)`; None without a quota. For a concurrent group only `held`
+    /// counts; a closed one has 0.
+    pub fn remaining(&self) -> Option<Amount> {
+        if self.closed.is_some() {
+            return Some(Amount::ZERO);
+        }
+        self.allowance().map(|allowance| allowance.saturating_sub(self.blocked.saturating_add(self.counted())))
+    }
+
+    fn counted(&self) -> Amount {
+        if self.group.is_concurrent() { self.held } else { self.count() }
+    }
+
+    /// `max(0, used − quota − grants)`.
+    pub fn overage(&self) -> Amount {
+        self.allowance().map_or(Amount::ZERO, |allowance| self.used.saturating_sub(allowance))
+    }
+
+    /// `used` in whole percent of quota and grants; None if the quota is null or 0.
+    pub fn percent_used(&self) -> Option<u64> {
+        self.group.quota.filter(|quota| *quota > Amount::ZERO)?;
+        let allowance = self.allowance()?;
+        let percent = u128::from(self.used.steps()) * 100 / u128::from(allowance.steps());
+        u64::try_from(percent).ok()
+    }
+
+    /// Tightest first: the lowest remaining share of the quota. Counters without a quota come last.
+    pub fn by_tightness(&self, other: &Self) -> Ordering {
+        let left = |counter: &Self| counter.remaining().zip(counter.allowance());
+        match (left(self), left(other)) {
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            (Some((left, quota)), Some((other_left, other_quota))) => {
+                let share = |left: Amount, quota: Amount| u128::from(left.steps()) * u128::from(quota.steps().max(1));
+                share(left, other_quota).cmp(&share(other_left, quota))
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Reports: filters, groups and sums the rows of rollups. No I/O.
+
+mod forecast;
+mod lines;
+mod ratio;
+mod unusual;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rollup::{Cube, Fields, RowName};
+use crate::domain::time::day::Day;
+use crate::domain::values::field_error::FieldError;
+use crate::domain::values::glob;
+use crate::domain::values::ids::GroupId;
+
+pub use forecast::{Forecast, Rate, forecast};
+pub use lines::{Line, LineName, Lines, TooManyLines};
+pub use ratio::{Condition, Measure, Ratio, Side};
+pub use unusual::{Unusual, unusual};
+
+/// What lines are grouped by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum By {
+    Group,
+    User,
+    Event,
+    Key,
+    /// `metadata.<name>`
+    Label(String),
+}
+
+impl By {
+    /// # Errors
+    /// A sentence that says what is accepted.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "group" => Ok(Self::Group),
+            "user" => Ok(Self::User),
+            "event" => Ok(Self::Event),
+            "key" => Ok(Self::Key),
+            _ => match text.strip_prefix("metadata.") {
+                Some(name) if !name.is_empty() => Ok(Self::Label(name.to_owned())),
+                _ => Err(format!("must be group, user, event, key or metadata.<name>, not `{text}`")),
+            },
+        }
+    }
+
+    pub fn name(&self) -> String {
+        match self {
+            Self::Group => "group".to_owned(),
+            Self::User => "user".to_owned(),
+            Self::Event => "event".to_owned(),
+            Self::Key => "key".to_owned(),
+            Self::Label(name) => format!("metadata.{name}"),
+        }
+    }
+
+    /// The value of a row; None if it has none. Groups are not a property of rows.
+    pub fn value<'a>(&self, row: &'a RowName) -> Option<&'a str> {
+        match self {
+            Self::Group => None,
+            Self::User => row.user.as_str(),
+            Self::Event => row.event.as_str(),
+            Self::Key => row.key.as_str(),
+            Self::Label(name) => row.labels.get(name),
+        }
+    }
+}
+
+/// The length of time that a line covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Step {
+    Day,
+    /// From Monday on.
+    Week,
+    /// A calendar month.
+    Month,
+    #[default]
+    Total,
+}
+
+impl Step {
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "day" => Self::Day,
+            "week" => Self::Week,
+            "month" => Self::Month,
+            "total" => Self::Total,
+            _ => return None,
+        })
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Total => "total",
+        }
+    }
+
+    /// First and last day of the period that contains a day, within `from` and `to`.
+    pub fn around(self, day: Day, from: Day, to: Day) -> (Day, Day) {
+        let (start, end) = match self {
+            Self::Day => (day, day),
+            Self::Week => (day.week(), day.week().plus(6)),
+            Self::Month => (day.month(), day.month_end()),
+            Self::Total => (from, to),
+        };
+        (start.max(from), end.min(to))
+    }
+}
+
+/// Which rows count; all given conditions must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// A name or a glob.
+    pub event: Option<String>,
+    pub user: Option<String>,
+    pub key: Option<String>,
+    /// Only the figures of this group.
+    pub group: Option<GroupId>,
+    /// An empty value selects rows without the label.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Filter {
+    pub fn lets_through(&self, row: &RowName) -> bool {
+        let is = |wanted: &Option<String>, value: Option<&str>| wanted.as_deref().is_none_or(|it| Some(it) == value);
+        let event = || row.event.as_str().unwrap_or_default();
+        self.event.as_deref().is_none_or(|pattern| glob::matches(pattern, event()))
+            && is(&self.user, row.user.as_str())
+            && is(&self.key, row.key.as_str())
+            && self.labels.iter().all(|(name, value)| row.labels.get(name).unwrap_or_default() == value)
+    }
+}
+
+/// The query of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub from: Day,
+    /// The last day, inclusive.
+    pub to: Day,
+    pub step: Step,
+    pub by: Vec<By>,
+    pub filter: Filter,
+    pub ratios: Vec<Ratio>,
+}
+
+impl Asked {
+    /// The cube that answers the query. The cube of users is only used where needed, since it covers fewer days.
+    pub fn cube(&self) -> Cube {
+        let conditions = self.ratios.iter().flat_map(Ratio::conditions);
+        let by_user = self.by.contains(&By::User) || conditions.into_iter().any(|condition| condition.by == By::User);
+        if by_user || self.filter.user.is_some() { Cube::Users } else { Cube::Calls }
+    }
+
+    /// Whether each line is about one group only.
+    pub fn is_of_groups(&self) -> bool {
+        self.by.contains(&By::Group) || self.filter.group.is_some()
+    }
+
+    /// # Errors
+    /// What rollups cannot answer, naming the parameter.
+    pub fn check(&self, fields: &Fields) -> Result<(), FieldError> {
+        let mut seen = BTreeSet::new();
+        for by in &self.by {
+            if !seen.insert(by) {
+                return Err(FieldError::new("by", format!("must not contain `{}` twice", by.name())));
+            }
+            known_label(by, fields).map_err(|message| FieldError::new("by", message))?;
+        }
+        for name in self.filter.labels.keys() {
+            let by = By::Label(name.clone());
+            known_label(&by, fields).map_err(|message| FieldError::new(by.name(), message))?;
+        }
+        if let Some(group) = self.filter.group.as_ref().filter(|group| !fields.units.contains_key(*group)) {
+            return Err(FieldError::new("groupId", format!("must be an existing group; there is no group `{group}`")));
+        }
+        for ratio in &self.ratios {
+            ratio.check(fields, self.is_of_groups()).map_err(|message| FieldError::new("ratio", message))?;
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// A label that rollups do not record.
+pub(in crate::domain) fn known_label(by: &By, fields: &Fields) -> Result<(), String> {
+    match by {
+        By::Label(name) if !fields.labels.contains(name) => Err(format!(
+            "cannot use `metadata.{name}`: add `{name}` to `reportLabels` of the app first. Reports then have it for new events; `quotagate rollup --rebuild` adds it for events that are still in the ledger"
+        )),
+        By::Label(_) | By::Group | By::User | By::Event | By::Key => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! Marks replayed answers of repeated writes with `Idempotent-Replayed`.
+
+use actix_web::HttpMessage;
+use actix_web::body::MessageBody;
+use actix_web::dev::ServiceResponse;
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+use crate::store::metering::operation::Replayed;
+
+pub const HEADER: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Adds the header to a replayed answer.
+pub fn tell(response: &mut ServiceResponse<impl MessageBody>) {
+    let told = response.request().extensions().get::<Replayed>().is_some_and(Replayed::is_told);
+    if told && response.status().is_success() {
+        response.headers_mut().insert(HEADER, HeaderValue::from_static("true"));
+    }
+}

@@ -1,0 +1,75 @@
+//! Cursors: the position at which the next page begins. A text that no page can have returned is rejected, including
+//! positions that Redis would not accept.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::problem::ApiError;
+use crate::domain::time::day::Day;
+use crate::service::access::audit::AuditCursor;
+use crate::store::access::audit::EntryId;
+
+/// No list is longer.
+const MOST_OFFSET: usize = u32::MAX as usize;
+
+/// # Errors
+/// invalid_request if `parse` does not accept the cursor.
+pub(in crate::http) fn read<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
+    let wrong = || ApiError::invalid("cursor", "must be `nextCursor` of an earlier page");
+    text.map(|text| parse(text).ok_or_else(wrong)).transpose()
+}
+
+/// A cursor of bucket and offset.
+pub fn place(text: &str) -> Option<(usize, usize)> {
+    let (bucket, rest) = text.split_once('-')?;
+    Some((usize::from(bucket.parse::<u8>().ok()?), offset(rest)?))
+}
+
+pub fn place_text((bucket, offset): (usize, usize)) -> String {
+    format!("{bucket}-{offset}")
+}
+
+/// A cursor of an offset only.
+pub fn offset(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|offset| *offset <= MOST_OFFSET)
+}
+
+/// The stream entry after which the page begins.
+pub fn entry(text: &str) -> Option<EntryId> {
+    // Redis has no entry with that id and refuses to read before it.
+    EntryId::parse(text).filter(|id| *id > EntryId { time_ms: 0, number: 0 })
+}
+
+pub fn entry_text(id: EntryId) -> String {
+    format!("{}-{}", id.time_ms, id.number)
+}
+
+/// The audit log entry after which the page begins.
+pub fn audit(text: &str) -> Option<AuditCursor> {
+    let (id, log) = text.rsplit_once('-')?;
+    Some(AuditCursor { id: entry(id)?, log: log.parse().ok()? })
+}
+
+pub fn audit_text(cursor: AuditCursor) -> String {
+    format!("{}-{}", entry_text(cursor.id), cursor.log)
+}
+
+/// The name after which the page begins.
+pub fn name(text: &str) -> Option<String> {
+    String::from_utf8(hex::decode(text).ok()?).ok()
+}
+
+pub fn name_text(name: impl AsRef<[u8]>) -> String {
+    hex::encode(name)
+}
+
+/// The report line after which the page begins: its day and its values of `by`.
+pub fn line(text: &str) -> Option<(Day, Vec<Option<String>>)> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (day, values): (String, Vec<Option<String>>) = serde_json::from_slice(&bytes).ok()?;
+    Some((Day::parse(&day)?, values))
+}
+
+pub fn line_text(day: Day, values: &[Option<String>]) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::json!([day.to_string(), values]).to_string())
+}

@@ -1,0 +1,102 @@
+//! The result of a replay as data, without formatting.
+
+use rust_decimal::Decimal;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::tally::Changed;
+use crate::domain::values::amount::Unit;
+use crate::domain::values::number::Number;
+
+/// Decimal places of amounts in cents.
+const CENT_DECIMALS: u32 = 6;
+
+/// How calls were or would be decided.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WhatifSide)]
+pub struct Side {
+    pub allowed: u64,
+    pub denied: u64,
+    /// Charges in cents: for each call its largest charge in a group of cents.
+    #[schema(value_type = Option<f64>)]
+    pub cents: Option<Number>,
+}
+
+/// The usage of a group, in its unit.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WhatifGroup)]
+pub struct GroupSum {
+    pub group_id: String,
+    pub unit: Unit,
+    #[schema(value_type = f64)]
+    pub recorded: Number,
+    #[schema(value_type = f64)]
+    pub draft: Number,
+}
+
+/// A user whose calls the draft would decide differently.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WhatifUser)]
+pub struct UserSum {
+    pub user_id: String,
+    pub newly_denied: u64,
+    pub newly_allowed: u64,
+    #[schema(value_type = f64)]
+    pub cents_recorded: Number,
+    #[schema(value_type = f64)]
+    pub cents_draft: Number,
+}
+
+/// How closely a replay of the present rules matches the recorded decisions.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = WhatifAgreement)]
+pub struct Agreement {
+    pub calls: u64,
+    pub agree: u64,
+}
+
+/// How a draft would have changed decisions.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WhatifReport)]
+pub struct Report {
+    /// The name of the draft.
+    pub draft: String,
+    /// The source of the calls.
+    pub source: String,
+    /// Times of the first and last replayed call; null if there was none.
+    pub since: Option<String>,
+    pub until: Option<String>,
+    /// Number of ledger and denial entries, or rows of the trace.
+    pub entries: u64,
+    /// False if older entries are missing, so counters begin with the amounts before the first stored entry.
+    pub whole: bool,
+    /// The number of calls: allowed reservations and denials.
+    pub calls: u64,
+    /// For a trace: as if nothing were denied.
+    pub recorded: Side,
+    pub under_draft: Side,
+    pub newly_denied: Changed,
+    pub newly_allowed: Changed,
+    /// Denied as before, but by other groups or for another reason.
+    pub denied_otherwise: u64,
+    /// Commits whose figures the draft cannot measure; the held amounts were charged.
+    pub unmeasured: u64,
+    pub groups: Vec<GroupSum>,
+    pub most_affected: Vec<UserSum>,
+    /// Null for a trace.
+    pub present_rules: Option<Agreement>,
+    pub seconds: f64,
+}
+
+/// Steps as an amount in the unit.
+pub fn in_unit(steps: i64, unit: Unit) -> Number {
+    Number(Decimal::from_i128_with_scale(i128::from(steps), unit.decimals()).normalize())
+}
+
+pub fn cents(steps: i64) -> Number {
+    Number(Decimal::from_i128_with_scale(i128::from(steps), CENT_DECIMALS).normalize())
+}

@@ -1,0 +1,330 @@
+//! Arguments and replies that reserve, extend, track and usage share: facts, owners, stale facts, counters.
+
+use std::sync::Arc;
+
+use super::account::read_window;
+use crate::domain::accounts::custom_limits::CustomLimits;
+use crate::domain::accounts::subscription::{Subscribed, Subscription};
+use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
+use crate::domain::metering::admission::{Matched, Validity};
+use crate::domain::time::window::{TimeMs, Window, parse_rfc3339, rfc3339};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{GroupId, PlanId, UserId};
+use crate::store::Arguments;
+use crate::store::error::StoreError;
+use crate::store::keys::OwnerKeys;
+use crate::store::reply::Fields;
+
+/// Facts that the node has cached, for the script to check.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub sandbox: bool,
+    pub revision: u64,
+    /// Version of the user's state. [`UNKNOWN_VERSION`] asks for it, [`NO_USER`] skips the check.
+    pub version: &'a str,
+    pub validity: Validity,
+    /// A webhook subscribes to expired reservations.
+    pub tells_expiry: bool,
+    /// Only for a user who never had a subscription, in a call that counts.
+    pub forget: Option<Forget<'a>>,
+}
+
+/// When a user expires.
+#[derive(Clone, Copy, Debug)]
+pub struct Forget<'a> {
+    pub user: &'a UserId,
+    /// None if never.
+    pub at_ms: Option<TimeMs>,
+}
+
+/// A version that no user has, so that the script returns the correct one.
+pub const UNKNOWN_VERSION: &str = "?";
+
+/// For a call whose first owner is not a user.
+pub const NO_USER: &str = "-";
+
+/// An owner with the groups of its counters.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    pub keys: OwnerKeys,
+    /// For an owner that is not a user.
+    pub renew: Option<Renew>,
+    pub groups: Vec<OwnedGroup>,
+}
+
+/// When an owner that is not a user expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renew {
+    /// When no amount of the call matters any more; None if never.
+    pub at_ms: Option<TimeMs>,
+    /// The maximum number of owners of its scope.
+    pub most: u64,
+}
+
+/// An approval request that a denied call may open.
+#[derive(Clone, Debug)]
+pub struct ApprovalRequest {
+    pub id: String,
+    /// Details of the call, as JSON.
+    pub about: String,
+}
+
+/// The alerts and events of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Percent, ascending.
+    pub alerts: Vec<u64>,
+    /// A denied call opens an approval request.
+    pub approval: bool,
+    /// A webhook subscribes to denials.
+    pub tells_limit: bool,
+}
+
+/// A group in the form of scripts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedGroup {
+    pub id: GroupId,
+    pub window: Window,
+    pub amount: Amount,
+    /// A call that exceeds it is denied.
+    pub limit: Amount,
+    /// None counts without limit.
+    pub quota: Option<Amount>,
+    pub watch: Option<Watch>,
+}
+
+impl OwnedGroup {
+    /// `tells_limit`: a webhook subscribes to denials.
+    pub fn of(matched: &Matched, limit: impl Fn(&LimitGroup) -> Amount, tells_limit: bool) -> Self {
+        let group = &matched.group;
+        let approval = group.enforcement == Enforcement::Approval;
+        let watched = approval || tells_limit || !group.alerts.is_empty();
+        Self {
+            id: group.id.clone(),
+            window: matched.window,
+            amount: matched.amount,
+            limit: limit(group),
+            quota: group.quota,
+            watch: group.quota.filter(|_| watched).map(|_| Watch {
+                alerts: group.alerts.clone(),
+                approval,
+                tells_limit,
+            }),
+        }
+    }
+}
+
+/// An alert threshold that a call reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    pub group: GroupId,
+    pub percent: u64,
+}
+
+/// No approval request was opened, because the user or the app has too many open ones.
+pub const NOT_OPENED: &str = "not_opened";
+
+/// An approval request that a denied call opened or found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    pub group: GroupId,
+    pub id: String,
+    /// `open`, `rejected`, or [`NOT_OPENED`], in which case there is no ID.
+    pub status: String,
+}
+
+/// A stale fact with the correct value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// The bucket has this revision.
+    Configuration {
+        stamp: u64,
+    },
+    /// The bucket does not have the node's revision yet.
+    Stamp,
+    User(Subscribed),
+    /// The time is outside of a window.
+    Time,
+}
+
+/// The amounts of a counter after the call, or without it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub used: Amount,
+    pub held: Amount,
+    pub granted: Amount,
+    pub blocked: Amount,
+}
+
+impl Tally {
+    /// `<used>+<held>[+<granted>+<blocked>]`
+    pub(in crate::store) fn parse(text: &str) -> Option<Self> {
+        let (used, rest) = text.split_once('+')?;
+        let steps = |text: &str| Amount::from_steps(text.parse().ok()?).ok();
+        match rest.split_once('+') {
+            None => Some(Self { used: steps(used)?, held: steps(rest)?, ..Self::default() }),
+            Some((held, rest)) => {
+                let (granted, blocked) = rest.split_once('+')?;
+                let (used, held) = (steps(used)?, steps(held)?);
+                Some(Self { used, held, granted: steps(granted)?, blocked: steps(blocked)? })
+            }
+        }
+    }
+}
+
+/// A denial; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// The denial that the node found in the facts, or empty.
+    pub verdict: String,
+    /// When the first hold of every full concurrent group ends.
+    pub free_at_ms: Option<TimeMs>,
+    /// The approval requests, if approval is the only reason.
+    pub opened: Vec<Opened>,
+    /// Per group in the order of the arguments, and whether its limit was reached.
+    pub tallies: Vec<(Tally, bool)>,
+    /// The groups as proposed, if the answer is stored for its idempotency key.
+    pub groups: Vec<OwnedGroup>,
+}
+
+/// The time at which a script ran, and the number of expired holds that it removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    pub now_ms: TimeMs,
+    pub reclaimed: u64,
+}
+
+impl Facts<'_> {
+    /// For a call without a program: see `facts.read` in `lua/lib/facts.lua`.
+    pub(in crate::store) fn write(&self, ledger_entries: u64, arguments: &mut Arguments) {
+        arguments.text(format!("{} {} {ledger_entries}", u8::from(self.sandbox), self.revision)).text(self.version);
+        arguments.int(self.validity.from_ms).int(self.validity.until_ms);
+    }
+}
+
+/// Parses what follows a `stale_…` status.
+pub(in crate::store) fn read_stale(status: &str, fields: &mut Fields) -> Result<(Stale, TimeMs), StoreError> {
+    let now = fields.time()?;
+    let stale = match status {
+        "stale_configuration" => {
+            let stamp = fields.int()?;
+            Stale::Configuration { stamp: u64::try_from(stamp).map_err(|_| fields.unexpected("a negative stamp"))? }
+        }
+        "stale_stamp" => Stale::Stamp,
+        "stale_user" => Stale::User(read_subscribed(fields)?),
+        "stale_time" => Stale::Time,
+        other => return Err(fields.unexpected(&format!("status {other}"))),
+    };
+    Ok((stale, now))
+}
+
+/// Version, `.subscription`, `.limits` and `.block` of an account; missing ones are empty.
+pub(in crate::store) fn read_subscribed(fields: &mut Fields) -> Result<Subscribed, StoreError> {
+    let (version, subscription) = (fields.text()?, fields.text()?);
+    let (limits, blocked) = (fields.text()?, !fields.text()?.is_empty());
+    if version == "0" {
+        return Ok(Subscribed::never());
+    }
+    if subscription.is_empty() {
+        return Ok(Subscribed { version, subscription: None, blocked });
+    }
+    let limits = match limits.as_str() {
+        "" => None,
+        text => {
+            let json = serde_json::from_str(text).map_err(|error| fields.unexpected(&error.to_string()))?;
+            Some(Arc::new(CustomLimits::parse(&json).map_err(|fault| fields.unexpected(&fault.field))?))
+        }
+    };
+    let mut subscription = read_subscription(&subscription).ok_or_else(|| fields.unexpected("a subscription"))?;
+    subscription.custom_limits = limits;
+    Ok(Subscribed { version, subscription: Some(subscription), blocked })
+}
+
+/// A subscription without its custom limits: `<plan> <since> <cycle|-> <until|->`, times in RFC 3339.
+pub(in crate::store) fn subscription_text(subscription: &Subscription) -> String {
+    let time = |ms: Option<TimeMs>| ms.map_or_else(|| "-".to_owned(), rfc3339);
+    let Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: _ } = subscription;
+    [plan.to_string(), rfc3339(*started_at_ms), time(*cycle_start_ms), time(*ends_at_ms)].join(" ")
+}
+
+fn read_subscription(text: &str) -> Option<Subscription> {
+    let mut words = text.split(' ');
+    let plan = PlanId::parse(words.next()?).ok()?;
+    let started_at_ms = parse_rfc3339(words.next()?)?;
+    let mut time = || match words.next()? {
+        "-" => Some(None),
+        text => parse_rfc3339(text).map(Some),
+    };
+    let (cycle_start_ms, ends_at_ms) = (time()?, time()?);
+    Some(Subscription { plan, started_at_ms, cycle_start_ms, ends_at_ms, custom_limits: None })
+}
+
+/// `<used>+<held>[+<granted>+<blocked>] …`, one per group.
+pub(in crate::store) fn read_tallies(fields: &mut Fields) -> Result<Vec<Tally>, StoreError> {
+    let text = fields.text()?;
+    let tallies = text.split(' ').filter(|text| !text.is_empty()).map(Tally::parse);
+    tallies.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
+}
+
+/// The same, each followed by `!` if it is over its limit.
+pub(in crate::store) fn read_marked_tallies(fields: &mut Fields) -> Result<Vec<(Tally, bool)>, StoreError> {
+    let text = fields.text()?;
+    let tallies = text.split(' ').filter(|text| !text.is_empty()).map(|text| match text.strip_suffix('!') {
+        Some(text) => Some((Tally::parse(text)?, true)),
+        None => Some((Tally::parse(text)?, false)),
+    });
+    tallies.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
+}
+
+pub(in crate::store) fn read_ran(fields: &mut Fields) -> Result<Ran, StoreError> {
+    let now_ms = fields.time()?;
+    let reclaimed = fields.int()?;
+    Ok(Ran { now_ms, reclaimed: u64::try_from(reclaimed).map_err(|_| fields.unexpected("a negative count"))? })
+}
+
+pub(in crate::store) fn read_denied(fields: &mut Fields) -> Result<Denied, StoreError> {
+    let verdict = fields.text()?;
+    let free_at = fields.time()?;
+    let opened = fields.text()?;
+    let opened = words(&opened).map(|word| {
+        let mut parts = word.splitn(3, ':');
+        let group = GroupId::parse(parts.next()?).ok()?;
+        Some(Opened { group, id: parts.next()?.to_owned(), status: parts.next()?.to_owned() })
+    });
+    let opened = opened.collect::<Option<_>>().ok_or_else(|| fields.unexpected("an approval request"))?;
+    let tallies = read_marked_tallies(fields)?;
+    let groups = read_groups(fields)?;
+    Ok(Denied { verdict, free_at_ms: (free_at > 0).then_some(free_at), opened, tallies, groups })
+}
+
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').filter(|word| !word.is_empty())
+}
+
+/// `<group>:<percent>,…`
+pub(in crate::store) fn read_passed(fields: &mut Fields) -> Result<Vec<Passed>, StoreError> {
+    let text = fields.text()?;
+    let passed = words(&text).map(|word| {
+        let (group, percent) = word.split_once(':')?;
+        Some(Passed { group: GroupId::parse(group).ok()?, percent: percent.parse().ok()? })
+    });
+    passed.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a threshold"))
+}
+
+/// `<id> <amount> <limit> <quota|-> <window>,…` at the end of a stored answer; otherwise empty.
+pub(in crate::store) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGroup>, StoreError> {
+    if fields.len() == 0 {
+        return Ok(Vec::new());
+    }
+    let text = fields.text()?;
+    let parse = |group: &str| {
+        let mut words = group.splitn(4, ' ');
+        let id = GroupId::parse(words.next()?).ok()?;
+        let mut amount = || Amount::from_steps(words.next()?.parse().ok()?).ok();
+        let (amount, limit) = (amount()?, amount()?);
+        let (window, quota) = read_window(words.next()?)?;
+        Some(OwnedGroup { id, amount, limit, window, quota, watch: None })
+    };
+    let groups = text.split(',').filter(|group| !group.is_empty());
+    groups.map(|group| parse(group).ok_or_else(|| fields.unexpected("a group of a kept answer"))).collect()
+}

@@ -1,0 +1,361 @@
+//! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls with a reservation's ID.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::admission::{
+    ApprovalRequest, Denied, Facts, Owner, Passed, Ran, Stale, Tally, read_denied, read_passed, read_ran, read_stale,
+    read_tallies,
+};
+use super::memo::{memo_text, parse_request};
+use super::operation::Operation;
+use super::proposal::Proposal;
+use super::record::Record;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::reservation::{Memo, ReservationId, Total};
+use crate::domain::reporting::ledger::{Outcome, Told};
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::GroupId;
+use crate::store::access::audit::Trail;
+use crate::store::client::headroom::WhenFull;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::reply::Fields;
+use crate::store::reporting::ledger::told_text;
+use crate::store::{Arguments, Store};
+
+/// A reservation to settle.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    pub bucket: &'a Bucket,
+    pub id: &'a ReservationId,
+    pub operation: &'a Operation,
+    /// A webhook subscribes to expired reservations.
+    pub tells_expiry: bool,
+}
+
+/// Actual figures, computed from the reservation's state after `changes` changes.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub changes: u64,
+    /// The new request snapshot.
+    pub memo: Option<Memo>,
+    pub totals: Vec<Total>,
+}
+
+/// A counter in which a reservation was settled.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub group: GroupId,
+    pub owner: Arc<OwnerName>,
+    pub tally: Tally,
+    /// None if the window is so old that it was dropped.
+    pub window: Option<Window>,
+}
+
+/// The state of a reservation after a call.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// `held`, `committed` or `released`.
+    pub status: String,
+    pub late: bool,
+    pub replayed: bool,
+    pub memo: Memo,
+    /// Version of the user's state, if the first account is the user's.
+    pub user_version: String,
+    pub passed: Vec<Passed>,
+    pub accounts: Vec<Account>,
+}
+
+/// The result, or why nothing was settled.
+#[derive(Debug)]
+pub enum SettleReply {
+    Reused,
+    Missing(TimeMs),
+    Expired(TimeMs),
+    NotPending { now_ms: TimeMs, status: String },
+    StaleReservation,
+    Overflow,
+    Settled(TimeMs, Box<Settled>),
+}
+
+impl Target<'_> {
+    /// In the order of `settle.call` in `lua/lib/settle.lua`.
+    pub(in crate::store) fn keys(&self) -> Vec<String> {
+        let mut keys = vec![self.bucket.operation(&self.id.name)];
+        if self.operation.is_kept() {
+            keys.push(self.bucket.operation(&self.operation.name));
+        }
+        keys
+    }
+
+    /// The arguments that commit, release, refund and outcome have in common.
+    pub(in crate::store) fn arguments(&self, store: &Store, told: &Told) -> Result<Arguments, StoreError> {
+        let flag = u8::from;
+        let (sandbox, tells) = (self.bucket.is_sandbox(), self.tells_expiry);
+        let mut arguments = Arguments::default();
+        arguments.int(format_args!("{} {} {}", flag(sandbox), flag(tells), store.ledger_entries));
+        arguments.int(self.id.created_at_ms).text(told_text(told)?).text(self.operation.fingerprint());
+        Ok(arguments)
+    }
+}
+
+impl Store {
+    /// Without figures, charges everything that is still held.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn commit(
+        &self,
+        target: Target<'_>,
+        is_final: bool,
+        reject_late: bool,
+        measured: Option<&Measured>,
+        told: &Told,
+    ) -> Result<SettleReply, StoreError> {
+        let mut arguments = target.arguments(self, told)?;
+        if !is_final || reject_late || told.outcome.is_some() || measured.is_some() {
+            arguments.flag(is_final).flag(reject_late).text(told.outcome.map_or("-", Outcome::as_str));
+            match measured {
+                Some(measured) => {
+                    arguments.int(measured.changes);
+                    write_memo(measured.memo.as_ref(), &mut arguments)?;
+                    for text in figures_texts(&measured.totals) {
+                        arguments.text(text);
+                    }
+                }
+                None => {
+                    arguments.text("-").text("");
+                }
+            }
+        }
+        // Each reservation is committed once, however many draws it has.
+        let when_full = if is_final { WhenFull::Done } else { WhenFull::Headroom };
+        read(target.bucket, self.call_when_full(&self.library.commit, when_full, &target.keys(), &arguments).await?)
+    }
+
+    /// `trail`: for a release by an operator.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn release(
+        &self,
+        target: Target<'_>,
+        told: &Told,
+        trail: Option<&Trail>,
+    ) -> Result<SettleReply, StoreError> {
+        let mut arguments = target.arguments(self, told)?;
+        if trail.is_some() {
+            Trail::write(trail, &mut arguments);
+        }
+        read(target.bucket, self.call(&self.library.release, &target.keys(), &arguments).await?)
+    }
+
+    /// Refunds `amounts`, and the groups of `whole` once everything else is refunded.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn refund(
+        &self,
+        target: Target<'_>,
+        amounts: &[(GroupId, Amount)],
+        whole: &[GroupId],
+        told: &Told,
+    ) -> Result<SettleReply, StoreError> {
+        let mut arguments = target.arguments(self, told)?;
+        arguments.int(amounts.len());
+        for (group, amount) in amounts {
+            arguments.text(group.as_str()).int(amount.steps());
+        }
+        arguments.int(whole.len());
+        for group in whole {
+            arguments.text(group.as_str());
+        }
+        read(target.bucket, self.call(&self.library.refund, &target.keys(), &arguments).await?)
+    }
+}
+
+pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => SettleReply::Reused,
+            Record::Answer(text) => match read(bucket, Fields::stored("settle", &text))? {
+                SettleReply::Settled(now, mut settled) => {
+                    settled.replayed = true;
+                    SettleReply::Settled(now, settled)
+                }
+                other => other,
+            },
+        },
+        "reused" => SettleReply::Reused,
+        "missing" => SettleReply::Missing(fields.time()?),
+        "expired" => SettleReply::Expired(fields.time()?),
+        "not_pending" => SettleReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
+        "stale_reservation" => SettleReply::StaleReservation,
+        "overflow" => SettleReply::Overflow,
+        "settled" => {
+            let now = fields.time()?;
+            let status = fields.text()?;
+            let (late, replayed) = (fields.flag()?, fields.flag()?);
+            let memo = read_memo(&mut fields)?;
+            let user_version = fields.text()?;
+            let passed = read_passed(&mut fields)?;
+            let text = fields.text()?;
+            let accounts = read_accounts(bucket, &text).ok_or_else(|| fields.unexpected("entries"))?;
+            SettleReply::Settled(
+                now,
+                Box::new(Settled { status, late, replayed, memo, user_version, passed, accounts }),
+            )
+        }
+        other => return Err(fields.unexpected(&format!("status {other}"))),
+    })
+}
+
+/// Per owner `<owner>[ <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end>#<sequence number>]…`,
+/// separated by ` ; `. No group is called `;`.
+fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
+    let (mut accounts, mut words) = (Vec::new(), text.split(' ').filter(|word| !word.is_empty()));
+    while let Some(owner) = words.next() {
+        let owner = Arc::new(bucket.owner_word(owner)?);
+        while let Some(group) = words.next().filter(|word| *word != ";") {
+            let (tally, _quota) = words.next()?.split_once('/')?;
+            let (window, _) = words.next()?.split_once('#')?;
+            let (group, tally) = (GroupId::parse(group).ok()?, Tally::parse(tally)?);
+            accounts.push(Account { group, owner: Arc::clone(&owner), tally, window: Window::parse(window) });
+        }
+    }
+    Some(accounts)
+}
+
+/// Parses the request in a reply: `<event> <key> <user>`, then the snapshot.
+pub(in crate::store) fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
+    let (about, memo) = (fields.text()?, fields.text()?);
+    parse_request(&about, &memo).map(|(_, memo)| memo).ok_or_else(|| fields.unexpected("a request"))
+}
+
+/// The amounts to charge, one text per owner: `<owner> <group>:<total>,…`.
+fn figures_texts(totals: &[Total]) -> Vec<String> {
+    let mut texts: Vec<(&OwnerName, String)> = Vec::new();
+    for total in totals {
+        let (group, amount) = (total.group.as_str(), total.amount.steps());
+        // Writing to a String cannot fail.
+        let _ = match texts.iter_mut().find(|(owner, _)| *owner == &total.owner) {
+            Some((_, text)) => write!(text, ",{group}:{amount}"),
+            None => {
+                texts.push((&total.owner, format!("{} {group}:{amount}", Bucket::word_of(&total.owner))));
+                Ok(())
+            }
+        };
+    }
+    texts.into_iter().map(|(_, text)| text).collect()
+}
+
+fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
+    arguments.text(memo.map(memo_text).transpose()?.unwrap_or_default());
+    Ok(())
+}
+
+/// An extension of time, amount, or both.
+#[derive(Clone, Copy, Debug)]
+pub struct ExtendArgs<'a> {
+    pub target: Target<'a>,
+    /// Counted from now; 0 if the time is not extended.
+    pub ttl_ms: TimeMs,
+    /// For a larger amount: the state that it was computed from, and the new request snapshot.
+    pub measured: Option<&'a Measured>,
+    pub facts: Facts<'a>,
+    /// The denial that the node found in the facts, or empty.
+    pub verdict: &'a str,
+    pub owners: &'a [Owner],
+    pub asked: Option<&'a ApprovalRequest>,
+}
+
+/// The decision on an extension.
+#[derive(Debug)]
+pub enum ExtendReply {
+    Reused,
+    Missing(TimeMs),
+    Expired(TimeMs),
+    NotPending {
+        now_ms: TimeMs,
+        status: String,
+    },
+    StaleReservation,
+    Stale(Stale, TimeMs),
+    Again(Ran),
+    Denied(Ran, Denied),
+    /// The reservation would hold in more windows than allowed.
+    Full,
+    Extended {
+        now_ms: TimeMs,
+        expires_at_ms: TimeMs,
+        memo: Box<Memo>,
+        tallies: Vec<Tally>,
+    },
+    /// The first answer of the same operation.
+    Before(Box<ExtendReply>),
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn extend(&self, args: ExtendArgs<'_>) -> Result<ExtendReply, StoreError> {
+        let target = args.target;
+        let bucket = target.bucket;
+        let proposal = Proposal {
+            bucket,
+            fingerprint: target.operation.fingerprint(),
+            facts: args.facts,
+            precheck_denial: args.verdict,
+            owners: args.owners,
+            approval_request: args.asked,
+        };
+        let keys = [bucket.operation(&target.id.name), bucket.operation(&target.operation.name)];
+        let memo = args.measured.and_then(|measured| measured.memo.as_ref()).map(memo_text).transpose()?;
+        let fields = self.propose(&self.library.extend, proposal, &keys, |arguments| {
+            arguments.int(target.id.created_at_ms).int(args.ttl_ms);
+            arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
+            arguments.text(memo.unwrap_or_default());
+        });
+        read_extend(fields.await?)
+    }
+
+    /// The answer of an earlier call with the same idempotency key; it takes precedence over any denial.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn extended_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<ExtendReply>, StoreError> {
+        self.seen("extend", bucket, operation).await?.map(read_extend).transpose()
+    }
+}
+
+pub(in crate::store) fn read_extend(mut fields: Fields) -> Result<ExtendReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => ExtendReply::Reused,
+            Record::Answer(text) => ExtendReply::Before(Box::new(read_extend(Fields::stored("extend", &text))?)),
+        },
+        "reused" => ExtendReply::Reused,
+        "missing" => ExtendReply::Missing(fields.time()?),
+        "expired" => ExtendReply::Expired(fields.time()?),
+        "not_pending" => ExtendReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
+        "stale_reservation" => ExtendReply::StaleReservation,
+        "again" => ExtendReply::Again(read_ran(&mut fields)?),
+        "denied" => ExtendReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
+        "full" => ExtendReply::Full,
+        "extended" => {
+            let (now_ms, expires_at_ms) = (fields.time()?, fields.time()?);
+            let memo = Box::new(read_memo(&mut fields)?);
+            let tallies = read_tallies(&mut fields)?;
+            ExtendReply::Extended { now_ms, expires_at_ms, memo, tallies }
+        }
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| ExtendReply::Stale(stale, now))?,
+    })
+}
