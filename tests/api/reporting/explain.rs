@@ -1,4 +1,4 @@
-//! `GET explain`: the same verdict as can-use, with everything that led to it.
+//! `GET explain`: the same decision as can-use, with all of its reasons.
 
 use serde_json::{Value, json};
 
@@ -246,7 +246,7 @@ async fn a_reservation_whose_record_is_gone_is_explained_from_the_ledger_alone()
     let expired = world.app.reserved(json!({"userId": "u", "event": "picture", "ttlSeconds": 1})).await;
     world.app.freeze("2027-01-31T10:00:01Z").await;
     assert_eq!(explain_reservation(&world.app, &expired).await["status"], "expired");
-    // The next call finds what has expired.
+    // The next call finds the expired hold.
     let open = world.app.reserved(json!({"userId": "u", "event": "picture"})).await;
     for id in [&committed, &released, &expired, &open] {
         let key = format!("qg:{{default:test/main}}:op:{}", &id[4..28]);

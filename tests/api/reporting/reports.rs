@@ -1,4 +1,4 @@
-//! Reports over HTTP: what was metered is what is told.
+//! Reports over HTTP agree with what was metered.
 
 use serde_json::{Value, json};
 
@@ -195,7 +195,7 @@ async fn what_cannot_be_answered_says_why() {
         assert_eq!(fault["field"], field, "{query}");
         assert!(fault["message"].as_str().unwrap().contains(reason), "{query}: {fault}");
     }
-    // In live mode what is too old is gone.
+    // In live mode, days that are too old are not available.
     for (path, field, setting) in [
         ("reports/usage?from=2020-01-01", "from", "QUOTAGATE_ROLLUP_DAYS"),
         ("reports/usage?by=user&from=2026-01-01&to=2026-01-02", "from", "QUOTAGATE_ROLLUP_USER_DAYS"),
@@ -308,7 +308,7 @@ async fn a_forecast_tells_when_a_counter_runs_out() {
     world.app.freeze("2027-02-07T00:00:00Z").await;
     let forecast = admin.get("reports/forecast?userId=w").await.expect(200);
     let counter = &forecast["data"][0];
-    // 60 in 6 days since the first, and in 5 days since the user was seen.
+    // 60 in 6 days since the first, and in 5 days since the user was first seen.
     assert_eq!(counter["byWindow"], json!({"perDay": 10, "projected": 280, "runsOutAt": "2027-02-11T00:00:00Z"}));
     assert_eq!(counter["byDays"], json!({"perDay": 12, "projected": 324, "runsOutAt": "2027-02-10T08:00:00Z"}));
     assert_eq!((&counter["days"], &counter["projected"]), (&json!(5), &json!(324)));
