@@ -162,11 +162,7 @@ function straight_reserve.decide(defined, first)
       redis_call('ZADD', holds, expires_at, name .. ' ' .. owner.list .. about)
       if not owner.is_user and owner.forget ~= 'never' then
         -- The set of holds begins anew whenever it was empty.
-        if defined.sandbox == 0 then
-          redis_call('PEXPIREAT', holds, owner.forget)
-        else
-          redis_call('PEXPIRE', holds, args.digits(clock.ttl(owner.forget - now, defined.sandbox)))
-        end
+        redis_call('PEXPIRE', holds, args.digits(clock.ttl(owner.forget - now, defined.sandbox)))
       end
       about = ' - ' .. created
     end

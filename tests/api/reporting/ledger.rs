@@ -101,7 +101,7 @@ async fn every_kind_of_call_leaves_its_entry_with_the_balance_after_it() {
         "draw [user u images:1:2:2] [app default all:1:2:2]",
         "commit [user u images:1:1:3] [app default all:1:1:3] accepted",
         "outcome rejected",
-        "release [user u images:1:0:3] [app default all:1:0:3]",
+        "release",
         "track [user u images:1:3:6] [app default all:1:3:6]",
         "refund [user u images:1:-2:4] [app default all:1:-2:4]",
         "expire [images:1:1]",

@@ -77,9 +77,10 @@ async fn ledger_denials_outbox_and_audit_log_stay_within_their_bytes_and_reports
 async fn entries_that_no_report_counts_yet_go_only_if_they_alone_are_far_too_much() {
     let world = World::new().await;
     let (gateway, tenant, bounds) = bounds(&world);
+    // No node folds the ledger of a sandbox that is not in the configuration.
+    let tenant = Tenant { mode: Mode::parse("test/unknown").unwrap(), ..tenant };
     let bucket = tenant.buckets().remove(0);
-    // A mode without a node that folds: the sandbox is not in the configuration.
-    let ledger = "qg:{default:test/main}:ledger";
+    let ledger = "qg:{default:test/unknown}:ledger";
     let fill = "for i = 1, tonumber(ARGV[1]) do redis.call('XADD', KEYS[1], '*', 'type', 'none', 'told', ARGV[2]) end";
     let text = "x".repeat(10_000);
     world.redis.run::<()>(&["EVAL", fill, "1", ledger, "110", &text]).await;
