@@ -1,4 +1,4 @@
-//! Why a call would be allowed or denied.
+//! The page that explains why a call would be allowed or denied.
 
 use serde_json::json;
 

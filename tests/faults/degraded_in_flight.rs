@@ -1,4 +1,5 @@
-//! Groups that limit what is in flight count no reserve that was allowed without Redis: nobody will ever end it.
+//! Groups that limit reservations in flight do not count a reserve that was allowed without Redis, since it is never
+//! settled.
 
 use serde_json::json;
 

@@ -11,7 +11,7 @@ use crate::traffic::Traffic;
 /// A call may need a few round trips, and the machine may be busy.
 const BOUND_MS: u64 = HASTY_MS + 2500;
 
-/// Answers how long the slowest 503 took (ms).
+/// Returns how long the slowest 503 took (ms).
 async fn hung(times: usize, pause: Duration) -> u64 {
     let redis = Redis::start().await;
     let stage = Stage::of(redis.url(), 2, Build::default().hasty()).await;
@@ -27,7 +27,7 @@ async fn hung(times: usize, pause: Duration) -> u64 {
             })
             .await;
         redis.wake();
-        // No restart, and nothing piled up that would have to be worked off first.
+        // No restart is needed, and no backlog has to be processed first.
         let woken = Instant::now();
         traffic.goes_on(100).await;
         slowest = slowest.max(woken.elapsed());
