@@ -99,7 +99,7 @@ async fn migrated(times: usize) {
         moved += cluster
             .migrate(&slot, to, async || {
                 let wanted = told() + 2;
-                traffic.until("callers are told something", || told() >= wanted).await;
+                traffic.until("calls are answered", || told() >= wanted).await;
             })
             .await;
         traffic.goes_on(100).await;

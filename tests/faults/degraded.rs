@@ -336,7 +336,7 @@ async fn a_reserve_that_a_hanging_redis_did_after_all_is_counted_once_and_leaves
         let record: String = redis.run(&["GET", &key]).await;
         done_after_all += u64::from(!record.starts_with("answer\n"));
     }
-    assert_eq!(done_after_all, 1 + 3, "Redis did them when it woke, and none of the 20 that waited for nobody");
+    assert_eq!(done_after_all, 1 + 3, "Redis ran them when it woke up, and none of the 20 whose callers had gone");
     let again = patient.once("k").post("reserve", images("u", 3)).await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.expect(200)["allowed"], true);
@@ -433,7 +433,7 @@ async fn what_came_again_at_another_node_after_its_node_died_is_counted_by_what_
     assert_eq!(used(&api, "released").await, 0, "nothing was spent");
     assert_eq!(used(&api, "held").await, 4, "it may have been spent");
     assert_eq!(api.commit(&held).await["replayed"], true);
-    assert_eq!(used(&api, "denied").await, 24, "it was told allowed as well");
+    assert_eq!(used(&api, "denied").await, 24, "it was answered as allowed too");
     let another = api.counter("another_body", "images").await;
     assert_eq!((&another["used"], &another["held"]), (&json!(4), &json!(5)), "two calls of one key");
     node.logs("every degraded reserve is counted tracked=5 refused=0").await;
@@ -448,7 +448,7 @@ async fn without_a_journal_nothing_is_allowed_and_the_node_says_why() {
     fs::write(&in_the_way, "").unwrap();
     let key = configured(&node, "allow", "live").await;
     let told = "cannot write the journal of degraded reserves";
-    eventually("it is told while Redis is there", async || node.api("").get("/readyz").await.text.contains(told)).await;
+    eventually("it is reported while Redis is available", async || node.api("").get("/readyz").await.text.contains(told)).await;
     let api = node.api(&key);
     known(&api, &["u"]).await;
     redis.kill();

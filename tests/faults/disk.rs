@@ -45,7 +45,7 @@ async fn filled(times: usize, appendfsync: &str) {
         bound(&gateway, &most);
         bound(&server, &most);
         traffic
-            .until("callers are told that the store is full", || {
+            .until("callers learn that the store is full", || {
                 traffic.seen().unavailable.load(Ordering::Relaxed) >= before + 40
             })
             .await;

@@ -92,7 +92,7 @@ async fn killed() -> Duration {
     let began = Instant::now();
     let other = (first + 1) % 3;
     track(&stage, other).await;
-    eventually("another node has folded what is new", async || folded(&redis).await == 1).await;
+    eventually("another node has folded the new entries", async || folded(&redis).await == 1).await;
     let took = began.elapsed();
     assert_ne!(folder(&redis, &stage, 3).await, Some(first));
     // And folding continues.

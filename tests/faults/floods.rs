@@ -201,8 +201,8 @@ async fn slow(count: usize, calls: u64) {
     }
     let traffic = Traffic::start(&stage).await;
     traffic.goes_on(calls).await;
-    assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0, "nobody is refused for them");
-    assert_eq!(traffic.seen().broken.load(Ordering::Relaxed), 0, "nobody is cut off for them");
+    assert_eq!(traffic.seen().unavailable.load(Ordering::Relaxed), 0, "no call is refused because of them");
+    assert_eq!(traffic.seen().broken.load(Ordering::Relaxed), 0, "no connection is cut because of them");
     let book = traffic.stop(&format!("{count} slow readers and writers")).await;
     is_as_told(&redis.url(), &stage, &book).await;
     // A client that resumes reading finds the whole response.

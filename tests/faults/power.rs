@@ -157,7 +157,7 @@ async fn cut(times: usize, appendfsync: &str, power: bool) -> Outcome {
     }
     let what = if power { "power cut" } else { "Redis killed" };
     println!(
-        "{what} {times} times, fsync {appendfsync}: {} of {} events lost with {bytes} bytes, the oldest told {} ms before",
+        "{what} {times} times, fsync {appendfsync}: {} of {} events lost with {bytes} bytes, the oldest acknowledged {} ms before",
         outcome.lost,
         outcome.told,
         outcome.oldest.as_millis()

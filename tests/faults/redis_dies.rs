@@ -21,7 +21,7 @@ async fn killed(times: usize) {
         let before = traffic.seen().unavailable.load(Ordering::Relaxed);
         redis.kill();
         traffic
-            .until("callers are told that the store is away", || {
+            .until("callers learn that the store is unavailable", || {
                 traffic.seen().unavailable.load(Ordering::Relaxed) >= before + 20
             })
             .await;

@@ -22,7 +22,7 @@ async fn hung(times: usize, pause: Duration) -> u64 {
         let begun = Instant::now();
         redis.hang();
         traffic
-            .until("callers are told, until the pause is over", || {
+            .until("calls fail until the pause is over", || {
                 traffic.seen().unavailable.load(Ordering::Relaxed) >= before + 16 && begun.elapsed() >= pause
             })
             .await;

@@ -220,7 +220,7 @@ async fn awaited(environment: &[(String, String)], what: &str) {
     group.promote().await;
     let before = traffic.seen().unavailable.load(Ordering::Relaxed);
     traffic
-        .until("callers are told that no replica has their calls", || {
+        .until("callers learn that no replica has their calls", || {
             traffic.seen().unavailable.load(Ordering::Relaxed) >= before + 20
         })
         .await;

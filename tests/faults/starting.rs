@@ -39,7 +39,7 @@ impl Starting {
 
     /// Waits until it has logged once why it is not ready, and keeps trying.
     async fn has_told_why(&self) {
-        eventually("it tells why it waits", || async { self.log().contains("retrying for 10 s") }).await;
+        eventually("it logs why it waits", || async { self.log().contains("retrying for 10 s") }).await;
         let log = self.log();
         assert!(log.contains("the store is unavailable: "), "{log}");
         assert!(!self.process.is_finished());

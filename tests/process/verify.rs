@@ -1,4 +1,4 @@
-//! `quotagate verify`: a line in cron for a live gateway.
+//! `quotagate verify` on a running gateway, as in a cron job.
 
 use serde_json::{Value, json};
 

@@ -1,11 +1,11 @@
-//! What scripts keep between calls so as not to make it anew: nothing of one call shows in another.
+//! Values that scripts cache between calls: nothing of one call appears in another.
 
 use quotagate::store::metering::admission::Tally;
 use quotagate::store::metering::reserve::ReserveReply;
 
 use crate::table::{BELIEF, DAY_1, Table, amount, harmless, settled, tally};
 
-/// Together more groups than are known at the same time by the texts of their terms (lua/lib/terms.lua: 4,000).
+/// Multiplied, more groups than are cached by their terms (4,000, see lua/lib/terms.lua).
 const TERMS: u64 = 90;
 const GROUPS_OF_TERMS: usize = 50;
 const GROUPS: usize = 10_000 + 500;

@@ -1,18 +1,18 @@
-//! Where modules belong, and which of them they may import.
+//! Where modules belong, and which modules they may import.
 
 use std::collections::BTreeMap;
 
 use crate::{files, layer, names, only_named_where, sources};
 
-/// Each imports only what stands before it.
+/// The layers; each one imports only those listed before it.
 const LAYERS: [&str; 10] =
     ["domain", "infra", "store", "service", "http", "workers", "config", "cli", "startup", "main"];
 
-/// The same names in every layer that has them.
+/// The module folders that all layers share; a layer need not have all of them.
 const ROOMS: [&str; 8] =
     ["access", "accounts", "configuration", "metering", "nodes", "reporting", "simulation", "webhooks"];
 
-/// Rooms that one layer has for itself.
+/// Folders that exist in one layer only.
 const OWN_ROOMS: [(&str, &[&str]); 4] = [
     ("domain", &["time", "values"]),
     ("http", &["middleware", "wire"]),
@@ -20,7 +20,7 @@ const OWN_ROOMS: [(&str, &[&str]); 4] = [
     ("store", &["client"]),
 ];
 
-/// Modules that no room of their layer could have, since all of them need it.
+/// Modules outside of the folders of their layer, since all folders use them.
 const SHARED: [(&str, &[&str]); 4] = [
     ("domain", &[]),
     ("http", &["dashboard", "openapi"]),
@@ -122,7 +122,8 @@ fn http_names_nothing_of_the_store() {
 #[test]
 fn only_infra_and_commands_touch_files_and_processes() {
     let words = ["std::fs", "tokio::fs", "File::open", "OpenOptions", "std::process", "tokio::process"];
-    // Commands read and write the files that their caller names; a node reads its configuration file and its host's name.
+    // Commands read and write the files that their caller names; a node reads its configuration file and its host's
+    // name.
     let may = |path: &str| matches!(layer(path), "infra" | "cli" | "startup" | "main");
     only_named_where(&words, may);
 }

@@ -308,7 +308,7 @@ mod tests {
         let mut stored = standing("4", 7, 0, 0);
         stored.oldest.insert(group(), 2);
         stored.closed = closed(&[("2", 7), ("3", 7)]);
-        assert_eq!(figures(&proof.compare(&owner(), &stored)), [], "the first is older than what is kept");
+        assert_eq!(figures(&proof.compare(&owner(), &stored)), [], "the first one is older than the retained entries");
         stored.closed = closed(&[("3", 8)]);
         let expected = [(Figure::Closed, 8, 7, vec![2]), (Figure::Gone, 0, 7, vec![1])];
         assert_eq!(figures(&proof.compare(&owner(), &stored)), expected);

@@ -185,7 +185,7 @@ async fn a_file_is_bounded_in_bytes_also_while_much_of_it_is_done() {
             journal.done(&(written - 1).to_string());
         }
     }
-    assert_eq!(written, 63, "64 MiB with what is said beside each");
+    assert_eq!(written, 63, "64 MiB including the header of each");
     assert_eq!(journal.append(large(written)).await, Err(JournalError::Full));
     assert_eq!(names(&journal).await, ["0"]);
     journal.done("0");

@@ -42,7 +42,7 @@ async fn a_grant_is_seen_by_the_next_call_everywhere_and_ends_when_it_should() {
     let stands = |answer: &Value| ["quota", "granted", "remaining"].map(|name| answer["counters"][0][name].clone());
     assert_eq!(stands(&decision), [3, 3, 0]);
     let settled = there.commit(decision["reservationId"].as_str().unwrap()).await;
-    assert_eq!(stands(&settled), [3, 3, 0], "settling tells it too");
+    assert_eq!(stands(&settled), [3, 3, 0], "a settlement shows it too");
     let listed = support.get("grants?userId=u").await.expect(200);
     assert_eq!(listed["data"], json!([first, second]));
     assert_eq!(support.get("grants").await.expect(200)["data"], listed["data"]);

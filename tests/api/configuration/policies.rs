@@ -57,7 +57,7 @@ async fn every_budget_owner_can_be_capped_watched_or_asked_for() {
                 let settled = world.app.commit(&counted).await;
                 let over = settled["counters"].as_array().unwrap().iter().find(|it| it["groupId"] == id.as_str());
                 assert_eq!(over.unwrap()["overage"], 2, "{id}");
-                assert_eq!(settled["thresholds"], Value::Null, "{id}: each is told once");
+                assert_eq!(settled["thresholds"], Value::Null, "{id}: each is reported once");
             } else if others != Value::Null {
                 // Another owner has room: another value, another key, another user.
                 let (api, user) = match name {

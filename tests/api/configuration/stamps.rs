@@ -55,7 +55,7 @@ async fn a_change_whose_writer_died_before_any_stamp_is_taken_over_by_polling() 
         trails: &[],
     };
     assert_eq!(store.configure(args).await.unwrap(), ConfigureReply::Configured);
-    eventually("the node goes by what is written", async || quota().await == 7).await;
+    eventually("the node uses what is stored", async || quota().await == 7).await;
 }
 
 /// Number of calls per command since the last reset.

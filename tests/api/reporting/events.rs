@@ -135,7 +135,7 @@ async fn an_event_tells_who_what_when_and_each_charge_exactly() {
         (&commit["userId"], &commit["event"], &commit["quantity"]),
         (&json!("u"), &json!("llm.chat"), &json!(1))
     );
-    assert_eq!(commit["metadata"], json!({"model": "large", "tokens": "3"}), "as told in the end");
+    assert_eq!(commit["metadata"], json!({"model": "large", "tokens": "3"}), "as reported in the end");
     assert_eq!((&commit["planId"], commit["planVersion"].is_u64()), (&json!("p"), true));
     assert_eq!((&commit["outcome"], &commit["late"]), (&json!("accepted"), &json!(false)));
     assert_eq!(
@@ -317,7 +317,7 @@ async fn the_stream_tells_each_event_once_and_resumes_exactly() {
         told.push(all.block().await);
     }
     let quantities: Vec<Value> = told.iter().map(|(_, event)| event["quantity"].clone()).collect();
-    assert_eq!(quantities, [json!(2), json!(3), json!(4), json!(1)], "what was before is not told");
+    assert_eq!(quantities, [json!(2), json!(3), json!(4), json!(1)], "earlier events are not sent");
     assert_eq!(told[3].1["type"], "denial");
     assert_eq!(denials.block().await, told[3]);
     let listed = pages(&world.app, "&order=asc", 50).await;

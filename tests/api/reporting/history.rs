@@ -157,7 +157,7 @@ async fn twelve_closed_windows_are_kept_and_a_reset_closes_one() {
         .collect();
     let expected: Vec<(u64, u64)> = (5..=17).rev().map(|number| (number, if number == 17 { 0 } else { 3 })).collect();
     assert_eq!(windows, expected);
-    assert_eq!(history["data"][1]["final"], true, "nobody held anything in the window that was started anew");
+    assert_eq!(history["data"][1]["final"], true, "nothing was held in the restarted window");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

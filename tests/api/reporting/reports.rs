@@ -176,7 +176,7 @@ async fn what_cannot_be_answered_says_why() {
         ("metadata.tier=a", "metadata.tier", "reportLabels"),
         ("by=team", "by", "not `team`"),
         ("by=user,event,key,group,metadata.model", "by", "at most 4"),
-        ("ratio=frames/calls", "ratio", "figures are"),
+        ("ratio=frames/calls", "ratio", "Figures are"),
         ("ratio=calls", "ratio", "must be a ratio"),
         ("from=yesterday", "from", "RFC 3339"),
         ("from=2027-02-01&to=2027-01-01", "to", "before `from`"),

@@ -45,7 +45,7 @@ async fn a_threshold_is_told_once_per_window_and_limit_upward_only() {
     let settled = world.app.commit(&held).await;
     assert_eq!(percents(&settled), [75, 90, 100]);
     assert_eq!(settled["counters"][0]["used"], 121);
-    assert_eq!(percents(&world.app.commit(&held).await), [0; 0], "a replay tells no alert of its own");
+    assert_eq!(percents(&world.app.commit(&held).await), [0; 0], "a replay reports no alert");
     // A raised limit enables higher thresholds: 121 of 200 are 60 percent, and 50 was crossed before.
     world.admin.plan("p", plan(200, &[50, 75, 90, 100, 150])).await;
     assert_eq!(track(&world.app, 1).await, [0; 0]);
@@ -87,7 +87,7 @@ async fn draws_late_commits_and_repetitions_tell_what_they_pass_and_past_windows
         assert_eq!(
             percents(&once.post("track", body.clone()).await.expect(200)),
             [100],
-            "told again to the same caller"
+            "returned again to the same caller"
         );
     }
     assert_eq!(world.app.counter("u", "g").await["used"], 10);
