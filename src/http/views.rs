@@ -12,6 +12,7 @@ use crate::domain::amount::{Amount, Unit};
 use crate::domain::counter::{ClosedUntil, Counter};
 use crate::domain::ids::GroupId;
 use crate::domain::number::Number;
+use crate::domain::plan_body::OnLimitBody;
 use crate::domain::policy_body::BackoffBody;
 use crate::domain::reason::Reason;
 use crate::domain::scope::OwnerName;
@@ -211,7 +212,7 @@ pub struct DeniedByView {
     pub too_many_approvals: bool,
     /// As configured in the group.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<OnLimitBody>)]
     pub on_limit: Option<Arc<serde_json::Value>>,
 }
 

@@ -12,8 +12,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from quotagate import AsyncClient, Client, LimitReached, rate_limit_headers
-from quotagate.asgi import QuotagateMiddleware, limit_reached_handler
+from quotagate import AsyncClient, Client, Denied, LimitReached, rate_limit_headers
+from quotagate.asgi import QuotagateMiddleware, denied_handler
 from tests.gateway import Sandbox, group
 from tests.proxy import Proxy, always
 from tests.waiting import DEADLINE, eventually
@@ -67,7 +67,7 @@ def make(gate: AsyncClient) -> FastAPI:
     def user(scope: Any) -> str | None:
         return next((value.decode() for name, value in scope["headers"] if name == b"x-user"), None)
 
-    app.add_exception_handler(LimitReached, limit_reached_handler)
+    app.add_exception_handler(Denied, denied_handler)
     app.add_middleware(
         QuotagateMiddleware,
         client=gate,

@@ -61,11 +61,11 @@ def test_a_denial_is_raised_before_the_work_and_carries_the_decision(client: Cli
     assert (error.code, error.status) == ("limit_reached", 429)
     assert error.decision.denied_by[0].remaining == 2
     assert error.decision.on_limit is not None
-    assert error.decision.on_limit["message"] == "All used"
+    assert error.decision.on_limit.message == "All used"
     assert error.decision.fallback is not None
     assert error.decision.fallback.event == "image.small"
     assert error.retry_after_ms is None
-    assert "5 asked, 2 left" in str(error)
+    assert "5 requested, 2 left" in str(error)
 
 
 @pytest.mark.parametrize("kind", [Broken, KeyboardInterrupt, GeneratorExit, SystemExit])
