@@ -49,7 +49,7 @@ const recipes: Record<string, string[]> = {
     "done after 4 steps",
     "Agent tokens: 10000 used, 0 held of 60000",
     "Runs: 1 used, 0 held of 10",
-    "limit_reached: Agent tokens (50000 asked, 45000 left)",
+    "Limit reached: Agent tokens (50000 requested, 45000 left)",
   ],
   "soft-caps": [
     "50 used, 0 to be invoiced",

@@ -46,7 +46,7 @@ test("a denial is a result, and an error for those who want one", async () => {
     assert(error instanceof LimitReached);
     assert.deepEqual([error.code, error.status], ["limit_reached", 429]);
     assert.equal(error.decision.deniedBy[0]?.groupId, "images");
-    assert.equal(error.message, "limit_reached: images (2 asked, 1 left)");
+    assert.equal(error.message, "Limit reached: images (2 requested, 1 left)");
     assert((error.retryAfterMs ?? 0) > 0);
     return true;
   });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
-import { limitReachedFrom, meteredFetch, meterOpenAI, type OpenAIRules } from "../src/openai/index.js";
+import { denialFrom, meteredFetch, meterOpenAI, type OpenAIRules } from "../src/openai/index.js";
 import { group, world } from "./support/gateway.js";
 import { CACHED_TOKENS, COMPLETION_TOKENS, PROMPT_TOKENS, startModelServer, TOTAL_TOKENS, WORDS } from "./support/model-server.js";
 import { startProxy } from "./support/proxy.js";
@@ -136,12 +136,12 @@ test("a denial is the client's own rate limit error, once, and carries the decis
     assert(error instanceof OpenAI.RateLimitError);
     assert.equal(error.code, "limit_reached");
     assert.match(error.headers.get("ratelimit") ?? "", /"tokens";r=10000/);
-    const denied = limitReachedFrom(error);
+    const denied = denialFrom(error);
     assert.equal(denied?.decision.deniedBy[0]?.groupId, "tokens");
     return true;
   });
   assert.equal(server.requests.length, 0);
-  assert.equal(limitReachedFrom(new Error("other")), undefined);
+  assert.equal(denialFrom(new Error("other")), undefined);
 });
 
 test("without the gateway onUnavailable decides", async () => {

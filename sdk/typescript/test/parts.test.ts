@@ -5,8 +5,8 @@ import { createClient, QuotagateError } from "../src/index.js";
 import { backoffMs, retryAfterMs } from "../src/http/backoff.js";
 import { newIdempotencyKey } from "../src/http/idempotency.js";
 import { eventsOf } from "../src/http/sse.js";
-import { settle } from "../src/options.js";
-import { add } from "../src/reservation/tally.js";
+import { settingsOf } from "../src/options.js";
+import { add } from "../src/reservation/reported-usage.js";
 
 test("waits grow, are capped, and are anything between nothing and that", () => {
   const longest = [0, 1, 2, 3, 4, 5, 50].map((attempt) => backoffMs(attempt, () => 0.999_999));
@@ -59,13 +59,28 @@ test("the address comes from the options, the environment, or is the default", (
   const before = process.env.QUOTAGATE_URL;
   try {
     delete process.env.QUOTAGATE_URL;
-    assert.equal(settle({ apiKey: "k" }).baseUrl, "http://127.0.0.1:8080");
+    assert.equal(settingsOf({ apiKey: "k" }).baseUrl, "http://127.0.0.1:8080");
     process.env.QUOTAGATE_URL = "https://quota.example.com/gate/";
-    assert.equal(settle({ apiKey: "k" }).baseUrl, "https://quota.example.com/gate");
-    assert.equal(settle({ apiKey: "k", baseUrl: "http://10.0.0.1:9" }).baseUrl, "http://10.0.0.1:9");
+    assert.equal(settingsOf({ apiKey: "k" }).baseUrl, "https://quota.example.com/gate");
+    assert.equal(settingsOf({ apiKey: "k", baseUrl: "http://10.0.0.1:9" }).baseUrl, "http://10.0.0.1:9");
   } finally {
     if (before === undefined) delete process.env.QUOTAGATE_URL;
     else process.env.QUOTAGATE_URL = before;
+  }
+});
+
+test("the key comes from the options or the environment", () => {
+  const before = process.env.QUOTAGATE_KEY;
+  const invalid = (error: unknown) => error instanceof QuotagateError && error.code === "invalid_options" && error.message.includes("QUOTAGATE_KEY");
+  try {
+    process.env.QUOTAGATE_KEY = "sk_test_environment";
+    assert.equal(settingsOf({}).headers.authorization, "Bearer sk_test_environment");
+    assert.equal(settingsOf({ apiKey: "sk_test_option" }).headers.authorization, "Bearer sk_test_option");
+    delete process.env.QUOTAGATE_KEY;
+    assert.throws(() => createClient(), invalid);
+  } finally {
+    if (before === undefined) delete process.env.QUOTAGATE_KEY;
+    else process.env.QUOTAGATE_KEY = before;
   }
 });
 

@@ -49,7 +49,7 @@ test("every public method has a comment with an example", () => {
     "src/user-token.ts": ["userToken"],
     "src/middleware/fetch.ts": ["withQuota"],
     "src/middleware/express.ts": ["quota", "reservationOf"],
-    "src/openai/index.ts": ["meterOpenAI", "limitReachedFrom"],
+    "src/openai/index.ts": ["meterOpenAI", "denialFrom"],
     "src/openai/metered-fetch.ts": ["meteredFetch"],
     "src/ai-sdk/index.ts": ["quotaMiddleware"],
   };
