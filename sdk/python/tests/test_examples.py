@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
+import runpy
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.gateway import ADMIN_KEY, SDK, Sandbox, environment
-from tests.waiting import DEADLINE
+from tests.gateway import ADMIN_KEY, SDK, Sandbox, make_clients_patient
 
 OUTPUT = {
     "image_fallback": """
@@ -58,25 +56,18 @@ OUTPUT = {
 }
 
 
-def run(sandbox: Sandbox, *arguments: str) -> str:
-    settings = environment(QUOTAGATE_URL=sandbox.gateway.url, QUOTAGATE_KEY=sandbox.key, QUOTAGATE_ADMIN_KEY=ADMIN_KEY)
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=SDK,
-        env=settings,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    return done.stdout
-
-
 @pytest.mark.parametrize("name", sorted(OUTPUT))
-def test_recipe(sandbox: Sandbox, name: str) -> None:
-    assert run(sandbox, "-W", "error", "-m", f"examples.{name}") == textwrap.dedent(OUTPUT[name]).lstrip()
+def test_recipe(
+    sandbox: Sandbox, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QUOTAGATE_URL", sandbox.gateway.url)
+    monkeypatch.setenv("QUOTAGATE_KEY", sandbox.key)
+    monkeypatch.setenv("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)
+    make_clients_patient(monkeypatch)
+
+    runpy.run_module(f"examples.{name}", run_name="__main__")
+
+    assert capfd.readouterr() == (textwrap.dedent(OUTPUT[name]).lstrip(), "")
 
 
 def test_every_recipe_is_run_and_named_in_the_readme() -> None:

@@ -49,7 +49,7 @@ test("errors of fetch are not handed on", async () => {
   const failing = (_input: string, init: RequestInit) => Promise.reject(Object.assign(new TypeError(`cannot send ${JSON.stringify(init.headers)}`), { config: init, cause: { code: "ECONNRESET", init } }));
   const error = await thrownBy(() => createClient({ apiKey: KEY, retries: 0, fetch: failing }).usage("u_1"));
   assert(error instanceof QuotagateError);
-  assert.equal(error.message, "The gateway cannot be reached (ECONNRESET).");
+  assert.equal(error.message, "The gateway cannot be reached (ECONNRESET)");
   clean(error);
 });
 

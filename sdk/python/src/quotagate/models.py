@@ -1,4 +1,4 @@
-"""What the gateway answers.
+"""The answers of the gateway.
 
 Generated from the gateway's openapi.json by tools/generate_models.py; do not edit.
 """
