@@ -1,4 +1,4 @@
-"""Options are checked before the first call, and no key is ever shown."""
+"""Options are checked before the first call, and keys are never shown."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_no_key_is_ever_shown(sandbox: Sandbox, caplog: pytest.LogCaptureFixture
                 with pytest.raises(QuotagateError) as failed:
                     client.usage("u_42")
                 errors.append(failed.value)
-        # Bound, so that nobody else takes it, and not listening.
+        # Bound, so that no other process takes the port, and not listening.
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             port = closed.getsockname()[1]
@@ -113,11 +113,11 @@ def test_no_key_is_ever_shown(sandbox: Sandbox, caplog: pytest.LogCaptureFixture
     for error in errors:
         assert KEY not in str(error) + repr(error)
         assert error.__cause__ is None
-    # Locals of frames are what error reporters show: only headers on their way may hold it.
+    # Error reporters show local variables: only headers that are being sent may contain the key.
     assert KEY not in caplog.text
 
 
-def test_an_error_is_made_raised_and_pickled_by_applications() -> None:
+def test_applications_can_raise_and_pickle_errors() -> None:
     made = QuotagateError(
         code="quota_of_ours", message="No", status=429, errors=[FieldError(field="a", message="wrong")]
     )

@@ -30,7 +30,7 @@ const GROUPS: GroupBody[] = [
 
 type Kind = new (decision: never) => Denied;
 
-/** For each reason: the class, and a call that is denied for it. The compiler wants every reason here. */
+/** For each reason: the class, and a call that is denied for it. The compiler checks that every reason is here. */
 const CASES: Record<Reason, [kind: Kind, event: string, quantity: number, message: string]> = {
   user_blocked: [UserBlocked, "image.render", 1, "The user is blocked"],
   no_subscription: [NotSubscribed, "image.render", 1, "The user has no subscription"],

@@ -86,7 +86,7 @@ export async function use(): Promise<string> {
 }
 `;
 
-test("its types serve ES modules, CommonJS and bundlers, without types of Node", () => {
+test("its types work for ES modules, CommonJS and bundlers, without types of Node", () => {
   writeFileSync(join(project, "typed.mts"), TYPED);
   writeFileSync(join(project, "typed.cts"), TYPED);
   writeFileSync(join(project, "typed.ts"), TYPED);
