@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::problem::ApiError;
+use crate::domain::configuration::plan_body::OnLimitBody;
 use crate::domain::configuration::policy_body::BackoffBody;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::counter::{ClosedUntil, Counter};
@@ -211,7 +212,7 @@ pub struct DeniedByView {
     pub too_many_approvals: bool,
     /// `onLimit` as configured in the group.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<OnLimitBody>)]
     pub on_limit: Option<Arc<serde_json::Value>>,
 }
 
