@@ -17,6 +17,7 @@ mod export;
 #[allow(dead_code)]
 mod gateway;
 mod guesses;
+mod guides;
 mod logs;
 mod memory;
 mod migrate;
