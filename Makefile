@@ -2,7 +2,7 @@
 CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check sdk hostile fuzz chaos soak bench count audit demo pictures rust redis sdk-tools chromium
+.PHONY: help run test check generate sdk hostile fuzz chaos soak bench count audit demo pictures rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -18,6 +18,9 @@ check: rust redis ## Check format and lints, then run the quick tests: units, sc
 	$(CARGO) fmt --check
 	$(CARGO) clippy --target-dir $(or $(CARGO_TARGET_DIR),target)/lints --all-targets -- -D warnings
 	MODEL_SECONDS=$${MODEL_SECONDS:-5} $(CARGO) test --lib --test scripts --test model
+
+generate: rust sdk-tools ## Write OpenAPI, config schema, command line page and SDK models again
+	CARGO="$(CARGO)" scripts/generate.sh
 
 sdk: rust redis sdk-tools ## Run the tests of the SDKs
 	$(CARGO) build
