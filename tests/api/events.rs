@@ -271,7 +271,7 @@ struct Stream {
 impl Stream {
     async fn open(world: &World, query: &str, last: Option<&str>) -> Self {
         let url = format!("{}/api/v1/events/stream?{query}", world.node.url);
-        let mut request = quotagate::http_client::builder().build().unwrap().get(url).bearer_auth(&world.app.key);
+        let mut request = crate::support::http().build().unwrap().get(url).bearer_auth(&world.app.key);
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }

@@ -142,7 +142,7 @@ async fn the_stream_tells_the_counters_at_once_and_after_each_change() {
     world.app.subscribe("u", "p").await;
     let url = format!("{}/api/v1/usage/stream?userId=u", world.node.url);
     let mut stream =
-        quotagate::http_client::builder().build().unwrap().get(url).bearer_auth(&world.app.key).send().await.unwrap();
+        crate::support::http().build().unwrap().get(url).bearer_auth(&world.app.key).send().await.unwrap();
     for held in [0, 1] {
         let mut text = String::new();
         while !text.ends_with("\n\n") {

@@ -11,7 +11,7 @@ async fn the_log_tells_once_of_an_address_that_guesses_and_never_what() {
     let log = dir.path().join("log");
     let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_LOG", "debug")];
     let gateway = Process::start_with(dir.path(), &settings, &log);
-    let (client, url) = (quotagate::http_client::builder().build().unwrap(), format!("{}/api/v1/plans", gateway.url));
+    let (client, url) = (crate::support::http().build().unwrap(), format!("{}/api/v1/plans", gateway.url));
     let guesses = ["sk_live_guess_one", "ak_guess_two", "guess_three"];
     for key in guesses {
         let answer = client.get(&url).bearer_auth(key).send().await.unwrap();

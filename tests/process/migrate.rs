@@ -79,7 +79,7 @@ fn start(redis: &Redis) -> (Process, tempfile::TempDir) {
 /// One call, whatever its status.
 async fn call(gateway: &Process, method: &str, path: &str, key: &str, headers: &Value, body: &Value) -> Value {
     let url = format!("{}/api/v1/{path}", gateway.url);
-    let client = quotagate::http_client::builder().build().unwrap();
+    let client = crate::support::http().build().unwrap();
     let mut request = client.request(method.parse().unwrap(), url).bearer_auth(key);
     for (name, value) in headers.as_object().unwrap() {
         request = request.header(name, value.as_str().unwrap());
