@@ -197,8 +197,7 @@ fn the_page_of_the_configuration_lists_every_variable_and_no_other() {
 
     let page = read("docs/reference/configuration.md");
     let entries = page.lines().filter(|line| line.starts_with("- `QUOTAGATE_"));
-    let documented: BTreeSet<String> =
-        entries.map(|line| line.split('`').nth(1).unwrap().to_owned()).collect();
+    let documented: BTreeSet<String> = entries.map(|line| line.split('`').nth(1).unwrap().to_owned()).collect();
 
     assert!(variables.len() > 15, "{variables:?}");
     assert_eq!(documented, variables);

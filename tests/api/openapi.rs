@@ -141,8 +141,7 @@ async fn the_stream_tells_the_counters_at_once_and_after_each_change() {
     world.admin.plan("p", crate::support::monthly(5)).await;
     world.app.subscribe("u", "p").await;
     let url = format!("{}/api/v1/usage/stream?userId=u", world.node.url);
-    let mut stream =
-        crate::support::http().build().unwrap().get(url).bearer_auth(&world.app.key).send().await.unwrap();
+    let mut stream = crate::support::http().build().unwrap().get(url).bearer_auth(&world.app.key).send().await.unwrap();
     for held in [0, 1] {
         let mut text = String::new();
         while !text.ends_with("\n\n") {
