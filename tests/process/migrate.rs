@@ -8,11 +8,11 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use quotagate::embedded_redis::{AppendFsync, EmbeddedOptions, EmbeddedRedis};
+use quotagate::infra::embedded_redis::{AppendFsync, EmbeddedOptions, EmbeddedRedis};
+use quotagate::infra::supervise::Parts;
 use quotagate::store::Store;
-use quotagate::store::migrate::{BETWEEN, FROM, MigrateOptions};
-use quotagate::store::server::LAYOUT_VERSION;
-use quotagate::supervise::Parts;
+use quotagate::store::client::migrate::{BETWEEN, FROM, MigrateOptions};
+use quotagate::store::client::server::LAYOUT_VERSION;
 use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};

@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use quotagate::http::limits::Limits;
+use quotagate::http::middleware::limits::Limits;
+use quotagate::infra::supervise::Parts;
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::supervise::Parts;
 use serde_json::{Value, json};
 
 pub use run::{folder, free_port};
@@ -172,7 +172,7 @@ impl Answer {
 
 /// Servers of tests speak no TLS; reading the system's certificates would take longer than most calls.
 pub fn http() -> reqwest::ClientBuilder {
-    quotagate::http_client::builder().tls_certs_only([])
+    quotagate::infra::http_client::builder().tls_certs_only([])
 }
 
 /// A client with one key on one node.
