@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo=${CARGO:-cargo}
 
 "$cargo" build
-program=${CARGO_TARGET_DIR:-target}/debug/quotagate
+program=$(realpath "${CARGO_TARGET_DIR:-target}/debug/quotagate")
 write() {
     "${@:2}" >"$1.new"
     mv "$1.new" "$1"
