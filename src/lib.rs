@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod catch_up;
+pub mod cli;
 pub mod config;
 pub mod config_file;
 pub mod deliver;

@@ -1,11 +1,11 @@
-//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `export`, `verify`, `migrate`, `rollup`, `whatif`,
-//! `openapi`, `schema`.
+//! `quotagate`: `serve` (the default), and the commands of operators.
 
 #![recursion_limit = "256"]
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use quotagate::cli::{documents, explain, export_config, grants, keys, pages, top, users};
 use quotagate::config::{Config, Init, LogFormat};
 use quotagate::embedded_redis::EmbeddedRedis;
 use quotagate::http::limits::Limits;
@@ -33,6 +33,14 @@ enum Command {
     /// Run a gateway node (the default)
     Serve(Config),
     Apply(apply::ApplyArgs),
+    ExportConfig(export_config::ExportConfigArgs),
+    Explain(explain::ExplainArgs),
+    Top(top::TopArgs),
+    Users(users::UsersArgs),
+    Plans(documents::PlansArgs),
+    Policies(documents::PoliciesArgs),
+    Keys(keys::KeysArgs),
+    Grants(grants::GrantsArgs),
     /// Send a trace of LLM calls through a running gateway
     Replay(replay::ReplayArgs),
     /// Explain what Redis holds of a user
@@ -49,6 +57,8 @@ enum Command {
     Openapi,
     /// Print the JSON Schema of configuration files
     Schema,
+    Completions(pages::CompletionsArgs),
+    Man(pages::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +76,19 @@ fn main() -> ExitCode {
         Command::Rollup(args) => block_on(async { rebuild::run(args).await.map_err(Into::into) }),
         Command::Export(args) => block_on(async { export::run(args).await.map_err(Into::into) }),
         Command::Whatif(args) => block_on(async { whatif::run(args).await.map_err(Into::into) }),
+        Command::ExportConfig(args) => once(export_config::run(args)),
+        Command::Explain(args) => once(explain::run(args)),
+        Command::Top(args) => once(top::run(args)),
+        Command::Users(args) => once(users::run(args)),
+        Command::Plans(args) => once(documents::plans(args)),
+        Command::Policies(args) => once(documents::policies(args)),
+        Command::Keys(args) => once(keys::run(args)),
+        Command::Grants(args) => once(grants::run(args)),
+        Command::Completions(args) => {
+            pages::completions(&args, Cli::command());
+            Ok(())
+        }
+        Command::Man(args) => pages::man(&args, Cli::command()).map_err(Into::into),
         Command::Openapi => http::openapi::document().map(print::out).map_err(Into::into),
         Command::Schema => http::openapi::configuration_schema().map(print::out).map_err(Into::into),
     };
@@ -88,6 +111,11 @@ fn coded<E: std::error::Error>(run: impl Future<Output = Result<ExitCode, E>>) -
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),
     }
+}
+
+/// A command that waits for a gateway, and for nothing else.
+fn once<E: std::error::Error + 'static>(run: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run).map_err(Into::into)
 }
 
 type Failure = Box<dyn std::error::Error>;

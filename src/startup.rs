@@ -19,9 +19,11 @@ use crate::http::{self, Listen, Served};
 use crate::journal::{Journal, JournalOptions};
 use crate::roll_up::{RollUp, RollUpOptions};
 use crate::service::Gateway;
+use crate::service::apply::Wanted;
 use crate::service::apps::DEFAULT_APP;
 use crate::service::degraded::Degraded;
 use crate::service::error::ServiceError;
+use crate::service::plans::IfMatch;
 use crate::service::tenant::Tenant;
 use crate::store::Store;
 use crate::store::error::StoreError;
@@ -37,7 +39,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// How long a node that starts waits for a store that starts too, loads its file, elects a master or sends its replicas
 /// their data; who supervises the node may start it again after that.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a node that ends tries to free its leases.
+/// How long a node that ends tries to free its leases and to leave the list of nodes.
 const GIVE_UP: Duration = Duration::from_secs(1);
 /// A start converts data of an older layout by itself if it has fewer keys.
 const MOST_KEYS_AT_START: u64 = 10_000;
@@ -222,9 +224,12 @@ impl Node {
         };
         let gateway = self.gateway.clone();
         let served = http::serve(self.listen, self.gateway, stop).await?;
-        drop((follower, deliverer, roll_up, teller, upkeep));
-        // Otherwise they end by themselves.
-        let _ = tokio::time::timeout(GIVE_UP, gateway.give_up_leases()).await;
+        drop((follower, deliverer, roll_up, upkeep));
+        // It must not put the node into the list again.
+        teller.stop().await;
+        // Without a store, leases and the node's place in the list end by themselves.
+        let leaves = async { futures::join!(gateway.give_up_leases(), gateway.leave_nodes()) };
+        let _ = tokio::time::timeout(GIVE_UP, leaves).await;
         if let Some((working, catch_up)) = catch_up {
             drop(working);
             catch_up.stopped().await;
@@ -333,8 +338,14 @@ async fn apply_file(gateway: &Gateway, path: &Path) -> Result<(), StartError> {
     };
     let placement = gateway.placement(&app).await.map_err(fault)?;
     let tenant = Tenant { app, mode: Mode::Live, placement };
-    let applied = gateway.apply(&tenant, &document, &by, None).await.map_err(fault)?;
+    // Nobody is there to be asked whether something may be deleted.
+    let wanted = Wanted { document: &document, prune: false, if_match: IfMatch::Absent };
+    let applied = gateway.apply(&tenant, &wanted, &by, None).await.map_err(fault)?;
     tracing::info!(file = name, changes = applied.preview.changes.len(), "configuration applied");
+    if !applied.unlisted.is_empty() {
+        let unlisted = applied.unlisted.join(", ");
+        tracing::info!(file = name, unlisted, "the configuration has more than the file; `quotagate apply --prune` deletes it");
+    }
     Ok(())
 }
 

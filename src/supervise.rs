@@ -60,6 +60,14 @@ pub struct Pulse(Arc<Part>);
 #[derive(Debug)]
 pub struct Supervised(JoinHandle<()>);
 
+impl Supervised {
+    /// Ends the part, and waits until it has.
+    pub async fn stop(mut self) {
+        self.0.abort();
+        let _ = (&mut self.0).await;
+    }
+}
+
 impl Drop for Supervised {
     fn drop(&mut self) {
         self.0.abort();

@@ -10,8 +10,10 @@ pub enum SinkError {
     Write { place: String, error: std::io::Error },
     #[error("{0} is being written by another export")]
     Busy(String),
-    #[error("{0} is no {1} export of quotagate; nothing was changed in it")]
+    #[error("{0} is no {1} export of this release of quotagate; nothing was changed in it: choose another file")]
     NotOurs(String, &'static str),
+    #[error("{0} has events of {1}; export those of {2} to another file")]
+    OtherOrigin(String, String, String),
     #[error("an event cannot be told: {0}")]
     Event(String),
 }

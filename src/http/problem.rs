@@ -15,6 +15,7 @@ use super::request_id;
 use super::views::DecisionView;
 use crate::domain::field_error::FieldError;
 use crate::domain::reason::Reason;
+use crate::service::apply::Applied;
 use crate::service::decision::Decision;
 use crate::service::error::ServiceError;
 
@@ -41,12 +42,20 @@ pub struct Problem {
     /// With a denial (`onDeny=429`, `enforce`): the whole decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionView>,
+    /// With a dry run of `PUT configuration` that would be refused: what it would change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Applied>,
 }
 
 /// What a handler fails with.
 #[derive(Debug)]
 pub enum ApiError {
     Service(ServiceError),
+    /// A dry run of what would be refused, with what it would change.
+    RefusedDryRun {
+        error: ServiceError,
+        preview: Box<Applied>,
+    },
     /// With the methods that work.
     MethodNotAllowed {
         allow: String,
@@ -112,7 +121,7 @@ impl ApiError {
             }
             Self::CsrfToken => (StatusCode::FORBIDDEN, "invalid_csrf_token", "The CSRF token is not valid"),
             Self::Denied { decision } => denial(decision),
-            Self::Service(error) => match error {
+            Self::Service(error) | Self::RefusedDryRun { error, .. } => match error {
                 ServiceError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request", "The request is not valid"),
                 ServiceError::InvalidKey => (StatusCode::UNAUTHORIZED, "invalid_key", "The API key is not valid"),
                 ServiceError::ForbiddenKey(_) => {
@@ -175,7 +184,7 @@ impl ApiError {
                 "A write by cookie needs the session's csrfToken as `X-CSRF-Token`; GET session tells it.".to_owned()
             }
             Self::Denied { decision } => denial_detail(decision),
-            Self::Service(error) => match error {
+            Self::Service(error) | Self::RefusedDryRun { error, .. } => match error {
                 ServiceError::Invalid(faults) => {
                     let faults: Vec<String> =
                         faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
@@ -223,8 +232,13 @@ impl ApiError {
             tracing::warn!(request_id, what, "store unavailable");
         }
         let errors = match self {
-            Self::Service(ServiceError::Invalid(faults)) => faults.clone(),
+            Self::Service(ServiceError::Invalid(faults))
+            | Self::RefusedDryRun { error: ServiceError::Invalid(faults), .. } => faults.clone(),
             _ => Vec::new(),
+        };
+        let preview = match self {
+            Self::RefusedDryRun { preview, .. } => Some(preview.as_ref().clone()),
+            _ => None,
         };
         let reservation_status = match self {
             Self::Service(ServiceError::ReservationNotPending { status }) => Some(status.clone()),
@@ -240,6 +254,7 @@ impl ApiError {
             errors,
             reservation_status,
             decision: self.decision().map(DecisionView::new),
+            preview,
         }
     }
 
@@ -252,6 +267,7 @@ impl ApiError {
         match self {
             Self::Denied { decision } | Self::Service(ServiceError::Denied(decision)) => Some(decision),
             Self::Service(_)
+            | Self::RefusedDryRun { .. }
             | Self::MethodNotAllowed { .. }
             | Self::PayloadTooLarge { .. }
             | Self::TooManyReads { .. }

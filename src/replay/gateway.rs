@@ -1,6 +1,5 @@
 //! The gateway as its client sees it: HTTP calls that are retried until they are certain.
 
-use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,8 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
+use crate::cli::problem::Problem;
+use crate::cli::remote::causes;
 
 /// One attempt may take this long.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ pub struct Gateway {
 pub enum AddressError {
     #[error("--url {url:?} is not an address like http://127.0.0.1:8080{}", detail(.why))]
     BadUrl { url: String, why: String },
-    #[error("no key: give --key sk_… or set QUOTAGATE_KEY")]
+    #[error("no key: set QUOTAGATE_KEY to a secret key (sk_…), or give --key")]
     NoKey,
     #[error("the key holds characters that no key has")]
     BadKey,
@@ -195,21 +195,6 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds.trim().parse().ok()?))
 }
 
-/// An error with everything that it says caused it, on one line.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 fn detail(why: &str) -> String {
     match why {
         "" => String::new(),
@@ -252,7 +237,7 @@ mod tests {
     #[test]
     fn a_missing_or_impossible_key_is_refused_without_showing_it() {
         let error = |key| Gateway::new("http://h", key, 1).err().unwrap().to_string();
-        assert_eq!(error(""), "no key: give --key sk_… or set QUOTAGATE_KEY");
+        assert_eq!(error(""), "no key: set QUOTAGATE_KEY to a secret key (sk_…), or give --key");
         assert_eq!(error("sk_\n"), "the key holds characters that no key has");
     }
 

@@ -86,6 +86,13 @@ impl Gateway {
         Ok(())
     }
 
+    /// Takes this node out of the list: it ends because somebody wants it to.
+    pub async fn leave_nodes(&self) {
+        if let Err(error) = self.store.forget_node(&self.node).await {
+            tracing::debug!(?error, "the node stays in the list until it is forgotten");
+        }
+    }
+
     async fn redis_now_ms(&self) -> Result<TimeMs, ServiceError> {
         Ok(TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(TimeMs::MAX))
     }

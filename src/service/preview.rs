@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::Gateway;
 use super::app_config::AppConfig;
-use super::draft::{ChangeAction, Draft};
+use super::draft::{ChangeAction, Changed, Draft};
 use super::error::ServiceError;
 use super::tenant::Tenant;
 use crate::domain::amount::{Amount, Unit};
@@ -26,8 +26,19 @@ pub struct Preview {
     pub changes: Vec<ChangeView>,
     /// Groups whose quota is lowered, with the users whose use in the current window lies above the new quota.
     pub over_limit: Vec<OverLimit>,
-    /// False: there were too many users to look at all of them in time.
+    /// False: there were too many users to look at all of them in time, or the draft has faults.
     pub complete: bool,
+}
+
+impl Preview {
+    /// Of a draft with faults: what would change without them.
+    ///
+    /// # Errors
+    /// [`ServiceError::Internal`]; none in practice.
+    pub(super) fn unchecked(config: &AppConfig, draft: &Draft) -> Result<Self, ServiceError> {
+        let changes = draft.unchecked(config)?.into_iter().map(ChangeView::new).collect();
+        Ok(Self { changes, over_limit: Vec::new(), complete: false })
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -49,6 +60,12 @@ pub struct OverLimit {
     #[schema(value_type = f64)]
     pub quota_after: Number,
     pub users: u64,
+}
+
+impl ChangeView {
+    fn new(changed: Changed) -> Self {
+        Self { target: changed.target, action: changed.action, fields: changed.fields }
+    }
 }
 
 /// A group whose quota a draft lowers.
@@ -83,11 +100,8 @@ impl Gateway {
             }
         }
         let complete = lowered.is_empty() || self.count_over(tenant, &mut lowered).await?;
-        let changes = checked.changed.into_iter();
         Ok(Preview {
-            changes: changes
-                .map(|changed| ChangeView { target: changed.target, action: changed.action, fields: changed.fields })
-                .collect(),
+            changes: checked.changed.into_iter().map(ChangeView::new).collect(),
             over_limit: lowered.into_iter().map(Lowered::view).collect(),
             complete,
         })
