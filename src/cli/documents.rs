@@ -56,7 +56,7 @@ enum PlanVerb {
     /// Delete a plan
     Delete {
         #[command(flatten)]
-        delete: Delete,
+        delete: DeleteArgs,
         /// Move its users to this plan first
         #[arg(long, value_name = "PLAN_ID")]
         move_to: Option<String>,
@@ -70,7 +70,7 @@ enum PolicyVerb {
     /// Delete a policy
     Delete {
         #[command(flatten)]
-        delete: Delete,
+        delete: DeleteArgs,
     },
     /// Note that you have reviewed a policy and that it may stay as it is
     Review {
@@ -133,7 +133,7 @@ enum Verb {
 }
 
 #[derive(Clone, Debug, clap::Args)]
-struct Delete {
+struct DeleteArgs {
     id: String,
     /// Print what depends on it, and delete nothing
     #[arg(long)]
@@ -349,7 +349,7 @@ async fn roll_back(
     Ok(())
 }
 
-async fn delete(kind: Kind, api: &Api, delete: &Delete, move_to: Option<&str>) -> Result<(), RemoteError> {
+async fn delete(kind: Kind, api: &Api, delete: &DeleteArgs, move_to: Option<&str>) -> Result<(), RemoteError> {
     let path = [kind.path, delete.id.as_str()];
     let target: Vec<(&str, &str)> = move_to.map(|target| ("moveTo", target)).into_iter().collect();
     let query = [target.as_slice(), &[("dryRun", "true")]].concat();

@@ -12,8 +12,6 @@ use crate::config::Secret;
 /// A gateway may look at every user before it answers.
 const TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Options that say which gateway stand together in a command's help.
-const GATEWAY: &str = "Gateway";
 /// The largest page of a list.
 const PAGE: usize = 200;
 
@@ -27,8 +25,7 @@ pub struct Remote {
         env = "QUOTAGATE_URL",
         default_value = "http://127.0.0.1:8080",
         value_name = "URL",
-        global = true,
-        help_heading = GATEWAY
+        global = true
     )]
     pub url: String,
     /// API key; better set by variable than by option, which other users of the machine can see
@@ -37,12 +34,11 @@ pub struct Remote {
         env = "QUOTAGATE_KEY",
         hide_env_values = true,
         value_name = "KEY",
-        global = true,
-        help_heading = GATEWAY
+        global = true
     )]
     pub key: Option<Secret>,
     /// The app, for the root admin key, which works on all of them
-    #[arg(long, value_name = "APP", global = true, help_heading = GATEWAY)]
+    #[arg(long, value_name = "APP", global = true)]
     app: Option<String>,
 }
 
@@ -53,7 +49,7 @@ pub struct RemoteMode {
     #[command(flatten)]
     remote: Remote,
     /// The data, for an admin key: live, test or test/<sandbox> [default: live; other keys have their own]
-    #[arg(long, value_name = "MODE", global = true, help_heading = GATEWAY)]
+    #[arg(long, value_name = "MODE", global = true)]
     mode: Option<String>,
 }
 

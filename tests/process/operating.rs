@@ -144,6 +144,14 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
     }
     let stranger = String::from_utf8(run(&["inspect", "nobody"], &data_dir).stdout).unwrap();
     assert!(stranger.contains("never seen"), "{stranger}");
+    let draft = dir.path().join("draft.json");
+    std::fs::write(&draft, monthly(5).to_string()).unwrap();
+    let whatif = ["whatif", "--for", "pro", "--plan", draft.to_str().unwrap()];
+    for command in [&["inspect", "u"][..], &["verify"], &["export", "--out", "-"], &whatif] {
+        let told = one_clear_line(&run(&[command, &["--mode", "test/ci"]].concat(), &data_dir));
+        assert!(told.contains("there is no sandbox `ci`"), "{command:?}: {told}");
+    }
+    gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "test"})).await;
     let sandbox = String::from_utf8(run(&["inspect", "u", "--mode", "test"], &data_dir).stdout).unwrap();
     assert!(sandbox.contains("never seen"), "live and test do not meet: {sandbox}");
     one_clear_line(&run(&["inspect", "u"], &[("QUOTAGATE_DATA_DIR", "/no/such/directory")]));
