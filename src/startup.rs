@@ -8,29 +8,29 @@ use std::time::Duration;
 use actix_web::web;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::apply;
-use crate::catch_up::CatchUp;
-use crate::config_file::ConfigFile;
-use crate::deliver::{DeliverOptions, Deliverer};
-use crate::domain::document;
-use crate::domain::ids::{AppId, KeyId, Mode, NameError};
-use crate::http::limits::Limits;
+use crate::cli::apply;
+use crate::cli::config_file::ConfigFile;
+use crate::domain::values::document;
+use crate::domain::values::ids::{AppId, KeyId, Mode, NameError};
+use crate::http::middleware::limits::Limits;
 use crate::http::{self, Listen, Served};
-use crate::journal::{Journal, JournalOptions};
-use crate::roll_up::{RollUp, RollUpOptions};
-use crate::service::Gateway;
-use crate::service::apply::Wanted;
-use crate::service::apps::DEFAULT_APP;
+use crate::infra::journal::{Journal, JournalOptions};
+use crate::infra::supervise::Parts;
+use crate::service::access::apps::DEFAULT_APP;
+use crate::service::configuration::apply::Wanted;
+use crate::service::configuration::plans::IfMatch;
 use crate::service::degraded::Degraded;
 use crate::service::error::ServiceError;
-use crate::service::plans::IfMatch;
+use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::Store;
+use crate::store::client::identity::Claim;
+use crate::store::client::migrate::{MigrateOptions, is_convertible};
+use crate::store::client::server::LAYOUT_VERSION;
 use crate::store::error::StoreError;
-use crate::store::identity::Claim;
-use crate::store::migrate::{MigrateOptions, is_convertible};
-use crate::store::server::LAYOUT_VERSION;
-use crate::supervise::Parts;
+use crate::workers::catch_up::CatchUp;
+use crate::workers::deliveries::{DeliverOptions, Deliverer};
+use crate::workers::rollup::{RollUp, RollUpOptions};
 
 /// Samples of histograms are kept until they are summed up; without this only `GET /metrics` would do so.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -344,7 +344,11 @@ async fn apply_file(gateway: &Gateway, path: &Path) -> Result<(), StartError> {
     tracing::info!(file = name, changes = applied.preview.changes.len(), "configuration applied");
     if !applied.unlisted.is_empty() {
         let unlisted = applied.unlisted.join(", ");
-        tracing::info!(file = name, unlisted, "the configuration has more than the file; `quotagate apply --prune` deletes it");
+        tracing::info!(
+            file = name,
+            unlisted,
+            "the configuration has more than the file; `quotagate apply --prune` deletes it"
+        );
     }
     Ok(())
 }

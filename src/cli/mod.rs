@@ -1,21 +1,17 @@
-//! The commands for daily operations. They talk to a gateway over HTTP, as any client would.
+//! The subcommands of `quotagate`. Each reads its arguments, calls the service or a running gateway, and prints.
 
-pub mod ask;
-pub mod documents;
-pub mod explain;
-pub mod export_config;
-pub mod grants;
-pub mod keys;
+pub mod apply;
+pub mod config_file;
+pub mod direct;
+pub mod export;
+pub mod inspect;
+pub mod migrate;
+pub mod operations;
 pub mod pages;
-pub mod problem;
+pub mod print;
 pub mod remote;
-pub mod table;
-pub mod top;
-pub mod users;
+pub mod replay;
+pub mod rollup;
+pub mod verify;
+pub mod whatif;
 pub mod yaml;
-
-/// Reads `name=value`.
-fn pair(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    pair.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| "must be NAME=VALUE".to_owned())
-}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Command;
 use clap_complete::Shell;
 
-use crate::print;
+use crate::cli::print;
 
 /// Print completions for a shell
 #[derive(Clone, Debug, clap::Args)]

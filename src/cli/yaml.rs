@@ -1,4 +1,4 @@
-//! JSON written as YAML, which [`crate::config_file`] reads as the same JSON.
+//! JSON written as YAML, which [`crate::cli::config_file`] reads as the same JSON.
 
 use serde_json::Value;
 
@@ -92,7 +92,11 @@ fn quoted(text: &str) -> String {
     let is_printable = |letter: char| !letter.is_control() && !matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}');
     let json = Value::from(text).to_string();
     let escape = |letter: char| {
-        if is_printable(letter) && letter as u32 & 0xfffe != 0xfffe { letter.to_string() } else { format!("\\U{:08x}", letter as u32) }
+        if is_printable(letter) && letter as u32 & 0xfffe != 0xfffe {
+            letter.to_string()
+        } else {
+            format!("\\U{:08x}", letter as u32)
+        }
     };
     json.chars().map(escape).collect()
 }
@@ -100,7 +104,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config_file::ConfigFile;
+    use crate::cli::config_file::ConfigFile;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -130,7 +134,8 @@ mod tests {
         leaf.prop_recursive(5, 40, 5, move |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-                proptest::collection::btree_map(name, inner, 0..5).prop_map(|fields| fields.into_iter().collect::<Value>()),
+                proptest::collection::btree_map(name, inner, 0..5)
+                    .prop_map(|fields| fields.into_iter().collect::<Value>()),
             ]
         })
     }

@@ -145,12 +145,12 @@ async fn a_file_with_faults_is_refused_whole_with_the_line_of_each() {
             [("QUOTAGATE_URL", "http://127.0.0.1:1"), ("QUOTAGATE_KEY", ADMIN_KEY)],
             "cannot reach a gateway at http://127.0.0.1:1",
         ),
+        (["apply", path], [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_KEY", "ak_wrong")], "401 invalid_key"),
         (
             ["apply", path],
-            [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_KEY", "ak_wrong")],
-            "401 invalid_key",
+            [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)],
+            "no key: set QUOTAGATE_KEY",
         ),
-        (["apply", path], [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)], "no key: set QUOTAGATE_KEY"),
     ] {
         let (code, _, err) = told(run(&arguments, &settings));
         assert_eq!(code, Some(1));
@@ -238,7 +238,7 @@ async fn the_secret_of_a_new_webhook_is_shown_once() {
     fs::write(&file, hooks("https://a.example/")).unwrap();
     let out = done(&gateway, &["apply", path, "--yes"]);
     let shown = out.split("Secret of webhook ops, shown once: ").nth(1).unwrap().trim();
-    let mut redis = connect(&quotagate::embedded_redis::url_of(dir.path()).unwrap()).await.unwrap();
+    let mut redis = connect(&quotagate::infra::embedded_redis::url_of(dir.path()).unwrap()).await.unwrap();
     let stored: String =
         redis::cmd("HGET").arg("qg:{default}:config").arg("webhook:ops").query_async(&mut redis).await.unwrap();
     let stored: Value = serde_json::from_str(&stored).unwrap();

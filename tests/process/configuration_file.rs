@@ -45,7 +45,14 @@ fn everything() -> Value {
         "retry": {"maxAttempts": 3, "backoff": {"initialMs": 100, "maxMs": 5000, "factor": 3}, "nonRetryable": ["invalid_prompt", "~"]},
         "periodType": "daily", "periodAnchor": "calendar", "timezone": "America/New_York",
         "groups": [group("team", json!({"scope": ["metadata.team", "key"], "enforcement": "hard", "measure": "event"}))]});
-    let events = ["threshold.reached", "limit.reached", "approval.requested", "approval.decided", "subscription.changed", "reservation.expired"];
+    let events = [
+        "threshold.reached",
+        "limit.reached",
+        "approval.requested",
+        "approval.decided",
+        "subscription.changed",
+        "reservation.expired",
+    ];
     let webhook = json!({"id": "ops", "url": "https://me:pa55@hooks.example/x?y=%20#z", "events": events,
         "template": "{event}: {group}\n*{percent} %*", "filter": {"groupIds": ["team"], "policyIds": ["caps"], "owners": ["on"],
             "environments": ["production"], "scope": {"metadata.team": "red"}}});
@@ -99,7 +106,10 @@ async fn an_exported_configuration_applied_again_changes_nothing_here_and_the_sa
         for arguments in [vec!["--prune", "--dry-run"], vec!["--prune"], vec!["--prune", "--yes"]] {
             assert_eq!(done(&gateway, &[&["apply", file.as_str()], arguments.as_slice()].concat()), unchanged);
         }
-        assert_eq!(fs::read_dir(dir.path()).unwrap().filter(|entry| is_new(&entry.as_ref().unwrap().path())).count(), 0);
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().filter(|entry| is_new(&entry.as_ref().unwrap().path())).count(),
+            0
+        );
     }
     let yaml = fs::read_to_string(path("exported.yaml")).unwrap();
     assert!(yaml.contains("\n  - groups:\n") && yaml.contains("defaultPlanId: free\n"), "{yaml}");

@@ -3,10 +3,10 @@
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
 
+#[path = "../support/raw_http.rs"]
+mod raw_http;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support/wire.rs"]
-mod wire;
 
 mod alerts;
 mod apply;
@@ -18,7 +18,6 @@ mod export;
 // Some of it is for tests/faults.
 #[allow(dead_code)]
 mod gateway;
-mod guesses;
 mod logs;
 mod memory;
 mod migrate;
@@ -26,6 +25,7 @@ mod operating;
 mod operators;
 mod packaging;
 mod permissions;
+mod refused_keys;
 mod replay;
 mod reports;
 mod top;

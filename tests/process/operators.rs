@@ -75,11 +75,18 @@ async fn users_are_found_shown_subscribed_moved_blocked_and_reset() {
     assert!(desk.done(&["users", "subscribe", "Ada", "free"]).starts_with("Ada is already on plan free"));
     desk.done(&["users", "subscribe", "bob", "free", "--ends-at", "2099-01-01T00:00:00Z"]);
     let list = desk.done(&["users", "list"]);
-    assert!(line(&list, "bob").ends_with(" 2099-01-01T00:00:00Z no") && line(&list, "USER") == "USER PLAN SINCE ENDS BLOCKED", "{list}");
+    assert!(
+        line(&list, "bob").ends_with(" 2099-01-01T00:00:00Z no")
+            && line(&list, "USER") == "USER PLAN SINCE ENDS BLOCKED",
+        "{list}"
+    );
     let found = desk.done(&["users", "list", "--search", "AD"]);
     assert!(found.contains("Ada") && !found.contains("bob"), "{found}");
     let page = command(&desk.gateway, ADMIN_KEY, &["users", "list", "--limit", "1"]);
-    assert!(page.1.contains("Ada") && !page.1.contains("bob") && page.2 == "There are more: --limit shows more of them.\n", "{page:?}");
+    assert!(
+        page.1.contains("Ada") && !page.1.contains("bob") && page.2 == "There are more: --limit shows more of them.\n",
+        "{page:?}"
+    );
     let list = read(&desk.done(&["users", "list", "--json"]));
     assert_eq!((&list["data"][1]["userId"], &list["more"]), (&json!("bob"), &json!(false)));
 
@@ -100,7 +107,10 @@ async fn users_are_found_shown_subscribed_moved_blocked_and_reset() {
 
     // A move shows what it does, and asks.
     let preview = desk.done(&["users", "move", "Ada", "pro", "--dry-run"]);
-    assert!(preview.starts_with("Ada: plan free → pro\n") && preview.ends_with("Dry run: nothing was changed.\n"), "{preview}");
+    assert!(
+        preview.starts_with("Ada: plan free → pro\n") && preview.ends_with("Dry run: nothing was changed.\n"),
+        "{preview}"
+    );
     let (code, out, err) = command(&desk.gateway, ADMIN_KEY, &["users", "move", "Ada", "pro"]);
     assert!(code == Some(1) && out.contains("→ pro") && err.contains("add --yes to confirm"), "{out}{err}");
     assert!(desk.done(&["users", "show", "Ada"]).contains("plan free"));
@@ -136,13 +146,19 @@ async fn plans_and_policies_are_shown_put_rolled_back_and_deleted() {
     let six = yaml.replace("quota: 5", "quota: 6");
     let file = desk.file("six.yaml", &six);
     let difference = "~ plan:free\n    groups.images.quota: 5 → 6\n";
-    assert_eq!(desk.done(&["plans", "put", &file, "--dry-run"]), format!("{difference}Dry run: nothing was changed.\n"));
+    assert_eq!(
+        desk.done(&["plans", "put", &file, "--dry-run"]),
+        format!("{difference}Dry run: nothing was changed.\n")
+    );
     let written = desk.done(&["plans", "put", &file]);
     assert!(written.starts_with(&format!("{difference}Written: version ")), "{written}");
     let unnamed = desk.file("unnamed.yaml", &six.replace("id: free\n", ""));
     assert!(desk.refused(&["plans", "put", &unnamed]).contains("has no `id`: add it to the file, or give --id"));
     assert_eq!(desk.done(&["plans", "put", &unnamed, "--id", "free"]), "Nothing to change.\n");
-    let faulty = desk.file("faulty.yaml", "id: free\nperiodType: monthly\ngroups:\n  - {id: g, unit: count, quota: -1, matches: [{event: x}]}\n");
+    let faulty = desk.file(
+        "faulty.yaml",
+        "id: free\nperiodType: monthly\ngroups:\n  - {id: g, unit: count, quota: -1, matches: [{event: x}]}\n",
+    );
     assert!(desk.refused(&["plans", "put", &faulty]).starts_with(&format!("{faulty}:4: groups[0].quota: ")));
 
     let versions = desk.done(&["plans", "versions", "free"]);
@@ -150,15 +166,24 @@ async fn plans_and_policies_are_shown_put_rolled_back_and_deleted() {
     let oldest = versions.lines().last().unwrap().split_whitespace().next().unwrap().to_owned();
     assert_eq!(read(&desk.done(&["plans", "versions", "free", "--json"]))["data"].as_array().unwrap().len(), 2);
     let (code, out, _) = on_terminal(&desk.gateway, "n", &["plans", "rollback", "free"]);
-    assert!(code == Some(0) && out.contains("groups.images.quota: 6 → 5") && out.ends_with("Nothing was changed.\r\n"), "{out}");
-    assert!(desk.refused(&["plans", "rollback", "free", "7", "--yes"]).contains("has no version 7: `quotagate plans versions free` lists them"));
+    assert!(
+        code == Some(0) && out.contains("groups.images.quota: 6 → 5") && out.ends_with("Nothing was changed.\r\n"),
+        "{out}"
+    );
+    assert!(
+        desk.refused(&["plans", "rollback", "free", "7", "--yes"])
+            .contains("has no version 7: `quotagate plans versions free` lists them")
+    );
     assert!(desk.done(&["plans", "rollback", "free", &oldest, "--yes"]).contains("Written: version "));
     assert!(desk.done(&["plans", "show", "free"]).contains(" 5 "));
 
     desk.done(&["users", "subscribe", "ada", "free"]);
     let depends = command(&desk.gateway, ADMIN_KEY, &["plans", "delete", "free", "--dry-run"]);
     assert_eq!(depends.0, Some(1));
-    assert!(depends.1.contains("1 users in live are on it") && depends.2.contains("--move-to moves them"), "{depends:?}");
+    assert!(
+        depends.1.contains("1 users in live are on it") && depends.2.contains("--move-to moves them"),
+        "{depends:?}"
+    );
     let moved = desk.done(&["plans", "delete", "free", "--move-to", "pro", "--yes"]);
     assert!(moved.ends_with("Deleted plan free.\n"), "{moved}");
     assert!(desk.done(&["users", "show", "ada"]).starts_with("ada: plan pro"));
@@ -167,7 +192,10 @@ async fn plans_and_policies_are_shown_put_rolled_back_and_deleted() {
     let policy = "id: caps\nowner: ml\nreviewCadence: monthly\nperiodType: daily\ngroups:\n  - {id: all, unit: count, quota: 9, measure: event, scope: [app], matches: [{event: '*'}]}\n";
     assert!(desk.put("policies", "caps.yaml", policy).starts_with("+ policy:caps\nWritten: version "));
     assert!(line(&desk.done(&["policies", "list"]), "caps").starts_with("caps ml all 20"));
-    assert!(desk.done(&["policies", "review", "caps", "--note", "still right"]).starts_with("Policy caps is reviewed. Next review: 20"));
+    assert!(
+        desk.done(&["policies", "review", "caps", "--note", "still right"])
+            .starts_with("Policy caps is reviewed. Next review: 20")
+    );
     let shown = desk.done(&["policies", "show", "caps", "--yaml"]);
     assert_eq!(desk.put("policies", "caps.yaml", &shown), "Nothing to change.\n");
     let deleted = desk.done(&["policies", "delete", "caps", "--yes"]);
@@ -178,27 +206,67 @@ async fn plans_and_policies_are_shown_put_rolled_back_and_deleted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_and_grants_are_created_listed_and_revoked() {
     let desk = Desk::new().await;
-    let created = desk.done(&["keys", "create", "--kind", "secret", "--mode", "test", "--sandbox", "ci", "--metadata", "team=red", "--name", "CI"]);
+    let created = desk.done(&[
+        "keys",
+        "create",
+        "--kind",
+        "secret",
+        "--mode",
+        "test",
+        "--sandbox",
+        "ci",
+        "--metadata",
+        "team=red",
+        "--name",
+        "CI",
+    ]);
     let key = created.split_whitespace().last().unwrap().to_owned();
-    assert!(created.starts_with("Key key_") && created.contains(", shown once:") && key.starts_with("sk_test_"), "{created}");
+    assert!(
+        created.starts_with("Key key_") && created.contains(", shown once:") && key.starts_with("sk_test_"),
+        "{created}"
+    );
     let list = desk.done(&["keys", "list"]);
     let id = list.lines().find(|line| line.contains(" ci ")).unwrap().split_whitespace().next().unwrap().to_owned();
     assert!(!list.contains(&key), "{list}");
-    let known = read(&desk.done(&["keys", "list", "--json"]))["data"].as_array().unwrap().iter().find(|key| key["id"] == id.as_str()).cloned().unwrap();
-    assert_eq!((&known["metadata"], &known["name"], &known["sandbox"]), (&json!({"team": "red"}), &json!("CI"), &json!("ci")));
+    let known = read(&desk.done(&["keys", "list", "--json"]))["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|key| key["id"] == id.as_str())
+        .cloned()
+        .unwrap();
+    assert_eq!(
+        (&known["metadata"], &known["name"], &known["sandbox"]),
+        (&json!({"team": "red"}), &json!("CI"), &json!("ci"))
+    );
     let usable = || command(&desk.gateway, &key, &["explain", "ada", "image.a"]).0;
     assert_eq!(usable(), Some(0));
     assert!(desk.refused(&["keys", "revoke", &id]).contains("add --yes to confirm"));
     assert_eq!(desk.done(&["keys", "revoke", &id, "--yes"]), format!("Revoked key {id}.\n"));
     assert_eq!(usable(), Some(1));
-    let public = ["keys", "create", "--kind", "publishable", "--mode", "live", "--origin", "https://a.example", "--require-user-token"];
+    let public = [
+        "keys",
+        "create",
+        "--kind",
+        "publishable",
+        "--mode",
+        "live",
+        "--origin",
+        "https://a.example",
+        "--require-user-token",
+    ];
     let created = desk.done(&public);
     assert!(created.contains("pk_live_") && created.contains("Secret for user tokens, shown once:"), "{created}");
     let admin = read(&desk.done(&["keys", "create", "--kind", "admin", "--role", "viewer", "--json"]));
     assert_eq!((&admin["role"], admin["key"].as_str().unwrap().get(..3)), (&json!("viewer"), Some("ak_")));
     // What is missing is said before anything is sent.
-    for arguments in [&["--kind", "secret"][..], &["--kind", "admin"], &["--kind", "publishable", "--mode", "live"], &["--kind", "secret", "--mode", "prod"],
-        &["--kind", "secret", "--mode", "live", "--metadata", "red"]] {
+    for arguments in [
+        &["--kind", "secret"][..],
+        &["--kind", "admin"],
+        &["--kind", "publishable", "--mode", "live"],
+        &["--kind", "secret", "--mode", "prod"],
+        &["--kind", "secret", "--mode", "live", "--metadata", "red"],
+    ] {
         let (code, _, err) = command(&desk.gateway, ADMIN_KEY, &[&["keys", "create"], arguments].concat());
         assert_eq!(code, Some(2), "{arguments:?}: {err}");
     }
@@ -212,27 +280,49 @@ async fn keys_and_grants_are_created_listed_and_revoked() {
     assert_eq!(desk.reserve("ada", 12).await["allowed"], true);
     assert_eq!(desk.done(&["grants", "revoke", &id, "--yes"]), format!("Revoked grant {id}.\n"));
     assert_eq!(desk.done(&["grants", "list"]), "No active grants.\n");
-    let until = read(&desk.done(&["grants", "create", "images", "1", "--scope", "user=ada", "--expires-at", "2099-01-01T00:00:00Z", "--json"]));
+    let until = read(&desk.done(&[
+        "grants",
+        "create",
+        "images",
+        "1",
+        "--scope",
+        "user=ada",
+        "--expires-at",
+        "2099-01-01T00:00:00Z",
+        "--json",
+    ]));
     assert_eq!(until["endsAt"], "2099-01-01T00:00:00Z");
     assert_eq!(command(&desk.gateway, ADMIN_KEY, &["grants", "create", "images", "1"]).0, Some(2), "whose?");
-    assert!(desk.refused(&["grants", "create", "images", "x1", "--user", "ada"]).starts_with("400 invalid_request: amount"));
+    assert!(
+        desk.refused(&["grants", "create", "images", "x1", "--user", "ada"]).starts_with("400 invalid_request: amount")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn explain_says_why_and_what_became_of_a_reservation() {
     let desk = Desk::new().await;
     let explain = |more: &[&str]| desk.done(&[&["explain"], more].concat());
-    assert!(explain(&["ada", "image.a"]).starts_with("Denied: ada has no subscription, and the app has no default plan (no_subscription).\n"));
+    assert!(
+        explain(&["ada", "image.a"])
+            .starts_with("Denied: ada has no subscription, and the app has no default plan (no_subscription).\n")
+    );
     desk.done(&["users", "subscribe", "ada", "free"]);
     let decision = desk.reserve("ada", 4).await;
     let allowed = explain(&["ada", "image.a", "--metadata", "size=1k"]);
     assert!(allowed.starts_with("Allowed.\nada (plan free): image.a, quantity 1, size=1k\n"), "{allowed}");
     assert_eq!(line(&allowed, "images"), "images plan free 1 0 4 5 1 fits");
     let denied = explain(&["ada", "image.a", "--quantity", "2", "--metadata", "size=1k"]);
-    assert!(denied.starts_with("Denied: 2 count requested of the limit images, which has 0 used + 4 held of 5, resets at 20"), "{denied}");
+    assert!(
+        denied
+            .starts_with("Denied: 2 count requested of the limit images, which has 0 used + 4 held of 5, resets at 20"),
+        "{denied}"
+    );
     assert!(line(&denied, "images").ends_with("no room"), "{denied}");
     let unmatched = explain(&["ada", "image.a"]);
-    assert!(unmatched.starts_with("Denied: no limit of plan free matches the event image.a (unmatched_event).\n"), "{unmatched}");
+    assert!(
+        unmatched.starts_with("Denied: no limit of plan free matches the event image.a (unmatched_event).\n"),
+        "{unmatched}"
+    );
     assert!(unmatched.contains("does not match: metadata `size` is missing"), "{unmatched}");
     assert_eq!(read(&explain(&["ada", "image.a", "--json"]))["call"]["allowed"], false);
 
@@ -253,8 +343,15 @@ async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line
     let trace = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/azure-llm-conv-2023-excerpt.csv");
     let file = desk.file("any.yaml", PLAN);
     let commands: [&[&str]; 9] = [
-        &["users", "list"], &["plans", "list"], &["policies", "list"], &["keys", "list"], &["grants", "list"],
-        &["explain", "ada", "image.a"], &["top", "--once"], &["export-config"], &["apply", &file],
+        &["users", "list"],
+        &["plans", "list"],
+        &["policies", "list"],
+        &["keys", "list"],
+        &["grants", "list"],
+        &["explain", "ada", "image.a"],
+        &["top", "--once"],
+        &["export-config"],
+        &["apply", &file],
     ];
     let url = desk.gateway.url.as_str();
     for arguments in commands.into_iter().chain([&["replay", trace, "--users", "1"][..]]) {
@@ -262,7 +359,10 @@ async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line
             ([("QUOTAGATE_URL", url), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)], "error: no key: set QUOTAGATE_KEY"),
             ([("QUOTAGATE_URL", url), ("QUOTAGATE_KEY", "sk_live_wrong")], "401 invalid_key"),
             ([("QUOTAGATE_URL", "http://127.0.0.1:1"), ("QUOTAGATE_KEY", ADMIN_KEY)], "http://127.0.0.1:1"),
-            ([("QUOTAGATE_URL", "nowhere"), ("QUOTAGATE_KEY", ADMIN_KEY)], "is not an address like http://127.0.0.1:8080"),
+            (
+                [("QUOTAGATE_URL", "nowhere"), ("QUOTAGATE_KEY", ADMIN_KEY)],
+                "is not an address like http://127.0.0.1:8080",
+            ),
         ] {
             let (code, out, err) = told(run(arguments, &settings));
             assert_eq!((code, err.lines().count(), out.as_str()), (Some(1), 1, ""), "{arguments:?}: {err}");
@@ -270,7 +370,8 @@ async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line
         }
     }
     // Options do the same, also behind the verb.
-    let list = told(run(&["users", "list", "--url", url, "--key", ADMIN_KEY, "--mode", "live", "--app", "default"], &[]));
+    let list =
+        told(run(&["users", "list", "--url", url, "--key", ADMIN_KEY, "--mode", "live", "--app", "default"], &[]));
     assert_eq!(list, (Some(0), "No users.\n".to_owned(), String::new()));
     assert!(desk.refused(&["users", "list", "--mode", "test/nowhere"]).contains("nowhere"));
     assert!(desk.refused(&["users", "show", ".."]).contains("cannot be part of an address"));

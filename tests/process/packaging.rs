@@ -14,7 +14,8 @@ fn commands() -> Vec<Vec<String>> {
     let mut all = Vec::new();
     while let Some(words) = open.pop() {
         let help = help(&words);
-        let list = help.split("\nCommands:\n").nth(1).map(|rest| rest.split("\n\n").next().unwrap()).unwrap_or_default();
+        let list =
+            help.split("\nCommands:\n").nth(1).map(|rest| rest.split("\n\n").next().unwrap()).unwrap_or_default();
         for name in list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {
             let name = name.split_whitespace().next().unwrap().to_owned();
             if name != "help" {
@@ -36,7 +37,19 @@ fn help(words: &[String]) -> String {
 #[test]
 fn every_command_says_what_it_does_and_names_only_values_that_it_takes() {
     let all = commands();
-    for name in ["apply", "export-config", "explain", "top", "users", "plans", "policies", "keys", "grants", "completions", "man"] {
+    for name in [
+        "apply",
+        "export-config",
+        "explain",
+        "top",
+        "users",
+        "plans",
+        "policies",
+        "keys",
+        "grants",
+        "completions",
+        "man",
+    ] {
         assert!(all.contains(&vec![name.to_owned()]), "{name} in {all:?}");
     }
     assert!(all.contains(&["users", "reset"].map(str::to_owned).to_vec()), "{all:?}");
@@ -45,7 +58,10 @@ fn every_command_says_what_it_does_and_names_only_values_that_it_takes() {
         assert!(!text.starts_with("Usage:"), "{words:?} says what it does: {text}");
         assert!(!text.contains("[possible values: true, false]"), "{words:?}: {text}");
         if text.contains("--url <URL>") {
-            assert!(text.contains("[env: QUOTAGATE_URL=]") && text.contains("[env: QUOTAGATE_KEY]"), "{words:?}: {text}");
+            assert!(
+                text.contains("[env: QUOTAGATE_URL=]") && text.contains("[env: QUOTAGATE_KEY]"),
+                "{words:?}: {text}"
+            );
         }
     }
     let serve = told(run(&["serve", "-h"], &[])).1;
@@ -89,7 +105,11 @@ fn make_install_puts_program_pages_and_completions_under_the_prefix() {
     let dir = folder();
     let prefix = dir.path().join("usr");
     let mut make = Command::new("make");
-    make.args(["install", &format!("PREFIX={}", prefix.display()), &format!("BINARY={}", env!("CARGO_BIN_EXE_quotagate"))]);
+    make.args([
+        "install",
+        &format!("PREFIX={}", prefix.display()),
+        &format!("BINARY={}", env!("CARGO_BIN_EXE_quotagate")),
+    ]);
     let (code, out, err) = told(started::mark(&mut make).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap());
     assert_eq!(code, Some(0), "{out}{err}");
     let program = prefix.join("bin/quotagate");
@@ -113,7 +133,12 @@ fn make_install_puts_program_pages_and_completions_under_the_prefix() {
     // A package is made elsewhere.
     let root = dir.path().join("root");
     let mut make = Command::new("make");
-    make.args(["install", "PREFIX=/usr", &format!("DESTDIR={}", root.display()), &format!("BINARY={}", program.display())]);
+    make.args([
+        "install",
+        "PREFIX=/usr",
+        &format!("DESTDIR={}", root.display()),
+        &format!("BINARY={}", program.display()),
+    ]);
     assert!(make.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap().status.success());
     assert!(Path::new(&root).join("usr/bin/quotagate").exists());
 }

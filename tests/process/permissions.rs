@@ -24,7 +24,7 @@ async fn refused(redis: &Redis) -> Vec<String> {
 }
 
 async fn readyz(gateway: &Process) -> (u16, Value) {
-    let http = quotagate::http_client::builder().build().unwrap();
+    let http = crate::support::http().build().unwrap();
     let response = http.get(format!("{}/readyz", gateway.url)).send().await.unwrap();
     (response.status().as_u16(), serde_json::from_str(&response.text().await.unwrap()).unwrap())
 }

@@ -25,7 +25,10 @@ async fn top_counts_what_happens_while_it_looks() {
         gateway.call("POST", "subscriptions", &key, &json!({"userId": user, "planId": "p"})).await;
         let settings = [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_KEY", ADMIN_KEY)];
         let top = quotagate(&["top", "--json", "--interval", "4"], &settings);
-        let looking = tokio::task::spawn_blocking(move || { let mut top = top; top.output().unwrap() });
+        let looking = tokio::task::spawn_blocking(move || {
+            let mut top = top;
+            top.output().unwrap()
+        });
         while !looking.is_finished() {
             let request = json!({"userId": user, "event": "image.a"});
             let decision = gateway.call("POST", "reserve", &key, &request).await;
@@ -37,7 +40,9 @@ async fn top_counts_what_happens_while_it_looks() {
         let output = looking.await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         seen = read(&String::from_utf8(output.stdout).unwrap());
-        seen["charged"] == 3 && seen["denied"].as_u64() > Some(0) && seen["calls"].as_array().is_some_and(|calls| calls.len() > 1)
+        seen["charged"] == 3
+            && seen["denied"].as_u64() > Some(0)
+            && seen["calls"].as_array().is_some_and(|calls| calls.len() > 1)
     })
     .await;
     let user = format!("u_{number}");

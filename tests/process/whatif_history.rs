@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quotagate::domain::window::{parse_rfc3339, rfc3339};
+use quotagate::domain::time::window::{parse_rfc3339, rfc3339};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};

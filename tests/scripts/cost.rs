@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quotagate::domain::ids::UserId;
+use quotagate::domain::values::ids::UserId;
 
 use crate::table::{BELIEF, DAY_1, Table, counted};
 

@@ -1,0 +1,193 @@
+//! A past under several rules, and what that comes to over all buckets.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::past::{Past, Units};
+use super::rehearsal::{Rehearsal, Sums};
+use super::report::{self, Agreement, GroupSum, Report, Side, UserSum};
+use super::rules::Rules;
+use super::tally::{Changed, Tally};
+use crate::domain::accounts::subscription::Subscribed;
+use crate::domain::simulation::in_memory_counters::{Account, Book};
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::ids::{AppId, GroupId, PlanId, UserId};
+use crate::service::configuration::app_config::AppConfig;
+
+/// Users that are told as most affected.
+const MOST_AFFECTED: usize = 10;
+/// Moments between two tellings of how far a replay is.
+const TOLD_EVERY: usize = 10_000;
+
+/// What is replayed, whatever the rules.
+pub struct Work<'a> {
+    pub past: &'a Past,
+    pub units: &'a Units,
+    pub app: &'a AppId,
+    /// In the order of the past's users.
+    pub subscribed: &'a [Subscribed],
+    pub since_ms: TimeMs,
+    /// False: what lacks room passes all the same.
+    pub refuses: bool,
+}
+
+/// What a replay came to.
+pub struct Replayed {
+    tally: Tally,
+    pub sums: Sums,
+    accounts: Vec<Account>,
+}
+
+impl Replayed {
+    /// For reports, which need no counters.
+    pub fn without_accounts(self) -> Self {
+        Self { accounts: Vec::new(), ..self }
+    }
+}
+
+/// A report, and the counters as the draft would leave them.
+pub struct Rehearsed {
+    pub report: Report,
+    pub accounts: Vec<Account>,
+}
+
+impl Work<'_> {
+    /// `instead`: users of the first plan get the second. `told` hears now and then how many moments are replayed.
+    pub fn replay(
+        &self,
+        config: &AppConfig,
+        instead: Option<(&PlanId, &PlanId)>,
+        book: Book,
+        told: impl Fn(usize),
+    ) -> Replayed {
+        let rules = Rules::new(self.app, config, instead, self.subscribed);
+        let mut rehearsal = Rehearsal::new(self.past, rules, self.units, book, self.since_ms, self.refuses);
+        let mut tally = Tally::default();
+        for (place, moment) in self.past.moments.iter().enumerate() {
+            if place % TOLD_EVERY == 0 {
+                told(place);
+            }
+            if let Some(judgement) = rehearsal.step(moment) {
+                tally.add(&judgement, self.units);
+            }
+        }
+        Replayed { tally, sums: rehearsal.sums, accounts: rehearsal.book.into_accounts() }
+    }
+}
+
+/// Sums over all buckets.
+#[derive(Default)]
+pub struct Whole {
+    tally: Tally,
+    present: Option<Agreement>,
+    span: Option<(TimeMs, TimeMs)>,
+    cents: (i64, i64),
+    used: BTreeMap<GroupId, (i64, i64)>,
+    unmeasured: u64,
+    affected: Vec<UserSum>,
+    users: (u64, u64),
+    accounts: Vec<Account>,
+}
+
+impl Whole {
+    /// `free`: what stands instead of what is recorded, where nothing is.
+    pub fn add(
+        &mut self,
+        past: &Past,
+        draft: Replayed,
+        present: Option<Replayed>,
+        free: Option<Sums>,
+        since_ms: TimeMs,
+    ) {
+        let judged = || past.moments.iter().filter(|moment| moment.at_ms >= since_ms);
+        for at_ms in judged().next().into_iter().chain(past.moments.last()).map(|moment| moment.at_ms) {
+            let (first, last) = self.span.unwrap_or((at_ms, at_ms));
+            self.span = Some((first.min(at_ms), last.max(at_ms)));
+        }
+        let mut recorded_of = vec![0; past.users.len()];
+        for moment in judged() {
+            self.cents.0 += moment.cost;
+            if let Some(sum) = past.calls.get(moment.call).and_then(|call| recorded_of.get_mut(call.user)) {
+                *sum += moment.cost;
+            }
+        }
+        let (recorded, recorded_of) = match free {
+            Some(free) => {
+                self.cents.0 += free.cost;
+                (free.used, free.cost_of)
+            }
+            None => (past.used.clone(), recorded_of),
+        };
+        self.cents.1 += draft.sums.cost;
+        for (group, used) in &recorded {
+            self.used.entry(group.clone()).or_default().0 += used;
+        }
+        for (group, used) in &draft.sums.used {
+            self.used.entry(group.clone()).or_default().1 += used;
+        }
+        self.unmeasured += draft.sums.unmeasured;
+        for (user, (denied, allowed)) in &draft.tally.of_users {
+            self.users.0 += u64::from(*denied > 0);
+            self.users.1 += u64::from(*allowed > 0);
+            let cents = |of: &[i64]| report::cents(of.get(*user).copied().unwrap_or(0));
+            self.affected.push(UserSum {
+                user_id: past.users.get(*user).map(UserId::to_string).unwrap_or_default(),
+                newly_denied: *denied,
+                newly_allowed: *allowed,
+                cents_recorded: cents(&recorded_of),
+                cents_draft: cents(&draft.sums.cost_of),
+            });
+        }
+        self.affected.sort_by(|one, other| {
+            let weight = |user: &UserSum| (user.newly_denied, user.newly_allowed);
+            weight(other).cmp(&weight(one)).then_with(|| one.user_id.cmp(&other.user_id))
+        });
+        self.affected.truncate(MOST_AFFECTED);
+        if let Some(Replayed { tally, .. }) = present {
+            let sum = self.present.get_or_insert(Agreement { calls: 0, agree: 0 });
+            sum.calls += tally.calls;
+            sum.agree += tally.calls - tally.newly_denied.calls - tally.newly_allowed.calls;
+        }
+        self.tally.merge(draft.tally);
+        self.accounts.extend(draft.accounts);
+    }
+
+    /// `draft`: what was tried; `source`: where the calls come from, with how many entries that are and whether nothing
+    /// was ever dropped there.
+    pub fn rehearsed(
+        self,
+        draft: String,
+        source: String,
+        (entries, whole): (u64, bool),
+        units: &Units,
+        began: Instant,
+    ) -> Rehearsed {
+        let Tally { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
+        let group = |(group, (recorded, drafted)): (&GroupId, &(i64, i64))| {
+            let unit = *units.get(group)?;
+            let (recorded, draft) = (report::in_unit(*recorded, unit), report::in_unit(*drafted, unit));
+            Some(GroupSum { group_id: group.to_string(), unit, recorded, draft })
+        };
+        let side = |denied, cents| Side { allowed: calls - denied, denied, cents: Some(report::cents(cents)) };
+        let report = Report {
+            draft,
+            source,
+            since: self.span.map(|(first, _)| rfc3339(first)),
+            until: self.span.map(|(_, last)| rfc3339(last)),
+            entries,
+            whole,
+            calls,
+            recorded: side(were_denied, self.cents.0),
+            under_draft: side(denied, self.cents.1),
+            newly_denied: Changed { users: self.users.0, ..newly_denied },
+            newly_allowed: Changed { users: self.users.1, ..newly_allowed },
+            denied_otherwise,
+            unmeasured: self.unmeasured,
+            groups: self.used.iter().filter_map(group).collect(),
+            most_affected: self.affected,
+            present_rules: self.present,
+            seconds: began.elapsed().as_secs_f64(),
+        };
+        Rehearsed { report, accounts: self.accounts }
+    }
+}

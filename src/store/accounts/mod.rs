@@ -1,0 +1,6 @@
+//! Users, their subscriptions, grants and approval requests.
+
+pub mod approvals;
+pub mod change_user;
+pub mod grants;
+pub mod users;
