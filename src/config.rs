@@ -50,7 +50,7 @@ pub struct Config {
     #[arg(long, env = "QUOTAGATE_ADMIN_KEY", hide_env_values = true, value_name = "KEY")]
     pub admin_key: Option<Secret>,
 
-    /// A configuration file (YAML or JSON, as `quotagate apply` takes it) to apply at start
+    /// A configuration file (YAML or JSON, as `quotagate apply` takes it) to apply at start; nothing is deleted
     #[arg(long, env = "QUOTAGATE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 

@@ -39,7 +39,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// How long a node that starts waits for a store that starts too, loads its file, elects a master or sends its replicas
 /// their data; who supervises the node may start it again after that.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a node that ends tries to free its leases and to leave the list of nodes.
+/// How long a node that ends tries to free its leases.
 const GIVE_UP: Duration = Duration::from_secs(1);
 /// A start converts data of an older layout by itself if it has fewer keys.
 const MOST_KEYS_AT_START: u64 = 10_000;
@@ -224,12 +224,9 @@ impl Node {
         };
         let gateway = self.gateway.clone();
         let served = http::serve(self.listen, self.gateway, stop).await?;
-        drop((follower, deliverer, roll_up, upkeep));
-        // It must not put the node into the list again.
-        teller.stop().await;
-        // Without a store, leases and the node's place in the list end by themselves.
-        let leaves = async { futures::join!(gateway.give_up_leases(), gateway.leave_nodes()) };
-        let _ = tokio::time::timeout(GIVE_UP, leaves).await;
+        drop((follower, deliverer, roll_up, teller, upkeep));
+        // Otherwise they end by themselves.
+        let _ = tokio::time::timeout(GIVE_UP, gateway.give_up_leases()).await;
         if let Some((working, catch_up)) = catch_up {
             drop(working);
             catch_up.stopped().await;

@@ -222,6 +222,18 @@ async fn nothing_changes_unasked_and_only_prune_deletes() {
     done(&gateway, &["plans", "delete", "a", "--move-to", "b", "--yes"]);
     assert_eq!(plans(&gateway).await, ["b"]);
     let faulty = file("faulty.yaml", format!("plans:\n{}{}", plan("b", 6), plan("c", 7).replace("daily", "fixed")));
+    // A start has nobody to ask either.
+    let started = Process::start(
+        dir.path().join("other").as_path(),
+        &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_CONFIG", &one)],
+    );
+    assert_eq!(plans(&started).await, ["a"]);
+    assert!(started.terminate().success());
+    let started = Process::start(
+        dir.path().join("other").as_path(),
+        &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_CONFIG", &two)],
+    );
+    assert_eq!(plans(&started).await, ["a", "b"]);
     let (code, out, err) = apply(&gateway, &[&faulty, "--dry-run"]);
     assert!(code == Some(1) && err.contains(&format!("{faulty}:6: plans[1]")), "{err}");
     assert_eq!(out, "~ plan:b\n    groups.b_calls.quota: 5 → 6\n+ plan:c\n", "also beside a fault");

@@ -97,6 +97,9 @@ fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
 
 /// Why, in one sentence.
 fn cause(call: &Value) -> String {
+    if let Some(summary) = call["summary"].as_str() {
+        return summary.to_owned();
+    }
     if let Some(error) = list(call, "errors").first() {
         return format!("Invalid: {}: {}.", text(error, "/field"), text(error, "/message"));
     }
