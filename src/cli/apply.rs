@@ -21,12 +21,13 @@ const WOULD_CHANGE: u8 = 3;
 
 /// Make the configuration of an app match a file, after showing the difference
 ///
-/// The file is YAML or JSON with the parts app, plans, policies and webhooks. What it names is created or changed;
-/// what a part of it does not name stays, unless --prune deletes it. A part that is left out stays as it is. All of
-/// it is applied, or nothing. On a terminal the command asks before it changes anything; elsewhere it needs --yes.
+/// The file is YAML or JSON with the sections app, plans, policies and webhooks. Entries that it lists are created or
+/// changed. Entries that a section does not list stay, unless --prune deletes them. A section that is left out stays
+/// unchanged. Everything is applied, or nothing. On a terminal the command asks before it changes anything; elsewhere
+/// it needs --yes.
 ///
-/// Exit code 0: the configuration matches the file now. 1: nothing was changed, the reason is on
-/// standard error. 3: it was a dry run, and there are differences.
+/// Exit code 0: the configuration matches the file now. 1: nothing was changed, and the reason is on standard error.
+/// 3: it was a dry run, and there are differences.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ApplyArgs {
     /// YAML or JSON; - reads standard input
@@ -38,7 +39,7 @@ pub struct ApplyArgs {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Delete what a part of the file does not name
+    /// Delete entries that a section of the file does not list
     #[arg(long)]
     prune: bool,
     #[command(flatten)]
@@ -163,7 +164,7 @@ impl Order {
 /// What a refusal says of users on plans, without its advice for clients of the API.
 fn users_on(problem: &Problem) -> Option<String> {
     let detail = problem.detail.as_deref().filter(|_| problem.is("plan_in_use"))?;
-    detail.split_once(": move them").map(|(users, _)| users.to_owned())
+    detail.split_once(". Move them").map(|(users, _)| users.to_owned())
 }
 
 /// Each fault with the line of its field.

@@ -1,4 +1,4 @@
-"""A local server that speaks the wire format of OpenAI's API: chat completions and responses, whole and streamed."""
+"""A local server with OpenAI's API: chat completions and responses, streamed or not."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Provider(ThreadingHTTPServer):
         self._thread.start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is what some tests do."""
+        """Some tests close the connection early, which is no error."""
 
     def stop(self) -> None:
         self.shutdown()

@@ -1,11 +1,11 @@
-// A streaming answer: the most it may cost is held, and what it really produced is charged, also when the reader leaves.
+// A streaming answer: holds the largest possible amount, and charges what was produced, also if the reader leaves.
 import { setup, show } from "./setup.mjs";
 
 const { client, userId } = await setup("llm-stream-refund", [
   { id: "stream_tokens", label: "Tokens", unit: "tokens", quota: 10_000, matches: [{ event: "llm.tokens" }] },
 ]);
 
-/** Stands for your provider's stream. @param {AbortSignal} signal */
+/** Replaces your provider's stream. @param {AbortSignal} signal */
 async function* complete(signal) {
   for (const text of "Quota is asked for before it is spent".split(" ")) {
     signal.throwIfAborted();

@@ -1,4 +1,4 @@
-// What every runtime must be able to do; see runtimes.sh.
+// Uses the package on a runtime; see runtimes.sh.
 import { createClient, LimitReached, userToken } from "@quotagate/sdk";
 import { withQuota } from "@quotagate/sdk/fetch";
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the built package on other runtimes, against a real gateway. It downloads them (some 300 MB) into a folder that it
-# deletes, which is why test.sh does not do it.
+# Runs the built package on other runtimes, against a real gateway. It downloads them (about 300 MB) into a folder that it
+# deletes, so test.sh does not run it.
 #
 #   QUOTAGATE_BIN=/path/to/quotagate scripts/runtimes.sh
 set -eu

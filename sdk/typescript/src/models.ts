@@ -360,7 +360,7 @@ export interface DeniedByView {
   /** Names of the group's scope that the call lacks. */
   missingScope?: string[];
   /** As configured in the group. */
-  onLimit?: Record<string, unknown> | null;
+  onLimit?: OnLimitBody | null;
   remaining?: number | null;
   requested: number;
   resetsAt?: string | null;

@@ -15,7 +15,7 @@ const groups = (): GroupBody[] => [group("tokens", 100, "llm.tokens", { unit: "t
 const userOf = (request: Request): string => request.headers.get("x-user") ?? "nobody";
 const asked = (init?: RequestInit) => new Request("http://app.test/", { headers: { "x-user": "u_1" }, ...init });
 
-test("a fetch handler is charged what it reports, at the end of its body", async () => {
+test("a fetch handler is charged for what it reports, at the end of its body", async () => {
   const base = await world(groups());
   await base.user("u_1");
   const handler = withQuota(base.client, { userId: userOf, event: "llm.tokens", quantity: 40 }, async (_request, r, name: string) => {
@@ -42,7 +42,7 @@ test("a fetch handler that fails, or answers 400 and above, is not charged", asy
   assert.deepEqual(await base.counter("u_1"), { used: 5, held: 0 });
 });
 
-test("a denial is a 429 problem with headers, an absent gateway a 503", async () => {
+test("a denial is a 429 problem with headers, an unreachable gateway a 503", async () => {
   const base = await world(groups());
   await base.user("u_1");
   const never = () => assert.fail("must not run");
@@ -65,7 +65,7 @@ test("a denial is a 429 problem with headers, an absent gateway a 503", async ()
   await allowing.close(0);
 });
 
-test("a reader that leaves a streamed answer early pays for what was reported", async () => {
+test("if the reader leaves a streamed answer early, the reported usage is charged", async () => {
   const base = await world(groups());
   await base.user("u_1");
   const handler = withQuota(base.client, { userId: userOf, event: "llm.tokens", quantity: 40 }, (_request, r) => {
@@ -135,7 +135,7 @@ test("an Express handler is charged when its answer is sent", async () => {
   assert.equal(wrong.status, 500);
 });
 
-test("an Express client that leaves aborts the work and is charged what was reported", async () => {
+test("if an Express client leaves, the work is aborted and the reported usage charged", async () => {
   const base = await world(groups());
   await base.user("u_1");
   let working: () => void;

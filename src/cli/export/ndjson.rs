@@ -1,4 +1,4 @@
-//! One JSON object per line and event, as `GET events` answers it, with its app and mode.
+//! One JSON object per line and event, in the same form as in `GET events`, with its app and mode.
 
 use serde::{Deserialize, Serialize};
 

@@ -369,7 +369,7 @@ async fn delete(kind: Kind, api: &Api, delete: &DeleteArgs, move_to: Option<&str
     print::out(depends(&preview, move_to));
     if let Some(refusal) = preview.refusal {
         // The rest is advice for clients of the API.
-        let refusal = match refusal.split_once(": move them") {
+        let refusal = match refusal.split_once(". Move them") {
             Some((users, _)) => format!("{users}; --move-to moves them to another plan first"),
             None => refusal,
         };

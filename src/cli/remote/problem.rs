@@ -1,4 +1,4 @@
-//! How a refusal of the gateway reads on one line.
+//! Formats an error of the gateway in one line.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::service::configuration::apply::Applied;
 
-/// A refusal, from problem+json or, if something else answered, from the status alone.
+/// An error from problem+json or, if another server answered, from the status alone.
 #[derive(Debug)]
 pub struct Problem {
     pub status: u16,
@@ -35,7 +35,7 @@ pub struct Fault {
 }
 
 impl Problem {
-    /// Reads what it can; a body that is no problem+json leaves the status.
+    /// Parses what it can; for a body that is not problem+json only the status.
     pub fn read(status: StatusCode, bytes: &[u8]) -> Self {
         let ProblemBody { code, detail, errors, preview } = serde_json::from_slice(bytes).unwrap_or_default();
         Self { status: status.as_u16(), code, detail, errors, preview }

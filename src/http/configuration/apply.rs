@@ -1,4 +1,4 @@
-//! `GET` and `PUT configuration`: the whole of it as one document.
+//! `GET` and `PUT configuration`: plans, policies, webhooks and settings as one document.
 
 use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
@@ -13,7 +13,7 @@ use crate::service::configuration::apply::{Applied, Configuration, Wanted};
 
 /// Read the whole configuration as a document that can be applied; its ETag is the configuration's revision
 ///
-/// Other keys than an admin's read only the hosts of webhooks' URLs.
+/// URLs of webhooks are shown in full to admin keys only; other keys see the host.
 #[utoipa::path(get, path = "/api/v1/configuration", tag = "Configuration",
     responses((status = 200, body = Configuration), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
@@ -32,19 +32,19 @@ const fn yes() -> bool {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ApplyQuery {
-    /// Say what would change, and write nothing.
+    /// Return what would change, and write nothing.
     #[serde(default)]
     dry_run: bool,
-    /// False: what a part of the document does not name stays, and the answer lists it.
+    /// False: entries that the document does not list stay, and the response lists them.
     #[serde(default = "yes")]
     #[param(default = true)]
     prune: bool,
 }
 
-/// Make the configuration match a document, in one step or not at all
+/// Make the configuration match a document, completely or not at all
 ///
-/// A part that is left out stays as it is; of a part that is there, what is not in it is deleted, unless `prune=false`.
-/// With `dryRun=true` nothing is written. The ETag of its answer is the configuration's revision: as `If-Match` of the
+/// A section that is missing in the document stays unchanged. In a section that is present, entries that the document
+/// does not list are deleted, unless `prune=false`. With `dryRun=true` nothing is written. The ETag of its answer is the configuration's revision: as `If-Match` of the
 /// same call without `dryRun` it makes sure that exactly those changes are made. A dry run that would be refused is
 /// answered with the same problem, which has the difference as `preview`. At most 1 MiB.
 #[utoipa::path(put, path = "/api/v1/configuration", tag = "Configuration", request_body = Configuration,
@@ -59,7 +59,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let ApplyQuery { dry_run, prune } = query.read()?;
-    let Given { value, idempotency } = body.read().await?;
+    let Given { value, idempotency } = body.read_checked(Configuration::faults).await?;
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
     let wanted = Wanted { document: &value, prune, if_match: if_match(&request)? };
     if !dry_run {

@@ -1,4 +1,4 @@
-//! Configuration as code: a document that the configuration is made to match, in one step or not at all.
+//! Configuration as code: makes the configuration match a document, completely or not at all.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,9 @@ use super::cache::Change;
 use super::draft::{Changed, Draft};
 use super::plans::{IfMatch, still_closed};
 use super::preview::Preview;
+use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
+use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{KeyId, NameError, PlanId, PolicyId, WebhookId};
@@ -23,8 +25,8 @@ use crate::service::tenant::{Placement, Tenant};
 use crate::store::configuration::configure::ConfigureReply;
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// What an app is configured to do. A part that is left out stays as it is; of a part that is there, what is not in it
-/// is deleted, or with `prune=false` stays as it is.
+/// The configuration of an app. A section that is left out stays unchanged; in a section that is present, entries that
+/// the document does not list are deleted, or with `prune=false` stay unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Configuration {
@@ -36,20 +38,20 @@ pub struct Configuration {
     /// Each with its `id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policies: Option<Vec<PolicyBody>>,
-    /// Each with its `id`. A new one gets a secret, which the answer shows once.
+    /// Each with its `id`. A new webhook gets a secret, which the response shows once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<Vec<WebhookBody>>,
 }
 
-/// What was applied.
+/// The result of applying a document.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
-    /// False: it was a dry run, or nothing differed.
+    /// False for a dry run, or if nothing differs.
     pub applied: bool,
     #[serde(flatten)]
     pub preview: Preview,
-    /// With `prune=false`: what the document does not name and what therefore stays, as `plan:<id>`, `policy:<id>` or
+    /// With `prune=false`: the entries that the document does not list and that stay, as `plan:<id>`, `policy:<id>` or
     /// `webhook:<id>`.
     #[serde(default)]
     pub unlisted: Vec<String>,
@@ -63,7 +65,7 @@ pub struct Applied {
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     pub document: &'a Configuration,
-    /// What a part of the document does not name is deleted.
+    /// Delete entries that a section of the document does not list.
     pub prune: bool,
     /// The revision of the configuration that the caller has seen.
     pub if_match: IfMatch,
@@ -80,14 +82,32 @@ pub struct Previewed {
 }
 
 impl Configuration {
-    /// As those see it who may not edit it.
+    /// The result as callers see it who may not edit webhooks.
     #[must_use]
     pub fn masked(self) -> Self {
         let masked = |webhooks: Vec<WebhookBody>| webhooks.into_iter().map(WebhookBody::masked).collect();
         Self { webhooks: self.webhooks.map(masked), ..self }
     }
 
-    /// The draft that makes what is `present` match. All faults of the document's own shape at once.
+    /// The faults of each document alone, without comparing them with each other or with the present configuration.
+    pub fn faults(&self) -> Vec<FieldError> {
+        let mut found = Vec::new();
+        let mut add = |list: &str, place: usize, faults: Vec<FieldError>| {
+            found.extend(faults.into_iter().map(|fault| fault.within(&format!("{list}[{place}]"))));
+        };
+        for (place, body) in self.plans.iter().flatten().enumerate() {
+            add("plans", place, Plan::faults(body.id.as_deref().unwrap_or_default(), body));
+        }
+        for (place, body) in self.policies.iter().flatten().enumerate() {
+            add("policies", place, Policy::faults(body.id.as_deref().unwrap_or_default(), body));
+        }
+        for (place, body) in self.webhooks.iter().flatten().enumerate() {
+            add("webhooks", place, body.faults());
+        }
+        found
+    }
+
+    /// The draft that turns `present` into this document. Returns all faults in the document's shape at once.
     pub(in crate::service) fn draft(&self, placement: Placement, present: &Present) -> Result<Draft, ServiceError> {
         let mut faults = Vec::new();
         let mut draft = Draft { placement, settings: self.app.clone(), settings_path: "app", ..Draft::default() };
@@ -107,7 +127,7 @@ impl Configuration {
     }
 }
 
-/// Ids of what there is.
+/// The IDs of the present configuration.
 #[derive(Default)]
 pub(in crate::service) struct Present {
     plans: Vec<PlanId>,
@@ -125,7 +145,7 @@ impl Present {
     }
 }
 
-/// Bodies by their ids, each with its path.
+/// Bodies with their IDs and paths.
 fn named<T: Clone, I>(
     list: &str,
     bodies: &[T],
@@ -137,7 +157,7 @@ fn named<T: Clone, I>(
     for (place, body) in bodies.iter().enumerate() {
         let path = format!("{list}[{place}]");
         match id(body).map(&parse) {
-            None => faults.push(FieldError::new(format!("{path}.id"), "is missing")),
+            None => faults.push(FieldError::new(format!("{path}.id"), "is required")),
             Some(Err(error)) => faults.push(FieldError::new(format!("{path}.id"), error.to_string())),
             Some(Ok(id)) => named.push((path, id, body.clone())),
         }
@@ -145,7 +165,7 @@ fn named<T: Clone, I>(
     named
 }
 
-/// What is present and not wanted, by id.
+/// The IDs that are present but not wanted.
 fn gone<I: Ord + Clone, T>(present: &[I], wanted: &[(String, I, T)]) -> Vec<I> {
     let mut gone: Vec<I> =
         present.iter().filter(|id| !wanted.iter().any(|(_, wanted, _)| wanted == *id)).cloned().collect();
@@ -266,7 +286,7 @@ impl Gateway {
         Ok(Previewed { applied, revision: config.revision, refusal })
     }
 
-    /// Makes the configuration match the document, in one step. Answers what has changed.
+    /// Makes the configuration match the document, in one step. Returns the changes.
     ///
     /// # Errors
     /// [`ServiceError`]; then nothing has changed.
@@ -278,7 +298,7 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<Applied, ServiceError> {
         let operation = Operation::new("configuration", idempotency, false);
-        // What a repetition would delete today is not what was asked for then: nothing may be closed for it.
+        // A repetition must not delete what was added after the first call, so no plan may be closed for it.
         match self.store.configured_before(&tenant.app, &operation).await? {
             Some(ConfigureReply::Before(first)) => return read(&first).map(|kept| kept.applied),
             Some(_) => return Err(ServiceError::IdempotencyKeyReused),

@@ -1,4 +1,4 @@
-//! What calls leave in Redis is bounded in bytes, also with the largest metadata that a call may bring.
+//! Data that calls leave in Redis has a limit in bytes, even with the largest metadata.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ async fn ledger_denials_outbox_and_audit_log_stay_within_their_bytes_and_reports
         assert_eq!(bounded.bytes, memory(&world, stream.as_str()).await);
         assert!(bounded.bytes <= bounds.of(stream), "{stream:?}: {bounded:?}");
         assert!(bounded.bytes > bounds.of(stream) / 2, "no more goes than has to: {stream:?}: {bounded:?}");
-        // Nothing happens to what is within its bound.
+        // A stream within its limit is not changed.
         assert_eq!(gateway.bound_entries(&tenant, &bucket, stream, bounds).await.unwrap().dropped, 0);
     }
     gateway.bound_others(&tenant, &bucket, bounds).await.unwrap();
@@ -66,7 +66,7 @@ async fn ledger_denials_outbox_and_audit_log_stay_within_their_bytes_and_reports
         let bytes = memory(&world, key).await;
         assert!(bytes <= bounds.others() && bytes > bounds.others() / 2, "{key}: {bytes}");
     }
-    // The counters are proven still, and reports have every call.
+    // The counters can still be verified, and reports include every call.
     let verified = gateway.verify(&tenant, None, |_, _| ()).await.unwrap();
     assert!(verified.drifts.is_empty() && verified.entries < 300 && verified.since_ms.is_some(), "{verified:?}");
     let report = admin.get("reports/usage").await.expect(200);
@@ -77,9 +77,10 @@ async fn ledger_denials_outbox_and_audit_log_stay_within_their_bytes_and_reports
 async fn entries_that_no_report_counts_yet_go_only_if_they_alone_are_far_too_much() {
     let world = World::new().await;
     let (gateway, tenant, bounds) = bounds(&world);
+    // No node folds the ledger of a sandbox that is not in the configuration.
+    let tenant = Tenant { mode: Mode::parse("test/unknown").unwrap(), ..tenant };
     let bucket = tenant.buckets().remove(0);
-    // A mode without a node that folds: the sandbox is not in the configuration.
-    let ledger = "qg:{default:test/main}:ledger";
+    let ledger = "qg:{default:test/unknown}:ledger";
     let fill = "for i = 1, tonumber(ARGV[1]) do redis.call('XADD', KEYS[1], '*', 'type', 'none', 'told', ARGV[2]) end";
     let text = "x".repeat(10_000);
     world.redis.run::<()>(&["EVAL", fill, "1", ledger, "110", &text]).await;
@@ -106,7 +107,7 @@ async fn a_record_or_an_idempotency_answer_takes_at_most_its_metadata_and_little
     assert!(names.len() >= 4, "{names:?}");
     for name in names {
         let bytes: u64 = world.redis.run(&["MEMORY", "USAGE", &name]).await;
-        // 32 names of 64 bytes with values of 256, and what JSON puts around them.
+        // 32 names of 64 bytes with values of 256, plus JSON syntax.
         assert!(bytes <= 14 * 1024, "{name}: {bytes} bytes");
         let ttl_ms: i64 = world.redis.run(&["PTTL", &name]).await;
         assert!(ttl_ms > 0, "{name} ends");

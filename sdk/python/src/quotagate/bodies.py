@@ -1,4 +1,4 @@
-"""What the gateway accepts, by the names of the API.
+"""The requests of the gateway, with the names of the API.
 
 Generated from the gateway's openapi.json by tools/generate_models.py; do not edit.
 """

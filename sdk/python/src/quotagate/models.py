@@ -1,4 +1,4 @@
-"""What the gateway answers.
+"""The answers of the gateway.
 
 Generated from the gateway's openapi.json by tools/generate_models.py; do not edit.
 """
@@ -403,7 +403,7 @@ class DeniedByView(Model):
     label: str
     missing_scope: tuple[str, ...] = ()
     """Names of the group's scope that the call lacks."""
-    on_limit: dict[str, Any] | None = None
+    on_limit: OnLimitBody | None = None
     """As configured in the group."""
     remaining: Amount | None = None
     requested: Amount
@@ -1996,7 +1996,7 @@ DeniedByView._fields = {
     "groupId": ("group_id", _json.text, True),
     "label": ("label", _json.text, True),
     "missingScope": ("missing_scope", _json.list_of(_json.text), False),
-    "onLimit": ("on_limit", _json.record, False),
+    "onLimit": ("on_limit", OnLimitBody.from_json, False),
     "remaining": ("remaining", _json.amount, False),
     "requested": ("requested", _json.amount, True),
     "resetsAt": ("resets_at", _json.text, False),
