@@ -1,5 +1,4 @@
-//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `export`, `verify`, `migrate`, `rollup`, `whatif`,
-//! `openapi`, `schema`.
+//! The command line of `quotagate`.
 
 #![recursion_limit = "256"]
 
@@ -16,7 +15,7 @@ use quotagate::infra::telemetry;
 use quotagate::startup::{Node, Options, install_metrics};
 use tokio::signal::unix::{SignalKind, signal};
 
-// Calls, replays and reports are made of many small pieces.
+// Calls, replays and reports make many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -37,11 +36,11 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Send a trace of LLM calls through a running gateway
     Replay(replay::ReplayArgs),
-    /// Explain what Redis holds of a user
+    /// Show and explain a user's data in Redis
     Inspect(inspect::InspectArgs),
     /// Rebuild the rows of reports from the ledger
     Rollup(rollup::RebuildArgs),
-    /// Recompute counters from the ledger and from live holds, and tell what differs
+    /// Recompute counters from the ledger and from live holds, and report differences
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
     /// Write the ledger and the denials to a file
@@ -82,7 +81,7 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A command whose exit code tells more than whether it worked.
+/// Runs a command with its own exit codes.
 fn coded<E: std::error::Error>(run: impl Future<Output = Result<ExitCode, E>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map(|runtime| runtime.block_on(run)) {
@@ -100,7 +99,7 @@ fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 
 async fn serve(config: Config) -> Result<(), Failure> {
     config.validate()?;
-    // Its last lines come before what `main` says.
+    // Its last lines are written before `main` prints an error.
     let _log = telemetry::init_logging(&config.log, config.log_format == LogFormat::Json)?;
     let parts = Parts::default();
     let embedded = match config.embedded_redis() {
@@ -141,11 +140,11 @@ async fn run_node(options: Options) -> Result<(), Failure> {
     let node = Node::prepare(options, install_metrics()?).await?;
     if let Err(error) = print::try_out(welcome(&node, root_key.is_some()) + "\n") {
         let lost = if node.new_root_key.is_some() {
-            ", nor the new root admin key: give one in QUOTAGATE_ADMIN_KEY"
+            ", nor the new root admin key: set one in QUOTAGATE_ADMIN_KEY"
         } else {
             ""
         };
-        tracing::warn!(%error, address = %node.address, "how to begin could not be printed{lost}");
+        tracing::warn!(%error, address = %node.address, "the introduction could not be printed{lost}");
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -159,7 +158,7 @@ async fn run_node(options: Options) -> Result<(), Failure> {
     Ok(node.run(stop).await?)
 }
 
-/// What a newcomer sees: where it runs, and a first reserve to copy.
+/// The output for new users: the address, and a first reserve to copy.
 fn welcome(node: &Node, root_key_given: bool) -> String {
     let url = format!("http://{}", node.address);
     let key = match (&node.new_root_key, root_key_given) {

@@ -15,31 +15,31 @@ use crate::config::Secret;
 use crate::domain::values::field_error::FieldError;
 use crate::service::configuration::apply::Applied;
 
-/// Applying may look at every user.
+/// Applying may have to check every user.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// Exit code of a dry run that found differences.
 const WOULD_CHANGE: u8 = 3;
 
 /// Make the configuration of an app match a file, and print the difference.
 ///
-/// The file is YAML or JSON with the parts app, plans, policies and webhooks. A part that is left
-/// out stays as it is; of a part that is there, what is not in it is deleted. All of it is applied,
-/// or nothing.
+/// The file is YAML or JSON with the sections app, plans, policies and webhooks. A section that is left out stays
+/// unchanged; in a section that is present, entries that the file does not list are deleted. Everything is applied, or
+/// nothing.
 ///
-/// Exit code 0: the configuration matches the file now. 1: nothing was changed, the reason is on
-/// standard error. 3: it was a dry run, and there are differences.
+/// Exit code 0: the configuration matches the file now. 1: nothing was changed, and the reason is on standard error.
+/// 3: it was a dry run, and there are differences.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ApplyArgs {
     /// YAML or JSON; - reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Say what would change, and change nothing
+    /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Address of any node
     #[arg(long, env = "QUOTAGATE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// An admin key (ak_…); better set by variable than by option
+    /// An admin key (ak_…); set the variable rather than the option, which other users of the machine can see
     #[arg(long, env = "QUOTAGATE_ADMIN_KEY", hide_env_values = true, value_name = "KEY")]
     key: Option<Secret>,
     /// The app, for a root admin key
@@ -58,11 +58,11 @@ pub enum ApplyError {
     Faults(Vec<String>),
     #[error("cannot reach a gateway at {url}: {why}")]
     Unreachable { url: String, why: String },
-    #[error("the gateway answered {0}")]
+    #[error("the gateway returned {0}")]
     Refused(String),
 }
 
-/// A problem as the gateway answers it.
+/// An error that the gateway returned.
 #[derive(Deserialize)]
 struct Problem {
     code: String,

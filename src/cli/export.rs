@@ -1,4 +1,5 @@
-//! `quotagate export`: the ledger and the denials of an app and mode, written oldest first, to go on where it ended.
+//! `quotagate export`: writes the ledger and the denials of an app and mode, oldest first, and continues an earlier
+//! export.
 
 mod csv;
 mod file;
@@ -32,33 +33,33 @@ use file::{FileSink, Stdout};
 use ndjson::Ndjson;
 use sink::{Sink, SinkError};
 
-/// Events between two looks at the progress bar.
+/// Events between two updates of the progress bar.
 const SHOWN_EVERY: u64 = 1_000;
 
 /// Write the ledger and the denials of an app and mode, oldest first.
 ///
-/// If FILE exists, the export goes on after the last whole event in it. Events have stable ids.
+/// If FILE exists, the export continues after the last complete event in it. Events have stable IDs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExportArgs {
-    /// Where to; - for standard output
+    /// The file to write; - for standard output
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// [default: csv for a FILE that ends in .csv, else ndjson]
     #[arg(long, value_enum)]
     format: Option<FormatName>,
-    /// Only what was taken down at or after this time (RFC 3339, real time)
+    /// Only events recorded at or after this time (RFC 3339, real time)
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     since: Option<u64>,
-    /// Only what was taken down before this time
+    /// Only events recorded before this time
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     until: Option<u64>,
-    /// Only these: commit, draw, release, track, refund, reset, expire, outcome, denial
+    /// Only these types: commit, draw, release, track, refund, reset, expire, outcome, denial
     #[arg(long, value_name = "TYPE,…", value_delimiter = ',', value_parser = kind)]
     types: Vec<EntryKind>,
-    /// Only of this user
+    /// Only events of this user
     #[arg(long)]
     user: Option<String>,
-    /// The Redis of the gateway; unset, the private one under the data directory
+    /// The Redis of the gateway; without it, the private one in the data directory
     #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<Secret>,
     /// Data directory of a gateway that runs its own Redis
@@ -79,16 +80,16 @@ enum FormatName {
 
 fn time_ms(text: &str) -> Result<u64, String> {
     let time = parse_rfc3339(text).ok_or("must be an RFC 3339 time, such as 2026-11-01T00:00:00Z")?;
-    // Nothing was taken down before 1970.
+    // No event is older than 1970.
     Ok(u64::try_from(time).unwrap_or(0))
 }
 
 fn kind(text: &str) -> Result<EntryKind, String> {
     EntryKind::parse(text)
-        .ok_or_else(|| format!("must be some of {}", EntryKind::ALL.map(EntryKind::as_str).join(", ")))
+        .ok_or_else(|| format!("must be one or more of {}", EntryKind::ALL.map(EntryKind::as_str).join(", ")))
 }
 
-/// Why an export ended early; one line. What was written before stays, and the next one goes on there.
+/// Why an export ended early, in one line. Events that were written stay, and the next export continues after them.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     #[error("{0}")]
@@ -102,7 +103,7 @@ pub enum ExportError {
 fn told(error: &ServiceError) -> String {
     match error {
         ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
-        ServiceError::StoreRefused(what) => format!("Redis does not take it now: {what}"),
+        ServiceError::StoreRefused(what) => format!("Redis rejected the call: {what}"),
         other => other.to_string(),
     }
 }
@@ -144,7 +145,7 @@ pub async fn run(args: ExportArgs) -> Result<(), ExportError> {
     let span = Span { from_ms: args.since, to_ms: Some(until_ms.min(args.until.unwrap_or(until_ms))) };
     let mut sink = sink(&args)?;
     let written = write(&gateway, &tenant, &filter, span, sink.as_mut()).await;
-    // Also after a fault: what was written need not be read again.
+    // Even after an error, so that complete events need not be exported again.
     sink.finish()?;
     let written = written?;
     print::err(format!("events written: {written}"));
@@ -162,7 +163,7 @@ fn sink(args: &ExportArgs) -> Result<Box<dyn Sink>, SinkError> {
     })
 }
 
-/// Writes what is wanted and not there yet. Answers how many events that were.
+/// Writes the wanted events that are not written yet. Returns their number.
 async fn write(
     gateway: &Gateway,
     tenant: &Tenant,
@@ -175,7 +176,7 @@ async fn write(
     if let Some(last) = last
         && gateway.has_forgotten_since(tenant, filter, last).await?
     {
-        print::err(format!("warning: the ledger has forgotten entries; some behind {last} may be missing"));
+        print::err(format!("warning: the ledger has dropped old entries; some after {last} may be missing"));
     }
     let mut entries = gateway.all_events(tenant, filter, span, last);
     let mut bar = Progress::new(last, span);
@@ -190,12 +191,12 @@ async fn write(
     }
     bar.bar.finish_and_clear();
     for id in entries.damaged() {
-        print::err(format!("warning: {id} cannot be read and is left out"));
+        print::err(format!("warning: {id} cannot be read and was skipped"));
     }
     Ok(written)
 }
 
-/// A bar on stderr over the time that is told; indicatif shows none where stderr is no terminal.
+/// A progress bar on stderr over the exported time range; indicatif hides it if stderr is not a terminal.
 struct Progress {
     bar: ProgressBar,
     from_ms: Option<u64>,

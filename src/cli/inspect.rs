@@ -1,4 +1,4 @@
-//! `quotagate inspect USER`: what Redis holds of a user, explained.
+//! `quotagate inspect USER`: shows and explains a user's data in Redis.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     let config = gateway.load_config(&tenant.app).await?;
     let mut text = format!("{}  (HGETALL)\n", keys.account);
     if fields.is_empty() {
-        text.push_str("  nothing: this user was never seen in this app and mode\n");
+        text.push_str("  nothing: user not found in this app and mode\n");
         return Ok(text);
     }
     for (name, value) in &fields {
@@ -53,7 +53,7 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     let usage = gateway.usage(tenant, asker, |_| true).await?;
     let blocked = if fields.contains_key(BLOCK) { ", blocked" } else { "" };
     let plan = usage.plan.as_ref().map_or_else(|| "no running subscription".to_owned(), |plan| format!("plan {plan}"));
-    text.push_str(&format!("\nNow ({}), with expired holds taken out: {plan}{blocked}\n", rfc3339(usage.now_ms)));
+    text.push_str(&format!("\nNow ({}), without expired holds: {plan}{blocked}\n", rfc3339(usage.now_ms)));
     for counter in &usage.counters {
         let unit = counter.group.unit;
         let number = |amount: Amount| amount.to_decimal(unit).to_string();
@@ -73,7 +73,7 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     Ok(text)
 }
 
-/// What a field of the account says.
+/// The meaning of a field of the account.
 fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) -> String {
     match name {
         ACCOUNT => {
@@ -81,7 +81,7 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
         }
         SUBSCRIPTION => return "plan, start, start of the cycle, end".to_owned(),
         LIMITS => return "the user's custom limits, instead of the plan's".to_owned(),
-        BLOCK => return "everything is refused until the user is unblocked".to_owned(),
+        BLOCK => return "all calls are denied until the user is unblocked".to_owned(),
         EXTENDED => {
             let until = value.parse().map_or_else(|_| String::new(), rfc3339);
             return format!("extended reservations may be charged until 15 minutes after {until}");
@@ -96,7 +96,7 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
             .split_once(' ')
             .and_then(|(seq, steps)| Some((seq, Amount::from_steps(steps.parse().ok()?).ok()?)))
         {
-            Some((seq, amount)) => format!("{} {unit} out of reach in window {seq}", amount.to_decimal(unit)),
+            Some((seq, amount)) => format!("{} {unit} blocked in window {seq}", amount.to_decimal(unit)),
             None => "not an amount".to_owned(),
         },
         ("grants", _) => "extra quota: <id>:<steps>:<window or *>:<ends at, ms, or *>".to_owned(),
@@ -124,7 +124,7 @@ fn of_account(account: &Account) -> String {
     parts.join("; ")
 }
 
-/// A counter; amounts of a group that is in no configuration any more are in steps.
+/// A counter. Amounts of a group that is in no configuration any more are in steps.
 fn of_counter(value: &str, unit: Option<Unit>) -> Option<String> {
     let CounterText { used, held, quota, window, seq } = CounterText::parse(value)?;
     let number = |amount: Amount| match unit {

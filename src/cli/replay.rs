@@ -1,5 +1,5 @@
-//! `quotagate replay`: sends a recorded trace of LLM calls through a running gateway, as any
-//! application would, and proves from outside that its quotas held.
+//! `quotagate replay`: sends a recorded trace of LLM calls through a running gateway, as an application would, and
+//! checks from outside that its quotas held.
 
 mod drive;
 mod exact;
@@ -40,9 +40,9 @@ pub use verdict::{GroupSum, Standing, TokenCheck};
 /// sum. Every write has an idempotency key and is repeated, for up to a minute, while the
 /// gateway cannot be reached or answers 503.
 ///
-/// Afterwards the users' counters are read. The exit code is 0 only if no user stands above a
-/// quota, every denial was due, and the counters rose by exactly the tokens that were committed
-/// (where one group counts them all and no window turned meanwhile).
+/// Afterwards the users' counters are read. The exit code is 0 only if no user is above a quota, every denial was
+/// justified, and the counters rose by exactly the committed tokens (checked if one group counts all of them and no
+/// new window began).
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReplayArgs {
     /// CSV file with the columns TIMESTAMP, ContextTokens and GeneratedTokens.
@@ -51,7 +51,7 @@ pub struct ReplayArgs {
     /// Number of users; row i (from 0) belongs to user i mod N.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub users: u32,
-    /// What the users' names begin with; the number follows.
+    /// Prefix of the users' names; a number follows.
     #[arg(long, value_name = "TEXT", default_value = "replay_")]
     pub user_prefix: String,
     /// Address of the gateway.
@@ -63,16 +63,16 @@ pub struct ReplayArgs {
     /// Subscribe every user to this plan first.
     #[arg(long, value_name = "PLAN_ID")]
     pub plan: Option<String>,
-    /// Calls in flight at a time.
+    /// Concurrent calls.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub concurrency: u16,
-    /// Model that the calls name; it must be in the price table.
+    /// The model of the calls; it must be in the price table.
     #[arg(long, value_name = "NAME", default_value = "chat-large")]
     pub model: String,
-    /// Upper bound of generated tokens that a reserve asks for; a row with more asks for its own.
+    /// The number of generated tokens that a reserve requests; a row with more requests its own number.
     #[arg(long, value_name = "TOKENS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_output: u32,
-    /// Keep the trace's own pace, this many times faster; without, calls go out as fast as possible.
+    /// Send calls at the trace's pace, this many times faster; without it, as fast as possible.
     #[arg(long, value_name = "FACTOR", value_parser = parse_speed)]
     pub speed: Option<f64>,
     #[arg(
@@ -90,7 +90,7 @@ pub struct ReplayArgs {
     pub json: bool,
 }
 
-/// A key, which debug output does not show.
+/// A key that debug output does not show.
 #[derive(Clone)]
 pub struct Key(String);
 
@@ -106,7 +106,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Why a replay failed; always one line.
+/// Why a replay failed, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     #[error(transparent)]
@@ -121,7 +121,7 @@ pub enum ReplayError {
     Histogram(#[from] hdrhistogram::CreationError),
     #[error("cannot print the report: {0}")]
     Print(String),
-    /// The calls went through and the report was printed, but the gateway was wrong.
+    /// The calls succeeded and the report was printed, but the gateway's decisions were wrong.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -132,7 +132,7 @@ impl ReplayError {
     }
 }
 
-/// Replays and prints the report. Fails after printing if the gateway was wrong.
+/// Replays and prints the report. Fails after printing if decisions were wrong.
 pub async fn run(args: ReplayArgs) -> Result<(), ReplayError> {
     let report = replay(&args).await?;
     let text = if args.json {
@@ -146,7 +146,7 @@ pub async fn run(args: ReplayArgs) -> Result<(), ReplayError> {
     report.fault().map_or(Ok(()), |fault| Err(fault.into()))
 }
 
-/// Replays and tells what happened, judged but not yet failed on.
+/// Replays and returns the results with the checks.
 pub async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
     let price = match &args.prices {
         Some(path) => PriceTable::read(path)?,
@@ -154,7 +154,7 @@ pub async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
     }
     .price(&args.model)?;
     let rows = trace::read(&args.trace)?;
-    // Users beyond the rows would get no call.
+    // Further users would get no call.
     let users: Vec<String> =
         (0..args.users as usize).take(rows.len()).map(|number| format!("{}{number}", args.user_prefix)).collect();
     let concurrency = usize::from(args.concurrency);
@@ -209,7 +209,7 @@ pub async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
     })
 }
 
-/// Makes sure, before anything is written, that there is a gateway which takes the key.
+/// Checks, before anything is written, that there is a gateway and that it accepts the key.
 async fn greet(gateway: &Gateway, users: &[String]) -> Result<(), ReplayError> {
     let user = users.first().map_or("", String::as_str);
     gateway
@@ -225,7 +225,7 @@ async fn read_usage(gateway: &Gateway, users: &[String], concurrency: usize) -> 
         .map_err(|source| ReplayError::call("reading the users' usage".to_owned(), source))
 }
 
-/// No two runs have the same, so that none meets the idempotency keys of another.
+/// Unique per run, so that runs never share idempotency keys.
 fn run_id() -> String {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{:x}-{:x}", since_epoch.as_nanos(), std::process::id())

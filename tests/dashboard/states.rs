@@ -30,7 +30,9 @@ async fn a_page_without_a_gateway_says_so_and_loads_when_it_is_back() {
         browser.until(&format!("{alerts}.includes('The gateway cannot be reached')")).await;
         browser.offline(false).await;
         // Once: each time begins new reads, and a gateway under load takes only so many.
-        browser.run("document.querySelectorAll('main [role=alert] button').forEach((it) => it.click())", json!([])).await;
+        browser
+            .run("document.querySelectorAll('main [role=alert] button').forEach((it) => it.click())", json!([]))
+            .await;
         browser.until("document.querySelectorAll('main [role=alert]').length === 0").await;
         browser.visit(place).await;
     }

@@ -23,7 +23,7 @@ fn told(output: Output) -> (Option<i32>, String, String) {
 fn help_names_each_part_that_a_file_may_have() {
     let (code, told, _) = told(run(&["apply", "--help"], &[]));
     let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(code == Some(0) && told.contains("the parts app, plans, policies and webhooks"), "{told}");
+    assert!(code == Some(0) && told.contains("the sections app, plans, policies and webhooks"), "{told}");
     let schema: Value = serde_json::from_str(&quotagate::http::openapi::configuration_schema().unwrap()).unwrap();
     let parts: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(parts, ["app", "plans", "policies", "webhooks"], "and the help names no others");
@@ -107,7 +107,10 @@ async fn a_file_with_faults_is_refused_whole_with_the_line_of_each() {
         ("plans:\n  - id: a\n   bad: x\n", vec!["3: "]),
         (
             "plans:\n  - id: a\n    periodType: monthly\n    groups:\n      - id: g\n        unit: count\n        qouta: 5\n        matches:\n          - evnt: x\n",
-            vec!["7: plans[0].groups[0].qouta: unknown field", "9: plans[0].groups[0].matches[0].evnt: unknown field"],
+            vec![
+                "7: plans[0].groups[0].qouta: is not a known field; did you mean `quota`?",
+                "9: plans[0].groups[0].matches[0].evnt: is not a known field; did you mean `event`?",
+            ],
         ),
         (
             "app:\n  defaultPlanId: free\nplans:\n  - id: a\n    groups:\n      - id: g\n        unit: count\n        quota: -5\n        matches: [{event: x}]\n",
@@ -115,7 +118,10 @@ async fn a_file_with_faults_is_refused_whole_with_the_line_of_each() {
         ),
         (
             "app:\n  defaultPlanId: free\nplans:\n  - id: a\n    groups:\n      - id: g\n        unit: count\n        quota: 5\n        matches: [{event: x}]\n",
-            vec!["6: plans[0].groups[0].periodType: is missing", "2: app.defaultPlanId: there is no plan `free`"],
+            vec![
+                "6: plans[0].groups[0].periodType: is required",
+                "2: app.defaultPlanId: must be an existing plan; there is no plan `free`",
+            ],
         ),
     ] {
         fs::write(&file, text).unwrap();

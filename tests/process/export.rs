@@ -281,7 +281,7 @@ async fn an_export_that_comes_too_late_says_so() {
     world.redis.run::<()>(&["XTRIM", "qg:{default:test/main}:ledger", "MAXLEN", "=", "1"]).await;
     let told = export(&world, &file, &[]);
     assert!(
-        told.starts_with("warning: the ledger has forgotten entries") && told.ends_with("events written: 1\n"),
+        told.starts_with("warning: the ledger has dropped old entries") && told.ends_with("events written: 1\n"),
         "{told}"
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 3);

@@ -71,8 +71,7 @@ async fn sigterm_cuts_no_accepted_call() {
     let dir = folder();
     let gateway = Process::start(dir.path(), &[ADMIN]);
     let key = furnish(&gateway).await;
-    let (url, client) =
-        (format!("{}/api/v1/track", gateway.url), crate::support::http().build().unwrap());
+    let (url, client) = (format!("{}/api/v1/track", gateway.url), crate::support::http().build().unwrap());
     let counted = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let callers: Vec<_> = (0..4)
         .map(|_| {
@@ -181,10 +180,7 @@ fn a_store_that_stays_away_is_told_at_once_and_again_at_the_end_without_its_pass
     let told = String::from_utf8(output.stderr).unwrap();
     let lines: Vec<&str> = told.trim().lines().collect();
     assert_eq!((output.status.code(), lines.len()), (Some(1), 2), "{told}");
-    assert!(
-        lines[0].contains("the store is unavailable: ") && lines[0].ends_with("it is tried again for 10 s"),
-        "{told}"
-    );
+    assert!(lines[0].contains("the store is unavailable: ") && lines[0].ends_with("retrying for 10 s"), "{told}");
     assert!(lines[1].starts_with("error: the store is unavailable: "), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
 }

@@ -68,7 +68,7 @@ async fn the_documented_redis_user_is_enough_and_what_it_lacks_is_told() {
         let (status, told) = readyz(&gateway).await;
         assert_eq!(status, 503, "{command}: {told}");
         let warning = told["warnings"][0].as_str().unwrap();
-        assert!(warning.starts_with("Redis can be reached and does not let its user in"), "{command}: {warning}");
+        assert!(warning.starts_with("Redis can be reached but rejects the login"), "{command}: {warning}");
         redis.run::<()>(&["ACL", "SETUSER", "quotagate", &format!("+{command}")]).await;
         eventually("ready again", || async { readyz(&gateway).await.0 == 200 }).await;
     }

@@ -1,4 +1,4 @@
-//! How a difference reads.
+//! Formats a difference for people.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::service::configuration::apply::Applied;
 use crate::service::configuration::draft::ChangeAction;
 use crate::service::configuration::preview::{ChangeView, OverLimit};
 
-/// A longer value is cut.
+/// Longer values are truncated.
 const MOST_CHARS: usize = 120;
 
 pub fn difference(applied: &Applied, dry_run: bool) -> String {
@@ -17,7 +17,7 @@ pub fn difference(applied: &Applied, dry_run: bool) -> String {
     preview.changes.iter().for_each(|change| tell_change(change, &mut text));
     preview.over_limit.iter().for_each(|over| tell_over(over, &mut text));
     if !preview.complete {
-        text.push_str("There were too many users to look at all of them: more may be over their limit.\n");
+        text.push_str("Not all users could be checked in time: more may be over their limit.\n");
     }
     text.push_str(match (preview.changes.is_empty(), dry_run) {
         (true, _) => "Nothing to change: the configuration matches the file.\n",
@@ -44,9 +44,9 @@ fn tell_over(over: &OverLimit, text: &mut String) {
     let number = |number: &crate::domain::values::number::Number| number.0.to_string();
     let before = over.quota_before.as_ref().map_or_else(|| "no limit".to_owned(), number);
     let users = match over.users {
-        0 => "no user is over it".to_owned(),
-        1 => "1 user is over it".to_owned(),
-        users => format!("{users} users are over it"),
+        0 => "no user is over the limit".to_owned(),
+        1 => "1 user is over the limit".to_owned(),
+        users => format!("{users} users are over the limit"),
     };
     let (group, plan, after) = (&over.group_id, &over.plan_id, number(&over.quota_after));
     let _ = writeln!(text, "! {group} of plan {plan}: {before} → {after}, {users}");
@@ -80,8 +80,8 @@ mod tests {
         let long = format!("\"{}…", "x".repeat(119));
         let expected = format!(
             "+ plan:free\n~ plan:pro\n    groups.images.quota: 40 → 20\n    name: (none) → {long}\n- plan:old\n\
-             ! images of plan pro: 40 → 20, 3 users are over it\n\
-             There were too many users to look at all of them: more may be over their limit.\n"
+             ! images of plan pro: 40 → 20, 3 users are over the limit\n\
+             Not all users could be checked in time: more may be over their limit.\n"
         );
         assert_eq!(difference(&applied, false), format!("{expected}Applied.\n"));
         assert_eq!(difference(&applied, true), format!("{expected}Dry run: nothing was changed.\n"));

@@ -1,4 +1,5 @@
-//! CSV: one row per event and charge, and one row for an event without charges, so that a sum of `amount` is `used`.
+//! CSV: one row per event and charge, and one row for an event without charges, so that the sum of `amount` equals
+//! `used`.
 
 use serde::Serialize;
 
@@ -7,14 +8,14 @@ use super::sink::SinkError;
 use crate::service::reporting::events::id::EventId;
 use crate::service::reporting::events::view::{EventCharge, EventView};
 
-/// The columns; documented in `docs/export.md`. `row` of `rows`: an event has as many rows as charges, at least one.
+/// The columns, documented in `docs/export.md`. `row` of `rows`: an event has as many rows as charges, at least one.
 pub const HEADER: &str = "id,row,rows,type,timestamp,recorded_at,user,event,key,reservation_id,event_id,created_at,late,\
 degraded,call,quantity,outcome,reason,error_code,plan_id,plan_version,metadata,items,denied,held,group,scope,unit,amount,balance,window\n";
 
 pub struct Csv;
 
-/// A cell that a spreadsheet would take for a formula gets an apostrophe before it; so does one that begins with an
-/// apostrophe, so that taking one away gives the text back.
+/// A cell that a spreadsheet could interpret as a formula gets a leading apostrophe. So does one that begins with an
+/// apostrophe, so that removing one restores the text.
 fn free_text(text: &str) -> String {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) {
         true => format!("'{text}"),
@@ -35,13 +36,13 @@ fn list<T: Serialize>(values: &[T]) -> Result<String, SinkError> {
     if values.is_empty() { Ok(String::new()) } else { json(values) }
 }
 
-/// A word of an enumeration, as JSON without its quotes.
+/// The name of an enumeration's value: its JSON without quotes.
 fn word<T: Serialize>(value: Option<T>) -> Result<String, SinkError> {
     let text = value.map(|value| json(&value)).transpose()?;
     Ok(text.map(|text| text.trim_matches('"').to_owned()).unwrap_or_default())
 }
 
-/// The columns after `rows` and before the charge's: the same in every row of the event.
+/// The columns between `rows` and those of the charge, which are the same in every row of the event.
 fn event_cells(event: &EventView) -> Result<Vec<String>, SinkError> {
     let plain = |text: Option<&String>| text.cloned().unwrap_or_default();
     Ok(vec![

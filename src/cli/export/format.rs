@@ -1,21 +1,21 @@
-//! How events are written as lines.
+//! The formats of exported events.
 
 use super::sink::SinkError;
 use crate::service::reporting::events::id::EventId;
 use crate::service::reporting::events::view::EventView;
 
-/// A line of an export: of which event it is, and whether it is the event's last one.
+/// A line of an export: its event, and whether it is the event's last line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
     pub event: EventId,
     pub is_last: bool,
 }
 
-/// A text format in which every event is one or more whole lines.
+/// A text format in which every event consists of one or more complete lines.
 pub trait Format {
     const NAME: &'static str;
 
-    /// What every export begins with; a header ends with a line end.
+    /// The beginning of every export; a header ends with a line end.
     fn start(&self) -> &str;
 
     /// The event's lines, each with its end.
@@ -24,6 +24,6 @@ pub trait Format {
     /// [`SinkError::Event`]
     fn lines(&self, event: &EventView) -> Result<String, SinkError>;
 
-    /// Reads a line without its end; None if it is none of this format.
+    /// Parses a line without its line end; None if it is not in this format.
     fn read(&self, line: &str) -> Option<Line>;
 }

@@ -1,4 +1,4 @@
-//! One JSON object per line and event, as `GET events` tells it.
+//! One JSON object per line and event, in the same form as in `GET events`.
 
 use serde::Deserialize;
 

@@ -1,11 +1,11 @@
-//! How a refusal reads.
+//! Formats an error of the gateway.
 
 use std::fmt;
 
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-/// A refusal, from problem+json or, if something else answered, from the status alone.
+/// An error from problem+json or, if another server answered, from the status alone.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
     pub status: u16,
@@ -28,7 +28,7 @@ struct FieldError {
 }
 
 impl Problem {
-    /// Reads what it can; a body that is no problem+json leaves the status.
+    /// Parses what it can; for a body that is not problem+json only the status.
     pub fn read(status: StatusCode, bytes: &[u8]) -> Self {
         let body: Option<ProblemBody> = serde_json::from_slice(bytes).ok();
         let (code, detail) = body.map_or((None, None), |body| {

@@ -1,4 +1,4 @@
-//! `GET` and `PUT configuration`: the whole of it as one document.
+//! `GET` and `PUT configuration`: plans, policies, webhooks and settings as one document.
 
 use actix_web::HttpResponse;
 
@@ -8,9 +8,9 @@ use crate::http::wire::body::{Body, Given, Query};
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::service::configuration::apply::{Applied, Configuration};
 
-/// Read the whole configuration as a document that can be applied
+/// Read the whole configuration as a document that can be applied again
 ///
-/// Other keys than an admin's read only the hosts of webhooks' URLs.
+/// URLs of webhooks are shown in full to admin keys only; other keys see the host.
 #[utoipa::path(get, path = "/api/v1/configuration", tag = "Configuration",
     responses((status = 200, body = Configuration), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
@@ -20,9 +20,10 @@ pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(if may_edit { configuration } else { configuration.masked() }))
 }
 
-/// Make the configuration match a document, in one step or not at all
+/// Make the configuration match a document, completely or not at all
 ///
-/// A part that is left out stays as it is; of a part that is there, what is not in it is deleted. At most 1 MiB.
+/// A section that is missing in the document stays unchanged. In a section that is present, entries that the document
+/// does not list are deleted. At most 1 MiB.
 #[utoipa::path(put, path = "/api/v1/configuration", tag = "Configuration", request_body = Configuration, params(DryRun, ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = Applied), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -33,7 +34,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read().await?;
+    let Given { value, idempotency } = body.read_checked(Configuration::faults).await?;
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
     let applied = match dry_run {
         true => gateway.preview_configuration(tenant, &value).await?,

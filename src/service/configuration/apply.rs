@@ -1,4 +1,4 @@
-//! Configuration as code: a document that the configuration is made to match, in one step or not at all.
+//! Configuration as code: makes the configuration match a document, completely or not at all.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,7 +7,9 @@ use super::app_config::{AppConfig, Settings};
 use super::draft::Draft;
 use super::plans::still_closed;
 use super::preview::Preview;
+use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
+use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{KeyId, NameError, PlanId, PolicyId, WebhookId};
@@ -18,8 +20,8 @@ use crate::service::tenant::{Placement, Tenant};
 use crate::store::configuration::configure::ConfigureReply;
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// What an app is configured to do. A part that is left out stays as it is; of a part that is there, what is not in it
-/// is deleted.
+/// The configuration of an app. A section that is left out stays unchanged; in a section that is present, entries that
+/// the document does not list are deleted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Configuration {
@@ -31,29 +33,48 @@ pub struct Configuration {
     /// Each with its `id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policies: Option<Vec<PolicyBody>>,
-    /// Each with its `id`. A new one gets a secret, which `POST webhooks/{id}/rotate-secret` tells.
+    /// Each with its `id`. A new webhook gets a secret; `POST webhooks/{id}/rotate-secret` creates and shows another
+    /// one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<Vec<WebhookBody>>,
 }
 
-/// What was applied.
+/// The result of applying a document.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
-    /// False: it was a dry run, or nothing differed.
+    /// False for a dry run, or if nothing differs.
     pub applied: bool,
     #[serde(flatten)]
     pub preview: Preview,
 }
 
 impl Configuration {
-    /// As those see it who may not edit it.
+    /// The result as callers see it who may not edit webhooks.
     #[must_use]
     pub fn masked(self) -> Self {
         let masked = |webhooks: Vec<WebhookBody>| webhooks.into_iter().map(WebhookBody::masked).collect();
         Self { webhooks: self.webhooks.map(masked), ..self }
     }
 
-    /// The draft that makes what is `present` match. All faults of the document's own shape at once.
+    /// The faults of each document alone, without comparing them with each other or with the present configuration.
+    pub fn faults(&self) -> Vec<FieldError> {
+        let mut found = Vec::new();
+        let mut add = |list: &str, place: usize, faults: Vec<FieldError>| {
+            found.extend(faults.into_iter().map(|fault| fault.within(&format!("{list}[{place}]"))));
+        };
+        for (place, body) in self.plans.iter().flatten().enumerate() {
+            add("plans", place, Plan::faults(body.id.as_deref().unwrap_or_default(), body));
+        }
+        for (place, body) in self.policies.iter().flatten().enumerate() {
+            add("policies", place, Policy::faults(body.id.as_deref().unwrap_or_default(), body));
+        }
+        for (place, body) in self.webhooks.iter().flatten().enumerate() {
+            add("webhooks", place, body.faults());
+        }
+        found
+    }
+
+    /// The draft that turns `present` into this document. Returns all faults in the document's shape at once.
     pub(in crate::service) fn draft(&self, placement: Placement, present: &Present) -> Result<Draft, ServiceError> {
         let mut faults = Vec::new();
         let mut draft = Draft { placement, settings: self.app.clone(), settings_path: "app", ..Draft::default() };
@@ -73,7 +94,7 @@ impl Configuration {
     }
 }
 
-/// Ids of what there is.
+/// The IDs of the present configuration.
 pub(in crate::service) struct Present {
     plans: Vec<PlanId>,
     policies: Vec<PolicyId>,
@@ -90,7 +111,7 @@ impl Present {
     }
 }
 
-/// Bodies by their ids, each with its path.
+/// Bodies with their IDs and paths.
 fn named<T: Clone, I>(
     list: &str,
     bodies: &[T],
@@ -102,7 +123,7 @@ fn named<T: Clone, I>(
     for (place, body) in bodies.iter().enumerate() {
         let path = format!("{list}[{place}]");
         match id(body).map(&parse) {
-            None => faults.push(FieldError::new(format!("{path}.id"), "is missing")),
+            None => faults.push(FieldError::new(format!("{path}.id"), "is required")),
             Some(Err(error)) => faults.push(FieldError::new(format!("{path}.id"), error.to_string())),
             Some(Ok(id)) => named.push((path, id, body.clone())),
         }
@@ -110,7 +131,7 @@ fn named<T: Clone, I>(
     named
 }
 
-/// What is present and not wanted, by id.
+/// The IDs that are present but not wanted.
 fn gone<I: Ord + Clone, T>(present: &[I], wanted: &[(String, I, T)]) -> Vec<I> {
     let mut gone: Vec<I> =
         present.iter().filter(|id| !wanted.iter().any(|(_, wanted, _)| wanted == *id)).cloned().collect();
@@ -119,7 +140,7 @@ fn gone<I: Ord + Clone, T>(present: &[I], wanted: &[(String, I, T)]) -> Vec<I> {
 }
 
 impl Gateway {
-    /// The present configuration as a document to apply.
+    /// The present configuration as a document that can be applied.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -140,7 +161,7 @@ impl Gateway {
     /// What applying the document would change.
     ///
     /// # Errors
-    /// [`ServiceError`]; every fault at once, also plans to delete that users are on.
+    /// [`ServiceError`]; every fault at once, including plans to delete that have users.
     pub async fn preview_configuration(
         &self,
         tenant: &Tenant,
@@ -153,7 +174,7 @@ impl Gateway {
         Ok(Applied { applied: false, preview })
     }
 
-    /// Makes the configuration match the document, in one step. Answers what has changed.
+    /// Makes the configuration match the document, in one step. Returns the changes.
     ///
     /// # Errors
     /// [`ServiceError`]; then nothing has changed.
@@ -165,7 +186,7 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<Applied, ServiceError> {
         let operation = Operation::new("configuration", idempotency, false);
-        // What a repetition would delete today is not what was asked for then: nothing may be closed for it.
+        // A repetition must not delete what was added after the first call, so no plan may be closed for it.
         match self.store.configured_before(&tenant.app, &operation).await? {
             Some(ConfigureReply::Before(first)) => return read(&first),
             Some(_) => return Err(ServiceError::IdempotencyKeyReused),
@@ -174,10 +195,10 @@ impl Gateway {
         let config = self.load_config(&tenant.app).await?;
         let draft = document.draft(tenant.placement, &Present::of(&config))?;
         let preview = self.preview(tenant, &config, &draft).await?;
-        // Plans to delete take no new users, on any node; then those on them are counted.
+        // Plans to be deleted take no new users on any node; then their users are counted.
         self.close_plans(tenant, &draft.delete).await?;
         let written = self.write_closed(tenant, document, &draft, &preview, by, &operation).await;
-        // Not after a failure only: a parallel call with the same key may have been first.
+        // Not only after a failure: a parallel call with the same key may have been first.
         self.reopen_plans(tenant, &draft.delete).await?;
         read(&written?)
     }
@@ -194,7 +215,7 @@ impl Gateway {
         self.nobody_on(tenant, &draft.delete).await?;
         self.write_config(&tenant.app, tenant.placement, operation, 0, async |config, revision| {
             still_closed(config, &draft.delete, revision)?;
-            // What somebody else made meanwhile was not looked at: it stays.
+            // Entries that another writer added meanwhile were not checked, so they stay.
             let mut present = Present::of(config);
             present.plans.retain(|id| draft.delete.contains(id));
             present.policies.retain(|id| draft.delete_policies.contains(id));

@@ -1,4 +1,4 @@
-//! What a draft would change, and whom a lowered quota would put over the limit, before anything is written.
+//! Previews a draft: what it would change, and which users a lowered quota would put over the limit.
 
 use std::time::{Duration, Instant};
 
@@ -16,17 +16,17 @@ use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::Stored;
 
-/// Looking at users ends after this; the answer says that it is not complete.
+/// The search through users ends after this time; the answer then says that it is incomplete.
 const LOOK_FOR: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Preview {
-    /// Empty: nothing would change.
+    /// Empty if nothing would change.
     pub changes: Vec<ChangeView>,
-    /// Groups whose quota is lowered, with the users whose use in the current window lies above the new quota.
+    /// Groups with a lowered quota, and the users whose usage in the current window exceeds the new quota.
     pub over_limit: Vec<OverLimit>,
-    /// False: there were too many users to look at all of them in time.
+    /// False if not all users could be checked in time.
     pub complete: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct OverLimit {
     pub users: u64,
 }
 
-/// A group whose quota a draft lowers.
+/// A group whose quota the draft lowers.
 struct Lowered {
     plan: PlanId,
     group: GroupId,
@@ -63,7 +63,7 @@ struct Lowered {
 
 impl Gateway {
     /// # Errors
-    /// [`ServiceError`], as writing the draft would answer.
+    /// [`ServiceError`], as writing the draft would return.
     pub(crate) async fn preview(
         &self,
         tenant: &Tenant,
@@ -93,7 +93,7 @@ impl Gateway {
         })
     }
 
-    /// Answers whether all users of the mode could be looked at in time.
+    /// Returns whether all users of the mode could be checked in time.
     async fn count_over(&self, tenant: &Tenant, lowered: &mut [Lowered]) -> Result<bool, ServiceError> {
         let started = Instant::now();
         for bucket in tenant.buckets() {

@@ -1,4 +1,4 @@
-//! Adding up what would become of calls.
+//! Sums up the decisions of a replay.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::domain::values::number::Number;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Examples that are told, of each kind.
+/// The number of examples of each kind.
 const EXAMPLES: usize = 10;
 
-/// A call that would be decided otherwise.
+/// A call that would be decided differently.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifExample)]
@@ -24,12 +24,12 @@ pub struct Example {
     pub at: String,
     pub user_id: String,
     pub event: Option<String>,
-    /// Why it would be denied, or was.
+    /// Why it would be denied, or was denied.
     pub reason: String,
     pub groups: Vec<LackView>,
 }
 
-/// A group without room, as it would stand when the call comes.
+/// A group over its limit, with its state at the time of the call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifLack)]
@@ -44,17 +44,17 @@ pub struct LackView {
     pub limit: Number,
 }
 
-/// Calls that would be decided otherwise.
+/// Calls that would be decided differently.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifChanged)]
 pub struct Changed {
     pub calls: u64,
     pub users: u64,
-    /// A call that several groups refuse counts for each.
+    /// A call that several groups deny counts for each of them.
     pub by_group: BTreeMap<String, u64>,
     pub by_reason: BTreeMap<String, u64>,
-    /// The first ones.
+    /// The first examples.
     pub examples: Vec<Example>,
 }
 
@@ -71,10 +71,10 @@ impl Changed {
     }
 }
 
-/// What a replay comes to, beside what is recorded.
+/// The result of a replay compared with the record.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Calls that asked.
+    /// The number of calls to be decided.
     pub calls: u64,
     pub were_denied: u64,
     pub denied: u64,
@@ -82,7 +82,7 @@ pub struct Tally {
     pub newly_allowed: Changed,
     /// Denied as before, but for another reason or by other groups.
     pub denied_otherwise: u64,
-    /// By the user's place: newly denied, newly allowed.
+    /// By the user's index: newly denied, newly allowed.
     pub of_users: BTreeMap<usize, (u64, u64)>,
 }
 
@@ -110,14 +110,14 @@ impl Tally {
                 let mut then: Vec<&GroupId> = groups.iter().collect();
                 now.sort();
                 then.sort();
-                // What stays as it is was not asked again.
+                // Calls whose decision is kept were not evaluated.
                 let asked = !now.is_empty();
                 self.denied_otherwise += u64::from(!same_reason || (asked && now != then));
             }
         }
     }
 
-    /// Adds what another bucket came to; its users are others.
+    /// Adds the result of another bucket, which has other users.
     pub fn merge(&mut self, other: Self) {
         self.calls += other.calls;
         self.were_denied += other.were_denied;

@@ -1,4 +1,4 @@
-//! A past under several rules, and what that comes to over all buckets.
+//! Replays a timeline with several sets of rules, and sums up the results of all buckets.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,24 +14,24 @@ use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{AppId, GroupId, PlanId, UserId};
 use crate::service::configuration::app_config::AppConfig;
 
-/// Users that are told as most affected.
+/// The number of users that are listed as most affected.
 const MOST_AFFECTED: usize = 10;
-/// Moments between two tellings of how far a replay is.
+/// The number of moments between two progress reports.
 const TOLD_EVERY: usize = 10_000;
 
-/// What is replayed, whatever the rules.
+/// The input of a replay, apart from the rules.
 pub struct Work<'a> {
     pub past: &'a Past,
     pub units: &'a Units,
     pub app: &'a AppId,
-    /// In the order of the past's users.
+    /// In the order of the timeline's users.
     pub subscribed: &'a [Subscribed],
     pub since_ms: TimeMs,
-    /// False: what lacks room passes all the same.
+    /// If false, calls over the limit are allowed too.
     pub refuses: bool,
 }
 
-/// What a replay came to.
+/// The result of a replay.
 pub struct Replayed {
     tally: Tally,
     pub sums: Sums,
@@ -39,7 +39,7 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    /// For reports, which need no counters.
+    /// Drops the counters, which reports do not need.
     pub fn without_accounts(self) -> Self {
         Self { accounts: Vec::new(), ..self }
     }
@@ -52,7 +52,8 @@ pub struct Rehearsed {
 }
 
 impl Work<'_> {
-    /// `instead`: users of the first plan get the second. `told` hears now and then how many moments are replayed.
+    /// `instead`: users of the first plan get the second. `told` is called from time to time with the number of
+    /// replayed moments.
     pub fn replay(
         &self,
         config: &AppConfig,
@@ -75,7 +76,7 @@ impl Work<'_> {
     }
 }
 
-/// Sums over all buckets.
+/// The sums over all buckets.
 #[derive(Default)]
 pub struct Whole {
     tally: Tally,
@@ -90,7 +91,7 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// `free`: what stands instead of what is recorded, where nothing is.
+    /// `free`: used in place of the recorded side where nothing is recorded.
     pub fn add(
         &mut self,
         past: &Past,
@@ -152,7 +153,7 @@ impl Whole {
         self.accounts.extend(draft.accounts);
     }
 
-    /// `draft`: what was tried; `source`: where the calls come from, with how many entries that are and whether nothing
+    /// `draft`: the name of the draft; `source`: the source of the calls, the number of entries, and whether nothing
     /// was ever dropped there.
     pub fn rehearsed(
         self,

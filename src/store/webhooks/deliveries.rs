@@ -9,12 +9,12 @@ use crate::store::keys::Bucket;
 use crate::store::reply::text_map;
 use crate::store::{Arguments, Store};
 
-/// Deliveries of one webhook that are kept; beyond it the oldest are dropped.
+/// Stored deliveries per webhook; beyond this number the oldest are dropped.
 const MOST: usize = 10_000;
-/// How long a delivery is kept.
+/// How long a delivery is stored.
 const TTL_MS: TimeMs = 30 * 24 * 60 * 60 * 1000;
 
-/// A delivery as it is kept.
+/// A stored delivery.
 #[derive(Clone, Debug)]
 pub struct StoredDelivery {
     pub message: String,
@@ -49,20 +49,20 @@ impl StoredDelivery {
     }
 }
 
-/// How an attempt went.
+/// The result of an attempt.
 #[derive(Clone, Debug)]
 pub struct Attempt<'a> {
     pub delivered: bool,
     pub code: Option<u16>,
     pub fault: Option<&'a str>,
-    /// Until the next one.
+    /// Time until the next attempt.
     pub wait_ms: TimeMs,
-    /// After this time since the delivery was made out there is none.
+    /// Time since the creation of the delivery after which it is given up.
     pub give_up_ms: TimeMs,
 }
 
 impl Store {
-    /// Makes a delivery out, once.
+    /// Creates a delivery unless it exists.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -79,7 +79,7 @@ impl Store {
         self.enqueue_fields(bucket, webhook, message, false, &fields).await.map(|_| ())
     }
 
-    /// Has a delivery made once more, at once. False: it is not kept any more.
+    /// Attempts a delivery again now. False if it is no longer stored.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -130,7 +130,7 @@ impl Store {
         }
     }
 
-    /// Takes deliveries that are due; after `lease_ms` they are due again.
+    /// Claims due deliveries; after `lease_ms` they are due again.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -152,7 +152,7 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Keeps how an attempt went. Answers the delivery's status; None: it is not kept any more.
+    /// Records the result of an attempt. Returns the delivery's status; None if it is no longer stored.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -190,7 +190,7 @@ impl Store {
         Ok(StoredDelivery::read(message, text_map(self.command(&command).await?)?))
     }
 
-    /// Messages of a webhook, newest first, from `offset` on; only those that were given up if `dead`.
+    /// Messages of a webhook, newest first, from `offset` on; with `dead` only those that were given up.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -115,7 +115,7 @@ export async function startProxy(target: string): Promise<Proxy> {
         return;
       }
       if (fault === "not-found") {
-        const problem = { type: "about:blank", title: "Not found", status: 404, code: "not_found", detail: `there is nothing at ${path}`, requestId: "r" };
+        const problem = { type: "about:blank", title: "Not found", status: 404, code: "not_found", detail: `The path ${path} does not exist.`, requestId: "r" };
         response.writeHead(404, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
         return;
       }

@@ -1,29 +1,29 @@
-//! Where a counter will stand at the end of its window, and when it runs out.
+//! Forecasts a counter's usage at the end of its window, and when it reaches its limit.
 
 use rust_decimal::Decimal;
 
 use crate::domain::time::window::{TimeMs, Window};
 
 const DAY_MS: TimeMs = crate::domain::time::day::DAY_MS;
-/// A window that runs for less tells no rate.
+/// A shorter part of a window gives no rate.
 const LEAST_MS: TimeMs = 60 * 1000;
 
-/// How fast a counter is used, and where that leads. Amounts in the unit, with at most 6 decimal places.
+/// A rate of usage with its forecast. Amounts in the unit, with at most 6 decimal places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub per_day: Decimal,
     /// `used` at the window's end; None if it never ends.
     pub projected: Option<Decimal>,
-    /// None: not before the window ends, or never.
+    /// None if the limit is not reached before the window ends.
     pub runs_out_at_ms: Option<TimeMs>,
 }
 
-/// What is to be expected of a counter.
+/// The forecast of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forecast {
-    /// By what the window has used since its start; None in its first minute.
+    /// By usage since the start of the window; None in its first minute.
     pub by_window: Option<Rate>,
-    /// By what the trailing days have used; None without such days.
+    /// By usage in the preceding days; None without such days.
     pub by_days: Option<Rate>,
 }
 
@@ -34,7 +34,7 @@ impl Forecast {
     }
 }
 
-/// `used` and `limit` in the unit; `days`: how many complete days before this one used how much in all.
+/// `used` and `limit` in the unit; `days` is the number of complete days before this one, with their total usage.
 pub fn forecast(window: &Window, now: TimeMs, used: Decimal, limit: Decimal, days: Option<(i64, Decimal)>) -> Forecast {
     let elapsed = now - window.start_ms;
     let of_window = (elapsed >= LEAST_MS).then(|| per_day(used, elapsed)).flatten();

@@ -182,7 +182,7 @@ fn a_day_stands_out_beyond_three_deviations_and_twice_the_mean() {
 fn a_forecast_leads_to_the_end_of_the_window_and_tells_when_it_runs_out() {
     let window = Window::parse("monthly/20270201/20270301").unwrap();
     let now = parse_rfc3339("2027-02-08T00:00:00Z").unwrap();
-    // 70 in 7 days, 28 days in all.
+    // 70 in 7 days, 28 days in total.
     let found = forecast(&window, now, 70.into(), 200.into(), Some((7, 35.into())));
     let by_window = found.by_window.unwrap();
     assert_eq!((by_window.per_day, by_window.projected), (10.into(), Some(280.into())));
@@ -190,7 +190,7 @@ fn a_forecast_leads_to_the_end_of_the_window_and_tells_when_it_runs_out() {
     let by_days = found.by_days.unwrap();
     assert_eq!((by_days.per_day, by_days.projected, by_days.runs_out_at_ms), (5.into(), Some(175.into()), None));
     assert_eq!(found.faster(), Some(by_window));
-    // Used up, and never used.
+    // A fully used counter, and an unused one.
     let full = forecast(&window, now, 200.into(), 200.into(), None).by_window.unwrap();
     assert_eq!(full.runs_out_at_ms, Some(now));
     let unused = forecast(&window, now, 0.into(), 200.into(), None).by_window.unwrap();
