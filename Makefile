@@ -7,7 +7,7 @@ LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings__CLIPPY_H
 .DEFAULT_GOAL := help
 PREFIX ?= /usr/local
 
-.PHONY: help run install test check sdk hostile fuzz chaos soak bench count audit demo pictures release rust redis sdk-tools chromium
+.PHONY: help run install test check generate sdk hostile fuzz chaos soak bench count audit demo pictures release rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
@@ -26,6 +26,9 @@ check: rust redis ## Check format and lints, then run the quick tests: units, sc
 	$(CARGO) fmt --check
 	$(LINTED) $(CARGO) test --no-run --all-targets
 	$(LINTED) MODEL_SECONDS=$${MODEL_SECONDS:-5} $(CARGO) test --lib --test scripts --test model
+
+generate: rust sdk-tools ## Write OpenAPI, config schema, command line page and SDK models again
+	CARGO="$(CARGO)" scripts/generate.sh
 
 sdk: rust redis sdk-tools ## Run the tests of the SDKs
 	$(CARGO) build

@@ -18,6 +18,7 @@ mod export;
 // Some of it is for tests/faults.
 #[allow(dead_code)]
 mod gateway;
+mod guides;
 mod logs;
 mod memory;
 mod migrate;

@@ -8,7 +8,7 @@ use super::sink::SinkError;
 use crate::service::reporting::events::id::EventId;
 use crate::service::reporting::events::view::{EventCharge, EventView};
 
-/// The columns, documented in `docs/export.md`. `row` of `rows`: an event has as many rows as charges, at least one.
+/// The columns, documented in `docs/reference/events.md`. `row` of `rows`: an event has as many rows as charges, at least one.
 pub const HEADER: &str = "id,row,rows,type,timestamp,recorded_at,user,event,key,reservation_id,event_id,created_at,late,\
 degraded,call,quantity,outcome,reason,error_code,plan_id,plan_version,metadata,items,denied,held,group,scope,unit,amount,balance,window,app,mode\n";
 

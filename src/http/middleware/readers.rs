@@ -40,7 +40,7 @@ pub struct Bounds {
 }
 
 impl Reader {
-    /// The same figures as in docs/configuration.md.
+    /// The same figures as in docs/reference/configuration.md.
     pub const fn bounds(self) -> Bounds {
         match self {
             Self::Page => Bounds { per_key: 32, per_node: 128 },
