@@ -335,7 +335,7 @@ async fn apply_file(gateway: &Gateway, path: &Path) -> Result<(), StartError> {
     };
     let placement = gateway.placement(&app).await.map_err(fault)?;
     let tenant = Tenant { app, mode: Mode::Live, placement };
-    // Nobody is there to be asked whether something may be deleted.
+    // A start cannot ask for confirmation, so it deletes nothing.
     let wanted = Wanted { document: &document, prune: false, if_match: IfMatch::Absent };
     let applied = gateway.apply(&tenant, &wanted, &by, None).await.map_err(fault)?;
     tracing::info!(file = name, changes = applied.preview.changes.len(), "configuration applied");

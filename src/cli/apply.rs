@@ -1,6 +1,6 @@
 //! `quotagate apply FILE`: makes an app's configuration match a file, over HTTP, after showing the difference.
 
-mod told;
+mod difference;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::cli::remote::problem::Problem;
 use crate::cli::remote::{Api, Call, Remote, RemoteError};
 use crate::domain::values::field_error::FieldError;
 use crate::service::configuration::apply::Applied;
-pub use told::difference;
+pub use difference::difference;
 
 /// Exit code of a dry run that found differences.
 const WOULD_CHANGE: u8 = 3;
@@ -97,7 +97,7 @@ pub async fn run(args: ApplyArgs) -> Result<ExitCode, ApplyError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a YAML or JSON file, or standard input for `-`. Answers its name too.
+/// Reads a YAML or JSON file, or standard input for `-`. Returns its name too.
 ///
 /// # Errors
 /// [`ApplyError`]
@@ -127,14 +127,14 @@ struct Refused {
 }
 
 impl Order {
-    /// Answers what has changed, or would, with the revision of the configuration.
+    /// Returns the changes, made or previewed, and the revision of the configuration.
     async fn send(&self, dry_run: bool, if_match: Option<&str>) -> Result<(Applied, Option<String>), Refused> {
         let query = [("dryRun", dry_run.to_string()), ("prune", self.prune.to_string())];
         let query = query.each_ref().map(|(name, value)| (*name, value.as_str()));
         let call = Call { query: &query, body: Some(&self.file.document), if_match };
         let answer = self.api.call(Method::PUT, &["configuration"], call).await.map_err(|error| self.refused(error))?;
         let unreadable = |error: serde_json::Error| Refused {
-            error: RemoteError::input(format!("the gateway's answer cannot be read: {error}")).into(),
+            error: RemoteError::input(format!("the gateway's response cannot be read: {error}")).into(),
             preview: None,
         };
         Ok((serde_json::from_value(answer.body).map_err(unreadable)?, answer.etag))
@@ -169,9 +169,9 @@ fn users_on(problem: &Problem) -> Option<String> {
 
 /// Each fault with the line of its field.
 pub fn lines(name: &str, file: &ConfigFile, faults: Vec<FieldError>) -> Vec<String> {
-    let told = faults.into_iter().map(|fault| match file.line_of(&fault.field) {
+    let lines = faults.into_iter().map(|fault| match file.line_of(&fault.field) {
         Some(line) => format!("{name}:{line}: {}: {}", fault.field, fault.message),
         None => format!("{name}: {}: {}", fault.field, fault.message),
     });
-    told.collect()
+    lines.collect()
 }

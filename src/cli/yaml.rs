@@ -12,12 +12,12 @@ pub fn text(value: &Value) -> String {
     text
 }
 
-/// A block of its own, from a line's beginning on. What has no parts stands in the line.
+/// Writes a block that begins a line. A value without parts is written in the line.
 fn write(value: &Value, depth: usize, text: &mut String) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (place, (name, value)) in fields.iter().enumerate() {
-                // The first field of a list's item stands behind its dash.
+                // The first field of a list's item follows its dash.
                 if place > 0 || depth == 0 || text.ends_with('\n') {
                     indent(depth, text);
                 }

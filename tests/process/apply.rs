@@ -190,13 +190,13 @@ async fn nothing_changes_unasked_and_only_prune_deletes() {
     let none = file("none.yaml", "plans: []\n".to_owned());
     done(&gateway, &["apply", &one, "--yes"]);
 
-    // Nobody can be asked.
+    // Without a terminal.
     let (code, out, err) = apply(&gateway, &[&two]);
     let difference = "+ plan:b\n= plan:a is not in the file and stays; --prune deletes it\n";
     assert_eq!((code, out.as_str()), (Some(1), difference), "{err}");
     assert!(err.contains("standard input is no terminal, so add --yes"), "{err}");
     assert_eq!(plans(&gateway).await, ["a"]);
-    // Somebody is asked.
+    // On a terminal.
     for answer in ["n", "", "maybe"] {
         let (code, out, _) = on_terminal(&gateway, answer, &["apply", &two]);
         assert!(out.contains("+ plan:b") && out.contains("Apply these changes? [y/N] "), "{out}");
@@ -228,7 +228,7 @@ async fn nothing_changes_unasked_and_only_prune_deletes() {
     done(&gateway, &["plans", "delete", "a", "--move-to", "b", "--yes"]);
     assert_eq!(plans(&gateway).await, ["b"]);
     let faulty = file("faulty.yaml", format!("plans:\n{}{}", plan("b", 6), plan("c", 7).replace("daily", "fixed")));
-    // A start has nobody to ask either.
+    // A start deletes nothing.
     let started = Process::start(
         dir.path().join("other").as_path(),
         &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_CONFIG", &one)],

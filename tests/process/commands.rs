@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN_KEY, Process, quotagate, run};
 
-/// How a command ended: its exit code, what it printed, and what it told on standard error.
+/// How a command ended: exit code, standard output, standard error.
 pub type Told = (Option<i32>, String, String);
 
 pub fn told(output: Output) -> Told {

@@ -122,7 +122,7 @@ async fn users_are_found_shown_subscribed_moved_blocked_and_reset() {
     desk.gateway.call("POST", "commit", &desk.key, &json!({"reservationId": reservation})).await;
     assert!(line(&desk.done(&["users", "show", "Ada"]), "images").starts_with("images user=Ada 2 0 50 0 48 count"));
     let (code, out, _) = on_terminal(&desk.gateway, "y", &["users", "reset", "bob"]);
-    assert!(code == Some(0) && out.contains("Start all limits of bob anew at 0? [y/N] y"), "{out}");
+    assert!(code == Some(0) && out.contains("Reset all limits of bob to 0? [y/N] y"), "{out}");
     assert!(desk.refused(&["users", "reset", "bob", "--group", "nothing", "--yes"]).contains("nothing"));
     let ended = desk.done(&["users", "cancel", "bob", "--yes"]);
     assert!(ended.starts_with("The subscription of bob to plan free ends at 20"), "{ended}");

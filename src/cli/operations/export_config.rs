@@ -72,7 +72,7 @@ fn pretty(document: &Value) -> Result<String, RemoteError> {
     Ok(text + "\n")
 }
 
-/// In one step: nobody reads half a file.
+/// In one step, so that no reader sees half a file.
 fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     let mut name = file.file_name().map(ToOwned::to_owned).unwrap_or_default();
     name.push(".new");

@@ -102,7 +102,7 @@ enum Verb {
         #[arg(long)]
         yes: bool,
     },
-    /// Start a user's windows anew at 0
+    /// Reset a user's counters to 0
     Reset {
         user: String,
         /// Only this limit [default: all limits]
@@ -193,7 +193,7 @@ pub async fn run(args: UsersArgs) -> Result<(), RemoteError> {
         }
         Verb::Reset { user, group, note, yes } => {
             let what = group.as_ref().map_or_else(|| "all limits".to_owned(), |group| format!("limit {group}"));
-            if ask::confirmed(&format!("Start {what} of {user} anew at 0?"), yes)? {
+            if ask::confirmed(&format!("Reset {what} of {user} to 0?"), yes)? {
                 let mut body = json!({"note": note.note});
                 if let Some(group) = group {
                     body["groupId"] = group.into();
@@ -263,7 +263,7 @@ async fn subscribe(api: &Api, user: &str, body: &Value) -> Result<(), RemoteErro
     Ok(())
 }
 
-/// Shows what a move does. Answers whether there is nothing to move.
+/// Shows what a move does. Returns whether there is nothing to move.
 async fn preview_move(api: &Api, user: &str, body: &Value) -> Result<bool, RemoteError> {
     let found = api.get(&["users", user], &[]).await?;
     let from = found["subscription"]["planId"].as_str().map(str::to_owned).ok_or_else(|| {

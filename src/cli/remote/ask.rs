@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use super::RemoteError;
 use crate::cli::print;
 
-/// Whether it is to be done. `yes` answers without asking; without a terminal nobody can be asked.
+/// Asks for confirmation on the terminal, unless `yes`.
 ///
 /// # Errors
 /// [`RemoteError::Input`] without a terminal.

@@ -83,7 +83,7 @@ fn refusal(problem: &Problem) -> String {
 
 impl Remote {
     /// # Errors
-    /// [`RemoteError`]; talks to nobody yet.
+    /// [`RemoteError`]; no connection is made yet.
     pub fn client(&self) -> Result<Api, RemoteError> {
         self.client_in(None)
     }
@@ -120,7 +120,7 @@ impl Remote {
 
 impl RemoteMode {
     /// # Errors
-    /// [`RemoteError`]; talks to nobody yet.
+    /// [`RemoteError`]; no connection is made yet.
     pub fn client(&self) -> Result<Api, RemoteError> {
         self.remote.client_in(self.mode.as_deref())
     }
@@ -134,7 +134,7 @@ pub struct Call<'a> {
     pub if_match: Option<&'a str>,
 }
 
-/// An answer with its `ETag`, if it has one.
+/// A response with its `ETag`, if it has one.
 pub struct Answer {
     pub body: Value,
     pub etag: Option<String>,

@@ -48,7 +48,7 @@ async fn the_tag_of_a_dry_run_makes_exactly_its_changes_or_none() {
     stale.put("configuration", document.clone()).await.problem(412, "version_conflict");
     stale.put("configuration?dryRun=true", document.clone()).await.problem(412, "version_conflict");
     admin.get("plans/a").await.problem(404, "not_found");
-    // It deletes a plan, which it has to close first: that is a change of its own.
+    // It deletes a plan. Closing that plan first is another change of the configuration.
     let fresh = admin.with("if-match", &tag().await);
     let applied = fresh.put("configuration", document.clone()).await.expect(200);
     assert_eq!((applied["applied"].clone(), applied["changes"].as_array().unwrap().len()), (json!(true), 2));

@@ -149,7 +149,7 @@ mod tests {
         let rate = &rates[0];
         assert_eq!((rate.call.as_str(), rate.per_second, rate.failed_per_second), ("reserve", 10.0, 0.4));
         assert_eq!((rate.p50_ms.unwrap(), rate.p99_ms.map(|ms| (ms * 100.0).round())), (1.0, Some(198.0)));
-        // The node was started anew.
+        // The node was restarted.
         assert_eq!(before.since(&after, 10.0)[0].per_second, 1.0);
         // The slowest are beyond the last bound.
         let slow = metrics([0, 0, 1, 4], 0).since(&Metrics::default(), 1.0);
