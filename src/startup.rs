@@ -17,7 +17,8 @@ use crate::http::{self, Listen, Served};
 use crate::infra::journal::{Journal, JournalOptions};
 use crate::infra::supervise::Parts;
 use crate::service::access::apps::DEFAULT_APP;
-use crate::service::configuration::apply::Configuration;
+use crate::service::configuration::apply::{Configuration, Wanted};
+use crate::service::configuration::plans::IfMatch;
 use crate::service::degraded::Degraded;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
@@ -334,8 +335,18 @@ async fn apply_file(gateway: &Gateway, path: &Path) -> Result<(), StartError> {
     };
     let placement = gateway.placement(&app).await.map_err(fault)?;
     let tenant = Tenant { app, mode: Mode::Live, placement };
-    let applied = gateway.apply(&tenant, &document, &by, None).await.map_err(fault)?;
+    // Nobody is there to be asked whether something may be deleted.
+    let wanted = Wanted { document: &document, prune: false, if_match: IfMatch::Absent };
+    let applied = gateway.apply(&tenant, &wanted, &by, None).await.map_err(fault)?;
     tracing::info!(file = name, changes = applied.preview.changes.len(), "configuration applied");
+    if !applied.unlisted.is_empty() {
+        let unlisted = applied.unlisted.join(", ");
+        tracing::info!(
+            file = name,
+            unlisted,
+            "the configuration has more than the file; `quotagate apply --prune` deletes it"
+        );
+    }
     Ok(())
 }
 

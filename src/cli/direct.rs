@@ -62,7 +62,7 @@ impl From<StoreError> for DirectError {
 
 impl Direct {
     /// # Errors
-    /// Invalid names, or a Redis that cannot be reached.
+    /// Invalid names, an app or sandbox that does not exist, or a Redis that cannot be reached.
     pub async fn open(&self) -> Result<(Gateway, Tenant), DirectError> {
         let input = |what: &str, error: String| DirectError::Input(format!("{what} {error}"));
         let app = AppId::parse(&self.app).map_err(|error| input("--app", error.to_string()))?;
@@ -76,6 +76,7 @@ impl Direct {
         let gateway = Gateway::new(store, None);
         meet(&gateway).await?;
         let placement = gateway.placement(&app).await?;
+        gateway.check_mode(&app, &mode).await?;
         Ok((gateway, Tenant { app, mode, placement }))
     }
 }

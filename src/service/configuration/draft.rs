@@ -44,8 +44,8 @@ pub struct Draft {
     pub settings_path: &'static str,
 }
 
-/// A change that a draft would make.
-#[derive(Clone, Debug)]
+/// What a draft would change.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Changed {
     /// `plan:<id>`, `policy:<id>`, `webhook:<id>` or `app`.
     pub target: String,
@@ -73,6 +73,13 @@ pub struct Checked {
     pub changed: Vec<Changed>,
     webhooks: Vec<(WebhookId, WebhookBody)>,
     new_groups: Vec<(GroupId, GroupKind)>,
+}
+
+/// What differs from what is there.
+struct Bodies<'a> {
+    plans: Vec<(&'a PlanId, PlanBody)>,
+    policies: Vec<(&'a PolicyId, PolicyBody)>,
+    webhooks: Vec<(&'a WebhookId, WebhookBody)>,
 }
 
 pub(in crate::service) fn within(path: &str, fault: FieldError) -> FieldError {
@@ -153,7 +160,12 @@ impl Draft {
             .map(|(_, policy)| policy)
             .filter(|policy| config.policy(&policy.id).is_none_or(|present| present.body != policy.body))
             .collect();
-        let changed = self.changed(config, &plans, &policies, &webhooks)?;
+        let bodies = Bodies {
+            plans: plans.iter().map(|plan| (&plan.id, plan.body.clone())).collect(),
+            policies: policies.iter().map(|policy| (&policy.id, policy.body.clone())).collect(),
+            webhooks: webhooks.iter().map(|(id, body)| (id, body.clone())).collect(),
+        };
+        let changed = self.changed(config, &bodies)?;
         Ok(Checked { plans, policies, changed, webhooks, new_groups: groups.new })
     }
 
@@ -223,34 +235,50 @@ impl Draft {
         faults
     }
 
-    fn changed(
-        &self,
-        config: &AppConfig,
-        plans: &[Plan],
-        policies: &[Policy],
-        webhooks: &[(WebhookId, WebhookBody)],
-    ) -> Result<Vec<Changed>, ServiceError> {
+    /// What would change if nothing were wrong with the draft.
+    ///
+    /// # Errors
+    /// [`ServiceError::Internal`]; none in practice.
+    pub fn unchecked(&self, config: &AppConfig) -> Result<Vec<Changed>, ServiceError> {
+        let plans = self.plans.iter().map(|(_, id, body)| (id, PlanBody { id: Some(id.to_string()), ..body.clone() }));
+        let policies =
+            self.policies.iter().map(|(_, id, body)| (id, PolicyBody { id: Some(id.to_string()), ..body.clone() }));
+        let webhooks =
+            self.webhooks.iter().map(|(_, id, body)| (id, WebhookBody { id: Some(id.to_string()), ..body.clone() }));
+        let bodies = Bodies {
+            plans: plans.filter(|(id, body)| config.plan(id).is_none_or(|present| present.body != *body)).collect(),
+            policies: policies
+                .filter(|(id, body)| config.policy(id).is_none_or(|present| present.body != *body))
+                .collect(),
+            webhooks: webhooks
+                .filter(|(id, body)| config.webhooks.get(*id).is_none_or(|present| present.body != *body))
+                .collect(),
+        };
+        self.changed(config, &bodies)
+    }
+
+    fn changed(&self, config: &AppConfig, bodies: &Bodies<'_>) -> Result<Vec<Changed>, ServiceError> {
         let mut changed = Vec::new();
-        for plan in plans {
-            let before = config.plan(&plan.id).map(|present| &present.body);
-            changed.push(compare(format!("plan:{}", plan.id), before, Some(&plan.body))?);
+        for (id, body) in &bodies.plans {
+            let before = config.plan(id).map(|present| &present.body);
+            changed.push(compare(format!("plan:{id}"), before, Some(body))?);
         }
         for id in &self.delete {
             if let Some(present) = config.plan(id) {
                 changed.push(compare(format!("plan:{id}"), Some(&present.body), None)?);
             }
         }
-        for policy in policies {
-            let before = config.policy(&policy.id).map(|present| &present.body);
-            changed.push(compare(format!("policy:{}", policy.id), before, Some(&policy.body))?);
+        for (id, body) in &bodies.policies {
+            let before = config.policy(id).map(|present| &present.body);
+            changed.push(compare(format!("policy:{id}"), before, Some(body))?);
         }
         for id in &self.delete_policies {
             if let Some(present) = config.policy(id) {
                 changed.push(compare(format!("policy:{id}"), Some(&present.body), None)?);
             }
         }
-        for (id, body) in webhooks {
-            let before = config.webhooks.get(id).map(|present| &present.body);
+        for (id, body) in &bodies.webhooks {
+            let before = config.webhooks.get(*id).map(|present| &present.body);
             changed.push(compare(format!("webhook:{id}"), before, Some(body))?);
         }
         for id in &self.delete_webhooks {

@@ -228,7 +228,7 @@ pub(crate) fn in_use(plans: &[(PlanId, u64)]) -> Option<String> {
     });
     let told: Vec<String> = told.collect();
     let told = (!told.is_empty()).then(|| told.join(", "))?;
-    Some(format!("{told}. Move them to another plan first, or delete it with `moveTo`."))
+    Some(format!("{told}. Move them to another plan first, or delete the plan with `DELETE plans/{{id}}?moveTo=`."))
 }
 
 pub(crate) fn no_plan(id: &str) -> ServiceError {

@@ -1,44 +1,48 @@
-//! Formats an error of the gateway.
+//! Formats an error of the gateway in one line.
 
 use std::fmt;
 
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+use crate::service::configuration::apply::Applied;
+
 /// An error from problem+json or, if another server answered, from the status alone.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Problem {
     pub status: u16,
     pub code: Option<String>,
     pub detail: Option<String>,
+    pub errors: Vec<Fault>,
+    /// Of a dry run: what would change.
+    pub preview: Option<Box<Applied>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct ProblemBody {
     code: Option<String>,
     detail: Option<String>,
     #[serde(default)]
-    errors: Vec<FieldError>,
+    errors: Vec<Fault>,
+    preview: Option<Box<Applied>>,
 }
 
-#[derive(Deserialize)]
-struct FieldError {
-    field: String,
-    message: String,
+/// What is wrong with a field.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Fault {
+    pub field: String,
+    pub message: String,
 }
 
 impl Problem {
     /// Parses what it can; for a body that is not problem+json only the status.
     pub fn read(status: StatusCode, bytes: &[u8]) -> Self {
-        let body: Option<ProblemBody> = serde_json::from_slice(bytes).ok();
-        let (code, detail) = body.map_or((None, None), |body| {
-            let detail = match body.errors.first() {
-                Some(FieldError { field, message }) => Some(format!("{field}: {message}")),
-                None => body.detail,
-            };
-            (body.code, detail)
-        });
-        Self { status: status.as_u16(), code, detail }
+        let ProblemBody { code, detail, errors, preview } = serde_json::from_slice(bytes).unwrap_or_default();
+        Self { status: status.as_u16(), code, detail, errors, preview }
+    }
+
+    pub fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
     }
 }
 
@@ -48,7 +52,10 @@ impl fmt::Display for Problem {
         if let Some(code) = &self.code {
             write!(f, " {code}")?;
         }
-        if let Some(detail) = &self.detail {
+        let faults: Vec<String> =
+            self.errors.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+        let detail = if faults.is_empty() { self.detail.clone() } else { Some(faults.join("; ")) };
+        if let Some(detail) = detail {
             write!(f, ": {}", detail.replace('\n', " "))?;
         }
         Ok(())
@@ -69,9 +76,9 @@ mod tests {
         assert_eq!(
             shown(
                 StatusCode::BAD_REQUEST,
-                r#"{"code":"invalid_request","detail":"d","errors":[{"field":"event","message":"is too long"}]}"#
+                r#"{"code":"invalid_request","detail":"d","errors":[{"field":"event","message":"is too long"},{"field":"a","message":"b"}]}"#
             ),
-            "400 invalid_request: event: is too long"
+            "400 invalid_request: event: is too long; a: b"
         );
         assert_eq!(shown(StatusCode::NOT_FOUND, "<html>"), "404");
     }
