@@ -243,6 +243,7 @@ pages! {
     the_tutorial: "docs/tutorial.md",
     agents: "docs/how-to/agents.md",
     backup: "docs/how-to/backup.md",
+    command_line: "docs/how-to/command-line.md",
     load_exports: "docs/how-to/load-exports.md",
     move_users: "docs/how-to/move-users.md",
     payment_webhooks: "docs/how-to/payment-webhooks.md",

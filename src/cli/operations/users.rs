@@ -164,7 +164,11 @@ pub async fn run(args: UsersArgs) -> Result<(), RemoteError> {
         Verb::List { search, limit, json } => list(&api, search.as_deref(), limit as usize, json).await,
         Verb::Show { user, json } => {
             let found = api.get(&["users", &user], &[]).await?;
-            if json { print_json(&found) } else { Ok(print::out(shown(found))) }
+            if json {
+                return print_json(&found);
+            }
+            print::out(shown(found));
+            Ok(())
         }
         Verb::Block { user, note } => set_blocked(&api, &user, "block", &note).await,
         Verb::Unblock { user, note } => set_blocked(&api, &user, "unblock", &note).await,
