@@ -12,7 +12,7 @@ const SENTINELS: &str = "of-the-sentinels";
 
 /// The user that the documentation describes for operators, with all permissions of its table.
 fn documented_user() -> String {
-    let guide = include_str!("../../docs/configuration.md");
+    let guide = include_str!("../../docs/reference/configuration.md");
     let line = guide.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).expect("the line to copy");
     format!("{} +select", line.replace("PASSWORD", "secret+"))
 }

@@ -147,8 +147,8 @@ def test_requests_are_metered(client: Client, served: Served, subscribed: Subscr
     denied = served.http.post("/images", headers=headers)
     assert denied.status_code == 429
     assert denied.headers["content-type"] == "application/problem+json"
-    told = denied.json()
-    assert (told["code"], told["reasons"], told["onLimit"]) == (
+    problem = denied.json()
+    assert (problem["code"], problem["reasons"], problem["onLimit"]) == (
         "limit_reached",
         ["limit_reached"],
         {"message": "All used"},

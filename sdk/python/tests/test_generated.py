@@ -95,11 +95,11 @@ def test_every_model_reads_and_writes_every_field(kind: type[_json.Model]) -> No
     given = example({"$ref": f"#/components/schemas/{kind.__name__}"})
     model = kind.from_json(_json.decode(json.dumps(given)))
     assert {field.name for field in fields(kind)} == {name for name, _, _ in kind._fields.values()}  # type: ignore[arg-type]
-    told = model.to_json()
+    sent = model.to_json()
     assert {name: value for name, value in given.items() if value is not None} == {
-        name: value for name, value in told.items() if value is not None
+        name: value for name, value in sent.items() if value is not None
     }
-    assert kind.from_json(told) == model
+    assert kind.from_json(sent) == model
     # Fields of a newer gateway are ignored.
     assert kind.from_json({**given, "newer": 1}) == model
 

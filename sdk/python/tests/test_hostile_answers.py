@@ -83,7 +83,7 @@ def test_a_label_may_contain_every_separator_of_lines(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("status", [400, 401, 500, 503])
 def test_secrets_in_answers_are_not_shown(status: int) -> None:
-    told = {
+    problem = {
         "type": "about:blank",
         "title": "Echo",
         "status": status,
@@ -91,7 +91,7 @@ def test_secrets_in_answers_are_not_shown(status: int) -> None:
         "detail": f"You sent {KEY} and {TOKEN}. " + "x" * 5_000,
         "requestId": KEY,
     }
-    client = client_of(httpx.MockTransport(lambda _: httpx.Response(status, json=told)), TOKEN)
+    client = client_of(httpx.MockTransport(lambda _: httpx.Response(status, json=problem)), TOKEN)
     with client, pytest.raises(QuotagateError) as failed:
         client.usage("u_42")
     shown = repr(vars(failed.value)) + str(failed.value)

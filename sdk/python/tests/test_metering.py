@@ -138,8 +138,8 @@ def test_watching_usage(sandbox: Sandbox, client: Client, subscribed: Subscribed
         client.track(user, "image.render", used - (2 if used == 5 else 0))
         assert next(stream).counters[0].used == used
     stream.close()
-    with sandbox.client(api_key="sk_test_unknown0123456789") as stranger, pytest.raises(QuotagateError) as refused:
-        next(stranger.watch_usage(user))
+    with sandbox.client(api_key="sk_test_unknown0123456789") as unknown, pytest.raises(QuotagateError) as refused:
+        next(unknown.watch_usage(user))
     assert refused.value.code == "invalid_key"
 
 

@@ -59,9 +59,9 @@ def test_reserves_the_maximum_and_commits_the_usage(client: Client, llm: OpenAI,
     seen: list[object] = []
     original = llm.chat.completions.create
 
-    def watched(**asked: Any) -> Any:
+    def watched(**params: Any) -> Any:
         seen.append(figures(client, user)["tokens"])
-        return original(**asked)
+        return original(**params)
 
     llm.chat.completions.create = watched  # type: ignore[method-assign]
     gated = metered(llm, client, user_id=user, metadata={"team": "search"})
@@ -70,7 +70,7 @@ def test_reserves_the_maximum_and_commits_the_usage(client: Client, llm: OpenAI,
     estimate = prompt_tokens(MESSAGES)
     assert seen == [(0, 500 + estimate)]
     assert figures(client, user) == nothing_but(18, "0.025", 1)
-    assert "stream_options" not in provider.asked[-1]
+    assert "stream_options" not in provider.calls[-1]
 
 
 @pytest.mark.parametrize("asks_for_usage", [True, False])
@@ -82,7 +82,7 @@ def test_a_stream_commits_the_usage(
         model="small", messages=MESSAGES, max_tokens=500, stream=True, **options
     )
     chunks = list(stream)
-    assert provider.asked[-1]["stream_options"] == {"include_usage": True}
+    assert provider.calls[-1]["stream_options"] == {"include_usage": True}
     # A caller gets the chunk without choices only if it requests usage.
     assert len(chunks) == len(WORDS) + 1 + asks_for_usage
     assert all(chunk.choices for chunk in chunks[: len(WORDS) + 1])
@@ -144,11 +144,11 @@ def test_a_failed_call_is_released(client: Client, llm: OpenAI, user: str) -> No
 
 
 def test_a_denied_call_never_reaches_the_provider(client: Client, llm: OpenAI, provider: Provider, user: str) -> None:
-    before = len(provider.asked)
+    before = len(provider.calls)
     with pytest.raises(LimitReached) as denied:
         metered(llm, client, user_id=user).chat.completions.create(model="small", messages=MESSAGES)
     assert denied.value.decision.denied_by[0].requested == 4096 + prompt_tokens(MESSAGES)
-    assert len(provider.asked) == before
+    assert len(provider.calls) == before
 
 
 def test_unmetered_calls_are_missing(client: Client, llm: OpenAI) -> None:
@@ -165,7 +165,7 @@ def test_unmetered_calls_are_missing(client: Client, llm: OpenAI) -> None:
 def test_messages_can_be_an_iterator(client: Client, llm: OpenAI, provider: Provider, user: str) -> None:
     gated = metered(llm, client, user_id=user)
     gated.chat.completions.create(model="small", messages=iter(MESSAGES), max_tokens=5)
-    assert provider.asked[-1]["messages"] == MESSAGES
+    assert provider.calls[-1]["messages"] == MESSAGES
     assert figures(client, user) == nothing_but(18, "0.025", 1)
 
 
@@ -209,5 +209,5 @@ async def test_asynchronously(client: Client, asynchronous: tuple[AsyncClient, A
 
 
 def test_the_provider_answers_as_the_clients_expect(provider: Provider) -> None:
-    told = httpx.post(f"{provider.url}/chat/completions", json={"model": "small", "messages": []}).json()
-    assert told["usage"]["total_tokens"] == 18
+    answer = httpx.post(f"{provider.url}/chat/completions", json={"model": "small", "messages": []}).json()
+    assert answer["usage"]["total_tokens"] == 18

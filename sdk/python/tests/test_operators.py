@@ -47,9 +47,13 @@ def test_explanations_and_drafts(sandbox: Sandbox, client: Client, subscribed: S
     client.commit(r)
     with sandbox.operator() as operator:
         admin = operator.admin
-        told = admin.explain(user, "image.render", 2, {"team": "red"}).call
-        assert told is not None
-        assert (told.allowed, told.reasons, told.metadata) == (False, ("limit_reached",), {"team": "red"})
+        explained = admin.explain(user, "image.render", 2, {"team": "red"}).call
+        assert explained is not None
+        assert (explained.allowed, explained.reasons, explained.metadata) == (
+            False,
+            ("limit_reached",),
+            {"team": "red"},
+        )
         story = admin.explain_reservation(r.reservation_id or "").reservation
         assert story is not None
         assert story.status == "committed"

@@ -74,8 +74,8 @@ def test_the_address_and_the_key_come_from_the_environment(monkeypatch: pytest.M
 
 
 def shown(error: BaseException) -> str:
-    told = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-    return told + repr(error) + str(error)
+    text = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    return text + repr(error) + str(error)
 
 
 def test_no_key_is_ever_shown(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:

@@ -219,9 +219,7 @@ def test_a_reservation_that_has_ended_is_not_extended(sandbox: Sandbox, subscrib
         work.release()
 
 
-def test_a_stream_is_charged_for_what_it_produced_when_the_consumer_stops(
-    client: Client, subscribed: Subscribed
-) -> None:
+def test_a_stream_is_charged_for_its_output_when_the_consumer_stops(client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(1000, unit="tokens"))
 
     def produce() -> Generator[str, None, None]:

@@ -7,7 +7,7 @@ const { client, userId } = await setup("llm-stream-refund", [
 
 /** Replaces your provider's stream. @param {AbortSignal} signal */
 async function* complete(signal) {
-  for (const text of "Quota is asked for before it is spent".split(" ")) {
+  for (const text of "Quota is reserved before it is spent".split(" ")) {
     signal.throwIfAborted();
     yield { text, tokens: 2 };
   }
@@ -27,6 +27,6 @@ for await (const chunk of whole) console.log(chunk.text);
 await show(client, userId);
 
 for await (const chunk of await answer()) {
-  if (chunk.text === "asked") break;
+  if (chunk.text === "reserved") break;
 }
 await show(client, userId);

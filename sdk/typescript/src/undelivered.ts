@@ -75,8 +75,8 @@ export class Backlog {
       void this.#giveUp(entry, failure);
       return;
     }
-    const behind = this.#lines.get(line);
-    if (behind) behind.push(entry);
+    const waiting = this.#lines.get(line);
+    if (waiting) waiting.push(entry);
     else this.#lines.set(line, [entry]);
     this.#size += 1;
     if (failure instanceof GatewayUnavailable) this.#unreachable = true;

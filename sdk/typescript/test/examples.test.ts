@@ -33,9 +33,9 @@ const recipes: Record<string, string[]> = {
   "image-fallback": ["a boat by model_a", "a house by model_a", "a tree by model_b", "Model A: 2 used, 0 held of 2", "Model B: 1 used, 0 held of 50"],
   "llm-stream-refund": [
     "Tokens: 0 used, 4000 held of 10000",
-    ..."Quota is asked for before it is spent".split(" "),
-    "Tokens: 16 used, 0 held of 10000",
-    "Tokens: 22 used, 0 held of 10000",
+    ..."Quota is reserved before it is spent".split(" "),
+    "Tokens: 14 used, 0 held of 10000",
+    "Tokens: 20 used, 0 held of 10000",
   ],
   "provider-fallback": ["provider a: overloaded", "hello", "Tokens: 120 used, 0 held of 10000", "Spend: 2.4 used, 0 held of 100"],
   "payment-webhook": [

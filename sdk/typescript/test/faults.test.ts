@@ -182,8 +182,8 @@ test("deleting what an earlier attempt has deleted is a success", async () => {
   const proxy = await startProxy(url);
   const { id } = await admin.admin.keys.create({ kind: "secret", mode: "test" });
   const { ROOT_KEY } = await import("./support/gateway.js");
-  const behind = connect({ apiKey: ROOT_KEY, app, baseUrl: proxy.url });
+  const throughProxy = connect({ apiKey: ROOT_KEY, app, baseUrl: proxy.url });
   proxy.next("cut-after");
-  await behind.admin.keys.revoke(id);
-  await assert.rejects(behind.admin.keys.revoke(id), (error) => error instanceof QuotagateError && error.status === 404);
+  await throughProxy.admin.keys.revoke(id);
+  await assert.rejects(throughProxy.admin.keys.revoke(id), (error) => error instanceof QuotagateError && error.status === 404);
 });

@@ -129,10 +129,10 @@ test("without a reservation there is nothing to settle", async () => {
   assert.equal(await client.withReservation({ userId, event: "other.event" }, (r) => r.use(1).reservationId), undefined);
   const proxy = await startProxy(url);
   proxy.always(() => "cut-before");
-  const away = connect({ baseUrl: proxy.url, retries: 0, onUnavailable: "allow" });
-  const degraded = await away.reserve(userId, "image.render");
-  assert.deepEqual([degraded.allowed, (await away.commit(degraded.reservationId)).status], [true, "unmetered"]);
-  assert.equal(away.undeliveredCount, 0);
+  const unreachable = connect({ baseUrl: proxy.url, retries: 0, onUnavailable: "allow" });
+  const degraded = await unreachable.reserve(userId, "image.render");
+  assert.deepEqual([degraded.allowed, (await unreachable.commit(degraded.reservationId)).status], [true, "unmetered"]);
+  assert.equal(unreachable.undeliveredCount, 0);
 });
 
 test("several events are held together or not at all, and settled together", async () => {

@@ -62,7 +62,7 @@ test("a stream commits its usage, and the caller gets only the chunks that it re
   const stream = await openai.chat.completions.create({ model: "good", max_tokens: 500, messages, stream: true });
   let text = "";
   for await (const chunk of stream) {
-    assert.equal(chunk.choices.length, 1, "the usage chunk was not asked for");
+    assert.equal(chunk.choices.length, 1, "the usage chunk was not requested");
     text += chunk.choices[0]?.delta.content ?? "";
   }
   assert.equal(text, WORDS.join(""));
@@ -70,9 +70,9 @@ test("a stream commits its usage, and the caller gets only the chunks that it re
   assert.deepEqual(server.requests[0]?.body.stream_options, { include_usage: true });
 
   const asking = await openai.chat.completions.create({ model: "good", messages, stream: true, stream_options: { include_usage: true } });
-  let told: number | undefined;
-  for await (const chunk of asking) told = chunk.usage?.total_tokens ?? told;
-  assert.equal(told, TOTAL_TOKENS);
+  let total: number | undefined;
+  for await (const chunk of asking) total = chunk.usage?.total_tokens ?? total;
+  assert.equal(total, TOTAL_TOKENS);
   assert.equal(await used(), 2 * TOTAL_TOKENS);
 });
 

@@ -12,14 +12,14 @@ async function behindProxy() {
   const userId = await base.user("u_1");
   const proxy = await startProxy(base.url);
   const handedOver: Undelivered[] = [];
-  let told: () => void;
-  const handed = new Promise<void>((resolve) => (told = resolve));
+  let resolveFirst: () => void;
+  const handed = new Promise<void>((resolve) => (resolveFirst = resolve));
   const client = base.connect({
     baseUrl: proxy.url,
     retries: 1,
     onUndelivered: (one) => {
       handedOver.push(one);
-      told();
+      resolveFirst();
     },
   });
   return { ...base, userId, proxy, client, handedOver, handed };

@@ -120,20 +120,20 @@ def take(waiting: list[Kept], stuck: set[str]) -> list[Kept]:
     """Removes the next calls from ``waiting``, as many as fit into a batch. It takes at most one call of each line:
     a second one could overtake the first if the first fails. It skips lines that are stuck."""
     part: list[Kept] = []
-    behind: list[Kept] = []
+    later: list[Kept] = []
     lines: set[str] = set()
     size = FRAME_BYTES
     for place, kept in enumerate(waiting):
         if kept.line in stuck:
             continue
         if kept.line in lines:
-            behind.append(kept)
+            later.append(kept)
             continue
         size += len(encoded(operation_of(kept)) or b"") + 1
         if part and (len(part) >= MOST_OPERATIONS or size > MOST_BYTES):
-            waiting[:] = behind + waiting[place:]
+            waiting[:] = later + waiting[place:]
             return part
         lines.add(kept.line)
         part.append(kept)
-    waiting[:] = behind
+    waiting[:] = later
     return part
