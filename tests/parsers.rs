@@ -176,7 +176,7 @@ proptest! {
     }
 
     #[test]
-    fn a_plan_that_is_accepted_is_accepted_as_it_is_told(inside in any::<bool>(), name in prop::sample::select(vec![
+    fn an_accepted_plan_is_accepted_again_as_returned(inside in any::<bool>(), name in prop::sample::select(vec![
         "quota", "unit", "measure", "matches", "covers", "periodType", "periodAnchor", "timezone", "every", "start", "end", "scope",
         "enforcement", "onLimit", "alerts", "maxPerCall", "weekStart", "onPlanChange", "unmatchedEvents",
     ]), value in documents()) {
@@ -327,7 +327,7 @@ const ENTRIES: &str = "type\ntrack\nat\n1795228329143\nlate\n0\nop\n0123456789ab
 
 proptest! {
     #[test]
-    fn a_damaged_reply_or_entry_is_told_or_left_out(
+    fn a_damaged_reply_or_entry_is_reported_or_skipped(
         at in any::<prop::sample::Index>(), of in 0..REPLIES.len(), put in "[\\n \\-:,{}0-9a-z\"]{0,6}", count in 0..3_u8
     ) {
         for (whole, parser) in [(REPLIES[of], fuzzed::replies as fuzzed::Parser), (ENTRIES, fuzzed::ledger_entries)] {

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_full_queue_or_a_reader_that_is_gone() {
+    fn a_full_queue_or_a_closed_reader_blocks_no_caller() {
         let (lines, received) = sync_channel(2);
         let mut queue = Queue(lines);
         for _ in 0..10 {

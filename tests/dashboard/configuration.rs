@@ -185,7 +185,7 @@ async fn a_policy_is_tested_and_tried_before_it_is_saved_and_a_draft_needs_no_id
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sandbox_is_there_to_be_chosen_as_soon_as_it_has_a_key() {
+async fn a_sandbox_can_be_selected_as_soon_as_it_has_a_key() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", monthly(20)).await;
     browser.page("Keys").await;
@@ -214,7 +214,7 @@ async fn a_sandbox_is_there_to_be_chosen_as_soon_as_it_has_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_register_tells_which_reviews_are_due_and_whose_and_a_review_is_marked() {
+async fn the_register_shows_due_reviews_with_their_owners_and_marks_a_review() {
     let (world, browser) = signed_in().await;
     let policy = |owner: &str| json!({"owner": owner, "reviewCadence": "quarterly", "groups": []});
     for (id, owner) in [("mine", "platform"), ("other", "<i>finance</i>")] {

@@ -10,7 +10,7 @@ use crate::{signed_in, without_faults};
 const BLOCKED: &str = "document.querySelector('dialog [type=submit]').disabled";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_on_a_plan_is_told_before_it_is_deleted_and_they_move() {
+async fn the_users_of_a_plan_are_listed_before_it_is_deleted_and_moved() {
     let (world, browser) = signed_in().await;
     let group = |id: &str, quota: u64, rule: &str| {
         json!({"id": id, "label": format!("<b>{id}</b>"), "unit": "count", "quota": quota, "periodType": "monthly",
@@ -63,7 +63,7 @@ async fn who_is_on_a_plan_is_told_before_it_is_deleted_and_they_move() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_default_plan_is_marked_and_not_deleted_and_one_that_nobody_is_on_goes_at_once() {
+async fn a_default_plan_cannot_be_deleted_and_a_plan_without_users_can() {
     let (world, browser) = signed_in().await;
     world.admin.plan("none", json!({"groups": []})).await;
     world.admin.plan("spare", monthly(3)).await;
@@ -96,7 +96,7 @@ async fn a_default_plan_is_marked_and_not_deleted_and_one_that_nobody_is_on_goes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn open_requests_are_told_before_a_policy_is_deleted() {
+async fn open_requests_are_listed_before_a_policy_is_deleted() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", json!({"unmatchedEvents": "allow", "groups": []})).await;
     let policy = json!({"groups": [{"id": "team", "label": "Team", "unit": "count", "quota": 0, "scope": ["metadata.team"],

@@ -199,7 +199,7 @@ async fn groups_are_moved_copied_removed_and_brought_back_by_the_keyboard_and_by
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_api_refuses_stands_at_its_field_and_is_reached_from_the_list() {
+async fn an_error_of_the_api_is_shown_at_its_field_and_linked_from_the_list() {
     let (world, browser) = signed_in().await;
     world.admin.plan("all", everything()).await;
     browser.open(&format!("{}/#/plans/all", world.node.url)).await;
@@ -231,7 +231,7 @@ async fn what_the_api_refuses_stands_at_its_field_and_is_reached_from_the_list()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unsaved_changes_are_there_after_another_page_a_reload_and_somebody_elses_save() {
+async fn unsaved_changes_survive_another_page_a_reload_and_a_colleagues_save() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", monthly(20)).await;
     browser.page("Plans").await;
@@ -361,7 +361,7 @@ async fn a_policys_record_is_filled_in_and_emptied_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_who_may_not_configure_read_plans_without_a_refusal() {
+async fn roles_that_cannot_configure_read_plans_without_an_error() {
     let world = World::new().await;
     world.admin.plan("all", everything()).await;
     let group = json!({"id": "team", "unit": "count", "quota": 50, "scope": ["app"], "periodType": "monthly", "matches": [{"event": "*"}]});

@@ -19,7 +19,7 @@ async fn the_overview_leads_from_no_call_to_charts_of_the_last_30_days() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_overview_tells_a_month_at_a_glance() {
+async fn the_overview_summarizes_a_month() {
     let (world, browser) = signed_in().await;
     shop::opened(&world).await;
     shop::look(&world, &browser).await;
@@ -132,7 +132,7 @@ async fn a_report_is_made_kept_in_the_address_and_saved_as_csv() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_report_does_not_know_is_told_at_the_field() {
+async fn an_unknown_value_in_a_report_is_reported_at_its_field() {
     let (_world, browser): (World, _) = signed_in().await;
     browser.page("Reports").await;
     browser.sees("Nothing happened").await;

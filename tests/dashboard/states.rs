@@ -57,7 +57,7 @@ async fn a_read_that_is_one_too_many_at_once_is_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_signed_out_by_others_is_told_and_returns_to_the_same_page() {
+async fn an_operator_signed_out_elsewhere_is_informed_and_returns_to_the_same_page() {
     let world = World::new().await;
     world.admin.plan("one", monthly(20)).await;
     let key = json!({"kind": "admin", "role": "viewer"});
@@ -156,7 +156,7 @@ async fn extra_quota_is_granted_by_the_keyboard_alone_and_the_focus_is_never_los
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tab_is_called_by_what_it_shows_and_audit_tells_who_by_name_and_leads_to_what() {
+async fn a_tab_title_names_the_page_and_audit_entries_name_the_key_and_link_the_target() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", monthly(20)).await;
     let key = new_key(&world.admin, json!({"kind": "admin", "role": "support", "name": "<b>ann</b>"})).await;

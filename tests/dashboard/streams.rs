@@ -52,7 +52,7 @@ async fn without_a_stream_left_pages_say_so_look_by_themselves_and_follow_again(
 const BREAK: &str = "window.cut.forEach((stop) => stop()); window.cut = []";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happens_while_a_stream_is_broken_is_seen_once_it_is_open_again() {
+async fn events_during_a_broken_stream_are_shown_once_it_is_open_again() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", monthly(1000)).await;
     let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);

@@ -116,7 +116,7 @@ async fn a_reservation_that_hangs_is_released_after_a_question_that_says_what_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_much_happens_a_users_page_is_read_again_about_once_a_second() {
+async fn a_users_page_reloads_about_once_a_second_however_many_events_happen() {
     let (world, browser) = signed_in().await;
     let app = mails(&world).await;
     app.subscribe("u_42", "pro").await;
@@ -151,7 +151,7 @@ async fn however_much_happens_a_users_page_is_read_again_about_once_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_gets_limits_of_its_own_and_returns_to_those_of_the_plan() {
+async fn a_user_gets_custom_limits_and_returns_to_those_of_the_plan() {
     let (world, browser) = signed_in().await;
     let app = mails(&world).await;
     app.subscribe("u_42", "free").await;
@@ -184,7 +184,7 @@ async fn a_user_gets_limits_of_its_own_and_returns_to_those_of_the_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_users_page_tells_windows_forecasts_and_the_last_events() {
+async fn a_users_page_shows_windows_forecasts_and_the_last_events() {
     let (world, browser) = signed_in().await;
     world.admin.plan("free", json!({"periodType": "daily", "periodAnchor": "calendar", "groups": [
         {"id": "mails", "label": "Mails", "unit": "count", "quota": 10, "enforcement": "soft", "matches": [{"event": "mail.*"}]}]})).await;
@@ -210,7 +210,7 @@ async fn a_users_page_tells_windows_forecasts_and_the_last_events() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_move_makes_of_each_counter_is_foretold_as_it_then_is() {
+async fn the_preview_of_a_move_shows_each_counter_as_it_will_be() {
     let (world, browser) = signed_in().await;
     let group = |id: &str, quota: u64, rule: &str| json!({"id": id, "label": id.to_uppercase(), "unit": "count", "quota": quota, "onPlanChange": rule, "matches": [{"event": format!("{id}.*")}]});
     let plan =

@@ -255,7 +255,7 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_app_that_did_not_choose_so_is_answered_503_and_so_is_a_full_redis() {
+async fn an_app_without_the_setting_and_a_full_redis_are_answered_503() {
     let mut redis = Redis::with(&["--maxmemory-policy", "noeviction"]).await;
     let node = Node::start(&redis.url(), 100).await;
     let allowing = configured(&node, "allow", "live").await;
@@ -401,7 +401,7 @@ async fn a_node_killed_while_it_counts_counts_each_reserve_once_when_it_is_back(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_came_again_at_another_node_after_its_node_died_is_counted_by_what_became_of_it_there() {
+async fn a_reserve_repeated_at_another_node_is_counted_by_its_outcome_there() {
     let mut redis = Redis::with(&["--appendfsync", "always"]).await;
     let mut node = Node::start(&redis.url(), 100).await;
     let other = Node::start(&redis.url(), 100).await;
@@ -448,7 +448,10 @@ async fn without_a_journal_nothing_is_allowed_and_the_node_says_why() {
     fs::write(&in_the_way, "").unwrap();
     let key = configured(&node, "allow", "live").await;
     let told = "cannot write the journal of degraded reserves";
-    eventually("it is reported while Redis is available", async || node.api("").get("/readyz").await.text.contains(told)).await;
+    eventually("it is reported while Redis is available", async || {
+        node.api("").get("/readyz").await.text.contains(told)
+    })
+    .await;
     let api = node.api(&key);
     known(&api, &["u"]).await;
     redis.kill();
@@ -465,7 +468,7 @@ async fn without_a_journal_nothing_is_allowed_and_the_node_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_no_longer_be_measured_is_kept_for_people_and_holds_up_nothing() {
+async fn reserves_that_cannot_be_measured_any_more_are_kept_and_delay_nothing() {
     let mut redis = Redis::with(&["--appendfsync", "always"]).await;
     let mut node = Node::start(&redis.url(), 100).await;
     let key = configured(&node, "allow", "live").await;

@@ -166,12 +166,12 @@ async fn counted_once(times: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_allowed_without_redis_counts_once_whoever_dies_meanwhile() {
+async fn reserves_allowed_without_redis_count_once_whichever_process_is_killed() {
     counted_once(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_what_was_allowed_without_redis_counts_once_in_20_outages() {
+async fn long_reserves_allowed_without_redis_count_once_in_20_outages() {
     counted_once(20).await;
 }

@@ -214,13 +214,13 @@ async fn slow(count: usize, calls: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_readers_and_writers_keep_nobody_waiting() {
+async fn slow_readers_and_writers_delay_no_other_call() {
     slow(150, 300).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_3000_slow_readers_and_writers_keep_nobody_waiting() {
+async fn long_3000_slow_readers_and_writers_delay_no_other_call() {
     slow(possible(3_000), 5_000).await;
 }
 
@@ -301,12 +301,12 @@ async fn hot(callers: u64, times: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hot_user_is_counted_exactly_and_others_go_on() {
+async fn a_busy_user_is_counted_exactly_and_delays_no_other_user() {
     hot(64, 25).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_a_hot_user_with_100000_calls_is_counted_exactly_and_others_go_on() {
+async fn long_a_busy_user_with_100000_calls_is_counted_exactly_and_delays_no_other_user() {
     hot(64, 1_563).await;
 }

@@ -137,7 +137,7 @@ async fn swapped(redis: &Redis, node: &Node, app: &Api, held: &str, found: &str)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_emptied_redis_is_503_and_stays_empty_until_its_data_is_back() {
+async fn an_emptied_redis_is_503_and_not_written_to_until_its_data_is_back() {
     let redis = Redis::start().await;
     let (node, app, held) = furnished(&redis.url()).await;
     assert!(node.log().contains("it is initialised now"), "{}", node.log());
@@ -198,7 +198,7 @@ async fn calls_under_way_while_redis_is_emptied_write_nothing_into_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_or_older_layout_is_503_while_it_is_there() {
+async fn a_newer_or_older_layout_is_503_while_it_lasts() {
     let redis = Redis::start().await;
     let (node, app, held) = furnished(&redis.url()).await;
     let layout: String = redis.run(&["GET", "qg:{quotagate}:layout"]).await;
@@ -223,7 +223,7 @@ async fn a_bucket_that_lost_its_stamp_is_stamped_again_in_the_same_store() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_init_never_only_data_that_is_there_is_served() {
+async fn with_init_never_only_existing_data_are_served() {
     let (redis, dir) = (Redis::start().await, TempDir::new().unwrap());
     let (url, data_dir) = (redis.url(), dir.path().to_str().unwrap().to_owned());
     let never = [("QUOTAGATE_REDIS_URL", url.as_str()), ("QUOTAGATE_INIT", "never")];

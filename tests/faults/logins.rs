@@ -33,7 +33,7 @@ async fn fails_over(mut group: Group, url: String, database: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_and_sentinels_with_users_of_their_own_fail_over_in_another_database_too() {
+async fn a_master_and_sentinels_with_different_users_fail_over_in_another_database_too() {
     let user = documented_user();
     let guard = Guard {
         password: Some(MASTERS),
@@ -59,7 +59,7 @@ async fn told(url: &str) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_not_let_in_by_sentinels_or_master_is_told_whose_password_stands_where_and_none_of_them() {
+async fn a_rejected_login_is_explained_for_sentinels_and_master_without_passwords() {
     let both = Guard { password: Some(MASTERS), sentinel_password: Some(SENTINELS), ..Guard::default() };
     let group = Group::guarded(&both).await;
     let right = format!("?sentinel_password={SENTINELS}");

@@ -41,13 +41,13 @@ async fn hung(times: usize, pause: Duration) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_redis_hangs_callers_are_told_and_it_goes_on_by_itself() {
+async fn while_redis_hangs_calls_are_503_and_the_gateway_recovers_by_itself() {
     hung(1, Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_while_redis_hangs_for_10_s_callers_are_told_soon_and_it_goes_on_by_itself() {
+async fn long_while_redis_hangs_for_10_s_calls_are_503_soon_and_the_gateway_recovers_by_itself() {
     let longest_ms = hung(3, Duration::from_secs(10)).await;
     assert!(longest_ms <= BOUND_MS, "a 503 came after {longest_ms} ms");
 }

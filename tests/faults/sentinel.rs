@@ -199,13 +199,13 @@ async fn promoted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_promoted_replica_goes_on_and_loses_at_most_what_was_not_yet_replicated() {
+async fn a_promoted_replica_loses_at_most_what_was_not_yet_replicated() {
     promoted().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]
-async fn long_10_promoted_replicas_go_on_and_lose_at_most_what_was_not_yet_replicated() {
+async fn long_10_promoted_replicas_lose_at_most_what_was_not_yet_replicated() {
     for _ in 0..10 {
         promoted().await;
     }
@@ -265,7 +265,7 @@ async fn long_a_redis_clock_that_steps_back_at_10_promotions_loses_and_doubles_n
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(not(target_os = "linux"), ignore = "the clock of one process is only shifted on Linux")]
-async fn a_redis_clock_two_days_back_reopens_no_closed_window_and_refuses_nobody_for_ever() {
+async fn a_redis_clock_two_days_back_reopens_no_closed_window_and_blocks_no_user() {
     let clock = Preload::build("shifted_clock");
     let mut group = Group::start(&owned(&clock_off(&clock, -2 * 24 * 3_600_000))).await;
     let stage = Stage::of(group.url(), 1, Build::that_waits()).await;

@@ -77,7 +77,7 @@ async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_no_replica_is_answered_without_one() {
+async fn a_gateway_that_waits_for_no_replica_answers_without_one() {
     let (master, replica) = replicated().await;
     let stage = Stage::set(master.url(), 1).await;
     replica.hang();

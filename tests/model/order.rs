@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_explained_part_is_told() {
+    fn the_longest_explained_prefix_is_returned() {
         let calls = [at(0, 1, Toy::Take(2, true)), at(2, 3, Toy::Look(2)), at(4, 5, Toy::Look(3))];
         assert_eq!(explain(&0, &calls, toy), Err(Unexplained { longest: vec![0, 1] }));
     }

@@ -15,7 +15,7 @@ const CALLS: usize = 10_000;
 const AT_ONCE: usize = 64;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_calls_on_two_nodes_tell_each_threshold_once_though_one_is_killed() {
+async fn ten_thousand_calls_on_two_nodes_report_each_threshold_once_though_one_is_killed() {
     let redis = Redis::start().await;
     let url = redis.url();
     let settings = [

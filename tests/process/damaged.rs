@@ -9,7 +9,7 @@ use crate::support::{connect, eventually, folder, monthly};
 const LEDGER: &str = "qg:{default:live}:ledger";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_entry_stops_nobody_and_is_named() {
+async fn a_damaged_entry_is_skipped_and_named() {
     let dir = folder();
     let log = dir.path().join("log");
     let gateway = Process::start_with(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)], &log);

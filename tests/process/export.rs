@@ -157,7 +157,7 @@ fn sums(file: &Path) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outside_tool_sums_an_export_to_every_counter_and_a_cut_file_goes_on_exactly() {
+async fn an_independent_tool_sums_an_export_to_every_counter_and_a_truncated_file_is_completed() {
     let seed = seed("EXPORT_SEED");
     let mut random = StdRng::seed_from_u64(seed);
     let world = world().await;
@@ -221,7 +221,7 @@ async fn an_outside_tool_sums_an_export_to_every_counter_and_a_cut_file_goes_on_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_none_of_ours_is_left_alone_and_a_fault_is_one_line() {
+async fn a_foreign_file_is_not_changed_and_an_error_is_one_line() {
     let world = world().await;
     world.app.post("track", json!({"userId": "u_1", "event": "image.a"})).await.expect(200);
     let dir = folder();

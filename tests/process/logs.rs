@@ -112,7 +112,7 @@ async fn a_full_disk_under_the_log_stops_no_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_nobody_reads_keeps_no_call_waiting() {
+async fn a_log_without_a_reader_delays_no_call() {
     let dir = TempDir::new().unwrap();
     let (mut reader, writer) = std::io::pipe().unwrap();
     let gateway = start(&dir, &[ADMIN, ("QUOTAGATE_LOG", "trace")], writer.into()).await;

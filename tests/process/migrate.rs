@@ -247,7 +247,7 @@ async fn state(redis: &Redis) -> Vec<(String, Vec<String>, bool)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn interrupted_after_any_step_it_goes_on_to_the_same_data() {
+async fn interrupted_after_any_step_it_continues_to_the_same_data() {
     let redis = loaded().await;
     let store = Store::open(&redis.url(), PATIENCE).unwrap();
     let steps = Cell::new(0);
@@ -292,7 +292,7 @@ async fn run_until<F: Future>(mut future: Pin<&mut F>, holds: impl Fn() -> bool)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_nodes_that_convert_at_once_come_to_the_same_data() {
+async fn two_nodes_that_convert_at_once_produce_the_same_data() {
     let redis = loaded().await;
     let store = Store::open(&redis.url(), PATIENCE).unwrap();
     store.migrate(STEP_BY_STEP, |_| {}).await.unwrap();
@@ -390,7 +390,7 @@ async fn a_start_converts_little_data_by_itself_and_names_the_command_for_much()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_converted_is_named_and_stays() {
+async fn keys_that_cannot_be_converted_are_named_and_kept() {
     let redis = loaded().await;
     for layout in ["5", "8"] {
         redis.run::<()>(&["SET", LAYOUT, layout]).await;

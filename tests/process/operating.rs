@@ -252,7 +252,7 @@ fn a_wrong_setting_is_one_clear_line_that_names_it_and_no_secret() {
 }
 
 #[test]
-fn a_store_that_stays_away_is_told_at_once_and_again_at_the_end_without_its_password() {
+fn an_unavailable_store_is_reported_at_once_and_at_the_end_without_its_password() {
     let dir = folder();
     let settings =
         [("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap()), ("QUOTAGATE_REDIS_URL", "redis://:hunter2@127.0.0.1:1")];

@@ -54,7 +54,7 @@ async fn works(gateway: &Process) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documented_redis_user_is_enough_and_what_it_lacks_is_told() {
+async fn the_documented_redis_user_is_enough_and_missing_permissions_are_named() {
     let redis = Redis::start().await;
     let (dir, url) = (folder(), limited(&redis).await);
     let gateway = Process::start(dir.path(), &[ADMIN, ("QUOTAGATE_REDIS_URL", &url)]);

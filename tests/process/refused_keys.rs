@@ -6,7 +6,7 @@ use crate::gateway::{ADMIN_KEY, Process};
 use crate::support::folder;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_log_tells_once_of_an_address_that_guesses_and_never_what() {
+async fn the_log_reports_a_guessing_address_once_and_never_its_guesses() {
     let dir = folder();
     let log = dir.path().join("log");
     let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_LOG", "debug")];

@@ -65,7 +65,7 @@ async fn world() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_draft_tells_who_would_have_been_denied_what_and_when_and_who_would_have_passed() {
+async fn a_draft_reports_newly_denied_and_newly_allowed_users_with_times() {
     let (world, files) = (world().await, Files::new());
     let tight = files.write("tight.json", &with_id("basic", monthly(1)));
     let report = of_sandbox(&world.redis, &["--plan", &tight]).await.unwrap().report;

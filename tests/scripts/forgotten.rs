@@ -40,7 +40,7 @@ async fn past(table: &Table, key: &str) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closed_windows_go_when_the_counters_go_also_if_those_are_kept_no_longer_by_the_turn() {
+async fn closed_windows_expire_with_the_counters() {
     let table = Table::new().await;
     let keys = team(&table, &[]).keys;
     for number in 0..2 {
@@ -68,7 +68,7 @@ async fn a_late_charge_does_not_keep_closed_windows_longer_than_the_counters() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_ring_of_12_goes_on_where_an_earlier_life_of_the_name_left_closed_windows() {
+async fn the_ring_of_12_continues_after_an_earlier_user_of_the_name_left_closed_windows() {
     let table = Table::new().await;
     let keys = team(&table, &[]).keys;
     let start = ms(NOON);
@@ -88,7 +88,7 @@ async fn the_ring_of_12_goes_on_where_an_earlier_life_of_the_name_left_closed_wi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_ring_of_12_goes_on_where_an_earlier_life_of_the_name_counted_higher() {
+async fn the_ring_of_12_continues_after_an_earlier_user_of_the_name_counted_higher() {
     let table = Table::new().await;
     let user = |table: &Table, groups: &[Ask<'_>]| table.owner("u", groups);
     let keys = user(&table, &[]).keys;

@@ -56,7 +56,7 @@ async fn removing_the_holds_entry_decides_whoever_comes_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settling_a_hold_that_expired_unseen_takes_no_other_room() {
+async fn settling_an_expired_hold_that_was_not_reclaimed_uses_no_other_capacity() {
     let table = Table::new().await;
     let late = table.hold_for(1000, &[("g", DAY_1, 4, 9)]).await;
     table.hold(&[("g", DAY_1, 5, 9)]).await;

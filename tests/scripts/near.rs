@@ -40,7 +40,7 @@ fn named(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_the_full_ones_and_of_those_near_the_fullest_stay_until_their_windows_end() {
+async fn full_counters_and_the_fullest_near_ones_are_listed_until_their_windows_end() {
     let table = Table::new().await;
     let (soon, later) = (Some(ms(NOON) + 1_000), Some(ms(NOON) + 2_000));
     let full = [("a", 1000, soon), ("b", 1500, soon), ("c", 1200, soon)];

@@ -87,7 +87,7 @@ async fn reclaim_all(table: &Table, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reservation_made_again_under_its_name_has_holds_of_its_own_beside_those_that_nobody_took_yet() {
+async fn a_repeated_reservation_has_separate_holds_from_expired_ones_not_yet_reclaimed() {
     let table = Table::new().await;
     let operation = keyed("k", "x");
     let own = both(&table, DAY_1, (1, 100), (1, 1000));

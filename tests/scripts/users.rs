@@ -117,7 +117,7 @@ async fn a_reset_raises_serials_but_leaves_work_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_of_thousands_of_groups_is_started_anew_too_and_nothing_is_blocked_then() {
+async fn a_user_with_thousands_of_groups_is_reset_without_blocking_redis() {
     let table = Table::new().await;
     let counters = table.owner("u", &[]).keys.account;
     let fill = "for i = 1, 4000 do
@@ -177,7 +177,7 @@ async fn counters_come_over_to_another_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_written_of_a_counter_that_never_was_or_is_in_flight() {
+async fn nothing_is_written_for_an_unused_or_a_concurrent_counter() {
     let table = Table::new().await;
     table.hold(&[("f", IN_FLIGHT, 1, 10)]).await;
     let groups = [
@@ -277,7 +277,7 @@ async fn a_counter_has_at_most_eight_live_grants_within_what_it_can_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_never_subscribed_is_forgotten_after_the_last_window() {
+async fn data_of_users_who_never_subscribed_expire_after_the_last_window() {
     let table = Table::new().await;
     let reserve = async |name: &str, group: (&str, &str, u64, u64), at_ms: Option<i64>| {
         let user = UserId::parse(name).unwrap();

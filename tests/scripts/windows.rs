@@ -58,7 +58,7 @@ async fn a_window_turns_or_moves_or_stays_as_its_bounds_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_stepped_back_reopens_no_window_and_refuses_nobody_for_ever() {
+async fn a_clock_that_steps_back_reopens_no_window_and_blocks_no_user() {
     let table = Table::new().await;
     let first = table.hold(&[("g", DAY_1, 3, 3)]).await;
     table.commit(&first).await;
@@ -165,7 +165,7 @@ async fn more_amount_after_the_turn_is_held_and_charged_in_the_present_window() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_in_flight_has_one_window_for_ever_and_is_never_charged() {
+async fn a_concurrent_group_has_one_window_and_is_never_charged() {
     let table = Table::new().await;
     let asks = |day| [("f", IN_FLIGHT, 1, 2), ("g", day, 1, 100)];
     let (kept, done) = (table.hold_for(3_600_000 * 20, &asks(DAY_1)).await, table.hold(&asks(DAY_1)).await);
@@ -224,7 +224,7 @@ async fn the_past_is_a_ring_of_12_windows_per_group() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_window_stays_while_a_hold_of_it_may_still_settle() {
+async fn a_closed_window_is_kept_while_its_holds_can_be_settled() {
     let table = Table::new().await;
     let (start, window) = minute(0);
     table.clock(start).await;
@@ -250,7 +250,7 @@ async fn a_closed_window_stays_while_a_hold_of_it_may_still_settle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_window_stays_until_the_expiry_and_grace_of_a_hold_that_is_drawn_empty_or_settled() {
+async fn a_closed_window_is_kept_for_the_expiry_and_grace_period_of_a_settled_hold() {
     let table = Table::new().await;
     let (start, window) = minute(0);
     table.clock(start).await;
@@ -317,7 +317,7 @@ async fn a_window_in_which_nothing_is_held_any_more_is_final_the_grace_after_its
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_window_stays_until_a_reservation_that_held_nothing_in_it_can_be_refunded_no_more() {
+async fn a_closed_window_is_kept_while_a_reservation_without_a_hold_can_be_refunded() {
     let table = Table::new().await;
     table.at("2027-01-31T23:59:00Z").await;
     // An amount of 0 creates no hold that could keep the window.
@@ -332,7 +332,7 @@ async fn a_closed_window_stays_until_a_reservation_that_held_nothing_in_it_can_b
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_window_stays_for_a_reservation_that_was_extended_after_it_closed_or_by_the_call_that_closes_it() {
+async fn a_closed_window_is_kept_for_a_reservation_extended_after_or_while_it_closes() {
     for closes in ["before", "with"] {
         let table = Table::new().await;
         let (start, first) = minute(0);

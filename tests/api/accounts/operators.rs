@@ -104,7 +104,7 @@ async fn a_blocked_user_is_refused_first_and_still_tracked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_is_shown_whole_and_started_anew() {
+async fn a_user_is_shown_in_full_and_reset() {
     let (world, _second, support, there) = staged().await;
     let done = there.reserved(image("u", 1)).await;
     there.commit(&done).await;

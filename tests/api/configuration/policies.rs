@@ -206,7 +206,7 @@ async fn a_configuration_that_cannot_work_is_refused_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_register_of_policies_tells_owners_and_reviews() {
+async fn the_register_of_policies_shows_owners_and_reviews() {
     let world = World::new().await;
     let body = json!({"name": "Premium route", "owner": "ml-platform", "environment": "production", "route": "opus",
         "reviewCadence": "quarterly", "notes": "Agreed with finance.\nSee the sheet.",

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{Api, PATIENCE, ROOT_KEY, Redis, World, eventually, monthly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_document_lost_below_its_stamp_is_published_anew_above_it() {
+async fn a_document_lost_below_its_stamp_is_republished_above_it() {
     let world = World::frozen().await;
     let config = "qg:{default}:config";
     let field = async |name: &str| world.redis.run::<String>(&["HGET", config, name]).await;

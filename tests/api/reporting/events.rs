@@ -115,7 +115,7 @@ async fn every_filter_finds_what_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_tells_who_what_when_and_each_charge_exactly() {
+async fn an_event_contains_user_event_time_and_each_charge_exactly() {
     let world = eventful().await;
     let all = pages(&world.app, "&order=asc", 200).await;
     let [commit, refund, draw, release, denial, track, expire, late, reset] = all.as_slice() else { panic!("{all:?}") };
@@ -297,7 +297,7 @@ impl Stream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_stream_tells_each_event_once_and_resumes_exactly() {
+async fn the_stream_sends_each_event_once_and_resumes_exactly() {
     let world = World::frozen().await;
     world.admin.plan("p", monthly(5)).await;
     world.app.subscribe("u", "p").await;

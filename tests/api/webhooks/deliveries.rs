@@ -44,7 +44,7 @@ async fn deliveries(admin: &Api, id: &str, status: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_event_is_told_once_signed_and_says_what_happened() {
+async fn each_event_is_sent_once_signed_and_says_what_happened() {
     let world = World::frozen().await;
     let admin = world.admin.with("x-mode", "test");
     let receiver = Receiver::start(&[Reply::Status(200)]).await;
