@@ -12,7 +12,7 @@ pub const EARLIEST_MS: TimeMs = -62_135_596_800_000;
 /// 9999-12-31T23:59:59Z: no window ends later; texts use it for "never ends".
 pub const LATEST_MS: TimeMs = 253_402_300_799_000;
 
-/// The kind of a window; also the `periodType` of a plan or group (SPEC section 3).
+/// The kind of a window; also the `periodType` of a plan or group.
 ///
 /// The default is `lifetime`, which never renews its quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -82,7 +82,7 @@ impl WindowKind {
     }
 }
 
-/// A time range `[start, end)`, identified by its kind, start and end (SPEC section 3).
+/// A time range `[start, end)`, identified by its kind, start and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// The kind of the period.
