@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::infra::embedded_redis::{AppendFsync, EmbeddedOptions, maxmemory};
 use crate::infra::journal::JournalOptions;
 use crate::service::reporting::byte_bounds::ByteBounds;
-use crate::service::reporting::rollup::RollupOptions;
+use crate::service::reporting::retention::Retention;
 use crate::workers::deliveries::DeliverOptions;
 use crate::workers::rollup::RollUpOptions;
 
@@ -50,7 +50,7 @@ pub struct Config {
     #[arg(long, env = "QUOTAGATE_ADMIN_KEY", hide_env_values = true, value_name = "KEY")]
     pub admin_key: Option<Secret>,
 
-    /// A configuration file (YAML or JSON, as `quotagate apply` takes it) to apply at start
+    /// A configuration file (YAML or JSON, as `quotagate apply` takes it) to apply at start; nothing is deleted
     #[arg(long, env = "QUOTAGATE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -95,12 +95,12 @@ pub struct Config {
     )]
     pub wait_replicas: u8,
 
-    /// Whether to send webhooks to private, loopback and link-local addresses: 1 or 0
+    /// Whether to send webhooks to private, loopback and link-local addresses
     #[arg(
         long,
         env = "QUOTAGATE_WEBHOOK_ALLOW_PRIVATE",
         default_value = "0",
-        value_parser = clap::builder::BoolishValueParser::new(),
+        value_parser = switch,
         action = clap::ArgAction::Set,
         value_name = "0|1"
     )]
@@ -275,8 +275,8 @@ pub struct RollupArgs {
 }
 
 impl RollupArgs {
-    pub fn options(&self) -> RollupOptions {
-        RollupOptions { days: self.rollup_days, user_days: self.rollup_user_days }
+    pub fn options(&self) -> Retention {
+        Retention { days: self.rollup_days, user_days: self.rollup_user_days }
     }
 }
 
@@ -376,6 +376,15 @@ fn is_admin_key(key: &str) -> bool {
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
+/// Reads a setting that is on or off.
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err("must be 0 or 1".to_owned()),
+    }
+}
+
 fn default_workers() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     u16::try_from(cores).map_or(MAX_WORKERS, |cores| cores.min(MAX_WORKERS))
@@ -446,6 +455,7 @@ mod tests {
             ),
             (vec!["--redis-maxmemory", "half"], "a number of bytes such as 512mb"),
             (vec!["--init", "always"], "auto, never"),
+            (vec!["--webhook-allow-private", "maybe"], "must be 0 or 1"),
             (vec!["--admin-key", ""], "QUOTAGATE_ADMIN_KEY must begin with ak_"),
             (vec!["--admin-key", "ak_tooshort"], "at least 24 characters"),
             (vec!["--admin-key", "ak_with a blank in it and long"], "letters, digits"),

@@ -5,7 +5,8 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use quotagate::cli::{apply, export, inspect, migrate, print, replay, rollup, verify, whatif};
+use quotagate::cli::operations::{documents, explain, export_config, grants, keys, top, users};
+use quotagate::cli::{apply, export, inspect, migrate, pages, print, replay, rollup, verify, whatif};
 use quotagate::config::{Config, Init, LogFormat};
 use quotagate::http;
 use quotagate::http::middleware::limits::Limits;
@@ -34,6 +35,14 @@ enum Command {
     /// Run a gateway node (the default)
     Serve(Config),
     Apply(apply::ApplyArgs),
+    ExportConfig(export_config::ExportConfigArgs),
+    Explain(explain::ExplainArgs),
+    Top(top::TopArgs),
+    Users(users::UsersArgs),
+    Plans(documents::PlansArgs),
+    Policies(documents::PoliciesArgs),
+    Keys(keys::KeysArgs),
+    Grants(grants::GrantsArgs),
     /// Send a trace of LLM calls through a running gateway
     Replay(replay::ReplayArgs),
     /// Show and explain a user's data in Redis
@@ -50,6 +59,8 @@ enum Command {
     Openapi,
     /// Print the JSON Schema of configuration files
     Schema,
+    Completions(pages::CompletionsArgs),
+    Man(pages::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +78,19 @@ fn main() -> ExitCode {
         Command::Rollup(args) => block_on(async { rollup::run(args).await.map_err(Into::into) }),
         Command::Export(args) => block_on(async { export::run(args).await.map_err(Into::into) }),
         Command::Whatif(args) => block_on(async { whatif::run(args).await.map_err(Into::into) }),
+        Command::ExportConfig(args) => once(export_config::run(args)),
+        Command::Explain(args) => once(explain::run(args)),
+        Command::Top(args) => once(top::run(args)),
+        Command::Users(args) => once(users::run(args)),
+        Command::Plans(args) => once(documents::plans(args)),
+        Command::Policies(args) => once(documents::policies(args)),
+        Command::Keys(args) => once(keys::run(args)),
+        Command::Grants(args) => once(grants::run(args)),
+        Command::Completions(args) => {
+            pages::completions(&args, Cli::command());
+            Ok(())
+        }
+        Command::Man(args) => pages::man(&args, Cli::command()).map_err(Into::into),
         Command::Openapi => http::openapi::document().map(print::out).map_err(Into::into),
         Command::Schema => http::openapi::configuration_schema().map(print::out).map_err(Into::into),
     };
@@ -89,6 +113,11 @@ fn coded<E: std::error::Error>(run: impl Future<Output = Result<ExitCode, E>>) -
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),
     }
+}
+
+/// A command that waits for a gateway, and for nothing else.
+fn once<E: std::error::Error + 'static>(run: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run).map_err(Into::into)
 }
 
 type Failure = Box<dyn std::error::Error>;

@@ -9,10 +9,10 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::Store;
-use crate::store::client::identity::Claim;
+use crate::store::client::claim::Claim;
 use crate::store::client::migrate::is_convertible;
-use crate::store::client::server::LAYOUT_VERSION;
 use crate::store::error::StoreError;
+use crate::store::keys::LAYOUT_VERSION;
 
 /// Where a gateway's data is.
 #[derive(Clone, Debug, clap::Args)]
@@ -62,7 +62,7 @@ impl From<StoreError> for DirectError {
 
 impl Direct {
     /// # Errors
-    /// Invalid names, or a Redis that cannot be reached.
+    /// Invalid names, an app or sandbox that does not exist, or a Redis that cannot be reached.
     pub async fn open(&self) -> Result<(Gateway, Tenant), DirectError> {
         let input = |what: &str, error: String| DirectError::Input(format!("{what} {error}"));
         let app = AppId::parse(&self.app).map_err(|error| input("--app", error.to_string()))?;
@@ -76,6 +76,7 @@ impl Direct {
         let gateway = Gateway::new(store, None);
         meet(&gateway).await?;
         let placement = gateway.placement(&app).await?;
+        gateway.check_mode(&app, &mode).await?;
         Ok((gateway, Tenant { app, mode, placement }))
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
-use crate::service::metering::reserve::Asker;
+use crate::service::metering::call::Asker;
 use crate::service::tenant::Tenant;
 use crate::store::metering::account::{ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION};
 
@@ -90,18 +90,73 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
     }
     let (group, field) = name.split_once('.').unwrap_or((name, ""));
     let unit = GroupId::parse(group).ok().and_then(|group| unit_of(&group));
-    match (field, unit) {
-        ("", unit) => of_counter(value, unit).unwrap_or_else(|| "not a counter".to_owned()),
-        ("blocked", Some(unit)) => match value
-            .split_once(' ')
-            .and_then(|(seq, steps)| Some((seq, Amount::from_steps(steps.parse().ok()?).ok()?)))
-        {
-            Some((seq, amount)) => format!("{} {unit} blocked in window {seq}", amount.to_decimal(unit)),
-            None => "not an amount".to_owned(),
-        },
-        ("grants", _) => "extra quota: <id>:<steps>:<window or *>:<ends at, ms, or *>".to_owned(),
-        _ => String::new(),
+    let told = match field {
+        "" => return of_counter(value, unit).unwrap_or_else(|| "not a counter".to_owned()),
+        "blocked" => of_blocked(value, unit),
+        "grants" => of_grants(value, unit),
+        "alerts" => of_alerts(value, unit),
+        "reached" => of_reached(value, unit),
+        "approval" => of_approval(value),
+        _ => return "not a field that this release knows".to_owned(),
+    };
+    told.unwrap_or_else(|| "cannot be read".to_owned())
+}
+
+/// An amount as scripts store it; of a group that is in no configuration any more in steps.
+fn of_amount(steps: &str, unit: Option<Unit>) -> Option<String> {
+    let amount = Amount::from_steps(steps.parse().ok()?).ok()?;
+    Some(match unit {
+        Some(unit) => format!("{} {unit}", amount.to_decimal(unit)),
+        None => format!("{} steps", amount.steps()),
+    })
+}
+
+/// `<window> <amount>`
+fn of_blocked(value: &str, unit: Option<Unit>) -> Option<String> {
+    let (seq, amount) = value.split_once(' ')?;
+    Some(format!("{} out of reach in window {seq}", of_amount(amount, unit)?))
+}
+
+/// `<id>:<amount>:<window|*>:<end, ms|*>,…`
+fn of_grants(value: &str, unit: Option<Unit>) -> Option<String> {
+    let grant = |text: &str| {
+        let mut parts = text.split(':');
+        let (_id, amount, window, end) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let until = match (window, end.parse()) {
+            ("*", Ok(ms)) => format!("until {}", rfc3339(ms)),
+            ("*", Err(_)) => "without an end".to_owned(),
+            (window, _) => format!("in window {window}"),
+        };
+        Some(format!("{} granted {until}", of_amount(amount, unit)?))
+    };
+    let grants: Vec<String> = value.split(',').map(grant).collect::<Option<_>>()?;
+    Some(grants.join(", "))
+}
+
+/// `<quota> <percent,…|-> <window> <limit> <highest percent reported>`
+fn of_alerts(value: &str, unit: Option<Unit>) -> Option<String> {
+    let mut words = value.split(' ');
+    let (_quota, percents, seq) = (words.next()?, words.next()?, words.next()?);
+    let (limit, reported) = (words.next()?, words.next()?);
+    if percents == "-" {
+        return Some("no alerts any more".to_owned());
     }
+    let limit = of_amount(limit, unit)?;
+    let reported = if reported == "0" { "none".to_owned() } else { format!("up to {reported} %") };
+    Some(format!("alerts at {} % of {limit}; reported in window {seq}: {reported}", percents.replace(',', ", ")))
+}
+
+/// `<window> <limit>`
+fn of_reached(value: &str, unit: Option<Unit>) -> Option<String> {
+    let (seq, limit) = value.split_once(' ')?;
+    Some(format!("limit.reached was reported in window {seq} for the limit {}", of_amount(limit, unit)?))
+}
+
+/// `<window|-> <request> <open|rejected> <bounds>`
+fn of_approval(value: &str) -> Option<String> {
+    let mut words = value.split(' ');
+    let (_seq, id, status) = (words.next()?, words.next()?, words.next()?);
+    Some(format!("approval request {id} is {status}"))
 }
 
 fn of_account(account: &Account) -> String {

@@ -32,6 +32,11 @@ pub fn try_out(text: impl AsRef<str>) -> io::Result<()> {
     out.flush()
 }
 
+/// Prints a question to standard error, without a line end.
+pub fn ask(question: impl AsRef<str>) {
+    let _ = io::stderr().lock().write_all(question.as_ref().as_bytes());
+}
+
 /// Prints a line to standard error; errors are ignored.
 pub fn err(line: impl AsRef<str>) {
     let _ = io::stderr().lock().write_all(format!("{}\n", line.as_ref()).as_bytes());

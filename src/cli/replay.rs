@@ -5,7 +5,6 @@ mod drive;
 mod exact;
 mod gateway;
 mod prices;
-mod problem;
 mod report;
 mod tables;
 mod tally;
@@ -13,11 +12,11 @@ mod trace;
 mod usage;
 mod verdict;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::print;
+use crate::config::Secret;
 use drive::Drive;
 pub use drive::EVENT;
 pub use exact::Exact;
@@ -25,12 +24,11 @@ use gateway::Gateway;
 pub use gateway::{AddressError, CallError};
 pub use prices::PriceError;
 use prices::PriceTable;
-pub use problem::Problem;
 pub use report::{Fault, Percentiles, Report};
-use tally::Tally;
+use tally::TraceSums;
 pub use trace::{Row, TraceError, read as read_trace};
 use usage::Usage;
-pub use verdict::{GroupSum, Standing, TokenCheck};
+pub use verdict::{GroupSum, QuotaUse, TokenCheck};
 
 /// Replay a trace of LLM calls through a running gateway and check that its quotas held.
 ///
@@ -54,12 +52,12 @@ pub struct ReplayArgs {
     /// Prefix of the users' names; a number follows.
     #[arg(long, value_name = "TEXT", default_value = "replay_")]
     pub user_prefix: String,
-    /// Address of the gateway.
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    /// Address of any node
+    #[arg(long, env = "QUOTAGATE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub url: String,
-    /// Secret key of the app (sk_live_… or sk_test_…).
-    #[arg(long, env = "QUOTAGATE_KEY", hide_env_values = true, default_value = "", hide_default_value = true)]
-    pub key: Key,
+    /// Secret key of the app (sk_live_… or sk_test_…); better set by variable than by option
+    #[arg(long, env = "QUOTAGATE_KEY", hide_env_values = true, value_name = "KEY")]
+    pub key: Option<Secret>,
     /// Subscribe every user to this plan first.
     #[arg(long, value_name = "PLAN_ID")]
     pub plan: Option<String>,
@@ -88,22 +86,6 @@ pub struct ReplayArgs {
     /// Print the figures as one JSON object.
     #[arg(long)]
     pub json: bool,
-}
-
-/// A key that debug output does not show.
-#[derive(Clone)]
-pub struct Key(String);
-
-impl From<String> for Key {
-    fn from(key: String) -> Self {
-        Self(key)
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(…)")
-    }
 }
 
 /// Why a replay failed, in one line.
@@ -158,7 +140,8 @@ pub async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
     let users: Vec<String> =
         (0..args.users as usize).take(rows.len()).map(|number| format!("{}{number}", args.user_prefix)).collect();
     let concurrency = usize::from(args.concurrency);
-    let gateway = Gateway::new(&args.url, &args.key.0, concurrency)?;
+    let key = args.key.as_ref().map_or("", Secret::expose);
+    let gateway = Gateway::new(&args.url, key, concurrency)?;
     let run = run_id();
     let drive = Drive {
         gateway: &gateway,
@@ -175,7 +158,7 @@ pub async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
         drive.subscribe(plan_id).await?;
     }
     let before = read_usage(&gateway, &users, concurrency).await?;
-    let tally = drive.calls(&rows, Tally::new(price)?).await?;
+    let tally = drive.calls(&rows, TraceSums::new(price)?).await?;
     let after = read_usage(&gateway, &users, concurrency).await?;
     let soft_groups = usage::soft_groups(&gateway, &after)
         .await

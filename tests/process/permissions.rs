@@ -1,4 +1,4 @@
-//! A Redis user that may do what `docs/configuration.md` says, and nothing else.
+//! A Redis user that may do what `docs/reference/configuration.md` says, and nothing else.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const ADMIN: (&str, &str) = ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY);
 
 /// The line to copy, and the URL of that user.
 async fn limited(redis: &Redis) -> String {
-    let guide = include_str!("../../docs/configuration.md");
+    let guide = include_str!("../../docs/reference/configuration.md");
     let line = guide.lines().find(|line| line.starts_with("ACL SETUSER quotagate ")).expect("the line to copy");
     let line = line.replace(">PASSWORD", ">secret");
     redis.run::<()>(&line.split_whitespace().collect::<Vec<_>>()).await;
@@ -77,7 +77,7 @@ async fn the_documented_redis_user_is_enough_and_what_it_lacks_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documented_redis_user_may_run_every_command_of_the_scripts() {
     let redis = Redis::start().await;
-    let guide = include_str!("../../docs/configuration.md");
+    let guide = include_str!("../../docs/reference/configuration.md");
     let line = guide.lines().find(|line| line.starts_with("ACL SETUSER quotagate ")).expect("the line to copy");
     let mut allowed = BTreeSet::new();
     for rule in line.split_whitespace().filter_map(|word| word.strip_prefix('+')) {

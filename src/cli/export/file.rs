@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::format::{Format, Line};
+use super::format::{Format, Line, Origin};
 use super::sink::{Sink, SinkError};
 use crate::cli::print;
 use crate::service::reporting::events::id::EventId;
@@ -19,6 +19,7 @@ pub struct FileSink<F> {
     format: F,
     name: String,
     file: BufWriter<File>,
+    origin: Origin,
 }
 
 impl<F: Format> FileSink<F> {
@@ -26,7 +27,7 @@ impl<F: Format> FileSink<F> {
     ///
     /// # Errors
     /// [`SinkError`]
-    pub fn open(path: &Path, format: F) -> Result<Self, SinkError> {
+    pub fn open(path: &Path, format: F, origin: &Origin) -> Result<Self, SinkError> {
         let name = path.display().to_string();
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = opened.map_err(|error| SinkError::Write { place: name.clone(), error })?;
@@ -35,7 +36,7 @@ impl<F: Format> FileSink<F> {
             // The file system does not support locks.
             Ok(()) | Err(std::fs::TryLockError::Error(_)) => {}
         }
-        Ok(Self { format, name, file: BufWriter::new(file) })
+        Ok(Self { format, name, file: BufWriter::new(file), origin: origin.clone() })
     }
 
     fn failed(&self, error: io::Error) -> SinkError {
@@ -61,7 +62,11 @@ impl<F: Format> FileSink<F> {
             let begin = line_end(self.file.get_mut(), end - 1).map_err(|error| self.failed(error))?;
             let line = read_at(self.file.get_mut(), begin, end - 1 - begin).map_err(|error| self.failed(error))?;
             let line = String::from_utf8(line).ok().and_then(|line| self.format.read(&line));
-            let Line { event, is_last } = line.ok_or_else(|| self.not_ours())?;
+            let Line { event, is_last, origin } = line.ok_or_else(|| self.not_ours())?;
+            if origin != self.origin {
+                let (found, wanted) = (origin.to_string(), self.origin.to_string());
+                return Err(SinkError::OtherOrigin(self.name.clone(), found, wanted));
+            }
             if is_last {
                 return Ok((end, Some(event)));
             }
@@ -86,7 +91,7 @@ impl<F: Format> Sink for FileSink<F> {
     }
 
     fn write(&mut self, event: &EventView) -> Result<(), SinkError> {
-        let lines = self.format.lines(event)?;
+        let lines = self.format.lines(event, &self.origin)?;
         self.file.write_all(lines.as_bytes()).map_err(|error| self.failed(error))
     }
 
@@ -120,11 +125,12 @@ fn line_end(file: &mut File, mut end: u64) -> io::Result<u64> {
 pub struct Stdout<F> {
     format: F,
     out: BufWriter<io::Stdout>,
+    origin: Origin,
 }
 
 impl<F: Format> Stdout<F> {
-    pub fn new(format: F) -> Self {
-        Self { format, out: BufWriter::new(io::stdout()) }
+    pub fn new(format: F, origin: &Origin) -> Self {
+        Self { format, out: BufWriter::new(io::stdout()), origin: origin.clone() }
     }
 }
 
@@ -145,7 +151,7 @@ impl<F: Format> Sink for Stdout<F> {
     }
 
     fn write(&mut self, event: &EventView) -> Result<(), SinkError> {
-        let lines = self.format.lines(event)?;
+        let lines = self.format.lines(event, &self.origin)?;
         self.out.write_all(lines.as_bytes()).map_err(stdout_failed)
     }
 

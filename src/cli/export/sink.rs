@@ -10,8 +10,10 @@ pub enum SinkError {
     Write { place: String, error: std::io::Error },
     #[error("{0} is being written by another export")]
     Busy(String),
-    #[error("{0} is not a {1} export of quotagate; it was not changed")]
+    #[error("{0} is not a {1} export of this release of quotagate; it was not changed: choose another file")]
     NotOurs(String, &'static str),
+    #[error("{0} has events of {1}; export those of {2} to another file")]
+    OtherOrigin(String, String, String),
     #[error("cannot format an event: {0}")]
     Event(String),
 }

@@ -1,6 +1,5 @@
 //! An HTTP client of the gateway that retries calls until their result is certain.
 
-use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,8 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
+use crate::cli::remote::causes;
+use crate::cli::remote::problem::Problem;
 
 /// The time limit of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ pub struct Gateway {
 pub enum AddressError {
     #[error("--url {url:?} is not an address like http://127.0.0.1:8080{}", detail(.why))]
     BadUrl { url: String, why: String },
-    #[error("no key: use --key sk_… or set QUOTAGATE_KEY")]
+    #[error("no key: set QUOTAGATE_KEY to a secret key (sk_…), or give --key")]
     NoKey,
     #[error("the key contains invalid characters")]
     BadKey,
@@ -194,21 +194,6 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds.trim().parse().ok()?))
 }
 
-/// An error with its causes, in one line.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 fn detail(why: &str) -> String {
     match why {
         "" => String::new(),
@@ -251,7 +236,7 @@ mod tests {
     #[test]
     fn a_missing_or_impossible_key_is_refused_without_showing_it() {
         let error = |key| Gateway::new("http://h", key, 1).err().unwrap().to_string();
-        assert_eq!(error(""), "no key: use --key sk_… or set QUOTAGATE_KEY");
+        assert_eq!(error(""), "no key: set QUOTAGATE_KEY to a secret key (sk_…), or give --key");
         assert_eq!(error("sk_\n"), "the key contains invalid characters");
     }
 

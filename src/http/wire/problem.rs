@@ -14,8 +14,9 @@ use super::rate_limit;
 use super::views::DecisionView;
 use crate::domain::metering::reason::Reason;
 use crate::domain::values::field_error::FieldError;
-use crate::http::middleware::readers::Reader;
+use crate::http::middleware::limits::Reader;
 use crate::http::middleware::request_id;
+use crate::service::configuration::apply::Applied;
 use crate::service::error::ServiceError;
 use crate::service::metering::decision::Decision;
 
@@ -42,13 +43,21 @@ pub struct Problem {
     /// With a denial (`onDeny=429`, `enforce`): the whole decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionView>,
+    /// With a dry run of `PUT configuration` that would be refused: what it would change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Applied>,
 }
 
 /// The errors of handlers.
 #[derive(Debug)]
 pub enum ApiError {
     Service(ServiceError),
-    /// With the allowed methods.
+    /// A dry run of what would be refused, with what it would change.
+    RefusedDryRun {
+        error: ServiceError,
+        preview: Box<Applied>,
+    },
+    /// With the methods that work.
     MethodNotAllowed {
         allow: String,
     },
@@ -113,7 +122,7 @@ impl ApiError {
             }
             Self::CsrfToken => (StatusCode::FORBIDDEN, "invalid_csrf_token", "The CSRF token is not valid"),
             Self::Denied { decision } => denial(decision),
-            Self::Service(error) => match error {
+            Self::Service(error) | Self::RefusedDryRun { error, .. } => match error {
                 ServiceError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request", "The request is not valid"),
                 ServiceError::InvalidKey => (StatusCode::UNAUTHORIZED, "invalid_key", "The API key is not valid"),
                 ServiceError::ForbiddenKey(_) => {
@@ -174,7 +183,7 @@ impl ApiError {
                 "A write with the session cookie needs the header `X-CSRF-Token`; `GET session` returns it as `csrfToken`.".to_owned()
             }
             Self::Denied { decision } => denial_detail(decision),
-            Self::Service(error) => match error {
+            Self::Service(error) | Self::RefusedDryRun { error, .. } => match error {
                 ServiceError::Invalid(faults) => {
                     faults.iter().map(FieldError::sentence).collect::<Vec<_>>().join(" ")
                 }
@@ -220,8 +229,13 @@ impl ApiError {
             tracing::warn!(request_id, what, "store unavailable");
         }
         let errors = match self {
-            Self::Service(ServiceError::Invalid(faults)) => faults.clone(),
+            Self::Service(ServiceError::Invalid(faults))
+            | Self::RefusedDryRun { error: ServiceError::Invalid(faults), .. } => faults.clone(),
             _ => Vec::new(),
+        };
+        let preview = match self {
+            Self::RefusedDryRun { preview, .. } => Some(preview.as_ref().clone()),
+            _ => None,
         };
         let reservation_status = match self {
             Self::Service(ServiceError::ReservationNotPending { status }) => Some(status.clone()),
@@ -237,6 +251,7 @@ impl ApiError {
             errors,
             reservation_status,
             decision: self.decision().map(DecisionView::new),
+            preview,
         }
     }
 
@@ -249,6 +264,7 @@ impl ApiError {
         match self {
             Self::Denied { decision } | Self::Service(ServiceError::Denied(decision)) => Some(decision),
             Self::Service(_)
+            | Self::RefusedDryRun { .. }
             | Self::MethodNotAllowed { .. }
             | Self::PayloadTooLarge { .. }
             | Self::TooManyReads { .. }

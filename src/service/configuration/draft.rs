@@ -1,19 +1,18 @@
 //! A draft of a configuration: validated as a whole together with the present one, then written in one step.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::app_config::{
-    AppConfig, GroupKind, MOST_SCOPE_VALUES, PlanEntry, Review, Settings, StoredWebhook, VersionDocument,
+    AppConfig, Change, GroupKind, MOST_SCOPE_VALUES, PlanEntry, Review, Settings, StoredWebhook, VersionDocument,
 };
-use super::cache::Change;
-use super::clashes::clashes;
+use super::clashes::{Groups, Side, clashes, within};
 use super::report_fields::check_labels;
+use crate::domain::access::audit::Trail;
 use crate::domain::configuration::plan::Plan;
-use crate::domain::configuration::plan_body::{GroupBody, PlanBody};
+use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
-use crate::domain::configuration::scope::Scope;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::difference::{Difference, differences};
 use crate::domain::values::field_error::FieldError;
@@ -22,7 +21,6 @@ use crate::domain::webhooks::webhook::WebhookBody;
 use crate::service::access::audit::audited;
 use crate::service::error::{ServiceError, json};
 use crate::service::tenant::Placement;
-use crate::store::access::audit::Trail;
 use crate::store::keys::Versioned;
 
 /// Plans, policies and webhooks to put and to delete, and new settings. Everything else stays unchanged.
@@ -44,8 +42,8 @@ pub struct Draft {
     pub settings_path: &'static str,
 }
 
-/// A change that a draft would make.
-#[derive(Clone, Debug)]
+/// What a draft would change.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Changed {
     /// `plan:<id>`, `policy:<id>`, `webhook:<id>` or `app`.
     pub target: String,
@@ -75,8 +73,11 @@ pub struct Checked {
     new_groups: Vec<(GroupId, GroupKind)>,
 }
 
-pub(in crate::service) fn within(path: &str, fault: FieldError) -> FieldError {
-    if path.is_empty() { fault } else { fault.within(path) }
+/// What differs from what is there.
+struct Bodies<'a> {
+    plans: Vec<(&'a PlanId, PlanBody)>,
+    policies: Vec<(&'a PolicyId, PolicyBody)>,
+    webhooks: Vec<(&'a WebhookId, WebhookBody)>,
 }
 
 impl Draft {
@@ -86,7 +87,7 @@ impl Draft {
     /// [`ServiceError::Invalid`], [`ServiceError::PlanInUse`] for deleting the default plan.
     pub fn check(&self, config: &AppConfig, revision: u64) -> Result<Checked, ServiceError> {
         let mut faults = Vec::new();
-        let mut groups = Groups { known: config.groups.clone(), new: Vec::new(), placement: self.placement };
+        let mut groups = Groups::of(config, self.placement);
         let mut plans = Vec::new();
         let mut seen: BTreeMap<&PlanId, &str> = BTreeMap::new();
         for (path, id, body) in &self.plans {
@@ -153,7 +154,12 @@ impl Draft {
             .map(|(_, policy)| policy)
             .filter(|policy| config.policy(&policy.id).is_none_or(|present| present.body != policy.body))
             .collect();
-        let changed = self.changed(config, &plans, &policies, &webhooks)?;
+        let bodies = Bodies {
+            plans: plans.iter().map(|plan| (&plan.id, plan.body.clone())).collect(),
+            policies: policies.iter().map(|policy| (&policy.id, policy.body.clone())).collect(),
+            webhooks: webhooks.iter().map(|(id, body)| (id, body.clone())).collect(),
+        };
+        let changed = self.changed(config, &bodies)?;
         Ok(Checked { plans, policies, changed, webhooks, new_groups: groups.new })
     }
 
@@ -205,52 +211,67 @@ impl Draft {
         let kept_policies = config.policies.iter().map(Arc::as_ref);
         let kept_policies =
             kept_policies.filter(|policy| !drafted_policy(&policy.id) && !self.delete_policies.contains(&policy.id));
-        // Each as (path of a drafted one, whether it is a policy, name, groups).
-        let drafted = plans.iter().map(|(path, plan)| (Some(*path), false, plan.id.as_str(), &plan.groups));
-        let drafted = drafted
-            .chain(policies.iter().map(|(path, policy)| (Some(*path), true, policy.id.as_str(), &policy.groups)));
-        let kept = kept_plans.map(|plan| (None, false, plan.id.as_str(), &plan.groups));
-        let kept = kept.chain(kept_policies.map(|policy| (None, true, policy.id.as_str(), &policy.groups)));
+        // Each with its path, if it is drafted.
+        let drafted = plans.iter().map(|(path, plan)| (Some(*path), Side::plan(plan)));
+        let drafted = drafted.chain(policies.iter().map(|(path, policy)| (Some(*path), Side::policy(policy))));
+        let kept = kept_plans.map(|plan| (None, Side::plan(plan)));
+        let kept = kept.chain(kept_policies.map(|policy| (None, Side::policy(policy))));
         let all: Vec<_> = kept.chain(drafted).collect();
         let mut faults = Vec::new();
-        for (place, one) in all.iter().enumerate() {
-            for other in &all[..place] {
-                // Faults are reported for the drafted document; if both are drafted, for the later one.
-                let (Some(path), other) = (one.0, other) else { continue };
-                faults.extend(clashes(path, (one.1, one.2, one.3), (other.1, other.2, other.3)));
+        for (place, (path, one)) in all.iter().enumerate() {
+            // Faults are reported for the drafted document; if both are drafted, for the later one.
+            let Some(path) = path else { continue };
+            for (_, other) in &all[..place] {
+                faults.extend(clashes(path, *one, *other));
             }
         }
         faults
     }
 
-    fn changed(
-        &self,
-        config: &AppConfig,
-        plans: &[Plan],
-        policies: &[Policy],
-        webhooks: &[(WebhookId, WebhookBody)],
-    ) -> Result<Vec<Changed>, ServiceError> {
+    /// What would change if nothing were wrong with the draft.
+    ///
+    /// # Errors
+    /// [`ServiceError::Internal`]; none in practice.
+    pub fn unchecked(&self, config: &AppConfig) -> Result<Vec<Changed>, ServiceError> {
+        let plans = self.plans.iter().map(|(_, id, body)| (id, PlanBody { id: Some(id.to_string()), ..body.clone() }));
+        let policies =
+            self.policies.iter().map(|(_, id, body)| (id, PolicyBody { id: Some(id.to_string()), ..body.clone() }));
+        let webhooks =
+            self.webhooks.iter().map(|(_, id, body)| (id, WebhookBody { id: Some(id.to_string()), ..body.clone() }));
+        let bodies = Bodies {
+            plans: plans.filter(|(id, body)| config.plan(id).is_none_or(|present| present.body != *body)).collect(),
+            policies: policies
+                .filter(|(id, body)| config.policy(id).is_none_or(|present| present.body != *body))
+                .collect(),
+            webhooks: webhooks
+                .filter(|(id, body)| config.webhooks.get(*id).is_none_or(|present| present.body != *body))
+                .collect(),
+        };
+        self.changed(config, &bodies)
+    }
+
+    fn changed(&self, config: &AppConfig, bodies: &Bodies<'_>) -> Result<Vec<Changed>, ServiceError> {
         let mut changed = Vec::new();
-        for plan in plans {
-            let before = config.plan(&plan.id).map(|present| &present.body);
-            changed.push(compare(format!("plan:{}", plan.id), before, Some(&plan.body))?);
+        for (id, body) in &bodies.plans {
+            let before = config.plan(id).map(|present| &present.body);
+            changed.push(compare(format!("plan:{id}"), before, Some(body))?);
         }
         for id in &self.delete {
             if let Some(present) = config.plan(id) {
                 changed.push(compare(format!("plan:{id}"), Some(&present.body), None)?);
             }
         }
-        for policy in policies {
-            let before = config.policy(&policy.id).map(|present| &present.body);
-            changed.push(compare(format!("policy:{}", policy.id), before, Some(&policy.body))?);
+        for (id, body) in &bodies.policies {
+            let before = config.policy(id).map(|present| &present.body);
+            changed.push(compare(format!("policy:{id}"), before, Some(body))?);
         }
         for id in &self.delete_policies {
             if let Some(present) = config.policy(id) {
                 changed.push(compare(format!("policy:{id}"), Some(&present.body), None)?);
             }
         }
-        for (id, body) in webhooks {
-            let before = config.webhooks.get(id).map(|present| &present.body);
+        for (id, body) in &bodies.webhooks {
+            let before = config.webhooks.get(*id).map(|present| &present.body);
             changed.push(compare(format!("webhook:{id}"), before, Some(body))?);
         }
         for id in &self.delete_webhooks {
@@ -332,63 +353,6 @@ impl Draft {
         }
         change.trails = checked.changed.iter().map(|changed| changed.trail(by)).collect();
         Ok(change)
-    }
-}
-
-/// The register of group IDs while a draft is checked.
-pub struct Groups {
-    known: HashMap<GroupId, GroupKind>,
-    pub new: Vec<(GroupId, GroupKind)>,
-    placement: Placement,
-}
-
-impl Groups {
-    pub fn of(config: &AppConfig, placement: Placement) -> Self {
-        Self { known: config.groups.clone(), new: Vec::new(), placement }
-    }
-
-    /// Registers the groups of a body. The unit and scope of an ID never change in any plan or policy. Groups without
-    /// a valid ID, unit or scope are skipped, since the validation of the body reports them. Returns every fault;
-    /// fields begin with `path`.
-    pub fn take(&mut self, groups: &[GroupBody], path: &str) -> Vec<FieldError> {
-        let mut faults = Vec::new();
-        for (place, group) in groups.iter().enumerate() {
-            let (Ok(id), Some(unit)) = (GroupId::parse(&group.id), group.unit) else { continue };
-            let Ok(scope) = group.scope.as_ref().map_or(Ok(Scope::user()), |names| Scope::parse(names)) else {
-                continue;
-            };
-            let mut tell = |field: &str, message: String| {
-                faults.push(within(path, FieldError::new(format!("groups[{place}].{field}"), message)));
-            };
-            if self.placement == Placement::User && !scope.contains_user() {
-                let message = "must contain `user`: this app has the placement `user`, which spreads its users over a \
-                               cluster, so users cannot share counters";
-                tell("scope", message.to_owned());
-            }
-            match self.known.get(&id) {
-                None => {
-                    let kind = GroupKind { unit, scope };
-                    self.known.insert(id.clone(), kind.clone());
-                    self.new.push((id, kind));
-                }
-                Some(known) if known.unit != unit => {
-                    let known = known.unit;
-                    let message = format!(
-                        "must be `{known}`: group `{id}` already has this unit, which cannot be changed; choose another ID"
-                    );
-                    tell("unit", message);
-                }
-                Some(known) if known.scope != scope => {
-                    let known = known.scope.names().join(", ");
-                    let message = format!(
-                        "must be `{known}`: group `{id}` already has this scope, which cannot be changed; choose another ID"
-                    );
-                    tell("scope", message);
-                }
-                Some(_) => {}
-            }
-        }
-        faults
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::app_config::AppConfig;
-use super::draft::{ChangeAction, Draft};
+use super::draft::{ChangeAction, Changed, Draft};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::difference::Difference;
 use crate::domain::values::ids::{GroupId, PlanId};
@@ -26,8 +26,19 @@ pub struct Preview {
     pub changes: Vec<ChangeView>,
     /// Groups with a lowered quota, and the users whose usage in the current window exceeds the new quota.
     pub over_limit: Vec<OverLimit>,
-    /// False if not all users could be checked in time.
+    /// False if not all users could be checked in time, or the draft has faults.
     pub complete: bool,
+}
+
+impl Preview {
+    /// Of a draft with faults: what would change without them.
+    ///
+    /// # Errors
+    /// [`ServiceError::Internal`]; none in practice.
+    pub(super) fn unchecked(config: &AppConfig, draft: &Draft) -> Result<Self, ServiceError> {
+        let changes = draft.unchecked(config)?.into_iter().map(ChangeView::new).collect();
+        Ok(Self { changes, over_limit: Vec::new(), complete: false })
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -51,7 +62,13 @@ pub struct OverLimit {
     pub users: u64,
 }
 
-/// A group whose quota the draft lowers.
+impl ChangeView {
+    fn new(changed: Changed) -> Self {
+        Self { target: changed.target, action: changed.action, fields: changed.fields }
+    }
+}
+
+/// A group whose quota a draft lowers.
 struct Lowered {
     plan: PlanId,
     group: GroupId,
@@ -83,11 +100,8 @@ impl Gateway {
             }
         }
         let complete = lowered.is_empty() || self.count_over(tenant, &mut lowered).await?;
-        let changes = checked.changed.into_iter();
         Ok(Preview {
-            changes: changes
-                .map(|changed| ChangeView { target: changed.target, action: changed.action, fields: changed.fields })
-                .collect(),
+            changes: checked.changed.into_iter().map(ChangeView::new).collect(),
             over_limit: lowered.into_iter().map(Lowered::view).collect(),
             complete,
         })
