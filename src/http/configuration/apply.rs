@@ -59,7 +59,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let ApplyQuery { dry_run, prune } = query.read()?;
-    let Given { value, idempotency } = body.read_checked(Configuration::faults).await?;
+    let Given { value, idempotency } = body.read().await?;
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
     let wanted = Wanted { document: &value, prune, if_match: if_match(&request)? };
     if !dry_run {
