@@ -1,5 +1,7 @@
 //! Checks conventions of this repository by reading its files.
 
+#[path = "tidy/functions.rs"]
+mod functions;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/metrics.rs"]
@@ -187,24 +189,6 @@ fn the_product_never_panics_on_purpose_and_leaves_nothing_for_later() {
                 text.lines().enumerate().filter(|(_, line)| later.iter().any(|word| names(line, word)))
             {
                 offences.push(format!("{path}:{}: {line}", number + 1));
-            }
-        }
-    }
-    assert!(offences.is_empty(), "{}", offences.join("\n"));
-}
-
-/// Tuples hide the meaning of arguments, and their number from the lint.
-#[test]
-fn functions_take_no_tuples_apart() {
-    let mut offences = Vec::new();
-    for (path, lines) in sources() {
-        for (number, line) in lines {
-            let line = line.trim();
-            let is_argument = line.starts_with('(') && line.contains("): (") && line.ends_with(',');
-            let is_only_argument = line.contains("fn ") && line.contains("((") && line.contains("): (");
-            if is_argument || is_only_argument || line.contains("Result<Result<") || line.contains("too_many_arguments")
-            {
-                offences.push(format!("{path}:{number}: {line}"));
             }
         }
     }

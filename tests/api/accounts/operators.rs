@@ -280,7 +280,18 @@ async fn a_whole_configuration_is_applied_in_one_step_or_not_at_all() {
     let mut fields: Vec<&str> =
         problem["errors"].as_array().unwrap().iter().map(|fault| fault["field"].as_str().unwrap()).collect();
     fields.sort_unstable();
-    assert_eq!(fields, ["apps", "plans[0].groups[0].matches[0].evnt", "plans[0].groups[0].qouta"], "{problem}");
+    assert_eq!(
+        fields,
+        [
+            "apps",
+            "plans[0].groups[0].matches[0].event",
+            "plans[0].groups[0].matches[0].evnt",
+            "plans[0].groups[0].periodType",
+            "plans[0].groups[0].qouta",
+            "plans[0].groups[0].quota"
+        ],
+        "{problem}"
+    );
 
     let mut document = world.admin.get("configuration").await.expect(200);
     document["plans"].as_array_mut().unwrap().push(plan("a", 1));
