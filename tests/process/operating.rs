@@ -143,7 +143,7 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
         assert!(told.contains(part), "no {part} in {told}");
     }
     let stranger = String::from_utf8(run(&["inspect", "nobody"], &data_dir).stdout).unwrap();
-    assert!(stranger.contains("never seen"), "{stranger}");
+    assert!(stranger.contains("user not found"), "{stranger}");
     let draft = dir.path().join("draft.json");
     std::fs::write(&draft, monthly(5).to_string()).unwrap();
     let whatif = ["whatif", "--for", "pro", "--plan", draft.to_str().unwrap()];
@@ -153,7 +153,7 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
     }
     gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "test"})).await;
     let sandbox = String::from_utf8(run(&["inspect", "u", "--mode", "test"], &data_dir).stdout).unwrap();
-    assert!(sandbox.contains("never seen"), "live and test do not meet: {sandbox}");
+    assert!(sandbox.contains("user not found"), "live and test do not meet: {sandbox}");
     one_clear_line(&run(&["inspect", "u"], &[("QUOTAGATE_DATA_DIR", "/no/such/directory")]));
     one_clear_line(&run(&["inspect", "u", "--mode", "prod"], &data_dir));
 }
@@ -206,7 +206,7 @@ async fn inspect_explains_every_row() {
             ".account",
             "no hold is live; never expires; some groups have grants or blocked amounts; some groups have alerts",
         ),
-        (".block", "everything is refused until the user is unblocked"),
+        (".block", "all calls are denied until the user is unblocked"),
         (".extended", "extended reservations may be charged until 15 minutes after 20"),
         (".limits", "the user's custom limits, instead of the plan's"),
         (".subscription", "plan, start, start of the cycle, end"),
@@ -236,7 +236,7 @@ fn a_wrong_setting_is_one_clear_line_that_names_it_and_no_secret() {
     let data_dir = ("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap());
     for (name, value, part) in [
         ("QUOTAGATE_REDIS_URL", "http://:hunter2@somewhere", "QUOTAGATE_REDIS_URL must begin with"),
-        ("QUOTAGATE_REDIS_URL", "", "QUOTAGATE_REDIS_URL is empty"),
+        ("QUOTAGATE_REDIS_URL", "", "QUOTAGATE_REDIS_URL must not be empty"),
         ("QUOTAGATE_REDIS_URL", "redis://:hunter2@", "QUOTAGATE_REDIS_URL"),
         ("QUOTAGATE_ADMIN_KEY", "hunter2", "QUOTAGATE_ADMIN_KEY must begin with ak_"),
         ("QUOTAGATE_LOG", "=,=", "QUOTAGATE_LOG"),
