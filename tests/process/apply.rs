@@ -213,7 +213,7 @@ async fn nothing_changes_unasked_and_only_prune_deletes() {
     for arguments in [vec![none.as_str(), "--prune", "--dry-run"], vec![&none, "--prune", "--yes"]] {
         let (code, out, err) = apply(&gateway, &arguments);
         assert_eq!((code, out.as_str()), (Some(1), before), "{err}");
-        assert!(err.contains("plan `a` is the app's default"), "{err}");
+        assert!(err.contains("Plan `a` is the app's default plan"), "{err}");
     }
     gateway.call("PUT", "app", ADMIN_KEY, &json!({})).await;
     gateway.call("POST", "subscriptions", &key, &json!({"userId": "u", "planId": "a"})).await;
