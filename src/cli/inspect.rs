@@ -114,7 +114,7 @@ fn of_amount(steps: &str, unit: Option<Unit>) -> Option<String> {
 /// `<window> <amount>`
 fn of_blocked(value: &str, unit: Option<Unit>) -> Option<String> {
     let (seq, amount) = value.split_once(' ')?;
-    Some(format!("{} out of reach in window {seq}", of_amount(amount, unit)?))
+    Some(format!("{} blocked in window {seq}", of_amount(amount, unit)?))
 }
 
 /// `<id>:<amount>:<window|*>:<end, ms|*>,…`

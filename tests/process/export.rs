@@ -289,12 +289,14 @@ async fn an_export_that_comes_too_late_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_has_the_events_of_one_app_and_mode_and_says_which() {
-    let world = World::new().await;
+    let world = world().await;
     let live = new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await;
     let live = world.node.client(&live);
     world.admin.post("apps", json!({"id": "acme"})).await.expect(201);
+    live.subscribe("u_1", "p").await;
     for app in [&world.app, &live] {
-        app.post("track", json!({"userId": "u_1", "event": "image.a"})).await.expect(200);
+        let event = json!({"userId": "u_1", "event": "image.a", "metadata": {"team": "red"}});
+        app.post("track", event).await.expect(200);
     }
     let dir = folder();
     let url = world.redis.url();

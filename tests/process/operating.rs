@@ -149,7 +149,7 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
     let whatif = ["whatif", "--for", "pro", "--plan", draft.to_str().unwrap()];
     for command in [&["inspect", "u"][..], &["verify"], &["export", "--out", "-"], &whatif] {
         let told = one_clear_line(&run(&[command, &["--mode", "test/ci"]].concat(), &data_dir));
-        assert!(told.contains("there is no sandbox `ci`"), "{command:?}: {told}");
+        assert!(told.contains("Sandbox `ci` not found"), "{command:?}: {told}");
     }
     gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "test"})).await;
     let sandbox = String::from_utf8(run(&["inspect", "u", "--mode", "test"], &data_dir).stdout).unwrap();
@@ -204,7 +204,7 @@ async fn inspect_explains_every_row() {
     for (field, meaning) in [
         (
             ".account",
-            "no hold is live; never expires; some groups have grants or blocked amounts; some groups have alerts",
+            "some groups have grants or blocked amounts; some groups have alerts",
         ),
         (".block", "all calls are denied until the user is unblocked"),
         (".extended", "extended reservations may be charged until 15 minutes after 20"),
@@ -214,7 +214,7 @@ async fn inspect_explains_every_row() {
         ("image.alerts", "alerts at 50, 100 % of 4 cents; reported in window 1: up to 100 %"),
         ("image.grants", "0.5 cents granted in window 1, 0.5 cents granted until 2099-01-01T00:00:00Z"),
         ("image.reached", "limit.reached was reported in window 1 for the limit 4 cents"),
-        ("other.blocked", "2 cents out of reach in window 1"),
+        ("other.blocked", "2 cents blocked in window 1"),
         ("video.approval", " is open"),
     ] {
         let line = told.lines().find(|line| line.split_whitespace().next() == Some(field));

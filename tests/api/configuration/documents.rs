@@ -62,7 +62,7 @@ async fn a_dry_run_that_would_be_refused_has_the_whole_difference() {
     admin.plan("used", monthly(3)).await;
     world.app.subscribe("u", "used").await;
     let mut faulty = plan("b", 1);
-    faulty["groups"][0]["quota"] = json!(-1);
+    faulty["periodType"] = json!("fixed");
     for (document, status, code, targets) in [
         (json!({"plans": [plan("a", 1)]}), 409, "plan_in_use", vec!["plan:a", "plan:used"]),
         (json!({"plans": [plan("a", 1), faulty]}), 400, "invalid_request", vec!["plan:a", "plan:b", "plan:used"]),

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::cli::remote::{Api, RemoteError};
 
 const API: &str = "/api/v1/";
+const REQUESTS: &str = "quotagate_requests_total";
+/// A histogram.
+const SECONDS: &str = "quotagate_request_seconds";
 
 /// Answers of one call since the node's start.
 #[derive(Clone, Debug, Default)]
@@ -44,13 +47,13 @@ impl Metrics {
             let Some(call) = label(labels, "call").and_then(|call| call.strip_prefix(API)) else { continue };
             let answers = metrics.0.entry(call.to_owned()).or_default();
             match name {
-                "quotagate_requests_total" => {
+                REQUESTS => {
                     answers.all += value;
                     if label(labels, "status").is_some_and(|status| status.starts_with('5')) {
                         answers.failed += value;
                     }
                 }
-                "quotagate_request_seconds_bucket" => {
+                _ if name.strip_suffix("_bucket") == Some(SECONDS) => {
                     let bound = label(labels, "le").and_then(|bound| bound.parse().ok());
                     answers.buckets.extend(bound.map(|bound: f64| (bound, value)));
                 }
@@ -122,21 +125,19 @@ mod tests {
 
     fn metrics(counts: [u32; 4], failed: u32) -> Metrics {
         let [first, second, third, all] = counts;
-        let bucket = |bound: &str, count: u32| {
-            format!("quotagate_request_seconds_bucket{{call=\"/api/v1/reserve\",le=\"{bound}\"}} {count}\n")
-        };
-        let status = |status: u32, count: u32| {
-            format!("quotagate_requests_total{{call=\"/api/v1/reserve\",status=\"{status}\"}} {count}\n")
-        };
+        let bucket =
+            |bound: &str, count: u32| format!("{SECONDS}_bucket{{call=\"/api/v1/reserve\",le=\"{bound}\"}} {count}\n");
+        let status =
+            |status: u32, count: u32| format!("{REQUESTS}{{call=\"/api/v1/reserve\",status=\"{status}\"}} {count}\n");
         let text = [
-            "# TYPE quotagate_requests_total counter\n".to_owned(),
+            format!("# TYPE {REQUESTS} counter\n"),
             status(200, all - failed),
             status(503, failed),
             bucket("0.001", first),
             bucket("0.002", second),
             bucket("0.01", third),
             bucket("+Inf", all),
-            "quotagate_requests_total{call=\"/metrics\",status=\"200\"} 5\n".to_owned(),
+            format!("{REQUESTS}{{call=\"/metrics\",status=\"200\"}} 5\n"),
         ];
         Metrics::parse(&text.concat())
     }
