@@ -31,6 +31,16 @@ export interface AppView {
 export type Applied = Preview & {
   /** False for a dry run, or if nothing differs. */
   applied: boolean;
+  /**
+   * With `prune=false`: the entries that the document does not list and that stay, as `plan:<id>`, `policy:<id>` or
+   * `webhook:<id>`.
+   */
+  unlisted?: string[];
+  /**
+   * The secrets of the webhooks that were created, by their ids. They are shown once, and not when the call is
+   * repeated by its idempotency key.
+   */
+  webhookSecrets?: Record<string, string>;
 };
 
 /** Who may approve, and on what condition; informational. */
@@ -241,7 +251,7 @@ export interface CommitOperation {
 
 /**
  * The configuration of an app. A section that is left out stays unchanged; in a section that is present, entries that
- * the document does not list are deleted.
+ * the document does not list are deleted, or with `prune=false` stay unchanged.
  */
 export interface Configuration {
   app?: Settings | null;
@@ -249,10 +259,7 @@ export interface Configuration {
   plans?: PlanBody[] | null;
   /** Each with its `id`. */
   policies?: PolicyBody[] | null;
-  /**
-   * Each with its `id`. A new webhook gets a secret; `POST webhooks/{id}/rotate-secret` creates and shows another
-   * one.
-   */
+  /** Each with its `id`. A new webhook gets a secret, which the response shows once. */
   webhooks?: WebhookBody[] | null;
 }
 
@@ -1497,7 +1504,7 @@ export type PolicyView = PolicyBody & ({
 export interface Preview {
   /** Empty if nothing would change. */
   changes: ChangeView[];
-  /** False if not all users could be checked in time. */
+  /** False if not all users could be checked in time, or the draft has faults. */
   complete: boolean;
   /** Groups with a lowered quota, and the users whose usage in the current window exceeds the new quota. */
   overLimit: OverLimit[];
@@ -1510,6 +1517,8 @@ export interface Problem {
   decision?: DecisionView | null;
   detail: string;
   errors?: FieldError[];
+  /** With a dry run of `PUT configuration` that would be refused: what it would change. */
+  preview?: Applied | null;
   requestId: string;
   /** With `reservation_not_pending`: `held`, `committed` or `released`. */
   reservationStatus?: string | null;

@@ -221,7 +221,7 @@ class CommitOperation(_CommitOperationRequired, total=False):
 
 class Configuration(TypedDict, total=False):
     """The configuration of an app. A section that is left out stays unchanged; in a section that is
-    present, entries that the document does not list are deleted."""
+    present, entries that the document does not list are deleted, or with `prune=false` stay unchanged."""
 
     app: Settings | None
     plans: Sequence[PlanBody] | None
@@ -229,8 +229,7 @@ class Configuration(TypedDict, total=False):
     policies: Sequence[PolicyBody] | None
     """Each with its `id`."""
     webhooks: Sequence[WebhookBody] | None
-    """Each with its `id`. A new webhook gets a secret; `POST webhooks/{id}/rotate-secret` creates and
-    shows another one."""
+    """Each with its `id`. A new webhook gets a secret, which the response shows once."""
 
 
 class _ExplainDraftBodyRequired(TypedDict):

@@ -133,11 +133,17 @@ class Applied(Model):
     changes: tuple[ChangeView, ...]
     """Empty if nothing would change."""
     complete: bool
-    """False if not all users could be checked in time."""
+    """False if not all users could be checked in time, or the draft has faults."""
     over_limit: tuple[OverLimit, ...]
     """Groups with a lowered quota, and the users whose usage in the current window exceeds the new quota."""
     applied: bool
     """False for a dry run, or if nothing differs."""
+    unlisted: tuple[str, ...] = ()
+    """With `prune=false`: the entries that the document does not list and that stay, as `plan:<id>`,
+    `policy:<id>` or `webhook:<id>`."""
+    webhook_secrets: dict[str, str] = field(default_factory=dict)
+    """The secrets of the webhooks that were created, by their ids. They are shown once, and not when the
+    call is repeated by its idempotency key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +276,7 @@ class ClockView(Model):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration(Model):
     """The configuration of an app. A section that is left out stays unchanged; in a section that is
-    present, entries that the document does not list are deleted."""
+    present, entries that the document does not list are deleted, or with `prune=false` stay unchanged."""
 
     app: Settings | None = None
     plans: tuple[PlanBody, ...] | None = None
@@ -278,8 +284,7 @@ class Configuration(Model):
     policies: tuple[PolicyBody, ...] | None = None
     """Each with its `id`."""
     webhooks: tuple[WebhookBody, ...] | None = None
-    """Each with its `id`. A new webhook gets a secret; `POST webhooks/{id}/rotate-secret` creates and
-    shows another one."""
+    """Each with its `id`. A new webhook gets a secret, which the response shows once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1202,7 +1207,7 @@ class Preview(Model):
     changes: tuple[ChangeView, ...]
     """Empty if nothing would change."""
     complete: bool
-    """False if not all users could be checked in time."""
+    """False if not all users could be checked in time, or the draft has faults."""
     over_limit: tuple[OverLimit, ...]
     """Groups with a lowered quota, and the users whose usage in the current window exceeds the new quota."""
 
@@ -1216,6 +1221,8 @@ class Problem(Model):
     """With a denial (`onDeny=429`, `enforce`): the whole decision."""
     detail: str
     errors: tuple[FieldError, ...] = ()
+    preview: Applied | None = None
+    """With a dry run of `PUT configuration` that would be refused: what it would change."""
     request_id: str
     reservation_status: str | None = None
     """With `reservation_not_pending`: `held`, `committed` or `released`."""
@@ -1854,6 +1861,8 @@ Applied._fields = {
     "complete": ("complete", _json.flag, True),
     "overLimit": ("over_limit", _json.list_of(OverLimit.from_json), True),
     "applied": ("applied", _json.flag, True),
+    "unlisted": ("unlisted", _json.list_of(_json.text), False),
+    "webhookSecrets": ("webhook_secrets", _json.map_of(_json.text), False),
 }
 ApprovalBody._fields = {
     "approvers": ("approvers", _json.list_of(_json.text), False),
@@ -2443,6 +2452,7 @@ Problem._fields = {
     "decision": ("decision", DecisionView.from_json, False),
     "detail": ("detail", _json.text, True),
     "errors": ("errors", _json.list_of(FieldError.from_json), False),
+    "preview": ("preview", Applied.from_json, False),
     "requestId": ("request_id", _json.text, True),
     "reservationStatus": ("reservation_status", _json.text, False),
     "status": ("status", _json.whole, True),
