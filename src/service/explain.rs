@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Gateway;
 use super::decision::{Decision, Judged, judge};
 use super::error::ServiceError;
-use super::facts::{Round, View};
+use super::facts::{NEVER_WRITTEN, Round, View};
 use super::reserve::CallItem;
 use super::tenant::Tenant;
 use crate::domain::admission::{Caller, Purpose, Request, Standing, prepare};
@@ -34,6 +34,8 @@ pub struct Question {
 /// What would become of a call.
 #[derive(Clone, Debug)]
 pub struct Explanation {
+    /// The user has a subscription, counters, or anything else stored.
+    pub known: bool,
     /// None without one that runs.
     pub subscription: Option<Subscription>,
     pub blocked: bool,
@@ -65,6 +67,13 @@ pub struct Explained {
     /// The call does not fit.
     pub lacks_room: bool,
     pub grants: Vec<LiveGrant>,
+}
+
+impl Explained {
+    /// The group refuses the call.
+    pub fn refuses(&self) -> bool {
+        self.lacks_room || self.traced.refuses()
+    }
 }
 
 impl Gateway {
@@ -110,7 +119,10 @@ impl Gateway {
             groups.push(self.explained(view, traced, &judged, now_ms).await?);
         }
         let subscription = view.subscribed.at(view.now_ms).0.cloned();
+        let known = view.subscribed.version != NEVER_WRITTEN
+            || self.store.read_users(&view.bucket, std::slice::from_ref(user)).await?.iter().any(Option::is_some);
         Ok(Round::Done(Explanation {
+            known,
             is_default_plan: subscription.is_none() && view.plan().is_some(),
             subscription,
             blocked: standing.blocked,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::views::{CounterView, DeniedByView, number};
+use super::summary::summary;
 use crate::domain::amount::Unit;
 use crate::domain::explain::{Mismatch, Origin, Outcome, Traced, Tried};
 use crate::domain::field_error::FieldError;
@@ -22,7 +23,11 @@ use crate::service::subscriptions::{SubscriptionView, view_of};
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedCallView {
+    /// The result and its cause in one sentence.
+    summary: String,
     user_id: String,
+    /// False: nothing is stored of this user. A mistyped id looks like this.
+    user_known: bool,
     event: String,
     #[schema(value_type = f64)]
     quantity: Number,
@@ -83,6 +88,8 @@ pub struct ExplainedGroupView {
     /// No rule matches, and `covers` names the event: the group refuses it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     uncovered: bool,
+    /// The group refuses the call.
+    refuses: bool,
     /// Names of the group's scope that the call lacks; then it does not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing_scope: Vec<String>,
@@ -132,7 +139,7 @@ pub struct MismatchView {
     /// Absent: the call does not bring the field.
     #[serde(skip_serializing_if = "Option::is_none")]
     found: Option<String>,
-    /// Any of these: the event's pattern, or values. Empty: any value of a field that is missing.
+    /// The event's pattern, or the values of which any matches.
     wanted: Vec<String>,
     /// The same as a sentence.
     message: String,
@@ -168,7 +175,9 @@ impl ExplainedCallView {
             Verdict::Invalid(fault) => (None, vec![fault.clone()]),
         };
         Self {
+            summary: summary(question, explanation),
             user_id: user.to_string(),
+            user_known: explanation.known,
             quantity: item.quantity,
             metadata: metadata_map(&item.metadata),
             allowed: decision.is_some_and(|decision| decision.allowed),
@@ -209,14 +218,15 @@ impl ExplainedGroupView {
             counter: explained.counter.as_ref().map(CounterView::new),
             limit: explained.limit.map(|limit| number(limit, unit)),
             lacks_room: explained.lacks_room,
+            refuses: explained.refuses(),
             grants: grants.collect(),
             ..Self::traced(event, &explained.traced)
         }
     }
 
-    /// Of a call that was made long ago: whether a fixed period was running is not told.
-    pub fn without_times(self) -> Self {
-        Self { outside_period: false, opens_at: None, ..self }
+    /// Of a call that was allowed: no group refused it, and every fixed period was running.
+    pub fn of_an_allowed_call(self) -> Self {
+        Self { refuses: false, outside_period: false, opens_at: None, ..self }
     }
 
     /// Without a counter.
@@ -236,6 +246,7 @@ impl ExplainedGroupView {
             matches: !matches!(traced.outcome, Outcome::Unmatched { .. }),
             rules: traced.tried.iter().map(|tried| TriedRuleView::new(event, tried)).collect(),
             rule: None,
+            refuses: traced.refuses(),
             uncovered: false,
             missing_scope: Vec::new(),
             error: None,
@@ -282,11 +293,11 @@ impl MismatchView {
                 wanted: vec![pattern.to_owned()],
                 message: format!("the event `{event}` is not `{pattern}`"),
             },
-            Mismatch::Missing { field } => Self {
+            Mismatch::Missing { field, wanted } => Self {
                 field: format!("metadata.{field}"),
                 found: None,
-                wanted: Vec::new(),
-                message: format!("metadata `{field}` is missing"),
+                wanted: wanted.clone(),
+                message: format!("metadata `{field}` is missing; the rule wants {}", either(wanted)),
             },
             Mismatch::Value { field, found, wanted } => Self {
                 field: format!("metadata.{field}"),
@@ -299,7 +310,7 @@ impl MismatchView {
 }
 
 /// `` `a`, `b` or `c` ``
-fn either(values: &[String]) -> String {
+pub fn either(values: &[String]) -> String {
     let quoted: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
     match quoted.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
