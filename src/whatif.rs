@@ -6,17 +6,16 @@ mod report;
 mod trace;
 
 use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::direct::{Direct, DirectError};
-use crate::domain::book::Book;
 use crate::domain::ids::PlanId;
 use crate::domain::window::{TimeMs, parse_rfc3339};
 use crate::print;
 use crate::replay::TraceError;
-use crate::service::app_config::AppConfig;
 use crate::service::error::ServiceError;
 use crate::service::whatif::past::PastBuilder;
 use crate::service::whatif::people::book;
@@ -25,9 +24,12 @@ pub use crate::service::whatif::report::{Agreement, GroupSum, Report, Side, User
 pub use crate::service::whatif::tally::{Changed, Example, LackView};
 use crate::service::whatif::units;
 pub use crate::service::whatif::whole::Rehearsed;
-use crate::service::whatif::whole::{Replayed, Whole, Work};
+use crate::service::whatif::whole::{Whole, Work};
 use crate::store::error::StoreError;
 use draft::Draft;
+
+/// Calls by which the replay under the present rules may be ahead of that under the draft.
+const VERDICTS_AHEAD: usize = 10_000;
 
 /// Replay recorded calls under a draft: who would have been denied what, and what it would have cost.
 ///
@@ -155,24 +157,30 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
         let work =
             Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
         let instead = drafted.instead.as_ref().map(|(of, instead)| (of, instead));
+        let bar = replay_bar(&work);
+        // The draft follows the present rules call by call.
+        let (verdicts, before) = sync_channel(VERDICTS_AHEAD);
         let (under_draft, under_present) = std::thread::scope(|scope| {
-            let present = scope.spawn(|| replay(&work, &present, None, book(&moved)));
-            (replay(&work, &drafted.config, instead, book(&moved)), present.join())
+            let under_present = scope.spawn(|| {
+                // Nobody hears it if the other replay has failed.
+                let verdict = move |verdict| drop(verdicts.send(verdict));
+                work.present(&present, book(&moved), |_| {}, verdict)
+            });
+            let told = |place| bar.set_position(place as u64);
+            let under_draft = work.draft((&drafted.config, instead), book(&moved), told, before.into_iter());
+            (under_draft, under_present.join())
         });
+        bar.finish_and_clear();
         let under_present = under_present.map_err(|_| ServiceError::Internal("a replay ended early".to_owned()))?;
-        whole.add(&past, under_draft, Some(under_present), None, since_ms);
+        whole.add(&past, under_draft, under_present, since_ms);
     }
     bar.finish_and_clear();
     let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
     Ok(whole.rehearsed(draft.title(), source, (extent.entries, extent.whole), &units, began))
 }
 
-/// With a bar that tells how far it is.
-fn replay(work: &Work<'_>, config: &AppConfig, instead: Option<(&PlanId, &PlanId)>, book: Book) -> Replayed {
-    let bar = bar(work.past.moments.len() as u64, "replayed");
-    let replayed = work.replay(config, instead, book, |place| bar.set_position(place as u64));
-    bar.finish_and_clear();
-    replayed
+fn replay_bar(work: &Work<'_>) -> ProgressBar {
+    bar(work.past.moments.len() as u64, "replayed")
 }
 
 /// A bar on stderr; there is none where stderr is no terminal.

@@ -11,7 +11,7 @@ use super::relevant::Relevant;
 use super::report::Report;
 use super::units;
 use super::weight::{OWN_GROUP_BYTES, Weight};
-use super::whole::{Replayed, Whole, Work};
+use super::whole::{Whole, Work};
 use crate::domain::ids::{PlanId, PolicyId};
 use crate::domain::ledger::EntryKind;
 use crate::domain::plan_body::PlanBody;
@@ -199,12 +199,11 @@ impl Gateway {
             moved.extend(grants.iter().cloned());
             let work =
                 Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
-            let replay =
-                |config: &AppConfig, instead| -> Replayed { work.replay(config, instead, book(&moved), |_| {}) };
             // The counters of the one replay are gone before the other makes its own.
-            let under_draft = replay(&drafted, draft.instead()).without_accounts();
-            let under_present = replay(&present, None).without_accounts();
-            whole.add(&past, under_draft, Some(under_present), None, since_ms);
+            let mut verdicts = Vec::new();
+            let under_present = work.present(&present, book(&moved), |_| {}, |verdict| verdicts.push(verdict));
+            let under_draft = work.draft((&drafted, draft.instead()), book(&moved), |_| {}, verdicts.into_iter());
+            whole.add(&past, under_draft.without_accounts(), under_present, since_ms);
         }
         let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
         let rehearsed = whole.rehearsed(draft.title(), source, (entries as u64, complete), &units, began);

@@ -1,9 +1,11 @@
 //! Adding up what would become of calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::past::Units;
 use super::rehearsal::{Judgement, Refused};
+use super::report::Agreement;
 use crate::domain::amount::{Amount, Unit};
 use crate::domain::ids::{EventName, GroupId, UserId};
 use crate::domain::ledger::Lack;
@@ -15,7 +17,7 @@ use utoipa::ToSchema;
 /// Examples that are told, of each kind.
 const EXAMPLES: usize = 10;
 
-/// A call that would be decided otherwise.
+/// A call that the draft decides otherwise than the present rules.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifExample)]
@@ -24,7 +26,7 @@ pub struct Example {
     pub at: String,
     pub user_id: String,
     pub event: Option<String>,
-    /// Why it would be denied, or was.
+    /// Why the draft denies it; of one that it allows, why the present rules deny it.
     pub reason: String,
     pub groups: Vec<LackView>,
 }
@@ -44,7 +46,7 @@ pub struct LackView {
     pub limit: Number,
 }
 
-/// Calls that would be decided otherwise.
+/// Calls that the draft decides otherwise than the present rules.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifChanged)]
@@ -71,48 +73,97 @@ impl Changed {
     }
 }
 
-/// What a replay comes to, beside what is recorded.
+/// Why rules deny a call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Denial {
+    reason: &'static str,
+    /// Those without room, by name.
+    groups: Vec<GroupId>,
+}
+
+/// How rules decide a call. None: they allow it.
+pub type Verdict = Option<Arc<Denial>>;
+
+impl Denial {
+    fn of(refused: &Refused) -> Self {
+        let mut groups: Vec<GroupId> = lacking(refused).cloned().collect();
+        groups.sort();
+        Self { reason: reason(refused), groups }
+    }
+}
+
+/// What a replay under the present rules comes to, beside what is recorded.
+#[derive(Debug, Default)]
+pub struct PresentTally {
+    pub agreement: Agreement,
+    pub denied: u64,
+    /// A denial is the same for many calls.
+    denials: HashSet<Arc<Denial>>,
+}
+
+impl PresentTally {
+    /// Answers the verdict, with which that of a draft is compared.
+    pub fn add(&mut self, judgement: &Judgement<'_>) -> Verdict {
+        let Agreement { calls, agree, denied_otherwise } = &mut self.agreement;
+        *calls += 1;
+        *agree += u64::from(judgement.was_denied.is_some() == judgement.refused.is_some());
+        let refused = judgement.refused.as_ref()?;
+        self.denied += 1;
+        let denial = Denial::of(refused);
+        if let Some((was, groups)) = &judgement.was_denied {
+            let mut then = groups.to_vec();
+            then.sort();
+            // What stays as it is was not asked again.
+            let same_groups = denial.groups.is_empty() || denial.groups == then;
+            let same = same_groups && was.is_none_or(|was| was.as_str() == denial.reason);
+            *denied_otherwise += u64::from(!same);
+        }
+        if let Some(known) = self.denials.get(&denial) {
+            return Some(Arc::clone(known));
+        }
+        let denial = Arc::new(denial);
+        self.denials.insert(Arc::clone(&denial));
+        Some(denial)
+    }
+}
+
+/// What a replay under a draft comes to, beside one under the present rules.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Calls that asked.
     pub calls: u64,
+    /// When they were made.
     pub were_denied: u64,
     pub denied: u64,
     pub newly_denied: Changed,
     pub newly_allowed: Changed,
-    /// Denied as before, but for another reason or by other groups.
+    /// Denied under both, but for another reason or by other groups.
     pub denied_otherwise: u64,
     /// By the user's place: newly denied, newly allowed.
     pub of_users: BTreeMap<usize, (u64, u64)>,
 }
 
 impl Tally {
-    pub fn add(&mut self, judgement: &Judgement<'_>, units: &Units) {
+    /// `before`: how the present rules decide the call.
+    pub fn add(&mut self, judgement: &Judgement<'_>, before: &Verdict, units: &Units) {
         self.calls += 1;
         self.were_denied += u64::from(judgement.was_denied.is_some());
         self.denied += u64::from(judgement.refused.is_some());
-        match (&judgement.was_denied, &judgement.refused) {
+        match (before, &judgement.refused) {
             (None, None) => {}
             (None, Some(refused)) => {
                 self.of_users.entry(judgement.call.user).or_default().0 += 1;
                 let groups = lacking(refused).map(|group| group.to_string());
                 self.newly_denied.add(reason(refused), groups, || example(judgement, refused, units));
             }
-            (Some((reason, groups)), None) => {
+            (Some(denial), None) => {
                 self.of_users.entry(judgement.call.user).or_default().1 += 1;
-                let was = reason.map_or("limit_reached", |reason| reason.as_str());
-                let groups = groups.iter().map(ToString::to_string);
-                self.newly_allowed.add(was, groups, || made(judgement, was.to_owned(), Vec::new()));
+                let groups = denial.groups.iter().map(ToString::to_string);
+                let made = || made(judgement, denial.reason.to_owned(), Vec::new());
+                self.newly_allowed.add(denial.reason, groups, made);
             }
-            (Some((was, groups)), Some(refused)) => {
-                let same_reason = was.is_none_or(|was| was.as_str() == reason(refused));
-                let mut now: Vec<&GroupId> = lacking(refused).collect();
-                let mut then: Vec<&GroupId> = groups.iter().collect();
-                now.sort();
-                then.sort();
-                // What stays as it is was not asked again.
-                let asked = !now.is_empty();
-                self.denied_otherwise += u64::from(!same_reason || (asked && now != then));
+            (Some(denial), Some(refused)) => {
+                self.denied_otherwise += u64::from(**denial != Denial::of(refused));
             }
         }
     }
