@@ -13,7 +13,7 @@ use super::glob;
 use super::ids::GroupId;
 use super::rollup::{Cube, Fields, RowName};
 
-pub use forecast::{Forecast, Rate, forecast};
+pub use forecast::{Course, Forecast, Range, Rate, forecast};
 pub use lines::{Line, LineName, Lines, TooManyLines};
 pub use ratio::{Condition, Measure, Ratio, Side};
 pub use unusual::{Unusual, unusual};

@@ -129,7 +129,7 @@ pub struct ForecastQuery {
 /// Say where a user's own counters with a quota lead, and when they run out
 ///
 /// By two rates: what the window has used since its start, and what the user was charged in the last complete days
-/// (at most 7). The faster one decides.
+/// (at most 7). The faster one decides. There is a range, and nothing before a tenth of the window.
 #[utoipa::path(get, path = "/api/v1/reports/forecast", tag = "Reports", params(ForecastQuery),
     responses((status = 200, body = ForecastView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::domain::amount::Unit;
 use crate::domain::number::Number;
-use crate::domain::report::{By, Line, LineName, Rate};
+use crate::domain::report::{By, Line, LineName, Range, Rate};
 use crate::domain::rollup::{COST_DECIMALS, Count, DECIMALS, Metrics, number};
 use crate::domain::window::rfc3339;
 use crate::http::views::{PeriodView, number as amount};
@@ -234,14 +234,19 @@ pub struct ForecastCounterView {
     #[schema(value_type = f64)]
     pub limit: Number,
     pub period: Option<PeriodView>,
-    /// `used` at the end of the window, by the faster rate; null if it never ends or nothing is known.
+    /// From when on there is a forecast: after a tenth of the window (of an endless one: a day), and of the subscription.
+    pub forecast_from: String,
+    /// `used` at the end of the window, by the faster rate; null if it never ends, and before `forecastFrom`.
     #[schema(value_type = Option<f64>)]
     pub projected: Option<Number>,
     /// When it runs out by the faster rate; null if not before the window ends.
     pub runs_out_at: Option<String>,
-    /// By what the window has used since its start; null in its first minute.
+    /// How sure that is: the slowest and the fastest of the complete days and of the window so far. Without complete
+    /// days from no further use to twice the window's rate. Null before `forecastFrom`.
+    pub range: Option<RangeView>,
+    /// By what the window has used since its start; null before `forecastFrom`.
     pub by_window: Option<RateView>,
-    /// By what was charged in the last complete days, at most 7; null without such days.
+    /// By what was charged in the last complete days, at most 7; null without such days, and before `forecastFrom`.
     pub by_days: Option<RateView>,
     /// How many days those were.
     pub days: i64,
@@ -255,6 +260,13 @@ pub struct RateView {
     #[schema(value_type = Option<f64>)]
     pub projected: Option<Number>,
     pub runs_out_at: Option<String>,
+}
+
+/// The slowest and the fastest course that is to be expected.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RangeView {
+    pub slow: RateView,
+    pub fast: RateView,
 }
 
 impl RateView {
@@ -279,8 +291,12 @@ impl ForecastCounterView {
             used: amount(counter.used, group.unit),
             limit: amount(limit, group.unit),
             period: counter.window.map(PeriodView::of),
+            forecast_from: rfc3339(forecast.from_ms),
             projected,
             runs_out_at,
+            range: forecast
+                .range
+                .map(|Range { slow, fast }| RangeView { slow: RateView::new(slow), fast: RateView::new(fast) }),
             by_window: forecast.by_window.map(RateView::new),
             by_days: forecast.by_days.map(RateView::new),
             days: *days,
