@@ -9,7 +9,8 @@ use crate::service::nodes::NodeView;
 
 /// List the nodes that serve on this Redis, with when they were last heard of
 ///
-/// Each tells of itself every five seconds. One that ended, or cannot reach Redis, is `silent` for an hour and then gone.
+/// Each node reports every five seconds. A node that shuts down leaves the list. A node that died or cannot reach Redis is
+/// `silent` for an hour, and then gone.
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "Nodes",
     responses((status = 200, body = ListView<NodeView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
