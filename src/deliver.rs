@@ -170,7 +170,7 @@ impl Deliverer {
         let answer = self.sender.send(&due).await;
         let (delivered, code, fault) = match &answer {
             Answer::Accepted(code) => (true, Some(*code), None),
-            Answer::Refused(code) => (false, Some(*code), Some(format!("the receiver answered {code}"))),
+            Answer::Refused(code) => (false, Some(*code), Some(format!("HTTP {code}"))),
             Answer::Failed(what) => (false, None, Some(what.clone())),
         };
         let attempt = Attempt {

@@ -121,10 +121,10 @@ async fn a_plan_is_tried_on_recent_events_and_its_rules_on_a_call_before_it_is_s
         r"[...document.querySelectorAll('.whatif tr')].map((row) => row.innerText).join(' ').replace(/\s+/g, ' ')";
     browser.until(&format!("{row}.includes('Allowed 8 4 −4')")).await;
     browser.until(&format!("{row}.includes('<b>bob</b>')")).await;
-    browser.sees("decide every one of these calls as it was decided").await;
+    browser.sees("Accuracy of the replay: 100 %").await;
     // What was told was of another draft.
     browser.fill("document", &tighter(9)).await;
-    browser.sees("The draft has changed since it was tried.").await;
+    browser.sees("The draft has changed since this replay.").await;
     browser.click("Try on recent events").await;
     browser.sees("Newly denied\n\nNone.").await;
     assert_eq!(world.admin.get("plans/one").await.expect(200)["groups"][0]["quota"], 20, "nothing is written");
@@ -331,7 +331,7 @@ async fn a_webhook_is_created_with_its_secret_shown_once_and_its_deliveries_are_
     browser.click("Pending").await;
     browser.click("Send again").await;
     browser.click("Dead letters").await;
-    browser.sees("None are dead.").await;
+    browser.sees("No dead letters.").await;
     browser.click("Rotate the secret").await;
     browser.click("Rotate").await;
     browser.sees("The new signing secret.").await;
