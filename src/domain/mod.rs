@@ -26,6 +26,7 @@ pub mod plan;
 pub mod plan_body;
 pub mod policy;
 pub mod policy_body;
+pub mod profile;
 pub mod proof;
 pub mod reason;
 pub mod report;

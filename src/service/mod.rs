@@ -33,6 +33,7 @@ pub mod outlook;
 pub mod plans;
 pub mod policies;
 pub mod preview;
+pub mod profiles;
 pub mod readiness;
 pub mod rebuild;
 mod report_fields;

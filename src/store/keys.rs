@@ -125,6 +125,11 @@ impl Bucket {
         self.key("users")
     }
 
+    /// Display names and tags of users.
+    pub fn profiles(&self) -> String {
+        self.key("profiles")
+    }
+
     /// Users that are forgotten after their last window, by when.
     pub fn leaving(&self) -> String {
         self.key("leaving")

@@ -25,6 +25,7 @@ pub mod operation;
 pub mod outbox;
 pub mod outcome;
 pub mod pace;
+pub mod profile;
 mod proposal;
 pub mod reading;
 pub mod record;

@@ -50,6 +50,7 @@ mod own_plans;
 mod parts;
 mod plan_changes;
 mod policies;
+mod profiles;
 mod readers;
 mod recipes;
 mod replays;

@@ -107,7 +107,7 @@ async fn a_reservation_that_hangs_is_released_after_a_question_that_says_what_is
     browser.click("Release").await;
     browser.sees_no_dialog().await;
     browser.sees("0 / 20 · 20 left").await;
-    browser.sees("None are held.").await;
+    browser.sees("No open reservations.").await;
     app.post("commit", json!({"reservationId": id})).await.problem(409, "reservation_not_pending");
     browser.click("What operators changed on this user").await;
     browser.sees("reservation.release").await;
@@ -198,7 +198,7 @@ async fn a_users_page_tells_windows_forecasts_and_the_last_events() {
     browser.click("To test mode").await;
     browser.visit("#/users/ada").await;
     browser.sees("6 / 10").await;
-    browser.sees("Runs out").await;
+    browser.sees("Runs out 20:00 UTC").await;
     let row = r"[...document.querySelectorAll('tr')].map((row) => row.innerText).join(' ').replace(/\s+/g, ' ')";
     browser.until(&format!("{row}.includes('2031-01-30 to 2031-01-31 12 10 2 final')")).await;
     browser.until(&format!("{row}.includes('2031-01-31 to 2031-02-01 6 10 – may still change')")).await;

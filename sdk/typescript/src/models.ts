@@ -328,6 +328,20 @@ export interface DeletePreview {
   webhooks: string[];
 }
 
+/** How the deliveries to a webhook go. */
+export interface DeliveryHealth {
+  /** Of the newest 100 deliveries, those that were attempted. */
+  attempted: number;
+  /** Dead letters: given up after 24 hours. */
+  dead: number;
+  /** Of these, those whose last attempt failed. */
+  failed: number;
+  /** The last attempt; null if there was none. */
+  last?: LastAttempt | null;
+  /** Waiting for an attempt. */
+  pending: number;
+}
+
 /** Where a delivery stands. */
 export type DeliveryStatus = "pending" | "delivered" | "dead";
 
@@ -536,7 +550,11 @@ export interface ExplainedCallView {
   retryAfterMs?: I64 | null;
   /** Null without one that runs. */
   subscription?: SubscriptionView | null;
+  /** The result and its cause in one sentence. */
+  summary: string;
   userId: string;
+  /** False: nothing is stored of this user. A mistyped id looks like this. */
+  userKnown: boolean;
 }
 
 /** What the groups of a draft make of a call. */
@@ -571,6 +589,8 @@ export interface ExplainedGroupView {
   /** The plan, or else the policy, that the group stands in. */
   planId?: string | null;
   policyId?: string | null;
+  /** The group refuses the call. */
+  refuses: boolean;
   /** Place of the rule that decides, from 0. */
   rule?: number | null;
   /** In their order, up to the one that matches. */
@@ -697,19 +717,26 @@ export interface Filter {
 
 /** A counter and where it leads. Amounts are in the unit. */
 export interface ForecastCounterView {
-  /** By what was charged in the last complete days, at most 7; null without such days. */
+  /** By what was charged in the last complete days, at most 7; null without such days, and before `forecastFrom`. */
   byDays?: RateView | null;
-  /** By what the window has used since its start; null in its first minute. */
+  /** By what the window has used since its start; null before `forecastFrom`. */
   byWindow?: RateView | null;
   /** How many days those were. */
   days: number;
+  /** From when on there is a forecast: after a tenth of the window (of an endless one: a day), and of the subscription. */
+  forecastFrom: string;
   groupId: string;
   label: string;
   /** Quota and grants, less what is blocked. */
   limit: number;
   period?: PeriodView | null;
-  /** `used` at the end of the window, by the faster rate; null if it never ends or nothing is known. */
+  /** `used` at the end of the window, by the faster rate; null if it never ends, and before `forecastFrom`. */
   projected?: number | null;
+  /**
+   * How sure that is: the slowest and the fastest of the complete days and of the window so far. Without complete
+   * days from no further use to twice the window's rate. Null before `forecastFrom`.
+   */
+  range?: RangeView | null;
   /** When it runs out by the faster rate; null if not before the window ends. */
   runsOutAt?: string | null;
   unit: Unit;
@@ -882,6 +909,16 @@ export interface KeyView {
   role?: Role | null;
   sandbox?: string | null;
   userTokenSecret?: string | null;
+}
+
+/** The last attempt to deliver. */
+export interface LastAttempt {
+  /** RFC 3339, UTC. */
+  at: string;
+  /** Null if it succeeded. */
+  error?: string | null;
+  /** The HTTP status; null without an answer. */
+  responseStatus?: number | null;
 }
 
 /** Counters at and near their limits. */
@@ -1192,12 +1229,12 @@ export interface ListViewSandboxView {
 
 /** A list: `{data, nextCursor}`. */
 export interface ListViewUserView {
-  data: ({
+  data: (UserProfile & ({
     blocked: boolean;
     /** Null without one that runs. */
     subscription?: SubscriptionView | null;
     userId: string;
-  })[];
+  }))[];
   /** Null on the last page. */
   nextCursor?: string | null;
 }
@@ -1221,6 +1258,8 @@ export interface ListViewWebhookView {
   data: (WebhookBody & ({
     /** RFC 3339, UTC. */
     createdAt: string;
+    /** How its deliveries go, in the mode of the call; only where webhooks are read. */
+    deliveries?: DeliveryHealth | null;
     /** Standard Webhooks: `whsec_` + base64 of 32 random bytes. */
     secret?: string | null;
     version: number;
@@ -1277,7 +1316,7 @@ export interface MismatchView {
   found?: string | null;
   /** The same as a sentence. */
   message: string;
-  /** Any of these: the event's pattern, or values. Empty: any value of a field that is missing. */
+  /** The event's pattern, or the values of which any matches. */
   wanted: string[];
 }
 
@@ -1492,6 +1531,11 @@ export interface Problem {
   type: string;
 }
 
+/** A user's display name and tags. */
+export type ProfileView = UserProfile & {
+  userId: string;
+};
+
 /** The plan, or with `dryRun` what would change. */
 export type PutPlan = PlanView | Preview;
 
@@ -1500,6 +1544,12 @@ export type PutPolicy = PolicyView | Preview;
 
 /** The subscription, or with `dryRun` what the counters would do. */
 export type PutSubscription = SubscriptionView | SubscriptionPreviewView;
+
+/** The slowest and the fastest course that is to be expected. */
+export interface RangeView {
+  fast: RateView;
+  slow: RateView;
+}
 
 export interface RateView {
   perDay: number;
@@ -1956,7 +2006,7 @@ export interface UserChanged {
 }
 
 /** All that is known of one user. */
-export interface UserDetailView {
+export type UserDetailView = UserProfile & ({
   blocked: boolean;
   counters: CounterView[];
   grants: Grant[];
@@ -1970,15 +2020,23 @@ export interface UserDetailView {
   /** Null without one that runs. */
   subscription?: SubscriptionView | null;
   userId: string;
+});
+
+/** A user's display name and tags, shown and searched in the dashboard. */
+export interface UserProfile {
+  /** At most 128 characters. */
+  name?: string | null;
+  /** At most 16, each of 1 to 32 characters. */
+  tags?: string[];
 }
 
 /** A user in a list. */
-export interface UserView {
+export type UserView = UserProfile & ({
   blocked: boolean;
   /** Null without one that runs. */
   subscription?: SubscriptionView | null;
   userId: string;
-}
+});
 
 /** Users of one mode. */
 export interface UsersOn {
@@ -2007,6 +2065,11 @@ export interface WebhookBody {
   filter?: Filter;
   id?: string | null;
   /**
+   * Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`.
+   * Default ["live"].
+   */
+  modes?: string[];
+  /**
    * The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
    * `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`.
    */
@@ -2025,6 +2088,8 @@ export type WebhookEvent = "threshold.reached" | "limit.reached" | "approval.req
 export type WebhookView = WebhookBody & ({
   /** RFC 3339, UTC. */
   createdAt: string;
+  /** How its deliveries go, in the mode of the call; only where webhooks are read. */
+  deliveries?: DeliveryHealth | null;
   /** Standard Webhooks: `whsec_` + base64 of 32 random bytes. */
   secret?: string | null;
   version: number;
@@ -2040,10 +2105,13 @@ export interface WeightedBody {
   per: Record<string, NumberOrText>;
 }
 
-/** How well a replay under the present rules meets what happened. */
+/** How far the replay itself is from what happened: the present rules, replayed in the same way. */
 export interface WhatifAgreement {
+  /** Allowed or denied as they were. */
   agree: number;
   calls: number;
+  /** Denied as they were, but by other groups or for another reason. */
+  deniedOtherwise: number;
 }
 
 /** A plan or a policy, as putting it would take it. */
@@ -2058,7 +2126,7 @@ export interface WhatifBody {
   usersOf?: string | null;
 }
 
-/** Calls that would be decided otherwise. */
+/** Calls that the draft decides otherwise than the present rules. */
 export interface WhatifChanged {
   /** A call that several groups refuse counts for each. */
   byGroup: Record<string, number>;
@@ -2072,13 +2140,13 @@ export interface WhatifChanged {
 /** Why not everything that is recorded was looked at. */
 export type WhatifCut = "entries" | "time" | "size";
 
-/** A call that would be decided otherwise. */
+/** A call that the draft decides otherwise than the present rules. */
 export interface WhatifExample {
   /** RFC 3339, UTC. */
   at: string;
   event?: string | null;
   groups: WhatifLack[];
-  /** Why it would be denied, or was. */
+  /** Why the draft denies it; of one that it allows, why the present rules deny it. */
   reason: string;
   userId: string;
 }
@@ -2087,6 +2155,8 @@ export interface WhatifExample {
 export interface WhatifGroup {
   draft: number;
   groupId: string;
+  /** Under the present rules, replayed in the same way; null for a trace. */
+  present?: number | null;
   recorded: number;
   unit: Unit;
 }
@@ -2104,7 +2174,7 @@ export interface WhatifLack {
 export interface WhatifReport {
   /** Calls that asked: allowed reservations and denials. */
   calls: number;
-  /** Denied as before, but by other groups or for another reason. */
+  /** Denied under both, but by other groups or for another reason. */
   deniedOtherwise: number;
   /** What was tried. */
   draft: string;
@@ -2114,9 +2184,11 @@ export interface WhatifReport {
   mostAffected: WhatifUser[];
   newlyAllowed: WhatifChanged;
   newlyDenied: WhatifChanged;
+  /** The present rules, replayed in the same way: what the draft is compared with. Null for a trace. */
+  present?: WhatifSide | null;
   /** Null for a trace. */
   presentRules?: WhatifAgreement | null;
-  /** Of a trace: as if nothing were denied. */
+  /** What happened. Of a trace: as if nothing were denied. */
   recorded: WhatifSide;
   seconds: number;
   /** The first and the last thing that was replayed; null if there was nothing. */
@@ -2142,7 +2214,8 @@ export interface WhatifSide {
 /** A user whom the draft would have met. */
 export interface WhatifUser {
   centsDraft: number;
-  centsRecorded: number;
+  /** Under the present rules; of a trace as if nothing were denied. */
+  centsPresent: number;
   newlyAllowed: number;
   newlyDenied: number;
   userId: string;

@@ -671,6 +671,15 @@ class TrackOperation(_TrackOperationRequired, total=False):
     quantity: Number
 
 
+class UserProfile(TypedDict, total=False):
+    """A user's display name and tags, shown and searched in the dashboard."""
+
+    name: str | None
+    """At most 128 characters."""
+    tags: Sequence[str]
+    """At most 16, each of 1 to 32 characters."""
+
+
 class _WebhookBodyRequired(TypedDict):
     events: Sequence[WebhookEvent]
     """At least one."""
@@ -684,6 +693,8 @@ class WebhookBody(_WebhookBodyRequired, total=False):
     filter: Filter
     """Only events that match all that is given here."""
     id: str | None
+    modes: Sequence[str]
+    """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
     `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
