@@ -185,6 +185,19 @@ export async function openapi(signal) {
   throw new Problem(response.status, {});
 }
 
+/** Recorded requests and answers, by operation. */
+export async function examples(signal) {
+  const response = await fetch('assets/examples.json', { signal });
+  return response.ok ? response.json() : {};
+}
+
+/** Sends a call with a key of its own, without the session. Answers status and text. */
+export async function tryCall(method, path, key, body) {
+  const headers = { Authorization: `Bearer ${key}`, ...(body ? { 'Content-Type': 'application/json' } : {}) };
+  const response = await fetch(path.replace(/^\//, ''), { method, headers, body: body || undefined, credentials: 'omit' });
+  return { status: response.status, text: await response.text() };
+}
+
 /** How the node is: ready or not, and its warnings. Not being ready is an answer, too. */
 export async function readiness(signal) {
   const response = await fetch('readyz', { signal });

@@ -161,7 +161,17 @@ export const More = ({ pages }) =>
  * A table that scrolls by itself where it is wider than the page, also with the keyboard.
  * @param {{label: string, compact?: boolean, children?: any}} given `compact`: it is narrow enough for a phone
  */
-export const Table = ({ label, compact, children }) => html`<div class=${compact ? 'scroll compact' : 'scroll'} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
+export function Table({ label, compact, children }) {
+  const frame = useRef(null);
+  useEffect(() => {
+    // On a phone rows with buttons become cards, in which each value has the name of its column.
+    const table = frame.current.firstElementChild;
+    const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((head) => head.textContent);
+    const cells = [...table.tBodies].flatMap((body) => [...body.rows]).flatMap((row) => [...row.cells]);
+    for (const cell of cells) if (cell.colSpan === 1) cell.dataset.label = heads[cell.cellIndex] ?? '';
+  });
+  return html`<div ref=${frame} class=${compact ? 'scroll compact' : 'scroll'} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
+}
 
 /**
  * A page's title with what can be done on it.

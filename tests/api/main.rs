@@ -26,6 +26,7 @@ mod deleted_plans;
 mod draws;
 mod errors;
 mod events;
+mod examples;
 mod explain;
 mod extremes;
 mod foretold;

@@ -15,12 +15,13 @@ async fn the_first_visit_leads_to_the_first_reserve() {
     let snippet = browser.run("return [...document.querySelectorAll('pre')].at(-2).textContent", json!([])).await;
     let snippet = snippet.as_str().unwrap();
     assert!(snippet.contains(&format!("{}/api/v1/reserve", world.node.url)), "{snippet}");
+    assert!(snippet.contains("Bearer sk_test_"), "{snippet}");
     let script = format!("curl() {{ command curl -sS \"$@\"; }}; {snippet}");
     let run = move || std::process::Command::new("sh").args(["-c", &script]).output();
     let output = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
     let decision: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(decision["allowed"], true, "{decision}");
-    browser.sees("It has arrived").await;
+    browser.sees("The call has arrived").await;
     // The second command has the id by then.
     let id = decision["reservationId"].as_str().unwrap();
     browser.until(&format!("[...document.querySelectorAll('pre')].at(-1).textContent.includes('{id}')")).await;
@@ -31,6 +32,9 @@ async fn the_first_visit_leads_to_the_first_reserve() {
     let settled: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(settled["status"], "committed", "{settled}");
     browser.sees("Committed: see what u_1 has used").await;
+    browser.click("u_1").await;
+    browser.sees("1 / 20").await;
+    browser.sees("Test mode").await;
     without_faults(browser).await;
 }
 
@@ -54,8 +58,8 @@ async fn a_key_is_created_shown_once_used_and_revoked() {
     browser.sees("back end").await;
     assert!(!browser.text().await.contains(key.as_str().unwrap()));
     browser.click("Revoke back end").await;
-    browser.sees("stops working within a second on every node").await;
-    browser.sees("1 call came with it").await;
+    browser.sees("stops working on every node within a second").await;
+    browser.sees("1 call used this key").await;
     browser.click("Revoke").await;
     browser.sees_no_dialog().await;
     app.get("plans").await.problem(401, "invalid_key");
@@ -369,6 +373,7 @@ async fn a_key_for_browsers_has_its_origins_and_its_secret_is_copied_once() {
     browser.click("New key").await;
     browser.choose("kind", "publishable").await;
     browser.fill("name", "web").await;
+    browser.sees("Without an origin no browser can use this key").await;
     browser.fill("origins", "https://app.example.com, https://other.example.com").await;
     browser.click("Create").await;
     browser.sees("The publishable key.").await;

@@ -43,6 +43,28 @@ async fn a_call_is_tested_group_by_group_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reason_of_a_denial_takes_three_clicks() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", crate::support::monthly(2)).await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    for user in ["ada", "bob"] {
+        app.subscribe(user, "one").await;
+    }
+    let refused = json!({"userId": "ada", "event": "image.a", "quantity": 3});
+    assert_eq!(app.reserve(refused).await["allowed"], false);
+    browser.visit("#/").await;
+    browser.count_clicks().await;
+    browser.page("Users").await;
+    browser.click("ada").await;
+    browser.sees("limit_reached").await;
+    browser.click("Why image.a was denied").await;
+    browser.sees("Denied: the call needs 3, and the limit \"images\" has 2 left (0 of 2 used)").await;
+    let clicks = browser.clicks().await;
+    assert!(clicks <= 3, "{clicks}");
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reservation_is_told_from_its_hold_to_its_end() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", crate::support::monthly(20)).await;
