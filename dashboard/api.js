@@ -8,6 +8,8 @@ export const place = {
   session: null,
   /** Somebody was signed in on this page, and is no longer by somebody else's doing. */
   ended: false,
+  /** @type {string | null} how the app writes cents: ISO 4217; null as cents */
+  currency: null,
   /** RFC 3339: where the sandbox's clock stands, or null for real time. */
   frozen: null,
 };
@@ -56,6 +58,12 @@ export function setApp(app) {
 export function setFrozen(now) {
   if (place.frozen === now) return;
   place.frozen = now;
+  told();
+}
+
+export function setCurrency(currency) {
+  if (place.currency === currency) return;
+  place.currency = currency;
   told();
 }
 

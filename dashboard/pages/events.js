@@ -27,7 +27,7 @@ const filterOf = ({ metadata, from, to, ...rest }) => ({ ...rest, ...metadataQue
 
 export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...charge, text: amount(charge.amount, charge.unit) })),
   ...(event.denied ?? []).map((lack) => ({ ...lack, text: `${amount(lack.requested, lack.unit)} requested` })),
-  ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} held until then` }))].map((line, at) => html`${at > 0 && ' · '}<span class="part">${line.text} <code>${line.groupId}</code></span>`);
+  ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} expired` }))].map((line, at) => html`${at > 0 && ' · '}<span class="part">${line.text} <code>${line.groupId}</code></span>`);
 
 function Row({ event, mine, open, toggle }) {
   return html`<tr data-event=${event.id}>

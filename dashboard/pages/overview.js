@@ -53,7 +53,7 @@ function TopUsers({ report }) {
   const most = Math.max(0, ...rows.map((line) => line.calls));
   return html`<h2>Users with the most calls${report.when}</h2>
     ${report.tooMany ? html`<p class="quiet">There are too many users for one list.</p>` : html`<${Table} label="Users with the most calls" compact>
-      <thead><tr><th>User</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Cents</th></tr></thead>
+      <thead><tr><th>User</th><td></td><th class="figure">Calls</th><th class="figure">Denials</th><th class="figure">Cost</th></tr></thead>
       <tbody>${rows.map((line) => html`<tr key=${line.by.user}>
         <td><${Name} text=${line.by.user} href=${link(['users', line.by.user])} /></td>
         <td><${Share} value=${line.calls} most=${most} /></td>
@@ -86,7 +86,7 @@ const Owner = ({ scope, inline = false }) => html`${Object.entries(scope).map(([
 })}`;
 
 const Counters = ({ label, counters }) => html`<${Table} label=${label} compact>
-  <thead><tr><th>Whose</th><th>Group</th><td></td><th class="figure">Used</th></tr></thead>
+  <thead><tr><th>Owner</th><th>Group</th><td></td><th class="figure">Used</th></tr></thead>
   <tbody>${counters.map((counter) => html`<tr key=${JSON.stringify(counter.scope) + counter.groupId}>
     <td><${Owner} scope=${counter.scope} /></td>
     <td><bdi>${counter.label || counter.groupId}</bdi></td>
@@ -160,9 +160,9 @@ function Today({ days, changes }) {
   const [today, yesterday] = [line(0), line(1)];
   // Changes are made in real time, whatever a test clock says.
   const began = `${new Date().toISOString().slice(0, 10)}T`;
-  const made = (changes?.data ?? []).filter((change) => change.at.startsWith(began));
+  const made = (changes?.data ?? []).filter((change) => change.at.startsWith(began) && !change.action.startsWith('session.'));
   return html`<p class="answer">${plural(today.calls, 'call')}, ${today.denials > 0 ? html`<${Badge} kind="warn">${plural(today.denials, 'denial')}<//>` : 'no denials'}
-      <span class="quiet">yesterday ${number(yesterday.calls)} and ${number(yesterday.denials)}</span></p>
+      <span class="quiet part">yesterday ${number(yesterday.calls)}, ${plural(yesterday.denials, 'denial')}</span></p>
     ${changes && (made.length === 0 ? html`<p class="quiet">No change by operators.</p>` : html`<ul class="plain">${made.slice(0, SHOWN_CHANGES).map((change) => html`<li key=${change.id}><${RealTime} at=${change.at} clock /> ${change.action} <bdi class="name">${change.target.split(':').slice(1).join(':')}</bdi> <span class="quiet">by <${By} id=${change.actor} /></span></li>`)}</ul>`)}
     <p><a href=${link(['audit'])}>All changes</a></p>`;
 }

@@ -63,7 +63,7 @@ export function User({ id }) {
 function Counters({ user, past, support, dialog }) {
   const forecast = useForecast(user.userId, past);
   if (user.counters.length === 0) {
-    return html`<${Empty} title="No limits apply to this user"><p>${user.planId ? 'The plan has no limit groups that apply.' : 'Without a plan, and without policies, every call is denied. Put the user on a plan.'}</p><//>`;
+    return html`<${Empty} title="No limits apply to this user"><p>${user.planId ? 'The plan has no limit groups that apply.' : 'Every call is denied without a plan. Put the user on a plan.'}</p><//>`;
   }
   return html`<div class="counters">${user.counters.map((counter) => html`<${Counter} key=${counter.groupId} counter=${counter} note=${html`<${Forecast} counter=${counter} forecast=${forecast.get(counter.groupId)} />`}>
     ${support && html`<button type="button" aria-label=${`Grant more ${counter.label || counter.groupId}`} onClick=${() => dialog.show('grant', counter)}>Grant</button>
@@ -104,21 +104,21 @@ function Facts({ user, cancel, limits }) {
 
 /** Quotas by group, or the body of a whole plan. */
 function Own({ limits }) {
-  if (Array.isArray(limits.groups)) return html`<details><summary>a whole plan body</summary><pre>${JSON.stringify(limits, null, 2)}</pre></details>`;
+  if (Array.isArray(limits.groups)) return html`<details><summary>a custom plan</summary><pre>${JSON.stringify(limits, null, 2)}</pre></details>`;
   return html`<span>${Object.entries(limits).map(([group, { quota }], at) => html`${at > 0 && ', '}<code>${group}</code> ${quota === null ? 'without limit' : number(Number(quota))}`)}</span>`;
 }
 
 function Grants({ grants, revoke }) {
   if (grants.length === 0) return html`<p class="quiet">No active grants.</p>`;
   return html`<${Table} label="Grants">
-    <thead><tr><th>Group</th><th class="figure">Amount</th><th>Ends</th><th>Note</th><th>Made</th><td></td></tr></thead>
+    <thead><tr><th>Group</th><th class="figure">Amount</th><th>Ends</th><th>Note</th><th>Created</th><td></td></tr></thead>
     <tbody>${grants.map((grant) => html`<tr key=${grant.id}>
       <td><code>${grant.groupId}</code></td>
       <td class="figure">${amount(grant.amount, grant.unit)}</td>
-      <td>${grant.expiresAt ? html`<${Time} at=${grant.expiresAt} />` : html`with the window, <${Time} at=${grant.endsAt} never="which never ends" />`}</td>
+      <td>${grant.expiresAt ? html`<${Time} at=${grant.expiresAt} />` : html`with the window: <${Time} at=${grant.endsAt} never="never" />`}</td>
       <td><bdi>${grant.note}</bdi></td>
       <td><${Time} at=${grant.createdAt} /> <span class="quiet">by <${By} id=${grant.createdBy} /></span></td>
-      <td class="end">${revoke && html`<button type="button" class="danger" onClick=${() => revoke(grant)}>Take back</button>`}</td>
+      <td class="end">${revoke && html`<button type="button" class="danger" onClick=${() => revoke(grant)}>Revoke grant</button>`}</td>
     </tr>`)}</tbody>
   <//>`;
 }
@@ -137,7 +137,7 @@ function Open({ reservations, release }) {
   useTick(reservations.length > 0);
   if (reservations.length === 0) return html`<p class="quiet">No open reservations.</p>`;
   return html`<${Table} label="Open reservations">
-    <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th>Made</th><th>Expires</th><td></td></tr></thead>
+    <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th>Created</th><th>Expires</th><td></td></tr></thead>
     <tbody>${reservations.map((reservation) => html`<tr key=${reservation.reservationId}>
       <td><${Name} text=${reservation.reservationId} href=${link(['explain'], { reservationId: reservation.reservationId })} /></td>
       <td><bdi>${reservation.event}</bdi></td>

@@ -220,6 +220,9 @@ async fn a_named_label_is_told_apart_from_then_on() {
     for bad in [json!(["a", "a"]), json!([""]), json!((0..17).map(|n| n.to_string()).collect::<Vec<_>>())] {
         assert_eq!(world.admin.put("app", json!({"reportLabels": bad})).await.bad_field(), "reportLabels");
     }
+    for bad in ["usd", "US", "DOLLAR", ""] {
+        assert_eq!(world.admin.put("app", json!({"currency": bad})).await.bad_field(), "currency");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

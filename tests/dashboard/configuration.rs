@@ -47,7 +47,7 @@ async fn a_key_is_created_shown_once_used_and_revoked() {
     browser.fill("name", "back end").await;
     browser.fill("metadata", "team=red, environment=production").await;
     browser.click("Create").await;
-    browser.sees("It is shown only now.").await;
+    browser.sees("It is shown only once.").await;
     let key = browser.run("return document.querySelector('.secret code').textContent", json!([])).await;
     let app = world.node.client(key.as_str().unwrap());
     app.subscribe("u", "one").await;
@@ -200,20 +200,20 @@ async fn a_sandbox_is_there_to_be_chosen_as_soon_as_it_has_a_key() {
     browser.run(choose, json!([])).await;
     browser.fill("sandbox", "ci").await;
     browser.click("Create").await;
-    browser.sees("It is shown only now.").await;
+    browser.sees("It is shown only once.").await;
     let admin = world.admin.with("x-mode", "test/ci");
     admin.put("test-clock", json!({"now": "2031-01-31T10:00:00Z"})).await.expect(200);
     admin.subscribe("only_here", "one").await;
     browser.page("Users").await;
     browser.choose("mode", "test/ci").await;
-    browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
+    browser.sees("The clock is set to 2031-01-31T10:00:00Z").await;
     browser.sees("only_here").await;
     // A viewer sees where the clock stands, too.
     let key = new_key(&world.admin, json!({"kind": "admin", "role": "viewer"})).await;
     browser.click("Sign out").await;
     browser.fill("key", &key).await;
     browser.click("Sign in").await;
-    browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
+    browser.sees("The clock is set to 2031-01-31T10:00:00Z").await;
     without_faults(browser).await;
 }
 
@@ -261,12 +261,12 @@ async fn a_request_is_rejected_opened_again_and_approved() {
     browser.sees("<red>").await;
     browser.click("Reject").await;
     browser.fill("note", "why so many?").await;
-    browser.click("Reject").await;
-    browser.sees("Nothing waits for approval").await;
+    browser.click("Reject request").await;
+    browser.sees("No open requests").await;
     browser.click("Decided").await;
     browser.sees("why so many?").await;
-    browser.click("Open again").await;
-    browser.click("Open again").await;
+    browser.click("Reopen").await;
+    browser.click("Reopen request").await;
     browser.sees_no_dialog().await;
     browser.click("Open").await;
     browser.click("Approve").await;
@@ -274,7 +274,7 @@ async fn a_request_is_rejected_opened_again_and_approved() {
     browser.until("document.activeElement.name === 'amount'").await;
     browser.fill("amount", "5").await;
     browser.click("Approve").await;
-    browser.sees("Nothing waits for approval").await;
+    browser.sees("No open requests").await;
     app.reserved(call).await;
     without_faults(browser).await;
 }
@@ -287,9 +287,9 @@ async fn the_test_clock_is_frozen_moved_and_the_sandbox_emptied() {
     world.app.subscribe("u", "one").await;
     browser.page("Test clock").await;
     browser.click("To test mode").await;
-    browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
+    browser.sees("The clock is set to 2031-01-31T10:00:00Z").await;
     browser.click("+1 month").await;
-    browser.sees("The clock stands at 2031-02-28T10:00:00Z").await;
+    browser.sees("The clock is set to 2031-02-28T10:00:00Z").await;
     assert_eq!(world.app.get("test-clock").await.expect(200)["now"], "2031-02-28T10:00:00Z");
     browser.page("Users").await;
     browser.sees("28 days ago").await;

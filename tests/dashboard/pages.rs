@@ -66,7 +66,7 @@ pub async fn visit(browser: &Browser, (name, place): (&str, &str)) {
         "user-move" => {
             browser.click("Move to another plan").await;
             browser.choose("plan", "pro").await;
-            browser.sees("Calls: goes on with").await;
+            browser.sees("Calls: keeps").await;
         }
         "plan-delete" => {
             browser.click("Delete").await;

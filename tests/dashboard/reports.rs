@@ -273,3 +273,34 @@ async fn the_most_expensive_users_of_more_than_a_thousand_are_ranked_whatever_th
     browser.until("!document.querySelector('main').innerText.includes('These are the 1,000')").await;
     without_faults(browser).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_has_one_currency_everywhere() {
+    let (world, browser) = signed_in().await;
+    shop::opened(&world).await;
+    shop::look(&world, &browser).await;
+    let cost = world.admin.with("x-mode", "test").get("reports/usage").await.expect(200)["data"][0]["cost"].clone();
+    let cents = cost.as_f64().unwrap();
+    browser.visit("#/").await;
+    browser.sees(&format!("Cost: {cents:.2} cents")).await;
+    browser.page("App settings").await;
+    browser.fill("currency", "usd").await;
+    browser.click("Save").await;
+    browser.sees("must be an ISO 4217 code, such as `USD`").await;
+    browser.fill("currency", "USD").await;
+    browser.click("Save").await;
+    browser.sees("Saved.").await;
+    let dollars = format!("${:.2}", cents / 100.0);
+    browser.visit("#/").await;
+    browser.sees(&format!("Cost: {dollars}")).await;
+    browser.visit("#/reports?by=user&metric=cost").await;
+    browser.sees(&dollars).await;
+    browser.visit("#/users/ada").await;
+    browser.sees("/ $9.00").await;
+    assert!(!browser.text().await.contains(" cents"));
+    // Also on the next visit, and in another language of money.
+    world.admin.put("app", json!({"currency": "EUR"})).await.expect(200);
+    browser.reload().await;
+    browser.sees("/ €9.00").await;
+    without_faults(browser).await;
+}

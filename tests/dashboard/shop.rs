@@ -76,5 +76,5 @@ pub async fn look(world: &World, browser: &Browser) {
     browser.open(&format!("{}/#/", world.node.url)).await;
     browser.reload().await;
     browser.sees("Sign out").await;
-    browser.sees("The clock stands at").await;
+    browser.sees("The clock is set to").await;
 }

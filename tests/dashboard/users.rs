@@ -109,7 +109,7 @@ async fn a_reservation_that_hangs_is_released_after_a_question_that_says_what_is
     browser.sees("0 / 20 · 20 left").await;
     browser.sees("No open reservations.").await;
     app.post("commit", json!({"reservationId": id})).await.problem(409, "reservation_not_pending");
-    browser.click("What operators changed on this user").await;
+    browser.click("Changes by operators").await;
     browser.sees("reservation.release").await;
     browser.sees("worker 7 is gone").await;
     without_faults(browser).await;
@@ -158,7 +158,7 @@ async fn a_user_gets_limits_of_its_own_and_returns_to_those_of_the_plan() {
     browser.open(&format!("{}/#/users/u_42", world.node.url)).await;
     browser.sees("0 / 20").await;
     browser.click("Change limits").await;
-    browser.sees("The plan gives 20;").await;
+    browser.sees("Empty: as in the plan (20).").await;
     browser.fill("quota-mails", "-3").await;
     browser.click("Save").await;
     browser.sees("customLimits").await;
@@ -241,11 +241,11 @@ async fn what_a_move_makes_of_each_counter_is_foretold_as_it_then_is() {
     browser.open(&format!("{}/#/users/u", world.node.url)).await;
     browser.click("Put on a plan").await;
     browser.choose("plan", "new").await;
-    browser.sees("MAILS: goes on with 6 used of 4: nothing is left").await;
-    browser.sees("IMAGES: goes on with 6 used of 30, and the rest is out of reach until the next window").await;
+    browser.sees("MAILS: keeps 6 used of 4: nothing is left").await;
+    browser.sees("IMAGES: keeps 6 used of 30, and the rest is blocked until the next window").await;
     browser.sees("JOBS: starts at 0 of 7").await;
     browser.choose("plan", "old").await;
-    browser.sees("JOBS: goes on with 6 used of 20").await;
+    browser.sees("JOBS: keeps 6 used of 20").await;
     browser.sees("EXTRA: starts at 0 of 5").await;
     browser.choose("plan", "new").await;
     browser.sees("JOBS: starts at 0 of 7").await;
@@ -272,7 +272,7 @@ async fn a_user_who_was_never_seen_is_put_on_a_plan() {
     browser.fill("Search users", "new one").await;
     browser.sees("No user has that in the id").await;
     browser.click("new one").await;
-    browser.sees("Nothing is kept of this user").await;
+    browser.sees("User not found").await;
     browser.click("Put on a plan").await;
     browser.choose("plan", "free").await;
     browser.sees("Mails: starts at 0 of 20").await;
