@@ -77,8 +77,8 @@ const keys = { test: 'sk_test_…', admin: 'ak_…' };
 /** A call as it was recorded from a gateway. */
 function Example({ example }) {
   const request = [`${example.method} ${example.path}`, `Authorization: Bearer ${keys[example.key]}`, ...(example.body ? ['', pretty(example.body)] : [])].join('\n');
-  return html`<h3>Example</h3><div class="example"><pre>${request}</pre><${Copy} text=${request} label="Copy the request" small /></div>
-    <p class="quiet">Answer ${example.status}</p>${example.answer !== undefined && html`<pre>${pretty(example.answer)}</pre>`}`;
+  return html`<h3>Example</h3><div class="example"><pre tabindex="0">${request}</pre><${Copy} text=${request} label="Copy the request" small /></div>
+    <p class="quiet">Answer ${example.status}</p>${example.answer !== undefined && html`<pre tabindex="0">${pretty(example.answer)}</pre>`}`;
 }
 
 /** The test key that was typed, for all operations of this page. It is not stored. */
@@ -112,7 +112,7 @@ function TryIt({ example }) {
     </div>
     ${example.body && html`<${Field} label="Body"><textarea name="body" class="code" spellcheck=${false} rows=${Math.min(16, body.split('\n').length)} value=${body} onInput=${(event) => setBody(event.target.value)}></textarea><//>`}
     <button type="submit" class="primary" disabled=${state.busy}>${state.busy ? 'Sending…' : 'Send'}</button>
-    <div role="status">${state.answer && html`<p>Answer <${Badge} kind=${state.answer.status < 300 ? 'good' : 'bad'}>${state.answer.status}<//></p><pre>${setOut(state.answer.text)}</pre>`}</div>
+    <div role="status">${state.answer && html`<p>Answer <${Badge} kind=${state.answer.status < 300 ? 'good' : 'bad'}>${state.answer.status}<//></p><pre tabindex="0">${setOut(state.answer.text)}</pre>`}</div>
   </form>`;
 }
 

@@ -37,7 +37,7 @@ function Row({ event, mine, open, toggle }) {
     <td><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
     <td class="figure">${event.quantity === undefined ? '' : number(event.quantity)}</td>
     <td><${Charges} event=${event} /></td>
-    <td>${event.reason && html`<code>${event.reason}</code>`} ${event.outcome} ${event.type === 'denial' && explanation(event) && html`<a href=${explanation(event)} aria-label=${`Why ${event.event} was denied`}>Why</a>`}</td>
+    <td>${event.reason && html`<code>${event.reason}</code>`} ${event.outcome} ${event.type === 'denial' && explanation(event) && html`<a class="why" href=${explanation(event)} aria-label=${`Why ${event.event} was denied`}>Why</a>`}</td>
   </tr>
   ${open && html`<tr class="details"><td colspan=${mine ? 6 : 7}><${Details} event=${event} /></td></tr>`}`;
 }

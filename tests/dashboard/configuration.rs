@@ -295,7 +295,7 @@ async fn the_test_clock_is_frozen_moved_and_the_sandbox_emptied() {
     browser.sees("28 days ago").await;
     browser.click("Test clock").await;
     browser.click("Empty the sandbox").await;
-    browser.sees("live data is not touched").await;
+    browser.sees("Plans, policies, keys and live data stay.").await;
     browser.click("Empty").await;
     browser.sees("The sandbox runs on real time").await;
     assert_eq!(world.app.get("usage?userId=u").await.expect(200)["planId"], json!(null));

@@ -43,7 +43,9 @@ async fn who_is_on_a_plan_is_told_before_it_is_deleted_and_they_move() {
 
     browser.open(&format!("{}/#/plans/old", world.node.url)).await;
     browser.click("Delete").await;
-    browser.sees("3 users are on it: 2 in live, 1 in the sandbox main. 1 of them has custom limits, which the move drops.").await;
+    browser
+        .sees("3 users are on it: 2 in live, 1 in the sandbox main. 1 of them has custom limits, which the move drops.")
+        .await;
     browser.sees("The limit <b>extra</b> extra ends with the next call").await;
     browser.sees("<b>images</b> images continues in new.").await;
     browser.sees("1 active grant for these limits has no effect any more.").await;
@@ -108,7 +110,7 @@ async fn open_requests_are_told_before_a_policy_is_deleted() {
     browser.open(&format!("{}/#/policies/cap", world.node.url)).await;
     browser.click("Delete").await;
     browser.sees("The limit Team team ends with the next call").await;
-    browser.sees("1 open request for approval is about them.").await;
+    browser.sees("1 open request for approval concerns these limits.").await;
     browser.sees("Only plans and other policies limit these calls then").await;
     browser.click("Delete").await;
     browser.sees_title("Policies").await;

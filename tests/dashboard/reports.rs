@@ -174,12 +174,12 @@ async fn a_report_is_made_kept_in_the_address_and_saved_as_csv() {
 async fn what_a_report_does_not_know_is_told_at_the_field() {
     let (_world, browser): (World, _) = signed_in().await;
     browser.page("Reports").await;
-    browser.sees("Nothing happened").await;
+    browser.sees("No events").await;
     browser.fill("by-metadata", "tier").await;
     browser.sees("is not rolled up").await;
     browser.until("document.querySelector('[name=by-metadata]').getAttribute('aria-invalid') === 'true'").await;
     browser.fill("by-metadata", "model").await;
-    browser.sees("Nothing happened").await;
+    browser.sees("No events").await;
     browser.run(OPEN, json!([])).await;
     browser.fill("ratio", "calls").await;
     browser.until("document.querySelector('[name=ratio]').getAttribute('aria-invalid') === 'true'").await;

@@ -270,7 +270,7 @@ async fn a_user_who_was_never_seen_is_put_on_a_plan() {
     let app = mails(&world).await;
     browser.page("Users").await;
     browser.fill("Search users", "new one").await;
-    browser.sees("No user has that in the id").await;
+    browser.sees("No user found").await;
     browser.click("new one").await;
     browser.sees("User not found").await;
     browser.click("Put on a plan").await;
