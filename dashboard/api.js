@@ -88,6 +88,7 @@ export class Problem extends Error {
     this.title = body.title ?? '';
     this.requestId = body.requestId ?? '';
     this.errors = body.errors ?? [];
+    this.retryAfterS = 1;
     this.decision = body.decision ?? null;
   }
 }
@@ -138,7 +139,23 @@ async function request(method, where, { body, headers, signal } = {}) {
     place.session = null;
     told();
   }
+  problem.retryAfterS = Number(response.headers.get('Retry-After') ?? 1);
   throw problem;
+}
+
+/** How often a read is repeated that was one too many at once for its key. */
+const MOST_REPETITIONS = 5;
+
+async function read(where, signal, headers) {
+  for (let repetition = 0; ; repetition += 1) {
+    try {
+      return await request('GET', where, { signal, headers });
+    } catch (problem) {
+      if (problem.code !== 'too_many_reads' || repetition === MOST_REPETITIONS) throw problem;
+      await new Promise((done) => setTimeout(done, problem.retryAfterS * 1000));
+      signal?.throwIfAborted();
+    }
+  }
 }
 
 async function json(response) {
@@ -146,7 +163,7 @@ async function json(response) {
 }
 
 /** @returns {Promise<any>} the answer's JSON */
-export const get = async (where, signal, headers) => json(await request('GET', where, { signal, headers }));
+export const get = async (where, signal, headers) => json(await read(where, signal, headers));
 export const send = async (method, where, body, headers, signal) => json(await request(method, where, { body, headers, signal }));
 
 /** For a write that is meant for one version only. */
@@ -215,7 +232,7 @@ export async function readiness(signal) {
 
 /** Saves an answer as a file. A plain link could not say of which mode and app it is to be. */
 export async function download(where, name) {
-  const file = URL.createObjectURL(await (await request('GET', where)).blob());
+  const file = URL.createObjectURL(await (await read(where)).blob());
   const anchor = document.createElement('a');
   anchor.href = file;
   anchor.download = name;

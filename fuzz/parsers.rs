@@ -2,24 +2,23 @@
 //! holds of whatever is accepted. The fuzz targets and `tests/parsers.rs` share them.
 #![allow(dead_code)]
 
-use quotagate::config_file::ConfigFile;
-use quotagate::domain::amount::{Amount, Unit, parse_decimal};
-use quotagate::domain::custom_limits::CustomLimits;
-use quotagate::domain::document;
-use quotagate::domain::glob;
-use quotagate::domain::ids::{AppId, EventName, IdempotencyKey, Mode, PlanId, UserId};
-use quotagate::domain::plan::Plan;
-use quotagate::domain::plan_body::PlanBody;
-use quotagate::domain::policy_body::PolicyBody;
-use quotagate::domain::reservation::{OperationName, ReservationId};
-use quotagate::domain::webhook::WebhookBody;
-use quotagate::domain::window::{Window, parse_rfc3339, rfc3339};
-use quotagate::http::cursor;
-use quotagate::service::events::id::EventId;
-use quotagate::service::keys::is_plausible;
+use quotagate::cli::config_file::ConfigFile;
+use quotagate::domain::accounts::custom_limits::CustomLimits;
+use quotagate::domain::configuration::plan::Plan;
+use quotagate::domain::configuration::plan_body::PlanBody;
+use quotagate::domain::configuration::policy_body::PolicyBody;
+use quotagate::domain::metering::reservation::{OperationName, ReservationId};
+use quotagate::domain::time::window::{Window, parse_rfc3339, rfc3339};
+use quotagate::domain::values::amount::{Amount, Unit, parse_decimal};
+use quotagate::domain::values::ids::{AppId, EventName, IdempotencyKey, Mode, PlanId, UserId};
+use quotagate::domain::values::{document, glob};
+use quotagate::domain::webhooks::webhook::WebhookBody;
+use quotagate::http::wire::cursor;
+use quotagate::service::access::keys::is_plausible;
+use quotagate::service::reporting::events::id::EventId;
 use quotagate::store::keys::{Bucket, decode, encode};
+use quotagate::store::metering::record::Record;
 use quotagate::store::reading;
-use quotagate::store::record::Record;
 use serde_json::json;
 
 /// Reads bytes from anywhere; panics if what comes out breaks a rule.

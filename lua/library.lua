@@ -1,6 +1,6 @@
 --[[
 The library as Redis keeps it: loaded once, so that no call makes its tables and functions anew. A node puts it
-together (src/store/library.rs): an @include stands for that file, an @command for a Redis function that runs that file.
+together (src/store/client/library.rs): an @include stands for that file, an @command for a Redis function that runs that file.
 Library and functions are named by a hash of all of it, so nodes of two releases work side by side.
 A file of lib/ uses only those above it.
 ]]
@@ -54,7 +54,7 @@ local function begin(call_keys, call_argv)
 end
 
 -- allow-oom: also in a Redis that uses as much memory as it may: what frees, what is bounded by what is there, and what
--- operators do. headroom: beyond it up to a bound that the node checks (src/store/headroom.rs). Without either: refused.
+-- operators do. headroom: beyond it up to a bound that the node checks (src/store/client/headroom.rs). Without either: refused.
 --- @command "announce" allow-oom
 --- @command "attempted" allow-oom
 --- @command "change_user" headroom

@@ -17,18 +17,16 @@ Exit codes: 0 printed, 2 a program is missing.
 
 from __future__ import annotations
 
-import atexit
-import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
+
+from counted import Counted, Http, Redis, connected, dict_of, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = 2
@@ -38,15 +36,11 @@ ADMIN_KEY = "ak_count_0123456789abcdefghij"
 USERS = 300
 #: Calls of the floor, which all other counts of Redis are divided by.
 FLOOR_CALLS = 3_000
-#: Seconds during which a process is measured without calls.
-IDLE_S = 6
-#: Seconds after which a part that does not start or finish is given up.
-PATIENCE_S = 180
 #: Options that the gateway gives to the Redis that it starts itself.
 COMPACT_HOLDS = ["--zset-max-listpack-value", "256", "--zset-max-listpack-entries", "64"]
 PREFIX = "qg:{default:live}:"
-#: An ID of a stream that no entry reaches.
-NEVER = "99999999999999-0"
+#: Parts of the background work, each with a lease (src/service/leases.rs).
+LEASES = [f"qg:{{quotagate}}:lease:rollups:{part}" for part in range(8)]
 
 IMAGE = "image.render"
 #: Adds 1 to three fields.
@@ -125,162 +119,6 @@ def user(plan: str, number: int) -> str:
     return f"{plan}_{number * 7919 % USERS:012}"
 
 
-class Connection:
-    """A TCP connection with buffered lines."""
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.file = self.socket.makefile("rb")
-
-
-class Http(Connection):
-    """A keep-alive connection to the gateway, or to the no-op."""
-
-    def __init__(self, address: tuple[str, int], key: str) -> None:
-        super().__init__(address)
-        self.key = key
-
-    def send(self, method: str, path: str, body: Any) -> bytes:
-        text = json.dumps(body, separators=(",", ":")).encode()
-        head = (
-            f"{method} /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {self.key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
-        )
-        self.socket.sendall(head.encode() + text)
-        status = self.file.readline()
-        length = 0
-        while (line := self.file.readline()) != b"\r\n":
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-length":
-                length = int(value)
-        answer = self.file.read(length)
-        if status.split(b" ")[1] not in (b"200", b"201"):
-            raise RuntimeError(f"{method} {path}: {status!r} {answer!r}")
-        return answer
-
-    def call(self, method: str, path: str, body: Any) -> dict[str, Any]:
-        return json.loads(self.send(method, path, body))
-
-    def reserve(self, body: dict[str, Any], allowed: bool = True) -> str:
-        answer = self.call("POST", "reserve", body)
-        if answer["allowed"] != allowed:
-            raise RuntimeError(f"unexpected answer: {answer}")
-        return answer.get("reservationId", "")
-
-    def settle(self, call: str, reservation: str, **more: Any) -> None:
-        self.call("POST", call, {"reservationId": reservation, **more})
-
-
-class Redis(Connection):
-    """A connection to Redis."""
-
-    def run(self, *words: Any) -> Any:
-        encoded = [str(word).encode() for word in words]
-        parts = [b"*%d\r\n" % len(encoded)] + [b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded]
-        self.socket.sendall(b"".join(parts))
-        return self.answer()
-
-    def answer(self) -> Any:
-        line = self.file.readline()
-        kind, rest = line[:1], line[1:-2].decode()
-        if kind == b"*":
-            return [self.answer() for _ in range(int(rest))]
-        if kind == b"$":
-            return None if rest == "-1" else self.file.read(int(rest) + 2)[:-2].decode()
-        if kind == b"-":
-            raise RuntimeError(rest)
-        return int(rest) if kind == b":" else rest
-
-    def last_entry(self) -> str:
-        return dict_of(self.run("XINFO", "STREAM", PREFIX + "ledger"))["last-generated-id"]
-
-    def folded(self) -> str:
-        """The last entry of the ledger that reports include."""
-        return (self.run("GET", PREFIX + "rollup:cursor:ledger") or "0-0").split(" ")[0]
-
-    def fold_after(self, entry: str) -> None:
-        """Moves the cursors of reports, so that background work begins after this entry."""
-        for stream in ("ledger", "denials"):
-            self.run("SET", PREFIX + "rollup:cursor:" + stream, f"{entry} 0 0")
-
-
-def dict_of(pairs: list[Any]) -> dict[str, Any]:
-    return dict(zip(pairs[::2], pairs[1::2]))
-
-
-def wait_for(what: str, done: Callable[[], Any], every_s: float = 0.2) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if (found := done()) is not None:
-            return found
-        time.sleep(every_s)
-    raise RuntimeError(f"{what} took longer than {PATIENCE_S} s")
-
-
-class Counted:
-    """A process, under callgrind if it is to be counted."""
-
-    def __init__(self, command: list[str], counted: bool, environment: dict[str, str] | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="count-"))
-        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
-        self.dumps = self.folder / "callgrind"
-        if counted:
-            options = ["--instr-atstart=no", "--fair-sched=try", f"--callgrind-out-file={self.dumps}"]
-            command = ["valgrind", "--tool=callgrind", *options, *command]
-        self.log = self.folder / "log"
-        with self.log.open("wb") as log, (self.folder / "errors").open("wb") as errors:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=errors, cwd=self.folder, env={**os.environ, **(environment or {})}
-            )
-        atexit.register(self.stop)
-        self.idle = 0.0
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-    def address(self, pattern: str) -> tuple[str, int]:
-        """Where it listens: the first match in its output."""
-
-        def found() -> tuple[str, int] | None:
-            if self.process.poll() is not None:
-                raise RuntimeError((self.folder / "errors").read_text(errors="replace"))
-            match = re.search(pattern, self.log.read_text(errors="replace"))
-            return (match[1], int(match[2])) if match else None
-
-        return wait_for("a start", found)
-
-    def control(self, *options: str) -> None:
-        subprocess.run(["callgrind_control", *options, str(self.process.pid)], check=True, capture_output=True)
-
-    def measure_idle(self) -> None:
-        """Starts to count, and measures what it does by itself."""
-        self.control("-i", "on")
-        self.count(lambda: time.sleep(1))
-        instructions, seconds = self.count(lambda: time.sleep(IDLE_S))
-        self.idle = instructions / seconds
-
-    def count(self, work: Callable[[], Any]) -> tuple[float, float]:
-        """Instructions during some work, and its seconds."""
-        self.control("-z")
-        began = time.monotonic()
-        work()
-        seconds = time.monotonic() - began
-        self.control("-d")
-        last = max(self.folder.glob("callgrind.*"), key=lambda path: int(path.suffix[1:]))
-        found = re.search(r"^(?:summary|totals): (\d+)", last.read_text(errors="replace"), re.MULTILINE)
-        if not found:
-            raise RuntimeError(f"no total in {last}")
-        return float(found[1]), seconds
-
-    def per_call(self, work: Callable[[], Any], calls: int = USERS) -> float:
-        """Instructions per call of some work, without what it does by itself."""
-        instructions, seconds = self.count(work)
-        return (instructions - self.idle * seconds) / calls
-
-
 class Stage(NamedTuple):
     """A Redis and a gateway with subscribed users."""
 
@@ -316,7 +154,7 @@ class Stage(NamedTuple):
             for number in range(USERS):
                 body = {"userId": user(plan, number), "planId": plan, "startedAt": started}
                 http.call("POST", "subscriptions", body)
-        redis.fold_after(NEVER)
+        stage.stop_folding()
         return stage
 
     def second(self) -> int:
@@ -337,9 +175,23 @@ class Stage(NamedTuple):
         """Each user has called once, so no counter is new."""
         self.settle("commit", self.reserve(plan, body))
 
-    def fold(self, last: str) -> None:
-        wait_for("the background work", lambda: True if self.redis.folded() == last else None)
-        self.redis.fold_after(NEVER)
+    def stop_folding(self) -> None:
+        """Takes the leases of the gateway, which looks every 1.5 s. It may renew one that it has just read: so three times."""
+        for _ in range(3):
+            for lease in LEASES:
+                self.redis.run("SET", lease, "counting")
+            time.sleep(2)
+
+    def fold(self) -> None:
+        """Lets the gateway fold what the ledger has into reports."""
+        last = dict_of(self.redis.run("XINFO", "STREAM", PREFIX + "ledger"))["last-generated-id"]
+        self.redis.run("DEL", *LEASES)
+
+        def folded() -> bool | None:
+            cursor = self.redis.run("GET", PREFIX + "rollup:cursor:ledger") or ""
+            return True if cursor.split(" ")[0] == last else None
+
+        wait_for("folding", folded)
 
     def count_reserve(self, counted: Counted, plan: str, body: Callable[[str], dict[str, Any]]) -> tuple[float, list[str]]:
         held: list[str] = []
@@ -347,21 +199,13 @@ class Stage(NamedTuple):
         return figure, held
 
     def count_commit(self, counted: Counted, reservations: list[str]) -> tuple[float, float]:
-        """Instructions of a commit, and of the background work behind it."""
-        before = self.redis.last_entry()
+        """Instructions of a commit, and of folding its entry."""
+        self.fold()
+        self.stop_folding()
         commit = counted.per_call(lambda: self.settle("commit", reservations))
-        last = self.redis.last_entry()
-        self.redis.fold_after(before)
-        return commit, counted.per_call(lambda: self.fold(last))
-
-
-def connected(port: int) -> Redis | None:
-    try:
-        redis = Redis(("127.0.0.1", port))
-        redis.run("PING")
-        return redis
-    except (OSError, RuntimeError):
-        return None
+        folding = counted.per_call(self.fold)
+        self.stop_folding()
+        return commit, folding
 
 
 def floor(stage: Stage) -> float:
@@ -405,9 +249,10 @@ def count_redis(binaries: Path) -> None:
     stage.warm_up("three", image)
     reserve, held = stage.count_reserve(redis, "three", image)
     line("reserve, three groups", reserve, 2.8)
-    commit, background = stage.count_commit(redis, held)
-    line("commit as held, with its background work", commit + background, 3.8)
+    commit, folding = stage.count_commit(redis, held)
+    line("commit as held, with folding", commit + folding, 3.8)
     line("  the commit alone", commit)
+    table.line("  folding alone", thousands(folding), "", "<= 10 k")
     held = stage.reserve("three", image)
     line("release", redis.per_call(lambda: stage.settle("release", held)), 3.2)
     line("denied reserve, one of three groups over limit",
@@ -465,14 +310,14 @@ def count_gateway(binaries: Path) -> None:
     gateway.measure_idle()
     stage.warm_up("three", image)
     reserve, held = stage.count_reserve(gateway, "three", image)
-    commit, background = stage.count_commit(gateway, held)
+    commit, folding = stage.count_commit(gateway, held)
 
     def line(name: str, figure: float, target: str = "") -> None:
         table.line(name, thousands(figure), f"+{thousands(figure - base)}", target)
 
     line("reserve, three groups", reserve, "<= no-op + 65 k")
     line("commit as held", commit, "<= no-op + 75 k")
-    table.line("background work behind a commit", thousands(background))
+    table.line("folding of a commit's entry", thousands(folding), "", "<= 25 k")
     stage.stop()
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all tests and checks lints. Suites that mostly wait, for servers that die and come back or for a browser, run beside
+# Runs all tests. Suites that mostly wait, for servers that die and come back or for a browser, run beside
 # suites that compute. Each group writes to a log, which is printed when the group ends; the slots in tests/support keep
 # the heavy tests of all groups from running at the same time.
 #
@@ -12,8 +12,7 @@ logs=$target/test-logs
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(getconf _NPROCESSORS_ONLN)}
 
 mkdir -p "$logs"
-# Everything once, and no examples.
-"$cargo" test --no-run --tests || exit 1
+"$cargo" test --no-run --all-targets || exit 1
 
 computing() {
     "$cargo" test --no-fail-fast --lib --bins --test allocations --test api --test dependencies --test model \
@@ -32,12 +31,7 @@ browser() {
     "$cargo" test --no-fail-fast --test dashboard
 }
 
-# In a directory of its own, since cargo lets only one command at a time use a directory.
-lints() {
-    "$cargo" clippy --target-dir "$target/lints" --all-targets -- -D warnings
-}
-
-groups=(computing waiting others browser lints)
+groups=(computing waiting others browser)
 pids=()
 # A group that is interrupted takes its processes with it.
 trap 'kill "${pids[@]}" 2>/dev/null; exit 130' INT TERM

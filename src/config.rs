@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::deliver::DeliverOptions;
-use crate::embedded_redis::{AppendFsync, EmbeddedOptions, maxmemory};
-use crate::journal::JournalOptions;
-use crate::roll_up::RollUpOptions;
-use crate::service::byte_bounds::ByteBounds;
-use crate::service::rollup::RollupOptions;
+use crate::infra::embedded_redis::{AppendFsync, EmbeddedOptions, maxmemory};
+use crate::infra::journal::JournalOptions;
+use crate::service::reporting::byte_bounds::ByteBounds;
+use crate::service::reporting::rollup::RollupOptions;
+use crate::workers::deliveries::DeliverOptions;
+use crate::workers::rollup::RollUpOptions;
 
 const REDIS_SCHEMES: [&str; 7] =
     ["redis", "rediss", "redis+unix", "unix", "redis-sentinel", "rediss-sentinel", "redis-cluster"];

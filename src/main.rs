@@ -6,12 +6,14 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use quotagate::cli::{apply, export, inspect, migrate, print, replay, rollup, verify, whatif};
 use quotagate::config::{Config, Init, LogFormat};
-use quotagate::embedded_redis::EmbeddedRedis;
-use quotagate::http::limits::Limits;
+use quotagate::http;
+use quotagate::http::middleware::limits::Limits;
+use quotagate::infra::embedded_redis::EmbeddedRedis;
+use quotagate::infra::supervise::Parts;
+use quotagate::infra::telemetry;
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::supervise::Parts;
-use quotagate::{apply, export, http, inspect, migrate, print, rebuild, replay, telemetry, verify, whatif};
 use tokio::signal::unix::{SignalKind, signal};
 
 // Calls, replays and reports are made of many small pieces.
@@ -38,7 +40,7 @@ enum Command {
     /// Explain what Redis holds of a user
     Inspect(inspect::InspectArgs),
     /// Rebuild the rows of reports from the ledger
-    Rollup(rebuild::RebuildArgs),
+    Rollup(rollup::RebuildArgs),
     /// Recompute counters from the ledger and from live holds, and tell what differs
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
         Command::Migrate(args) => return coded(migrate::run(args)),
         Command::Replay(args) => block_on(async { replay::run(args).await.map_err(Into::into) }),
         Command::Inspect(args) => block_on(async { inspect::run(args).await.map_err(Into::into) }),
-        Command::Rollup(args) => block_on(async { rebuild::run(args).await.map_err(Into::into) }),
+        Command::Rollup(args) => block_on(async { rollup::run(args).await.map_err(Into::into) }),
         Command::Export(args) => block_on(async { export::run(args).await.map_err(Into::into) }),
         Command::Whatif(args) => block_on(async { whatif::run(args).await.map_err(Into::into) }),
         Command::Openapi => http::openapi::document().map(print::out).map_err(Into::into),

@@ -1,10 +1,13 @@
 //! House rules, by reading the files.
 
+#[path = "tidy/modules.rs"]
+mod modules;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use quotagate::store::library::{FILES, Library};
+use quotagate::store::client::library::{FILES, Library};
 
 const MOST_LINES: usize = 500;
 
@@ -77,23 +80,6 @@ fn layer(path: &str) -> &str {
 }
 
 #[test]
-fn layers_import_only_what_lies_beneath_them() {
-    let order = ["domain", "store", "service", "http", "startup", "main"];
-    let mut offences = Vec::new();
-    for (path, lines) in sources() {
-        let Some(own) = order.iter().position(|name| *name == layer(&path)) else { continue };
-        for (number, line) in lines {
-            for above in &order[own + 1..] {
-                if names(&line, &format!("crate::{above}")) {
-                    offences.push(format!("{path}:{number}: {line}"));
-                }
-            }
-        }
-    }
-    assert!(offences.is_empty(), "{}", offences.join("\n"));
-}
-
-#[test]
 fn the_domain_does_no_io_and_reads_no_clock() {
     let words = [
         "redis",
@@ -131,16 +117,16 @@ fn only_the_store_names_redis_and_only_http_names_actix() {
 fn bodies_are_read_within_their_bounds_and_headers_one_value_at_a_time() {
     // Extractors of the framework inflate without a bound, and before the key is looked at.
     let words = ["web::Json<", "web::Form<", "web::Payload", ": web::Bytes", "Bytes::from_request"];
-    only_named_where(&words, |path| path == "src/http/payload.rs");
+    only_named_where(&words, |path| path == "src/http/wire/payload.rs");
     // Of a header that is repeated, the first value would count; one that is no text would count as absent.
     let may = |path: &str| {
         matches!(
             path,
-            "src/http/header.rs"
-                | "src/http/payload.rs"
-                | "src/http/request_id.rs"
+            "src/http/wire/header.rs"
+                | "src/http/wire/payload.rs"
+                | "src/http/middleware/request_id.rs"
                 | "src/http/dashboard.rs"
-                | "src/http/cors.rs"
+                | "src/http/middleware/cors.rs"
         )
     };
     only_named_where(&["headers().get(", "headers().get::"], |path| may(path) || layer(path) != "http");
@@ -149,7 +135,9 @@ fn bodies_are_read_within_their_bounds_and_headers_one_value_at_a_time() {
 #[test]
 fn no_node_clock_decides() {
     // A first estimate that every script corrects, the check for skew, and the name of a replay's run.
-    let may = |path: &str| matches!(path, "src/service/clocks.rs" | "src/service/readiness.rs" | "src/replay.rs");
+    let may = |path: &str| {
+        matches!(path, "src/service/metering/clocks.rs" | "src/service/nodes/readiness.rs" | "src/cli/replay.rs")
+    };
     only_named_where(&["SystemTime::now", "Utc::now", "Local::now"], may);
 }
 
@@ -157,7 +145,7 @@ fn no_node_clock_decides() {
 fn the_environment_is_read_in_one_place() {
     let words = ["env::var", "env::vars", "env::var_os", "option_env!"];
     only_named_where(&words, |path| path == "src/config.rs");
-    only_named_where(&["std::env"], |path| matches!(path, "src/config.rs" | "src/embedded_redis.rs"));
+    only_named_where(&["std::env"], |path| matches!(path, "src/config.rs" | "src/infra/embedded_redis.rs"));
 }
 
 #[test]
@@ -170,9 +158,9 @@ fn every_background_task_is_supervised() {
     let spawns =
         ["tokio::spawn", "task::spawn", "spawn_local", "spawn_blocking", "thread::spawn", "thread::Builder", "JoinSet"];
     // The writer of the log cannot fail; the others are parts with a pulse, or awaited by who spawned them. The task that
-    // follows users (src/http/watchers.rs) ends its streams if it panics, and starts again with the next one.
-    let parts = ["src/supervise.rs", "src/telemetry.rs", "src/journal.rs", "src/catch_up.rs"];
-    let awaited = ["src/http/mod.rs", "src/http/readers.rs"];
+    // follows users (src/http/middleware/watchers.rs) ends its streams if it panics, and starts again with the next one.
+    let parts = ["src/infra/supervise.rs", "src/infra/telemetry.rs", "src/infra/journal.rs", "src/workers/catch_up.rs"];
+    let awaited = ["src/http/mod.rs", "src/http/middleware/readers.rs"];
     only_named_where(&spawns, |path| parts.contains(&path) || awaited.contains(&path));
 }
 
@@ -369,26 +357,28 @@ fn every_status_that_a_script_answers_is_documented_and_decoded() {
     let decoder = |script: &str| match script {
         "commit" | "release" | "refund" | "extend" => "settle",
         "track_degraded" | "track_enforce" => "track",
-        "announce" | "configure" | "stamp" => "configuration",
-        "revoke" => "grant",
+        "announce" | "configure" | "stamp" => "configure",
+        "grant" | "revoke" => "grants",
         "reclaim" => "usage",
         "log" => "audit",
         "mark" => "waiting",
         "replace_rollup" => "rollup",
-        "set_clock" => "clock",
+        "session" => "sessions",
+        "set_clock" => "test_clock",
         "set_layout" => "migrate",
-        "decide" => "approval",
+        "decide" => "approvals",
         "define" => "proposal",
-        "attempted" | "claim" | "enqueue" => "delivery",
+        "attempted" | "claim" | "enqueue" => "deliveries",
         other => other.to_owned().leak(),
     };
     let read = |path: String| fs::read_to_string(root().join(path)).unwrap();
     for script in Library::resolve().unwrap().all() {
-        let decoded = read(format!("src/store/{}.rs", decoder(script.name)));
+        let file = format!("/{}.rs", decoder(script.name));
+        let (_, decoded) = files("src/store", "rs").into_iter().find(|(path, _)| path.ends_with(&file)).unwrap();
         let of = |used: &str, file: &str| if decoded.contains(used) { read(file.to_owned()) } else { String::new() };
-        let shared = of("read_stale(", "src/store/admission.rs")
-            + &of("propose(", "src/store/proposal.rs")
-            + &of("use super::settle::", "src/store/settle.rs");
+        let shared = of("read_stale(", "src/store/metering/admission.rs")
+            + &of("propose(", "src/store/metering/proposal.rs")
+            + &of("use super::settle::", "src/store/metering/settle.rs");
         let words = status_words(&with_libraries(script.name));
         assert!(!words.is_empty(), "{}", script.name);
         for word in words {

@@ -8,7 +8,7 @@ use crate::load::{Connection, each};
 use crate::no_op::NoOp;
 use crate::support::cluster::Cluster;
 use crate::support::{Api, Redis, new_key};
-use quotagate::embedded_redis::COMPACT_HOLDS;
+use quotagate::infra::embedded_redis::COMPACT_HOLDS;
 
 const MASTERS: usize = 3;
 const DEFAULT_APP: &str = "default";

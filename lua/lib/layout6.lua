@@ -1,5 +1,5 @@
 -- Converts values of layout 6 to the present layout, for lua/migrate.lua, which stores them. This file, that one,
--- src/store/migrate.rs and src/migrate.rs are all that knows layout 6. Both layouts have holds, ledger, denials, rollups,
+-- src/store/client/migrate.rs and src/cli/migrate.rs are all that knows layout 6. Both layouts have holds, ledger, denials, rollups,
 -- indexes and configuration alike.
 -- Values of closed windows, approvals and grants that have the present layout stay as they are. A value that cannot be read
 -- is nil.

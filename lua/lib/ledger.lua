@@ -1,8 +1,8 @@
 -- The ledger: one entry per call that changes `used` (or ends a reservation), written in the step that makes the
 -- change, so that `used` can be recomputed; and the stream of denials, apart, so that a flood of them evicts no charge.
 -- Fields: entry '<type> <at ms> <late 0|1> <operation> <created at ms> <event> <key> <user>' ('-' where unknown), charges
--- '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-', memo, and told (JSON) if
--- there is anything. An expiry has held '<group>:<seq>:<amount>,…' instead of charges and memo.
+-- '<owner> <group>:<sequence number>:<change>:<used after it>:<limit|->,… <owner> …' or '-' (a release, which
+-- charges nothing), memo, and told (JSON) if there is anything. An expiry has held '<group>:<seq>:<amount>,…' instead of charges and memo.
 -- Behind the limit of a counter stands ':<its window>' if three quarters of the limit are used, or ':closed' if it was
 -- charged in a window that is closed.
 -- A denial: entry 'denial <at ms> <call> <event> <key> <user> <reason>', lacks '<owner>
@@ -39,8 +39,8 @@ end
 
 -- Behind a tab the memo holds what only settling needs.
 local function without_rules(memo)
-  local tab = string.find(memo, '\t', 1, true)
-  return tab and string.sub(memo, 1, tab - 1) or memo
+  local tab = find(memo, '\t', 1, true)
+  return tab and sub(memo, 1, tab - 1) or memo
 end
 
 -- `now`: as text. `op`: '<operation> <created at ms>'.
@@ -55,7 +55,7 @@ function ledger.write(kind, now, late, op, about, charges, memo, told)
 end
 
 function ledger.append(kind, now, late, op, about, memo, told)
-  local charges = #ledger.charges > 0 and table.concat(ledger.charges, ' ') or '-'
+  local charges = kind ~= 'release' and #ledger.charges > 0 and table.concat(ledger.charges, ' ') or '-'
   ledger.write(kind, args.digits(now), late and '1' or '0', op, about, charges, memo, told)
 end
 

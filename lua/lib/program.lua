@@ -23,7 +23,8 @@ local function read_owner(kind, text)
     -- Its line of a record, and its figures of a commit; false without groups.
     held_pattern = false, figures_pattern = false,
     -- Of its present call.
-    used = {}, held = {}, word = false, list = false, count = 0, key = false, set_of_holds = false,
+    used = {}, sums = {}, word = false, list = false, count = 0, key = false, set_of_holds = false,
+    expiry = false, expiry_ms = 0, longest = false, account_rest = false,
     renewal = false, rest = false, forget = false, is_renewed = false,
     member = false, version = false,
   }

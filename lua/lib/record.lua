@@ -5,12 +5,17 @@
 --   <memo>
 --   per owner, named as in the ledger: <owner> <held entries|-> <charged entries|->
 -- Its name is that of its own key, '…:op:<name>'. It expires `life_ms` after it was created.
--- status: held, committed or released; changes: draws and amount extensions so far, so that nobody computes on
--- an older memo. A released reservation holds nothing any more, whatever its held entries say. An entry is <group>:<seq>:<amount>; entries of one owner are separated by commas.
+-- status: held, committed or released. The straight path changes 'held' in place, and nothing else: to 'used', committed
+-- with its held entries as charged ones, or to 'free', released. A released reservation holds nothing any more, whatever
+-- its held entries say. changes: draws and amount extensions so far, so that nobody computes on an older memo. An entry is
+-- <group>:<seq>:<amount>; entries of one owner are separated by commas.
 --
 -- Loaded, an owner has entries: one for each group and seq, with the amount that the reservation holds there (`holds`,
 -- false: no entry) and what it has charged there (`charged`, false: no entry); lib/settle adds what the counter stands at.
 local record = {}
+
+-- What the straight path writes for a status.
+local in_place = { used = 'committed', free = 'released' }
 
 local most_spare = 64
 
@@ -101,7 +106,7 @@ function record.load(key, created_at)
   end
   taken = 0
   local loaded = {
-    key = key, fingerprint = fingerprint, status = status, created_at = created, expires_at = created + life,
+    key = key, fingerprint = fingerprint, status = in_place[status] or status, created_at = created, expires_at = created + life,
     changes = args.stored(changes), late = string.find(flags, 'late', 1, true) ~= nil,
     outcome = flags ~= '' and (string.match(flags, 'accepted') or string.match(flags, 'rejected')) or '-',
     about = false, memo = false, name = false, op = false, owners = {},
@@ -118,8 +123,11 @@ function record.load(key, created_at)
     charged, at = args.cut(text, at, '\n')
     -- The first owner's hold tells an expiry.
     local about = (#loaded.owners == 0 and loaded.about or '-') .. ' ' .. created
+    if status == 'used' then
+      held, charged = '-', held
+    end
     local entries = record.entries(held, charged)
-    for place = 1, status == 'released' and #entries or 0 do
+    for place = 1, loaded.status == 'released' and #entries or 0 do
       entries[place].holds, entries[place].charged = false, entries[place].charged or 0
     end
     loaded.owners[#loaded.owners + 1] = {

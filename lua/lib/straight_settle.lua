@@ -3,8 +3,8 @@ local straight_settle = {}
 
 local counter_pattern, account_pattern = straight.counter_pattern, straight.account_pattern
 
--- Charges for the ledger and for the record, by group of the owner at hand.
-local charged, kept = {}, {}
+-- Per group of the owner at hand: what a commit with figures leaves in the record.
+local kept = {}
 
 -- What is charged of an owner's groups, as the caller says, '<owner> <group>:<total>,…'; nil if they are others.
 local function read_figures(owner, word)
@@ -18,7 +18,8 @@ local function read_figures(owner, word)
 end
 
 -- Computes what one owner's counters come to, from the parts of its line in the record, and keeps it in the owner. Returns
--- nil unless all may be settled straight: the windows are those that were held in, nothing expired, no grants or alerts.
+-- what the ledger says of them (a release: ''), or nil unless all may be settled straight: the windows are those that were
+-- held in, nothing expired, no grants or alerts.
 local function settle_owner(owner, defined, parts, now, charges)
   local word, number, text = parts[1], args.number, args.small
   local figures = charges and ARGV[10] and read_figures(owner, word)
@@ -36,33 +37,38 @@ local function settle_owner(owner, defined, parts, now, charges)
   end
   owner.version = version
   local changes, prefixes, tails, quotas, seqs = owner.changes, owner.prefixes, owner.tails, owner.quotas, owner.seqs
-  local windows, limits = owner.windows, owner.settled_limits
+  local limits, in_ledger = owner.settled_limits, charges and word .. ' ' or ''
   for index = 1, #prefixes do
     local seq, amount = parts[2 * index + 1], parts[2 * index + 2]
     local used, held, tail = match(values[index + 1] or '', counter_pattern)
     if tail ~= tails[index] then
       local quota, bounds, stored_seq = match(tail or '', '^/([%d-]+)%S* (%S+)#(%w+)$')
-      tails[index], quotas[index], seqs[index], windows[index] = tail or false, quota, stored_seq, bounds
+      tails[index], quotas[index], seqs[index], owner.windows[index] = tail or false, quota, stored_seq, bounds
       limits[index] = quota and quota ~= '-' and quota + 0 or math.huge
     end
     if not tail or seqs[index] ~= seq then
       return nil
     end
-    local charge = not charges and '0' or figures and figures[index + 1] or amount
-    local sum = (number[used] or used + 0) + (number[charge] or charge + 0)
     local left = (number[held] or held + 0) - (number[amount] or amount + 0)
-    if left < 0 or sum > counter.most then
+    if left < 0 then
       return nil
     end
-    local balance = text[sum] or args.digits(sum)
-    changes[2 * index] = balance .. '+' .. (text[left] or args.digits(left)) .. tail
-    local entry = prefixes[index] .. seq .. ':' .. charge
-    kept[index], charged[index] = entry, entry .. ':' .. balance .. ':' .. quotas[index]
-    if ledger.is_near(sum, limits[index]) then
-      charged[index] = charged[index] .. ':' .. windows[index]
+    if charges then
+      local charge = figures and figures[index + 1] or amount
+      local sum = (number[used] or used + 0) + (number[charge] or charge + 0)
+      if sum > counter.most then
+        return nil
+      end
+      local entry = prefixes[index] .. seq .. ':' .. charge
+      kept[index], used = entry, text[sum] or args.digits(sum)
+      in_ledger = in_ledger .. entry .. ':' .. used .. ':' .. quotas[index]
+      if ledger.is_near(sum, limits[index]) then
+        in_ledger = in_ledger .. ':' .. owner.windows[index]
+      end
     end
+    changes[2 * index] = used .. '+' .. (text[left] or args.digits(left)) .. tail
   end
-  return true
+  return in_ledger
 end
 
 -- Settles a reservation that is held and not expired. `kind`: commit or release. KEYS and ARGV as in commit.lua.
@@ -92,12 +98,12 @@ function straight_settle.settle(kind)
     owner.member = false
     if owner.held_pattern then
       local parts = { match(text, owner.held_pattern, position) }
-      if not parts[1] or not settle_owner(owner, defined, parts, now, charges) then
+      local charged = parts[1] and settle_owner(owner, defined, parts, now, charges)
+      if not charged then
         return nil
       end
       local list_end = parts[#parts]
-      local list = sub(text, parts[2], list_end - 1)
-      owner.member = operation_name .. ' ' .. list .. ending
+      owner.member = operation_name .. ' ' .. sub(text, parts[2], list_end - 1) .. ending
       if position ~= memo_end then
         if not redis_call('ZSCORE', owner.set_of_holds, owner.member) then
           return nil
@@ -106,8 +112,8 @@ function straight_settle.settle(kind)
       end
       ending, position = ' - ' .. created, list_end + 2
       counters = counters .. owner.word .. ' ' .. concat(owner.changes, ' ', 1, 2 * #owner.prefixes)
-      in_ledger = in_ledger .. owner.word .. ' ' .. concat(charged, '', 1, #owner.prefixes)
-      if charges then
+      in_ledger = in_ledger .. charged
+      if ARGV[5] and charges then
         in_record = in_record .. '\n' .. owner.word .. ' - ' .. concat(kept, '', 1, #owner.prefixes)
       end
     end
@@ -124,27 +130,23 @@ function straight_settle.settle(kind)
       version = version or owner.version
     end
   end
-  local outcome = ''
-  if ARGV[5] then
-    outcome = ARGV[7] ~= '-' and ' ' .. ARGV[7] or ''
-    memo = ARGV[9] ~= '' and ARGV[9] or memo
+  if ARGV[5] and ARGV[9] ~= '' then
+    memo = ARGV[9]
   end
   ledger.open(defined.ledger, defined.ledger_most)
-  ledger.write(kind, at_ms, '0', operation_name .. ' ' .. created, about, in_ledger, memo, ARGV[3])
-  local status, request = 'released', '\n' .. about .. '\n' .. memo
-  local settled
-  if charges then
-    status = 'committed'
-    settled = 'committed ' .. created .. ' ' .. life .. ' 1 ' .. fingerprint .. outcome .. request .. in_record
+  ledger.write(kind, at_ms, '0', operation_name .. ' ' .. created, about, charges and in_ledger or '-', memo, ARGV[3])
+  local request, status = '\n' .. about .. '\n' .. memo, charges and 'committed' or 'released'
+  if ARGV[5] then
+    local outcome = ARGV[7] ~= '-' and ' ' .. ARGV[7] or ''
+    redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' 1 ' .. fingerprint .. outcome .. request .. in_record, 'KEEPTTL')
   else
-    -- A released reservation holds nothing, whatever its lines say.
-    settled = 'released ' .. created .. ' ' .. life .. ' 0 ' .. fingerprint .. sub(text, about_start - 1)
+    -- Only its first word changes.
+    redis_call('SETRANGE', KEYS[1], 0, charges and 'used' or 'free')
   end
   local answer = 'settled\n' .. at_ms .. '\n' .. status .. '\n0\n0' .. request .. '\n' .. version .. '\n\n' .. counters
   if KEYS[2] then
-    redis_call('SET', KEYS[1], settled, 'PX', operation.record_ttl(created + life, now, defined.sandbox))
+    redis_call('PEXPIRE', KEYS[1], args.digits(operation.record_ttl(created + life, now, defined.sandbox)))
     return operation.keep(KEYS[2], ARGV[4], answer)
   end
-  redis_call('SET', KEYS[1], settled, 'KEEPTTL')
   return answer
 end

@@ -6,7 +6,7 @@ use actix_web::middleware::{Compress, DefaultHeaders};
 use actix_web::{HttpRequest, HttpResponse, web};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use super::problem::ApiError;
+use super::wire::problem::ApiError;
 use crate::service::error::ServiceError;
 
 #[derive(RustEmbed)]

@@ -1,51 +1,17 @@
 //! HTTP: routes by resource, their JSON, and nothing that decides.
 
-mod alerts;
-mod app;
-mod approvals;
-mod apps;
-mod audit;
-mod auth;
-mod batch;
-mod body;
+mod access;
+mod accounts;
 mod configuration;
-mod cors;
-mod counters;
-pub mod cursor;
 mod dashboard;
-mod events;
-mod explain;
-mod grants;
-mod header;
-mod health;
-mod history;
-mod keys;
-pub mod limits;
 mod metering;
+pub mod middleware;
 mod nodes;
 pub mod openapi;
-mod payload;
-mod plain_json;
-mod plans;
-mod policies;
-mod problem;
-mod rate_limit;
-mod readers;
-mod refused;
-mod replayed;
-mod reports;
-mod request_id;
-mod session;
-mod settling;
-mod subscriptions;
-mod test_clock;
-mod unread;
-mod usage;
-mod users;
-mod views;
-mod watchers;
+mod reporting;
+mod simulation;
 mod webhooks;
-mod whatif;
+pub mod wire;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -56,15 +22,25 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::TcpListener;
 use std::time::Instant;
 
-use crate::service::Gateway;
 use crate::service::error::ServiceError;
-use health::Meters;
-use limits::Limits;
-use problem::ApiError;
-use readers::Readers;
-use refused::Refusals;
-use usage::Draining;
-use watchers::Watchers;
+use crate::service::gateway::Gateway;
+use access::{apps, audit, keys, sessions};
+use accounts::{approvals, counters, grants, subscriptions, users};
+use configuration::{apply, plans, policies, settings, test_clock};
+use metering::usage::Draining;
+use metering::{batch, reserve, settle, usage};
+use middleware::limits::Limits;
+use middleware::readers::Readers;
+use middleware::refused::Refusals;
+use middleware::watchers::Watchers;
+use middleware::{cors, refused, replayed, request_id, unread};
+use nodes::health::Meters;
+use nodes::{health, registry};
+use reporting::{events, explain, history, reports};
+use simulation::whatif;
+use webhooks::{alerts, endpoints};
+use wire::body;
+use wire::problem::ApiError;
 
 /// How the node listens.
 pub struct Listen {
@@ -173,14 +149,14 @@ const API: &str = "/api/v1";
 
 fn routes(config: &mut web::ServiceConfig) {
     let api = web::scope(API)
-        .service(resource("/reserve").route(web::post().to(metering::reserve)))
-        .service(resource("/commit").route(web::post().to(settling::commit)))
-        .service(resource("/release").route(web::post().to(settling::release)))
-        .service(resource("/extend").route(web::post().to(metering::extend)))
-        .service(resource("/reservations/{id}/outcome").route(web::post().to(settling::outcome)))
-        .service(resource("/reservations/{id}/release").route(web::post().to(settling::release_by_hand)))
-        .service(resource("/track").route(web::post().to(settling::track)))
-        .service(resource("/can-use").route(web::post().to(metering::can_use)))
+        .service(resource("/reserve").route(web::post().to(reserve::reserve)))
+        .service(resource("/commit").route(web::post().to(settle::commit)))
+        .service(resource("/release").route(web::post().to(settle::release)))
+        .service(resource("/extend").route(web::post().to(reserve::extend)))
+        .service(resource("/reservations/{id}/outcome").route(web::post().to(settle::outcome)))
+        .service(resource("/reservations/{id}/release").route(web::post().to(settle::release_by_hand)))
+        .service(resource("/track").route(web::post().to(settle::track)))
+        .service(resource("/can-use").route(web::post().to(reserve::can_use)))
         .service(
             resource("/batch").app_data(body::MostBytes(body::MOST_BATCH_BYTES)).route(web::post().to(batch::batch)),
         )
@@ -223,16 +199,16 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/approvals/{id}/approve").route(web::post().to(approvals::approve)))
         .service(resource("/approvals/{id}/reject").route(web::post().to(approvals::reject)))
         .service(resource("/approvals/{id}/reopen").route(web::post().to(approvals::reopen)))
-        .service(resource("/webhooks").route(web::get().to(webhooks::list)))
+        .service(resource("/webhooks").route(web::get().to(endpoints::list)))
         .service(
             resource("/webhooks/{id}")
-                .route(web::get().to(webhooks::get))
-                .route(web::put().to(webhooks::put))
-                .route(web::delete().to(webhooks::delete)),
+                .route(web::get().to(endpoints::get))
+                .route(web::put().to(endpoints::put))
+                .route(web::delete().to(endpoints::delete)),
         )
-        .service(resource("/webhooks/{id}/rotate-secret").route(web::post().to(webhooks::rotate_secret)))
-        .service(resource("/webhooks/{id}/deliveries").route(web::get().to(webhooks::deliveries)))
-        .service(resource("/webhooks/{id}/deliveries/{delivery}/resend").route(web::post().to(webhooks::resend)))
+        .service(resource("/webhooks/{id}/rotate-secret").route(web::post().to(endpoints::rotate_secret)))
+        .service(resource("/webhooks/{id}/deliveries").route(web::get().to(endpoints::deliveries)))
+        .service(resource("/webhooks/{id}/deliveries/{delivery}/resend").route(web::post().to(endpoints::resend)))
         .service(resource("/alerts").route(web::get().to(alerts::list)))
         .service(resource("/reports/usage").route(web::get().to(reports::usage)))
         .service(resource("/reports/unusual").route(web::get().to(reports::unusual)))
@@ -248,25 +224,25 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/grants").route(web::post().to(grants::create)).route(web::get().to(grants::list)))
         .service(resource("/grants/{id}").route(web::delete().to(grants::delete)))
         .service(resource("/audit").route(web::get().to(audit::list)))
-        .service(resource("/app").route(web::get().to(app::get)).route(web::put().to(app::put)))
+        .service(resource("/app").route(web::get().to(settings::get)).route(web::put().to(settings::put)))
         .service(
             resource("/configuration")
                 .app_data(body::MostBytes(body::MOST_DOCUMENT_BYTES))
-                .route(web::get().to(configuration::get))
-                .route(web::put().to(configuration::put)),
+                .route(web::get().to(apply::get))
+                .route(web::put().to(apply::put)),
         )
         .service(resource("/keys").route(web::post().to(keys::create)).route(web::get().to(keys::list)))
         .service(resource("/keys/{id}").route(web::delete().to(keys::delete)))
         .service(
             resource("/session")
                 .app_data(body::MostBytes(body::MOST_STRANGER_BYTES))
-                .route(web::post().to(session::create))
-                .route(web::get().to(session::get))
-                .route(web::delete().to(session::delete)),
+                .route(web::post().to(sessions::create))
+                .route(web::get().to(sessions::get))
+                .route(web::delete().to(sessions::delete)),
         )
         .service(resource("/apps").route(web::post().to(apps::create)).route(web::get().to(apps::list)))
         .service(resource("/apps/{id}").route(web::delete().to(apps::delete)))
-        .service(resource("/nodes").route(web::get().to(nodes::list)))
+        .service(resource("/nodes").route(web::get().to(registry::list)))
         .service(resource("/sandboxes").route(web::get().to(test_clock::sandboxes)))
         .service(
             resource("/test-clock")

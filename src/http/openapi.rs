@@ -9,11 +9,14 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Ref, RefOr, Required, Response};
 
-use super::{
-    alerts, app, approvals, apps, audit, batch, configuration, counters, events, explain, grants, health, history,
-    keys, metering, nodes, plans, policies, reports, session, settling, subscriptions, test_clock, usage, users,
-    webhooks, whatif,
-};
+use crate::http::access::{apps, audit, keys, sessions};
+use crate::http::accounts::{approvals, counters, grants, subscriptions, users};
+use crate::http::configuration::{apply, plans, policies, settings, test_clock};
+use crate::http::metering::{batch, reserve, settle, usage};
+use crate::http::nodes::{health, registry};
+use crate::http::reporting::{events, explain, history, reports};
+use crate::http::simulation::whatif;
+use crate::http::webhooks::{alerts, endpoints};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,7 +24,7 @@ use super::{
     security(("key" = []), ("apiKey" = [])),
     modifiers(&Key, &Names, &Bodies, &Operators, &Everywhere),
     paths(
-        metering::reserve, settling::commit, settling::release, settling::outcome, settling::release_by_hand, metering::extend, settling::track, metering::can_use, batch::batch,
+        reserve::reserve, settle::commit, settle::release, settle::outcome, settle::release_by_hand, reserve::extend, settle::track, reserve::can_use, batch::batch,
         usage::get_usage, usage::stream_usage, history::history, explain::explain, explain::draft::explain_draft,
         events::list, events::stream,
         subscriptions::subscribe, subscriptions::cancel,
@@ -30,14 +33,14 @@ use super::{
         plans::list, plans::get, plans::put, plans::delete, plans::versions, plans::rollback,
         policies::list, policies::get, policies::put, policies::delete, policies::versions, policies::rollback, policies::review,
         approvals::list, approvals::get, approvals::approve, approvals::reject, approvals::reopen,
-        webhooks::list, webhooks::get, webhooks::put, webhooks::delete, webhooks::rotate_secret, webhooks::deliveries, webhooks::resend,
+        endpoints::list, endpoints::get, endpoints::put, endpoints::delete, endpoints::rotate_secret, endpoints::deliveries, endpoints::resend,
         alerts::list, counters::list,
         reports::usage, reports::unusual, reports::forecast, reports::limits, whatif::whatif,
-        app::get, app::put, configuration::get, configuration::put, audit::list,
+        settings::get, settings::put, apply::get, apply::put, audit::list,
         keys::create, keys::list, keys::delete,
-        session::create, session::get, session::delete,
+        sessions::create, sessions::get, sessions::delete,
         apps::create, apps::list, apps::delete,
-        test_clock::put, test_clock::get, test_clock::delete, test_clock::sandboxes, nodes::list,
+        test_clock::put, test_clock::get, test_clock::delete, test_clock::sandboxes, registry::list,
         health::healthz, health::readyz, health::metrics,
     )
 )]

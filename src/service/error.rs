@@ -1,10 +1,10 @@
 //! Why a use case did not do what was asked. A denial of a reserve is an answer, not an error.
 
-use crate::domain::field_error::FieldError;
-use crate::domain::number::Number;
+use crate::domain::values::field_error::FieldError;
+use crate::domain::values::number::Number;
 use crate::store::error::StoreError;
 
-use super::decision::Decision;
+use super::metering::decision::Decision;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {

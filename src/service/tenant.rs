@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::ServiceError;
-use crate::domain::ids::{AppId, Mode, UserId};
+use crate::domain::values::ids::{AppId, Mode, UserId};
 use crate::store::keys::{BUCKETS, Bucket};
 
 /// How an app's data lies in Redis; fixed at its creation.

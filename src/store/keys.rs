@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::rollup::{Place, stream_name};
-use crate::domain::ids::{AppId, EventName, KeyId, Mode, PlanId, PolicyId, UserId, WebhookId};
-use crate::domain::reservation::OperationName;
-use crate::domain::scope::{OwnerName, Scope};
+use super::reporting::rollup::{Place, stream_name};
+use crate::domain::configuration::scope::{OwnerName, Scope};
+use crate::domain::metering::reservation::OperationName;
+use crate::domain::values::ids::{AppId, EventName, KeyId, Mode, PlanId, PolicyId, UserId, WebhookId};
 
 /// Separators of key names, hash tags and record lines.
 pub(super) const RESERVED: &AsciiSet = &CONTROLS.add(b':').add(b'{').add(b'}').add(b'%').add(b' ');
@@ -43,7 +43,7 @@ fn encoded(name: &str) -> Cow<'_, str> {
     Cow::from(utf8_percent_encode(name, RESERVED))
 }
 
-/// The mark of calls that wait for replicas ([`super::waiting`]), in the slot of `key`.
+/// The mark of calls that wait for replicas ([`super::client::waiting`]), in the slot of `key`.
 pub(super) fn mark(key: &str) -> String {
     let tag = key.find('}').map_or(key, |end| &key[..=end]);
     format!("{tag}:mark")

@@ -1,50 +1,17 @@
 //! Redis: key names, scripts with their arguments and replies, documents. Nothing above this layer names Redis.
 
-pub mod account;
-pub mod admission;
-pub mod approval;
-pub mod audit;
-pub mod change_user;
-pub mod clock;
+pub mod access;
+pub mod accounts;
+pub mod client;
 pub mod configuration;
-pub mod connection;
-pub mod delivery;
 pub mod error;
-pub mod grant;
-pub mod headroom;
-pub mod identity;
 pub mod keys;
-pub mod lease;
-pub mod ledger;
-pub mod library;
-pub mod memo;
-pub mod migrate;
-pub mod near;
-pub mod node;
-pub mod operation;
-pub mod outbox;
-pub mod outcome;
-pub mod pace;
-pub mod profile;
-mod proposal;
+pub mod metering;
+pub mod nodes;
 pub mod reading;
-pub mod record;
-pub mod register;
-pub mod repair;
 mod reply;
-pub mod reserve;
-pub mod rollup;
-mod rollup_text;
-pub mod sandbox;
-mod sentinel_url;
-pub mod server;
-pub mod session;
-pub mod settle;
-pub mod survey;
-pub mod track;
-pub mod usage;
-pub mod users;
-mod waiting;
+pub mod reporting;
+pub mod webhooks;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -54,14 +21,14 @@ use metrics::Histogram;
 use quick_cache::sync::Cache;
 use redis::{Cmd, Value};
 
-use crate::domain::digits::push_digits;
-use connection::Links;
+use crate::domain::values::digits::push_digits;
+use client::connection::Links;
+use client::headroom::WhenFull;
+use client::identity::Identity;
+use client::library::{Function, Library};
+use client::waiting::Waiting;
 use error::StoreError;
-use headroom::WhenFull;
-use identity::Identity;
-use library::{Function, Library};
 use reply::Fields;
-use waiting::Waiting;
 
 /// Entries of a bucket's ledger, unless told otherwise: about 0.4 GB.
 pub const LEDGER_ENTRIES: u64 = 1_000_000;

@@ -3,10 +3,12 @@
 
 use redis::Value;
 
+use super::accounts::{change_user, grants, users};
 use super::error::StoreError;
 use super::keys::Bucket;
+use super::metering::{reserve, settle, track, usage};
 use super::reply::Fields;
-use super::{change_user, grant, ledger, reserve, rollup_text, settle, survey, track, usage, users};
+use super::reporting::{ledger, rollup_text, survey};
 
 /// Functions whose replies [`reply`] reads.
 pub const FUNCTIONS: [&str; 10] =
@@ -27,7 +29,7 @@ pub fn reply(function: &str, count: usize, bucket: &Bucket, fields: &[&[u8]]) ->
         "track" | "kept" => format!("{:?}", track::read(told()?)?),
         "settle" => format!("{:?}", settle::read(bucket, told()?)?),
         "extend" => format!("{:?}", settle::read_extend(told()?)?),
-        "grant" => format!("{:?}", grant::read(told()?)?),
+        "grant" => format!("{:?}", grants::read(told()?)?),
         "change_user" => format!("{:?}", change_user::read(told()?)?),
         "usage" => format!("{:?}", usage::read(told()?)?),
         "survey" => format!("{:?}", survey::read(bucket, told()?, count)?),

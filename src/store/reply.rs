@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use redis::Value;
 
 use super::error::StoreError;
-use crate::domain::window::TimeMs;
+use crate::domain::time::window::TimeMs;
 
 /// A script's answer, read from front to back.
 #[derive(Debug)]

@@ -115,7 +115,7 @@ impl Driven {
 impl Browser {
     pub async fn start() -> Self {
         let slot = Slot::take().await;
-        let http = quotagate::http_client::builder().build().unwrap();
+        let http = crate::support::http().build().unwrap();
         let free = FREE.lock().unwrap().pop();
         let used = free.is_some();
         let driven = match free {

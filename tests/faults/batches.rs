@@ -118,7 +118,7 @@ async fn killed(times: usize) {
     let seen = Arc::new(Seen::default());
     let callers: Vec<_> = (0..CALLERS)
         .map(|number| {
-            let http = quotagate::http_client::builder().timeout(HANGS).build().unwrap();
+            let http = crate::support::http().timeout(HANGS).build().unwrap();
             let (nodes, key, seen) = (Arc::clone(&stage.nodes), stage.key.clone(), Arc::clone(&seen));
             tokio::spawn(Caller { number, nodes, key, http, seen, attempts: 0 }.run())
         })

@@ -22,7 +22,7 @@ async fn off(calls: u64) {
     }
     let nodes = stage.nodes.read().unwrap().clone();
     for node in nodes {
-        let http = quotagate::http_client::builder().build().unwrap();
+        let http = crate::support::http().build().unwrap();
         let ready: Value = http.get(format!("{node}/readyz")).send().await.unwrap().json().await.unwrap();
         assert!(ready["warnings"].to_string().contains("clock differs"), "the clock is off, and said to be: {ready}");
     }

@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One call, repeated at any node until it has a definite answer.
 async fn answered(shared: &Shared, path: &str, idempotency_key: &str, body: &Value) -> Value {
-    let http = quotagate::http_client::builder().timeout(PATIENCE).build().unwrap();
+    let http = crate::support::http().timeout(PATIENCE).build().unwrap();
     let begun = Instant::now();
     loop {
         let url = {

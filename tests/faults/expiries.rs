@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use quotagate::domain::ids::{AppId, Mode, UserId};
+use quotagate::domain::values::ids::{AppId, Mode, UserId};
 use quotagate::store::Store;
 use quotagate::store::keys::Bucket;
 use serde_json::{Value, json};
@@ -223,7 +223,7 @@ async fn cleared(user: &str, redis: &Redis, stage: &Stage, traffic: &Traffic) ->
     slowest
 }
 
-/// All of the holds are told in the ledger. (`api/time.rs` has the batches in which they go, on any machine; here is what
+/// All of the holds are told in the ledger. (`api/metering/windows.rs` has the batches in which they go, on any machine; here is what
 /// they take, while others go on.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make chaos"]

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use quotagate::domain::ids::AppId;
-use quotagate::service::leases::{PARTS, Work, part_of};
+use quotagate::domain::values::ids::AppId;
+use quotagate::service::nodes::leases::{PARTS, Work, part_of};
 use quotagate::store::keys;
 use serde_json::{Value, json};
 

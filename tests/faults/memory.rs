@@ -14,7 +14,7 @@ async fn filled(times: usize) {
     let redis = Redis::with(&["--maxmemory-policy", "noeviction"]).await;
     let stage = Stage::set(redis.url(), 2).await;
     let (traffic, watch) = (Traffic::start(&stage).await, Watch::start(&redis.url()));
-    let http = quotagate::http_client::builder().build().unwrap();
+    let http = crate::support::http().build().unwrap();
     let node = stage.nodes.read().unwrap()[0].clone();
     let send = async |path: &str, body: serde_json::Value| {
         let request = http.post(format!("{node}/api/v1/{path}")).bearer_auth(&stage.key).json(&body);

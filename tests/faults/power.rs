@@ -93,7 +93,7 @@ fn callers(stage: &Stage, time: usize, told: &Told, stop: &Arc<AtomicBool>) -> V
         let (told, stop) = (Arc::clone(told), Arc::clone(stop));
         let (node, key) = (stage.nodes.read().unwrap()[0].clone(), stage.key.clone());
         tokio::spawn(async move {
-            let http = quotagate::http_client::builder().build().unwrap();
+            let http = crate::support::http().build().unwrap();
             for number in 0.. {
                 if stop.load(Ordering::Relaxed) {
                     break;

@@ -178,7 +178,7 @@ impl Stage {
     /// What the first gateway answers to a read; nothing unless it succeeds.
     pub async fn read(&self, path: &str) -> Option<Value> {
         let node = self.nodes.read().unwrap()[0].clone();
-        let http = quotagate::http_client::builder().build().unwrap();
+        let http = crate::support::http().build().unwrap();
         let answer = http.get(format!("{node}/api/v1/{path}")).bearer_auth(&self.key).send().await.unwrap();
         if answer.status() == 200 { Some(answer.json().await.unwrap()) } else { None }
     }
@@ -186,7 +186,7 @@ impl Stage {
     /// One call, whatever it answers.
     pub async fn answer(&self, path: &str, idempotency_key: &str, body: &Value) -> reqwest::Response {
         let node = self.nodes.read().unwrap()[0].clone();
-        let http = quotagate::http_client::builder().build().unwrap();
+        let http = crate::support::http().build().unwrap();
         let request = http.post(format!("{node}/api/v1/{path}")).bearer_auth(&self.key);
         request.header("Idempotency-Key", idempotency_key).json(body).send().await.unwrap()
     }

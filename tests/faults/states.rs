@@ -33,7 +33,7 @@ async fn refused(stage: &Stage, state: &str) {
 /// Whether the node says that it is ready, and what it warns of.
 async fn ready(stage: &Stage) -> (bool, String) {
     let node = stage.nodes.read().unwrap()[0].clone();
-    let http = quotagate::http_client::builder().build().unwrap();
+    let http = crate::support::http().build().unwrap();
     let answer = http.get(format!("{node}/readyz")).send().await.unwrap();
     let is_ready = answer.status() == 200;
     let told: Value = answer.json().await.unwrap();

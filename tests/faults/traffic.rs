@@ -85,7 +85,7 @@ impl Traffic {
         let seed = seed("TRAFFIC_SEED");
         let callers = (0..CALLERS).map(|number| {
             let random = StdRng::seed_from_u64(seed.wrapping_add(number));
-            let http = quotagate::http_client::builder().timeout(HANGS).build().unwrap();
+            let http = crate::support::http().timeout(HANGS).build().unwrap();
             let mut caller = Caller { number, made: 0, http, random, shared: Arc::clone(&shared) };
             tokio::spawn(async move {
                 while !caller.shared.stop.load(Ordering::Relaxed) {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use quotagate::store::library::Library;
+use quotagate::store::client::library::Library;
 
 use crate::outside::{Watch, is_as_told};
 use crate::stage::{Build, Stage};

@@ -71,7 +71,7 @@ async fn without_its_replica_a_write_is_answered_503_and_its_repetition_finds_it
     assert!(warnings.contains("0 replicas and every write waits for 1"), "{warnings}");
     assert_eq!(stage.answer("track", "alone", &event).await.status(), 503);
     let node = stage.nodes.read().unwrap()[0].clone();
-    let http = quotagate::http_client::builder().build().unwrap();
+    let http = crate::support::http().build().unwrap();
     let metrics = http.get(format!("{node}/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("quotagate_unreplicated_calls_total{script=\"track\"}"), "{metrics}");
 }
@@ -90,7 +90,7 @@ async fn who_waits_for_no_replica_is_answered_without_one() {
 /// Calls per second of so many callers, who make so many calls together.
 async fn rate(stage: &Stage, callers: usize, calls: usize) -> f64 {
     let url = format!("{}/api/v1/track", stage.nodes.read().unwrap()[0]);
-    let http = quotagate::http_client::builder().build().unwrap();
+    let http = crate::support::http().build().unwrap();
     let began = Instant::now();
     let caller = async |number: usize| {
         let event = json!({"userId": format!("u{number}"), "event": "job.run"});
@@ -141,6 +141,6 @@ async fn long_what_waiting_for_a_replica_costs() {
 }
 
 async fn reqwest_json(url: &str) -> Value {
-    let http = quotagate::http_client::builder().build().unwrap();
+    let http = crate::support::http().build().unwrap();
     http.get(url).send().await.unwrap().json().await.unwrap()
 }

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use quotagate::domain::ids::{AppId, Mode};
-use quotagate::service::Gateway;
+use quotagate::domain::values::ids::{AppId, Mode};
+use quotagate::service::gateway::Gateway;
+use quotagate::service::reporting::verify::Verified;
 use quotagate::service::tenant::Tenant;
-use quotagate::service::verify::Verified;
 use quotagate::startup::Options;
 use quotagate::store::Store;
 use serde_json::{Value, json};

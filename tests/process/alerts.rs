@@ -48,7 +48,7 @@ async fn ten_thousand_calls_on_two_nodes_tell_each_threshold_once_though_one_is_
     for worker in 0..AT_ONCE {
         let (key, urls, done, told) = (Arc::clone(&key), Arc::clone(&urls), done.clone(), Arc::clone(&told));
         workers.push(tokio::spawn(async move {
-            let http = quotagate::http_client::builder().build().unwrap();
+            let http = crate::support::http().build().unwrap();
             for call in (worker..CALLS).step_by(AT_ONCE) {
                 // One call may die with its node, and on a machine that stands still one may end in 503: its key lets it be
                 // made again, counted once.

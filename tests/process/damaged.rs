@@ -17,7 +17,7 @@ async fn a_damaged_entry_stops_nobody_and_is_named() {
     let key = gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
     let key = key["key"].as_str().unwrap().to_owned();
     gateway.call("POST", "subscriptions", &key, &json!({"userId": "u", "planId": "pro"})).await;
-    let url = quotagate::embedded_redis::url_of(dir.path()).unwrap();
+    let url = quotagate::infra::embedded_redis::url_of(dir.path()).unwrap();
     let mut redis = connect(&url).await.unwrap();
     let track = json!({"userId": "u", "event": "image.a", "quantity": 5});
     gateway.call("POST", "track", &key, &track).await;

@@ -21,11 +21,11 @@ async fn to_be_killed() {
     let (redis, dir) = (Redis::start().await, folder());
     let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)];
     let gateway = Process::start(dir.path(), &settings);
-    let embedded = quotagate::embedded_redis::url_of(dir.path()).unwrap();
+    let embedded = quotagate::infra::embedded_redis::url_of(dir.path()).unwrap();
     // The Redis of a gateway that was killed stays behind, and is nobody's child.
     let other = folder();
     let left = Process::start(other.path(), &settings);
-    let left_url = quotagate::embedded_redis::url_of(other.path()).unwrap();
+    let left_url = quotagate::infra::embedded_redis::url_of(other.path()).unwrap();
     let left_id = process_id(&left_url).await;
     left.kill();
     let ids = [gateway.id().to_string(), process_id(&redis.url()).await, process_id(&embedded).await, left_id];

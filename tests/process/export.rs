@@ -45,7 +45,7 @@ async fn traffic(app: &Api, operator: &Api, random: &mut StdRng, days: i64) {
     for day in 0..days {
         let from = ms(crate::support::START) + day * 2 * 86_400_000;
         for call in 0..12 {
-            app.freeze(&quotagate::domain::window::rfc3339(from + call * 20_000)).await;
+            app.freeze(&quotagate::domain::time::window::rfc3339(from + call * 20_000)).await;
             let user = USERS[random.random_range(0..USERS.len())];
             let event = ["image.a", "image.b", "llm.chat"][random.random_range(0..3)];
             let team = TEAMS[random.random_range(0..TEAMS.len())];
@@ -96,7 +96,7 @@ async fn traffic(app: &Api, operator: &Api, random: &mut StdRng, days: i64) {
 }
 
 pub fn ms(time: &str) -> i64 {
-    quotagate::domain::window::parse_rfc3339(time).unwrap()
+    quotagate::domain::time::window::parse_rfc3339(time).unwrap()
 }
 
 /// `used` of every window of every counter that Redis knows, by `<group> <scope> <window>`.

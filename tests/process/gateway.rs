@@ -135,7 +135,7 @@ impl Process {
     pub async fn call(&self, method: &str, path: &str, key: &str, body: &Value) -> Value {
         let url = format!("{}/api/v1/{path}", self.url);
         let mut request =
-            quotagate::http_client::builder().build().unwrap().request(method.parse().unwrap(), url).bearer_auth(key);
+            crate::support::http().build().unwrap().request(method.parse().unwrap(), url).bearer_auth(key);
         if !body.is_null() {
             request = request.header("content-type", "application/json").body(body.to_string());
         }

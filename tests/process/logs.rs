@@ -142,7 +142,7 @@ async fn a_gateway_serves_though_its_welcome_cannot_be_printed() {
         command.env("QUOTAGATE_DATA_DIR", dir.path()).stdout(stdout).stderr(log);
         let mut gateway = command.spawn().unwrap();
         let url = format!("http://{address}");
-        let http = quotagate::http_client::builder().build().unwrap();
+        let http = crate::support::http().build().unwrap();
         eventually("it is ready", || async {
             http.get(format!("{url}/readyz")).send().await.is_ok_and(|answer| answer.status() == 200)
         })

@@ -3,10 +3,10 @@
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
 
+#[path = "../support/raw_http.rs"]
+mod raw_http;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../support/wire.rs"]
-mod wire;
 
 mod alerts;
 mod apply;
@@ -16,12 +16,12 @@ mod export;
 // Some of it is for tests/faults.
 #[allow(dead_code)]
 mod gateway;
-mod guesses;
 mod logs;
 mod memory;
 mod migrate;
 mod operating;
 mod permissions;
+mod refused_keys;
 mod replay;
 mod reports;
 mod torn;

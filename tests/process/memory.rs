@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 use crate::gateway::{ADMIN_KEY, Process};
-use crate::wire::{self, Route, bomb, chunked, connect, gzip, request, routes, send};
+use crate::raw_http::{self, Route, bomb, chunked, connect, gzip, request, routes, send};
 
 const MIB: usize = 1 << 20;
 /// Requests at once.
@@ -218,7 +218,7 @@ async fn a_chunked_body_without_end_is_cut_off() {
                 }
                 sent
             };
-            let both = futures::future::join(wire::read(&mut reader), endless);
+            let both = futures::future::join(raw_http::read(&mut reader), endless);
             let done = tokio::time::timeout(Duration::from_secs(60), both).await;
             let (reply, _) = done.unwrap_or_else(|_| panic!("{line} {expects}: it is still read"));
             let reply = reply.unwrap();

@@ -8,11 +8,11 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use quotagate::embedded_redis::{AppendFsync, EmbeddedOptions, EmbeddedRedis};
+use quotagate::infra::embedded_redis::{AppendFsync, EmbeddedOptions, EmbeddedRedis};
+use quotagate::infra::supervise::Parts;
 use quotagate::store::Store;
-use quotagate::store::migrate::{BETWEEN, FROM, MigrateOptions};
-use quotagate::store::server::LAYOUT_VERSION;
-use quotagate::supervise::Parts;
+use quotagate::store::client::migrate::{BETWEEN, FROM, MigrateOptions};
+use quotagate::store::client::server::LAYOUT_VERSION;
 use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};
@@ -79,7 +79,7 @@ fn start(redis: &Redis) -> (Process, tempfile::TempDir) {
 /// One call, whatever its status.
 async fn call(gateway: &Process, method: &str, path: &str, key: &str, headers: &Value, body: &Value) -> Value {
     let url = format!("{}/api/v1/{path}", gateway.url);
-    let client = quotagate::http_client::builder().build().unwrap();
+    let client = crate::support::http().build().unwrap();
     let mut request = client.request(method.parse().unwrap(), url).bearer_auth(key);
     for (name, value) in headers.as_object().unwrap() {
         request = request.header(name, value.as_str().unwrap());

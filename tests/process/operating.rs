@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use quotagate::store::server::LAYOUT_VERSION;
+use quotagate::store::client::server::LAYOUT_VERSION;
 use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN_KEY, Process, one_clear_line, run};
@@ -71,7 +71,7 @@ async fn sigterm_cuts_no_accepted_call() {
     let dir = folder();
     let gateway = Process::start(dir.path(), &[ADMIN]);
     let key = furnish(&gateway).await;
-    let (url, client) = (format!("{}/api/v1/track", gateway.url), quotagate::http_client::builder().build().unwrap());
+    let (url, client) = (format!("{}/api/v1/track", gateway.url), crate::support::http().build().unwrap());
     let counted = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let callers: Vec<_> = (0..4)
         .map(|_| {

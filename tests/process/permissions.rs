@@ -1,5 +1,8 @@
 //! A Redis user that may do what `docs/configuration.md` says, and nothing else.
 
+use std::collections::BTreeSet;
+
+use quotagate::store::client::library::FILES;
 use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN_KEY, Process};
@@ -24,7 +27,7 @@ async fn refused(redis: &Redis) -> Vec<String> {
 }
 
 async fn readyz(gateway: &Process) -> (u16, Value) {
-    let http = quotagate::http_client::builder().build().unwrap();
+    let http = crate::support::http().build().unwrap();
     let response = http.get(format!("{}/readyz", gateway.url)).send().await.unwrap();
     (response.status().as_u16(), serde_json::from_str(&response.text().await.unwrap()).unwrap())
 }
@@ -69,6 +72,30 @@ async fn the_documented_redis_user_is_enough_and_what_it_lacks_is_told() {
         redis.run::<()>(&["ACL", "SETUSER", "quotagate", &format!("+{command}")]).await;
         eventually("ready again", || async { readyz(&gateway).await.0 == 200 }).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_redis_user_may_run_every_command_of_the_scripts() {
+    let redis = Redis::start().await;
+    let guide = include_str!("../../docs/configuration.md");
+    let line = guide.lines().find(|line| line.starts_with("ACL SETUSER quotagate ")).expect("the line to copy");
+    let mut allowed = BTreeSet::new();
+    for rule in line.split_whitespace().filter_map(|word| word.strip_prefix('+')) {
+        match rule.strip_prefix('@') {
+            Some(category) => {
+                let commands: Vec<String> = redis.run(&["COMMAND", "LIST", "FILTERBY", "ACLCAT", category]).await;
+                allowed.extend(commands.into_iter().map(|command| command.to_uppercase()));
+            }
+            None => {
+                allowed.insert(rule.to_uppercase());
+            }
+        }
+    }
+    let calls = FILES.iter().flat_map(|(_, text)| text.split("call('").skip(1));
+    let used: BTreeSet<&str> = calls.filter_map(|rest| rest.split('\'').next()).collect();
+    assert!(used.len() > 20, "{used:?}");
+    let refused: Vec<&&str> = used.iter().filter(|command| !allowed.contains(**command)).collect();
+    assert!(refused.is_empty(), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Parser;
-use quotagate::replay::{self, ReplayArgs, Report, TokenCheck};
+use quotagate::cli::replay::{self, ReplayArgs, Report, TokenCheck};
 use serde_json::{Value, json};
 
 use crate::support::{ROOT_KEY, Redis, Running, new_key};

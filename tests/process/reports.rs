@@ -19,7 +19,7 @@ async fn every_call_is_reported_once_when_one_of_two_gateways_dies_and_a_rebuild
     let key = key["key"].as_str().unwrap().to_owned();
     one.call("POST", "subscriptions", &key, &json!({"userId": "u", "planId": "pro"})).await;
     let answered = Arc::new(AtomicU64::new(0));
-    let client = quotagate::http_client::builder().build().unwrap();
+    let client = crate::support::http().build().unwrap();
     let callers: Vec<_> = [&one, &other]
         .map(|node| {
             let (url, key, client) = (format!("{}/api/v1/track", node.url), key.clone(), client.clone());

@@ -30,7 +30,7 @@ async fn track(gateway: &Process, key: &str, quantity: u64) {
 
 /// Gateway and Redis die at once.
 async fn power_cut(gateway: Process, dir: &Path) {
-    let url = quotagate::embedded_redis::url_of(dir).unwrap();
+    let url = quotagate::infra::embedded_redis::url_of(dir).unwrap();
     let mut redis = connect(&url).await.unwrap();
     let info: String = redis::cmd("INFO").arg("server").query_async(&mut redis).await.unwrap();
     let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().to_owned();
@@ -73,7 +73,7 @@ async fn a_call_that_a_power_cut_tore_in_two_is_gone_as_a_whole_at_the_next_star
     assert_eq!(gateway.terminate().code(), Some(0));
     let gateway = Process::start(dir.path(), &[ADMIN]);
     assert_eq!(used(&gateway, &key).await, Some(6), "nor is half of it");
-    let url = quotagate::embedded_redis::url_of(dir.path()).unwrap();
+    let url = quotagate::infra::embedded_redis::url_of(dir.path()).unwrap();
     let found = verified(&url, "live").await;
     assert!(found.drifts.is_empty() && found.entries == 2, "{found:?}");
     assert_eq!(gateway.terminate().code(), Some(0));

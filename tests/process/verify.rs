@@ -30,7 +30,7 @@ async fn verify_proves_finds_and_repairs_beside_a_running_gateway() {
     assert_eq!(verify(&[]), (Some(0), proven.to_owned(), String::new()));
     assert_eq!(metric("quotagate_verify_drifts").await.as_deref(), Some("0"));
 
-    let url = quotagate::embedded_redis::url_of(dir.path()).unwrap();
+    let url = quotagate::infra::embedded_redis::url_of(dir.path()).unwrap();
     let mut redis = connect(&url).await.unwrap();
     let account = "qg:{default:live}:account:user:u";
     tamper(&mut redis, account, "images", 1, 0).await;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use quotagate::whatif::{self, Rehearsed, WhatifArgs, WhatifError};
+use quotagate::cli::whatif::{self, Rehearsed, WhatifArgs, WhatifError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

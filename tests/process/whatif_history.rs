@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use quotagate::domain::window::{parse_rfc3339, rfc3339};
+use quotagate::domain::time::window::{parse_rfc3339, rfc3339};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::support::seeds::seed;
 use crate::support::{START, World};
-use quotagate::whatif::Agreement;
+use quotagate::cli::whatif::Agreement;
 
 use crate::whatif::{Files, of_sandbox};
 

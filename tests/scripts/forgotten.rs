@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use quotagate::domain::scope::{OwnerName, Scope};
-use quotagate::domain::window::{TimeMs, Window, WindowKind};
-use quotagate::store::admission::{Owner, Renew};
+use quotagate::domain::configuration::scope::{OwnerName, Scope};
+use quotagate::domain::time::window::{TimeMs, Window, WindowKind};
+use quotagate::store::metering::admission::{Owner, Renew};
 
 use crate::table::{ALL, Ask, How, NOON, Table, counted, harmless, ms, settled};
 

@@ -1,9 +1,9 @@
 //! Hard cases of holds and amounts.
 
-use quotagate::domain::ids::UserId;
-use quotagate::store::reserve::ReserveReply;
-use quotagate::store::settle::ExtendReply;
-use quotagate::store::usage::UsageReply;
+use quotagate::domain::values::ids::UserId;
+use quotagate::store::metering::reserve::ReserveReply;
+use quotagate::store::metering::settle::ExtendReply;
+use quotagate::store::metering::usage::UsageReply;
 
 use crate::table::{ALL, BELIEF, DAY_1, How, MOST, NOON, Table, counted, harmless, keyed, ms, settled, tally};
 
@@ -180,7 +180,7 @@ async fn amounts_up_to_2_pow_53_are_exact_in_and_out() {
         {
             ReserveReply::Held { ran, tallies, .. } => {
                 assert_eq!(tallies, [tally(0, steps)]);
-                quotagate::domain::reservation::ReservationId {
+                quotagate::domain::metering::reservation::ReservationId {
                     name: keyed("k", "x").name,
                     created_at_ms: ran.now_ms,
                     bucket: 0,

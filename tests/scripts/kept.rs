@@ -1,7 +1,7 @@
 //! What scripts keep between calls so as not to make it anew: nothing of one call shows in another.
 
-use quotagate::store::admission::Tally;
-use quotagate::store::reserve::ReserveReply;
+use quotagate::store::metering::admission::Tally;
+use quotagate::store::metering::reserve::ReserveReply;
 
 use crate::table::{BELIEF, DAY_1, Table, amount, harmless, settled, tally};
 

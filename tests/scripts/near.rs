@@ -1,8 +1,8 @@
 //! What is known of counters near their limits stays bounded.
 
-use quotagate::domain::ids::{GroupId, UserId};
-use quotagate::domain::scope::OwnerName;
-use quotagate::store::near::Noted;
+use quotagate::domain::configuration::scope::OwnerName;
+use quotagate::domain::values::ids::{GroupId, UserId};
+use quotagate::store::reporting::near::Noted;
 
 use crate::table::{NOON, Table, group, ms};
 

@@ -1,8 +1,8 @@
 //! Several owners in one call: all or nothing, and they settle together.
 
-use quotagate::store::admission::Owner;
-use quotagate::store::ledger::Stream;
-use quotagate::store::reserve::ReserveReply;
+use quotagate::store::metering::admission::Owner;
+use quotagate::store::metering::reserve::ReserveReply;
+use quotagate::store::reporting::ledger::Stream;
 
 use crate::table::{ALL, BELIEF, DAY_1, DAY_2, How, NOON, Table, counted, harmless, keyed, ms, settled, tally};
 

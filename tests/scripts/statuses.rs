@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use quotagate::domain::ids::{AppId, PlanId};
-use quotagate::domain::reservation::ReservationId;
-use quotagate::store::admission::{Stale, UNKNOWN_VERSION};
-use quotagate::store::audit::Trail;
-use quotagate::store::clock::SetClockReply;
-use quotagate::store::configuration::{ConfigureArgs, ConfigureReply};
+use quotagate::domain::metering::reservation::ReservationId;
+use quotagate::domain::values::ids::{AppId, PlanId};
+use quotagate::store::access::audit::Trail;
+use quotagate::store::access::register::{RegisterChange, RegisterReply};
+use quotagate::store::configuration::configure::{ConfigureArgs, ConfigureReply};
+use quotagate::store::configuration::test_clock::SetClockReply;
 use quotagate::store::keys::{self, Register, Versioned, configuration_audit};
-use quotagate::store::operation::Operation;
-use quotagate::store::register::{RegisterChange, RegisterReply};
-use quotagate::store::reserve::ReserveReply;
-use quotagate::store::settle::{ExtendReply, SettleReply};
-use quotagate::store::track::TrackReply;
-use quotagate::store::usage::UsageReply;
+use quotagate::store::metering::admission::{Stale, UNKNOWN_VERSION};
+use quotagate::store::metering::operation::Operation;
+use quotagate::store::metering::reserve::ReserveReply;
+use quotagate::store::metering::settle::{ExtendReply, SettleReply};
+use quotagate::store::metering::track::TrackReply;
+use quotagate::store::metering::usage::UsageReply;
 
 use crate::table::{
     ALL, BELIEF, Belief, DAY_1, DAY_2, FOR_EVER, How, MOST, NOON, Table, counted, harmless, keyed, ms, tally,
@@ -141,7 +141,7 @@ async fn reserve_answers_in_its_documented_order() {
     assert_eq!(reserve_word(&table.reserve_as(&harmless(), right, 60_000, &beyond).await), "denied");
     let refused = Belief { verdict: "unmatched_event", ..right };
     match table.reserve_as(&harmless(), refused, 60_000, &[table.owner("u", &[("g", DAY_1, 1, 200)])]).await {
-        quotagate::store::reserve::ReserveReply::Denied(_, denied) => {
+        quotagate::store::metering::reserve::ReserveReply::Denied(_, denied) => {
             assert_eq!((denied.verdict.as_str(), denied.tallies[0]), ("unmatched_event", (tally(0, 0), false)));
         }
         other => panic!("{other:?}"),

@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use quotagate::domain::admission::Validity;
-use quotagate::domain::amount::Amount;
-use quotagate::domain::ids::{AppId, EventName, GroupId, IdempotencyKey, Mode, PlanId, UserId};
-use quotagate::domain::ledger::Told;
-use quotagate::domain::reservation::{Item, Memo, ONE, ReservationId, Total};
-use quotagate::domain::scope::OwnerName;
-use quotagate::domain::window::{TimeMs, Window, parse_rfc3339};
+use quotagate::domain::configuration::scope::OwnerName;
+use quotagate::domain::metering::admission::Validity;
+use quotagate::domain::metering::reservation::{Item, Memo, ONE, ReservationId, Total};
+use quotagate::domain::reporting::ledger::Told;
+use quotagate::domain::time::window::{TimeMs, Window, parse_rfc3339};
+use quotagate::domain::values::amount::Amount;
+use quotagate::domain::values::ids::{AppId, EventName, GroupId, IdempotencyKey, Mode, PlanId, UserId};
 use quotagate::store::Store;
-use quotagate::store::admission::{Facts, OwnedGroup, Owner, Tally};
-use quotagate::store::clock::SetClockReply;
+use quotagate::store::configuration::test_clock::SetClockReply;
 use quotagate::store::keys::Bucket;
-use quotagate::store::memo::memo_text;
-use quotagate::store::operation::{Idempotency, Operation};
-use quotagate::store::reserve::{ReserveArgs, ReserveReply};
-use quotagate::store::settle::{ExtendArgs, ExtendReply, Measured, SettleReply, Settled, Target};
-use quotagate::store::track::{TrackArgs, TrackReply};
-use quotagate::store::usage::UsageReply;
+use quotagate::store::metering::admission::{Facts, OwnedGroup, Owner, Tally};
+use quotagate::store::metering::memo::memo_text;
+use quotagate::store::metering::operation::{Idempotency, Operation};
+use quotagate::store::metering::reserve::{ReserveArgs, ReserveReply};
+use quotagate::store::metering::settle::{ExtendArgs, ExtendReply, Measured, SettleReply, Settled, Target};
+use quotagate::store::metering::track::{TrackArgs, TrackReply};
+use quotagate::store::metering::usage::UsageReply;
 
 use crate::support::Redis;
 use crate::support::stored::taken_apart;

@@ -1,19 +1,19 @@
 //! What is true of a user, and how its counters come over to another plan, at the scripts.
 
-use quotagate::domain::amount::Amount;
-use quotagate::domain::ids::{GroupId, PlanId, UserId};
-use quotagate::domain::limit_group::OnPlanChange;
-use quotagate::domain::scope::OwnerName;
-use quotagate::domain::subscription::Subscription;
-use quotagate::domain::window::Window;
-use quotagate::store::admission::{Forget, OwnedGroup, Owner, Stale};
-use quotagate::store::audit::Trail;
-use quotagate::store::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
-use quotagate::store::grant::{GrantArgs, GrantReply, RevokeReply};
-use quotagate::store::headroom::WhenFull;
-use quotagate::store::memo::memo_text;
-use quotagate::store::operation::Operation;
-use quotagate::store::reserve::{ReserveArgs, ReserveReply};
+use quotagate::domain::accounts::subscription::Subscription;
+use quotagate::domain::configuration::limit_group::OnPlanChange;
+use quotagate::domain::configuration::scope::OwnerName;
+use quotagate::domain::time::window::Window;
+use quotagate::domain::values::amount::Amount;
+use quotagate::domain::values::ids::{GroupId, PlanId, UserId};
+use quotagate::store::access::audit::Trail;
+use quotagate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
+use quotagate::store::accounts::grants::{GrantArgs, GrantReply, RevokeReply};
+use quotagate::store::client::headroom::WhenFull;
+use quotagate::store::metering::admission::{Forget, OwnedGroup, Owner, Stale};
+use quotagate::store::metering::memo::memo_text;
+use quotagate::store::metering::operation::Operation;
+use quotagate::store::metering::reserve::{ReserveArgs, ReserveReply};
 
 use crate::table::{BELIEF, Belief, DAY_1, DAY_2, IN_FLIGHT, MOST, NOON, Table, harmless, keyed, ms, settled};
 

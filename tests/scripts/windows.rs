@@ -1,11 +1,11 @@
 //! Hard cases of windows: a window is a serial per counter.
 
-use quotagate::domain::admission::Validity;
-use quotagate::domain::window::{Window, WindowKind};
-use quotagate::store::admission::Stale;
-use quotagate::store::reserve::ReserveReply;
-use quotagate::store::settle::ExtendReply;
-use quotagate::store::usage::UsageReply;
+use quotagate::domain::metering::admission::Validity;
+use quotagate::domain::time::window::{Window, WindowKind};
+use quotagate::store::metering::admission::Stale;
+use quotagate::store::metering::reserve::ReserveReply;
+use quotagate::store::metering::settle::ExtendReply;
+use quotagate::store::metering::usage::UsageReply;
 
 use crate::table::{
     ALL, BELIEF, Belief, DAY_1, DAY_2, FOR_EVER, How, IN_FLIGHT, MOST, NOON, Table, counted, harmless, ms, settled,
@@ -293,7 +293,10 @@ async fn a_window_in_which_nothing_is_held_any_more_is_final_the_grace_after_its
                 table.clock(ms("2027-01-31T23:40:00Z")).await;
                 settled(table.commit_as(&counted(), &id, crate::table::How { is_final: false, ..ALL }).await);
                 let extended = table.extend(&id, 2 * hour, 1, &[]).await;
-                assert!(matches!(extended, quotagate::store::settle::ExtendReply::Extended { .. }), "{extended:?}");
+                assert!(
+                    matches!(extended, quotagate::store::metering::settle::ExtendReply::Extended { .. }),
+                    "{extended:?}"
+                );
             }
             _ => {}
         }

@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use quotagate::http::limits::Limits;
+use quotagate::http::middleware::limits::Limits;
+use quotagate::infra::supervise::Parts;
 use quotagate::startup::{Node, Options, install_metrics};
-use quotagate::supervise::Parts;
 use serde_json::{Value, json};
 
 pub use run::{folder, free_port};
@@ -170,6 +170,11 @@ impl Answer {
     }
 }
 
+/// Servers of tests speak no TLS; reading the system's certificates would take longer than most calls.
+pub fn http() -> reqwest::ClientBuilder {
+    quotagate::infra::http_client::builder().tls_certs_only([])
+}
+
 /// A client with one key on one node.
 #[derive(Clone)]
 pub struct Api {
@@ -181,7 +186,7 @@ pub struct Api {
 
 impl Api {
     pub fn at(url: &str, key: &str) -> Self {
-        let http = quotagate::http_client::builder().build().unwrap();
+        let http = http().build().unwrap();
         Self { base: url.to_owned(), key: key.to_owned(), headers: Vec::new(), http }
     }
 

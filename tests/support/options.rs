@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use quotagate::deliver::DeliverOptions;
-use quotagate::http::limits::Limits;
-use quotagate::roll_up::RollUpOptions;
+use quotagate::http::middleware::limits::Limits;
+use quotagate::infra::supervise::Parts;
 use quotagate::startup::Options;
-use quotagate::supervise::Parts;
+use quotagate::workers::deliveries::DeliverOptions;
+use quotagate::workers::rollup::RollUpOptions;
 
 use super::ROOT_KEY;
 

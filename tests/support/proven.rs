@@ -1,9 +1,9 @@
 //! Counters proven by the ledger, as `quotagate verify` does it.
 
-use quotagate::domain::ids::{AppId, Mode};
-use quotagate::service::Gateway;
+use quotagate::domain::values::ids::{AppId, Mode};
+use quotagate::service::gateway::Gateway;
+use quotagate::service::reporting::verify::{Found, Verified};
 use quotagate::service::tenant::Tenant;
-use quotagate::service::verify::{Found, Verified};
 use quotagate::store::Store;
 
 /// What `quotagate verify` would find in the default app.

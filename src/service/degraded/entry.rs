@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{AppId, GroupId, KeyId, Mode, UserId};
-use crate::domain::reservation::{Item, OperationName};
-use crate::domain::window::TimeMs;
-use crate::journal::file::Record;
+use crate::domain::metering::reservation::{Item, OperationName};
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::ids::{AppId, GroupId, KeyId, Mode, UserId};
+use crate::infra::journal::file::Record;
 use crate::service::error::ServiceError;
-use crate::service::reserve::{Call, CallItem};
+use crate::service::metering::reserve::{Call, CallItem};
 use crate::service::tenant::{Placement, Tenant};
-use crate::store::operation::Operation;
+use crate::store::metering::operation::Operation;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

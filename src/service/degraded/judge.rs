@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::entry::Entry;
-use crate::domain::admission::{Admission, Matched, Purpose, prepare};
-use crate::domain::amount::Amount;
-use crate::domain::ids::GroupId;
-use crate::domain::limit_group::LimitGroup;
-use crate::service::Gateway;
-use crate::service::app_config::AppConfig;
-use crate::service::decision::{Decision, DeniedBy, judge};
-use crate::service::facts::View;
-use crate::service::reserve::Call;
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::metering::admission::{Admission, Matched, Purpose, prepare};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::GroupId;
+use crate::service::configuration::app_config::AppConfig;
+use crate::service::gateway::Gateway;
+use crate::service::metering::decision::{Decision, DeniedBy, judge};
+use crate::service::metering::facts::View;
+use crate::service::metering::reserve::Call;
 use crate::service::tenant::Tenant;
-use crate::store::admission::Tally;
-use crate::store::operation::Operation;
+use crate::store::metering::admission::Tally;
+use crate::store::metering::operation::Operation;
 
 pub(super) enum Verdict {
     Allowed(Entry),

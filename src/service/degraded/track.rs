@@ -8,23 +8,23 @@
 use futures::stream::{self, StreamExt};
 
 use super::entry::Entry;
-use crate::domain::admission::Purpose;
-use crate::domain::amount::Amount;
-use crate::domain::ledger::Told;
-use crate::domain::limit_group::LimitGroup;
-use crate::domain::reservation::{Memo, ReservationId};
-use crate::journal::file::Record;
-use crate::service::Gateway;
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::metering::admission::Purpose;
+use crate::domain::metering::reservation::{Memo, ReservationId};
+use crate::domain::reporting::ledger::Told;
+use crate::domain::values::amount::Amount;
+use crate::infra::journal::file::Record;
+use crate::infra::supervise::Pulse;
 use crate::service::error::ServiceError;
-use crate::service::facts::{Round, View};
-use crate::service::reserve::Call;
+use crate::service::gateway::Gateway;
+use crate::service::metering::facts::{Round, View};
+use crate::service::metering::reserve::Call;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
-use crate::store::operation::Operation;
-use crate::store::record::StoredReservation;
-use crate::store::settle::{SettleReply, Target};
-use crate::store::track::{TrackArgs, TrackReply};
-use crate::supervise::Pulse;
+use crate::store::metering::operation::Operation;
+use crate::store::metering::record::StoredReservation;
+use crate::store::metering::settle::{SettleReply, Target};
+use crate::store::metering::track::{TrackArgs, TrackReply};
 
 /// Reserves that are counted at the same time: calls go first.
 const AT_ONCE: usize = 8;

@@ -1,0 +1,99 @@
+//! What the commands that talk to Redis instead of a gateway have in common: which Redis, app and mode.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::Secret;
+use crate::domain::values::ids::{AppId, Mode};
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::Store;
+use crate::store::client::identity::Claim;
+use crate::store::client::migrate::is_convertible;
+use crate::store::client::server::LAYOUT_VERSION;
+use crate::store::error::StoreError;
+
+/// Where a gateway's data lies.
+#[derive(Clone, Debug, clap::Args)]
+#[command(about = None, long_about = None)]
+pub struct Direct {
+    /// The Redis of the gateway; unset, the private one under the data directory
+    #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    redis_url: Option<Secret>,
+    /// Data directory of a gateway that runs its own Redis
+    #[arg(long, env = "QUOTAGATE_DATA_DIR", default_value = "./data", value_name = "DIR")]
+    data_dir: PathBuf,
+    #[arg(long, default_value = "default")]
+    app: String,
+    /// live, test, or test/<sandbox>
+    #[arg(long, default_value = "live")]
+    mode: String,
+}
+
+/// Why a command did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectError {
+    #[error("{0}")]
+    Input(String),
+    #[error("{}", told(.0))]
+    Service(ServiceError),
+}
+
+fn told(error: &ServiceError) -> String {
+    match error {
+        ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
+        ServiceError::StoreRefused(what) => format!("Redis does not take it now: {what}"),
+        other => other.to_string(),
+    }
+}
+
+impl From<ServiceError> for DirectError {
+    fn from(error: ServiceError) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl From<StoreError> for DirectError {
+    fn from(error: StoreError) -> Self {
+        Self::Service(error.into())
+    }
+}
+
+impl Direct {
+    /// # Errors
+    /// Names that cannot be; a Redis that is not there.
+    pub async fn open(&self) -> Result<(Gateway, Tenant), DirectError> {
+        let input = |what: &str, error: String| DirectError::Input(format!("{what} {error}"));
+        let app = AppId::parse(&self.app).map_err(|error| input("--app", error.to_string()))?;
+        let mode = Mode::parse(&self.mode).map_err(|error| input("--mode", error))?;
+        let url = match &self.redis_url {
+            Some(url) => url.expose().to_owned(),
+            None => crate::infra::embedded_redis::url_of(&self.data_dir)
+                .map_err(|error| DirectError::Input(error.to_string()))?,
+        };
+        let store = Store::open(&url, Duration::from_secs(5))?;
+        let gateway = Gateway::new(store, None);
+        meet(&gateway).await?;
+        let placement = gateway.placement(&app).await?;
+        Ok((gateway, Tenant { app, mode, placement }))
+    }
+}
+
+/// A command looks at data that is there, and initialises none.
+///
+/// # Errors
+/// Redis holds none, or that of another version.
+pub async fn meet(gateway: &Gateway) -> Result<(), DirectError> {
+    match gateway.store.meet().await? {
+        Claim::Known | Claim::Initialised => Ok(()),
+        Claim::Empty => Err(DirectError::Input("Redis holds no quotagate data".to_owned())),
+        Claim::Layout(found) if is_convertible(&found) => Err(DirectError::Input(format!(
+            "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION}: convert it with `quotagate \
+             migrate`"
+        ))),
+        Claim::Layout(found) => Err(DirectError::Input(format!(
+            "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION}"
+        ))),
+    }
+}

@@ -1,0 +1,136 @@
+//! `quotagate inspect USER`: what Redis holds of a user, explained.
+
+use std::collections::BTreeMap;
+
+use crate::cli::direct::{Direct, DirectError};
+use crate::cli::print;
+use crate::domain::metering::admission::Caller;
+use crate::domain::time::window::rfc3339;
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::metering::reserve::Asker;
+use crate::service::tenant::Tenant;
+use crate::store::metering::account::{ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION};
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(about = None, long_about = None)]
+pub struct InspectArgs {
+    /// The user, as in `userId`
+    user: String,
+    #[command(flatten)]
+    direct: Direct,
+}
+
+/// # Errors
+/// [`DirectError`]
+pub async fn run(args: InspectArgs) -> Result<(), DirectError> {
+    let user = UserId::parse(&args.user).map_err(|error| DirectError::Input(format!("the user {error}")))?;
+    let (gateway, tenant) = args.direct.open().await?;
+    print::out(explain(&gateway, &tenant, &user).await?);
+    Ok(())
+}
+
+/// # Errors
+/// [`ServiceError`]
+pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Result<String, ServiceError> {
+    let keys = tenant.bucket_of(user).user(user);
+    let fields: BTreeMap<String, String> = gateway.store.counters_hash(&keys.account).await?.into_iter().collect();
+    let config = gateway.load_config(&tenant.app).await?;
+    let mut text = format!("{}  (HGETALL)\n", keys.account);
+    if fields.is_empty() {
+        text.push_str("  nothing: this user was never seen in this app and mode\n");
+        return Ok(text);
+    }
+    for (name, value) in &fields {
+        let meaning = meaning(name, value, |group| config.groups.get(group).map(|kind| kind.unit));
+        text.push_str(&format!("  {name:<28} {value:<62} {meaning}\n"));
+    }
+    let metadata = Metadata::default();
+    let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+    let usage = gateway.usage(tenant, asker, |_| true).await?;
+    let blocked = if fields.contains_key(BLOCK) { ", blocked" } else { "" };
+    let plan = usage.plan.as_ref().map_or_else(|| "no running subscription".to_owned(), |plan| format!("plan {plan}"));
+    text.push_str(&format!("\nNow ({}), with expired holds taken out: {plan}{blocked}\n", rfc3339(usage.now_ms)));
+    for counter in &usage.counters {
+        let unit = counter.group.unit;
+        let number = |amount: Amount| amount.to_decimal(unit).to_string();
+        let quota = counter.group.quota.map_or("no limit".to_owned(), number);
+        let left = counter.remaining().map_or(String::new(), |left| format!(", {} left", number(left)));
+        let end = counter
+            .window
+            .and_then(|window| window.end_ms)
+            .map_or(String::new(), |end| format!(", resets {}", rfc3339(end)));
+        let (used, held) = (number(counter.used), number(counter.held));
+        let some = |amount: Amount, text: String| if amount == Amount::ZERO { String::new() } else { text };
+        let granted = some(counter.granted, format!(" + {} granted", number(counter.granted)));
+        let blocked = some(counter.blocked, format!(" − {} blocked", number(counter.blocked)));
+        let id = &counter.group.id;
+        text.push_str(&format!("  {id}: {used} used + {held} held of {quota}{granted}{blocked} {unit}{left}{end}\n"));
+    }
+    Ok(text)
+}
+
+/// What a field of the account says.
+fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) -> String {
+    match name {
+        ACCOUNT => {
+            return Account::parse(value).map_or_else(|| "not an account".to_owned(), |account| of_account(&account));
+        }
+        SUBSCRIPTION => return "plan, start, start of the cycle, end".to_owned(),
+        LIMITS => return "the user's custom limits, instead of the plan's".to_owned(),
+        BLOCK => return "everything is refused until the user is unblocked".to_owned(),
+        EXTENDED => {
+            let until = value.parse().map_or_else(|_| String::new(), rfc3339);
+            return format!("extended reservations may be charged until 15 minutes after {until}");
+        }
+        _ => {}
+    }
+    let (group, field) = name.split_once('.').unwrap_or((name, ""));
+    let unit = GroupId::parse(group).ok().and_then(|group| unit_of(&group));
+    match (field, unit) {
+        ("", unit) => of_counter(value, unit).unwrap_or_else(|| "not a counter".to_owned()),
+        ("blocked", Some(unit)) => match value
+            .split_once(' ')
+            .and_then(|(seq, steps)| Some((seq, Amount::from_steps(steps.parse().ok()?).ok()?)))
+        {
+            Some((seq, amount)) => format!("{} {unit} out of reach in window {seq}", amount.to_decimal(unit)),
+            None => "not an amount".to_owned(),
+        },
+        ("grants", _) => "extra quota: <id>:<steps>:<window or *>:<ends at, ms, or *>".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn of_account(account: &Account) -> String {
+    let mut parts = Vec::new();
+    parts.push(match account.next_expiry_ms {
+        Some(ms) => format!("no hold expires before {}", rfc3339(ms)),
+        None => "no hold is live".to_owned(),
+    });
+    match account.forget_at.as_deref().map(str::parse) {
+        Some(Ok(ms)) => parts.push(format!("expires after {}", rfc3339(ms))),
+        Some(Err(_)) => parts.push("never expires".to_owned()),
+        None => {}
+    }
+    if account.flags.contains('g') {
+        parts.push("some groups have grants or blocked amounts".to_owned());
+    }
+    if account.flags.contains('w') {
+        parts.push("some groups have alerts".to_owned());
+    }
+    parts.join("; ")
+}
+
+/// A counter; amounts of a group that is in no configuration any more are in steps.
+fn of_counter(value: &str, unit: Option<Unit>) -> Option<String> {
+    let CounterText { used, held, quota, window, seq } = CounterText::parse(value)?;
+    let number = |amount: Amount| match unit {
+        Some(unit) => format!("{} {unit}", amount.to_decimal(unit)),
+        None => format!("{} steps", amount.steps()),
+    };
+    let quota = quota.map_or("without a quota".to_owned(), |quota| format!("of {}", number(quota)));
+    Some(format!("{} used, {} held {quota} in window {seq}, {}", number(used), number(held), window.kind.as_str()))
+}

@@ -1,0 +1,13 @@
+//! The subcommands of `quotagate`. Each reads its arguments, calls the service or a running gateway, and prints.
+
+pub mod apply;
+pub mod config_file;
+pub mod direct;
+pub mod export;
+pub mod inspect;
+pub mod migrate;
+pub mod print;
+pub mod replay;
+pub mod rollup;
+pub mod verify;
+pub mod whatif;

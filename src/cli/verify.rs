@@ -1,0 +1,135 @@
+//! `quotagate verify`: counters recomputed from the ledger, beside a running gateway.
+
+use std::io::{BufRead, IsTerminal};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::direct::{Direct, DirectError};
+use crate::cli::print;
+use crate::domain::reporting::proof::Figure;
+use crate::domain::time::window::rfc3339;
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::UserId;
+use crate::service::reporting::verify::{Found, Verified};
+use crate::store::access::audit::EntryId;
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(about = None, long_about = None)]
+pub struct VerifyArgs {
+    /// Only this user's counters; the result is not kept for the metrics
+    #[arg(long)]
+    user: Option<String>,
+    /// Put right what differs, after asking
+    #[arg(long)]
+    repair: bool,
+    /// Do not ask
+    #[arg(long, requires = "repair")]
+    yes: bool,
+    #[command(flatten)]
+    direct: Direct,
+}
+
+/// Exit code 0: everything agrees (or was put right). 1: something differs, an entry cannot be read, or nothing could be
+/// looked at.
+///
+/// # Errors
+/// [`DirectError`]
+pub async fn run(args: VerifyArgs) -> Result<ExitCode, DirectError> {
+    let user = args.user.as_deref().map(UserId::parse).transpose();
+    let user = user.map_err(|error| DirectError::Input(format!("--user {error}")))?;
+    let (gateway, tenant) = args.direct.open().await?;
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let progress = |entries: u64, owners: u64| bar.set_message(format!("{entries} entries, {owners} owners"));
+    let mut verified = gateway.verify(&tenant, user.as_ref(), progress).await?;
+    bar.finish_and_clear();
+    say(summary(&verified));
+    for id in &verified.damaged {
+        say(format!("damaged: {id} cannot be read"));
+    }
+    for found in &verified.drifts {
+        say(line(found));
+    }
+    if args.repair && !verified.drifts.is_empty() && (args.yes || confirmed(&verified)?) {
+        let mut left = Vec::new();
+        for found in verified.drifts {
+            if found.drift.figure == Figure::Gone {
+                say(format!("not repaired: {} (the window is not there any more)", place(&found)));
+                left.push(found);
+            } else if found.drift.doubtful {
+                say(format!("not repaired: {} (an entry that cannot be read may account for it)", place(&found)));
+                left.push(found);
+            } else if gateway.repair(&tenant, &found).await? {
+                say(format!("repaired: {}", place(&found)));
+            } else {
+                say(format!("right by now: {}", place(&found)));
+            }
+        }
+        verified.drifts = left;
+    }
+    if user.is_none() {
+        gateway.keep_verified(&tenant, &verified).await?;
+    }
+    Ok(if verified.drifts.is_empty() && verified.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn say(line: String) {
+    print::out(line + "\n");
+}
+
+fn confirmed(verified: &Verified) -> Result<bool, DirectError> {
+    let input = |what: &str| DirectError::Input(what.to_owned());
+    if !std::io::stdin().is_terminal() {
+        return Err(input("nobody is there to be asked: add --yes to repair"));
+    }
+    print::out(format!("Put {} right? [y/N] ", counted(verified.drifts.len() as u64, "counter")));
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(|error| input(&error.to_string()))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn summary(verified: &Verified) -> String {
+    let since = verified.since_ms.map_or_else(|| "complete".to_owned(), |ms| format!("retained since {}", rfc3339(ms)));
+    let (owners, accounts) = (counted(verified.owners, "owner"), counted(verified.accounts, "window"));
+    let entries = if verified.entries == 1 { "entry" } else { "entries" };
+    let drifts = match verified.drifts.len() {
+        0 => "no drift".to_owned(),
+        count => counted(count as u64, "drift"),
+    };
+    let damaged = match verified.damaged.len() {
+        0 => String::new(),
+        1 => ", 1 entry that cannot be read".to_owned(),
+        count => format!(", {count} entries that cannot be read"),
+    };
+    format!("{owners}, {accounts}, {} {entries} of the ledger ({since}): {drifts}{damaged}", verified.entries)
+}
+
+fn place(found: &Found) -> String {
+    let drift = &found.drift;
+    format!("{}, group {}, window {}, {}", drift.owner, drift.group, drift.serial, drift.figure.as_str())
+}
+
+fn line(found: &Found) -> String {
+    let drift = &found.drift;
+    let amount = |steps: i64| {
+        let sign = if steps < 0 { "-" } else { "" };
+        let amount = Amount::from_steps(steps.unsigned_abs()).unwrap_or(Amount::LARGEST);
+        format!("{sign}{} {}", amount.to_decimal(found.unit), found.unit)
+    };
+    let proof = if drift.figure == Figure::Held { "the live holds keep" } else { "the ledger proves" };
+    let entry = |id: &EntryId| format!("led_{:02x}_{}-{}", found.bucket.number(), id.time_ms, id.number);
+    let entries: Vec<String> = drift.entries.iter().map(entry).collect();
+    let see = if entries.is_empty() { String::new() } else { format!(" (see {})", entries.join(", ")) };
+    let doubt = if drift.doubtful { "; an entry that cannot be read may account for it" } else { "" };
+    let (stored, proven) = (amount(drift.stored), amount(drift.proven));
+    format!("drift: {}: stored is {stored}, {proof} {proven}{see}{doubt}", place(found))
+}

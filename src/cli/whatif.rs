@@ -1,0 +1,195 @@
+//! `quotagate whatif`: recorded calls under a draft: who would have been denied what, and what it would have cost.
+
+mod draft;
+mod read;
+mod report;
+mod trace;
+
+use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::direct::{Direct, DirectError};
+use crate::cli::print;
+use crate::cli::replay::TraceError;
+use crate::domain::time::window::{TimeMs, parse_rfc3339};
+use crate::domain::values::ids::PlanId;
+use crate::service::error::ServiceError;
+use crate::service::simulation::past::PastBuilder;
+use crate::service::simulation::people::book;
+use crate::service::simulation::relevant::Relevant;
+pub use crate::service::simulation::report::{Agreement, GroupSum, Report, Side, UserSum};
+pub use crate::service::simulation::tally::{Changed, Example, LackView};
+use crate::service::simulation::whatif::units;
+pub use crate::service::simulation::whole::Rehearsed;
+use crate::service::simulation::whole::{Whole, Work};
+use crate::store::error::StoreError;
+use draft::Draft;
+
+/// Calls by which the replay under the present rules may be ahead of that under the draft.
+const VERDICTS_AHEAD: usize = 10_000;
+
+/// Replay recorded calls under a draft: who would have been denied what, and what it would have cost.
+///
+/// Reads the ledger and the denials of an app and mode, and its users as they are now, and writes
+/// nothing. With --trace it reads a CSV file instead, and no Redis.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("draft").required(true).args(["plan", "config"])))]
+pub struct WhatifArgs {
+    /// A plan, as PUT plans/{id} takes it: YAML or JSON
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// A whole configuration, as apply takes it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Users of this plan get the one in --plan; of a trace: the plan of its users
+    #[arg(long = "for", value_name = "PLAN_ID", value_parser = parse_plan)]
+    of: Option<PlanId>,
+    /// The draft comes into force at this time (RFC 3339); what was before counts as it was
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<TimeMs>,
+    /// Nothing from this time on
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    until: Option<TimeMs>,
+    /// CSV file with the columns TIMESTAMP, ContextTokens and GeneratedTokens instead of the ledger
+    #[arg(long, value_name = "TRACE.csv", conflicts_with_all = ["since", "until"])]
+    trace: Option<PathBuf>,
+    /// Users of a trace; row i (from 0) belongs to user i mod N
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    users: u32,
+    /// Model that the calls of a trace name
+    #[arg(long, value_name = "NAME", default_value = "chat-large")]
+    model: String,
+    /// Upper bound of generated tokens that a call of a trace asks for
+    #[arg(long, value_name = "TOKENS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    max_output: u32,
+    #[command(flatten)]
+    direct: Direct,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_time(text: &str) -> Result<TimeMs, String> {
+    parse_rfc3339(text).ok_or_else(|| "must be a time like 2027-01-31T10:00:00Z".to_owned())
+}
+
+fn parse_plan(text: &str) -> Result<PlanId, String> {
+    PlanId::parse(text).map_err(|error| error.to_string())
+}
+
+/// Why nothing was told.
+#[derive(Debug, thiserror::Error)]
+pub enum WhatifError {
+    #[error("{0}")]
+    Input(String),
+    #[error("{}", .0.join("\n"))]
+    Faults(Vec<String>),
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    #[error(transparent)]
+    Direct(#[from] DirectError),
+    #[error("cannot print the report: {0}")]
+    Print(String),
+}
+
+impl From<ServiceError> for WhatifError {
+    fn from(error: ServiceError) -> Self {
+        Self::Direct(error.into())
+    }
+}
+
+impl From<StoreError> for WhatifError {
+    fn from(error: StoreError) -> Self {
+        Self::Direct(error.into())
+    }
+}
+
+/// Replays and prints the report.
+///
+/// # Errors
+/// [`WhatifError`]
+pub async fn run(args: WhatifArgs) -> Result<(), WhatifError> {
+    let report = rehearse(&args).await?.report;
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&report).map(|json| format!("{json}\n")),
+        false => Ok(report.to_string()),
+    };
+    let text = text.map_err(|error| WhatifError::Print(error.to_string()))?;
+    print::out(text);
+    Ok(())
+}
+
+/// # Errors
+/// [`WhatifError`]
+pub async fn rehearse(args: &WhatifArgs) -> Result<Rehearsed, WhatifError> {
+    let (path, whole) = match (&args.plan, &args.config) {
+        (Some(plan), _) => (plan, false),
+        (None, Some(config)) => (config, true),
+        (None, None) => return Err(WhatifError::Input("give --plan or --config".to_owned())),
+    };
+    let draft = Draft::read(path, whole)?;
+    match &args.trace {
+        Some(trace) => trace::rehearse(args, &draft, trace),
+        None => recorded(args, &draft).await,
+    }
+}
+
+async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifError> {
+    let began = Instant::now();
+    let (gateway, tenant) = args.direct.open().await?;
+    let present = gateway.present_config(&tenant.app).await?;
+    let drafted = draft.within(&present, tenant.placement, args.of.as_ref())?;
+    let extent = read::extent(&gateway, &tenant).await?;
+    let grants = gateway.moved_by_grants(&tenant).await?;
+    let (since_ms, until_ms) = (args.since.unwrap_or(TimeMs::MIN), args.until.unwrap_or(TimeMs::MAX));
+    let units = units(&drafted.config);
+    let mut relevant = Relevant::new([&present, &drafted.config]);
+    let bar = bar(extent.entries, "entries read");
+    let mut whole = Whole::default();
+    for bucket in tenant.buckets() {
+        let builder = PastBuilder::new(units.clone(), since_ms, until_ms, extent.whole);
+        let past = read::past(&gateway, &bucket, builder, &mut relevant, &bar).await?;
+        let (subscribed, mut moved) = gateway.people(&bucket, &past).await?;
+        moved.extend(grants.iter().cloned());
+        let work =
+            Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
+        let instead = drafted.instead.as_ref().map(|(of, instead)| (of, instead));
+        let bar = replay_bar(&work);
+        // The draft follows the present rules call by call.
+        let (verdicts, before) = sync_channel(VERDICTS_AHEAD);
+        let (under_draft, under_present) = std::thread::scope(|scope| {
+            let under_present = scope.spawn(|| {
+                // Nobody hears it if the other replay has failed.
+                let verdict = move |verdict| drop(verdicts.send(verdict));
+                work.present(&present, book(&moved), |_| {}, verdict)
+            });
+            let told = |place| bar.set_position(place as u64);
+            let under_draft = work.draft((&drafted.config, instead), book(&moved), told, before.into_iter());
+            (under_draft, under_present.join())
+        });
+        bar.finish_and_clear();
+        let under_present = under_present.map_err(|_| ServiceError::Internal("a replay ended early".to_owned()))?;
+        whole.add(&past, under_draft, under_present, since_ms);
+    }
+    bar.finish_and_clear();
+    let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
+    Ok(whole.rehearsed(draft.title(), source, (extent.entries, extent.whole), &units, began))
+}
+
+fn replay_bar(work: &Work<'_>) -> ProgressBar {
+    bar(work.past.moments.len() as u64, "replayed")
+}
+
+/// A bar on stderr; there is none where stderr is no terminal.
+fn bar(length: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) =
+        ProgressStyle::with_template(&format!("{{bar:40}} {{human_pos}}/{{human_len}} {what}  {{eta}} left"))
+    {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,87 @@
+//! A recorded trace of LLM calls under a draft, spread over users as `quotagate replay` does.
+
+use std::path::Path;
+use std::time::Instant;
+
+use rust_decimal::Decimal;
+
+use super::draft::Draft;
+use super::{Rehearsed, WhatifArgs, WhatifError, Whole, Work, book, replay_bar, units};
+use crate::cli::replay::{EVENT, Row, read_trace};
+use crate::domain::accounts::subscription::{Subscribed, Subscription};
+use crate::domain::metering::reservation::{Actual, Item};
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::ids::{AppId, EventName, PlanId, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::domain::values::number::Number;
+use crate::service::access::apps::DEFAULT_APP;
+use crate::service::simulation::past::{Deed, PastBuilder};
+
+/// Every user is on the draft's plan from the first row on. Each row is a reserve of the upper bound and, at once, a
+/// commit of what it was. Beside it stands the same without refusals.
+pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehearsed, WhatifError> {
+    let began = Instant::now();
+    let drafted = draft.alone(args.of.as_ref())?;
+    let rows = read_trace(path)?;
+    let input = |error: crate::domain::values::ids::NameError| WhatifError::Input(error.to_string());
+    let (app, event) = (AppId::parse(DEFAULT_APP).map_err(input)?, EventName::parse(EVENT).map_err(input)?);
+    let units = units(&drafted.config);
+    let mut builder = PastBuilder::new(units.clone(), TimeMs::MIN, TimeMs::MAX, true);
+    for (place, row) in rows.iter().enumerate() {
+        let user = UserId::parse(&format!("replay_{}", place % args.users as usize)).map_err(input)?;
+        let bound = args.max_output.max(row.generated_tokens);
+        let item = Item {
+            event: event.clone(),
+            quantity: tokens(row, bound),
+            metadata: metadata(&args.model, row, bound),
+            drawn: None,
+        };
+        let actual = Actual {
+            quantity: Some(tokens(row, row.generated_tokens)),
+            metadata: metadata(&args.model, row, row.generated_tokens),
+        };
+        builder.made(at_ms(row), user, item, vec![Deed::Reserve, Deed::Commit(vec![actual])]);
+    }
+    let past = builder.finish();
+    let started_at_ms = past.moments.first().map_or(0, |moment| moment.at_ms.div_euclid(1000) * 1000);
+    let subscribed = vec![on(drafted.plan, started_at_ms); past.users.len()];
+    let mut work =
+        Work { past: &past, units: &units, app: &app, subscribed: &subscribed, since_ms: TimeMs::MIN, refuses: true };
+    let bar = replay_bar(&work);
+    // Nothing of a trace was denied.
+    let under_draft =
+        work.draft((&drafted.config, None), book(&[]), |place| bar.set_position(place as u64), std::iter::empty());
+    bar.finish_and_clear();
+    work.refuses = false;
+    let mut whole = Whole::default();
+    whole.add_trace(&past, under_draft, work.sums(&drafted.config, book(&[])));
+    let source = format!("{} as {} users", path.display(), past.users.len());
+    Ok(whole.rehearsed(draft.title(), source, (rows.len() as u64, true), &units, began))
+}
+
+fn on(plan: Option<PlanId>, started_at_ms: TimeMs) -> Subscribed {
+    let subscription = plan.map(|plan| Subscription {
+        plan,
+        started_at_ms,
+        cycle_start_ms: None,
+        ends_at_ms: None,
+        custom_limits: None,
+    });
+    Subscribed { subscription, ..Subscribed::never() }
+}
+
+fn at_ms(row: &Row) -> TimeMs {
+    row.at.and_utc().timestamp_millis()
+}
+
+fn tokens(row: &Row, generated: u32) -> Number {
+    Number(Decimal::from(u64::from(row.context_tokens) + u64::from(generated)))
+}
+
+fn metadata(model: &str, row: &Row, generated: u32) -> Metadata {
+    let mut metadata = Metadata::default();
+    metadata.set("model", model.to_owned());
+    metadata.set("prompt_tokens", row.context_tokens.to_string());
+    metadata.set("completion_tokens", generated.to_string());
+    metadata
+}

@@ -1,0 +1,304 @@
+//! Limit groups as clients write them, checked: shared by plans and policies.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::limit_group::{LimitGroup, OnPlanChange};
+use super::match_rule::MatchRule;
+use super::measure::{Measure, Weighted};
+use super::plan_body::{GroupBody, MeasureBody, MeasureWord, PeriodBody, RuleBody};
+use super::scope::Scope;
+use crate::domain::time::period::{Period, PeriodSpec, PeriodType};
+use crate::domain::time::window::{TimeMs, WindowKind, parse_rfc3339};
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::field_error::FieldError;
+use crate::domain::values::ids::GroupId;
+use crate::domain::values::metadata::scalar_text;
+use crate::domain::values::number::Number;
+
+const MOST_GROUPS: usize = 64;
+const MOST_RULES: usize = 64;
+const MOST_PATTERNS: usize = 64;
+const MOST_WEIGHTS: usize = 32;
+const MOST_ALERTS: usize = 16;
+/// Percent; a soft group may go on past its quota.
+const HIGHEST_ALERT: u64 = 1000;
+
+/// The groups of one body, with every fault in them.
+pub fn check_groups(bodies: &[GroupBody], period: &PeriodBody) -> (Vec<Arc<LimitGroup>>, Vec<FieldError>) {
+    let mut errors = Vec::new();
+    if bodies.len() > MOST_GROUPS {
+        errors.push(FieldError::new("groups", format!("must be at most {MOST_GROUPS}")));
+    }
+    let mut seen = HashSet::new();
+    let mut groups: Vec<Arc<LimitGroup>> = Vec::new();
+    let mut places = Vec::new();
+    for (place, group) in bodies.iter().enumerate() {
+        let path = format!("groups[{place}]");
+        match check_group(group, period) {
+            Ok(group) => {
+                if !seen.insert(group.id.clone()) {
+                    errors.push(FieldError::new(format!("{path}.id"), format!("`{}` is there twice", group.id)));
+                }
+                groups.push(Arc::new(group));
+                places.push(place);
+            }
+            Err(faults) => errors.extend(faults.into_iter().map(|fault| fault.within(&path))),
+        }
+    }
+    for (right, place) in groups.iter().zip(&places) {
+        for left in groups.iter().zip(&places).take_while(|(_, other)| *other < place).map(|(left, _)| left) {
+            errors.extend(ambiguous(left, right).map(|fault| fault.within(&format!("groups[{place}]"))));
+        }
+    }
+    (groups, errors)
+}
+
+/// The period that groups take where they name none.
+pub fn default_period(body: &PeriodBody) -> (Option<Period>, Vec<FieldError>) {
+    let Some(period_type) = body.period_type else { return (None, Vec::new()) };
+    let mut faults = Faults(Vec::new());
+    let spec = PeriodSpec {
+        period_type,
+        anchor: body.period_anchor,
+        timezone: body.timezone,
+        week_start: body.week_start,
+        every: body.every.clone(),
+        start: time(body.start.clone(), "start", &mut faults),
+        end: time(body.end.clone(), "end", &mut faults),
+    };
+    let period = faults.period(&spec);
+    (period, faults.0)
+}
+
+/// Two groups of different units that can match the same event must not both count its bare quantity:
+/// 4,000 tokens are not 4,000 requests.
+pub fn ambiguous(left: &LimitGroup, right: &LimitGroup) -> Option<FieldError> {
+    ambiguous_rules(left, right).next().map(|_| {
+        FieldError::new(
+            "measure",
+            format!(
+                "`{}` ({}) and `{}` ({}) can match the same event, whose quantity cannot be both: give at least one of \
+                 them a measure, such as \"event\" (1 per call) or {{\"per\": {{…}}}}",
+                left.id, left.unit, right.id, right.unit
+            ),
+        )
+    })
+}
+
+/// The places of the rules of the second group that are [`ambiguous`] beside the first one's.
+pub fn ambiguous_rules<'a>(left: &'a LimitGroup, right: &'a LimitGroup) -> impl Iterator<Item = usize> + 'a {
+    fn implicit(group: &LimitGroup) -> impl Iterator<Item = (usize, &MatchRule)> {
+        group.matches.iter().enumerate().filter(|(_, rule)| group.measure_left_out && rule.measure.is_none())
+    }
+    let clashing = implicit(right).filter(|(_, one)| implicit(left).any(|(_, other)| one.overlaps(other)));
+    clashing.map(|(place, _)| place).filter(|_| left.unit != right.unit)
+}
+
+struct Faults(Vec<FieldError>);
+
+impl Faults {
+    fn check<T, E: ToString>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.0.push(FieldError::new(field, error.to_string()))).ok()
+    }
+
+    fn add(&mut self, field: &str, message: impl Into<String>) {
+        self.0.push(FieldError::new(field, message));
+    }
+
+    fn period(&mut self, spec: &PeriodSpec) -> Option<Period> {
+        let period = Period::new(spec);
+        period.map_err(|errors| errors.into_iter().for_each(|error| self.add(error.field, error.message))).ok()
+    }
+}
+
+fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec<FieldError>> {
+    let mut faults = Faults(Vec::new());
+    let id = faults.check("id", GroupId::parse(&body.id));
+    // Amounts are read in any unit where it is missing, so that their own faults are told too.
+    let unit = body.unit.unwrap_or(Unit::Cents);
+    if body.unit.is_none() {
+        faults.add("unit", "is missing: count, tokens, seconds or cents");
+    }
+    if body.label.as_deref().is_some_and(|label| label.len() > 256) {
+        faults.add("label", "must have at most 256 bytes");
+    }
+    let quota = match body.quota {
+        None => {
+            faults.add("quota", "is missing; write null to count without limit");
+            None
+        }
+        Some(None) => None,
+        Some(Some(quota)) => faults.check("quota", Amount::exactly(quota.0, unit)),
+    };
+    let max_per_call = body.max_per_call.and_then(|most| faults.check("maxPerCall", Amount::exactly(most.0, unit)));
+    let measure = body
+        .measure
+        .as_ref()
+        .map_or(Some(Measure::Quantity), |measure| validate_measure(measure, "measure", &mut faults));
+    if body.matches.is_empty() || body.matches.len() > MOST_RULES {
+        faults.add("matches", format!("must hold 1 to {MOST_RULES} rules"));
+    }
+    let matches =
+        body.matches.iter().enumerate().filter_map(|(place, rule)| validate_rule(rule, place, &mut faults)).collect();
+    if body.covers.len() > MOST_PATTERNS || body.covers.iter().any(|pattern| !is_pattern(pattern)) {
+        faults.add(
+            "covers",
+            format!("must be at most {MOST_PATTERNS} patterns of 1 to 128 bytes without control characters"),
+        );
+    }
+    let scope = match &body.scope {
+        None => Some(Scope::user()),
+        Some(names) => faults.check("scope", Scope::parse(names)),
+    };
+    let period = validate_period(body, default, &mut faults);
+    if let Some((scope, period)) = scope.as_ref().zip(period.as_ref()) {
+        check_scope(body, scope, period, &mut faults);
+    }
+    check_alerts(&body.alerts, &mut faults);
+    let on_limit = body.on_limit.as_ref().and_then(|on_limit| faults.check("onLimit", serde_json::to_value(on_limit)));
+    if on_limit.as_ref().is_some_and(|value| value.to_string().len() > 4096) {
+        faults.add("onLimit", "must have at most 4096 bytes");
+    }
+    match (faults.0.is_empty(), id, measure, period.zip(scope)) {
+        (true, Some(id), Some(measure), Some((period, scope))) => Ok(LimitGroup {
+            label: body.label.as_deref().unwrap_or(id.as_str()).into(),
+            id,
+            unit,
+            quota,
+            max_per_call,
+            measure,
+            matches,
+            covers: body.covers.clone(),
+            period,
+            enforcement: body.enforcement,
+            on_limit: on_limit.map(Arc::new),
+            on_plan_change: body.on_plan_change,
+            scope,
+            needs_scope: true,
+            alerts: body.alerts.clone(),
+            measure_left_out: body.measure.is_none(),
+        }),
+        _ => Err(faults.0),
+    }
+}
+
+/// What a counter that is not exactly a user's cannot be.
+fn check_scope(body: &GroupBody, scope: &Scope, period: &Period, faults: &mut Faults) {
+    if !scope.contains_user() && period.needs_subscription() {
+        faults.add(
+            "periodAnchor",
+            "must be calendar where the scope has no user: there is no subscription to count from",
+        );
+    }
+    if scope.is_free() && period.kind() == WindowKind::Lifetime {
+        faults
+            .add("periodType", "must not be lifetime where the scope has metadata: such counters expire by themselves");
+    }
+    if !scope.is_user() && body.on_plan_change != OnPlanChange::Carry {
+        faults.add("onPlanChange", "must be carry where the scope is not just the user");
+    }
+}
+
+fn check_alerts(alerts: &[u64], faults: &mut Faults) {
+    let rising = alerts.windows(2).all(|pair| pair[0] < pair[1]);
+    let within = alerts.iter().all(|percent| (1..=HIGHEST_ALERT).contains(percent));
+    if alerts.len() > MOST_ALERTS || !rising || !within {
+        faults.add(
+            "alerts",
+            format!("must be at most {MOST_ALERTS} whole percentages from 1 to {HIGHEST_ALERT}, rising"),
+        );
+    }
+}
+
+fn is_pattern(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 128 && !text.chars().any(char::is_control)
+}
+
+fn validate_rule(rule: &RuleBody, place: usize, faults: &mut Faults) -> Option<MatchRule> {
+    let path = format!("matches[{place}]");
+    if !is_pattern(&rule.event) {
+        faults.add(&format!("{path}.event"), "must have 1 to 128 bytes without control characters");
+    }
+    if rule.metadata.len() > 32 {
+        faults.add(&format!("{path}.metadata"), "must have at most 32 keys");
+    }
+    let mut metadata = BTreeMap::new();
+    for (name, filter) in &rule.metadata {
+        let list = match filter {
+            serde_json::Value::Array(list) => list.iter().cloned().map(scalar_text).collect(),
+            scalar => scalar_text(scalar.clone()).map(|text| vec![text]),
+        };
+        match list.filter(|list: &Vec<String>| (1..=256).contains(&list.len())) {
+            Some(list) => {
+                metadata.insert(name.clone(), list);
+            }
+            None => faults.add(&format!("{path}.metadata.{name}"), "must be a scalar, or a list of 1 to 256 scalars"),
+        }
+    }
+    let measure = match &rule.measure {
+        Some(measure) => Some(validate_measure(measure, &format!("{path}.measure"), faults)?),
+        None => None,
+    };
+    Some(MatchRule { event: rule.event.clone(), metadata, measure })
+}
+
+fn validate_measure(body: &MeasureBody, path: &str, faults: &mut Faults) -> Option<Measure> {
+    let weighted = match body {
+        MeasureBody::Word(MeasureWord::Quantity) => return Some(Measure::Quantity),
+        MeasureBody::Word(MeasureWord::Event) => return Some(Measure::Event),
+        MeasureBody::Weighted(weighted) => weighted,
+    };
+    if weighted.per.is_empty() || weighted.per.len() > MOST_WEIGHTS {
+        faults.add(&format!("{path}.per"), format!("must hold 1 to {MOST_WEIGHTS} weights"));
+        return None;
+    }
+    for name in weighted.estimate.keys() {
+        if !weighted.per.contains_key(name) {
+            faults.add(&format!("{path}.estimate.{name}"), "has no weight in `per`");
+        }
+    }
+    let plain = |map: &BTreeMap<String, Number>| map.iter().map(|(name, number)| (name.clone(), number.0)).collect();
+    Some(Measure::Weighted(Weighted { per: plain(&weighted.per), estimate: plain(&weighted.estimate) }))
+}
+
+/// The plan's period, overridden by the group. A group that names a period type of its own takes from the plan
+/// only what is not about that type: anchor, time zone and start of the week.
+fn validate_period(group: &GroupBody, plan: &PeriodBody, faults: &mut Faults) -> Option<Period> {
+    let Some(period_type) = group.period_type.or(plan.period_type) else {
+        faults.add("periodType", "is missing, in the group and in the plan");
+        return None;
+    };
+    let own_type = group.period_type.is_some();
+    let inherited = |own: &Option<String>, plans: &Option<String>| {
+        own.clone().or_else(|| if own_type { None } else { plans.clone() })
+    };
+    let anchor = group.period_anchor.or(match period_type {
+        // Bounds or a start of its own stand against whatever the rest of the plan is anchored to.
+        PeriodType::Fixed => None,
+        PeriodType::Every if group.start.is_some() => None,
+        _ => plan.period_anchor,
+    });
+    let every = inherited(&group.every, &plan.every);
+    let start = time(inherited(&group.start, &plan.start), "start", faults);
+    let end = time(inherited(&group.end, &plan.end), "end", faults);
+    let spec = PeriodSpec {
+        period_type,
+        anchor,
+        timezone: group.timezone.or(plan.timezone),
+        week_start: group.week_start.or(plan.week_start),
+        every,
+        start,
+        end,
+    };
+    faults.period(&spec)
+}
+
+fn time(text: Option<String>, field: &str, faults: &mut Faults) -> Option<TimeMs> {
+    let text = text?;
+    let parsed = parse_rfc3339(&text);
+    if parsed.is_none() {
+        faults.add(field, "must be an RFC 3339 time, such as 2026-01-31T10:00:00Z");
+    }
+    parsed
+}

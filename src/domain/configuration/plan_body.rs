@@ -1,0 +1,222 @@
+//! The body of a plan as clients write it. [`super::plan::Plan::validate`] makes a plan of it.
+
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::limit_group::{Enforcement, OnPlanChange};
+use crate::domain::time::period::{PeriodAnchor, PeriodType, WeekDay};
+use crate::domain::values::amount::Unit;
+use crate::domain::values::number::{Number, NumberOrText, explicit_null};
+
+/// What happens to an event that no group of the plan matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnmatchedEvents {
+    /// It is denied, so that a typo is seen.
+    #[default]
+    Deny,
+    /// It passes unmetered.
+    Allow,
+}
+
+/// A named set of limit groups for users.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(alias = "period", skip_serializing_if = "Option::is_none")]
+    pub period_type: Option<PeriodType>,
+    #[serde(alias = "anchor", skip_serializing_if = "Option::is_none")]
+    pub period_anchor: Option<PeriodAnchor>,
+    /// IANA name; default UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub timezone: Option<Tz>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub week_start: Option<WeekDay>,
+    /// ISO 8601 duration of an `every` period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<String>,
+    /// RFC 3339; start of a `fixed` period, or the anchor of an `every` period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// RFC 3339; end of a `fixed` period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    #[serde(default)]
+    pub unmatched_events: UnmatchedEvents,
+    pub groups: Vec<GroupBody>,
+}
+
+/// The period that groups take where they name none.
+#[derive(Clone, Debug, Default)]
+pub struct PeriodBody {
+    pub period_type: Option<PeriodType>,
+    pub period_anchor: Option<PeriodAnchor>,
+    pub timezone: Option<Tz>,
+    pub week_start: Option<WeekDay>,
+    pub every: Option<String>,
+    pub start: Option<String>,
+    pub end: Option<String>,
+}
+
+impl PlanBody {
+    pub fn period(&self) -> PeriodBody {
+        PeriodBody {
+            period_type: self.period_type,
+            period_anchor: self.period_anchor,
+            timezone: self.timezone,
+            week_start: self.week_start,
+            every: self.every.clone(),
+            start: self.start.clone(),
+            end: self.end.clone(),
+        }
+    }
+}
+
+/// One limit group of a plan or policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GroupBody {
+    // What is missing is told with all other faults, by `Plan::validate`.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub id: String,
+    #[serde(alias = "name", skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    #[schema(value_type = Unit, required = true)]
+    pub unit: Option<Unit>,
+    /// In the unit; 0 denies whatever matches; null counts without limit.
+    #[serde(default, deserialize_with = "explicit_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NumberOrText>, required = true)]
+    pub quota: Option<Option<Number>>,
+    /// In the unit; a single larger call is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NumberOrText>)]
+    pub max_per_call: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measure: Option<MeasureBody>,
+    #[serde(default, alias = "match")]
+    #[schema(required = true)]
+    pub matches: Vec<RuleBody>,
+    /// Events of these names that no rule of the group matches are denied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covers: Vec<String>,
+    #[serde(alias = "period", skip_serializing_if = "Option::is_none")]
+    pub period_type: Option<PeriodType>,
+    #[serde(alias = "anchor", skip_serializing_if = "Option::is_none")]
+    pub period_anchor: Option<PeriodAnchor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub timezone: Option<Tz>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub week_start: Option<WeekDay>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// Whose counter an event lands in: `user` (default), `app`, `key`, `metadata.<name>`, or several of them: then
+    /// there is one counter per tuple.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Vec<String>>,
+    #[serde(default)]
+    pub enforcement: Enforcement,
+    /// Percent of quota and grants, rising, 1 to 1000: when `used` passes one, an alert is told, once per counter,
+    /// window and limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_limit: Option<OnLimitBody>,
+    #[serde(default)]
+    pub on_plan_change: OnPlanChange,
+}
+
+/// One match rule of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RuleBody {
+    /// Exact, or a glob in which `*` stands for any run of characters.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub event: String,
+    /// Per key a scalar, or a list of which any may match; all keys must match.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, Value>)]
+    pub metadata: BTreeMap<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measure: Option<MeasureBody>,
+}
+
+/// `"quantity"`, `"event"`, or `{"per": …, "estimate": …}`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum MeasureBody {
+    Word(MeasureWord),
+    Weighted(WeightedBody),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MeasureWord {
+    Quantity,
+    Event,
+}
+
+/// A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WeightedBody {
+    #[schema(value_type = BTreeMap<String, NumberOrText>)]
+    pub per: BTreeMap<String, Number>,
+    /// Stands in for fields that a reserve does not know yet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, NumberOrText>)]
+    pub estimate: BTreeMap<String, Number>,
+}
+
+impl<'de> Deserialize<'de> for MeasureBody {
+    // By hand: an untagged enum would answer every typo with "did not match any variant".
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => {
+                MeasureWord::deserialize(Value::String(text)).map(Self::Word).map_err(D::Error::custom)
+            }
+            object @ Value::Object(_) => {
+                WeightedBody::deserialize(object).map(Self::Weighted).map_err(D::Error::custom)
+            }
+            _ => Err(D::Error::custom("must be \"quantity\", \"event\" or {\"per\": {…}, \"estimate\": {…}}")),
+        }
+    }
+}
+
+/// Handed back with a denial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OnLimitBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<FallbackBody>,
+}
+
+/// What the application may call instead.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FallbackBody {
+    pub event: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, Value>)]
+    pub metadata: BTreeMap<String, Value>,
+}

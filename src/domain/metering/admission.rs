@@ -1,0 +1,390 @@
+//! What a call asks for under given facts: matched groups, amounts, windows, and the refusals that need no counter.
+
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+
+use super::counter::{ClosedUntil, Counter};
+use super::reason::Reason;
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::measure::{Figures, Missing};
+use crate::domain::configuration::plan::Plan;
+use crate::domain::configuration::plan_body::UnmatchedEvents;
+use crate::domain::configuration::policy::Policy;
+use crate::domain::configuration::scope::{OwnerName, Scope, Subject};
+use crate::domain::time::period::{Located, SubscriptionAnchor};
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::field_error::FieldError;
+use crate::domain::values::ids::{AppId, EventName, KeyId, UserId};
+use crate::domain::values::metadata::Metadata;
+
+/// The most groups that one event may match, in plan and policies together.
+const MOST_MATCHED: usize = 32;
+
+/// What the caller wants to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub event: &'a EventName,
+    pub quantity: Decimal,
+    pub metadata: &'a Metadata,
+}
+
+/// Whether the call asks beforehand or tells afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Reserve, can-use, enforcing track: everything may refuse.
+    Ask,
+    /// Track: it happened; groups that cannot count it are left out.
+    Tell,
+    /// A refund without a reservation: only the fields sent count, and groups that count calls stay out.
+    GiveBack,
+}
+
+/// Who makes a call, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    pub user: &'a UserId,
+    pub app: &'a AppId,
+    pub key: Option<&'a KeyId>,
+}
+
+impl<'a> Caller<'a> {
+    pub fn subject(self, metadata: &'a Metadata) -> Subject<'a> {
+        Subject { user: Some(self.user), app: self.app, key: self.key, metadata }
+    }
+}
+
+/// A matched group with its amount and window.
+#[derive(Clone, Debug)]
+pub struct Matched {
+    pub group: Arc<LimitGroup>,
+    /// Place in [`Admission::owners`].
+    pub owner: usize,
+    pub amount: Amount,
+    pub window: Window,
+}
+
+/// A matched group whose fixed period does not cover the time of the call.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    pub group: Arc<LimitGroup>,
+    pub owner: usize,
+    pub amount: Amount,
+    pub opens_at_ms: Option<TimeMs>,
+}
+
+/// The times for which an answer about windows and subscription holds: `[from_ms, until_ms)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    pub from_ms: TimeMs,
+    pub until_ms: TimeMs,
+}
+
+impl Validity {
+    pub const ALWAYS: Self = Self { from_ms: TimeMs::MIN, until_ms: TimeMs::MAX };
+
+    pub fn narrow(&mut self, from_ms: TimeMs, until_ms: TimeMs) {
+        self.from_ms = self.from_ms.max(from_ms);
+        self.until_ms = self.until_ms.min(until_ms);
+    }
+}
+
+/// A refusal that the facts alone decide.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    pub reason: Reason,
+    /// The groups that refuse, for `uncovered_event`, `missing_scope` and `call_too_large`.
+    pub groups: Vec<Arc<LimitGroup>>,
+}
+
+/// What a call comes to under the facts.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Whose counters are asked; the first is the user.
+    pub owners: Vec<Arc<OwnerName>>,
+    /// In the order of their owners.
+    pub matched: Vec<Matched>,
+    pub closed: Vec<Closed>,
+    pub refusal: Option<Refusal>,
+    /// Names of scopes that the call does not bring.
+    pub missing: Vec<String>,
+    /// The user is on a plan.
+    pub subscribed: bool,
+    pub validity: Validity,
+}
+
+/// What holds for a user at an instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The plan with the user's own limits; None without subscription and default plan.
+    pub plan: Option<&'a Plan>,
+    /// They hold whatever the plan.
+    pub policies: &'a [Arc<Policy>],
+    pub anchor: SubscriptionAnchor,
+    /// Until when this is so.
+    pub until_ms: TimeMs,
+    pub blocked: bool,
+}
+
+impl<'a> Standing<'a> {
+    /// The groups of the plan, then those of the policies.
+    pub fn groups(self) -> impl Iterator<Item = &'a Arc<LimitGroup>> {
+        let policies = self.policies.iter().flat_map(|policy| &policy.groups);
+        self.plan.into_iter().flat_map(|plan| &plan.groups).chain(policies)
+    }
+}
+
+/// Groups that refuse by the facts alone.
+#[derive(Default)]
+struct Refusing {
+    unmatched: bool,
+    uncovered: Vec<Arc<LimitGroup>>,
+    missing: Vec<Arc<LimitGroup>>,
+}
+
+/// What a call comes to: one request, or several that pass together or not at all.
+///
+/// # Errors
+/// Figures that cannot be measured, naming group and field.
+pub fn prepare(
+    standing: Standing<'_>,
+    caller: Caller<'_>,
+    requests: &[Request<'_>],
+    now: TimeMs,
+    purpose: Purpose,
+) -> Result<Admission, FieldError> {
+    let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
+    if standing.blocked && purpose == Purpose::Ask {
+        return Ok(admission.refused(Reason::UserBlocked, Vec::new()));
+    }
+    if standing.plan.is_none() && purpose == Purpose::Ask {
+        return Ok(admission.refused(Reason::NoSubscription, Vec::new()));
+    }
+    let mut refusing = Refusing::default();
+    for (place, request) in requests.iter().enumerate() {
+        let asked = admission.ask(standing, caller, *request, (now, purpose), &mut refusing);
+        asked.map_err(|fault| match requests.len() {
+            1 => fault,
+            _ => fault.within(&format!("items[{place}]")),
+        })?;
+    }
+    admission.matched.sort_by_key(|matched| matched.owner);
+    if purpose != Purpose::Ask {
+        return Ok(admission);
+    }
+    let Refusing { unmatched, uncovered, missing } = refusing;
+    let too_large = admission.too_large();
+    let reason = [
+        (unmatched, Reason::UnmatchedEvent, Vec::new()),
+        (!uncovered.is_empty(), Reason::UncoveredEvent, uncovered),
+        (!missing.is_empty(), Reason::MissingScope, missing),
+        (!too_large.is_empty(), Reason::CallTooLarge, too_large),
+        (!admission.closed.is_empty(), Reason::LimitReached, Vec::new()),
+    ];
+    match reason.into_iter().find(|(refuses, ..)| *refuses) {
+        Some((_, reason, groups)) => Ok(admission.refused(reason, groups)),
+        None => Ok(admission),
+    }
+}
+
+/// What one group makes of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::domain) enum Considered {
+    /// None of its rules matches. If it covers the event, it refuses it.
+    Unmatched { covers: bool },
+    /// A rule matches, but calls of this purpose are no business of the group's.
+    Apart { rule: usize },
+    /// The call lacks names of the scope.
+    Ownerless { rule: usize, missing: Vec<String> },
+    /// It counts `amount`, by the first rule that matches.
+    Counts { rule: usize, amount: Amount, too_large: bool },
+}
+
+/// The one place where it is decided what a group counts: decisions and explanations both ask here.
+///
+/// # Errors
+/// Figures that cannot be measured, naming group and field.
+pub(in crate::domain) fn consider(
+    group: &LimitGroup,
+    caller: Caller<'_>,
+    request: Request<'_>,
+    purpose: Purpose,
+) -> Result<Considered, FieldError> {
+    let Some(rule) = group.matching_rule(request.event.as_str(), request.metadata) else {
+        return Ok(Considered::Unmatched { covers: group.covers(request.event.as_str()) });
+    };
+    let apart = match purpose {
+        Purpose::Ask => false,
+        Purpose::Tell => group.is_concurrent(),
+        Purpose::GiveBack => group.is_concurrent() || group.measure_of(rule).counts_calls(),
+    };
+    if apart {
+        return Ok(Considered::Apart { rule });
+    }
+    let missing = match group.scope.is_user() {
+        true => Vec::new(),
+        false => group.scope.missing(caller.subject(request.metadata)),
+    };
+    if !missing.is_empty() {
+        return Ok(Considered::Ownerless { rule, missing });
+    }
+    let amount = measure(group, rule, request, purpose)?;
+    Ok(Considered::Counts { rule, amount, too_large: group.max_per_call.is_some_and(|most| amount > most) })
+}
+
+fn measure(group: &LimitGroup, rule: usize, request: Request<'_>, purpose: Purpose) -> Result<Amount, FieldError> {
+    let figures = Figures { quantity: Some(request.quantity), metadata: request.metadata };
+    let missing = if purpose == Purpose::GiveBack { Missing::Zero } else { Missing::Estimate };
+    group
+        .measure_of(rule)
+        .amount(group.unit, figures, missing)
+        .map_err(|error| FieldError::new(error.field, format!("group `{}`: {}", group.id, error.message)))
+}
+
+impl Admission {
+    fn refused(mut self, reason: Reason, groups: Vec<Arc<LimitGroup>>) -> Self {
+        self.refusal = Some(Refusal { reason, groups });
+        self
+    }
+
+    /// The groups of which the call wants more than one call may have, all its requests together.
+    pub fn too_large(&self) -> Vec<Arc<LimitGroup>> {
+        let matched = self.matched.iter().map(|matched| (&matched.group, matched.amount));
+        let wanted = matched.chain(self.closed.iter().map(|closed| (&closed.group, closed.amount)));
+        let too_large = wanted.filter(|(group, amount)| group.max_per_call.is_some_and(|most| *amount > most));
+        too_large.map(|(group, _)| Arc::clone(group)).collect()
+    }
+
+    /// Adds what one request asks of each group that it matches.
+    fn ask(
+        &mut self,
+        standing: Standing<'_>,
+        caller: Caller<'_>,
+        request: Request<'_>,
+        (now, purpose): (TimeMs, Purpose),
+        refusing: &mut Refusing,
+    ) -> Result<(), FieldError> {
+        let plans = standing.plan.map_or(0, |plan| plan.groups.len());
+        let (mut matches, mut in_plan) = (0, false);
+        for (place, group) in standing.groups().enumerate() {
+            let considered = consider(group, caller, request, purpose)?;
+            in_plan |= place < plans && !matches!(considered, Considered::Unmatched { covers: false });
+            match considered {
+                Considered::Unmatched { covers } => refusing.uncovered.extend(covers.then(|| Arc::clone(group))),
+                Considered::Apart { .. } => {}
+                Considered::Ownerless { missing, .. } => {
+                    if group.needs_scope {
+                        refusing.missing.push(Arc::clone(group));
+                        self.missing.extend(missing);
+                    }
+                }
+                Considered::Counts { amount, .. } => {
+                    let Some(owner) = self.owner(&group.scope, caller, request.metadata) else { continue };
+                    self.place(group, owner, amount, (standing.anchor, now))?;
+                    matches += 1;
+                }
+            }
+        }
+        if matches > MOST_MATCHED {
+            return Err(FieldError::new("event", format!("matches more than {MOST_MATCHED} groups")));
+        }
+        let denies = standing.plan.is_some_and(|plan| plan.unmatched_events == UnmatchedEvents::Deny);
+        refusing.unmatched |= !in_plan && denies;
+        Ok(())
+    }
+
+    /// The place of the owner of a counter; None if the call lacks a name of the scope.
+    pub fn owner(&mut self, scope: &Scope, caller: Caller<'_>, metadata: &Metadata) -> Option<usize> {
+        if scope.is_user() {
+            return Some(0);
+        }
+        let name = scope.owner(caller.subject(metadata))?;
+        Some(self.place_of(name))
+    }
+
+    /// The place of an owner.
+    pub fn place_of(&mut self, name: OwnerName) -> usize {
+        self.owners.iter().position(|known| **known == name).unwrap_or_else(|| {
+            self.owners.push(Arc::new(name));
+            self.owners.len() - 1
+        })
+    }
+
+    /// Finds the group's window at `now`. What several requests ask of one counter adds up.
+    ///
+    /// # Errors
+    /// The sum is more than a counter can hold.
+    pub fn place(
+        &mut self,
+        group: &Arc<LimitGroup>,
+        owner: usize,
+        amount: Amount,
+        (anchor, now): (SubscriptionAnchor, TimeMs),
+    ) -> Result<(), FieldError> {
+        let is_same = |known: (usize, &Arc<LimitGroup>)| known.0 == owner && known.1.id == group.id;
+        let matched = self.matched.iter_mut().find(|known| is_same((known.owner, &known.group)));
+        let closed = self.closed.iter_mut().find(|known| is_same((known.owner, &known.group)));
+        let known = matched.map(|known| &mut known.amount).or(closed.map(|known| &mut known.amount));
+        if let Some(known) = known {
+            let sum = known.checked_add(amount).filter(|sum| *sum <= group.unit.most());
+            *known = sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
+            return Ok(());
+        }
+        let group = Arc::clone(group);
+        // A counter that users share has one window for all of them.
+        let anchor = if group.scope.contains_user() { anchor } else { SubscriptionAnchor::NONE };
+        match group.period.locate(now, anchor) {
+            Located::Inside { window, valid_from_ms, valid_until_ms } => {
+                self.validity.narrow(valid_from_ms, valid_until_ms);
+                self.matched.push(Matched { group, owner, amount, window });
+            }
+            Located::Outside { next_start_ms, valid_from_ms, valid_until_ms } => {
+                self.validity.narrow(valid_from_ms, valid_until_ms);
+                self.closed.push(Closed { group, owner, amount, opens_at_ms: next_start_ms });
+            }
+        }
+        Ok(())
+    }
+
+    /// The closed groups as counters.
+    pub fn closed_counters(&self) -> impl Iterator<Item = Counter> + '_ {
+        self.closed.iter().map(|closed| {
+            let (group, owner) = (Arc::clone(&closed.group), Arc::clone(&self.owners[closed.owner]));
+            Counter::closed(group, owner, ClosedUntil(closed.opens_at_ms))
+        })
+    }
+
+    /// Nothing asked yet; `first` is whose version of the facts is checked.
+    pub fn empty(standing: Standing<'_>, first: OwnerName) -> Self {
+        let validity = Validity { from_ms: TimeMs::MIN, until_ms: standing.until_ms };
+        Self {
+            owners: vec![Arc::new(first)],
+            matched: Vec::new(),
+            closed: Vec::new(),
+            refusal: None,
+            missing: Vec::new(),
+            subscribed: standing.plan.is_some(),
+            validity,
+        }
+    }
+}
+
+/// Every group at `now` whose owner the caller and metadata name, for reading usage; amounts are 0.
+pub fn overview(
+    standing: Standing<'_>,
+    caller: Caller<'_>,
+    metadata: &Metadata,
+    now: TimeMs,
+    wanted: impl Fn(&LimitGroup) -> bool,
+) -> Admission {
+    let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
+    for group in standing.groups().filter(|group| wanted(group)) {
+        if let Some(owner) = admission.owner(&group.scope, caller, metadata) {
+            // Nothing adds up: a group has one owner here.
+            let _ = admission.place(group, owner, Amount::ZERO, (standing.anchor, now));
+        }
+    }
+    admission.matched.sort_by_key(|matched| matched.owner);
+    admission
+}

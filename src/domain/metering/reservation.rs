@@ -1,0 +1,396 @@
+//! Reservations: their public id, what is remembered of the request, and how actual figures are measured anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::admission::{Caller, Request, Standing};
+use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
+use crate::domain::configuration::measure::{Figures, Measure, Missing};
+use crate::domain::configuration::plan::Plan;
+use crate::domain::configuration::plan_body::PlanBody;
+use crate::domain::configuration::policy::Policy;
+use crate::domain::configuration::scope::{Dimension, OwnerName, Subject};
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::amount::{Amount, parse_decimal};
+use crate::domain::values::digits::hex_text;
+use crate::domain::values::field_error::FieldError;
+use crate::domain::values::ids::{AppId, EventName, GroupId, KeyId, PlanId, PolicyId, UserId};
+use crate::domain::values::metadata::{self, Metadata};
+use crate::domain::values::number::Number;
+
+/// A record outlives its reservation's expiry by this, so that late and repeated calls get a true answer.
+pub const GRACE_MS: TimeMs = 15 * 60 * 1000;
+
+/// However often it is extended, a reservation ends this long after it was made.
+pub const LONGEST_LIFE_MS: TimeMs = 24 * 60 * 60 * 1000;
+
+/// Name of an operation's record: 24 lower-case hex digits (96 bits).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OperationName(String);
+
+impl OperationName {
+    pub fn from_bytes(bytes: [u8; 12]) -> Self {
+        Self(hex_text(&bytes))
+    }
+
+    /// None for text that names no operation.
+    pub fn parse(text: &str) -> Option<Self> {
+        let lower_hex = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        (text.len() == 24 && lower_hex).then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// `rsv_` + operation name + creation time (ms, 11 hex digits) + bucket (2 hex digits).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReservationId {
+    pub name: OperationName,
+    pub created_at_ms: TimeMs,
+    pub bucket: u8,
+}
+
+impl ReservationId {
+    /// None for text that was never given out as an id.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("rsv_")?;
+        let lower_hex = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        if digits.len() != 37 || !lower_hex {
+            return None;
+        }
+        Some(Self {
+            name: OperationName(digits[..24].to_owned()),
+            created_at_ms: TimeMs::from_str_radix(&digits[24..35], 16).ok()?,
+            bucket: u8::from_str_radix(&digits[35..], 16).ok()?,
+        })
+    }
+
+    /// What [`fmt::Display`] writes.
+    pub fn to_text(&self) -> String {
+        let created = hex_text(&self.created_at_ms.to_be_bytes());
+        // At least eleven digits, of sixteen.
+        let first = created.bytes().position(|digit| digit != b'0').map_or(5, |first| first.min(5));
+        ["rsv_", &self.name.0, &created[first..], &hex_text(&[self.bucket])].concat()
+    }
+
+    /// The record is gone: was the id given out once? Every reservation's record lives longer than the grace.
+    pub fn is_over(&self, now: TimeMs) -> bool {
+        now > self.created_at_ms + GRACE_MS
+    }
+}
+
+impl fmt::Display for ReservationId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.to_text())
+    }
+}
+
+/// What a reservation's record remembers of its request, to measure actual figures with the same rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Memo {
+    pub user: UserId,
+    /// The key that reserved, if a counter is a key's or an approval may be asked for.
+    pub key: Option<KeyId>,
+    /// None: a tracked event or a refusal of somebody without a plan.
+    pub plan: Option<PlanId>,
+    /// Version of the plan whose rules hold.
+    pub version: u64,
+    /// The matched groups of a user whose plan is its own: no version of the plan has these rules. Kept beside the rest,
+    /// since the ledger does not repeat them.
+    pub rules: Option<Box<PlanBody>>,
+    /// The policies that matched, with their versions.
+    pub policies: Vec<(PolicyId, u64)>,
+    /// What was asked for: one event, or several at once.
+    pub items: Vec<Item>,
+}
+
+/// One event of a reservation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    pub event: EventName,
+    pub quantity: Number,
+    #[serde(default, skip_serializing_if = "Metadata::is_empty", deserialize_with = "metadata::stored")]
+    pub metadata: Metadata,
+    /// Running sums of what draws have brought; absent before the first draw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<Drawn>,
+}
+
+/// The rules that a reservation was made under.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub plan: Option<Arc<Plan>>,
+    pub policies: Vec<Arc<Policy>>,
+}
+
+impl Rules {
+    fn groups(&self) -> impl Iterator<Item = &Arc<LimitGroup>> {
+        self.plan.iter().flat_map(|plan| &plan.groups).chain(self.policies.iter().flat_map(|policy| &policy.groups))
+    }
+
+    pub fn group(&self, id: &GroupId) -> Option<&Arc<LimitGroup>> {
+        self.groups().find(|group| group.id == *id)
+    }
+}
+
+/// Running sums over all draws of a reservation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drawn {
+    pub quantity: Option<Number>,
+    #[serde(default)]
+    pub fields: BTreeMap<String, Number>,
+}
+
+/// Actual figures as a commit, a draw or a refund brings them, for one item.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actual {
+    pub quantity: Option<Number>,
+    pub metadata: Metadata,
+}
+
+impl Actual {
+    pub fn is_empty(&self) -> bool {
+        self.quantity.is_none() && self.metadata.is_empty()
+    }
+}
+
+/// A counter's total, once the call is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    pub owner: OwnerName,
+    pub group: GroupId,
+    pub amount: Amount,
+}
+
+/// What a refund gives back: amounts, and groups that are given back whole once all the others are.
+pub type GivenBack = (Vec<(GroupId, Amount)>, Vec<GroupId>);
+
+/// Adds to the total of the same counter.
+fn add(totals: &mut Vec<Total>, total: Total) -> Result<(), FieldError> {
+    match totals.iter_mut().find(|known| known.owner == total.owner && known.group == total.group) {
+        None => totals.push(total),
+        Some(known) => {
+            let sum = known.amount.checked_add(total.amount);
+            known.amount = sum.ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?;
+        }
+    }
+    Ok(())
+}
+
+impl Memo {
+    /// `own_rules`: the plan's rules are the user's own, so that they have to be remembered.
+    pub fn new(caller: Caller<'_>, standing: Standing<'_>, own_rules: bool, requests: &[Request<'_>]) -> Self {
+        let plan = standing.plan;
+        let matches = |group: &LimitGroup| {
+            requests.iter().any(|request| group.matching_rule(request.event.as_str(), request.metadata).is_some())
+        };
+        let own_groups = |plan: &Plan| {
+            let groups = plan.body.groups.iter().zip(&plan.groups).filter(|(_, group)| matches(group));
+            Box::new(PlanBody { groups: groups.map(|(body, _)| body.clone()).collect(), ..plan.body.clone() })
+        };
+        let policies = standing.policies.iter().filter(|policy| policy.groups.iter().any(|group| matches(group)));
+        // A request for approval that an extend opens names who asked.
+        let knows_key = |group: &LimitGroup| {
+            group.scope.dimensions().contains(&Dimension::Key) || group.enforcement == Enforcement::Approval
+        };
+        let by_key = standing.groups().any(|group| knows_key(group) && matches(group));
+        let item = |request: &Request<'_>| Item {
+            event: request.event.clone(),
+            quantity: Number(request.quantity),
+            metadata: request.metadata.clone(),
+            drawn: None,
+        };
+        Self {
+            rules: plan.filter(|_| own_rules).map(own_groups),
+            user: caller.user.clone(),
+            key: caller.key.filter(|_| by_key).cloned(),
+            plan: plan.map(|plan| plan.id.clone()),
+            version: plan.map_or(0, |plan| plan.version),
+            policies: policies.map(|policy| (policy.id.clone(), policy.version)).collect(),
+            items: requests.iter().map(item).collect(),
+        }
+    }
+
+    /// The first event, for reports.
+    pub fn event(&self) -> Option<&EventName> {
+        self.items.first().map(|item| &item.event)
+    }
+
+    /// The counters that the reserve held in for an item, each with the rule that decided: the same versions and the
+    /// same request always match the same way.
+    fn held<'a>(
+        &'a self,
+        app: &'a AppId,
+        rules: &'a Rules,
+        item: &'a Item,
+    ) -> impl Iterator<Item = (OwnerName, &'a Arc<LimitGroup>, usize)> {
+        let subject = Subject { user: Some(&self.user), app, key: self.key.as_ref(), metadata: &item.metadata };
+        rules.groups().filter_map(move |group| {
+            let rule = group.matching_rule(item.event.as_str(), &item.metadata)?;
+            Some((group.scope.owner(subject)?, group, rule))
+        })
+    }
+
+    /// The figures of each item; nothing for those that a call does not speak of.
+    ///
+    /// # Errors
+    /// Figures that do not fit the items.
+    fn each<'a>(&'a self, actuals: &'a [Actual]) -> Result<impl Iterator<Item = (&'a Item, &'a Actual)>, FieldError> {
+        if actuals.len() != self.items.len() {
+            let message = match self.items.len() {
+                1 => "this reservation has no items: give quantity and metadata as they are".to_owned(),
+                items => {
+                    format!("this reservation has {items} items: give `items` with {items} entries in their order")
+                }
+            };
+            return Err(FieldError::new("items", message));
+        }
+        Ok(self.items.iter().zip(actuals))
+    }
+
+    /// Measures a final commit's figures: the request with what is known now. Call only before any draw.
+    ///
+    /// # Errors
+    /// Figures that cannot be measured, naming group and field.
+    pub fn settle(&self, app: &AppId, rules: &Rules, actuals: &[Actual]) -> Result<Vec<Total>, FieldError> {
+        let mut totals = Vec::new();
+        for (item, actual) in self.each(actuals)? {
+            let metadata = item.metadata.clone().merged(&actual.metadata);
+            let figures = Figures { quantity: Some(actual.quantity.unwrap_or(item.quantity).0), metadata: &metadata };
+            self.totals(app, rules, item, &metadata, (figures, Missing::Estimate), &mut totals)?;
+        }
+        Ok(totals)
+    }
+
+    /// Adds a draw's figures to the running sums and measures those. Answers the memo that remembers them.
+    ///
+    /// # Errors
+    /// Figures that cannot be measured, naming group and field.
+    pub fn draw(&self, app: &AppId, rules: &Rules, actuals: &[Actual]) -> Result<(Self, Vec<Total>), FieldError> {
+        let mut totals = Vec::new();
+        let mut items = Vec::new();
+        for (item, actual) in self.each(actuals)? {
+            let drawn = self.drawn(app, rules, item, actual)?;
+            let mut sums = Metadata::default();
+            for (name, sum) in &drawn.fields {
+                sums.set(name, sum.0.to_string());
+            }
+            let labels = item.metadata.clone().merged(&actual.metadata);
+            let figures = Figures { quantity: drawn.quantity.map(|sum| sum.0), metadata: &sums };
+            self.totals(app, rules, item, &labels, (figures, Missing::Zero), &mut totals)?;
+            items.push(Item { drawn: Some(drawn), ..item.clone() });
+        }
+        Ok((Self { items, ..self.clone() }, totals))
+    }
+
+    /// The running sums with one more draw.
+    fn drawn(&self, app: &AppId, rules: &Rules, item: &Item, actual: &Actual) -> Result<Drawn, FieldError> {
+        let mut drawn = item.drawn.clone().unwrap_or_default();
+        if let Some(quantity) = actual.quantity {
+            let sum = drawn.quantity.map_or(Some(quantity.0), |sum| sum.0.checked_add(quantity.0));
+            drawn.quantity = Some(Number(sum.ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?));
+        }
+        for field in self.weighted_fields(app, rules, item) {
+            if let Some(text) = actual.metadata.get(&field) {
+                let name = format!("metadata.{field}");
+                let value = parse_decimal(text).map_err(|error| FieldError::new(&name, error.to_string()))?;
+                let sum = drawn.fields.get(&field).map_or(Some(value), |sum| sum.0.checked_add(value));
+                let sum = sum.ok_or_else(|| FieldError::new(name, "sums up to too much"))?;
+                drawn.fields.insert(field, Number(sum));
+            }
+        }
+        Ok(drawn)
+    }
+
+    /// Measures more quantity. Answers the memo with the sum and each held counter's further amount.
+    ///
+    /// # Errors
+    /// Figures that cannot be measured, naming group and field; several items.
+    pub fn enlarge(&self, app: &AppId, rules: &Rules, more: Number) -> Result<(Self, Vec<Total>), FieldError> {
+        let [item] = self.items.as_slice() else {
+            return Err(FieldError::new(
+                "quantity",
+                "a reservation of several items gets more time, but no more amount",
+            ));
+        };
+        let sum =
+            item.quantity.0.checked_add(more.0).ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?;
+        let before = self.settle(app, rules, &[Actual::default()])?;
+        let enlarged = Self { items: vec![Item { quantity: Number(sum), ..item.clone() }], ..self.clone() };
+        let after = enlarged.settle(app, rules, &[Actual::default()])?;
+        let further = after.into_iter().zip(before).map(|(after, before)| {
+            let amount = after.amount.saturating_sub(before.amount);
+            Total { amount, ..after }
+        });
+        Ok((enlarged, further.collect()))
+    }
+
+    /// Measures what a refund gives back, and names the groups that count calls: they are given back last.
+    ///
+    /// # Errors
+    /// Figures that cannot be measured, naming group and field.
+    pub fn refund(&self, app: &AppId, rules: &Rules, actual: &Actual) -> Result<GivenBack, FieldError> {
+        let figures = Figures { quantity: actual.quantity.map(|quantity| quantity.0), metadata: &actual.metadata };
+        let mut amounts: Vec<(GroupId, Amount)> = Vec::new();
+        let mut whole: Vec<GroupId> = Vec::new();
+        for (_, group, rule) in self.items.iter().flat_map(|item| self.held(app, rules, item)) {
+            if amounts.iter().any(|(known, _)| *known == group.id) || whole.contains(&group.id) {
+                continue;
+            }
+            if group.measure_of(rule).counts_calls() {
+                whole.push(group.id.clone());
+            } else {
+                amounts.push((group.id.clone(), amount(group, group.measure_of(rule), figures, Missing::Zero)?));
+            }
+        }
+        Ok((amounts, whole))
+    }
+
+    /// Within each held group the first rule that matches the merged metadata decides, else the rule of the reserve.
+    fn totals(
+        &self,
+        app: &AppId,
+        rules: &Rules,
+        item: &Item,
+        labels: &Metadata,
+        (figures, missing): (Figures<'_>, Missing),
+        totals: &mut Vec<Total>,
+    ) -> Result<(), FieldError> {
+        for (owner, group, reserved_by) in self.held(app, rules, item).filter(|(_, group, _)| !group.is_concurrent()) {
+            let rule = group.matching_rule(item.event.as_str(), labels).unwrap_or(reserved_by);
+            let amount = amount(group, group.measure_of(rule), figures, missing)?;
+            add(totals, Total { owner, group: group.id.clone(), amount })?;
+        }
+        Ok(())
+    }
+
+    fn weighted_fields(&self, app: &AppId, rules: &Rules, item: &Item) -> BTreeSet<String> {
+        let groups = self.held(app, rules, item);
+        let measures = groups.flat_map(|(_, group, _)| (0..group.matches.len()).map(|rule| group.measure_of(rule)));
+        let fields = measures.filter_map(|measure| match measure {
+            Measure::Weighted(weighted) => Some(weighted.per.keys()),
+            Measure::Quantity | Measure::Event => None,
+        });
+        fields.flatten().filter(|field| !matches!(field.as_str(), "quantity" | "event")).cloned().collect()
+    }
+
+    /// Has a draw been made?
+    pub fn is_drawn(&self) -> bool {
+        self.items.iter().any(|item| item.drawn.is_some())
+    }
+}
+
+fn amount(group: &LimitGroup, measure: &Measure, figures: Figures<'_>, missing: Missing) -> Result<Amount, FieldError> {
+    measure
+        .amount(group.unit, figures, missing)
+        .map_err(|error| FieldError::new(error.field, format!("group `{}`: {}", group.id, error.message)))
+}
+
+/// Default quantity of a call.
+pub const ONE: Number = Number(Decimal::ONE);

@@ -1,0 +1,251 @@
+//! What the ledger says of a call: each change of `used` with the balance after it, expiries, outcomes, and denials.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::reason::Reason;
+use crate::domain::metering::reservation::{Item, Memo, OperationName};
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
+use crate::domain::values::metadata::{self, Metadata};
+use crate::domain::values::number::Number;
+
+/// What an entry tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryKind {
+    /// A final commit.
+    Commit,
+    /// A commit with `final:false`.
+    Draw,
+    Release,
+    Track,
+    /// What was charged is given back.
+    Refund,
+    /// A window was started anew by hand or by a plan change.
+    Reset,
+    /// A hold ended by itself.
+    Expire,
+    /// What the result was worth, told after the commit.
+    Outcome,
+    /// A refused call; it changed nothing.
+    Denial,
+}
+
+impl EntryKind {
+    pub const ALL: [Self; 9] = [
+        Self::Commit,
+        Self::Draw,
+        Self::Release,
+        Self::Track,
+        Self::Refund,
+        Self::Reset,
+        Self::Expire,
+        Self::Outcome,
+        Self::Denial,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Draw => "draw",
+            Self::Release => "release",
+            Self::Track => "track",
+            Self::Refund => "refund",
+            Self::Reset => "reset",
+            Self::Expire => "expire",
+            Self::Outcome => "outcome",
+            Self::Denial => "denial",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// What a result was worth to the end user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Accepted,
+    Rejected,
+}
+
+impl Outcome {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// What a call brought beside the request that it settles.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Told {
+    /// Actual figures, one per item; empty: as reserved.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actual: Vec<ToldActual>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The outcome that was told before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// A reserve that was allowed while Redis was away, counted since.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
+}
+
+impl Told {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Actual figures of one item.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ToldActual {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<Number>,
+    #[serde(skip_serializing_if = "Metadata::is_empty", deserialize_with = "metadata::stored")]
+    pub metadata: Metadata,
+}
+
+/// A counter's change, in steps of its unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    pub owner: OwnerName,
+    pub group: GroupId,
+    /// Of the counter's window.
+    pub serial: String,
+    /// Negative: given back. 0: the group matched and was charged nothing.
+    pub change: i64,
+    /// `used` after it.
+    pub balance: Amount,
+    /// What the counter could use then, grants included; None: no limit, or it is not known.
+    pub limit: Option<Amount>,
+    /// Its window, if three quarters of the limit were used by then.
+    pub window: Option<Window>,
+    /// It was charged in a window that is closed: what the counter has now did not change.
+    pub closed: bool,
+}
+
+/// The call that was denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DeniedCall {
+    Reserve,
+    /// With `enforce`.
+    Track,
+    /// Asked for more amount.
+    Extend,
+}
+
+impl DeniedCall {
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "reserve" => Some(Self::Reserve),
+            "track" => Some(Self::Track),
+            "extend" => Some(Self::Extend),
+            _ => None,
+        }
+    }
+}
+
+/// A counter that a denied call found without room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    pub owner: OwnerName,
+    pub group: GroupId,
+    pub requested: Amount,
+    /// `used + held` that it found.
+    pub count: Amount,
+    /// Beyond it the call was refused: quota and grants, less what was blocked.
+    pub limit: Amount,
+    /// What of the count was used, and the window, if it was three quarters of the limit.
+    pub used: Option<(Amount, Window)>,
+}
+
+/// What an expired reservation held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub group: GroupId,
+    pub serial: String,
+    pub amount: Amount,
+}
+
+/// An entry of the ledger, or of the stream of denials.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub kind: EntryKind,
+    /// When it happened: Redis time, or the test clock's. Of an expiry, when the hold ended.
+    pub at_ms: TimeMs,
+    /// It was charged after the expiry.
+    pub late: bool,
+    /// Name of the reservation or tracked event; none of a denial or a reset.
+    pub operation: Option<OperationName>,
+    /// When the reservation was made.
+    pub created_at_ms: Option<TimeMs>,
+    pub user: Option<UserId>,
+    /// The first event of the request.
+    pub event: Option<EventName>,
+    pub key: Option<KeyId>,
+    pub charges: Vec<Charge>,
+    /// The request as it was made; a draw's with the running sums after it.
+    pub memo: Option<Memo>,
+    pub told: Told,
+    /// Of a denial.
+    pub call: Option<DeniedCall>,
+    /// Of a denial.
+    pub reason: Option<Reason>,
+    pub lacks: Vec<Lack>,
+    /// Of an expiry: of the reservation's first owner.
+    pub held: Vec<Held>,
+}
+
+/// What happened in one item of an entry, as reports and exports tell it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Happened {
+    pub event: EventName,
+    pub quantity: Option<Decimal>,
+    /// The request's metadata, overridden by what was told in the end.
+    pub metadata: Metadata,
+    /// The numbers that this entry adds: a draw brings only its own.
+    pub figures: Metadata,
+}
+
+impl Entry {
+    /// The items of the request with what this entry adds to them; nothing where the request is not known.
+    pub fn happened(&self) -> Vec<Happened> {
+        let items: &[Item] = self.memo.as_ref().map_or(&[], |memo| &memo.items);
+        let nothing = ToldActual::default();
+        let happened = items.iter().enumerate().map(|(place, item)| {
+            let told = self.told.actual.get(place).unwrap_or(&nothing);
+            let metadata = item.metadata.clone().merged(&told.metadata);
+            // After draws every entry brings increments; the figures of a reservation's refund are what it gives back.
+            let refund = self.kind == EntryKind::Refund && !self.told.actual.is_empty();
+            let increments = item.drawn.is_some() || refund;
+            let (quantity, figures) = match increments {
+                true => (told.quantity.map(|quantity| quantity.0), told.metadata.clone()),
+                false => (Some(told.quantity.unwrap_or(item.quantity).0), metadata.clone()),
+            };
+            Happened { event: item.event.clone(), quantity, metadata, figures }
+        });
+        happened.collect()
+    }
+
+    /// The metadata of the first item, as it was told in the end.
+    pub fn metadata(&self) -> Metadata {
+        self.happened().into_iter().next().map(|happened| happened.metadata).unwrap_or_default()
+    }
+}

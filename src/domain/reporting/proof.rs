@@ -1,0 +1,347 @@
+//! Proving counters: `used` recomputed from the ledger, `held` from live holds, and where they differ.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::ledger::Charge;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::GroupId;
+
+/// One window of one counter: its group and serial.
+pub type Account = (GroupId, String);
+
+/// What the retained entries say of one window of one counter. `I` names entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Chain<I> {
+    /// `used` before the first entry; 0 unless entries were trimmed.
+    opening: i64,
+    /// Sum of all changes.
+    sum: i64,
+    /// `used` after the last entry, as that says.
+    balance: i64,
+    last: I,
+    /// Neighbouring entries whose balances do not follow from each other.
+    gaps: Vec<(I, I)>,
+    /// How many entries before the last could not be read, of this window or of others.
+    unreadable: u64,
+}
+
+/// The retained entries of a ledger, added up.
+#[derive(Clone, Debug)]
+pub struct Proof<I> {
+    /// Nothing was ever trimmed, so every window begins at 0.
+    whole: bool,
+    /// Entries so far whose charges cannot be read.
+    unreadable: u64,
+    owners: HashMap<OwnerName, BTreeMap<Account, Chain<I>>>,
+}
+
+/// A counter as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCounter {
+    pub group: GroupId,
+    pub serial: String,
+    pub used: Amount,
+    pub held: Amount,
+    /// What live holds of this window keep; None: there are too many to add up in one step.
+    pub holds: Option<Amount>,
+}
+
+/// An owner's counters as they are stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub counters: Vec<StoredCounter>,
+    /// `used` of closed windows.
+    pub closed: BTreeMap<Account, Amount>,
+    /// The oldest closed window that is kept, per group.
+    pub oldest: BTreeMap<GroupId, u64>,
+    /// The owner's state is gone although the owner is one that stays.
+    pub lost: bool,
+}
+
+/// What differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// `used` of the current window.
+    Used,
+    /// `used` of a closed window.
+    Closed,
+    /// `held` of the current window.
+    Held,
+    /// A window that the ledger knows is not there at all; `stored` is 0.
+    Gone,
+}
+
+impl Figure {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::Closed => "used (closed window)",
+            Self::Held => "held",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// A counter that is not what the ledger or the holds say; amounts in steps of the group's unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift<I> {
+    pub owner: OwnerName,
+    pub group: GroupId,
+    pub serial: String,
+    pub figure: Figure,
+    pub stored: i64,
+    pub proven: i64,
+    /// The entries between which a balance does not follow, else the last entry; none of `held`.
+    pub entries: Vec<I>,
+    /// An entry that cannot be read may account for it.
+    pub doubtful: bool,
+}
+
+impl<I: Clone> Proof<I> {
+    pub fn new(whole: bool) -> Self {
+        Self { whole, unreadable: 0, owners: HashMap::new() }
+    }
+
+    /// Adds an entry, in the ledger's order. `trimmed`: entries before it may be missing, so its windows begin anew.
+    pub fn add(&mut self, id: &I, charges: &[Charge], trimmed: bool) {
+        for charge in charges {
+            let balance = steps(charge.balance);
+            let before = balance - charge.change;
+            let accounts = self.owners.entry(charge.owner.clone()).or_default();
+            let account = (charge.group.clone(), charge.serial.clone());
+            let opening = if self.whole && self.unreadable == 0 { 0 } else { before };
+            let unreadable = self.unreadable;
+            let fresh = Chain { opening, sum: 0, balance: opening, last: id.clone(), gaps: Vec::new(), unreadable };
+            let chain = accounts.entry(account).or_insert_with(|| fresh.clone());
+            let missing = trimmed || chain.unreadable < unreadable;
+            if missing && chain.balance != before {
+                *chain = Chain { opening: before, ..fresh };
+            } else if chain.balance != before {
+                chain.gaps.push((chain.last.clone(), id.clone()));
+            }
+            chain.sum += charge.change;
+            chain.balance = balance;
+            chain.last = id.clone();
+            chain.unreadable = unreadable;
+        }
+    }
+
+    /// Adds an entry whose charges cannot be read: each window may have changed by it.
+    pub fn add_unreadable(&mut self) {
+        self.unreadable += 1;
+    }
+
+    pub fn owners(&self) -> impl Iterator<Item = &OwnerName> {
+        self.owners.keys()
+    }
+
+    pub fn knows(&self, owner: &OwnerName) -> bool {
+        self.owners.contains_key(owner)
+    }
+
+    /// How many windows the entries speak of.
+    pub fn accounts(&self) -> usize {
+        self.owners.values().map(BTreeMap::len).sum()
+    }
+
+    /// Everything in which the stored counters of an owner differ.
+    pub fn compare(&self, owner: &OwnerName, stored: &Standing) -> Vec<Drift<I>> {
+        let nothing = BTreeMap::new();
+        let chains = self.owners.get(owner).unwrap_or(&nothing);
+        let mut drifts = Vec::new();
+        let mut told = |(group, serial): (&GroupId, &str), figure, stored: i64, proven: i64, entries: Vec<I>| {
+            if stored != proven || figure == Figure::Gone {
+                let (owner, group, serial) = (owner.clone(), group.clone(), serial.to_owned());
+                let doubtful = match (figure, chains.get(&(group.clone(), serial.clone()))) {
+                    (Figure::Held | Figure::Gone, _) => false,
+                    (_, Some(chain)) => chain.unreadable < self.unreadable,
+                    (_, None) => self.unreadable > 0,
+                };
+                drifts.push(Drift { owner, group, serial, figure, stored, proven, entries, doubtful });
+            }
+        };
+        for counter in &stored.counters {
+            let name = (&counter.group, counter.serial.as_str());
+            if let Some((proven, entries)) = self.proven(chains, &counter.group, &counter.serial) {
+                told(name, Figure::Used, steps(counter.used), proven, entries);
+            }
+            if let Some(holds) = counter.holds {
+                told(name, Figure::Held, steps(counter.held), steps(holds), Vec::new());
+            }
+        }
+        for ((group, serial), used) in &stored.closed {
+            if let Some((proven, entries)) = self.proven(chains, group, serial) {
+                told((group, serial), Figure::Closed, steps(*used), proven, entries);
+            }
+        }
+        for ((group, serial), chain) in chains {
+            let proven = chain.opening + chain.sum;
+            if proven != 0 && stored.misses(group, serial) {
+                told((group, serial), Figure::Gone, 0, proven, vec![chain.last.clone()]);
+            }
+        }
+        drifts
+    }
+
+    /// `used` as the entries prove it, and the entries to look at if it is another. None: no retained entry speaks of the
+    /// window, and earlier ones may have.
+    fn proven(&self, chains: &BTreeMap<Account, Chain<I>>, group: &GroupId, serial: &str) -> Option<(i64, Vec<I>)> {
+        match chains.get(&(group.clone(), serial.to_owned())) {
+            None if serial.starts_with('c') => None,
+            None => self.whole.then(|| (0, Vec::new())),
+            Some(chain) => {
+                let gaps = chain.gaps.iter().flat_map(|(one, other)| [one.clone(), other.clone()]);
+                let gaps: Vec<I> = gaps.collect();
+                Some((chain.opening + chain.sum, if gaps.is_empty() { vec![chain.last.clone()] } else { gaps }))
+            }
+        }
+    }
+}
+
+impl Standing {
+    /// A window of the ledger that should be kept and is not.
+    fn misses(&self, group: &GroupId, serial: &str) -> bool {
+        let current = self.counters.iter().find(|counter| counter.group == *group);
+        let Some(current) = current else { return self.lost };
+        let kept = current.serial == serial || self.closed.contains_key(&(group.clone(), serial.to_owned()));
+        let (Some(number), Some(newest)) = (number(serial), number(&current.serial)) else { return false };
+        let oldest = self.oldest.get(group).copied().unwrap_or(newest);
+        !kept && number < newest && number >= oldest
+    }
+}
+
+fn number(serial: &str) -> Option<u64> {
+    serial.trim_start_matches('c').parse().ok()
+}
+
+fn steps(amount: Amount) -> i64 {
+    i64::try_from(amount.steps()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::values::ids::UserId;
+
+    fn owner() -> OwnerName {
+        OwnerName::of_user(&UserId::parse("u").unwrap())
+    }
+
+    fn group() -> GroupId {
+        GroupId::parse("g").unwrap()
+    }
+
+    fn amount(steps: u64) -> Amount {
+        Amount::from_steps(steps).unwrap()
+    }
+
+    fn charge(serial: &str, change: i64, balance: u64) -> Charge {
+        Charge {
+            owner: owner(),
+            group: group(),
+            serial: serial.to_owned(),
+            change,
+            balance: amount(balance),
+            limit: None,
+            window: None,
+            closed: false,
+        }
+    }
+
+    fn standing(serial: &str, used: u64, held: u64, holds: u64) -> Standing {
+        let (used, held, holds) = (amount(used), amount(held), Some(amount(holds)));
+        let counter = StoredCounter { group: group(), serial: serial.to_owned(), used, held, holds };
+        Standing { counters: vec![counter], ..Standing::default() }
+    }
+
+    fn figures(drifts: &[Drift<u64>]) -> Vec<(Figure, i64, i64, Vec<u64>)> {
+        drifts.iter().map(|drift| (drift.figure, drift.stored, drift.proven, drift.entries.clone())).collect()
+    }
+
+    /// What, whole, changes and balances, the counter as stored, the drifts.
+    type Case = (&'static str, bool, &'static [(i64, u64)], Standing, &'static [Told]);
+    type Told = (Figure, i64, i64, &'static [u64]);
+
+    #[test]
+    fn what_differs_is_told_with_the_entries_concerned() {
+        let table: [Case; 9] = [
+            ("agree", true, &[(3, 3), (2, 5)], standing("1", 5, 0, 0), &[]),
+            ("one too many at the end", true, &[(3, 3), (2, 5)], standing("1", 6, 0, 0), &[(Figure::Used, 6, 5, &[1])]),
+            (
+                "one too many in the middle",
+                true,
+                &[(3, 3), (2, 6)],
+                standing("1", 6, 0, 0),
+                &[(Figure::Used, 6, 5, &[0, 1])],
+            ),
+            ("before the first entry", true, &[(3, 4)], standing("1", 4, 0, 0), &[(Figure::Used, 4, 3, &[0, 0])]),
+            ("the same with a trimmed ledger", false, &[(3, 4)], standing("1", 4, 0, 0), &[]),
+            ("no entry at all", true, &[], standing("1", 1, 0, 0), &[(Figure::Used, 1, 0, &[])]),
+            ("no entry retained", false, &[], standing("1", 1, 0, 0), &[]),
+            ("held without a hold", true, &[], standing("1", 0, 2, 1), &[(Figure::Held, 2, 1, &[])]),
+            ("put right afterwards", true, &[(3, 3), (2, 6), (1, 6)], standing("1", 6, 0, 0), &[]),
+        ];
+        for (what, whole, entries, stored, expected) in table {
+            let mut proof = Proof::new(whole);
+            for (id, (change, balance)) in (0u64..).zip(entries) {
+                proof.add(&id, &[charge("1", *change, *balance)], false);
+            }
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(figure, stored, proven, ids)| (*figure, *stored, *proven, ids.to_vec()))
+                .collect();
+            assert_eq!(figures(&proof.compare(&owner(), &stored)), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_closed_window_is_proven_and_a_lost_one_is_told() {
+        let mut proof = Proof::new(true);
+        for (id, serial) in [(0u64, "1"), (1, "2"), (2, "3"), (3, "4")] {
+            proof.add(&id, &[charge(serial, 7, 7)], false);
+        }
+        let closed = |entries: &[(&str, u64)]| {
+            entries.iter().map(|(serial, used)| ((group(), (*serial).to_owned()), amount(*used))).collect()
+        };
+        let mut stored = standing("4", 7, 0, 0);
+        stored.oldest.insert(group(), 2);
+        stored.closed = closed(&[("2", 7), ("3", 7)]);
+        assert_eq!(figures(&proof.compare(&owner(), &stored)), [], "the first is older than what is kept");
+        stored.closed = closed(&[("3", 8)]);
+        let expected = [(Figure::Closed, 8, 7, vec![2]), (Figure::Gone, 0, 7, vec![1])];
+        assert_eq!(figures(&proof.compare(&owner(), &stored)), expected);
+        let gone = Standing { lost: true, ..Standing::default() };
+        assert_eq!(proof.compare(&owner(), &gone).len(), 4);
+        assert_eq!(proof.compare(&owner(), &Standing::default()), [], "an owner that may be forgotten was");
+    }
+
+    #[test]
+    fn what_an_unreadable_entry_may_account_for_is_doubtful_until_the_next_one_tells_the_balance() {
+        let mut proof = Proof::new(true);
+        proof.add(&0, &[charge("1", 3, 3)], false);
+        proof.add_unreadable();
+        let doubts = |proof: &Proof<u64>, used| -> Vec<_> {
+            let drifts = proof.compare(&owner(), &standing("1", used, 0, 0));
+            drifts.iter().map(|drift| (drift.proven, drift.doubtful)).collect()
+        };
+        assert_eq!(doubts(&proof, 3), [], "it was of another");
+        assert_eq!(doubts(&proof, 5), [(3, true)]);
+        proof.add(&2, &[charge("1", 1, 6)], false);
+        assert_eq!(doubts(&proof, 6), []);
+        assert_eq!(doubts(&proof, 7), [(6, false)]);
+        proof.add(&3, &[charge("2", 1, 5)], false);
+        assert_eq!(proof.compare(&owner(), &standing("2", 5, 0, 0)), [], "its first entry may be the unreadable one");
+        let mut nothing = Proof::new(true);
+        nothing.add_unreadable();
+        assert_eq!(doubts(&nothing, 1), [(0, true)]);
+    }
+
+    #[test]
+    fn entries_that_were_trimmed_while_reading_begin_a_window_anew() {
+        let mut proof = Proof::new(true);
+        proof.add(&0, &[charge("1", 3, 3)], false);
+        proof.add(&9, &[charge("1", 1, 8)], true);
+        assert_eq!(proof.compare(&owner(), &standing("1", 8, 0, 0)), []);
+    }
+}

@@ -1,0 +1,199 @@
+//! Reports: rows of rollups, chosen, told apart and summed as asked. Pure.
+
+mod forecast;
+mod lines;
+mod ratio;
+mod unusual;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rollup::{Cube, Fields, RowName};
+use crate::domain::time::day::Day;
+use crate::domain::values::field_error::FieldError;
+use crate::domain::values::glob;
+use crate::domain::values::ids::GroupId;
+
+pub use forecast::{Course, Forecast, Range, Rate, forecast};
+pub use lines::{Line, LineName, Lines, TooManyLines};
+pub use ratio::{Condition, Measure, Ratio, Side};
+pub use unusual::{Unusual, unusual};
+
+/// By what lines are told apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum By {
+    Group,
+    User,
+    Event,
+    Key,
+    /// `metadata.<name>`
+    Label(String),
+}
+
+impl By {
+    /// # Errors
+    /// A sentence that says what is accepted.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "group" => Ok(Self::Group),
+            "user" => Ok(Self::User),
+            "event" => Ok(Self::Event),
+            "key" => Ok(Self::Key),
+            _ => match text.strip_prefix("metadata.") {
+                Some(name) if !name.is_empty() => Ok(Self::Label(name.to_owned())),
+                _ => Err(format!("`{text}` is none of group, user, event, key, metadata.<name>")),
+            },
+        }
+    }
+
+    pub fn name(&self) -> String {
+        match self {
+            Self::Group => "group".to_owned(),
+            Self::User => "user".to_owned(),
+            Self::Event => "event".to_owned(),
+            Self::Key => "key".to_owned(),
+            Self::Label(name) => format!("metadata.{name}"),
+        }
+    }
+
+    /// The value of a row; None where it has none. A group is not one of a row.
+    pub fn value<'a>(&self, row: &'a RowName) -> Option<&'a str> {
+        match self {
+            Self::Group => None,
+            Self::User => row.user.as_str(),
+            Self::Event => row.event.as_str(),
+            Self::Key => row.key.as_str(),
+            Self::Label(name) => row.labels.get(name),
+        }
+    }
+}
+
+/// Stretches of time that lines are told apart by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Step {
+    Day,
+    /// From Monday on.
+    Week,
+    /// Of the calendar.
+    Month,
+    #[default]
+    Total,
+}
+
+impl Step {
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "day" => Self::Day,
+            "week" => Self::Week,
+            "month" => Self::Month,
+            "total" => Self::Total,
+            _ => return None,
+        })
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Total => "total",
+        }
+    }
+
+    /// First and last day of the step that a day lies in, within `from` and `to`.
+    pub fn around(self, day: Day, from: Day, to: Day) -> (Day, Day) {
+        let (start, end) = match self {
+            Self::Day => (day, day),
+            Self::Week => (day.week(), day.week().plus(6)),
+            Self::Month => (day.month(), day.month_end()),
+            Self::Total => (from, to),
+        };
+        (start.max(from), end.min(to))
+    }
+}
+
+/// Which rows count; all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// A name or a glob.
+    pub event: Option<String>,
+    pub user: Option<String>,
+    pub key: Option<String>,
+    /// Only what is known of this group.
+    pub group: Option<GroupId>,
+    /// An empty value: rows without the label.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Filter {
+    pub fn lets_through(&self, row: &RowName) -> bool {
+        let is = |wanted: &Option<String>, value: Option<&str>| wanted.as_deref().is_none_or(|it| Some(it) == value);
+        let event = || row.event.as_str().unwrap_or_default();
+        self.event.as_deref().is_none_or(|pattern| glob::matches(pattern, event()))
+            && is(&self.user, row.user.as_str())
+            && is(&self.key, row.key.as_str())
+            && self.labels.iter().all(|(name, value)| row.labels.get(name).unwrap_or_default() == value)
+    }
+}
+
+/// What a report is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub from: Day,
+    /// The last day, inclusive.
+    pub to: Day,
+    pub step: Step,
+    pub by: Vec<By>,
+    pub filter: Filter,
+    pub ratios: Vec<Ratio>,
+}
+
+impl Asked {
+    /// The cube that can answer: that of users only where it is needed, since it does not reach back as far.
+    pub fn cube(&self) -> Cube {
+        let conditions = self.ratios.iter().flat_map(Ratio::conditions);
+        let by_user = self.by.contains(&By::User) || conditions.into_iter().any(|condition| condition.by == By::User);
+        if by_user || self.filter.user.is_some() { Cube::Users } else { Cube::Calls }
+    }
+
+    /// Lines tell only of one group each.
+    pub fn is_of_groups(&self) -> bool {
+        self.by.contains(&By::Group) || self.filter.group.is_some()
+    }
+
+    /// # Errors
+    /// What rollups cannot answer, by the parameter that asks for it.
+    pub fn check(&self, fields: &Fields) -> Result<(), FieldError> {
+        let mut seen = BTreeSet::new();
+        for by in &self.by {
+            if !seen.insert(by) {
+                return Err(FieldError::new("by", format!("`{}` is there twice", by.name())));
+            }
+            known_label(by, fields).map_err(|message| FieldError::new("by", message))?;
+        }
+        for name in self.filter.labels.keys() {
+            let by = By::Label(name.clone());
+            known_label(&by, fields).map_err(|message| FieldError::new(by.name(), message))?;
+        }
+        if let Some(group) = self.filter.group.as_ref().filter(|group| !fields.units.contains_key(*group)) {
+            return Err(FieldError::new("groupId", format!("there is no group `{group}`")));
+        }
+        for ratio in &self.ratios {
+            ratio.check(fields, self.is_of_groups()).map_err(|message| FieldError::new("ratio", message))?;
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// A label by which rows are not told apart.
+pub(in crate::domain) fn known_label(by: &By, fields: &Fields) -> Result<(), String> {
+    match by {
+        By::Label(name) if !fields.labels.contains(name) => Err(format!(
+            "`metadata.{name}` is not rolled up: add `{name}` to `reportLabels` of the app; rows tell it apart from then on, and `quotagate rollup --rebuild` tells it of what the ledger still has"
+        )),
+        By::Label(_) | By::Group | By::User | By::Event | By::Key => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! What an entry adds to which rows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rust_decimal::Decimal;
+
+use super::metrics::{Count, DECIMALS, Metrics};
+use super::row::{Labels, RowName, Word};
+use crate::domain::reporting::ledger::{Entry, EntryKind, Happened, Outcome};
+use crate::domain::values::amount::{Unit, parse_decimal};
+use crate::domain::values::ids::{EventName, GroupId};
+use crate::domain::values::metadata::Metadata;
+
+/// What of the metadata is told apart and summed, and what groups count in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// Names of metadata fields that tell rows apart.
+    pub labels: BTreeSet<String>,
+    /// Names of metadata fields that are summed.
+    pub figures: BTreeSet<String>,
+    pub units: HashMap<GroupId, Unit>,
+}
+
+impl Fields {
+    /// Labels whose names mean the same everywhere.
+    pub const LABELS: [&str; 10] =
+        ["model", "provider", "team", "workflow", "environment", "action", "attempt", "fallback", "quality", "cache"];
+    /// Figures whose names mean the same everywhere.
+    pub const FIGURES: [&str; 4] = ["prompt_tokens", "completion_tokens", "cached_tokens", "latency_ms"];
+
+    fn row(&self, entry: &Entry, event: Option<&EventName>, metadata: &Metadata) -> RowName {
+        // What is given back stands where it was charged.
+        let event = event.map(|event| event.refunds().unwrap_or_else(|| event.clone()));
+        let labels = metadata.iter().filter(|(name, value)| !value.is_empty() && self.labels.contains(*name));
+        let labels: BTreeMap<String, String> =
+            labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        RowName {
+            user: Word::of(entry.user.as_ref().map(|user| user.as_str())),
+            event: Word::of(event.as_ref().map(EventName::as_str)),
+            key: Word::of(entry.key.as_ref().map(|key| key.as_str())),
+            labels: Labels::Each(labels),
+        }
+    }
+}
+
+/// The cost of an entry, in steps of cents (10^-6): the charge of the largest magnitude among its groups of that unit,
+/// since several may count the same money.
+pub fn cost(entry: &Entry, units: &HashMap<GroupId, Unit>) -> i64 {
+    let cents = entry.charges.iter().filter(|charge| units.get(&charge.group) == Some(&Unit::Cents));
+    cents.map(|charge| charge.change).max_by_key(|change| change.unsigned_abs()).unwrap_or(0)
+}
+
+/// What an entry adds, row by row. A call of several items is counted in the row of its first item, with all that it
+/// was charged; quantity and figures of each item are in the item's own row. A reset is no use of anything.
+pub fn fold(entry: &Entry, fields: &Fields) -> Vec<(RowName, Metrics)> {
+    if entry.kind == EntryKind::Reset {
+        return Vec::new();
+    }
+    let happened = entry.happened();
+    let Some((first, others)) = happened.split_first() else {
+        let name = fields.row(entry, entry.event.as_ref(), &Metadata::default());
+        return vec![(name, whole(entry, None, fields))];
+    };
+    let mut metrics = whole(entry, Some(&first.metadata), fields);
+    item(entry, first, fields, &mut metrics);
+    let mut rows = vec![(fields.row(entry, Some(&first.event), &first.metadata), metrics)];
+    for other in others {
+        let mut metrics = Metrics::default();
+        item(entry, other, fields, &mut metrics);
+        if metrics != Metrics::default() {
+            rows.push((fields.row(entry, Some(&other.event), &other.metadata), metrics));
+        }
+    }
+    rows
+}
+
+/// What the entry as a whole adds.
+fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics {
+    let mut metrics = Metrics::default();
+    let counted = match entry.kind {
+        EntryKind::Commit | EntryKind::Track => Some(Count::Calls),
+        EntryKind::Draw => Some(Count::Draws),
+        EntryKind::Release => Some(Count::Released),
+        EntryKind::Refund => Some(Count::Refunds),
+        EntryKind::Expire => Some(Count::Expiries),
+        EntryKind::Denial => Some(Count::Denials),
+        EntryKind::Outcome | EntryKind::Reset => None,
+    };
+    if let Some(count) = counted {
+        metrics.count(count, 1);
+    }
+    let is_call = counted == Some(Count::Calls);
+    if is_call && entry.late {
+        metrics.count(Count::Late, 1);
+    }
+    if is_call && entry.told.degraded {
+        metrics.count(Count::Degraded, 1);
+    }
+    if is_call && metadata.is_some_and(is_retry) {
+        metrics.count(Count::Retries, 1);
+    }
+    for (outcome, by) in [(entry.told.outcome, 1), (entry.told.before, -1)] {
+        match outcome {
+            Some(Outcome::Accepted) => metrics.count(Count::Accepted, by),
+            Some(Outcome::Rejected) => metrics.count(Count::Rejected, by),
+            None => {}
+        }
+    }
+    if let Some(reason) = entry.reason.filter(|_| entry.kind == EntryKind::Denial) {
+        metrics.reasons.insert(reason, 1);
+    }
+    metrics.cost = i128::from(cost(entry, &fields.units));
+    for charge in &entry.charges {
+        let group = metrics.groups.entry(charge.group.clone()).or_default();
+        group.charged = group.charged.saturating_add(i128::from(charge.change));
+        // A call that counts for several owners of a group is one call of it.
+        group.calls = i128::from(is_call);
+    }
+    for lack in entry.lacks.iter().filter(|_| entry.kind == EntryKind::Denial) {
+        metrics.groups.entry(lack.group.clone()).or_default().denials = 1;
+    }
+    metrics.groups.retain(|_, group| *group != super::GroupSums::default());
+    metrics
+}
+
+/// What one item adds: only where something was used or given back.
+fn item(entry: &Entry, happened: &Happened, fields: &Fields, metrics: &mut Metrics) {
+    let sign = match entry.kind {
+        EntryKind::Commit | EntryKind::Draw | EntryKind::Track => 1,
+        EntryKind::Refund => -1,
+        EntryKind::Release | EntryKind::Reset | EntryKind::Expire | EntryKind::Outcome | EntryKind::Denial => return,
+    };
+    metrics.quantity = happened.quantity.and_then(scaled).map_or(0, |quantity| sign * quantity);
+    for name in &fields.figures {
+        let figure = happened.figures.get(name).and_then(|text| parse_decimal(text).ok()).and_then(scaled);
+        if let Some(figure) = figure.filter(|figure| *figure != 0) {
+            metrics.figures.insert(name.clone(), sign * figure);
+        }
+    }
+}
+
+/// Beyond this nothing is a figure that anybody sums: 10^18.
+const MOST: i128 = 10_i128.pow(18 + DECIMALS);
+
+/// In steps of 10^-12; None where it is finer or beyond [`MOST`].
+fn scaled(value: Decimal) -> Option<i128> {
+    let factor = 10_i128.checked_pow(DECIMALS.checked_sub(value.scale())?)?;
+    value.mantissa().checked_mul(factor).filter(|value| value.abs() <= MOST)
+}
+
+fn is_retry(metadata: &Metadata) -> bool {
+    let attempt = metadata.get("attempt").unwrap_or_default();
+    attempt == "retry" || parse_decimal(attempt).is_ok_and(|number| number > Decimal::ONE)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+use serde_json::json;
+
+use super::*;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::reason::Reason;
+use crate::domain::metering::reservation::{Item, Memo};
+use crate::domain::reporting::ledger::{Charge, Lack, Told, ToldActual};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{KeyId, UserId};
+use crate::domain::values::number::Number;
+
+fn fields() -> Fields {
+    let unit = |group: &str, unit| (GroupId::parse(group).unwrap(), unit);
+    Fields {
+        labels: Fields::LABELS.map(str::to_owned).into(),
+        figures: Fields::FIGURES.map(str::to_owned).into(),
+        units: [unit("calls", Unit::Count), unit("spend", Unit::Cents), unit("team", Unit::Cents)].into(),
+    }
+}
+
+fn metadata(value: serde_json::Value) -> Metadata {
+    serde_json::from_value(value).unwrap()
+}
+
+fn item(event: &str, quantity: u32, labels: serde_json::Value) -> Item {
+    Item {
+        event: EventName::parse(event).unwrap(),
+        quantity: Number(quantity.into()),
+        metadata: metadata(labels),
+        drawn: None,
+    }
+}
+
+fn charge(group: &str, change: i64) -> Charge {
+    Charge {
+        owner: OwnerName::of_user(&UserId::parse("u").unwrap()),
+        group: GroupId::parse(group).unwrap(),
+        serial: "1".to_owned(),
+        change,
+        balance: Amount::ZERO,
+        limit: None,
+        window: None,
+        closed: false,
+    }
+}
+
+fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
+    let user = UserId::parse("u").unwrap();
+    let memo = Memo {
+        user: user.clone(),
+        key: None,
+        plan: None,
+        version: 0,
+        rules: None,
+        policies: Vec::new(),
+        items: items.clone(),
+    };
+    Entry {
+        kind,
+        at_ms: 0,
+        late: false,
+        operation: None,
+        created_at_ms: None,
+        user: Some(user),
+        event: items.first().map(|item| item.event.clone()),
+        key: Some(KeyId::parse("key_1").unwrap()),
+        charges,
+        memo: (!items.is_empty()).then_some(memo),
+        told: Told::default(),
+        call: None,
+        reason: None,
+        lacks: Vec::new(),
+        held: Vec::new(),
+    }
+}
+
+/// Of the entry's first row.
+fn first(entry: &Entry) -> (RowName, Metrics) {
+    fold(entry, &fields()).swap_remove(0)
+}
+
+fn counts(metrics: &Metrics) -> Vec<(&'static str, i128)> {
+    let counts = Count::ALL.into_iter().map(|count| (count.as_str(), metrics.get(count)));
+    counts.filter(|(_, sum)| *sum != 0).collect()
+}
+
+const STEPS: i128 = 1_000_000_000_000;
+
+#[test]
+fn a_commit_is_a_call_with_its_labels_figures_charges_and_the_larger_cost() {
+    let labels = json!({"model": "large", "team": "", "secret": "x", "prompt_tokens": 1000, "attempt": 2});
+    let mut commit = entry(
+        EntryKind::Commit,
+        vec![item("llm.chat", 1, labels)],
+        vec![charge("calls", 1), charge("spend", 250_000), charge("team", 200_000), charge("gone", 5)],
+    );
+    commit.told.actual = vec![ToldActual {
+        quantity: None,
+        metadata: metadata(json!({"completion_tokens": "12.5", "latency_ms": "x"})),
+    }];
+    commit.told.outcome = Some(Outcome::Accepted);
+    commit.late = true;
+    let (name, metrics) = first(&commit);
+    let labels = [("model", "large"), ("attempt", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(name.labels, Labels::Each(labels.into()));
+    assert_eq!((name.event.as_str(), name.user.as_str()), (Some("llm.chat"), Some("u")));
+    assert_eq!(counts(&metrics), [("calls", 1), ("late", 1), ("accepted", 1), ("retries", 1)]);
+    assert_eq!((metrics.quantity, metrics.cost), (STEPS, 250_000));
+    let figures = [("completion_tokens", 25 * STEPS / 2), ("prompt_tokens", 1000 * STEPS)];
+    assert_eq!(metrics.figures, figures.map(|(name, sum)| (name.to_owned(), sum)).into());
+    let groups = metrics.groups.iter().map(|(group, sums)| (group.as_str(), sums.charged, sums.calls));
+    assert_eq!(
+        groups.collect::<Vec<_>>(),
+        [("calls", 1, 1), ("gone", 5, 1), ("spend", 250_000, 1), ("team", 200_000, 1)]
+    );
+}
+
+#[test]
+fn a_call_of_several_items_counts_once_and_each_quantity_in_its_own_row() {
+    let items = vec![item("a", 2, json!({})), item("b", 3, json!({"model": "m"}))];
+    let rows = fold(&entry(EntryKind::Track, items, vec![charge("calls", 5)]), &fields());
+    let told: Vec<_> =
+        rows.iter().map(|(name, row)| (name.event.as_str(), row.get(Count::Calls), row.quantity)).collect();
+    assert_eq!(told, [(Some("a"), 1, 2 * STEPS), (Some("b"), 0, 3 * STEPS)]);
+    assert!(rows[1].1.groups.is_empty());
+}
+
+#[test]
+fn what_is_given_back_is_taken_off_where_it_was_charged() {
+    let mut refund =
+        entry(EntryKind::Refund, vec![item("a.refund", 9, json!({"model": "m"}))], vec![charge("spend", -70)]);
+    refund.told.actual =
+        vec![ToldActual { quantity: Some(Number(2.into())), metadata: metadata(json!({"prompt_tokens": 5})) }];
+    let (name, metrics) = first(&refund);
+    assert_eq!((name.event.as_str(), name.labels.get("model")), (Some("a"), Some("m")));
+    assert_eq!((metrics.quantity, metrics.cost), (-2 * STEPS, -70));
+    assert_eq!(metrics.figures["prompt_tokens"], -5 * STEPS);
+    assert_eq!(counts(&metrics), [("refunds", 1)]);
+}
+
+#[test]
+fn denials_count_by_reason_and_by_the_groups_without_room_and_use_nothing() {
+    let mut denial = entry(EntryKind::Denial, vec![item("a", 9, json!({"prompt_tokens": 5}))], Vec::new());
+    denial.reason = Some(Reason::LimitReached);
+    let lack = |group: &str| Lack {
+        owner: OwnerName::of_user(&UserId::parse("u").unwrap()),
+        group: GroupId::parse(group).unwrap(),
+        requested: Amount::ZERO,
+        count: Amount::ZERO,
+        limit: Amount::ZERO,
+        used: None,
+    };
+    denial.lacks = vec![lack("calls"), lack("calls")];
+    let (_, metrics) = first(&denial);
+    assert_eq!(counts(&metrics), [("denials", 1)]);
+    assert_eq!((metrics.quantity, metrics.figures.len(), metrics.reasons[&Reason::LimitReached]), (0, 0, 1));
+    assert_eq!(metrics.groups[&GroupId::parse("calls").unwrap()].denials, 1);
+}
+
+#[test]
+fn other_outcomes_take_the_former_one_back() {
+    let mut outcome = entry(EntryKind::Outcome, vec![item("a", 9, json!({}))], Vec::new());
+    outcome.told.outcome = Some(Outcome::Rejected);
+    outcome.told.before = Some(Outcome::Accepted);
+    let (_, metrics) = first(&outcome);
+    assert_eq!(counts(&metrics), [("accepted", -1), ("rejected", 1)]);
+    assert_eq!(metrics.quantity, 0);
+}
+
+#[test]
+fn what_ends_without_charge_is_told_apart_and_a_reset_is_nothing() {
+    for (kind, expected) in
+        [(EntryKind::Release, "released"), (EntryKind::Expire, "expiries"), (EntryKind::Draw, "draws")]
+    {
+        let (name, metrics) = first(&entry(kind, Vec::new(), Vec::new()));
+        assert_eq!(counts(&metrics), [(expected, 1)]);
+        assert_eq!(name.labels, Labels::default());
+    }
+    assert!(fold(&entry(EntryKind::Reset, Vec::new(), vec![charge("calls", 0)]), &fields()).is_empty());
+}
+
+#[test]
+fn figures_that_nobody_sums_are_left_out() {
+    for odd in [json!("-5"), json!("1e19"), json!(true), json!("0")] {
+        let track = entry(EntryKind::Track, vec![item("a", 1, json!({"prompt_tokens": odd}))], Vec::new());
+        assert!(first(&track).1.figures.is_empty(), "{odd}");
+    }
+}

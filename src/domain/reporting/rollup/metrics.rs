@@ -1,0 +1,185 @@
+//! What a row sums.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use crate::domain::metering::reason::Reason;
+use crate::domain::values::ids::GroupId;
+
+/// Decimal places of quantities and figures, as numbers come in.
+pub const DECIMALS: u32 = 12;
+/// Decimal places of a cost in cents: steps of the unit.
+pub const COST_DECIMALS: u32 = 6;
+
+/// Something that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Count {
+    /// Final commits and tracked events; a call of several items is one, in the row of its first item.
+    Calls,
+    /// Parts of calls.
+    Draws,
+    /// Ended by release.
+    Released,
+    /// Ended by themselves.
+    Expiries,
+    /// Commits after the expiry.
+    Late,
+    /// Calls that were allowed while Redis was away, counted later.
+    Degraded,
+    Denials,
+    Refunds,
+    /// Results that were told to be accepted, and not taken back.
+    Accepted,
+    Rejected,
+    /// Calls whose metadata says `attempt`: `retry`, or a number above 1.
+    Retries,
+}
+
+impl Count {
+    pub const ALL: [Self; 11] = [
+        Self::Calls,
+        Self::Draws,
+        Self::Released,
+        Self::Expiries,
+        Self::Late,
+        Self::Degraded,
+        Self::Denials,
+        Self::Refunds,
+        Self::Accepted,
+        Self::Rejected,
+        Self::Retries,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Draws => "draws",
+            Self::Released => "released",
+            Self::Expiries => "expiries",
+            Self::Late => "late",
+            Self::Degraded => "degraded",
+            Self::Denials => "denials",
+            Self::Refunds => "refunds",
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::Retries => "retries",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|count| count.as_str() == name)
+    }
+}
+
+/// A group's part of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupSums {
+    /// Steps of the group's unit; what was given back is taken off.
+    pub charged: i128,
+    /// Calls that matched the group.
+    pub calls: i128,
+    /// Denied calls for which it had no room.
+    pub denials: i128,
+}
+
+/// The sums of a row. Sums stay where they are at the ends of their range instead of turning over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// In the order of [`Count::ALL`].
+    pub counts: [i128; Count::ALL.len()],
+    /// 10^-12; what was given back is taken off.
+    pub quantity: i128,
+    /// 10^-6 cents; what was given back is taken off.
+    pub cost: i128,
+    pub reasons: BTreeMap<Reason, i128>,
+    pub groups: BTreeMap<GroupId, GroupSums>,
+    /// 10^-12, by the name of the metadata field.
+    pub figures: BTreeMap<String, i128>,
+}
+
+impl Metrics {
+    pub fn get(&self, count: Count) -> i128 {
+        self.counts[count as usize]
+    }
+
+    /// Counts up, or down.
+    pub fn count(&mut self, count: Count, by: i128) {
+        let sum = &mut self.counts[count as usize];
+        *sum = sum.saturating_add(by);
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        for count in Count::ALL {
+            self.count(count, other.get(count));
+        }
+        self.quantity = self.quantity.saturating_add(other.quantity);
+        self.cost = self.cost.saturating_add(other.cost);
+        for (reason, count) in &other.reasons {
+            add(self.reasons.entry(*reason).or_default(), *count);
+        }
+        for (group, sums) in &other.groups {
+            let known = self.groups.entry(group.clone()).or_default();
+            add(&mut known.charged, sums.charged);
+            add(&mut known.calls, sums.calls);
+            add(&mut known.denials, sums.denials);
+        }
+        for (name, sum) in &other.figures {
+            add(self.figures.entry(name.clone()).or_default(), *sum);
+        }
+    }
+
+    /// Only what is known of one group: its calls, denials and charges. None if it has no part in the row.
+    pub fn of_group(&self, group: &GroupId) -> Option<Self> {
+        let sums = *self.groups.get(group)?;
+        let mut only = Self { groups: [(group.clone(), sums)].into(), ..Self::default() };
+        only.count(Count::Calls, sums.calls);
+        only.count(Count::Denials, sums.denials);
+        Some(only)
+    }
+}
+
+fn add(sum: &mut i128, more: i128) {
+    *sum = sum.saturating_add(more);
+}
+
+/// A sum of `decimals` places as a number. Beyond 28 digits its last places are dropped.
+pub fn number(mut sum: i128, mut decimals: u32) -> Decimal {
+    while decimals > 0 && sum % 10 == 0 {
+        (sum, decimals) = (sum / 10, decimals - 1);
+    }
+    loop {
+        match Decimal::try_from_i128_with_scale(sum, decimals) {
+            Ok(number) => return number.normalize(),
+            Err(_) if decimals > 0 => (sum, decimals) = (sum / 10, decimals - 1),
+            Err(_) => return if sum > 0 { Decimal::MAX } else { Decimal::MIN },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_become_numbers_without_loss_up_to_28_digits() {
+        for (sum, decimals, expected) in [
+            (1_500_000_000_000, 12, "1.5"),
+            (-3, 0, "-3"),
+            (-250_000, 6, "-0.25"),
+            (0, 12, "0"),
+            (9_007_199_254_740_991_000_000_000_000, 12, "9007199254740991"),
+            (i128::MAX, 12, "170141183460469231731687303.71"),
+            (i128::MAX, 0, "79228162514264337593543950335"),
+        ] {
+            assert_eq!(number(sum, decimals).to_string(), expected, "{sum} {decimals}");
+        }
+    }
+
+    #[test]
+    fn sums_do_not_turn_over() {
+        let mut one = Metrics { quantity: i128::MAX, ..Metrics::default() };
+        one.add(&one.clone());
+        assert_eq!(one.quantity, i128::MAX);
+    }
+}

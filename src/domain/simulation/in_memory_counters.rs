@@ -1,0 +1,279 @@
+//! Counters in memory, by the rules of the scripts: windows turn, a hold settles in the window in which it was made, and
+//! nothing but room decides. For replaying what is recorded; what is true of real counters is told by Redis alone.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::admission::{Admission, Matched};
+use crate::domain::reporting::ledger::Lack;
+use crate::domain::time::window::{TimeMs, Window, WindowKind};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::GroupId;
+
+/// What stood in a counter before the first thing that is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// A time within the window that it was used in.
+    pub at_ms: TimeMs,
+    pub used: Amount,
+}
+
+/// Something that moves a counter's limit for `[from_ms, until_ms)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extra {
+    pub from_ms: TimeMs,
+    /// None: for ever.
+    pub until_ms: Option<TimeMs>,
+    pub amount: Amount,
+    /// Taken away by a plan change; otherwise granted.
+    pub blocks: bool,
+}
+
+impl Extra {
+    fn is_live(&self, now: TimeMs) -> bool {
+        self.from_ms <= now && self.until_ms.is_none_or(|until| now < until)
+    }
+}
+
+/// One counter in its present window.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub owner: Arc<OwnerName>,
+    pub group: GroupId,
+    pub window: Window,
+    pub used: Amount,
+    pub held: Amount,
+    /// Counts the windows; what is held in an earlier one changes nothing here any more.
+    serial: u64,
+    /// `used` of the windows that are over, by serial: what was held in them may still settle. The last ones only.
+    past: VecDeque<(u64, Amount)>,
+    extras: Vec<Extra>,
+}
+
+/// Windows that are over of which a counter knows what was used.
+const PAST_WINDOWS: usize = 32;
+
+/// What one reservation holds, and was charged, in one counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Place of the counter in the book.
+    pub place: usize,
+    serial: u64,
+    pub amount: Amount,
+    pub charged: Amount,
+}
+
+/// Counters by group and owner; a counter comes into being when it is first asked.
+#[derive(Debug, Default)]
+pub struct Book {
+    places: HashMap<GroupId, HashMap<OwnerName, usize>>,
+    accounts: Vec<Account>,
+    openings: HashMap<GroupId, HashMap<OwnerName, Opening>>,
+    extras: HashMap<GroupId, HashMap<OwnerName, Vec<Extra>>>,
+}
+
+impl Book {
+    /// Only the first opening of a counter counts.
+    pub fn open(&mut self, owner: &OwnerName, group: &GroupId, opening: Opening) {
+        self.openings.entry(group.clone()).or_default().entry(owner.clone()).or_insert(opening);
+    }
+
+    /// Call before the counter is first asked.
+    pub fn extra(&mut self, owner: &OwnerName, group: &GroupId, extra: Extra) {
+        self.extras.entry(group.clone()).or_default().entry(owner.clone()).or_default().push(extra);
+    }
+
+    pub fn into_accounts(self) -> Vec<Account> {
+        self.accounts
+    }
+
+    pub fn account(&self, place: usize) -> Option<&Account> {
+        self.accounts.get(place)
+    }
+
+    /// Brings the counters of an admission into their windows. Answers their places, and those that lack room.
+    pub fn ask(&mut self, admission: &Admission, now: TimeMs) -> (Vec<usize>, Vec<Lack>) {
+        let mut lacks = Vec::new();
+        let places = admission.matched.iter().map(|matched| {
+            let place = self.turn(&admission.owners[matched.owner], matched);
+            lacks.extend(self.accounts.get(place).and_then(|account| account.lack(matched, now)));
+            place
+        });
+        (places.collect(), lacks)
+    }
+
+    /// Holds what an admission asks for, in the places that [`Book::ask`] told.
+    pub fn hold(&mut self, admission: &Admission, places: &[usize]) -> Vec<Hold> {
+        let pairs = admission.matched.iter().zip(places);
+        let holds = pairs.filter_map(|(matched, place)| {
+            let account = self.accounts.get_mut(*place)?;
+            account.held = account.held.saturating_add(matched.amount);
+            Some(Hold { place: *place, serial: account.serial, amount: matched.amount, charged: Amount::ZERO })
+        });
+        holds.collect()
+    }
+
+    /// The part of a hold stops counting.
+    pub fn free(&mut self, hold: &Hold, amount: Amount) {
+        if let Some(account) = self.current(hold) {
+            account.held = account.held.saturating_sub(amount);
+        }
+    }
+
+    /// The amount is used in the window of the hold.
+    pub fn charge(&mut self, hold: &mut Hold, amount: Amount) {
+        hold.charged = hold.charged.saturating_add(amount);
+        if let Some(used) = self.used_in_window_of(hold) {
+            *used = used.saturating_add(amount);
+        }
+    }
+
+    /// Gives back at most what was charged. Answers how much that is, and by how much `used` falls: never below 0.
+    pub fn give_back(&mut self, hold: &mut Hold, amount: Amount) -> (Amount, Amount) {
+        let given = amount.min(hold.charged);
+        hold.charged = hold.charged.saturating_sub(given);
+        let Some(used) = self.used_in_window_of(hold) else { return (given, given) };
+        let taken = given.min(*used);
+        *used = used.saturating_sub(taken);
+        (given, taken)
+    }
+
+    /// Uses an amount in the present window, without a hold.
+    pub fn add(&mut self, place: usize, amount: Amount) {
+        if let Some(account) = self.accounts.get_mut(place) {
+            account.used = account.used.saturating_add(amount);
+        }
+    }
+
+    /// Gives back in the present window, never below 0. Answers how much that is.
+    pub fn take(&mut self, place: usize, amount: Amount) -> Amount {
+        let Some(account) = self.accounts.get_mut(place) else { return Amount::ZERO };
+        let given = amount.min(account.used);
+        account.used = account.used.saturating_sub(given);
+        given
+    }
+
+    /// The counter starts anew at 0; what is held settles in the window that is over.
+    pub fn reset(&mut self, owner: &OwnerName, group: &GroupId) {
+        let place = self.places.get(group).and_then(|owners| owners.get(owner));
+        if let Some(account) = place.and_then(|place| self.accounts.get_mut(*place)) {
+            account.start_anew();
+        }
+    }
+
+    /// The counter of a hold, while the hold's window is its present one.
+    fn current(&mut self, hold: &Hold) -> Option<&mut Account> {
+        self.accounts.get_mut(hold.place).filter(|account| account.serial == hold.serial)
+    }
+
+    /// What is used in the window of a hold; None if that is too long past.
+    fn used_in_window_of(&mut self, hold: &Hold) -> Option<&mut Amount> {
+        let account = self.accounts.get_mut(hold.place)?;
+        if account.serial == hold.serial {
+            return Some(&mut account.used);
+        }
+        account.past.iter_mut().find(|(serial, _)| *serial == hold.serial).map(|(_, used)| used)
+    }
+
+    /// The place of a matched counter, in its window. As `lua/lib/window.lua` has it: a window that is over turns; one
+    /// that overlaps the proposed bounds takes them and keeps its amounts; one that is still to come stays.
+    fn turn(&mut self, owner: &Arc<OwnerName>, matched: &Matched) -> usize {
+        let (group, window) = (&matched.group, matched.window);
+        let known = self.places.get(&group.id).and_then(|owners| owners.get(owner.as_ref())).copied();
+        let Some(place) = known else {
+            return self.create(owner, group, window);
+        };
+        let stored = self.accounts[place].window;
+        if stored == window {
+            return place;
+        }
+        let of_other_kind = (stored.kind == WindowKind::Concurrent) != (window.kind == WindowKind::Concurrent);
+        let is_over = stored.end_ms.is_some_and(|end| end <= window.start_ms);
+        let is_to_come = window.end_ms.is_some_and(|end| stored.start_ms >= end);
+        if of_other_kind || is_over {
+            let used = self.opening(owner, &group.id, window);
+            let account = &mut self.accounts[place];
+            account.start_anew();
+            (account.window, account.used) = (window, used);
+        } else if !is_to_come {
+            self.accounts[place].window = window;
+        }
+        place
+    }
+
+    fn create(&mut self, owner: &Arc<OwnerName>, group: &LimitGroup, window: Window) -> usize {
+        let extras = self.extras.get_mut(&group.id).and_then(|owners| owners.remove(owner.as_ref()));
+        let used = self.opening(owner, &group.id, window);
+        let account = Account {
+            owner: Arc::clone(owner),
+            group: group.id.clone(),
+            window,
+            used,
+            held: Amount::ZERO,
+            serial: 0,
+            past: VecDeque::new(),
+            extras: extras.unwrap_or_default(),
+        };
+        self.accounts.push(account);
+        let place = self.accounts.len() - 1;
+        self.places.entry(group.id.clone()).or_default().insert(owner.as_ref().clone(), place);
+        place
+    }
+
+    /// What was used in the window before all that is known of it.
+    fn opening(&mut self, owner: &OwnerName, group: &GroupId, window: Window) -> Amount {
+        let Some(owners) = self.openings.get_mut(group) else { return Amount::ZERO };
+        let within =
+            |opening: &Opening| window.start_ms <= opening.at_ms && window.end_ms.is_none_or(|end| opening.at_ms < end);
+        match owners.get(owner).copied().filter(within) {
+            Some(opening) => {
+                owners.remove(owner);
+                opening.used
+            }
+            None => Amount::ZERO,
+        }
+    }
+}
+
+impl Account {
+    fn start_anew(&mut self) {
+        self.past.truncate(PAST_WINDOWS - 1);
+        self.past.push_front((self.serial, self.used));
+        self.serial += 1;
+        (self.used, self.held) = (Amount::ZERO, Amount::ZERO);
+    }
+
+    /// `used + held`; of a concurrent group only what is held.
+    pub fn counted(&self) -> Amount {
+        match self.window.kind == WindowKind::Concurrent {
+            true => self.held,
+            false => self.used.saturating_add(self.held),
+        }
+    }
+
+    fn sum(&self, now: TimeMs, blocks: bool) -> Amount {
+        let live = self.extras.iter().filter(|extra| extra.blocks == blocks && extra.is_live(now));
+        live.fold(Amount::ZERO, |sum, extra| sum.saturating_add(extra.amount))
+    }
+
+    /// The decision of `lua/lib/counter.lua`: a limit of 0 refuses whatever matches, even an amount of 0.
+    fn lack(&self, matched: &Matched, now: TimeMs) -> Option<Lack> {
+        let group = &matched.group;
+        let limit = group.refuses_beyond().saturating_add(self.sum(now, false)).saturating_sub(self.sum(now, true));
+        let count = self.counted();
+        let fits = count.checked_add(matched.amount).is_some_and(|sum| sum <= limit) && limit > Amount::ZERO;
+        (!fits).then(|| Lack {
+            owner: self.owner.as_ref().clone(),
+            group: group.id.clone(),
+            requested: matched.amount,
+            count,
+            limit,
+            used: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::domain::configuration::plan::Plan;
+use crate::domain::metering::admission::{Caller, Purpose, Request, Standing, prepare};
+use crate::domain::time::period::SubscriptionAnchor;
+use crate::domain::values::amount::parse_decimal;
+use crate::domain::values::ids::{AppId, EventName, PlanId, UserId};
+use crate::domain::values::metadata::Metadata;
+
+const DAY: TimeMs = 24 * 60 * 60 * 1000;
+/// A midnight.
+const NOW: TimeMs = 20_000 * DAY;
+
+fn plan(more: Value) -> Plan {
+    let mut group = json!({"id": "g", "unit": "count", "quota": 5, "periodType": "daily", "matches": [{"event": "x"}]});
+    group.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let body = serde_json::from_value(json!({"groups": [group]})).unwrap();
+    Plan::validate(&PlanId::parse("p").unwrap(), 1, body).unwrap()
+}
+
+fn asked(plan: &Plan, quantity: &str, now: TimeMs) -> Admission {
+    let (user, app, event) = (UserId::parse("u").unwrap(), AppId::parse("a").unwrap(), EventName::parse("x").unwrap());
+    let anchor = SubscriptionAnchor { started_at_ms: 0, cycle_start_ms: None };
+    let standing = Standing { plan: Some(plan), policies: &[], anchor, until_ms: TimeMs::MAX, blocked: false };
+    let metadata = Metadata::default();
+    let request = Request { event: &event, quantity: parse_decimal(quantity).unwrap(), metadata: &metadata };
+    let caller = Caller { user: &user, app: &app, key: None };
+    prepare(standing, caller, &[request], now, Purpose::Ask).unwrap()
+}
+
+/// Holds if there is room.
+fn reserve(book: &mut Book, plan: &Plan, quantity: &str, now: TimeMs) -> Option<Hold> {
+    let admission = asked(plan, quantity, now);
+    let (places, lacks) = book.ask(&admission, now);
+    lacks.is_empty().then(|| book.hold(&admission, &places)[0])
+}
+
+fn amount(steps: u64) -> Amount {
+    Amount::from_steps(steps).unwrap()
+}
+
+fn stands(book: &Book) -> (u64, u64) {
+    let account = book.account(0).unwrap();
+    (account.used.steps(), account.held.steps())
+}
+
+#[test]
+fn what_was_held_settles_in_its_own_window() {
+    let (mut book, plan) = (Book::default(), plan(json!({})));
+    let mut hold = reserve(&mut book, &plan, "3", NOW).unwrap();
+    assert!(reserve(&mut book, &plan, "3", NOW).is_none());
+    book.free(&hold, hold.amount);
+    book.charge(&mut hold, amount(2));
+    assert_eq!(stands(&book), (2, 0));
+    let mut late = reserve(&mut book, &plan, "3", NOW).unwrap();
+    assert!(reserve(&mut book, &plan, "5", NOW + DAY).is_some());
+    book.free(&late, late.amount);
+    book.charge(&mut late, amount(3));
+    assert_eq!((stands(&book), late.charged), ((0, 5), amount(3)));
+}
+
+#[test]
+fn refunds_give_back_no_more_than_was_charged() {
+    let (mut book, plan) = (Book::default(), plan(json!({})));
+    let mut hold = reserve(&mut book, &plan, "3", NOW).unwrap();
+    book.free(&hold, hold.amount);
+    book.charge(&mut hold, amount(3));
+    assert_eq!(book.give_back(&mut hold, amount(1)), (amount(1), amount(1)));
+    assert_eq!(book.take(0, amount(1)), amount(1));
+    assert_eq!(book.give_back(&mut hold, amount(9)), (amount(2), amount(1)));
+    assert_eq!(book.give_back(&mut hold, amount(9)), (Amount::ZERO, Amount::ZERO));
+    assert_eq!((book.take(0, amount(4)), stands(&book)), (Amount::ZERO, (0, 0)));
+}
+
+#[test]
+fn an_opening_counts_in_its_window_only() {
+    let plan = plan(json!({}));
+    let owner = OwnerName::of_user(&UserId::parse("u").unwrap());
+    for (at_ms, fits) in [(NOW + 1, false), (NOW - 1, true), (NOW + DAY, true)] {
+        let mut book = Book::default();
+        book.open(&owner, &plan.groups[0].id, Opening { at_ms, used: amount(4) });
+        assert_eq!(reserve(&mut book, &plan, "2", NOW).is_some(), fits, "{at_ms}");
+        assert_eq!(reserve(&mut book, &plan, "2", NOW + DAY).is_some(), at_ms != NOW + DAY, "{at_ms}");
+    }
+}
+
+#[test]
+fn grants_and_what_is_blocked_move_the_limit_while_they_last() {
+    let plan = plan(json!({}));
+    let owner = OwnerName::of_user(&UserId::parse("u").unwrap());
+    let extra = |blocks| Extra { from_ms: NOW + 10, until_ms: Some(NOW + 20), amount: amount(5), blocks };
+    for (blocks, quantity, now, fits) in [
+        (false, "10", NOW + 10, true),
+        (false, "11", NOW + 10, false),
+        (false, "6", NOW + 9, false),
+        (false, "6", NOW + 20, false),
+        (true, "1", NOW + 10, false),
+        (true, "5", NOW + 20, true),
+    ] {
+        let mut book = Book::default();
+        book.extra(&owner, &plan.groups[0].id, extra(blocks));
+        assert_eq!(reserve(&mut book, &plan, quantity, now).is_some(), fits, "{blocks} {quantity} {now}");
+    }
+}
+
+#[test]
+fn a_reset_counter_is_free_of_what_was_used_and_held() {
+    let (mut book, plan) = (Book::default(), plan(json!({})));
+    let mut hold = reserve(&mut book, &plan, "3", NOW).unwrap();
+    book.add(0, amount(1));
+    book.reset(&OwnerName::of_user(&UserId::parse("u").unwrap()), &plan.groups[0].id);
+    assert_eq!(stands(&book), (0, 0));
+    book.free(&hold, hold.amount);
+    book.charge(&mut hold, amount(3));
+    assert_eq!(stands(&book), (0, 0));
+}
+
+#[test]
+fn groups_without_a_limit_refuse_nothing_and_a_quota_of_0_everything() {
+    for (more, fits) in [
+        (json!({"quota": 0}), false),
+        (json!({"quota": null}), true),
+        (json!({"enforcement": "soft"}), true),
+        (json!({"periodType": "concurrent"}), false),
+    ] {
+        let mut book = Book::default();
+        assert_eq!(reserve(&mut book, &plan(more.clone()), "6", NOW).is_some(), fits, "{more}");
+    }
+    let (mut book, plan) = (Book::default(), plan(json!({"periodType": "concurrent"})));
+    let hold = reserve(&mut book, &plan, "5", NOW).unwrap();
+    assert!(reserve(&mut book, &plan, "1", NOW + 9 * DAY).is_none());
+    book.free(&hold, hold.amount);
+    assert!(reserve(&mut book, &plan, "5", NOW + 9 * DAY).is_some());
+}

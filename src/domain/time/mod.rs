@@ -1,0 +1,5 @@
+//! Windows, periods and days.
+
+pub mod day;
+pub mod period;
+pub mod window;

@@ -1,0 +1,88 @@
+//! `GET audit`.
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::{Query, page_size};
+use crate::http::wire::cursor;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::ListView;
+use crate::service::access::audit::{AuditCursor, AuditFilter, audited};
+use crate::store::access::audit::AuditEntry;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// Id of the key that made the change.
+    actor: Option<String>,
+    /// Such as `plan.put`, or what it begins with, such as `plan.`
+    action: Option<String>,
+    /// Such as `plan:plan_pro`, `user:u_42`, `key:key_…`
+    target: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// One change.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditView {
+    id: String,
+    /// RFC 3339, UTC, by Redis time.
+    at: String,
+    /// Id of the key that made the change.
+    actor: String,
+    action: String,
+    target: String,
+    /// Null: there was nothing before.
+    #[schema(value_type = Option<Value>)]
+    before: Option<Value>,
+    /// Null: there is nothing now.
+    #[schema(value_type = Option<Value>)]
+    after: Option<Value>,
+    note: Option<String>,
+}
+
+fn view((cursor, entry): (AuditCursor, AuditEntry)) -> AuditView {
+    let trail = entry.trail;
+    AuditView {
+        id: cursor::audit_text(cursor),
+        at: rfc3339(TimeMs::try_from(entry.id.time_ms).unwrap_or(TimeMs::MAX)),
+        actor: trail.actor,
+        action: trail.action,
+        before: trail.before.as_deref().map(|text| audited(&trail.target, text)),
+        after: trail.after.as_deref().map(|text| audited(&trail.target, text)),
+        target: trail.target,
+        note: trail.note,
+    }
+}
+
+/// Who changed what: configuration, keys, and the users of this mode, newest first
+#[utoipa::path(get, path = "/api/v1/audit", tag = "Configuration", params(AuditQuery),
+    responses((status = 200, body = ListView<AuditView>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<AuditQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    let AuditQuery { actor, action, target, cursor, limit } = query.read()?;
+    let filter = AuditFilter { actor, action, target };
+    let after = cursor::read(cursor.as_deref(), cursor::audit)?;
+    let count = page_size(limit)?;
+    let page = readers
+        .run(Reader::Scan, principal, async move |principal| {
+            Ok(principal.gateway.audit(&principal.tenant, &filter, after, count).await?)
+        })
+        .await?;
+    let data = page.entries.into_iter().map(view).collect();
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(cursor::audit_text) }))
+}

@@ -1,0 +1,80 @@
+//! `POST`, `GET` and `DELETE keys`.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::domain::values::ids::Sandbox;
+use crate::domain::values::metadata::Metadata;
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::{Body, Given, idempotency_without_body};
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::ListView;
+use crate::service::access::keys::{KeyKind, KeyMode, KeyView, NewKey, Role};
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyBody {
+    kind: KeyKind,
+    /// Of secret and publishable keys.
+    mode: Option<KeyMode>,
+    /// Of test keys; default `main`.
+    #[schema(value_type = Option<String>)]
+    sandbox: Option<Sandbox>,
+    /// Of admin keys.
+    role: Option<Role>,
+    name: Option<String>,
+    /// Of secret keys: overrides what the caller claims.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    metadata: Metadata,
+    /// Of publishable keys: where browsers may use it.
+    #[serde(default)]
+    origins: Vec<String>,
+    /// Of publishable keys: reading usage needs `X-User-Token`.
+    #[serde(default)]
+    require_user_token: bool,
+}
+
+/// Create a key; it is shown once
+#[utoipa::path(post, path = "/api/v1/keys", tag = "Keys", request_body = KeyBody, params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = KeyView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn create(principal: Principal, body: Body<KeyBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let Given { value: given, idempotency } = body.read().await?;
+    let new = NewKey {
+        kind: given.kind,
+        mode: given.mode,
+        sandbox: given.sandbox,
+        role: given.role,
+        name: given.name,
+        metadata: given.metadata,
+        origins: given.origins,
+        require_user_token: given.require_user_token,
+    };
+    let created = principal.gateway.create_key(&principal.tenant, new, &principal.key.id, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Created().json(created))
+}
+
+/// List keys by their masked prefix
+#[utoipa::path(get, path = "/api/v1/keys", tag = "Keys",
+    responses((status = 200, body = ListView<KeyView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    Ok(HttpResponse::Ok().json(ListView::whole(principal.gateway.list_keys(&principal.tenant.app).await?)))
+}
+
+/// Revoke a key, on all nodes within a second
+#[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "Keys", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
+    principal.gateway.delete_key(&principal.tenant.app, &id, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,142 @@
+//! `GET approvals`, and deciding them.
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::subscriptions::time;
+use crate::domain::values::number::{Number, NumberOrText};
+use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::{Body, Given, Query, check_note, page_size};
+use crate::http::wire::cursor;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::ListView;
+use crate::service::accounts::approvals::{ApprovalStatus, ApprovalView, Approve};
+use crate::service::accounts::grants::Grant;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ApprovalQuery {
+    /// `open` (default) or `decided`.
+    status: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// List approval requests, newest first
+#[utoipa::path(get, path = "/api/v1/approvals", tag = "Approvals", params(ApprovalQuery),
+    responses((status = 200, body = ListView<ApprovalView>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<ApprovalQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let ApprovalQuery { status, cursor, limit } = query.read()?;
+    let open = match status.as_deref() {
+        None | Some("open") => true,
+        Some("decided") => false,
+        Some(_) => return Err(ApiError::invalid("status", "must be open or decided")),
+    };
+    let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
+    let count = page_size(limit)?;
+    let (data, next) = readers
+        .run(Reader::Page, principal, async move |principal| {
+            Ok(principal.gateway.approvals(&principal.tenant, open, from, count).await?)
+        })
+        .await?;
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor::place_text) }))
+}
+
+/// Read an approval request
+#[utoipa::path(get, path = "/api/v1/approvals/{id}", tag = "Approvals", params(("id" = String, Path)),
+    responses((status = 200, body = ApprovalView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    Ok(HttpResponse::Ok().json(principal.gateway.approval(&principal.tenant, &id).await?))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApproveBody {
+    /// In the group's unit.
+    #[schema(value_type = NumberOrText)]
+    amount: Number,
+    /// RFC 3339: until then it enlarges each window; left out, it ends with the present window.
+    until: Option<String>,
+    note: Option<String>,
+    /// Who takes it back if it goes wrong.
+    rollback_owner: Option<String>,
+}
+
+/// Approve an amount: a grant for the counter, which the next call sees
+#[utoipa::path(post, path = "/api/v1/approvals/{id}/approve", tag = "Approvals", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = ApproveBody,
+    responses((status = 200, body = Grant), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn approve(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<ApproveBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Approve)?;
+    let Given { value: given, idempotency } = body.read().await?;
+    check_note(given.note.as_deref())?;
+    check_note(given.rollback_owner.as_deref())?;
+    let approve = Approve {
+        amount: given.amount,
+        until_ms: time("until", given.until.as_deref())?,
+        note: given.note,
+        rollback_owner: given.rollback_owner,
+    };
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    Ok(HttpResponse::Ok().json(gateway.approve(&principal.tenant, &id, approve, by, idempotency.as_ref()).await?))
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RejectBody {
+    note: Option<String>,
+}
+
+/// Reject a request: its calls stay denied until the window ends, or it is opened again
+#[utoipa::path(post, path = "/api/v1/approvals/{id}/reject", tag = "Approvals", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = RejectBody,
+    responses((status = 200, body = ApprovalView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn reject(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<RejectBody>,
+) -> Result<HttpResponse, ApiError> {
+    decide(principal, &id, body, ApprovalStatus::Rejected).await
+}
+
+/// Open a rejected request again
+#[utoipa::path(post, path = "/api/v1/approvals/{id}/reopen", tag = "Approvals", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = RejectBody,
+    responses((status = 200, body = ApprovalView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn reopen(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<RejectBody>,
+) -> Result<HttpResponse, ApiError> {
+    decide(principal, &id, body, ApprovalStatus::Open).await
+}
+
+async fn decide(
+    principal: Principal,
+    id: &str,
+    body: Body<RejectBody>,
+    status: ApprovalStatus,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Approve)?;
+    let Given { value, idempotency } = body.read().await?;
+    check_note(value.note.as_deref())?;
+    let (gateway, by, how) = (&principal.gateway, &principal.key.id, (status, value.note.as_deref()));
+    let decided = gateway.decide_approval(&principal.tenant, id, how, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(decided))
+}

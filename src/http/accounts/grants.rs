@@ -1,0 +1,107 @@
+//! `POST`, `GET` and `DELETE grants`.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::subscriptions::time;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::domain::values::number::{Number, NumberOrText};
+use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::{Body, Given, Query, check_note, idempotency_without_body, page_size};
+use crate::http::wire::cursor;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::ListView;
+use crate::service::accounts::grants::{Grant, NewGrant};
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GrantBody {
+    #[schema(value_type = String)]
+    group_id: GroupId,
+    /// Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope.
+    scope: BTreeMap<String, String>,
+    /// In the group's unit.
+    #[schema(value_type = NumberOrText)]
+    amount: Number,
+    /// RFC 3339: until then it enlarges each window; left out, it ends with the present window.
+    expires_at: Option<String>,
+    note: Option<String>,
+}
+
+/// Give extra quota to one counter, for a while
+#[utoipa::path(post, path = "/api/v1/grants", tag = "Grants", request_body = GrantBody, params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = Grant), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn create(principal: Principal, body: Body<GrantBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ManageUsers)?;
+    let Given { value: given, idempotency } = body.read().await?;
+    check_note(given.note.as_deref())?;
+    let new = NewGrant {
+        owner: OwnerName::from_map(&given.scope).map_err(|message| ApiError::invalid("scope", message))?,
+        group: given.group_id,
+        amount: given.amount,
+        expires_at_ms: time("expiresAt", given.expires_at.as_deref())?,
+        note: given.note,
+        approval: None,
+    };
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    let grant = gateway.create_grant(&principal.tenant, &new, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Created().json(grant))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct GrantQuery {
+    /// Only this user's.
+    user_id: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// List live grants, those that end first before the others
+#[utoipa::path(get, path = "/api/v1/grants", tag = "Grants", params(GrantQuery),
+    responses((status = 200, body = ListView<Grant>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<GrantQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let GrantQuery { user_id, cursor, limit } = query.read()?;
+    let user = user_id.as_deref().map(UserId::parse).transpose();
+    let user = user.map_err(|error| ApiError::invalid("userId", error.to_string()))?;
+    let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
+    let count = page_size(limit)?;
+    let (data, next) = readers
+        .run(Reader::Page, principal, async move |principal| {
+            Ok(match user {
+                Some(user) => (principal.gateway.grants_of(&principal.tenant, &user).await?, None),
+                None => principal.gateway.grants(&principal.tenant, from, count).await?,
+            })
+        })
+        .await?;
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor::place_text) }))
+}
+
+/// Take a grant back; what was used by it stays used
+#[utoipa::path(delete, path = "/api/v1/grants/{id}", tag = "Grants", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ManageUsers)?;
+    let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
+    principal.gateway.revoke_grant(&principal.tenant, &id, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,165 @@
+//! `POST` and `DELETE subscriptions`.
+
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::accounts::custom_limits::CustomLimits;
+use crate::domain::accounts::subscription::Upsert;
+use crate::domain::time::window::{TimeMs, parse_rfc3339};
+use crate::domain::values::ids::{PlanId, UserId};
+use crate::domain::values::number::explicit_null;
+use crate::http::configuration::plans::DryRun;
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::{Body, Given, Query, check_note};
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::CounterView;
+use crate::service::accounts::subscription_preview::{Effect, SubscriptionPreview};
+use crate::service::accounts::subscriptions::{Rules, SubscriptionView, Written};
+use crate::service::error::ServiceError;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SubscribeBody {
+    #[schema(value_type = String)]
+    user_id: UserId,
+    #[schema(value_type = String)]
+    plan_id: PlanId,
+    /// RFC 3339, not in the future; default now, or what it was on the same plan.
+    started_at: Option<String>,
+    /// RFC 3339; windows are counted from here instead. Null clears it.
+    #[serde(default, deserialize_with = "explicit_null")]
+    #[schema(value_type = Option<String>)]
+    cycle_start: Option<Option<String>>,
+    /// RFC 3339; from then on there is no subscription. Null clears it.
+    #[serde(default, deserialize_with = "explicit_null")]
+    #[schema(value_type = Option<String>)]
+    ends_at: Option<Option<String>>,
+    /// `{groupId: {quota}}` or a plan's whole body, instead of the plan's own limits. Null clears them; a move to
+    /// another plan drops them.
+    #[serde(default, deserialize_with = "explicit_null")]
+    #[schema(value_type = Option<Object>)]
+    custom_limits: Option<Option<serde_json::Value>>,
+    /// With a moved anchor or another plan: start at 0.
+    #[serde(default)]
+    reset_usage: bool,
+    /// Why; kept in the audit log if something changes. At most 1,024 bytes.
+    note: Option<String>,
+}
+
+pub(in crate::http) fn time(field: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
+    text.map(|text| {
+        parse_rfc3339(text)
+            .ok_or_else(|| ApiError::invalid(field, "must be an RFC 3339 time, such as 2026-01-31T10:00:00Z"))
+    })
+    .transpose()
+}
+
+fn clearable(field: &str, text: Option<Option<String>>) -> Result<Option<Option<TimeMs>>, ApiError> {
+    text.map(|text| time(field, text.as_deref())).transpose()
+}
+
+/// The subscription, or with `dryRun` what the counters would do.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum PutSubscription {
+    Subscription(Box<SubscriptionView>),
+    Preview(SubscriptionPreviewView),
+}
+
+/// What a subscription would make of the user's counters. Nothing was written.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionPreviewView {
+    subscription: SubscriptionView,
+    /// Of the plan's groups that count per user.
+    counters: Vec<MovedCounterView>,
+    /// Groups of the present plan that the other one does not have: they end, unless a policy counts the same.
+    ended_group_ids: Vec<String>,
+}
+
+/// A counter as it would stand.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MovedCounterView {
+    effect: Effect,
+    #[serde(flatten)]
+    counter: CounterView,
+}
+
+impl From<SubscriptionPreview> for SubscriptionPreviewView {
+    fn from(preview: SubscriptionPreview) -> Self {
+        let counters = preview.counters.iter();
+        let counters =
+            counters.map(|(effect, counter)| MovedCounterView { effect: *effect, counter: CounterView::new(counter) });
+        Self {
+            counters: counters.collect(),
+            ended_group_ids: preview.ended.iter().map(ToString::to_string).collect(),
+            subscription: preview.subscription,
+        }
+    }
+}
+
+/// Put a user on a plan; the same again changes nothing
+///
+/// With `dryRun=true` nothing is written, and the answer says what each counter would do.
+#[utoipa::path(post, path = "/api/v1/subscriptions", tag = "Subscriptions", request_body = SubscribeBody,
+    params(DryRun, ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = PutSubscription), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn subscribe(
+    principal: Principal,
+    query: Query<DryRun>,
+    body: Body<SubscribeBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Subscriptions)?;
+    let dry_run = query.read()?.dry_run;
+    let Given { value: given, idempotency } = body.read().await?;
+    check_note(given.note.as_deref())?;
+    let limits = |value: serde_json::Value| CustomLimits::parse(&value).map(Arc::new);
+    let limits = given.custom_limits.map(|value| value.map(limits).transpose()).transpose();
+    let upsert = Upsert {
+        plan: given.plan_id,
+        custom_limits: limits.map_err(ServiceError::from)?,
+        started_at_ms: time("startedAt", given.started_at.as_deref())?,
+        cycle_start_ms: clearable("cycleStart", given.cycle_start)?,
+        ends_at_ms: clearable("endsAt", given.ends_at)?,
+        reset_usage: given.reset_usage,
+    };
+    if dry_run {
+        let preview = principal.gateway.preview_subscription(&principal.tenant, &given.user_id, &upsert).await?;
+        return Ok(HttpResponse::Ok().json(PutSubscription::Preview(preview.into())));
+    }
+    let note = given.note.as_deref();
+    let written = Written { user: &given.user_id, by: &principal.key.id, note, rules: Rules::New };
+    let subscribed = principal.gateway.subscribe(&principal.tenant, written, &upsert, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(PutSubscription::Subscription(Box::new(subscribed))))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CancelBody {
+    #[schema(value_type = String)]
+    user_id: UserId,
+    /// RFC 3339; default now.
+    ends_at: Option<String>,
+    /// Why; kept in the audit log. At most 1,024 bytes.
+    note: Option<String>,
+}
+
+/// End a subscription, now or later
+#[utoipa::path(delete, path = "/api/v1/subscriptions", tag = "Subscriptions", request_body = CancelBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = SubscriptionView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub async fn cancel(principal: Principal, body: Body<CancelBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Subscriptions)?;
+    let Given { value: given, idempotency } = body.read().await?;
+    let ends_at_ms = time("endsAt", given.ends_at.as_deref())?;
+    check_note(given.note.as_deref())?;
+    let note = given.note.as_deref();
+    let written = Written { user: &given.user_id, by: &principal.key.id, note, rules: Rules::Checked };
+    let canceled = principal.gateway.cancel(&principal.tenant, written, ends_at_ms, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(canceled))
+}

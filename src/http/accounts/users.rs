@@ -1,0 +1,289 @@
+//! `GET users`, one user in detail, and what operators do to one.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::domain::accounts::profile::Profile;
+use crate::domain::metering::reservation::ReservationId;
+use crate::domain::time::window::rfc3339;
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::domain::values::number::Number;
+use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::reporting::history::WindowView;
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::{Body, Given, Query, check_note, page_size};
+use crate::http::wire::cursor;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::{CounterView, ListView, PeriodView, number};
+use crate::service::accounts::grants::Grant;
+use crate::service::accounts::subscriptions::{SubscriptionView, view_of};
+use crate::service::accounts::users::{ListedUser, UserChanged, UserDetail, UserSearch};
+use crate::service::configuration::app_config::AppConfig;
+use crate::store::accounts::users::OpenHold;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UsersQuery {
+    /// What the user's id begins with.
+    search: Option<String>,
+    /// A text anywhere in the user's id, display name or tags, in upper or lower case. One page looks at about 50,000 ids, so it may hold few
+    /// users or none and still have a `nextCursor`.
+    contains: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// A user in a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserView {
+    user_id: String,
+    #[serde(flatten)]
+    profile: Profile,
+    blocked: bool,
+    /// Null without one that runs.
+    subscription: Option<SubscriptionView>,
+}
+
+fn listed(found: &ListedUser) -> UserView {
+    let subscription = found.subscribed.at(found.now_ms).0;
+    UserView {
+        user_id: found.user.to_string(),
+        profile: found.profile.clone(),
+        blocked: found.subscribed.blocked,
+        subscription: subscription.map(|subscription| view_of(&found.user, subscription, None)),
+    }
+}
+
+/// Find users by the beginning of their ids, or by any part of id, name or tags, in the order of their bytes
+#[utoipa::path(get, path = "/api/v1/users", tag = "Users", params(UsersQuery),
+    responses((status = 200, body = ListView<UserView>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(
+    principal: Principal,
+    query: Query<UsersQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let UsersQuery { search, contains, cursor, limit } = query.read()?;
+    if search.is_some() && contains.is_some() {
+        return Err(ApiError::invalid("contains", "cannot be combined with `search`"));
+    }
+    for (name, text) in [("search", &search), ("contains", &contains)] {
+        if text.as_ref().is_some_and(|text| text.len() > 256) {
+            return Err(ApiError::invalid(name, "must have at most 256 bytes"));
+        }
+    }
+    let after = cursor::read(cursor.as_deref(), cursor::name)?;
+    let count = page_size(limit)?;
+    // A text anywhere in an id is found by reading ids.
+    let reader = if contains.is_some() { Reader::Scan } else { Reader::Page };
+    let page = readers
+        .run(reader, principal, async move |principal| {
+            let search = match &contains {
+                Some(text) => UserSearch::Contains(text),
+                None => UserSearch::Prefix(search.as_deref().unwrap_or_default()),
+            };
+            Ok(principal.gateway.users(&principal.tenant, search, after.as_deref(), count).await?)
+        })
+        .await?;
+    let data = page.users.iter().map(listed).collect();
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(cursor::name_text) }))
+}
+
+/// All that is known of one user.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserDetailView {
+    user_id: String,
+    #[serde(flatten)]
+    profile: Profile,
+    blocked: bool,
+    /// Null without one that runs.
+    subscription: Option<SubscriptionView>,
+    /// The plan that holds: the subscription's, or the app's default.
+    plan_id: Option<String>,
+    period: Option<PeriodView>,
+    counters: Vec<CounterView>,
+    /// Those that end first, at most 100.
+    open_reservations: Vec<OpenReservationView>,
+    grants: Vec<Grant>,
+    /// Windows that are over, newest first.
+    history: Vec<WindowView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenReservationView {
+    reservation_id: String,
+    event: String,
+    created_at: String,
+    expires_at: String,
+    held: Vec<HeldView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldView {
+    group_id: String,
+    unit: Unit,
+    #[schema(value_type = f64)]
+    amount: Number,
+}
+
+fn open(config: &AppConfig, (id, hold): &(ReservationId, OpenHold)) -> OpenReservationView {
+    let held = |(group, amount): &(GroupId, Amount)| {
+        let unit = config.unit_of(group);
+        HeldView { group_id: group.to_string(), unit, amount: number(*amount, unit) }
+    };
+    OpenReservationView {
+        reservation_id: id.to_string(),
+        event: hold.reservation.memo.event().map_or_else(String::new, ToString::to_string),
+        created_at: rfc3339(hold.reservation.created_at_ms),
+        expires_at: rfc3339(hold.reservation.expires_at_ms),
+        held: hold.amounts.iter().map(held).collect(),
+    }
+}
+
+fn detail(user: &UserId, config: &AppConfig, found: &UserDetail) -> UserDetailView {
+    let usage = &found.usage;
+    UserDetailView {
+        user_id: user.to_string(),
+        profile: found.profile.clone(),
+        blocked: found.subscribed.blocked,
+        subscription: usage.subscription.as_ref().map(|subscription| view_of(user, subscription, None)),
+        plan_id: usage.plan.as_ref().map(ToString::to_string),
+        period: usage.period.map(PeriodView::of),
+        counters: CounterView::all(&usage.counters),
+        open_reservations: found.open.iter().map(|hold| open(config, hold)).collect(),
+        grants: found.grants.clone(),
+        history: found.history.iter().map(WindowView::new).collect(),
+    }
+}
+
+fn parse(id: &str) -> Result<UserId, ApiError> {
+    UserId::parse(id).map_err(|error| ApiError::invalid("id", error.to_string()))
+}
+
+/// Read one user: subscription, counters, open reservations, grants, closed windows
+#[utoipa::path(get, path = "/api/v1/users/{id}", tag = "Users", params(("id" = String, Path)),
+    responses((status = 200, body = UserDetailView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn get(
+    principal: Principal,
+    id: web::Path<String>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let user = parse(&id)?;
+    let detail = readers.run(Reader::Page, principal, async move |principal| {
+        let found = principal.gateway.user(&principal.tenant, &user).await?;
+        let config = principal.gateway.config(&principal.tenant.app).await?;
+        Ok(detail(&user, &config, &found))
+    });
+    Ok(HttpResponse::Ok().json(detail.await?))
+}
+
+/// A user's display name and tags.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfileView {
+    user_id: String,
+    #[serde(flatten)]
+    profile: Profile,
+}
+
+/// Replace a user's display name and tags
+///
+/// They are shown and searched in the dashboard; nothing is decided by them. A field that is left out is removed.
+#[utoipa::path(put, path = "/api/v1/users/{id}", tag = "Users", request_body = Profile, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = ProfileView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn put(principal: Principal, id: web::Path<String>, body: Body<Profile>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Subscriptions)?;
+    let user = parse(&id)?;
+    let Given { value, idempotency } = body.read().await?;
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    gateway.put_profile(&principal.tenant, &user, &value, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(ProfileView { user_id: user.to_string(), profile: value }))
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoteBody {
+    /// Why; kept in the audit log.
+    note: Option<String>,
+}
+
+async fn set_blocked(
+    principal: &Principal,
+    id: &str,
+    blocked: bool,
+    body: Body<NoteBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ManageUsers)?;
+    let user = parse(id)?;
+    let Given { value, idempotency } = body.read().await?;
+    check_note(value.note.as_deref())?;
+    let (gateway, by, note) = (&principal.gateway, &principal.key.id, value.note.as_deref());
+    let changed = gateway.block(&principal.tenant, &user, blocked, note, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(changed))
+}
+
+/// Refuse everything of a user; what has happened is still tracked
+#[utoipa::path(post, path = "/api/v1/users/{id}/block", tag = "Users", request_body = NoteBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = UserChanged), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn block(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<NoteBody>,
+) -> Result<HttpResponse, ApiError> {
+    set_blocked(&principal, &id, true, body).await
+}
+
+/// Let a blocked user in again
+#[utoipa::path(post, path = "/api/v1/users/{id}/unblock", tag = "Users", request_body = NoteBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = UserChanged), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn unblock(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<NoteBody>,
+) -> Result<HttpResponse, ApiError> {
+    set_blocked(&principal, &id, false, body).await
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResetBody {
+    /// Left out: every group.
+    #[schema(value_type = Option<String>)]
+    group_id: Option<GroupId>,
+    /// Why; kept in the audit log.
+    note: Option<String>,
+}
+
+/// Start a user's windows anew at 0; what is held settles in the window it came from
+#[utoipa::path(post, path = "/api/v1/users/{id}/reset", tag = "Users", request_body = ResetBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = UserChanged), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn reset(
+    principal: Principal,
+    id: web::Path<String>,
+    body: Body<ResetBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ManageUsers)?;
+    let user = parse(&id)?;
+    let Given { value, idempotency } = body.read().await?;
+    check_note(value.note.as_deref())?;
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    let (group, note) = (value.group_id.as_ref(), value.note.as_deref());
+    let changed = gateway.reset_user(&principal.tenant, &user, group, note, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(changed))
+}

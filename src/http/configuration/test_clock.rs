@@ -1,0 +1,80 @@
+//! `GET sandboxes`; `PUT`, `GET` and `DELETE test-clock`.
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::time::window::{TimeMs, parse_rfc3339, rfc3339};
+use crate::domain::values::ids::{Mode, Sandbox};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::Body;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::ListView;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClockBody {
+    /// RFC 3339; the clock moves forward only.
+    now: String,
+}
+
+/// A sandbox's clock.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClockView {
+    /// Null while the sandbox runs on real time.
+    now: Option<String>,
+}
+
+/// A sandbox of test mode.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SandboxView {
+    sandbox: String,
+    /// As `X-Mode` names it.
+    mode: String,
+    /// Where its clock stands; null while it runs on real time.
+    now: Option<String>,
+}
+
+/// List the app's sandboxes with their clocks; a sandbox begins with a test key created for it
+#[utoipa::path(get, path = "/api/v1/sandboxes", tag = "Test clock",
+    responses((status = 200, body = ListView<SandboxView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn sandboxes(principal: Principal) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    let found = principal.gateway.sandboxes(&principal.tenant).await?;
+    let view = |(sandbox, now): (Sandbox, Option<TimeMs>)| SandboxView {
+        sandbox: sandbox.to_string(),
+        mode: Mode::Test(sandbox).to_string(),
+        now: now.map(rfc3339),
+    };
+    Ok(HttpResponse::Ok().json(ListView::whole(found.into_iter().map(view).collect())))
+}
+
+/// Freeze the sandbox's clock, or move it forward
+#[utoipa::path(put, path = "/api/v1/test-clock", tag = "Test clock", request_body = ClockBody,
+    responses((status = 200, body = ClockView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn put(principal: Principal, body: Body<ClockBody>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::TestClock)?;
+    let now = parse_rfc3339(&body.read().await?.value.now).filter(|now| *now >= 0).ok_or_else(|| {
+        ApiError::invalid("now", "must be an RFC 3339 time of 1970 or later, such as 2026-01-31T10:00:00Z")
+    })?;
+    principal.gateway.set_test_clock(&principal.tenant, now).await?;
+    Ok(HttpResponse::Ok().json(ClockView { now: Some(rfc3339(now)) }))
+}
+
+/// Read the sandbox's clock
+#[utoipa::path(get, path = "/api/v1/test-clock", tag = "Test clock",
+    responses((status = 200, body = ClockView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::TestClock)?;
+    let now = principal.gateway.test_clock(&principal.tenant).await?;
+    Ok(HttpResponse::Ok().json(ClockView { now: now.map(rfc3339) }))
+}
+
+/// Empty the sandbox and return it to real time; configuration and keys stay
+#[utoipa::path(delete, path = "/api/v1/test-clock", tag = "Test clock",
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(principal: Principal) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::TestClock)?;
+    principal.gateway.empty_sandbox(&principal.tenant).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,404 @@
+//! `POST batch`: many metering operations in one request. Each is decided by the same code as its own route; this module
+//! reads them, keeps the order that one user's operations have, and collects the results.
+
+mod operation_body;
+
+use std::collections::HashMap;
+
+use actix_web::HttpResponse;
+use futures::future::{FutureExt as _, join_all};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use operation_body::OperationBody;
+
+use super::reserve::{self, CanUseView, ExtendBody, ReserveBody};
+use super::settle::{self, CommitBody, ReleaseBody, SettlementView, TrackBody, TrackedView};
+use crate::domain::values::document;
+use crate::domain::values::ids::{IdempotencyKey, UserId};
+use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::{Body, Given, repeatable};
+use crate::http::wire::header::Header;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::DecisionView;
+use crate::service::error::ServiceError;
+use crate::service::metering::decision::Decision;
+use crate::service::metering::settle::Settlement;
+use crate::store::metering::operation::Idempotency;
+
+/// Operations of one batch.
+const MOST_OPERATIONS: usize = 100;
+/// Events that are decided at a time. A batch of 100 usual operations has 100 events, and its commands reach Redis
+/// together; one with many items in each operation would otherwise keep a thread from other calls for long.
+const MOST_EVENTS_AT_ONCE: usize = 100;
+
+/// Several operations. A fault in one of them is a problem in its own result, and does not affect the others.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchBody {
+    /// 1 to 100.
+    #[schema(value_type = Vec<OperationBody>, min_items = 1, max_items = 100)]
+    operations: Vec<Box<RawValue>>,
+}
+
+/// Which call an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Reserve,
+    Commit,
+    Release,
+    Extend,
+    Track,
+    CanUse,
+}
+
+impl Op {
+    pub const ALL: [Self; 6] = [Self::Reserve, Self::Commit, Self::Release, Self::Extend, Self::Track, Self::CanUse];
+
+    /// As operations and paths name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserve => "reserve",
+            Self::Commit => "commit",
+            Self::Release => "release",
+            Self::Extend => "extend",
+            Self::Track => "track",
+            Self::CanUse => "can-use",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, ApiError> {
+        Self::ALL.into_iter().find(|op| op.as_str() == text).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
+            ApiError::invalid("op", format!("must be one of {}", names.join(", ")))
+        })
+    }
+}
+
+/// The fields of a JSON object as they were sent, in their order and with repeated ones.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+impl Fields<'_> {
+    /// Takes out a field that must be text, and is there at most once.
+    fn take_text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|(it, _)| it == name);
+        self.0 = rest;
+        match found.as_slice() {
+            [] => Ok(None),
+            [(_, value)] => match serde_json::from_str(value.get()) {
+                Ok(text) => Ok(Some(text)),
+                Err(_) => Err(ApiError::invalid(name, "must be text")),
+            },
+            _ => Err(ApiError::invalid(name, "must be sent only once")),
+        }
+    }
+
+    /// As the body of a call.
+    fn to_json(&self) -> Result<Vec<u8>, ApiError> {
+        let internal = |error: serde_json::Error| ServiceError::Internal(error.to_string());
+        let mut json = Vec::with_capacity(self.0.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum());
+        json.push(b'{');
+        for (place, (name, value)) in self.0.iter().enumerate() {
+            if place > 0 {
+                json.push(b',');
+            }
+            serde_json::to_writer(&mut json, name).map_err(internal)?;
+            json.push(b':');
+            json.extend_from_slice(value.get().as_bytes());
+        }
+        json.push(b'}');
+        Ok(json)
+    }
+}
+
+/// The body of an operation's call.
+enum Call {
+    Reserve(ReserveBody),
+    Commit(CommitBody),
+    Release(ReleaseBody),
+    Extend(ExtendBody),
+    Track(TrackBody),
+    CanUse(ReserveBody),
+}
+
+impl Call {
+    /// # Errors
+    /// invalid_request, as the call alone.
+    fn read(op: Op, json: &[u8]) -> Result<Self, ApiError> {
+        Ok(match op {
+            Op::Reserve => Self::Reserve(read(json)?),
+            Op::Commit => Self::Commit(read(json)?),
+            Op::Release => Self::Release(read(json)?),
+            Op::Extend => Self::Extend(read(json)?),
+            Op::Track => Self::Track(read(json)?),
+            Op::CanUse => Self::CanUse(read(json)?),
+        })
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::Reserve(body) | Self::CanUse(body) => Subject::User(&body.user_id),
+            Self::Track(body) => Subject::User(&body.user_id),
+            Self::Commit(body) => Subject::Reservation(&body.reservation_id),
+            Self::Release(body) => Subject::Reservation(&body.reservation_id),
+            Self::Extend(body) => Subject::Reservation(&body.reservation_id),
+        }
+    }
+
+    /// How many events it decides.
+    fn events(&self) -> usize {
+        match self {
+            Self::Reserve(body) | Self::CanUse(body) => body.events(),
+            Self::Commit(_) | Self::Release(_) | Self::Extend(_) | Self::Track(_) => 1,
+        }
+    }
+
+    async fn run(self, principal: &Principal, idempotency: Option<&Idempotency>) -> Result<ResultView, ApiError> {
+        Ok(match self {
+            Self::Reserve(body) => ResultView::decided(&reserve::decide_reserve(principal, body, idempotency).await?),
+            Self::Extend(body) => ResultView::decided(&reserve::decide_extend(principal, body, idempotency).await?),
+            Self::CanUse(body) => {
+                let decision = reserve::decide_can_use(principal, body).await?;
+                ResultView::done(AnswerView::CanUse(CanUseView::new(&decision)), false)
+            }
+            Self::Commit(body) => ResultView::settled(&settle::settle_commit(principal, body, idempotency).await?),
+            Self::Release(body) => ResultView::settled(&settle::settle_release(principal, body, idempotency).await?),
+            Self::Track(body) => {
+                let tracked = settle::count_event(principal, body, idempotency).await?;
+                ResultView::done(AnswerView::Tracked(TrackedView::new(&tracked)), tracked.replayed)
+            }
+        })
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, ApiError> {
+    Ok(document::read(json).map_err(ServiceError::Invalid)?)
+}
+
+/// Whose operation it is.
+enum Subject<'a> {
+    User(&'a UserId),
+    /// The user of that reservation.
+    Reservation(&'a str),
+}
+
+/// One operation of a batch.
+struct Operation {
+    call: Call,
+    idempotency: Option<Idempotency>,
+}
+
+impl Operation {
+    /// `batch_key`: derived from the `Idempotency-Key` header, for operations without an `idempotencyKey`.
+    fn read(sent: &RawValue, batch_key: Option<IdempotencyKey>) -> Result<Self, ApiError> {
+        let mut fields: Fields<'_> = match serde_json::from_str(sent.get()) {
+            Ok(fields) => fields,
+            Err(_) => return Err(ApiError::invalid("body", "must be a JSON object")),
+        };
+        let op = fields.take_text("op")?.ok_or_else(|| ApiError::invalid("op", "is missing"))?;
+        let op = Op::parse(&op)?;
+        let own_key = fields.take_text("idempotencyKey")?.map(|key| IdempotencyKey::parse(&key)).transpose();
+        let own_key = own_key.map_err(|error| ApiError::invalid("idempotencyKey", error.to_string()))?;
+        let json = fields.to_json()?;
+        let call = Call::read(op, &json)?;
+        let idempotency =
+            own_key.or(batch_key).map(|key| repeatable(key, &format!("POST /api/v1/{}", op.as_str()), &json));
+        Ok(Self { call, idempotency })
+    }
+
+    async fn run(self, principal: &Principal) -> ResultView {
+        let Self { call, idempotency } = self;
+        // Boxed: all operations of a batch wait at once, and most kinds need far less than the largest.
+        let result = call.run(principal, idempotency.as_ref()).boxed_local().await;
+        let is_replayed = idempotency.is_some_and(|idempotency| idempotency.replayed.is_told());
+        match result {
+            Ok(result) => ResultView { replayed: result.replayed || is_replayed, ..result },
+            Err(error) => ResultView::failed(&error),
+        }
+    }
+}
+
+/// The answer to one operation.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum AnswerView {
+    Decision(Box<DecisionView>),
+    CanUse(CanUseView),
+    Settlement(SettlementView),
+    Tracked(TrackedView),
+    Problem(Box<Problem>),
+}
+
+/// The result of one operation.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ResultView {
+    /// The HTTP status that the operation would have had alone.
+    status: u16,
+    /// The body that the call alone would return, or a problem.
+    body: AnswerView,
+    /// The first answer to the same idempotency key is returned again, like the header `Idempotent-Replayed`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+}
+
+impl ResultView {
+    fn done(body: AnswerView, replayed: bool) -> Self {
+        Self { status: 200, body, replayed }
+    }
+
+    fn decided(decision: &Decision) -> Self {
+        Self::done(AnswerView::Decision(Box::new(DecisionView::new(decision))), decision.replayed)
+    }
+
+    fn settled(settlement: &Settlement) -> Self {
+        Self::done(AnswerView::Settlement(SettlementView::new(settlement)), settlement.replayed)
+    }
+
+    fn failed(error: &ApiError) -> Self {
+        let problem = error.problem();
+        Self { status: problem.status, replayed: error.is_replayed(), body: AnswerView::Problem(Box::new(problem)) }
+    }
+}
+
+/// The results of a batch, in the order of its operations.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BatchView {
+    results: Vec<ResultView>,
+}
+
+/// Operations that run one after the other, with their places in the batch.
+type Chain = Vec<(usize, Operation)>;
+
+/// Decide up to 100 operations in one request
+///
+/// Each is decided exactly as if it had been sent alone; operations of one user keep their order. The body may have
+/// 256 KiB. The `Idempotency-Key` header applies to each operation without an
+/// `idempotencyKey`.
+#[utoipa::path(post, path = "/api/v1/batch", tag = "Metering", request_body = BatchBody,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = BatchView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem),
+        (status = 503, body = Problem)))]
+pub async fn batch(
+    principal: Principal,
+    readers: SharedReaders,
+    body: Body<BatchBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Meter)?;
+    // Before the body, which takes memory too.
+    let _permit = readers.admit(Reader::Batch, &principal.key.id)?;
+    let Given { value: BatchBody { operations: sent }, idempotency } = body.read().await?;
+    if sent.is_empty() || sent.len() > MOST_OPERATIONS {
+        return Err(ApiError::invalid("operations", format!("must be 1 to {MOST_OPERATIONS}")));
+    }
+    let mut results: Vec<Option<ResultView>> = sent.iter().map(|_| None).collect();
+    let mut operations = Vec::with_capacity(sent.len());
+    for (place, sent) in sent.iter().enumerate() {
+        let batch_key = idempotency.as_ref().map(|batch| key_of_place(&batch.key, place)).transpose()?;
+        match Operation::read(sent, batch_key) {
+            Ok(operation) => operations.push((place, operation)),
+            Err(error) => results[place] = Some(ResultView::failed(&error)),
+        }
+    }
+    drop(sent);
+    // Without a limit on what one poll may do: else the runtime would let only some of the commands be written first.
+    let done = tokio::task::unconstrained(run_all(&principal, operations)).await;
+    for (place, result) in done {
+        results[place] = Some(result);
+    }
+    let missing = || ServiceError::Internal("an operation of a batch has no result".to_owned());
+    let results = results.into_iter().collect::<Option<Vec<_>>>().ok_or_else(missing)?;
+    Ok(HttpResponse::Ok().json(BatchView { results }))
+}
+
+/// The key of an operation without an `idempotencyKey`: derived from the header and its place.
+fn key_of_place(batch: &IdempotencyKey, place: usize) -> Result<IdempotencyKey, ApiError> {
+    let key = IdempotencyKey::parse(&format!("{}:{place}", batch.as_str()));
+    key.map_err(|_| Header::IdempotencyKey.invalid("must have at most 252 bytes for a batch"))
+}
+
+async fn run_all(principal: &Principal, operations: Vec<(usize, Operation)>) -> Vec<(usize, ResultView)> {
+    let (chains, mut done) = chains(principal, operations).await;
+    for wave in waves(chains) {
+        let wave = wave.into_iter().map(|chain| async move {
+            let mut results = Vec::with_capacity(chain.len());
+            for (place, operation) in chain {
+                results.push((place, operation.run(principal).await));
+            }
+            results
+        });
+        done.extend(join_all(wave).await.into_iter().flatten());
+    }
+    done
+}
+
+/// Groups operations by user, so that those of one user run in their order. Also returns the results of operations whose
+/// user could not be read: to run one of them beside the others could change the order.
+async fn chains(principal: &Principal, operations: Vec<(usize, Operation)>) -> (Vec<Chain>, Vec<(usize, ResultView)>) {
+    let alone = operations.len() == 1;
+    let users = operations.iter().map(async |(_, operation)| match operation.call.subject() {
+        Subject::User(user) => Ok(Some(user.clone())),
+        Subject::Reservation(_) if alone => Ok(None),
+        Subject::Reservation(id) => principal.gateway.user_of_reservation(&principal.tenant, id).await,
+    });
+    let users = join_all(users).await;
+    let (mut chains, mut failed) = (Vec::<Chain>::new(), Vec::new());
+    let mut chain_of_user = HashMap::new();
+    for ((place, operation), user) in operations.into_iter().zip(users) {
+        match user {
+            Ok(Some(user)) => {
+                let chain = *chain_of_user.entry(user).or_insert(chains.len());
+                match chains.get_mut(chain) {
+                    Some(chain) => chain.push((place, operation)),
+                    None => chains.push(vec![(place, operation)]),
+                }
+            }
+            // No such reservation: the operation changes nothing of any user.
+            Ok(None) => chains.push(vec![(place, operation)]),
+            Err(error) => failed.push((place, ResultView::failed(&error.into()))),
+        }
+    }
+    (chains, failed)
+}
+
+/// Divides chains so that each part decides a bounded number of events at a time.
+fn waves(chains: Vec<Chain>) -> Vec<Vec<Chain>> {
+    let mut waves: Vec<Vec<Chain>> = Vec::new();
+    let mut events = usize::MAX;
+    for chain in chains {
+        let more = chain.iter().map(|(_, operation)| operation.call.events()).max().unwrap_or(0);
+        events = events.saturating_add(more);
+        match waves.last_mut() {
+            Some(wave) if events <= MOST_EVENTS_AT_ONCE => wave.push(chain),
+            _ => {
+                events = more;
+                waves.push(vec![chain]);
+            }
+        }
+    }
+    waves
+}

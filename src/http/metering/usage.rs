@@ -1,0 +1,231 @@
+//! `GET usage` and its stream.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::metering::admission::Caller;
+use crate::domain::metering::counter::Counter;
+use crate::domain::values::glob;
+use crate::domain::values::ids::{EventName, KeyId, NameError, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::http::middleware::limits::Limits;
+use crate::http::middleware::readers::{Permit, Reader, SharedReaders};
+use crate::http::middleware::watchers::{Changes, LOOK, Watched, Watchers};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::Query;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::{CounterView, PeriodView};
+use crate::service::access::keys::KeyKind;
+use crate::service::error::ServiceError;
+use crate::service::metering::reserve::Asker;
+use crate::service::metering::usage::Usage;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageQuery {
+    user_id: String,
+    /// A name or a glob: only the groups that can count such events.
+    event: Option<String>,
+    /// `key` and `metadata.<name>`: for counters with these names in their scope.
+    #[serde(flatten)]
+    scope: BTreeMap<String, String>,
+}
+
+/// The values of names that a counter's scope may have: `key` and `metadata.<name>`.
+///
+/// # Errors
+/// invalid_request naming the parameter
+pub(in crate::http) fn scope_values(scope: BTreeMap<String, String>) -> Result<(Option<KeyId>, Metadata), ApiError> {
+    let mut key = None;
+    let mut metadata = BTreeMap::new();
+    for (name, value) in scope {
+        match name.strip_prefix("metadata.") {
+            Some(field) => {
+                metadata.insert(field.to_owned(), serde_json::Value::String(value));
+            }
+            None if name == "key" => {
+                key = Some(KeyId::parse(&value).map_err(|error| ApiError::invalid("key", error.to_string()))?);
+            }
+            None => return Err(ApiError::invalid(name, "is not a parameter of this call")),
+        }
+    }
+    let metadata = Metadata::try_from(metadata).map_err(|message| ApiError::invalid("metadata", message))?;
+    Ok((key, metadata))
+}
+
+/// What is asked for, checked.
+struct Asked {
+    user: UserId,
+    event: Option<EventName>,
+    key: Option<KeyId>,
+    metadata: Metadata,
+}
+
+impl UsageQuery {
+    fn check(self) -> Result<Asked, ApiError> {
+        let bad = |field: &str, error: NameError| ApiError::invalid(field, error.to_string());
+        let user = UserId::parse(&self.user_id).map_err(|error| bad("userId", error))?;
+        let event = self.event.as_deref().map(EventName::parse).transpose().map_err(|error| bad("event", error))?;
+        let (key, metadata) = scope_values(self.scope)?;
+        Ok(Asked { user, event, key, metadata })
+    }
+}
+
+/// A user's counters now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageView {
+    user_id: String,
+    /// Null without a subscription.
+    plan_id: Option<String>,
+    /// The window of the plan's own period.
+    period: Option<PeriodView>,
+    counters: Vec<CounterView>,
+}
+
+fn wanted(group: &LimitGroup, event: Option<&str>) -> bool {
+    event.is_none_or(|event| group.matches.iter().any(|rule| glob::overlap(&rule.event, event)))
+}
+
+fn view(user: &UserId, usage: &Usage, counters: &[Counter]) -> UsageView {
+    UsageView {
+        user_id: user.to_string(),
+        plan_id: usage.plan.as_ref().map(ToString::to_string),
+        period: usage.period.map(PeriodView::of),
+        counters: CounterView::all(counters),
+    }
+}
+
+async fn read(principal: &Principal, asked: &Asked) -> Result<UsageView, ApiError> {
+    let tenant = &principal.tenant;
+    let caller = Caller { user: &asked.user, app: &tenant.app, key: asked.key.as_ref() };
+    let asker = Asker { caller, metadata: &asked.metadata };
+    let usage = principal.gateway.usage(tenant, asker, |group| shows(principal, asked, group)).await?;
+    Ok(view(&asked.user, &usage, &usage.counters))
+}
+
+/// What others use too is not for the eyes of one end user.
+fn shows(principal: &Principal, asked: &Asked, group: &LimitGroup) -> bool {
+    let shared = principal.key.kind != KeyKind::Publishable;
+    wanted(group, asked.event.as_ref().map(EventName::as_str)) && (shared || group.scope.contains_user())
+}
+
+/// Read a user's counters
+#[utoipa::path(get, path = "/api/v1/usage", tag = "Usage",
+    params(("userId" = String, Query), ("event" = Option<String>, Query, description = "a name or a glob"),
+        ("key" = Option<String>, Query, description = "id of a key: for counters of keys"),
+        ("metadata.{name}" = Option<String>, Query, description = "for counters with that name in their scope"),
+        ("X-User-Token" = Option<String>, Header)),
+    responses((status = 200, body = UsageView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn get_usage(
+    principal: Principal,
+    request: HttpRequest,
+    query: Query<UsageQuery>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsage)?;
+    let asked = query.read()?.check()?;
+    principal.require_user_token(&request, &asked.user)?;
+    Ok(HttpResponse::Ok().json(read(&principal, &asked).await?))
+}
+
+/// Ends streams when the node drains.
+#[derive(Clone)]
+pub struct Draining(pub tokio::sync::watch::Receiver<bool>);
+
+/// Follow a user's counters as server-sent events, one per change
+#[utoipa::path(get, path = "/api/v1/usage/stream", tag = "Usage",
+    params(("userId" = String, Query), ("event" = Option<String>, Query), ("X-User-Token" = Option<String>, Header)),
+    responses((status = 200, content_type = "text/event-stream", body = String), (status = 400, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn stream_usage(
+    principal: Principal,
+    request: HttpRequest,
+    query: Query<UsageQuery>,
+    draining: web::Data<Draining>,
+    readers: SharedReaders,
+    watchers: web::Data<Watchers>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsage)?;
+    let asked = query.read()?.check()?;
+    principal.require_user_token(&request, &asked.user)?;
+    let permit = readers.admit(Reader::UsageStream, &principal.key.id)?;
+    let watched = Watched {
+        tenant: principal.tenant.clone(),
+        user: asked.user.clone(),
+        key: asked.key.clone(),
+        metadata: asked.metadata.clone(),
+    };
+    // Before the first state is read, so that no change between the two is missed.
+    let changes = watchers.follow(watched, &principal.gateway, &readers, &draining.0)?;
+    let first = line(&read(&principal, &asked).await?)?;
+    let silence = request.app_data::<Limits>().copied().unwrap_or_default().silence;
+    let draining = draining.0.clone();
+    let state = Follow { principal, asked, told: String::new(), silence, draining, changes, _permit: permit };
+    let events = futures::stream::unfold((state, Some(first)), |(mut state, first)| async move {
+        let text = match first {
+            Some(first) => {
+                state.told.clone_from(&first);
+                first
+            }
+            None => state.next().await?,
+        };
+        Some((Ok::<_, actix_web::Error>(Bytes::from(text)), (state, None)))
+    });
+    Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(events))
+}
+
+struct Follow {
+    principal: Principal,
+    asked: Asked,
+    told: String,
+    /// How long nothing may go out.
+    silence: Duration,
+    draining: tokio::sync::watch::Receiver<bool>,
+    changes: Changes,
+    /// Counts this stream as long as it is open.
+    _permit: Permit,
+}
+
+impl Follow {
+    /// Waits for the next change; a comment if there is none for long; None when the node drains, the key is revoked or
+    /// the watch ended.
+    async fn next(&mut self) -> Option<String> {
+        let deadline = tokio::time::Instant::now() + self.silence;
+        while tokio::time::Instant::now() < deadline {
+            tokio::select! {
+                changed = self.changes.changed() => changed.ok()?,
+                () = tokio::time::sleep(LOOK) => {}
+                _ = self.draining.changed() => return None,
+            }
+            if !self.principal.gateway.still_valid(&self.principal.key) {
+                return None;
+            }
+            let Some(usage) = self.changes.borrow().clone() else { continue };
+            if let Ok(text) = self.line(&usage)
+                && text != self.told
+            {
+                self.told.clone_from(&text);
+                return Some(text);
+            }
+        }
+        Some(": still here\n\n".to_owned())
+    }
+
+    fn line(&self, usage: &Usage) -> Result<String, ApiError> {
+        let shown = |counter: &&Counter| shows(&self.principal, &self.asked, &counter.group);
+        let counters: Vec<Counter> = usage.counters.iter().filter(shown).cloned().collect();
+        line(&view(&self.asked.user, usage, &counters))
+    }
+}
+
+fn line(view: &UsageView) -> Result<String, ApiError> {
+    let json = serde_json::to_string(view).map_err(|error| ServiceError::Internal(error.to_string()))?;
+    Ok(format!("event: usage\ndata: {json}\n\n"))
+}

@@ -1,0 +1,10 @@
+//! What surrounds every route: bounds per client, cross-origin reads, request ids, refused keys.
+
+pub(crate) mod cors;
+pub mod limits;
+pub(crate) mod readers;
+pub(crate) mod refused;
+pub(crate) mod replayed;
+pub(crate) mod request_id;
+pub(crate) mod unread;
+pub(crate) mod watchers;

@@ -1,0 +1,334 @@
+//! What readers may take of a node, so that they never starve metering calls: how many reads of a kind a key and a node
+//! may have under way, and threads and Redis connections of their own for the long ones. Batches of metering calls are
+//! counted in the same way, since each takes what a hundred calls do.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix_web::web;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::domain::values::ids::KeyId;
+use crate::http::wire::auth::Principal;
+use crate::http::wire::problem::ApiError;
+use crate::service::error::ServiceError;
+
+/// A kind of read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reader {
+    /// A page of a list, or one user in detail: some ten to some hundred small reads.
+    Page,
+    /// Entries of a log, or rows of reports: up to some hundred pages.
+    Scan,
+    /// A draft replayed on recorded calls.
+    Whatif,
+    /// A stream of one user's counters.
+    UsageStream,
+    /// A stream of the events of an app.
+    EventStream,
+    /// Up to a hundred metering operations in one request. It runs where metering calls do.
+    Batch,
+}
+
+/// How many reads of a kind may be under way or wait for their turn; beyond it they are answered 429.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub per_key: usize,
+    pub per_node: usize,
+}
+
+impl Reader {
+    /// The table of docs/configuration.md.
+    pub const fn bounds(self) -> Bounds {
+        match self {
+            Self::Page => Bounds { per_key: 32, per_node: 128 },
+            Self::Scan => Bounds { per_key: 8, per_node: 32 },
+            Self::Whatif => Bounds { per_key: 4, per_node: 10 },
+            Self::UsageStream => Bounds { per_key: 1_000, per_node: 2_000 },
+            Self::EventStream => Bounds { per_key: 16, per_node: 64 },
+            Self::Batch => Bounds { per_key: 16, per_node: 64 },
+        }
+    }
+
+    /// Seconds that a client should wait before it tries again.
+    pub const fn retry_after_s(self) -> u64 {
+        match self {
+            Self::Page | Self::Scan | Self::Batch => 1,
+            Self::Whatif | Self::UsageStream | Self::EventStream => 5,
+        }
+    }
+
+    /// The code of the 429.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Page | Self::Scan => "too_many_reads",
+            Self::Whatif => "too_many_whatifs",
+            Self::UsageStream | Self::EventStream => "too_many_streams",
+            Self::Batch => "too_many_batches",
+        }
+    }
+
+    /// The title of the 429.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Batch => "Too many batches are under way",
+            Self::Page | Self::Scan | Self::Whatif | Self::UsageStream | Self::EventStream => {
+                "Too many reads are under way"
+            }
+        }
+    }
+
+    /// What there are too many of.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Batch => "batches",
+            Self::Page | Self::Scan | Self::Whatif | Self::UsageStream | Self::EventStream => "reads of this kind",
+        }
+    }
+}
+
+/// Pages, and scans, that are read at the same time; the others wait for their turn.
+const PAGES_AT_ONCE: usize = 2;
+const SCANS_AT_ONCE: usize = 2;
+/// Drafts that run at the same time: each takes up to some 100 MB.
+const WHATIFS_AT_ONCE: usize = 1;
+/// Streams of events that look for new ones at the same time.
+const FOLLOWERS_AT_ONCE: usize = 2;
+/// Threads for reads: pages, scans, followers, and the watch over users of usage streams.
+const THREADS: usize = PAGES_AT_ONCE + SCANS_AT_ONCE + FOLLOWERS_AT_ONCE + 1;
+/// Metering calls go first where both want the processor.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+type Counts = HashMap<(Reader, Option<KeyId>), usize>;
+
+/// The readers of one node.
+pub struct Readers {
+    /// Beside the bounds of each kind.
+    most_of_key: usize,
+    counts: Arc<Mutex<Counts>>,
+    /// Its threads have connections to Redis of their own, see `store/client/connection.rs`.
+    runtime: Option<Runtime>,
+    pages: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
+    whatifs: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
+}
+
+/// Counts a read as long as it is under way.
+pub struct Permit {
+    counts: Arc<Mutex<Counts>>,
+    reader: Reader,
+    key: KeyId,
+}
+
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.counts);
+        for name in [(self.reader, Some(self.key.clone())), (self.reader, None)] {
+            if let Some(count) = counts.get_mut(&name) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&name);
+                }
+            }
+        }
+    }
+}
+
+/// Lets the threads of the node that serve metering calls go first.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "the threads for long reads keep their priority");
+    }
+}
+
+impl Readers {
+    /// `most_of_key`: reads of a kind that a key may have under way, beside the bound of that kind.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
+    pub fn start(most_of_key: usize) -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(THREADS)
+            .thread_name("reader")
+            .on_thread_start(step_back)
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            most_of_key,
+            counts: Arc::default(),
+            runtime: Some(runtime),
+            pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
+            scans: Arc::new(Semaphore::new(SCANS_AT_ONCE)),
+            whatifs: Arc::new(Semaphore::new(WHATIFS_AT_ONCE)),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_AT_ONCE)),
+        })
+    }
+
+    /// # Errors
+    /// 429: the key or the node has as many of these reads under way as it may.
+    pub fn admit(&self, reader: Reader, key: &KeyId) -> Result<Permit, ApiError> {
+        let Bounds { per_key, per_node } = reader.bounds();
+        let mut counts = lock(&self.counts);
+        let count = |key| counts.get(&(reader, key)).copied().unwrap_or(0);
+        let of_key = count(Some(key.clone())) >= per_key.min(self.most_of_key);
+        if of_key || count(None) >= per_node {
+            let by = if of_key { "key" } else { "node" };
+            metrics::counter!("quotagate_refused_reads_total", "code" => reader.code(), "bound" => by).increment(1);
+            return Err(ApiError::TooManyReads { reader, of_key });
+        }
+        for name in [Some(key.clone()), None] {
+            *counts.entry((reader, name)).or_default() += 1;
+        }
+        Ok(Permit { counts: Arc::clone(&self.counts), reader, key: key.clone() })
+    }
+
+    /// Admits a read, and runs it when it is its turn, off the threads that serve metering calls. It runs to its end
+    /// even if the caller leaves.
+    ///
+    /// # Errors
+    /// 429, or what the read fails with.
+    pub async fn run<T, F>(
+        &self,
+        reader: Reader,
+        principal: Principal,
+        read: impl FnOnce(Principal) -> F + Send + 'static,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ApiError>>,
+    {
+        let permit = self.admit(reader, &principal.key.id)?;
+        let turns = match reader {
+            Reader::Page => &self.pages,
+            Reader::Scan => &self.scans,
+            Reader::Whatif => &self.whatifs,
+            // Streams and batches are only counted here, and run elsewhere.
+            Reader::UsageStream | Reader::EventStream | Reader::Batch => &self.followers,
+        };
+        self.offload(turns, async move || {
+            let result = read(principal).await;
+            drop(permit);
+            result
+        })
+        .await?
+    }
+
+    /// Looks for the new events of a stream.
+    ///
+    /// # Errors
+    /// What the read fails with.
+    pub async fn follow<T, F>(&self, read: impl FnOnce() -> F + Send + 'static) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: Future<Output = T>,
+    {
+        self.offload(&self.followers, read).await
+    }
+
+    /// Starts a task beside the long reads.
+    pub fn background<F: Future<Output = ()>>(&self, task: impl FnOnce() -> F + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            let handle = runtime.handle().clone();
+            drop(runtime.spawn_blocking(move || handle.block_on(task())));
+        }
+    }
+
+    /// A draft gets a thread of its own, since the allocator keeps what a thread has freed until the thread ends: drafts
+    /// on several threads that stay would keep the memory of several drafts.
+    async fn offload<T, F>(
+        &self,
+        turns: &Arc<Semaphore>,
+        read: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: Future<Output = T>,
+    {
+        let failed = |what: &str| ServiceError::Internal(format!("a read {what}"));
+        let turn = Arc::clone(turns).acquire_owned().await.map_err(|_| failed("had no turn"))?;
+        let runtime = self.runtime.as_ref().ok_or_else(|| failed("has no thread"))?;
+        let handle = runtime.handle().clone();
+        let work = move || {
+            let result = handle.block_on(read());
+            drop(turn);
+            result
+        };
+        let ended = |error: &dyn Display| failed(&format!("ended early: {error}"));
+        if !Arc::ptr_eq(turns, &self.whatifs) {
+            return Ok(runtime.spawn_blocking(work).await.map_err(|error| ended(&error))?);
+        }
+        let (sender, receiver) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("whatif".to_owned())
+            .spawn(move || {
+                step_back();
+                // Nobody may wait any more.
+                drop(sender.send(work()));
+            })
+            .map_err(|error| failed(&format!("has no thread: {error}")))?;
+        Ok(receiver.await.map_err(|error| ended(&error))?)
+    }
+}
+
+impl Drop for Readers {
+    /// A node ends inside another runtime, where it must not wait for threads. Reads whose callers have left go on: they
+    /// need their timers to the end.
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        let turns = [
+            (Arc::clone(&self.pages), PAGES_AT_ONCE),
+            (Arc::clone(&self.scans), SCANS_AT_ONCE),
+            (Arc::clone(&self.whatifs), WHATIFS_AT_ONCE),
+            (Arc::clone(&self.followers), FOLLOWERS_AT_ONCE),
+        ];
+        std::thread::spawn(move || {
+            for (turns, count) in turns {
+                // Fails only where the turns were closed, which nobody does.
+                let _ = futures::executor::block_on(turns.acquire_many(u32::try_from(count).unwrap_or(u32::MAX)));
+            }
+            runtime.shutdown_background();
+        });
+    }
+}
+
+/// As handlers get it.
+pub type SharedReaders = web::Data<Readers>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_and_a_node_have_as_many_reads_of_a_kind_as_the_table_says() {
+        let readers = Readers::start(usize::MAX).unwrap();
+        for reader in
+            [Reader::Page, Reader::Scan, Reader::Whatif, Reader::UsageStream, Reader::EventStream, Reader::Batch]
+        {
+            let Bounds { per_key, per_node } = reader.bounds();
+            let key = |place: usize| KeyId::parse(&format!("key_{place}")).unwrap();
+            let mut permits = Vec::new();
+            for place in 0..per_node {
+                permits.push(readers.admit(reader, &key(place / per_key)).ok().unwrap());
+                if place + 1 == per_key {
+                    let refused = readers.admit(reader, &key(0)).err();
+                    assert!(matches!(refused, Some(ApiError::TooManyReads { of_key: true, .. })), "{reader:?}");
+                }
+            }
+            let refused = readers.admit(reader, &key(per_node)).err();
+            assert!(matches!(refused, Some(ApiError::TooManyReads { of_key: false, .. })), "{reader:?}");
+            drop(permits);
+            assert!(readers.admit(reader, &key(0)).is_ok(), "{reader:?}: places are given back");
+            assert!(lock(&readers.counts).is_empty(), "{reader:?}: nothing is kept of keys that read nothing");
+        }
+    }
+}

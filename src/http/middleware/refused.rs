@@ -1,0 +1,192 @@
+//! Refused keys: counted, told in the log, and answered ever more slowly to the address that they come from.
+//!
+//! Only the refusal waits. A key that is valid never does, whoever else calls from its address, so a proxy or a large
+//! office in front of many callers costs them nothing. The address is the connection's: no header is believed.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{HttpRequest, ResponseError, web};
+use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
+
+use crate::http::access::sessions;
+use crate::http::wire::header::presented_key;
+use crate::http::wire::problem::ApiError;
+use crate::service::access::keys::is_plausible;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// So many refusals of a minute are answered at once: a person who mistypes, a caller whose key has just been revoked.
+const AT_ONCE: u32 = 10;
+const SHORTEST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// The addresses that are remembered; those that have not called for longest are forgotten first.
+const ADDRESSES: usize = 10_000;
+
+/// Why a key was refused, as the metric tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// None was sent: nobody guesses that way, and nothing waits.
+    Missing,
+    /// It cannot be a key.
+    Malformed,
+    Unknown,
+    /// The cookie of a session that has ended or never was.
+    Session,
+    /// A key by which somebody wanted to sign in to the dashboard.
+    SignIn,
+}
+
+impl Reason {
+    fn of(request: &HttpRequest) -> Self {
+        match presented_key(request).ok().flatten() {
+            Some(key) if is_plausible(key) => Self::Unknown,
+            Some(_) => Self::Malformed,
+            None if request.method() == Method::POST && request.path() == "/api/v1/session" => Self::SignIn,
+            None if sessions::is_presented(request) => Self::Session,
+            None => Self::Missing,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Session => "session",
+            Self::SignIn => "sign_in",
+        }
+    }
+}
+
+/// The refusals of an address in the minute that began then.
+#[derive(Clone, Copy)]
+struct Minute {
+    began: Instant,
+    refused: u32,
+}
+
+impl Minute {
+    /// One more; answers how many it are now.
+    fn count(&mut self, now: Instant) -> u32 {
+        if now.duration_since(self.began) >= MINUTE {
+            *self = Self { began: now, refused: 0 };
+        }
+        self.refused = self.refused.saturating_add(1);
+        self.refused
+    }
+}
+
+/// How long the answer to the n-th refusal of a minute waits.
+fn wait(refused: u32) -> Duration {
+    match refused.checked_sub(AT_ONCE + 1) {
+        None => Duration::ZERO,
+        Some(beyond) => SHORTEST_WAIT.saturating_mul(1 << beyond.min(16)).min(LONGEST_WAIT),
+    }
+}
+
+/// Who calls: an address, or for IPv6 the network that one subscriber has.
+fn caller(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
+/// What a node knows of refused keys, bounded.
+pub struct Refusals {
+    addresses: Cache<IpAddr, Arc<Mutex<Minute>>>,
+    /// A place for each answer that may wait.
+    waiting: Semaphore,
+}
+
+impl Refusals {
+    pub fn new(most_waiting: usize) -> Self {
+        Self { addresses: Cache::new(ADDRESSES), waiting: Semaphore::new(most_waiting) }
+    }
+
+    /// Counts a refusal; answers how many that address had this minute.
+    fn count(&self, address: IpAddr, now: Instant) -> u32 {
+        let caller = caller(address);
+        let minute = self.addresses.get(&caller).unwrap_or_else(|| {
+            let minute = Arc::new(Mutex::new(Minute { began: now, refused: 0 }));
+            self.addresses.insert(caller, Arc::clone(&minute));
+            minute
+        });
+        minute.lock().unwrap_or_else(PoisonError::into_inner).count(now)
+    }
+
+    /// # Errors
+    /// Too many answers wait already.
+    async fn wait(&self, refused: u32) -> Result<(), ApiError> {
+        let wait = wait(refused);
+        if wait.is_zero() {
+            return Ok(());
+        }
+        let too_many = |_| ApiError::TooManyRefusedKeys { retry_after_s: LONGEST_WAIT.as_secs() };
+        let _place = self.waiting.try_acquire().map_err(too_many)?;
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}
+
+pub async fn middleware(
+    refusals: web::Data<Refusals>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let response = next.call(request).await?;
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return Ok(response.map_into_left_body());
+    }
+    let (reason, peer) = (Reason::of(response.request()), response.request().peer_addr());
+    metrics::counter!("quotagate_refused_keys_total", "reason" => reason.as_str()).increment(1);
+    let Some(peer) = peer.filter(|_| reason != Reason::Missing) else {
+        return Ok(response.map_into_left_body());
+    };
+    let refused = refusals.count(peer.ip(), Instant::now());
+    if refused == 1 {
+        tracing::warn!(address = %peer.ip(), reason = reason.as_str(), "a key is refused; more of this minute are not told");
+    }
+    match refusals.wait(refused).await {
+        Ok(()) => Ok(response.map_into_left_body()),
+        Err(error) => Ok(response.into_response(error.error_response()).map_into_right_body()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_ten_of_a_minute_do_not_wait_and_the_rest_ever_longer() {
+        let waits: Vec<u128> =
+            [1, 10, 11, 12, 13, 14, 15, 1000, u32::MAX].map(|refused| wait(refused).as_millis()).into();
+        assert_eq!(waits, [0, 0, 250, 500, 1000, 2000, 2000, 2000, 2000]);
+    }
+
+    #[test]
+    fn a_minute_later_an_address_begins_anew_and_no_address_counts_for_another() {
+        let (refusals, now) = (Refusals::new(1), Instant::now());
+        let at =
+            |address: &str, seconds: u64| refusals.count(address.parse().unwrap(), now + Duration::from_secs(seconds));
+        assert_eq!((at("192.0.2.1", 0), at("192.0.2.1", 59), at("192.0.2.2", 59)), (1, 2, 1));
+        assert_eq!((at("192.0.2.1", 60), at("192.0.2.2", 60)), (1, 2));
+        assert_eq!(at("::ffff:192.0.2.2", 60), 3, "in other clothes");
+        assert_eq!((at("2001:db8::1", 0), at("2001:db8::2", 0), at("2001:db8:0:1::2", 0)), (1, 2, 1));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_is_forgotten() {
+        let (refusals, now) = (Refusals::new(1), Instant::now());
+        for address in 0..50_000 {
+            refusals.count(std::net::Ipv4Addr::from_bits(address).into(), now);
+        }
+        assert!(refusals.addresses.len() <= ADDRESSES);
+    }
+}

@@ -1,0 +1,18 @@
+//! Every repeated write says so, also where its answer is all that was kept of the first.
+
+use actix_web::HttpMessage;
+use actix_web::body::MessageBody;
+use actix_web::dev::ServiceResponse;
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+use crate::store::metering::operation::Replayed;
+
+pub const HEADER: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Adds the header to the answer of a call that was answered before.
+pub fn tell(response: &mut ServiceResponse<impl MessageBody>) {
+    let told = response.request().extensions().get::<Replayed>().is_some_and(Replayed::is_told);
+    if told && response.status().is_success() {
+        response.headers_mut().insert(HEADER, HeaderValue::from_static("true"));
+    }
+}

@@ -1,0 +1,4 @@
+//! Routes for those who watch nodes: health, readiness, metrics, the list of nodes.
+
+pub(crate) mod health;
+pub(crate) mod registry;

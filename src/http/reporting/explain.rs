@@ -1,0 +1,120 @@
+//! `GET explain`: why a call was, or would be, allowed or denied.
+
+pub mod draft;
+mod reservation;
+mod summary;
+mod views;
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::metering::reservation::ONE;
+use crate::domain::values::amount::parse_decimal;
+use crate::domain::values::ids::{EventName, NameError, UserId};
+use crate::domain::values::number::Number;
+use crate::http::metering::reserve::item;
+use crate::http::metering::usage::scope_values;
+use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::Query;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::service::access::keys::KeyKind;
+use crate::service::metering::reserve::CallItem;
+use crate::service::reporting::explain::Question;
+use reservation::ExplainedReservationView;
+use views::ExplainedCallView;
+
+/// Either `reservationId`, or `userId` and `event` with what a reserve takes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainQuery {
+    reservation_id: Option<String>,
+    user_id: Option<String>,
+    event: Option<String>,
+    quantity: Option<String>,
+    /// `key` and `metadata.<name>`.
+    #[serde(flatten)]
+    rest: BTreeMap<String, String>,
+}
+
+impl ExplainQuery {
+    /// A reservation brings its own call.
+    fn is_alone(&self) -> Result<(), ApiError> {
+        let given = [("userId", &self.user_id), ("event", &self.event), ("quantity", &self.quantity)];
+        let mut named = given.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
+        match named.next().or(self.rest.keys().next().map(String::as_str)) {
+            Some(field) => Err(ApiError::invalid(field, "does not go with `reservationId`")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a call was or would be allowed or denied.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExplanationView {
+    /// Of `userId` and `event`: what a reserve would meet now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<ExplainedCallView>,
+    /// Of `reservationId`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reservation: Option<ExplainedReservationView>,
+}
+
+/// The call that the parameters describe. A secret key calls as itself, with its own metadata, unless it names another key.
+fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiError> {
+    let bad = |field: &str, error: NameError| ApiError::invalid(field, error.to_string());
+    let missing = |field: &str| ApiError::invalid(field, "is missing; or give `reservationId`");
+    let user = query.user_id.ok_or_else(|| missing("userId"))?;
+    let user = UserId::parse(&user).map_err(|error| bad("userId", error))?;
+    let event = query.event.ok_or_else(|| missing("event"))?;
+    let event = EventName::parse(&event).map_err(|error| bad("event", error))?;
+    let quantity = match query.quantity {
+        None => ONE,
+        Some(text) => Number(parse_decimal(&text).map_err(|error| ApiError::invalid("quantity", error.to_string()))?),
+    };
+    let (key, metadata) = scope_values(query.rest)?;
+    let own = principal.key.kind == KeyKind::Secret && key.as_ref().is_none_or(|key| *key == principal.key.id);
+    let item = match own {
+        true => item(principal, event, quantity, metadata)?,
+        false => CallItem { event, quantity, metadata },
+    };
+    let key = key.or_else(|| own.then(|| principal.key.id.clone()));
+    Ok(Question { user, item, key })
+}
+
+/// Explain what became of a reservation, or why a call would be allowed or denied now; nothing is written
+#[utoipa::path(get, path = "/api/v1/explain", tag = "Usage",
+    params(("reservationId" = Option<String>, Query, description = "alone; otherwise userId and event"),
+        ("userId" = Option<String>, Query), ("event" = Option<String>, Query), ("quantity" = Option<String>, Query, description = "default 1"),
+        ("metadata.{name}" = Option<String>, Query, description = "metadata of the call"),
+        ("key" = Option<String>, Query, description = "id of the key that calls; default: the secret key that asks")),
+    responses((status = 200, body = ExplanationView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 410, body = Problem),
+        (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn explain(
+    principal: Principal,
+    query: Query<ExplainQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Explain)?;
+    let query = query.read()?;
+    if let Some(id) = query.reservation_id.clone() {
+        query.is_alone()?;
+        let reservation = readers.run(Reader::Scan, principal, async move |principal| {
+            let (gateway, tenant) = (&principal.gateway, &principal.tenant);
+            let explained = gateway.explain_reservation(tenant, &id).await?;
+            let config = gateway.load_config(&tenant.app).await?;
+            Ok(ExplainedReservationView::new(&config, &explained))
+        });
+        return Ok(HttpResponse::Ok().json(ExplanationView { call: None, reservation: Some(reservation.await?) }));
+    }
+    let question = question(&principal, query)?;
+    let call = readers.run(Reader::Page, principal, async move |principal| {
+        let explanation = principal.gateway.explain(&principal.tenant, &question).await?;
+        Ok(ExplainedCallView::new(&question, &explanation))
+    });
+    Ok(HttpResponse::Ok().json(ExplanationView { call: Some(call.await?), reservation: None }))
+}

@@ -1,0 +1,67 @@
+//! `POST explain`: what a draft makes of a call.
+
+use actix_web::HttpResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::views::ExplainedGroupView;
+use crate::domain::configuration::plan_body::PlanBody;
+use crate::domain::configuration::policy_body::PolicyBody;
+use crate::domain::values::ids::EventName;
+use crate::domain::values::metadata::Metadata;
+use crate::domain::values::number::{Number, NumberOrText};
+use crate::http::metering::reserve::one;
+use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::simulation::whatif::draft;
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::Body;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::service::metering::reserve::CallItem;
+
+/// A plan or a policy that is not saved, and a call.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainDraftBody {
+    /// With its `id`. Instead of `policy`.
+    plan: Option<PlanBody>,
+    /// With its `id`. Instead of `plan`.
+    policy: Option<PolicyBody>,
+    #[schema(value_type = String)]
+    event: EventName,
+    #[serde(default = "one")]
+    #[schema(value_type = NumberOrText, default = 1)]
+    quantity: Number,
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    metadata: Metadata,
+}
+
+/// What the groups of a draft make of a call.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExplainedDraftView {
+    /// Those of the draft; beside a plan's also those of the policies.
+    groups: Vec<ExplainedGroupView>,
+}
+
+/// Test the rules of a plan or a policy that is not saved: which groups match a call, and why the others don't
+///
+/// Of a call of anybody's, with any key. No counter is looked at, and nothing is written.
+#[utoipa::path(post, path = "/api/v1/explain", tag = "Usage", operation_id = "explain_draft", request_body = ExplainDraftBody,
+    responses((status = 200, body = ExplainedDraftView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn explain_draft(
+    principal: Principal,
+    body: Body<ExplainDraftBody>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    let body = body.read().await?.value;
+    let draft = draft(body.plan, body.policy, None)?;
+    let item = CallItem { event: body.event, quantity: body.quantity, metadata: body.metadata };
+    let event = item.event.to_string();
+    let groups = readers.run(Reader::Page, principal, async move |principal| {
+        let traced = principal.gateway.explain_draft(&principal.tenant, &draft, &item).await?;
+        Ok(traced.iter().map(|traced| ExplainedGroupView::traced(&event, traced)).collect())
+    });
+    Ok(HttpResponse::Ok().json(ExplainedDraftView { groups: groups.await? }))
+}

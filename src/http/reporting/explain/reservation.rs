@@ -1,0 +1,230 @@
+//! An explained reservation as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::views::{ExplainedGroupView, metadata_map};
+use crate::domain::metering::explain::Traced;
+use crate::domain::metering::reservation::Item;
+use crate::domain::reporting::ledger::{EntryKind, Outcome, ToldActual};
+use crate::domain::time::window::rfc3339;
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::ids::{GroupId, PlanId};
+use crate::domain::values::number::Number;
+use crate::http::wire::views::{PeriodView, number};
+use crate::service::configuration::app_config::AppConfig;
+use crate::service::reporting::explain_reservation::{ExplainedReservation, Status};
+use crate::store::reporting::ledger::StoredEntry;
+
+/// What became of a reservation.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedReservationView {
+    reservation_id: String,
+    status: Status,
+    /// Something was charged after the expiry.
+    late: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+    created_at: String,
+    /// Absent once its record is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    /// Id of the key that reserved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
+    /// The plan whose groups held; absent if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<HeldVersionView>,
+    /// The policies that matched.
+    policies: Vec<HeldVersionView>,
+    /// The request, with what the groups of those versions make of it.
+    items: Vec<ExplainedItemView>,
+    /// What it holds and was charged, per counter and window; empty once its record is gone.
+    counters: Vec<ReservedView>,
+    /// The ledger's entries of it, oldest first.
+    entries: Vec<ReservationEntryView>,
+    /// False: there were too many entries to look at all of them.
+    entries_complete: bool,
+}
+
+/// A plan or policy at the version that held.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HeldVersionView {
+    id: String,
+    version: u64,
+}
+
+/// One event of a reservation.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedItemView {
+    event: String,
+    #[schema(value_type = f64)]
+    quantity: Number,
+    metadata: BTreeMap<String, String>,
+    groups: Vec<ExplainedGroupView>,
+}
+
+/// What a reservation has in one window of a counter.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservedView {
+    group_id: String,
+    unit: Unit,
+    scope: BTreeMap<String, String>,
+    /// Null: that window is over.
+    period: Option<PeriodView>,
+    #[schema(value_type = f64)]
+    held: Number,
+    #[schema(value_type = f64)]
+    charged: Number,
+}
+
+/// An entry of the ledger.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationEntryView {
+    id: String,
+    #[serde(rename = "type")]
+    #[schema(rename = "type")]
+    kind: EntryKind,
+    at: String,
+    late: bool,
+    charges: Vec<EntryChargeView>,
+    /// Of an expiry: what was held until then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<EntryHeldView>,
+    /// The figures that the call brought, per item; empty: as held.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    figures: Vec<FiguresView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<String>,
+}
+
+/// A counter's change.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryChargeView {
+    group_id: String,
+    unit: Unit,
+    scope: BTreeMap<String, String>,
+    /// Negative: given back.
+    #[schema(value_type = f64)]
+    change: Number,
+    /// `used` after it.
+    #[schema(value_type = f64)]
+    balance: Number,
+}
+
+/// What an expired reservation held.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryHeldView {
+    group_id: String,
+    unit: Unit,
+    #[schema(value_type = f64)]
+    amount: Number,
+}
+
+/// Actual figures of one item.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FiguresView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    quantity: Option<Number>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl ExplainedReservationView {
+    pub fn new(config: &AppConfig, explained: &ExplainedReservation) -> Self {
+        let memo = explained.memo.as_ref();
+        let version = |id: &str, version: u64| HeldVersionView { id: id.to_owned(), version };
+        let plan = memo.and_then(|memo| memo.plan.as_ref().map(|plan| version(PlanId::as_str(plan), memo.version)));
+        let policies = memo.iter().flat_map(|memo| &memo.policies);
+        let counters = explained.accounts.iter().map(|(entry, window)| {
+            let unit = unit_of(config, &entry.group);
+            ReservedView {
+                group_id: entry.group.to_string(),
+                unit,
+                scope: entry.owner.to_map(),
+                period: window.map(PeriodView::of),
+                held: number(entry.held, unit),
+                charged: number(entry.charged, unit),
+            }
+        });
+        Self {
+            reservation_id: explained.id.to_string(),
+            status: explained.status,
+            late: explained.late,
+            outcome: explained.outcome,
+            created_at: rfc3339(explained.id.created_at_ms),
+            expires_at: explained.expires_at_ms.map(rfc3339),
+            user_id: explained.user.as_ref().map(ToString::to_string),
+            key_id: explained.key.as_ref().map(ToString::to_string),
+            event: explained.event.as_ref().map(ToString::to_string),
+            plan,
+            policies: policies.map(|(id, at)| version(id.as_str(), *at)).collect(),
+            items: explained.items.iter().map(|(item, traced)| item_view(item, traced)).collect(),
+            counters: counters.collect(),
+            entries: explained.entries.iter().map(|entry| entry_view(config, explained.id.bucket, entry)).collect(),
+            entries_complete: !explained.search_cut,
+        }
+    }
+}
+
+fn item_view(item: &Item, traced: &[Traced]) -> ExplainedItemView {
+    let event = item.event.to_string();
+    ExplainedItemView {
+        quantity: item.quantity,
+        metadata: metadata_map(&item.metadata),
+        groups: traced.iter().map(|traced| ExplainedGroupView::traced(&event, traced).of_an_allowed_call()).collect(),
+        event,
+    }
+}
+
+/// Amounts are told in the unit of their group's id, which the configuration knows for ever.
+fn unit_of(config: &AppConfig, group: &GroupId) -> Unit {
+    config.groups.get(group).map_or(Unit::Count, |kind| kind.unit)
+}
+
+fn entry_view(config: &AppConfig, bucket: u8, StoredEntry { id, entry }: &StoredEntry) -> ReservationEntryView {
+    let charges = entry.charges.iter().map(|charge| {
+        let unit = unit_of(config, &charge.group);
+        let size = Amount::from_steps(charge.change.unsigned_abs()).unwrap_or(Amount::LARGEST).to_decimal(unit);
+        EntryChargeView {
+            group_id: charge.group.to_string(),
+            unit,
+            scope: charge.owner.to_map(),
+            change: Number(if charge.change < 0 { -size } else { size }),
+            balance: number(charge.balance, unit),
+        }
+    });
+    let held = entry.held.iter().map(|held| {
+        let unit = unit_of(config, &held.group);
+        EntryHeldView { group_id: held.group.to_string(), unit, amount: number(held.amount, unit) }
+    });
+    let figures = |told: &ToldActual| FiguresView { quantity: told.quantity, metadata: metadata_map(&told.metadata) };
+    ReservationEntryView {
+        id: format!("led_{bucket:02x}_{}-{}", id.time_ms, id.number),
+        kind: entry.kind,
+        at: rfc3339(entry.at_ms),
+        late: entry.late,
+        charges: charges.collect(),
+        held: held.collect(),
+        figures: entry.told.actual.iter().map(figures).collect(),
+        outcome: entry.told.outcome,
+        reason: entry.told.reason.clone(),
+        error_code: entry.told.error_code.clone(),
+    }
+}

@@ -1,0 +1,320 @@
+//! An explanation as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::summary::summary;
+use crate::domain::configuration::plan::Plan;
+use crate::domain::configuration::plan_body::UnmatchedEvents;
+use crate::domain::metering::explain::{Mismatch, Origin, Outcome, Traced, Tried};
+use crate::domain::metering::reason::Reason;
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::amount::Unit;
+use crate::domain::values::field_error::FieldError;
+use crate::domain::values::metadata::Metadata;
+use crate::domain::values::number::Number;
+use crate::http::wire::views::{CounterView, DeniedByView, number};
+use crate::service::accounts::subscriptions::{SubscriptionView, view_of};
+use crate::service::reporting::explain::{Explained, Explanation, Question, Verdict};
+
+/// What a reserve would meet now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedCallView {
+    /// The result and its cause in one sentence.
+    summary: String,
+    user_id: String,
+    /// False: nothing is stored of this user. A mistyped id looks like this.
+    user_known: bool,
+    event: String,
+    #[schema(value_type = f64)]
+    quantity: Number,
+    /// With what the key brings.
+    metadata: BTreeMap<String, String>,
+    allowed: bool,
+    /// The first category of refusal; empty if allowed.
+    reasons: Vec<Reason>,
+    denied_by: Vec<DeniedByView>,
+    /// Not empty: the call would be refused as invalid, for these fields.
+    errors: Vec<FieldError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<TimeMs>,
+    /// The user is blocked, whatever the limits say.
+    blocked: bool,
+    /// Null without one that runs.
+    subscription: Option<SubscriptionView>,
+    /// Null without subscription and default plan: then the policies' groups are all.
+    plan: Option<ExplainedPlanView>,
+    /// Those of the plan, then those of all policies.
+    groups: Vec<ExplainedGroupView>,
+}
+
+/// The plan that holds.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedPlanView {
+    id: String,
+    version: u64,
+    /// The user has no subscription; this is the app's default plan.
+    is_default: bool,
+    /// The user has limits of its own instead of the plan's.
+    own_limits: bool,
+    /// What becomes of an event that no group of the plan matches.
+    unmatched_events: UnmatchedEvents,
+}
+
+/// What one group makes of the call.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedGroupView {
+    group_id: String,
+    label: String,
+    unit: Unit,
+    /// The plan, or else the policy, that the group stands in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_id: Option<String>,
+    version: u64,
+    /// One of its rules matches.
+    matches: bool,
+    /// In their order, up to the one that matches.
+    rules: Vec<TriedRuleView>,
+    /// Place of the rule that decides, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<usize>,
+    /// No rule matches, and `covers` names the event: the group refuses it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    uncovered: bool,
+    /// The group refuses the call.
+    refuses: bool,
+    /// Names of the group's scope that the call lacks; then it does not count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing_scope: Vec<String>,
+    /// Why the call cannot be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<FieldError>,
+    /// What the group counts of the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    amount: Option<Number>,
+    /// The amount is more than `maxPerCall`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    too_large: bool,
+    /// A fixed period is not running: it will begin then, or never again if that is absent.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    outside_period: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opens_at: Option<String>,
+    /// The counter that the call lands in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counter: Option<CounterView>,
+    /// Quota and grants, less what is blocked; absent without quota.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    limit: Option<Number>,
+    /// The call does not fit into the counter.
+    lacks_room: bool,
+    /// Live grants of the counter.
+    grants: Vec<LiveGrantView>,
+}
+
+/// A rule that was tried.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TriedRuleView {
+    /// Its event pattern.
+    event: String,
+    matches: bool,
+    /// All that keeps it from matching.
+    mismatches: Vec<MismatchView>,
+}
+
+/// Why a rule does not match.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MismatchView {
+    /// `event`, or `metadata.<name>`.
+    field: String,
+    /// Absent: the call does not bring the field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<String>,
+    /// The event's pattern, or the values of which any matches.
+    wanted: Vec<String>,
+    /// The same as a sentence.
+    message: String,
+}
+
+/// A live grant.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveGrantView {
+    id: String,
+    #[schema(value_type = f64)]
+    amount: Number,
+    /// Null: never.
+    ends_at: Option<String>,
+}
+
+pub fn metadata_map(metadata: &Metadata) -> BTreeMap<String, String> {
+    metadata.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+impl ExplainedCallView {
+    pub fn new(question: &Question, explanation: &Explanation) -> Self {
+        let Question { user, item, .. } = question;
+        let event = item.event.to_string();
+        let subscription = explanation.subscription.as_ref();
+        let plan = explanation.plan.as_deref().map(|plan| ExplainedPlanView {
+            is_default: explanation.is_default_plan,
+            own_limits: subscription.is_some_and(|subscription| subscription.custom_limits.is_some()),
+            ..ExplainedPlanView::of(plan)
+        });
+        let (decision, errors) = match &explanation.verdict {
+            Verdict::Decided(decision) => (Some(decision), Vec::new()),
+            Verdict::Invalid(fault) => (None, vec![fault.clone()]),
+        };
+        Self {
+            summary: summary(question, explanation),
+            user_id: user.to_string(),
+            user_known: explanation.known,
+            quantity: item.quantity,
+            metadata: metadata_map(&item.metadata),
+            allowed: decision.is_some_and(|decision| decision.allowed),
+            reasons: decision.map(|decision| decision.reasons.clone()).unwrap_or_default(),
+            denied_by: decision.into_iter().flat_map(|it| &it.denied_by).map(DeniedByView::new).collect(),
+            errors,
+            retry_after_ms: decision.and_then(|decision| decision.retry_after_ms),
+            blocked: explanation.blocked,
+            subscription: subscription.map(|subscription| view_of(user, subscription, None)),
+            plan,
+            groups: explanation.groups.iter().map(|group| ExplainedGroupView::new(&event, group)).collect(),
+            event,
+        }
+    }
+}
+
+impl ExplainedPlanView {
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            id: plan.id.to_string(),
+            version: plan.version,
+            is_default: false,
+            own_limits: false,
+            unmatched_events: plan.unmatched_events,
+        }
+    }
+}
+
+impl ExplainedGroupView {
+    fn new(event: &str, explained: &Explained) -> Self {
+        let unit = explained.traced.group.unit;
+        let grants = explained.grants.iter().map(|grant| LiveGrantView {
+            id: grant.id.clone(),
+            amount: number(grant.amount, unit),
+            ends_at: grant.ends_at_ms.map(rfc3339),
+        });
+        Self {
+            counter: explained.counter.as_ref().map(CounterView::new),
+            limit: explained.limit.map(|limit| number(limit, unit)),
+            lacks_room: explained.lacks_room,
+            refuses: explained.refuses(),
+            grants: grants.collect(),
+            ..Self::traced(event, &explained.traced)
+        }
+    }
+
+    /// Of a call that was allowed: no group refused it, and every fixed period was running.
+    pub fn of_an_allowed_call(self) -> Self {
+        Self { refuses: false, outside_period: false, opens_at: None, ..self }
+    }
+
+    /// Without a counter.
+    pub fn traced(event: &str, traced: &Traced) -> Self {
+        let group = &traced.group;
+        let (plan_id, policy_id, version) = match &traced.origin {
+            Origin::Plan(plan, version) => (Some(plan.to_string()), None, *version),
+            Origin::Policy(policy, version) => (None, Some(policy.to_string()), *version),
+        };
+        let view = Self {
+            group_id: group.id.to_string(),
+            label: group.label.to_string(),
+            unit: group.unit,
+            plan_id,
+            policy_id,
+            version,
+            matches: !matches!(traced.outcome, Outcome::Unmatched { .. }),
+            rules: traced.tried.iter().map(|tried| TriedRuleView::new(event, tried)).collect(),
+            rule: None,
+            refuses: traced.refuses(),
+            uncovered: false,
+            missing_scope: Vec::new(),
+            error: None,
+            amount: None,
+            too_large: false,
+            outside_period: false,
+            opens_at: None,
+            counter: None,
+            limit: None,
+            lacks_room: false,
+            grants: Vec::new(),
+        };
+        match &traced.outcome {
+            Outcome::Unmatched { covers } => Self { uncovered: *covers, ..view },
+            Outcome::MissingScope { rule, missing, .. } => {
+                Self { rule: Some(*rule), missing_scope: missing.clone(), ..view }
+            }
+            Outcome::Unmeasured { rule, fault } => Self { rule: Some(*rule), error: Some(fault.clone()), ..view },
+            Outcome::Counts(counts) => Self {
+                rule: Some(counts.rule),
+                amount: Some(number(counts.amount, group.unit)),
+                too_large: counts.too_large,
+                outside_period: counts.window.is_none(),
+                opens_at: counts.opens_at_ms.map(rfc3339),
+                ..view
+            },
+        }
+    }
+}
+
+impl TriedRuleView {
+    fn new(event: &str, tried: &Tried) -> Self {
+        let mismatches = tried.mismatches.iter().map(|mismatch| MismatchView::new(event, &tried.event, mismatch));
+        Self { event: tried.event.clone(), matches: tried.mismatches.is_empty(), mismatches: mismatches.collect() }
+    }
+}
+
+impl MismatchView {
+    fn new(event: &str, pattern: &str, mismatch: &Mismatch) -> Self {
+        match mismatch {
+            Mismatch::Event => Self {
+                field: "event".to_owned(),
+                found: Some(event.to_owned()),
+                wanted: vec![pattern.to_owned()],
+                message: format!("the event `{event}` is not `{pattern}`"),
+            },
+            Mismatch::Missing { field, wanted } => Self {
+                field: format!("metadata.{field}"),
+                found: None,
+                wanted: wanted.clone(),
+                message: format!("metadata `{field}` is missing; the rule wants {}", either(wanted)),
+            },
+            Mismatch::Value { field, found, wanted } => Self {
+                field: format!("metadata.{field}"),
+                found: Some(found.clone()),
+                wanted: wanted.clone(),
+                message: format!("metadata `{field}` is `{found}`; the rule wants {}", either(wanted)),
+            },
+        }
+    }
+}
+
+/// `` `a`, `b` or `c` ``
+pub fn either(values: &[String]) -> String {
+    let quoted: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => "another value".to_owned(),
+    }
+}

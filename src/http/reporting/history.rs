@@ -1,0 +1,130 @@
+//! `GET usage/history`.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::metering::admission::Caller;
+use crate::domain::time::window::{TimeMs, Window, parse_rfc3339};
+use crate::domain::values::amount::Unit;
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::domain::values::number::Number;
+use crate::http::metering::usage::scope_values;
+use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::Query;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::{ListView, PeriodView, number};
+use crate::service::access::keys::KeyKind;
+use crate::service::configuration::app_config::GroupKind;
+use crate::service::metering::reserve::Asker;
+use crate::service::reporting::history::PastWindow;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryQuery {
+    user_id: String,
+    group_id: Option<String>,
+    /// Windows that reach beyond it.
+    from: Option<String>,
+    /// Windows that begin before it.
+    to: Option<String>,
+    /// `key` and `metadata.<name>`: for counters with these names in their scope.
+    #[serde(flatten)]
+    scope: BTreeMap<String, String>,
+}
+
+/// One window of one counter. Amounts are in the unit.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowView {
+    group_id: String,
+    label: String,
+    unit: Unit,
+    scope: BTreeMap<String, String>,
+    /// Number among the counter's windows, as events tell it.
+    window: String,
+    period: PeriodView,
+    #[schema(value_type = f64)]
+    used: Number,
+    /// That the last call in the window went by, or of one that runs, the present one. Null counts without limit.
+    #[schema(value_type = Option<f64>)]
+    quota: Option<Number>,
+    /// Extra quota by grants, when the window ended, or at present.
+    #[schema(value_type = f64)]
+    granted: Number,
+    /// `max(0, used - quota - granted)`
+    #[schema(value_type = f64)]
+    overage: Number,
+    /// It is over, and nothing can be charged to it or given back any more.
+    #[serde(rename = "final")]
+    is_final: bool,
+}
+
+impl WindowView {
+    pub fn new(window: &PastWindow) -> Self {
+        let unit = window.unit;
+        Self {
+            group_id: window.group.to_string(),
+            label: window.label.clone(),
+            unit,
+            scope: window.owner.to_map(),
+            window: window.serial.clone(),
+            period: PeriodView::of(window.window),
+            used: number(window.used, unit),
+            quota: window.quota.map(|quota| number(quota, unit)),
+            granted: number(window.granted, unit),
+            overage: number(window.overage(), unit),
+            is_final: window.is_final,
+        }
+    }
+}
+
+fn time(name: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
+    let read = |text| parse_rfc3339(text).ok_or_else(|| ApiError::invalid(name, "must be an RFC 3339 time"));
+    text.map(read).transpose()
+}
+
+/// List the windows of a user's counters, newest first: the last twelve that are over, and the one that runs
+#[utoipa::path(get, path = "/api/v1/usage/history", tag = "Usage",
+    params(("userId" = String, Query), ("groupId" = Option<String>, Query),
+        ("from" = Option<String>, Query, description = "RFC 3339: windows that reach beyond it"),
+        ("to" = Option<String>, Query, description = "RFC 3339: windows that begin before it"),
+        ("key" = Option<String>, Query, description = "id of a key: for counters of keys"),
+        ("metadata.{name}" = Option<String>, Query, description = "for counters with that name in their scope"),
+        ("X-User-Token" = Option<String>, Header)),
+    responses((status = 200, body = ListView<WindowView>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn history(
+    principal: Principal,
+    request: HttpRequest,
+    query: Query<HistoryQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsage)?;
+    let HistoryQuery { user_id, group_id, from, to, scope } = query.read()?;
+    let user = UserId::parse(&user_id).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
+    let group = group_id.as_deref().map(GroupId::parse).transpose();
+    let group = group.map_err(|error| ApiError::invalid("groupId", error.to_string()))?;
+    let (from, to) = (time("from", from.as_deref())?, time("to", to.as_deref())?);
+    let (key, metadata) = scope_values(scope)?;
+    principal.require_user_token(&request, &user)?;
+    // What others use too is not for the eyes of one end user.
+    let shared = principal.key.kind != KeyKind::Publishable;
+    let windows = readers.run(Reader::Page, principal, async move |principal| {
+        let caller = Caller { user: &user, app: &principal.tenant.app, key: key.as_ref() };
+        let asker = Asker { caller, metadata: &metadata };
+        let wanted = |id: &GroupId, kind: &GroupKind| {
+            group.as_ref().is_none_or(|group| group == id) && (shared || kind.scope.contains_user())
+        };
+        Ok(principal.gateway.history(&principal.tenant, asker, wanted).await?)
+    });
+    let within = |window: &Window| {
+        from.is_none_or(|from| window.end_ms.is_none_or(|end| end > from)) && to.is_none_or(|to| window.start_ms < to)
+    };
+    let windows = windows.await?;
+    let data = windows.iter().filter(|found| within(&found.window)).map(WindowView::new).collect();
+    Ok(HttpResponse::Ok().json(ListView::whole(data)))
+}

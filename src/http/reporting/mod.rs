@@ -1,0 +1,6 @@
+//! Routes of events, explanations, history and reports.
+
+pub(crate) mod events;
+pub(crate) mod explain;
+pub(crate) mod history;
+pub(crate) mod reports;

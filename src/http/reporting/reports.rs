@@ -1,0 +1,186 @@
+//! `GET reports/usage`, `reports/unusual`, `reports/forecast` and `reports/limits`.
+
+mod at_limits;
+mod csv;
+mod query;
+mod views;
+
+use actix_web::HttpResponse;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::domain::values::ids::UserId;
+use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::Query;
+use crate::http::wire::cursor;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::service::error::ServiceError;
+use at_limits::LimitsView;
+use query::{Format, UsageParameters, day, list};
+use views::{ForecastCounterView, ForecastView, ReportView, UnusualLineView, UnusualView};
+
+/// Sum what happened, by day, group, user, event, key or metadata, as JSON or CSV
+///
+/// Days are those of UTC, `from` and `to` included; an instant stands for its day. Beside the parameters below any
+/// `metadata.<name>=` filters, an empty one for rows without it. What has happened when the call comes is counted.
+#[utoipa::path(get, path = "/api/v1/reports/usage", tag = "Reports",
+    params(("from" = Option<String>, Query, description = "a day or an RFC 3339 time, default 30 days in all"),
+        ("to" = Option<String>, Query, description = "the last day, default today"),
+        ("period" = Option<String>, Query, description = "day, week, month or total (default)"),
+        ("by" = Option<String>, Query, description = "group, user, event, key, metadata.<name>; several with commas"),
+        ("event" = Option<String>, Query, description = "a name or a glob"),
+        ("userId" = Option<String>, Query), ("keyId" = Option<String>, Query), ("groupId" = Option<String>, Query),
+        ("metadata.{name}" = Option<String>, Query),
+        ("ratio" = Option<Vec<String>>, Query, description = "such as completion_tokens/prompt_tokens or calls[metadata.cache=hit]/calls; may be repeated"),
+        ("format" = Option<String>, Query, description = "json (default) or csv"),
+        ("top" = Option<String>, Query, description = "calls, denials or cost: the lines with the most of it first, of all there are; has no further pages"),
+        ("limit" = Option<usize>, Query, description = "1 to 1000, default 100; CSV has all lines unless told otherwise"),
+        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
+    responses((status = 200, content((ReportView = "application/json"), (String = "text/csv"))), (status = 400, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn usage(
+    principal: Principal,
+    query: Query<Vec<(String, String)>>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let UsageParameters { query, format, limit, top, after } = UsageParameters::read(query.read()?)?;
+    // A report may have many lines: they are written where they were read.
+    let report = readers.run(Reader::Scan, principal, async move |principal| {
+        let mut report = principal.gateway.report(&principal.tenant, query).await?;
+        if let Some((start, values)) = after {
+            report.lines.retain(|(name, _)| (name.start, &name.values) > (start, &values));
+        }
+        if let Some(top) = top {
+            report.lines.sort_by_key(|(_, line)| std::cmp::Reverse(top.of(line)));
+        }
+        let more = top.is_none() && limit.is_some_and(|limit| report.lines.len() > limit);
+        report.lines.truncate(limit.unwrap_or(usize::MAX));
+        let next = report.lines.last().filter(|_| more).map(|(name, _)| cursor::line_text(name.start, &name.values));
+        let text = match format {
+            Format::Json => serde_json::to_string(&ReportView::new(&report, next.clone()))
+                .map_err(|error| ServiceError::Internal(error.to_string()))?,
+            Format::Csv => csv::text(&report)?,
+        };
+        Ok((text, next))
+    });
+    let (text, next) = report.await?;
+    let mut response = HttpResponse::Ok();
+    if format == Format::Json {
+        return Ok(response.content_type("application/json").body(text));
+    }
+    if let Some(next) = next {
+        response.insert_header(("x-next-cursor", next));
+    }
+    response.insert_header(("content-disposition", "attachment; filename=\"usage.csv\""));
+    Ok(response.content_type("text/csv; charset=utf-8").body(text))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UnusualQuery {
+    /// The day to look at; default the last complete one.
+    at: Option<String>,
+    /// How many days before it is compared with, 7 to 366; default 28.
+    days: Option<i64>,
+    /// group, user, event, key, metadata.<name>; several with commas; default event.
+    by: Option<String>,
+}
+
+/// Say what stands out on a day against the days before it
+///
+/// Calls, denials, cost (by group: what was charged) of more than the mean and three standard deviations of the days
+/// before, at least twice the mean, on a day with 20 calls or denials at least. Days without any count 0.
+#[utoipa::path(get, path = "/api/v1/reports/unusual", tag = "Reports", params(UnusualQuery),
+    responses((status = 200, body = UnusualView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn unusual(
+    principal: Principal,
+    query: Query<UnusualQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let UnusualQuery { at, days, by } = query.read()?;
+    let at = at.map(|at| day("at", &at, false)).transpose()?;
+    let days = days.unwrap_or(28);
+    if !(7..=366).contains(&days) {
+        return Err(ApiError::invalid("days", "must be 7 to 366"));
+    }
+    let by = list(by.as_deref().unwrap_or("event"))?;
+    let report = readers
+        .run(Reader::Scan, principal, async move |principal| {
+            Ok(principal.gateway.unusual(&principal.tenant, at, days, by).await?)
+        })
+        .await?;
+    let data = report.outliers.iter().map(|outlier| UnusualLineView::new(&report.by, outlier)).collect();
+    let (from, day) = (report.from.to_string(), report.day.to_string());
+    Ok(HttpResponse::Ok().json(UnusualView { day, from, data }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ForecastQuery {
+    user_id: String,
+}
+
+/// Say where a user's own counters with a quota lead, and when they run out
+///
+/// By two rates: what the window has used since its start, and what the user was charged in the last complete days
+/// (at most 7). The faster one decides. There is a range, and nothing before a tenth of the window.
+#[utoipa::path(get, path = "/api/v1/reports/forecast", tag = "Reports", params(ForecastQuery),
+    responses((status = 200, body = ForecastView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn forecast(
+    principal: Principal,
+    query: Query<ForecastQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let ForecastQuery { user_id } = query.read()?;
+    let user = UserId::parse(&user_id).map_err(|error| ApiError::invalid("userId", error.to_string()))?;
+    let (now_ms, outlooks) = readers
+        .run(Reader::Scan, principal, async move |principal| {
+            Ok(principal.gateway.forecast(&principal.tenant, &user).await?)
+        })
+        .await?;
+    let data = outlooks.iter().map(ForecastCounterView::new).collect();
+    let at = crate::domain::time::window::rfc3339(now_ms);
+    Ok(HttpResponse::Ok().json(ForecastView { user_id, at, data }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LimitsQuery {
+    /// Counters told of each kind, 1 to 50, default 10.
+    limit: Option<usize>,
+}
+
+/// Say which counters are near their limits, or at them: of users, teams, keys, the app
+///
+/// Near is three quarters and more of quota and grants. Every counter that is charged, or that a denial finds full, is
+/// noted; windows shorter than a day are not. Of each kind at most 1,000 are known, the fullest; `more` says that there
+/// may be others.
+#[utoipa::path(get, path = "/api/v1/reports/limits", tag = "Reports", params(LimitsQuery),
+    responses((status = 200, body = LimitsView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn limits(
+    principal: Principal,
+    query: Query<LimitsQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadUsers)?;
+    let count = query.read()?.limit.unwrap_or(10);
+    if !(1..=50).contains(&count) {
+        return Err(ApiError::invalid("limit", "must be 1 to 50"));
+    }
+    let limits = readers
+        .run(Reader::Scan, principal, async move |principal| {
+            Ok(principal.gateway.limits(&principal.tenant, count).await?)
+        })
+        .await?;
+    Ok(HttpResponse::Ok().json(LimitsView::new(&limits)))
+}

@@ -1,0 +1,132 @@
+//! Reports as CSV (RFC 4180): a header, then a record per line. A text that a spreadsheet could take for a formula gets
+//! a `'` before it.
+
+use std::collections::BTreeSet;
+
+use crate::domain::reporting::report::{By, Line};
+use crate::domain::reporting::rollup::{COST_DECIMALS, Count, DECIMALS, number};
+use crate::domain::values::ids::GroupId;
+use crate::service::error::ServiceError;
+use crate::service::reporting::reports::Report;
+
+/// Counts of a line that is not of one group, beside calls and denials.
+const COUNTS: [Count; 9] = [
+    Count::Draws,
+    Count::Released,
+    Count::Expiries,
+    Count::Late,
+    Count::Degraded,
+    Count::Refunds,
+    Count::Accepted,
+    Count::Rejected,
+    Count::Retries,
+];
+
+/// The whole report.
+///
+/// # Errors
+/// None in practice: it is written to memory.
+pub fn text(report: &Report) -> Result<String, ServiceError> {
+    let fault = |error: &dyn std::fmt::Display| ServiceError::Internal(format!("CSV: {error}"));
+    let columns = Columns::of(report);
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    writer.write_record(columns.header(report)).map_err(|error| fault(&error))?;
+    for (name, line) in &report.lines {
+        let mut record = vec![name.start.to_string(), name.end.to_string()];
+        record.extend(name.values.iter().map(|value| harmless(value.as_deref().unwrap_or_default())));
+        record.extend(columns.cells(report, line));
+        writer.write_record(record).map_err(|error| fault(&error))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| fault(&error))?;
+    String::from_utf8(bytes).map_err(|error| fault(&error))
+}
+
+/// What begins like a formula is text for a spreadsheet.
+fn harmless(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    if formula { format!("'{text}") } else { text.to_owned() }
+}
+
+/// Columns that depend on what there is.
+struct Columns {
+    /// By group, one pair of columns tells the charge of the line's group; otherwise each group has a column.
+    by_group: bool,
+    groups: BTreeSet<GroupId>,
+    figures: BTreeSet<String>,
+    of_groups: bool,
+}
+
+impl Columns {
+    fn of(report: &Report) -> Self {
+        let by_group = report.asked.by.contains(&By::Group);
+        let of_groups = report.asked.is_of_groups();
+        let metrics = || report.lines.iter().map(|(_, line)| &line.metrics);
+        let known = |group: &&GroupId| !by_group && report.fields.units.contains_key(*group);
+        Self {
+            by_group,
+            groups: metrics().flat_map(|metrics| metrics.groups.keys()).filter(known).cloned().collect(),
+            figures: metrics().flat_map(|metrics| metrics.figures.keys()).cloned().collect(),
+            of_groups,
+        }
+    }
+
+    fn header(&self, report: &Report) -> Vec<String> {
+        let mut header = vec!["start".to_owned(), "end".to_owned()];
+        header.extend(report.asked.by.iter().map(|by| harmless(&by.name())));
+        header.extend(["calls", "denials"].map(str::to_owned));
+        if self.by_group {
+            header.extend(["charged", "unit"].map(str::to_owned));
+        }
+        header.extend(self.groups.iter().map(|group| format!("charged.{group}")));
+        if !self.of_groups {
+            header.extend(COUNTS.map(|count| count.as_str().to_owned()));
+            header.extend(["quantity", "cost", "costPerAccepted", "retryShare"].map(str::to_owned));
+            header.extend(self.figures.iter().map(|name| format!("figures.{name}")));
+        }
+        header.extend(report.asked.ratios.iter().map(|ratio| harmless(ratio.text())));
+        header
+    }
+
+    fn cells(&self, report: &Report, line: &Line) -> Vec<String> {
+        let metrics = &line.metrics;
+        let mut cells = vec![metrics.get(Count::Calls).to_string(), metrics.get(Count::Denials).to_string()];
+        let unit = |group: &GroupId| report.fields.units.get(group).copied();
+        let charged = |group: &GroupId| {
+            let sum = metrics.groups.get(group).map_or(0, |sums| sums.charged);
+            unit(group).map_or_else(String::new, |unit| number(sum, unit.decimals()).to_string())
+        };
+        if self.by_group {
+            let group = metrics.groups.keys().next();
+            cells.push(group.map_or_else(String::new, charged));
+            cells.push(group.and_then(unit).map_or_else(String::new, |unit| unit.to_string()));
+        }
+        cells.extend(self.groups.iter().map(charged));
+        let told = |value: Option<rust_decimal::Decimal>| value.map_or_else(String::new, |value| value.to_string());
+        if !self.of_groups {
+            cells.extend(COUNTS.map(|count| metrics.get(count).to_string()));
+            cells.push(number(metrics.quantity, DECIMALS).to_string());
+            cells.push(number(metrics.cost, COST_DECIMALS).to_string());
+            cells.push(told(line.cost_per_accepted()));
+            cells.push(told(line.retry_share()));
+            let figure = |name: &String| metrics.figures.get(name).copied().unwrap_or(0);
+            cells.extend(self.figures.iter().map(|name| number(figure(name), DECIMALS).to_string()));
+        }
+        cells.extend(line.ratios().map(told));
+        cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn what_a_spreadsheet_would_compute_becomes_text() {
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert_eq!(harmless(formula), format!("'{formula}"));
+        }
+        for text in ["", "gpt-4", "a=b", "'x"] {
+            assert_eq!(harmless(text), text);
+        }
+    }
+}

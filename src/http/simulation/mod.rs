@@ -1,0 +1,3 @@
+//! Routes of what-if.
+
+pub(crate) mod whatif;

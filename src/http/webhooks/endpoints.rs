@@ -1,0 +1,134 @@
+//! `GET`, `PUT` and `DELETE webhooks`, their secrets and deliveries.
+
+use actix_web::http::header::ETAG;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::domain::webhooks::webhook::WebhookBody;
+use crate::http::configuration::plans::{etag, if_match};
+use crate::http::middleware::readers::{Reader, SharedReaders};
+use crate::http::wire::auth::{Access, Principal};
+use crate::http::wire::body::{Body, Given, Query, idempotency_without_body, page_size};
+use crate::http::wire::cursor;
+use crate::http::wire::problem::{ApiError, Problem};
+use crate::http::wire::views::ListView;
+use crate::service::webhooks::deliveries::{DeliveryStatus, DeliveryView};
+use crate::service::webhooks::endpoints::WebhookView;
+
+/// A webhook as the caller may see it: who may not edit it sees only the host of its URL.
+fn shown(principal: &Principal, webhook: WebhookView) -> WebhookView {
+    if principal.require(Access::Configure).is_ok() { webhook } else { webhook.masked() }
+}
+
+/// List webhooks; only an admin key reads their whole URLs
+#[utoipa::path(get, path = "/api/v1/webhooks", tag = "Webhooks",
+    responses((status = 200, body = ListView<WebhookView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    let webhooks = principal.gateway.webhooks(&principal.tenant).await?;
+    let shown: Vec<WebhookView> = webhooks.into_iter().map(|webhook| shown(&principal, webhook)).collect();
+    Ok(HttpResponse::Ok().json(ListView::whole(shown)))
+}
+
+/// Read a webhook; only an admin key reads its whole URL
+#[utoipa::path(get, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path)),
+    responses((status = 200, body = WebhookView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    let webhook = principal.gateway.webhook(&principal.tenant, &id).await?;
+    Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(shown(&principal, webhook)))
+}
+
+/// Create or replace a webhook; the answer to its creation shows its secret, once
+#[utoipa::path(put, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = WebhookBody,
+    responses((status = 200, body = WebhookView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn put(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+    body: Body<WebhookBody>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let Given { value, idempotency } = body.read().await?;
+    let (gateway, by, matched) = (&principal.gateway, &principal.key.id, if_match(&request)?);
+    let webhook = gateway.put_webhook(&principal.tenant, &id, &value, matched, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(webhook))
+}
+
+/// Delete a webhook; what waits to be delivered to it is dropped
+#[utoipa::path(delete, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 412, body = Problem), (status = 503, body = Problem)))]
+pub async fn delete(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let (by, idempotency) = (&principal.key.id, idempotency_without_body(&request)?);
+    let (gateway, tenant) = (&principal.gateway, &principal.tenant);
+    gateway.delete_webhook(tenant, &id, if_match(&request)?, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Make a new secret, which the answer shows once; the present one goes on signing beside it for 24 hours
+#[utoipa::path(post, path = "/api/v1/webhooks/{id}/rotate-secret", tag = "Webhooks", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = WebhookView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub async fn rotate_secret(
+    principal: Principal,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let idempotency = idempotency_without_body(&request)?;
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    Ok(HttpResponse::Ok().json(gateway.rotate_secret(&principal.tenant, &id, by, idempotency.as_ref()).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeliveryQuery {
+    /// Only `pending`, `delivered` or `dead` ones.
+    status: Option<DeliveryStatus>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<usize>,
+}
+
+/// List a webhook's deliveries, newest first; dead letters with `status=dead`
+#[utoipa::path(get, path = "/api/v1/webhooks/{id}/deliveries", tag = "Webhooks", params(("id" = String, Path), DeliveryQuery),
+    responses((status = 200, body = ListView<DeliveryView>), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+pub async fn deliveries(
+    principal: Principal,
+    id: web::Path<String>,
+    query: Query<DeliveryQuery>,
+    readers: SharedReaders,
+) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::ReadConfiguration)?;
+    let DeliveryQuery { status, cursor, limit } = query.read()?;
+    let offset = cursor::read(cursor.as_deref(), cursor::offset)?.unwrap_or_default();
+    let count = page_size(limit)?;
+    let (data, next) = readers
+        .run(Reader::Page, principal, async move |principal| {
+            Ok(principal.gateway.deliveries(&principal.tenant, &id, status, offset, count).await?)
+        })
+        .await?;
+    Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(|next| next.to_string()) }))
+}
+
+/// Deliver once more, at once
+#[utoipa::path(post, path = "/api/v1/webhooks/{id}/deliveries/{delivery}/resend", tag = "Webhooks", params(("id" = String, Path), ("delivery" = String, Path)),
+    responses((status = 200, body = DeliveryView), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn resend(principal: Principal, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Configure)?;
+    let (id, delivery) = path.into_inner();
+    let by = &principal.key.id;
+    Ok(HttpResponse::Ok().json(principal.gateway.resend(&principal.tenant, &id, &delivery, by).await?))
+}

@@ -1,0 +1,176 @@
+//! Who calls, on whose data, and what they may do.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+
+use super::header::{Header, presented_key, single};
+use super::problem::ApiError;
+use crate::domain::values::ids::{AppId, Mode, UserId};
+use crate::http::access::sessions;
+use crate::http::middleware::cors::AllowedOrigin;
+use crate::service::access::keys::{KeyKind, KeyRecord, Role};
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// reserve, commit, release, extend, track, can-use
+    Meter,
+    ReadUsage,
+    /// The ledger and denials of all users.
+    ReadEvents,
+    ReadPlans,
+    Subscriptions,
+    TestClock,
+    /// Why calls are allowed or denied.
+    Explain,
+    /// Users, their counters and grants.
+    ReadUsers,
+    /// Blocks, resets, grants.
+    ManageUsers,
+    /// Approval requests.
+    Approve,
+    ReadConfiguration,
+    Configure,
+    /// Apps: the root admin key only.
+    Apps,
+}
+
+/// An authenticated caller.
+pub struct Principal {
+    pub key: Arc<KeyRecord>,
+    pub tenant: Tenant,
+    pub gateway: web::Data<Gateway>,
+}
+
+impl Principal {
+    /// # Errors
+    /// forbidden_key
+    pub fn require(&self, access: Access) -> Result<(), ApiError> {
+        let role = self.key.role;
+        let allowed = match (self.key.kind, access) {
+            (
+                KeyKind::Secret,
+                Access::Meter
+                | Access::ReadUsage
+                | Access::ReadEvents
+                | Access::Explain
+                | Access::ReadPlans
+                | Access::Subscriptions,
+            ) => true,
+            (KeyKind::Secret, Access::TestClock) => self.tenant.mode.is_sandbox(),
+            (
+                KeyKind::Secret,
+                Access::ReadUsers
+                | Access::ManageUsers
+                | Access::Approve
+                | Access::ReadConfiguration
+                | Access::Configure
+                | Access::Apps,
+            ) => false,
+            (KeyKind::Publishable, access) => matches!(access, Access::ReadUsage | Access::ReadPlans),
+            (KeyKind::Admin, Access::Meter) => false,
+            (
+                KeyKind::Admin,
+                Access::ReadUsage
+                | Access::ReadEvents
+                | Access::Explain
+                | Access::ReadPlans
+                | Access::ReadUsers
+                | Access::ReadConfiguration,
+            ) => role.is_some(),
+            (KeyKind::Admin, Access::Subscriptions | Access::ManageUsers) => role >= Some(Role::Support),
+            (KeyKind::Admin, Access::Approve) => role >= Some(Role::Approver),
+            (KeyKind::Admin, Access::TestClock | Access::Configure) => role == Some(Role::Admin),
+            (KeyKind::Admin, Access::Apps) => self.key.app.is_none(),
+        };
+        if allowed {
+            return Ok(());
+        }
+        let what = match self.key.kind {
+            KeyKind::Secret => "a secret key is for metering, usage, events, subscriptions and reading plans",
+            KeyKind::Publishable => "a publishable key may only read usage and plans",
+            KeyKind::Admin if access == Access::Meter => "an admin key does not meter; use a secret key",
+            KeyKind::Admin => "this admin key's role does not allow it",
+        };
+        Err(ServiceError::ForbiddenKey(what.to_owned()).into())
+    }
+
+    /// A key with `requireUserToken` reads only the user whose token it brings.
+    ///
+    /// # Errors
+    /// forbidden_key, invalid_request
+    pub fn require_user_token(&self, request: &HttpRequest, user: &UserId) -> Result<(), ApiError> {
+        match self.key.accepts_user_token(user, single(request, Header::UserToken)?) {
+            true => Ok(()),
+            false => {
+                Err(ServiceError::ForbiddenKey("X-User-Token must be the HMAC-SHA256 of this user id".to_owned())
+                    .into())
+            }
+        }
+    }
+}
+
+impl FromRequest for Principal {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let gateway = request.app_data::<web::Data<Gateway>>().cloned();
+            let gateway = gateway.ok_or_else(|| ServiceError::Internal("no gateway".to_owned()))?;
+            let key = match presented_key(&request)? {
+                Some(key) => gateway.authenticate(key).await?,
+                None => sessions::of(&request, &gateway).await?.key,
+            };
+            let (app, mode) = (single(&request, Header::App)?, single(&request, Header::Mode)?);
+            // Checked on every call with a key, whether or not the call uses them.
+            for header in [Header::UserToken, Header::IdempotencyKey, Header::IfMatch] {
+                single(&request, header)?;
+            }
+            check_origin(&request, &key)?;
+            let app = gateway.app_of(&key, named_app(app)?.as_ref().map(AppId::as_str))?;
+            let mode = mode_of(mode, &key)?;
+            let placement = gateway.placement(&app).await?;
+            gateway.check_mode(&app, &mode).await?;
+            Ok(Self { key, tenant: Tenant { app, mode, placement }, gateway })
+        })
+    }
+}
+
+fn named_app(name: Option<&str>) -> Result<Option<AppId>, ApiError> {
+    let named = name.map(AppId::parse).transpose();
+    named.map_err(|error| Header::App.invalid(error.to_string()))
+}
+
+/// A secret or publishable key works on its own mode; an admin key on the one it names.
+fn mode_of(name: Option<&str>, key: &KeyRecord) -> Result<Mode, ApiError> {
+    let named = name.map(Mode::parse).transpose();
+    let named = named.map_err(|message| Header::Mode.invalid(message))?;
+    match (key.fixed_mode(), named) {
+        (Some(own), None) => Ok(own),
+        (Some(own), Some(named)) if own == named => Ok(own),
+        (Some(own), Some(_)) => Err(ServiceError::ForbiddenKey(format!("this key works in mode {own}")).into()),
+        (None, named) => Ok(named.unwrap_or(Mode::Live)),
+    }
+}
+
+/// A browser tells where a page comes from; a publishable key may be used only from its own origins.
+fn check_origin(request: &HttpRequest, key: &KeyRecord) -> Result<(), ApiError> {
+    if key.kind != KeyKind::Publishable {
+        return Ok(());
+    }
+    let Some(origin) = single(request, Header::Origin)? else { return Ok(()) };
+    if !key.origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
+        return Err(ServiceError::ForbiddenKey("this key may not be used from this origin".to_owned()).into());
+    }
+    request.extensions_mut().insert(AllowedOrigin(origin.to_owned()));
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! Reading a request: body, query, idempotency key. Every fault names its field.
+
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+
+use actix_web::dev::Payload;
+use actix_web::http::Method;
+use actix_web::web::Bytes;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use serde::de::DeserializeOwned;
+
+use super::header::{Header, single};
+use super::payload;
+use super::problem::ApiError;
+use crate::domain::values::document;
+use crate::domain::values::ids::IdempotencyKey;
+use crate::http::middleware::limits::Limits;
+use crate::service::error::ServiceError;
+use crate::store::metering::operation::{Idempotency, Replayed};
+
+/// 64 KiB, inflated.
+pub const MOST_BYTES: usize = 64 * 1024;
+/// 1 MiB, for a whole configuration.
+pub const MOST_DOCUMENT_BYTES: usize = 1024 * 1024;
+/// 4 KiB, for bodies that are read before anybody is authenticated.
+pub const MOST_STRANGER_BYTES: usize = 4 * 1024;
+
+/// 256 KiB, for many operations in one body.
+pub const MOST_BATCH_BYTES: usize = 256 * 1024;
+
+/// The bound of a resource's bodies, where it is not [`MOST_BYTES`].
+#[derive(Clone, Copy)]
+pub struct MostBytes(pub usize);
+
+/// A JSON body of type `T`, with the client's idempotency key if it sent one. No body at all says the same as `{}`, so
+/// that what needs nothing said can be asked for by a bare POST; but not of a PUT, which would replace a whole thing.
+pub struct Given<T> {
+    pub value: T,
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A body that nothing has read yet: a handler reads it after it has checked the key and what the key may do.
+pub struct Body<T> {
+    request: HttpRequest,
+    payload: Payload,
+    kind: PhantomData<T>,
+}
+
+impl<T: DeserializeOwned> Body<T> {
+    /// Reads the body, within its bounds of size and time.
+    ///
+    /// # Errors
+    /// invalid_request naming the field; payload_too_large; unsupported_encoding; request_timeout
+    pub async fn read(self) -> Result<Given<T>, ApiError> {
+        let Self { request, payload, .. } = self;
+        let limits = request.app_data::<Limits>().copied().unwrap_or_default();
+        let most = request.app_data::<MostBytes>().map_or(MOST_BYTES, |most| most.0);
+        let bytes = tokio::time::timeout(limits.body_timeout, payload::read(&request, payload, most)).await;
+        given(&request, bytes.map_err(|_| ApiError::BodyTimeout { limit: limits.body_timeout })??)
+    }
+}
+
+fn given<T: DeserializeOwned>(request: &HttpRequest, bytes: Bytes) -> Result<Given<T>, ApiError> {
+    let bytes = match (bytes.trim_ascii().is_empty(), request.method()) {
+        (false, _) => bytes,
+        (true, &Method::PUT) => return Err(ApiError::invalid("body", "is missing: a PUT replaces the whole")),
+        (true, _) => Bytes::from_static(b"{}"),
+    };
+    Ok(Given {
+        value: document::read(&bytes).map_err(ServiceError::Invalid)?,
+        idempotency: idempotency(request, &bytes)?,
+    })
+}
+
+impl<T> FromRequest for Body<T> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        ready(Ok(Self { request: request.clone(), payload: payload.take(), kind: PhantomData }))
+    }
+}
+
+/// The `Idempotency-Key` of a write, with what a repetition has to be equal to: the call and its canonical body.
+///
+/// # Errors
+/// invalid_request for a key that is repeated, empty or too long.
+pub fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>, ApiError> {
+    let Some(text) = single(request, Header::IdempotencyKey)? else {
+        return Ok(None);
+    };
+    let key = IdempotencyKey::parse(text).map_err(|error| Header::IdempotencyKey.invalid(error.to_string()))?;
+    let idempotency = repeatable(key, &format!("{} {}", request.method(), request.path()), body);
+    request.extensions_mut().insert(idempotency.replayed.clone());
+    Ok(Some(idempotency))
+}
+
+/// An idempotency key with what a repetition has to be equal to: the call, as `POST /api/v1/reserve`, and its canonical
+/// body.
+pub fn repeatable(key: IdempotencyKey, call: &str, body: &[u8]) -> Idempotency {
+    // Maps are sorted by key: the same fields in another order are the same request.
+    let canonical = match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(value) => value.to_string(),
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    Idempotency { key, request: format!("{call} {canonical}"), replayed: Replayed::default() }
+}
+
+/// That of a call without a body: what it wants is in its address.
+///
+/// # Errors
+/// As [`idempotency`].
+pub fn idempotency_without_body(request: &HttpRequest) -> Result<Option<Idempotency>, ApiError> {
+    idempotency(request, request.query_string().as_bytes())
+}
+
+/// A query string of type `T`; as a body, it is judged when it is read.
+pub struct Query<T>(Result<T, ApiError>);
+
+impl<T> Query<T> {
+    /// # Errors
+    /// invalid_request naming the field
+    pub fn read(self) -> Result<T, ApiError> {
+        self.0
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let parsed = web::Query::<T>::from_query(request.query_string());
+        ready(Ok(Self(parsed.map(web::Query::into_inner).map_err(|error| {
+            let text = error.to_string();
+            let message = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);
+            let named = document::field(".", message);
+            ApiError::invalid(if named == "body" { "query".to_owned() } else { named }, message)
+        }))))
+    }
+}
+
+/// How many items a page holds: 1 to 200, default 50.
+///
+/// # Errors
+/// invalid_request
+pub fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
+    match limit.unwrap_or(50) {
+        size @ 1..=200 => Ok(size),
+        _ => Err(ApiError::invalid("limit", "must be 1 to 200")),
+    }
+}
+
+/// A note for the audit log.
+///
+/// # Errors
+/// invalid_request
+pub fn check_note(note: Option<&str>) -> Result<(), ApiError> {
+    match note {
+        Some(note) if note.len() > 1024 => Err(ApiError::invalid("note", "must have at most 1024 bytes")),
+        _ => Ok(()),
+    }
+}

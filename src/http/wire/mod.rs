@@ -1,0 +1,11 @@
+//! How requests are read and answers written: authentication, bodies, cursors, errors, shared JSON.
+
+pub(crate) mod auth;
+pub(crate) mod body;
+pub mod cursor;
+pub(crate) mod header;
+pub(crate) mod payload;
+pub(crate) mod plain_json;
+pub(crate) mod problem;
+pub(crate) mod rate_limit;
+pub(crate) mod views;

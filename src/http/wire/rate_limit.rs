@@ -1,0 +1,116 @@
+//! Rate-limit headers: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers) for the matched
+//! groups, the older `X-RateLimit-*` for the tightest, `Retry-After` on a denial that time will lift.
+
+use actix_web::HttpResponseBuilder;
+use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+
+use crate::domain::metering::counter::Counter;
+use crate::domain::time::window::{TimeMs, WindowKind};
+use crate::domain::values::digits::{push_digits, push_signed};
+use crate::service::metering::decision::Decision;
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// A denial that ends within this time is worth waiting for.
+const SOON_MS: TimeMs = 60_000;
+
+pub fn insert(response: &mut HttpResponseBuilder, decision: &Decision) {
+    insert_counters(response, &decision.counters, decision.now_ms);
+    if let Some(wait_ms) = decision.retry_after_ms.filter(|_| !decision.allowed) {
+        response.insert_header((RETRY_AFTER, seconds_up(wait_ms)));
+    }
+}
+
+/// For answers that tell counters without a decision.
+pub fn insert_counters(response: &mut HttpResponseBuilder, counters: &[Counter], now_ms: TimeMs) {
+    let limited: Vec<Limited> = counters.iter().filter_map(|counter| Limited::of(counter, now_ms)).collect();
+    let Some(tightest) = limited.first() else {
+        return;
+    };
+    insert_text(response, POLICY, list(&limited, Limited::write_policy));
+    insert_text(response, STATE, list(&limited, Limited::write_state));
+    response.insert_header((LIMIT, tightest.quota));
+    response.insert_header((REMAINING, tightest.remaining));
+    if let Some(reset_ms) = tightest.resets_at_ms {
+        response.insert_header((RESET, seconds_up(reset_ms)));
+    }
+}
+
+/// Will time lift this denial within a short window?
+pub fn lifts_soon(decision: &Decision) -> bool {
+    decision.retry_after_ms.is_some_and(|wait_ms| wait_ms <= SOON_MS)
+}
+
+fn insert_text(response: &mut HttpResponseBuilder, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        response.insert_header((name, value));
+    }
+}
+
+/// One text, without a piece for each counter: every metering call has two of them.
+fn list<'a>(limited: &[Limited<'a>], write: impl Fn(&Limited<'a>, &mut String)) -> String {
+    let mut text = String::with_capacity(48 * limited.len());
+    for (place, limited) in limited.iter().enumerate() {
+        if place > 0 {
+            text.push_str(", ");
+        }
+        write(limited, &mut text);
+    }
+    text
+}
+
+fn seconds_up(ms: TimeMs) -> TimeMs {
+    ms.max(0).div_euclid(1000) + TimeMs::from(ms.max(0) % 1000 > 0)
+}
+
+/// A counter with a quota, in whole units (headers take integers): rounded down.
+struct Limited<'a> {
+    id: &'a str,
+    quota: u64,
+    remaining: u64,
+    resets_at_ms: Option<TimeMs>,
+    window_s: Option<TimeMs>,
+    resets_in_s: Option<TimeMs>,
+}
+
+impl<'a> Limited<'a> {
+    fn of(counter: &'a Counter, now_ms: TimeMs) -> Option<Self> {
+        let unit = counter.group.unit;
+        let whole = |amount: crate::domain::values::amount::Amount| amount.steps() / 10_u64.pow(unit.decimals());
+        let window = counter.window.filter(|window| window.kind != WindowKind::Concurrent);
+        let end = window.and_then(|window| window.end_ms);
+        Some(Self {
+            id: counter.group.id.as_str(),
+            // With grants: what may be used in this window.
+            quota: whole(counter.allowance()?),
+            remaining: whole(counter.remaining()?),
+            resets_at_ms: end,
+            window_s: window.zip(end).map(|(window, end)| seconds_up(end - window.start_ms)),
+            resets_in_s: end.map(|end| seconds_up(end - now_ms)),
+        })
+    }
+
+    /// `"lg_pro_a";q=20;w=2592000`
+    fn write_policy(&self, text: &mut String) {
+        text.extend(["\"", self.id, "\";q="]);
+        push_digits(self.quota, text);
+        if let Some(seconds) = self.window_s {
+            text.push_str(";w=");
+            push_signed(seconds, text);
+        }
+    }
+
+    /// `"lg_pro_a";r=8;t=3600`
+    fn write_state(&self, text: &mut String) {
+        text.extend(["\"", self.id, "\";r="]);
+        push_digits(self.remaining, text);
+        if let Some(seconds) = self.resets_in_s {
+            text.push_str(";t=");
+            push_signed(seconds, text);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! JSON that several resources answer.
+
+use std::sync::Arc;
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use super::problem::ApiError;
+use crate::domain::configuration::policy_body::BackoffBody;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::counter::{ClosedUntil, Counter};
+use crate::domain::metering::reason::Reason;
+use crate::domain::time::window::{TimeMs, TimeText, Window};
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::ids::GroupId;
+use crate::domain::values::number::Number;
+use crate::service::error::ServiceError;
+use crate::service::metering::decision::{Decision, DeniedBy, Retry};
+use crate::store::metering::admission::Passed;
+
+/// Answers with JSON: `plain` if there is such a text ([`super::plain_json`]), else that of the view.
+///
+/// # Errors
+/// What cannot be written as JSON, which no view is.
+pub fn answer<V: Serialize>(
+    mut response: HttpResponseBuilder,
+    plain: Option<String>,
+    view: impl FnOnce() -> V,
+) -> Result<HttpResponse, ApiError> {
+    let text = match plain {
+        Some(text) => text,
+        None => serde_json::to_string(&view()).map_err(|error| ServiceError::Internal(error.to_string()))?,
+    };
+    Ok(response.insert_header((CONTENT_TYPE, JSON)).body(text))
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// An amount in its unit.
+pub fn number(amount: Amount, unit: Unit) -> Number {
+    Number(amount.to_decimal(unit))
+}
+
+/// An amount in its unit, for answers that metering calls wait for: the same JSON as [`number`], with less work.
+#[derive(Clone, Copy, Debug)]
+pub struct AmountView(Amount, Unit);
+
+impl Serialize for AmountView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(amount, unit) = *self;
+        let one = Amount::one(unit).steps();
+        match amount.steps() % one {
+            0 => serializer.serialize_u64(amount.steps() / one),
+            _ => number(amount, unit).serialize(serializer),
+        }
+    }
+}
+
+/// A time: RFC 3339, UTC.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeView(pub TimeMs);
+
+impl Serialize for TimeView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(TimeText::of(self.0).as_str())
+    }
+}
+
+/// Names with their values, in the order of the names.
+#[derive(Clone, Debug)]
+pub struct ScopeView(Arc<OwnerName>);
+
+impl Serialize for ScopeView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.by_name())
+    }
+}
+
+/// Where a window begins and ends; RFC 3339, UTC.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PeriodView {
+    #[schema(value_type = String)]
+    pub start: TimeView,
+    /// Null if it never ends.
+    #[schema(value_type = Option<String>)]
+    pub end: Option<TimeView>,
+}
+
+impl PeriodView {
+    pub fn of(window: Window) -> Self {
+        Self { start: TimeView(window.start_ms), end: window.end_ms.map(TimeView) }
+    }
+}
+
+/// One limit group × one scope value × one period window. Amounts are in the unit.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CounterView {
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
+    #[schema(value_type = String)]
+    pub label: Arc<str>,
+    pub unit: Unit,
+    /// Null counts without limit.
+    #[schema(value_type = Option<f64>)]
+    pub quota: Option<AmountView>,
+    #[schema(value_type = f64)]
+    pub granted: AmountView,
+    /// `used + held`
+    #[schema(value_type = f64)]
+    pub count: AmountView,
+    #[schema(value_type = f64)]
+    pub used: AmountView,
+    #[schema(value_type = f64)]
+    pub held: AmountView,
+    #[schema(value_type = f64)]
+    pub blocked: AmountView,
+    /// Null without quota.
+    #[schema(value_type = Option<f64>)]
+    pub remaining: Option<AmountView>,
+    #[schema(value_type = f64)]
+    pub overage: AmountView,
+    /// Whole percent of `used` in quota and grants; null for quota null or 0.
+    pub percent_used: Option<u64>,
+    /// When the next window begins; null for lifetime, and where none comes.
+    #[schema(value_type = Option<String>)]
+    pub resets_at: Option<TimeView>,
+    /// Null while a fixed period does not cover the time.
+    pub period: Option<PeriodView>,
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub scope: ScopeView,
+}
+
+impl CounterView {
+    pub fn new(counter: &Counter) -> Self {
+        let group = &counter.group;
+        let told = |amount: Amount| AmountView(amount, group.unit);
+        let end_ms = match counter.closed {
+            Some(ClosedUntil(opens_at_ms)) => opens_at_ms,
+            None => counter.window.and_then(|window| window.end_ms),
+        };
+        Self {
+            group_id: group.id.clone(),
+            label: Arc::clone(&group.label),
+            unit: group.unit,
+            quota: group.quota.map(told),
+            granted: told(counter.granted),
+            count: told(counter.count()),
+            used: told(counter.used),
+            held: told(counter.held),
+            blocked: told(counter.blocked),
+            remaining: counter.remaining().map(told),
+            overage: told(counter.overage()),
+            percent_used: counter.percent_used(),
+            resets_at: end_ms.map(TimeView),
+            period: counter.window.map(PeriodView::of),
+            scope: ScopeView(Arc::clone(&counter.owner)),
+        }
+    }
+
+    pub fn all(counters: &[Counter]) -> Vec<Self> {
+        counters.iter().map(Self::new).collect()
+    }
+}
+
+/// An alert that a call set off.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ThresholdView {
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
+    /// Of quota and grants.
+    pub percent: u64,
+}
+
+impl ThresholdView {
+    pub fn all(passed: &[Passed]) -> Vec<Self> {
+        let view = |passed: &Passed| Self { group_id: passed.group.clone(), percent: passed.percent };
+        passed.iter().map(view).collect()
+    }
+}
+
+/// A group that refused.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeniedByView {
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
+    #[schema(value_type = String)]
+    pub label: Arc<str>,
+    pub unit: Unit,
+    #[schema(value_type = f64)]
+    pub requested: AmountView,
+    #[schema(value_type = Option<f64>)]
+    pub remaining: Option<AmountView>,
+    #[schema(value_type = Option<String>)]
+    pub resets_at: Option<TimeView>,
+    /// Names of the group's scope that the call lacks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_scope: Vec<String>,
+    /// The group's scope has no place for another value: see `maxScopeValues` of the app.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scope_full: bool,
+    /// The request for what has to be approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<OpenedView>,
+    /// No approval request was opened: the user has 100 open ones, or there are 10,000 in all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub too_many_approvals: bool,
+    /// As configured in the group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub on_limit: Option<Arc<serde_json::Value>>,
+}
+
+impl DeniedByView {
+    pub fn new(denied: &DeniedBy) -> Self {
+        let group = &denied.group;
+        Self {
+            group_id: group.id.clone(),
+            label: Arc::clone(&group.label),
+            unit: group.unit,
+            requested: AmountView(denied.requested, group.unit),
+            remaining: denied.remaining.map(|remaining| AmountView(remaining, group.unit)),
+            resets_at: denied.resets_at_ms.map(TimeView),
+            missing_scope: denied.missing_scope.clone(),
+            scope_full: denied.scope_full,
+            approval: denied
+                .approval
+                .as_ref()
+                .map(|opened| OpenedView { id: opened.id.clone(), status: opened.status.clone() }),
+            too_many_approvals: denied.too_many_approvals,
+            on_limit: group.on_limit.clone(),
+        }
+    }
+}
+
+/// The answer to reserve and extend.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionView {
+    pub allowed: bool,
+    /// Redis was away, and the app's `onStoreFailure` is `allow`: allowed without a reservation, or refused by what the
+    /// node had at hand.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
+    pub matched: bool,
+    #[schema(value_type = Vec<String>)]
+    pub matched_group_ids: Vec<GroupId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub expires_at: Option<TimeView>,
+    /// The first category of refusal; empty if allowed.
+    pub reasons: Vec<Reason>,
+    pub denied_by: Vec<DeniedByView>,
+    /// Tightest first.
+    pub counters: Vec<CounterView>,
+    /// Until the last of the refusing windows ends; absent if time will not lift the denial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<TimeMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryView>,
+}
+
+/// A request for approval.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenedView {
+    pub id: String,
+    /// `open` or `rejected`
+    pub status: String,
+}
+
+/// How the client may try again, by the strictest policy that matched.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryView {
+    pub policy_id: String,
+    pub max_attempts: u64,
+    /// Of this action, after this call; absent without `metadata.action`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts_left: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<BackoffBody>,
+    /// Error codes that must not be tried again.
+    pub non_retryable: Vec<String>,
+}
+
+impl RetryView {
+    fn new(retry: &Retry) -> Option<Self> {
+        let body = retry.policy.body.retry.as_ref()?;
+        Some(Self {
+            policy_id: retry.policy.id.to_string(),
+            max_attempts: body.max_attempts,
+            attempts_left: retry.attempts_left,
+            backoff: body.backoff.clone(),
+            non_retryable: body.non_retryable.clone(),
+        })
+    }
+}
+
+impl DecisionView {
+    pub fn new(decision: &Decision) -> Self {
+        Self {
+            allowed: decision.allowed,
+            degraded: decision.degraded,
+            matched: decision.matched,
+            matched_group_ids: decision.matched_groups.clone(),
+            reservation_id: decision.reservation.as_ref().map(|(id, _)| id.to_text()),
+            expires_at: decision.reservation.as_ref().map(|(_, expires_at_ms)| TimeView(*expires_at_ms)),
+            reasons: decision.reasons.clone(),
+            denied_by: decision.denied_by.iter().map(DeniedByView::new).collect(),
+            counters: CounterView::all(&decision.counters),
+            retry_after_ms: decision.retry_after_ms,
+            retry: decision.retry.as_ref().and_then(RetryView::new),
+        }
+    }
+}
+
+/// A list: `{data, nextCursor}`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListView<T> {
+    pub data: Vec<T>,
+    /// Null on the last page.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> ListView<T> {
+    pub fn whole(data: Vec<T>) -> Self {
+        Self { data, next_cursor: None }
+    }
+}

@@ -1,0 +1,241 @@
+//! Apps: products of the operator, isolated from each other.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::ids::{AppId, KeyId, Mode};
+use crate::service::configuration::cache::Change;
+use crate::service::error::{ServiceError, json};
+use crate::service::gateway::Gateway;
+use crate::service::tenant::{Placement, Tenant};
+use crate::store::access::audit::Trail;
+use crate::store::access::register::{RegisterChange, RegisterReply};
+use crate::store::keys::{Register, SHARED};
+use crate::store::metering::operation::{Idempotency, Operation};
+
+/// Nodes take over revoked keys and deleted apps within this time.
+const REVOKED_AFTER: Duration = Duration::from_secs(1);
+
+/// The app that the root admin key works on unless it names another.
+pub const DEFAULT_APP: &str = "default";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AppView {
+    pub id: String,
+    pub placement: Placement,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+}
+
+/// The apps that a node knows of. The first look finds them.
+#[derive(Default)]
+pub struct KnownApps(Mutex<Option<Known>>);
+
+struct Known {
+    /// How often the register had changed.
+    changes: String,
+    apps: Arc<Vec<AppView>>,
+}
+
+impl KnownApps {
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at_hand(&self) -> Option<Arc<Vec<AppView>>> {
+        self.known().as_ref().map(|known| Arc::clone(&known.apps))
+    }
+}
+
+impl Gateway {
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn create_app(
+        &self,
+        id: &AppId,
+        placement: Placement,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<AppView, ServiceError> {
+        if id.as_str() == SHARED {
+            return Err(ServiceError::invalid("id", format!("`{SHARED}` is the gateway's own name")));
+        }
+        let now = TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(TimeMs::MAX);
+        let app = AppView { id: id.to_string(), placement, created_at: rfc3339(now / 1000 * 1000) };
+        let text = json(&app)?;
+        let operation = Operation::new("apps", idempotency, false);
+        let change = RegisterChange::Create { name: id.as_str(), value: &text };
+        let trail = trail(id, "app.create", by);
+        match self.store.register(Register::Apps, &operation, change, &text, (id, &trail)).await? {
+            RegisterReply::Registered => {
+                // Stamped from its first moment, so that no node goes by what an app of the same name was configured to.
+                let operation = Operation::new("", None, false);
+                self.write_config(id, placement, &operation, 0, async |_, _| Ok(Change::default())).await?;
+                Ok(app)
+            }
+            RegisterReply::Before(first) => read(&first),
+            RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+            RegisterReply::Exists | RegisterReply::Missing => {
+                Err(ServiceError::invalid("id", format!("there is an app `{id}` already")))
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn apps(&self) -> Result<Vec<AppView>, ServiceError> {
+        let entries = self.store.register_entries(Register::Apps).await?;
+        let mut apps = entries.values().map(|text| read(text)).collect::<Result<Vec<_>, _>>()?;
+        apps.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(apps)
+    }
+
+    /// Deletes an app with all that is its own: keys first, so that nothing is written meanwhile, then data, then
+    /// configuration. A call that broke off is finished by repeating it.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; the default app stays.
+    pub async fn delete_app(
+        &self,
+        id: &AppId,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<(), ServiceError> {
+        if id.as_str() == DEFAULT_APP {
+            return Err(ServiceError::invalid("id", "the default app cannot be deleted"));
+        }
+        let operation = Operation::new("apps", idempotency, false);
+        let Some(text) = self.store.registered(Register::Apps, id.as_str()).await? else {
+            return self.drop_app(id, by, &operation).await;
+        };
+        let placement = read(&text)?.placement;
+        for key in self.list_keys(id).await? {
+            self.delete_key(id, key.id.as_str(), by, None).await?;
+        }
+        // Until then other nodes may know the keys.
+        tokio::time::sleep(REVOKED_AFTER).await;
+        let config = self.load_config(id).await?;
+        let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
+        for mode in modes {
+            for bucket in (Tenant { app: id.clone(), mode, placement }).buckets() {
+                self.store.empty_for_good(&bucket).await?;
+            }
+        }
+        self.store.drop_configuration(id).await?;
+        self.drop_app(id, by, &operation).await?;
+        self.placements.remove(id);
+        self.configs.forget(id);
+        Ok(())
+    }
+
+    /// Takes an app out of the register. Of one that is not there only a repetition knows.
+    async fn drop_app(&self, id: &AppId, by: &KeyId, operation: &Operation) -> Result<(), ServiceError> {
+        let change = RegisterChange::Delete { name: id.as_str() };
+        match self.store.register(Register::Apps, operation, change, "", (id, &trail(id, "app.delete", by))).await? {
+            RegisterReply::Registered | RegisterReply::Before(_) => Ok(()),
+            RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+            RegisterReply::Missing | RegisterReply::Exists => {
+                Err(ServiceError::NotFound(format!("there is no app `{id}`")))
+            }
+        }
+    }
+
+    /// The apps as of this node's last look for changes.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn known_apps(&self) -> Result<Arc<Vec<AppView>>, ServiceError> {
+        if let Some(apps) = self.apps.at_hand() {
+            return Ok(apps);
+        }
+        self.follow_apps(self.store.changes().await?.apps).await?;
+        Ok(self.apps.at_hand().unwrap_or_default())
+    }
+
+    /// Forgets what is known of apps that have gone: a name may be another app's now, which was not created in the same
+    /// second. `changes` was read before: what changed since is found next time.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn follow_apps(&self, changes: String) -> Result<(), ServiceError> {
+        if self.apps.known().as_ref().is_some_and(|known| known.changes == changes) {
+            return Ok(());
+        }
+        let apps = Arc::new(self.apps().await?);
+        let before = self.apps.known().replace(Known { changes, apps: Arc::clone(&apps) });
+        let before = before.map(|known| known.apps).unwrap_or_default();
+        let is_there = |app: &AppView| {
+            let place = apps.binary_search_by(|known| known.id.cmp(&app.id));
+            place.is_ok_and(|place| apps.get(place) == Some(app))
+        };
+        for gone in before.iter().filter(|app| !is_there(app)) {
+            let id = AppId::parse(&gone.id).map_err(|error| ServiceError::Internal(error.to_string()))?;
+            self.placements.remove(&id);
+            self.configs.forget(&id);
+            self.versions.clear();
+            self.policy_versions.clear();
+        }
+        self.configs.has_changed();
+        Ok(())
+    }
+
+    /// The placement of an app; it never changes, so it is asked for once.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; not found without such an app.
+    pub async fn placement(&self, app: &AppId) -> Result<Placement, ServiceError> {
+        if let Some(placement) = self.placements.get(app) {
+            return Ok(placement);
+        }
+        let Some(text) = self.store.registered(Register::Apps, app.as_str()).await? else {
+            self.store.verify_identity().await?;
+            return Err(ServiceError::NotFound(format!("there is no app `{app}`")));
+        };
+        let placement = read(&text)?.placement;
+        self.placements.insert(app.clone(), placement);
+        Ok(placement)
+    }
+
+    /// Is the mode one that the app has? A sandbox begins with a key for it.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; not found without such a sandbox.
+    pub async fn check_mode(&self, app: &AppId, mode: &Mode) -> Result<(), ServiceError> {
+        let Mode::Test(sandbox) = mode else {
+            return Ok(());
+        };
+        let known = self.config(app).await?.sandboxes.contains(sandbox);
+        if known || self.load_config(app).await?.sandboxes.contains(sandbox) {
+            return Ok(());
+        }
+        Err(ServiceError::NotFound(format!(
+            "there is no sandbox `{sandbox}`; it begins with a test key created for it"
+        )))
+    }
+
+    /// Makes sure that the default app exists.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn ensure_default_app(&self) -> Result<(), ServiceError> {
+        let id = AppId::parse(DEFAULT_APP).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let by = KeyId::parse("root").map_err(|error| ServiceError::Internal(error.to_string()))?;
+        match self.create_app(&id, Placement::App, &by, None).await {
+            Ok(_) | Err(ServiceError::Invalid(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn trail(id: &AppId, action: &str, by: &KeyId) -> Trail {
+    Trail { actor: by.to_string(), action: action.to_owned(), target: format!("app:{id}"), ..Trail::default() }
+}
+
+fn read(text: &str) -> Result<AppView, ServiceError> {
+    serde_json::from_str(text).map_err(|error| ServiceError::Internal(format!("a stored app: {error}")))
+}

@@ -1,0 +1,118 @@
+//! The audit log: changes of configuration, keys and users, read as one list, newest first.
+
+use serde_json::Value;
+
+use crate::domain::webhooks::webhook::masked_url;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::{AuditEntry, EntryId};
+use crate::store::client::pace::Pace;
+use crate::store::keys;
+
+/// Entries looked at for one page: a filter that matches little ends the page early, with a cursor to go on.
+const MOST_LOOKED_AT: usize = 5_000;
+/// Entries read from each log at a time.
+const BATCH: usize = 200;
+
+/// Which entries are wanted; all that is given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Id of a key.
+    pub actor: Option<String>,
+    /// `plan.put`, or what it begins with, such as `plan.`.
+    pub action: Option<String>,
+    pub target: Option<String>,
+}
+
+/// Where a page ends: an entry of one of the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditCursor {
+    pub id: EntryId,
+    pub log: usize,
+}
+
+/// A page, and where the next one begins.
+pub struct AuditPage {
+    pub entries: Vec<(AuditCursor, AuditEntry)>,
+    pub next: Option<AuditCursor>,
+}
+
+impl AuditFilter {
+    fn wants(&self, entry: &AuditEntry) -> bool {
+        let trail = &entry.trail;
+        self.actor.as_ref().is_none_or(|actor| *actor == trail.actor)
+            && self.target.as_ref().is_none_or(|target| *target == trail.target)
+            && self.action.as_ref().is_none_or(|action| trail.action.starts_with(action.as_str()))
+    }
+}
+
+impl AuditCursor {
+    /// Newest first; of one instant, in the order of the logs.
+    fn order(&self) -> (std::cmp::Reverse<EntryId>, usize) {
+        (std::cmp::Reverse(self.id), self.log)
+    }
+}
+
+impl Gateway {
+    /// Changes of the app's configuration and keys, and of the users of this mode.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn audit(
+        &self,
+        tenant: &Tenant,
+        filter: &AuditFilter,
+        after: Option<AuditCursor>,
+        count: usize,
+    ) -> Result<AuditPage, ServiceError> {
+        let mut logs = vec![keys::configuration_audit(&tenant.app), keys::register_audit(&tenant.app)];
+        logs.extend(tenant.buckets().iter().map(keys::Bucket::audit));
+        let mut entries = Vec::new();
+        let mut position = after;
+        let mut looked_at = 0;
+        let mut pace = Pace::default();
+        loop {
+            let mut batch = Vec::new();
+            for (log, key) in logs.iter().enumerate() {
+                pace.rest().await;
+                let from = position.map(|position| (position.id, log > position.log));
+                for entry in self.store.audit_entries(key, from, BATCH).await? {
+                    batch.push((AuditCursor { id: entry.id, log }, entry));
+                }
+            }
+            batch.sort_by_key(|(cursor, _)| cursor.order());
+            // Beyond this the batches of some logs may have ended too early.
+            batch.truncate(BATCH);
+            let whole = batch.len() < BATCH;
+            for (cursor, entry) in batch {
+                position = Some(cursor);
+                looked_at += 1;
+                if filter.wants(&entry) {
+                    entries.push((cursor, entry));
+                    if entries.len() == count {
+                        return Ok(AuditPage { entries, next: position });
+                    }
+                }
+            }
+            if whole {
+                return Ok(AuditPage { entries, next: None });
+            }
+            if looked_at >= MOST_LOOKED_AT {
+                return Ok(AuditPage { entries, next: position });
+            }
+        }
+    }
+}
+
+/// A value of an entry about `target`: JSON, or plain text as it is. Entries are kept for long and read by many, so none
+/// shows the credentials in a webhook's URL.
+pub fn audited(target: &str, text: &str) -> Value {
+    let mut value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+    if target.starts_with("webhook:")
+        && let Some(url) = value.get_mut("url")
+    {
+        *url = Value::from(url.as_str().map_or_else(String::new, masked_url));
+    }
+    value
+}

@@ -1,0 +1,414 @@
+//! API keys: stored as SHA-256, known to every node within a second, revoked on every node within a second.
+
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
+
+use super::apps::DEFAULT_APP;
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::digits::hex_text;
+use crate::domain::values::ids::{AppId, KeyId, Mode, Sandbox, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::Trail;
+use crate::store::access::register::{RegisterChange, RegisterReply};
+use crate::store::keys::Register;
+use crate::store::metering::operation::{Idempotency, Operation};
+
+/// What a key is meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyKind {
+    /// `sk_`: the app's back end.
+    Secret,
+    /// `pk_`: browsers.
+    Publishable,
+    /// `ak_`: operators.
+    Admin,
+}
+
+/// What an operator may do; each role may what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Viewer,
+    Support,
+    Approver,
+    Admin,
+}
+
+/// Live or test, as in a key's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyMode {
+    Live,
+    Test,
+}
+
+/// A key as it is kept: everything but the key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRecord {
+    pub id: KeyId,
+    pub kind: KeyKind,
+    /// None: the root admin key, which may work on every app.
+    pub app: Option<AppId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<KeyMode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandbox>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    /// Set: reading usage needs the HMAC of the user id under this secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_token_secret: Option<String>,
+    /// The first characters of the key.
+    pub prefix: String,
+    pub created_at: String,
+}
+
+/// A key as clients see it. `key` and `userTokenSecret` are shown once, at creation.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyView {
+    #[schema(value_type = String)]
+    pub id: KeyId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    pub prefix: String,
+    pub kind: KeyKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<KeyMode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub sandbox: Option<Sandbox>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub metadata: Metadata,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    pub require_user_token: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_token_secret: Option<String>,
+    pub created_at: String,
+}
+
+/// A key to create.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    pub kind: KeyKind,
+    pub mode: Option<KeyMode>,
+    pub sandbox: Option<Sandbox>,
+    pub role: Option<Role>,
+    pub name: Option<String>,
+    pub metadata: Metadata,
+    pub origins: Vec<String>,
+    pub require_user_token: bool,
+}
+
+impl KeyRecord {
+    /// The data that a secret or publishable key works on; None for an admin key, which works in every mode.
+    pub fn fixed_mode(&self) -> Option<Mode> {
+        match (self.kind, self.mode, &self.sandbox) {
+            (KeyKind::Admin, ..) | (_, None, _) => None,
+            (_, Some(KeyMode::Live), _) => Some(Mode::Live),
+            (_, Some(KeyMode::Test), Some(sandbox)) => Some(Mode::Test(sandbox.clone())),
+            (_, Some(KeyMode::Test), None) => Mode::parse("test").ok(),
+        }
+    }
+
+    /// Is this the token for that user? Compared in constant time.
+    pub fn accepts_user_token(&self, user: &UserId, token: Option<&str>) -> bool {
+        let Some(secret) = &self.user_token_secret else {
+            return true;
+        };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
+            return false;
+        };
+        mac.update(user.as_str().as_bytes());
+        let expected = hex::encode(mac.finalize().into_bytes());
+        token.is_some_and(|token| token.as_bytes().ct_eq(expected.as_bytes()).into())
+    }
+
+    fn view(&self) -> KeyView {
+        KeyView {
+            id: self.id.clone(),
+            key: None,
+            prefix: self.prefix.clone(),
+            kind: self.kind,
+            mode: self.mode,
+            sandbox: self.sandbox.clone(),
+            role: self.role,
+            name: self.name.clone(),
+            metadata: self.metadata.clone(),
+            origins: self.origins.clone(),
+            require_user_token: self.user_token_secret.is_some(),
+            user_token_secret: None,
+            created_at: self.created_at.clone(),
+        }
+    }
+}
+
+pub(in crate::service) fn hash(key: &str) -> String {
+    hex_text(&Sha256::digest(key.as_bytes()))
+}
+
+pub(in crate::service) fn admin_record(id: KeyId, app: Option<AppId>, prefix: String, created_at: String) -> KeyRecord {
+    KeyRecord {
+        id,
+        kind: KeyKind::Admin,
+        app,
+        mode: None,
+        sandbox: None,
+        role: Some(Role::Admin),
+        name: None,
+        metadata: Metadata::default(),
+        origins: Vec::new(),
+        user_token_secret: None,
+        prefix,
+        created_at,
+    }
+}
+
+fn trail(record: &KeyRecord, action: &str, by: &KeyId) -> Trail {
+    let target = format!("key:{}", record.id);
+    Trail { actor: by.to_string(), action: action.to_owned(), target, ..Trail::default() }
+}
+
+/// May this be a key at all? What is not never reaches Redis.
+pub fn is_plausible(key: &str) -> bool {
+    ["sk_", "pk_", "ak_"].iter().any(|prefix| key.starts_with(prefix)) && key.len() <= 256
+}
+
+/// 32 letters and digits: 190 bits.
+pub(in crate::service) fn random_text() -> String {
+    rand::rng().sample_iter(rand::distr::Alphanumeric).take(32).map(char::from).collect()
+}
+
+pub(in crate::service) fn parse_record(text: &str) -> Result<Arc<KeyRecord>, ServiceError> {
+    serde_json::from_str(text).map(Arc::new).map_err(|error| ServiceError::Internal(format!("a stored key: {error}")))
+}
+
+impl Gateway {
+    /// An app's keys, oldest first.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn list_keys(&self, app: &AppId) -> Result<Vec<KeyView>, ServiceError> {
+        let mut views = Vec::new();
+        for text in self.store.register_entries(Register::Keys).await?.values() {
+            let record = parse_record(text)?;
+            if record.app.as_ref() == Some(app) {
+                views.push(record.view());
+            }
+        }
+        views.sort_by(|one, other| (&one.created_at, &one.id).cmp(&(&other.created_at, &other.id)));
+        Ok(views)
+    }
+
+    /// Creates a key. It is told once; a repetition by idempotency key tells everything but the key.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn create_key(
+        &self,
+        tenant: &Tenant,
+        new: NewKey,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<KeyView, ServiceError> {
+        check_new_key(&new)?;
+        if let (Some(KeyMode::Test), Some(sandbox)) = (new.mode, &new.sandbox) {
+            self.ensure_sandbox(&tenant.app, tenant.placement, sandbox).await?;
+        }
+        let prefix = match (new.kind, new.mode) {
+            (KeyKind::Admin, _) => "ak_".to_owned(),
+            (kind, mode) => {
+                let kind = if kind == KeyKind::Secret { "sk" } else { "pk" };
+                let mode = if mode == Some(KeyMode::Live) { "live" } else { "test" };
+                format!("{kind}_{mode}_")
+            }
+        };
+        let key = format!("{prefix}{}", random_text());
+        let record = KeyRecord {
+            id: KeyId::parse(&format!("key_{}", &random_text()[..16]))
+                .map_err(|error| ServiceError::Internal(error.to_string()))?,
+            kind: new.kind,
+            app: Some(tenant.app.clone()),
+            mode: new.mode,
+            sandbox: new.sandbox,
+            role: new.role,
+            name: new.name,
+            metadata: new.metadata,
+            origins: new.origins,
+            user_token_secret: new.require_user_token.then(random_text),
+            prefix: format!("{}…", &key[..prefix.len() + 4]),
+            created_at: self.created_at().await?,
+        };
+        let operation = Operation::new(&format!("keys of {}", tenant.app), idempotency, false);
+        match self.store_key(&key, &record, &tenant.app, by, &operation).await? {
+            RegisterReply::Before(first) => {
+                serde_json::from_str(&first).map_err(|_| ServiceError::IdempotencyKeyReused)
+            }
+            RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+            RegisterReply::Registered | RegisterReply::Exists | RegisterReply::Missing => {
+                Ok(KeyView { key: Some(key), user_token_secret: record.user_token_secret.clone(), ..record.view() })
+            }
+        }
+    }
+
+    async fn created_at(&self) -> Result<String, ServiceError> {
+        Ok(rfc3339(TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(0)))
+    }
+
+    async fn store_key(
+        &self,
+        key: &str,
+        record: &KeyRecord,
+        app: &AppId,
+        by: &KeyId,
+        operation: &Operation,
+    ) -> Result<RegisterReply, ServiceError> {
+        let fault = |error: serde_json::Error| ServiceError::Internal(error.to_string());
+        let value = serde_json::to_string(record).map_err(fault)?;
+        let answer = serde_json::to_string(&record.view()).map_err(fault)?;
+        let change = RegisterChange::Create { name: &hash(key), value: &value };
+        let trail = Trail { after: Some(answer.clone()), ..trail(record, "key.create", by) };
+        Ok(self.store.register(Register::Keys, operation, change, &answer, (app, &trail)).await?)
+    }
+
+    /// Revokes a key: here at once, on all nodes within a second.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; not found if the app has no such key.
+    pub async fn delete_key(
+        &self,
+        app: &AppId,
+        id: &str,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<(), ServiceError> {
+        let operation = Operation::new(&format!("keys of {app}"), idempotency, false);
+        let mut found = None;
+        for (hash, text) in self.store.register_entries(Register::Keys).await? {
+            let record = parse_record(&text)?;
+            if record.id.as_str() == id && record.app.as_ref() == Some(app) {
+                found = Some((hash, trail(&record, "key.revoke", by)));
+            }
+        }
+        // Of one that is not there only a repetition knows.
+        let (hash, trail) = found.unwrap_or_default();
+        let change = RegisterChange::Delete { name: &hash };
+        match self.store.register(Register::Keys, &operation, change, "", (app, &trail)).await? {
+            RegisterReply::Registered => {
+                self.keys.forget(&hash);
+                Ok(())
+            }
+            RegisterReply::Before(_) => Ok(()),
+            RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+            RegisterReply::Missing | RegisterReply::Exists => {
+                Err(ServiceError::NotFound(format!("there is no key `{id}`")))
+            }
+        }
+    }
+
+    /// A key that nobody has.
+    pub fn random_root_key() -> String {
+        format!("ak_{}", random_text())
+    }
+
+    /// Without any root admin key, given or stored, makes `key` one. Answers whether it is, also when an earlier attempt
+    /// made it, whose outcome was not known.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn bootstrap_root_key(&self, key: &str) -> Result<bool, ServiceError> {
+        if self.keys.has_root() {
+            return Ok(false);
+        }
+        let stored = self.store.register_entries(Register::Keys).await?;
+        for (hash_of_key, text) in &stored {
+            if parse_record(text)?.app.is_none() {
+                return Ok(*hash_of_key == hash(key));
+            }
+        }
+        let id = KeyId::parse("root").map_err(|error| ServiceError::Internal(error.to_string()))?;
+        let record = admin_record(id, None, format!("{}…", &key[..7]), self.created_at().await?);
+        let app = AppId::parse(DEFAULT_APP).map_err(|error| ServiceError::Internal(error.to_string()))?;
+        self.store_key(key, &record, &app, &record.id, &Operation::new("", None, false)).await?;
+        Ok(true)
+    }
+
+    /// The app that a key works on: its own, or for the root key the one it names.
+    ///
+    /// # Errors
+    /// Forbidden for another app than the key's own.
+    pub fn app_of(&self, record: &KeyRecord, named: Option<&str>) -> Result<AppId, ServiceError> {
+        match (&record.app, named) {
+            (Some(own), None) => Ok(own.clone()),
+            (Some(own), Some(named)) if own.as_str() == named => Ok(own.clone()),
+            (Some(_), Some(_)) => Err(ServiceError::ForbiddenKey("this key belongs to another app".to_owned())),
+            (None, named) => AppId::parse(named.unwrap_or(DEFAULT_APP))
+                .map_err(|error| ServiceError::invalid("X-App", error.to_string())),
+        }
+    }
+}
+
+fn check_new_key(new: &NewKey) -> Result<(), ServiceError> {
+    let admin = new.kind == KeyKind::Admin;
+    let publishable = new.kind == KeyKind::Publishable;
+    for (wrong, field, message) in [
+        (!admin && new.mode.is_none(), "mode", "is missing: `live` or `test`"),
+        (admin && new.mode.is_some(), "mode", "an admin key works in both modes"),
+        (new.sandbox.is_some() && new.mode != Some(KeyMode::Test), "sandbox", "only test keys belong to a sandbox"),
+        (admin && new.role.is_none(), "role", "is missing: `admin`, `approver`, `support` or `viewer`"),
+        (!admin && new.role.is_some(), "role", "only admin keys have a role"),
+        (new.kind != KeyKind::Secret && !new.metadata.is_empty(), "metadata", "only secret keys carry metadata"),
+        (!publishable && !new.origins.is_empty(), "origins", "only publishable keys have origins"),
+        (!publishable && new.require_user_token, "requireUserToken", "only publishable keys can require a user token"),
+        (
+            new.name.as_ref().is_some_and(|name| name.len() > 256 || name.chars().any(char::is_control)),
+            "name",
+            "must have at most 256 bytes without control characters",
+        ),
+        (new.origins.len() > 32, "origins", "must be at most 32"),
+        (
+            !new.origins.iter().all(|origin| is_origin(origin)),
+            "origins",
+            "each must be an origin such as https://app.example.com, or *",
+        ),
+    ] {
+        if wrong {
+            return Err(ServiceError::invalid(field, message));
+        }
+    }
+    Ok(())
+}
+
+/// `scheme://host[:port]` (RFC 6454), or `*`.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let plain = |host: &str| {
+        !host.is_empty()
+            && host.len() <= 255
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
+    };
+    text == "*" || host.is_some_and(plain)
+}

@@ -1,0 +1,343 @@
+//! Grants: extra quota for one counter, for a while.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::admission::Admission;
+use crate::domain::time::window::{TimeMs, parse_rfc3339, rfc3339};
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::ids::{GroupId, KeyId, UserId};
+use crate::domain::values::number::Number;
+use crate::service::error::{ServiceError, json};
+use crate::service::gateway::Gateway;
+use crate::service::metering::facts::{Round, View, rounded_up};
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::Trail;
+use crate::store::accounts::grants::{GrantArgs, GrantReply, RevokeReply};
+use crate::store::keys::Bucket;
+use crate::store::metering::admission::{Facts, NO_USER};
+use crate::store::metering::operation::{Idempotency, Operation};
+
+/// Grants read at the same time.
+const PARALLEL: usize = 64;
+
+/// A grant as it is kept and told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    pub id: String,
+    #[schema(value_type = String)]
+    pub group_id: GroupId,
+    /// Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope.
+    pub scope: BTreeMap<String, String>,
+    pub unit: Unit,
+    #[schema(value_type = f64)]
+    pub amount: Number,
+    /// RFC 3339: until then it enlarges each window. Null: it ends with the window it was made in.
+    pub expires_at: Option<String>,
+    /// RFC 3339: when it ends, as far as is known now; null if never.
+    pub ends_at: Option<String>,
+    pub note: Option<String>,
+    /// The request that it approves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
+    pub created_at: String,
+    /// Id of the key.
+    pub created_by: String,
+}
+
+/// A grant to make.
+#[derive(Clone, Debug)]
+pub struct NewGrant {
+    pub owner: OwnerName,
+    pub group: GroupId,
+    pub amount: Number,
+    pub expires_at_ms: Option<TimeMs>,
+    pub note: Option<String>,
+    /// The request that it approves, with what is kept of the decision (JSON).
+    pub approval: Option<(String, String)>,
+}
+
+impl Gateway {
+    /// # Errors
+    /// [`ServiceError`]; a group that the user's plan does not have, a time that is over, more than 8 live grants.
+    pub async fn create_grant(
+        &self,
+        tenant: &Tenant,
+        new: &NewGrant,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Grant, ServiceError> {
+        let operation = Operation::new(&new.owner.values().join(" "), idempotency, true);
+        self.with_owner(tenant, &new.owner, async |view| self.grant_round(view, new, by, &operation).await).await
+    }
+
+    async fn grant_round(
+        &self,
+        view: &View,
+        new: &NewGrant,
+        by: &KeyId,
+        operation: &Operation,
+    ) -> Result<Round<Grant>, ServiceError> {
+        let user = new.owner.user().and_then(|user| UserId::parse(user).ok());
+        let drafted = drafted(view, new, by, operation);
+        // A refusal must rest on true facts; so must the window of a counter that is not the user's alone, since the
+        // script checks the version of its owner only.
+        if let Some(user) = user.as_ref().filter(|_| drafted.is_err() || !new.owner.scope().is_user())
+            && let Some(learn) = self.check_facts(view, user).await?
+        {
+            return Ok(learn);
+        }
+        let (grant, admission, amount) = match drafted {
+            Ok(drafted) => drafted,
+            // What was answered before is answered again, whatever the configuration and the time are now.
+            Err(refusal) => {
+                return match self.store.granted_before(&view.bucket, operation).await? {
+                    Some(reply) => self.grant_answer(view, None, reply),
+                    None => Err(refusal),
+                };
+            }
+        };
+        let about = json(&grant)?;
+        let trail = Trail {
+            action: if new.approval.is_some() { "approval.approve" } else { "grant.create" }.to_owned(),
+            after: Some(about.clone()),
+            ..trail_of(&new.owner, new.note.as_deref(), by)
+        };
+        let mut validity = admission.validity;
+        validity.narrow(TimeMs::MIN, new.expires_at_ms.unwrap_or(TimeMs::MAX));
+        let mut owners = view.owners(&admission, |group| group.unit.most());
+        let Some(owner) = owners.first_mut() else {
+            return Err(ServiceError::Internal("a grant for nobody".to_owned()));
+        };
+        let kept_until = owner.renew.and_then(|renew| renew.at_ms).zip(new.expires_at_ms);
+        if let (Some(renew), Some((kept, expires))) = (&mut owner.renew, kept_until) {
+            renew.at_ms = Some(kept.max(rounded_up(expires)));
+        }
+        let is_user = new.owner.scope().is_user();
+        let facts = view.facts(validity);
+        let args = GrantArgs {
+            bucket: &view.bucket,
+            operation,
+            facts: if is_user { facts } else { Facts { version: NO_USER, ..facts } },
+            owner,
+            user: user.as_ref().filter(|_| is_user),
+            group_id: &new.group,
+            grant: &grant.id,
+            amount,
+            ends_at_ms: new.expires_at_ms,
+            expected_end_ms: grant.ends_at.as_deref().and_then(parse_rfc3339),
+            about: &about,
+            trail: &trail,
+            approval: new.approval.as_ref().map(|(id, how)| (id.as_str(), how.as_str())),
+            answer: &about,
+        };
+        let reply = self.store.grant(args).await?;
+        self.grant_answer(view, Some(grant), reply)
+    }
+
+    /// `grant`: the one that was asked for, unless it is known that the answer is an earlier one.
+    fn grant_answer(&self, view: &View, grant: Option<Grant>, reply: GrantReply) -> Result<Round<Grant>, ServiceError> {
+        Ok(match reply {
+            GrantReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+            GrantReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            GrantReply::Full => {
+                return Err(ServiceError::invalid("groupId", "this counter has 8 live grants; take one back first"));
+            }
+            GrantReply::NoRequest => {
+                return Err(ServiceError::NotFound("there is no such approval request".to_owned()));
+            }
+            GrantReply::Decided => return Err(ServiceError::AlreadyDecided),
+            GrantReply::Overflow => return Err(ServiceError::invalid("amount", "is larger than a counter can hold")),
+            GrantReply::Granted(now_ms) => {
+                self.clocks.hear(&view.bucket, now_ms);
+                Round::Done(grant.ok_or_else(|| ServiceError::Internal("a grant of nothing".to_owned()))?)
+            }
+            GrantReply::Before(first) => Round::Done(read(&first)?),
+        })
+    }
+
+    /// Takes a grant back; what was used by it stays used.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; not found if it has ended or never was.
+    pub async fn revoke_grant(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<(), ServiceError> {
+        let missing = || ServiceError::NotFound(format!("there is no live grant `{id}`"));
+        let bucket = bucket_of(tenant, id).ok_or_else(missing)?;
+        let operation = Operation::new("grants", idempotency, false);
+        let answer = |reply: RevokeReply| match reply {
+            RevokeReply::Revoked => Ok(()),
+            RevokeReply::Missing => Err(missing()),
+            RevokeReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+        };
+        if let Some(before) = self.store.revoked_before(&bucket, &operation).await? {
+            return answer(before);
+        }
+        let about = self.store.grant_about(&bucket, id).await?.ok_or_else(missing)?;
+        let grant = read(&about)?;
+        let owner = OwnerName::from_map(&grant.scope).map_err(ServiceError::Internal)?;
+        let trail = Trail { action: "grant.revoke".to_owned(), before: Some(about), ..trail_of(&owner, None, by) };
+        answer(self.store.revoke(&bucket, &owner, &grant.group_id, id, (&operation, &trail)).await?)
+    }
+
+    /// A user's live grants, those that end first before the others.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn grants_of(&self, tenant: &Tenant, user: &UserId) -> Result<Vec<Grant>, ServiceError> {
+        let bucket = tenant.bucket_of(user);
+        let now = self.now(&bucket).await?;
+        let stored = self.store.stored_users(&bucket, std::slice::from_ref(user)).await?;
+        let ids = stored.iter().flat_map(|stored| stored.live_grants(now)).map(|(id, _)| id.to_owned()).collect();
+        let grants = self.read_grants(&bucket, ids, now).await?;
+        Ok(sorted(grants.into_iter().flatten().collect()))
+    }
+
+    /// Live grants of all users, by bucket and end. Answers a page and where the next one begins.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn grants(
+        &self,
+        tenant: &Tenant,
+        (mut place, mut offset): (usize, usize),
+        count: usize,
+    ) -> Result<(Vec<Grant>, Option<(usize, usize)>), ServiceError> {
+        let buckets = tenant.buckets();
+        let mut grants = Vec::new();
+        while let Some(bucket) = buckets.get(place) {
+            let wanted = count - grants.len();
+            let now = self.now(bucket).await?;
+            let mut ids = self.store.grant_ids(bucket, offset, wanted + 1).await?;
+            let more = ids.len() > wanted;
+            ids.truncate(wanted);
+            offset += ids.len();
+            grants.extend(self.read_grants(bucket, ids, now).await?.into_iter().flatten());
+            if !more {
+                (place, offset) = (place + 1, 0);
+            } else if grants.len() == count {
+                return Ok((sorted(grants), Some((place, offset))));
+            }
+        }
+        Ok((sorted(grants), None))
+    }
+
+    /// Those that are live, with the end that is known by now.
+    async fn read_grants(
+        &self,
+        bucket: &Bucket,
+        ids: Vec<String>,
+        now: TimeMs,
+    ) -> Result<Vec<Option<Grant>>, ServiceError> {
+        stream::iter(ids)
+            .map(|id| async move {
+                let Some(about) = self.store.grant_about(bucket, &id).await? else { return Ok(None) };
+                let grant = read(&about)?;
+                let owner = OwnerName::from_map(&grant.scope).map_err(ServiceError::Internal)?;
+                let stored = self.store.stored_owner(bucket, &owner).await?;
+                let live = stored.live_grants(now).into_iter().find(|(live, _)| *live == id);
+                Ok(live.map(|(_, end)| Grant { ends_at: end.map(rfc3339), ..grant }))
+            })
+            .buffered(PARALLEL)
+            .try_collect()
+            .await
+    }
+}
+
+/// Those without an end come last.
+fn sorted(mut grants: Vec<Grant>) -> Vec<Grant> {
+    grants.sort_by_key(|grant| (grant.ends_at.is_none(), grant.ends_at.clone(), grant.id.clone()));
+    grants
+}
+
+/// The grant under the facts, with the counter's window.
+fn drafted(
+    view: &View,
+    new: &NewGrant,
+    by: &KeyId,
+    operation: &Operation,
+) -> Result<(Grant, Admission, Amount), ServiceError> {
+    let group = group_for(view, new)?;
+    let amount = Amount::exactly(new.amount.0, group.unit).map_err(|error| error.to_string());
+    let amount = amount.and_then(|amount| match amount {
+        Amount::ZERO => Err("must be greater than 0".to_owned()),
+        amount => Ok(amount),
+    });
+    let amount = amount.map_err(|message| ServiceError::invalid("amount", message))?;
+    if new.expires_at_ms.is_some_and(|end| end <= view.now_ms) {
+        return Err(ServiceError::invalid("expiresAt", "is in the past"));
+    }
+    let standing = view.standing();
+    let mut admission = Admission::empty(standing, new.owner.clone());
+    admission.place(&group, 0, Amount::ZERO, (standing.anchor, view.now_ms))?;
+    let window = admission.matched.first().map(|matched| matched.window);
+    if window.is_none() && new.expires_at_ms.is_none() {
+        return Err(ServiceError::invalid("expiresAt", "is needed: the group's period does not cover the time"));
+    }
+    let ends_at_ms = new.expires_at_ms.or(window.and_then(|window| window.end_ms));
+    let grant = Grant {
+        id: format!("grt_{}{:02x}", operation.name.as_str(), view.bucket.number()),
+        group_id: new.group.clone(),
+        scope: new.owner.to_map(),
+        unit: group.unit,
+        amount: new.amount,
+        expires_at: new.expires_at_ms.map(rfc3339),
+        ends_at: ends_at_ms.map(rfc3339),
+        note: new.note.clone(),
+        approval_id: new.approval.as_ref().map(|(id, _)| id.clone()),
+        created_at: rfc3339(view.now_ms.div_euclid(1000) * 1000),
+        created_by: by.to_string(),
+    };
+    Ok((grant, admission, amount))
+}
+
+/// The group, in the plan that the user is on, else among the policies; of a counter of several users in any plan.
+fn group_for(view: &View, new: &NewGrant) -> Result<Arc<LimitGroup>, ServiceError> {
+    let of_user = view.standing().groups().find(|group| group.id == new.group).cloned();
+    let shared = || view.config.group(&new.group).filter(|group| !group.scope.contains_user()).cloned();
+    let Some(group) = of_user.or_else(shared) else {
+        return Err(match (new.owner.user(), view.plan()) {
+            (Some(_), None) => ServiceError::invalid("scope.user", "has no subscription"),
+            (Some(_), Some(plan)) => {
+                let message = format!("neither plan `{}` nor a policy has a group `{}`", plan.id, new.group);
+                ServiceError::invalid("groupId", message)
+            }
+            (None, _) => {
+                ServiceError::invalid("groupId", format!("there is no group `{}` of several users", new.group))
+            }
+        });
+    };
+    if group.scope != *new.owner.scope() {
+        let names = group.scope.names().join(", ");
+        return Err(ServiceError::invalid("scope", format!("must give a value for each of: {names}")));
+    }
+    Ok(group)
+}
+
+pub(crate) fn trail_of(owner: &OwnerName, note: Option<&str>, by: &KeyId) -> Trail {
+    let target = owner.to_map().into_iter().map(|(name, value)| format!("{name}:{value}")).collect::<Vec<_>>();
+    Trail { actor: by.to_string(), target: target.join(","), note: note.map(str::to_owned), ..Trail::default() }
+}
+
+/// A grant's id ends with its bucket.
+fn bucket_of(tenant: &Tenant, id: &str) -> Option<Bucket> {
+    let digits = id.strip_prefix("grt_").filter(|digits| digits.len() == 26 && digits.is_ascii())?;
+    let number = u8::from_str_radix(&digits[24..], 16).ok()?;
+    tenant.bucket(number).filter(|bucket| bucket.number() == number)
+}
+
+fn read(about: &str) -> Result<Grant, ServiceError> {
+    serde_json::from_str(about).map_err(|error| ServiceError::Internal(format!("a grant: {error}")))
+}

@@ -1,0 +1,8 @@
+//! Users, their subscriptions, grants and approval requests.
+
+pub mod approvals;
+pub mod grants;
+pub mod profiles;
+pub mod subscription_preview;
+pub mod subscriptions;
+pub mod users;

@@ -1,0 +1,182 @@
+//! What an upsert of a subscription would make of the user's counters, before anything is written.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::subscriptions::{SubscriptionView, Wanted, view_of};
+use crate::domain::accounts::subscription::{Move, Upsert};
+use crate::domain::configuration::limit_group::{LimitGroup, OnPlanChange};
+use crate::domain::metering::admission::{Admission, Caller, Matched, Standing, overview};
+use crate::domain::metering::counter::Counter;
+use crate::domain::time::window::{TimeMs, WindowKind};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::service::configuration::clashes::{counted_plan, own_plan};
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::metering::facts::{Round, View};
+use crate::service::tenant::Tenant;
+use crate::store::accounts::users::Stored;
+use crate::store::metering::admission::Tally;
+use crate::store::metering::usage::UsageReply;
+
+/// What becomes of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// What was used in the current window goes on counting.
+    Carried,
+    /// Nothing was used in the current window.
+    New,
+    /// It starts anew at 0.
+    Reset,
+    /// What is left of it is put out of reach until the next window.
+    Blocked,
+    /// Its campaign has not begun, or is over: it denies.
+    Closed,
+}
+
+/// The counters of the plan's groups that count per user, as they would stand.
+pub struct SubscriptionPreview {
+    pub subscription: SubscriptionView,
+    pub counters: Vec<(Effect, Counter)>,
+    /// Groups of the present plan that the other one does not have.
+    pub ended: Vec<GroupId>,
+}
+
+impl Gateway {
+    /// What [`Gateway::subscribe`] would do.
+    ///
+    /// # Errors
+    /// As it.
+    pub async fn preview_subscription(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        upsert: &Upsert,
+    ) -> Result<SubscriptionPreview, ServiceError> {
+        self.with_facts(tenant, user, async |view| {
+            let wanted = match self.upserted(view, upsert).await {
+                Ok(wanted) => wanted,
+                // A refusal must rest on true facts, too.
+                Err(refusal) => return self.check_facts(view, user).await?.ok_or(refusal),
+            };
+            let plan = view.config.plan(&wanted.subscription.plan);
+            let plan = plan.ok_or_else(|| ServiceError::invalid("planId", "there is no such plan"))?;
+            // Limits that are there already were checked when they were set.
+            if let Some(Some(limits)) = &upsert.custom_limits {
+                own_plan(&view.config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
+            }
+            let own = wanted.subscription.custom_limits.as_ref();
+            let own = own.map(|limits| counted_plan(&view.config, limits, plan));
+            let plan = own.as_ref().unwrap_or(plan);
+            let standing = Standing {
+                plan: Some(plan),
+                policies: &[],
+                anchor: wanted.subscription.anchor(),
+                until_ms: view.subscribed.at(view.now_ms).1,
+                blocked: false,
+            };
+            let caller = Caller { user, app: &view.app, key: None };
+            let per_user = |group: &LimitGroup| group.scope.is_user();
+            let admission = overview(standing, caller, &Metadata::default(), view.now_ms, per_user);
+            let owners = view.owners(&admission, LimitGroup::refuses_beyond);
+            Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
+                UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
+                UsageReply::Usage(now_ms, standing) => {
+                    self.clocks.hear(&view.bucket, now_ms);
+                    let stored = self.store.stored_users(&view.bucket, std::slice::from_ref(user)).await?;
+                    let before = Before { stored: stored.first(), now_ms };
+                    let tallies = standing.tallies.iter().map(|(tally, _)| tally);
+                    Round::Done(SubscriptionPreview {
+                        subscription: view_of(user, &wanted.subscription, Some(wanted.changed)),
+                        counters: counters(&admission, tallies, &before, &wanted),
+                        ended: ended(view, |id| plan.group(id).is_some()),
+                    })
+                }
+            })
+        })
+        .await
+    }
+}
+
+/// What is kept of the user now.
+struct Before<'a> {
+    stored: Option<&'a Stored>,
+    now_ms: TimeMs,
+}
+
+fn ended(view: &View, has: impl Fn(&GroupId) -> bool) -> Vec<GroupId> {
+    let groups = view.standing().plan.into_iter().flat_map(|plan| plan.groups.iter());
+    groups.filter(|group| group.scope.is_user() && !has(&group.id)).map(|group| group.id.clone()).collect()
+}
+
+fn counters<'a>(
+    admission: &Admission,
+    tallies: impl Iterator<Item = &'a Tally>,
+    before: &Before<'_>,
+    wanted: &Wanted,
+) -> Vec<(Effect, Counter)> {
+    let open = admission.matched.iter().zip(tallies).map(|(matched, tally)| {
+        let (effect, tally) = before.becomes(matched, tally, wanted);
+        let counter = Counter {
+            group: matched.group.clone(),
+            owner: admission.owners[matched.owner].clone(),
+            window: Some(matched.window),
+            used: tally.used,
+            held: tally.held,
+            granted: tally.granted,
+            blocked: tally.blocked,
+            closed: None,
+        };
+        (effect, counter)
+    });
+    let closed = admission.closed_counters().map(|counter| (Effect::Closed, counter));
+    open.chain(closed).collect()
+}
+
+impl Before<'_> {
+    /// As `lua/change_user.lua` moves a counter. `tally` is what stands in the window of the plan moved to, by the rule of
+    /// overlapping windows.
+    fn becomes(&self, matched: &Matched, tally: &Tally, wanted: &Wanted) -> (Effect, Tally) {
+        let group = &matched.group;
+        let known = self.stored.and_then(|stored| stored.windows.iter().find(|counter| counter.group == group.id));
+        let turned = known.is_some_and(|known| known.window.end_ms.is_some_and(|end| end <= matched.window.start_ms));
+        let carried = known.is_some() && !turned;
+        if group.is_concurrent() {
+            return (if carried { Effect::Carried } else { Effect::New }, *tally);
+        }
+        // Its window was over before the change, so nothing of it is carried.
+        let is_over = |known: &crate::store::accounts::users::StoredCounter| {
+            wanted.moves.is_some()
+                && known.window.kind != WindowKind::Fixed
+                && known.window != matched.window
+                && known.window.end_ms.is_some_and(|end| end <= self.now_ms)
+        };
+        let over = carried && known.is_some_and(is_over);
+        let action = match wanted.moves {
+            Some(Move::Over) => group.on_plan_change,
+            Some(Move::Along) | None => OnPlanChange::Carry,
+        };
+        let from_0 = |granted: Amount| Tally { used: Amount::ZERO, held: Amount::ZERO, granted, blocked: Amount::ZERO };
+        if wanted.reset && carried {
+            return (Effect::Reset, from_0(tally.granted));
+        }
+        let lasting =
+            || self.stored.map_or(Amount::ZERO, |stored| stored.granted_in_any_window(&group.id, self.now_ms));
+        let anew = over || (carried && action == OnPlanChange::Reset);
+        let mut after = if anew { from_0(lasting()) } else { *tally };
+        let effect = match (action, group.quota) {
+            (OnPlanChange::Block, Some(quota)) if !wanted.reset => {
+                after.blocked = quota.saturating_sub(after.used);
+                Effect::Blocked
+            }
+            _ if over || !carried => Effect::New,
+            (OnPlanChange::Reset, _) => Effect::Reset,
+            _ => Effect::Carried,
+        };
+        (effect, after)
+    }
+}

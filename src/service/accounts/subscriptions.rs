@@ -1,0 +1,365 @@
+//! Subscriptions: an idempotent upsert, and cancelling.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::accounts::custom_limits::CustomLimits;
+use crate::domain::accounts::subscription::{Move, Subscribed, Subscription, Upsert};
+use crate::domain::configuration::limit_group::{LimitGroup, OnPlanChange};
+use crate::domain::metering::admission::{Caller, Standing, Validity, overview};
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::ids::{KeyId, PlanId, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::domain::webhooks::webhook::WebhookEvent;
+use crate::service::configuration::app_config::AppConfig;
+use crate::service::configuration::cache::Change;
+use crate::service::configuration::clashes::{counted_plan, own_plan};
+use crate::service::error::{ServiceError, json};
+use crate::service::gateway::Gateway;
+use crate::service::metering::facts::{Round, View};
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::Trail;
+use crate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, MovedGroup, Reset, UserChange};
+use crate::store::client::headroom::WhenFull;
+use crate::store::metering::operation::{Idempotency, Operation};
+
+/// A longer subscription is told in the audit log by its length.
+const MOST_AUDITED: usize = 4_096;
+/// Group ids of one app, all that ever were: beyond this, users' own plans bring no new ones.
+const MOST_GROUP_IDS: usize = 10_000;
+
+/// A subscription as clients see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionView {
+    pub user_id: String,
+    pub plan_id: String,
+    /// RFC 3339, UTC, whole seconds.
+    pub started_at: String,
+    pub cycle_start: Option<String>,
+    pub ends_at: Option<String>,
+    /// Instead of the plan's own limits.
+    #[schema(value_type = Option<Object>)]
+    pub custom_limits: Option<serde_json::Value>,
+    /// Of a write. False: everything was so already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<bool>,
+}
+
+/// Whose subscription is written, by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    pub user: &'a UserId,
+    /// Id of the key.
+    pub by: &'a KeyId,
+    /// Why; for the audit log.
+    pub note: Option<&'a str>,
+    pub rules: Rules,
+}
+
+/// Whether the groups of a plan body in `customLimits` are in the register of group ids yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    New,
+    Checked,
+}
+
+/// What one call wants of the subscription.
+pub(in crate::service) struct Wanted {
+    pub subscription: Subscription,
+    pub changed: bool,
+    pub reset: bool,
+    /// How the counters come into the windows of the plan.
+    pub moves: Option<Move>,
+    /// A moment taken from the clock must lie in the script's time.
+    from_now: bool,
+    action: &'static str,
+}
+
+impl Gateway {
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn subscribe(
+        &self,
+        tenant: &Tenant,
+        written: Written<'_>,
+        upsert: &Upsert,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<SubscriptionView, ServiceError> {
+        if let (Rules::New, Some(Some(limits))) = (written.rules, &upsert.custom_limits) {
+            self.register_groups(tenant, &upsert.plan, limits).await?;
+        }
+        let operation = Operation::new(written.user.as_str(), idempotency, false);
+        self.with_facts(tenant, written.user, async |view| {
+            let wanted = self.upserted(view, upsert).await;
+            self.subscribe_round(view, written, &operation, wanted).await
+        })
+        .await
+    }
+
+    /// Moves a user who is on `from` at that time to another plan. Nothing but the plan is other people's decision: the
+    /// cycle and a coming end stay.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn move_user(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        (from, to): (&PlanId, &PlanId),
+        by: &KeyId,
+    ) -> Result<(), ServiceError> {
+        let operation = Operation::new("", None, false);
+        self.with_facts(tenant, user, async |view| {
+            let Some(running) = view.subscribed.at(view.now_ms).0.filter(|running| running.plan == *from) else {
+                // Left it meanwhile.
+                return Ok(self.check_facts(view, user).await?.unwrap_or(Round::Done(())));
+            };
+            let upsert = Upsert {
+                plan: to.clone(),
+                started_at_ms: None,
+                cycle_start_ms: Some(Some(running.cycle_start_ms.unwrap_or(running.started_at_ms))),
+                ends_at_ms: Some(running.ends_at_ms),
+                custom_limits: None,
+                reset_usage: false,
+            };
+            let wanted = self.upserted(view, &upsert).await;
+            let written = Written { user, by, note: None, rules: Rules::Checked };
+            Ok(match self.subscribe_round(view, written, &operation, wanted).await? {
+                Round::Done(_) => Round::Done(()),
+                Round::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                Round::Again(ran) => Round::Again(ran),
+            })
+        })
+        .await
+    }
+
+    pub(in crate::service) async fn upserted(&self, view: &View, upsert: &Upsert) -> Result<Wanted, ServiceError> {
+        let upserted = upsert
+            .apply(&view.subscribed, view.now_ms)
+            .map_err(|(field, message)| ServiceError::invalid(field, message))?;
+        self.takes_users(view, &upserted.subscription.plan).await?;
+        Ok(Wanted {
+            from_now: upserted.changed,
+            subscription: upserted.subscription,
+            changed: upserted.changed,
+            reset: upserted.reset,
+            moves: upserted.changed.then_some(upserted.moves),
+            action: "subscription.put",
+        })
+    }
+
+    /// Ends the subscription, now or at `ends_at_ms`.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn cancel(
+        &self,
+        tenant: &Tenant,
+        written: Written<'_>,
+        ends_at_ms: Option<TimeMs>,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<SubscriptionView, ServiceError> {
+        let operation = Operation::new(written.user.as_str(), idempotency, false);
+        self.with_facts(tenant, written.user, async |view| {
+            let wanted = cancellation(&view.subscribed, view.now_ms, ends_at_ms);
+            self.subscribe_round(view, written, &operation, wanted).await
+        })
+        .await
+    }
+
+    async fn subscribe_round(
+        &self,
+        view: &View,
+        written: Written<'_>,
+        operation: &Operation,
+        wanted: Result<Wanted, ServiceError>,
+    ) -> Result<Round<SubscriptionView>, ServiceError> {
+        let user = written.user;
+        let wanted = match wanted {
+            Ok(wanted) => wanted,
+            // A refusal, and a repetition of an earlier call, must rest on true facts too.
+            Err(refusal) => match self.check_facts(view, user).await? {
+                Some(learn) => return Ok(learn),
+                None => return self.first_answer(view, operation).await?.map(Round::Done).ok_or(refusal),
+            },
+        };
+        let answer = view_of(user, &wanted.subscription, Some(wanted.changed));
+        let text = json(&answer)?;
+        let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
+        if wanted.from_now {
+            // Whole seconds are written: those of the script's own time, not of what this node has heard of it.
+            let second_ms = view.now_ms.div_euclid(1000) * 1000;
+            validity.narrow(second_ms, second_ms + 1000);
+        }
+        let moved = self.moved_groups(view, user, &wanted, &mut validity)?;
+        let before = view.subscribed.at(view.now_ms).0;
+        let trail = Trail {
+            action: wanted.action.to_owned(),
+            before: before.map(|before| json(&view_of(user, before, None)).map(short)).transpose()?,
+            after: Some(short(json(&view_of(user, &wanted.subscription, None))?)),
+            ..Trail::of_user(user, written.note, written.by)
+        };
+        let told = view.config.wants(WebhookEvent::SubscriptionChanged);
+        let args = ChangeUserArgs {
+            bucket: &view.bucket,
+            operation,
+            facts: view.facts(validity),
+            user,
+            when_full: match view.subscribed.version.as_str() {
+                // A user of whom nothing was written by hand takes new room.
+                "0" => WhenFull::Refused,
+                _ => WhenFull::Headroom,
+            },
+            change: match wanted.changed {
+                true => UserChange::Subscription(&wanted.subscription),
+                false => UserChange::Nothing,
+            },
+            reset: if wanted.reset { Reset::All } else { Reset::Nothing },
+            moved: &moved,
+            trail: wanted.changed.then_some(&trail),
+            event: Some(text.as_str()).filter(|_| wanted.changed && told),
+            answer: &text,
+        };
+        Ok(match self.store.change_user(args).await? {
+            ChangeUserReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+            ChangeUserReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            ChangeUserReply::Changed { now_ms, version } => {
+                self.clocks.hear(&view.bucket, now_ms);
+                let blocked = view.subscribed.blocked;
+                self.remember(view, user, Subscribed { version, subscription: Some(wanted.subscription), blocked });
+                Round::Done(answer)
+            }
+            ChangeUserReply::Before(first) => Round::Done(read_answer(&first)?),
+        })
+    }
+
+    /// What is true of the user from now on.
+    pub(crate) fn remember(&self, view: &View, user: &UserId, subscribed: Subscribed) {
+        self.subscriptions.insert(view.bucket.account(user), Arc::new(subscribed));
+    }
+
+    /// The groups of the plan that the user comes to, in their windows there; the time for which that is right.
+    fn moved_groups(
+        &self,
+        view: &View,
+        user: &UserId,
+        wanted: &Wanted,
+        validity: &mut Validity,
+    ) -> Result<Vec<MovedGroup>, ServiceError> {
+        let Some((moves, plan)) = wanted.moves.zip(view.config.plan(&wanted.subscription.plan)) else {
+            return Ok(Vec::new());
+        };
+        let own = wanted.subscription.custom_limits.as_ref();
+        let own = own.map(|limits| limits.apply(plan).map(|_| counted_plan(&view.config, limits, plan))).transpose();
+        let own = own.map_err(ServiceError::Invalid)?;
+        let standing = Standing {
+            plan: Some(own.as_ref().unwrap_or(plan)),
+            policies: &[],
+            anchor: wanted.subscription.anchor(),
+            until_ms: validity.until_ms,
+            blocked: false,
+        };
+        let caller = Caller { user, app: &view.app, key: None };
+        let moves_over = |group: &LimitGroup| group.scope.is_user() && !group.is_concurrent();
+        let admission = overview(standing, caller, &Metadata::default(), view.now_ms, moves_over);
+        validity.narrow(admission.validity.from_ms, admission.validity.until_ms);
+        let moved = admission.matched.iter().map(|matched| MovedGroup {
+            id: matched.group.id.clone(),
+            window: matched.window,
+            action: if moves == Move::Over { matched.group.on_plan_change } else { OnPlanChange::Carry },
+            quota: matched.group.quota,
+        });
+        Ok(moved.collect())
+    }
+
+    /// Takes the groups of a user's own plan into the register of group ids: the unit of an id never changes.
+    async fn register_groups(&self, tenant: &Tenant, plan: &PlanId, limits: &CustomLimits) -> Result<(), ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        // An unknown plan is refused where everything else is.
+        let Some(present) = config.plan(plan) else { return Ok(()) };
+        own_plan(&config, tenant.placement, limits, present).map_err(ServiceError::Invalid)?;
+        if !limits.is_whole_plan() {
+            return Ok(());
+        }
+        let operation = Operation::new("", None, false);
+        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, _| {
+            let Some(plan) = config.plan(plan) else { return Ok(Change { unchanged: true, ..Change::default() }) };
+            let (_, groups) = own_plan(config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
+            if !groups.new.is_empty() && config.groups.len() + groups.new.len() > MOST_GROUP_IDS {
+                let message = format!("this app has {MOST_GROUP_IDS} group ids: use those that there are");
+                return Err(ServiceError::invalid("customLimits.groups", message));
+            }
+            let fields = groups.new.iter().map(|(group, kind)| AppConfig::group_field(group, kind));
+            let set: Vec<_> = fields.collect::<Result<_, _>>()?;
+            Ok(Change { unchanged: set.is_empty(), set, ..Change::default() })
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// The first answer to the same operation, if there was one: by now the same call might be refused.
+    async fn first_answer(&self, view: &View, operation: &Operation) -> Result<Option<SubscriptionView>, ServiceError> {
+        match self.store.user_changed_before(&view.bucket, operation).await? {
+            Some(ChangeUserReply::Before(first)) => read_answer(&first).map(Some),
+            Some(_) => Err(ServiceError::IdempotencyKeyReused),
+            None => Ok(None),
+        }
+    }
+
+    /// An unknown plan, or one about to be deleted, takes no users.
+    async fn takes_users(&self, view: &View, plan: &PlanId) -> Result<(), ServiceError> {
+        let Some(entry) = view.config.plans.get(plan) else {
+            return Err(ServiceError::invalid("planId", format!("there is no plan `{plan}`")));
+        };
+        // Whether that time is over is for Redis to say, not for this node's clock or a sandbox's.
+        if entry.closed_us.is_some() && entry.is_closed(self.store.time_us().await?) {
+            return Err(ServiceError::PlanInUse(format!("plan `{plan}` is being deleted")));
+        }
+        Ok(())
+    }
+}
+
+fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -> Result<Wanted, ServiceError> {
+    let Some(running) = present.at(now).0 else {
+        return Err(match present.subscription {
+            Some(_) => ServiceError::AlreadyCanceled,
+            None => ServiceError::NotFound("the user never had a subscription".to_owned()),
+        });
+    };
+    let end = ends_at_ms.unwrap_or(now).div_euclid(1000) * 1000;
+    if end < running.started_at_ms {
+        return Err(ServiceError::invalid("endsAt", "must not be before the subscription's start"));
+    }
+    let changed = running.ends_at_ms != Some(end);
+    let subscription = Subscription { ends_at_ms: Some(end), ..running.clone() };
+    let from_now = ends_at_ms.is_none();
+    Ok(Wanted { subscription, changed, reset: false, moves: None, from_now, action: "subscription.cancel" })
+}
+
+/// Keeps the audit log small: a user's own plan may be large, and clients write it.
+fn short(text: String) -> String {
+    if text.len() <= MOST_AUDITED { text } else { format!("\"{} bytes\"", text.len()) }
+}
+
+/// A subscription as clients see it.
+pub fn view_of(user: &UserId, subscription: &Subscription, changed: Option<bool>) -> SubscriptionView {
+    SubscriptionView {
+        user_id: user.to_string(),
+        plan_id: subscription.plan.to_string(),
+        started_at: rfc3339(subscription.started_at_ms),
+        cycle_start: subscription.cycle_start_ms.map(rfc3339),
+        ends_at: subscription.ends_at_ms.map(rfc3339),
+        custom_limits: subscription
+            .custom_limits
+            .as_ref()
+            .and_then(|limits| serde_json::from_str(limits.as_str()).ok()),
+        changed,
+    }
+}
+
+fn read_answer(text: &str) -> Result<SubscriptionView, ServiceError> {
+    serde_json::from_str(text).map_err(|_| ServiceError::IdempotencyKeyReused)
+}

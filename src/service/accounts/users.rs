@@ -1,0 +1,383 @@
+//! Users as operators see them: found by name, shown whole, blocked, started anew, moved.
+
+use std::ops::ControlFlow;
+
+use futures::stream::{self, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::grants::Grant;
+use crate::domain::accounts::profile::Profile;
+use crate::domain::accounts::subscription::{Subscribed, Subscription};
+use crate::domain::metering::admission::{Caller, Validity};
+use crate::domain::metering::reservation::ReservationId;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::ids::{GroupId, KeyId, Mode, PlanId, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::service::error::{ServiceError, json};
+use crate::service::gateway::Gateway;
+use crate::service::metering::facts::Round;
+use crate::service::metering::reserve::Asker;
+use crate::service::metering::usage::Usage;
+use crate::service::reporting::history::PastWindow;
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::Trail;
+use crate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, Reset, UserChange};
+use crate::store::accounts::users::OpenHold;
+use crate::store::client::headroom::WhenFull;
+use crate::store::metering::operation::{Idempotency, Operation};
+
+/// Names read at a time when all users are walked.
+const PAGE: usize = 1_000;
+/// Names that one page of a search looks at, for a text anywhere in them.
+const MOST_LOOKED_AT: usize = 50_000;
+/// Users moved at the same time.
+const MOVED_AT_ONCE: usize = 32;
+/// Open reservations shown of one user: those that end first.
+const OPEN_SHOWN: usize = 100;
+
+/// A user in a list.
+#[derive(Clone, Debug)]
+pub struct ListedUser {
+    pub user: UserId,
+    pub subscribed: Subscribed,
+    pub profile: Profile,
+    /// By the clock of the user's bucket.
+    pub now_ms: TimeMs,
+}
+
+/// Which users a list shows.
+#[derive(Clone, Copy, Debug)]
+pub enum UserSearch<'a> {
+    /// Their names begin with the text.
+    Prefix(&'a str),
+    /// Their ids, display names or tags contain the text, in any case.
+    Contains(&'a str),
+}
+
+/// Names that a search found.
+struct FoundNames {
+    names: Vec<UserId>,
+    /// The walk stopped after this name. None: it came to the end.
+    looked_until: Option<String>,
+}
+
+/// One page of users, by name.
+#[derive(Clone, Debug)]
+pub struct UserPage {
+    pub users: Vec<ListedUser>,
+    /// Continues after this name; None on the last page.
+    pub next: Option<String>,
+}
+
+/// All that is known of one user.
+pub struct UserDetail {
+    pub profile: Profile,
+    pub subscribed: Subscribed,
+    pub usage: Usage,
+    /// With their public ids.
+    pub open: Vec<(ReservationId, OpenHold)>,
+    pub grants: Vec<Grant>,
+    /// Windows of the user's own counters that are over, newest first.
+    pub history: Vec<PastWindow>,
+}
+
+/// What blocking or starting anew answers.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserChanged {
+    pub user_id: String,
+    pub blocked: bool,
+    /// False: it was so already.
+    pub changed: bool,
+}
+
+impl Gateway {
+    /// Users that a search finds, in the order of the bytes of their names, after `after`.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn users(
+        &self,
+        tenant: &Tenant,
+        search: UserSearch<'_>,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<UserPage, ServiceError> {
+        let FoundNames { mut names, looked_until } = match search {
+            UserSearch::Prefix(prefix) => self.names_with_prefix(tenant, prefix, after, count).await?,
+            UserSearch::Contains(text) => self.names_containing(tenant, text, after, count).await?,
+        };
+        names.sort();
+        let more = names.len() > count;
+        names.truncate(count);
+        let next = if more { names.last().map(ToString::to_string) } else { looked_until };
+        let mut users = Vec::new();
+        for bucket in tenant.buckets() {
+            let own: Vec<UserId> = names.iter().filter(|name| tenant.bucket_of(name) == bucket).cloned().collect();
+            if own.is_empty() {
+                continue;
+            }
+            let now_ms = self.now(&bucket).await?;
+            let found = self.store.read_users(&bucket, &own).await?;
+            let profiles = self.store.profiles(&bucket, &own).await?;
+            // A name of whom nothing is kept any more leaves the index soon.
+            let known =
+                own.into_iter().zip(found.into_iter().zip(profiles)).filter_map(|(user, (subscribed, profile))| {
+                    subscribed.map(|subscribed| ListedUser { user, subscribed, profile, now_ms })
+                });
+            users.extend(known);
+        }
+        users.sort_by(|one: &ListedUser, other| one.user.cmp(&other.user));
+        Ok(UserPage { users, next })
+    }
+
+    async fn names_with_prefix(
+        &self,
+        tenant: &Tenant,
+        prefix: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<FoundNames, ServiceError> {
+        let mut names = Vec::new();
+        for bucket in tenant.buckets() {
+            names.extend(self.store.user_names(&bucket, prefix, after, count + 1).await?);
+        }
+        Ok(FoundNames { names, looked_until: None })
+    }
+
+    /// Walks the names until more than `count` contain the text, or enough names were looked at.
+    async fn names_containing(
+        &self,
+        tenant: &Tenant,
+        text: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<FoundNames, ServiceError> {
+        let text = text.to_lowercase();
+        let mut looked_until = after.map(str::to_owned);
+        let (mut found, mut looked_at) = (Vec::new(), 0);
+        let mut named = Vec::new();
+        for bucket in tenant.buckets() {
+            named.push(self.store.has_profiles(&bucket).await?);
+        }
+        loop {
+            let mut names = Vec::new();
+            // Beyond the first page that ends, names of other buckets would be left out.
+            let mut complete_until: Option<UserId> = None;
+            for (bucket, has_profiles) in tenant.buckets().into_iter().zip(&named) {
+                let page = self.store.user_names(&bucket, "", looked_until.as_deref(), PAGE).await?;
+                let profiles = match has_profiles {
+                    true => self.store.profiles(&bucket, &page).await?,
+                    false => vec![Profile::default(); page.len()],
+                };
+                if let Some(last) = page.last().filter(|_| page.len() == PAGE) {
+                    let first_end = complete_until.as_ref().is_none_or(|end| last < end);
+                    complete_until = if first_end { Some(last.clone()) } else { complete_until };
+                }
+                names.extend(page.into_iter().zip(profiles));
+            }
+            names.retain(|(name, _)| complete_until.as_ref().is_none_or(|end| name <= end));
+            looked_at += names.len();
+            let has = |(name, profile): &(UserId, Profile)| {
+                name.as_str().to_lowercase().contains(&text) || profile.contains(&text)
+            };
+            found.extend(names.into_iter().filter(has).map(|(name, _)| name));
+            looked_until = complete_until.map(|end| end.to_string());
+            if looked_until.is_none() || found.len() > count || looked_at >= MOST_LOOKED_AT {
+                return Ok(FoundNames { names: found, looked_until });
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`ServiceError`]; not found if nothing is kept of the user.
+    pub async fn user(&self, tenant: &Tenant, user: &UserId) -> Result<UserDetail, ServiceError> {
+        let bucket = tenant.bucket_of(user);
+        let found = self.store.read_users(&bucket, std::slice::from_ref(user)).await?.into_iter().next().flatten();
+        let subscribed = found.ok_or_else(|| ServiceError::NotFound(format!("nothing is kept of user `{user}`")))?;
+        let metadata = Metadata::default();
+        let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+        let usage = self.usage(tenant, asker, |_| true).await?;
+        let mut history = self.history(tenant, asker, |_, kind| kind.scope.is_user()).await?;
+        history.retain(|window| window.is_over);
+        let open = self.store.open_holds(&bucket, user, usage.now_ms, OPEN_SHOWN).await?;
+        let public = |hold: OpenHold| {
+            let (name, created_at_ms) = (hold.operation.clone(), hold.reservation.created_at_ms);
+            (ReservationId { name, created_at_ms, bucket: bucket.number() }, hold)
+        };
+        Ok(UserDetail {
+            subscribed,
+            open: open.into_iter().map(public).collect(),
+            grants: self.grants_of(tenant, user).await?,
+            profile: self.profile(tenant, user).await?,
+            history,
+            usage,
+        })
+    }
+
+    /// Refuses everything of a user from now on, or no longer.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn block(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        blocked: bool,
+        note: Option<&str>,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<UserChanged, ServiceError> {
+        let trail = Trail {
+            action: if blocked { "user.block" } else { "user.unblock" }.to_owned(),
+            before: Some((!blocked).to_string()),
+            after: Some(blocked.to_string()),
+            ..Trail::of_user(user, note, by)
+        };
+        self.change_user(tenant, user, UserChange::Blocked(blocked), Reset::Nothing, trail, idempotency).await
+    }
+
+    /// Starts a user's windows anew at 0: of one group, or of all. What is held settles in the window it came from.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn reset_user(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        group: Option<&GroupId>,
+        note: Option<&str>,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<UserChanged, ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        if let Some(group) = group.filter(|group| !config.groups.contains_key(*group)) {
+            return Err(ServiceError::invalid("groupId", format!("there is no group `{group}`")));
+        }
+        let trail = Trail {
+            action: "user.reset".to_owned(),
+            after: Some(group.map_or_else(|| "*".to_owned(), ToString::to_string)),
+            ..Trail::of_user(user, note, by)
+        };
+        let reset = group.map_or(Reset::All, Reset::Group);
+        self.change_user(tenant, user, UserChange::Nothing, reset, trail, idempotency).await
+    }
+
+    pub(super) async fn change_user(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        change: UserChange<'_>,
+        reset: Reset<'_>,
+        trail: Trail,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<UserChanged, ServiceError> {
+        let operation = Operation::new(user.as_str(), idempotency, reset != Reset::Nothing);
+        self.with_facts(tenant, user, async |view| {
+            let present = view.subscribed.blocked;
+            let (blocked, change) = match change {
+                UserChange::Blocked(wanted) if wanted == present => (present, UserChange::Nothing),
+                UserChange::Blocked(wanted) => (wanted, change),
+                UserChange::Nothing | UserChange::Subscription(_) | UserChange::Profile(_) => (present, change),
+            };
+            let changed = change != UserChange::Nothing || reset != Reset::Nothing;
+            let answer = UserChanged { user_id: user.to_string(), blocked, changed };
+            let text = json(&answer)?;
+            let args = ChangeUserArgs {
+                bucket: &view.bucket,
+                operation: &operation,
+                facts: view.facts(Validity::ALWAYS),
+                user,
+                when_full: WhenFull::Done,
+                change,
+                reset,
+                moved: &[],
+                trail: changed.then_some(&trail),
+                event: None,
+                answer: &text,
+            };
+            Ok(match self.store.change_user(args).await? {
+                ChangeUserReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+                ChangeUserReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                ChangeUserReply::Changed { now_ms, version } => {
+                    self.clocks.hear(&view.bucket, now_ms);
+                    let subscription = view.subscribed.subscription.clone();
+                    self.remember(view, user, Subscribed { version, subscription, blocked });
+                    Round::Done(answer)
+                }
+                ChangeUserReply::Before(first) => {
+                    Round::Done(serde_json::from_str(&first).map_err(|_| ServiceError::IdempotencyKeyReused)?)
+                }
+            })
+        })
+        .await
+    }
+
+    /// Users whose subscription to the plan runs, over all modes.
+    pub(crate) async fn subscribers(&self, tenant: &Tenant, plan: &PlanId) -> Result<u64, ServiceError> {
+        let mut count = 0;
+        self.walk_subscribers(tenant, plan, async |_, users| {
+            count += users.len() as u64;
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+        Ok(count)
+    }
+
+    /// Moves every user of a plan to another one, in all modes.
+    pub(crate) async fn move_subscribers(
+        &self,
+        tenant: &Tenant,
+        from: &PlanId,
+        to: &PlanId,
+        by: &KeyId,
+    ) -> Result<(), ServiceError> {
+        self.walk_subscribers(tenant, from, async |tenant, users| {
+            stream::iter(users.into_iter().map(Ok))
+                .try_for_each_concurrent(MOVED_AT_ONCE, async |(user, _)| {
+                    self.move_user(&tenant, &user, (from, to), by).await
+                })
+                .await?;
+            Ok(ControlFlow::Continue(()))
+        })
+        .await
+    }
+
+    /// The app in each of its modes.
+    pub(crate) async fn modes(&self, tenant: &Tenant) -> Result<Vec<Tenant>, ServiceError> {
+        let config = self.config(&tenant.app).await?;
+        let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
+        Ok(modes.map(|mode| Tenant { mode, ..tenant.clone() }).collect())
+    }
+
+    /// Calls `each` with pages of the users whose subscription to the plan runs, in all modes, until it breaks off.
+    pub(crate) async fn walk_subscribers(
+        &self,
+        tenant: &Tenant,
+        plan: &PlanId,
+        mut each: impl AsyncFnMut(Tenant, Vec<(UserId, Subscription)>) -> Result<ControlFlow<()>, ServiceError>,
+    ) -> Result<(), ServiceError> {
+        for tenant in self.modes(tenant).await? {
+            for bucket in tenant.buckets() {
+                let mut after: Option<String> = None;
+                loop {
+                    let names = self.store.user_names(&bucket, "", after.as_deref(), PAGE).await?;
+                    let Some(last) = names.last() else { break };
+                    after = Some(last.to_string());
+                    let now = self.now(&bucket).await?;
+                    let found = self.store.read_users(&bucket, &names).await?;
+                    let users = names.into_iter().zip(found).filter_map(|(user, found)| {
+                        let found = found?;
+                        let running = found.at(now).0.filter(|running| running.plan == *plan)?;
+                        Some((user, running.clone()))
+                    });
+                    if each(tenant.clone(), users.collect()).await?.is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! What plans, policies and users' own plans have to agree on, since they count beside each other.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::app_config::AppConfig;
+use super::draft::{Groups, within};
+use crate::domain::accounts::custom_limits::CustomLimits;
+use crate::domain::configuration::group_check::{ambiguous, ambiguous_rules};
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::measure::Measure;
+use crate::domain::configuration::plan::Plan;
+use crate::domain::configuration::plan_body::{GroupBody, MeasureBody, MeasureWord};
+use crate::domain::values::amount::Unit;
+use crate::domain::values::field_error::FieldError;
+use crate::service::tenant::Placement;
+
+/// (Is it a policy, its id, its groups.)
+pub(in crate::service) type Side<'a> = (bool, &'a str, &'a Vec<Arc<LimitGroup>>);
+
+/// Where a drafted plan or policy contradicts another one.
+pub(in crate::service) fn clashes(path: &str, one: Side<'_>, other: Side<'_>) -> Vec<FieldError> {
+    let (by_policy, _, groups) = one;
+    let (other_policy, other_id, others) = other;
+    let mut faults = Vec::new();
+    for (place, group) in groups.iter().enumerate() {
+        let mut tell = |fault: FieldError| faults.push(within(path, fault.within(&format!("groups[{place}]"))));
+        let kind = if other_policy { "policy" } else { "plan" };
+        if let Some(same) = others.iter().find(|other| other.id == group.id) {
+            if by_policy || other_policy {
+                let message = format!("`{}` is a group of {kind} `{other_id}`: choose another id", group.id);
+                tell(FieldError::new("id", message));
+            } else if !group.scope.contains_user() && group.period != same.period {
+                let message = format!(
+                    "`{}` has another period in plan `{other_id}`: a counter of several users has one in all plans",
+                    group.id
+                );
+                tell(FieldError::new("periodType", message));
+            }
+        }
+        // Only a policy stands beside other documents in one call.
+        if by_policy || other_policy {
+            others.iter().filter_map(|other| ambiguous(other, group)).take(1).for_each(&mut tell);
+        }
+    }
+    faults
+}
+
+/// A user's own plan as it would be taken: the plan with these limits.
+///
+/// # Errors
+/// Every fault; fields begin with `customLimits`.
+pub(in crate::service) fn own_plan(
+    config: &AppConfig,
+    placement: Placement,
+    limits: &CustomLimits,
+    plan: &Plan,
+) -> Result<(Plan, Groups), Vec<FieldError>> {
+    const PATH: &str = "customLimits";
+    let mut faults = limits.strangers(plan);
+    let mut groups = Groups::of(config, placement);
+    let own = limits.apply(plan).map_err(|errors| faults.extend(errors)).ok();
+    if let Some(own) = own.as_ref().filter(|_| limits.is_whole_plan()) {
+        faults.extend(groups.take(&own.body.groups, PATH));
+        let one = (false, own.id.as_str(), &own.groups);
+        for plan in config.plans.values().map(|entry| &entry.plan) {
+            faults.extend(clashes(PATH, one, (false, plan.id.as_str(), &plan.groups)));
+        }
+        for policy in &config.policies {
+            faults.extend(clashes(PATH, one, (true, policy.id.as_str(), &policy.groups)));
+        }
+    }
+    own.filter(|_| faults.is_empty()).map(|own| (own, groups)).ok_or(faults)
+}
+
+/// The plan with a user's own limits, as it counts now. They were checked when they were set; what plans and policies have
+/// come to say since comes first. A plan that has changed under the limits stands by itself.
+pub(in crate::service) fn counted_plan(config: &AppConfig, limits: &CustomLimits, plan: &Arc<Plan>) -> Arc<Plan> {
+    let Ok(mut own) = limits.apply(plan) else { return Arc::clone(plan) };
+    if limits.is_whole_plan() {
+        let by_policies = || config.policies.iter().flat_map(|policy| &policy.groups);
+        let is_policys = |id: &str| by_policies().any(|it| it.id.as_str() == id);
+        own.groups.retain(|group| !is_policys(group.id.as_str()));
+        // Reservations remember the body, group by group.
+        own.body.groups.retain(|group| !is_policys(&group.id));
+        for (group, body) in own.groups.iter_mut().zip(&mut own.body.groups) {
+            let yields: BTreeSet<usize> = by_policies().flat_map(|it| ambiguous_rules(it, group)).collect();
+            if !yields.is_empty() {
+                give_way(Arc::make_mut(group), body, &yields);
+            }
+            if !group.scope.contains_user() {
+                let shared = config.plans.values().flat_map(|entry| &entry.plan.groups).find(|it| it.id == group.id);
+                if let Some(shared) = shared.filter(|shared| shared.period != group.period) {
+                    Arc::make_mut(group).period = shared.period.clone();
+                }
+            }
+        }
+    }
+    Arc::new(own)
+}
+
+/// A policy counts the bare quantity that these rules would take for another unit. What counts calls counts each as one;
+/// other units have no figure of such an event.
+fn give_way(group: &mut LimitGroup, body: &mut GroupBody, rules: &BTreeSet<usize>) {
+    if group.unit == Unit::Count {
+        for place in rules {
+            group.matches[*place].measure = Some(Measure::Event);
+            body.matches[*place].measure = Some(MeasureBody::Word(MeasureWord::Event));
+        }
+    } else {
+        for place in rules.iter().rev() {
+            group.matches.remove(*place);
+            body.matches.remove(*place);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Plans, policies, settings and whole configurations: drafts, checks, versions, and the cache of a node.
+
+pub mod app_config;
+pub mod apply;
+pub mod cache;
+pub(crate) mod clashes;
+pub mod dependents;
+pub mod draft;
+pub mod plans;
+pub mod policies;
+pub mod preview;
+pub(crate) mod report_fields;
+pub mod settings;
+pub mod test_clock;
+pub mod versions;

@@ -1,0 +1,142 @@
+//! What a draft would change, and whom a lowered quota would put over the limit, before anything is written.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::app_config::AppConfig;
+use super::draft::{ChangeAction, Draft};
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::difference::Difference;
+use crate::domain::values::ids::{GroupId, PlanId};
+use crate::domain::values::number::Number;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::accounts::users::Stored;
+
+/// Looking at users ends after this; the answer says that it is not complete.
+const LOOK_FOR: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// Empty: nothing would change.
+    pub changes: Vec<ChangeView>,
+    /// Groups whose quota is lowered, with the users whose use in the current window lies above the new quota.
+    pub over_limit: Vec<OverLimit>,
+    /// False: there were too many users to look at all of them in time.
+    pub complete: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChangeView {
+    /// `plan:<id>`, `policy:<id>`, `webhook:<id>` or `app`.
+    pub target: String,
+    pub action: ChangeAction,
+    pub fields: Vec<Difference>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverLimit {
+    pub plan_id: String,
+    pub group_id: String,
+    /// Null counted without limit.
+    #[schema(value_type = Option<f64>)]
+    pub quota_before: Option<Number>,
+    #[schema(value_type = f64)]
+    pub quota_after: Number,
+    pub users: u64,
+}
+
+/// A group whose quota a draft lowers.
+struct Lowered {
+    plan: PlanId,
+    group: GroupId,
+    unit: Unit,
+    before: Option<Amount>,
+    after: Amount,
+    users: u64,
+}
+
+impl Gateway {
+    /// # Errors
+    /// [`ServiceError`], as writing the draft would answer.
+    pub(crate) async fn preview(
+        &self,
+        tenant: &Tenant,
+        config: &AppConfig,
+        draft: &Draft,
+    ) -> Result<Preview, ServiceError> {
+        let checked = draft.check(config, config.revision)?;
+        let mut lowered: Vec<Lowered> = Vec::new();
+        for plan in &checked.plans {
+            for group in &plan.groups {
+                let present = config.plan(&plan.id).and_then(|present| present.group(&group.id));
+                let (Some(present), Some(after)) = (present, group.quota) else { continue };
+                if present.quota.is_none_or(|before| before > after) {
+                    let (plan, group, unit) = (plan.id.clone(), group.id.clone(), group.unit);
+                    lowered.push(Lowered { plan, group, unit, before: present.quota, after, users: 0 });
+                }
+            }
+        }
+        let complete = lowered.is_empty() || self.count_over(tenant, &mut lowered).await?;
+        let changes = checked.changed.into_iter();
+        Ok(Preview {
+            changes: changes
+                .map(|changed| ChangeView { target: changed.target, action: changed.action, fields: changed.fields })
+                .collect(),
+            over_limit: lowered.into_iter().map(Lowered::view).collect(),
+            complete,
+        })
+    }
+
+    /// Answers whether all users of the mode could be looked at in time.
+    async fn count_over(&self, tenant: &Tenant, lowered: &mut [Lowered]) -> Result<bool, ServiceError> {
+        let started = Instant::now();
+        for bucket in tenant.buckets() {
+            let now = self.now(&bucket).await?;
+            let mut after = None;
+            loop {
+                let names = self.store.user_names(&bucket, "", after.as_deref(), 1000).await?;
+                for stored in self.store.stored_users(&bucket, &names).await? {
+                    let running = stored.subscribed.at(now).0;
+                    for group in lowered.iter_mut() {
+                        let on =
+                            running.filter(|running| running.plan == group.plan && running.custom_limits.is_none());
+                        group.users += u64::from(on.is_some() && group.is_over(&stored, now));
+                    }
+                }
+                match names.last() {
+                    None => break,
+                    Some(_) if started.elapsed() > LOOK_FOR => return Ok(false),
+                    Some(last) => after = Some(last.to_string()),
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Lowered {
+    fn is_over(&self, stored: &Stored, now: i64) -> bool {
+        let standing = stored.windows.iter().find(|standing| standing.group == self.group);
+        standing.is_some_and(|standing| {
+            let current = standing.window.end_ms.is_none_or(|end| now < end);
+            current && standing.used > self.after.saturating_add(stored.granted(standing, now))
+        })
+    }
+
+    fn view(self) -> OverLimit {
+        let told = |amount: Amount| Number(amount.to_decimal(self.unit));
+        OverLimit {
+            quota_before: self.before.map(told),
+            quota_after: told(self.after),
+            plan_id: self.plan.to_string(),
+            group_id: self.group.to_string(),
+            users: self.users,
+        }
+    }
+}

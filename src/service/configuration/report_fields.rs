@@ -1,0 +1,63 @@
+//! Which metadata reports know: what an app's configuration looks at, the documented names, and what the app asks for.
+
+use super::app_config::AppConfig;
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::measure::Measure;
+use crate::domain::configuration::scope::Dimension;
+use crate::domain::reporting::rollup::Fields;
+
+/// The most names in `reportLabels`, and the most bytes of one.
+pub const MOST_LABELS: usize = 16;
+pub const MOST_LABEL_BYTES: usize = 64;
+
+impl AppConfig {
+    /// The fields by which the app's rows are told apart and what they sum.
+    pub fn report_fields(&self) -> Fields {
+        let mut fields = Fields {
+            labels: Fields::LABELS.map(str::to_owned).into(),
+            figures: Fields::FIGURES.map(str::to_owned).into(),
+            units: self.groups.iter().map(|(group, kind)| (group.clone(), kind.unit)).collect(),
+        };
+        fields.labels.extend(self.settings.report_labels.iter().cloned());
+        for dimension in self.groups.values().flat_map(|kind| kind.scope.dimensions()) {
+            if let Dimension::Metadata(name) = dimension {
+                fields.labels.insert(name.to_string());
+            }
+        }
+        let plans = self.plans.values().flat_map(|entry| &entry.plan.groups);
+        for group in plans.chain(self.policies.iter().flat_map(|policy| &policy.groups)) {
+            // The register has no group that a policy's `retry` makes.
+            fields.units.entry(group.id.clone()).or_insert(group.unit);
+            add_group(group, &mut fields);
+        }
+        fields
+    }
+}
+
+fn add_group(group: &LimitGroup, fields: &mut Fields) {
+    fields.labels.extend(group.matches.iter().flat_map(|rule| rule.metadata.keys().cloned()));
+    let measures = group.matches.iter().filter_map(|rule| rule.measure.as_ref()).chain([&group.measure]);
+    for measure in measures {
+        if let Measure::Weighted(weighted) = measure {
+            let names = weighted.per.keys().filter(|name| !matches!(name.as_str(), "quantity" | "event"));
+            fields.figures.extend(names.cloned());
+        }
+    }
+}
+
+/// # Errors
+/// A sentence that says what is wrong with the names.
+pub fn check_labels(names: &[String]) -> Result<(), String> {
+    if names.len() > MOST_LABELS {
+        return Err(format!("must name at most {MOST_LABELS} metadata fields"));
+    }
+    for (place, name) in names.iter().enumerate() {
+        if name.is_empty() || name.len() > MOST_LABEL_BYTES || name.chars().any(char::is_control) {
+            return Err(format!("each name must have 1 to {MOST_LABEL_BYTES} bytes without control characters"));
+        }
+        if names[..place].contains(name) {
+            return Err(format!("`{name}` is there twice"));
+        }
+    }
+    Ok(())
+}

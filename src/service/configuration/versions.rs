@@ -1,0 +1,142 @@
+//! Versions of plans and policies: every revision is kept, the last hundred at least.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+
+use super::app_config::VersionDocument;
+use super::plans::{IfMatch, no_plan};
+use super::policies::no_policy;
+use crate::domain::configuration::plan_body::PlanBody;
+use crate::domain::configuration::policy_body::PolicyBody;
+use crate::domain::values::ids::{KeyId, PlanId, PolicyId};
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::keys::Versioned;
+use crate::store::metering::operation::Idempotency;
+
+/// One version of a plan.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionView {
+    pub version: u64,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// Id of the key that wrote it.
+    pub created_by: String,
+    pub plan: PlanBody,
+}
+
+/// One version of a policy.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyVersionView {
+    pub version: u64,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// Id of the key that wrote it.
+    pub created_by: String,
+    pub policy: PolicyBody,
+}
+
+impl Gateway {
+    /// The kept versions of a plan, newest first; also of one that was deleted less than 90 days ago.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; not found if there never was such a plan.
+    pub async fn plan_history(&self, tenant: &Tenant, id: &str) -> Result<Vec<VersionView>, ServiceError> {
+        let plan = PlanId::parse(id).map_err(|_| no_plan(id))?;
+        let kept = self.kept_versions(tenant, &Versioned::Plan(plan)).await?;
+        if kept.is_empty() {
+            return Err(no_plan(id));
+        }
+        let view = |(version, VersionDocument { body: plan, by: created_by, at: created_at })| VersionView {
+            version,
+            created_at,
+            created_by,
+            plan,
+        };
+        Ok(kept.into_iter().map(view).collect())
+    }
+
+    /// The kept versions of a policy, newest first; also of one that was deleted less than 90 days ago.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; not found if there never was such a policy.
+    pub async fn policy_history(&self, tenant: &Tenant, id: &str) -> Result<Vec<PolicyVersionView>, ServiceError> {
+        let policy = PolicyId::parse(id).map_err(|_| no_policy(id))?;
+        let kept = self.kept_versions(tenant, &Versioned::Policy(policy)).await?;
+        if kept.is_empty() {
+            return Err(no_policy(id));
+        }
+        let view = |(version, VersionDocument { body: policy, by: created_by, at: created_at })| PolicyVersionView {
+            version,
+            created_at,
+            created_by,
+            policy,
+        };
+        Ok(kept.into_iter().map(view).collect())
+    }
+
+    async fn kept_versions<T: DeserializeOwned>(
+        &self,
+        tenant: &Tenant,
+        of: &Versioned,
+    ) -> Result<Vec<(u64, VersionDocument<T>)>, ServiceError> {
+        let mut versions = Vec::new();
+        for (version, text) in self.store.versions(&tenant.app, of).await? {
+            let version = version.parse().map_err(|_| ServiceError::Internal(format!("a version of {of:?}")))?;
+            versions.push((version, VersionDocument::read(&text)?));
+        }
+        versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+        Ok(versions)
+    }
+
+    async fn kept_version<T: DeserializeOwned>(
+        &self,
+        tenant: &Tenant,
+        of: &Versioned,
+        version: u64,
+    ) -> Result<T, ServiceError> {
+        let text = self.store.version(&tenant.app, of, version).await?;
+        let text = text.ok_or_else(|| ServiceError::invalid("version", format!("there is no version {version}")))?;
+        Ok(VersionDocument::read(&text)?.body)
+    }
+
+    /// Puts an earlier version's content as a new version. Answers JSON.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn roll_back_policy(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        version: u64,
+        if_match: IfMatch,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<String, ServiceError> {
+        let policy = PolicyId::parse(id).map_err(|_| no_policy(id))?;
+        let body = self.kept_version(tenant, &Versioned::Policy(policy), version).await?;
+        self.put_policy(tenant, id, &body, if_match, by, idempotency).await
+    }
+
+    /// Puts an earlier version's content as a new version. Answers JSON.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn roll_back_plan(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        version: u64,
+        if_match: IfMatch,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<String, ServiceError> {
+        let plan = PlanId::parse(id).map_err(|_| no_plan(id))?;
+        let body = self.kept_version(tenant, &Versioned::Plan(plan), version).await?;
+        self.put_plan(tenant, id, &body, if_match, by, idempotency).await
+    }
+}

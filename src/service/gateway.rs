@@ -1,0 +1,85 @@
+//! The gateway node that every use case works on: the store, and what this node keeps at hand.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use quick_cache::sync::Cache;
+
+use super::access::apps::KnownApps;
+use super::access::key_ring::KeyRing;
+use super::access::keys::random_text;
+use super::configuration::cache::Configs;
+use super::degraded::Degraded;
+use super::metering::clocks::Clocks;
+use super::reporting::rollup::RollupOptions;
+use super::tenant::Placement;
+use crate::domain::accounts::subscription::Subscribed;
+use crate::domain::configuration::plan::Plan;
+use crate::domain::configuration::policy::Policy;
+use crate::domain::values::ids::{AppId, PlanId, PolicyId};
+use crate::infra::supervise::Parts;
+use crate::store::Store;
+use crate::store::metering::record::PackedReservation;
+
+/// Subscriptions, reservations and plan versions that a node keeps at hand; each is checked where the truth is, so
+/// the sizes only decide how often a second round trip is needed.
+const SUBSCRIPTIONS_AT_HAND: usize = 200_000;
+const RESERVATIONS_AT_HAND: usize = 50_000;
+const APPS_AT_HAND: usize = 2_000;
+const VERSIONS_AT_HAND: usize = 2_000;
+const OWN_PLANS_AT_HAND: usize = 10_000;
+
+/// A gateway node: stateless but for caches that no decision depends on.
+pub struct Gateway {
+    pub store: Store,
+    /// How this node is called among the nodes.
+    pub node: String,
+    /// How many nodes were heard of lately, this one included.
+    pub(crate) nodes_heard: AtomicUsize,
+    /// Its background tasks.
+    pub parts: Parts,
+    pub keys: KeyRing,
+    /// Webhooks may be sent to private addresses.
+    pub webhooks_may_be_private: bool,
+    /// How long the rows of reports stay.
+    pub rollup: RollupOptions,
+    /// What may be done while Redis is away.
+    pub degraded: Degraded,
+    pub(crate) clocks: Clocks,
+    pub(crate) configs: Configs,
+    /// By the key of the user's counters.
+    pub(crate) subscriptions: Cache<String, Arc<Subscribed>>,
+    /// By the key of the reservation's record.
+    pub(crate) reservations: Cache<String, Arc<PackedReservation>>,
+    pub(crate) placements: Cache<AppId, Placement>,
+    /// The apps that there are.
+    pub(crate) apps: KnownApps,
+    pub(crate) versions: Cache<(AppId, PlanId, u64), Arc<Plan>>,
+    pub(crate) policy_versions: Cache<(AppId, PolicyId, u64), Arc<Policy>>,
+    /// Plans with limits of one user's own, by the key of its counters, its version and the plan's.
+    pub(crate) own_plans: Cache<(String, String, u64), Arc<Plan>>,
+}
+
+impl Gateway {
+    pub fn new(store: Store, root_key: Option<&str>) -> Self {
+        Self {
+            store,
+            node: random_text()[..8].to_owned(),
+            nodes_heard: AtomicUsize::new(1),
+            parts: Parts::default(),
+            keys: KeyRing::new(root_key),
+            webhooks_may_be_private: false,
+            rollup: RollupOptions::default(),
+            degraded: Degraded::default(),
+            clocks: Clocks::default(),
+            configs: Configs::default(),
+            subscriptions: Cache::new(SUBSCRIPTIONS_AT_HAND),
+            reservations: Cache::new(RESERVATIONS_AT_HAND),
+            placements: Cache::new(APPS_AT_HAND),
+            apps: KnownApps::default(),
+            versions: Cache::new(VERSIONS_AT_HAND),
+            policy_versions: Cache::new(VERSIONS_AT_HAND),
+            own_plans: Cache::new(OWN_PLANS_AT_HAND),
+        }
+    }
+}

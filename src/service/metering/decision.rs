@@ -1,0 +1,241 @@
+//! The answer to a reserve, can-use, extend or enforcing track.
+
+use std::sync::Arc;
+
+use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
+use crate::domain::configuration::policy::Policy;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::admission::{Admission, Closed};
+use crate::domain::metering::counter::Counter;
+use crate::domain::metering::reason::Reason;
+use crate::domain::metering::reservation::ReservationId;
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::GroupId;
+use crate::store::metering::admission::{NOT_OPENED, Opened, Tally};
+
+/// A decision with what the caller needs to act on it.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    pub allowed: bool,
+    /// Redis was away: allowed without a reservation, or refused by what the node had at hand.
+    pub degraded: bool,
+    /// False: the plan lets the event pass unmetered, or it was refused before any group was asked.
+    pub matched: bool,
+    pub matched_groups: Vec<GroupId>,
+    pub reservation: Option<(ReservationId, TimeMs)>,
+    /// The first category of refusal; empty if allowed.
+    pub reasons: Vec<Reason>,
+    pub denied_by: Vec<DeniedBy>,
+    /// How the client may try again, by the strictest policy that matched.
+    pub retry: Option<Retry>,
+    /// Tightest first, refusing ones before all others.
+    pub counters: Vec<Counter>,
+    /// Until the last of the refusing windows ends; None if time will not lift the denial.
+    pub retry_after_ms: Option<TimeMs>,
+    pub now_ms: TimeMs,
+    /// The same operation was answered before.
+    pub replayed: bool,
+}
+
+/// How the client may try again.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    pub policy: Arc<Policy>,
+    /// None: the call names no action, so its attempts are not counted.
+    pub attempts_left: Option<u64>,
+}
+
+/// A group that refused.
+#[derive(Clone, Debug)]
+pub struct DeniedBy {
+    pub group: Arc<LimitGroup>,
+    pub requested: Amount,
+    pub remaining: Option<Amount>,
+    pub resets_at_ms: Option<TimeMs>,
+    /// Names of the group's scope that the call lacks.
+    pub missing_scope: Vec<String>,
+    /// The group's scope has no place for another value.
+    pub scope_full: bool,
+    /// What has to be approved.
+    pub approval: Option<Opened>,
+    /// There are too many open approval requests, so none was opened.
+    pub too_many_approvals: bool,
+}
+
+/// A matched group after it was looked at.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub group: Arc<LimitGroup>,
+    pub owner: Arc<OwnerName>,
+    pub window: Window,
+    pub amount: Amount,
+    pub limit: Amount,
+    pub tally: Tally,
+    pub lacks: bool,
+}
+
+impl Judged {
+    pub fn counter(&self) -> Counter {
+        Counter {
+            group: Arc::clone(&self.group),
+            owner: Arc::clone(&self.owner),
+            window: Some(self.window),
+            used: self.tally.used,
+            held: self.tally.held,
+            granted: self.tally.granted,
+            blocked: self.tally.blocked,
+            closed: None,
+        }
+    }
+
+    /// It refuses although there is room: no place for another value of its scope.
+    fn is_crowded(&self) -> bool {
+        let room = self.counter().remaining().is_none_or(|left| left > Amount::ZERO && left >= self.amount);
+        self.lacks && self.owner.scope().is_free() && room
+    }
+
+    fn denied_by(&self) -> DeniedBy {
+        DeniedBy {
+            requested: self.amount,
+            remaining: if self.is_crowded() { Some(Amount::ZERO) } else { self.counter().remaining() },
+            scope_full: self.is_crowded(),
+            resets_at_ms: self.window.end_ms,
+            ..DeniedBy::of(&self.group)
+        }
+    }
+
+    /// When time makes room; None if it never does.
+    fn lifts_at(&self, free_at_ms: Option<TimeMs>) -> Option<TimeMs> {
+        let fresh = self.limit.saturating_add(self.tally.granted);
+        if fresh == Amount::ZERO || self.amount > fresh || self.is_crowded() {
+            return None;
+        }
+        if self.group.is_concurrent() { free_at_ms } else { self.window.end_ms }
+    }
+}
+
+/// Joins the groups of an admission with what a script said of each.
+pub fn judge(admission: &Admission, tallies: &[(Tally, bool)], limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Judged> {
+    let pairs = admission.matched.iter().zip(tallies);
+    pairs
+        .map(|(matched, (tally, lacks))| Judged {
+            group: Arc::clone(&matched.group),
+            owner: Arc::clone(&admission.owners[matched.owner]),
+            window: matched.window,
+            amount: matched.amount,
+            limit: limit(&matched.group),
+            tally: *tally,
+            lacks: *lacks,
+        })
+        .collect()
+}
+
+/// Orders counters: refusing ones first, then the tightest.
+pub fn order(judged: &[Judged]) -> Vec<Counter> {
+    let mut counters: Vec<(bool, Counter)> = judged.iter().map(|judged| (judged.lacks, judged.counter())).collect();
+    counters.sort_by(|(lacks, one), (other_lacks, other)| other_lacks.cmp(lacks).then_with(|| one.by_tightness(other)));
+    counters.into_iter().map(|(_, counter)| counter).collect()
+}
+
+impl Decision {
+    /// A call that passes.
+    pub fn allowed(judged: &[Judged], now_ms: TimeMs) -> Self {
+        Self {
+            allowed: true,
+            matched: !judged.is_empty(),
+            matched_groups: judged.iter().map(|judged| judged.group.id.clone()).collect(),
+            counters: order(judged),
+            now_ms,
+            ..Self::default()
+        }
+    }
+
+    /// A call that was denied: by the node's `verdict` under true facts, or by groups without room. `opened`: requests
+    /// for the approval that is all it lacks.
+    pub fn denied(
+        judged: &[Judged],
+        admission: &Admission,
+        (free_at_ms, opened): (Option<TimeMs>, &[Opened]),
+        now_ms: TimeMs,
+    ) -> Self {
+        let refusal = admission.refusal.as_ref();
+        let approvable = |judged: &Judged| judged.group.enforcement == Enforcement::Approval && !judged.is_crowded();
+        let by_groups = match judged.iter().filter(|judged| judged.lacks).all(approvable) {
+            true => Reason::ApprovalRequired,
+            false => Reason::LimitReached,
+        };
+        let reason = refusal.map_or(by_groups, |refusal| refusal.reason);
+        let mut denied_by = Vec::new();
+        let mut lifts = Vec::new();
+        match refusal.filter(|refusal| refusal.reason != Reason::LimitReached) {
+            Some(refusal) => {
+                for group in &refusal.groups {
+                    let known = judged.iter().find(|judged| judged.group.id == group.id);
+                    let lacks = group.scope.names().into_iter().filter(|name| admission.missing.contains(name));
+                    denied_by.push(DeniedBy {
+                        missing_scope: lacks.collect(),
+                        ..known.map_or_else(|| DeniedBy::of(group), Judged::denied_by)
+                    });
+                }
+                lifts.push(None);
+            }
+            None => {
+                for lacking in judged.iter().filter(|judged| judged.lacks) {
+                    let request = opened.iter().find(|opened| opened.group == lacking.group.id);
+                    denied_by.push(DeniedBy {
+                        approval: request.filter(|request| request.status != NOT_OPENED).cloned(),
+                        too_many_approvals: request.is_some_and(|request| request.status == NOT_OPENED),
+                        ..lacking.denied_by()
+                    });
+                    lifts.push(lacking.lifts_at(free_at_ms));
+                }
+                for closed in &admission.closed {
+                    denied_by.push(closed_group(closed));
+                    lifts.push(closed.opens_at_ms);
+                }
+            }
+        }
+        let lifted_at = lifts.into_iter().collect::<Option<Vec<TimeMs>>>().and_then(|lifts| lifts.into_iter().max());
+        let closed = admission.closed.iter();
+        Self {
+            allowed: false,
+            matched: !judged.is_empty() || !admission.closed.is_empty(),
+            matched_groups: judged
+                .iter()
+                .map(|judged| judged.group.id.clone())
+                .chain(closed.map(|closed| closed.group.id.clone()))
+                .collect(),
+            reasons: vec![reason],
+            denied_by,
+            counters: order(judged),
+            retry_after_ms: lifted_at.map(|at| (at - now_ms).max(1)),
+            now_ms,
+            ..Self::default()
+        }
+    }
+}
+
+fn closed_group(closed: &Closed) -> DeniedBy {
+    DeniedBy {
+        requested: closed.amount,
+        remaining: Some(Amount::ZERO),
+        resets_at_ms: closed.opens_at_ms,
+        ..DeniedBy::of(&closed.group)
+    }
+}
+
+impl DeniedBy {
+    fn of(group: &Arc<LimitGroup>) -> Self {
+        Self {
+            group: Arc::clone(group),
+            requested: Amount::ZERO,
+            remaining: None,
+            resets_at_ms: None,
+            missing_scope: Vec::new(),
+            scope_full: false,
+            approval: None,
+            too_many_approvals: false,
+        }
+    }
+}

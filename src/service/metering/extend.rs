@@ -1,0 +1,264 @@
+//! extend: more time or more amount for a reservation.
+
+use super::decision::{Decision, judge};
+use super::facts::{Round, View};
+use super::reserve::{Asker, Call, CallItem, add_counters, asked, verdict};
+use super::settle::{ROUNDS, busy, locate};
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::admission::{Admission, Caller, Refusal};
+use crate::domain::metering::counter::Counter;
+use crate::domain::metering::reason::Reason;
+use crate::domain::metering::reservation::{Memo, ReservationId};
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{AppId, KeyId};
+use crate::domain::values::number::Number;
+use crate::service::error::{ServiceError, positive};
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::keys::Bucket;
+use crate::store::metering::admission::{ApprovalRequest, Tally};
+use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::record::StoredReservation;
+use crate::store::metering::settle::{ExtendArgs, ExtendReply, Measured, Target};
+
+/// More time, more amount, or both.
+#[derive(Clone, Copy, Debug)]
+pub struct Extension {
+    pub ttl_ms: Option<TimeMs>,
+    pub quantity: Option<Number>,
+}
+
+impl Gateway {
+    /// More time, or more amount if there is room; a denial changes nothing.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn extend(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        extension: Extension,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Decision, ServiceError> {
+        let (bucket, id) = locate(tenant, id)?;
+        if let Some(quantity) = extension.quantity {
+            positive(quantity)?;
+        }
+        for _ in 0..ROUNDS {
+            let known = self.known(&bucket, &id).await?;
+            let operation = Operation::new(known.memo.user.as_str(), idempotency, extension.quantity.is_some());
+            let measured = match extension.quantity {
+                None => None,
+                Some(more) => {
+                    let rules = self.rules(&tenant.app, &known.memo).await?;
+                    match known.memo.enlarge(&tenant.app, &rules, more) {
+                        Ok((memo, totals)) => Some(Measured { changes: known.changes, memo: Some(memo), totals }),
+                        // Beyond what a counter can hold, by now: an answer that was given comes first.
+                        Err(_) if self.store.extended_before(&bucket, &operation).await?.is_some() => None,
+                        Err(refusal) => return Err(refusal.into()),
+                    }
+                }
+            };
+            let tells_expiry = self.tells_expiry(tenant).await?;
+            let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+            let extended = self
+                .with_facts(tenant, &known.memo.user, async |view| {
+                    self.extend_round(tenant, view, &known, target, extension, measured.as_ref()).await
+                })
+                .await?;
+            match extended {
+                Some(decision) => {
+                    self.forget(&bucket, &id);
+                    return Ok(decision);
+                }
+                None => self.forget(&bucket, &id),
+            }
+        }
+        Err(busy())
+    }
+
+    /// None: the reservation has changed meanwhile.
+    async fn extend_round(
+        &self,
+        tenant: &Tenant,
+        view: &View,
+        known: &StoredReservation,
+        target: Target<'_>,
+        extension: Extension,
+        measured: Option<&Measured>,
+    ) -> Result<Round<Option<Decision>>, ServiceError> {
+        let admission = self.enlarged(tenant, view, known, measured).await?;
+        // More time alone is given whatever has become of the user.
+        let owners = match measured {
+            None => Vec::new(),
+            Some(_) => view.owners(&admission, LimitGroup::refuses_beyond),
+        };
+        let asked = self.asked_by(view, known, &admission, target.operation)?;
+        let args = ExtendArgs {
+            target,
+            ttl_ms: extension.ttl_ms.unwrap_or(0),
+            measured,
+            facts: view.counting_facts(&known.memo.user, &admission),
+            verdict: verdict(&admission),
+            owners: &owners,
+            asked: asked.as_ref(),
+        };
+        let reply = self.store.extend(args).await?;
+        self.extend_answer(tenant, view, known, target, &admission, reply).await
+    }
+
+    async fn extend_answer(
+        &self,
+        tenant: &Tenant,
+        view: &View,
+        known: &StoredReservation,
+        target: Target<'_>,
+        admission: &Admission,
+        reply: ExtendReply,
+    ) -> Result<Round<Option<Decision>>, ServiceError> {
+        Ok(match reply {
+            ExtendReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
+            ExtendReply::Missing(now_ms) => return Err(self.gone(target.id, now_ms).await),
+            ExtendReply::Expired(_) => return Err(ServiceError::ReservationExpired),
+            ExtendReply::NotPending { status, .. } => return Err(ServiceError::ReservationNotPending { status }),
+            ExtendReply::StaleReservation => Round::Done(None),
+            ExtendReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            ExtendReply::Again(ran) => Round::Again(ran),
+            ExtendReply::Denied(ran, denied) => {
+                self.hear(&view.bucket, ran);
+                let judged = judge(admission, &denied.tallies, LimitGroup::refuses_beyond);
+                let why = (denied.free_at_ms, denied.opened.as_slice());
+                let decision = Decision::denied(&judged, admission, why, ran.now_ms);
+                let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
+                Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
+            }
+            ExtendReply::Full => {
+                let message = "the reservation holds in as many windows as it may: commit it and reserve anew";
+                return Err(ServiceError::invalid("quantity", message));
+            }
+            ExtendReply::Extended { now_ms, expires_at_ms, tallies, .. } => {
+                self.clocks.hear(&view.bucket, now_ms);
+                let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
+                let judged = judge(admission, &tallies, LimitGroup::refuses_beyond);
+                let mut decision = Decision::allowed(&judged, now_ms);
+                if judged.is_empty() {
+                    decision.matched_groups = known.groups.clone();
+                    decision.matched = true;
+                    decision.counters = self.standing(tenant, known).await?;
+                }
+                Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
+            }
+            ExtendReply::Before(_) if let Some(learn) = self.check_facts(view, &known.memo.user).await? => learn,
+            ExtendReply::Before(first) => {
+                Round::Done(Some(self.repeat_extend(tenant, view, known, target, *first).await?))
+            }
+        })
+    }
+
+    async fn repeat_extend(
+        &self,
+        tenant: &Tenant,
+        view: &View,
+        known: &StoredReservation,
+        target: Target<'_>,
+        first: ExtendReply,
+    ) -> Result<Decision, ServiceError> {
+        let askers = askers_of(&tenant.app, &known.memo);
+        let (decision, expires_at_ms) = match first {
+            ExtendReply::Denied(ran, denied) => {
+                let expires_at_ms = self.expiry(&view.bucket, target.id).await?;
+                (self.repeat_denied(tenant, view, &askers, ran.now_ms, denied).await?, expires_at_ms)
+            }
+            ExtendReply::Extended { now_ms, expires_at_ms, .. } => {
+                let counters = self.standing(tenant, known).await?;
+                let decision = Decision { counters, matched: true, ..Decision::allowed(&[], now_ms) };
+                (Decision { matched_groups: known.groups.clone(), replayed: true, ..decision }, expires_at_ms)
+            }
+            _ => return Err(ServiceError::IdempotencyKeyReused),
+        };
+        Ok(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision })
+    }
+
+    /// The reservation's groups as they stand, tightest first.
+    async fn standing(&self, tenant: &Tenant, known: &StoredReservation) -> Result<Vec<Counter>, ServiceError> {
+        let mut counters = Vec::new();
+        for asker in askers_of(&tenant.app, &known.memo) {
+            let usage = self.usage(tenant, asker, |group| known.groups.contains(&group.id)).await?;
+            add_counters(&mut counters, usage.counters);
+        }
+        counters.sort_by(|one, other| one.by_tightness(other));
+        Ok(counters)
+    }
+
+    /// The further amounts against the user's present plan: its quotas and its current windows. A group that the
+    /// present plan does not have keeps the definition under which it was reserved.
+    async fn enlarged(
+        &self,
+        tenant: &Tenant,
+        view: &View,
+        known: &StoredReservation,
+        measured: Option<&Measured>,
+    ) -> Result<Admission, ServiceError> {
+        let standing = view.standing();
+        let mut admission = Admission::empty(standing, OwnerName::of_user(&known.memo.user));
+        let Some(measured) = measured else {
+            return Ok(admission);
+        };
+        let refused = if standing.blocked { Some(Reason::UserBlocked) } else { None };
+        let refused = refused.or(standing.plan.is_none().then_some(Reason::NoSubscription));
+        if let Some(reason) = refused {
+            admission.refusal = Some(Refusal { reason, groups: Vec::new() });
+            return Ok(admission);
+        }
+        let reserved = self.rules(&tenant.app, &known.memo).await?;
+        for total in measured.totals.iter().filter(|total| total.amount > Amount::ZERO) {
+            let present = standing.groups().find(|group| group.id == total.group);
+            if let Some(group) = present.or_else(|| reserved.group(&total.group)) {
+                let owner = admission.place_of(total.owner.clone());
+                admission.place(group, owner, total.amount, (standing.anchor, view.now_ms))?;
+            }
+        }
+        admission.matched.sort_by_key(|matched| matched.owner);
+        let too_large = admission.too_large();
+        if !too_large.is_empty() {
+            admission.refusal = Some(Refusal { reason: Reason::CallTooLarge, groups: too_large });
+        } else if !admission.closed.is_empty() {
+            admission.refusal = Some(Refusal { reason: Reason::LimitReached, groups: Vec::new() });
+        }
+        Ok(admission)
+    }
+
+    /// The request that a denied enlargement may open.
+    fn asked_by(
+        &self,
+        view: &View,
+        known: &StoredReservation,
+        admission: &Admission,
+        operation: &Operation,
+    ) -> Result<Option<ApprovalRequest>, ServiceError> {
+        let memo = &known.memo;
+        let items = memo.items.iter().map(|item| CallItem {
+            event: item.event.clone(),
+            quantity: item.quantity,
+            metadata: item.metadata.clone(),
+        });
+        // A group that asks for approval since then only.
+        let Some(key) = memo.key.clone().or_else(|| KeyId::parse("unknown").ok()) else { return Ok(None) };
+        let call = Call { user: memo.user.clone(), items: items.collect(), key };
+        asked(view, &call, admission, operation)
+    }
+
+    /// When the reservation ends, by its record: another node may have given it more time.
+    async fn expiry(&self, bucket: &Bucket, id: &ReservationId) -> Result<TimeMs, ServiceError> {
+        self.forget(bucket, id);
+        Ok(self.known(bucket, id).await?.expires_at_ms)
+    }
+}
+
+/// The user, once per item.
+fn askers_of<'a>(app: &'a AppId, memo: &'a Memo) -> Vec<Asker<'a>> {
+    let caller = Caller { user: &memo.user, app, key: memo.key.as_ref() };
+    memo.items.iter().map(|item| Asker { caller, metadata: &item.metadata }).collect()
+}

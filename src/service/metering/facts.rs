@@ -1,0 +1,335 @@
+//! Optimistic facts: a node computes with what it has at hand, the script checks it, and a stale fact is learnt and
+//! computed again. One round trip is the normal case; no cache can cause a wrong decision.
+
+use std::sync::Arc;
+
+use crate::domain::accounts::subscription::{Subscribed, Subscription};
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::plan::Plan;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::admission::{Admission, Matched, Standing, Validity};
+use crate::domain::metering::reservation::{GRACE_MS, LONGEST_LIFE_MS};
+use crate::domain::time::period::SubscriptionAnchor;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{AppId, UserId};
+use crate::domain::webhooks::webhook::WebhookEvent;
+use crate::service::configuration::app_config::AppConfig;
+use crate::service::configuration::clashes::counted_plan;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::keys::Bucket;
+use crate::store::metering::admission::{
+    Facts, Forget, NO_USER, OwnedGroup, Owner, Ran, Renew, Stale, UNKNOWN_VERSION,
+};
+use crate::store::metering::usage::UsageReply;
+
+/// What rests on the present moment is right while the script runs within this time.
+pub(crate) const NOW_MS: TimeMs = 1_000;
+/// Rounds of learning before the call is given up: each needs a change in between.
+const STALE_ROUNDS: usize = 12;
+/// Batches of 128 expired holds that one call takes out of the way at most.
+const RECLAIM_ROUNDS: usize = 8_192;
+
+/// Owners that are no users are kept to a multiple of this.
+const RENEW_STEP_MS: TimeMs = 60 * 60 * 1000;
+
+/// The version of a user of whom nothing was ever written by hand.
+pub(crate) const NEVER_WRITTEN: &str = "0";
+
+/// What the node believes about one user's call.
+pub struct View {
+    pub app: AppId,
+    pub bucket: Bucket,
+    pub config: Arc<AppConfig>,
+    pub subscribed: Arc<Subscribed>,
+    pub now_ms: TimeMs,
+    plan: Option<Arc<Plan>>,
+}
+
+/// A user on the default plan has windows of the calendar and endless ones only; those begin here.
+pub(crate) const NO_ANCHOR: SubscriptionAnchor = SubscriptionAnchor { started_at_ms: 0, cycle_start_ms: None };
+
+impl View {
+    /// The plan that the user is on, with the user's own limits.
+    pub fn plan(&self) -> Option<&Arc<Plan>> {
+        self.plan.as_ref()
+    }
+
+    /// The plan's rules are the user's own, so no version of the plan has them.
+    pub fn has_own_rules(&self) -> bool {
+        let custom = self.subscribed.at(self.now_ms).0.and_then(|subscription| subscription.custom_limits.as_ref());
+        custom.is_some_and(|limits| limits.is_whole_plan())
+    }
+
+    pub fn standing(&self) -> Standing<'_> {
+        let (subscription, until_ms) = self.subscribed.at(self.now_ms);
+        Standing {
+            plan: self.plan.as_deref(),
+            policies: &self.config.policies,
+            anchor: subscription.map_or(NO_ANCHOR, Subscription::anchor),
+            until_ms,
+            blocked: self.subscribed.blocked,
+        }
+    }
+
+    /// For a call that leaves no state of a user who has none.
+    pub fn facts(&self, validity: Validity) -> Facts<'_> {
+        Facts {
+            sandbox: self.bucket.is_sandbox(),
+            revision: self.config.revision,
+            version: &self.subscribed.version,
+            validity,
+            tells_expiry: self.config.wants(WebhookEvent::ReservationExpired),
+            forget: None,
+        }
+    }
+
+    /// The owners of an admission with what it asks of their groups.
+    pub fn owners(&self, admission: &Admission, limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Owner> {
+        let tells_limit = self.config.wants(WebhookEvent::LimitReached);
+        let owners = admission.owners.iter().enumerate().map(|(place, name)| {
+            let matched = || admission.matched.iter().filter(|matched| matched.owner == place);
+            Owner {
+                keys: self.bucket.owner(name),
+                renew: (!name.scope().is_user()).then(|| self.renew(name, matched())),
+                groups: matched().map(|matched| OwnedGroup::of(matched, &limit, tells_limit)).collect(),
+            }
+        });
+        owners.collect()
+    }
+
+    /// How long an owner that is no user is kept. If the scope has metadata, callers choose its name; if it has the user,
+    /// it goes with one of whom nothing was written by hand.
+    fn renew<'a>(&self, owner: &OwnerName, matched: impl Iterator<Item = &'a Matched>) -> Renew {
+        let is_free = owner.scope().is_free();
+        let goes = is_free || (owner.scope().contains_user() && self.subscribed.version == NEVER_WRITTEN);
+        let last = last_end(self.now_ms, matched).filter(|_| goes);
+        let most = if is_free { self.config.settings.max_scope_values } else { u64::MAX };
+        Renew { at_ms: last.map(rounded_up), most }
+    }
+
+    /// For a call that counts: one of whom nothing was written by hand is forgotten after the last window.
+    pub fn counting_facts<'a>(&'a self, user: &'a UserId, admission: &Admission) -> Facts<'a> {
+        let own = || admission.matched.iter().filter(|matched| matched.owner == 0);
+        let forgettable = self.subscribed.version == NEVER_WRITTEN && own().next().is_some();
+        let forget = forgettable.then(|| Forget { user, at_ms: last_end(self.now_ms, own()) });
+        Facts { forget, ..self.facts(admission.validity) }
+    }
+}
+
+/// Rounded up, so that most calls find an owner kept long enough.
+pub(crate) fn rounded_up(at_ms: TimeMs) -> TimeMs {
+    (at_ms / RENEW_STEP_MS).saturating_add(1).saturating_mul(RENEW_STEP_MS)
+}
+
+/// When nothing of what these groups count matters any more; None if one never ends.
+fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> Option<TimeMs> {
+    let last_hold_ms = now_ms + LONGEST_LIFE_MS;
+    let ends = matched.map(|matched| match matched.group.is_concurrent() {
+        true => Some(last_hold_ms),
+        false => matched.window.end_ms,
+    });
+    let ends = ends.collect::<Option<Vec<_>>>()?;
+    Some(ends.into_iter().fold(last_hold_ms, TimeMs::max).saturating_add(GRACE_MS))
+}
+
+/// What may be true of a user.
+pub(crate) struct AtHand {
+    /// The node has seen the user; then there is one view.
+    pub is_known: bool,
+    pub views: Vec<View>,
+}
+
+/// How one round ended.
+pub enum Round<T> {
+    Done(T),
+    Stale(Stale, TimeMs),
+    /// Expired holds were taken out of the way, and more are due.
+    Again(Ran),
+}
+
+impl Gateway {
+    /// Computes and calls until no fact was stale.
+    ///
+    /// # Errors
+    /// What the round answered; store_unavailable if facts keep changing.
+    pub(crate) async fn with_facts<T>(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        round: impl AsyncFn(&View) -> Result<Round<T>, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        self.with_account(tenant, Some(user), tenant.bucket_of(user), round).await
+    }
+
+    /// As [`Gateway::with_facts`], for an owner of counters that may have no user: then no subscription is looked at.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn with_owner<T>(
+        &self,
+        tenant: &Tenant,
+        owner: &OwnerName,
+        round: impl AsyncFn(&View) -> Result<Round<T>, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let user = owner.user().map(UserId::parse).transpose();
+        let user = user.map_err(|error| ServiceError::invalid("scope.user", error.to_string()))?;
+        match &user {
+            Some(user) => self.with_facts(tenant, user, round).await,
+            None => self.with_account(tenant, None, tenant.shared_bucket()?, round).await,
+        }
+    }
+
+    async fn with_account<T>(
+        &self,
+        tenant: &Tenant,
+        user: Option<&UserId>,
+        bucket: Bucket,
+        round: impl AsyncFn(&View) -> Result<Round<T>, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let cache_key = user.map_or_else(String::new, |user| bucket.account(user));
+        let mut view = View {
+            app: tenant.app.clone(),
+            config: self.config(&tenant.app).await?,
+            subscribed: match user {
+                Some(_) => self.subscriptions.get(&cache_key).unwrap_or_else(unknown),
+                None => nobody(),
+            },
+            now_ms: self.clocks.estimate(&bucket),
+            bucket,
+            plan: None,
+        };
+        view.plan = self.plan_of(&cache_key, &view.config, &view.subscribed, view.now_ms);
+        let (mut stale_rounds, mut reclaim_rounds) = (0, 0);
+        loop {
+            match round(&view).await? {
+                Round::Done(answer) => return Ok(answer),
+                Round::Again(ran) => {
+                    self.clocks.hear(&view.bucket, ran.now_ms);
+                    count_reclaimed(ran);
+                    metrics::counter!("quotagate_retries_total", "cause" => "reclaim").increment(1);
+                    reclaim_rounds += 1;
+                }
+                Round::Stale(stale, now_ms) => {
+                    self.clocks.hear(&view.bucket, now_ms);
+                    view.now_ms = now_ms;
+                    metrics::counter!("quotagate_retries_total", "cause" => cause(&stale)).increment(1);
+                    match stale {
+                        Stale::Time => {}
+                        Stale::User(truth) => {
+                            view.subscribed = Arc::new(truth);
+                            self.subscriptions.insert(cache_key.clone(), Arc::clone(&view.subscribed));
+                        }
+                        Stale::Configuration { stamp } => {
+                            Box::pin(self.catch_up(tenant, stamp)).await?;
+                            view.config = self.config(&tenant.app).await?;
+                        }
+                        Stale::Stamp => {
+                            view.config = Box::pin(self.stamp_bucket(&tenant.app, &view.bucket, &view.config)).await?;
+                        }
+                    }
+                    view.plan = self.plan_of(&cache_key, &view.config, &view.subscribed, view.now_ms);
+                    stale_rounds += 1;
+                }
+            }
+            if stale_rounds > STALE_ROUNDS || reclaim_rounds > RECLAIM_ROUNDS {
+                return Err(ServiceError::StoreRefused("the facts of the call kept changing".to_owned()));
+            }
+        }
+    }
+
+    /// What this node believes of a user without asking anybody; of one that it has not seen, what would be if the user
+    /// were on each of the plans, the default one first.
+    pub(crate) fn views_at_hand(&self, tenant: &Tenant, user: &UserId, config: &Arc<AppConfig>) -> AtHand {
+        let bucket = tenant.bucket_of(user);
+        let cache_key = bucket.account(user);
+        let now_ms = self.clocks.estimate(&bucket);
+        let known = self.subscriptions.get(&cache_key);
+        let subscribed = known.clone().unwrap_or_else(unknown);
+        let view = |plan: Option<Arc<Plan>>| View {
+            app: tenant.app.clone(),
+            bucket: bucket.clone(),
+            config: Arc::clone(config),
+            subscribed: Arc::clone(&subscribed),
+            now_ms,
+            plan,
+        };
+        let own = self.plan_of(&cache_key, config, &subscribed, now_ms);
+        let mut views = vec![view(own)];
+        if known.is_none() {
+            views.extend(config.sorted_plans().into_iter().map(|plan| view(Some(Arc::clone(plan)))));
+        }
+        AtHand { is_known: known.is_some(), views }
+    }
+
+    /// The plan that a user is on: the subscription's with the user's own limits, else the app's default.
+    pub(crate) fn plan_of(
+        &self,
+        cache_key: &str,
+        config: &AppConfig,
+        subscribed: &Subscribed,
+        now_ms: TimeMs,
+    ) -> Option<Arc<Plan>> {
+        let Some(subscription) = subscribed.at(now_ms).0 else {
+            return config.plan(config.settings.default_plan_id.as_ref()?).map(Arc::clone);
+        };
+        let plan = config.plan(&subscription.plan)?;
+        let Some(limits) = &subscription.custom_limits else {
+            return Some(Arc::clone(plan));
+        };
+        let key = (cache_key.to_owned(), subscribed.version.clone(), config.revision);
+        if let Some(known) = self.own_plans.get(&key) {
+            return Some(known);
+        }
+        let own = counted_plan(config, limits, plan);
+        self.own_plans.insert(key, Arc::clone(&own));
+        Some(own)
+    }
+
+    /// Before a refusal that no script decided, or a repeated answer: were the facts true, and the time? Answers a round
+    /// that learns, or None.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn check_facts<T>(&self, view: &View, user: &UserId) -> Result<Option<Round<T>>, ServiceError> {
+        let owner = Owner { keys: view.bucket.user(user), renew: None, groups: Vec::new() };
+        let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
+        validity.narrow(view.now_ms, view.now_ms.saturating_add(NOW_MS));
+        match self.store.usage(&view.bucket, view.facts(validity), &[owner]).await? {
+            UsageReply::Stale(stale, now_ms) => Ok(Some(Round::Stale(stale, now_ms))),
+            UsageReply::Reclaim(_) | UsageReply::Usage(..) => Ok(None),
+        }
+    }
+
+    /// What a script told on its way.
+    pub(crate) fn hear(&self, bucket: &Bucket, ran: Ran) {
+        self.clocks.hear(bucket, ran.now_ms);
+        count_reclaimed(ran);
+    }
+}
+
+fn unknown() -> Arc<Subscribed> {
+    Arc::new(Subscribed { version: UNKNOWN_VERSION.to_owned(), subscription: None, blocked: false })
+}
+
+/// No version is checked of an owner without a user.
+fn nobody() -> Arc<Subscribed> {
+    Arc::new(Subscribed { version: NO_USER.to_owned(), subscription: None, blocked: false })
+}
+
+fn count_reclaimed(ran: Ran) {
+    if ran.reclaimed > 0 {
+        metrics::counter!("quotagate_reclaimed_holds_total").increment(ran.reclaimed);
+    }
+}
+
+fn cause(stale: &Stale) -> &'static str {
+    match stale {
+        Stale::Configuration { .. } => "configuration",
+        Stale::Stamp => "stamp",
+        Stale::User(_) => "user",
+        Stale::Time => "time",
+    }
+}

@@ -1,0 +1,434 @@
+//! commit, release, and refunds of a reservation.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::domain::accounts::subscription::Subscribed;
+use crate::domain::metering::counter::Counter;
+use crate::domain::metering::reservation::{Actual, ReservationId};
+use crate::domain::reporting::ledger::{Outcome, Told, ToldActual};
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::ids::{KeyId, UserId};
+use crate::domain::webhooks::webhook::WebhookEvent;
+use crate::service::error::{ServiceError, json};
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::Trail;
+use crate::store::keys::Bucket;
+use crate::store::metering::admission::{Passed, Tally, UNKNOWN_VERSION};
+use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::outcome::OutcomeReply;
+use crate::store::metering::record::{PackedReservation, StoredReservation};
+use crate::store::metering::settle::{Account, Measured, SettleReply, Settled, Target};
+
+/// Rounds on a reservation that others change at the same time. In each round one of them gets through, so this is
+/// how many parallel draws of one reservation are served without a 503.
+pub(in crate::service) const ROUNDS: usize = 256;
+
+/// Why a reservation was released, where the operator who did it gave no reason.
+const BY_HAND: &str = "by hand";
+
+/// What the audit log tells of a reservation that was released by hand.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HeldBefore {
+    reservation_id: String,
+    event: Option<String>,
+    created_at: String,
+}
+
+/// A reservation after a call.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    pub id: ReservationId,
+    pub user: UserId,
+    /// `held`, `committed` or `released`.
+    pub status: String,
+    pub late: bool,
+    pub replayed: bool,
+    pub counters: Vec<Counter>,
+    pub passed: Vec<Passed>,
+    pub now_ms: TimeMs,
+}
+
+/// How a commit is meant.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// One per item of the reservation; empty: as held.
+    pub actual: Vec<Actual>,
+    /// False: a draw.
+    pub is_final: bool,
+    /// Past the expiry nothing is charged.
+    pub reject_late: bool,
+    pub outcome: Option<Outcome>,
+}
+
+impl Commit {
+    fn told(&self) -> Told {
+        Told { actual: told(&self.actual), outcome: self.outcome, ..Told::default() }
+    }
+}
+
+/// Why nothing came of a reservation.
+#[derive(Clone, Debug, Default)]
+pub struct Release {
+    pub reason: Option<String>,
+    pub error_code: Option<String>,
+}
+
+fn told(actual: &[Actual]) -> Vec<ToldActual> {
+    let told = |actual: &Actual| ToldActual { quantity: actual.quantity, metadata: actual.metadata.clone() };
+    actual.iter().map(told).collect()
+}
+
+impl Gateway {
+    /// What is held, or the actual figures, becomes used.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn commit(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        commit: &Commit,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Settlement, ServiceError> {
+        let (bucket, id) = locate(tenant, id)?;
+        let draws = !commit.is_final;
+        if draws && commit.actual.is_empty() {
+            return Err(ServiceError::invalid("quantity", "a commit with final:false needs a quantity or metadata"));
+        }
+        if draws && commit.outcome.is_some() {
+            return Err(ServiceError::invalid("outcome", "is told with the final commit, or afterwards"));
+        }
+        let told = commit.told();
+        for _ in 0..ROUNDS {
+            // Only figures and a client's key need to know more than the id.
+            let known = match commit.actual.is_empty() && idempotency.is_none() {
+                true => None,
+                false => Some(self.known(&bucket, &id).await?),
+            };
+            let scope = known.as_ref().map_or("", |known| known.memo.user.as_str());
+            let operation = Operation::new(scope, idempotency, draws);
+            let tells_expiry = self.tells_expiry(tenant).await?;
+            let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+            let measured = match &known {
+                Some(known) if !commit.actual.is_empty() => Some(self.measure(tenant, known, commit).await?),
+                _ => None,
+            };
+            match self.store.commit(target, commit.is_final, commit.reject_late, measured.as_ref(), &told).await? {
+                SettleReply::StaleReservation => self.forget(&bucket, &id),
+                reply => {
+                    let drew = matches!(&reply, SettleReply::Settled(_, settled) if !settled.replayed);
+                    match (known, measured) {
+                        (Some(known), Some(Measured { memo: Some(memo), changes, .. })) if drew => {
+                            let after = StoredReservation { memo, changes: changes + 1, ..known };
+                            let packed = PackedReservation::of(&after)?;
+                            self.reservations.insert(bucket.operation(&id.name), Arc::new(packed));
+                        }
+                        // What was not done here is not known here.
+                        _ => self.forget(&bucket, &id),
+                    }
+                    return self.settlement(tenant, &bucket, id, reply).await;
+                }
+            }
+        }
+        Err(busy())
+    }
+
+    /// Gives back all that is still held.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn release(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        release: Release,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Settlement, ServiceError> {
+        let (bucket, id) = locate(tenant, id)?;
+        let operation = self.settling(&bucket, &id, idempotency).await?;
+        let tells_expiry = self.tells_expiry(tenant).await?;
+        let told = Told { reason: release.reason, error_code: release.error_code, ..Told::default() };
+        let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+        let reply = self.store.release(target, &told, None).await?;
+        self.settlement(tenant, &bucket, id, reply).await
+    }
+
+    /// A call on a reservation, as its user's.
+    async fn settling(
+        &self,
+        bucket: &Bucket,
+        id: &ReservationId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Operation, ServiceError> {
+        Ok(match idempotency {
+            None => Operation::new("", None, false),
+            Some(_) => Operation::new(self.known(bucket, id).await?.memo.user.as_str(), idempotency, false),
+        })
+    }
+
+    /// Gives back all that is still held, by hand: the ledger and the audit log say why.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn release_by_hand(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        reason: Option<String>,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Settlement, ServiceError> {
+        let (bucket, id) = locate(tenant, id)?;
+        let known = self.known(&bucket, &id).await?;
+        let user = &known.memo.user;
+        let held = HeldBefore {
+            reservation_id: id.to_string(),
+            event: known.memo.event().map(ToString::to_string),
+            created_at: rfc3339(known.created_at_ms),
+        };
+        let trail = Trail {
+            action: "reservation.release".to_owned(),
+            before: Some(json(&held)?),
+            ..Trail::of_user(user, reason.as_deref(), by)
+        };
+        let operation = Operation::new(user.as_str(), idempotency, false);
+        let tells_expiry = self.tells_expiry(tenant).await?;
+        let told = Told { reason: Some(reason.unwrap_or_else(|| BY_HAND.to_owned())), ..Told::default() };
+        let target = Target { bucket: &bucket, id: &id, operation: &operation, tells_expiry };
+        let reply = self.store.release(target, &told, Some(&trail)).await?;
+        self.forget(&bucket, &id);
+        self.settlement(tenant, &bucket, id, reply).await
+    }
+
+    /// What the result of a committed reservation was worth. Answers whether it was told so before.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn outcome(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        outcome: Outcome,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<bool, ServiceError> {
+        let (bucket, id) = locate(tenant, id)?;
+        let operation = self.settling(&bucket, &id, idempotency).await?;
+        match self.store.outcome(&bucket, &id, outcome, &operation).await? {
+            OutcomeReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+            OutcomeReply::Before => Ok(true),
+            OutcomeReply::Missing(now_ms) => Err(self.gone(&id, now_ms).await),
+            OutcomeReply::Expired(_) => Err(ServiceError::ReservationExpired),
+            OutcomeReply::NotPending { status, .. } => Err(ServiceError::ReservationNotPending { status }),
+            OutcomeReply::Told { replayed, .. } => Ok(replayed),
+        }
+    }
+
+    /// Gives back what a settled reservation of `user` charged.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn refund(
+        &self,
+        tenant: &Tenant,
+        user: &str,
+        id: &str,
+        actual: &Actual,
+        operation: &Operation,
+    ) -> Result<Settlement, ServiceError> {
+        let (bucket, id) = locate(tenant, id)?;
+        let known = self.known(&bucket, &id).await?;
+        if known.memo.user.as_str() != user {
+            return Err(unknown_reservation());
+        }
+        let rules = self.rules(&tenant.app, &known.memo).await?;
+        let (amounts, whole) = known.memo.refund(&tenant.app, &rules, actual)?;
+        let target = Target { bucket: &bucket, id: &id, operation, tells_expiry: self.tells_expiry(tenant).await? };
+        let told = Told { actual: told(std::slice::from_ref(actual)), ..Told::default() };
+        let reply = self.store.refund(target, &amounts, &whole, &told).await?;
+        self.settlement(tenant, &bucket, id, reply).await
+    }
+
+    /// Computes figures on the reservation's present state.
+    async fn measure(
+        &self,
+        tenant: &Tenant,
+        known: &StoredReservation,
+        commit: &Commit,
+    ) -> Result<Measured, ServiceError> {
+        let memo = &known.memo;
+        let rules = self.rules(&tenant.app, memo).await?;
+        if commit.is_final && !memo.is_drawn() {
+            let totals = memo.settle(&tenant.app, &rules, &commit.actual)?;
+            return Ok(Measured { changes: known.changes, memo: None, totals });
+        }
+        let (memo, totals) = memo.draw(&tenant.app, &rules, &commit.actual)?;
+        Ok(Measured { changes: known.changes, memo: Some(memo), totals })
+    }
+
+    /// What is true of the user at that version, or by now at a later one.
+    async fn subscribed_at(
+        &self,
+        bucket: &Bucket,
+        user: &UserId,
+        version: &str,
+    ) -> Result<Arc<Subscribed>, ServiceError> {
+        let key = bucket.account(user);
+        if let Some(known) = self.subscriptions.get(&key).filter(|known| known.version == version) {
+            return Ok(known);
+        }
+        let found = self.store.read_users(bucket, std::slice::from_ref(user)).await?;
+        let found = Arc::new(found.into_iter().next().flatten().unwrap_or_else(Subscribed::never));
+        self.subscriptions.insert(key, Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// The reservation, at hand or from its record.
+    pub(in crate::service) async fn known(
+        &self,
+        bucket: &Bucket,
+        id: &ReservationId,
+    ) -> Result<StoredReservation, ServiceError> {
+        let key = bucket.operation(&id.name);
+        if let Some(known) = self.at_hand(&key, id).and_then(|packed| packed.unpack()) {
+            return Ok(known);
+        }
+        match self.read_record(key, bucket, id).await? {
+            Some(found) => Ok(found),
+            None => Err(self.gone(id, self.clocks.estimate(bucket)).await),
+        }
+    }
+
+    /// The user of a reservation; None if there is no record of it.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn user_of_reservation(&self, tenant: &Tenant, id: &str) -> Result<Option<UserId>, ServiceError> {
+        let Ok((bucket, id)) = locate(tenant, id) else { return Ok(None) };
+        let key = bucket.operation(&id.name);
+        if let Some(user) = self.at_hand(&key, &id).and_then(|packed| packed.user()) {
+            return Ok(Some(user));
+        }
+        let Some(found) = self.read_record(key, &bucket, &id).await? else { return Ok(None) };
+        Ok(Some(found.memo.user))
+    }
+
+    /// Is it at hand? A record of another time has the same name if its idempotency key was used before.
+    fn at_hand(&self, key: &str, id: &ReservationId) -> Option<Arc<PackedReservation>> {
+        self.reservations.get(key).filter(|known| known.created_at_ms == id.created_at_ms)
+    }
+
+    /// Reads the record, and has it at hand from then on.
+    async fn read_record(
+        &self,
+        key: String,
+        bucket: &Bucket,
+        id: &ReservationId,
+    ) -> Result<Option<StoredReservation>, ServiceError> {
+        let found = self.store.reservation(bucket, &id.name).await?;
+        let found = found.filter(|found| found.created_at_ms == id.created_at_ms);
+        if let Some(found) = &found {
+            self.reservations.insert(key, Arc::new(PackedReservation::of(found)?));
+        }
+        Ok(found)
+    }
+
+    pub(in crate::service) async fn tells_expiry(&self, tenant: &Tenant) -> Result<bool, ServiceError> {
+        Ok(self.config(&tenant.app).await?.wants(WebhookEvent::ReservationExpired))
+    }
+
+    pub(in crate::service) fn forget(&self, bucket: &Bucket, id: &ReservationId) {
+        self.reservations.remove(&bucket.operation(&id.name));
+    }
+
+    /// There is no record: an id that once was given out is over, any other was never there. Unless Redis holds other
+    /// data than this node's.
+    pub(in crate::service) async fn gone(&self, id: &ReservationId, now_ms: TimeMs) -> ServiceError {
+        match Box::pin(self.store.verify_identity()).await {
+            Err(error) => error.into(),
+            Ok(()) if id.is_over(now_ms) => ServiceError::ReservationExpired,
+            Ok(()) => unknown_reservation(),
+        }
+    }
+
+    async fn settlement(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        id: ReservationId,
+        reply: SettleReply,
+    ) -> Result<Settlement, ServiceError> {
+        match reply {
+            SettleReply::Reused => Err(ServiceError::IdempotencyKeyReused),
+            SettleReply::Missing(now_ms) => Err(self.gone(&id, now_ms).await),
+            SettleReply::Expired(_) => Err(ServiceError::ReservationExpired),
+            SettleReply::NotPending { status, .. } => Err(ServiceError::ReservationNotPending { status }),
+            SettleReply::StaleReservation => Err(busy()),
+            SettleReply::Overflow => Err(ServiceError::invalid("quantity", "the counter would pass what it can hold")),
+            SettleReply::Settled(now_ms, settled) => {
+                self.clocks.hear(bucket, now_ms);
+                let counters = self.counters(tenant, bucket, &settled, now_ms).await?;
+                let Settled { status, late, replayed, memo, passed, .. } = *settled;
+                Ok(Settlement { id, user: memo.user, status, late, replayed, counters, passed, now_ms })
+            }
+        }
+    }
+
+    /// Settled accounts as counters, by the definitions of the plan that the user is on now, else of the one that they
+    /// were reserved under; tightest first.
+    async fn counters(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        settled: &Settled,
+        now_ms: TimeMs,
+    ) -> Result<Vec<Counter>, ServiceError> {
+        let memo = &settled.memo;
+        let config = self.config(&tenant.app).await?;
+        let reserved = self.rules(&tenant.app, memo).await?;
+        // The version is the user's only if the first owner is.
+        let of_user = settled.accounts.first().is_some_and(|account| account.owner.scope().is_user());
+        let version = if of_user { settled.user_version.as_str() } else { UNKNOWN_VERSION };
+        let subscribed = self.subscribed_at(bucket, &memo.user, version).await?;
+        let present = self.plan_of(&bucket.account(&memo.user), &config, &subscribed, now_ms);
+        let counter = |account: &Account| {
+            let of_plan = present.as_ref().and_then(|plan| plan.group(&account.group));
+            let of_policy = || config.policies.iter().find_map(|policy| policy.group(&account.group));
+            let group = of_plan.or_else(of_policy).or_else(|| reserved.group(&account.group))?;
+            let Tally { used, held, granted, blocked } = account.tally;
+            let owner = Arc::clone(&account.owner);
+            Some(Counter {
+                group: Arc::clone(group),
+                owner,
+                window: account.window,
+                used,
+                held,
+                granted,
+                blocked,
+                closed: None,
+            })
+        };
+        let mut counters: Vec<Counter> = settled.accounts.iter().filter_map(counter).collect();
+        counters.sort_by(|one, other| one.by_tightness(other));
+        Ok(counters)
+    }
+}
+
+/// Reads an id and finds its bucket.
+pub(in crate::service) fn locate(tenant: &Tenant, id: &str) -> Result<(Bucket, ReservationId), ServiceError> {
+    let id = ReservationId::parse(id).ok_or_else(unknown_reservation)?;
+    let bucket =
+        tenant.bucket(id.bucket).filter(|bucket| bucket.number() == id.bucket).ok_or_else(unknown_reservation)?;
+    Ok((bucket, id))
+}
+
+fn unknown_reservation() -> ServiceError {
+    ServiceError::NotFound("there is no such reservation".to_owned())
+}
+
+pub(in crate::service) fn busy() -> ServiceError {
+    ServiceError::StoreUnavailable("the reservation kept changing".to_owned())
+}

@@ -1,0 +1,277 @@
+//! track: counts what has happened; refunds give back.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::decision::{Decision, Judged, judge, order};
+use super::facts::{Round, View};
+use super::reserve::{Call, CallItem, asked, askers, judge_again, verdict};
+use crate::domain::configuration::limit_group::{Enforcement, LimitGroup};
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::admission::{Admission, Purpose};
+use crate::domain::metering::counter::Counter;
+use crate::domain::metering::reservation::{Actual, Memo, OperationName};
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::service::error::{ServiceError, positive};
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::metering::admission::{OwnedGroup, Passed, Tally};
+use crate::store::metering::operation::{Idempotency, Operation};
+use crate::store::metering::track::{TrackArgs, TrackReply};
+
+/// What a tracked event met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchStatus {
+    Matched,
+    Unmatched,
+    NoSubscription,
+    /// It was counted, and a hard group now stands above its quota.
+    OverLimit,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tracked {
+    pub event_id: String,
+    pub match_status: MatchStatus,
+    pub matched_groups: Vec<GroupId>,
+    pub counters: Vec<Counter>,
+    pub passed: Vec<Passed>,
+    pub now_ms: TimeMs,
+    pub replayed: bool,
+}
+
+impl Gateway {
+    /// Counts past the quota too, unless `enforce`: then only if there is room.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; [`ServiceError::Denied`] when enforced without room.
+    pub async fn track(
+        &self,
+        tenant: &Tenant,
+        call: &Call,
+        enforce: bool,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Tracked, ServiceError> {
+        let [item] = call.items.as_slice() else {
+            return Err(ServiceError::invalid("event", "is missing"));
+        };
+        positive(item.quantity)?;
+        let operation = Operation::new(call.user.as_str(), idempotency, true);
+        let reservation = item.metadata.get("reservationId").map(str::to_owned);
+        if item.event.is_refund()
+            && let Some(id) = reservation
+        {
+            return self.refund_reservation(tenant, &call.user, item, &id, &operation).await;
+        }
+        let (call, purpose) = match item.event.refunds() {
+            Some(event) => {
+                let given_back = CallItem { event, ..item.clone() };
+                (Call { items: vec![given_back], ..call.clone() }, Purpose::GiveBack)
+            }
+            None if item.event.is_refund() => {
+                return Err(ServiceError::invalid("event", "names nothing that could be given back"));
+            }
+            None => (call.clone(), if enforce { Purpose::Ask } else { Purpose::Tell }),
+        };
+        self.with_facts(tenant, &call.user, async |view| {
+            self.track_round(tenant, view, &call, purpose, &operation).await
+        })
+        .await
+    }
+
+    async fn track_round(
+        &self,
+        tenant: &Tenant,
+        view: &View,
+        call: &Call,
+        purpose: Purpose,
+        operation: &Operation,
+    ) -> Result<Round<Tracked>, ServiceError> {
+        let mut admission = match self.admission(view, call, purpose).await {
+            Ok(Ok(admission)) => admission,
+            Ok(Err(learn)) => return Ok(learn),
+            Err(refusal) => {
+                // What was answered before is answered again, whatever the configuration is now.
+                return match self.store.tracked_before(&view.bucket, operation).await? {
+                    Some(TrackReply::Before(first)) => {
+                        self.repeat_track(tenant, view, call, purpose, operation, *first).await.map(Round::Done)
+                    }
+                    Some(_) => Err(ServiceError::IdempotencyKeyReused),
+                    None => Err(refusal),
+                };
+            }
+        };
+        // What is in flight is not track's business; it held nothing.
+        admission.matched.retain(|matched| !matched.group.is_concurrent());
+        let enforce = purpose == Purpose::Ask;
+        let limit = if enforce { LimitGroup::refuses_beyond } else { |_: &LimitGroup| Amount::LARGEST };
+        let owners = view.owners(&admission, limit);
+        let asked = if enforce { asked(view, call, &admission, operation)? } else { None };
+        let memo = Memo::new(call.caller(view), view.standing(), false, &call.requests());
+        let args = TrackArgs {
+            bucket: &view.bucket,
+            operation,
+            facts: view.counting_facts(&call.user, &admission),
+            verdict: if enforce { verdict(&admission) } else { "" },
+            enforce,
+            refund: purpose == Purpose::GiveBack,
+            about: &call.about(),
+            memo: &memo,
+            told: &told(&admission),
+            owners: &owners,
+            asked: asked.as_ref(),
+        };
+        let reply = self.store.track(args).await?;
+        Ok(match reply {
+            TrackReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+            TrackReply::Again(ran) => Round::Again(ran),
+            TrackReply::Reused | TrackReply::Held(_) | TrackReply::Unmetered(_) => {
+                return Err(ServiceError::IdempotencyKeyReused);
+            }
+            TrackReply::Denied(ran, denied) if enforce => {
+                self.hear(&view.bucket, ran);
+                let judged = judge(&admission, &denied.tallies, limit);
+                return Err(ServiceError::Denied(Box::new(Decision::denied(
+                    &judged,
+                    &admission,
+                    (denied.free_at_ms, &denied.opened),
+                    ran.now_ms,
+                ))));
+            }
+            TrackReply::Denied(..) => return Err(overflow()),
+            TrackReply::Tracked { ran, passed, crowded, tallies, .. } => {
+                self.hear(&view.bucket, ran);
+                if crowded > 0 {
+                    metrics::counter!("quotagate_crowded_scopes_total", "call" => "track").increment(crowded);
+                }
+                let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
+                let judged = judge(&admission, &tallies, limit);
+                let status = match_status(&admission, &judged);
+                Round::Done(Tracked { passed, ..tracked(operation, &judged, status, ran.now_ms) })
+            }
+            TrackReply::Before(first) => match self.check_facts(view, &call.user).await? {
+                Some(learn) => learn,
+                None => Round::Done(self.repeat_track(tenant, view, call, purpose, operation, *first).await?),
+            },
+        })
+    }
+
+    async fn repeat_track(
+        &self,
+        tenant: &Tenant,
+        view: &View,
+        call: &Call,
+        purpose: Purpose,
+        operation: &Operation,
+        first: TrackReply,
+    ) -> Result<Tracked, ServiceError> {
+        match first {
+            TrackReply::Denied(..) if purpose != Purpose::Ask => Err(overflow()),
+            TrackReply::Denied(ran, denied) => {
+                let decision = self.repeat_denied(tenant, view, &askers(view, call), ran.now_ms, denied).await?;
+                Err(ServiceError::Denied(Box::new(decision)))
+            }
+            TrackReply::Tracked { ran, passed, tallies, told, groups, .. } => {
+                let tallies: Vec<(Tally, bool)> = tallies.into_iter().map(|tally| (tally, false)).collect();
+                let judged = judge_again(view, &askers(view, call), &groups, &tallies);
+                let admission = Admission::empty(view.standing(), OwnerName::of_user(&call.user));
+                let first = first_status(&told, &groups, &tallies);
+                let status = first.unwrap_or_else(|| match_status(&admission, &judged));
+                Ok(Tracked { replayed: true, passed, ..tracked(operation, &judged, status, ran.now_ms) })
+            }
+            _ => Err(ServiceError::IdempotencyKeyReused),
+        }
+    }
+
+    async fn refund_reservation(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        item: &CallItem,
+        id: &str,
+        operation: &Operation,
+    ) -> Result<Tracked, ServiceError> {
+        let actual = Actual { quantity: Some(item.quantity), metadata: item.metadata.clone() };
+        let mut refunded = self.refund(tenant, user.as_str(), id, &actual, operation).await?;
+        // What was in flight was never charged.
+        refunded.counters.retain(|counter| !counter.group.is_concurrent());
+        Ok(Tracked {
+            event_id: event_id(operation, refunded.id.created_at_ms),
+            match_status: MatchStatus::Matched,
+            matched_groups: refunded.counters.iter().map(|counter| counter.group.id.clone()).collect(),
+            counters: refunded.counters,
+            passed: refunded.passed,
+            now_ms: refunded.now_ms,
+            replayed: refunded.replayed,
+        })
+    }
+}
+
+fn tracked(operation: &Operation, judged: &[Judged], match_status: MatchStatus, now_ms: TimeMs) -> Tracked {
+    Tracked {
+        event_id: event_id(operation, now_ms),
+        match_status,
+        matched_groups: judged.iter().map(|judged| judged.group.id.clone()).collect(),
+        counters: order(judged),
+        passed: Vec::new(),
+        now_ms,
+        replayed: false,
+    }
+}
+
+fn overflow() -> ServiceError {
+    ServiceError::invalid("quantity", "the counter would pass what it can hold")
+}
+
+/// Stable over repetitions of one operation.
+fn event_id(operation: &Operation, at_ms: TimeMs) -> String {
+    tracked_id(&operation.name, at_ms)
+}
+
+/// The id under which a tracked event was answered.
+pub(in crate::service) fn tracked_id(name: &OperationName, at_ms: TimeMs) -> String {
+    format!("evt_{}{at_ms:011x}", name.as_str())
+}
+
+fn match_status(admission: &Admission, judged: &[Judged]) -> MatchStatus {
+    let over =
+        |judged: &Judged| judged.group.enforcement == Enforcement::Hard && judged.counter().overage() > Amount::ZERO;
+    if !admission.subscribed {
+        MatchStatus::NoSubscription
+    } else if judged.is_empty() {
+        MatchStatus::Unmatched
+    } else if judged.iter().any(over) {
+        MatchStatus::OverLimit
+    } else {
+        MatchStatus::Matched
+    }
+}
+
+/// What the match status of a repetition goes by beside the figures of then: was the user on a plan (0|1), and which
+/// groups were hard.
+fn told(admission: &Admission) -> String {
+    let hard = admission.matched.iter().filter(|matched| matched.group.enforcement == Enforcement::Hard);
+    let hard: Vec<&str> = hard.map(|matched| matched.group.id.as_str()).collect();
+    format!("{} {}", u8::from(admission.subscribed), hard.join(","))
+}
+
+/// The match status as it was told first; None of an answer that does not know it.
+fn first_status(told: &str, groups: &[OwnedGroup], tallies: &[(Tally, bool)]) -> Option<MatchStatus> {
+    let (subscribed, hard) = told.split_once(' ')?;
+    let over = |(group, (tally, _)): (&OwnedGroup, &(Tally, bool))| {
+        let is_hard = hard.split(',').any(|id| id == group.id.as_str());
+        is_hard && group.quota.is_some_and(|quota| tally.used > quota.saturating_add(tally.granted))
+    };
+    Some(if subscribed != "1" {
+        MatchStatus::NoSubscription
+    } else if groups.is_empty() {
+        MatchStatus::Unmatched
+    } else if groups.iter().zip(tallies).any(over) {
+        MatchStatus::OverLimit
+    } else {
+        MatchStatus::Matched
+    })
+}

@@ -1,0 +1,174 @@
+//! What counters stand at.
+
+use std::sync::Arc;
+
+use super::facts::{Round, View};
+use super::reserve::Asker;
+use crate::domain::accounts::subscription::Subscription;
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::admission::{Admission, overview};
+use crate::domain::metering::counter::Counter;
+use crate::domain::time::period::Located;
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{GroupId, PlanId};
+use crate::domain::webhooks::webhook::WebhookEvent;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::metering::admission::{Facts, NO_USER, Owner, Ran, Tally};
+use crate::store::metering::usage::UsageReply;
+
+/// A user's counters at one instant.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    pub plan: Option<PlanId>,
+    pub subscription: Option<Subscription>,
+    /// The window of the plan's own period, where the plan has one.
+    pub period: Option<Window>,
+    /// In the plan's order; groups that were never touched stand at 0.
+    pub counters: Vec<Counter>,
+    pub now_ms: TimeMs,
+}
+
+impl Usage {
+    /// Apart from when it was read.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (&self.plan, &self.period, &self.counters) == (&other.plan, &other.period, &other.counters)
+    }
+}
+
+impl Gateway {
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn usage(
+        &self,
+        tenant: &Tenant,
+        asker: Asker<'_>,
+        wanted: impl Fn(&LimitGroup) -> bool,
+    ) -> Result<Usage, ServiceError> {
+        let Asker { caller, metadata } = asker;
+        self.with_facts(tenant, caller.user, async |view| {
+            let admission = overview(view.standing(), caller, metadata, view.now_ms, &wanted);
+            let owners = view.owners(&admission, LimitGroup::refuses_beyond);
+            Ok(match self.store.usage(&view.bucket, view.facts(admission.validity), &owners).await? {
+                UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
+                UsageReply::Usage(now_ms, standing) => {
+                    self.clocks.hear(&view.bucket, now_ms);
+                    Round::Done(answer(view, &admission, &standing.tallies, now_ms))
+                }
+            })
+        })
+        .await
+    }
+
+    /// Counters of a group whose scope is not just the user, by when they are forgotten. Answers a page and where the
+    /// next one begins.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn shared_counters(
+        &self,
+        tenant: &Tenant,
+        group: &GroupId,
+        (mut place, mut offset): (usize, usize),
+        count: usize,
+    ) -> Result<(Vec<Counter>, Option<(usize, usize)>), ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        let known = config.group(group).cloned();
+        let known = known.ok_or_else(|| ServiceError::invalid("groupId", format!("there is no group `{group}`")))?;
+        if known.scope.is_user() {
+            return Err(ServiceError::invalid("groupId", "counts per user: read `users` and `usage`"));
+        }
+        let buckets = tenant.buckets();
+        let mut counters = Vec::new();
+        while let Some(bucket) = buckets.get(place) {
+            let wanted = count - counters.len();
+            if wanted == 0 {
+                return Ok((counters, Some((place, 0))));
+            }
+            let owners = self.store.owners(bucket, &known.scope, offset, wanted + 1).await?;
+            let more = owners.len() > wanted;
+            for owner in owners.into_iter().take(wanted) {
+                // Owners of a scope are listed together; this one may never have used the group.
+                let counter = self.counter_of(tenant, &owner, &known).await?;
+                counters
+                    .extend(counter.filter(|counter| counter.count() > Amount::ZERO || counter.granted > Amount::ZERO));
+            }
+            if more {
+                return Ok((counters, Some((place, offset + wanted))));
+            }
+            (place, offset) = (place + 1, 0);
+        }
+        Ok((counters, None))
+    }
+
+    /// One counter of an owner that is not just a user.
+    pub(in crate::service) async fn counter_of(
+        &self,
+        tenant: &Tenant,
+        owner: &OwnerName,
+        group: &Arc<LimitGroup>,
+    ) -> Result<Option<Counter>, ServiceError> {
+        self.with_owner(tenant, owner, async |view| {
+            let standing = view.standing();
+            let group = standing.groups().find(|known| known.id == group.id).unwrap_or(group);
+            let mut admission = Admission::empty(standing, owner.clone());
+            admission.place(group, 0, Amount::ZERO, (standing.anchor, view.now_ms))?;
+            let owners = view.owners(&admission, LimitGroup::refuses_beyond);
+            let facts = Facts { version: NO_USER, ..view.facts(admission.validity) };
+            Ok(match self.store.usage(&view.bucket, facts, &owners).await? {
+                UsageReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
+                UsageReply::Reclaim(now_ms) => self.reclaim_round(view, &owners, now_ms).await?,
+                UsageReply::Usage(now_ms, standing) => {
+                    Round::Done(answer(view, &admission, &standing.tallies, now_ms).counters.pop())
+                }
+            })
+        })
+        .await
+    }
+
+    /// Takes a batch of expired holds of each owner out of the way of a read.
+    pub(crate) async fn reclaim_round<T>(
+        &self,
+        view: &View,
+        owners: &[Owner],
+        now_ms: TimeMs,
+    ) -> Result<Round<T>, ServiceError> {
+        let tells_expiry = view.config.wants(WebhookEvent::ReservationExpired);
+        let mut reclaimed = 0;
+        for owner in owners {
+            reclaimed += self.store.reclaim(&view.bucket, &owner.keys, tells_expiry).await?.0;
+        }
+        Ok(Round::Again(Ran { now_ms, reclaimed }))
+    }
+}
+
+fn answer(view: &View, admission: &Admission, tallies: &[(Tally, bool)], now_ms: TimeMs) -> Usage {
+    let mut counters: Vec<Counter> = admission
+        .matched
+        .iter()
+        .zip(tallies)
+        .map(|(matched, (tally, _))| Counter {
+            group: matched.group.clone(),
+            owner: admission.owners[matched.owner].clone(),
+            window: Some(matched.window),
+            used: tally.used,
+            held: tally.held,
+            granted: tally.granted,
+            blocked: tally.blocked,
+            closed: None,
+        })
+        .collect();
+    counters.extend(admission.closed_counters());
+    let standing = view.standing();
+    let plan = standing.plan;
+    let period = plan.and_then(|plan| match plan.period.as_ref()?.locate(now_ms, standing.anchor) {
+        Located::Inside { window, .. } => Some(window),
+        Located::Outside { .. } => None,
+    });
+    let subscription = view.subscribed.at(now_ms).0;
+    Usage { plan: plan.map(|plan| plan.id.clone()), subscription: subscription.cloned(), period, counters, now_ms }
+}

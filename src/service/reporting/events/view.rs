@@ -1,0 +1,269 @@
+//! An event as the API and exports tell it.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::id::EventId;
+use crate::domain::metering::reservation::ReservationId;
+use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, Outcome};
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::metadata::Metadata;
+use crate::domain::values::number::Number;
+use crate::service::configuration::app_config::AppConfig;
+use crate::service::metering::track::tracked_id;
+
+/// Something that changed counters, ended a reservation, or was refused. Times are RFC 3339, UTC.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView {
+    /// Stable.
+    pub id: String,
+    #[serde(rename = "type")]
+    pub kind: EntryKind,
+    /// When it happened, by the test clock in a sandbox; of an expiry, when the hold ended.
+    pub timestamp: String,
+    /// When it was taken down, in real time: events are ordered by this.
+    pub recorded_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// The first one of a call with several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation_id: Option<String>,
+    /// As `track` answered it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// When the reservation was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    /// Charged after the expiry.
+    pub late: bool,
+    /// Of a denial: what was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<DeniedCall>,
+    /// As asked for, or as told in the end; of a draw or refund, its own. Of a call with several events, the first one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub quantity: Option<Number>,
+    /// The request's, overridden by what was told in the end. Of a call with several events, the first one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pub metadata: Option<Metadata>,
+    /// Of a call with several events: all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<EventItem>,
+    /// The plan whose rules held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_version: Option<u64>,
+    /// The policies that matched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<EventPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The outcome that this one replaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome_before: Option<Outcome>,
+    /// Of a denial: the category, such as `limit_reached`. Of a release: as it was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// It was allowed while Redis was away, and counted since.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
+    /// Every counter that the call matched, also where nothing changed.
+    pub charges: Vec<EventCharge>,
+    /// Of a denial: the counters without room.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<EventLack>,
+    /// Of an expiry: what had been held.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<EventHeld>,
+}
+
+/// One event of a call with several.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventItem {
+    pub event: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub quantity: Option<Number>,
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub metadata: Metadata,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct EventPolicy {
+    pub id: String,
+    pub version: u64,
+}
+
+/// A counter's change. Amounts are in the unit.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventCharge {
+    pub group_id: String,
+    pub scope: BTreeMap<String, String>,
+    pub unit: Unit,
+    /// Negative: given back.
+    #[schema(value_type = f64)]
+    pub amount: Number,
+    /// `used` after it.
+    #[schema(value_type = f64)]
+    pub balance: Number,
+    /// Number of the counter's window: those of one counter rise. `GET usage/history` tells its times.
+    pub window: String,
+}
+
+/// A counter that a denied call found without room. Amounts are in the unit.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventLack {
+    pub group_id: String,
+    pub scope: BTreeMap<String, String>,
+    pub unit: Unit,
+    #[schema(value_type = f64)]
+    pub requested: Number,
+    /// Used and held, as it was found.
+    #[schema(value_type = f64)]
+    pub count: Number,
+    /// Quota and grants, less what was blocked.
+    #[schema(value_type = f64)]
+    pub limit: Number,
+}
+
+/// What an expired reservation held of a group. The amount is in the unit.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventHeld {
+    pub group_id: String,
+    pub unit: Unit,
+    #[schema(value_type = f64)]
+    pub amount: Number,
+    pub window: String,
+}
+
+fn number(amount: Amount, unit: Unit) -> Number {
+    Number(amount.to_decimal(unit))
+}
+
+/// Steps with a sign, in the unit.
+fn signed(steps: i64, unit: Unit) -> Number {
+    Number(Decimal::from_i128_with_scale(i128::from(steps), unit.decimals()).normalize())
+}
+
+impl EventCharge {
+    fn new(charge: &Charge, config: &AppConfig) -> Self {
+        let unit = config.unit_of(&charge.group);
+        Self {
+            group_id: charge.group.to_string(),
+            scope: charge.owner.to_map(),
+            unit,
+            amount: signed(charge.change, unit),
+            balance: number(charge.balance, unit),
+            window: charge.serial.clone(),
+        }
+    }
+}
+
+impl EventLack {
+    fn new(lack: &Lack, config: &AppConfig) -> Self {
+        let unit = config.unit_of(&lack.group);
+        Self {
+            group_id: lack.group.to_string(),
+            scope: lack.owner.to_map(),
+            unit,
+            requested: number(lack.requested, unit),
+            count: number(lack.count, unit),
+            limit: number(lack.limit, unit),
+        }
+    }
+}
+
+impl EventHeld {
+    fn new(held: &Held, config: &AppConfig) -> Self {
+        let unit = config.unit_of(&held.group);
+        let amount = number(held.amount, unit);
+        Self { group_id: held.group.to_string(), unit, amount, window: held.serial.clone() }
+    }
+}
+
+/// The public ids of what the entry is about: of a reservation, or of a tracked event.
+fn ids(id: EventId, entry: &Entry) -> (Option<String>, Option<String>) {
+    match (&entry.operation, entry.created_at_ms) {
+        (Some(name), Some(created_at_ms)) => {
+            (Some(ReservationId { name: name.clone(), created_at_ms, bucket: id.bucket }.to_string()), None)
+        }
+        (Some(name), None) => (None, Some(tracked_id(name, entry.at_ms))),
+        (None, _) => (None, None),
+    }
+}
+
+impl EventView {
+    /// `config` knows the groups that the entry names.
+    pub fn new(id: EventId, entry: &Entry, config: &AppConfig) -> Self {
+        let text = |name: &dyn std::fmt::Display| name.to_string();
+        let (reservation_id, event_id) = ids(id, entry);
+        let memo = entry.memo.as_ref();
+        let items: Vec<EventItem> = entry
+            .happened()
+            .into_iter()
+            .map(|happened| EventItem {
+                event: happened.event.to_string(),
+                quantity: happened.quantity.map(Number),
+                metadata: happened.metadata,
+            })
+            .collect();
+        let first = items.first();
+        Self {
+            id: id.to_string(),
+            kind: entry.kind,
+            timestamp: rfc3339(entry.at_ms),
+            recorded_at: rfc3339(TimeMs::try_from(id.at.time_ms).unwrap_or(TimeMs::MAX)),
+            user_id: entry.user.as_ref().map(|user| text(user)),
+            event: entry.event.as_ref().map(|event| text(event)),
+            key_id: entry.key.as_ref().map(|key| text(key)),
+            reservation_id,
+            event_id,
+            created_at: entry.created_at_ms.map(rfc3339),
+            late: entry.late,
+            call: entry.call,
+            quantity: first.and_then(|item| item.quantity),
+            metadata: first.map(|item| item.metadata.clone()),
+            plan_id: memo.and_then(|memo| memo.plan.as_ref()).map(|plan| text(plan)),
+            plan_version: memo.filter(|memo| memo.plan.is_some()).map(|memo| memo.version),
+            policies: memo
+                .iter()
+                .flat_map(|memo| &memo.policies)
+                .map(|(id, version)| EventPolicy { id: id.to_string(), version: *version })
+                .collect(),
+            outcome: entry.told.outcome,
+            outcome_before: entry.told.before,
+            reason: entry.reason.map(|reason| reason.as_str().to_owned()).or_else(|| entry.told.reason.clone()),
+            error_code: entry.told.error_code.clone(),
+            degraded: entry.told.degraded,
+            charges: entry.charges.iter().map(|charge| EventCharge::new(charge, config)).collect(),
+            denied: entry.lacks.iter().map(|lack| EventLack::new(lack, config)).collect(),
+            held: entry.held.iter().map(|held| EventHeld::new(held, config)).collect(),
+            items: if items.len() > 1 { items } else { Vec::new() },
+        }
+    }
+
+    /// `config` knows the groups of the entry: their units never change, so one that knows them is never too old.
+    pub(super) fn is_told_by(entry: &Entry, config: &AppConfig) -> bool {
+        let charged = entry.charges.iter().map(|charge| &charge.group);
+        let lacked = entry.lacks.iter().map(|lack| &lack.group);
+        let held = entry.held.iter().map(|held| &held.group);
+        charged.chain(lacked).chain(held).all(|group| config.groups.contains_key(group))
+    }
+}

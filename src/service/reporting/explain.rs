@@ -1,0 +1,153 @@
+//! Why a call would be allowed or denied now; nothing is written.
+
+use std::sync::Arc;
+
+use crate::domain::accounts::subscription::Subscription;
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::plan::Plan;
+use crate::domain::metering::admission::{Caller, Purpose, Request, Standing, prepare};
+use crate::domain::metering::counter::Counter;
+use crate::domain::metering::explain::{Traced, trace};
+use crate::domain::metering::reason::Reason;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::amount::Amount;
+use crate::domain::values::field_error::FieldError;
+use crate::domain::values::ids::{KeyId, UserId};
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::metering::decision::{Decision, Judged, judge};
+use crate::service::metering::facts::{NEVER_WRITTEN, Round, View};
+use crate::service::metering::reserve::CallItem;
+use crate::service::tenant::Tenant;
+use crate::store::accounts::users::LiveGrant;
+use crate::store::metering::usage::UsageReply;
+
+/// A call that nobody has made.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub user: UserId,
+    pub item: CallItem,
+    /// None: nobody's in particular, so groups that count by key lack a name.
+    pub key: Option<KeyId>,
+}
+
+/// What would become of a call.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The user has a subscription, counters, or anything else stored.
+    pub known: bool,
+    /// None without one that runs.
+    pub subscription: Option<Subscription>,
+    pub blocked: bool,
+    /// The plan whose groups are looked at, with the user's own limits; None without subscription and default plan.
+    pub plan: Option<Arc<Plan>>,
+    /// It is the app's default.
+    pub is_default_plan: bool,
+    pub verdict: Verdict,
+    /// Those of the plan, then those of all policies.
+    pub groups: Vec<Explained>,
+    pub now_ms: TimeMs,
+}
+
+/// Whether the call would pass.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    Decided(Box<Decision>),
+    /// It is no valid request under these rules.
+    Invalid(FieldError),
+}
+
+/// A group with its counter, if it counts the call.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    pub traced: Traced,
+    pub counter: Option<Counter>,
+    /// The most that the counter may come to by this call: quota and grants, less what is blocked; None without limit.
+    pub limit: Option<Amount>,
+    /// The call does not fit.
+    pub lacks_room: bool,
+    pub grants: Vec<LiveGrant>,
+}
+
+impl Explained {
+    /// The group refuses the call.
+    pub fn refuses(&self) -> bool {
+        self.lacks_room || self.traced.refuses()
+    }
+}
+
+impl Gateway {
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn explain(&self, tenant: &Tenant, question: &Question) -> Result<Explanation, ServiceError> {
+        question.item.check()?;
+        self.with_facts(tenant, &question.user, async |view| self.explain_round(view, question).await).await
+    }
+
+    async fn explain_round(&self, view: &View, question: &Question) -> Result<Round<Explanation>, ServiceError> {
+        let Question { user, item, key } = question;
+        let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
+        let caller = Caller { user, app: &view.app, key: key.as_ref() };
+        let standing = view.standing();
+        // A blocked user's counters are looked at all the same.
+        let open = Standing { blocked: false, ..standing };
+        let (traced, counting) = trace(open, caller, request, view.now_ms);
+        let owners = view.owners(&counting, LimitGroup::refuses_beyond);
+        let (now_ms, found) = match self.store.usage(&view.bucket, view.facts(counting.validity), &owners).await? {
+            UsageReply::Stale(stale, now_ms) => return Ok(Round::Stale(stale, now_ms)),
+            UsageReply::Reclaim(now_ms) => return self.reclaim_round(view, &owners, now_ms).await,
+            UsageReply::Usage(now_ms, found) => (now_ms, found),
+        };
+        self.clocks.hear(&view.bucket, now_ms);
+        let judged = judge(&counting, &found.tallies, LimitGroup::refuses_beyond);
+        let verdict = match prepare(standing, caller, &[request], view.now_ms, Purpose::Ask) {
+            Err(fault) => Verdict::Invalid(fault),
+            Ok(admission) => {
+                // Who is refused before any group is asked hears of none.
+                let early = |reason| matches!(reason, Reason::UserBlocked | Reason::NoSubscription);
+                let asked =
+                    if admission.refusal.as_ref().is_some_and(|it| early(it.reason)) { &[][..] } else { &judged };
+                let denied = admission.refusal.is_some() || asked.iter().any(|judged| judged.lacks);
+                Verdict::Decided(Box::new(match denied {
+                    true => Decision::denied(asked, &admission, (found.free_at_ms, &[]), now_ms),
+                    false => Decision::allowed(asked, now_ms),
+                }))
+            }
+        };
+        let mut groups = Vec::new();
+        for traced in traced {
+            groups.push(self.explained(view, traced, &judged, now_ms).await?);
+        }
+        let subscription = view.subscribed.at(view.now_ms).0.cloned();
+        let known = view.subscribed.version != NEVER_WRITTEN
+            || self.store.read_users(&view.bucket, std::slice::from_ref(user)).await?.iter().any(Option::is_some);
+        Ok(Round::Done(Explanation {
+            known,
+            is_default_plan: subscription.is_none() && view.plan().is_some(),
+            subscription,
+            blocked: standing.blocked,
+            plan: view.plan().cloned(),
+            verdict,
+            groups,
+            now_ms,
+        }))
+    }
+
+    async fn explained(
+        &self,
+        view: &View,
+        traced: Traced,
+        judged: &[Judged],
+        now_ms: TimeMs,
+    ) -> Result<Explained, ServiceError> {
+        let Some(own) = judged.iter().find(|judged| Arc::ptr_eq(&judged.group, &traced.group)) else {
+            return Ok(Explained { traced, counter: None, limit: None, lacks_room: false, grants: Vec::new() });
+        };
+        let grants = match own.tally.granted {
+            Amount::ZERO => Vec::new(),
+            _ => self.store.stored_owner(&view.bucket, &own.owner).await?.grants_to(&traced.group.id, now_ms),
+        };
+        let limit = own.counter().allowance().map(|allowance| allowance.saturating_sub(own.tally.blocked));
+        Ok(Explained { traced, counter: Some(own.counter()), limit, lacks_room: own.lacks, grants })
+    }
+}

@@ -1,0 +1,45 @@
+//! What the groups of a draft make of a call: a rule tester, without users or counters.
+
+use crate::domain::metering::admission::{Caller, Request, Standing};
+use crate::domain::metering::explain::{Traced, trace};
+use crate::domain::time::period::SubscriptionAnchor;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::ids::{KeyId, UserId};
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::metering::reserve::CallItem;
+use crate::service::simulation::recent::Draft;
+use crate::service::tenant::Tenant;
+
+impl Gateway {
+    /// What each group of the draft makes of a call of anybody's with any key; beside a plan's those of the policies.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; every fault of the draft.
+    pub async fn explain_draft(
+        &self,
+        tenant: &Tenant,
+        draft: &Draft,
+        item: &CallItem,
+    ) -> Result<Vec<Traced>, ServiceError> {
+        item.check()?;
+        let config = draft.applied(&self.present_config(&tenant.app).await?, tenant.placement)?;
+        let internal = |error: crate::domain::values::ids::NameError| ServiceError::Internal(error.to_string());
+        let (user, key) = (UserId::parse("anybody").map_err(internal)?, KeyId::parse("any").map_err(internal)?);
+        let now = self.mode_now(tenant).await?;
+        let (plan, policies) = match draft {
+            Draft::Plan { id, .. } => (config.plan(id).cloned(), config.policies.clone()),
+            Draft::Policy { id, .. } => (None, config.policy(id).cloned().into_iter().collect()),
+        };
+        let standing = Standing {
+            plan: plan.as_deref(),
+            policies: &policies,
+            anchor: SubscriptionAnchor { started_at_ms: now, cycle_start_ms: None },
+            until_ms: TimeMs::MAX,
+            blocked: false,
+        };
+        let caller = Caller { user: &user, app: &tenant.app, key: Some(&key) };
+        let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
+        Ok(trace(standing, caller, request, now).0)
+    }
+}

@@ -1,0 +1,197 @@
+//! What became of a reservation, and why: from its record, and from what the ledger tells of it.
+
+use crate::domain::metering::admission::{Caller, Request, Standing};
+use crate::domain::metering::explain::{Traced, trace};
+use crate::domain::metering::reservation::{GRACE_MS, Item, LONGEST_LIFE_MS, Memo, ReservationId, Rules};
+use crate::domain::reporting::ledger::{Entry, EntryKind, Outcome};
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::ids::{EventName, KeyId, UserId};
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::metering::facts::NO_ANCHOR;
+use crate::service::metering::settle::locate;
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::EntryId;
+use crate::store::client::pace::Pace;
+use crate::store::keys::Bucket;
+use crate::store::metering::record::{ReservationState, ReservedEntry};
+use crate::store::reporting::ledger::{StoredEntry, Stream};
+
+/// Entries that are looked at for those of one reservation.
+const MOST_SEARCHED: usize = 50_000;
+const PAGE: usize = 200;
+
+/// A reservation, explained.
+#[derive(Clone, Debug)]
+pub struct ExplainedReservation {
+    pub id: ReservationId,
+    pub status: Status,
+    pub late: bool,
+    pub outcome: Option<Outcome>,
+    /// None: its record is gone.
+    pub expires_at_ms: Option<TimeMs>,
+    pub user: Option<UserId>,
+    pub key: Option<KeyId>,
+    /// The first event, where the request is not known.
+    pub event: Option<EventName>,
+    /// The request, with the plan and the policies that held. None: no record and no entry tells it.
+    pub memo: Option<Memo>,
+    /// Per item of the request what each group of those versions makes of it; nothing if a version is gone.
+    pub items: Vec<(Item, Vec<Traced>)>,
+    /// The present window of each, if it is that.
+    pub accounts: Vec<(ReservedEntry, Option<Window>)>,
+    /// Oldest first.
+    pub entries: Vec<StoredEntry>,
+    /// There were too many entries to look at all of them.
+    pub search_cut: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Held,
+    /// Its time is over; within the grace a commit may still follow.
+    Expired,
+    Committed,
+    Released,
+}
+
+impl Gateway {
+    /// # Errors
+    /// [`ServiceError`]; not found or expired, if neither a record nor an entry tells of it.
+    pub async fn explain_reservation(&self, tenant: &Tenant, id: &str) -> Result<ExplainedReservation, ServiceError> {
+        let (bucket, id) = locate(tenant, id)?;
+        let now_ms = self.now(&bucket).await?;
+        let state = self.store.reservation_state(&bucket, &id.name).await?;
+        // A record of another time has the same name if its idempotency key was used before.
+        let state = state.filter(|state| state.stored.created_at_ms == id.created_at_ms);
+        let until_ms =
+            state.as_ref().map_or(id.created_at_ms + LONGEST_LIFE_MS, |it| it.stored.expires_at_ms) + GRACE_MS;
+        let (entries, search_cut) = self.entries_of(&bucket, &id, until_ms).await?;
+        let last = entries.last().map(|stored| &stored.entry);
+        let told = |entry: &Entry| status_of(entry.kind);
+        let status = match (&state, entries.iter().rev().find_map(|stored| told(&stored.entry))) {
+            (Some(state), _) => status(state, now_ms),
+            (None, Some(status)) => status,
+            (None, None) => return Err(self.gone(&id, now_ms).await),
+        };
+        let of_ledger = || entries.iter().rev().find_map(|stored| stored.entry.memo.clone());
+        let memo = state.as_ref().map(|state| state.stored.memo.clone()).or_else(of_ledger);
+        let key = state.as_ref().and_then(|state| state.key.clone()).or_else(|| last.and_then(|it| it.key.clone()));
+        let items = match &memo {
+            Some(memo) => self.traced(tenant, memo, key.as_ref()).await?,
+            None => Vec::new(),
+        };
+        let mut accounts = Vec::new();
+        for entry in state.iter().flat_map(|state| &state.entries) {
+            let stored = self.store.stored_owner(&bucket, &entry.owner).await?;
+            accounts.push((entry.clone(), stored.window_of(&entry.group, &entry.serial)));
+        }
+        let outcome = || entries.iter().rev().find_map(|stored| stored.entry.told.outcome);
+        Ok(ExplainedReservation {
+            status,
+            late: entries.iter().any(|stored| stored.entry.late) || state.as_ref().is_some_and(|state| state.late),
+            outcome: state.as_ref().and_then(|state| state.outcome).or_else(outcome),
+            expires_at_ms: state.as_ref().map(|state| state.stored.expires_at_ms),
+            user: memo.as_ref().map(|memo| memo.user.clone()).or_else(|| last.and_then(|entry| entry.user.clone())),
+            event: memo.as_ref().and_then(Memo::event).or_else(|| last?.event.as_ref()).cloned(),
+            key,
+            memo,
+            items,
+            accounts,
+            entries,
+            search_cut,
+            id,
+        })
+    }
+
+    /// What the groups of the versions that held make of each item.
+    async fn traced(
+        &self,
+        tenant: &Tenant,
+        memo: &Memo,
+        key: Option<&KeyId>,
+    ) -> Result<Vec<(Item, Vec<Traced>)>, ServiceError> {
+        let rules = match self.rules(&tenant.app, memo).await {
+            Ok(rules) => rules,
+            // A version that is not kept any more tells nothing.
+            Err(ServiceError::Internal(_)) => Rules { plan: None, policies: Vec::new() },
+            Err(other) => return Err(other),
+        };
+        let standing = Standing {
+            plan: rules.plan.as_deref(),
+            policies: &rules.policies,
+            anchor: NO_ANCHOR,
+            until_ms: TimeMs::MAX,
+            blocked: false,
+        };
+        let caller = Caller { user: &memo.user, app: &tenant.app, key: memo.key.as_ref().or(key) };
+        let traced = memo.items.iter().map(|item| {
+            let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
+            // Where its windows lie is not asked here.
+            (item.clone(), trace(standing, caller, request, 0).0)
+        });
+        Ok(traced.collect())
+    }
+
+    /// The ledger's entries of a reservation; whether some may be missing, since the search ended before all were looked
+    /// at or since some cannot be read.
+    async fn entries_of(
+        &self,
+        bucket: &Bucket,
+        id: &ReservationId,
+        until_ms: TimeMs,
+    ) -> Result<(Vec<StoredEntry>, bool), ServiceError> {
+        let own = |stored: &StoredEntry| {
+            stored.entry.operation.as_ref() == Some(&id.name) && stored.entry.created_at_ms == Some(id.created_at_ms)
+        };
+        let at = |ms: TimeMs, number| EntryId { time_ms: u64::try_from(ms).unwrap_or(0), number };
+        let mut place = match bucket.is_sandbox() {
+            true => None,
+            false => Some(at(id.created_at_ms, 0)),
+        };
+        let until = at(until_ms, u64::MAX);
+        let (mut found, mut searched, mut unread, mut wanted) = (Vec::new(), 0, false, PAGE);
+        let mut pace = Pace::default();
+        while searched < MOST_SEARCHED {
+            pace.rest().await;
+            // Ids are of real time: where a test clock tells the time, the newest entries are looked at first.
+            let page = match bucket.is_sandbox() {
+                true => self.store.entries_before(bucket, Stream::Ledger, place, wanted).await?,
+                false => self.store.entries_after(bucket, Stream::Ledger, place, Some(until), wanted).await?,
+            };
+            searched += page.count();
+            place = page.last.or(place);
+            let full = page.count() == wanted;
+            wanted = page.next_count();
+            // One that cannot be read may be one of them.
+            unread |= !page.damaged.is_empty();
+            found.extend(page.entries.into_iter().filter(|stored| own(stored)));
+            if !full {
+                found.sort_by_key(|stored| stored.id);
+                return Ok((found, unread));
+            }
+        }
+        found.sort_by_key(|stored| stored.id);
+        Ok((found, true))
+    }
+}
+
+fn status(state: &ReservationState, now_ms: TimeMs) -> Status {
+    match state.status.as_str() {
+        "committed" => Status::Committed,
+        "released" => Status::Released,
+        _ if now_ms >= state.stored.expires_at_ms => Status::Expired,
+        _ => Status::Held,
+    }
+}
+
+/// What an entry alone says of its reservation.
+fn status_of(kind: EntryKind) -> Option<Status> {
+    match kind {
+        EntryKind::Commit | EntryKind::Refund | EntryKind::Outcome => Some(Status::Committed),
+        EntryKind::Release => Some(Status::Released),
+        EntryKind::Expire | EntryKind::Draw => Some(Status::Expired),
+        EntryKind::Track | EntryKind::Reset | EntryKind::Denial => None,
+    }
+}

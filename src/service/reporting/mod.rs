@@ -1,0 +1,14 @@
+//! Events, explanations, history, reports, and the proof of counters.
+
+pub mod byte_bounds;
+pub mod events;
+pub mod explain;
+pub mod explain_draft;
+pub mod explain_reservation;
+pub mod history;
+pub mod near;
+pub mod outlook;
+pub mod rebuild;
+pub mod reports;
+pub mod rollup;
+pub mod verify;

@@ -1,0 +1,213 @@
+//! Which counters are near their limits. Folding the ledger comes by every counter that is charged, and by every one that
+//! a denial found full; there it is noted how they stand, as the entries tell it. So nobody has to look through all users,
+//! and teams, keys and the app are there as well.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::admission::Caller;
+use crate::domain::metering::counter::Counter;
+use crate::domain::time::day::DAY_MS;
+use crate::domain::time::window::{TimeMs, Window, WindowKind};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::metering::reserve::Asker;
+use crate::service::tenant::Tenant;
+use crate::store::keys::Bucket;
+use crate::store::reporting::ledger::StoredEntry;
+use crate::store::reporting::near::{CounterName, Near, Noted};
+
+/// From here on a counter is near its limit, in thousandths of it.
+pub const NEAR: u64 = 750;
+/// All of it is used.
+pub const AT_LIMIT: u64 = 1_000;
+/// Counters at their limits, and near them, that are known of a mode; an app that is spread has so many in all buckets.
+const MOST: usize = 1_000;
+const LEAST_PER_BUCKET: usize = 50;
+/// Counters read at the same time.
+const PARALLEL: usize = 32;
+
+/// A group with how many of its counters are near their limits, or at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OfGroup {
+    pub at_limit: u64,
+    pub near: u64,
+}
+
+/// Counters at and near their limits.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// As they stand now, the fullest first.
+    pub at_limit: Vec<Counter>,
+    pub near: Vec<Counter>,
+    /// Of all that are known: as they stand now where they were read for the lists, else as they were noted.
+    pub groups: BTreeMap<GroupId, OfGroup>,
+    /// More may be there than are known.
+    pub more: bool,
+    /// All entries were folded.
+    pub complete: bool,
+    pub now_ms: TimeMs,
+}
+
+impl Limits {
+    fn count(&mut self, group: &GroupId, share: u64) {
+        let of_group = self.groups.entry(group.clone()).or_default();
+        *(if share >= AT_LIMIT { &mut of_group.at_limit } else { &mut of_group.near }) += 1;
+    }
+}
+
+fn most_of(tenant: &Tenant) -> usize {
+    (MOST / tenant.buckets().len().max(1)).max(LEAST_PER_BUCKET)
+}
+
+/// A window that fills again within the day is no news.
+fn is_long(window: &Window) -> bool {
+    match window.kind {
+        WindowKind::Minute | WindowKind::Hourly | WindowKind::Concurrent => false,
+        WindowKind::Every => window.end_ms.is_none_or(|end| end - window.start_ms >= DAY_MS),
+        WindowKind::Daily
+        | WindowKind::Weekly
+        | WindowKind::Monthly
+        | WindowKind::Yearly
+        | WindowKind::Lifetime
+        | WindowKind::Fixed => true,
+    }
+}
+
+/// Thousandths of the limit that are used; None if there is no limit, or nothing that it lets pass.
+fn share(used: Amount, limit: Option<Amount>) -> Option<u64> {
+    let limit = limit.filter(|limit| *limit > Amount::ZERO)?;
+    u64::try_from(u128::from(used.steps()) * u128::from(AT_LIMIT) / u128::from(limit.steps())).ok()
+}
+
+/// The share of its limit that a counter has used, and its window; None: it is not near its limit.
+type Standing<'a> = Option<(u64, &'a Window)>;
+
+/// How the counters of each owner stand that entries speak of, as the last of them tells it.
+fn standings(entries: &[StoredEntry]) -> HashMap<&OwnerName, HashMap<&GroupId, Standing<'_>>> {
+    let mut standings: HashMap<&OwnerName, HashMap<&GroupId, Standing<'_>>> = HashMap::new();
+    for StoredEntry { entry, .. } in entries {
+        for charge in entry.charges.iter().filter(|charge| !charge.closed) {
+            let near = charge.window.as_ref().and_then(|window| Some((share(charge.balance, charge.limit)?, window)));
+            standings.entry(&charge.owner).or_default().insert(&charge.group, near);
+        }
+        for lack in &entry.lacks {
+            let near = lack.used.as_ref().and_then(|(used, window)| Some((share(*used, Some(lack.limit))?, window)));
+            // What is held may leave no room in a counter that is not near its limit.
+            if near.is_some() {
+                standings.entry(&lack.owner).or_default().insert(&lack.group, near);
+            }
+        }
+    }
+    standings
+}
+
+impl Gateway {
+    /// Notes how the counters stand that these entries charge or found full.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(in crate::service) async fn note_near(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        entries: &[StoredEntry],
+    ) -> Result<(), ServiceError> {
+        let (mut near, mut others): (Vec<Noted<'_>>, Vec<CounterName<'_>>) = Default::default();
+        for (owner, groups) in standings(entries) {
+            for (group, standing) in groups {
+                match standing {
+                    Some((share, window)) if share >= NEAR && is_long(window) => {
+                        near.push(Noted { name: (owner, group), share, ends_at_ms: window.end_ms });
+                    }
+                    _ => others.push((owner, group)),
+                }
+            }
+        }
+        if !near.is_empty() {
+            self.store.note_near(bucket, most_of(tenant), &near).await?;
+        }
+        Ok(self.store.drop_near(bucket, &others).await?)
+    }
+
+    /// Counters at and near their limits, at most `count` of each, as they stand now.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn limits(&self, tenant: &Tenant, count: usize) -> Result<Limits, ServiceError> {
+        let complete = self.fold_all(tenant, tenant.buckets()).await?;
+        let mut limits = Limits {
+            at_limit: Vec::new(),
+            near: Vec::new(),
+            groups: BTreeMap::new(),
+            more: false,
+            complete,
+            now_ms: self.mode_now(tenant).await?,
+        };
+        let mut known: Vec<Near> = Vec::new();
+        for bucket in tenant.buckets() {
+            // Those whose windows are over go.
+            self.store.note_near(&bucket, most_of(tenant), &[]).await?;
+            let found = self.store.near(&bucket).await?;
+            let full = found.iter().filter(|near| near.share >= AT_LIMIT).count();
+            limits.more |= full.max(found.len() - full) >= most_of(tenant);
+            known.extend(found);
+        }
+        known.sort_by_key(|near| std::cmp::Reverse(near.share));
+        let (mut full, mut rest): (Vec<Near>, Vec<Near>) = known.into_iter().partition(|near| near.share >= AT_LIMIT);
+        // Some of them a grant, another quota or a new window has taken out of it since.
+        let unread = [full.split_off(full.len().min(2 * count)), rest.split_off(rest.len().min(2 * count))];
+        for near in unread.iter().flatten() {
+            limits.count(&near.group, near.share);
+        }
+        let mut counters: Vec<(u64, Counter)> = stream::iter(full.into_iter().chain(rest))
+            .map(async |near| self.stands(tenant, &near).await)
+            .buffered(PARALLEL)
+            .try_filter_map(async |found| Ok(found))
+            .try_collect()
+            .await?;
+        counters.sort_by_key(|(share, _)| std::cmp::Reverse(*share));
+        for (share, counter) in counters {
+            limits.count(&counter.group.id, share);
+            let list = if share >= AT_LIMIT { &mut limits.at_limit } else { &mut limits.near };
+            if list.len() < count {
+                list.push(counter);
+            }
+        }
+        Ok(limits)
+    }
+
+    /// A counter as it stands, if it is near its limit still.
+    async fn stands(&self, tenant: &Tenant, near: &Near) -> Result<Option<(u64, Counter)>, ServiceError> {
+        let Some(counter) = self.counter_at(tenant, &near.owner, &near.group).await? else { return Ok(None) };
+        let share = share(counter.used, counter.allowance());
+        Ok(share.filter(|share| *share >= NEAR && counter.window.is_some()).map(|share| (share, counter)))
+    }
+
+    /// The counter of an owner and a group, if a plan or policy still has it.
+    async fn counter_at(
+        &self,
+        tenant: &Tenant,
+        owner: &OwnerName,
+        group: &GroupId,
+    ) -> Result<Option<Counter>, ServiceError> {
+        if !owner.scope().is_user() {
+            let known = self.config(&tenant.app).await?.group(group).cloned();
+            return match known {
+                Some(known) => self.counter_of(tenant, owner, &Arc::clone(&known)).await,
+                None => Ok(None),
+            };
+        }
+        let Some(user) = owner.user().and_then(|user| UserId::parse(user).ok()) else { return Ok(None) };
+        let metadata = Metadata::default();
+        let asker = Asker { caller: Caller { user: &user, app: &tenant.app, key: None }, metadata: &metadata };
+        let usage = self.usage(tenant, asker, |known| known.id == *group).await?;
+        Ok(usage.counters.into_iter().next())
+    }
+}

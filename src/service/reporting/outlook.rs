@@ -1,0 +1,190 @@
+//! `GET reports/unusual` and `GET reports/forecast`: what stands out, and where counters lead.
+
+use std::collections::BTreeMap;
+
+use super::reports::Wanted;
+use crate::domain::metering::admission::Caller;
+use crate::domain::metering::counter::Counter;
+use crate::domain::reporting::report::{Asked, By, Course, Filter, Forecast, Line, Step, Unusual, forecast, unusual};
+use crate::domain::reporting::rollup::{COST_DECIMALS, Count, Cube, Fields, number};
+use crate::domain::time::day::Day;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::domain::values::metadata::Metadata;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::metering::reserve::Asker;
+use crate::service::tenant::Tenant;
+
+/// Complete days before today by which a forecast goes.
+const FORECAST_DAYS: i64 = 7;
+
+/// What is looked at for each value; of groups, whose cost is not known, what they were charged.
+const METRICS: [&str; 3] = ["calls", "denials", "cost"];
+const METRICS_OF_GROUPS: [&str; 3] = ["calls", "denials", "charged"];
+
+/// Something that stands out on a day.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outlier {
+    /// In the order of `by`.
+    pub values: Vec<Option<String>>,
+    /// `calls`, `denials`, `cost` (cents) or `charged` (in the group's unit).
+    pub metric: &'static str,
+    pub found: Unusual,
+}
+
+/// A day against those before it.
+#[derive(Clone, Debug)]
+pub struct UnusualReport {
+    pub day: Day,
+    pub by: Vec<By>,
+    /// First of the days that it is compared with; the last is the day before.
+    pub from: Day,
+    pub outliers: Vec<Outlier>,
+}
+
+/// A counter with where it leads.
+#[derive(Clone, Debug)]
+pub struct Outlook {
+    pub counter: Counter,
+    /// Complete days that the trailing rate goes by; 0: none.
+    pub days: i64,
+    pub forecast: Forecast,
+}
+
+impl Gateway {
+    /// What stands out on a day (the last complete one unless told otherwise) against `days` before it.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn unusual(
+        &self,
+        tenant: &Tenant,
+        at: Option<Day>,
+        days: i64,
+        by: Vec<By>,
+    ) -> Result<UnusualReport, ServiceError> {
+        let fields = self.load_config(&tenant.app).await?.report_fields();
+        let today = self.today(tenant).await?;
+        let day = at.unwrap_or(today.plus(-1));
+        let from = day.plus(-days);
+        let asked = Asked { from, to: day, step: Step::Day, by, filter: Filter::default(), ratios: Vec::new() };
+        asked.check(&fields)?;
+        let cube = asked.cube();
+        self.first_day(tenant, cube, Some(from), day, today).map_err(|error| within_reach(error, at.is_some()))?;
+        let wanted = Wanted { tenant, cube, from, to: day, user: None };
+        self.fold_all(tenant, wanted.buckets()).await?;
+        let mut histories: BTreeMap<Vec<Option<String>>, BTreeMap<Day, Line>> = BTreeMap::new();
+        for (name, line) in self.lines(&wanted, &asked, &fields).await? {
+            histories.entry(name.values).or_default().insert(name.start, line);
+        }
+        let mut outliers = Vec::new();
+        for (values, history) in histories {
+            let Some(last) = history.get(&day) else { continue };
+            let calls = last.metrics.get(Count::Calls).max(last.metrics.get(Count::Denials));
+            for metric in if asked.is_of_groups() { METRICS_OF_GROUPS } else { METRICS } {
+                let of = |line: &Line| value(metric, line, &fields);
+                let before: Vec<f64> = (1..=days).map(|ago| history.get(&day.plus(-ago)).map_or(0.0, of)).collect();
+                if let Some(found) = unusual(of(last), &before, calls) {
+                    outliers.push(Outlier { values: values.clone(), metric, found });
+                }
+            }
+        }
+        Ok(UnusualReport { day, by: asked.by, from, outliers })
+    }
+
+    /// Where a user's own counters with a quota lead.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn forecast(&self, tenant: &Tenant, user: &UserId) -> Result<(TimeMs, Vec<Outlook>), ServiceError> {
+        let metadata = Metadata::default();
+        let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
+        let own = |group: &crate::domain::configuration::limit_group::LimitGroup| {
+            group.scope.is_user() && group.quota.is_some() && !group.is_concurrent()
+        };
+        let usage = self.usage(tenant, asker, own).await?;
+        let today = Day::of(usage.now_ms);
+        let (days, charged) = self.charged_before(tenant, user, today).await?;
+        let since_ms = usage.subscription.as_ref().map_or(TimeMs::MIN, |subscription| subscription.started_at_ms);
+        let outlook = |counter: Counter| {
+            let (window, unit) = (counter.window?, counter.group.unit);
+            let limit = counter.allowance()?.saturating_sub(counter.blocked);
+            let decimal = |amount: Amount| amount.to_decimal(unit);
+            let of_day = |ago: i64| {
+                let sums = charged.get(&today.plus(-ago))?;
+                sums.get(&counter.group.id).map(|sum| number(*sum, unit.decimals()))
+            };
+            let course = Course {
+                window,
+                since_ms,
+                now_ms: usage.now_ms,
+                used: decimal(counter.used),
+                limit: decimal(limit),
+                days: (1..=days).rev().map(|ago| of_day(ago).unwrap_or_default()).collect(),
+            };
+            Some(Outlook { forecast: forecast(&course), counter, days })
+        };
+        Ok((usage.now_ms, usage.counters.into_iter().filter_map(outlook).collect()))
+    }
+
+    /// What a user's groups were charged in the complete days before today, as far back as the user was seen: how many
+    /// days, and steps per day and group.
+    async fn charged_before(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        today: Day,
+    ) -> Result<(i64, BTreeMap<Day, BTreeMap<GroupId, i128>>), ServiceError> {
+        let days = FORECAST_DAYS.min(self.rollup.days_of(Cube::Users) - 1);
+        let mut charged: BTreeMap<Day, BTreeMap<GroupId, i128>> = BTreeMap::new();
+        if days < 1 {
+            return Ok((0, charged));
+        }
+        let wanted =
+            Wanted { tenant, cube: Cube::Users, from: today.plus(-days), to: today.plus(-1), user: Some(user) };
+        self.fold_all(tenant, wanted.buckets()).await?;
+        self.read_rows(&wanted, |day, rows| {
+            for (_, metrics) in rows {
+                let of_day = charged.entry(day).or_default();
+                for (group, sums) in metrics.groups {
+                    let sum = of_day.entry(group).or_default();
+                    *sum = sum.saturating_add(sums.charged);
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        let first = charged.keys().next().copied().unwrap_or(today);
+        Ok((today.since(first), charged))
+    }
+}
+
+/// The day asked for is told by `at`, the days before it by `days`.
+fn within_reach(error: ServiceError, at: bool) -> ServiceError {
+    match error {
+        ServiceError::Invalid(mut faults) => {
+            for fault in &mut faults {
+                fault.field = if at { "at" } else { "days" }.to_owned();
+            }
+            ServiceError::Invalid(faults)
+        }
+        other => other,
+    }
+}
+
+/// A sum for statistics, where it need not be exact.
+fn value(metric: &str, line: &Line, fields: &Fields) -> f64 {
+    let metrics = &line.metrics;
+    let plain = |sum: i128, decimals: u32| sum as f64 / 10_f64.powi(decimals.cast_signed());
+    match metric {
+        "calls" => plain(metrics.get(Count::Calls), 0),
+        "denials" => plain(metrics.get(Count::Denials), 0),
+        "cost" => plain(metrics.cost, COST_DECIMALS),
+        _ => {
+            let decimals = |group| fields.units.get(group).map_or(0, |unit| unit.decimals());
+            metrics.groups.iter().map(|(group, sums)| plain(sums.charged, decimals(group))).sum()
+        }
+    }
+}

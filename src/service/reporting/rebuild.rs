@@ -1,0 +1,152 @@
+//! Rebuilding rows from what the streams still hold: after `reportLabels` has changed, or to prove that nothing drifted.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::events::id::EventId;
+use super::rollup::{additions, real_ms};
+use crate::domain::reporting::rollup::{Cube, Sheet};
+use crate::domain::time::day::Day;
+use crate::domain::time::window::TimeMs;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::EntryId;
+use crate::store::keys::Bucket;
+use crate::store::reporting::ledger::Stream;
+use crate::store::reporting::rollup::{Place, WrittenDay};
+
+/// A rebuild that other nodes fold past catches up so often; each time there is less to do.
+const ROUNDS: usize = 20;
+/// Entries read at a time.
+const BATCH: usize = 1_000;
+
+/// What was rebuilt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Days of a bucket and stream.
+    pub days: usize,
+    pub entries: u64,
+    /// Entries that cannot be read, and are in no row.
+    pub damaged: Vec<EventId>,
+    pub rows: usize,
+}
+
+/// Rows in the making, from the oldest entry on.
+struct Work<'a> {
+    tenant: &'a Tenant,
+    bucket: &'a Bucket,
+    stream: Stream,
+    /// The first day of which no entry is missing.
+    first: Option<Day>,
+    sheets: BTreeMap<(Day, Cube), Sheet>,
+    /// The first entry that there is.
+    oldest: EntryId,
+    read: Option<EntryId>,
+    now_ms: TimeMs,
+    entries: u64,
+    damaged: Vec<EventId>,
+}
+
+impl Gateway {
+    /// Computes the rows of all days anew that the streams of a mode still cover completely, and puts them in the place of
+    /// those that there are. Calls go on meanwhile.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; a stream's rows are replaced in one step, or stay.
+    pub async fn rebuild(&self, tenant: &Tenant) -> Result<Rebuilt, ServiceError> {
+        let mut rebuilt = Rebuilt::default();
+        for bucket in tenant.buckets() {
+            for stream in Stream::ALL {
+                let one = self.rebuild_stream(tenant, &bucket, stream).await?;
+                rebuilt.days += one.days;
+                rebuilt.entries += one.entries;
+                rebuilt.damaged.extend(one.damaged);
+                rebuilt.rows += one.rows;
+            }
+        }
+        Ok(rebuilt)
+    }
+
+    async fn rebuild_stream(&self, tenant: &Tenant, bucket: &Bucket, stream: Stream) -> Result<Rebuilt, ServiceError> {
+        // What is not folded yet has no rows that could be replaced.
+        self.fold_stream(tenant, bucket, stream, usize::MAX).await?;
+        let info = self.store.stream_info(bucket, stream).await?;
+        let Some(oldest) = info.first else { return Ok(Rebuilt::default()) };
+        // An entry is never written before it happens. Of the day in which the first one was written, others may be
+        // trimmed. A test clock's days say nothing of when they were written.
+        let now_ms = TimeMs::try_from(oldest.time_ms).unwrap_or(TimeMs::MAX);
+        let first = match (info.whole, bucket.is_sandbox()) {
+            (true, _) => None,
+            (false, false) => Some(Day::of(now_ms).plus(1)),
+            (false, true) => return Ok(Rebuilt::default()),
+        };
+        let sheets = BTreeMap::new();
+        let mut work =
+            Work { tenant, bucket, stream, first, sheets, oldest, read: None, now_ms, entries: 0, damaged: Vec::new() };
+        let rebuild: u64 = rand::random();
+        for _ in 0..ROUNDS {
+            let Some(cursor) = self.store.rollup_cursor(bucket, stream).await? else { break };
+            self.read_up_to(&mut work, cursor.id).await?;
+            for day in self.changed_days(&mut work) {
+                self.store.write_rebuilt(bucket, rebuild, &day).await?;
+            }
+            let places = self.places(&work);
+            if self.store.replace_rollup(bucket, stream, cursor, (rebuild, &places)).await? {
+                let days: BTreeSet<Day> = places.iter().map(|(place, _)| place.day).collect();
+                let rows = work.sheets.values().map(|sheet| sheet.rows().len()).sum();
+                let Work { entries, damaged, .. } = work;
+                return Ok(Rebuilt { days: days.len(), entries, damaged, rows });
+            }
+        }
+        Err(ServiceError::StoreUnavailable(format!("{stream:?} was folded further whenever it was rebuilt")))
+    }
+
+    /// Reads entries up to one, and adds them to the rows.
+    async fn read_up_to(&self, work: &mut Work<'_>, until: EntryId) -> Result<(), ServiceError> {
+        let fields = self.config(&work.tenant.app).await?.report_fields();
+        loop {
+            let page = self.store.entries_after(work.bucket, work.stream, work.read, Some(until), BATCH).await?;
+            let Some(last) = page.last else { return Ok(()) };
+            if work.read.is_none() && page.first != Some(work.oldest) {
+                return Err(ServiceError::StoreUnavailable("entries were trimmed meanwhile: repeat it".to_owned()));
+            }
+            (work.read, work.now_ms) = (Some(last), real_ms(last));
+            work.entries += page.entries.len() as u64;
+            let (number, stream) = (work.bucket.number(), work.stream);
+            work.damaged.extend(page.damaged.iter().map(|it| EventId { at: it.id, bucket: number, stream }));
+            for ((day, cube), additions) in additions(&page.entries, &fields) {
+                if work.first.is_some_and(|first| day < first) {
+                    continue;
+                }
+                let sheet = work.sheets.entry((day, cube)).or_insert_with(|| Sheet::new(cube, 0, HashMap::new()));
+                for (name, metrics) in &additions {
+                    sheet.add(name, metrics);
+                }
+            }
+        }
+    }
+
+    /// The rows that are not written yet.
+    fn changed_days(&self, work: &mut Work<'_>) -> Vec<WrittenDay> {
+        let mut days = Vec::new();
+        for ((day, cube), sheet) in &mut work.sheets {
+            let place = Place { cube: *cube, stream: work.stream, day: *day };
+            let rows = sheet.take_changed();
+            let ttl_s = self.rollup.ttl_s(work.bucket, place, work.now_ms).filter(|_| !rows.is_empty());
+            days.extend(ttl_s.map(|ttl_s| WrittenDay { place, ttl_s, rows }));
+        }
+        days
+    }
+
+    /// The days that are replaced, with how long they stay (s): in live mode also those in which nothing happened.
+    fn places(&self, work: &Work<'_>) -> Vec<(Place, i64)> {
+        let mut days: BTreeSet<Day> = work.sheets.keys().map(|(day, _)| *day).collect();
+        if let Some(first) = work.first {
+            let today = Day::of(work.now_ms);
+            days.extend((0..=today.since(first).max(-1)).map(|later| first.plus(later)));
+        }
+        let place = |day: Day| Cube::ALL.map(|cube| Place { cube, stream: work.stream, day });
+        let kept = |place: Place| Some((place, self.rollup.ttl_s(work.bucket, place, work.now_ms)?));
+        days.into_iter().flat_map(place).filter_map(kept).collect()
+    }
+}

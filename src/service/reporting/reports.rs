@@ -1,0 +1,177 @@
+//! `GET reports/usage`: rows of rollups, folded up to now, chosen and summed as asked.
+
+use std::collections::HashMap;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use crate::domain::reporting::report::{Asked, By, Filter, Line, LineName, Lines, Ratio, Step, TooManyLines};
+use crate::domain::reporting::rollup::{Cube, Fields, Metrics, RowName};
+use crate::domain::time::day::Day;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::ids::UserId;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::keys::Bucket;
+use crate::store::reporting::ledger::Stream;
+use crate::store::reporting::rollup::Place;
+
+/// Days of rows read at the same time: of few rows each, and of many.
+const READ_AT_ONCE: usize = 4;
+const READ_LARGE_AT_ONCE: usize = 1;
+/// The most rows that one report looks at.
+const MOST_ROWS: usize = 2_000_000;
+/// Days that a report covers unless it is told otherwise, today included.
+const USUAL_DAYS: i64 = 30;
+
+/// What is asked for; days that are left out are today and 30 days in all.
+#[derive(Clone, Debug, Default)]
+pub struct ReportQuery {
+    pub from: Option<Day>,
+    /// Inclusive.
+    pub to: Option<Day>,
+    pub step: Step,
+    pub by: Vec<By>,
+    pub filter: Filter,
+    pub ratios: Vec<Ratio>,
+}
+
+/// A report, in the order of its lines.
+#[derive(Debug)]
+pub struct Report {
+    pub asked: Asked,
+    pub fields: Fields,
+    pub lines: Vec<(LineName, Line)>,
+    /// All that has happened is counted. False: so much came at once that some is still to be folded.
+    pub whole: bool,
+}
+
+/// Which rows are read.
+pub(in crate::service) struct Wanted<'a> {
+    pub tenant: &'a Tenant,
+    pub cube: Cube,
+    pub from: Day,
+    pub to: Day,
+    /// Only this user's.
+    pub user: Option<&'a UserId>,
+}
+
+impl Wanted<'_> {
+    pub(in crate::service) fn buckets(&self) -> Vec<Bucket> {
+        self.user.map_or_else(|| self.tenant.buckets(), |user| vec![self.tenant.bucket_of(user)])
+    }
+
+    fn places(&self) -> Vec<(Bucket, Place)> {
+        let days = (0..=self.to.since(self.from)).map(|later| self.from.plus(later));
+        let streams = |day| Stream::ALL.map(|stream| Place { cube: self.cube, stream, day });
+        let places: Vec<Place> = days.flat_map(streams).collect();
+        let pairs = |bucket: Bucket| places.iter().map(move |place| (bucket.clone(), *place)).collect::<Vec<_>>();
+        self.buckets().into_iter().flat_map(pairs).collect()
+    }
+}
+
+impl Gateway {
+    /// # Errors
+    /// [`ServiceError`]: also what rollups cannot answer, by the parameter that asks for it.
+    pub async fn report(&self, tenant: &Tenant, query: ReportQuery) -> Result<Report, ServiceError> {
+        let fields = self.load_config(&tenant.app).await?.report_fields();
+        let today = self.today(tenant).await?;
+        let (from, to) = (query.from, query.to.unwrap_or(today));
+        let user = query.filter.user.as_deref().map(UserId::parse).transpose();
+        let user = user.map_err(|error| ServiceError::invalid("userId", error.to_string()))?;
+        let ReportQuery { step, by, filter, ratios, .. } = query;
+        let mut asked = Asked { from: to, to, step, by, filter, ratios };
+        asked.check(&fields)?;
+        asked.from = self.first_day(tenant, asked.cube(), from, to, today)?;
+        let wanted = Wanted { tenant, cube: asked.cube(), from: asked.from, to, user: user.as_ref() };
+        let whole = self.fold_all(tenant, wanted.buckets()).await?;
+        let lines = self.lines(&wanted, &asked, &fields).await?;
+        Ok(Report { asked, fields, lines, whole })
+    }
+
+    /// The lines of what is asked for.
+    pub(in crate::service) async fn lines(
+        &self,
+        wanted: &Wanted<'_>,
+        asked: &Asked,
+        fields: &Fields,
+    ) -> Result<Vec<(LineName, Line)>, ServiceError> {
+        let mut lines = Lines::new(asked, fields);
+        self.read_rows(wanted, |day, rows| rows.iter().try_for_each(|(row, metrics)| lines.add(day, row, metrics)))
+            .await?;
+        Ok(lines.finish().into_iter().collect())
+    }
+
+    /// Calls `each` with the rows of one day, bucket and stream after the other.
+    pub(in crate::service) async fn read_rows(
+        &self,
+        wanted: &Wanted<'_>,
+        mut each: impl FnMut(Day, HashMap<RowName, Metrics>) -> Result<(), TooManyLines>,
+    ) -> Result<(), ServiceError> {
+        let large = wanted.cube == Cube::Users && wanted.user.is_none();
+        let at_once = if large { READ_LARGE_AT_ONCE } else { READ_AT_ONCE };
+        let read = async |(bucket, place): (Bucket, Place)| {
+            Ok::<_, ServiceError>((place.day, self.store.read_rollup(&bucket, place, wanted.user).await?))
+        };
+        let mut reads = stream::iter(wanted.places()).map(read).buffered(at_once);
+        let mut count = 0;
+        while let Some((day, rows)) = reads.try_next().await? {
+            count += rows.len();
+            if count > MOST_ROWS {
+                return Err(ServiceError::invalid("from", "there are more than 2,000,000 rows: ask for fewer days"));
+            }
+            each(day, rows).map_err(|error| ServiceError::invalid("by", error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// The day by the clock of the mode.
+    pub(in crate::service) async fn today(&self, tenant: &Tenant) -> Result<Day, ServiceError> {
+        Ok(Day::of(self.mode_now(tenant).await?))
+    }
+
+    /// The clock of the mode.
+    pub(in crate::service) async fn mode_now(&self, tenant: &Tenant) -> Result<TimeMs, ServiceError> {
+        match tenant.buckets().first() {
+            Some(bucket) => self.now(bucket).await,
+            None => Err(ServiceError::Internal("a mode without buckets".to_owned())),
+        }
+    }
+
+    /// The first day that is asked for, within what is kept.
+    ///
+    /// # Errors
+    /// A day of which the rows are not kept any more, or one after the last.
+    pub(in crate::service) fn first_day(
+        &self,
+        tenant: &Tenant,
+        cube: Cube,
+        from: Option<Day>,
+        to: Day,
+        today: Day,
+    ) -> Result<Day, ServiceError> {
+        let kept = self.rollup.days_of(cube);
+        // In a sandbox days pass by hand: what is kept there is told by real time, and there are as many days as it had.
+        let oldest = if tenant.mode.is_sandbox() { None } else { Some(today.plus(1 - kept)) };
+        let usual = to.plus(1 - USUAL_DAYS);
+        let from = from.unwrap_or_else(|| oldest.map_or(usual, |oldest| usual.max(oldest)));
+        let setting = match cube {
+            Cube::Calls => "QUOTAGATE_ROLLUP_DAYS",
+            Cube::Users => "QUOTAGATE_ROLLUP_USER_DAYS, as for all reports that tell users apart",
+        };
+        if let Some(oldest) = oldest.filter(|oldest| from < *oldest) {
+            let message = format!("rows are kept for {kept} days ({setting}), so since {oldest}");
+            return Err(ServiceError::invalid("from", message));
+        }
+        if to < from {
+            return Err(ServiceError::invalid("to", format!("must not be before from ({from})")));
+        }
+        if to.since(from) >= MOST_DAYS {
+            return Err(ServiceError::invalid("from", format!("a report covers at most {MOST_DAYS} days")));
+        }
+        Ok(from)
+    }
+}
+
+/// The most days of one report: ten years.
+const MOST_DAYS: i64 = 3_660;

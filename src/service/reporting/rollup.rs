@@ -1,0 +1,228 @@
+//! Folding the ledger and the denials into rows of days. Any node folds; whoever comes first counts an entry, once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::stream::{self, TryStreamExt};
+
+use super::events::id::EventId;
+use crate::domain::reporting::rollup::{Cube, Fields, Metrics, RowName, Sheet, fold};
+use crate::domain::time::day::{DAY_MS, Day};
+use crate::domain::time::window::TimeMs;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::EntryId;
+use crate::store::keys::Bucket;
+use crate::store::reporting::ledger::{Page, StoredEntry, Stream};
+use crate::store::reporting::rollup::{Place, RollupCursor, WrittenDay};
+
+/// Entries folded in one step: its script writes at most some 200 rows, so that nobody waits long for it.
+const BATCH: usize = 100;
+/// Steps of one stream before a report is answered: 50,000 entries.
+const STEPS_BEFORE_A_REPORT: usize = 500;
+/// Buckets folded at the same time.
+const BUCKETS_AT_ONCE: usize = 2;
+/// What is only garbage in a sandbox, where time is moved by hand, is kept for seven real days.
+const LEAST_SANDBOX_DAYS: i64 = 7;
+const DAY_S: i64 = DAY_MS / 1000;
+
+/// How long rows stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollupOptions {
+    /// Days of the rows that do not tell users apart, 1 to 3660.
+    pub days: u16,
+    /// Days of those that do.
+    pub user_days: u16,
+}
+
+impl Default for RollupOptions {
+    fn default() -> Self {
+        Self { days: 400, user_days: 35 }
+    }
+}
+
+impl RollupOptions {
+    /// For how many days the rows of a cube stay.
+    pub fn days_of(self, cube: Cube) -> i64 {
+        i64::from(match cube {
+            Cube::Calls => self.days,
+            Cube::Users => self.user_days,
+        })
+    }
+
+    /// How long a day's rows stay from `now` (real time) on, in seconds; None: they are too old to be kept.
+    pub(in crate::service) fn ttl_s(self, bucket: &Bucket, place: Place, now: TimeMs) -> Option<i64> {
+        let days = self.days_of(place.cube);
+        let left = match bucket.is_sandbox() {
+            true => days.max(LEAST_SANDBOX_DAYS),
+            false => days - Day::of(now).since(place.day).max(0),
+        };
+        // One more, since the day itself takes one.
+        (left > 0).then_some((left + 1) * DAY_S)
+    }
+}
+
+/// How far a stream was folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// By this node, now.
+    pub entries: usize,
+    /// Of these entries, as text.
+    pub bytes: usize,
+    /// Nothing was left when it ended.
+    pub whole: bool,
+    /// The last entry that is folded, by whomever.
+    pub last: Option<EntryId>,
+}
+
+/// What entries add, place by place, in their order.
+pub(in crate::service) type Additions = BTreeMap<(Day, Cube), Vec<(RowName, Metrics)>>;
+
+pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) -> Additions {
+    let mut additions = Additions::new();
+    for stored in entries {
+        let day = Day::of(stored.entry.at_ms);
+        for (name, metrics) in fold(&stored.entry, fields) {
+            for cube in Cube::ALL {
+                additions.entry((day, cube)).or_default().push((name.within(cube), metrics.clone()));
+            }
+        }
+    }
+    additions
+}
+
+/// A stream id's time.
+pub(in crate::service) fn real_ms(id: EntryId) -> TimeMs {
+    TimeMs::try_from(id.time_ms).unwrap_or(TimeMs::MAX)
+}
+
+/// Of each entry that cannot be read one node tells, once: the one that folds past it.
+fn tell_damaged(tenant: &Tenant, bucket: &Bucket, stream: Stream, page: &Page) {
+    for damaged in &page.damaged {
+        metrics::counter!("quotagate_damaged_entries_total", "stream" => stream.as_str()).increment(1);
+        let id = EventId { at: damaged.id, bucket: bucket.number(), stream };
+        tracing::warn!(app = %tenant.app, mode = %tenant.mode, %id, "an entry cannot be read and is in no report");
+    }
+}
+
+impl Gateway {
+    /// Folds what of a stream is not folded yet, in at most so many steps.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; what was folded until then stays.
+    pub async fn fold_stream(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        stream: Stream,
+        steps: usize,
+    ) -> Result<Folded, ServiceError> {
+        let mut folded = Folded::default();
+        for _ in 0..steps {
+            let before = self.store.rollup_cursor(bucket, stream).await?;
+            folded.last = before.map(|cursor| cursor.id);
+            let page = self.store.entries_after(bucket, stream, before.map(|it| it.id), None, BATCH).await?;
+            if page.count() == 0 {
+                folded.whole = true;
+                break;
+            }
+            // If another node was first, the next step begins where that one ended.
+            if self.fold_page(tenant, bucket, stream, before, &page).await? {
+                tell_damaged(tenant, bucket, stream, &page);
+                folded.entries += page.count();
+                folded.bytes += page.bytes;
+                folded.last = page.last;
+                if page.count() < BATCH {
+                    folded.whole = true;
+                    break;
+                }
+            }
+        }
+        Ok(folded)
+    }
+
+    /// One step. False: another node was first.
+    async fn fold_page(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        stream: Stream,
+        before: Option<RollupCursor>,
+        page: &Page,
+    ) -> Result<bool, ServiceError> {
+        let Some(last) = page.last else { return Ok(true) };
+        // Before the cursor moves: who comes second notes the same.
+        self.note_near(tenant, bucket, &page.entries).await?;
+        let fields = self.config(&tenant.app).await?.report_fields();
+        let mut days = Vec::new();
+        for ((day, cube), additions) in additions(&page.entries, &fields) {
+            let place = Place { cube, stream, day };
+            let Some(ttl_s) = self.rollup.ttl_s(bucket, place, real_ms(last)) else { continue };
+            let mut sheet = self.sheet(bucket, place, &additions).await?;
+            for (name, metrics) in &additions {
+                sheet.add(name, metrics);
+            }
+            days.push(WrittenDay { place, ttl_s, rows: sheet.take_changed() });
+        }
+        let (folded, rebuilt) = before.map_or((0, 0), |before| (before.folded, before.rebuilt));
+        let after = RollupCursor { id: last, folded: folded + page.count() as u64, rebuilt };
+        Ok(self.store.roll_up(bucket, stream, before, after, &days).await?)
+    }
+
+    /// The rows that may be added to.
+    async fn sheet(
+        &self,
+        bucket: &Bucket,
+        place: Place,
+        additions: &[(RowName, Metrics)],
+    ) -> Result<Sheet, ServiceError> {
+        let count = self.store.rollup_row_count(bucket, place).await?;
+        let crowded = count + additions.len() >= place.cube.exact_rows();
+        let mut names = BTreeSet::new();
+        for (name, _) in additions {
+            let [whole, plain, rest] = name.places(place.cube);
+            names.insert(whole);
+            if crowded {
+                names.extend([plain, rest]);
+            }
+        }
+        let names: Vec<RowName> = if count == 0 { Vec::new() } else { names.into_iter().collect() };
+        Ok(Sheet::new(place.cube, count, self.store.rollup_rows(bucket, place, &names).await?))
+    }
+
+    /// Folds all that a mode has, so that a report tells of it. False: there is so much that some is left.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(in crate::service) async fn fold_all(
+        &self,
+        tenant: &Tenant,
+        buckets: Vec<Bucket>,
+    ) -> Result<bool, ServiceError> {
+        let left = std::sync::atomic::AtomicBool::new(false);
+        stream::iter(buckets.into_iter().map(Ok::<_, ServiceError>))
+            .try_for_each_concurrent(BUCKETS_AT_ONCE, async |bucket| {
+                for stream in Stream::ALL {
+                    let folded = self.fold_stream(tenant, &bucket, stream, STEPS_BEFORE_A_REPORT).await?;
+                    left.fetch_or(!folded.whole, std::sync::atomic::Ordering::Relaxed);
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(!left.into_inner())
+    }
+
+    /// How many entries of a stream are not folded yet.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn rollup_lag(&self, bucket: &Bucket, stream: Stream) -> Result<u64, ServiceError> {
+        let cursor = self.store.rollup_cursor(bucket, stream).await?;
+        let info = self.store.stream_info(bucket, stream).await?;
+        Ok(match cursor {
+            Some(cursor) if cursor.id >= info.last => 0,
+            Some(cursor) => info.added.saturating_sub(cursor.folded).min(info.length),
+            None => info.length,
+        })
+    }
+}

@@ -1,0 +1,276 @@
+//! What is recorded, as a line of time: an entry of the ledger tells how a reservation ended, and when it was made.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::reason::Reason;
+use crate::domain::metering::reservation::{Actual, Item, Memo};
+use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, ToldActual};
+use crate::domain::simulation::in_memory_counters::Opening;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::ids::{EventName, GroupId, KeyId, PlanId, UserId};
+use crate::store::access::audit::EntryId;
+use crate::store::reporting::ledger::{StoredEntry, Stream};
+
+/// Units of groups, by which money is told from other amounts.
+pub type Units = HashMap<GroupId, Unit>;
+
+/// One call as it was made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Place in [`Past::users`].
+    pub user: usize,
+    pub key: Option<KeyId>,
+    pub event: Option<EventName>,
+    /// Empty: only what it held is known, since it expired and was never settled.
+    pub items: Vec<Item>,
+    pub held: Vec<(GroupId, Amount)>,
+    /// The plan that the user was on.
+    pub plan: Option<PlanId>,
+}
+
+/// What happened to a call.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// It was allowed, and held.
+    Reserve,
+    Denied {
+        call: Option<DeniedCall>,
+        reason: Option<Reason>,
+        groups: Vec<GroupId>,
+    },
+    Track,
+    /// A refund that names no reservation.
+    GiveBack,
+    Draw(Vec<Actual>),
+    /// Empty: as held.
+    Commit(Vec<Actual>),
+    Release,
+    Expire,
+    Refund(Vec<Actual>),
+    /// Counters started anew by hand or by a plan change.
+    Reset(Vec<(OwnerName, GroupId)>),
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    pub at_ms: TimeMs,
+    /// Of what happened in the same millisecond, the lower comes first.
+    order: u64,
+    /// Place in [`Past::calls`]; of a reset nothing's.
+    pub call: usize,
+    pub deed: Deed,
+    /// What was charged for it, in steps of a cent.
+    pub cost: i64,
+}
+
+/// All that is recorded, in the order in which it happened.
+#[derive(Debug, Default)]
+pub struct Past {
+    pub users: Vec<UserId>,
+    pub calls: Vec<Call>,
+    pub moments: Vec<Moment>,
+    pub openings: Vec<(OwnerName, GroupId, Opening)>,
+    /// What was used of each group, at [`PastBuilder::since_ms`] or later, in steps.
+    pub used: BTreeMap<GroupId, i64>,
+}
+
+/// Takes entries of both streams, in any order of the streams, and makes a line of time of them.
+#[derive(Debug)]
+pub struct PastBuilder {
+    units: Units,
+    /// Earlier ones are part of the past too, but not of the sums.
+    since_ms: TimeMs,
+    until_ms: TimeMs,
+    past: Past,
+    users: HashMap<UserId, usize>,
+    /// By name and creation.
+    reservations: HashMap<(u128, TimeMs), usize>,
+    opened: HashMap<GroupId, HashMap<OwnerName, ()>>,
+    /// Nothing that happened before is left out.
+    whole: bool,
+    /// What a counter's first denial found in it; only where something is left out.
+    found_full: HashMap<(OwnerName, GroupId), Opening>,
+}
+
+impl PastBuilder {
+    /// `whole`: nothing that happened before the first entry is left out.
+    pub fn new(units: Units, since_ms: TimeMs, until_ms: TimeMs, whole: bool) -> Self {
+        Self {
+            units,
+            since_ms,
+            until_ms,
+            past: Past::default(),
+            users: HashMap::new(),
+            reservations: HashMap::new(),
+            opened: HashMap::new(),
+            whole,
+            found_full: HashMap::new(),
+        }
+    }
+
+    pub fn finish(mut self) -> Past {
+        // A counter that was full all along is spoken of by denials alone.
+        for ((owner, group), opening) in std::mem::take(&mut self.found_full) {
+            if !self.opened.get(&group).is_some_and(|owners| owners.contains_key(&owner)) {
+                self.past.openings.push((owner, group, opening));
+            }
+        }
+        // What expires at an instant is free at it.
+        self.past.moments.sort_by_key(|moment| (moment.at_ms, !matches!(moment.deed, Deed::Expire), moment.order));
+        self.past
+    }
+
+    /// Entries of one stream come oldest first.
+    pub fn add(&mut self, stream: Stream, StoredEntry { id, entry }: StoredEntry) {
+        if entry.at_ms >= self.until_ms || entry.kind == EntryKind::Outcome {
+            return;
+        }
+        let order = order(id, stream);
+        let placed_at_ms = entry.created_at_ms.unwrap_or(entry.at_ms);
+        self.open(&entry.charges, placed_at_ms);
+        if !self.whole {
+            self.note_full(&entry);
+        }
+        if entry.at_ms >= self.since_ms {
+            for charge in &entry.charges {
+                *self.past.used.entry(charge.group.clone()).or_default() += charge.change;
+            }
+        }
+        let (at_ms, cost) = (entry.at_ms, cost(&self.units, entry.charges.iter().map(|it| (&it.group, it.change))));
+        let Some((call, deed)) = self.read(entry, order) else { return };
+        self.past.moments.push(Moment { at_ms, order: order + 1, call, deed, cost });
+    }
+
+    /// The call that an entry speaks of, and what happened to it; None if too little is known.
+    fn read(&mut self, entry: Entry, order: u64) -> Option<(usize, Deed)> {
+        let actual = |told: Vec<ToldActual>| -> Vec<Actual> {
+            told.into_iter().map(|told| Actual { quantity: told.quantity, metadata: told.metadata }).collect()
+        };
+        let kind = entry.kind;
+        match kind {
+            EntryKind::Reset => {
+                let counters = entry.charges.into_iter().map(|charge| (charge.owner, charge.group));
+                return Some((usize::MAX, Deed::Reset(counters.collect())));
+            }
+            EntryKind::Denial => {
+                let groups = entry.lacks.iter().map(|lack| lack.group.clone()).collect();
+                let deed = Deed::Denied { call: entry.call, reason: entry.reason, groups };
+                return Some((self.call(entry)?, deed));
+            }
+            EntryKind::Track => return Some((self.call(entry)?, Deed::Track)),
+            EntryKind::Refund if entry.created_at_ms.is_none() => return Some((self.call(entry)?, Deed::GiveBack)),
+            _ => {}
+        }
+        let told = entry.told.actual.clone();
+        let call = self.reservation(entry, order)?;
+        let deed = match kind {
+            EntryKind::Commit => Deed::Commit(actual(told)),
+            EntryKind::Draw => Deed::Draw(actual(told)),
+            EntryKind::Release => Deed::Release,
+            EntryKind::Expire => Deed::Expire,
+            EntryKind::Refund => Deed::Refund(actual(told)),
+            EntryKind::Track | EntryKind::Reset | EntryKind::Outcome | EntryKind::Denial => return None,
+        };
+        Some((call, deed))
+    }
+
+    /// The reservation of an entry; it was made at its creation, whenever it is first heard of.
+    fn reservation(&mut self, entry: Entry, order: u64) -> Option<usize> {
+        let created_at_ms = entry.created_at_ms?;
+        let name = u128::from_str_radix(entry.operation.as_ref()?.as_str(), 16).ok()?;
+        if let Some(known) = self.reservations.get(&(name, created_at_ms)) {
+            let call = self.past.calls.get_mut(*known)?;
+            // An expiry tells less than a late commit that follows it.
+            if let Some(memo) = entry.memo.filter(|_| call.items.is_empty()) {
+                (call.items, call.plan) = (as_made(memo.items), memo.plan);
+            }
+            return Some(*known);
+        }
+        let call = self.call(entry)?;
+        self.reservations.insert((name, created_at_ms), call);
+        self.past.moments.push(Moment { at_ms: created_at_ms, order, call, deed: Deed::Reserve, cost: 0 });
+        Some(call)
+    }
+
+    fn call(&mut self, entry: Entry) -> Option<usize> {
+        let user = entry.user.or_else(|| entry.memo.as_ref().map(|memo| memo.user.clone()))?;
+        let user = self.user(user);
+        let event = entry.event.or_else(|| entry.memo.as_ref().and_then(Memo::event).cloned());
+        let (items, plan) = entry.memo.map(|memo| (as_made(memo.items), memo.plan)).unwrap_or_default();
+        let held = entry.held.into_iter().map(|held| (held.group, held.amount)).collect();
+        Some(self.push(Call { user, key: entry.key, event, items, held, plan }))
+    }
+
+    fn user(&mut self, user: UserId) -> usize {
+        *self.users.entry(user).or_insert_with_key(|user| {
+            self.past.users.push(user.clone());
+            self.past.users.len() - 1
+        })
+    }
+
+    fn push(&mut self, call: Call) -> usize {
+        self.past.calls.push(call);
+        self.past.calls.len() - 1
+    }
+
+    /// A call that no stream tells, with what happened to it at once.
+    pub fn made(&mut self, at_ms: TimeMs, user: UserId, item: Item, deeds: Vec<Deed>) {
+        let user = self.user(user);
+        let event = Some(item.event.clone());
+        let call = self.push(Call { user, key: None, event, items: vec![item], held: Vec::new(), plan: None });
+        for deed in deeds {
+            let order = self.past.moments.len() as u64;
+            self.past.moments.push(Moment { at_ms, order, call, deed, cost: 0 });
+        }
+    }
+
+    /// A denial tells what it found in a counter; an expiry, that something of that was held.
+    fn note_full(&mut self, entry: &Entry) {
+        for lack in &entry.lacks {
+            let opening = Opening { at_ms: entry.at_ms, used: lack.count };
+            self.found_full.entry((lack.owner.clone(), lack.group.clone())).or_insert(opening);
+        }
+        if let Some(user) = entry.user.as_ref().filter(|_| !entry.held.is_empty()) {
+            let owner = OwnerName::of_user(user);
+            for held in &entry.held {
+                self.opened.entry(held.group.clone()).or_default().insert(owner.clone(), ());
+            }
+        }
+    }
+
+    /// The first entry of a counter tells what was used before it.
+    fn open(&mut self, charges: &[Charge], at_ms: TimeMs) {
+        for charge in charges {
+            let owners = self.opened.entry(charge.group.clone()).or_default();
+            if owners.contains_key(&charge.owner) {
+                continue;
+            }
+            owners.insert(charge.owner.clone(), ());
+            let before = i64::try_from(charge.balance.steps()).unwrap_or(i64::MAX).saturating_sub(charge.change);
+            let used = u64::try_from(before).ok().and_then(|steps| Amount::from_steps(steps).ok());
+            if let Some(used) = used.filter(|used| *used > Amount::ZERO) {
+                self.past.openings.push((charge.owner.clone(), charge.group.clone(), Opening { at_ms, used }));
+            }
+        }
+    }
+}
+
+/// Without what draws have brought since.
+fn as_made(items: Vec<Item>) -> Vec<Item> {
+    items.into_iter().map(|item| Item { drawn: None, ..item }).collect()
+}
+
+/// Both streams are written with ids of one clock. Even, so that a reservation can stand before the entry that tells it.
+fn order(id: EntryId, stream: Stream) -> u64 {
+    let apart = u64::from(stream == Stream::Denials);
+    (((id.time_ms << 1 | apart) << 18) | id.number.min((1 << 18) - 1)) << 1
+}
+
+/// Of the changes in groups of cents the largest: several groups may count the same money.
+pub fn cost<'a>(units: &Units, changes: impl Iterator<Item = (&'a GroupId, i64)>) -> i64 {
+    let cents = changes.filter(|(group, _)| units.get(*group) == Some(&Unit::Cents)).map(|(_, change)| change);
+    cents.max_by_key(|change| change.unsigned_abs()).unwrap_or(0)
+}

@@ -1,0 +1,299 @@
+//! A draft tried on what was recorded last: bounded in entries and in time, so that it can be asked for while one types.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::past::{Past, PastBuilder, Units};
+use super::people::book;
+use super::relevant::Relevant;
+use super::report::Report;
+use super::weight::{OWN_GROUP_BYTES, Weight};
+use super::whatif::units;
+use super::whole::{Whole, Work};
+use crate::domain::configuration::plan_body::PlanBody;
+use crate::domain::configuration::policy_body::PolicyBody;
+use crate::domain::reporting::ledger::EntryKind;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::ids::{PlanId, PolicyId};
+use crate::service::configuration::app_config::AppConfig;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::{Placement, Tenant};
+use crate::store::access::audit::EntryId;
+use crate::store::client::pace::Pace;
+use crate::store::keys::Bucket;
+use crate::store::reporting::ledger::{MOST_PER_PAGE, StoredEntry, Stream};
+
+/// Memory that what was read of all buckets may take, about.
+const MOST_BYTES: usize = 80 * 1024 * 1024;
+/// Reading ends after this, however much is left.
+const READ_FOR: Duration = Duration::from_secs(5);
+
+/// Entries that are looked at: at most so many, and so many unless told otherwise.
+pub const MOST_ENTRIES: usize = 50_000;
+pub const ENTRIES: usize = 20_000;
+/// Fewer tell nothing.
+pub const LEAST_ENTRIES: usize = 100;
+
+/// What is tried.
+#[derive(Clone, Debug)]
+pub enum Draft {
+    /// `instead`: the plan whose users get it.
+    Plan {
+        id: PlanId,
+        body: Box<PlanBody>,
+        instead: Option<PlanId>,
+    },
+    Policy {
+        id: PolicyId,
+        body: Box<PolicyBody>,
+    },
+}
+
+/// Why not everything that is recorded was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = WhatifCut)]
+pub enum Cut {
+    /// There are more entries than were asked for.
+    Entries,
+    /// Reading took too long.
+    Time,
+    /// The entries took too much memory.
+    Size,
+}
+
+/// What a draft would have changed of what was recorded last.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RecentWhatif)]
+pub struct RecentReport {
+    #[serde(flatten)]
+    pub report: Report,
+    /// Null: all that is recorded was looked at. Otherwise counters begin with what is known to have stood in them at
+    /// `since`, and those of groups that are new at 0.
+    pub cut: Option<Cut>,
+    /// At most so many entries were looked at.
+    pub most_entries: u64,
+}
+
+/// The newest entries of a bucket, each stream's newest first.
+struct Newest {
+    streams: Vec<ReadBack>,
+    /// What they take, about.
+    bytes: usize,
+    cut: Option<Cut>,
+}
+
+/// A stream as far back as it was read.
+struct ReadBack {
+    stream: Stream,
+    entries: Vec<StoredEntry>,
+    /// How many entries cannot be read.
+    damaged: usize,
+    reached: Option<EntryId>,
+}
+
+impl ReadBack {
+    fn of(stream: Stream) -> Self {
+        Self { stream, entries: Vec::new(), damaged: 0, reached: None }
+    }
+}
+
+/// Faults of a draft, where it stands in what was asked.
+fn within(path: &str, error: ServiceError) -> ServiceError {
+    match error {
+        ServiceError::Invalid(faults) => {
+            ServiceError::Invalid(faults.into_iter().map(|fault| fault.within(path)).collect())
+        }
+        other => other,
+    }
+}
+
+impl Draft {
+    fn title(&self) -> String {
+        match self {
+            Self::Plan { id, .. } => format!("Plan {id}"),
+            Self::Policy { id, .. } => format!("Policy {id}"),
+        }
+    }
+
+    /// The configuration with the draft in it.
+    ///
+    /// # Errors
+    /// Every fault of the draft, under `plan` or `policy`.
+    pub fn applied(&self, present: &AppConfig, placement: Placement) -> Result<AppConfig, ServiceError> {
+        match self {
+            Self::Plan { id, body, .. } => {
+                present.with_plan(placement, id, body.as_ref().clone()).map_err(|error| within("plan", error))
+            }
+            Self::Policy { id, body } => {
+                present.with_policy(placement, id, body.as_ref().clone()).map_err(|error| within("policy", error))
+            }
+        }
+    }
+
+    /// A plan needs users.
+    fn check_users(&self, present: &AppConfig) -> Result<(), ServiceError> {
+        let Self::Plan { id, instead, .. } = self else { return Ok(()) };
+        match instead {
+            Some(instead) if present.plan(instead).is_none() => {
+                Err(ServiceError::invalid("usersOf", format!("there is no plan `{instead}`")))
+            }
+            None if present.plan(id).is_none() => {
+                let message = format!("there is no plan `{id}` yet: say whose users would get it");
+                Err(ServiceError::invalid("usersOf", message))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Users of the first plan get the second.
+    fn instead(&self) -> Option<(&PlanId, &PlanId)> {
+        match self {
+            Self::Plan { id, instead, .. } => instead.as_ref().filter(|instead| *instead != id).map(|of| (of, id)),
+            Self::Policy { .. } => None,
+        }
+    }
+}
+
+impl Gateway {
+    /// Replays at most `most` of the newest entries. It computes for long stretches, so it belongs where nothing else
+    /// waits for its thread.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; every fault of the draft.
+    pub async fn whatif_recent(
+        &self,
+        tenant: &Tenant,
+        draft: &Draft,
+        most: usize,
+    ) -> Result<RecentReport, ServiceError> {
+        let began = Instant::now();
+        let present = self.present_config(&tenant.app).await?;
+        draft.check_users(&present)?;
+        let drafted = draft.applied(&present, tenant.placement)?;
+        let units = units(&drafted);
+        let configs = [&present, &drafted];
+        let (mut relevant, mut weight) = (Relevant::new(configs), Weight::new(configs));
+        let grants = self.moved_by_grants(tenant).await?;
+        let buckets = tenant.buckets();
+        let share = most.div_ceil(buckets.len().max(1));
+        let (mut whole, mut entries, mut complete, mut cut) = (Whole::default(), 0, true, None);
+        for (place, bucket) in buckets.iter().enumerate() {
+            for stream in Stream::ALL {
+                complete &= self.store.stream_info(bucket, stream).await?.whole;
+            }
+            // What one bucket does not need of its time is for the others.
+            let buckets_left = u32::try_from(buckets.len() - place).unwrap_or(u32::MAX);
+            let until = Instant::now() + READ_FOR.saturating_sub(began.elapsed()) / buckets_left;
+            let bounds = (share, MOST_BYTES / buckets.len().max(1));
+            let newest = self.newest(bucket, (&mut relevant, &mut weight), bounds, until).await?;
+            cut = cut.or(newest.cut);
+            entries += newest.count();
+            complete &= newest.is_sound();
+            let (since_ms, past) = newest.past(&units, complete);
+            let (subscribed, mut moved) = self.people(bucket, &past).await?;
+            moved.extend(grants.iter().cloned());
+            let work =
+                Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
+            // The counters of the one replay are gone before the other makes its own.
+            let mut verdicts = Vec::new();
+            let under_present = work.present(&present, book(&moved), |_| {}, |verdict| verdicts.push(verdict));
+            let under_draft = work.draft((&drafted, draft.instead()), book(&moved), |_| {}, verdicts.into_iter());
+            whole.add(&past, under_draft.without_accounts(), under_present, since_ms);
+        }
+        let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
+        let rehearsed = whole.rehearsed(draft.title(), source, (entries as u64, complete), &units, began);
+        Ok(RecentReport { report: rehearsed.report, cut, most_entries: most as u64 })
+    }
+
+    /// The newest entries of both streams of a bucket, as far back in the one as in the other. A page of each is read
+    /// however late it is.
+    async fn newest(
+        &self,
+        bucket: &Bucket,
+        (relevant, weight): (&mut Relevant<'_>, &mut Weight<'_>),
+        (most, most_bytes): (usize, usize),
+        until: Instant,
+    ) -> Result<Newest, ServiceError> {
+        let mut newest = Newest { streams: Stream::ALL.map(ReadBack::of).into(), bytes: 0, cut: None };
+        let mut open: Vec<usize> = (0..newest.streams.len()).collect();
+        // No stream may take all before the other was looked at.
+        let first = (most / 4).clamp(1, MOST_PER_PAGE);
+        let (mut page, mut pace) = (first, Pace::default());
+        // The stream that was read least far back is read next.
+        while let Some(next) = open.iter().copied().max_by_key(|place| newest.reached(*place)) {
+            let left = most.saturating_sub(newest.count());
+            let is_begun = newest.reached(next) < u64::MAX;
+            let cut = match () {
+                () if left == 0 => Some(Cut::Entries),
+                () if is_begun && newest.bytes >= most_bytes => Some(Cut::Size),
+                () if is_begun && Instant::now() >= until => Some(Cut::Time),
+                () => None,
+            };
+            if cut.is_some() {
+                newest.cut = cut;
+                break;
+            }
+            pace.rest().await;
+            let read = &newest.streams[next];
+            let wanted = page.min(left);
+            let mut found = self.store.entries_before(bucket, read.stream, read.reached, wanted).await?;
+            page = found.next_count().min(first);
+            newest.bytes += self.prune(bucket, relevant, &mut found.entries).await? * OWN_GROUP_BYTES;
+            newest.bytes += found.entries.iter().map(|stored| weight.of(&stored.entry)).sum::<usize>();
+            let read = &mut newest.streams[next];
+            if found.count() < wanted {
+                open.retain(|place| *place != next);
+            }
+            read.reached = found.last.or(read.reached);
+            read.damaged += found.damaged.len();
+            read.entries.extend(found.entries);
+        }
+        // Where one stream goes further back than the other was read, it tells half of what happened.
+        let edge = open.iter().map(|place| newest.reached(*place)).max().filter(|_| newest.cut.is_some());
+        if let Some(edge_ms) = edge {
+            for read in &mut newest.streams {
+                read.entries.retain(|entry| entry.id.time_ms >= edge_ms);
+            }
+        }
+        Ok(newest)
+    }
+}
+
+impl Newest {
+    fn count(&self) -> usize {
+        self.streams.iter().map(|read| read.entries.len() + read.damaged).sum()
+    }
+
+    /// Nothing that was read is left out.
+    fn is_sound(&self) -> bool {
+        self.streams.iter().all(|read| read.damaged == 0)
+    }
+
+    /// The time (ms, Redis) of the oldest entry of a stream that was read; before the first read, later than any.
+    fn reached(&self, place: usize) -> u64 {
+        self.streams.get(place).and_then(|read| read.reached).map_or(u64::MAX, |reached| reached.time_ms)
+    }
+
+    /// From when on calls are judged, and the past. Of what happened before nothing is known but what it left.
+    fn past(self, units: &Units, complete: bool) -> (TimeMs, Past) {
+        let of_calls = |entry: &&StoredEntry| entry.entry.kind != EntryKind::Expire;
+        let oldest = self.streams.iter().filter_map(|read| read.entries.iter().rfind(of_calls));
+        let since_ms = match self.cut {
+            None => TimeMs::MIN,
+            Some(_) => oldest.map(|stored| stored.entry.at_ms).min().unwrap_or(TimeMs::MAX),
+        };
+        let whole = complete && self.cut.is_none();
+        let mut builder = PastBuilder::new(units.clone(), since_ms, TimeMs::MAX, whole);
+        for read in self.streams {
+            for entry in read.entries.into_iter().rev() {
+                builder.add(read.stream, entry);
+            }
+        }
+        (since_ms, builder.finish())
+    }
+}

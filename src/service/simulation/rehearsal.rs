@@ -1,0 +1,417 @@
+//! Replays a past under rules, call by call, with the rules' own code.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::past::{Call, Deed, Moment, Past, Units, cost};
+use super::rules::{Position, Rules};
+use crate::domain::configuration::limit_group::Enforcement;
+use crate::domain::configuration::plan::Plan;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::admission::{Admission, Caller, Purpose, Request, prepare};
+use crate::domain::metering::reason::Reason;
+use crate::domain::metering::reservation::{Actual, Memo, Total};
+use crate::domain::reporting::ledger::{DeniedCall, Lack};
+use crate::domain::simulation::in_memory_counters::{Book, Hold};
+use crate::domain::time::window::{TimeMs, WindowKind};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::field_error::FieldError;
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::domain::values::metadata::Metadata;
+
+/// Why a call would be refused.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refused {
+    For {
+        reason: Reason,
+        lacks: Vec<Lack>,
+    },
+    /// It would not be valid: a rule needs figures that it does not bring.
+    Invalid(FieldError),
+}
+
+/// What would become of a call that asked.
+#[derive(Debug)]
+pub struct Judgement<'a> {
+    pub at_ms: TimeMs,
+    pub call: &'a Call,
+    pub user: &'a UserId,
+    /// It was denied when it was made, for this, by these groups.
+    pub was_denied: Option<(Option<Reason>, &'a [GroupId])>,
+    pub refused: Option<Refused>,
+}
+
+/// Sums over a replay.
+#[derive(Debug, Default)]
+pub struct Sums {
+    /// Steps by group.
+    pub used: BTreeMap<GroupId, i64>,
+    /// Steps of a cent.
+    pub cost: i64,
+    /// By the user's place.
+    pub cost_of: Vec<i64>,
+    /// Settled figures that these rules cannot measure: what was held was charged.
+    pub unmeasured: u64,
+}
+
+/// A reservation under way.
+struct Running {
+    plan: Option<Arc<Plan>>,
+    holds: Vec<Hold>,
+    /// Neither settled nor expired.
+    live: bool,
+    /// The request with what draws have brought.
+    drawn: Option<Memo>,
+}
+
+pub struct Rehearsal<'a> {
+    past: &'a Past,
+    rules: Rules<'a>,
+    units: &'a Units,
+    /// Until then what was allowed stays so, and nothing is judged.
+    since_ms: TimeMs,
+    /// False: what lacks room passes all the same.
+    refuses: bool,
+    pub book: Book,
+    running: Vec<Option<Running>>,
+    pub sums: Sums,
+}
+
+type Changes = Vec<(GroupId, i64)>;
+
+impl<'a> Rehearsal<'a> {
+    pub fn new(
+        past: &'a Past,
+        rules: Rules<'a>,
+        units: &'a Units,
+        mut book: Book,
+        since_ms: TimeMs,
+        refuses: bool,
+    ) -> Self {
+        for (owner, group, opening) in &past.openings {
+            book.open(owner, group, *opening);
+        }
+        let running = std::iter::repeat_with(|| None).take(past.calls.len()).collect();
+        let sums = Sums { cost_of: vec![0; past.users.len()], ..Sums::default() };
+        Self { past, rules, units, since_ms, refuses, book, running, sums }
+    }
+
+    /// Replays one moment. Answers what would become of a call that asks in it.
+    pub fn step(&mut self, moment: &'a Moment) -> Option<Judgement<'a>> {
+        if let Deed::Reset(counters) = &moment.deed {
+            for (owner, group) in counters {
+                self.book.reset(owner, group);
+            }
+            return None;
+        }
+        let call = self.past.calls.get(moment.call)?;
+        let (was_denied, refused, changes) = match &moment.deed {
+            Deed::Reserve => (None, self.reserve(moment, call), Changes::new()),
+            Deed::Denied { reason, groups, call: made } => {
+                let (refused, changes) = self.ask_again(moment, call, *reason, *made);
+                (Some((*reason, groups.as_slice())), refused, changes)
+            }
+            deed => {
+                let changes = self.settle(moment, call, deed);
+                self.count(moment, call, &changes);
+                return None;
+            }
+        };
+        self.count(moment, call, &changes);
+        let user = self.past.users.get(call.user)?;
+        (moment.at_ms >= self.since_ms).then_some(Judgement { at_ms: moment.at_ms, call, user, was_denied, refused })
+    }
+
+    fn count(&mut self, moment: &Moment, call: &Call, changes: &Changes) {
+        if moment.at_ms < self.since_ms {
+            return;
+        }
+        for (group, change) in changes {
+            match self.sums.used.get_mut(group) {
+                Some(sum) => *sum += change,
+                None => drop(self.sums.used.insert(group.clone(), *change)),
+            }
+        }
+        let cost = cost(self.units, changes.iter().map(|(group, change)| (group, *change)));
+        self.sums.cost += cost;
+        if let Some(sum) = self.sums.cost_of.get_mut(call.user) {
+            *sum += cost;
+        }
+    }
+
+    /// What the call asks for under the rules.
+    fn prepared(
+        &mut self,
+        moment: &Moment,
+        call: &Call,
+        purpose: Purpose,
+    ) -> (Position, Result<Admission, FieldError>) {
+        let position = self.rules.position(call.user, moment.at_ms, call.plan.as_ref());
+        let Some(user) = self.past.users.get(call.user) else {
+            return (position, Err(FieldError::new("userId", "is unknown")));
+        };
+        let standing = self.rules.standing(&position);
+        let caller = Caller { user, app: self.rules.app, key: call.key.as_ref() };
+        let admission = match call.items.is_empty() {
+            true => Ok(self.as_held(moment, call, &position, caller)),
+            false => {
+                let requests = call.items.iter().map(|item| Request {
+                    event: &item.event,
+                    quantity: item.quantity.0,
+                    metadata: &item.metadata,
+                });
+                prepare(standing, caller, &requests.collect::<Vec<_>>(), moment.at_ms, purpose)
+            }
+        };
+        (position, admission)
+    }
+
+    /// Of a reservation that expired no more is known than what it held, in the groups of its first owner.
+    fn as_held(&self, moment: &Moment, call: &Call, position: &Position, caller: Caller<'_>) -> Admission {
+        let standing = self.rules.standing(position);
+        let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
+        let nothing = Metadata::default();
+        for (id, amount) in &call.held {
+            let Some(group) = standing.groups().find(|group| group.id == *id) else { continue };
+            if let Some(owner) = admission.owner(&group.scope, caller, &nothing) {
+                // A group has one owner here, so nothing adds up to too much.
+                let _ = admission.place(group, owner, *amount, (standing.anchor, moment.at_ms));
+            }
+        }
+        admission
+    }
+
+    fn reserve(&mut self, moment: &Moment, call: &Call) -> Option<Refused> {
+        let (position, admission) = self.prepared(moment, call, Purpose::Ask);
+        let admission = match admission {
+            Ok(admission) => admission,
+            Err(fault) => return Some(Refused::Invalid(fault)),
+        };
+        let (places, lacks) = self.book.ask(&admission, moment.at_ms);
+        let refused = refusal(&admission, lacks);
+        if refused.is_none() || !self.refuses || moment.at_ms < self.since_ms {
+            let holds = self.book.hold(&admission, &places);
+            let running = Running { plan: position.plan, holds, live: true, drawn: None };
+            if let Some(place) = self.running.get_mut(moment.call) {
+                *place = Some(running);
+            }
+        }
+        refused
+    }
+
+    /// Would a denied call pass? Then what it asked for counts at once: nobody knows what it would have come to.
+    fn ask_again(
+        &mut self,
+        moment: &Moment,
+        call: &Call,
+        reason: Option<Reason>,
+        made: Option<DeniedCall>,
+    ) -> (Option<Refused>, Changes) {
+        let stays = matches!(reason, Some(Reason::UserBlocked | Reason::NoSubscription));
+        let known = !call.items.is_empty() && made != Some(DeniedCall::Extend);
+        if let Some(reason) = reason.filter(|_| stays || !known) {
+            return (Some(Refused::For { reason, lacks: Vec::new() }), Changes::new());
+        }
+        let admission = match self.prepared(moment, call, Purpose::Ask).1 {
+            Ok(admission) => admission,
+            Err(fault) => return (Some(Refused::Invalid(fault)), Changes::new()),
+        };
+        let (places, lacks) = self.book.ask(&admission, moment.at_ms);
+        let refused = refusal(&admission, lacks);
+        let passes = refused.is_none() && moment.at_ms >= self.since_ms;
+        (refused, if passes { self.use_at_once(&admission, &places) } else { Changes::new() })
+    }
+
+    fn use_at_once(&mut self, admission: &Admission, places: &[usize]) -> Changes {
+        let mut changes = Changes::new();
+        for (matched, place) in admission.matched.iter().zip(places) {
+            if !matched.group.is_concurrent() {
+                self.book.add(*place, matched.amount);
+                changes.push((matched.group.id.clone(), steps(matched.amount)));
+            }
+        }
+        changes
+    }
+
+    /// What comes after a call was allowed; of one that these rules refuse, nothing does.
+    fn settle(&mut self, moment: &Moment, call: &Call, deed: &Deed) -> Changes {
+        match deed {
+            Deed::Track | Deed::GiveBack => return self.track(moment, call, matches!(deed, Deed::GiveBack)),
+            Deed::Reserve | Deed::Denied { .. } | Deed::Reset(_) => return Changes::new(),
+            Deed::Draw(_) | Deed::Commit(_) | Deed::Release | Deed::Expire | Deed::Refund(_) => {}
+        }
+        let Some(mut running) = self.running.get_mut(moment.call).and_then(Option::take) else {
+            return Changes::new();
+        };
+        let changes = match deed {
+            Deed::Draw(actual) => self.commit(&mut running, call, actual, false),
+            Deed::Commit(actual) => self.commit(&mut running, call, actual, true),
+            Deed::Refund(actual) => self.refund(&mut running, call, actual),
+            _ => self.end(&mut running),
+        };
+        if let Some(place) = self.running.get_mut(moment.call) {
+            *place = Some(running);
+        }
+        changes
+    }
+
+    fn track(&mut self, moment: &Moment, call: &Call, gives_back: bool) -> Changes {
+        let purpose = if gives_back { Purpose::GiveBack } else { Purpose::Tell };
+        let Ok(admission) = self.prepared(moment, call, purpose).1 else {
+            self.sums.unmeasured += 1;
+            return Changes::new();
+        };
+        let (places, _) = self.book.ask(&admission, moment.at_ms);
+        if !gives_back {
+            return self.use_at_once(&admission, &places);
+        }
+        let pairs = admission.matched.iter().zip(places);
+        pairs
+            .map(|(matched, place)| (matched.group.id.clone(), -steps(self.book.take(place, matched.amount))))
+            .collect()
+    }
+
+    /// Release or expiry: all that is held is free.
+    fn end(&mut self, running: &mut Running) -> Changes {
+        if running.live {
+            for hold in &running.holds {
+                self.book.free(hold, hold.amount);
+            }
+        }
+        running.live = false;
+        self.holds_of(running).map(|(group, _)| (group, 0)).collect()
+    }
+
+    fn holds_of<'b>(&'b self, running: &'b Running) -> impl Iterator<Item = (GroupId, &'b Hold)> {
+        running.holds.iter().filter_map(|hold| {
+            let account = self.book.account(hold.place)?;
+            (account.window.kind != WindowKind::Concurrent).then(|| (account.group.clone(), hold))
+        })
+    }
+
+    /// As `lua/commit.lua` has it: a counter that the figures do not speak of is charged what is held.
+    fn commit(&mut self, running: &mut Running, call: &Call, actual: &[Actual], last: bool) -> Changes {
+        let totals = match actual.is_empty() || call.items.is_empty() {
+            true => None,
+            false => match self.measure(running, call, actual, last) {
+                Ok(totals) => Some(totals),
+                Err(_) => {
+                    self.sums.unmeasured += 1;
+                    None
+                }
+            },
+        };
+        let mut changes = Changes::new();
+        for hold in &mut running.holds {
+            let Some(account) = self.book.account(hold.place) else { continue };
+            let group = account.group.clone();
+            let share = match account.window.kind == WindowKind::Concurrent {
+                true => Amount::ZERO,
+                false => match totals.iter().flatten().find(|it| it.group == group && it.owner == *account.owner) {
+                    Some(total) => total.amount.saturating_sub(hold.charged),
+                    None => hold.amount,
+                },
+            };
+            let concurrent = account.window.kind == WindowKind::Concurrent;
+            let freed = if last { hold.amount } else { share.min(hold.amount) };
+            if running.live {
+                self.book.free(hold, freed);
+            }
+            self.book.charge(hold, share);
+            hold.amount = hold.amount.saturating_sub(freed);
+            if !concurrent {
+                changes.push((group, steps(share)));
+            }
+        }
+        running.live &= !last;
+        changes
+    }
+
+    fn measure(
+        &self,
+        running: &mut Running,
+        call: &Call,
+        actual: &[Actual],
+        last: bool,
+    ) -> Result<Vec<Total>, FieldError> {
+        let rules = self.rules.of(running.plan.clone());
+        if last && running.drawn.is_none() {
+            return self.memo(call)?.settle(self.rules.app, &rules, actual);
+        }
+        let memo = running.drawn.take().map_or_else(|| self.memo(call), Ok)?;
+        let (memo, totals) = memo.draw(self.rules.app, &rules, actual)?;
+        running.drawn = Some(memo);
+        Ok(totals)
+    }
+
+    fn refund(&mut self, running: &mut Running, call: &Call, actual: &[Actual]) -> Changes {
+        let rules = self.rules.of(running.plan.clone());
+        let given = actual.first().map(|actual| self.memo(call)?.refund(self.rules.app, &rules, actual));
+        let Some(Ok((mut amounts, whole))) = given else { return Changes::new() };
+        let mut changes = Changes::new();
+        let mut open = Amount::ZERO;
+        for last in [false, true] {
+            for hold in &mut running.holds {
+                let Some(group) = self.book.account(hold.place).map(|account| account.group.clone()) else { continue };
+                if whole.contains(&group) != last {
+                    continue;
+                }
+                let amount = match last {
+                    false => amounts.iter_mut().find(|(known, _)| *known == group).map(|(_, amount)| amount),
+                    true => None,
+                };
+                let wanted = amount.as_ref().map_or(Amount::ZERO, |amount| **amount);
+                let wanted = if last && open == Amount::ZERO { hold.charged } else { wanted };
+                let (given, taken) = self.book.give_back(hold, wanted);
+                if let Some(amount) = amount {
+                    *amount = amount.saturating_sub(given);
+                    open = open.saturating_add(hold.charged);
+                }
+                changes.push((group, -steps(taken)));
+            }
+        }
+        changes
+    }
+
+    fn memo(&self, call: &Call) -> Result<Memo, FieldError> {
+        let user = self.past.users.get(call.user).cloned();
+        Ok(Memo {
+            user: user.ok_or_else(|| FieldError::new("userId", "is unknown"))?,
+            key: call.key.clone(),
+            plan: None,
+            version: 0,
+            rules: None,
+            policies: Vec::new(),
+            items: call.items.clone(),
+        })
+    }
+}
+
+fn steps(amount: Amount) -> i64 {
+    i64::try_from(amount.steps()).unwrap_or(i64::MAX)
+}
+
+/// The order of refusal that a gateway keeps.
+fn refusal(admission: &Admission, mut lacks: Vec<Lack>) -> Option<Refused> {
+    if let Some(refusal) = &admission.refusal {
+        let closed = admission.closed.iter().filter(|_| refusal.reason == Reason::LimitReached);
+        lacks.extend(closed.map(|closed| Lack {
+            owner: admission.owners[closed.owner].as_ref().clone(),
+            group: closed.group.id.clone(),
+            requested: closed.amount,
+            count: Amount::ZERO,
+            limit: Amount::ZERO,
+            used: None,
+        }));
+        return Some(Refused::For { reason: refusal.reason, lacks });
+    }
+    if lacks.is_empty() {
+        return None;
+    }
+    let approvable = |lack: &Lack| {
+        let known = admission.matched.iter().find(|matched| matched.group.id == lack.group);
+        known.is_some_and(|matched| matched.group.enforcement == Enforcement::Approval)
+    };
+    let reason = if lacks.iter().all(approvable) { Reason::ApprovalRequired } else { Reason::LimitReached };
+    Some(Refused::For { reason, lacks })
+}

@@ -1,0 +1,119 @@
+//! The metadata that rules look at. Entries of the ledger may bring ten kilobytes each; a replay keeps only what can change
+//! a decision, so that its memory does not grow with what calls bring besides.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::people::MANY;
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::configuration::measure::Measure;
+use crate::domain::reporting::ledger::Entry;
+use crate::domain::values::ids::UserId;
+use crate::service::configuration::app_config::AppConfig;
+use crate::service::configuration::clashes::counted_plan;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::store::keys::Bucket;
+use crate::store::reporting::ledger::StoredEntry;
+
+/// Names of metadata fields: those that the rules of all look at, and those of users with limits of their own.
+pub struct Relevant<'a> {
+    configs: [&'a AppConfig; 2],
+    names: BTreeSet<String>,
+    of_users: HashMap<UserId, BTreeSet<String>>,
+    /// Users whose limits were looked at.
+    known: HashSet<UserId>,
+}
+
+fn add_names(groups: &[Arc<LimitGroup>], names: &mut BTreeSet<String>) {
+    for group in groups {
+        names.extend(group.scope.names().iter().filter_map(|name| name.strip_prefix("metadata.")).map(str::to_owned));
+        let measures = group.matches.iter().filter_map(|rule| rule.measure.as_ref()).chain([&group.measure]);
+        for measure in measures {
+            if let Measure::Weighted(weighted) = measure {
+                names.extend(weighted.per.keys().chain(weighted.estimate.keys()).cloned());
+            }
+        }
+        names.extend(group.matches.iter().flat_map(|rule| rule.metadata.keys()).cloned());
+    }
+}
+
+fn user_of(entry: &Entry) -> Option<&UserId> {
+    entry.user.as_ref().or_else(|| entry.memo.as_ref().map(|memo| &memo.user))
+}
+
+impl<'a> Relevant<'a> {
+    /// To all rules that a past is replayed under.
+    pub fn new(configs: [&'a AppConfig; 2]) -> Self {
+        let mut names = BTreeSet::new();
+        for config in configs {
+            for entry in config.plans.values() {
+                add_names(&entry.plan.groups, &mut names);
+            }
+            for policy in &config.policies {
+                add_names(&policy.groups, &mut names);
+            }
+        }
+        Self { configs, names, of_users: HashMap::new(), known: HashSet::new() }
+    }
+
+    fn prune(&self, entry: &mut Entry) {
+        let own = user_of(entry).and_then(|user| self.of_users.get(user));
+        let keeps = |name: &str| self.names.contains(name) || own.is_some_and(|own| own.contains(name));
+        if let Some(memo) = &mut entry.memo {
+            memo.rules = None;
+            for item in &mut memo.items {
+                item.drawn = None;
+                item.metadata.retain(keeps);
+            }
+        }
+        for actual in &mut entry.told.actual {
+            actual.metadata.retain(keeps);
+        }
+        entry.told.reason = None;
+    }
+}
+
+impl Gateway {
+    /// Leaves out what no rule looks at, of entries of one bucket. Answers how many groups the custom limits of users
+    /// have whom it meets first.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn prune(
+        &self,
+        bucket: &Bucket,
+        relevant: &mut Relevant<'_>,
+        entries: &mut [StoredEntry],
+    ) -> Result<usize, ServiceError> {
+        let mut own_groups = 0;
+        let strangers: BTreeSet<UserId> = entries
+            .iter()
+            .filter_map(|stored| user_of(&stored.entry))
+            .filter(|user| !relevant.known.contains(*user))
+            .cloned()
+            .collect();
+        let strangers: Vec<UserId> = strangers.into_iter().collect();
+        for users in strangers.chunks(MANY) {
+            for (user, stored) in users.iter().zip(self.store.stored_users(bucket, users).await?) {
+                relevant.known.insert(user.clone());
+                let Some(subscription) = &stored.subscribed.subscription else { continue };
+                let Some(limits) = &subscription.custom_limits else { continue };
+                let (mut names, mut most_groups) = (BTreeSet::new(), 0);
+                for config in relevant.configs {
+                    for entry in config.plans.values() {
+                        let plan = counted_plan(config, limits, &entry.plan);
+                        add_names(&plan.groups, &mut names);
+                        most_groups = most_groups.max(plan.groups.len());
+                    }
+                }
+                own_groups += most_groups;
+                relevant.of_users.insert(user.clone(), names);
+            }
+        }
+        for stored in entries {
+            relevant.prune(&mut stored.entry);
+        }
+        Ok(own_groups)
+    }
+}

@@ -1,0 +1,237 @@
+//! Adding up what would become of calls.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::past::Units;
+use super::rehearsal::{Judgement, Refused};
+use super::report::Agreement;
+use crate::domain::reporting::ledger::Lack;
+use crate::domain::time::window::rfc3339;
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::ids::{EventName, GroupId, UserId};
+use crate::domain::values::number::Number;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Examples that are told, of each kind.
+const EXAMPLES: usize = 10;
+
+/// A call that the draft decides otherwise than the present rules.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WhatifExample)]
+pub struct Example {
+    /// RFC 3339, UTC.
+    pub at: String,
+    pub user_id: String,
+    pub event: Option<String>,
+    /// Why the draft denies it; of one that it allows, why the present rules deny it.
+    pub reason: String,
+    pub groups: Vec<LackView>,
+}
+
+/// A group without room, as it would stand when the call comes.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WhatifLack)]
+pub struct LackView {
+    pub group_id: String,
+    #[schema(value_type = f64)]
+    pub requested: Number,
+    /// `used + held`
+    #[schema(value_type = f64)]
+    pub count: Number,
+    #[schema(value_type = f64)]
+    pub limit: Number,
+}
+
+/// Calls that the draft decides otherwise than the present rules.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WhatifChanged)]
+pub struct Changed {
+    pub calls: u64,
+    pub users: u64,
+    /// A call that several groups refuse counts for each.
+    pub by_group: BTreeMap<String, u64>,
+    pub by_reason: BTreeMap<String, u64>,
+    /// The first ones.
+    pub examples: Vec<Example>,
+}
+
+impl Changed {
+    fn add(&mut self, reason: &str, groups: impl Iterator<Item = String>, example: impl FnOnce() -> Example) {
+        self.calls += 1;
+        *self.by_reason.entry(reason.to_owned()).or_default() += 1;
+        for group in groups {
+            *self.by_group.entry(group).or_default() += 1;
+        }
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(example());
+        }
+    }
+}
+
+/// Why rules deny a call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Denial {
+    reason: &'static str,
+    /// Those without room, by name.
+    groups: Vec<GroupId>,
+}
+
+/// How rules decide a call. None: they allow it.
+pub type Verdict = Option<Arc<Denial>>;
+
+impl Denial {
+    fn of(refused: &Refused) -> Self {
+        let mut groups: Vec<GroupId> = lacking(refused).cloned().collect();
+        groups.sort();
+        Self { reason: reason(refused), groups }
+    }
+}
+
+/// What a replay under the present rules comes to, beside what is recorded.
+#[derive(Debug, Default)]
+pub struct PresentTally {
+    pub agreement: Agreement,
+    pub denied: u64,
+    /// A denial is the same for many calls.
+    denials: HashSet<Arc<Denial>>,
+}
+
+impl PresentTally {
+    /// Answers the verdict, with which that of a draft is compared.
+    pub fn add(&mut self, judgement: &Judgement<'_>) -> Verdict {
+        let Agreement { calls, agree, denied_otherwise } = &mut self.agreement;
+        *calls += 1;
+        *agree += u64::from(judgement.was_denied.is_some() == judgement.refused.is_some());
+        let refused = judgement.refused.as_ref()?;
+        self.denied += 1;
+        let denial = Denial::of(refused);
+        if let Some((was, groups)) = &judgement.was_denied {
+            let mut then = groups.to_vec();
+            then.sort();
+            // What stays as it is was not asked again.
+            let same_groups = denial.groups.is_empty() || denial.groups == then;
+            let same = same_groups && was.is_none_or(|was| was.as_str() == denial.reason);
+            *denied_otherwise += u64::from(!same);
+        }
+        if let Some(known) = self.denials.get(&denial) {
+            return Some(Arc::clone(known));
+        }
+        let denial = Arc::new(denial);
+        self.denials.insert(Arc::clone(&denial));
+        Some(denial)
+    }
+}
+
+/// What a replay under a draft comes to, beside one under the present rules.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Calls that asked.
+    pub calls: u64,
+    /// When they were made.
+    pub were_denied: u64,
+    pub denied: u64,
+    pub newly_denied: Changed,
+    pub newly_allowed: Changed,
+    /// Denied under both, but for another reason or by other groups.
+    pub denied_otherwise: u64,
+    /// By the user's place: newly denied, newly allowed.
+    pub of_users: BTreeMap<usize, (u64, u64)>,
+}
+
+impl Tally {
+    /// `before`: how the present rules decide the call.
+    pub fn add(&mut self, judgement: &Judgement<'_>, before: &Verdict, units: &Units) {
+        self.calls += 1;
+        self.were_denied += u64::from(judgement.was_denied.is_some());
+        self.denied += u64::from(judgement.refused.is_some());
+        match (before, &judgement.refused) {
+            (None, None) => {}
+            (None, Some(refused)) => {
+                self.of_users.entry(judgement.call.user).or_default().0 += 1;
+                let groups = lacking(refused).map(|group| group.to_string());
+                self.newly_denied.add(reason(refused), groups, || example(judgement, refused, units));
+            }
+            (Some(denial), None) => {
+                self.of_users.entry(judgement.call.user).or_default().1 += 1;
+                let groups = denial.groups.iter().map(ToString::to_string);
+                let made = || made(judgement, denial.reason.to_owned(), Vec::new());
+                self.newly_allowed.add(denial.reason, groups, made);
+            }
+            (Some(denial), Some(refused)) => {
+                self.denied_otherwise += u64::from(**denial != Denial::of(refused));
+            }
+        }
+    }
+
+    /// Adds what another bucket came to; its users are others.
+    pub fn merge(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.were_denied += other.were_denied;
+        self.denied += other.denied;
+        self.denied_otherwise += other.denied_otherwise;
+        for (own, other) in
+            [(&mut self.newly_denied, other.newly_denied), (&mut self.newly_allowed, other.newly_allowed)]
+        {
+            own.calls += other.calls;
+            for (sums, more) in [(&mut own.by_group, other.by_group), (&mut own.by_reason, other.by_reason)] {
+                for (name, count) in more {
+                    *sums.entry(name).or_default() += count;
+                }
+            }
+            own.examples.extend(other.examples);
+            own.examples.sort_by(|one, other| one.at.cmp(&other.at));
+            own.examples.truncate(EXAMPLES);
+        }
+    }
+}
+
+fn reason(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::For { reason, .. } => reason.as_str(),
+        Refused::Invalid(_) => "invalid_request",
+    }
+}
+
+fn lacks(refused: &Refused) -> &[Lack] {
+    match refused {
+        Refused::For { lacks, .. } => lacks,
+        Refused::Invalid(_) => &[],
+    }
+}
+
+fn lacking(refused: &Refused) -> impl Iterator<Item = &GroupId> {
+    lacks(refused).iter().map(|lack| &lack.group)
+}
+
+fn example(judgement: &Judgement<'_>, refused: &Refused, units: &Units) -> Example {
+    let view = |lack: &Lack| {
+        let unit = units.get(&lack.group).copied().unwrap_or(Unit::Count);
+        let told = |amount: Amount| Number(amount.to_decimal(unit));
+        LackView {
+            group_id: lack.group.to_string(),
+            requested: told(lack.requested),
+            count: told(lack.count),
+            limit: told(lack.limit),
+        }
+    };
+    let reason = match refused {
+        Refused::For { reason, .. } => reason.as_str().to_owned(),
+        Refused::Invalid(fault) => format!("invalid_request: {}: {}", fault.field, fault.message),
+    };
+    made(judgement, reason, lacks(refused).iter().map(view).collect())
+}
+
+fn made(judgement: &Judgement<'_>, reason: String, groups: Vec<LackView>) -> Example {
+    Example {
+        at: rfc3339(judgement.at_ms),
+        user_id: UserId::to_string(judgement.user),
+        event: judgement.call.event.as_ref().map(EventName::to_string),
+        reason,
+        groups,
+    }
+}

@@ -1,0 +1,56 @@
+//! Configurations that nobody has put: as they would be, with every check, and never written; and what recorded calls
+//! would come to under them.
+
+use super::past::Units;
+use crate::domain::configuration::plan_body::PlanBody;
+use crate::domain::configuration::policy_body::PolicyBody;
+use crate::domain::values::ids::{AppId, PlanId, PolicyId};
+use crate::service::configuration::app_config::AppConfig;
+use crate::service::configuration::apply::{Configuration, Present};
+use crate::service::configuration::draft::Draft;
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Placement;
+
+/// The units that the groups of a configuration count in.
+pub fn units(config: &AppConfig) -> Units {
+    config.groups.iter().map(|(group, kind)| (group.clone(), kind.unit)).collect()
+}
+
+impl AppConfig {
+    /// This configuration with a plan put.
+    ///
+    /// # Errors
+    /// As putting it would answer.
+    pub fn with_plan(&self, placement: Placement, id: &PlanId, body: PlanBody) -> Result<Self, ServiceError> {
+        let plans = vec![(String::new(), id.clone(), body)];
+        Draft { plans, placement, ..Draft::default() }.applied(self)
+    }
+
+    /// This configuration with a policy put.
+    ///
+    /// # Errors
+    /// As putting it would answer.
+    pub fn with_policy(&self, placement: Placement, id: &PolicyId, body: PolicyBody) -> Result<Self, ServiceError> {
+        let policies = vec![(String::new(), id.clone(), body)];
+        Draft { policies, placement, ..Draft::default() }.applied(self)
+    }
+
+    /// This configuration made to match a document.
+    ///
+    /// # Errors
+    /// As applying it would answer; plans may go although users are on them.
+    pub fn matching(&self, placement: Placement, document: &Configuration) -> Result<Self, ServiceError> {
+        document.draft(placement, &Present::of(self))?.applied(self)
+    }
+}
+
+impl Gateway {
+    /// The configuration as Redis has it now.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn present_config(&self, app: &AppId) -> Result<AppConfig, ServiceError> {
+        Ok(self.load_config(app).await?.as_ref().clone())
+    }
+}

@@ -1,0 +1,253 @@
+//! A past under several rules, and what that comes to over all buckets.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::past::{Past, Units};
+use super::rehearsal::{Judgement, Rehearsal, Sums};
+use super::report::{self, Agreement, GroupSum, Report, Side, UserSum};
+use super::rules::Rules;
+use super::tally::{Changed, PresentTally, Tally, Verdict};
+use crate::domain::accounts::subscription::Subscribed;
+use crate::domain::simulation::in_memory_counters::{Account, Book};
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::ids::{AppId, GroupId, PlanId, UserId};
+use crate::service::configuration::app_config::AppConfig;
+
+/// Users that are told as most affected.
+const MOST_AFFECTED: usize = 10;
+/// Moments between two tellings of how far a replay is.
+const TOLD_EVERY: usize = 10_000;
+
+/// What is replayed, whatever the rules.
+pub struct Work<'a> {
+    pub past: &'a Past,
+    pub units: &'a Units,
+    pub app: &'a AppId,
+    /// In the order of the past's users.
+    pub subscribed: &'a [Subscribed],
+    pub since_ms: TimeMs,
+    /// False: what lacks room passes all the same.
+    pub refuses: bool,
+}
+
+/// What a replay under the present rules came to.
+pub struct Present {
+    tally: PresentTally,
+    sums: Sums,
+}
+
+/// What a replay under a draft came to.
+pub struct Drafted {
+    tally: Tally,
+    sums: Sums,
+    accounts: Vec<Account>,
+}
+
+impl Drafted {
+    /// For reports, which need no counters.
+    pub fn without_accounts(self) -> Self {
+        Self { accounts: Vec::new(), ..self }
+    }
+}
+
+/// A report, and the counters as the draft would leave them.
+pub struct Rehearsed {
+    pub report: Report,
+    pub accounts: Vec<Account>,
+}
+
+impl Work<'_> {
+    /// Under the present rules. `told` hears now and then how many moments are replayed, `verdict` how each call is
+    /// decided, in their order.
+    pub fn present(
+        &self,
+        config: &AppConfig,
+        book: Book,
+        told: impl Fn(usize),
+        mut verdict: impl FnMut(Verdict),
+    ) -> Present {
+        let mut tally = PresentTally::default();
+        let (sums, _) = self.replay((config, None), book, told, |judgement| verdict(tally.add(judgement)));
+        Present { tally, sums }
+    }
+
+    /// Under a draft; users of the first plan of its pair get the second. `before`: the verdicts of the present rules.
+    pub fn draft(
+        &self,
+        drafted: (&AppConfig, Option<(&PlanId, &PlanId)>),
+        book: Book,
+        told: impl Fn(usize),
+        mut before: impl Iterator<Item = Verdict>,
+    ) -> Drafted {
+        let mut tally = Tally::default();
+        let add = |judgement: &Judgement<'_>| tally.add(judgement, &before.next().flatten(), self.units);
+        let (sums, accounts) = self.replay(drafted, book, told, add);
+        Drafted { tally, sums, accounts }
+    }
+
+    /// What is used and charged under rules that nothing is compared with.
+    pub fn sums(&self, config: &AppConfig, book: Book) -> Sums {
+        self.replay((config, None), book, |_| {}, |_| {}).0
+    }
+
+    fn replay(
+        &self,
+        (config, instead): (&AppConfig, Option<(&PlanId, &PlanId)>),
+        book: Book,
+        told: impl Fn(usize),
+        mut judged: impl FnMut(&Judgement<'_>),
+    ) -> (Sums, Vec<Account>) {
+        let rules = Rules::new(self.app, config, instead, self.subscribed);
+        let mut rehearsal = Rehearsal::new(self.past, rules, self.units, book, self.since_ms, self.refuses);
+        for (place, moment) in self.past.moments.iter().enumerate() {
+            if place % TOLD_EVERY == 0 {
+                told(place);
+            }
+            if let Some(judgement) = rehearsal.step(moment) {
+                judged(&judgement);
+            }
+        }
+        (rehearsal.sums, rehearsal.book.into_accounts())
+    }
+}
+
+/// A figure as it is recorded, under the present rules, and under the draft; steps.
+#[derive(Clone, Copy, Default)]
+struct Three {
+    recorded: i64,
+    present: i64,
+    draft: i64,
+}
+
+/// Sums over all buckets.
+#[derive(Default)]
+pub struct Whole {
+    tally: Tally,
+    /// With how many calls the present rules deny.
+    present: Option<(Agreement, u64)>,
+    span: Option<(TimeMs, TimeMs)>,
+    cents: Three,
+    used: BTreeMap<GroupId, Three>,
+    unmeasured: u64,
+    affected: Vec<UserSum>,
+    users: (u64, u64),
+    accounts: Vec<Account>,
+}
+
+impl Whole {
+    /// What a bucket of recorded calls came to.
+    pub fn add(&mut self, past: &Past, draft: Drafted, present: Present, since_ms: TimeMs) {
+        self.add_span(past, since_ms);
+        for moment in past.moments.iter().filter(|moment| moment.at_ms >= since_ms) {
+            self.cents.recorded += moment.cost;
+        }
+        for (group, used) in &past.used {
+            self.used.entry(group.clone()).or_default().recorded += used;
+        }
+        self.cents.present += present.sums.cost;
+        for (group, used) in &present.sums.used {
+            self.used.entry(group.clone()).or_default().present += used;
+        }
+        let (sum, denied) = self.present.get_or_insert_default();
+        let Agreement { calls, agree, denied_otherwise } = present.tally.agreement;
+        sum.calls += calls;
+        sum.agree += agree;
+        sum.denied_otherwise += denied_otherwise;
+        *denied += present.tally.denied;
+        self.add_draft(past, draft, &present.sums.cost_of);
+    }
+
+    /// What a trace came to; `free`: without any refusal.
+    pub fn add_trace(&mut self, past: &Past, draft: Drafted, free: Sums) {
+        self.add_span(past, TimeMs::MIN);
+        self.cents.recorded += free.cost;
+        for (group, used) in &free.used {
+            self.used.entry(group.clone()).or_default().recorded += used;
+        }
+        self.add_draft(past, draft, &free.cost_of);
+    }
+
+    fn add_span(&mut self, past: &Past, since_ms: TimeMs) {
+        let first = past.moments.iter().find(|moment| moment.at_ms >= since_ms);
+        for at_ms in first.into_iter().chain(past.moments.last()).map(|moment| moment.at_ms) {
+            let (first, last) = self.span.unwrap_or((at_ms, at_ms));
+            self.span = Some((first.min(at_ms), last.max(at_ms)));
+        }
+    }
+
+    /// `before`: what users are charged without the draft, in steps of a cent.
+    fn add_draft(&mut self, past: &Past, draft: Drafted, before: &[i64]) {
+        self.cents.draft += draft.sums.cost;
+        for (group, used) in &draft.sums.used {
+            self.used.entry(group.clone()).or_default().draft += used;
+        }
+        self.unmeasured += draft.sums.unmeasured;
+        for (user, (denied, allowed)) in &draft.tally.of_users {
+            self.users.0 += u64::from(*denied > 0);
+            self.users.1 += u64::from(*allowed > 0);
+            let cents = |of: &[i64]| report::cents(of.get(*user).copied().unwrap_or(0));
+            self.affected.push(UserSum {
+                user_id: past.users.get(*user).map(UserId::to_string).unwrap_or_default(),
+                newly_denied: *denied,
+                newly_allowed: *allowed,
+                cents_present: cents(before),
+                cents_draft: cents(&draft.sums.cost_of),
+            });
+        }
+        self.affected.sort_by(|one, other| {
+            let weight = |user: &UserSum| (user.newly_denied, user.newly_allowed);
+            weight(other).cmp(&weight(one)).then_with(|| one.user_id.cmp(&other.user_id))
+        });
+        self.affected.truncate(MOST_AFFECTED);
+        self.tally.merge(draft.tally);
+        self.accounts.extend(draft.accounts);
+    }
+
+    /// `draft`: what was tried; `source`: where the calls come from, with how many entries that are and whether nothing
+    /// was ever dropped there.
+    pub fn rehearsed(
+        self,
+        draft: String,
+        source: String,
+        (entries, whole): (u64, bool),
+        units: &Units,
+        began: Instant,
+    ) -> Rehearsed {
+        let Tally { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
+        let is_ledger = self.present.is_some();
+        let group = |(group, sums): (&GroupId, &Three)| {
+            let unit = *units.get(group)?;
+            let told = |steps: i64| report::in_unit(steps, unit);
+            Some(GroupSum {
+                group_id: group.to_string(),
+                unit,
+                recorded: told(sums.recorded),
+                present: is_ledger.then(|| told(sums.present)),
+                draft: told(sums.draft),
+            })
+        };
+        let side = |denied, cents| Side { allowed: calls - denied, denied, cents: Some(report::cents(cents)) };
+        let report = Report {
+            draft,
+            source,
+            since: self.span.map(|(first, _)| rfc3339(first)),
+            until: self.span.map(|(_, last)| rfc3339(last)),
+            entries,
+            whole,
+            calls,
+            recorded: side(were_denied, self.cents.recorded),
+            present: self.present.map(|(_, denied)| side(denied, self.cents.present)),
+            under_draft: side(denied, self.cents.draft),
+            newly_denied: Changed { users: self.users.0, ..newly_denied },
+            newly_allowed: Changed { users: self.users.1, ..newly_allowed },
+            denied_otherwise,
+            unmeasured: self.unmeasured,
+            groups: self.used.iter().filter_map(group).collect(),
+            most_affected: self.affected,
+            present_rules: self.present.map(|(agreement, _)| agreement),
+            seconds: began.elapsed().as_secs_f64(),
+        };
+        Rehearsed { report, accounts: self.accounts }
+    }
+}

@@ -1,0 +1,259 @@
+//! Webhooks as an app configures them; what is sent to them is made in [`super::outbox`].
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::deliveries::DeliveryHealth;
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::domain::values::ids::{KeyId, Mode, WebhookId};
+use crate::domain::webhooks::webhook::WebhookBody;
+use crate::service::access::keys::random_text;
+use crate::service::configuration::app_config::{AppConfig, StoredWebhook};
+use crate::service::configuration::cache::Change;
+use crate::service::configuration::draft::Draft;
+use crate::service::configuration::plans::IfMatch;
+use crate::service::error::{ServiceError, json};
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::Trail;
+use crate::store::keys::Bucket;
+use crate::store::metering::operation::{Idempotency, Operation};
+
+/// The secret before a rotation signs for this long beside the new one.
+pub const ROTATION_MS: TimeMs = 24 * 60 * 60 * 1000;
+
+/// A webhook. Its secret is shown once: in the answer to the call that creates or rotates it, and not when that call is
+/// repeated by its idempotency key.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookView {
+    #[serde(flatten)]
+    pub body: WebhookBody,
+    pub version: u64,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// Standard Webhooks: `whsec_` + base64 of 32 random bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// How its deliveries go, in the mode of the call; only where webhooks are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliveries: Option<DeliveryHealth>,
+}
+
+fn view(webhook: &StoredWebhook) -> WebhookView {
+    WebhookView {
+        body: webhook.body.clone(),
+        version: webhook.version,
+        created_at: webhook.created_at.clone(),
+        secret: None,
+        deliveries: None,
+    }
+}
+
+impl WebhookView {
+    /// As those see it who may not edit it.
+    #[must_use]
+    pub fn masked(self) -> Self {
+        Self { body: self.body.masked(), ..self }
+    }
+}
+
+/// A new secret on its way to the one call that made it. What is kept for repetitions of the call has no secret: it names
+/// the attempt that made one, and only that attempt adds it.
+struct NewSecret {
+    attempt: String,
+    secret: Mutex<Option<String>>,
+}
+
+/// An answer as it is kept.
+#[derive(Serialize)]
+struct KeptAnswer {
+    #[serde(flatten)]
+    view: WebhookView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<String>,
+}
+
+/// The part of a kept answer that callers do not see.
+#[derive(Deserialize)]
+struct MadeBy {
+    attempt: Option<String>,
+}
+
+impl NewSecret {
+    fn new() -> Self {
+        Self { attempt: random_text(), secret: Mutex::new(None) }
+    }
+
+    /// What to keep of a webhook, whose secret this attempt has made if `is_new`.
+    fn keep(&self, webhook: &StoredWebhook, is_new: bool) -> Result<String, ServiceError> {
+        let mut secret = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
+        // Or before its connection was cut, and it did not know that it was written.
+        let is_new = is_new || secret.as_ref() == Some(&webhook.secret);
+        *secret = is_new.then(|| webhook.secret.clone());
+        json(&KeptAnswer { view: view(webhook), attempt: is_new.then(|| self.attempt.clone()) })
+    }
+
+    /// What to answer: the first answer, with the secret if this is the attempt that made it.
+    fn answer(self, kept: &str) -> Result<WebhookView, ServiceError> {
+        let reused = |_| ServiceError::IdempotencyKeyReused;
+        let view: WebhookView = serde_json::from_str(kept).map_err(reused)?;
+        let MadeBy { attempt } = serde_json::from_str(kept).map_err(reused)?;
+        let own = attempt.is_some_and(|attempt| attempt == self.attempt);
+        let secret = self.secret.into_inner().unwrap_or_else(PoisonError::into_inner).filter(|_| own);
+        Ok(WebhookView { secret, ..view })
+    }
+}
+
+impl Gateway {
+    /// All webhooks, by id, without their secrets.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn webhooks(&self, tenant: &Tenant) -> Result<Vec<WebhookView>, ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        let mut webhooks: Vec<WebhookView> = config.webhooks.values().map(|webhook| view(webhook.as_ref())).collect();
+        webhooks.sort_by(|one, other| one.body.id.cmp(&other.body.id));
+        for webhook in &mut webhooks {
+            webhook.deliveries = self.health_of(tenant, webhook.body.id.as_deref()).await?;
+        }
+        Ok(webhooks)
+    }
+
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn webhook(&self, tenant: &Tenant, id: &str) -> Result<WebhookView, ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        let webhook = WebhookId::parse(id).ok().and_then(|id| config.webhooks.get(&id).cloned());
+        let webhook = webhook.map(|webhook| view(webhook.as_ref())).ok_or_else(|| no_webhook(id))?;
+        Ok(WebhookView { deliveries: self.health_of(tenant, Some(id)).await?, ..webhook })
+    }
+
+    async fn health_of(&self, tenant: &Tenant, id: Option<&str>) -> Result<Option<DeliveryHealth>, ServiceError> {
+        match id.and_then(|id| WebhookId::parse(id).ok()) {
+            Some(id) => Ok(Some(self.delivery_health(tenant, &id).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Creates or replaces a webhook; the same body again changes nothing. The call that creates it shows its secret.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; all faults of the body at once.
+    pub async fn put_webhook(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        body: &WebhookBody,
+        if_match: IfMatch,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<WebhookView, ServiceError> {
+        let given = body.id.as_deref().is_some_and(|given| given != id);
+        let id = WebhookId::parse(id).map_err(|error| ServiceError::invalid("id", error.to_string()))?;
+        if given {
+            return Err(ServiceError::invalid("id", format!("must be `{id}`, as in the path, or left out")));
+        }
+        if body.names_private_address() && !self.webhooks_may_be_private {
+            let message = "is no public address; QUOTAGATE_WEBHOOK_ALLOW_PRIVATE=1 allows it";
+            return Err(ServiceError::invalid("url", message));
+        }
+        let webhooks = vec![(String::new(), id.clone(), body.clone())];
+        let draft = Draft { placement: tenant.placement, webhooks, ..Draft::default() };
+        let operation = Operation::new("configuration", idempotency, false);
+        let new = NewSecret::new();
+        let text = self
+            .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+                if_match.check(config.webhooks.get(&id).map(|present| present.version))?;
+                let mut change = draft.change(config, revision, by)?;
+                let written = change.set.iter().find(|(name, _)| *name == format!("webhook:{id}"));
+                change.answer = match (written, config.webhooks.get(&id)) {
+                    (Some((_, text)), present) => {
+                        let stored: StoredWebhook =
+                            serde_json::from_str(text).map_err(|error| ServiceError::Internal(error.to_string()))?;
+                        new.keep(&stored, present.is_none())?
+                    }
+                    (None, Some(present)) => new.keep(present, false)?,
+                    (None, None) => return Err(ServiceError::Internal("a webhook that is not written".to_owned())),
+                };
+                Ok(change)
+            })
+            .await?;
+        new.answer(&text)
+    }
+
+    /// What waits to be delivered to it is dropped.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn delete_webhook(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        if_match: IfMatch,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<(), ServiceError> {
+        let id = WebhookId::parse(id).map_err(|_| no_webhook(id))?;
+        let draft = Draft { placement: tenant.placement, delete_webhooks: vec![id.clone()], ..Draft::default() };
+        let operation = Operation::new("configuration", idempotency, false);
+        self.write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+            let present = config.webhooks.get(&id).ok_or_else(|| no_webhook(id.as_str()))?;
+            if_match.check(Some(present.version))?;
+            draft.change(config, revision, by)
+        })
+        .await?;
+        let sandboxes = self.config(&tenant.app).await?.sandboxes.clone();
+        for mode in std::iter::once(Mode::Live).chain(sandboxes.into_iter().map(Mode::Test)) {
+            self.store.drop_deliveries(&Bucket::whole(&tenant.app, &mode), &id).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a new secret. The present one goes on signing beside it for 24 hours.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn rotate_secret(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<WebhookView, ServiceError> {
+        let id = WebhookId::parse(id).map_err(|_| no_webhook(id))?;
+        let operation = Operation::new("configuration", idempotency, true);
+        let new = NewSecret::new();
+        let text = self
+            .write_config(&tenant.app, tenant.placement, &operation, 0, async |config, revision| {
+                let present = config.webhooks.get(&id).ok_or_else(|| no_webhook(id.as_str()))?;
+                let now_ms = TimeMs::try_from(revision / 1000).unwrap_or(TimeMs::MAX);
+                let rotated = StoredWebhook {
+                    secret: StoredWebhook::new_secret(),
+                    previous: Some((present.secret.clone(), now_ms.saturating_add(ROTATION_MS))),
+                    ..present.as_ref().clone()
+                };
+                let trail = Trail {
+                    actor: by.to_string(),
+                    action: "webhook.rotate".to_owned(),
+                    target: format!("webhook:{id}"),
+                    after: Some(format!("\"the former secret signs until {}\"", rfc3339(now_ms + ROTATION_MS))),
+                    ..Trail::default()
+                };
+                Ok(Change {
+                    set: vec![AppConfig::webhook_field(&id, &rotated)?],
+                    trails: vec![trail],
+                    answer: new.keep(&rotated, true)?,
+                    ..Change::default()
+                })
+            })
+            .await?;
+        new.answer(&text)
+    }
+}
+
+pub(crate) fn no_webhook(id: &str) -> ServiceError {
+    ServiceError::NotFound(format!("there is no webhook `{id}`"))
+}

@@ -1,0 +1,354 @@
+//! What scripts told, made into messages for webhooks and into the history of alerts.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::domain::configuration::policy::Policy;
+use crate::domain::metering::reservation::{OperationName, ReservationId};
+use crate::domain::time::window::{TimeMs, Window, rfc3339};
+use crate::domain::values::amount::{Amount, Unit};
+use crate::domain::values::ids::{AppId, GroupId, Mode, WebhookId};
+use crate::domain::webhooks::webhook::{Filtered, WebhookEvent, fill};
+use crate::service::configuration::app_config::{AppConfig, StoredWebhook};
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::metering::reserve::Asking;
+use crate::service::nodes::leases::Leases;
+use crate::service::tenant::Tenant;
+use crate::store::access::audit::EntryId;
+use crate::store::keys::{Bucket, decode};
+use crate::store::webhooks::outbox::OutboxEntry;
+
+/// Entries taken at a time.
+const BATCH: usize = 100;
+
+/// Something that has happened, as webhooks and the history tell it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Happening {
+    /// `threshold.reached`, `limit.reached` …
+    #[serde(rename = "type")]
+    pub kind: WebhookEvent,
+    /// RFC 3339, UTC.
+    pub timestamp: String,
+    #[schema(value_type = Object)]
+    pub data: Map<String, Value>,
+    /// For chats.
+    pub text: String,
+}
+
+/// An entry of the history.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AlertView {
+    pub id: String,
+    #[serde(flatten)]
+    pub happening: Happening,
+}
+
+/// A happening with what filters and templates look at.
+struct Told {
+    kind: WebhookEvent,
+    at_ms: TimeMs,
+    data: Map<String, Value>,
+    scope: BTreeMap<String, String>,
+}
+
+impl Gateway {
+    /// Every app and mode that has webhooks, with their ids, as far as any of it is this node's work.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn listening(&self, leases: &Leases) -> Result<Vec<(Tenant, Vec<WebhookId>)>, ServiceError> {
+        let mut listening = Vec::new();
+        for app in self.known_apps().await?.iter() {
+            leases.beat().await;
+            let id = AppId::parse(&app.id).map_err(|error| ServiceError::Internal(error.to_string()))?;
+            let live = Tenant { app: id, mode: Mode::Live, placement: app.placement };
+            if leases.buckets(&live).is_empty() {
+                continue;
+            }
+            let config = self.config(&live.app).await?;
+            if config.webhooks.is_empty() {
+                continue;
+            }
+            let sandboxes = config.sandboxes.iter().cloned().map(Mode::Test);
+            let sandboxes = sandboxes.map(|mode| Tenant { mode, ..live.clone() });
+            let tenants = std::iter::once(live.clone()).chain(sandboxes);
+            listening.extend(tenants.map(|tenant| (tenant, config.webhooks.keys().cloned().collect())));
+        }
+        Ok(listening)
+    }
+
+    /// Makes messages of what was told and not taken by any node yet; with `over`, of what another node took and did not
+    /// finish.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; what was not finished is taken over later.
+    pub async fn fan_out(&self, tenant: &Tenant, bucket: &Bucket, over: bool) -> Result<(), ServiceError> {
+        let entries = match over {
+            true => self.store.take_over(bucket, &self.node, BATCH).await?,
+            false => self.store.take_told(bucket, &self.node, BATCH).await?,
+        };
+        if entries.is_empty() {
+            return Ok(());
+        }
+        // A webhook that was put before something happened hears of it: what is at hand may be older.
+        let config = self.load_config(&tenant.app).await?;
+        for entry in entries {
+            self.fan_out_entry(tenant, bucket, &config, &entry).await?;
+            self.store.told(bucket, entry.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn fan_out_entry(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        config: &AppConfig,
+        entry: &OutboxEntry,
+    ) -> Result<(), ServiceError> {
+        let Some(told) = self.read_told(tenant, bucket, config, entry).await? else {
+            tracing::warn!(app = %tenant.app, mode = %tenant.mode, "an outbox entry that says nothing");
+            return Ok(());
+        };
+        // One entry has one id in all attempts, on all nodes.
+        let message = format!("msg_{:02x}{:x}-{:x}", bucket.number(), entry.id.time_ms, entry.id.number);
+        for (id, webhook) in &config.webhooks {
+            let since = crate::domain::time::window::parse_rfc3339(&webhook.created_at).unwrap_or(0);
+            let told_at = TimeMs::try_from(entry.id.time_ms).unwrap_or(TimeMs::MAX);
+            if told_at < since || !webhook.body.takes(&tenant.mode) || !wants(config, webhook, &told) {
+                continue;
+            }
+            let happening = told.happening(config, webhook.body.template.as_deref());
+            let body = crate::service::error::json(&happening)?;
+            self.make_out(tenant, id, (&message, told.kind.as_str()), &body).await?;
+        }
+        Ok(())
+    }
+
+    /// The history of what was told, newest first. Answers a page and where the next one begins.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn alerts(
+        &self,
+        tenant: &Tenant,
+        before: Option<EntryId>,
+        count: usize,
+    ) -> Result<(Vec<AlertView>, Option<EntryId>), ServiceError> {
+        let config = self.load_config(&tenant.app).await?;
+        let mut found: Vec<(EntryId, AlertView)> = Vec::new();
+        for bucket in tenant.buckets() {
+            for entry in self.store.told_before(&bucket, before, count + 1).await? {
+                if let Some(told) = self.read_told(tenant, &bucket, &config, &entry).await? {
+                    let id = format!("{}-{}", entry.id.time_ms, entry.id.number);
+                    found.push((entry.id, AlertView { id, happening: told.happening(&config, None) }));
+                }
+            }
+        }
+        found.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+        let more = found.len() > count;
+        found.truncate(count);
+        let next = found.last().filter(|_| more).map(|(id, _)| *id);
+        Ok((found.into_iter().map(|(_, view)| view).collect(), next))
+    }
+
+    /// None: an entry that this version does not understand.
+    async fn read_told(
+        &self,
+        tenant: &Tenant,
+        bucket: &Bucket,
+        config: &AppConfig,
+        entry: &OutboxEntry,
+    ) -> Result<Option<Told>, ServiceError> {
+        let Some(kind) = entry.field("type").and_then(WebhookEvent::parse) else { return Ok(None) };
+        let at_ms = entry.field("at").and_then(|at| at.parse().ok()).unwrap_or(0);
+        let mut told = Told { kind, at_ms, data: Map::new(), scope: BTreeMap::new() };
+        told.put("appId", json!(tenant.app.as_str()));
+        told.put("mode", json!(tenant.mode.to_string()));
+        let known = match kind {
+            WebhookEvent::SubscriptionChanged => told.read_subscription(entry),
+            WebhookEvent::ReservationExpired => {
+                let name = entry.field("reservation").and_then(OperationName::parse);
+                let created = entry.field("created").and_then(|created| created.parse().ok());
+                let id = name.zip(created).map(|(name, created_at_ms)| {
+                    ReservationId { name, created_at_ms, bucket: bucket.number() }.to_string()
+                });
+                told.put("reservationId", json!(id));
+                told.read_expiry(config, entry)
+            }
+            WebhookEvent::ThresholdReached
+            | WebhookEvent::LimitReached
+            | WebhookEvent::ApprovalRequested
+            | WebhookEvent::ApprovalDecided => told.read_group(bucket, config, entry),
+        };
+        Ok(known.map(|()| told))
+    }
+}
+
+fn wants(config: &AppConfig, webhook: &StoredWebhook, told: &Told) -> bool {
+    let text = |name: &str| told.data.get(name).and_then(Value::as_str);
+    let policy = told.policy(config);
+    let filtered = Filtered {
+        group_id: text("groupId"),
+        policy_id: text("policyId"),
+        owner: policy.and_then(|policy| policy.body.owner.as_deref()),
+        environment: policy.and_then(|policy| policy.body.environment.as_deref()),
+        scope: Some(&told.scope),
+    };
+    webhook.body.events.contains(&told.kind) && webhook.body.filter.lets_through(&filtered)
+}
+
+/// A number in its unit, as JSON.
+fn amount(unit: Unit, steps: &str) -> Option<Value> {
+    let amount = Amount::from_steps(steps.parse().ok()?).ok()?;
+    serde_json::to_value(crate::domain::values::number::Number(amount.to_decimal(unit))).ok()
+}
+
+impl Told {
+    fn put(&mut self, name: &str, value: Value) {
+        self.data.insert(name.to_owned(), value);
+    }
+
+    fn policy<'a>(&self, config: &'a AppConfig) -> Option<&'a Policy> {
+        let group = GroupId::parse(self.data.get("groupId")?.as_str()?).ok()?;
+        config.policy_of(&group).map(std::convert::AsRef::as_ref)
+    }
+
+    fn read_subscription(&mut self, entry: &OutboxEntry) -> Option<()> {
+        let subscription: Value = serde_json::from_str(entry.field("json")?).ok()?;
+        let user = subscription.get("userId")?.as_str()?.to_owned();
+        self.put("userId", json!(user));
+        self.put("subscription", subscription);
+        self.scope.insert("user".to_owned(), user);
+        Some(())
+    }
+
+    fn read_expiry(&mut self, config: &AppConfig, entry: &OutboxEntry) -> Option<()> {
+        let user = decode(entry.field("user")?)?;
+        self.put("event", json!(decode(entry.field("event")?)?));
+        self.put("keyId", json!(decode(entry.field("key")?)?));
+        self.put("userId", json!(user));
+        let held = entry.field("entries")?.split(',').filter_map(|held| {
+            let mut parts = held.split(':');
+            let (group, _, steps) = (GroupId::parse(parts.next()?).ok()?, parts.next()?, parts.next()?);
+            let unit = config.groups.get(&group).map_or(Unit::Count, |kind| kind.unit);
+            Some(json!({"groupId": group.as_str(), "unit": unit, "amount": amount(unit, steps)?}))
+        });
+        self.put("held", held.collect());
+        self.scope.insert("user".to_owned(), user);
+        Some(())
+    }
+
+    fn read_group(&mut self, bucket: &Bucket, config: &AppConfig, entry: &OutboxEntry) -> Option<()> {
+        let group = GroupId::parse(entry.field("group")?).ok()?;
+        let owner = bucket.owner_of(entry.field("owner")?)?;
+        let unit = config.groups.get(&group).map_or(Unit::Count, |kind| kind.unit);
+        self.scope = owner.to_map();
+        self.put("scope", json!(self.scope));
+        self.put("groupId", json!(group.as_str()));
+        self.put("label", json!(config.group(&group).map_or(group.as_str(), |group| &group.label)));
+        self.put("unit", json!(unit));
+        if let Some(policy) = config.policy_of(&group) {
+            self.put("policyId", json!(policy.id.as_str()));
+            let body = &policy.body;
+            for (name, value) in [("owner", &body.owner), ("environment", &body.environment), ("route", &body.route)] {
+                if let Some(value) = value {
+                    self.put(name, json!(value));
+                }
+            }
+        }
+        if let Some(window) = entry.field("window").and_then(Window::parse) {
+            let end = window.end_ms.map(rfc3339);
+            self.put("period", json!({"start": rfc3339(window.start_ms), "end": end}));
+            self.put("resetsAt", json!(end));
+        }
+        for name in ["used", "held", "quota", "granted", "requested"] {
+            if let Some(value) = entry.field(name).and_then(|steps| amount(unit, steps)) {
+                self.put(name, value);
+            }
+        }
+        if let Some(percent) = entry.field("percent").and_then(|percent| percent.parse::<u64>().ok()) {
+            self.put("percent", json!(percent));
+        }
+        if let Some(id) = entry.field("approval") {
+            self.put("approvalId", json!(id));
+        }
+        if let Some(status) = entry.field("status") {
+            self.put("status", json!(status));
+        }
+        if let Some(how) = entry.field("how").and_then(|how| serde_json::from_str(how).ok()) {
+            self.put("decided", how);
+        }
+        if let Some(asking) = entry.field("about").and_then(|about| serde_json::from_str::<Asking>(about).ok()) {
+            self.put("userId", json!(asking.user_id));
+            self.put("event", json!(asking.event));
+            self.put("metadata", json!(asking.metadata));
+        }
+        Some(())
+    }
+
+    fn happening(&self, config: &AppConfig, template: Option<&str>) -> Happening {
+        let timestamp = rfc3339(self.at_ms);
+        Happening { kind: self.kind, timestamp, data: self.data.clone(), text: self.text(config, template) }
+    }
+
+    /// The message for a chat.
+    fn text(&self, config: &AppConfig, template: Option<&str>) -> String {
+        let plain = |name: &str| match self.data.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Null) | None => String::new(),
+            Some(other) => other.to_string(),
+        };
+        let scope = self
+            .scope
+            .iter()
+            .map(|(name, value)| format!("{} {value}", name.strip_prefix("metadata.").unwrap_or(name)));
+        let scope = scope.collect::<Vec<_>>().join(", ");
+        let owner = self.policy(config).and_then(|policy| policy.body.owner.clone()).unwrap_or_default();
+        let values = [
+            ("event", self.kind.as_str().to_owned()),
+            ("group", plain("label")),
+            ("percent", plain("percent")),
+            ("used", plain("used")),
+            ("held", plain("held")),
+            ("quota", plain("quota")),
+            ("unit", plain("unit")),
+            ("scope", scope),
+            ("owner", owner),
+            ("policy", plain("policyId")),
+            ("resetsAt", plain("resetsAt")),
+            ("user", plain("userId")),
+            ("requested", plain("requested")),
+            ("status", plain("status")),
+        ];
+        let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let holds = !matches!(plain("held").as_str(), "" | "0");
+        match template {
+            Some(template) => fill(template, &values),
+            // A count needs no word.
+            None if plain("unit") == "count" => {
+                fill(&default_template(self.kind, holds).replace(" {unit}", ""), &values)
+            }
+            None => fill(default_template(self.kind, holds), &values),
+        }
+    }
+}
+
+/// `holds`: open reservations fill a part of the limit.
+fn default_template(kind: WebhookEvent, holds: bool) -> &'static str {
+    match kind {
+        WebhookEvent::LimitReached if holds => {
+            "{group}: the limit is reached by {scope} ({used} used + {held} held of {quota} {unit})"
+        }
+        WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {quota} {unit})",
+        WebhookEvent::LimitReached => "{group}: the limit is reached by {scope} ({used} of {quota} {unit} used)",
+        WebhookEvent::ApprovalRequested => "{group}: {scope} asks for {requested} {unit} ({used} of {quota} used)",
+        WebhookEvent::ApprovalDecided => "{group}: the request of {scope} is {status}",
+        WebhookEvent::SubscriptionChanged => "The subscription of {scope} has changed",
+        WebhookEvent::ReservationExpired => "A reservation of {scope} expired without commit or release",
+    }
+}

@@ -1,0 +1,125 @@
+//! The audit log: who changed what, before and after. Written by the scripts that make the changes, read here.
+
+use redis::Value;
+
+use crate::domain::values::ids::{KeyId, UserId};
+use crate::store::error::StoreError;
+use crate::store::{Arguments, Store};
+
+/// One change by hand, to be written with it. Values are JSON or plain text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// Id of the key.
+    pub actor: String,
+    /// `plan.put`, `user.block` …
+    pub action: String,
+    /// `plan:<id>`, `user:<id>` …
+    pub target: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+    pub note: Option<String>,
+}
+
+impl Trail {
+    /// A change of one user, yet without what it is.
+    pub fn of_user(user: &UserId, note: Option<&str>, by: &KeyId) -> Self {
+        Self { actor: by.to_string(), target: format!("user:{user}"), note: note.map(str::to_owned), ..Self::default() }
+    }
+
+    pub(in crate::store) fn write(trail: Option<&Self>, arguments: &mut Arguments) {
+        let Some(trail) = trail else {
+            arguments.int(0);
+            return;
+        };
+        let named = [("actor", &trail.actor), ("action", &trail.action), ("target", &trail.target)];
+        let optional = [("before", &trail.before), ("after", &trail.after), ("note", &trail.note)];
+        let fields: Vec<(&str, &String)> = named
+            .into_iter()
+            .chain(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))))
+            .collect();
+        arguments.int(fields.len());
+        for (name, value) in fields {
+            arguments.text(name).text(value.as_str());
+        }
+    }
+}
+
+/// Where an entry stands: its time (ms) and its number within that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryId {
+    pub time_ms: u64,
+    pub number: u64,
+}
+
+impl EntryId {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (time_ms, number) = text.split_once('-')?;
+        Some(Self { time_ms: time_ms.parse().ok()?, number: number.parse().ok()? })
+    }
+
+    pub(in crate::store) fn text(self) -> String {
+        format!("{}-{}", self.time_ms, self.number)
+    }
+}
+
+/// An entry as it was written.
+#[derive(Clone, Debug)]
+pub struct AuditEntry {
+    pub id: EntryId,
+    pub trail: Trail,
+}
+
+impl Store {
+    /// Writes an entry of a change that no script makes.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn log(&self, log: &str, trail: &Trail) -> Result<(), StoreError> {
+        let mut arguments = Arguments::default();
+        Trail::write(Some(trail), &mut arguments);
+        self.call(&self.library.log, &[log.to_owned()], &arguments).await?.only_status("logged")
+    }
+
+    /// At most `count` entries of a log, newest first, from `from` (with it if `inclusive`) or from the newest.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn audit_entries(
+        &self,
+        log: &str,
+        from: Option<(EntryId, bool)>,
+        count: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let start = match from {
+            None => "+".to_owned(),
+            Some((id, true)) => id.text(),
+            Some((id, false)) => format!("({}", id.text()),
+        };
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(log).arg(start).arg("-").arg("COUNT").arg(count);
+        let Value::Array(entries) = self.command(&command).await? else {
+            return Err(StoreError::Unexpected("an audit log".to_owned()));
+        };
+        entries.into_iter().map(read_entry).collect()
+    }
+}
+
+fn read_entry(value: Value) -> Result<AuditEntry, StoreError> {
+    let unexpected = |what: &str| StoreError::Unexpected(format!("audit log: {what}"));
+    let (id, fields): (String, Vec<String>) =
+        redis::from_redis_value(value).map_err(|error| unexpected(&error.to_string()))?;
+    let mut trail = Trail::default();
+    for pair in fields.chunks_exact(2) {
+        let value = pair[1].clone();
+        match pair[0].as_str() {
+            "actor" => trail.actor = value,
+            "action" => trail.action = value,
+            "target" => trail.target = value,
+            "before" => trail.before = Some(value),
+            "after" => trail.after = Some(value),
+            "note" => trail.note = Some(value),
+            _ => {}
+        }
+    }
+    Ok(AuditEntry { id: EntryId::parse(&id).ok_or_else(|| unexpected("an id"))?, trail })
+}

@@ -1,0 +1,49 @@
+//! `lua/session.lua`: sessions of the dashboard, one key each, which Redis forgets by itself.
+
+use super::audit::Trail;
+use crate::store::error::StoreError;
+use crate::store::reply::{Fields, optional_text};
+use crate::store::{Arguments, Store, keys};
+
+impl Store {
+    /// Keeps a session for that long; `trail` goes into the audit log `log`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn keep_session(
+        &self,
+        name: &str,
+        value: &str,
+        lifetime_ms: u64,
+        (log, trail): (&str, &Trail),
+    ) -> Result<(), StoreError> {
+        self.change_session(name, value, lifetime_ms, (log, trail)).await?.only_status("opened")
+    }
+
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn session(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(keys::session(name));
+        optional_text(self.command(&command).await?)
+    }
+
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn end_session(&self, name: &str, log: (&str, &Trail)) -> Result<(), StoreError> {
+        self.change_session(name, "", 0, log).await?.only_status("ended")
+    }
+
+    async fn change_session(
+        &self,
+        name: &str,
+        value: &str,
+        lifetime_ms: u64,
+        (log, trail): (&str, &Trail),
+    ) -> Result<Fields, StoreError> {
+        let mut arguments = Arguments::default();
+        arguments.text(value).int(lifetime_ms);
+        Trail::write(Some(trail), &mut arguments);
+        self.call(&self.library.session, &[keys::session(name), log.to_owned()], &arguments).await
+    }
+}

@@ -1,0 +1,221 @@
+//! `lua/grant.lua` and `lua/revoke.lua`: extra quota for one counter, for a while.
+
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::store::access::audit::Trail;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::metering::admission::{Facts, Owner, Stale, read_stale};
+use crate::store::metering::operation::Operation;
+use crate::store::metering::proposal::Proposal;
+use crate::store::metering::record::Record;
+use crate::store::reply::{Fields, optional_text};
+use crate::store::{Arguments, Store};
+
+#[derive(Clone, Copy, Debug)]
+pub struct GrantArgs<'a> {
+    pub bucket: &'a Bucket,
+    pub operation: &'a Operation,
+    pub facts: Facts<'a>,
+    /// With the counter's present window, or without a group while a fixed period does not cover the time.
+    pub owner: &'a Owner,
+    /// None: the owner is no user.
+    pub user: Option<&'a UserId>,
+    pub group_id: &'a GroupId,
+    pub grant: &'a str,
+    pub amount: Amount,
+    /// None: with the window.
+    pub ends_at_ms: Option<TimeMs>,
+    /// When it ends as far as is known now; None never.
+    pub expected_end_ms: Option<TimeMs>,
+    /// What is known of the grant, as JSON.
+    pub about: &'a str,
+    pub trail: &'a Trail,
+    /// The request that it approves, and how it was decided, as JSON.
+    pub approval: Option<(&'a str, &'a str)>,
+    pub answer: &'a str,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum GrantReply {
+    Reused,
+    Stale(Stale, TimeMs),
+    /// There is no such request.
+    NoRequest,
+    /// The request was approved before.
+    Decided,
+    /// The counter has as many live grants as it may have.
+    Full,
+    /// They would add up to more than a counter can hold.
+    Overflow,
+    Granted(TimeMs),
+    /// The first answer to the same operation.
+    Before(String),
+}
+
+/// How taking a grant back went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokeReply {
+    /// Now, or by the same call before.
+    Revoked,
+    /// There is none of that id, or it has ended.
+    Missing,
+    Reused,
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn grant(&self, args: GrantArgs<'_>) -> Result<GrantReply, StoreError> {
+        let bucket = args.bucket;
+        let owners = std::slice::from_ref(args.owner);
+        let proposal = Proposal {
+            bucket,
+            fingerprint: args.operation.fingerprint(),
+            facts: args.facts,
+            precheck_denial: "",
+            owners,
+            approval_request: None,
+        };
+        let keys = [bucket.operation(&args.operation.name)];
+        let fields = self.propose(&self.library.grant, proposal, &keys, |arguments| {
+            arguments.text(args.user.map_or("", UserId::as_str)).text(args.group_id.as_str());
+            arguments.text(args.grant).int(args.amount.steps());
+            arguments.text(args.ends_at_ms.map_or_else(|| "*".to_owned(), |end| end.to_string()));
+            arguments.text(args.expected_end_ms.map_or_else(|| "+inf".to_owned(), |end| end.to_string()));
+            let (request, how) = args.approval.unwrap_or(("-", ""));
+            arguments.text(args.about).text(request).text(how).text(args.answer);
+            Trail::write(Some(args.trail), arguments);
+        });
+        let reply = read(fields.await?)?;
+        if matches!(reply, GrantReply::Before(_)) {
+            args.operation.is_replayed();
+        }
+        Ok(reply)
+    }
+
+    /// The answer to a repetition, which no refusal comes before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn granted_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<GrantReply>, StoreError> {
+        let seen = self.seen("grant", bucket, operation).await?.map(read).transpose()?;
+        if matches!(seen, Some(GrantReply::Before(_))) {
+            operation.is_replayed();
+        }
+        Ok(seen)
+    }
+
+    /// Takes a grant back.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn revoke(
+        &self,
+        bucket: &Bucket,
+        owner: &OwnerName,
+        group: &GroupId,
+        grant: &str,
+        (operation, trail): (&Operation, &Trail),
+    ) -> Result<RevokeReply, StoreError> {
+        let keys = [
+            bucket.owner(owner).account,
+            bucket.grants(),
+            bucket.grant_ends(),
+            bucket.audit(),
+            bucket.clock(),
+            bucket.operation(&operation.name),
+        ];
+        let mut arguments = Arguments::default();
+        operation.write(&mut arguments);
+        arguments.flag(bucket.is_sandbox()).text(group.as_str()).text(grant);
+        Trail::write(Some(trail), &mut arguments);
+        read_revoke(self.call(&self.library.revoke, &keys, &arguments).await?, operation)
+    }
+
+    /// The first answer to the same revocation, if there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn revoked_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<RevokeReply>, StoreError> {
+        self.seen("revoke", bucket, operation).await?.map(|fields| read_revoke(fields, operation)).transpose()
+    }
+
+    /// What is known of a grant, as JSON. Before it stand its counters and group, for the script.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn grant_about(&self, bucket: &Bucket, grant: &str) -> Result<Option<String>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(bucket.grants()).arg(grant);
+        let kept = optional_text(self.command(&command).await?)?;
+        Ok(kept.and_then(|kept| kept.split_once('\n').map(|(_, about)| about.to_owned())))
+    }
+
+    /// Ids of grants by the end that is known, from `offset` on; some may have ended.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn grant_ids(&self, bucket: &Bucket, offset: usize, count: usize) -> Result<Vec<String>, StoreError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(bucket.grant_ends()).arg(offset).arg(offset + count - 1);
+        redis::from_redis_value(self.command(&command).await?)
+            .map_err(|error| StoreError::Unexpected(error.to_string()))
+    }
+}
+
+pub(in crate::store) fn read(mut fields: Fields) -> Result<GrantReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => GrantReply::Reused,
+            Record::Answer(text) => {
+                let mut kept = Fields::stored("grant", &text);
+                match kept.text()?.as_str() {
+                    "full" => GrantReply::Full,
+                    "overflow" => GrantReply::Overflow,
+                    "granted" => {
+                        let _now = kept.time()?;
+                        GrantReply::Before(kept.text()?)
+                    }
+                    _ => GrantReply::Reused,
+                }
+            }
+        },
+        "reused" => GrantReply::Reused,
+        "missing" => GrantReply::NoRequest,
+        "decided" => GrantReply::Decided,
+        "full" => GrantReply::Full,
+        "overflow" => GrantReply::Overflow,
+        "granted" => GrantReply::Granted(fields.time()?),
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| GrantReply::Stale(stale, now))?,
+    })
+}
+
+fn read_revoke(mut fields: Fields, operation: &Operation) -> Result<RevokeReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "revoked" => RevokeReply::Revoked,
+        "missing" => RevokeReply::Missing,
+        "reused" => RevokeReply::Reused,
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => RevokeReply::Reused,
+            Record::Answer(_) => {
+                operation.is_replayed();
+                RevokeReply::Revoked
+            }
+        },
+        other => return Err(fields.unexpected(&format!("status {other}"))),
+    })
+}

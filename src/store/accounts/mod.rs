@@ -1,0 +1,7 @@
+//! Users, their subscriptions, grants and approval requests.
+
+pub mod approvals;
+pub mod change_user;
+pub mod grants;
+pub mod profiles;
+pub mod users;

@@ -1,0 +1,366 @@
+//! Reading users: the index of their names, and what is kept of each.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use redis::Value;
+
+use crate::domain::accounts::subscription::Subscribed;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::reservation::OperationName;
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{GroupId, UserId};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::metering::account::{
+    ACCOUNT, Account, BLOCK, CounterText, EXTENDED, LIMITS, SUBSCRIPTION, read_window,
+};
+use crate::store::metering::admission::read_subscribed;
+use crate::store::metering::record::StoredReservation;
+use crate::store::reply::{Fields, optional_text, text_map};
+
+/// Reads under way at the same time; they share the node's connections.
+const PARALLEL: usize = 128;
+/// Holds of one owner that are looked through for one answer.
+const MOST_HOLDS: usize = 1_000;
+
+/// What is true of a user beside its counters, in the order of `lua/lib/facts.lua`.
+const FACTS: [&str; 4] = [ACCOUNT, SUBSCRIPTION, LIMITS, BLOCK];
+
+/// A live hold of a user's.
+#[derive(Clone, Debug)]
+pub struct OpenHold {
+    pub operation: OperationName,
+    pub reservation: StoredReservation,
+    /// Held now, per group; a group may appear once per window.
+    pub amounts: Vec<(GroupId, Amount)>,
+}
+
+/// A window that is over.
+#[derive(Clone, Debug)]
+pub struct ClosedWindow {
+    pub group: GroupId,
+    /// Of the window, among those of its counter.
+    pub serial: String,
+    pub window: Window,
+    pub used: Amount,
+    /// That the last call in the window went by; None counted without limit.
+    pub quota: Option<Amount>,
+    /// Extra quota by grants, when it ended.
+    pub granted: Amount,
+    /// From then on nothing can be charged to it or given back any more.
+    pub keep_until_ms: TimeMs,
+}
+
+fn unexpected(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unexpected(error.to_string())
+}
+
+impl Store {
+    /// Names of users that begin with `prefix`, in the order of their bytes, after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn user_names(
+        &self,
+        bucket: &Bucket,
+        prefix: &str,
+        after: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let from = match after {
+            Some(after) if after >= prefix => format!("({after}"),
+            _ => format!("[{prefix}"),
+        };
+        // No UTF-8 text holds the byte 0xff, so this comes after every name with the prefix.
+        let to = if prefix.is_empty() { b"+".to_vec() } else { [b"(", prefix.as_bytes(), b"\xff"].concat() };
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(bucket.users()).arg(from).arg(to).arg("BYLEX").arg("LIMIT").arg(0).arg(count);
+        let names: Vec<String> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        names.iter().map(|name| UserId::parse(name).map_err(unexpected)).collect()
+    }
+
+    /// What is true of users, in their order; None for one of whom nothing is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn read_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<Option<Subscribed>>, StoreError> {
+        stream::iter(users).map(|user| self.read_user(bucket, user)).buffered(PARALLEL).try_collect().await
+    }
+
+    async fn read_user(&self, bucket: &Bucket, user: &UserId) -> Result<Option<Subscribed>, StoreError> {
+        let key = bucket.account(user);
+        let mut command = redis::cmd("HMGET");
+        command.arg(&key).arg(&FACTS);
+        let Value::Array(values) = self.command(&command).await? else {
+            return Err(unexpected("a user"));
+        };
+        let present = values.iter().any(|value| *value != Value::Nil);
+        let texts = values.into_iter().map(|value| Ok(optional_text(value)?.unwrap_or_default()));
+        let subscribed = subscribed_of(texts.collect::<Result<_, StoreError>>()?)?;
+        if present {
+            return Ok(Some(subscribed));
+        }
+        // On the default plan nothing is written of a user but counters.
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(key);
+        Ok((self.command(&exists).await? == Value::Int(1)).then_some(subscribed))
+    }
+
+    /// All that is kept of users, in one read each.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stored_users(&self, bucket: &Bucket, users: &[UserId]) -> Result<Vec<Stored>, StoreError> {
+        let read = async |user: &UserId| Stored::read(self.counters_hash(&bucket.account(user)).await?);
+        stream::iter(users).map(read).buffered(PARALLEL).try_collect().await
+    }
+
+    /// The same of any owner of counters.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stored_owner(&self, bucket: &Bucket, owner: &OwnerName) -> Result<Stored, StoreError> {
+        Stored::read(self.counters_hash(&bucket.owner(owner).account).await?)
+    }
+
+    /// Closed windows of an owner of counters, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn closed_windows(&self, bucket: &Bucket, owner: &OwnerName) -> Result<Vec<ClosedWindow>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(bucket.owner(owner).past);
+        let fields: HashMap<String, String> = text_map(self.command(&command).await?)?;
+        Ok(fields.iter().filter_map(|(name, value)| read_closed(name, value)).collect())
+    }
+
+    /// The counters, by group and serial, in which reservations hold that end after `after`; None if there are more than
+    /// a thousand such reservations.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn held_after(
+        &self,
+        bucket: &Bucket,
+        owner: &OwnerName,
+        after: TimeMs,
+    ) -> Result<Option<HashSet<(GroupId, String)>>, StoreError> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(bucket.owner(owner).holds).arg(format!("({after}")).arg("+inf");
+        command.arg("LIMIT").arg(0).arg(MOST_HOLDS + 1);
+        let members: Vec<String> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        let entries = members.iter().filter_map(|member| member.split(' ').nth(1)).flat_map(|list| list.split(','));
+        let held = entries.filter_map(|entry| {
+            let mut parts = entry.split(':');
+            Some((GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned()))
+        });
+        Ok((members.len() <= MOST_HOLDS).then(|| held.collect()))
+    }
+
+    /// At most `count` live holds of a user, those that end first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn open_holds(
+        &self,
+        bucket: &Bucket,
+        user: &UserId,
+        now: TimeMs,
+        count: usize,
+    ) -> Result<Vec<OpenHold>, StoreError> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(bucket.user(user).holds).arg(format!("({now}")).arg("+inf").arg("LIMIT").arg(0).arg(count);
+        let members: Vec<String> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        let mut open = Vec::new();
+        for member in members {
+            let mut words = member.split(' ');
+            let (Some(name), Some(entries)) = (words.next().and_then(OperationName::parse), words.next()) else {
+                return Err(unexpected("a hold"));
+            };
+            // A record that is gone meanwhile has been settled.
+            if let Some(reservation) = self.reservation(bucket, &name).await? {
+                let amounts = entries.split(',').filter_map(read_entry).collect();
+                open.push(OpenHold { operation: name, reservation, amounts });
+            }
+        }
+        Ok(open)
+    }
+}
+
+/// A counter as it stands in its stored window, which may be over.
+#[derive(Clone, Debug)]
+pub struct StoredCounter {
+    pub group: GroupId,
+    /// Of the window, among those of its counter.
+    pub serial: String,
+    pub window: Window,
+    pub used: Amount,
+    /// That the last call in the window went by; None counts without limit.
+    pub quota: Option<Amount>,
+}
+
+/// A grant as the counters know it.
+#[derive(Clone, Debug)]
+struct StoredGrant {
+    id: String,
+    group: GroupId,
+    amount: Amount,
+    /// None: in every window until its end.
+    serial: Option<String>,
+    ends_at_ms: Option<TimeMs>,
+}
+
+/// A grant that counts now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveGrant {
+    pub id: String,
+    pub amount: Amount,
+    /// None: never.
+    pub ends_at_ms: Option<TimeMs>,
+}
+
+/// A user as the counters hash tells it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub subscribed: Subscribed,
+    pub windows: Vec<StoredCounter>,
+    /// No reservation that was not extended lived longer.
+    pub longest_ttl_ms: TimeMs,
+    /// The latest expiry of the extended ones.
+    pub extended_until_ms: Option<TimeMs>,
+    /// What plan changes put out of reach, in windows that are still the present ones.
+    pub blocked: Vec<(GroupId, Window, Amount)>,
+    grants: Vec<StoredGrant>,
+}
+
+impl Stored {
+    pub(in crate::store) fn read(mut fields: HashMap<String, String>) -> Result<Self, StoreError> {
+        let facts: Vec<String> = FACTS.iter().map(|name| fields.remove(*name).unwrap_or_default()).collect();
+        let longest_ttl_ms =
+            facts.first().and_then(|text| Account::parse(text)).map_or(0, |account| account.longest_ttl_ms);
+        let subscribed = subscribed_of(facts)?;
+        let mut windows = Vec::new();
+        let mut grants = Vec::new();
+        for (name, text) in &fields {
+            if !name.contains('.') {
+                windows.extend(read_counter(name, text));
+            } else if let Some(group) = name.strip_suffix(".grants") {
+                grants.extend(text.split(',').filter_map(|grant| read_grant(group, grant)));
+            }
+        }
+        windows.sort_by(|one, other| one.group.cmp(&other.group));
+        let blocked = windows.iter().filter_map(|counter: &StoredCounter| {
+            let (serial, amount) = fields.get(&format!("{}.blocked", counter.group))?.split_once(' ')?;
+            let amount = Amount::from_steps(amount.parse().ok()?).ok()?;
+            (serial == counter.serial).then(|| (counter.group.clone(), counter.window, amount))
+        });
+        let blocked = blocked.collect();
+        let extended_until_ms = fields.get(EXTENDED).and_then(|text| text.parse().ok());
+        Ok(Self { subscribed, windows, blocked, longest_ttl_ms, extended_until_ms, grants })
+    }
+
+    /// What live grants add to a counter.
+    pub fn granted(&self, counter: &StoredCounter, now: TimeMs) -> Amount {
+        let grants = self.grants.iter().filter(|grant| {
+            grant.group == counter.group
+                && grant.ends_at_ms.is_none_or(|end| now < end)
+                && grant.serial.as_ref().is_none_or(|serial| *serial == counter.serial)
+        });
+        grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
+    }
+
+    /// What live grants add to a group's counter whichever window it is in.
+    pub fn granted_in_any_window(&self, group: &GroupId, now: TimeMs) -> Amount {
+        let live = |grant: &&StoredGrant| grant.serial.is_none() && grant.ends_at_ms.is_none_or(|end| now < end);
+        let grants = self.grants.iter().filter(|grant| grant.group == *group).filter(live);
+        grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
+    }
+
+    /// The present window of a counter, if it is that one.
+    pub fn window_of(&self, group: &GroupId, serial: &str) -> Option<Window> {
+        let counter = self.windows.iter().find(|counter| counter.group == *group && counter.serial == serial);
+        counter.map(|counter| counter.window)
+    }
+
+    /// The live grants to one counter.
+    pub fn grants_to(&self, group: &GroupId, now: TimeMs) -> Vec<LiveGrant> {
+        let live = self.live_grants(now);
+        let ends_at_ms = |grant: &StoredGrant| live.iter().find(|(id, _)| *id == grant.id).map(|(_, end)| *end);
+        let own = self.grants.iter().filter(|grant| grant.group == *group);
+        let told = own.filter_map(|grant| {
+            Some(LiveGrant { id: grant.id.clone(), amount: grant.amount, ends_at_ms: ends_at_ms(grant)? })
+        });
+        told.collect()
+    }
+
+    /// The grants that have not ended, with their ends: neither their time nor their counter's window is over.
+    pub fn live_grants(&self, now: TimeMs) -> Vec<(&str, Option<TimeMs>)> {
+        let ends_at_ms = |grant: &StoredGrant| match &grant.serial {
+            None => Some(grant.ends_at_ms),
+            Some(serial) => {
+                let counter = self.windows.iter().find(|counter| counter.group == grant.group);
+                counter.filter(|counter| counter.serial == *serial).map(|counter| counter.window.end_ms)
+            }
+        };
+        let ends = self.grants.iter().filter_map(|grant| Some((grant.id.as_str(), ends_at_ms(grant)?)));
+        ends.filter(|(_, end)| end.is_none_or(|end| now < end)).collect()
+    }
+}
+
+/// `.account`, `.subscription`, `.limits` and `.block`, empty where there is none.
+fn subscribed_of(mut facts: Vec<String>) -> Result<Subscribed, StoreError> {
+    if let Some(account) = facts.first_mut() {
+        *account = match account.as_str() {
+            "" => "0".to_owned(),
+            text => Account::parse(text).ok_or_else(|| unexpected(format!("the account {text:?}")))?.version,
+        };
+    }
+    let facts = facts.into_iter().map(|text| Value::BulkString(text.into_bytes())).collect();
+    read_subscribed(&mut Fields::new("user", Value::Array(facts))?)
+}
+
+fn read_counter(group: &str, text: &str) -> Option<StoredCounter> {
+    let CounterText { used, quota, window, seq, .. } = CounterText::parse(text)?;
+    Some(StoredCounter { group: GroupId::parse(group).ok()?, serial: seq.to_owned(), window, used, quota })
+}
+
+/// `<id>:<amount>:<serial|*>:<ends_at_ms|*>`
+fn read_grant(group: &str, text: &str) -> Option<StoredGrant> {
+    let mut parts = text.split(':');
+    let (id, amount, serial, end) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    Some(StoredGrant {
+        id: id.to_owned(),
+        group: GroupId::parse(group).ok()?,
+        amount: Amount::from_steps(amount.parse().ok()?).ok()?,
+        serial: (serial != "*").then(|| serial.to_owned()),
+        ends_at_ms: end.parse().ok(),
+    })
+}
+
+/// `<group>:<serial>:<amount>`
+fn read_entry(entry: &str) -> Option<(GroupId, Amount)> {
+    let mut parts = entry.split(':');
+    let (group, _, amount) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((GroupId::parse(group).ok()?, Amount::from_steps(amount.parse().ok()?).ok()?))
+}
+
+/// `<group>.<sequence number>` = `<used> <quota> <window> <granted> <keep until>`
+fn read_closed(name: &str, value: &str) -> Option<ClosedWindow> {
+    let (group, serial) = name.rsplit_once('.')?;
+    let (used, rest) = value.split_once(' ')?;
+    let mut last = rest.rsplitn(3, ' ');
+    let (keep_until_ms, granted) = (last.next()?.parse().ok()?, last.next()?.parse().ok()?);
+    let (window, quota) = read_window(last.next()?)?;
+    Some(ClosedWindow {
+        group: GroupId::parse(group).ok()?,
+        serial: serial.to_owned(),
+        window,
+        used: Amount::from_steps(used.parse().ok()?).ok()?,
+        quota,
+        granted: Amount::from_steps(granted).ok()?,
+        keep_until_ms,
+    })
+}

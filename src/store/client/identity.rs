@@ -1,0 +1,197 @@
+//! The identity of the data in Redis. The first start writes it; each node remembers the one that it started with and
+//! compares it with every look for changes. Data that is empty or somebody else's is neither read nor written: only
+//! a node that starts may initialise an empty Redis.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redis::Value;
+
+use super::server::LAYOUT_VERSION;
+use crate::domain::time::window::{TimeMs, rfc3339};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::keys::{self, Register};
+
+/// What a start found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The data of earlier starts.
+    Known,
+    /// An empty Redis, which is initialised now.
+    Initialised,
+    /// An empty Redis, and it may not be initialised.
+    Empty,
+    /// The data of another version, by its layout.
+    Layout(String),
+}
+
+/// The counts of changes that nodes poll.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub keys: String,
+    pub apps: String,
+    /// Of all apps' configurations.
+    pub configurations: u64,
+}
+
+/// The identity that a node goes by.
+#[derive(Debug, Default)]
+pub struct Identity {
+    /// None: nothing is compared, as in commands that look at a Redis once.
+    expected: Mutex<Option<String>>,
+    is_wrong: AtomicBool,
+    why: Mutex<String>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Identity {
+    /// # Errors
+    /// At the last look Redis had other data than this node's.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if self.is_wrong.load(Ordering::Relaxed) { Err(StoreError::Refused(lock(&self.why).clone())) } else { Ok(()) }
+    }
+
+    fn remember(&self, identity: String) {
+        *lock(&self.expected) = Some(identity);
+        self.is_wrong.store(false, Ordering::Relaxed);
+        metrics::gauge!("quotagate_store_identity_matches").set(1.0);
+    }
+
+    /// Compares, and logs once when that changes.
+    pub(in crate::store) fn observe(&self, layout: Option<&str>, identity: Option<&str>) -> Result<(), StoreError> {
+        let Some(expected) = lock(&self.expected).clone() else { return Ok(()) };
+        let found = match (layout, identity) {
+            (Some(LAYOUT_VERSION), Some(identity)) if identity == expected => {
+                if self.is_wrong.swap(false, Ordering::Relaxed) {
+                    metrics::gauge!("quotagate_store_identity_matches").set(1.0);
+                    tracing::info!("Redis holds this node's data again (store {expected}): calls are served");
+                }
+                return Ok(());
+            }
+            (Some(layout), _) if layout != LAYOUT_VERSION => {
+                format!("data of layout {layout}, while this version reads layout {LAYOUT_VERSION}")
+            }
+            (Some(_), Some(identity)) => format!("the data of another store, {identity}"),
+            (Some(_), None) => "data without an identity".to_owned(),
+            (None, _) => "no quotagate data".to_owned(),
+        };
+        let why = format!("Redis holds {found}; this node started with store {expected}");
+        *lock(&self.why) = why.clone();
+        if !self.is_wrong.swap(true, Ordering::Relaxed) {
+            metrics::gauge!("quotagate_store_identity_matches").set(0.0);
+            tracing::error!(
+                "{why}. Every API call is answered 503 until its data is back: restore the data, or connect Redis \
+                 with the data again. To serve on what is there now instead, restart this node"
+            );
+        }
+        Err(StoreError::Refused(why))
+    }
+}
+
+impl Store {
+    /// Looks whose data Redis holds, and remembers it. Empty, it is initialised if `may_initialise`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn claim(&self, may_initialise: bool) -> Result<Claim, StoreError> {
+        let (mut layout, mut identity) = self.found().await?;
+        let mut claim = Claim::Known;
+        if layout.is_none() {
+            if !may_initialise {
+                return Ok(Claim::Empty);
+            }
+            let made = self.new_identity().await?;
+            let mut set = redis::cmd("MSETNX");
+            set.arg(keys::LAYOUT).arg(LAYOUT_VERSION).arg(keys::IDENTITY).arg(&made);
+            self.unguarded(&set).await?;
+            // Another node may have been first.
+            (layout, identity) = self.found().await?;
+            if identity.as_ref() == Some(&made) {
+                claim = Claim::Initialised;
+            }
+        }
+        if layout.as_deref() != Some(LAYOUT_VERSION) {
+            return Ok(Claim::Layout(layout.unwrap_or_else(|| "unknown".to_owned())));
+        }
+        if identity.is_none() {
+            // Data of a release that wrote none.
+            let mut set = redis::cmd("SET");
+            set.arg(keys::IDENTITY).arg(self.new_identity().await?).arg("NX");
+            self.unguarded(&set).await?;
+            identity = self.found().await?.1;
+        }
+        let identity =
+            identity.ok_or_else(|| StoreError::Unavailable("the identity of the data is gone".to_owned()))?;
+        self.identity.remember(identity);
+        Ok(claim)
+    }
+
+    /// Does Redis hold data that this version reads? For commands that look at it beside a gateway, and write no
+    /// identity.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn meet(&self) -> Result<Claim, StoreError> {
+        let (layout, identity) = self.found().await?;
+        match layout {
+            None => return Ok(Claim::Empty),
+            Some(layout) if layout != LAYOUT_VERSION => return Ok(Claim::Layout(layout)),
+            Some(_) => {}
+        }
+        if let Some(identity) = identity {
+            self.identity.remember(identity);
+        }
+        Ok(Claim::Known)
+    }
+
+    /// Asks Redis now whether it holds this node's data.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if it does not.
+    pub async fn verify_identity(&self) -> Result<(), StoreError> {
+        self.changes().await.map(drop)
+    }
+
+    /// How often the registers have changed, of a Redis that holds this node's data.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn changes(&self) -> Result<Changes, StoreError> {
+        let mut command = redis::cmd("MGET");
+        command.arg(Register::Keys.changes()).arg(Register::Apps.changes()).arg(keys::CONFIGURED_CHANGES);
+        command.arg(keys::LAYOUT).arg(keys::IDENTITY);
+        let [keys, apps, configurations, layout, identity] = texts(self.unguarded(&command).await?)?;
+        self.identity.observe(layout.as_deref(), identity.as_deref())?;
+        let configurations = configurations.as_deref().unwrap_or("0").parse();
+        Ok(Changes {
+            keys: keys.unwrap_or_default(),
+            apps: apps.unwrap_or_default(),
+            configurations: configurations.map_err(|_| StoreError::Unexpected("a count of changes".to_owned()))?,
+        })
+    }
+
+    async fn found(&self) -> Result<(Option<String>, Option<String>), StoreError> {
+        let mut command = redis::cmd("MGET");
+        command.arg(keys::LAYOUT).arg(keys::IDENTITY);
+        let [layout, identity] = texts(self.unguarded(&command).await?)?;
+        Ok((layout, identity))
+    }
+
+    /// `<id> <made at>`
+    async fn new_identity(&self) -> Result<String, StoreError> {
+        let time = self.unguarded(&redis::cmd("TIME")).await?;
+        let (seconds, _): (TimeMs, TimeMs) =
+            redis::from_redis_value(time).map_err(|error| StoreError::Unexpected(error.to_string()))?;
+        Ok(format!("{} {}", hex::encode(rand::random::<[u8; 8]>()), rfc3339(seconds * 1000)))
+    }
+}
+
+fn texts<const COUNT: usize>(value: Value) -> Result<[Option<String>; COUNT], StoreError> {
+    let texts: Vec<Option<String>> =
+        redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))?;
+    texts.try_into().map_err(|_| StoreError::Unexpected("MGET answered another number of values".to_owned()))
+}

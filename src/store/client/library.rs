@@ -1,0 +1,137 @@
+//! The Lua files, put together to the library that Redis keeps.
+
+use std::sync::{LazyLock, OnceLock};
+
+use metrics::Histogram;
+
+use crate::store::error::StoreError;
+
+macro_rules! library {
+    (commands: $($command:ident),* ; libraries: $($library:literal),* $(,)?) => {
+        /// Every file under `lua/`, by its path without `.lua`.
+        pub const FILES: &[(&str, &str)] = &[
+            ("library", include_str!("../../../lua/library.lua")),
+            $((stringify!($command), include_str!(concat!("../../../lua/", stringify!($command), ".lua"))),)*
+            $(($library, include_str!(concat!("../../../lua/", $library, ".lua"))),)*
+        ];
+
+        /// The library with every function that nodes call.
+        #[derive(Debug)]
+        pub struct Library {
+            /// `qg_<hash>`
+            pub name: String,
+            /// What `FUNCTION LOAD` takes.
+            pub source: String,
+            $(pub $command: Function,)*
+        }
+
+        impl Library {
+            fn put_together() -> Result<Self, StoreError> {
+                let (name, source) = whole()?;
+                let function = |command: &'static str| Function {
+                    name: command,
+                    registered: format!("{name}_{command}"),
+                    beyond: is_flagged(command, "headroom").then(|| format!("{name}_{command}_beyond")),
+                    writes: !is_flagged(command, "no-writes"),
+                    round_trips: OnceLock::new(),
+                };
+                Ok(Self { $($command: function(stringify!($command)),)* name, source })
+            }
+
+            pub fn all(&self) -> Vec<&Function> {
+                vec![$(&self.$command),*]
+            }
+        }
+    };
+}
+
+library! {
+    commands: announce, attempted, change_user, claim, commit, configure, decide, define, enqueue, extend, grant, log, mark, migrate, near, outcome, reclaim, refund, register, release, repair, replace_rollup, reserve, revoke, rollup, session, set_clock, set_layout, stamp, survey, track, track_degraded, track_enforce, usage;
+    libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/pieces", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/settle", "lib/straight", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/window"
+}
+
+/// A command in Lua.
+#[derive(Debug)]
+pub struct Function {
+    /// That of its file.
+    pub name: &'static str,
+    /// `qg_<hash>_<name>`: Redis has one namespace for the functions of all libraries.
+    pub registered: String,
+    /// The same for a Redis that uses as much memory as it may, for functions that are refused there under their first
+    /// name.
+    pub beyond: Option<String>,
+    /// Whether it may write anything.
+    pub writes: bool,
+    /// Looked up with its first call.
+    round_trips: OnceLock<Histogram>,
+}
+
+impl Function {
+    pub(in crate::store) fn round_trips(&self) -> &Histogram {
+        self.round_trips.get_or_init(|| crate::store::round_trips(self.name))
+    }
+}
+
+fn is_flagged(command: &str, flag: &str) -> bool {
+    FILES[0].1.lines().any(|line| line == format!("--- @command \"{command}\" {flag}"))
+}
+
+static LIBRARY: LazyLock<Result<Library, StoreError>> = LazyLock::new(Library::put_together);
+
+impl Library {
+    /// # Errors
+    /// A line of `library.lua` that names no file.
+    pub fn resolve() -> Result<&'static Self, StoreError> {
+        LIBRARY.as_ref().map_err(Clone::clone)
+    }
+}
+
+/// Stands for the library's name until the text is known that it is a hash of.
+const NAME: &str = "@name@";
+
+/// Name and text.
+fn whole() -> Result<(String, String), StoreError> {
+    let mut source = format!("#!lua name={NAME}\n");
+    for line in file("library")?.lines() {
+        match line.strip_prefix("--- @") {
+            Some(part) => append(part, &mut source)?,
+            None => source.extend([line, "\n"]),
+        }
+    }
+    let name = format!("qg_{}", &redis::Script::new(&source).get_hash()[..16]);
+    let source = source.replace(NAME, &name);
+    Ok((name, source))
+}
+
+fn file(name: &str) -> Result<&'static str, StoreError> {
+    let found = FILES.iter().find(|(path, _)| *path == name);
+    found.map(|(_, text)| *text).ok_or_else(|| StoreError::Unexpected(format!("no Lua file {name}")))
+}
+
+/// `include "<file>"`, or `command "<file>"[ <flag>]`: a flag of Redis, or `headroom` for a function with and without
+/// `allow-oom`.
+fn append(part: &str, source: &mut String) -> Result<(), StoreError> {
+    let mut parts = part.split('"');
+    let (kind, name, flag) =
+        (parts.next().unwrap_or("").trim(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let text = file(name)?;
+    if kind == "include" {
+        source.push_str(text);
+        return Ok(());
+    }
+    let flag = flag.trim();
+    let with = |flag: &str| if flag.is_empty() { String::new() } else { format!("'{flag}'") };
+    let ways = match flag {
+        "headroom" => vec![(String::new(), String::new()), ("_beyond".to_owned(), with("allow-oom"))],
+        flag => vec![(String::new(), with(flag))],
+    };
+    source.push_str(&format!(
+        "local function run_{name}(call_keys, call_argv)\nbegin(call_keys, call_argv)\n{text}end\n"
+    ));
+    for (ending, flags) in ways {
+        source.push_str(&format!(
+            "redis.register_function{{ function_name = '{NAME}_{name}{ending}', flags = {{ {flags} }}, callback = run_{name} }}\n"
+        ));
+    }
+    Ok(())
+}

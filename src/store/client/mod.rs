@@ -1,0 +1,11 @@
+//! The connection to Redis: servers, function library, replicas, identity, memory, layout.
+
+pub mod connection;
+pub mod headroom;
+pub mod identity;
+pub mod library;
+pub mod migrate;
+pub mod pace;
+pub(crate) mod sentinel_url;
+pub mod server;
+pub(crate) mod waiting;

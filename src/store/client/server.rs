@@ -1,0 +1,59 @@
+//! What kind of Redis this is, and whether it keeps what it is told.
+
+use super::headroom::MemoryUse;
+use crate::domain::metering::admission::Validity;
+use crate::domain::values::ids::UserId;
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::metering::admission::{Facts, NO_USER, Owner};
+
+/// Version of the key layout that this build reads and writes.
+pub const LAYOUT_VERSION: &str = "7";
+
+/// Findings about the server, for readiness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerCheck {
+    pub version: String,
+    pub append_only: bool,
+    pub eviction_policy: String,
+    pub memory: MemoryUse,
+    /// Connected to the server now.
+    pub replicas: u64,
+    /// It takes writes.
+    pub is_master: bool,
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn check_server(&self) -> Result<ServerCheck, StoreError> {
+        let fields = self.info("qg", &["server", "persistence", "memory", "replication"]).await?;
+        let take = |name: &str| fields.get(name).cloned().unwrap_or_default();
+        Ok(ServerCheck {
+            version: take("redis_version"),
+            append_only: take("aof_enabled") == "1",
+            eviction_policy: take("maxmemory_policy"),
+            memory: MemoryUse::read(&fields),
+            replicas: take("connected_slaves").parse().unwrap_or(0),
+            is_master: take("role") == "master",
+        })
+    }
+
+    /// Calls a function that only reads: the library is there, or can be loaded, and may be called.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn check_functions(&self, bucket: &Bucket, user: &UserId) -> Result<(), StoreError> {
+        let owner = Owner { keys: bucket.user(user), renew: None, groups: Vec::new() };
+        let facts = Facts {
+            sandbox: false,
+            revision: 0,
+            version: NO_USER,
+            validity: Validity::ALWAYS,
+            tells_expiry: false,
+            forget: None,
+        };
+        self.usage(bucket, facts, &[owner]).await.map(drop)
+    }
+}

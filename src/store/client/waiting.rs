@@ -1,0 +1,93 @@
+//! Waiting for replicas: a call that writes is answered only when so many replicas have acknowledged it.
+//!
+//! `WAIT` waits for what was written on its own connection, and nothing else can use that connection meanwhile. So a
+//! call, a mark behind it (`lua/mark.lua`) and `WAIT` go out together on a connection that serves one call at a time,
+//! of a pool beside those for reads. On two connections, or one that was made anew between them, a master that was
+//! promoted meanwhile would acknowledge what it never had.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline, RedisResult, Value};
+use tokio::sync::Mutex;
+
+use super::connection::Link;
+use super::library::Function;
+use crate::store::error::StoreError;
+use crate::store::keys;
+
+/// Calls of a node that can wait at once; more wait for their turn, within the time for a round trip.
+const CONNECTIONS: usize = 32;
+
+/// The connections of calls that wait.
+pub struct Waiting {
+    replicas: u8,
+    /// `WAIT` gives up before the caller does, so that the answer can say why.
+    patience_ms: u64,
+    lanes: Vec<Mutex<Link>>,
+    next: AtomicUsize,
+}
+
+impl Waiting {
+    /// None where no replica is waited for.
+    ///
+    /// # Errors
+    /// A URL that names no store.
+    pub fn open(url: &str, timeout: Duration, replicas: u8) -> RedisResult<Option<Arc<Self>>> {
+        if replicas == 0 {
+            return Ok(None);
+        }
+        let mut lanes = Vec::new();
+        for _ in 0..CONNECTIONS {
+            lanes.push(Mutex::new(Link::open(url, timeout)?));
+        }
+        let patience_ms = u64::try_from(timeout.as_millis() / 2).unwrap_or(u64::MAX).max(1);
+        Ok(Some(Arc::new(Self { replicas, patience_ms, lanes, next: AtomicUsize::new(0) })))
+    }
+
+    /// How many replicas have to acknowledge a call.
+    pub fn replicas(&self) -> u8 {
+        self.replicas
+    }
+
+    /// Runs a call on the keys of one slot, `key` among them; answers how many replicas have acknowledged it.
+    pub async fn run(&self, key: &str, call: &Cmd, mark: &Function) -> RedisResult<(Value, u64)> {
+        let mut pipeline = Pipeline::new();
+        pipeline.add_command(call.clone());
+        pipeline.cmd("FCALL").arg(&mark.registered).arg(1).arg(keys::mark(key));
+        pipeline.cmd("WAIT").arg(self.replicas).arg(self.patience_ms);
+        let answers = self.lane().await.run_all(key, &pipeline).await?;
+        let answers = answers.into_iter().map(Value::extract_error).collect::<RedisResult<Vec<Value>>>()?;
+        let [answer, marked, acknowledged] = <[Value; 3]>::try_from(answers)
+            .map_err(|answers| (redis::ErrorKind::UnexpectedReturnType, "WAIT", format!("{answers:?}")))?;
+        let marked: Vec<String> = redis::from_redis_value(marked)?;
+        if marked != ["marked"] {
+            return Err((redis::ErrorKind::UnexpectedReturnType, "mark", format!("{marked:?}")).into());
+        }
+        Ok((answer, redis::from_redis_value(acknowledged)?))
+    }
+
+    /// A connection that nobody uses, or the turn on one.
+    async fn lane(&self) -> tokio::sync::MutexGuard<'_, Link> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let lane = |step: usize| &self.lanes[first.wrapping_add(step) % self.lanes.len()];
+        match (0..self.lanes.len()).find_map(|step| lane(step).try_lock().ok()) {
+            Some(free) => free,
+            None => lane(0).lock().await,
+        }
+    }
+
+    /// # Errors
+    /// Too few replicas have acknowledged the call: it may count, and a repetition finds it.
+    pub fn check(&self, script: &'static str, acknowledged: u64) -> Result<(), StoreError> {
+        if acknowledged >= u64::from(self.replicas) {
+            return Ok(());
+        }
+        metrics::counter!("quotagate_unreplicated_calls_total", "script" => script).increment(1);
+        Err(StoreError::Unavailable(format!(
+            "{acknowledged} of {} replicas have acknowledged the call within {} ms",
+            self.replicas, self.patience_ms
+        )))
+    }
+}

@@ -1,0 +1,85 @@
+//! Redis time, and the test clock of a sandbox (`lua/set_clock.lua`).
+
+use redis::Value;
+
+use crate::domain::time::window::TimeMs;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::reply::{optional_text, text_map};
+use crate::store::{Arguments, Store};
+
+/// What became of a setting of the test clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetClockReply {
+    Frozen,
+    /// It already stands later.
+    Backwards(TimeMs),
+    /// The first setting lies in the past of a sandbox that holds users.
+    NotEmpty(TimeMs),
+}
+
+fn int(value: Value) -> Result<i64, StoreError> {
+    redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))
+}
+
+impl Store {
+    /// Redis time in microseconds.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn time_us(&self) -> Result<u64, StoreError> {
+        let value = self.command(&redis::cmd("TIME")).await?;
+        let (seconds, micros): (u64, u64) =
+            redis::from_redis_value(value).map_err(|error| StoreError::Unexpected(error.to_string()))?;
+        Ok(seconds * 1_000_000 + micros)
+    }
+
+    /// Freezes a bucket's clock; it moves forward only. `empty` says that no bucket of the sandbox holds users.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn set_clock(&self, bucket: &Bucket, time_ms: TimeMs, empty: bool) -> Result<SetClockReply, StoreError> {
+        let mut arguments = Arguments::default();
+        arguments.int(time_ms).flag(empty);
+        let mut fields = self.call(&self.library.set_clock, &[bucket.clock(), bucket.users()], &arguments).await?;
+        let status = fields.text()?;
+        let time = fields.time()?;
+        match status.as_str() {
+            "frozen" => Ok(SetClockReply::Frozen),
+            "backwards" => Ok(SetClockReply::Backwards(time)),
+            "not_empty" => Ok(SetClockReply::NotEmpty(time)),
+            other => Err(fields.unexpected(&format!("status {other}"))),
+        }
+    }
+
+    /// The frozen time of a sandbox's bucket, if it is frozen.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn frozen_ms(&self, bucket: &Bucket) -> Result<Option<TimeMs>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(bucket.clock());
+        let text = optional_text(self.command(&command).await?)?;
+        text.map(|text| text.parse().map_err(|_| StoreError::Unexpected("a test clock".to_owned()))).transpose()
+    }
+
+    /// How many users a bucket holds.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn user_count(&self, bucket: &Bucket) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("ZCARD");
+        command.arg(bucket.users());
+        int(self.command(&command).await?).map(|count| count.unsigned_abs())
+    }
+
+    /// Everything of a user's hash, for people.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn counters_hash(&self, key: &str) -> Result<std::collections::HashMap<String, String>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(key);
+        text_map(self.command(&command).await?)
+    }
+}

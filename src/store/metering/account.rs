@@ -1,0 +1,146 @@
+//! An owner's account as scripts store it: see `lua/lib/account.lua`.
+
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::digits::push_digits;
+
+/// Field of what is true of the owner beside its counters.
+pub const ACCOUNT: &str = ".account";
+/// Field of a user's subscription.
+pub const SUBSCRIPTION: &str = ".subscription";
+/// Field of a user's custom limits, as JSON.
+pub const LIMITS: &str = ".limits";
+/// Field of a user who is blocked.
+pub const BLOCK: &str = ".block";
+/// Field that says until when an extended reservation may be charged (ms).
+pub const EXTENDED: &str = ".extended";
+
+/// `.account`: `version=<n> expiry=<ms> ttl=<ms>[ forget=<ms|never>][ flags=<letters>]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Of what is true of a user; `0` if nothing was ever written.
+    pub version: String,
+    /// No hold expires before it; None: there is none.
+    pub next_expiry_ms: Option<TimeMs>,
+    /// No reservation that was not extended lived longer.
+    pub longest_ttl_ms: TimeMs,
+    /// `never`, or milliseconds.
+    pub forget_at: Option<String>,
+    /// g: grants or blocked amounts exist; w: alerts are watched.
+    pub flags: String,
+}
+
+impl Account {
+    /// None for a text that no script writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut account = Self::default();
+        for word in text.split(' ') {
+            let (name, value) = word.split_once('=')?;
+            match name {
+                "version" => account.version = value.to_owned(),
+                "expiry" => account.next_expiry_ms = Some(value.parse().ok()?).filter(|ms| *ms > 0),
+                "ttl" => account.longest_ttl_ms = value.parse().ok()?,
+                "forget" => account.forget_at = Some(value.to_owned()),
+                "flags" => account.flags = value.to_owned(),
+                _ => return None,
+            }
+        }
+        (!account.version.is_empty()).then_some(account)
+    }
+}
+
+/// A counter: `<used>+<held>/<quota|-> <window>#<sequence number>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterText<'a> {
+    pub used: Amount,
+    pub held: Amount,
+    /// That the last call in the window used; None counts without limit.
+    pub quota: Option<Amount>,
+    pub window: Window,
+    /// Of the window, among those of its counter.
+    pub seq: &'a str,
+}
+
+impl<'a> CounterText<'a> {
+    /// None for a text that no script writes.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (amounts, rest) = text.split_once('/')?;
+        let (used, held) = amounts.split_once('+')?;
+        let (window, seq) = rest.split_once('#')?;
+        let (window, quota) = read_window(window)?;
+        Some(Self { used: steps(used)?, held: steps(held)?, quota, window, seq })
+    }
+}
+
+fn steps(text: &str) -> Option<Amount> {
+    Amount::from_steps(text.parse().ok()?).ok()
+}
+
+/// A window as scripts know it: `<quota|->[!<percent>…] <kind>/<start>/<end>`. `alerts`: percentages of the quota.
+pub(in crate::store) fn window_text(window: &Window, quota: Option<Amount>, alerts: &[u64]) -> String {
+    let mut text = String::new();
+    push_window(window, quota, alerts, &mut text);
+    text
+}
+
+/// Appends what [`window_text`] returns.
+pub(in crate::store) fn push_window(window: &Window, quota: Option<Amount>, alerts: &[u64], text: &mut String) {
+    match quota {
+        Some(quota) => push_digits(quota.steps(), text),
+        None => text.push('-'),
+    }
+    for percent in alerts {
+        text.push('!');
+        push_digits(*percent, text);
+    }
+    text.push(' ');
+    window.push_text(text);
+}
+
+/// Reads what [`window_text`] wrote.
+pub(in crate::store) fn read_window(text: &str) -> Option<(Window, Option<Amount>)> {
+    let (quota, window) = text.split_once(' ')?;
+    let quota = quota.split_once('!').map_or(quota, |(quota, _alerts)| quota);
+    let quota = if quota == "-" { None } else { Some(steps(quota)?) };
+    Some((Window::parse(window)?, quota))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_account_is_read_as_scripts_write_it() {
+        let account = Account::parse("version=7 expiry=0 ttl=60000").unwrap();
+        assert_eq!((account.version.as_str(), account.next_expiry_ms, account.longest_ttl_ms), ("7", None, 60_000));
+        let account = Account::parse("version=0 expiry=5 ttl=1 forget=never flags=gw").unwrap();
+        assert_eq!(
+            (account.next_expiry_ms, account.forget_at.as_deref(), account.flags.as_str()),
+            (Some(5), Some("never"), "gw")
+        );
+        for damaged in ["", "version", "expiry=0 ttl=0", "version=1 expiry=x ttl=0", "version=1 other=2"] {
+            assert_eq!(Account::parse(damaged), None, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_counter_is_read_as_scripts_write_it() {
+        let counter = CounterText::parse("3+1/20 monthly/20261101/20261201#2").unwrap();
+        assert_eq!((counter.used.steps(), counter.held.steps(), counter.seq), (3, 1, "2"));
+        assert_eq!(counter.quota.map(Amount::steps), Some(20));
+        assert_eq!(counter.window.to_text(), "monthly/20261101/20261201");
+        assert_eq!(CounterText::parse("3+1/20!50!80 monthly/20261101/20261201#2").unwrap().quota, counter.quota);
+        assert_eq!(CounterText::parse("3+1/- concurrent/20270101/99991231T235959#c1").unwrap().quota, None);
+        for damaged in ["", "3", "3+1/20", "3+1/20 monthly/20261101/20261201", "x+1/- daily/20261101/20261102#1"] {
+            assert_eq!(CounterText::parse(damaged), None, "{damaged}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,60}", counter in "[0-9+/# a-z-]{0,60}") {
+            let _ = (Account::parse(&text), CounterText::parse(&text), CounterText::parse(&counter), read_window(&text));
+        }
+    }
+}

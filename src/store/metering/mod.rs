@@ -1,0 +1,13 @@
+//! Reserve, commit, release, extend, refund, track and usage: arguments and replies of their functions.
+
+pub mod account;
+pub mod admission;
+pub mod memo;
+pub mod operation;
+pub mod outcome;
+pub(crate) mod proposal;
+pub mod record;
+pub mod reserve;
+pub mod settle;
+pub mod track;
+pub mod usage;

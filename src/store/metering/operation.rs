@@ -1,0 +1,110 @@
+//! Naming an operation, so that a repetition of it finds its record.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::metering::reservation::OperationName;
+use crate::domain::values::ids::IdempotencyKey;
+use crate::store::Arguments;
+
+/// One call: the name of its record, and what a repetition must look like.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub name: OperationName,
+    fingerprint: String,
+    replayed: Replayed,
+}
+
+/// A client's idempotency key with the fingerprint of the call that it came with.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    pub key: IdempotencyKey,
+    /// The call and its canonical body.
+    pub request: String,
+    pub replayed: Replayed,
+}
+
+/// Told once it turns out that a call was answered before.
+#[derive(Clone, Debug, Default)]
+pub struct Replayed(Arc<AtomicBool>);
+
+impl Replayed {
+    fn tell(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_told(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Fingerprint of a call without a client's key whose repetition is harmless.
+const HARMLESS: &str = "-";
+/// Fingerprint of a call without a client's key that would count twice: its record lives for a minute.
+const NODE: &str = "node";
+
+impl Operation {
+    /// With a client's key the name is derived from `scope` (a user) and key, so that any node finds it; without, it
+    /// is random. `counts_twice` says whether a repetition by the node itself must find a record.
+    pub fn new(scope: &str, idempotency: Option<&Idempotency>, counts_twice: bool) -> Self {
+        match idempotency {
+            Some(given) => {
+                let digest =
+                    Sha256::new().chain_update(scope).chain_update([0]).chain_update(given.key.as_str()).finalize();
+                let request = Sha256::digest(given.request.as_bytes());
+                Self { name: name(&digest), fingerprint: hex::encode(&request[..16]), replayed: given.replayed.clone() }
+            }
+            None => {
+                let fingerprint = if counts_twice { NODE } else { HARMLESS };
+                Self {
+                    name: OperationName::from_bytes(rand::random()),
+                    fingerprint: fingerprint.to_owned(),
+                    replayed: Replayed::default(),
+                }
+            }
+        }
+    }
+
+    /// The operation of that name and fingerprint, to be called again.
+    pub fn again(name: OperationName, fingerprint: &str) -> Self {
+        Self { name, fingerprint: fingerprint.to_owned(), replayed: Replayed::default() }
+    }
+
+    /// A name of its own for what this one became when its name turned out to be taken by another call.
+    pub fn apart(&self) -> Self {
+        let digest = Sha256::new().chain_update("apart").chain_update([0]).chain_update(self.name.as_str()).finalize();
+        Self { name: name(&digest), ..self.clone() }
+    }
+
+    /// Has this call a record of its own, beside a reservation's?
+    pub fn is_kept(&self) -> bool {
+        self.fingerprint != HARMLESS
+    }
+
+    /// Did its client give it a key, so that it may come again?
+    pub fn may_come_again(&self) -> bool {
+        self.fingerprint != HARMLESS && self.fingerprint != NODE
+    }
+
+    /// What is told is the first answer.
+    pub(in crate::store) fn is_replayed(&self) {
+        self.replayed.tell();
+    }
+
+    /// What a repetition has to be equal to.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub(in crate::store) fn write(&self, arguments: &mut Arguments) {
+        arguments.text(self.fingerprint.as_str());
+    }
+}
+
+fn name(digest: &[u8]) -> OperationName {
+    let mut bytes = [0; 12];
+    bytes.copy_from_slice(&digest[..12]);
+    OperationName::from_bytes(bytes)
+}

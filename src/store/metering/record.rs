@@ -1,0 +1,322 @@
+//! Records of operations as scripts write them (`lua/lib/operation.lua`, `lua/lib/record.lua`).
+
+use super::memo::{parse_request, request_text};
+use super::operation::Operation;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::reservation::{Memo, OperationName};
+use crate::domain::reporting::ledger::Outcome;
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{GroupId, KeyId, UserId};
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::keys::{Bucket, decode};
+use crate::store::reply::{Fields, optional_text};
+
+/// A reservation as its record tells it.
+#[derive(Clone, Debug)]
+pub struct StoredReservation {
+    pub created_at_ms: TimeMs,
+    pub expires_at_ms: TimeMs,
+    /// Draws and amount extensions so far.
+    pub changes: u64,
+    pub memo: Memo,
+    /// The groups that it holds or has charged.
+    pub groups: Vec<GroupId>,
+}
+
+/// A reservation in few bytes and allocations, of which a node has many at hand.
+#[derive(Debug)]
+pub struct PackedReservation {
+    pub created_at_ms: TimeMs,
+    expires_at_ms: TimeMs,
+    changes: u64,
+    /// What stands beside the memo, and the memo: two lines, as a record has them.
+    request: Box<str>,
+    /// Ids, separated by spaces.
+    groups: Box<str>,
+}
+
+impl PackedReservation {
+    /// Of one that has just been made, with `about` and a memo as [`super::memo::memo_text`] wrote it.
+    pub fn fresh(created_at_ms: TimeMs, expires_at_ms: TimeMs, about: &str, memo: &str, groups: &[GroupId]) -> Self {
+        let request = [about, "\n", memo].concat().into();
+        Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups) }
+    }
+
+    /// # Errors
+    /// [`StoreError::Unexpected`] for a memo that is no JSON, which none is.
+    pub fn of(reservation: &StoredReservation) -> Result<Self, StoreError> {
+        let StoredReservation { created_at_ms, expires_at_ms, changes, memo, groups } = reservation;
+        Ok(Self {
+            created_at_ms: *created_at_ms,
+            expires_at_ms: *expires_at_ms,
+            changes: *changes,
+            request: request_text(memo)?.into(),
+            groups: joined(groups),
+        })
+    }
+
+    /// Whose it is: of `<event> <key> <user> <memo>` only the user is read.
+    pub fn user(&self) -> Option<UserId> {
+        self.request.split(' ').nth(2).and_then(decode).and_then(|user| UserId::parse(&user).ok())
+    }
+
+    /// None if it is damaged, which what this process wrote is not.
+    pub fn unpack(&self) -> Option<StoredReservation> {
+        let groups = self.groups.split_whitespace().map(GroupId::parse).collect::<Result<_, _>>().ok()?;
+        let Self { created_at_ms, expires_at_ms, changes, request, .. } = self;
+        let (about, memo) = request.split_once('\n')?;
+        Some(StoredReservation {
+            created_at_ms: *created_at_ms,
+            expires_at_ms: *expires_at_ms,
+            changes: *changes,
+            memo: parse_request(about, memo)?.1,
+            groups,
+        })
+    }
+}
+
+fn joined(groups: &[GroupId]) -> Box<str> {
+    let ids: Vec<&str> = groups.iter().map(GroupId::as_str).collect();
+    ids.join(" ").into()
+}
+
+/// A reservation with its state and its entries.
+#[derive(Clone, Debug)]
+pub struct ReservationState {
+    pub stored: StoredReservation,
+    /// `held`, `committed` or `released`; an expired one is still told as held.
+    pub status: String,
+    /// Something was charged after the expiry.
+    pub late: bool,
+    pub outcome: Option<Outcome>,
+    /// The key that reserved.
+    pub key: Option<KeyId>,
+    pub entries: Vec<ReservedEntry>,
+}
+
+/// What a reservation has in one counter's window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReservedEntry {
+    pub owner: OwnerName,
+    pub group: GroupId,
+    pub serial: String,
+    pub held: Amount,
+    pub charged: Amount,
+}
+
+/// What a repeated operation finds.
+#[derive(Debug)]
+pub enum Record {
+    Reservation(Box<StoredReservation>),
+    /// The first answer, to be read like a fresh one.
+    Answer(String),
+}
+
+impl Record {
+    /// # Errors
+    /// [`StoreError::Unexpected`] for what no script writes.
+    pub fn parse(text: &str) -> Result<Self, StoreError> {
+        let damaged = || StoreError::Unexpected("a damaged record".to_owned());
+        match text.strip_prefix("answer\n") {
+            Some(rest) => rest.split_once('\n').map(|(_, answer)| Self::Answer(answer.to_owned())).ok_or_else(damaged),
+            None => StoredReservation::parse(text).map(|found| Self::Reservation(Box::new(found))).ok_or_else(damaged),
+        }
+    }
+
+    /// Reads the record of a `replayed` reply.
+    pub(in crate::store) fn read(fields: &mut Fields) -> Result<Self, StoreError> {
+        Self::parse(&fields.text()?)
+    }
+}
+
+/// The fingerprint of a record's operation.
+fn fingerprint_of(record: &str) -> Option<&str> {
+    match record.strip_prefix("answer\n") {
+        Some(rest) => rest.split('\n').next(),
+        None => record.lines().next()?.split(' ').nth(4),
+    }
+}
+
+impl StoredReservation {
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let mut status = lines.next()?.split(' ').skip(1);
+        let (created, life, changes) = (status.next()?, status.next()?, status.next()?);
+        let created_at_ms: TimeMs = created.parse().ok()?;
+        let (_, memo) = parse_request(lines.next()?, lines.next()?)?;
+        let mut groups: Vec<GroupId> = Vec::new();
+        for owner in lines {
+            for list in owner.split(' ').skip(1).filter(|list| *list != "-") {
+                for entry in list.split(',') {
+                    let group = GroupId::parse(entry.split(':').next()?).ok()?;
+                    if !groups.contains(&group) {
+                        groups.push(group);
+                    }
+                }
+            }
+        }
+        Some(Self {
+            created_at_ms,
+            expires_at_ms: created_at_ms.checked_add(life.parse().ok()?)?,
+            changes: changes.parse().ok()?,
+            memo,
+            groups,
+        })
+    }
+}
+
+impl ReservationState {
+    fn parse(bucket: &Bucket, text: &str) -> Option<Self> {
+        let stored = StoredReservation::parse(text)?;
+        let mut lines = text.lines();
+        let mut words = lines.next()?.split(' ');
+        // The straight path changes only the first word (`lua/lib/record.lua`).
+        let (status, charged_as_held) = match words.next()? {
+            "used" => ("committed", true),
+            "free" => ("released", false),
+            status => (status, false),
+        };
+        let flags: Vec<&str> = words.skip(4).collect();
+        let key = lines.next()?.split(' ').nth(1).and_then(decode).and_then(|key| KeyId::parse(&key).ok());
+        let mut entries: Vec<ReservedEntry> = Vec::new();
+        for line in lines.skip(1) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let &[owner, held, charged] = words.as_slice() else { return None };
+            let owner = bucket.owner_word(owner)?;
+            for (list, is_held) in [(held, !charged_as_held), (charged, false)] {
+                for entry in list.split(',').filter(|entry| *entry != "-") {
+                    add_entry(&mut entries, &owner, entry, is_held)?;
+                }
+            }
+        }
+        if status == "released" {
+            entries.iter_mut().for_each(|entry| entry.held = Amount::ZERO);
+        }
+        let outcome = [Outcome::Accepted, Outcome::Rejected].into_iter().find(|it| flags.contains(&it.as_str()));
+        let status = status.to_owned();
+        Some(Self { stored, status, late: flags.contains(&"late"), outcome, key, entries })
+    }
+}
+
+/// `<group>:<serial>:<amount>`
+fn add_entry(entries: &mut Vec<ReservedEntry>, owner: &OwnerName, text: &str, is_held: bool) -> Option<()> {
+    let mut parts = text.split(':');
+    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?);
+    let amount = Amount::from_steps(parts.next()?.parse().ok()?).ok()?;
+    let same = |known: &&mut ReservedEntry| known.owner == *owner && known.group == group && known.serial == serial;
+    let (held, charged) = if is_held { (amount, Amount::ZERO) } else { (Amount::ZERO, amount) };
+    match entries.iter_mut().find(same) {
+        Some(known) => {
+            known.held = known.held.saturating_add(held);
+            known.charged = known.charged.saturating_add(charged);
+        }
+        None => {
+            entries.push(ReservedEntry { owner: owner.clone(), group, serial: serial.to_owned(), held, charged });
+        }
+    }
+    Some(())
+}
+
+impl Store {
+    /// The state of a reservation, if its record is (still) there.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reservation_state(
+        &self,
+        bucket: &Bucket,
+        name: &OperationName,
+    ) -> Result<Option<ReservationState>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(bucket.operation(name));
+        let Some(text) = optional_text(self.command(&command).await?)? else { return Ok(None) };
+        if text.starts_with("answer\n") {
+            return Ok(None);
+        }
+        ReservationState::parse(bucket, &text)
+            .map(Some)
+            .ok_or_else(|| StoreError::Unexpected("a damaged record".to_owned()))
+    }
+
+    /// The reservation of that name, if its record is (still) there.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reservation(
+        &self,
+        bucket: &Bucket,
+        name: &OperationName,
+    ) -> Result<Option<StoredReservation>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(bucket.operation(name));
+        match self.command(&command).await? {
+            redis::Value::BulkString(bytes) => {
+                let text =
+                    String::from_utf8(bytes).map_err(|_| StoreError::Unexpected("a record is not UTF-8".to_owned()))?;
+                match Record::parse(&text)? {
+                    Record::Reservation(found) => Ok(Some(*found)),
+                    Record::Answer(_) => Ok(None),
+                }
+            }
+            redis::Value::Nil => Ok(None),
+            other => Err(StoreError::Unexpected(format!("{other:?} instead of a record"))),
+        }
+    }
+}
+
+impl Store {
+    /// What a script would answer to a repetition of this operation, before it looks at anything else; None if the
+    /// operation is new.
+    pub(in crate::store) async fn seen(
+        &self,
+        script: &'static str,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<Fields>, StoreError> {
+        if !operation.may_come_again() {
+            return Ok(None);
+        }
+        let mut command = redis::cmd("GET");
+        command.arg(bucket.operation(&operation.name));
+        let Some(record) = optional_text(self.command(&command).await?)? else { return Ok(None) };
+        let same = fingerprint_of(&record) == Some(operation.fingerprint());
+        let words = if same { vec!["replayed", record.as_str()] } else { vec!["reused"] };
+        let words = words.into_iter().map(|word| redis::Value::BulkString(word.into())).collect();
+        Fields::new(script, redis::Value::Array(words)).map(Some)
+    }
+
+    /// An answer that was kept, with its fingerprint.
+    pub(in crate::store) async fn kept_answer(&self, key: &str) -> Result<Option<(String, String)>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(key);
+        let text = optional_text(self.command(&command).await?)?;
+        Ok(text
+            .as_deref()
+            .and_then(|text| text.strip_prefix("answer\n")?.split_once('\n'))
+            .map(|(one, two)| (one.to_owned(), two.to_owned())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WHOLE: &str = "held 1795228329143 60000 0 -\nimage.a key_1 u {\"items\":[{}]}\n\
+        user:u g:1:5,h:c1:1 -";
+
+    proptest! {
+        #[test]
+        fn a_damaged_record_is_told_and_nothing_panics(
+            at in 0..WHOLE.len(), put in "[\\n \\-:,{}0-9a-z\"]{0,6}", text in any::<String>()
+        ) {
+            for record in [format!("{}{put}{}", &WHOLE[..at], &WHOLE[at..]), WHOLE[..at].to_owned(), text] {
+                if let Ok(Record::Reservation(found)) = Record::parse(&record) {
+                    prop_assert!(found.groups.iter().all(|group| !group.as_str().is_empty()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `lua/reserve.lua`
+
+use super::admission::{
+    ApprovalRequest, Denied, Facts, Owner, Ran, Stale, Tally, read_denied, read_ran, read_stale, read_tallies,
+};
+use super::operation::Operation;
+use super::proposal::Proposal;
+use super::record::{Record, StoredReservation};
+use super::track::{self, TrackReply};
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::ids::GroupId;
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::reply::Fields;
+
+/// A reserve to decide.
+#[derive(Clone, Copy, Debug)]
+pub struct ReserveArgs<'a> {
+    pub bucket: &'a Bucket,
+    pub operation: &'a Operation,
+    pub facts: Facts<'a>,
+    /// The node's own refusal under these facts, or empty.
+    pub verdict: &'a str,
+    pub ttl_ms: TimeMs,
+    /// What is told when the holds expire.
+    pub about: &'a str,
+    /// The request, for whoever settles it: what [`super::memo::memo_text`] wrote.
+    pub memo: &'a str,
+    pub owners: &'a [Owner],
+    pub asked: Option<&'a ApprovalRequest>,
+}
+
+/// How it was decided.
+#[derive(Debug)]
+pub enum ReserveReply {
+    Reused,
+    Stale(Stale, TimeMs),
+    Again(Ran),
+    Denied(Ran, Denied),
+    Held {
+        ran: Ran,
+        expires_at_ms: TimeMs,
+        tallies: Vec<Tally>,
+    },
+    Unmetered(Ran),
+    /// It was allowed while Redis was away, and has been counted since.
+    Degraded(Ran, Vec<GroupId>),
+    /// The same operation was allowed before.
+    HeldBefore(Box<StoredReservation>),
+    /// The same operation was answered so before.
+    Before(Box<ReserveReply>),
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reserve(&self, args: ReserveArgs<'_>) -> Result<ReserveReply, StoreError> {
+        let proposal = Proposal {
+            bucket: args.bucket,
+            fingerprint: args.operation.fingerprint(),
+            facts: args.facts,
+            precheck_denial: args.verdict,
+            owners: args.owners,
+            approval_request: args.asked,
+        };
+        let keys = [args.bucket.operation(&args.operation.name)];
+        let fields = self.propose(&self.library.reserve, proposal, &keys, |arguments| {
+            arguments.int(args.ttl_ms).text(args.about).text(args.memo);
+        });
+        read(fields.await?, args.ttl_ms)
+    }
+
+    /// The answer to a repetition, which no refusal comes before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reserved_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<ReserveReply>, StoreError> {
+        self.seen("reserve", bucket, operation).await?.map(|fields| read(fields, 0)).transpose()
+    }
+}
+
+/// `ttl_ms`: of the reserve that was called.
+pub(in crate::store) fn read(mut fields: Fields, ttl_ms: TimeMs) -> Result<ReserveReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(found) => ReserveReply::HeldBefore(found),
+            Record::Answer(text) if text.starts_with("tracked\n") => {
+                match track::read(Fields::stored("track_degraded", &text))? {
+                    TrackReply::Tracked { ran, groups, .. } => {
+                        let groups = groups.into_iter().map(|group| group.id).collect();
+                        ReserveReply::Before(Box::new(ReserveReply::Degraded(ran, groups)))
+                    }
+                    _ => return Err(fields.unexpected("a kept answer")),
+                }
+            }
+            Record::Answer(text) => ReserveReply::Before(Box::new(read(Fields::stored("reserve", &text), ttl_ms)?)),
+        },
+        "reused" => ReserveReply::Reused,
+        "again" => ReserveReply::Again(read_ran(&mut fields)?),
+        "denied" => ReserveReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
+        "held" => {
+            let ran = read_ran(&mut fields)?;
+            let expires_at_ms = ran.now_ms.saturating_add(ttl_ms);
+            ReserveReply::Held { ran, expires_at_ms, tallies: read_tallies(&mut fields)? }
+        }
+        "unmetered" => ReserveReply::Unmetered(Ran { now_ms: fields.time()?, reclaimed: 0 }),
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| ReserveReply::Stale(stale, now))?,
+    })
+}

@@ -1,0 +1,361 @@
+//! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls that know a reservation's id.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::admission::{
+    ApprovalRequest, Denied, Facts, Owner, Passed, Ran, Stale, Tally, read_denied, read_passed, read_ran, read_stale,
+    read_tallies,
+};
+use super::memo::{memo_text, parse_request};
+use super::operation::Operation;
+use super::proposal::Proposal;
+use super::record::Record;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::reservation::{Memo, ReservationId, Total};
+use crate::domain::reporting::ledger::{Outcome, Told};
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::GroupId;
+use crate::store::access::audit::Trail;
+use crate::store::client::headroom::WhenFull;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::reply::Fields;
+use crate::store::reporting::ledger::told_text;
+use crate::store::{Arguments, Store};
+
+/// A reservation to settle.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    pub bucket: &'a Bucket,
+    pub id: &'a ReservationId,
+    pub operation: &'a Operation,
+    /// Somebody wants to hear of expired reservations.
+    pub tells_expiry: bool,
+}
+
+/// Actual figures, computed on the reservation's state after `changes` changes.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub changes: u64,
+    /// The memo to keep from now on.
+    pub memo: Option<Memo>,
+    pub totals: Vec<Total>,
+}
+
+/// An account that a reservation's entry was settled in.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub group: GroupId,
+    pub owner: Arc<OwnerName>,
+    pub tally: Tally,
+    /// None if the window is so long past that it was dropped.
+    pub window: Option<Window>,
+}
+
+/// What became of a reservation.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// `held`, `committed` or `released`.
+    pub status: String,
+    pub late: bool,
+    pub replayed: bool,
+    pub memo: Memo,
+    /// Of what is true of the user, if the first account is the user's.
+    pub user_version: String,
+    pub passed: Vec<Passed>,
+    pub accounts: Vec<Account>,
+}
+
+/// Why nothing was settled, or what was.
+#[derive(Debug)]
+pub enum SettleReply {
+    Reused,
+    Missing(TimeMs),
+    Expired(TimeMs),
+    NotPending { now_ms: TimeMs, status: String },
+    StaleReservation,
+    Overflow,
+    Settled(TimeMs, Box<Settled>),
+}
+
+impl Target<'_> {
+    /// As `settle.call` in `lua/lib/settle.lua` reads them.
+    pub(in crate::store) fn keys(&self) -> Vec<String> {
+        let mut keys = vec![self.bucket.operation(&self.id.name)];
+        if self.operation.is_kept() {
+            keys.push(self.bucket.operation(&self.operation.name));
+        }
+        keys
+    }
+
+    /// Those that commit, release, refund and outcome have alike.
+    pub(in crate::store) fn arguments(&self, store: &Store, told: &Told) -> Result<Arguments, StoreError> {
+        let flag = u8::from;
+        let (sandbox, tells) = (self.bucket.is_sandbox(), self.tells_expiry);
+        let mut arguments = Arguments::default();
+        arguments.int(format_args!("{} {} {}", flag(sandbox), flag(tells), store.ledger_entries));
+        arguments.int(self.id.created_at_ms).text(told_text(told)?).text(self.operation.fingerprint());
+        Ok(arguments)
+    }
+}
+
+impl Store {
+    /// Without figures all that is (still) held becomes used.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn commit(
+        &self,
+        target: Target<'_>,
+        is_final: bool,
+        reject_late: bool,
+        measured: Option<&Measured>,
+        told: &Told,
+    ) -> Result<SettleReply, StoreError> {
+        let mut arguments = target.arguments(self, told)?;
+        if !is_final || reject_late || told.outcome.is_some() || measured.is_some() {
+            arguments.flag(is_final).flag(reject_late).text(told.outcome.map_or("-", Outcome::as_str));
+            match measured {
+                Some(measured) => {
+                    arguments.int(measured.changes);
+                    write_memo(measured.memo.as_ref(), &mut arguments)?;
+                    for text in figures_texts(&measured.totals) {
+                        arguments.text(text);
+                    }
+                }
+                None => {
+                    arguments.text("-").text("");
+                }
+            }
+        }
+        // Each reservation is committed once, however often it is drawn on.
+        let when_full = if is_final { WhenFull::Done } else { WhenFull::Headroom };
+        read(target.bucket, self.call_when_full(&self.library.commit, when_full, &target.keys(), &arguments).await?)
+    }
+
+    /// `trail`: of a release by hand.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn release(
+        &self,
+        target: Target<'_>,
+        told: &Told,
+        trail: Option<&Trail>,
+    ) -> Result<SettleReply, StoreError> {
+        let mut arguments = target.arguments(self, told)?;
+        if trail.is_some() {
+            Trail::write(trail, &mut arguments);
+        }
+        read(target.bucket, self.call(&self.library.release, &target.keys(), &arguments).await?)
+    }
+
+    /// Gives back `amounts`; the groups of `whole` once everything else is given back.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn refund(
+        &self,
+        target: Target<'_>,
+        amounts: &[(GroupId, Amount)],
+        whole: &[GroupId],
+        told: &Told,
+    ) -> Result<SettleReply, StoreError> {
+        let mut arguments = target.arguments(self, told)?;
+        arguments.int(amounts.len());
+        for (group, amount) in amounts {
+            arguments.text(group.as_str()).int(amount.steps());
+        }
+        arguments.int(whole.len());
+        for group in whole {
+            arguments.text(group.as_str());
+        }
+        read(target.bucket, self.call(&self.library.refund, &target.keys(), &arguments).await?)
+    }
+}
+
+pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields) -> Result<SettleReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => SettleReply::Reused,
+            Record::Answer(text) => match read(bucket, Fields::stored("settle", &text))? {
+                SettleReply::Settled(now, mut settled) => {
+                    settled.replayed = true;
+                    SettleReply::Settled(now, settled)
+                }
+                other => other,
+            },
+        },
+        "reused" => SettleReply::Reused,
+        "missing" => SettleReply::Missing(fields.time()?),
+        "expired" => SettleReply::Expired(fields.time()?),
+        "not_pending" => SettleReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
+        "stale_reservation" => SettleReply::StaleReservation,
+        "overflow" => SettleReply::Overflow,
+        "settled" => {
+            let now = fields.time()?;
+            let status = fields.text()?;
+            let (late, replayed) = (fields.flag()?, fields.flag()?);
+            let memo = read_memo(&mut fields)?;
+            let user_version = fields.text()?;
+            let passed = read_passed(&mut fields)?;
+            let text = fields.text()?;
+            let accounts = read_accounts(bucket, &text).ok_or_else(|| fields.unexpected("entries"))?;
+            SettleReply::Settled(
+                now,
+                Box::new(Settled { status, late, replayed, memo, user_version, passed, accounts }),
+            )
+        }
+        other => return Err(fields.unexpected(&format!("status {other}"))),
+    })
+}
+
+/// Per owner `<owner>[ <group> <used>+<held>[+<granted>+<blocked>]/<quota|-> <kind>/<start>/<end>#<sequence number>]…`,
+/// separated by ` ; `. No group is called `;`.
+fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
+    let (mut accounts, mut words) = (Vec::new(), text.split(' ').filter(|word| !word.is_empty()));
+    while let Some(owner) = words.next() {
+        let owner = Arc::new(bucket.owner_word(owner)?);
+        while let Some(group) = words.next().filter(|word| *word != ";") {
+            let (tally, _quota) = words.next()?.split_once('/')?;
+            let (window, _) = words.next()?.split_once('#')?;
+            let (group, tally) = (GroupId::parse(group).ok()?, Tally::parse(tally)?);
+            accounts.push(Account { group, owner: Arc::clone(&owner), tally, window: Window::parse(window) });
+        }
+    }
+    Some(accounts)
+}
+
+/// What a reply says of the request: `<event> <key> <user>`, then the memo.
+pub(in crate::store) fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
+    let (about, memo) = (fields.text()?, fields.text()?);
+    parse_request(&about, &memo).map(|(_, memo)| memo).ok_or_else(|| fields.unexpected("a request"))
+}
+
+/// What is charged, a text per owner: `<owner> <group>:<total>,…`.
+fn figures_texts(totals: &[Total]) -> Vec<String> {
+    let mut texts: Vec<(&OwnerName, String)> = Vec::new();
+    for total in totals {
+        let (group, amount) = (total.group.as_str(), total.amount.steps());
+        // Writing to a String cannot fail.
+        let _ = match texts.iter_mut().find(|(owner, _)| *owner == &total.owner) {
+            Some((_, text)) => write!(text, ",{group}:{amount}"),
+            None => {
+                texts.push((&total.owner, format!("{} {group}:{amount}", Bucket::word_of(&total.owner))));
+                Ok(())
+            }
+        };
+    }
+    texts.into_iter().map(|(_, text)| text).collect()
+}
+
+fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), StoreError> {
+    arguments.text(memo.map(memo_text).transpose()?.unwrap_or_default());
+    Ok(())
+}
+
+/// More time, more amount, or both.
+#[derive(Clone, Copy, Debug)]
+pub struct ExtendArgs<'a> {
+    pub target: Target<'a>,
+    /// From now on; 0 asks for no more time.
+    pub ttl_ms: TimeMs,
+    /// With more amount: the state it was computed on and the memo that remembers it.
+    pub measured: Option<&'a Measured>,
+    pub facts: Facts<'a>,
+    /// The node's own refusal under these facts, or empty.
+    pub verdict: &'a str,
+    pub owners: &'a [Owner],
+    pub asked: Option<&'a ApprovalRequest>,
+}
+
+/// How an extension was decided.
+#[derive(Debug)]
+pub enum ExtendReply {
+    Reused,
+    Missing(TimeMs),
+    Expired(TimeMs),
+    NotPending {
+        now_ms: TimeMs,
+        status: String,
+    },
+    StaleReservation,
+    Stale(Stale, TimeMs),
+    Again(Ran),
+    Denied(Ran, Denied),
+    /// It would hold in more windows than one reservation may.
+    Full,
+    Extended {
+        now_ms: TimeMs,
+        expires_at_ms: TimeMs,
+        memo: Box<Memo>,
+        tallies: Vec<Tally>,
+    },
+    /// The same operation was answered so before.
+    Before(Box<ExtendReply>),
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn extend(&self, args: ExtendArgs<'_>) -> Result<ExtendReply, StoreError> {
+        let target = args.target;
+        let bucket = target.bucket;
+        let proposal = Proposal {
+            bucket,
+            fingerprint: target.operation.fingerprint(),
+            facts: args.facts,
+            precheck_denial: args.verdict,
+            owners: args.owners,
+            approval_request: args.asked,
+        };
+        let keys = [bucket.operation(&target.id.name), bucket.operation(&target.operation.name)];
+        let memo = args.measured.and_then(|measured| measured.memo.as_ref()).map(memo_text).transpose()?;
+        let fields = self.propose(&self.library.extend, proposal, &keys, |arguments| {
+            arguments.int(target.id.created_at_ms).int(args.ttl_ms);
+            arguments.text(args.measured.map_or_else(|| "-".to_owned(), |measured| measured.changes.to_string()));
+            arguments.text(memo.unwrap_or_default());
+        });
+        read_extend(fields.await?)
+    }
+
+    /// The answer to a repetition, which no refusal comes before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn extended_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<ExtendReply>, StoreError> {
+        self.seen("extend", bucket, operation).await?.map(read_extend).transpose()
+    }
+}
+
+pub(in crate::store) fn read_extend(mut fields: Fields) -> Result<ExtendReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(_) => ExtendReply::Reused,
+            Record::Answer(text) => ExtendReply::Before(Box::new(read_extend(Fields::stored("extend", &text))?)),
+        },
+        "reused" => ExtendReply::Reused,
+        "missing" => ExtendReply::Missing(fields.time()?),
+        "expired" => ExtendReply::Expired(fields.time()?),
+        "not_pending" => ExtendReply::NotPending { now_ms: fields.time()?, status: fields.text()? },
+        "stale_reservation" => ExtendReply::StaleReservation,
+        "again" => ExtendReply::Again(read_ran(&mut fields)?),
+        "denied" => ExtendReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
+        "full" => ExtendReply::Full,
+        "extended" => {
+            let (now_ms, expires_at_ms) = (fields.time()?, fields.time()?);
+            let memo = Box::new(read_memo(&mut fields)?);
+            let tallies = read_tallies(&mut fields)?;
+            ExtendReply::Extended { now_ms, expires_at_ms, memo, tallies }
+        }
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| ExtendReply::Stale(stale, now))?,
+    })
+}

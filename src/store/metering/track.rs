@@ -1,0 +1,134 @@
+//! `lua/track.lua` and `lua/track_enforce.lua`
+
+use super::admission::{
+    ApprovalRequest, Denied, Facts, OwnedGroup, Owner, Passed, Ran, Stale, Tally, read_denied, read_groups,
+    read_passed, read_ran, read_stale, read_tallies,
+};
+use super::memo::memo_text;
+use super::operation::Operation;
+use super::proposal::Proposal;
+use super::record::{Record, StoredReservation};
+use crate::domain::metering::reservation::Memo;
+use crate::domain::time::window::TimeMs;
+use crate::store::Store;
+use crate::store::client::library::Function;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::reply::Fields;
+
+/// What has happened, to be counted.
+#[derive(Clone, Copy, Debug)]
+pub struct TrackArgs<'a> {
+    pub bucket: &'a Bucket,
+    pub operation: &'a Operation,
+    pub facts: Facts<'a>,
+    /// The node's own refusal under these facts, or empty.
+    pub verdict: &'a str,
+    /// Count only if there is room in every group.
+    pub enforce: bool,
+    /// Take the amounts away instead, never below 0.
+    pub refund: bool,
+    /// The request, for the ledger: its words and what it asked for.
+    pub about: &'a str,
+    pub memo: &'a Memo,
+    /// What a repetition has to know beside the figures.
+    pub told: &'a str,
+    pub owners: &'a [Owner],
+    pub asked: Option<&'a ApprovalRequest>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum TrackReply {
+    Reused,
+    Stale(Stale, TimeMs),
+    Again(Ran),
+    /// The operation is a reserve that holds: only a degraded one can meet it.
+    Held(Box<StoredReservation>),
+    /// The operation is a reserve that had nothing to hold: likewise.
+    Unmetered(Ran),
+    Denied(Ran, Denied),
+    /// The groups as proposed are there if the answer was kept.
+    Tracked {
+        ran: Ran,
+        passed: Vec<Passed>,
+        /// Owners left out: their scope has no place for another name.
+        crowded: u64,
+        tallies: Vec<Tally>,
+        /// As given.
+        told: String,
+        groups: Vec<OwnedGroup>,
+    },
+    /// The same operation was answered so before.
+    Before(Box<TrackReply>),
+}
+
+impl Store {
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn track(&self, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
+        let script = if args.enforce { &self.library.track_enforce } else { &self.library.track };
+        self.track_by(script, args).await
+    }
+
+    /// Counts a reserve that was allowed while Redis was away: its operation is the reserve's own, which may have been
+    /// done after all.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn track_degraded(&self, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
+        self.track_by(&self.library.track_degraded, args).await
+    }
+
+    async fn track_by(&self, script: &Function, args: TrackArgs<'_>) -> Result<TrackReply, StoreError> {
+        let proposal = Proposal {
+            bucket: args.bucket,
+            fingerprint: args.operation.fingerprint(),
+            facts: args.facts,
+            precheck_denial: args.verdict,
+            owners: args.owners,
+            approval_request: args.asked,
+        };
+        let memo = memo_text(args.memo)?;
+        let keys = [args.bucket.operation(&args.operation.name)];
+        let fields = self.propose(script, proposal, &keys, |arguments| {
+            arguments.flag(args.refund).text(args.about).text(memo).text(args.told);
+        });
+        read(fields.await?)
+    }
+
+    /// The answer to a repetition, which no refusal comes before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn tracked_before(
+        &self,
+        bucket: &Bucket,
+        operation: &Operation,
+    ) -> Result<Option<TrackReply>, StoreError> {
+        self.seen("track", bucket, operation).await?.map(read).transpose()
+    }
+}
+
+pub(in crate::store) fn read(mut fields: Fields) -> Result<TrackReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "replayed" => match Record::read(&mut fields)? {
+            Record::Reservation(found) => TrackReply::Held(found),
+            Record::Answer(text) => TrackReply::Before(Box::new(read(Fields::stored("track", &text))?)),
+        },
+        "unmetered" => TrackReply::Unmetered(Ran { now_ms: fields.time()?, reclaimed: 0 }),
+        "reused" => TrackReply::Reused,
+        "again" => TrackReply::Again(read_ran(&mut fields)?),
+        "denied" => TrackReply::Denied(read_ran(&mut fields)?, read_denied(&mut fields)?),
+        "tracked" => {
+            let ran = read_ran(&mut fields)?;
+            let passed = read_passed(&mut fields)?;
+            let crowded = fields.int()?;
+            let crowded = u64::try_from(crowded).map_err(|_| fields.unexpected("a negative count"))?;
+            let (tallies, told) = (read_tallies(&mut fields)?, fields.text()?);
+            TrackReply::Tracked { ran, passed, crowded, tallies, told, groups: read_groups(&mut fields)? }
+        }
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| TrackReply::Stale(stale, now))?,
+    })
+}

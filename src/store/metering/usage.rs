@@ -1,0 +1,91 @@
+//! `lua/usage.lua` and `lua/reclaim.lua`
+
+use super::admission::{Facts, Owner, Stale, Tally, read_marked_tallies, read_stale};
+use super::proposal::Proposal;
+use crate::domain::configuration::scope::{OwnerName, Scope};
+use crate::domain::time::window::TimeMs;
+use crate::store::error::StoreError;
+use crate::store::keys::{Bucket, OwnerKeys};
+use crate::store::reply::Fields;
+use crate::store::{Arguments, Store};
+
+/// Per group of the arguments, and whether the given amount lacks room.
+#[derive(Debug)]
+pub struct Standing {
+    pub tallies: Vec<(Tally, bool)>,
+    /// When the first hold of every full concurrent group ends.
+    pub free_at_ms: Option<TimeMs>,
+}
+
+/// What counters stand at.
+#[derive(Debug)]
+pub enum UsageReply {
+    Stale(Stale, TimeMs),
+    /// Too many expired holds to subtract on the fly: reclaim first.
+    Reclaim(TimeMs),
+    Usage(TimeMs, Standing),
+}
+
+impl Store {
+    /// Reads without a write.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn usage(&self, bucket: &Bucket, facts: Facts<'_>, owners: &[Owner]) -> Result<UsageReply, StoreError> {
+        let proposal =
+            Proposal { bucket, fingerprint: "-", facts, precheck_denial: "", owners, approval_request: None };
+        read(self.propose(&self.library.usage, proposal, &[], |_| {}).await?)
+    }
+
+    /// Owners of a scope that is not just the user, by when they are forgotten, from `offset` on.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn owners(
+        &self,
+        bucket: &Bucket,
+        scope: &Scope,
+        offset: usize,
+        count: usize,
+    ) -> Result<Vec<OwnerName>, StoreError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(bucket.owners(scope)).arg(offset).arg(offset + count - 1);
+        let names: Vec<String> = redis::from_redis_value(self.command(&command).await?)
+            .map_err(|error| StoreError::Unexpected(error.to_string()))?;
+        let damaged = || StoreError::Unexpected("the name of an owner".to_owned());
+        names.iter().map(|name| bucket.owner_named(scope, name).ok_or_else(damaged)).collect()
+    }
+
+    /// Takes one batch of expired holds. Answers how many, and whether more are due.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn reclaim(
+        &self,
+        bucket: &Bucket,
+        owner: &OwnerKeys,
+        tells_expiry: bool,
+    ) -> Result<(u64, bool), StoreError> {
+        let keys = [bucket.clock(), owner.account.clone(), owner.holds.clone(), bucket.outbox(), bucket.ledger()];
+        let mut arguments = Arguments::default();
+        arguments.flag(bucket.is_sandbox()).flag(tells_expiry).int(self.ledger_entries);
+        let mut fields = self.call(&self.library.reclaim, &keys, &arguments).await?;
+        fields.only_status("reclaimed")?;
+        let count = fields.int()?;
+        Ok((u64::try_from(count).map_err(|_| fields.unexpected("a negative count"))?, fields.flag()?))
+    }
+}
+
+pub(in crate::store) fn read(mut fields: Fields) -> Result<UsageReply, StoreError> {
+    let status = fields.text()?;
+    Ok(match status.as_str() {
+        "reclaim" => UsageReply::Reclaim(fields.time()?),
+        "usage" => {
+            let now = fields.time()?;
+            let free_at = fields.time()?;
+            let tallies = read_marked_tallies(&mut fields)?;
+            UsageReply::Usage(now, Standing { tallies, free_at_ms: (free_at > 0).then_some(free_at) })
+        }
+        stale => read_stale(stale, &mut fields).map(|(stale, now)| UsageReply::Stale(stale, now))?,
+    })
+}

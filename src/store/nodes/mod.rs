@@ -1,0 +1,4 @@
+//! Nodes, and leases on background work.
+
+pub mod leases;
+pub mod registry;

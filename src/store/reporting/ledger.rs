@@ -1,0 +1,487 @@
+//! The ledger and the denials: two streams of a bucket, written by scripts (`lua/lib/ledger.lua`), read here.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::metering::reason::Reason;
+use crate::domain::metering::reservation::OperationName;
+use crate::domain::reporting::ledger::{Charge, DeniedCall, Entry, EntryKind, Held, Lack, Told};
+use crate::domain::time::window::{TimeMs, Window};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
+use crate::store::Store;
+use crate::store::access::audit::EntryId;
+use crate::store::error::StoreError;
+use crate::store::keys::{Bucket, decode};
+use crate::store::metering::memo::parse_memo;
+
+/// One of a bucket's two streams of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    Ledger,
+    Denials,
+}
+
+impl Stream {
+    pub const ALL: [Self; 2] = [Self::Ledger, Self::Denials];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ledger => "ledger",
+            Self::Denials => "denials",
+        }
+    }
+
+    pub fn key(self, bucket: &Bucket) -> String {
+        match self {
+            Self::Ledger => bucket.ledger(),
+            Self::Denials => bucket.denials(),
+        }
+    }
+}
+
+/// An entry where it stands in its stream. The id's time is that of Redis, also where the test clock stands still.
+#[derive(Clone, Debug)]
+pub struct StoredEntry {
+    pub id: EntryId,
+    pub entry: Entry,
+}
+
+/// Entries as they were read, in the order asked. What nobody can read any more, since it was changed by hand or by a
+/// fault, is named and left out, so that it stops nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub entries: Vec<StoredEntry>,
+    pub damaged: Vec<DamagedEntry>,
+    /// Of all of them, damaged or not.
+    pub first: Option<EntryId>,
+    pub last: Option<EntryId>,
+    /// Names and values of all entries.
+    pub bytes: usize,
+}
+
+/// An entry that cannot be read.
+#[derive(Clone, Debug)]
+pub struct DamagedEntry {
+    pub id: EntryId,
+    /// What it charged, if that can be read.
+    pub charges: Option<Vec<Charge>>,
+}
+
+/// Entries that one command drops at most.
+const MOST_TRIMMED: usize = 10_000;
+/// Names and values that one read of a scan brings, about.
+const PAGE_BYTES: usize = 128 * 1024;
+/// Entries of one read of a scan: however small they are, and however large.
+pub const MOST_PER_PAGE: usize = 200;
+const LEAST_PER_PAGE: usize = 8;
+
+impl Page {
+    /// How many entries the next page may have, so that no read keeps Redis from other calls for long.
+    pub fn next_count(&self) -> usize {
+        match self.bytes / self.count().max(1) {
+            0 => MOST_PER_PAGE,
+            bytes => (PAGE_BYTES / bytes).clamp(LEAST_PER_PAGE, MOST_PER_PAGE),
+        }
+    }
+
+    /// How many entries were read, damaged or not.
+    pub fn count(&self) -> usize {
+        self.entries.len() + self.damaged.len()
+    }
+}
+
+/// A stream's bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    pub length: u64,
+    pub first: Option<EntryId>,
+    /// The last id that was given out; `0-0` before the first.
+    pub last: EntryId,
+    /// How many entries were ever added.
+    pub added: u64,
+    /// Nothing was ever trimmed.
+    pub whole: bool,
+}
+
+fn unexpected(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unexpected(format!("ledger: {error}"))
+}
+
+/// JSON, or nothing where there is nothing to tell.
+pub(in crate::store) fn told_text(told: &Told) -> Result<String, StoreError> {
+    if told.is_empty() {
+        return Ok(String::new());
+    }
+    serde_json::to_string(told).map_err(unexpected)
+}
+
+impl Store {
+    /// At most `count` entries, oldest first, after `after` (None: from the oldest) up to and with `until` (None: to the
+    /// newest).
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn entries_after(
+        &self,
+        bucket: &Bucket,
+        stream: Stream,
+        after: Option<EntryId>,
+        until: Option<EntryId>,
+        count: usize,
+    ) -> Result<Page, StoreError> {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(stream.key(bucket));
+        command.arg(after.map_or_else(|| "-".to_owned(), |id| format!("({}", id.text())));
+        command.arg(until.map_or_else(|| "+".to_owned(), EntryId::text)).arg("COUNT").arg(count);
+        read_entries(bucket, self.command(&command).await?)
+    }
+
+    /// Does any stream of a bucket have entries behind these, in the order of [`Stream::ALL`]?
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn has_entries_after(&self, bucket: &Bucket, after: [EntryId; 2]) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(1).arg("STREAMS").arg(&Stream::ALL.map(|stream| stream.key(bucket)));
+        command.arg(&after.map(EntryId::text));
+        Ok(self.command(&command).await? != Value::Nil)
+    }
+
+    /// Is any of these keys of one bucket there?
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn any_exists(&self, names: &[String]) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("EXISTS");
+        command.arg(names);
+        let found: u64 = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        Ok(found > 0)
+    }
+
+    /// At most `count` entries, newest first, before `before` (None: from the newest).
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn entries_before(
+        &self,
+        bucket: &Bucket,
+        stream: Stream,
+        before: Option<EntryId>,
+        count: usize,
+    ) -> Result<Page, StoreError> {
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(stream.key(bucket)).arg(before.map_or_else(|| "+".to_owned(), |id| format!("({}", id.text())));
+        command.arg("-").arg("COUNT").arg(count);
+        read_entries(bucket, self.command(&command).await?)
+    }
+
+    /// Real time in milliseconds where the bucket lies: whatever is appended from now on has no smaller id.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stream_time_ms(&self, bucket: &Bucket) -> Result<u64, StoreError> {
+        let value = self.command_at(&bucket.ledger(), &redis::cmd("TIME")).await?;
+        let (seconds, micros): (u64, u64) = redis::from_redis_value(value).map_err(unexpected)?;
+        Ok(seconds * 1_000 + micros / 1_000)
+    }
+
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stream_info(&self, bucket: &Bucket, stream: Stream) -> Result<StreamInfo, StoreError> {
+        let mut command = redis::cmd("XINFO");
+        command.arg("STREAM").arg(stream.key(bucket));
+        let last = EntryId { time_ms: 0, number: 0 };
+        let nothing = StreamInfo { length: 0, first: None, last, added: 0, whole: true };
+        let value = match self.command(&command).await {
+            Err(StoreError::Unexpected(what) | StoreError::Unavailable(what)) if what.contains("no such key") => {
+                return Ok(nothing);
+            }
+            other => other?,
+        };
+        let fields: HashMap<String, Value> = redis::from_redis_value(value).map_err(unexpected)?;
+        let number = |name: &str| match fields.get(name) {
+            Some(Value::Int(number)) => u64::try_from(*number).map_err(unexpected),
+            _ => Err(unexpected(name)),
+        };
+        let last = match fields.get("last-generated-id") {
+            Some(Value::BulkString(id)) => EntryId::parse(&String::from_utf8_lossy(id)),
+            Some(Value::SimpleString(id)) => EntryId::parse(id),
+            _ => None,
+        };
+        let first = match fields.get("first-entry") {
+            Some(Value::Array(entry)) => match entry.first() {
+                Some(Value::BulkString(id)) => EntryId::parse(&String::from_utf8_lossy(id)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let length = number("length")?;
+        let added = number("entries-added")?;
+        let last = last.ok_or_else(|| unexpected("last-generated-id"))?;
+        Ok(StreamInfo { length, first, last, added, whole: added == length })
+    }
+
+    /// Bytes of Redis' memory that a key takes; 0 for one that is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn memory_usage(&self, key: &str) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("MEMORY");
+        // All nodes of the stream: entries of one time may be larger than those of another.
+        command.arg("USAGE").arg(key).arg("SAMPLES").arg(0);
+        let bytes: Option<u64> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
+        Ok(bytes.unwrap_or(0))
+    }
+
+    /// How many entries a stream has, and the mean size of its oldest ones, as text.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn oldest_entries(&self, key: &str, count: usize) -> Result<(u64, u64), StoreError> {
+        let length = redis::from_redis_value(self.command(redis::cmd("XLEN").arg(key)).await?).map_err(unexpected)?;
+        let mut command = redis::cmd("XRANGE");
+        command.arg(key).arg("-").arg("+").arg("COUNT").arg(count);
+        let Value::Array(entries) = self.command(&command).await? else { return Err(unexpected("no list of entries")) };
+        let bytes: usize = entries.iter().map(bytes_of).sum();
+        Ok((length, (bytes / entries.len().max(1)) as u64))
+    }
+
+    /// Drops the oldest entries, so that about `keep` are left. Answers how many went.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn trim_to(&self, key: &str, keep: u64) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("XTRIM");
+        // A bounded number in one step, so that nobody waits long for it.
+        command.arg(key).arg("MAXLEN").arg("~").arg(keep).arg("LIMIT").arg(MOST_TRIMMED);
+        redis::from_redis_value(self.command(&command).await?).map_err(unexpected)
+    }
+
+    /// Drops whole nodes of entries that are older than `before_ms` (real time).
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn trim(&self, bucket: &Bucket, stream: Stream, before_ms: TimeMs) -> Result<(), StoreError> {
+        let mut command = redis::cmd("XTRIM");
+        command.arg(stream.key(bucket)).arg("MINID").arg("~").arg(before_ms.max(0));
+        self.command(&command).await.map(|_| ())
+    }
+}
+
+/// Straight from the reply, whose texts are borrowed: a report or a replay reads millions of these.
+pub(in crate::store) fn read_entries(bucket: &Bucket, value: Value) -> Result<Page, StoreError> {
+    let Value::Array(entries) = value else { return Err(unexpected("no list of entries")) };
+    let mut page = Page { entries: Vec::with_capacity(entries.len()), ..Page::default() };
+    for stored in &entries {
+        let (id, entry) = read_stored(bucket, stored)?;
+        page.bytes += bytes_of(stored);
+        page.first = page.first.or(Some(id));
+        page.last = Some(id);
+        match entry {
+            Ok(entry) => page.entries.push(StoredEntry { id, entry }),
+            Err(charges) => page.damaged.push(DamagedEntry { id, charges }),
+        }
+    }
+    Ok(page)
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// What is left of an entry that cannot be read: its charges, perhaps.
+type Damaged = Option<Vec<Charge>>;
+
+fn bytes_of(stored: &Value) -> usize {
+    match stored {
+        Value::BulkString(bytes) => bytes.len(),
+        Value::Array(parts) => parts.iter().map(bytes_of).sum(),
+        _ => 0,
+    }
+}
+
+/// `[id, [name, value, …]]`
+fn read_stored(bucket: &Bucket, stored: &Value) -> Result<(EntryId, Result<Entry, Damaged>), StoreError> {
+    let Value::Array(parts) = stored else { return Err(unexpected("an entry without parts")) };
+    let [id, Value::Array(fields)] = parts.as_slice() else { return Err(unexpected("an entry without fields")) };
+    let name = text(id).unwrap_or_default();
+    let id = EntryId::parse(name).ok_or_else(|| unexpected(format!("id {name}")))?;
+    let pairs = fields.chunks_exact(2).filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
+    let known: Vec<(&str, &str)> = pairs.collect();
+    // What is no text is damage too.
+    let entry = (2 * known.len() == fields.len()).then(|| read_entry(bucket, &known)).flatten();
+    Ok((id, entry.ok_or_else(|| charges_alone(bucket, &known))))
+}
+
+fn charges_alone(bucket: &Bucket, fields: &[(&str, &str)]) -> Damaged {
+    let (_, charges) = fields.iter().find(|(name, _)| *name == "charges")?;
+    read_charges(bucket, charges)
+}
+
+fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
+    let field = |name: &str| {
+        let found = fields.iter().find(|(known, _)| *known == name)?;
+        Some(found.1).filter(|text| !matches!(*text, "" | "-"))
+    };
+    let head = match field("entry") {
+        Some(entry) => Head::parse(entry)?,
+        None => Head::of_layout_6(&field)?,
+    };
+    let [event, key, user] = head.about.map(|word| (word != "-").then(|| decode(word)));
+    let operation = head.operation.filter(|name| *name != "-");
+    let created = head.created.filter(|created| *created != "-");
+    Some(Entry {
+        kind: EntryKind::parse(head.kind)?,
+        at_ms: head.at.parse().ok()?,
+        late: head.late,
+        operation: known(operation, OperationName::parse)?,
+        created_at_ms: known(created, |created| created.parse().ok())?,
+        user: known(user.flatten().as_deref(), |user| UserId::parse(user).ok())?,
+        event: known(event.flatten().as_deref(), |event| EventName::parse(event).ok())?,
+        key: known(key.flatten().as_deref(), |key| KeyId::parse(key).ok())?,
+        charges: lists(bucket, field("charges"), read_charge)?,
+        memo: known(field("memo"), |memo| parse_memo(head.about[0], head.about[2], memo))?,
+        told: known(field("told"), |told| serde_json::from_str(told).ok())?.unwrap_or_default(),
+        call: known(head.call, DeniedCall::parse)?,
+        reason: known(head.reason, Reason::parse)?,
+        lacks: lists(bucket, field("lacks"), read_lack)?,
+        held: known(field("held"), |held| held.split(',').map(read_held).collect::<Option<Vec<_>>>())?
+            .unwrap_or_default(),
+    })
+}
+
+/// What an entry is and what it is of, `-` where unknown.
+struct Head<'a> {
+    kind: &'a str,
+    at: &'a str,
+    late: bool,
+    operation: Option<&'a str>,
+    created: Option<&'a str>,
+    /// Event, key and user.
+    about: [&'a str; 3],
+    call: Option<&'a str>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> Head<'a> {
+    /// `<type> <at> <late> <operation> <created> <event> <key> <user>`, or
+    /// `denial <at> <call> <event> <key> <user> <reason>`.
+    fn parse(entry: &'a str) -> Option<Self> {
+        let words: Vec<&str> = entry.split(' ').collect();
+        match *words.as_slice() {
+            ["denial", at, call, event, key, user, reason] => Some(Self {
+                kind: "denial",
+                at,
+                late: false,
+                operation: None,
+                created: None,
+                about: [event, key, user],
+                call: Some(call),
+                reason: Some(reason),
+            }),
+            [kind, at, late, operation, created, event, key, user] => Some(Self {
+                kind,
+                at,
+                late: late == "1",
+                operation: Some(operation),
+                created: Some(created),
+                about: [event, key, user],
+                call: None,
+                reason: None,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Layout 6 has a field for each part.
+    fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
+        let mut about = field("about").unwrap_or("- - -").split(' ');
+        Some(Self {
+            kind: field("type")?,
+            at: field("at")?,
+            late: field("late") == Some("1"),
+            operation,
+            created,
+            about: [about.next()?, about.next()?, about.next()?],
+            call: field("call"),
+            reason: field("reason"),
+        })
+    }
+}
+
+/// A field that may be absent, but not damaged.
+fn known<'a, T>(text: Option<&'a str>, read: impl FnOnce(&'a str) -> Option<T>) -> Option<Option<T>> {
+    match text {
+        None => Some(None),
+        Some(text) => read(text).map(Some),
+    }
+}
+
+/// What an entry charges, from its field.
+pub(in crate::store) fn read_charges(bucket: &Bucket, text: &str) -> Option<Vec<Charge>> {
+    lists(bucket, Some(text).filter(|text| *text != "-"), read_charge)
+}
+
+/// `<owner> <item>,<item>… <owner> …`
+fn lists<T>(bucket: &Bucket, text: Option<&str>, read: impl Fn(&OwnerName, &str) -> Option<T>) -> Option<Vec<T>> {
+    let mut found = Vec::new();
+    let mut words = text.unwrap_or("").split(' ').filter(|word| !word.is_empty());
+    while let Some(owner) = words.next() {
+        let owner = bucket.owner_word(owner)?;
+        for item in words.next()?.split(',') {
+            found.push(read(&owner, item)?);
+        }
+    }
+    Some(found)
+}
+
+fn steps(text: &str) -> Option<Amount> {
+    Amount::from_steps(text.parse().ok()?).ok()
+}
+
+/// `<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed]]`; entries of earlier layouts have no
+/// limit.
+fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
+    let mut parts = item.split(':');
+    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    let (change, balance) = (parts.next()?.parse().ok()?, steps(parts.next()?)?);
+    let limit = match parts.next() {
+        None | Some("-") => None,
+        Some(limit) => Some(steps(limit)?),
+    };
+    let standing = parts.next();
+    let closed = standing == Some("closed");
+    let window = known(standing.filter(|_| !closed), Window::parse)?;
+    Some(Charge { owner: owner.clone(), group, serial, change, balance, limit, window, closed })
+}
+
+/// `<group>:<requested>:<counted>:<limit>[:<used>:<window>]`
+fn read_lack(owner: &OwnerName, item: &str) -> Option<Lack> {
+    let mut parts = item.split(':');
+    Some(Lack {
+        owner: owner.clone(),
+        group: GroupId::parse(parts.next()?).ok()?,
+        requested: steps(parts.next()?)?,
+        count: steps(parts.next()?)?,
+        limit: steps(parts.next()?)?,
+        used: match parts.next() {
+            None => None,
+            Some(used) => Some((steps(used)?, Window::parse(parts.next()?)?)),
+        },
+    })
+}
+
+/// `<group>:<serial>:<amount>`
+fn read_held(item: &str) -> Option<Held> {
+    let mut parts = item.split(':');
+    let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+    Some(Held { group, serial, amount: steps(parts.next()?)? })
+}

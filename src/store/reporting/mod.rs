@@ -1,0 +1,8 @@
+//! The ledger, rows of rollups, counters near their limits, and surveys for `verify`.
+
+pub mod ledger;
+pub mod near;
+pub mod repair;
+pub mod rollup;
+pub(crate) mod rollup_text;
+pub mod survey;

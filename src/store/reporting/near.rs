@@ -1,0 +1,104 @@
+//! `lua/near.lua`: which counters are near their limits, or at them.
+
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::time::window::{LATEST_MS, TimeMs};
+use crate::domain::values::ids::GroupId;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::{Arguments, Store};
+
+/// A counter of an owner.
+pub type CounterName<'a> = (&'a OwnerName, &'a GroupId);
+
+/// How a counter near its limit, or at it, stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted<'a> {
+    pub name: CounterName<'a>,
+    /// Thousandths of its limit that are used.
+    pub share: u64,
+    /// When its window ends; None: never.
+    pub ends_at_ms: Option<TimeMs>,
+}
+
+/// A counter that is near its limit, or at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Near {
+    pub owner: OwnerName,
+    pub group: GroupId,
+    /// Thousandths of its limit that were used when it was noted.
+    pub share: u64,
+}
+
+/// Beyond this a share is no figure that anybody compares.
+const MOST_SHARE: u64 = 1_000_000_000;
+
+/// `<owner> <group>` of each. An owner is written once where its counters stand together.
+fn members<'a>(names: impl Iterator<Item = CounterName<'a>>) -> Vec<String> {
+    let mut last: Option<(&'a OwnerName, String)> = None;
+    let member = |(owner, group): CounterName<'a>| {
+        let (_, word) = match last.take() {
+            Some(known) if std::ptr::eq(known.0, owner) => last.insert(known),
+            _ => last.insert((owner, Bucket::word_of(owner))),
+        };
+        format!("{word} {group}")
+    };
+    names.map(member).collect()
+}
+
+fn damaged(what: impl std::fmt::Display) -> StoreError {
+    StoreError::Unexpected(format!("near: {what}"))
+}
+
+impl Store {
+    /// Notes counters, of which at most `most` at their limits and `most` near them stay, and drops those whose windows are
+    /// over.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn note_near(&self, bucket: &Bucket, most: usize, noted: &[Noted<'_>]) -> Result<(), StoreError> {
+        let mut arguments = Arguments::default();
+        arguments.flag(bucket.is_sandbox()).int(most).int(noted.len());
+        let members = members(noted.iter().map(|counter| counter.name));
+        for (member, counter) in members.iter().zip(noted) {
+            arguments.text(member).int(counter.share.min(MOST_SHARE));
+            arguments.int(counter.ends_at_ms.unwrap_or(LATEST_MS));
+        }
+        let keys = [bucket.near(), bucket.near_ends(), bucket.clock()];
+        self.call(&self.library.near, &keys, &arguments).await?.only_status("noted")
+    }
+
+    /// These counters have room; those of them that are known are dropped.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn drop_near(&self, bucket: &Bucket, names: &[CounterName<'_>]) -> Result<(), StoreError> {
+        let members = members(names.iter().copied());
+        let drop_from = async |key: String| {
+            let mut command = redis::cmd("ZREM");
+            command.arg(key).arg(&members);
+            redis::from_redis_value::<u64>(self.command(&command).await?).map_err(damaged)
+        };
+        // Hardly any is known.
+        if !members.is_empty() && drop_from(bucket.near()).await? > 0 {
+            drop_from(bucket.near_ends()).await?;
+        }
+        Ok(())
+    }
+
+    /// All that are known, the fullest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn near(&self, bucket: &Bucket) -> Result<Vec<Near>, StoreError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(bucket.near()).arg(0).arg(-1).arg("REV").arg("WITHSCORES");
+        let pairs: Vec<(String, f64)> = redis::from_redis_value(self.command(&command).await?).map_err(damaged)?;
+        let read = |(name, share): (String, f64)| {
+            let (owner, group) = name.split_once(' ')?;
+            let (owner, group) = (bucket.owner_word(owner)?, GroupId::parse(group).ok()?);
+            // The script writes whole numbers of at most ten digits.
+            Some(Near { owner, group, share: share as u64 })
+        };
+        pairs.into_iter().map(|pair| read(pair).ok_or_else(|| damaged("a name"))).collect()
+    }
+}

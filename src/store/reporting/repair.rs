@@ -1,0 +1,32 @@
+//! `lua/repair.lua`
+
+use crate::domain::reporting::proof::{Drift, Figure};
+use crate::store::access::audit::Trail;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::{Arguments, Store};
+
+impl Store {
+    /// Puts one counter right. False: it is not what was found any more, or it is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn repair<I>(&self, bucket: &Bucket, drift: &Drift<I>, trail: &Trail) -> Result<bool, StoreError> {
+        let keys = bucket.owner(&drift.owner);
+        let (key, field, figure) = match drift.figure {
+            Figure::Used => (keys.account, drift.group.to_string(), "used"),
+            Figure::Held => (keys.account, drift.group.to_string(), "held"),
+            Figure::Closed => (keys.past, format!("{}.{}", drift.group, drift.serial), "closed"),
+            Figure::Gone => return Ok(false),
+        };
+        let mut arguments = Arguments::default();
+        arguments.text(field).text(figure).int(drift.stored).int(drift.proven.max(0));
+        Trail::write(Some(trail), &mut arguments);
+        let mut fields = self.call(&self.library.repair, &[key, bucket.audit()], &arguments).await?;
+        match fields.text()?.as_str() {
+            "repaired" => Ok(true),
+            "changed" => Ok(false),
+            other => Err(fields.unexpected(&format!("status {other}"))),
+        }
+    }
+}

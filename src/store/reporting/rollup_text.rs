@@ -1,0 +1,216 @@
+//! Rows of rollups as Redis holds them: a field's name and its value, both compact text.
+
+use percent_encoding::{AsciiSet, utf8_percent_encode};
+
+use crate::domain::metering::reason::Reason;
+use crate::domain::reporting::rollup::{Count, DECIMALS, GroupSums, Labels, Metrics, RowName, Word};
+use crate::domain::values::ids::GroupId;
+use crate::store::keys::{RESERVED, decode};
+
+/// Separators within a row, and what means something in a pattern, so that a user's rows can be asked for.
+const RESERVED_IN_ROW: &AsciiSet = &RESERVED.add(b'=').add(b'*').add(b'?').add(b'[').add(b']').add(b'^').add(b'\\');
+/// Of quantities and figures, in a whole one.
+const STEPS: u128 = 10_u128.pow(DECIMALS);
+/// Stands for a value that found no place.
+const OTHER: &str = "*";
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED_IN_ROW).to_string()
+}
+
+fn word(word: &Word) -> String {
+    match word {
+        Word::Absent => String::new(),
+        Word::Is(value) => encode(value),
+        Word::Other => OTHER.to_owned(),
+    }
+}
+
+fn read_word(text: &str) -> Option<Word> {
+    Some(match text {
+        "" => Word::Absent,
+        OTHER => Word::Other,
+        text => Word::Is(decode(text)?),
+    })
+}
+
+/// `<user> <event> <key> <label>=<value> …`; a word is empty where there is none, `*` where it found no place.
+pub fn write_name(name: &RowName) -> String {
+    let mut text = format!("{} {} {}", word(&name.user), word(&name.event), word(&name.key));
+    match &name.labels {
+        Labels::Other => {
+            text.push(' ');
+            text.push_str(OTHER);
+        }
+        Labels::Each(labels) => {
+            for (name, value) in labels {
+                text.push_str(&format!(" {}={}", encode(name), encode(value)));
+            }
+        }
+    }
+    text
+}
+
+/// None for what [`write_name`] did not write.
+pub fn read_name(text: &str) -> Option<RowName> {
+    let mut words = text.split(' ');
+    let (user, event, key) = (read_word(words.next()?)?, read_word(words.next()?)?, read_word(words.next()?)?);
+    let mut labels = Labels::default();
+    for word in words {
+        match (&mut labels, word.split_once('=')) {
+            (Labels::Each(labels), Some((name, value))) => {
+                labels.insert(decode(name)?, decode(value)?);
+            }
+            (labels, None) if word == OTHER => *labels = Labels::Other,
+            (Labels::Other, _) | (_, None) => return None,
+        }
+    }
+    Some(RowName { user, event, key, labels })
+}
+
+/// A pattern of the names of one user's rows.
+pub fn pattern_of_user(user: &str) -> String {
+    format!("{} *", encode(user))
+}
+
+/// Steps of 10^-12 as a decimal number: `-12.5`. Exact over the whole range.
+fn decimal(sum: i128) -> String {
+    let (whole, fraction) = (sum.unsigned_abs() / STEPS, sum.unsigned_abs() % STEPS);
+    let sign = if sum < 0 { "-" } else { "" };
+    let text = format!("{sign}{whole}.{fraction:012}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn read_decimal(text: &str) -> Option<i128> {
+    let (sign, text) = text.strip_prefix('-').map_or((1, text), |text| (-1, text));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if whole.is_empty()
+        || fraction.len() > DECIMALS as usize
+        || !(whole.to_owned() + fraction).bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return None;
+    }
+    // Negative all the way, since there is one more of those.
+    let sum: i128 = format!("-{whole}{fraction:0<12}").parse().ok()?;
+    if sign < 0 { Some(sum) } else { sum.checked_neg() }
+}
+
+/// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials> f:<figure>=<n> r:<reason>=<n>`: what is not
+/// 0, separated by spaces. Quantity and figures are decimal numbers, cost and charges steps of their units.
+pub fn write_metrics(metrics: &Metrics) -> String {
+    let mut parts = Vec::new();
+    let mut put = |name: &str, sum: i128, text: &dyn Fn(i128) -> String| {
+        if sum != 0 {
+            parts.push(format!("{name}={}", text(sum)));
+        }
+    };
+    let whole = |sum: i128| sum.to_string();
+    for count in Count::ALL {
+        put(count.as_str(), metrics.get(count), &whole);
+    }
+    put("quantity", metrics.quantity, &decimal);
+    put("cost", metrics.cost, &whole);
+    for (name, sum) in &metrics.figures {
+        put(&format!("f:{}", encode(name)), *sum, &decimal);
+    }
+    for (reason, count) in &metrics.reasons {
+        put(&format!("r:{}", reason.as_str()), *count, &whole);
+    }
+    for (group, GroupSums { charged, calls, denials }) in &metrics.groups {
+        parts.push(format!("g:{group}={charged},{calls},{denials}"));
+    }
+    parts.join(" ")
+}
+
+/// None for what [`write_metrics`] did not write.
+pub fn read_metrics(text: &str) -> Option<Metrics> {
+    let mut metrics = Metrics::default();
+    for part in text.split(' ').filter(|part| !part.is_empty()) {
+        let (name, value) = part.split_once('=')?;
+        if let Some(group) = name.strip_prefix("g:") {
+            let mut sums = value.split(',').map(|sum| sum.parse().ok());
+            let sums = GroupSums { charged: sums.next()??, calls: sums.next()??, denials: sums.next()?? };
+            metrics.groups.insert(GroupId::parse(group).ok()?, sums);
+            continue;
+        }
+        if let Some(figure) = name.strip_prefix("f:") {
+            metrics.figures.insert(decode(figure)?, read_decimal(value)?);
+        } else if let Some(reason) = name.strip_prefix("r:") {
+            metrics.reasons.insert(Reason::parse(reason)?, value.parse().ok()?);
+        } else if let Some(count) = Count::parse(name) {
+            metrics.count(count, value.parse().ok()?);
+        } else {
+            match name {
+                "quantity" => metrics.quantity = read_decimal(value)?,
+                "cost" => metrics.cost = value.parse().ok()?,
+                _ => return None,
+            }
+        }
+    }
+    Some(metrics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn words() -> impl Strategy<Value = Word> {
+        prop_oneof![Just(Word::Absent), Just(Word::Other), "\\PC{1,12}".prop_map(Word::Is)]
+    }
+
+    fn labels() -> impl Strategy<Value = Labels> {
+        prop_oneof![
+            Just(Labels::Other),
+            prop::collection::btree_map("\\PC{1,8}", "\\PC{1,8}", 0..4).prop_map(Labels::Each)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_read_as_they_were_written(user in words(), event in words(), key in words(), labels in labels()) {
+            let name = RowName { user, event, key, labels };
+            prop_assert_eq!(read_name(&write_name(&name)), Some(name));
+        }
+
+        #[test]
+        fn metrics_are_read_as_they_were_written(
+            counts in prop::collection::vec(-9_i64..9, Count::ALL.len()), quantity: i128, cost: i64,
+            figures in prop::collection::btree_map("\\PC{1,8}", 1_i128.., 0..3), sums: (i64, u32, u32),
+        ) {
+            let mut metrics = Metrics { quantity, cost: i128::from(cost), figures, ..Metrics::default() };
+            for (count, by) in Count::ALL.into_iter().zip(counts) {
+                metrics.count(count, i128::from(by));
+            }
+            metrics.reasons.insert(Reason::LimitReached, 3);
+            let sums = GroupSums { charged: sums.0.into(), calls: sums.1.into(), denials: sums.2.into() };
+            metrics.groups.insert(GroupId::parse("lg_a-1").unwrap(), sums);
+            prop_assert_eq!(read_metrics(&write_metrics(&metrics)), Some(metrics));
+        }
+
+        #[test]
+        fn no_text_is_too_odd_to_be_refused(text in "\\PC{0,40}") {
+            let _ = (read_name(&text), read_metrics(&text));
+        }
+    }
+
+    #[test]
+    fn rows_read_as_documented() {
+        let labels = [("model".to_owned(), "large one".to_owned())].into();
+        let name = RowName {
+            user: Word::Is("u *".to_owned()),
+            event: Word::Is("llm.chat".to_owned()),
+            key: Word::Absent,
+            labels: Labels::Each(labels),
+        };
+        assert_eq!(write_name(&name), "u%20%2A llm.chat  model=large%20one");
+        let figures = [("prompt_tokens".to_owned(), 3)].into();
+        let mut metrics = Metrics { cost: 250, quantity: -1_500_000_000_000, figures, ..Metrics::default() };
+        metrics.count(Count::Calls, 2);
+        let text = write_metrics(&metrics);
+        assert_eq!(text, "calls=2 quantity=-1.5 cost=250 f:prompt_tokens=0.000000000003");
+        for bad in ["calls=x", "calls", "quantity=1e3", "quantity=.", "f:a=1.0000000000001", "odd=1", "g:a=1,2"] {
+            assert_eq!(read_metrics(bad), None, "{bad}");
+        }
+    }
+}

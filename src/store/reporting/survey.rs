@@ -1,0 +1,194 @@
+//! `lua/survey.lua`: counters beside the newest entries of the ledger, as of one moment.
+
+use std::collections::HashMap;
+
+use super::ledger::read_charges;
+use crate::domain::configuration::scope::OwnerName;
+use crate::domain::reporting::ledger::Charge;
+use crate::domain::reporting::proof::{Standing, StoredCounter};
+use crate::domain::values::amount::Amount;
+use crate::domain::values::ids::GroupId;
+use crate::store::access::audit::EntryId;
+use crate::store::error::StoreError;
+use crate::store::keys::Bucket;
+use crate::store::metering::account::CounterText;
+use crate::store::reply::{Fields, optional_text};
+use crate::store::{Arguments, Store};
+
+/// Live holds of one owner that are added up in one step: about 5 ms.
+const MOST_HOLDS: usize = 5_000;
+/// Entries of the ledger that one survey brings.
+const MOST_ENTRIES: usize = 500;
+
+/// As of one moment.
+#[derive(Debug)]
+pub struct Survey {
+    /// Behind those that were known, oldest first; without charges if they cannot be read.
+    pub entries: Vec<(EntryId, Option<Vec<Charge>>)>,
+    /// There are more, so the standings may be ahead of the entries.
+    pub more: bool,
+    /// In the order asked.
+    pub standings: Vec<Standing>,
+}
+
+impl Store {
+    /// Reads some owners, and what the ledger got since `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn survey(&self, bucket: &Bucket, after: EntryId, owners: &[OwnerName]) -> Result<Survey, StoreError> {
+        let mut keys = vec![bucket.ledger()];
+        for owner in owners {
+            let owner = bucket.owner(owner);
+            keys.extend([owner.account, owner.holds, owner.past]);
+        }
+        let mut arguments = Arguments::default();
+        arguments.text(after.text()).int(MOST_ENTRIES).int(MOST_HOLDS);
+        read(bucket, self.call(&self.library.survey, &keys, &arguments).await?, owners.len())
+    }
+
+    /// Keeps the result of a whole run.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn keep_verified(&self, bucket: &Bucket, text: &str) -> Result<(), StoreError> {
+        let mut command = redis::cmd("SET");
+        command.arg(bucket.verified()).arg(text);
+        self.command(&command).await.map(|_| ())
+    }
+
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn last_verified(&self, bucket: &Bucket) -> Result<Option<String>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(bucket.verified());
+        optional_text(self.command(&command).await?)
+    }
+
+    /// Is this an owner whose state is never forgotten?
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn stays(&self, bucket: &Bucket, owner: &OwnerName) -> Result<bool, StoreError> {
+        let score = async |key: String, name: &str| {
+            let mut command = redis::cmd("ZSCORE");
+            command.arg(key).arg(name);
+            let score = self.command(&command).await?;
+            redis::from_redis_value::<Option<f64>>(score).map_err(|error| StoreError::Unexpected(error.to_string()))
+        };
+        match (bucket.owner(owner).index, owner.user()) {
+            (Some(index), _) => Ok(score(index.key, &index.name).await?.is_some_and(f64::is_infinite)),
+            (None, Some(user)) => {
+                Ok(score(bucket.users(), user).await?.is_some() && score(bucket.leaving(), user).await?.is_none())
+            }
+            (None, None) => Ok(false),
+        }
+    }
+}
+
+/// `owners` is how many were asked for.
+pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields, owners: usize) -> Result<Survey, StoreError> {
+    fields.only_status("surveyed")?;
+    let more = fields.flag()?;
+    let mut entries = Vec::new();
+    for _ in 0..fields.int()? {
+        let (id, charges) = (fields.text()?, fields.lossy_text()?);
+        let id = EntryId::parse(&id).ok_or_else(|| fields.unexpected("an id"))?;
+        entries.push((id, read_charges(bucket, &charges)));
+    }
+    let standings = (0..owners).map(|_| read_standing(&mut fields)).collect::<Result<_, _>>()?;
+    Ok(Survey { entries, more, standings })
+}
+
+fn read_hash(fields: &mut Fields) -> Result<HashMap<String, String>, StoreError> {
+    let count = fields.int()?;
+    (0..count / 2).map(|_| Ok((fields.text()?, fields.text()?))).collect()
+}
+
+fn read_standing(fields: &mut Fields) -> Result<Standing, StoreError> {
+    let (counters, past) = (read_hash(fields)?, read_hash(fields)?);
+    let holds = read_holds(&fields.text()?).ok_or_else(|| fields.unexpected("holds"))?;
+    let mut standing = Standing::default();
+    // Beside counters an account has its own fields and rare ones of groups, all with a dot in their names.
+    for (name, value) in counters.iter().filter(|(name, _)| !name.contains('.')) {
+        let read = || {
+            let CounterText { used, held, seq, .. } = CounterText::parse(value)?;
+            let group = GroupId::parse(name).ok()?;
+            let held_by = |holds: &Holds| holds.get(&(group.clone(), seq.to_owned())).copied().unwrap_or_default();
+            let holds = holds.as_ref().map(held_by);
+            Some(StoredCounter { serial: seq.to_owned(), used, held, holds, group })
+        };
+        standing.counters.push(read().ok_or_else(|| fields.unexpected(name))?);
+    }
+    standing.counters.sort_by(|one, other| one.group.cmp(&other.group));
+    for (name, value) in &past {
+        let mut read = || {
+            let (group, serial) = name.rsplit_once('.')?;
+            let group = GroupId::parse(group).ok()?;
+            if serial == "first" {
+                standing.oldest.insert(group, value.parse().ok()?);
+            } else {
+                let used = steps(value.split(' ').next()?)?;
+                standing.closed.insert((group, serial.to_owned()), used);
+            }
+            Some(())
+        };
+        read().ok_or_else(|| fields.unexpected(name))?;
+    }
+    Ok(standing)
+}
+
+fn steps(text: &str) -> Option<Amount> {
+    Amount::from_steps(text.parse().ok()?).ok()
+}
+
+type Holds = HashMap<(GroupId, String), Amount>;
+
+/// `<group>:<serial>:<sum>,…`; None within: too many to add up.
+fn read_holds(text: &str) -> Option<Option<Holds>> {
+    if text == "-" {
+        return Some(None);
+    }
+    let mut holds = Holds::new();
+    for sum in text.split(',').filter(|sum| !sum.is_empty()) {
+        let mut parts = sum.split(':');
+        let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());
+        holds.insert((group, serial), steps(parts.next()?)?);
+    }
+    Some(Some(holds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_read_as_the_script_tells_it() {
+        let text = "4\n.account\nversion=0 expiry=0 ttl=0\ng\n3+0/5 daily/20270131/20270201#2\n4\ng.1\n7 5 daily/20270130/20270131 \
+                    0 1\ng.first\n1\ng:2:4,g:1:9";
+        let standing = read_standing(&mut Fields::stored("survey", text)).unwrap();
+        let counter = &standing.counters[0];
+        let amounts = (counter.used.steps(), counter.held.steps(), counter.holds.map(Amount::steps));
+        assert_eq!((counter.serial.as_str(), amounts), ("2", (3, 0, Some(4))));
+        assert_eq!(standing.closed.values().map(|used| used.steps()).collect::<Vec<_>>(), [7]);
+        assert_eq!(standing.oldest.values().copied().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn too_many_holds_are_not_taken_for_none() {
+        assert_eq!(read_holds("-"), Some(None));
+        assert_eq!(read_holds(""), Some(Some(Holds::new())));
+        assert_eq!(read_holds("g:1"), None);
+    }
+
+    #[test]
+    fn values_of_redis_are_told_from_texts() {
+        let value = redis::Value::Array(vec![
+            redis::Value::Int(0),
+            redis::Value::Int(0),
+            redis::Value::BulkString(b"-".to_vec()),
+        ]);
+        let standing = read_standing(&mut Fields::new("survey", value).unwrap()).unwrap();
+        assert_eq!(standing, Standing::default());
+    }
+}

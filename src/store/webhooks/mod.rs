@@ -1,0 +1,4 @@
+//! The outbox and deliveries.
+
+pub mod deliveries;
+pub mod outbox;

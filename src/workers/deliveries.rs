@@ -1,0 +1,195 @@
+//! Delivering to webhooks: a node looks in its buckets (`service/nodes/leases.rs`) for what is told and what is due, and attempts
+//! it. Nothing here is in the way of a metering call.
+
+mod attempt;
+mod resolver;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::domain::time::window::TimeMs;
+use crate::domain::values::ids::WebhookId;
+use crate::infra::supervise::{self, Pulse};
+use crate::service::error::ServiceError;
+use crate::service::gateway::Gateway;
+use crate::service::nodes::leases::{Leases, Work};
+use crate::service::tenant::Tenant;
+use crate::service::webhooks::deliveries::Due;
+use crate::store::keys::Bucket;
+use crate::store::webhooks::deliveries::Attempt;
+use attempt::{Answer, Sender};
+
+/// How deliveries are made.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliverOptions {
+    /// Receivers may have private addresses.
+    pub allow_private: bool,
+    /// One attempt may take so long.
+    pub timeout: Duration,
+    /// The wait after the first failed attempt; it doubles with each further one.
+    pub first_wait: Duration,
+    /// After this time since the message was made out there is no further attempt.
+    pub give_up: Duration,
+}
+
+impl Default for DeliverOptions {
+    fn default() -> Self {
+        Self {
+            allow_private: false,
+            timeout: Duration::from_secs(15),
+            first_wait: Duration::from_secs(5),
+            give_up: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+/// How often a node looks.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often it looks for what a dead node left.
+const LOOK_FAR: Duration = Duration::from_secs(5);
+/// Attempts of one node at the same time: in all, and to one webhook, so that a slow receiver leaves room for others.
+const AT_ONCE: usize = 64;
+const AT_ONCE_TO_ONE: usize = 8;
+const LONGEST_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// The deliverer of one node.
+pub struct Deliverer {
+    gateway: Arc<Gateway>,
+    options: DeliverOptions,
+    sender: Sender,
+    slots: Arc<Semaphore>,
+}
+
+/// What is this node's work.
+#[derive(Default)]
+struct Round {
+    /// Buckets of which something wants to hear.
+    told: Vec<(Tenant, Bucket)>,
+    lines: Vec<Arc<Line>>,
+}
+
+/// One webhook in one mode, with its slots.
+struct Line {
+    tenant: Tenant,
+    webhook: WebhookId,
+    slots: Arc<Semaphore>,
+}
+
+impl Deliverer {
+    /// # Errors
+    /// The HTTP client cannot be made.
+    pub fn new(gateway: Arc<Gateway>, options: DeliverOptions) -> Result<Self, reqwest::Error> {
+        let sender = Sender::new(options)?;
+        Ok(Self { gateway, options, sender, slots: Arc::new(Semaphore::new(AT_ONCE)) })
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(self: Arc<Self>, pulse: Pulse) {
+        let this = self;
+        let leases = Leases::new(Arc::clone(&this.gateway), Work::Webhooks, pulse);
+        let mut round = Round::default();
+        let mut far = tokio::time::Instant::now();
+        let mut known = None;
+        loop {
+            leases.beat().await;
+            // A change of any configuration may have brought a webhook.
+            let changed = (leases.held(), this.gateway.configured());
+            let look_far = far <= tokio::time::Instant::now();
+            let looked = async {
+                if known != Some(changed) {
+                    round = this.round(&round, &leases).await?;
+                    known = Some(changed);
+                }
+                this.look(&round, look_far, &leases).await
+            }
+            .await;
+            if look_far {
+                far = tokio::time::Instant::now() + LOOK_FAR;
+            }
+            if let Err(error) = looked {
+                tracing::debug!(?error, "webhooks wait for the store");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What there is to do; a known line keeps its slots.
+    async fn round(&self, known: &Round, leases: &Leases) -> Result<Round, ServiceError> {
+        let mut round = Round::default();
+        for (tenant, webhooks) in self.gateway.listening(leases).await? {
+            round.told.extend(leases.buckets(&tenant).into_iter().map(|bucket| (tenant.clone(), bucket)));
+            for webhook in webhooks.into_iter().filter(|_| leases.holds_app(&tenant.app)) {
+                let same = |line: &&Arc<Line>| line.tenant == tenant && line.webhook == webhook;
+                round.lines.push(known.lines.iter().find(same).cloned().unwrap_or_else(|| {
+                    let slots = Arc::new(Semaphore::new(AT_ONCE_TO_ONE));
+                    Arc::new(Line { tenant: tenant.clone(), webhook, slots })
+                }));
+            }
+        }
+        Ok(round)
+    }
+
+    async fn look(self: &Arc<Self>, round: &Round, look_far: bool, leases: &Leases) -> Result<(), ServiceError> {
+        for (tenant, bucket) in &round.told {
+            leases.beat().await;
+            self.gateway.fan_out(tenant, bucket, false).await?;
+            if look_far {
+                self.gateway.fan_out(tenant, bucket, true).await?;
+            }
+        }
+        for line in &round.lines {
+            leases.beat().await;
+            self.take(line).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is due, as much as there are free slots.
+    async fn take(self: &Arc<Self>, line: &Arc<Line>) -> Result<(), ServiceError> {
+        let free = line.slots.available_permits().min(self.slots.available_permits());
+        if free == 0 {
+            return Ok(());
+        }
+        // Longer than an attempt takes, so that no other node makes it meanwhile.
+        let lease_ms = TimeMs::try_from(self.options.timeout.as_millis() * 2 + 5_000).unwrap_or(TimeMs::MAX);
+        for due in self.gateway.claim_due(&line.tenant, &line.webhook, free, lease_ms).await? {
+            let slots = (Arc::clone(&self.slots).acquire_owned().await, Arc::clone(&line.slots).acquire_owned().await);
+            let this = Arc::clone(self);
+            // After a panic the delivery is due again when its lease ends.
+            supervise::once("webhook_attempt", async move {
+                this.attempt(due).await;
+                drop(slots);
+            });
+        }
+        Ok(())
+    }
+
+    async fn attempt(&self, due: Due) {
+        let answer = self.sender.send(&due).await;
+        let (delivered, code, fault) = match &answer {
+            Answer::Accepted(code) => (true, Some(*code), None),
+            Answer::Refused(code) => (false, Some(*code), Some(format!("HTTP {code}"))),
+            Answer::Failed(what) => (false, None, Some(what.clone())),
+        };
+        let attempt = Attempt {
+            delivered,
+            code,
+            fault: fault.as_deref(),
+            wait_ms: TimeMs::try_from(self.wait(due.attempts).as_millis()).unwrap_or(TimeMs::MAX),
+            give_up_ms: TimeMs::try_from(self.options.give_up.as_millis()).unwrap_or(TimeMs::MAX),
+        };
+        if let Err(error) = self.gateway.attempted(&due.tenant, &due.webhook, &due.message, &attempt).await {
+            // It is due again when its lease ends.
+            tracing::warn!(?error, webhook = %due.webhook, "the outcome of a delivery could not be kept");
+        }
+    }
+
+    /// Exponential, with jitter: half to the whole of `first_wait × 2^attempts`.
+    fn wait(&self, attempts: u64) -> Duration {
+        let doubled = u32::try_from(attempts.min(20)).map_or(u32::MAX, |attempts| 2u32.saturating_pow(attempts));
+        let whole = self.options.first_wait.saturating_mul(doubled).min(LONGEST_WAIT);
+        whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+    }
+}

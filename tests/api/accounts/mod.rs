@@ -1,0 +1,11 @@
+//! Users, subscriptions, grants and approvals.
+
+mod approvals;
+mod custom_limits;
+mod default_plan;
+mod grants;
+mod many_users;
+mod operators;
+mod plan_changes;
+mod profiles;
+mod subscription_preview;

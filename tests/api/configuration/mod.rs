@@ -1,0 +1,7 @@
+//! Plans, policies and whole configurations.
+
+pub mod budgets;
+mod deleted_plans;
+mod policies;
+mod recipes;
+mod stamps;

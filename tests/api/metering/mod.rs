@@ -1,0 +1,14 @@
+//! Metering calls.
+
+mod agents;
+mod batch;
+mod concurrency;
+mod draws;
+mod extreme_amounts;
+mod idempotency;
+mod metadata;
+mod repeated_writes;
+mod scopes;
+mod settle;
+mod stuck_reservations;
+mod windows;

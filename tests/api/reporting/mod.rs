@@ -1,0 +1,10 @@
+//! The ledger, events, explanations, history and reports.
+
+mod events;
+mod explain;
+mod history;
+mod ledger;
+mod limits;
+mod reports;
+mod rollups;
+mod stream_bounds;

@@ -1,0 +1,4 @@
+//! Webhooks and alerts.
+
+mod alerts;
+mod deliveries;

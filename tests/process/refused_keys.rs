@@ -1,0 +1,27 @@
+//! What the log tells of refused keys.
+
+use std::fs::read_to_string;
+
+use crate::gateway::{ADMIN_KEY, Process};
+use crate::support::folder;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_tells_once_of_an_address_that_guesses_and_never_what() {
+    let dir = folder();
+    let log = dir.path().join("log");
+    let settings = [("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_LOG", "debug")];
+    let gateway = Process::start_with(dir.path(), &settings, &log);
+    let (client, url) = (crate::support::http().build().unwrap(), format!("{}/api/v1/plans", gateway.url));
+    let guesses = ["sk_live_guess_one", "ak_guess_two", "guess_three"];
+    for key in guesses {
+        let answer = client.get(&url).bearer_auth(key).send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+    }
+    assert_eq!(gateway.terminate().code(), Some(0));
+    let told = read_to_string(log).unwrap();
+    let warnings: Vec<&str> = told.lines().filter(|line| line.contains("a key is refused")).collect();
+    // Two, if a minute ended between them.
+    assert!((1..=2).contains(&warnings.len()), "{warnings:?}");
+    assert!(warnings[0].contains("WARN") && warnings[0].contains("127.0.0.1"), "{warnings:?}");
+    assert!(guesses.iter().all(|key| !told.contains(key)), "{told}");
+}

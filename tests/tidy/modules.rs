@@ -1,0 +1,128 @@
+//! Where modules belong, and which of them they may import.
+
+use std::collections::BTreeMap;
+
+use crate::{files, layer, names, only_named_where, sources};
+
+/// Each imports only what stands before it.
+const LAYERS: [&str; 10] =
+    ["domain", "infra", "store", "service", "http", "workers", "config", "cli", "startup", "main"];
+
+/// The same names in every layer that has them.
+const ROOMS: [&str; 8] =
+    ["access", "accounts", "configuration", "metering", "nodes", "reporting", "simulation", "webhooks"];
+
+/// Rooms that one layer has for itself.
+const OWN_ROOMS: [(&str, &[&str]); 4] = [
+    ("domain", &["time", "values"]),
+    ("http", &["middleware", "wire"]),
+    ("service", &["degraded"]),
+    ("store", &["client"]),
+];
+
+/// Modules that no room of their layer could have, since all of them need it.
+const SHARED: [(&str, &[&str]); 4] = [
+    ("domain", &[]),
+    ("http", &["dashboard", "openapi"]),
+    ("service", &["error", "gateway", "tenant"]),
+    ("store", &["error", "keys", "reading", "reply"]),
+];
+
+const MOST_FILES: usize = 15;
+
+fn of<'a>(table: &[(&str, &'a [&'a str])], layer: &str) -> Option<&'a [&'a str]> {
+    table.iter().find(|(name, _)| *name == layer).map(|(_, list)| *list)
+}
+
+/// `src/store/keys.rs` is `store::keys`, `src/store/mod.rs` is `store`.
+fn module(path: &str) -> Vec<&str> {
+    let parts = path.strip_prefix("src/").unwrap().strip_suffix(".rs").unwrap().split('/');
+    parts.filter(|part| !["mod", "lib"].contains(part)).collect()
+}
+
+#[test]
+fn every_module_belongs_to_a_known_layer_and_room() {
+    let mut offences = Vec::new();
+    for (path, _) in files("src", "rs") {
+        let module = module(&path);
+        let known = match module[..] {
+            [] => true,
+            [layer] => LAYERS.contains(&layer),
+            [layer, room] if of(&SHARED, layer).is_some() => {
+                let shared = of(&SHARED, layer).unwrap().contains(&room);
+                shared || (is_room(layer, room) && path.ends_with("/mod.rs"))
+            }
+            [layer, room, ..] if of(&SHARED, layer).is_some() => is_room(layer, room),
+            [layer, ..] => LAYERS.contains(&layer),
+        };
+        if !known {
+            offences.push(path);
+        }
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+fn is_room(layer: &str, room: &str) -> bool {
+    ROOMS.contains(&room) || of(&OWN_ROOMS, layer).is_some_and(|rooms| rooms.contains(&room))
+}
+
+#[test]
+fn tests_of_the_api_have_the_rooms_of_the_api() {
+    for (path, _) in files("tests/api", "rs") {
+        let room = path.strip_prefix("tests/api/").unwrap().split('/').next().unwrap();
+        assert!(room == "main.rs" || room == "wire" || ROOMS.contains(&room), "{path}");
+    }
+}
+
+#[test]
+fn at_most_15_files_lie_side_by_side() {
+    let mut folders: BTreeMap<String, usize> = BTreeMap::new();
+    for (path, _) in files("src", "rs").into_iter().chain(files("tests/api", "rs")) {
+        let (folder, _) = path.rsplit_once('/').unwrap();
+        *folders.entry(folder.to_owned()).or_default() += 1;
+    }
+    folders.retain(|_, files| *files > MOST_FILES);
+    assert!(folders.is_empty(), "{folders:?}");
+}
+
+#[test]
+fn layers_import_only_what_lies_beneath_them() {
+    let mut offences = Vec::new();
+    for (path, lines) in sources().into_iter().filter(|(path, _)| path != "src/lib.rs") {
+        let own = LAYERS.iter().position(|name| *name == layer(&path)).unwrap();
+        for (number, line) in lines {
+            for above in &LAYERS[own + 1..] {
+                if names(&line, &format!("crate::{above}::")) || names(&line, &format!("crate::{above};")) {
+                    offences.push(format!("{path}:{number}: {line}"));
+                }
+            }
+        }
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+#[test]
+fn http_names_nothing_of_the_store() {
+    let still = [
+        "src/http/access/audit.rs",
+        "src/http/accounts/users.rs",
+        "src/http/metering/batch.rs",
+        "src/http/metering/reserve.rs",
+        "src/http/metering/settle.rs",
+        "src/http/middleware/replayed.rs",
+        "src/http/nodes/health.rs",
+        "src/http/reporting/explain/reservation.rs",
+        "src/http/wire/body.rs",
+        "src/http/wire/cursor.rs",
+        "src/http/wire/views.rs",
+    ];
+    only_named_where(&["crate::store"], |path| layer(path) != "http" || still.contains(&path));
+}
+
+#[test]
+fn only_infra_and_commands_touch_files_and_processes() {
+    let words = ["std::fs", "tokio::fs", "File::open", "OpenOptions", "std::process", "tokio::process"];
+    // Commands read and write the files that their caller names; a node reads its configuration file and its host's name.
+    let may = |path: &str| matches!(layer(path), "infra" | "cli" | "startup" | "main");
+    only_named_where(&words, may);
+}
