@@ -1835,6 +1835,8 @@ export interface SessionView {
 }
 
 export interface Settings {
+  /** How the dashboard writes cents: ISO 4217, such as `USD`. Null: as cents. */
+  currency?: string | null;
   /** The plan of users without subscription; calendar and endless groups only. Null: they are denied. */
   defaultPlanId?: string | null;
   /**

@@ -11,6 +11,9 @@ use crate::support::{Api, ROOT_KEY, World, eventually};
 /// Where the recorded examples are checked in.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboard/examples.json");
 
+/// So far ahead that no real time looks like one of the sandbox.
+const START: &str = "2041-01-31T10:00:00Z";
+
 /// Ids and secrets that differ from run to run, by what they begin with.
 const NAMES: [&str; 14] = [
     "rsv_", "trk_", "evt_", "led_", "den_", "grt_", "grn_", "apr_", "key_", "msg_", "whsec_", "sk_test_", "pk_test_",
@@ -62,8 +65,8 @@ impl Recorder {
                 false => format!("{prefix}{}", self.name(prefix, text)),
             };
         }
-        if chrono::DateTime::parse_from_rfc3339(text).is_ok() && !text.starts_with("2027-") {
-            return "2027-01-31T10:00:00Z".to_owned();
+        if chrono::DateTime::parse_from_rfc3339(text).is_ok() && !text.starts_with("2041-") {
+            return START.to_owned();
         }
         let is_stream_id = text.split_once('-').is_some_and(|(time, number)| time.len() == 13 && number.len() < 4);
         match is_stream_id && text.chars().all(|letter| letter.is_ascii_digit() || letter == '-') {
@@ -279,7 +282,7 @@ async fn people(it: &mut Recorder) {
     it.call("configuration.list", Operator, ("GET", "audit?target=user:u_42&limit=1"), None).await;
     // Two requests for approval, an hour apart.
     let mut requests = Vec::new();
-    for (user, now) in [("u_43", "2027-01-31T11:00:00Z"), ("u_44", "2027-01-31T12:00:00Z")] {
+    for (user, now) in [("u_43", "2041-01-31T11:00:00Z"), ("u_44", "2041-01-31T12:00:00Z")] {
         it.freeze(now).await;
         it.world.app.subscribe(user, "pro").await;
         let denied = it.world.app.reserve(json!({"userId": user, "event": "premium.render", "quantity": 2})).await;
@@ -327,20 +330,20 @@ async fn webhooks(it: &mut Recorder) {
 
 async fn time(it: &mut Recorder) {
     use By::{App, Operator};
-    it.freeze("2027-02-01T10:00:00Z").await;
+    it.freeze("2041-02-01T10:00:00Z").await;
     for _ in 0..25 {
         it.world.app.post("track", json!({"userId": "u_43", "event": "image.render"})).await.expect(200);
     }
-    it.freeze("2027-02-06T10:00:00Z").await;
+    it.freeze("2041-02-06T10:00:00Z").await;
     it.call("reports.usage", Operator, ("GET", "reports/usage?by=user&period=month"), None).await;
     it.call("reports.forecast", Operator, ("GET", "reports/forecast?userId=u_43"), None).await;
     it.call("reports.limits", Operator, ("GET", "reports/limits"), None).await;
-    it.call("reports.unusual", Operator, ("GET", "reports/unusual?at=2027-02-01&by=user"), None).await;
+    it.call("reports.unusual", Operator, ("GET", "reports/unusual?at=2041-02-01&by=user"), None).await;
     it.call("usage.history", App, ("GET", "usage/history?userId=u_43"), None).await;
     it.call("users.reset", Operator, ("POST", "users/u_43/reset"), Some(json!({"groupId": "images"}))).await;
     it.call("subscriptions.cancel", App, ("DELETE", "subscriptions"), Some(json!({"userId": "u_44"}))).await;
     it.call("test-clock.sandboxes", Operator, ("GET", "sandboxes"), None).await;
-    it.call("test-clock.put", App, ("PUT", "test-clock"), Some(json!({"now": "2027-02-28T10:00:00Z"}))).await;
+    it.call("test-clock.put", App, ("PUT", "test-clock"), Some(json!({"now": "2041-02-28T10:00:00Z"}))).await;
     it.call("test-clock.get", App, ("GET", "test-clock"), None).await;
     it.call("test-clock.delete", App, ("DELETE", "test-clock"), None).await;
 }
@@ -379,6 +382,7 @@ async fn the_checked_in_examples_are_what_a_gateway_answers() {
     let world = World::frozen().await;
     let operator = world.admin.with("x-mode", "test");
     let mut it = Recorder { world, operator, known: HashMap::new(), examples: BTreeMap::new() };
+    it.freeze(START).await;
     configuration(&mut it).await;
     metering(&mut it).await;
     people(&mut it).await;

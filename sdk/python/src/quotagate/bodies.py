@@ -603,6 +603,8 @@ class SessionBody(TypedDict):
 class Settings(TypedDict, total=False):
     """``Settings`` of the API."""
 
+    currency: str | None
+    """How the dashboard writes cents: ISO 4217, such as `USD`. Null: as cents."""
     defaultPlanId: str | None
     """The plan of users without subscription; calendar and endless groups only. Null: they are denied."""
     maxScopeValues: int

@@ -1532,6 +1532,8 @@ class SessionView(Model):
 class Settings(Model):
     """``Settings`` of the API."""
 
+    currency: str | None = None
+    """How the dashboard writes cents: ISO 4217, such as `USD`. Null: as cents."""
     default_plan_id: str | None = None
     """The plan of users without subscription; calendar and endless groups only. Null: they are denied."""
     max_scope_values: int | None = None
@@ -2706,6 +2708,7 @@ SessionView._fields = {
     "role": ("role", _json.text, False),
 }
 Settings._fields = {
+    "currency": ("currency", _json.text, False),
     "defaultPlanId": ("default_plan_id", _json.text, False),
     "maxScopeValues": ("max_scope_values", _json.whole, False),
     "onStoreFailure": ("on_store_failure", _json.text, False),

@@ -108,18 +108,22 @@ class AdminPlans:
         on_store_failure: str | None = None,
         max_scope_values: int | None = None,
         report_labels: Sequence[str] | None = None,
+        currency: str | None = None,
     ) -> Settings:
         """Writes the app's settings, all of them: what is left out takes its default. ``default_plan_id`` is the plan
         of users without subscription, None denies them; ``on_store_failure`` is ``"deny"`` (default) or ``"allow"``;
         ``max_scope_values`` is how many values of one scope with metadata may have counters at the same time;
-        ``report_labels`` names metadata fields that reports tell apart beside those that they know.
+        ``report_labels`` names additional metadata fields for reports; ``currency`` (ISO 4217) is how the dashboard
+        writes cents.
 
         Example::
 
             admin.put_settings(default_plan_id="free")
         """
         labels = None if report_labels is None else list(report_labels)
-        body = given(onStoreFailure=on_store_failure, maxScopeValues=max_scope_values, reportLabels=labels)
+        body = given(
+            onStoreFailure=on_store_failure, maxScopeValues=max_scope_values, reportLabels=labels, currency=currency
+        )
         body["defaultPlanId"] = default_plan_id
         return Settings.from_json(write(self._core, "PUT", "app", body))
 
