@@ -5,13 +5,18 @@ CARGO ?= $(shell command -v cargo || echo "$(HOME)/.cargo/bin/cargo")
 LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings__CLIPPY_HACKERY__
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check sdk hostile fuzz chaos soak bench count audit demo pictures rust redis sdk-tools chromium
+PREFIX ?= /usr/local
+
+.PHONY: help run install test check generate sdk hostile fuzz chaos soak bench count audit demo pictures release rust redis sdk-tools chromium
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1	/'
 
 run: rust redis ## Start a gateway on http://127.0.0.1:8080 with a Redis of its own
 	$(CARGO) run --release -- serve
+
+install: $(if $(BINARY),,release) ## Install the program, man pages and completions; PREFIX=/usr/local by default
+	DESTDIR="$(DESTDIR)" scripts/install.sh "$(or $(BINARY),$(or $(CARGO_TARGET_DIR),target)/release/quotagate)" "$(PREFIX)"
 
 test: rust redis sdk-tools chromium ## Check format and lints, and run all tests, also of the SDKs
 	$(CARGO) fmt --check
@@ -21,6 +26,9 @@ check: rust redis ## Check format and lints, then run the quick tests: units, sc
 	$(CARGO) fmt --check
 	$(LINTED) $(CARGO) test --no-run --all-targets
 	$(LINTED) MODEL_SECONDS=$${MODEL_SECONDS:-5} $(CARGO) test --lib --test scripts --test model
+
+generate: rust sdk-tools ## Write OpenAPI, config schema, command line page and SDK models again
+	CARGO="$(CARGO)" scripts/generate.sh
 
 sdk: rust redis sdk-tools ## Run the tests of the SDKs
 	$(CARGO) build
@@ -53,6 +61,9 @@ audit: sdk-tools ## Look for known advisories of all dependencies
 
 pictures: rust redis chromium ## Take the pictures of docs/dashboard anew
 	CARGO="$(CARGO)" scripts/dashboard-pictures.py
+
+release: rust
+	$(CARGO) build --release
 
 rust:
 	@command -v $(CARGO) >/dev/null || { \

@@ -1,6 +1,6 @@
 --[[
-announce: tells all nodes that an app's configuration is about to change. Nodes poll the count, whatever apps there are, and
-read which apps it was only when it has changed.
+announce: tells all nodes that an app's configuration is about to change. Nodes poll
+the count, and read the names of the apps only if it has changed.
 
 KEYS
   1  count of changes of configurations

@@ -1,19 +1,18 @@
 --[[
-attempted: keeps how an attempt to deliver went, and when the next one is.
+attempted: records the result of a delivery attempt, and when the next one is due.
 
 KEYS
   1  the delivery
   2  deliveries of the webhook that were given up
-  3  those that still have to be made, by when
+  3  pending deliveries, by the time of the next attempt
 
 ARGV
   message, outcome (delivered | failed)
-  what the receiver answered: status code ('' none), fault ('' none)
-  wait_ms: until the next attempt; give_up_ms: after this time since it was made out (or made once
-  more by hand) there is none
+  the receiver's response: status code ('' none), error ('' none)
+  wait_ms: until the next attempt; give_up_ms: time since it was created (or resent) after which there is no attempt
 
 Replies
-  missing                                   it is not kept any more
+  missing                                   it is no longer stored
   kept, status (delivered | pending | dead), next attempt at ms (0 none)
 ]]
 

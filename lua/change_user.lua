@@ -1,6 +1,6 @@
 --[[
-change_user: writes what is true of a user (subscription, custom limits, block), moves the counters over to another
-plan or anchor, starts windows anew; or confirms that nothing has to change.
+change_user: writes a user's state (subscription, custom limits, block), moves the counters to another plan or
+anchor, resets windows; or confirms that nothing has to change.
 
 KEYS
   1  stamp of the configuration in this bucket
@@ -10,7 +10,7 @@ KEYS
   5  holds of the user
   6  past of the user
   7  index of users
-  8  users to be forgotten
+  8  users on the default plan, by expiry
   9  audit log
   10 outbox
   11 ledger
@@ -22,8 +22,8 @@ ARGV
   user
   fields to set: count, then name and value each
   fields to delete: count, then the names
-  reset: '-' nothing, '*' every window, or the group whose window starts anew at 0
-  groups of the plan moved to: count, then per group: id, window, action (carry | reset | block), quota
+  reset: '-' nothing, '*' every window, or the group whose window is reset to 0
+  groups of the new plan: count, then per group: id, window, action (carry | reset | block), quota
   audit: field count, then name and value each
   event: what is told in the outbox (JSON), or ''
   answer: what to tell again for the idempotency key
@@ -79,12 +79,12 @@ local function start_anew(id, seq, stored, used, held, proposed)
   return anew
 end
 
--- The stored window was over before the change, so nothing of it is carried. The end of a campaign may still move.
+-- The stored window was over before the change, so nothing of it is carried over. The end of a campaign may still move.
 local function is_over(stored)
   return window.kind(stored) ~= 'fixed' and clock.parse(window.finish(stored)) <= now
 end
 
--- Brings a group's counter into its window of the plan moved to.
+-- Moves a group's counter to its window in the new plan.
 local function move(group)
   if not group.stored and group.action ~= 'block' or window.is_concurrent(group.seq) then
     return
@@ -105,14 +105,14 @@ local function move(group)
       set(group.id .. '.grants', group.grants)
     end
   end
-  -- Starting anew opens room again.
+  -- A reset frees quota again.
   if group.action == 'block' and reset == '-' then
     set(group.id .. '.blocked', group.seq .. ' ' .. args.digits(math.max(0, group.quota - used)))
     owner.adjusted = true
   end
 end
 
--- Starts the windows of one group, or of all, anew. Work in flight is not touched.
+-- Resets the windows of one group, or of all. Open holds are not touched.
 local function start_all_anew(wanted)
   local values = redis.call('HGETALL', owner.key)
   local stored = {}
@@ -124,7 +124,7 @@ local function start_all_anew(wanted)
     if seq and (wanted == '*' or wanted == id) and not window.is_concurrent(seq) then
       local anew = start_anew(id, seq, proposed, used, args.stored(held), proposed)
       resets[#resets + 1] = ledger.charge(id, anew, '0', '0', '-')
-      -- This opens room and takes none away.
+      -- Grants add quota and block nothing.
       if stored[id .. '.grants'] then
         set(id .. '.grants', allowance.with_seq(stored[id .. '.grants'], seq, anew))
       end

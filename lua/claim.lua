@@ -1,8 +1,8 @@
 --[[
-claim: takes deliveries that are due. They are due again after the lease, should the node that took them die.
+claim: claims due deliveries. They become due again after the lease, in case the node that claimed them dies.
 
 KEYS
-  1  deliveries of a webhook that still have to be made, by when
+  1  pending deliveries of a webhook, by the time of the next attempt
 
 ARGV
   count, lease_ms

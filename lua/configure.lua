@@ -25,14 +25,14 @@ Replies, in order of precedence
 
 local versions = {
   most = 100,
-  -- A reservation may need the version it was made under for a day and its grace, from when there was a later one;
-  -- revisions are times in µs.
+  -- A reservation may need the version it was made with for a day and its grace, counted from the time of the next
+  -- version; revisions are times in µs.
   needed_us = 25 * 3600 * 1000000,
-  -- The history of what was deleted stays for 90 days.
+  -- The history of a deleted document is stored for 90 days.
   deleted_ttl_ms = 90 * 24 * 3600 * 1000,
 }
 
--- Drops what lies beyond the history, oldest first.
+-- Drops versions beyond the history, oldest first.
 local function trim(key)
   if redis.call('HLEN', key) <= versions.most then
     return

@@ -1,26 +1,26 @@
 --[[
-decide: rejects an approval request, or opens a rejected one again. (Approving is a grant.)
+decide: rejects an approval request, or reopens a rejected one. (Approving is a grant.)
 
 KEYS
   1  record of this operation
   2  test clock (read only in a sandbox)
   3  counters of the request's owner
   4  approvals
-  5  those that are open
-  6  those that are decided
+  5  open requests
+  6  decided requests
   7  outbox
   8  audit log
 
 ARGV
   fingerprint ('-' without an idempotency key)
   sandbox
-  approval id, wanted status (rejected | open), how it was decided (JSON)
+  approval id, new status (rejected | open), decision (JSON)
   audit: field count, then name and value each
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   missing                                   there is no such request
-  decided, status                           it was approved, or is in the wanted status already
+  decided, status                           it was approved, or already has this status
   changed
 ]]
 
@@ -40,7 +40,7 @@ if request.status == 'approved' or request.status == status then
   return { 'decided', request.status }
 end
 
--- A request of a window that is over has no counter waiting for it.
+-- If the request's window is over, no counter refers to the request.
 local field = request.group .. '.approval'
 local seq, known, asked_in = string.match(redis.call('HGET', KEYS[3], field) or '', '^(%S+) (%S+) %S+ (.*)$')
 approval.decide(request, status, how, KEYS[4], KEYS[5], KEYS[6], now)

@@ -1,5 +1,5 @@
 --[[
-define: makes a program known, so that calls can refer to it by its name.
+define: stores a program, so that calls can refer to it by its name.
 
 KEYS
   1  any key of the slot that the calls go to

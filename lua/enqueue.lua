@@ -1,23 +1,23 @@
 --[[
-enqueue: makes out one delivery to a webhook, once however often it is called; or has it made once more.
+enqueue: creates a delivery to a webhook unless it exists; or makes an existing one due again.
 
 KEYS
   1  the delivery
-  2  deliveries of the webhook, by when they were made out
+  2  deliveries of the webhook, by creation time
   3  those that were given up
-  4  those that still have to be made, by when
+  4  pending deliveries, by the time of the next attempt
 
 ARGV
   message
-  again (0|1): make a known delivery once more
-  most: how many deliveries of the webhook are kept
-  ttl_ms: how long one is kept
+  again (0|1): deliver an existing delivery again
+  most: maximum number of stored deliveries of the webhook
+  ttl_ms: how long one is stored
   fields: count, then name and value each
 
 Replies, in order of precedence
-  missing                                   again, and it is not kept any more
-  known                                     it was made out before
-  enqueued, dropped messages…               beyond `most`, the oldest are dropped; their records are the caller's to delete
+  missing                                   again, and it is no longer stored
+  known                                     it exists already
+  enqueued, dropped messages…               beyond `most`, the oldest are dropped; the caller deletes their records
 ]]
 
 local message, again, most, ttl = args.text(), args.int() == 1, args.int(), args.text()

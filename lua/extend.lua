@@ -10,7 +10,7 @@ ARGV
   see lib/proposal; its own
   5  created_at_ms (of the id)
   6  ttl_ms from now (0: no more time)
-  7  changes: the reservation's changes that the amounts were computed on ('-' without amounts; then no facts are checked)
+  7  changes: the number of changes that the amounts are based on ('-' without amounts; then no facts are checked)
   8  memo: the new memo ('' keeps the old one)
 
 Replies, in order of precedence
@@ -18,7 +18,7 @@ Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   missing, now                              no such reservation (any more)
   not_pending, now, status                  it was committed or released
-  expired, now                              its time is over
+  expired, now                              it has expired
   stale_reservation, now                    amounts were computed on an older state
   stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
   full, now                                 it would hold in more than 2048 windows
@@ -26,7 +26,8 @@ Replies, in order of precedence
 ]]
 
 local longest_life_ms = 24 * 60 * 60 * 1000
--- Windows in which one reservation may hold: what settling it can still read and write in one short step.
+-- The maximum number of windows in which one reservation may hold: what settling it can read and write in one short
+-- step.
 local most_entries = 2048
 
 local p = proposal.read(3, 4)
@@ -62,7 +63,7 @@ if changes ~= '-' and changes ~= args.digits(loaded.changes) then
   return { 'stale_reservation', now }
 end
 
--- Also of an amount that comes to nothing by itself: the user may be blocked, or without a plan, by now.
+-- Even if the amount rounds to nothing: the user may be blocked, or without a plan, by now.
 if changes ~= '-' then
   local refused = { key = keys.of(p.tag, 'denials'), call = 'extend', about = loaded.about, memo = memo ~= '' and memo or loaded.memo }
   local refusal = admission.decide(p, refused)
@@ -92,7 +93,7 @@ end
 
 local longest = args.stored(loaded.created_at) + longest_life_ms
 loaded.expires_at = math.max(loaded.expires_at, ttl > 0 and math.min(now + ttl, longest) or 0)
--- What was drawn may be drawn on and given back for longer now, also in windows that are closed.
+-- Draws may be charged and refunded for longer now, also in closed windows.
 local extended = {}
 for _, owner in ipairs(loaded.owners) do
   owner.closed = settle.closed_until(owner, loaded.expires_at)
@@ -100,7 +101,7 @@ for _, owner in ipairs(loaded.owners) do
     extended[#extended + 1] = owner.key
   end
 end
--- Before a window closes, which is kept by it.
+-- Before a window closes, since closing it depends on this.
 for _, key in ipairs(extended) do
   redis.call('HSET', key, '.extended', args.digits(loaded.expires_at))
 end
@@ -116,7 +117,7 @@ for _, owner in ipairs(owners) do
   end
   counter.write(owner, now, alert.watch(owner, {}))
 end
--- Also of an amount that comes to nothing by itself: the next one is measured with it.
+-- Even if the amount rounds to nothing: the next one is measured together with it.
 if changes ~= '-' then
   loaded.changes = loaded.changes + 1
   loaded.memo = memo ~= '' and memo or loaded.memo

@@ -6,16 +6,16 @@ KEYS
   2   account of the owner
 
 ARGV
-  see lib/proposal; its own, with an owner of one group, or of none while the group's period does not cover now
+  see lib/proposal; its own, with an owner of one group, or of none while the group's period is not running
   5   user ('' if the owner is none)
   6   group
   7   grant id
   8   amount
   9  ends_at_ms ('*' with the window)
-  10  sort_ms: when it ends as far as is known ('+inf' never)
-  11  about: what is known of the grant
-  12  approval id ('-': none), 13 how it was decided (JSON)
-  14  answer: what to tell again for the idempotency key
+  10  sort_ms: when it ends, as far as known ('+inf' never)
+  11  about: details of the grant
+  12  approval id ('-': none), 13 decision (JSON)
+  14  answer: stored for the idempotency key
   15…  audit: field count, then name and value each
 
 Replies, in order of precedence
@@ -29,7 +29,7 @@ Replies, in order of precedence
   granted, now, answer
 ]]
 
--- Grants of other counters that have ended, forgotten with each new one.
+-- Ended grants of other counters that are removed with each new grant.
 local swept = 16
 
 local p = proposal.read(2, 11 + 2 * ARGV[15])
@@ -85,7 +85,7 @@ live[#live + 1] = grant .. ':' .. amount .. ':' .. (ends_at == '*' and group.seq
 
 owner.adjusted = true
 if p.version == '0' then
-  -- State by hand is not forgotten.
+  -- State that an operator has set does not expire.
   local time = redis.call('TIME')
   owner.version, owner.forget_at = args.digits(time[1] * 1000000 + time[2]), false
 end
@@ -108,7 +108,7 @@ end
 if p.version == '0' then
   retention.stay(owner, user, leaving)
 end
--- The end that was known when a grant was made may have moved with its window.
+-- The known end of a grant may have moved with its window.
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, swept)) do
   local key, of = string.match(redis.call('HGET', grants, name) or '', '^(%S+) (%S+)\n')
   local values = key and redis.call('HMGET', key, of .. '.grants', of) or {}

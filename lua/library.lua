@@ -1,18 +1,18 @@
 --[[
-The library as Redis keeps it: loaded once, so that no call makes its tables and functions anew. A node puts it
-together (src/store/client/library.rs): an @include stands for that file, an @command for a Redis function that runs that file.
-Library and functions are named by a hash of all of it, so nodes of two releases work side by side.
+The library that is loaded into Redis once, so that calls do not recreate its tables and functions. A node builds it
+(src/store/client/library.rs): an @include inserts that file, a @command creates a Redis function that runs that file.
+Library and functions are named by a hash of the whole text, so nodes of two releases can use the same Redis.
 A file of lib/ uses only those above it.
 ]]
--- A global is looked for in an empty table first and then, through its metatable, where it is; so the first call keeps
--- those that are used. While the library is loaded there are none of them, and another `redis`.
+-- Lua looks up a global in an empty table first, and then through its metatable. So the first call stores the globals
+-- that are used. While the library is loaded they do not exist, and `redis` is another object.
 local function globals()
   return redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis.call, string.match, string.find, string.sub,
     table.concat
 end
 local redis, string, table, math, ipairs, pairs, tonumber, type, unpack, cjson, redis_call, match, find, sub, concat = redis
 
--- What the present call is given: one runs at a time, from beginning to end.
+-- The arguments of the present call: calls run one at a time, from beginning to end.
 local KEYS, ARGV
 
 --- @include "lib/args"
@@ -43,7 +43,7 @@ local KEYS, ARGV
 --- @include "lib/audit"
 --- @include "lib/tracking"
 
--- Nothing of the call before is left, even if an error ended it.
+-- Clears everything of the previous call, even if an error ended it.
 local function begin(call_keys, call_argv)
   KEYS, ARGV = call_keys, call_argv
   if not string then
@@ -53,8 +53,9 @@ local function begin(call_keys, call_argv)
   args.position, hold.taken = 0, 0
 end
 
--- allow-oom: also in a Redis that uses as much memory as it may: what frees, what is bounded by what is there, and what
--- operators do. headroom: beyond it up to a bound that the node checks (src/store/client/headroom.rs). Without either: refused.
+-- Flags for a Redis that has reached its memory limit. allow-oom: always allowed, for calls that free memory, whose
+-- number is limited by stored data, or that operators make. headroom: allowed up to a limit that the node checks
+-- (src/store/client/headroom.rs). Without a flag: rejected.
 --- @command "announce" allow-oom
 --- @command "attempted" allow-oom
 --- @command "change_user" headroom

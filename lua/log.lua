@@ -1,5 +1,5 @@
 --[[
-log: writes an entry of the audit log, of a change that no other function makes.
+log: writes an entry of the audit log, for a change that no other function makes.
 
 KEYS
   1  audit log

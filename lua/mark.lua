@@ -1,6 +1,6 @@
 --[[
-mark: a write behind a call on the same connection, so that WAIT waits for the call too where it only repeated an answer
-and wrote nothing itself. Also at maxmemory, where charges still settle.
+mark: a write after a call on the same connection, so that WAIT covers the call even if it only repeated an answer and
+wrote nothing itself. Also works at maxmemory, where charges still settle.
 
 KEYS
   1  mark, in the slot of the call

@@ -1,6 +1,6 @@
 --[[
-migrate: converts keys of layout 6 to the present layout (lib/layout6), each in one step. It leaves out keys that are
-converted or gone, so it can be called again at any time.
+migrate: converts keys of layout 6 to the present layout (lib/layout6), each in one step. It skips keys that
+are converted or deleted, so it can be called again at any time.
 
 KEYS
   1…  keys of one kind and one slot; of approvals and grants one
@@ -25,15 +25,15 @@ local function fault(what, key)
   faults[#faults + 1], faults[#faults + 2] = what, key
 end
 
--- When the last of the owner's reservations expires, if it may still be charged or refunded, else 0. `last_expiry` covers
--- those that were settled or have expired, the holds cover the others.
+-- When the last of the owner's reservations expires that may still be charged or refunded, otherwise 0. `last_expiry`
+-- covers those that were settled or have expired, the holds cover the others.
 local function chargeable_until(stored, holds)
   local last = redis.call('ZRANGE', holds, -1, -1, 'WITHSCORES')
   local until_ms = math.max(args.stored(stored.last_expiry), args.stored(last[2]))
   return until_ms + clock.grace_ms > clock.now_ms(keys.of(keys.tag(holds), 'clock'), 1) and until_ms or 0
 end
 
--- What is true of a user.
+-- A user's state.
 local function add_facts(stored, set)
   if stored.plan then
     set('.subscription', stored.plan .. ' ' .. (stored.since or '-') .. ' ' .. (stored.cycle or '-') .. ' ' .. (stored['until'] or '-'))
@@ -56,7 +56,7 @@ local function account_of(values, holds)
     anew[#anew + 1], anew[#anew + 2] = name, value
   end
   local until_ms = chargeable_until(stored, holds)
-  -- Layout 6 does not know the longest life of a reservation. So all count as extended until the last one expires.
+  -- Layout 6 does not store the longest lifetime of a reservation. So all count as extended until the last one expires.
   local owner = {
     version = stored.version or '0', next_expiry = args.stored(stored.next_expiry), longest_ttl = until_ms > 0 and 1 or 0,
     forget_at = stored.forget_at or false, adjusted = stored.adjusted and true, watched = stored.watched and true, stored = false,

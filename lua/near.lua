@@ -1,6 +1,6 @@
 --[[
-near: notes counters that are near their limits, or at them. What is known is bounded: of the counters at their limits, and
-of those near them, the fullest stay. A counter whose window is over goes.
+near: records counters near or at their limits. The number is limited: of the counters at their limits, and of those near
+them, the fullest are kept. A counter whose window is over is removed.
 
 KEYS
   1  counters by how much of their limits is used, in thousandths
@@ -8,7 +8,7 @@ KEYS
   3  test clock of a sandbox
 
 ARGV
-  sandbox (0|1), how many of each kind stay
+  sandbox (0|1), how many of each kind are kept
   count, then per counter: name, thousandths of its limit that are used, end of its window (ms)
 
 Replies
@@ -25,7 +25,7 @@ local function drop(names)
   end
 end
 
--- Both kinds grow by what one call brings at most.
+-- Both sets grow by at most what one call adds.
 local function trim(from, to)
   local over = redis.call('ZCOUNT', KEYS[1], from, to) - most
   if over > 0 then

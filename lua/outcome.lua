@@ -1,5 +1,5 @@
 --[[
-outcome: what the result of a committed reservation was worth.
+outcome: records the outcome of a committed reservation.
 
 KEYS
   see lib/settle
@@ -7,14 +7,14 @@ KEYS
 ARGV
   1 to 4: see lib/settle; then:
   outcome (accepted | rejected)
-  told_again: for the ledger in place of `told`, where another outcome was reported before
+  told_again: for the ledger in place of `told`, if another outcome was recorded before
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   missing, now                              no such reservation (any more)
   expired, now                              past its grace
   not_pending, now, status                  it is held, or was released
-  told, now, replayed (0|1), about, memo    about: '<event> <key> <user>'; replayed: it was reported so before
+  told, now, replayed (0|1), about, memo    about: '<event> <key> <user>'; replayed: the same outcome was recorded before
 ]]
 
 local call, seen = settle.call()

@@ -1,5 +1,5 @@
 --[[
-reclaim: takes one batch of an owner's expired holds out of its counters.
+reclaim: removes one batch of an owner's expired holds from its counters.
 
 KEYS
   1  test clock (read only in a sandbox)
@@ -9,7 +9,7 @@ KEYS
   5  ledger
 
 ARGV
-  sandbox, whether expiries are told (0|1), how many entries the ledger may have
+  sandbox, whether expiries are reported (0|1), maximum number of ledger entries
 
 Replies
   reclaimed, count, more (0|1)

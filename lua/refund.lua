@@ -1,5 +1,5 @@
 --[[
-refund: gives back what a settled reservation charged, to the windows it was charged to.
+refund: refunds the charges of a settled reservation, in the windows in which they were made.
 
 KEYS
   see lib/settle
@@ -7,7 +7,7 @@ KEYS
 ARGV
   1 to 4: see lib/settle; then:
   figures: count, then per group: id, amount
-  whole: count, then the ids of groups that count calls: given back once all the others are
+  whole: count, then the ids of groups that count calls: refunded once all the others are
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
@@ -38,7 +38,7 @@ if loaded.status == 'held' then
   return { 'not_pending', now, loaded.status }
 end
 
--- Gives back at most `amount` of what was charged, never more than its window still counts.
+-- Refunds at most `amount` of the charge, and at most what its window still counts.
 local function give_back(entry, amount)
   local given = math.min(amount, entry.charged)
   entry.charged = entry.charged - given
@@ -49,7 +49,7 @@ end
 local open = 0
 for _, owner in ipairs(loaded.owners) do
   settle.open(owner, now, call.expiry_outbox)
-  -- The newest window first: an overage was charged there.
+  -- The newest window first, since an overage was charged there.
   for place = #owner.entries, 1, -1 do
     local entry = owner.entries[place]
     if not whole[entry.id] then

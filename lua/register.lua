@@ -11,12 +11,12 @@ ARGV
   fingerprint ('-' without an idempotency key)
   action: create | replace | delete
   name, value
-  answer: what to tell again for the idempotency key
+  answer: stored for the idempotency key
   audit: field count, then name and value each
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
-  exists                                    create, and there is an entry of this name
+  exists                                    create, and there is an entry with this name
   missing                                   replace or delete, and there is none
   registered, answer
 ]]

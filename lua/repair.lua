@@ -1,5 +1,5 @@
 --[[
-repair: puts a counter right that is not what the ledger or its holds say, if it still is what was found.
+repair: corrects a counter that differs from the ledger or its holds, if it has not changed since the difference was found.
 
 KEYS
   1  the hash: account, or past of an owner
@@ -10,7 +10,7 @@ ARGV
   audit: field count, then name and value each
 
 Replies, in order of precedence
-  changed                                   it is not what was found any more
+  changed                                   it has changed
   repaired
 ]]
 

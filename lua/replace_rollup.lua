@@ -1,14 +1,13 @@
 --[[
-replace_rollup: puts rebuilt days in the place of those that there are, if the cursor still stands behind the last entry
-that the rebuilt ones count.
+replace_rollup: replaces days with their rebuilt rows, if the cursor is still at the last entry that the rebuilt rows count.
 
 KEYS
   1  cursor of the stream
-  2… pairs: a rebuilt day (or none, where nothing happened), and the day
+  2… pairs: a rebuilt day (missing if it has no rows), and the day
 
 ARGV
-  where the cursor stood, the same with one rebuild more: a node that read rows before does not write them after
-  per pair: how long the day stays (s)
+  the old cursor, and the same with one more rebuild: a node that read rows before does not write them afterwards
+  per pair: TTL of the day (s)
 
 Replies, in order of precedence
   moved                                     more was folded meanwhile

@@ -30,7 +30,7 @@ Replies, in order of precedence
 ]]
 
 local defined = program.get(ARGV[1])
-local reply = defined and defined.straight and straight_reserve.decide(defined, 8)
+local reply = defined and defined.straight and straight_reserve.decide(defined)
 if reply then
   return reply
 end

@@ -1,9 +1,9 @@
 --[[
-revoke: takes a grant back.
+revoke: revokes a grant.
 
 KEYS
   1  account of the owner
-  2  grants of the bucket: what is known of each
+  2  grants of the bucket with their details
   3  their ends
   4  audit log
   5  test clock (read only in a sandbox)
@@ -17,7 +17,7 @@ ARGV
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
-  missing                                   it has ended, was taken back, or never was
+  missing                                   it has ended, was revoked, or never existed
   revoked
 ]]
 

@@ -1,6 +1,6 @@
 --[[
-rollup: writes what rows of days come to with further entries of a stream, and moves the cursor behind those entries,
-if it still stands where the node read it: so each entry is counted once, whichever nodes fold it and whenever one dies.
+rollup: writes rows of days with the sums of further entries of a stream, and moves the cursor past those entries, if the
+cursor has not moved since the node read it. So each entry is counted once, even if several nodes fold it or one dies.
 
 KEYS
   1  cursor of the stream
@@ -8,9 +8,9 @@ KEYS
   3… days
 
 ARGV
-  where the cursor stood ('' none), where it goes: '<id> <entries folded> <rebuilds>'
-  id of the last entry that was folded: it is still there, else the stream is another one by now
-  per day: how long it stays (s), fields: count, then name and value each
+  the old cursor ('' none), the new one: '<id> <entries folded> <rebuilds>'
+  id of the last folded entry: if it no longer exists, the stream was replaced
+  per day: TTL (s), fields: count, then name and value each
 
 Replies, in order of precedence
   moved                                     another node was first
@@ -25,7 +25,7 @@ for place = 3, #KEYS do
   local ttl = args.int()
   local left = 2 * args.int()
   while left > 0 do
-    -- Lua passes no more than some thousand arguments.
+    -- Lua cannot pass more than a few thousand arguments.
     local count = math.min(left, 1000)
     redis.call('HSET', KEYS[place], args.texts(count))
     left = left - count

@@ -1,5 +1,5 @@
 --[[
-session: keeps a session of the dashboard, or ends it, with its entry in the audit log.
+session: stores a session of the dashboard, or ends it, with an entry in the audit log.
 
 KEYS
   1  session

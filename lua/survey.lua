@@ -1,13 +1,13 @@
 --[[
-survey: what proving needs, as of one moment: the newest entries of the ledger, and the state of some owners.
+survey: reads what `verify` needs in one moment: the newest entries of the ledger, and the state of some owners.
 
 KEYS
   1   ledger
   2…  per owner: counters, holds, past
 
 ARGV
-  after: entries behind this id, at most: how many
-  most_holds: an owner with more is not added up
+  after: entries after this id; maximum number of entries
+  most_holds: the holds of an owner with more are not added up
 
 Replies
   surveyed, more entries (0|1), count of entries, per entry: id, charges ('-' none); then per owner: count of what

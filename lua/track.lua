@@ -1,5 +1,5 @@
 --[[
-track: counts what has happened, past the quota too (the limits given are what a counter can hold).
+track: counts usage that has already happened, even above the quota (the given limits are what a counter can hold).
 
 KEYS
   1   record of this operation
@@ -13,7 +13,7 @@ Replies, in order of precedence
   replayed, record | reused                 see lib/operation
   stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
   tracked, now, reclaimed, passed, crowded, counters; then told; with an idempotency key also the groups as proposed
-  passed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name
+  passed: alerts, '<group>:<percent>,…'; crowded: number of owners left out, because their scope has its maximum number of names
 ]]
 
 return tracking.count(false)

@@ -1,7 +1,7 @@
 --[[
-track_degraded: counts a reserve that a node allowed while this Redis was away, once: the operation is that reserve's own,
-and its answer is kept for as long as the node's journal may wait, so that journals of other nodes, a journal that is
-read again, and the client's own repetition find it. The ledger says that it was degraded.
+track_degraded: counts a reserve that a node allowed while this Redis was unavailable, exactly once. It uses the operation
+name of that reserve, and its answer is stored for as long as a journal may wait, so that journals of other nodes, a
+journal that is read again, and the client's own repetition find it. The ledger records that it was degraded.
 
 KEYS
   1   record of this operation
@@ -12,10 +12,10 @@ ARGV
 
 Replies, in order of precedence
   unknown                                   the program has to be defined
-  replayed, record | reused                 see lib/operation; the record may be the reservation, if the reserve was done after all
+  replayed, record | reused                 see lib/operation; the record may be the reservation, if the reserve did reach Redis
   stale_configuration | stale_stamp | stale_user | stale_time | again | denied    as in reserve
   tracked, now, reclaimed, passed, crowded, counters; then told; with an idempotency key also the groups as proposed
-  passed: alerts, '<group>:<percent>,…'; crowded: owners left out, since their scope has no place for another name
+  passed: alerts, '<group>:<percent>,…'; crowded: number of owners left out, because their scope has its maximum number of names
 ]]
 
 return tracking.count(false, '{"degraded":true}', 35 * 24 * 3600 * 1000)

@@ -1,5 +1,5 @@
 --[[
-track_enforce: counts only if there is room in every group.
+track_enforce: counts only if no group's limit is exceeded.
 
 KEYS
   1   record of this operation

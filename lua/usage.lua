@@ -1,5 +1,5 @@
 --[[
-usage: what counters have, without a write. Serves usage and can-use.
+usage: reads counters without writing. Serves usage and can-use.
 
 KEYS
   1…  per owner: account
@@ -9,7 +9,7 @@ ARGV
 
 Replies, in order of precedence
   unknown | stale_configuration | stale_stamp | stale_user | stale_time    as in reserve
-  reclaim, now                              too many expired holds to subtract on the fly: reclaim first
+  reclaim, now                              too many expired holds to subtract while reading: reclaim first
   usage, now, free_at_ms, counters          as in reserve
 ]]
 

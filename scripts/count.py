@@ -176,7 +176,7 @@ class Stage(NamedTuple):
         self.settle("commit", self.reserve(plan, body))
 
     def stop_folding(self) -> None:
-        """Takes the leases of the gateway, which looks every 1.5 s. It may renew one that it has just read: so three times."""
+        """Takes the leases of the gateway, which looks every 1.5 s; three times, since it may renew one that it just read."""
         for _ in range(3):
             for lease in LEASES:
                 self.redis.run("SET", lease, "counting")
@@ -193,17 +193,19 @@ class Stage(NamedTuple):
 
         wait_for("folding", folded)
 
-    def count_reserve(self, counted: Counted, plan: str, body: Callable[[str], dict[str, Any]]) -> tuple[float, list[str]]:
+    def count_reserve(
+        self, counted: Counted, plan: str, body: Callable[[str], dict[str, Any]]
+    ) -> tuple[float, list[str]]:
         held: list[str] = []
-        figure = counted.per_call(lambda: held.extend(self.reserve(plan, body)))
+        figure = counted.per_call(lambda: held.extend(self.reserve(plan, body)), USERS)
         return figure, held
 
     def count_commit(self, counted: Counted, reservations: list[str]) -> tuple[float, float]:
         """Instructions of a commit, and of folding its entry."""
         self.fold()
         self.stop_folding()
-        commit = counted.per_call(lambda: self.settle("commit", reservations))
-        folding = counted.per_call(self.fold)
+        commit = counted.per_call(lambda: self.settle("commit", reservations), USERS)
+        folding = counted.per_call(self.fold, USERS)
         self.stop_folding()
         return commit, folding
 
@@ -254,9 +256,9 @@ def count_redis(binaries: Path) -> None:
     line("  the commit alone", commit)
     table.line("  folding alone", thousands(folding), "", "<= 10 k")
     held = stage.reserve("three", image)
-    line("release", redis.per_call(lambda: stage.settle("release", held)), 3.2)
+    line("release", redis.per_call(lambda: stage.settle("release", held), USERS), 3.2)
     line("denied reserve, one of three groups over limit",
-         redis.per_call(lambda: stage.reserve("three", denied, allowed=False)), 2.4)
+         redis.per_call(lambda: stage.reserve("three", denied, allowed=False), USERS), 2.4)
     llm_reserve, llm_commit = count_llm(stage)
     line("LLM reserve: tokens, cents, requests per minute", llm_reserve, 3.3)
     line("LLM commit with figures", llm_commit, 4.2)
@@ -280,7 +282,7 @@ def count_llm(stage: Stage) -> tuple[float, float]:
         stage.warm_up("llm", llm)
         reserve, held = stage.count_reserve(stage.server, "llm", llm)
         figures = {"completion_tokens": 52}
-        commit = stage.server.per_call(lambda: stage.settle("commit", held, metadata=figures))
+        commit = stage.server.per_call(lambda: stage.settle("commit", held, metadata=figures), USERS)
         if stage.second() // 60 == minute:
             return reserve, commit
     raise RuntimeError("the LLM calls did not fit into one minute; the machine is too busy")
@@ -304,7 +306,7 @@ def count_gateway(binaries: Path) -> None:
     # Only now: it closes a connection without a request after a few seconds.
     constant = Http(address, stage.http.key)
     calls()
-    base = no_op.per_call(calls)
+    base = no_op.per_call(calls, USERS)
     no_op.stop()
     table.line("no-op: parses the same body, constant answer of the same size", thousands(base))
     gateway.measure_idle()

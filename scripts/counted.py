@@ -158,7 +158,7 @@ class Counted:
             raise RuntimeError(f"no total in {last}")
         return float(found[1]), seconds
 
-    def per_call(self, work: Callable[[], Any], calls: int = USERS) -> float:
+    def per_call(self, work: Callable[[], Any], calls: int) -> float:
         """Instructions per call of some work, without what it does by itself."""
         instructions, seconds = self.count(work)
         return (instructions - self.idle * seconds) / calls

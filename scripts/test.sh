@@ -15,7 +15,7 @@ mkdir -p "$logs"
 "$cargo" test --no-run --all-targets || exit 1
 
 computing() {
-    "$cargo" test --no-fail-fast --lib --bins --test allocations --test api --test dependencies --test model \
+    "$cargo" test --no-fail-fast --lib --bins --test allocations --test api --test dependencies --test docs --test model \
         --test parsers --test scripts --test tidy
 }
 

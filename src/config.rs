@@ -1,5 +1,5 @@
-//! What an operator can set: the only reader of the environment. Each field says its variable,
-//! default and range; `quotagate serve --help` prints the same.
+//! The settings of a node, and the only reader of the environment. Each field has its variable, default and range;
+//! `quotagate serve --help` prints the same.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -25,32 +25,32 @@ const MAX_WORKERS: u16 = 256;
 
 /// The settings of one gateway node. Call [`Config::validate`] before use.
 #[derive(Clone, Debug, clap::Args)]
-// The text above is for readers of the code, not for the command's help.
+// The text above is for readers of the code and not part of the help.
 #[command(about = None, long_about = None)]
 pub struct Config {
-    /// Address and port to listen on; port 0 takes a free one
+    /// Address and port to listen on; port 0 selects a free one
     #[arg(long, env = "QUOTAGATE_BIND", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub bind: SocketAddr,
 
-    /// The Redis that holds all state; unset, a private one is started under the data directory
+    /// The Redis that stores all state; without it, a private one is started in the data directory
     ///
     /// redis://, rediss://, redis+unix://, unix://, redis-sentinel://, rediss-sentinel:// or redis-cluster://.
     /// Better set by variable than by option if it contains a password.
     #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: Option<Secret>,
 
-    /// Where this node keeps files of its own, the private Redis' data above all
+    /// Directory for this node's files, such as the data of the private Redis
     #[arg(long, env = "QUOTAGATE_DATA_DIR", default_value = "./data", value_name = "DIR")]
     pub data_dir: PathBuf,
 
-    /// A key to accept as root admin; unset and none stored, one is made and printed once
+    /// A key to accept as root admin key; without it and without a stored one, a key is created and printed once
     ///
-    /// `ak_` and more letters, digits, `_` or `-`, 24 characters or more in all. Better set by
-    /// variable than by option, which other users of the machine can see.
+    /// `ak_` followed by letters, digits, `_` or `-`, at least 24 characters in total. Set the variable rather than
+    /// the option, which other users of the machine can see.
     #[arg(long, env = "QUOTAGATE_ADMIN_KEY", hide_env_values = true, value_name = "KEY")]
     pub admin_key: Option<Secret>,
 
-    /// A configuration file (YAML or JSON, as `quotagate apply` takes it) to apply at start
+    /// A configuration file (YAML or JSON, as `quotagate apply` takes it) to apply at start; nothing is deleted
     #[arg(long, env = "QUOTAGATE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -65,15 +65,15 @@ pub struct Config {
     )]
     pub workers: u16,
 
-    /// What to log: error, warn, info, debug or trace, also per module (info,quotagate=debug)
+    /// What to log: error, warn, info, debug or trace, optionally per module (info,quotagate=debug)
     #[arg(long, env = "QUOTAGATE_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 
-    /// The form of the log, which goes to standard error
+    /// The format of the log, which is written to standard error
     #[arg(long, env = "QUOTAGATE_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
-    /// How long one Redis round trip may take, 50 to 60000 ms; then the answer is 503
+    /// The time limit of one Redis round trip, 50 to 60000 ms; after it the answer is 503
     #[arg(
         long,
         env = "QUOTAGATE_REDIS_TIMEOUT_MS",
@@ -83,9 +83,9 @@ pub struct Config {
     )]
     pub redis_timeout_ms: u64,
 
-    /// How many replicas have to acknowledge a write before it is answered, 0 to 16; otherwise the answer is 503
+    /// How many replicas must acknowledge a write before it is answered, 0 to 16; otherwise the answer is 503
     ///
-    /// They have half of the time for a round trip. Not for the private Redis, which has no replicas.
+    /// They have half of the time limit of a round trip. Not for the private Redis, which has no replicas.
     #[arg(
         long,
         env = "QUOTAGATE_WAIT_REPLICAS",
@@ -95,18 +95,18 @@ pub struct Config {
     )]
     pub wait_replicas: u8,
 
-    /// Send webhooks to private, loopback and link-local addresses too: 1 or 0
+    /// Whether to send webhooks to private, loopback and link-local addresses
     #[arg(
         long,
         env = "QUOTAGATE_WEBHOOK_ALLOW_PRIVATE",
         default_value = "0",
-        value_parser = clap::builder::BoolishValueParser::new(),
+        value_parser = switch,
         action = clap::ArgAction::Set,
         value_name = "0|1"
     )]
     pub webhook_allow_private: bool,
 
-    /// How long one attempt to deliver to a webhook may take, 100 to 60000 ms
+    /// The time limit of one delivery attempt to a webhook, 100 to 60000 ms
     #[arg(
         long,
         env = "QUOTAGATE_WEBHOOK_TIMEOUT_MS",
@@ -116,7 +116,7 @@ pub struct Config {
     )]
     pub webhook_timeout_ms: u64,
 
-    /// Days that entries of the ledger and of denials are kept, 1 to 3660
+    /// Days for which entries of the ledger and of denials are stored, 1 to 3660
     #[arg(
         long,
         env = "QUOTAGATE_LEDGER_DAYS",
@@ -129,9 +129,10 @@ pub struct Config {
     #[command(flatten)]
     pub rollup: RollupArgs,
 
-    /// How many entries the ledger may have per app and mode, 1000 to 1000000000; the oldest go
+    /// The maximum number of ledger entries per app and mode, 1000 to 1000000000; beyond it the oldest are dropped
     ///
-    /// An entry takes about 0.4 kB of Redis' memory. Of an app with the placement `user`, per bucket.
+    /// An entry takes about 0.4 kB of Redis' memory. For an app with the placement `user`, the limit applies per
+    /// bucket.
     #[arg(
         long,
         env = "QUOTAGATE_LEDGER_ENTRIES",
@@ -141,9 +142,11 @@ pub struct Config {
     )]
     pub ledger_entries: u64,
 
-    /// How many bytes of Redis' memory the ledger may take per app and mode, 1048576 to 1000000000000; the oldest entries go
+    /// The maximum memory of the ledger in Redis per app and mode, 1048576 to 1000000000000 bytes; beyond it the
+    /// oldest entries are dropped
     ///
-    /// The denials, the outbox and each audit log may take an eighth of it. Of an app with the placement `user`, per bucket.
+    /// The denials, the outbox and each audit log may use an eighth of it. For an app with the placement `user`, the
+    /// limit applies per bucket.
     #[arg(
         long,
         env = "QUOTAGATE_LEDGER_BYTES",
@@ -153,9 +156,10 @@ pub struct Config {
     )]
     pub ledger_bytes: u64,
 
-    /// How many reserves this node may allow while Redis is away, until they are counted, 0 to 100000
+    /// How many reserves this node may allow while Redis is unavailable until they are counted, 0 to 100000
     ///
-    /// Of apps with `onStoreFailure: allow`. They are journalled in the data directory, a few hundred bytes each.
+    /// Only for apps with `onStoreFailure: allow`. They are journalled in the data directory, a few hundred bytes
+    /// each.
     #[arg(
         long,
         env = "QUOTAGATE_DEGRADED_RESERVES",
@@ -165,16 +169,16 @@ pub struct Config {
     )]
     pub degraded_reserves: u32,
 
-    /// When the private Redis syncs a write to disk [default: everysec]
+    /// When the private Redis syncs writes to disk [default: everysec]
     ///
-    /// Refused together with a Redis URL: that Redis has its own setting.
+    /// Cannot be combined with a Redis URL, since that Redis has its own setting.
     #[arg(long, env = "QUOTAGATE_APPENDFSYNC", value_enum)]
     pub appendfsync: Option<AppendFsync>,
 
-    /// How much memory the private Redis may use, such as 512mb or 2gb; 0: no limit [default: half of the memory]
+    /// Memory limit of the private Redis, such as 512mb or 2gb; 0: no limit [default: half of the memory]
     ///
-    /// The memory of the machine, or of the container where that is less. Settling may exceed it by a tenth. Refused
-    /// together with a Redis URL: that Redis has its own setting.
+    /// The default is based on the memory of the machine, or of the container if that is less. Settling calls may
+    /// exceed the limit by a tenth. Cannot be combined with a Redis URL, since that Redis has its own setting.
     #[arg(long, env = "QUOTAGATE_REDIS_MAXMEMORY", value_parser = maxmemory::parse, value_name = "BYTES")]
     pub redis_maxmemory: Option<u64>,
 
@@ -184,7 +188,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Refuses values and combinations that cannot work.
+    /// Rejects values and combinations that cannot work.
     ///
     /// # Errors
     /// The first such setting, by the name of its variable; never with a secret in it.
@@ -219,7 +223,7 @@ impl Config {
         })
     }
 
-    /// Where reserves are journalled that are allowed while Redis is away.
+    /// Where reserves are journalled that are allowed while Redis is unavailable.
     pub fn journal(&self) -> JournalOptions {
         let most = usize::try_from(self.degraded_reserves).unwrap_or(usize::MAX);
         JournalOptions { directory: self.data_dir.join("degraded"), most }
@@ -234,22 +238,22 @@ impl Config {
         }
     }
 
-    /// How rows of reports are kept, and entries.
+    /// How long rows of reports and entries are stored.
     pub fn roll_up(&self) -> RollUpOptions {
         let bytes = ByteBounds { ledger: self.ledger_bytes };
         RollUpOptions { rollup: self.rollup.options(), ledger_days: self.ledger_days, bytes }
     }
 
-    /// The bound on one Redis round trip.
+    /// The time limit of a Redis round trip.
     pub fn redis_timeout(&self) -> Duration {
         Duration::from_millis(self.redis_timeout_ms)
     }
 }
 
-/// How long the rows of reports stay; `quotagate rollup` reads it too.
+/// How long rows of reports are stored; also used by `quotagate rollup`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct RollupArgs {
-    /// Days that the rows of reports are kept which do not tell users apart, 1 to 3660
+    /// Days for which report rows without users are stored, 1 to 3660
     #[arg(
         long,
         env = "QUOTAGATE_ROLLUP_DAYS",
@@ -259,7 +263,7 @@ pub struct RollupArgs {
     )]
     rollup_days: u16,
 
-    /// Days that those are kept which do tell users apart, 1 to 3660
+    /// Days for which report rows with users are stored, 1 to 3660
     #[arg(
         long,
         env = "QUOTAGATE_ROLLUP_USER_DAYS",
@@ -276,33 +280,33 @@ impl RollupArgs {
     }
 }
 
-/// What happens at start on a Redis that holds no quotagate data.
+/// What to do at the start if Redis has no quotagate data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Init {
-    /// It is initialised, with a warning in the log.
+    /// Initialise it, with a warning in the log.
     #[default]
     Auto,
-    /// The start is refused: the data should be there.
+    /// Refuse to start, because there should be data.
     Never,
 }
 
-/// The form of the log.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object per line.
     Json,
 }
 
-/// A text that is, or may contain, a secret: `Debug` hides it and it has no `Display`. Reading
-/// one never fails, because clap would print the refused value; [`Config::validate`] checks it.
+/// A text that is, or may contain, a secret: `Debug` hides it, and it has no `Display`. Parsing one never fails,
+/// because clap would print the rejected value; [`Config::validate`] checks it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, which must not reach a log or an error.
+    /// The text itself, which must not be written to a log or an error.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -325,7 +329,7 @@ impl fmt::Debug for Secret {
 /// A setting that cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("QUOTAGATE_REDIS_URL is empty: give a URL, or unset it for the private Redis")]
+    #[error("QUOTAGATE_REDIS_URL must not be empty: set a URL, or unset it for the private Redis")]
     RedisUrlEmpty,
     #[error(
         "QUOTAGATE_REDIS_URL must begin with one of {}, followed by an address",
@@ -352,7 +356,7 @@ pub enum ConfigError {
          {ADMIN_KEY_MIN_CHARS} characters, all of them letters, digits, _ or -"
     )]
     AdminKey,
-    #[error("QUOTAGATE_LOG cannot be read as a filter: {filter:?}: {error}")]
+    #[error("QUOTAGATE_LOG must be a log filter; {filter:?} is not: {error}")]
     Log { filter: String, error: tracing_subscriber::filter::ParseError },
 }
 
@@ -370,6 +374,15 @@ fn is_admin_key(key: &str) -> bool {
     key.starts_with(ADMIN_KEY_PREFIX)
         && key.len() >= ADMIN_KEY_MIN_CHARS
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// Reads a setting that is on or off.
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err("must be 0 or 1".to_owned()),
+    }
 }
 
 fn default_workers() -> u16 {
@@ -428,7 +441,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         let refused = [
-            (vec!["--redis-url", ""], "QUOTAGATE_REDIS_URL is empty"),
+            (vec!["--redis-url", ""], "QUOTAGATE_REDIS_URL must not be empty"),
             (vec!["--redis-url", "http://host"], "QUOTAGATE_REDIS_URL must begin"),
             (vec!["--redis-url", "redis://"], "QUOTAGATE_REDIS_URL must begin"),
             (vec!["--redis-url", "host:6379"], "QUOTAGATE_REDIS_URL must begin"),
@@ -442,11 +455,12 @@ mod tests {
             ),
             (vec!["--redis-maxmemory", "half"], "a number of bytes such as 512mb"),
             (vec!["--init", "always"], "auto, never"),
+            (vec!["--webhook-allow-private", "maybe"], "must be 0 or 1"),
             (vec!["--admin-key", ""], "QUOTAGATE_ADMIN_KEY must begin with ak_"),
             (vec!["--admin-key", "ak_tooshort"], "at least 24 characters"),
             (vec!["--admin-key", "ak_with a blank in it and long"], "letters, digits"),
             (vec!["--data-dir", ""], "--data-dir"),
-            (vec!["--log", "quotagate=loud"], "QUOTAGATE_LOG cannot be read"),
+            (vec!["--log", "quotagate=loud"], "QUOTAGATE_LOG must be a log filter"),
             (vec!["--bind", "nowhere"], "--bind"),
             (vec!["--workers", "0"], "1..=256"),
             (vec!["--workers", "257"], "1..=256"),

@@ -1,5 +1,5 @@
 //! quotagate: a self-hosted quota gateway for applications that resell AI capacity.
-// Futures nest deeply: from a task through the service and the store into the client of Redis.
+// Futures are deeply nested: from a task through service and store into the Redis client.
 #![recursion_limit = "256"]
 
 pub mod cli;

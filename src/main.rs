@@ -1,12 +1,12 @@
-//! `quotagate`: `serve` (the default), `apply`, `replay`, `inspect`, `export`, `verify`, `migrate`, `rollup`, `whatif`,
-//! `openapi`, `schema`.
+//! The command line of `quotagate`.
 
 #![recursion_limit = "256"]
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use quotagate::cli::{apply, export, inspect, migrate, print, replay, rollup, verify, whatif};
+use quotagate::cli::operations::{documents, explain, export_config, grants, keys, top, users};
+use quotagate::cli::{apply, export, inspect, migrate, pages, print, replay, rollup, verify, whatif};
 use quotagate::config::{Config, Init, LogFormat};
 use quotagate::http;
 use quotagate::http::middleware::limits::Limits;
@@ -16,7 +16,7 @@ use quotagate::infra::telemetry;
 use quotagate::startup::{Node, Options, install_metrics};
 use tokio::signal::unix::{SignalKind, signal};
 
-// Calls, replays and reports are made of many small pieces.
+// Calls, replays and reports make many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -35,13 +35,21 @@ enum Command {
     /// Run a gateway node (the default)
     Serve(Config),
     Apply(apply::ApplyArgs),
+    ExportConfig(export_config::ExportConfigArgs),
+    Explain(explain::ExplainArgs),
+    Top(top::TopArgs),
+    Users(users::UsersArgs),
+    Plans(documents::PlansArgs),
+    Policies(documents::PoliciesArgs),
+    Keys(keys::KeysArgs),
+    Grants(grants::GrantsArgs),
     /// Send a trace of LLM calls through a running gateway
     Replay(replay::ReplayArgs),
-    /// Explain what Redis holds of a user
+    /// Show and explain a user's data in Redis
     Inspect(inspect::InspectArgs),
     /// Rebuild the rows of reports from the ledger
     Rollup(rollup::RebuildArgs),
-    /// Recompute counters from the ledger and from live holds, and tell what differs
+    /// Recompute counters from the ledger and from live holds, and report differences
     Verify(verify::VerifyArgs),
     Migrate(migrate::MigrateArgs),
     /// Write the ledger and the denials to a file
@@ -51,6 +59,8 @@ enum Command {
     Openapi,
     /// Print the JSON Schema of configuration files
     Schema,
+    Completions(pages::CompletionsArgs),
+    Man(pages::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +78,19 @@ fn main() -> ExitCode {
         Command::Rollup(args) => block_on(async { rollup::run(args).await.map_err(Into::into) }),
         Command::Export(args) => block_on(async { export::run(args).await.map_err(Into::into) }),
         Command::Whatif(args) => block_on(async { whatif::run(args).await.map_err(Into::into) }),
+        Command::ExportConfig(args) => once(export_config::run(args)),
+        Command::Explain(args) => once(explain::run(args)),
+        Command::Top(args) => once(top::run(args)),
+        Command::Users(args) => once(users::run(args)),
+        Command::Plans(args) => once(documents::plans(args)),
+        Command::Policies(args) => once(documents::policies(args)),
+        Command::Keys(args) => once(keys::run(args)),
+        Command::Grants(args) => once(grants::run(args)),
+        Command::Completions(args) => {
+            pages::completions(&args, Cli::command());
+            Ok(())
+        }
+        Command::Man(args) => pages::man(&args, Cli::command()).map_err(Into::into),
         Command::Openapi => http::openapi::document().map(print::out).map_err(Into::into),
         Command::Schema => http::openapi::configuration_schema().map(print::out).map_err(Into::into),
     };
@@ -82,7 +105,7 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A command whose exit code tells more than whether it worked.
+/// Runs a command with its own exit codes.
 fn coded<E: std::error::Error>(run: impl Future<Output = Result<ExitCode, E>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map(|runtime| runtime.block_on(run)) {
@@ -90,6 +113,11 @@ fn coded<E: std::error::Error>(run: impl Future<Output = Result<ExitCode, E>>) -
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),
     }
+}
+
+/// A command that waits for a gateway, and for nothing else.
+fn once<E: std::error::Error + 'static>(run: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run).map_err(Into::into)
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -100,7 +128,7 @@ fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 
 async fn serve(config: Config) -> Result<(), Failure> {
     config.validate()?;
-    // Its last lines come before what `main` says.
+    // Its last lines are written before `main` prints an error.
     let _log = telemetry::init_logging(&config.log, config.log_format == LogFormat::Json)?;
     let parts = Parts::default();
     let embedded = match config.embedded_redis() {
@@ -141,11 +169,11 @@ async fn run_node(options: Options) -> Result<(), Failure> {
     let node = Node::prepare(options, install_metrics()?).await?;
     if let Err(error) = print::try_out(welcome(&node, root_key.is_some()) + "\n") {
         let lost = if node.new_root_key.is_some() {
-            ", nor the new root admin key: give one in QUOTAGATE_ADMIN_KEY"
+            ", nor the new root admin key: set one in QUOTAGATE_ADMIN_KEY"
         } else {
             ""
         };
-        tracing::warn!(%error, address = %node.address, "how to begin could not be printed{lost}");
+        tracing::warn!(%error, address = %node.address, "the introduction could not be printed{lost}");
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -159,7 +187,7 @@ async fn run_node(options: Options) -> Result<(), Failure> {
     Ok(node.run(stop).await?)
 }
 
-/// What a newcomer sees: where it runs, and a first reserve to copy.
+/// The output for new users: the address, and a first reserve to copy.
 fn welcome(node: &Node, root_key_given: bool) -> String {
     let url = format!("http://{}", node.address);
     let key = match (&node.new_root_key, root_key_given) {

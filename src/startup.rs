@@ -1,4 +1,4 @@
-//! The only place where a gateway is put together.
+//! Creates a node; the only place that puts its parts together.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ use crate::http::{self, Listen, Served};
 use crate::infra::journal::{Journal, JournalOptions};
 use crate::infra::supervise::Parts;
 use crate::service::access::apps::DEFAULT_APP;
+use crate::service::configuration::apply::{Configuration, Wanted};
+use crate::service::configuration::plans::IfMatch;
 use crate::service::degraded::Degraded;
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
@@ -30,18 +32,18 @@ use crate::workers::catch_up::CatchUp;
 use crate::workers::deliveries::{DeliverOptions, Deliverer};
 use crate::workers::rollup::{RollUp, RollUpOptions};
 
-/// Samples of histograms are kept until they are summed up; without this only `GET /metrics` would do so.
+/// Histogram samples are buffered until they are summed up; without this, only `GET /metrics` would do so.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
-/// Beyond the time for a round trip: a background task that has not reported progress for so long is stalled.
+/// In addition to the time of a round trip: a background task without progress for this long counts as stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
-/// How long a node that starts waits for a store that starts too, loads its file, elects a master or sends its replicas
-/// their data; who supervises the node may start it again after that.
+/// How long a starting node waits for a Redis that is starting, loading its file, electing a master or synchronizing
+/// replicas. After that the node exits, and its supervisor may restart it.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a node that ends tries to free its leases.
+/// How long an ending node tries to release its leases.
 const GIVE_UP: Duration = Duration::from_secs(1);
-/// A start converts data of an older layout by itself if it has fewer keys.
+/// With fewer keys, a start converts data of an older layout automatically.
 const MOST_KEYS_AT_START: u64 = 10_000;
-/// Between two attempts.
+/// The pause between two attempts.
 const STORE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a node needs to run.
@@ -49,9 +51,9 @@ pub struct Options {
     pub bind: SocketAddr,
     pub redis_url: String,
     pub redis_timeout: Duration,
-    /// How many replicas have to acknowledge a write before it is answered.
+    /// How many replicas must acknowledge a write before it is answered.
     pub wait_replicas: u8,
-    /// How many entries a bucket's ledger may have.
+    /// The maximum number of entries in a bucket's ledger.
     pub ledger_entries: u64,
     pub workers: usize,
     pub root_key: Option<String>,
@@ -59,14 +61,14 @@ pub struct Options {
     pub config_file: Option<PathBuf>,
     pub deliver: DeliverOptions,
     pub roll_up: RollUpOptions,
-    /// Of reserves that are allowed while Redis is away; None: there are none.
+    /// The journal of reserves that are allowed while Redis is unavailable; None disables them.
     pub journal: Option<JournalOptions>,
     pub limits: Limits,
-    /// Whether scripts may take their straight path. Only tests turn it off, to compare both paths.
+    /// Whether scripts may use their straight path. Only turned off by tests, to compare both paths.
     pub straight_path: bool,
-    /// An empty Redis may be initialised.
+    /// Whether an empty Redis may be initialised.
     pub may_initialise: bool,
-    /// The background tasks that run already.
+    /// The background tasks that are running already.
     pub parts: Parts,
 }
 
@@ -89,11 +91,11 @@ pub enum StartError {
     #[error("data of layout {0} is not converted, because these keys cannot be read: {1}")]
     Unreadable(String, String),
     #[error(
-        "Redis holds no quotagate data, and QUOTAGATE_INIT=never: restore the data, or let QUOTAGATE_REDIS_URL or \
+        "Redis has no quotagate data, and QUOTAGATE_INIT=never: restore the data, or let QUOTAGATE_REDIS_URL or \
          QUOTAGATE_DATA_DIR name the right place; to initialise an empty one, start once with QUOTAGATE_INIT=auto"
     )]
     Empty,
-    #[error("the HTTP server has ended by itself")]
+    #[error("the HTTP server has ended unexpectedly")]
     ServerEnded,
     #[error("QUOTAGATE_CONFIG: {0}")]
     Configuration(String),
@@ -119,7 +121,7 @@ impl StartError {
     }
 }
 
-/// What callers are not told.
+/// The details of an error, which clients do not see.
 fn cause(error: &ServiceError) -> String {
     match error {
         ServiceError::StoreUnavailable(cause) | ServiceError::StoreRefused(cause) | ServiceError::Internal(cause) => {
@@ -132,7 +134,7 @@ fn cause(error: &ServiceError) -> String {
 /// A node that listens and is ready to serve.
 pub struct Node {
     pub address: SocketAddr,
-    /// Told once: the root admin key that was made because there was none.
+    /// The root admin key that was created because there was none; shown once.
     pub new_root_key: Option<String>,
     gateway: web::Data<Gateway>,
     deliverer: Arc<Deliverer>,
@@ -167,7 +169,7 @@ impl Node {
         let gateway = web::Data::new(gateway);
         let deliverer = Arc::new(Deliverer::new(gateway.clone().into_inner(), options.deliver)?);
         let roll_up = RollUp::new(gateway.clone().into_inner(), options.roll_up);
-        // Without a journal there is nothing to do.
+        // Without a journal there is nothing to count.
         let catch_up = gateway.degraded.journal.is_some().then(|| CatchUp::new(gateway.clone().into_inner()));
         let stalled_after = options.redis_timeout + STALLED_AFTER;
         let listen = Listen { listener, workers: options.workers, metrics, limits: options.limits };
@@ -175,7 +177,7 @@ impl Node {
         Ok(Self { address, new_root_key, gateway, deliverer, roll_up, catch_up, listen, stalled_after })
     }
 
-    /// How the node's background tasks are doing.
+    /// The state of the node's background tasks.
     pub fn parts(&self) -> Parts {
         self.gateway.parts.clone()
     }
@@ -223,7 +225,7 @@ impl Node {
         let gateway = self.gateway.clone();
         let served = http::serve(self.listen, self.gateway, stop).await?;
         drop((follower, deliverer, roll_up, teller, upkeep));
-        // Otherwise they end by themselves.
+        // If this fails, they expire.
         let _ = tokio::time::timeout(GIVE_UP, gateway.give_up_leases()).await;
         if !matches!(tokio::time::timeout(GIVE_UP, gateway.leave()).await, Ok(Ok(()))) {
             tracing::debug!("the list of nodes shows this node as silent: Redis did not answer");
@@ -239,8 +241,8 @@ impl Node {
     }
 }
 
-/// What has to be in the store before a node serves; done again it changes nothing. Answers whether `root_key` is the root
-/// admin key.
+/// Writes what a node needs in Redis before it serves; repeating it changes nothing. Returns whether `root_key` is the
+/// root admin key.
 async fn prepare_store(
     gateway: &Gateway,
     may_initialise: bool,
@@ -270,7 +272,7 @@ async fn prepare_store(
     Ok(is_root)
 }
 
-/// Brings data of an older layout to the present one, unless there is much of it.
+/// Converts data of an older layout to the present one, unless there is much of it.
 async fn convert(gateway: &Gateway, found: String) -> Result<(), StartError> {
     if !is_convertible(&found) {
         return Err(StartError::Layout(found, LAYOUT_VERSION));
@@ -294,7 +296,7 @@ async fn convert(gateway: &Gateway, found: String) -> Result<(), StartError> {
     }
 }
 
-/// Repeats what fails for a reason that may pass.
+/// Retries after errors that may be temporary.
 async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, StartError>) -> Result<T, StartError> {
     let begun = tokio::time::Instant::now();
     let mut told = false;
@@ -302,7 +304,7 @@ async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, StartError>) -
         match attempt().await {
             Err(error) if error.may_pass() && begun.elapsed() < STORE_PATIENCE => {
                 if !told {
-                    tracing::warn!("{error}; it is tried again for {} s", STORE_PATIENCE.as_secs());
+                    tracing::warn!("{error}; retrying for {} s", STORE_PATIENCE.as_secs());
                     told = true;
                 }
                 tokio::time::sleep(STORE_PAUSE).await;
@@ -312,20 +314,20 @@ async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, StartError>) -
     }
 }
 
-/// The machine's name, where the system tells it.
+/// The machine's name, if the system provides it.
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
     name.map_or_else(|_| String::new(), |name| name.trim().to_owned())
 }
 
-/// Applies a configuration file to the default app. Nodes that start together with the same file write it once: whoever
-/// comes later finds nothing to change.
+/// Applies a configuration file to the default app. If several nodes start with the same file, the first one writes it
+/// and the others find no changes.
 async fn apply_file(gateway: &Gateway, path: &Path) -> Result<(), StartError> {
     let name = path.display().to_string();
     let told = |faults: Vec<String>| StartError::Configuration(faults.join("\n"));
     let text = std::fs::read_to_string(path).map_err(|error| told(vec![format!("{name}: {error}")]))?;
     let file = ConfigFile::parse(&text).map_err(|error| told(vec![format!("{name}: {error}")]))?;
-    let document = document::read(file.document.to_string().as_bytes());
+    let document = document::read_checked(file.document.to_string().as_bytes(), Configuration::faults);
     let document = document.map_err(|faults| told(apply::lines(&name, &file, faults)))?;
     let internal = |error: NameError| StartError::Configuration(error.to_string());
     let app = AppId::parse(DEFAULT_APP).map_err(internal)?;
@@ -336,8 +338,18 @@ async fn apply_file(gateway: &Gateway, path: &Path) -> Result<(), StartError> {
     };
     let placement = gateway.placement(&app).await.map_err(fault)?;
     let tenant = Tenant { app, mode: Mode::Live, placement };
-    let applied = gateway.apply(&tenant, &document, &by, None).await.map_err(fault)?;
+    // A start cannot ask for confirmation, so it deletes nothing.
+    let wanted = Wanted { document: &document, prune: false, if_match: IfMatch::Absent };
+    let applied = gateway.apply(&tenant, &wanted, &by, None).await.map_err(fault)?;
     tracing::info!(file = name, changes = applied.preview.changes.len(), "configuration applied");
+    if !applied.unlisted.is_empty() {
+        let unlisted = applied.unlisted.join(", ");
+        tracing::info!(
+            file = name,
+            unlisted,
+            "the configuration has more than the file; `quotagate apply --prune` deletes it"
+        );
+    }
     Ok(())
 }
 
@@ -357,29 +369,32 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
         metrics::Unit::Seconds,
         "Redis round trips by script."
     );
-    metrics::describe_counter!(
-        "quotagate_retries_total",
-        "Rounds that were computed again, by the fact that was stale."
-    );
+    metrics::describe_counter!("quotagate_retries_total", "Retries because of a stale fact, by fact.");
     metrics::describe_counter!("quotagate_webhook_attempts_total", "Attempts to deliver to webhooks, by outcome.");
     metrics::describe_counter!(
         "quotagate_crowded_scopes_total",
-        "Counters that a call left out or was denied for, since their scope has no place for another value."
+        "Counters that a call skipped or was denied for, because the scope has its maximum number of values."
     );
     metrics::describe_counter!(
         "quotagate_degraded_decisions_total",
-        "Reserves that were decided while Redis was away, by outcome."
+        "Reserves that were decided while Redis was unavailable, by outcome."
     );
-    metrics::describe_counter!("quotagate_degraded_counted_total", "Degraded reserves since counted, by outcome.");
+    metrics::describe_counter!(
+        "quotagate_degraded_counted_total",
+        "Degraded reserves that were counted later, by outcome."
+    );
     metrics::describe_gauge!("quotagate_degraded_waiting", "Degraded reserves of this node that are not counted yet.");
     metrics::describe_gauge!("quotagate_leases_held", "Parts of the background work that this node does, by work.");
     metrics::describe_gauge!("quotagate_rollup_lag_entries", "Entries that reports do not count yet, by app.");
-    metrics::describe_gauge!("quotagate_stream_bytes", "Redis' memory that a stream takes, by app and stream.");
+    metrics::describe_gauge!("quotagate_stream_bytes", "Memory of a stream in Redis, by app and stream.");
     metrics::describe_counter!(
         "quotagate_dropped_entries_total",
-        "Entries that were dropped for a bound in bytes before reports or webhooks had them, by stream."
+        "Entries that were dropped because of a limit in bytes before reports or webhooks processed them, by stream."
     );
-    metrics::describe_counter!("quotagate_refused_reads_total", "Reads that were answered 429, by code and bound.");
+    metrics::describe_counter!(
+        "quotagate_refused_reads_total",
+        "Reads that were rejected with 429, by code and limit."
+    );
     metrics::describe_gauge!("quotagate_ledger_entries", "Entries of the ledger, by app.");
     metrics::describe_gauge!(
         "quotagate_ledger_oldest_seconds",
@@ -393,15 +408,15 @@ pub fn install_metrics() -> Result<PrometheusHandle, StartError> {
     );
     metrics::describe_counter!(
         "quotagate_damaged_entries_total",
-        "Entries that cannot be read and are in no report, as this node rolled up past them, by stream."
+        "Unreadable entries that this node skipped in reports, by stream."
     );
     metrics::describe_gauge!("quotagate_verify_time_seconds", "When the last `quotagate verify` ended (Unix time).");
     metrics::describe_counter!(
         "quotagate_unreplicated_calls_total",
         "Script calls that too few replicas acknowledged in time, by script."
     );
-    metrics::describe_counter!("quotagate_refused_keys_total", "Calls that were refused for their key, by reason.");
-    metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds taken out of counters.");
+    metrics::describe_counter!("quotagate_refused_keys_total", "Calls with an invalid key, by reason.");
+    metrics::describe_counter!("quotagate_reclaimed_holds_total", "Expired holds removed from counters.");
     describe_health();
     Ok(handle)
 }
@@ -411,12 +426,12 @@ fn describe_health() {
     metrics::describe_counter!("quotagate_task_restarts_total", "Background tasks that ended, by task.");
     metrics::describe_gauge!(
         "quotagate_store_identity_matches",
-        "1 while Redis holds the data that this node started with, else 0."
+        "1 while Redis has the data that this node started with, else 0."
     );
     metrics::describe_gauge!("quotagate_redis_memory_used_bytes", metrics::Unit::Bytes, "Memory that Redis uses.");
     metrics::describe_gauge!(
         "quotagate_redis_memory_max_bytes",
         metrics::Unit::Bytes,
-        "Memory that Redis may use (maxmemory); 0: no limit."
+        "Memory limit of Redis (maxmemory); 0: no limit."
     );
 }

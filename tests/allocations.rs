@@ -1,4 +1,4 @@
-//! What a call costs in the gateway, in a count that does not depend on the machine: allocations of a request.
+//! The cost of a call in the gateway, measured in allocations, which do not depend on the machine.
 
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]
@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use support::{World, monthly};
 
-/// Counts in passing.
+/// The system's allocator with a counter.
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: hands everything on to the system's allocator as it came.
+// SAFETY: passes everything on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
@@ -33,10 +33,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Requests of one round.
+/// Requests per round.
 const REQUESTS: u64 = 50;
 
-/// Allocations of a request: of several rounds the smallest figure, since the node's own work goes on beside them.
+/// Allocations of a request: the minimum of several rounds, since the node also does background work.
 fn per_request(connection: &mut TcpStream, request: &[u8], answer: &mut [u8]) -> u64 {
     let rounds = (0..20).map(|_| {
         let before = ALLOCATIONS.load(Ordering::Relaxed);
@@ -71,5 +71,5 @@ async fn a_reserve_allocates_no_more_than_it_did() {
     );
 }
 
-/// What was measured, and some more for the node's own work.
+/// The measured value plus some for the node's background work.
 const MOST: u64 = 112;

@@ -8,7 +8,7 @@
 --   <group>        '<used>+<held>/<quota|-> <kind>/<start>/<end>#<sequence number>', see lib/window
 -- and rare fields of groups, see lib/allowance, lib/alert and lib/approval. A group's id never contains a dot.
 local account = {
-  -- Of an owner of whom `.account` says nothing.
+  -- For an owner without `.account`.
   nothing = 'version=0 expiry=0 ttl=0',
 }
 
@@ -37,7 +37,7 @@ local function text_of(owner)
   return text
 end
 
--- Appends `.account` to fields and values to set, if it has changed. Returns how many there are.
+-- Appends `.account` to the fields and values to set, if it has changed. Returns their number.
 function account.append(owner, changes, count)
   local text = text_of(owner)
   if text ~= owner.stored then

@@ -1,7 +1,7 @@
--- Deciding over all owners at once, and placing the holds. `p`: see lib/proposal.
+-- Decides over all owners of a call at once, and places the holds. `p`: see lib/proposal.
 local admission = {}
 
--- A scope that callers fill freely has no place for another name.
+-- Whether a scope with free values has reached its maximum number of names.
 local function is_crowded(owner)
   if owner.renew == '-' or owner.renew == 'never' or owner.forget_at then
     return false
@@ -10,7 +10,7 @@ local function is_crowded(owner)
   return redis.call('ZCARD', owner.index) >= owner.most
 end
 
--- Opens the requests of a call that only needs approval. Returns '<group>:<id>:<status>,…', or ''.
+-- Opens the approval requests of a call that only needs approval. Returns '<group>:<id>:<status>,…', or ''.
 local function request_approval(p, now)
   local opened = {}
   for place = 1, #p.owners do
@@ -31,7 +31,7 @@ local function request_approval(p, now)
   return table.concat(opened, ',')
 end
 
--- What a counter over its limit had, for the stream of denials, see lib/ledger.
+-- The state of a counter over its limit, for the stream of denials, see lib/ledger.
 local function lack(group)
   local counted = group.concurrent and group.held or group.used + group.held
   local limit, limit_text = group.limit, group.limit_text
@@ -46,7 +46,7 @@ local function lack(group)
   return text .. ':' .. args.digits(group.used) .. ':' .. window.bounds(group.window)
 end
 
--- The reply to a denied call: see reserve. Each owner's `lacking` lists what its counters over their limits had.
+-- The reply to a denied call: see reserve. Each owner's `lacking` lists the state of its counters over their limits.
 local function denial(p, now, reclaimed, opened)
   local is_full = false
   for at = 1, #p.owners do
@@ -68,8 +68,8 @@ local function denial(p, now, reclaimed, opened)
   return { 'denied', now, reclaimed, p.precheck_denial, free_at, opened, counter.stands(p.owners, true) }
 end
 
--- Checks the facts, takes expired holds, and looks for room in every group. `refused`: what a denial leaves in the stream
--- of denials, see lib/ledger; `skip_full_scopes`: an owner without a place in its scope is left out, instead of refusing.
+-- Checks the facts, removes expired holds, and checks every group's limit. `refused`: the entry for the stream of
+-- denials, see lib/ledger; `skip_full_scopes`: an owner whose scope is full is left out instead of denying the call.
 -- Returns a reply that ends the call, or nil, the time and how many holds were reclaimed.
 function admission.decide(p, refused, skip_full_scopes)
   local stale, now = facts.check(p)
@@ -107,7 +107,7 @@ function admission.decide(p, refused, skip_full_scopes)
   return answer
 end
 
--- Those of the present hold, and behind them what a longer one has left.
+-- The entries of the present hold, followed by leftovers of a longer one.
 local entries = {}
 
 -- Adds the groups' amounts to `held` and one member to the holds. `about`: what an expiry reports, or '-', and the time.

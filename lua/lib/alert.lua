@@ -1,8 +1,8 @@
--- Alerts: `used` passes a percentage of what a counter may use. Each is told once per counter, window and limit, upward
--- only. Fields of the counters hash, there only when needed; the owner's `watched` says that any of its groups has some:
---   <group>.alerts = '<quota> <percent>,…|- <seq> <limit> <highest percent reported>': from the last admission;
---     '-' once the group has no alerts any more (what was told is told once, also if they come back)
---   <group>.reached = '<seq> <limit>': the last denial that was reported
+-- Alerts: `used` reaches a percentage of the limit. Each is emitted once per counter, window and limit, upward only.
+-- Fields of the account, only if needed; the owner's `watched` says that any of its groups has some:
+-- <group>.alerts = '<quota> <percent>,…|- <seq> <limit> <highest percent reported>', from the last admission;
+-- '-' if the group has no alerts any more (what was reported stays recorded, in case they come back)
+-- <group>.reached = '<seq> <limit>': the last denial that was reported
 local alert = {}
 
 -- The smallest `used` that is `percent` of `limit`, exact for all limits.
@@ -34,7 +34,8 @@ local function format(state)
     .. ' ' .. args.digits(state.told)
 end
 
--- The state under the present window and limit. What `used` has passed under another limit is not told under this one.
+-- The state for the present window and limit. Percentages that `used` reached with another limit are not reported
+-- again.
 local function brought_up(state, seq, granted, used)
   local limit = state.quota + granted
   if state.seq ~= seq then
@@ -46,8 +47,8 @@ local function brought_up(state, seq, granted, used)
   return state
 end
 
--- Keeps how the owner's groups are watched where that has changed: fields and values for the counters hash. Groups
--- that have no alerts any more tell nothing from now on.
+-- Stores the groups' alerts if they have changed: fields and values for the account. Groups without alerts no longer
+-- report any.
 function alert.watch(owner, changes)
   if #owner.groups == 0 or not (owner.has_alerts or owner.watched) then
     return changes
@@ -75,8 +76,8 @@ function alert.watch(owner, changes)
   return changes
 end
 
--- Reports the alerts that the counters of one owner pass. Each counter has id, seq, bounds, granted, before (used until now) and used.
--- Answers '<group>:<percent>' of each; fields to keep are added to `changes`.
+-- Reports the alerts that the counters of one owner reach. Each counter has id, seq, bounds, granted, before (previous
+-- `used`) and used. Returns '<group>:<percent>' for each; fields to store are added to `changes`.
 function alert.charge(owner, counters, now, outbox_key, changes, passed)
   if #counters == 0 then
     return
@@ -110,8 +111,8 @@ function alert.charge(owner, counters, now, outbox_key, changes, passed)
   end
 end
 
--- A counter without room: told once per window and limit, if somebody listens. A window of which nothing is kept yet
--- leaves no state, so it is not told.
+-- Reports a counter over its limit, once per window and limit, if a webhook subscribes. A window that is not stored yet
+-- has no state, so it is not reported.
 function alert.denied(owner, group, now, outbox_key)
   local stored = group.change == 'same' or group.change == 'moved'
   if not group.tell_limit or not stored then

@@ -1,13 +1,13 @@
--- What grants add to a group's quota, and what a plan change takes from it (`blocked`). Fields of the counters hash,
--- there only when needed; the owner's `adjusted` says that any of its groups has some:
---   <group>.blocked = '<seq> <amount>': until that window ends
---   <group>.grants  = '<id>:<amount>:<seq|*>:<ends_at_ms|*>,…': within that window, or in every window until then
+-- What grants add to a group's quota, and what a plan change takes from it (`blocked`). Fields of the account, only if
+-- needed; the owner's `adjusted` says that any of its groups has some:
+-- <group>.blocked = '<seq> <amount>': until that window ends
+-- <group>.grants  = '<id>:<amount>:<seq|*>:<ends_at_ms|*>,…': within that window, or in every window until then
 local allowance = {
-  -- Live grants of one counter.
+  -- Active grants of one counter.
   most_grants = 8,
 }
 
--- A grant's fields, from a stored list.
+-- The fields of each grant in a stored list.
 function allowance.each(list)
   return string.gmatch(list, '([^:,]+):(%d+):([^:,]+):([^:,]+)')
 end
@@ -16,12 +16,12 @@ function allowance.is_live(seq, ends_at, group, now)
   return (seq == '*' or seq == group.seq) and (ends_at == '*' or now < args.stored(ends_at))
 end
 
--- A stored window that was over before it is moved. Its grants ended with it, although its number stays.
+-- Whether a stored window was over before it is moved. Its grants ended with it, although its number stays.
 function allowance.is_over(stored, now)
   return clock.parse(window.finish(stored)) <= now
 end
 
--- The list with other sequence numbers in the place of `seq`; without one those grants are left out.
+-- The list with `other` in place of the sequence number `seq`; without `other`, those grants are left out.
 function allowance.with_seq(list, seq, other)
   local kept = {}
   for name, amount, own, ends_at in allowance.each(list) do
@@ -32,7 +32,7 @@ function allowance.with_seq(list, seq, other)
   return table.concat(kept, ',')
 end
 
--- What was granted to a group when its window of that seq ended.
+-- The grants of a group when its window with that seq ended.
 function allowance.granted_at_end(key, group, seq, finish)
   local granted, end_ms = 0, clock.parse(finish)
   for _, amount, own, ends_at in allowance.each(redis.call('HGET', key, group .. '.grants') or '') do

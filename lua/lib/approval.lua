@@ -3,16 +3,16 @@
 -- counted yet is not stored and has no seq of its own, so there its bounds tell whether it is the same. ('-': nor will
 -- it have the one proposed now, which is the time.)
 -- The bucket's approvals hash: <id> = one line each: '<status> <opened at ms>', '<account key> <group> <window>',
--- '<requested> <used> <held> <limit>', what the node tells of the call (JSON), and once decided how (JSON).
+-- '<requested> <used> <held> <limit>', details of the call (JSON), and the decision (JSON) if there is one.
 -- 'open:<user>' in the same hash = '<id>@<end of its window> …': the open requests that calls of that user opened.
 local approval = {
-  -- Decided requests that are stored; beyond it the oldest go.
+  -- The number of decided requests that are stored; beyond it the oldest are dropped.
   most_decided = 10000,
-  -- Open requests of all users, and of the calls of one user. Beyond it none is opened: no open request is removed for
-  -- the sake of another, except one whose window has ended.
+  -- The maximum number of open requests of all users, and of one user's calls. Beyond it none is opened: an open
+  -- request is never removed for another one, unless its window has ended.
   most_open = 10000,
   most_open_of_user = 100,
-  -- Open requests that are examined for ended windows when there are too many.
+  -- How many open requests are checked for ended windows if there are too many.
   most_swept = 16,
 }
 
@@ -20,7 +20,7 @@ local function finish(bounds)
   return window.finish(bounds)
 end
 
--- A window that never ends has the year 9999 there.
+-- A window without an end has the year 9999.
 local function is_over(window_end, now)
   return clock.parse(window_end) <= now
 end
@@ -29,7 +29,7 @@ local function user_field(about)
   return 'open:' .. cjson.decode(about).userId
 end
 
--- Adds a request to those of its user.
+-- Adds a request to the list of its user.
 local function list(approvals, field, id, bounds)
   local listed = redis.call('HGET', approvals, field)
   local word = id .. '@' .. finish(bounds)
@@ -59,7 +59,7 @@ local function remove(approvals, open, id)
   end
 end
 
--- Is there room for one more request of this user? Requests whose windows have ended make room.
+-- Whether one more request of this user is allowed. Requests whose windows have ended are removed first.
 local function has_room(approvals, open, field, now)
   local listed = redis.call('HGET', approvals, field) or ''
   local _, count = string.gsub(listed, '%S+', '')
@@ -85,8 +85,8 @@ local function has_room(approvals, open, field, now)
   return redis.call('ZCARD', open) < approval.most_open
 end
 
--- Opens a request, or finds the one that there is. Answers '<group>:<id>:<status>', or '<group>:-:not_opened' where there
--- are too many, and whether it wrote anything.
+-- Opens a request, or finds the existing one. Returns '<group>:<id>:<status>', or '<group>:-:not_opened' if there are
+-- too many, and whether it wrote anything.
 function approval.open(owner, group, p, now)
   local asked = p.approval_request
   local approvals, open = keys.of(p.tag, 'approvals'), keys.of(p.tag, 'approvals:open')
@@ -104,7 +104,7 @@ function approval.open(owner, group, p, now)
       return group.id .. ':-:not_opened', false
     end
     id, status = asked.id .. '_' .. group.id, 'open'
-    -- One node may ask twice in one operation, for two owners of one group.
+    -- One operation may request it twice, for two owners of one group.
     if redis.call('HEXISTS', approvals, id) == 1 then
       id = asked.id .. '_' .. args.digits(redis.call('HLEN', approvals)) .. '_' .. group.id
     end
@@ -147,7 +147,7 @@ function approval.unmark(key, request)
   end
 end
 
--- Keeps a decided request; `how` is a line of JSON.
+-- Stores a decided request; `how` is a line of JSON.
 function approval.decide(request, status, how, approvals, open, decided, now)
   local asked, about = string.match(request.rest, '^([^\n]*)\n([^\n]*)')
   redis.call('HSET', approvals, request.id, table.concat({

@@ -1,7 +1,8 @@
--- The audit log: one entry per change by hand, written in the step that makes the change. A stream, bounded by length.
+-- The audit log: one entry per change by an operator, written in the same step as the change. A stream with limited
+-- length.
 local audit = { most = 100000 }
 
--- ARGV: field count ('0': nothing to tell), then name and value each.
+-- ARGV: field count ('0': no entry), then a name and a value each.
 function audit.read()
   local fields = {}
   for place = 1, 2 * args.int() do

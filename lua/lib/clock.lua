@@ -1,12 +1,12 @@
 -- Time in milliseconds: Redis TIME, or in a sandbox the frozen test clock.
--- TIME stands still while a script runs, so one call has one time.
+-- TIME does not change while a script runs, so one call has one time.
 local clock = {
   grace_ms = 15 * 60 * 1000,
-  -- In a sandbox time is moved by hand, so what is only garbage there is kept for seven real days.
+  -- In a sandbox the clock is moved manually, so expired data is stored for seven real days.
   sandbox_ttl_ms = 7 * 24 * 3600 * 1000,
 }
 
--- As text: its first three digits of the microseconds behind the seconds.
+-- As text: seconds followed by the first three digits of the microseconds.
 local function real_text()
   local time = redis_call('TIME')
   local micros = time[2]
@@ -17,7 +17,7 @@ function clock.real_ms()
   return real_text() + 0
 end
 
--- The time, and the same as text.
+-- The time as a number and as text.
 function clock.now_ms(key, sandbox)
   local text = sandbox == 1 and redis_call('GET', key) or real_text()
   return text + 0, text
@@ -30,8 +30,8 @@ function clock.ttl(ms, sandbox)
   return ms
 end
 
--- A time of a window ('YYYYMMDD', 'YYYYMMDDTHHMM' or 'YYYYMMDDTHHMMSS') to milliseconds (days from civil, proleptic
--- Gregorian).
+-- Converts a time of a window ('YYYYMMDD', 'YYYYMMDDTHHMM' or 'YYYYMMDDTHHMMSS') to milliseconds (days from civil,
+-- proleptic Gregorian).
 function clock.parse(text)
   local y, m, d, h, min, s = string.match(text, '^(%d%d%d%d)(%d%d)(%d%d)T?(%d?%d?)(%d?%d?)(%d?%d?)$')
   y, m, d = args.stored(y), args.stored(m), args.stored(d)

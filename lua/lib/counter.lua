@@ -37,8 +37,8 @@ function counter.read(owner, now)
   return behind
 end
 
--- The decision: does this call pass the limit? Everything that is counted counts, also what is held.
--- A limit of 0 refuses whatever matches, even an amount of 0. What is given back always fits.
+-- The decision: does this call exceed the limit? Everything counts, including holds. A limit of 0 denies every matching
+-- call, even with an amount of 0. Refunds are always allowed.
 function counter.lacks(group)
   if group.amount < 0 then
     return false
@@ -51,7 +51,7 @@ function counter.lacks(group)
   return limit <= 0 or counted + group.amount > limit
 end
 
--- What the ledger says of a group that a call has charged with `change` (text).
+-- The ledger's text about a group that a call has charged with `change` (text).
 function counter.charge(group, change)
   local quota = group.window and string.match(group.window, '^%d+')
   local limit = quota and quota + group.granted
@@ -62,7 +62,7 @@ function counter.charge(group, change)
   return limit and ledger.is_near(group.used, limit) and text .. ':' .. window.bounds(group.window) or text
 end
 
--- The oldest closed window of a group that is kept.
+-- The oldest stored closed window of a group.
 local function oldest(owner, group)
   local found
   for _, field in ipairs(redis.call('HKEYS', owner.past)) do
@@ -74,8 +74,8 @@ local function oldest(owner, group)
   return found
 end
 
--- Drops closed windows beyond the ring that no late commit can reach any more. Between the numbers of two lives of a name
--- there is a gap, in either direction.
+-- Drops closed windows beyond the ring that no late commit can reach any more. Between the sequence numbers of two
+-- lives of a name there is a gap, in either direction.
 local function trim(owner, group, last, now)
   local first_field = group .. '.first'
   local first = args.stored(redis.call('HGET', owner.past, first_field) or last)
@@ -100,13 +100,13 @@ local function trim(owner, group, last, now)
   redis.call('HSET', owner.past, first_field, first)
 end
 
--- Moves a counter's closing window to `past`. It stays there while a reservation that held in it may still be charged or
--- refunded: all of those began before it ended, and by now.
+-- Moves a counter's closing window to `past`. It is stored while a reservation with a hold in it may still be charged
+-- or refunded: all of them began before the window ended, and before now.
 function counter.close(owner, group, seq, stored, used, held, now)
   local keep_until = now + counter.past_open_ms
   if held == 0 then
     local extended_until = args.stored(redis.call('HGET', owner.key, '.extended'))
-    -- Without any reservation ever there is nothing to wait for.
+    -- Without any reservation there is nothing to wait for.
     local last_begin = math.min(now, clock.parse(window.finish(stored)))
     keep_until = owner.longest_ttl > 0 and math.max(last_begin + owner.longest_ttl, extended_until) + clock.grace_ms or 0
   end
@@ -116,8 +116,8 @@ function counter.close(owner, group, seq, stored, used, held, now)
   trim(owner, group, args.stored(string.match(seq, '%d+')), now)
 end
 
--- What is written to `past` of an owner that is to be forgotten goes when the counters go: they are kept until whatever
--- reservation it made can settle no more.
+-- Fields of `past` of an owner that may expire are removed together with its counters, which are stored until no
+-- reservation of it can settle any more.
 function counter.leave_together(owner)
   local ttl = redis.call('PTTL', owner.key)
   if ttl ~= -1 then
@@ -125,10 +125,10 @@ function counter.leave_together(owner)
   end
 end
 
--- What the present call changes, and behind it what a longer one has left.
+-- The changes of the present call, followed by leftovers of a longer one.
 local changes = {}
 
--- Writes the groups' counters and what has changed of the account itself. `extra` are further fields and values.
+-- Writes the groups' counters, and the account's own fields if they changed. `extra` are further fields and values.
 function counter.write(owner, now, extra)
   local groups, count = owner.groups, #extra
   for at = 1, count do
@@ -160,7 +160,7 @@ function counter.count(owners)
   return count
 end
 
--- The groups as the node proposed them, for an answer that is kept: '<id> <amount> <limit> <window> <quota|->,…'.
+-- The groups as the node proposed them, for a stored answer: '<id> <amount> <limit> <window> <quota|->,…'.
 function counter.describe(owners)
   local groups = {}
   for at = 1, #owners do
@@ -173,7 +173,7 @@ function counter.describe(owners)
   return table.concat(groups, ',')
 end
 
--- What a counter has: '<used>+<held>', with '+<granted>+<blocked>' where there is any of them.
+-- The state of a counter: '<used>+<held>', with '+<granted>+<blocked>' if there is any of them.
 function counter.stand(group)
   local text = args.digits(group.used) .. '+' .. args.digits(group.held)
   if group.granted > 0 or group.blocked > 0 then
@@ -182,7 +182,7 @@ function counter.stand(group)
   return text
 end
 
--- What every group has, separated by spaces; those over their limit with '!' where `marked`.
+-- The state of every group, separated by spaces; those over their limit with '!' if `marked`.
 function counter.stands(owners, marked)
   local list = {}
   for at = 1, #owners do

@@ -1,10 +1,10 @@
--- What the node believed when it computed groups, amounts and windows, checked before anything is written.
+-- The facts on which the node based groups, amounts and windows, checked before anything is written.
 local facts = {
-  -- What is true of a user beside its counters.
+  -- A user's state apart from its counters.
   fields = { '.subscription', '.limits', '.block' },
 }
 
--- Of a call without a program (change_user). ARGV: '<sandbox (0|1)> <configuration revision> <most entries of the
+-- For a call without a program (change_user). ARGV: '<sandbox (0|1)> <configuration revision> <most entries of the
 -- ledger>', then version, valid_from_ms, valid_until_ms as in lib/proposal. Returns a proposal without owners.
 function facts.read(stamp_key)
   local settings, version, valid_from, valid_until = args.texts(4)
@@ -16,8 +16,8 @@ function facts.read(stamp_key)
     expiry_outbox = false }
 end
 
--- When the clock is before a window that has begun, since it stepped back: time is then that window's start.
--- Returns the time, and whether a window as proposed is over.
+-- If the clock stepped back before a window that has begun, the time is that window's start. Returns the time, and
+-- whether a proposed window is over.
 local function catch_up(owners, now, valid_from)
   local over = false
   for at = 1, #owners do
@@ -37,13 +37,14 @@ local function catch_up(owners, now, valid_from)
   return now, over
 end
 
--- Is the first of two revisions, as texts, the later one?
+-- Whether the first of two revisions, as texts, is the later one.
 local function is_later(one, other)
   return args.stored(one) > args.stored(other)
 end
 
--- Reads the counters. Returns nil and the time, or the first stale fact as a reply. A bucket without a stamp, or with an
--- older one, may be in a Redis that holds other data: the node looks and stamps it before anything is written.
+-- Reads the counters. Returns nil and the time, or the first stale fact as a reply. A bucket without a stamp, or with
+-- an older one, may be in a Redis with other data: the node checks this and stamps the bucket before anything is
+-- written.
 function facts.check(p)
   local now = clock.now_ms(keys.of(p.tag, 'clock'), p.sandbox)
   local stamp = redis.call('GET', p.stamp_key)
@@ -73,8 +74,8 @@ function facts.check(p)
   return nil, now
 end
 
--- Takes what is due of expired holds, one batch in all, and reads the counters anew.
--- Returns how many were reclaimed and whether more are due.
+-- Removes expired holds, one batch in total, and reads the counters again. Returns how many were removed, and whether
+-- more have expired.
 function facts.reclaim(p, now)
   local reclaimed, more = 0, false
   for at = 1, #p.owners do

@@ -1,17 +1,18 @@
 -- Live holds of one owner: a sorted set by expiry (ms). A member is
 -- '<operation> <group>:<seq>:<amount>,… <event> <key> <user> <created at ms>', so reclaiming needs no other record.
--- Of a reservation that holds with several owners the first one's member says so, the others end with '- <created at ms>':
--- an expiry is told once. The time tells apart two lives of one operation's name.
--- `held` of a counter goes down only by the call that removes the member.
--- A batch is what one call takes at most, of all its owners together: Redis serves nobody else meanwhile. One that is told
--- in the outbox counts as two, for it costs as much. `taken`: by the present call.
+-- Only the member of a reservation's first owner has event, key and user; the others end with '- <created at ms>', so
+-- that an expiry is reported once. The time distinguishes two operations with the same name.
+-- `held` of a counter is only reduced by the call that removes the member.
+-- A batch is the maximum that one call removes for all its owners together, since Redis executes no other calls
+-- meanwhile. A hold that is reported in the outbox counts as two, because it costs as much. `taken`: by the present
+-- call.
 local hold = { batch = 64, taken = 0 }
 
 function hold.entries(list)
   return string.gmatch(list, '([^:,]+):([^:,]+):(%d+)')
 end
 
--- Sums what `members` keep, by group and seq.
+-- Sums the amounts of `members` by group and seq.
 local function sums(members)
   local by_group, order = {}, {}
   for _, member in ipairs(members) do
@@ -28,7 +29,7 @@ local function sums(members)
   return by_group, order
 end
 
--- What is due by `now`, unwritten: amounts by group and seq, and whether more than `limit` are due.
+-- Holds that have expired by `now`, without writing: amounts by group and seq, and whether there are more than `limit`.
 function hold.due(holds_key, now, limit)
   local found = redis.call('ZRANGEBYSCORE', holds_key, '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit + 1)
   local more = #found > 2 * limit
@@ -56,8 +57,8 @@ local function tell_expired(members, expiries, now, outbox_key)
   end
 end
 
--- Takes what is left of a batch of expired holds out of `held`; told in `outbox_key` if there is one. Returns how many, and
--- whether more are due.
+-- Removes expired holds from `held`, up to the rest of the batch, and reports them in `outbox_key` if there is one.
+-- Returns how many, and whether more have expired.
 function hold.reclaim(owner, now, outbox_key)
   local each = outbox_key and 2 or 1
   local most = math.max(0, math.floor((hold.batch - hold.taken) / each))

@@ -1,13 +1,13 @@
--- Names of keys that a call does not bring: they share the slot of those that it brings, since all begin alike. This is
--- the only place that puts names of keys together.
+-- Builds the names of keys that a call does not pass in KEYS: they have the same hash tag and therefore the same slot.
+-- This is the only place that builds key names.
 local keys = {}
 
--- qg:{acme:live}: of any key.
+-- qg:{acme:live}: for any key.
 function keys.tag(key)
   return string.sub(key, 1, string.find(key, '}:', 1, true) + 1)
 end
 
--- The word of an owner from the key of its account: 'user:u_42'.
+-- The name of an owner in the ledger, from the key of its account: 'user:u_42'.
 function keys.owner_word(account_key)
   local _, last = string.find(account_key, '}:account:', 1, true)
   return string.sub(account_key, last + 1)
@@ -31,7 +31,7 @@ function keys.index(tag, word)
   return tag .. 'owners:' .. names, name
 end
 
--- One of the bucket's own: 'clock', 'outbox', 'ledger', 'denials', 'approvals', 'approvals:open', 'users', 'leaving'.
+-- A key of the bucket: 'clock', 'outbox', 'ledger', 'denials', 'approvals', 'approvals:open', 'users', 'leaving'.
 function keys.of(tag, name)
   return tag .. name
 end

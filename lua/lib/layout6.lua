@@ -1,11 +1,11 @@
--- Converts values of layout 6 to the present layout, for lua/migrate.lua, which stores them. This file, that one,
--- src/store/client/migrate.rs and src/cli/migrate.rs are all that knows layout 6. Both layouts have holds, ledger, denials, rollups,
--- indexes and configuration alike.
--- Values of closed windows, approvals and grants that have the present layout stay as they are. A value that cannot be read
--- is nil.
+-- Converts values of layout 6 to the present layout, for lua/migrate.lua, which stores them. Only this file, that one,
+-- src/store/client/migrate.rs and src/cli/migrate.rs know layout 6. Holds, ledger, denials, rollups, indexes and
+-- configuration are the same in both layouts.
+-- Values of closed windows, approvals and grants that already have the present layout stay unchanged. A value that
+-- cannot be read becomes nil.
 local layout6 = {}
 
--- '20270131T100000Z' without what is zero at the end.
+-- '20270131T100000Z' without trailing zeros.
 local function time(text)
   local date, rest = string.match(text, '^(%d%d%d%d%d%d%d%d)T(%d%d%d%d%d%d)Z$')
   if not date then
@@ -97,7 +97,8 @@ local function split(text, mark)
   return parts
 end
 
--- Used, held, granted and blocked of `count` groups, `step` parts each, from `from` on; the fifth says what lacks.
+-- Used, held, granted and blocked of `count` groups, `step` parts each, from `from` on; the fifth says whether the
+-- limit was exceeded.
 local function stands(parts, from, count, step)
   local list = {}
   for place = 1, count do
@@ -125,7 +126,7 @@ local function request_parts(text)
 end
 
 -- Per entry: group, used, held, granted, blocked, '<kind> <start> <end> <quota> …', key of the counters. The sequence
--- number is not known any more, and nobody reads it in a kept answer.
+-- number is no longer known, and is not read from a stored answer.
 local function settled_entries(parts)
   local list, before = {}, false
   for at = 9, #parts, 7 do
@@ -139,7 +140,7 @@ local function settled_entries(parts)
   return table.concat(list, ' ')
 end
 
--- By the first part of an answer: the parts anew, or nil if they are the present ones.
+-- By the first part of an answer: the converted parts, or nil if they have the present layout.
 local answers = {}
 
 function answers.denied(parts)

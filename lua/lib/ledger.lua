@@ -11,7 +11,7 @@
 -- Both streams are bounded; the ledger by `most` entries. Entries of layout 6 have a field for each part.
 local ledger = { key = false, most = '0', most_denials = '100000', charges = {} }
 
--- Where the present call's entries go, and how many there may be (text).
+-- The stream for the present call's entries, and its maximum length (text).
 function ledger.open(key, most)
   ledger.key, ledger.most = key, most
   if #ledger.charges > 0 then
@@ -19,17 +19,17 @@ function ledger.open(key, most)
   end
 end
 
--- Are three quarters of the limit used? Then folding notes the counter as one that is near its limit.
+-- Whether three quarters of the limit are used. Then folding records the counter as one near its limit.
 function ledger.is_near(used, limit)
   return used * 4 >= limit * 3
 end
 
--- `change`, `balance` and `limit` (what the counter may use, grants included; '-' no limit): as text.
+-- `change`, `balance` and `limit` (quota plus grants; '-' without a limit) are texts.
 function ledger.charge(group, seq, change, balance, limit)
   return group .. ':' .. seq .. ':' .. change .. ':' .. balance .. ':' .. limit
 end
 
--- What the coming entry says of one owner: a list of `ledger.charge`.
+-- What the next entry says about one owner: a list of `ledger.charge`.
 function ledger.add(word, charges)
   if #charges > 0 then
     ledger.charges[#ledger.charges + 1] = word
@@ -37,13 +37,13 @@ function ledger.add(word, charges)
   end
 end
 
--- Behind a tab the memo holds what only settling needs.
+-- After a tab the memo has what only settling needs.
 local function without_rules(memo)
   local tab = find(memo, '\t', 1, true)
   return tab and sub(memo, 1, tab - 1) or memo
 end
 
--- `now`: as text. `op`: '<operation> <created at ms>'.
+-- `now` is a text. `op`: '<operation> <created at ms>'.
 function ledger.write(kind, now, late, op, about, charges, memo, told)
   local entry = kind .. ' ' .. now .. ' ' .. late .. ' ' .. op .. ' ' .. about
   memo = without_rules(memo)
@@ -64,13 +64,13 @@ function ledger.expire(expired_at, op, about, held)
     'held', held)
 end
 
--- `now`: as text. `lacks`: what each counter over its limit had, see above.
+-- `now` is a text. `lacks`: the state of each counter over its limit, see above.
 function ledger.write_denial(key, now, call, about, reason, lacks, memo)
   redis_call('XADD', key, 'MAXLEN', '~', ledger.most_denials, '*', 'entry',
     'denial ' .. now .. ' ' .. call .. ' ' .. about .. ' ' .. reason, 'lacks', lacks, 'memo', without_rules(memo))
 end
 
--- `refused`: key of the stream, call, about and memo of the request; `owners`: with what each lacks.
+-- `refused`: key of the stream, and call, about and memo of the request; `owners`: with their counters over the limit.
 function ledger.deny(refused, now, reason, owners)
   local lacks = {}
   for at = 1, #owners do

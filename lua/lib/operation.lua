@@ -2,13 +2,13 @@
 -- reserve repeatable; every other call with an idempotency key leaves its first answer.
 local operation = {
   answer_ttl_ms = 20 * 60 * 1000,
-  -- A call that would count twice, without a key from its client: long enough for the node's own repetition
-  -- after a cut connection.
+  -- Fingerprint of a call without a client's key that would count twice: its record lives long enough for the node's
+  -- own repetition after a broken connection.
   node_fingerprint = 'node',
   node_ttl_ms = 60 * 1000,
 }
 
--- Answers a reply if this operation was seen before: 'replayed' with the record, or 'reused' with another body.
+-- Returns a reply if this operation was executed before: 'replayed' with the record, or 'reused' with another body.
 function operation.seen(key, fingerprint)
   local record = redis.call('GET', key)
   if not record then
@@ -20,12 +20,11 @@ function operation.seen(key, fingerprint)
   return { 'replayed', record }
 end
 
--- Keeps the answer for a repetition of this call (fingerprint '-': a repetition is harmless).
--- With `owners` the answer ends with the groups as proposed, so that it can be told again later. The answer may also be one
--- text, as the straight path gives it.
--- With `keep_ms` it is kept in any case, for so long.
+-- Stores the answer for a repetition of this call (fingerprint '-': the call can be repeated safely). With `owners` the
+-- answer ends with the groups as proposed, so that it can be returned again later. The answer may also be one text, as
+-- the straight path returns it. With `keep_ms` it is always stored, for that long.
 function operation.keep(key, fingerprint, answer, owners, keep_ms)
-  -- A denial changed nothing: without a client's key it is simply decided again.
+  -- A denial changed nothing: without a client's key it is decided again.
   local harmless = fingerprint == '-' or (fingerprint == operation.node_fingerprint and answer[1] == 'denied')
   if keep_ms or not harmless then
     if owners then
@@ -41,8 +40,8 @@ function operation.keep(key, fingerprint, answer, owners, keep_ms)
   return answer
 end
 
--- How long (ms) a reservation's record stays after a call with a key on it: a repetition finds its answer by the record's
--- user.
+-- How long (ms) a reservation's record is stored after a call with an idempotency key: a repetition finds its answer by
+-- the record's user.
 function operation.record_ttl(expires_at, now, sandbox)
   return clock.ttl(math.max(expires_at - now + clock.grace_ms, operation.answer_ttl_ms), sandbox)
 end

@@ -1,5 +1,5 @@
--- What others are told of: a stream that nodes read in one consumer group and turn into webhook deliveries. Bounded by
--- length; entries stay in it as the history of alerts.
+-- Events for webhooks and alerts: a stream that nodes read in one consumer group and turn into webhook deliveries. Its
+-- length is limited; entries stay in it as the history of alerts.
 local outbox = { most = 100000 }
 
 -- `fields` are names and values in turn.

@@ -1,7 +1,7 @@
--- Reading and writing any number of fields of a hash: Lua cannot hand over more than some 8,000 values at once.
+-- Reads and writes any number of fields of a hash in chunks: Lua cannot pass more than some 8,000 values at once.
 local pieces = { size = 4000 }
 
--- `count`: of the fields, unless it is all of them.
+-- `count`: the number of fields, unless it is all of them.
 function pieces.get(key, fields, count)
   count = count or #fields
   if count <= pieces.size then
@@ -17,7 +17,7 @@ function pieces.get(key, fields, count)
   return values
 end
 
--- `changes`: name and value each, `count` texts unless it is all of them; the size of a piece is even.
+-- `changes`: name and value each, `count` texts unless it is all of them; the size of a chunk is even.
 function pieces.set(key, changes, count)
   count = count or #changes
   for first = 1, count, pieces.size do

@@ -1,5 +1,5 @@
--- What a node proposes: owners and groups of a program with their windows and amounts, and the facts that it computed
--- them on. reserve, extend, track, usage and grant bring it alike:
+-- The proposal of a node: owners and groups of a program with their windows and amounts, and the facts that they are
+-- based on. reserve, extend, track, usage and grant pass it in the same way:
 --
 -- KEYS: from `first_key` on per owner its account. The first owner of a program with a user is the user.
 -- ARGV
@@ -16,7 +16,8 @@
 --     id of an approval request ('-' none), what the node reports of the call
 local proposal = {}
 
--- The proposal of the present call, or nil if its program is unknown. `own`: how many arguments the call has itself.
+-- The proposal of the present call, or nil if its program is unknown. `own`: the number of arguments of the call
+-- itself.
 function proposal.read(first_key, own)
   local defined = program.get(ARGV[1])
   if not defined then

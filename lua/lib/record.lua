@@ -7,7 +7,7 @@
 -- Its name is that of its own key, '…:op:<name>'. It expires `life_ms` after it was created.
 -- status: held, committed or released. The straight path changes 'held' in place, and nothing else: to 'used', committed
 -- with its held entries as charged ones, or to 'free', released. A released reservation holds nothing any more, whatever
--- its held entries say. changes: draws and amount extensions so far, so that nobody computes on an older memo. An entry is
+-- its held entries say. changes: draws and amount extensions so far, so that nothing is computed from an older memo. An entry is
 -- <group>:<seq>:<amount>; entries of one owner are separated by commas.
 --
 -- Loaded, an owner has entries: one for each group and seq, with the amount that the reservation holds there (`holds`,
@@ -29,8 +29,8 @@ local function find_entry(entries, id, seq)
   return nil
 end
 
--- Accounts that the calls before have left, and how many of them the present one has taken: filling a table anew is
--- cheaper than making it.
+-- Accounts that earlier calls have left, and how many of them the present one uses: refilling a table is cheaper than
+-- creating one.
 local spare, taken = {}, 0
 
 -- Adds the entry of a group and seq. `text`: an amount as it is written, `amount`.
@@ -60,7 +60,7 @@ local function parse_entries(entries, list, field)
   local others, place = #entries, 1
   for id, seq, text in hold.entries(list) do
     local amount, entry = args.stored(text), entries[place]
-    -- Both lists have one order, so it is mostly the next one.
+    -- Both lists have the same order, so it is mostly the next one.
     if not entry or entry.id ~= id or entry.seq ~= seq then
       entry = others > 0 and find_entry(entries, id, seq) or add_entry(entries, id, seq, text, amount)
     end
@@ -77,7 +77,7 @@ function record.entries(held, charged)
   return entries
 end
 
--- An amount that is as it was read needs no writing anew.
+-- An amount that has not changed is not formatted again.
 local function format_entries(entries, field)
   local list = {}
   for at = 1, #entries do
@@ -90,7 +90,7 @@ local function format_entries(entries, field)
   return #list > 0 and table.concat(list, ',') or '-'
 end
 
--- Adds to what the reservation holds of a group.
+-- Adds to what the reservation holds in a group.
 function record.hold(owner, id, seq, amount)
   local entry = find_entry(owner.entries, id, seq) or add_entry(owner.entries, id, seq, false, false)
   entry.holds = (entry.holds or 0) + amount
@@ -121,7 +121,7 @@ function record.load(key, created_at)
     owner, at = args.cut(text, at, ' ')
     held, at = args.cut(text, at, ' ')
     charged, at = args.cut(text, at, '\n')
-    -- The first owner's hold tells an expiry.
+    -- The first owner's hold reports an expiry.
     local about = (#loaded.owners == 0 and loaded.about or '-') .. ' ' .. created
     if status == 'used' then
       held, charged = '-', held
@@ -156,7 +156,7 @@ function record.save(loaded, px)
   end
 end
 
--- The member of the owner's holds that stands for what this reservation holds now.
+-- The member of the owner's holds for what this reservation holds now.
 function record.member(loaded, owner)
   return loaded.name .. ' ' .. format_entries(owner.entries, 'holds') .. ' ' .. owner.about
 end

@@ -1,7 +1,8 @@
--- How long an owner's keys live. A user who never had a subscription, on the default plan, is forgotten after the last
--- of the windows that counted anything; so is an owner whose name callers choose (metadata). Everyone else stays.
+-- How long an owner's keys live. A user without any subscription, on the default plan, expires after the last of the
+-- windows that counted anything; so does an owner whose name callers choose (metadata). All others stay.
 local retention = {
-  -- Names that are due are taken from the index a few at a time, by the calls that add names: no sweeper is needed.
+  -- Expired names are removed from the index a few at a time by the calls that add names, so no separate cleanup is
+  -- needed.
   swept = 8,
 }
 
@@ -13,7 +14,7 @@ local function sweep(users, leaving)
   end
 end
 
--- Takes names that are due from the index of a scope.
+-- Removes expired names from the index of a scope.
 function retention.sweep_index(index)
   local due = redis.call('ZRANGEBYSCORE', index, '-inf', args.digits(clock.real_ms()), 'LIMIT', 0, retention.swept)
   if #due > 0 then
@@ -21,7 +22,7 @@ function retention.sweep_index(index)
   end
 end
 
--- The later of two times of being forgotten.
+-- The later of two expiry times.
 local function later(known, wanted)
   if known == 'never' or (known and wanted ~= 'never' and args.stored(known) > args.stored(wanted)) then
     return known
@@ -29,7 +30,7 @@ local function later(known, wanted)
   return wanted
 end
 
--- An owner that is no user: listed in the index of its scope by when it is forgotten.
+-- For an owner that is not a user: adds it to the index of its scope with its expiry.
 function retention.renew(owner, now, sandbox)
   local forget_at = later(owner.forget_at, owner.renew)
   local changed = forget_at ~= owner.forget_at
@@ -45,21 +46,21 @@ function retention.renew(owner, now, sandbox)
     return
   end
   local ttl = clock.ttl(args.stored(forget_at) - now, sandbox)
-  -- The set of holds begins anew whenever it was empty.
+  -- The set of holds is recreated whenever it was empty.
   redis.call('PEXPIRE', owner.holds, args.digits(ttl))
   if changed then
     redis.call('PEXPIRE', owner.key, args.digits(ttl))
-    -- A second later than its keys, so that a name that is due has none.
+    -- A second later than its keys, so that an expired name has none.
     redis.call('ZADD', owner.index, args.digits(clock.real_ms() + ttl + 1000), owner.name)
   end
-  -- So may the past, with this window.
+  -- `past` may have to live as long.
   if changed or owner.has_closed then
     redis.call('PEXPIRE', owner.past, args.digits(ttl))
   end
 end
 
--- After the writes of a call. Of a user: the proposal's `forget_at` is '-' (the owner stays), 'never', or the time (ms)
--- after which nothing of what the call counted matters any more.
+-- After the writes of a call. For a user: the proposal's `forget_at` is '-' (the owner stays), 'never', or the time
+-- (ms) after which no amount of the call matters any more.
 function retention.keep(owner, p, now)
   if #owner.groups == 0 then
     return
@@ -77,7 +78,7 @@ function retention.keep(owner, p, now)
   if forget_at ~= known then
     owner.forget_at = forget_at
     account.save(owner)
-    -- First, since the same name may be due.
+    -- First, since the same name may have expired.
     sweep(users, leaving)
     redis.call('ZADD', users, 0, p.user)
   end
@@ -89,7 +90,7 @@ function retention.keep(owner, p, now)
   for _, key in ipairs({ owner.key, owner.holds, owner.past }) do
     redis.call('PEXPIRE', key, args.digits(ttl))
   end
-  -- A second later than its keys, so that a name that is due has none.
+  -- A second later than its keys, so that an expired name has none.
   redis.call('ZADD', leaving, args.digits(clock.real_ms() + ttl + 1000), p.user)
 end
 
@@ -99,7 +100,7 @@ function retention.persist(owner)
   end
 end
 
--- The owner is not forgotten any more.
+-- The owner no longer expires.
 function retention.stay(owner, user, leaving)
   retention.persist(owner)
   redis.call('ZREM', leaving, user)

@@ -1,8 +1,8 @@
--- Settling: a reservation's entries (see lib/record) meet what they were held in: the counter while their window is the
--- current one, afterwards the closed window in `past`.
+-- Settling: a reservation's entries (see lib/record) are charged to the counter while their window is the current one,
+-- afterwards to the closed window in `past`.
 local settle = {}
 
--- What commit, release, refund and outcome bring alike.
+-- What commit, release, refund and outcome have in common.
 -- KEYS: 1 record of the reservation, which names its owners; 2 record of this operation (only with an idempotency key)
 -- ARGV: 1 '<sandbox (0|1)> <whether expiries are reported (0|1)> <most entries of the ledger>',
 --   2 created_at_ms (of the id), 3 told: what the call brings, for the ledger (JSON, or ''), 4 fingerprint ('-' without an
@@ -21,7 +21,7 @@ function settle.call()
   return call, call.operation_key and operation.seen(call.operation_key, call.fingerprint)
 end
 
--- Loads the reservation. Returns it and the time; or nil and a reply, as there is none or its grace is over.
+-- Loads the reservation. Returns it and the time; or nil and a reply, if there is none or its grace is over.
 function settle.load(call)
   local now = clock.now_ms(keys.of(call.tag, 'clock'), call.sandbox)
   local loaded = record.load(KEYS[1], call.created_at)
@@ -34,7 +34,7 @@ function settle.load(call)
   return loaded, now
 end
 
--- Keeps the record and, with an idempotency key, the answer. Returns the answer.
+-- Stores the record and, with an idempotency key, the answer. Returns the answer.
 function settle.keep(call, loaded, now, answer)
   record.save(loaded, call.operation_key and operation.record_ttl(loaded.expires_at, now, call.sandbox))
   if call.operation_key then
@@ -56,11 +56,11 @@ local function read_closed(owner, entry)
   end
 end
 
--- The fields of the present call, and behind them what a longer one has left.
+-- The fields of the present call, followed by leftovers of a longer one.
 local to_read = { '.account' }
 
--- Reads the counters of all entries, and whether this owner's hold is still live. What is due of expired holds is
--- taken first, so that no answer counts them.
+-- Reads the counters of all entries, and whether this owner's hold is still live. Expired holds are removed first, so
+-- that no answer counts them.
 function settle.open(owner, now, expiry_outbox, reclaimed)
   owner.live = record.is_live(owner)
   local entries = owner.entries
@@ -96,22 +96,22 @@ function settle.open(owner, now, expiry_outbox, reclaimed)
   end
 end
 
--- Frees `amount` of what the reservation holds there. Only the call that still finds the hold lowers `held`.
+-- Releases `amount` of what the reservation holds there. Only the call that still finds the hold reduces `held`.
 function settle.free(owner, entry, amount)
   if owner.live and not entry.closed then
     entry.held = math.max(0, entry.held - amount)
   end
 end
 
--- Charges an entry's window, also with nothing: a repetition tells which counters the reservation had. Answers false if
--- the sum would not be exact any more.
+-- Charges an entry's window, even with 0, because a repetition returns which counters the reservation had. Returns
+-- false if the sum would no longer be exact.
 function settle.charge(entry, amount)
   entry.used = entry.used + amount
   entry.charged = (entry.charged or 0) + amount
   return entry.used <= counter.most
 end
 
--- What was charged of a group so far, over all its windows.
+-- The charge of a group so far, over all its windows.
 function settle.charged(owner, group)
   local sum = 0
   for at = 1, #owner.entries do
@@ -123,14 +123,14 @@ function settle.charged(owner, group)
   return sum
 end
 
--- The reservation holds nothing any more.
+-- Removes all holds of the reservation.
 function settle.let_go(owner)
   for at = 1, #owner.entries do
     owner.entries[at].holds = false
   end
 end
 
--- Alerts are told in `outbox_key` and added to `passed`; what changes is added to the coming entry of the ledger.
+-- Alerts are reported in `outbox_key` and added to `passed`; changes are added to the next entry of the ledger.
 function settle.write(owner, now, outbox_key, passed)
   local changes, charges, count = {}, {}, 0
   for at = 1, #owner.entries do
@@ -158,8 +158,8 @@ function settle.write(owner, now, outbox_key, passed)
   ledger.add(owner.word, charges)
 end
 
--- The closed windows of a reservation that are not kept until a later expiry and its grace: fields and values to set in
--- `past`.
+-- The closed windows of a reservation that must be stored until a later expiry and its grace: fields and values to set
+-- in `past`.
 function settle.closed_until(owner, expires_at)
   local fields, changes = {}, {}
   for _, entry in ipairs(owner.entries) do

@@ -16,19 +16,19 @@ end
 
 -- Answers a reserve that does not fit, as lib/admission does. `place`: of the first owner's part in ARGV.
 local function deny(defined, now, created, frame, place)
+  local fingerprint, label, memo = ARGV[2], ARGV[6], ARGV[7]
   -- A repetition gets the first answer.
   if defined.tells_denials or redis_call('EXISTS', KEYS[1]) == 1 then
     return nil
   end
-  local counters, lacks, window_at, number = '', '', 1, args.number
+  local is_kept, counters, lacks, window_at, number = fingerprint ~= '-', '', '', 1, args.number
   for at = 1, #defined.owners do
     local owner = defined.owners[at]
-    local groups, limits, sums, list = owner.groups, owner.limits, owner.sums, ''
+    local groups, limits, used_texts, sums, list = owner.groups, owner.limits, owner.used, owner.sums, ''
     place = place + (owner.is_user and 0 or 1)
     for index = 1, #groups do
-      local amount, used_text, sum, limit = ARGV[place], owner.used[index], sums[index], limits[index]
-      local used, group = number[used_text] or used_text + 0, groups[index]
-      local held, mark = sum - amount, ' '
+      local group, amount, used_text, sum, limit = groups[index], ARGV[place], used_texts[index], sums[index], limits[index]
+      local used, held, mark = number[used_text] or used_text + 0, sum - (number[amount] or amount + 0), ' '
       if used + sum > limit then
         mark = '! '
         list = (list == '' and '' or list .. ',') .. group.id .. ':' .. amount .. ':' .. args.digits(used + held) .. ':' .. group.limit_text
@@ -37,43 +37,47 @@ local function deny(defined, now, created, frame, place)
         end
       end
       counters = counters .. used_text .. '+' .. args.digits(held) .. mark
-      group.amount_text, group.window = amount, frame[window_at]
+      if is_kept then
+        group.amount_text, group.window = amount, frame[window_at]
+      end
       place, window_at = place + 1, window_at + 1
     end
     if list ~= '' then
       lacks = (lacks == '' and '' or lacks .. ' ') .. owner.word .. ' ' .. list
     end
   end
-  ledger.write_denial(defined.denials, created, 'reserve', ARGV[6], 'limit_reached', lacks, ARGV[7])
+  ledger.write_denial(defined.denials, created, 'reserve', label, 'limit_reached', lacks, memo)
   counters = sub(counters, 1, -2)
-  if ARGV[2] ~= '-' then
-    return operation.keep(KEYS[1], ARGV[2], { 'denied', now, 0, '', 0, '', counters }, defined.owners)
+  if is_kept then
+    return operation.keep(KEYS[1], fingerprint, { 'denied', now, 0, '', 0, '', counters }, defined.owners)
   end
   return 'denied\n' .. created .. '\n0\n\n0\n\n' .. counters
 end
 
 -- The account's text if a hold until `expires_ms` changes it, else nil.
-local function account_text(owner, expires_ms, expires_at)
-  local ttl_text, longest, expiry_ms = ARGV[5], owner.longest, owner.expiry_ms
+local function account_text(owner, ttl_text, expires_ms, expires_at)
+  local longest, expiry_ms = owner.longest, owner.expiry_ms
   local is_first, is_longest = expiry_ms == 0 or expires_ms < expiry_ms, ttl_text ~= longest and ttl_text + 0 > longest + 0
   return (is_first or is_longest) and 'version=' .. owner.version .. ' expiry=' .. (is_first and expires_at or owner.expiry)
     .. ' ttl=' .. (is_longest and ttl_text or longest) .. owner.account_rest
 end
 
--- Decides a reserve. ARGV as in reserve.lua; `first` is the place of the first owner's part.
-function straight_reserve.decide(defined, first)
+-- Decides a reserve. KEYS and ARGV: see reserve.lua.
+function straight_reserve.decide(defined)
+  local program_name, fingerprint, user_version, ttl_text, label, memo = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[6], ARGV[7]
+  local first_owner = 8
   local frame, now, created = program.frame(ARGV[4]), clock.now_ms(defined.clock, defined.sandbox)
   if redis_call('GET', defined.stamp) ~= defined.revision or now < frame.from or now >= frame.upto then
     return nil
   end
   local owners, tag_length, number, tails, seqs = defined.owners, #defined.tag, args.number, frame.tails, frame.seqs
-  local place, window_at, is_over = first, 1, false
+  local place, window_at, is_over = first_owner, 1, false
   for at = 1, #owners do
     local owner, key = owners[at], KEYS[at + 1]
     local values = redis_call('HMGET', key, unpack(owner.fields))
     local version, expiry, longest, rest = match(values[1] or account.nothing, account_pattern)
     if owner.is_user then
-      if (at == 1 and version ~= ARGV[3]) or (rest ~= '' and rest ~= ' flags=w') then
+      if (at == 1 and version ~= user_version) or (rest ~= '' and rest ~= ' flags=w') then
         return nil
       end
     else
@@ -116,13 +120,12 @@ function straight_reserve.decide(defined, first)
     return nil
   end
   if is_over then
-    return deny(defined, now, created, frame, first)
+    return deny(defined, now, created, frame, first_owner)
   end
-  local ttl_text, label = ARGV[5], ARGV[6]
   local expires_ms = now + ttl_text
   local expires_at = args.digits(expires_ms)
   local counters, lines, text = '', '', args.small
-  place, window_at = first, 1
+  place, window_at = first_owner, 1
   for at = 1, #owners do
     local owner = owners[at]
     local changes, prefixes, used, sums, list, count = owner.changes, owner.prefixes, owner.used, owner.sums, '', 0
@@ -138,7 +141,7 @@ function straight_reserve.decide(defined, first)
     end
     if count > 0 then
       lines = lines .. '\n' .. owner.word .. ' ' .. list .. ' -'
-      local changed = account_text(owner, expires_ms, expires_at)
+      local changed = account_text(owner, ttl_text, expires_ms, expires_at)
       if changed then
         changes[count + 1], changes[count + 2] = '.account', changed
         count = count + 2
@@ -146,7 +149,7 @@ function straight_reserve.decide(defined, first)
     end
     owner.list, owner.count = list, count
   end
-  local record = 'held ' .. created .. ' ' .. ttl_text .. ' 0 ' .. ARGV[2] .. ' ' .. ARGV[1] .. '\n' .. label .. '\n' .. ARGV[7] .. lines
+  local record = 'held ' .. created .. ' ' .. ttl_text .. ' 0 ' .. fingerprint .. ' ' .. program_name .. '\n' .. label .. '\n' .. memo .. lines
   if defined.ttl_text ~= ttl_text then
     defined.ttl_text, defined.life = ttl_text, args.digits(clock.ttl(ttl_text + clock.grace_ms, defined.sandbox))
   end

@@ -73,13 +73,15 @@ end
 
 -- Settles a reservation that is held and not expired. `kind`: commit or release. KEYS and ARGV as in commit.lua.
 function straight_settle.settle(kind)
+  local created_at, in_ledger_beside, answer_fingerprint = ARGV[2], ARGV[3], ARGV[4]
+  local has_figures, new_outcome, new_memo = ARGV[5], ARGV[7], ARGV[9]
   local text = redis_call('GET', KEYS[1])
   if not text then
     return nil
   end
   local created, life, fingerprint, name = match(text, '^held (%d+) (%d+) 0 (%S+) (%x+)\n')
   local defined = program.get(name or '')
-  if not defined or created ~= ARGV[2] or (KEYS[2] and redis_call('EXISTS', KEYS[2]) == 1) then
+  if not defined or created ~= created_at or (KEYS[2] and redis_call('EXISTS', KEYS[2]) == 1) then
     return nil
   end
   local now, at_ms = clock.now_ms(defined.clock, defined.sandbox)
@@ -113,7 +115,7 @@ function straight_settle.settle(kind)
       ending, position = ' - ' .. created, list_end + 2
       counters = counters .. owner.word .. ' ' .. concat(owner.changes, ' ', 1, 2 * #owner.prefixes)
       in_ledger = in_ledger .. charged
-      if ARGV[5] and charges then
+      if has_figures then
         in_record = in_record .. '\n' .. owner.word .. ' - ' .. concat(kept, '', 1, #owner.prefixes)
       end
     end
@@ -130,14 +132,14 @@ function straight_settle.settle(kind)
       version = version or owner.version
     end
   end
-  if ARGV[5] and ARGV[9] ~= '' then
-    memo = ARGV[9]
+  if has_figures and new_memo ~= '' then
+    memo = new_memo
   end
   ledger.open(defined.ledger, defined.ledger_most)
-  ledger.write(kind, at_ms, '0', operation_name .. ' ' .. created, about, charges and in_ledger or '-', memo, ARGV[3])
+  ledger.write(kind, at_ms, '0', operation_name .. ' ' .. created, about, charges and in_ledger or '-', memo, in_ledger_beside)
   local request, status = '\n' .. about .. '\n' .. memo, charges and 'committed' or 'released'
-  if ARGV[5] then
-    local outcome = ARGV[7] ~= '-' and ' ' .. ARGV[7] or ''
+  if has_figures then
+    local outcome = new_outcome ~= '-' and ' ' .. new_outcome or ''
     redis_call('SET', KEYS[1], 'committed ' .. created .. ' ' .. life .. ' 1 ' .. fingerprint .. outcome .. request .. in_record, 'KEEPTTL')
   else
     -- Only its first word changes.
@@ -146,7 +148,7 @@ function straight_settle.settle(kind)
   local answer = 'settled\n' .. at_ms .. '\n' .. status .. '\n0\n0' .. request .. '\n' .. version .. '\n\n' .. counters
   if KEYS[2] then
     redis_call('PEXPIRE', KEYS[1], args.digits(operation.record_ttl(created + life, now, defined.sandbox)))
-    return operation.keep(KEYS[2], ARGV[4], answer)
+    return operation.keep(KEYS[2], answer_fingerprint, answer)
   end
   return answer
 end

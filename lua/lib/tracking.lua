@@ -1,4 +1,4 @@
--- track, track_enforce and track_degraded: counts what has happened, in one step and without a hold.
+-- track, track_enforce and track_degraded: count usage that has already happened, in one step and without a hold.
 local tracking = {}
 
 local function add(owner, p, now, passed)
@@ -24,10 +24,10 @@ local function add(owner, p, now, passed)
   retention.keep(owner, p, now)
 end
 
--- KEYS: 1 record of this operation, 2… per owner its account. ARGV: see lib/proposal; its own: 5 refund (1
--- takes the amounts away, never below 0), 6 about '<event> <key> <user>', 7 memo: the request, 8 told: what a repetition has
--- to know beside the figures.
--- `in_ledger`: what the ledger reports beside, or nil; `keep_ms`: the answer is kept for so long, whoever asked.
+-- KEYS: 1 record of this operation, 2… per owner its account. ARGV: see lib/proposal; its own: 5 refund (1 subtracts
+-- the amounts, never below 0), 6 about '<event> <key> <user>', 7 memo: the request, 8 told: what a repetition needs in
+-- addition to the figures.
+-- `in_ledger`: what the ledger records in addition, or nil; `keep_ms`: how long the answer is stored in any case.
 function tracking.count(enforce, in_ledger, keep_ms)
   local p = proposal.read(2, 4)
   if not p then

@@ -1,5 +1,5 @@
 -- A counter's window as text: '<quota|->[!<percent>…] <kind>/<start>/<end>', such as '20 monthly/20261101/20261201'. The
--- quota and the percentages of its alerts are those that the last call in this window used; the quota tells the overage
+-- quota and the percentages of its alerts are those that the last call in this window used; the quota determines the overage
 -- when the window is closed. Times are UTC in ISO 8601
 -- basic format without what is zero at the end ('20261101', '20261101T1000', '20261101T100030'), so they compare as text.
 -- A window's sequence number identifies it among the windows of its counter. A `concurrent` counter's number starts with
@@ -7,7 +7,7 @@
 -- (s), so that two lives of one name never share a number; all others begin with 1.
 local window = {}
 
--- 'c'; no other library is there while this one is loaded.
+-- 'c'; no other library is loaded yet.
 local concurrent_byte = 99
 
 function window.is_concurrent(seq)

@@ -4,21 +4,21 @@ import tseslint from "typescript-eslint";
 const unused = { argsIgnorePattern: "^_", varsIgnorePattern: "^_", destructuredArrayIgnorePattern: "^_" };
 
 export default defineConfig([
-  globalIgnores(["dist", ".build", "node_modules"]),
+  globalIgnores(["dist", ".build", ".readme", "node_modules", "test/readme-names.d.ts"]),
   {
     files: ["src/**/*.ts", "test/**/*.ts"],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { project: "./tsconfig.json", tsconfigRootDir: import.meta.dirname } },
     rules: {
       "@typescript-eslint/no-unused-vars": ["error", unused],
-      // Numbers in texts are fine; objects are not.
+      // Numbers in template strings are fine; objects are not.
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true, ignoreVoidReturningFunctions: true }],
-      // A signal's reason is whatever its owner chose.
+      // A signal's reason can be any value.
       "@typescript-eslint/prefer-promise-reject-errors": ["error", { allowThrowingUnknown: true }],
-      // Doing nothing is said by an empty function.
+      // An empty function is the plainest way to do nothing.
       "@typescript-eslint/no-empty-function": "off",
-      // What is certain is said by `!` where types cannot know it: after a check, or of a pattern that has matched.
+      // `!` states what types cannot know: after a check, or for a pattern that has matched.
       "@typescript-eslint/no-non-null-assertion": "off",
       // The runner awaits its tests.
       "@typescript-eslint/no-floating-promises": ["error", { allowForKnownSafeCalls: [{ from: "package", package: "node:test", name: ["test", "before", "after"] }] }],
@@ -32,7 +32,7 @@ export default defineConfig([
     files: ["test/**/*.ts"],
     rules: {
       "@typescript-eslint/require-await": "off",
-      // What providers give up, their users still send.
+      // Users of providers still use deprecated fields.
       "@typescript-eslint/no-deprecated": "off",
     },
   },

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Checks the TypeScript SDK from nothing: installs what it is developed with into this folder, compares the generated
-# models, checks types and lints, builds, and runs all tests against a real gateway, the built package among them.
+# Checks and tests the TypeScript SDK: installs the locked dependencies into this folder, compares the generated models,
+# builds, checks types and lints, and runs all tests against a real gateway, also those of the built package.
 #
 #   QUOTAGATE_BIN=/path/to/quotagate ./test.sh       default: ../../target/debug/quotagate
-#   ./test.sh checks                                 all but the tests
-#   ./test.sh tests                                  these only, of what was built by the checks
+#   ./test.sh checks                                 without the tests
+#   ./test.sh tests                                  only the tests, after the checks
 #   ./test.sh tests faults stream                    the tests of test/faults.test.ts and test/stream.test.ts
 set -eu
 cd "$(dirname "$0")"
@@ -30,14 +30,15 @@ checks() {
 	rm -rf .build
 	mkdir .build
 	node scripts/generate-models.mjs ../../docs/openapi.json .build/models.ts
-	cmp -s src/models.ts .build/models.ts || fail "src/models.ts is not what docs/openapi.json says: npm run generate"
+	cmp -s src/models.ts .build/models.ts || fail "src/models.ts differs from docs/openapi.json: npm run generate"
 
-	# Lints use one core, types and the build the other.
+	# Lints use one core, the build and the types the other.
 	npm run --silent lint >.build/lint.log 2>&1 &
 	lint=$!
 	trap 'kill "$lint" 2>/dev/null' EXIT
-	npm run --silent check
+	# The examples use the built package.
 	npm run --silent build
+	npm run --silent check
 	wait "$lint" || {
 		cat .build/lint.log >&2
 		fail "lints failed: npm run lint"
@@ -49,11 +50,9 @@ tests() {
 	[ $# -gt 0 ] || set -- '*'
 	for name; do
 		shift
-		# The names of files, or all of them.
 		set -- "$@" .build/test/$name.test.js
 	done
-	# Every wait has a deadline of its own, of two minutes.
-	node --test --test-concurrency=2 --test-timeout=900000 --test-reporter=spec "$@"
+	node .build/test/support/run.js "$@"
 }
 
 case ${1:-all} in

@@ -1,141 +1,177 @@
-//! `quotagate apply FILE`: makes an app's configuration match a file, over HTTP.
+//! `quotagate apply FILE`: makes an app's configuration match a file, over HTTP, after showing the difference.
 
-mod told;
+mod difference;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use reqwest::{StatusCode, Url};
-use serde::Deserialize;
+use reqwest::Method;
 
 use crate::cli::config_file::{ConfigFile, FileError};
 use crate::cli::print;
-use crate::config::Secret;
+use crate::cli::remote::ask;
+use crate::cli::remote::problem::Problem;
+use crate::cli::remote::{Api, Call, Remote, RemoteError};
 use crate::domain::values::field_error::FieldError;
 use crate::service::configuration::apply::Applied;
+pub use difference::difference;
 
-/// Applying may look at every user.
-const TIMEOUT: Duration = Duration::from_secs(120);
 /// Exit code of a dry run that found differences.
 const WOULD_CHANGE: u8 = 3;
 
-/// Make the configuration of an app match a file, and print the difference.
+/// Make the configuration of an app match a file, after showing the difference
 ///
-/// The file is YAML or JSON with the parts app, plans, policies and webhooks. A part that is left
-/// out stays as it is; of a part that is there, what is not in it is deleted. All of it is applied,
-/// or nothing.
+/// The file is YAML or JSON with the sections app, plans, policies and webhooks. Entries that it lists are created or
+/// changed. Entries that a section does not list stay, unless --prune deletes them. A section that is left out stays
+/// unchanged. Everything is applied, or nothing. On a terminal the command asks before it changes anything; elsewhere
+/// it needs --yes.
 ///
-/// Exit code 0: the configuration matches the file now. 1: nothing was changed, the reason is on
-/// standard error. 3: it was a dry run, and there are differences.
+/// Exit code 0: the configuration matches the file now. 1: nothing was changed, and the reason is on standard error.
+/// 3: it was a dry run, and there are differences.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ApplyArgs {
     /// YAML or JSON; - reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Say what would change, and change nothing
+    /// Show the difference, also if it would be refused, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Address of any node
-    #[arg(long, env = "QUOTAGATE_URL", default_value = "http://127.0.0.1:8080")]
-    url: String,
-    /// An admin key (ak_…); better set by variable than by option
-    #[arg(long, env = "QUOTAGATE_ADMIN_KEY", hide_env_values = true, value_name = "KEY")]
-    key: Option<Secret>,
-    /// The app, for a root admin key
-    #[arg(long, value_name = "APP")]
-    app: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Delete entries that a section of the file does not list
+    #[arg(long)]
+    prune: bool,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 /// Why nothing was applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    #[error("{0}")]
-    Input(String),
+    #[error("{file}: {error}")]
+    Read { file: String, error: std::io::Error },
     #[error("{file}:{}: {}", .error.line, .error.message)]
     File { file: String, error: FileError },
     #[error("{}", .0.join("\n"))]
     Faults(Vec<String>),
-    #[error("cannot reach a gateway at {url}: {why}")]
-    Unreachable { url: String, why: String },
-    #[error("the gateway answered {0}")]
-    Refused(String),
-}
-
-/// A problem as the gateway answers it.
-#[derive(Deserialize)]
-struct Problem {
-    code: String,
-    detail: String,
-    #[serde(default)]
-    errors: Vec<Fault>,
-}
-
-#[derive(Deserialize)]
-struct Fault {
-    field: String,
-    message: String,
+    #[error("{refusal}: `quotagate plans delete PLAN_ID --move-to OTHER_ID` moves the users of a plan and deletes it")]
+    PlanInUse { refusal: String },
+    #[error("nothing was changed: somebody else changed the configuration meanwhile, so run the command again")]
+    ChangedMeanwhile,
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 }
 
 /// # Errors
 /// [`ApplyError`]
 pub async fn run(args: ApplyArgs) -> Result<ExitCode, ApplyError> {
-    let name = args.file.display().to_string();
-    let text = match name.as_str() {
-        "-" => std::io::read_to_string(std::io::stdin()),
-        _ => std::fs::read_to_string(&args.file),
+    let (name, file) = read_file(&args.file)?;
+    let order = Order { api: args.remote.client()?, name, file, prune: args.prune };
+    let (previewed, revision) = match order.send(true, None).await {
+        Ok(previewed) => previewed,
+        Err(refused) => {
+            if let Some(preview) = refused.preview {
+                print::out(difference(&preview));
+            }
+            return Err(refused.error);
+        }
     };
-    let text = text.map_err(|error| ApplyError::Input(format!("{name}: {error}")))?;
-    let file = ConfigFile::parse(&text).map_err(|error| ApplyError::File { file: name.clone(), error })?;
-    let applied = send(&args, &file, &name).await?;
-    print::out(told::difference(&applied, args.dry_run));
-    Ok(match args.dry_run && !applied.preview.changes.is_empty() {
-        true => ExitCode::from(WOULD_CHANGE),
-        false => ExitCode::SUCCESS,
-    })
+    print::out(difference(&previewed));
+    if previewed.preview.changes.is_empty() {
+        print::out("Nothing to change: the configuration matches the file.\n");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.dry_run {
+        print::out("Dry run: nothing was changed.\n");
+        return Ok(ExitCode::from(WOULD_CHANGE));
+    }
+    if !ask::confirmed("Apply these changes?", args.yes)? {
+        return Ok(ExitCode::FAILURE);
+    }
+    let (applied, _) = order.send(false, revision.as_deref()).await.map_err(|refused| refused.error)?;
+    print::out("Applied.\n");
+    for (webhook, secret) in &applied.webhook_secrets {
+        print::out(format!("Secret of webhook {webhook}, shown once: {secret}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn send(args: &ApplyArgs, file: &ConfigFile, name: &str) -> Result<Applied, ApplyError> {
-    let input = |message: &str| ApplyError::Input(message.to_owned());
-    let key = args.key.as_ref().ok_or_else(|| input("no key: set QUOTAGATE_ADMIN_KEY to an admin key (ak_…)"))?;
-    let url = Url::parse(&args.url)
-        .and_then(|url| url.join("/api/v1/configuration"))
-        .map_err(|error| ApplyError::Input(format!("--url {}: {error}", args.url)))?;
-    let unreachable = |error: reqwest::Error| {
-        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        ApplyError::Unreachable { url: args.url.clone(), why }
+/// Reads a YAML or JSON file, or standard input for `-`. Returns its name too.
+///
+/// # Errors
+/// [`ApplyError`]
+pub fn read_file(path: &Path) -> Result<(String, ConfigFile), ApplyError> {
+    let file = path.display().to_string();
+    let text = match file.as_str() {
+        "-" => std::io::read_to_string(std::io::stdin()),
+        _ => std::fs::read_to_string(path),
     };
-    let mut request = crate::infra::http_client::builder()
-        .timeout(TIMEOUT)
-        .build()
-        .map_err(unreachable)?
-        .put(url)
-        .query(&[("dryRun", args.dry_run)])
-        .bearer_auth(key.expose())
-        .header("content-type", "application/json")
-        .body(file.document.to_string());
-    if let Some(app) = &args.app {
-        request = request.header("x-app", app);
+    let text = text.map_err(|error| ApplyError::Read { file: file.clone(), error })?;
+    let read = ConfigFile::parse(&text).map_err(|error| ApplyError::File { file: file.clone(), error })?;
+    Ok((file, read))
+}
+
+/// What is to be applied.
+struct Order {
+    api: Api,
+    name: String,
+    file: ConfigFile,
+    prune: bool,
+}
+
+/// Why it was not applied, with what a dry run would have changed.
+struct Refused {
+    error: ApplyError,
+    preview: Option<Box<Applied>>,
+}
+
+impl Order {
+    /// Returns the changes, made or previewed, and the revision of the configuration.
+    async fn send(&self, dry_run: bool, if_match: Option<&str>) -> Result<(Applied, Option<String>), Refused> {
+        let query = [("dryRun", dry_run.to_string()), ("prune", self.prune.to_string())];
+        let query = query.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let call = Call { query: &query, body: Some(&self.file.document), if_match };
+        let answer = self.api.call(Method::PUT, &["configuration"], call).await.map_err(|error| self.refused(error))?;
+        let unreadable = |error: serde_json::Error| Refused {
+            error: RemoteError::input(format!("the gateway's response cannot be read: {error}")).into(),
+            preview: None,
+        };
+        Ok((serde_json::from_value(answer.body).map_err(unreadable)?, answer.etag))
     }
-    let response = request.send().await.map_err(unreachable)?;
-    let status = response.status();
-    let body = response.bytes().await.map_err(unreachable)?;
-    if status == StatusCode::OK {
-        return serde_json::from_slice(&body).map_err(|error| ApplyError::Refused(error.to_string()));
+
+    fn refused(&self, error: RemoteError) -> Refused {
+        let RemoteError::Refused(mut problem) = error else { return Refused { error: error.into(), preview: None } };
+        let preview = problem.preview.take();
+        let error = match problem.code.as_deref() {
+            Some("invalid_request") if !problem.errors.is_empty() => ApplyError::Faults(self.faults(&problem)),
+            Some("version_conflict") => ApplyError::ChangedMeanwhile,
+            _ => match users_on(&problem) {
+                Some(refusal) => ApplyError::PlanInUse { refusal },
+                None => RemoteError::Refused(problem).into(),
+            },
+        };
+        Refused { error, preview }
     }
-    let problem: Problem = serde_json::from_slice(&body).map_err(|_| ApplyError::Refused(status.to_string()))?;
-    if problem.errors.is_empty() {
-        return Err(ApplyError::Refused(format!("{} {}: {}", status.as_u16(), problem.code, problem.detail)));
+
+    fn faults(&self, problem: &Problem) -> Vec<String> {
+        let faults = problem.errors.iter();
+        let faults = faults.map(|fault| FieldError::new(fault.field.clone(), fault.message.clone())).collect();
+        lines(&self.name, &self.file, faults)
     }
-    let faults = problem.errors.into_iter().map(|fault| FieldError::new(fault.field, fault.message)).collect();
-    Err(ApplyError::Faults(lines(name, file, faults)))
+}
+
+/// What a refusal says of users on plans, without its advice for clients of the API.
+fn users_on(problem: &Problem) -> Option<String> {
+    let detail = problem.detail.as_deref().filter(|_| problem.is("plan_in_use"))?;
+    detail.split_once(". Move them").map(|(users, _)| users.to_owned())
 }
 
 /// Each fault with the line of its field.
 pub fn lines(name: &str, file: &ConfigFile, faults: Vec<FieldError>) -> Vec<String> {
-    let told = faults.into_iter().map(|fault| match file.line_of(&fault.field) {
+    let lines = faults.into_iter().map(|fault| match file.line_of(&fault.field) {
         Some(line) => format!("{name}:{line}: {}: {}", fault.field, fault.message),
         None => format!("{name}: {}: {}", fault.field, fault.message),
     });
-    told.collect()
+    lines.collect()
 }

@@ -1,5 +1,5 @@
-//! A configuration file, YAML or JSON (which is YAML too): as JSON, with the line of every field for whoever has to
-//! mend it.
+//! Parses a configuration file, YAML or JSON (which is also YAML): as JSON, with the line of every field for error
+//! messages.
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use std::str::FromStr;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use serde_json::{Map, Number, Value};
 
-/// Values after all aliases are written out; beyond it a file is refused.
+/// The maximum number of values after aliases are expanded.
 const MOST_VALUES: usize = 100_000;
-/// Lists and maps within each other.
+/// The maximum nesting of lists and maps.
 const MOST_DEPTH: usize = 64;
 
-/// A file that was read.
+/// A parsed file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigFile {
     pub document: Value,
@@ -20,7 +20,7 @@ pub struct ConfigFile {
     lines: BTreeMap<String, usize>,
 }
 
-/// Why a file cannot be read; lines are counted from 1.
+/// Why a file cannot be parsed; lines are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct FileError {
@@ -36,7 +36,7 @@ impl From<ScanError> for FileError {
 
 impl ConfigFile {
     /// # Errors
-    /// What is no YAML, more than one document, a key that is there twice, or too large when written out.
+    /// Invalid YAML, more than one document, a duplicate key, or too large after expansion.
     pub fn parse(text: &str) -> Result<Self, FileError> {
         let mut reader =
             Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), lines: BTreeMap::new(), values: 0 };
@@ -46,14 +46,14 @@ impl ConfigFile {
             match event {
                 Event::StreamEnd => break,
                 Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {}
-                _ if document.is_some() => return Err(fault(&span, "there is more than one document")),
+                _ if document.is_some() => return Err(fault(&span, "must be a single document")),
                 event => document = Some(reader.value("", 0, event, &span)?),
             }
         }
         Ok(Self { document: document.unwrap_or(Value::Null), lines: reader.lines })
     }
 
-    /// The line of a field, or of the nearest thing around it.
+    /// The line of a field, or of the nearest value that contains it.
     pub fn line_of(&self, field: &str) -> Option<usize> {
         let mut path = field;
         loop {
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
             Event::MappingStart(anchor, _) => (anchor, self.map(path, depth)?),
             Event::Alias(anchor) => {
                 let value = self.anchors.get(&anchor).cloned();
-                let value = value.ok_or_else(|| fault(span, "names an anchor that is not there yet"))?;
+                let value = value.ok_or_else(|| fault(span, "the anchor of this alias is not defined"))?;
                 self.count(size(&value), span)?;
                 return Ok(value);
             }
@@ -132,10 +132,10 @@ impl<'a> Reader<'a> {
             let name = match event {
                 Event::MappingEnd => return Ok(Value::Object(fields)),
                 Event::Scalar(text, ..) => text.into_owned(),
-                _ => return Err(fault(&span, "a name must be plain text")),
+                _ => return Err(fault(&span, "a key must be plain text")),
             };
             if fields.contains_key(&name) {
-                return Err(fault(&span, format!("`{name}` is there twice")));
+                return Err(fault(&span, format!("the key `{name}` occurs twice")));
             }
             let inner = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             self.lines.insert(inner.clone(), span.start.line());
@@ -154,7 +154,7 @@ fn size(value: &Value) -> usize {
     }
 }
 
-/// Plain scalars by the core schema of YAML 1.2; numbers keep their digits, so that prices stay exact.
+/// Plain scalars follow the core schema of YAML 1.2; numbers keep their digits, so that prices stay exact.
 fn scalar(text: &str, style: ScalarStyle) -> Value {
     if style != ScalarStyle::Plain {
         return Value::from(text);

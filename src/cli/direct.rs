@@ -1,4 +1,4 @@
-//! What the commands that talk to Redis instead of a gateway have in common: which Redis, app and mode.
+//! Common parts of commands that use Redis directly instead of a gateway: which Redis, app and mode.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::store::client::migrate::is_convertible;
 use crate::store::client::server::LAYOUT_VERSION;
 use crate::store::error::StoreError;
 
-/// Where a gateway's data lies.
+/// Where a gateway's data is.
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]
 pub struct Direct {
-    /// The Redis of the gateway; unset, the private one under the data directory
+    /// The Redis of the gateway; without it, the private one in the data directory
     #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<Secret>,
     /// Data directory of a gateway that runs its own Redis
@@ -43,7 +43,7 @@ pub enum DirectError {
 fn told(error: &ServiceError) -> String {
     match error {
         ServiceError::StoreUnavailable(what) => format!("Redis cannot be reached: {what}"),
-        ServiceError::StoreRefused(what) => format!("Redis does not take it now: {what}"),
+        ServiceError::StoreRefused(what) => format!("Redis rejected the call: {what}"),
         other => other.to_string(),
     }
 }
@@ -62,7 +62,7 @@ impl From<StoreError> for DirectError {
 
 impl Direct {
     /// # Errors
-    /// Names that cannot be; a Redis that is not there.
+    /// Invalid names, an app or sandbox that does not exist, or a Redis that cannot be reached.
     pub async fn open(&self) -> Result<(Gateway, Tenant), DirectError> {
         let input = |what: &str, error: String| DirectError::Input(format!("{what} {error}"));
         let app = AppId::parse(&self.app).map_err(|error| input("--app", error.to_string()))?;
@@ -76,18 +76,19 @@ impl Direct {
         let gateway = Gateway::new(store, None);
         meet(&gateway).await?;
         let placement = gateway.placement(&app).await?;
+        gateway.check_mode(&app, &mode).await?;
         Ok((gateway, Tenant { app, mode, placement }))
     }
 }
 
-/// A command looks at data that is there, and initialises none.
+/// Commands need existing data and never initialise Redis.
 ///
 /// # Errors
-/// Redis holds none, or that of another version.
+/// Redis has no data, or data of another version.
 pub async fn meet(gateway: &Gateway) -> Result<(), DirectError> {
     match gateway.store.meet().await? {
         Claim::Known | Claim::Initialised => Ok(()),
-        Claim::Empty => Err(DirectError::Input("Redis holds no quotagate data".to_owned())),
+        Claim::Empty => Err(DirectError::Input("Redis has no quotagate data".to_owned())),
         Claim::Layout(found) if is_convertible(&found) => Err(DirectError::Input(format!(
             "Redis holds data of layout {found}, this version reads layout {LAYOUT_VERSION}: convert it with `quotagate \
              migrate`"

@@ -1,4 +1,4 @@
-//! `quotagate inspect USER`: what Redis holds of a user, explained.
+//! `quotagate inspect USER`: shows and explains a user's data in Redis.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     let config = gateway.load_config(&tenant.app).await?;
     let mut text = format!("{}  (HGETALL)\n", keys.account);
     if fields.is_empty() {
-        text.push_str("  nothing: this user was never seen in this app and mode\n");
+        text.push_str("  nothing: user not found in this app and mode\n");
         return Ok(text);
     }
     for (name, value) in &fields {
@@ -53,7 +53,7 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     let usage = gateway.usage(tenant, asker, |_| true).await?;
     let blocked = if fields.contains_key(BLOCK) { ", blocked" } else { "" };
     let plan = usage.plan.as_ref().map_or_else(|| "no running subscription".to_owned(), |plan| format!("plan {plan}"));
-    text.push_str(&format!("\nNow ({}), with expired holds taken out: {plan}{blocked}\n", rfc3339(usage.now_ms)));
+    text.push_str(&format!("\nNow ({}), without expired holds: {plan}{blocked}\n", rfc3339(usage.now_ms)));
     for counter in &usage.counters {
         let unit = counter.group.unit;
         let number = |amount: Amount| amount.to_decimal(unit).to_string();
@@ -73,7 +73,7 @@ pub async fn explain(gateway: &Gateway, tenant: &Tenant, user: &UserId) -> Resul
     Ok(text)
 }
 
-/// What a field of the account says.
+/// The meaning of a field of the account.
 fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) -> String {
     match name {
         ACCOUNT => {
@@ -81,7 +81,7 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
         }
         SUBSCRIPTION => return "plan, start, start of the cycle, end".to_owned(),
         LIMITS => return "the user's custom limits, instead of the plan's".to_owned(),
-        BLOCK => return "everything is refused until the user is unblocked".to_owned(),
+        BLOCK => return "all calls are denied until the user is unblocked".to_owned(),
         EXTENDED => {
             let until = value.parse().map_or_else(|_| String::new(), rfc3339);
             return format!("extended reservations may be charged until 15 minutes after {until}");
@@ -90,18 +90,73 @@ fn meaning(name: &str, value: &str, unit_of: impl Fn(&GroupId) -> Option<Unit>) 
     }
     let (group, field) = name.split_once('.').unwrap_or((name, ""));
     let unit = GroupId::parse(group).ok().and_then(|group| unit_of(&group));
-    match (field, unit) {
-        ("", unit) => of_counter(value, unit).unwrap_or_else(|| "not a counter".to_owned()),
-        ("blocked", Some(unit)) => match value
-            .split_once(' ')
-            .and_then(|(seq, steps)| Some((seq, Amount::from_steps(steps.parse().ok()?).ok()?)))
-        {
-            Some((seq, amount)) => format!("{} {unit} out of reach in window {seq}", amount.to_decimal(unit)),
-            None => "not an amount".to_owned(),
-        },
-        ("grants", _) => "extra quota: <id>:<steps>:<window or *>:<ends at, ms, or *>".to_owned(),
-        _ => String::new(),
+    let told = match field {
+        "" => return of_counter(value, unit).unwrap_or_else(|| "not a counter".to_owned()),
+        "blocked" => of_blocked(value, unit),
+        "grants" => of_grants(value, unit),
+        "alerts" => of_alerts(value, unit),
+        "reached" => of_reached(value, unit),
+        "approval" => of_approval(value),
+        _ => return "not a field that this release knows".to_owned(),
+    };
+    told.unwrap_or_else(|| "cannot be read".to_owned())
+}
+
+/// An amount as scripts store it; of a group that is in no configuration any more in steps.
+fn of_amount(steps: &str, unit: Option<Unit>) -> Option<String> {
+    let amount = Amount::from_steps(steps.parse().ok()?).ok()?;
+    Some(match unit {
+        Some(unit) => format!("{} {unit}", amount.to_decimal(unit)),
+        None => format!("{} steps", amount.steps()),
+    })
+}
+
+/// `<window> <amount>`
+fn of_blocked(value: &str, unit: Option<Unit>) -> Option<String> {
+    let (seq, amount) = value.split_once(' ')?;
+    Some(format!("{} out of reach in window {seq}", of_amount(amount, unit)?))
+}
+
+/// `<id>:<amount>:<window|*>:<end, ms|*>,…`
+fn of_grants(value: &str, unit: Option<Unit>) -> Option<String> {
+    let grant = |text: &str| {
+        let mut parts = text.split(':');
+        let (_id, amount, window, end) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let until = match (window, end.parse()) {
+            ("*", Ok(ms)) => format!("until {}", rfc3339(ms)),
+            ("*", Err(_)) => "without an end".to_owned(),
+            (window, _) => format!("in window {window}"),
+        };
+        Some(format!("{} granted {until}", of_amount(amount, unit)?))
+    };
+    let grants: Vec<String> = value.split(',').map(grant).collect::<Option<_>>()?;
+    Some(grants.join(", "))
+}
+
+/// `<quota> <percent,…|-> <window> <limit> <highest percent reported>`
+fn of_alerts(value: &str, unit: Option<Unit>) -> Option<String> {
+    let mut words = value.split(' ');
+    let (_quota, percents, seq) = (words.next()?, words.next()?, words.next()?);
+    let (limit, reported) = (words.next()?, words.next()?);
+    if percents == "-" {
+        return Some("no alerts any more".to_owned());
     }
+    let limit = of_amount(limit, unit)?;
+    let reported = if reported == "0" { "none".to_owned() } else { format!("up to {reported} %") };
+    Some(format!("alerts at {} % of {limit}; reported in window {seq}: {reported}", percents.replace(',', ", ")))
+}
+
+/// `<window> <limit>`
+fn of_reached(value: &str, unit: Option<Unit>) -> Option<String> {
+    let (seq, limit) = value.split_once(' ')?;
+    Some(format!("limit.reached was reported in window {seq} for the limit {}", of_amount(limit, unit)?))
+}
+
+/// `<window|-> <request> <open|rejected> <bounds>`
+fn of_approval(value: &str) -> Option<String> {
+    let mut words = value.split(' ');
+    let (_seq, id, status) = (words.next()?, words.next()?, words.next()?);
+    Some(format!("approval request {id} is {status}"))
 }
 
 fn of_account(account: &Account) -> String {
@@ -124,7 +179,7 @@ fn of_account(account: &Account) -> String {
     parts.join("; ")
 }
 
-/// A counter; amounts of a group that is in no configuration any more are in steps.
+/// A counter. Amounts of a group that is in no configuration any more are in steps.
 fn of_counter(value: &str, unit: Option<Unit>) -> Option<String> {
     let CounterText { used, held, quota, window, seq } = CounterText::parse(value)?;
     let number = |amount: Amount| match unit {

@@ -1,4 +1,4 @@
-//! `quotagate migrate`: data of an older layout brought to the present one.
+//! `quotagate migrate`: converts data of an older layout to the present one.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,16 +16,16 @@ use crate::store::Store;
 use crate::store::client::migrate::{FROM, Kind, MigrateOptions, Migrated, is_convertible};
 use crate::store::client::server::LAYOUT_VERSION;
 
-/// Convert the data of the release before to the layout of this one
+/// Convert the data of the previous release to the layout of this one
 ///
-/// Stop all gateways and make a backup first: the release before cannot read converted data. If it is interrupted, run it
-/// again: it resumes. Without a Redis URL it starts the private Redis of the data directory.
+/// Stop all gateways and make a backup first: the previous release cannot read converted data. After an interruption,
+/// run it again: it resumes. Without a Redis URL it starts the private Redis of the data directory.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MigrateArgs {
     /// Report what would be converted, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// The Redis of the gateways; unset, the private one under the data directory
+    /// The Redis of the gateways; without it, the private one in the data directory
     #[arg(long, env = "QUOTAGATE_REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<Secret>,
     /// Data directory of a gateway that runs its own Redis
@@ -33,11 +33,11 @@ pub struct MigrateArgs {
     data_dir: PathBuf,
 }
 
-/// How long one round trip may take.
+/// The time limit of one round trip.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Exit code 0: all data has the layout of this release, or a dry run reported what does not. 1: some keys cannot be read,
-/// or nothing was done.
+/// Exit code 0: all data has the layout of this release, or a dry run reported what would be converted. 1: some keys
+/// cannot be read, or nothing was done.
 ///
 /// # Errors
 /// [`DirectError`]
@@ -60,7 +60,7 @@ pub async fn run(args: MigrateArgs) -> Result<ExitCode, DirectError> {
 async fn convert(url: &str, dry_run: bool) -> Result<ExitCode, DirectError> {
     let store = Store::open(url, TIMEOUT)?;
     let Some(found) = store.layout().await? else {
-        return Err(DirectError::Input("Redis holds no quotagate data".to_owned()));
+        return Err(DirectError::Input("Redis has no quotagate data".to_owned()));
     };
     if found != LAYOUT_VERSION && !is_convertible(&found) {
         return Err(DirectError::Input(format!(

@@ -1,19 +1,19 @@
-//! What commands print. `println!` panics where the reader of a pipe is gone; this does not.
+//! Output of commands. `println!` panics if the reader of a pipe has ended; this does not.
 
 use std::io::{self, ErrorKind, Write};
 
-/// The exit code of a command whose reader is gone, as a shell reports it: 128 + SIGPIPE.
+/// The exit code after the reader has ended, as shells report it: 128 + SIGPIPE.
 const READER_GONE: i32 = 141;
 
-/// Prints to standard output. Where nobody reads it any more the process ends quietly, as other commands do; where it
-/// cannot be written otherwise, it ends with the reason.
+/// Prints to standard output. If its reader has ended, the process ends silently, like other commands; after any other
+/// error it ends with the reason.
 pub fn out(text: impl AsRef<str>) {
     if let Err(error) = try_out(text) {
         end(&error);
     }
 }
 
-/// Ends the process for a fault of standard output.
+/// Ends the process because of an error of standard output.
 pub fn end(error: &io::Error) -> ! {
     if error.kind() == ErrorKind::BrokenPipe {
         std::process::exit(READER_GONE);
@@ -32,7 +32,12 @@ pub fn try_out(text: impl AsRef<str>) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints a line to standard error, if somebody reads it.
+/// Prints a question to standard error, without a line end.
+pub fn ask(question: impl AsRef<str>) {
+    let _ = io::stderr().lock().write_all(question.as_ref().as_bytes());
+}
+
+/// Prints a line to standard error; errors are ignored.
 pub fn err(line: impl AsRef<str>) {
     let _ = io::stderr().lock().write_all(format!("{}\n", line.as_ref()).as_bytes());
 }

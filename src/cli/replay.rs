@@ -1,11 +1,10 @@
-//! `quotagate replay`: sends a recorded trace of LLM calls through a running gateway, as any
-//! application would, and proves from outside that its quotas held.
+//! `quotagate replay`: sends a recorded trace of LLM calls through a running gateway, as an application would, and
+//! checks from outside that its quotas held.
 
 mod drive;
 mod exact;
 mod gateway;
 mod prices;
-mod problem;
 mod report;
 mod tables;
 mod tally;
@@ -13,11 +12,11 @@ mod trace;
 mod usage;
 mod verdict;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::print;
+use crate::config::Secret;
 use drive::Drive;
 pub use drive::EVENT;
 pub use exact::Exact;
@@ -25,7 +24,6 @@ use gateway::Gateway;
 pub use gateway::{AddressError, CallError};
 pub use prices::PriceError;
 use prices::PriceTable;
-pub use problem::Problem;
 pub use report::{Fault, Percentiles, Report};
 use tally::Tally;
 pub use trace::{Row, TraceError, read as read_trace};
@@ -40,9 +38,9 @@ pub use verdict::{GroupSum, Standing, TokenCheck};
 /// sum. Every write has an idempotency key and is repeated, for up to a minute, while the
 /// gateway cannot be reached or answers 503.
 ///
-/// Afterwards the users' counters are read. The exit code is 0 only if no user stands above a
-/// quota, every denial was due, and the counters rose by exactly the tokens that were committed
-/// (where one group counts them all and no window turned meanwhile).
+/// Afterwards the users' counters are read. The exit code is 0 only if no user is above a quota, every denial was
+/// justified, and the counters rose by exactly the committed tokens (checked if one group counts all of them and no
+/// new window began).
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReplayArgs {
     /// CSV file with the columns TIMESTAMP, ContextTokens and GeneratedTokens.
@@ -51,28 +49,28 @@ pub struct ReplayArgs {
     /// Number of users; row i (from 0) belongs to user i mod N.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub users: u32,
-    /// What the users' names begin with; the number follows.
+    /// Prefix of the users' names; a number follows.
     #[arg(long, value_name = "TEXT", default_value = "replay_")]
     pub user_prefix: String,
-    /// Address of the gateway.
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    /// Address of any node
+    #[arg(long, env = "QUOTAGATE_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub url: String,
-    /// Secret key of the app (sk_live_… or sk_test_…).
-    #[arg(long, env = "QUOTAGATE_KEY", hide_env_values = true, default_value = "", hide_default_value = true)]
-    pub key: Key,
+    /// Secret key of the app (sk_live_… or sk_test_…); better set by variable than by option
+    #[arg(long, env = "QUOTAGATE_KEY", hide_env_values = true, value_name = "KEY")]
+    pub key: Option<Secret>,
     /// Subscribe every user to this plan first.
     #[arg(long, value_name = "PLAN_ID")]
     pub plan: Option<String>,
-    /// Calls in flight at a time.
+    /// Concurrent calls.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub concurrency: u16,
-    /// Model that the calls name; it must be in the price table.
+    /// The model of the calls; it must be in the price table.
     #[arg(long, value_name = "NAME", default_value = "chat-large")]
     pub model: String,
-    /// Upper bound of generated tokens that a reserve asks for; a row with more asks for its own.
+    /// The number of generated tokens that a reserve requests; a row with more requests its own number.
     #[arg(long, value_name = "TOKENS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_output: u32,
-    /// Keep the trace's own pace, this many times faster; without, calls go out as fast as possible.
+    /// Send calls at the trace's pace, this many times faster; without it, as fast as possible.
     #[arg(long, value_name = "FACTOR", value_parser = parse_speed)]
     pub speed: Option<f64>,
     #[arg(
@@ -90,23 +88,7 @@ pub struct ReplayArgs {
     pub json: bool,
 }
 
-/// A key, which debug output does not show.
-#[derive(Clone)]
-pub struct Key(String);
-
-impl From<String> for Key {
-    fn from(key: String) -> Self {
-        Self(key)
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(…)")
-    }
-}
-
-/// Why a replay failed; always one line.
+/// Why a replay failed, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     #[error(transparent)]
@@ -121,7 +103,7 @@ pub enum ReplayError {
     Histogram(#[from] hdrhistogram::CreationError),
     #[error("cannot print the report: {0}")]
     Print(String),
-    /// The calls went through and the report was printed, but the gateway was wrong.
+    /// The calls succeeded and the report was printed, but the gateway's decisions were wrong.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -132,7 +114,7 @@ impl ReplayError {
     }
 }
 
-/// Replays and prints the report. Fails after printing if the gateway was wrong.
+/// Replays and prints the report. Fails after printing if decisions were wrong.
 pub async fn run(args: ReplayArgs) -> Result<(), ReplayError> {
     let report = replay(&args).await?;
     let text = if args.json {
@@ -146,7 +128,7 @@ pub async fn run(args: ReplayArgs) -> Result<(), ReplayError> {
     report.fault().map_or(Ok(()), |fault| Err(fault.into()))
 }
 
-/// Replays and tells what happened, judged but not yet failed on.
+/// Replays and returns the results with the checks.
 pub async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
     let price = match &args.prices {
         Some(path) => PriceTable::read(path)?,
@@ -154,11 +136,12 @@ pub async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
     }
     .price(&args.model)?;
     let rows = trace::read(&args.trace)?;
-    // Users beyond the rows would get no call.
+    // Further users would get no call.
     let users: Vec<String> =
         (0..args.users as usize).take(rows.len()).map(|number| format!("{}{number}", args.user_prefix)).collect();
     let concurrency = usize::from(args.concurrency);
-    let gateway = Gateway::new(&args.url, &args.key.0, concurrency)?;
+    let key = args.key.as_ref().map_or("", Secret::expose);
+    let gateway = Gateway::new(&args.url, key, concurrency)?;
     let run = run_id();
     let drive = Drive {
         gateway: &gateway,
@@ -209,7 +192,7 @@ pub async fn replay(args: &ReplayArgs) -> Result<Report, ReplayError> {
     })
 }
 
-/// Makes sure, before anything is written, that there is a gateway which takes the key.
+/// Checks, before anything is written, that there is a gateway and that it accepts the key.
 async fn greet(gateway: &Gateway, users: &[String]) -> Result<(), ReplayError> {
     let user = users.first().map_or("", String::as_str);
     gateway
@@ -225,7 +208,7 @@ async fn read_usage(gateway: &Gateway, users: &[String], concurrency: usize) -> 
         .map_err(|source| ReplayError::call("reading the users' usage".to_owned(), source))
 }
 
-/// No two runs have the same, so that none meets the idempotency keys of another.
+/// Unique per run, so that runs never share idempotency keys.
 fn run_id() -> String {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{:x}-{:x}", since_epoch.as_nanos(), std::process::id())

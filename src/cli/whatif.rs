@@ -1,4 +1,4 @@
-//! `quotagate whatif`: recorded calls under a draft: who would have been denied what, and what it would have cost.
+//! `quotagate whatif`: replays recorded calls against a draft: which calls would be denied, and what they would cost.
 
 mod draft;
 mod read;
@@ -31,38 +31,38 @@ use draft::Draft;
 /// Calls by which the replay under the present rules may be ahead of that under the draft.
 const VERDICTS_AHEAD: usize = 10_000;
 
-/// Replay recorded calls under a draft: who would have been denied what, and what it would have cost.
+/// Replay recorded calls against a draft: which calls would be denied, and what they would cost.
 ///
-/// Reads the ledger and the denials of an app and mode, and its users as they are now, and writes
-/// nothing. With --trace it reads a CSV file instead, and no Redis.
+/// Reads the ledger and the denials of an app and mode, and the present state of its users, and writes nothing. With
+/// --trace it reads a CSV file instead, and no Redis.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("draft").required(true).args(["plan", "config"])))]
 pub struct WhatifArgs {
-    /// A plan, as PUT plans/{id} takes it: YAML or JSON
+    /// A plan, as for PUT plans/{id}: YAML or JSON
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
-    /// A whole configuration, as apply takes it
+    /// A whole configuration, as for apply
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Users of this plan get the one in --plan; of a trace: the plan of its users
+    /// Replay with the users of this plan; for a trace: the plan of its users
     #[arg(long = "for", value_name = "PLAN_ID", value_parser = parse_plan)]
     of: Option<PlanId>,
-    /// The draft comes into force at this time (RFC 3339); what was before counts as it was
+    /// The draft applies from this time on (RFC 3339); earlier decisions stay as recorded
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     since: Option<TimeMs>,
-    /// Nothing from this time on
+    /// Replay only what happened before this time
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<TimeMs>,
-    /// CSV file with the columns TIMESTAMP, ContextTokens and GeneratedTokens instead of the ledger
+    /// Replay this CSV file with the columns TIMESTAMP, ContextTokens and GeneratedTokens instead of the ledger
     #[arg(long, value_name = "TRACE.csv", conflicts_with_all = ["since", "until"])]
     trace: Option<PathBuf>,
-    /// Users of a trace; row i (from 0) belongs to user i mod N
+    /// Number of users of a trace; row i (from 0) belongs to user i mod N
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     users: u32,
-    /// Model that the calls of a trace name
+    /// The model of a trace's calls
     #[arg(long, value_name = "NAME", default_value = "chat-large")]
     model: String,
-    /// Upper bound of generated tokens that a call of a trace asks for
+    /// The number of generated tokens that a call of a trace requests
     #[arg(long, value_name = "TOKENS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     max_output: u32,
     #[command(flatten)]
@@ -80,7 +80,7 @@ fn parse_plan(text: &str) -> Result<PlanId, String> {
     PlanId::parse(text).map_err(|error| error.to_string())
 }
 
-/// Why nothing was told.
+/// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum WhatifError {
     #[error("{0}")]
@@ -128,7 +128,7 @@ pub async fn rehearse(args: &WhatifArgs) -> Result<Rehearsed, WhatifError> {
     let (path, whole) = match (&args.plan, &args.config) {
         (Some(plan), _) => (plan, false),
         (None, Some(config)) => (config, true),
-        (None, None) => return Err(WhatifError::Input("give --plan or --config".to_owned())),
+        (None, None) => return Err(WhatifError::Input("use --plan or --config".to_owned())),
     };
     let draft = Draft::read(path, whole)?;
     match &args.trace {
@@ -179,11 +179,12 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
     Ok(whole.rehearsed(draft.title(), source, (extent.entries, extent.whole), &units, began))
 }
 
+/// A progress bar for a replay.
 fn replay_bar(work: &Work<'_>) -> ProgressBar {
     bar(work.past.moments.len() as u64, "replayed")
 }
 
-/// A bar on stderr; there is none where stderr is no terminal.
+/// A progress bar on stderr; hidden if stderr is not a terminal.
 fn bar(length: u64, what: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);
     if let Ok(style) =

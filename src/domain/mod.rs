@@ -1,4 +1,4 @@
-//! The rules: pure, without I/O and without a clock. Times come in as Redis milliseconds.
+//! The rules of the product, without I/O and without a clock. Times are passed in as Redis milliseconds.
 
 pub mod accounts;
 pub mod configuration;

@@ -1,5 +1,5 @@
-//! The files of the dashboard and of the API reference, built into the binary: `/`, `/docs` and `/assets/…`. They are the
-//! same for everybody and hold no data; what they show they ask of the API.
+//! Serves the files of the dashboard and of the API reference (`/`, `/docs`, `/assets/…`), which are built into the
+//! binary. They contain no data; their scripts fetch it from the API.
 
 use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
 use actix_web::middleware::{Compress, DefaultHeaders};
@@ -16,7 +16,7 @@ use crate::service::error::ServiceError;
 #[exclude = "tsconfig.json"]
 struct Files;
 
-/// Only files of this node: no inline script or style, no other origin, no frame around it.
+/// Only files of this node: no inline script or style, no other origin, no frames.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
@@ -44,7 +44,7 @@ async fn index(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     file(&request, "index.html")
 }
 
-/// The API reference: `/openapi.json`, to be read.
+/// The API reference, which displays `/openapi.json`.
 async fn docs(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     file(&request, "docs.html")
 }
@@ -54,12 +54,12 @@ async fn asset(request: HttpRequest, path: web::Path<String>) -> Result<HttpResp
 }
 
 fn file(request: &HttpRequest, path: &str) -> Result<HttpResponse, ApiError> {
-    let missing = || ServiceError::NotFound(format!("there is nothing at {}", request.path()));
+    let missing = || ServiceError::NotFound(format!("The path {} does not exist.", request.path()));
     let EmbeddedFile { data, metadata } = Files::get(path).ok_or_else(missing)?;
     let etag = format!("W/\"{}\"", hex::encode(&metadata.sha256_hash()[..12]));
     let known = request.headers().get(IF_NONE_MATCH).is_some_and(|given| given.as_bytes() == etag.as_bytes());
     let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    // Asked for again each time and answered by its ETag: a new version of the node shows its own page at once.
+    // Browsers revalidate with the ETag each time, so a new version of the node shows its own page at once.
     response.insert_header((CACHE_CONTROL, "no-cache")).insert_header((ETAG, etag));
     match known {
         true => Ok(response.finish()),

@@ -1,4 +1,4 @@
-//! HTTP: routes by resource, their JSON, and nothing that decides.
+//! HTTP: routes by resource and their JSON. Decisions are made below, in `service` and in Redis.
 
 mod access;
 mod accounts;
@@ -54,14 +54,14 @@ pub struct Listen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
     UntilStopped,
-    /// Nobody wanted it to.
+    /// Serving ended without being asked to.
     EndedItself,
 }
 
-/// Accepted calls may take this long to end when the node drains.
+/// How long accepted calls may take to finish when the node drains.
 const DRAIN_S: u64 = 30;
 
-/// Serves until `stop` resolves, then drains: no accepted call is cut.
+/// Serves until `stop` resolves, then drains: accepted calls are completed.
 ///
 /// # Errors
 /// The listener cannot be used.
@@ -91,7 +91,7 @@ pub async fn serve(
             .wrap(from_fn(refused::middleware))
             .wrap(from_fn(unread::middleware))
             .wrap(from_fn(request_id::middleware))
-            // Answers of the API are nobody's to keep; the dashboard's files say otherwise themselves.
+            // Answers of the API must not be cached. Files of the dashboard set their own header.
             .wrap(DefaultHeaders::new().add((CACHE_CONTROL, "no-store")).add((X_CONTENT_TYPE_OPTIONS, "nosniff")))
             .configure(routes)
             .default_service(web::to(not_found))
@@ -99,8 +99,8 @@ pub async fn serve(
     .workers(listen.workers)
     .max_connections(limits.connections.div_ceil(listen.workers.max(1)))
     .keep_alive(limits.idle)
-    // Of a connection's first request. Clients open connections in advance: such a one is idle as any other, and with a
-    // shorter time a call sent into it just when that time is over would be answered 408.
+    // The timeout of a connection's first request. Clients open connections in advance, so such a connection may be
+    // idle like any other. With a shorter time, a call that arrives just when the time ends would get a 408.
     .client_request_timeout(limits.idle)
     .shutdown_timeout(DRAIN_S)
     .disable_signals()
@@ -115,24 +115,24 @@ pub async fn serve(
         }
         () = stop => {}
     }
-    // Streams would never end by themselves.
+    // Streams do not end by themselves.
     let _ = drain.send(true);
     handle.stop(true).await;
     running.await.map_err(std::io::Error::other)??;
     Ok(Served::UntilStopped)
 }
 
-/// Of the API.
+/// A resource of the API.
 fn resource(path: &str) -> Resource {
     plain_resource(path).app_data(Meters::new(format!("{API}{path}")))
 }
 
-/// Beside the API.
+/// A resource outside of the API.
 fn plain_resource(path: &str) -> Resource {
     web::resource(path).default_service(web::to(method_not_allowed)).app_data(Meters::new(path.to_owned()))
 }
 
-/// What is added to answers, and recorded of them.
+/// Adds the common headers to answers and records their metrics.
 async fn answered(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -259,13 +259,13 @@ fn routes(config: &mut web::ServiceConfig) {
         .configure(dashboard::routes);
 }
 
-/// A resource that publishable keys read from browsers.
+/// A resource that browsers may read with publishable keys.
 fn readable(path: &str) -> Resource {
     resource(path).route(web::method(actix_web::http::Method::OPTIONS).to(cors::preflight))
 }
 
 async fn not_found(request: HttpRequest) -> Result<actix_web::HttpResponse, ApiError> {
-    Err(ServiceError::NotFound(format!("there is nothing at {}", request.path())).into())
+    Err(ServiceError::NotFound(format!("The path {} does not exist.", request.path())).into())
 }
 
 async fn method_not_allowed(request: HttpRequest) -> Result<actix_web::HttpResponse, ApiError> {

@@ -46,7 +46,7 @@ use crate::http::webhooks::{alerts, endpoints};
 )]
 struct Api;
 
-/// Operations are named by their resource: `plans.list`.
+/// Names operations by their resource: `plans.list`.
 struct Names;
 
 impl utoipa::Modify for Names {
@@ -61,7 +61,7 @@ impl utoipa::Modify for Names {
     }
 }
 
-/// An error is `application/problem+json`, whatever the operation says of it.
+/// Marks errors as `application/problem+json`, whatever the operation declares.
 fn name_problem(response: &mut RefOr<Response>) {
     let RefOr::T(response) = response else { return };
     let is_problem =
@@ -74,7 +74,7 @@ fn name_problem(response: &mut RefOr<Response>) {
     response.content = named.collect();
 }
 
-/// What is told of a thing is its body and more, so as a part of an answer the body's schema may not refuse the rest.
+/// An answer may contain the body's schema plus more fields, so the body's schema must allow additional ones there.
 fn open_parents(openapi: &mut utoipa::openapi::OpenApi) {
     let Some(components) = &mut openapi.components else { return };
     let mut parents = Vec::new();
@@ -93,7 +93,7 @@ fn open_parents(openapi: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-/// What an operator's key works on: headers of every operation that takes one.
+/// Headers of the operations for operators: which app and mode they act on.
 struct Operators;
 
 impl Operators {
@@ -112,7 +112,7 @@ impl Operators {
         ),
     ];
 
-    /// An operation with a key, other than the metering calls, which are for applications.
+    /// Operations that need a key, except the metering calls, which are for applications.
     fn take(operation: &Operation) -> bool {
         let metering = operation.tags.iter().flatten().any(|tag| ["Metering", "Session"].contains(&tag.as_str()));
         !metering && operation.responses.responses.contains_key("401")
@@ -134,7 +134,7 @@ impl utoipa::Modify for Operators {
                 let ids =
                     Self::HEADERS.iter().map(|(id, ..)| RefOr::Ref(Ref::new(format!("#/components/parameters/{id}"))));
                 operation.parameters.get_or_insert_default().extend(ids);
-                // A mode that is none; an app or a sandbox that is not there.
+                // An invalid mode, or an app or sandbox that does not exist.
                 let Some(refusal) = operation.responses.responses.get("401").cloned() else { continue };
                 for status in ["400", "404"] {
                     operation.responses.responses.entry(status.to_owned()).or_insert_with(|| refusal.clone());
@@ -144,7 +144,7 @@ impl utoipa::Modify for Operators {
     }
 }
 
-/// What any call with a body, and any call with a key, may be answered.
+/// Answers that every call with a body, or every call with a key, may get.
 struct Everywhere;
 
 impl utoipa::Modify for Everywhere {
@@ -168,7 +168,7 @@ impl utoipa::Modify for Everywhere {
     }
 }
 
-/// What a bare POST or DELETE says by itself needs no body.
+/// Marks the bodies of POST and DELETE calls without required fields as optional.
 struct Bodies;
 
 impl utoipa::Modify for Bodies {
@@ -206,7 +206,7 @@ impl utoipa::Modify for Key {
     }
 }
 
-// Made once: anybody may ask for it, and making it takes far longer than a call.
+// Built once: the document is public, and building it takes far longer than a call.
 static DOCUMENTED: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(Api::openapi);
 static SERVED: LazyLock<Option<web::Bytes>> = LazyLock::new(|| document().ok().map(web::Bytes::from));
 

@@ -1,9 +1,9 @@
-//! A private Redis for a gateway without `QUOTAGATE_REDIS_URL`: started, watched over and stopped
-//! with the gateway, reachable by a Unix socket only.
+//! A private Redis for a gateway without `QUOTAGATE_REDIS_URL`: started, monitored and stopped by the gateway, and
+//! reachable through a Unix socket only.
 //!
-//! Two locks in the data directory keep it to one server at any time. `lock` is held by the
-//! gateway. `server.lock` is the standard input of the server, so it stays locked exactly as long
-//! as that process lives, even when its gateway was killed and left it behind.
+//! Two locks in the data directory ensure that only one server uses it. `lock` is held by the gateway. `server.lock`
+//! is the standard input of the server, so it stays locked exactly as long as that process lives, even if its gateway
+//! was killed.
 
 mod append_only;
 mod keep;
@@ -34,27 +34,26 @@ use program::find_program;
 
 use crate::infra::supervise::{Parts, Pulse, Supervised};
 
-/// `sockaddr_un` holds 104 bytes on macOS and 108 on Linux, with the closing zero.
+/// `sockaddr_un` has 104 bytes on macOS and 108 on Linux, including the terminating zero.
 const SOCKET_PATH_BYTES: usize = 104;
-/// Bytes that stand for themselves in the path of a URL.
+/// Bytes that need no encoding in the path of a URL.
 const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_POLL: Duration = Duration::from_millis(100);
-/// The task that watches the server reports every second.
+/// The task that monitors the server reports every second.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
 const LOG_TAIL_LINES: usize = 10;
 
 /// When a write reaches the disk, and so what a crash may lose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum AppendFsync {
-    /// Once a second: a power cut, or on a slow disk the server's own death, may lose the last two
-    /// seconds.
+    /// Once a second: a power failure, or with a slow disk a crash of the server, may lose the last two seconds.
     #[default]
     Everysec,
-    /// Before every answer: nothing acknowledged is lost, at the disk's speed.
+    /// Before every answer: acknowledged writes are never lost; writes are as slow as the disk.
     Always,
 }
 
@@ -67,18 +66,18 @@ impl AppendFsync {
     }
 }
 
-/// Where the embedded Redis keeps its data, and how.
+/// Where and how the embedded Redis stores its data.
 #[derive(Clone, Debug)]
 pub struct EmbeddedOptions {
-    /// Made with mode 0700 if it does not exist. Used by one gateway at a time.
+    /// Created with mode 0700 if it does not exist. Used by one gateway at a time.
     pub data_dir: PathBuf,
     /// The durability of a write.
     pub appendfsync: AppendFsync,
-    /// Bytes from which on Redis refuses what may be refused; 0: no limit.
+    /// Memory limit in bytes; 0 means no limit.
     pub maxmemory: u64,
 }
 
-/// Why the embedded Redis does not run.
+/// Why the embedded Redis is not running.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedRedisError {
     #[error(
@@ -89,7 +88,7 @@ pub enum EmbeddedRedisError {
     ServerMissing,
     #[error("{program} on the PATH is version {version}, but quotagate needs 7.0 or later")]
     ServerTooOld { program: &'static str, version: String },
-    #[error("`{program} --version` answers {answer:?}, which names no version")]
+    #[error("`{program} --version` returned {answer:?}, which has no version")]
     VersionUnreadable { program: &'static str, answer: String },
     #[error("cannot run {program}: {source}")]
     CannotRun { program: &'static str, source: io::Error },
@@ -101,44 +100,44 @@ pub enum EmbeddedRedisError {
         data_dir.display()
     )]
     DataDirInUse { data_dir: PathBuf },
-    #[error("no place for a Unix socket: the path {} is too long", path.display())]
+    #[error("cannot create a Unix socket: the path {} is too long", path.display())]
     SocketPathTooLong { path: PathBuf },
     #[error(
-        "a server left behind on the data directory {} did not shut down within {} s: end the \
-         process that holds {}/server.lock open",
+        "an earlier server on the data directory {} did not shut down within {} s: end the \
+         process that has {}/server.lock open",
         data_dir.display(), STOP_TIMEOUT.as_secs(), data_dir.display()
     )]
     OrphanStays { data_dir: PathBuf },
-    #[error("the append-only file in {} cannot be put right: {what}", directory.display())]
+    #[error("cannot repair the append-only file in {}: {what}", directory.display())]
     AppendOnlyFile { directory: PathBuf, what: String },
-    #[error("{program} ended at its start ({status}); {} says:\n{log_tail}", log.display())]
+    #[error("{program} ended at its start ({status}); the end of {}:\n{log_tail}", log.display())]
     Ended { program: &'static str, status: ExitStatus, log: PathBuf, log_tail: String },
     #[error(
-        "{program} is not ready after {} s (last answer: {answer}); {} may say why",
+        "{program} is not ready after {} s (last answer: {answer}); see {}",
         READY_TIMEOUT.as_secs(), log.display()
     )]
     NotReady { program: &'static str, answer: String, log: PathBuf },
 }
 
-/// A running private Redis. Dropping it without [`EmbeddedRedis::stop`] kills the server, with
-/// what that may lose ([`AppendFsync`]).
+/// A running private Redis. Dropping it without [`EmbeddedRedis::stop`] kills the server and may lose data as
+/// described for [`AppendFsync`].
 pub struct EmbeddedRedis {
     url: String,
     version: String,
     server: Arc<Server>,
-    /// Locked by the task that watches the server; None while no server runs.
+    /// Locked by the task that monitors the server; None while no server runs.
     child: Arc<Mutex<Option<Child>>>,
     watch: Supervised,
     _data_dir_lock: DataDirLock,
 }
 
 impl EmbeddedRedis {
-    /// Starts the server and returns once it answers, with all data loaded. A server that a
-    /// killed gateway left behind on the same data directory is shut down first.
+    /// Starts the server and returns when it answers with all data loaded. A server that a killed gateway left running
+    /// on the same data directory is shut down first.
     ///
     /// # Errors
-    /// When no usable server is on the PATH, the data directory cannot be used or is in use, or
-    /// the server ends or gives no answer for 30 s. Loading may take longer than that.
+    /// No usable server is on the PATH, the data directory cannot be used or is in use, or the server ends or does not
+    /// answer for 30 s. Loading may take longer than that.
     pub async fn start(options: &EmbeddedOptions, parts: &Parts) -> Result<EmbeddedRedis, EmbeddedRedisError> {
         let (program, version) = find_program().await?;
         let data_dir = make_data_dir(&options.data_dir)?;
@@ -149,7 +148,7 @@ impl EmbeddedRedis {
 
         let child = Arc::new(Mutex::new(Some(server.launch().await?)));
         let url = server.url();
-        tracing::info!(data_dir = %server.data_dir.display(), maxmemory, "embedded {program} {version} runs");
+        tracing::info!(data_dir = %server.data_dir.display(), maxmemory, "embedded {program} {version} is running");
 
         let watched = (Arc::clone(&server), Arc::clone(&child));
         let watch = parts.start("embedded_redis", STALLED_AFTER, move |pulse| watch(watched.clone(), pulse));
@@ -157,7 +156,7 @@ impl EmbeddedRedis {
         Ok(EmbeddedRedis { url, version, server, child, watch, _data_dir_lock: lock })
     }
 
-    /// The server's `redis+unix://` URL; it stays the same across restarts of the server.
+    /// The server's `redis+unix://` URL, which stays the same across restarts of the server.
     pub fn url(&self) -> String {
         self.url.clone()
     }
@@ -167,12 +166,12 @@ impl EmbeddedRedis {
         &self.version
     }
 
-    /// Shuts the server down with everything written and synced to disk. A server that has not
-    /// ended after 10 s is killed, and that is logged.
+    /// Shuts the server down after everything is written and synced to disk. A server that has not ended after 10 s is
+    /// killed, and that is logged.
     pub async fn stop(self) {
         let EmbeddedRedis { server, child, watch, _data_dir_lock, .. } = self;
         drop(watch);
-        // Free as soon as the task is gone.
+        // Unlocked as soon as the task has ended.
         let child = child.lock().await.take();
         server.shut_down(child).await;
     }
@@ -182,7 +181,7 @@ async fn watch((server, child): (Arc<Server>, Arc<Mutex<Option<Child>>>), pulse:
     server.keep_alive(&mut *child.lock().await, &pulse).await;
 }
 
-/// How to start, ask and stop the server of one data directory.
+/// How to start, query and stop the server of one data directory.
 struct Server {
     program: &'static str,
     /// Canonical, so absolute.
@@ -193,7 +192,7 @@ struct Server {
 }
 
 impl Server {
-    /// Starts the server, alone on its data directory, and waits until it answers.
+    /// Starts the only server on its data directory, and waits until it answers.
     async fn launch(&self) -> Result<Child, EmbeddedRedisError> {
         let server_lock = self.claim().await?;
         self.remove_half_written_files();
@@ -206,8 +205,8 @@ impl Server {
         Ok(child)
     }
 
-    /// Waits until no server has the data directory any more, shutting down the one that may
-    /// still be there, and returns the lock which the next server holds for its life.
+    /// Waits until no server uses the data directory, shutting down one that may still run, and returns the lock that
+    /// the next server holds for its lifetime.
     async fn claim(&self) -> Result<File, EmbeddedRedisError> {
         let path = self.data_dir.join("server.lock");
         let lock = open_private(&path, OpenOptions::new().write(true))?;
@@ -250,15 +249,15 @@ impl Server {
             .stdin(server_lock)
             .stdout(log)
             .stderr(log_for_errors)
-            // A Ctrl-C at the terminal is for the gateway, which needs Redis while it drains.
+            // A Ctrl-C at the terminal is meant for the gateway, which needs Redis while it drains.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|source| EmbeddedRedisError::CannotRun { program: self.program, source })
     }
 
-    /// Returns when the server answers `PING`. One that loads its data shows with each answer
-    /// that it is alive, so only silence or another answer is bounded.
+    /// Returns when the server answers `PING`. A server that is loading its data answers so each time, so only silence
+    /// or other answers are limited.
     async fn wait_until_ready(&self, child: &mut Child, log_start: u64) -> Result<(), EmbeddedRedisError> {
         let mut stuck_since = Instant::now();
         let mut poll = Poll::new();
@@ -313,8 +312,8 @@ impl Server {
         open_private(&self.log_path(), OpenOptions::new().append(true))
     }
 
-    /// A server that dies while it rewrites its append-only file leaves the new one half-written
-    /// and never looks at it again; without this a crash loop would fill the disk.
+    /// A server that dies while it rewrites its append-only file leaves an incomplete file behind and never uses it
+    /// again. Without this cleanup, a crash loop would fill the disk.
     fn remove_half_written_files(&self) {
         let Ok(entries) = fs::read_dir(&self.data_dir) else {
             return;
@@ -328,7 +327,7 @@ impl Server {
         }
     }
 
-    /// The directory of the socket, if that is not the data directory.
+    /// The directory of the socket, if it is not the data directory.
     fn private_socket_dir(&self) -> Option<&Path> {
         self.socket.parent().filter(|dir| *dir != self.data_dir)
     }
@@ -346,7 +345,7 @@ impl Server {
     }
 }
 
-/// The gateway's claim on its data directory.
+/// The gateway's lock on its data directory.
 struct DataDirLock(File);
 
 impl DataDirLock {
@@ -365,13 +364,13 @@ impl DataDirLock {
 
 impl Drop for DataDirLock {
     fn drop(&mut self) {
-        // Closing alone would leave the lock to a child process that is just being started and
-        // has not yet closed its copy of the file.
+        // Closing the file is not enough: a child process that is just being started may still have a copy of it and
+        // so keep the lock.
         let _ = self.0.unlock();
     }
 }
 
-/// Pauses that grow from 5 ms to 100 ms, for asking a condition again and again.
+/// Pauses for polling, which grow from 5 ms to 100 ms.
 struct Poll(Duration);
 
 impl Poll {
@@ -394,7 +393,7 @@ impl Poll {
 /// The URL of the private server that a gateway runs on a data directory.
 ///
 /// # Errors
-/// There is no such directory.
+/// The directory does not exist.
 pub fn url_of(data_dir: &Path) -> Result<String, EmbeddedRedisError> {
     let data_dir = data_dir.canonicalize().map_err(at(data_dir))?;
     Ok(url_of_socket(&socket_path(&data_dir)?))
@@ -404,7 +403,7 @@ fn url_of_socket(socket: &Path) -> String {
     format!("redis+unix://{}", percent_encode(socket.as_os_str().as_bytes(), URL_PATH))
 }
 
-/// Makes the data directory if need be; returns its canonical path.
+/// Creates the data directory if needed, and returns its canonical path.
 fn make_data_dir(data_dir: &Path) -> Result<PathBuf, EmbeddedRedisError> {
     DirBuilder::new()
         .recursive(true)
@@ -414,9 +413,9 @@ fn make_data_dir(data_dir: &Path) -> Result<PathBuf, EmbeddedRedisError> {
         .map_err(at(data_dir))
 }
 
-/// The socket lies in the data directory, or, where that makes its path too long for the
-/// operating system, in a directory of its own whose name follows from the data directory, so
-/// that the next start finds a server left behind.
+/// The socket is in the data directory. If its path would be too long for the operating system, it is in a separate
+/// directory whose name is derived from the data directory, so that the next start finds a server that was left
+/// running.
 fn socket_path(data_dir: &Path) -> Result<PathBuf, EmbeddedRedisError> {
     let fits = |path: &Path| path.as_os_str().len() < SOCKET_PATH_BYTES;
     let beside_data = data_dir.join("redis.sock");
@@ -428,17 +427,17 @@ fn socket_path(data_dir: &Path) -> Result<PathBuf, EmbeddedRedisError> {
     if fits(&path) { Ok(path) } else { Err(EmbeddedRedisError::SocketPathTooLong { path }) }
 }
 
-/// Opens a file, made with mode 0600 if it does not exist.
+/// Opens a file; creates it with mode 0600 if it does not exist.
 fn open_private(path: &Path, options: &mut OpenOptions) -> Result<File, EmbeddedRedisError> {
     options.create(true).mode(0o600).open(path).map_err(at(path))
 }
 
-/// Says which path an I/O error is about.
+/// Adds the path to an I/O error.
 fn at(path: &Path) -> impl Fn(io::Error) -> EmbeddedRedisError {
     move |source| EmbeddedRedisError::Path { path: path.to_owned(), source }
 }
 
-/// The last lines of the log from a byte position on; says so if there are none.
+/// The last lines of the log after a byte position, or a note that there are none.
 fn last_lines(log: &Path, from: u64) -> String {
     let read = || -> io::Result<String> {
         let mut file = File::open(log)?;

@@ -1,9 +1,9 @@
-//! A journal on disk of what is to be done once, later: a record is there, synced, before anybody is told so, and stays
-//! until it is done. One thread writes, so that records which come together share one sync.
+//! A journal on disk of tasks that must be done once. A record is written and synced before the caller continues, and
+//! stays until it is done. One thread writes, so that concurrent records share one sync.
 //!
-//! Each process writes a file of its own in the directory and takes over, at its start, the files of processes that are
-//! gone. A file is removed when all in it is done; what was done of it before is not marked, so whoever reads it again
-//! does all of it again: doing a record twice must be harmless.
+//! Each process has its own files in the directory, and at its start takes over files of processes that have ended. A
+//! file is removed when all its records are done. Completed records are not marked, so a process that takes a file
+//! over does all of them again: doing a record twice must be harmless.
 
 pub mod file;
 
@@ -21,39 +21,39 @@ use tokio::sync::oneshot;
 use crate::infra::supervise::{Parts, Pulse, next_wait};
 use file::{JournalFile, Record, line, refuse};
 
-/// A file takes no more records beyond this, also while many of them are done already.
+/// A larger file gets no more records, even if many of its records are done.
 const MOST_FILE_BYTES: u64 = 64 * 1024 * 1024;
-/// Records that share one sync, at most.
+/// The maximum number of records that share one sync.
 const MOST_AT_ONCE: usize = 256;
-/// How often the thread reports that it works, and after how long without a report it is stalled.
+/// How often the thread reports progress, and after which time without a report it counts as stalled.
 const REPORT: Duration = Duration::from_secs(1);
 const STALLED_AFTER: Duration = Duration::from_secs(15);
 
-/// Where a node journals, and how much.
+/// The directory and the limit of a node's journal.
 #[derive(Clone, Debug)]
 pub struct JournalOptions {
-    /// Made with mode 0700 when it is needed.
+    /// Created with mode 0700 when it is needed.
     pub directory: PathBuf,
-    /// How many records may wait; 0: none.
+    /// The maximum number of waiting records; 0 means none.
     pub most: usize,
 }
 
-/// What became of a record that was to be journalled.
+/// The result of appending a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Appended {
     Written,
-    /// One of the same name and fingerprint waits already: this one.
+    /// A record with the same name and fingerprint is waiting already: this one.
     Known(Record),
-    /// One of the same name waits that is another.
+    /// Another record with the same name is waiting.
     Reused,
 }
 
 /// Why a record is not in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    #[error("as many records wait as may wait")]
+    #[error("the maximum number of records is waiting")]
     Full,
-    #[error("the journal cannot be written: {0}")]
+    #[error("cannot write the journal: {0}")]
     Unwritable(String),
 }
 
@@ -61,17 +61,17 @@ enum Order {
     Prepare(oneshot::Sender<()>),
     Append(Record, oneshot::Sender<Result<Appended, JournalError>>),
     Find(String, oneshot::Sender<Option<Record>>),
-    /// The oldest records, so many.
+    /// The oldest records, at most this many.
     Waiting(usize, oneshot::Sender<Vec<Record>>),
     Done(String),
     Refused(String),
 }
 
-/// A handle on the journal; dropping it ends the thread, and what waits is taken over by the next process.
+/// A handle on the journal. Dropping it ends the thread; the next process takes over the waiting records.
 pub struct Journal {
     orders: Sender<Order>,
     shared: Arc<Shared>,
-    /// How many records may wait.
+    /// The maximum number of waiting records.
     pub most: usize,
 }
 
@@ -87,16 +87,16 @@ impl Shared {
     }
 }
 
-/// What the thread works on.
+/// The state of the thread.
 struct Writer {
     directory: PathBuf,
     most: usize,
     shared: Arc<Shared>,
-    /// By the order in which they came.
+    /// In the order in which they were appended.
     records: BTreeMap<u64, Waiting>,
     places: HashMap<String, u64>,
     files: HashMap<u64, Kept>,
-    /// The file that is appended to.
+    /// The file to append to.
     current: Option<u64>,
     next: u64,
 }
@@ -106,7 +106,7 @@ struct Waiting {
     file: u64,
 }
 
-/// A file with how many of its records wait.
+/// A file with the number of its waiting records.
 struct Kept {
     file: JournalFile,
     waiting: usize,
@@ -114,7 +114,7 @@ struct Kept {
 }
 
 impl Journal {
-    /// Takes over what processes that are gone have left, and starts the thread. Nothing is written yet.
+    /// Takes over the files of processes that have ended, and starts the thread. Nothing is written yet.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -136,43 +136,43 @@ impl Journal {
                 });
                 wait = next_wait(wait, begun.elapsed());
                 std::thread::sleep(wait);
-                // What it had is on disk, and its files are nobody's.
+                // Its records are on disk, and its files are unlocked.
                 writer = Writer::new(directory.clone(), most, Arc::clone(&kept));
             }
         })?;
         Ok(Self { orders, shared, most })
     }
 
-    /// How many records wait.
+    /// The number of waiting records.
     pub fn waiting(&self) -> usize {
         self.shared.waiting.load(Ordering::Relaxed)
     }
 
-    /// Why nothing could be written the last time.
+    /// The error of the last write, if it failed.
     pub fn fault(&self) -> Option<String> {
         self.shared.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes the file ready, so that the first record meets no surprise; [`Journal::fault`] tells of one.
+    /// Creates the file, so that errors are found before the first record; [`Journal::fault`] returns them.
     pub async fn prepare(&self) {
         let _ = self.ask(Order::Prepare).await;
     }
 
-    /// Answers when the record is on disk.
+    /// Returns when the record is on disk.
     ///
     /// # Errors
-    /// [`JournalError`]: it is not.
+    /// [`JournalError`]: the record is not on disk.
     pub async fn append(&self, record: Record) -> Result<Appended, JournalError> {
         let gone = || JournalError::Unwritable("its thread has ended".to_owned());
         self.ask(|reply| Order::Append(record, reply)).await.unwrap_or_else(|| Err(gone()))
     }
 
-    /// The record of that name, if it waits.
+    /// The waiting record with that name.
     pub async fn find(&self, name: &str) -> Option<Record> {
         self.ask(|reply| Order::Find(name.to_owned(), reply)).await.flatten()
     }
 
-    /// The oldest records that wait.
+    /// The oldest waiting records.
     pub async fn oldest(&self, most: usize) -> Vec<Record> {
         self.ask(|reply| Order::Waiting(most, reply)).await.unwrap_or_default()
     }
@@ -181,12 +181,12 @@ impl Journal {
         let _ = self.orders.send(Order::Done(name.to_owned()));
     }
 
-    /// It can never be done: it goes to a file for people.
+    /// Moves a record that can never be done to a file for inspection.
     pub fn refused(&self, name: &str) {
         let _ = self.orders.send(Order::Refused(name.to_owned()));
     }
 
-    /// None: the thread has ended.
+    /// None if the thread has ended.
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.orders.send(order(reply)).ok()?;
@@ -194,27 +194,27 @@ impl Journal {
     }
 }
 
-/// What becomes of an append.
+/// The result of an append.
 type Outcome = Result<Appended, JournalError>;
 
 /// Records that are written and synced together.
 #[derive(Default)]
 struct Batch {
     lines: String,
-    /// The records of this batch, to be taken back if it fails.
+    /// The records of this batch, which are removed if it fails.
     places: Vec<u64>,
     answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
 }
 
 /// Why the thread's work ended.
 enum End {
-    /// Nobody has a handle on the journal any more.
+    /// All handles on the journal were dropped.
     Closed,
     Aborted,
 }
 
 impl Writer {
-    /// Takes over the files that no process holds.
+    /// Takes over the files that no process has locked.
     fn new(directory: PathBuf, most: usize, shared: Arc<Shared>) -> Self {
         let (records, places, files) = (BTreeMap::new(), HashMap::new(), HashMap::new());
         let mut writer = Self { directory, most, shared, records, places, files, current: None, next: 0 };
@@ -254,7 +254,7 @@ impl Writer {
     }
 
     fn take(&mut self, order: Order, batch: &mut Batch) {
-        // Whoever no longer waits for an answer misses nothing.
+        // If the caller no longer waits, the answer is dropped.
         match order {
             Order::Prepare(reply) => {
                 if let Err(error) = self.current() {
@@ -268,7 +268,7 @@ impl Writer {
             }
             Order::Find(name, reply) => {
                 let found = self.places.get(&name).and_then(|place| self.records.get(place));
-                // What is not synced yet may still be taken back.
+                // Records that are not synced yet may still be removed.
                 let found = found.filter(|_| !self.places.get(&name).is_some_and(|place| batch.places.contains(place)));
                 let _ = reply.send(found.map(|waiting| waiting.record.clone()));
             }
@@ -339,7 +339,7 @@ impl Writer {
         self.next
     }
 
-    /// The file to append to, made if there is none.
+    /// The file to append to, created if there is none.
     fn current(&mut self) -> io::Result<u64> {
         if let Some(current) = self.current {
             return Ok(current);
@@ -352,16 +352,16 @@ impl Writer {
         Ok(number)
     }
 
-    /// Told once, not with every record.
+    /// Logged once, not with every record.
     fn failed(&self, error: &io::Error) {
         let known = self.shared.fault.lock().unwrap_or_else(PoisonError::into_inner).replace(error.to_string());
         if known == Some(error.to_string()) {
             return;
         }
-        tracing::error!(directory = %self.directory.display(), %error, "the journal of degraded reserves cannot be written: they are refused");
+        tracing::error!(directory = %self.directory.display(), %error, "cannot write the journal: reserves are refused while Redis is unavailable");
     }
 
-    /// Takes a record out; its file stays.
+    /// Removes a record; its file stays.
     fn forget(&mut self, place: u64) -> Option<Record> {
         let Waiting { record, file } = self.records.remove(&place)?;
         self.places.remove(&record.name);
@@ -383,15 +383,15 @@ impl Writer {
         let Some(waiting) = self.places.get(name).and_then(|place| self.records.get(place)) else { return };
         match refuse(&self.directory, &waiting.record) {
             Ok(path) => {
-                tracing::error!(name, file = %path.display(), "a degraded reserve cannot be counted: it is kept for people to look at");
+                tracing::error!(name, file = %path.display(), "a degraded reserve cannot be counted; it was moved to this file for inspection");
                 self.done(name);
             }
-            // It waits on, and comes up again.
+            // It keeps waiting and will be tried again.
             Err(error) => self.failed(&error),
         }
     }
 
-    /// Removes files in which all is done, but for one that is ready for its first record.
+    /// Removes files whose records are all done, except one that is ready for its first record.
     fn drop_empty(&mut self) {
         let current = self.current;
         let is_ready = |number: &u64, kept: &Kept| Some(*number) == current && kept.file.is_new();
@@ -405,20 +405,20 @@ impl Writer {
             let path = kept.file.path().display().to_string();
             let removed = match kept.is_damaged {
                 true => kept.file.set_aside().map(|aside| {
-                    tracing::error!(file = %aside.display(), "lines of this journal could not be read: it is kept for people to look at");
+                    tracing::error!(file = %aside.display(), "lines of this journal could not be read; it was moved to this file for inspection");
                 }),
                 false => kept.file.remove(),
             };
             if let Err(error) = removed {
-                tracing::warn!(file = path, %error, "a journal whose records are done cannot be removed");
+                tracing::warn!(file = path, %error, "cannot remove a completed journal");
             }
         }
     }
 
-    /// Takes over files that no process holds.
+    /// Takes over files that no process has locked.
     fn adopt(&mut self) {
         let paths = JournalFile::list(&self.directory).unwrap_or_else(|error| {
-            tracing::error!(directory = %self.directory.display(), %error, "journals cannot be looked for");
+            tracing::error!(directory = %self.directory.display(), %error, "cannot list the journals");
             Vec::new()
         });
         for path in paths {
@@ -426,18 +426,18 @@ impl Writer {
                 Ok(Some(adopted)) => adopted,
                 Ok(None) => continue,
                 Err(error) => {
-                    tracing::error!(file = %path.display(), %error, "a journal cannot be read");
+                    tracing::error!(file = %path.display(), %error, "cannot read a journal");
                     continue;
                 }
             };
             if found.torn_bytes > 0 || found.damaged > 0 || !found.records.is_empty() {
                 let (records, damaged, torn_bytes) = (found.records.len(), found.damaged, found.torn_bytes);
-                tracing::warn!(file = %path.display(), records, damaged, torn_bytes, "a journal of an earlier process is taken over");
+                tracing::warn!(file = %path.display(), records, damaged, torn_bytes, "took over the journal of an earlier process");
             }
             let number = self.number();
             let mut kept = Kept { file, waiting: 0, is_damaged: found.damaged > 0 };
             for record in found.records {
-                // Two files may hold the same operation: one is enough.
+                // Two files may contain the same operation; one copy is enough.
                 if self.places.contains_key(&record.name) {
                     continue;
                 }

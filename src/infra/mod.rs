@@ -1,4 +1,5 @@
-//! What a node needs besides Redis: the embedded server, the journal on disk, HTTP clients, supervised tasks, the log.
+//! Infrastructure of a node apart from Redis: the embedded server, the journal on disk, HTTP clients, supervised
+//! tasks, the log.
 
 pub mod embedded_redis;
 pub mod http_client;

@@ -1,5 +1,5 @@
-//! Background tasks ("parts") of a node. Each part has a name, starts again after it ends or panics, and reports
-//! progress, so that `/readyz` can name the one that does not work. What a part does is not known here.
+//! Background tasks ("parts") of a node. Each part has a name, is restarted after it ends or panics, and reports
+//! progress, so that `/readyz` can name a part that has failed. This module does not know what the parts do.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use futures::FutureExt;
 use futures::future::{AbortHandle, Aborted, abortable};
 use tokio::task::JoinHandle;
 
-/// Waits before a part starts again: the first, and the longest.
+/// The shortest and the longest wait before a restart.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// A part that ran for so long starts again after the first wait.
+/// A part that ran for this long is restarted after the first wait.
 const STEADY_AFTER: Duration = Duration::from_secs(60);
-/// How often a held part looks whether it may go on.
+/// How often a paused part checks whether it may continue.
 const HELD_LOOK: Duration = Duration::from_millis(10);
 
 /// All parts of a node. Clones share them.
@@ -24,7 +24,7 @@ pub struct Parts(Arc<Mutex<Vec<Arc<Part>>>>);
 #[derive(Debug)]
 struct Part {
     name: &'static str,
-    /// A part that has not reported progress for longer is stalled.
+    /// A part without progress for longer than this counts as stalled.
     bound: Duration,
     state: Mutex<State>,
 }
@@ -33,26 +33,26 @@ struct Part {
 struct State {
     /// The last report of progress.
     heard: Instant,
-    /// It ended, and has not started again yet.
+    /// It has ended and is not restarted yet.
     down: bool,
     restarts: u64,
-    /// For tests: it must not go on.
+    /// For tests: the part must pause.
     held: bool,
-    /// For tests: it must end.
+    /// For tests: the part must end.
     ends: bool,
     abort: Option<AbortHandle>,
 }
 
-/// How a part is doing.
+/// The state of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartReport {
     pub name: &'static str,
-    /// None: it works. Otherwise the time since it last did.
+    /// None if it works, otherwise the time since its last progress.
     pub silent_for: Option<Duration>,
     pub restarts: u64,
 }
 
-/// With this a part reports that it makes progress.
+/// A part uses this to report progress.
 #[derive(Clone, Debug)]
 pub struct Pulse(Arc<Part>);
 
@@ -73,7 +73,7 @@ impl Part {
 }
 
 impl Pulse {
-    /// A part that nothing reports on.
+    /// A pulse without a part.
     pub fn unobserved() -> Self {
         Parts::default().add("unobserved", Duration::MAX)
     }
@@ -86,7 +86,7 @@ impl Pulse {
         self.heard();
     }
 
-    /// The same on a thread. Answers whether the part has to end.
+    /// The same on a thread. Returns whether the part must end.
     #[must_use]
     pub fn beat_on_thread(&self) -> bool {
         while self.0.state().held {
@@ -102,14 +102,14 @@ impl Pulse {
         state.down = false;
     }
 
-    /// The part has ended and will start again.
+    /// Records that the part has ended and will be restarted.
     pub fn ended(&self, how: &str) {
         let mut state = self.0.state();
         state.down = true;
         state.restarts += 1;
         drop(state);
         metrics::counter!("quotagate_task_restarts_total", "task" => self.0.name).increment(1);
-        tracing::error!(task = self.0.name, "a background task {how}; it starts again");
+        tracing::error!(task = self.0.name, "a background task {how}; it is restarted");
     }
 }
 
@@ -123,7 +123,7 @@ impl Parts {
         Pulse(part)
     }
 
-    /// Runs what `make` makes, and again whenever it ends.
+    /// Runs the future that `make` creates, and creates another one whenever it ends.
     pub fn start<F>(
         &self,
         name: &'static str,
@@ -151,7 +151,7 @@ impl Parts {
         }))
     }
 
-    /// All parts, by name.
+    /// All parts, sorted by name.
     pub fn report(&self) -> Vec<PartReport> {
         let report = |part: &Arc<Part>| {
             let state = part.state();
@@ -173,7 +173,7 @@ impl Parts {
         });
     }
 
-    /// For tests: keeps a part from going on, or lets it.
+    /// For tests: pauses a part, or lets it continue.
     #[doc(hidden)]
     pub fn hold(&self, name: &str, held: bool) {
         self.each_named(name, |state| state.held = held);
@@ -188,17 +188,17 @@ impl Parts {
     }
 }
 
-/// The wait before a part starts again that waited for `wait` the last time and has run for `ran`.
+/// The wait before a restart, after a last wait of `wait` and a run of `ran`.
 pub fn next_wait(wait: Duration, ran: Duration) -> Duration {
     if ran > STEADY_AFTER { FIRST_WAIT } else { (wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT) }
 }
 
-/// Spawns a task that does one thing. A panic is logged and counted; whoever ordered the thing orders it again.
+/// Spawns a task that does one thing. A panic is logged and counted; the caller must be able to try again later.
 pub fn once(name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(async move {
         if AssertUnwindSafe(work).catch_unwind().await.is_err() {
             metrics::counter!("quotagate_task_restarts_total", "task" => name).increment(1);
-            tracing::error!(task = name, "a task panicked; what it did is tried again");
+            tracing::error!(task = name, "a task panicked; its work is retried");
         }
     });
 }

@@ -1,6 +1,6 @@
-//! Log set-up. A call never waits for the log and never fails for it: lines go through a bounded queue to one thread,
-//! which writes them to standard error. A line that finds the queue full, or that cannot be written (a closed pipe, a
-//! full disk), is lost and counted.
+//! Sets up logging. A call never waits for the log and never fails because of it: lines go through a bounded queue to
+//! one thread, which writes them to standard error. A line that does not fit into the queue or cannot be written (a
+//! closed pipe, a full disk) is lost and counted.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,9 +9,9 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait to be written.
+/// The maximum number of queued lines.
 const MOST_LINES: usize = 4096;
-/// At the end of the process, how long to wait for the last lines to be written.
+/// How long the process waits at its end for the last lines to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
 enum Message {
@@ -19,7 +19,7 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-/// Takes lines for the thread that writes them.
+/// Queues lines for the writing thread.
 #[derive(Clone)]
 struct Queue(SyncSender<Message>);
 
@@ -56,13 +56,13 @@ fn write_all(received: &Receiver<Message>, mut out: impl Write) {
                     lost();
                 }
             }
-            // Whoever waited may have given up.
+            // The waiting thread may have given up.
             Message::Flush(done) => drop(done.send(())),
         }
     }
 }
 
-/// Dropped, it waits until the lines so far are written, for a second at most.
+/// When dropped, waits until the queued lines are written, at most a second.
 pub struct Log(Queue);
 
 impl Drop for Log {
@@ -74,9 +74,9 @@ impl Drop for Log {
     }
 }
 
-/// Sends the log, and what a panic says, to standard error: as text or as one JSON object per line. Standard output is
-/// left to what commands print. `filter` is a tracing filter such as `info` or `info,quotagate=debug`; one that cannot
-/// be read (the configuration refuses it beforehand) counts as `info`. Only the first call of a process has an effect.
+/// Writes the log and panics to standard error, as text or as one JSON object per line. Standard output is reserved
+/// for the output of commands. `filter` is a tracing filter such as `info` or `info,quotagate=debug`; an invalid one
+/// (which the configuration rejects earlier) counts as `info`. Only the first call of a process has an effect.
 ///
 /// # Errors
 /// The thread cannot be started.
@@ -90,9 +90,9 @@ pub fn init_logging(filter: &str, json: bool) -> io::Result<Log> {
         .with_ansi(io::stderr().is_terminal())
         .log_internal_errors(false)
         .with_writer(queue.clone());
-    // It fails only where a log is set up already, and that one then stays.
+    // It fails only if a logger is installed already, which then stays.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
-    // The usual hook writes to standard error itself, and would wait for whoever reads it.
+    // The default hook writes to standard error itself, and could block.
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!(%backtrace, "{panic}");

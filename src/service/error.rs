@@ -1,4 +1,4 @@
-//! Why a use case did not do what was asked. A denial of a reserve is an answer, not an error.
+//! Errors of use cases. A denied reserve is a result, not an error.
 
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::number::Number;
@@ -20,25 +20,25 @@ pub enum ServiceError {
     ReservationNotPending { status: String },
     #[error("the reservation has expired")]
     ReservationExpired,
-    #[error("this idempotency key came with another request before")]
+    #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
     #[error("the subscription has already ended")]
     AlreadyCanceled,
-    #[error("the approval request is decided already")]
+    #[error("the approval request has already been decided")]
     AlreadyDecided,
     #[error("{0}")]
     PlanInUse(String),
     #[error("the version is not the current one")]
     VersionConflict,
-    /// A call that must not pass when denied.
+    /// A denial of a call that must not be denied, for example with `enforce`.
     #[error("denied")]
     Denied(Box<Decision>),
     #[error("the store is unavailable")]
     StoreUnavailable(String),
-    /// The store can be reached, and the call could not be done now.
-    #[error("the store does not take the call now")]
+    /// The store can be reached but cannot execute the call now.
+    #[error("the store rejected the call")]
     StoreRefused(String),
-    #[error("an internal fault")]
+    #[error("internal error")]
     Internal(String),
 }
 
@@ -48,7 +48,7 @@ impl ServiceError {
     }
 }
 
-/// As JSON text.
+/// Serializes a value as JSON.
 ///
 /// # Errors
 /// [`ServiceError::Internal`]; none in practice.
@@ -72,7 +72,7 @@ impl From<StoreError> for ServiceError {
     }
 }
 
-/// A quantity of 0 asks for nothing.
+/// Checks that a quantity is greater than 0.
 ///
 /// # Errors
 /// [`ServiceError::Invalid`] naming `quantity`.

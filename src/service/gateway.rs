@@ -1,4 +1,4 @@
-//! The gateway node that every use case works on: the store, and what this node keeps at hand.
+//! The state of a gateway node that all use cases share: the store and the node's caches.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -21,29 +21,29 @@ use crate::infra::supervise::Parts;
 use crate::store::Store;
 use crate::store::metering::record::PackedReservation;
 
-/// Subscriptions, reservations and plan versions that a node keeps at hand; each is checked where the truth is, so
-/// the sizes only decide how often a second round trip is needed.
+/// Cache sizes for subscriptions, reservations and plan versions. Scripts check cached facts, so the sizes only affect
+/// how often a second round trip is needed.
 const SUBSCRIPTIONS_AT_HAND: usize = 200_000;
 const RESERVATIONS_AT_HAND: usize = 50_000;
 const APPS_AT_HAND: usize = 2_000;
 const VERSIONS_AT_HAND: usize = 2_000;
 const OWN_PLANS_AT_HAND: usize = 10_000;
 
-/// A gateway node: stateless but for caches that no decision depends on.
+/// A gateway node: stateless except for caches, which no decision depends on.
 pub struct Gateway {
     pub store: Store,
-    /// How this node is called among the nodes.
+    /// The name of this node.
     pub node: String,
-    /// How many nodes were heard of lately, this one included.
+    /// The number of active nodes, including this one.
     pub(crate) nodes_heard: AtomicUsize,
-    /// Its background tasks.
+    /// The state of its background tasks.
     pub parts: Parts,
     pub keys: KeyRing,
-    /// Webhooks may be sent to private addresses.
+    /// Whether webhooks may be sent to private addresses.
     pub webhooks_may_be_private: bool,
-    /// How long the rows of reports stay.
+    /// How long rows of reports are stored.
     pub rollup: RollupOptions,
-    /// What may be done while Redis is away.
+    /// What is needed while Redis is unavailable.
     pub degraded: Degraded,
     pub(crate) clocks: Clocks,
     pub(crate) configs: Configs,
@@ -52,11 +52,11 @@ pub struct Gateway {
     /// By the key of the reservation's record.
     pub(crate) reservations: Cache<String, Arc<PackedReservation>>,
     pub(crate) placements: Cache<AppId, Placement>,
-    /// The apps that there are.
+    /// The existing apps.
     pub(crate) apps: KnownApps,
     pub(crate) versions: Cache<(AppId, PlanId, u64), Arc<Plan>>,
     pub(crate) policy_versions: Cache<(AppId, PolicyId, u64), Arc<Policy>>,
-    /// Plans with limits of one user's own, by the key of its counters, its version and the plan's.
+    /// Custom plans of users, by the key of the user's counters, the user's version and the plan's version.
     pub(crate) own_plans: Cache<(String, String, u64), Arc<Plan>>,
 }
 

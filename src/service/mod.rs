@@ -1,4 +1,4 @@
-//! Use cases. They bring the rules (`domain`) and the store together, and know nothing of HTTP.
+//! Use cases. They combine the rules (`domain`) with the store and do not depend on HTTP.
 
 pub mod access;
 pub mod accounts;

@@ -1,4 +1,4 @@
-//! Whose data a call works on: an app in a mode.
+//! The data that a call works on: an app in a mode.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,14 +7,14 @@ use super::error::ServiceError;
 use crate::domain::values::ids::{AppId, Mode, UserId};
 use crate::store::keys::{BUCKETS, Bucket};
 
-/// How an app's data lies in Redis; fixed at its creation.
+/// How an app's data is distributed in Redis; it cannot be changed after creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
-    /// All in one cluster slot; every scope is possible.
+    /// All data in one cluster slot; every scope is possible.
     #[default]
     App,
-    /// Users spread over 64 buckets and so over a cluster; every group counts per user.
+    /// Users are spread over 64 buckets and so over a cluster; every group must count per user.
     User,
 }
 
@@ -30,7 +30,7 @@ impl Tenant {
         self.bucket(Bucket::number_of(user)).unwrap_or_else(|| Bucket::whole(&self.app, &self.mode))
     }
 
-    /// The bucket of that number; None if the app has no such bucket.
+    /// The bucket with that number; None if the app has no such bucket.
     pub fn bucket(&self, number: u8) -> Option<Bucket> {
         match self.placement {
             Placement::App => Some(Bucket::whole(&self.app, &self.mode)),
@@ -38,7 +38,7 @@ impl Tenant {
         }
     }
 
-    /// The bucket of counters that belong to several users.
+    /// The bucket of counters that several users share.
     ///
     /// # Errors
     /// An app with placement `user` has none.
@@ -46,7 +46,7 @@ impl Tenant {
         match self.placement {
             Placement::App => Ok(Bucket::whole(&self.app, &self.mode)),
             Placement::User => {
-                Err(ServiceError::invalid("scope", "must contain user: this app has the placement `user`"))
+                Err(ServiceError::invalid("scope", "must contain `user`: this app has the placement `user`"))
             }
         }
     }

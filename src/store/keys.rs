@@ -1,4 +1,4 @@
-//! Every key name in Redis. A name from outside comes last and is percent-encoded, so it cannot leave its place.
+//! All key names in Redis. A name from outside comes last and is percent-encoded, so it cannot change other parts.
 
 use std::borrow::Cow;
 
@@ -29,12 +29,12 @@ fn words(owner: &OwnerName) -> (String, String) {
     (names.collect::<Vec<_>>().join("+"), values.collect::<Vec<_>>().join(":"))
 }
 
-/// What was encoded; None for text that is no UTF-8.
+/// Decodes what [`encode`] wrote; None for a text that is not UTF-8.
 pub fn decode(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
 }
 
-/// Percent-encodes what would mean something in a key or a record.
+/// Percent-encodes characters with a meaning in a key or a record.
 pub fn encode(name: &str) -> String {
     encoded(name).into_owned()
 }
@@ -49,23 +49,23 @@ pub(super) fn mark(key: &str) -> String {
     format!("{tag}:mark")
 }
 
-/// FNV-1a, 64 bits: the same for ever, on all nodes.
+/// FNV-1a, 64 bits: must never change, and must be the same on all nodes.
 pub fn hash(name: &str) -> u64 {
     name.bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// Where the data of an app and mode lives: one hash tag (one cluster slot) per bucket.
+/// The location of an app's data in a mode: one hash tag (one cluster slot) per bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bucket {
-    /// How its keys begin: `qg:{acme:live}:`.
+    /// The common prefix of its keys: `qg:{acme:live}:`.
     prefix: String,
     number: u8,
     sandbox: bool,
 }
 
 impl Bucket {
-    /// The one bucket of an app with placement `app`.
+    /// The only bucket of an app with placement `app`.
     pub fn whole(app: &AppId, mode: &Mode) -> Self {
         let prefix = match mode {
             Mode::Live => ["qg:{", app.as_str(), ":live}:"].concat(),
@@ -74,13 +74,13 @@ impl Bucket {
         Self { prefix, number: 0, sandbox: mode.is_sandbox() }
     }
 
-    /// One of the buckets of an app with placement `user`; None beyond the last.
+    /// A bucket of an app with placement `user`; None above the maximum.
     pub fn numbered(app: &AppId, mode: &Mode, number: u8) -> Option<Self> {
         let prefix = format!("qg:{{{app}:{mode}:{number:02x}}}:");
         (number < BUCKETS).then(|| Self { prefix, number, sandbox: mode.is_sandbox() })
     }
 
-    /// The bucket of a user's name. Fixed for ever.
+    /// The bucket of a user's name, which must never change.
     pub fn number_of(user: &UserId) -> u8 {
         (hash(user.as_str()) % u64::from(BUCKETS)) as u8
     }
@@ -97,7 +97,7 @@ impl Bucket {
         self.key_of([rest])
     }
 
-    /// Without `format!`: a metering call names ten keys.
+    /// Without `format!`, since a metering call builds ten keys.
     fn key_of<const PARTS: usize>(&self, parts: [&str; PARTS]) -> String {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let mut key = String::with_capacity(self.prefix.len() + length);
@@ -106,12 +106,12 @@ impl Bucket {
         key
     }
 
-    /// How all keys of this bucket begin.
+    /// The common prefix of this bucket's keys.
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// Revision of the configuration that this bucket has seen.
+    /// Revision of the configuration that the bucket has seen.
     pub fn stamp(&self) -> String {
         self.key("stamp")
     }
@@ -120,7 +120,7 @@ impl Bucket {
         self.key("clock")
     }
 
-    /// Index of the users that have state.
+    /// Index of the users with stored state.
     pub fn users(&self) -> String {
         self.key("users")
     }
@@ -130,12 +130,12 @@ impl Bucket {
         self.key("profiles")
     }
 
-    /// Users that are forgotten after their last window, by when.
+    /// Users on the default plan, by the time at which they expire.
     pub fn leaving(&self) -> String {
         self.key("leaving")
     }
 
-    /// What is known of each grant, by its id.
+    /// Details of each grant, by its ID.
     pub fn grants(&self) -> String {
         self.key("grants")
     }
@@ -182,7 +182,7 @@ impl Bucket {
         }
     }
 
-    /// Index of the owners of a scope, by when they are forgotten.
+    /// Index of a scope's owners, by the time at which they expire.
     pub fn owners(&self, scope: &Scope) -> String {
         let names = scope.dimensions().iter().map(|name| encode_in_scope(&name.to_string())).collect::<Vec<_>>();
         self.key(&format!("owners:{}", names.join("+")))
@@ -193,7 +193,7 @@ impl Bucket {
         self.owner_word(account.strip_prefix(&self.key("account:"))?)
     }
 
-    /// The owner of a word as the ledger has it, the end of its keys: `user:u_42`.
+    /// The owner with that name in the ledger, which is the end of its keys: `user:u_42`.
     pub fn owner_word(&self, word: &str) -> Option<OwnerName> {
         let (names, values) = word.split_once(':')?;
         if names == "user" {
@@ -203,18 +203,18 @@ impl Bucket {
         self.owner_named(&Scope::parse(&names).ok()?, values)
     }
 
-    /// The owner of that name in the index of its scope.
+    /// The owner with that name in the index of its scope.
     pub fn owner_named(&self, scope: &Scope, name: &str) -> Option<OwnerName> {
         OwnerName::new(scope.clone(), name.split(':').map(decode).collect::<Option<_>>()?)
     }
 
-    /// The word of an owner, as the ledger has it.
+    /// The name of an owner in the ledger.
     pub fn word_of(owner: &OwnerName) -> String {
         let (names, values) = words(owner);
         names + ":" + &values
     }
 
-    /// Counters that are near their limits, by how near.
+    /// Counters near their limits, by their used share.
     pub fn near(&self) -> String {
         self.key("near:shares")
     }
@@ -224,47 +224,47 @@ impl Bucket {
         self.key("near:ends")
     }
 
-    /// What changed `used`, with the balances.
+    /// Changes of `used` with the balances.
     pub fn ledger(&self) -> String {
         self.key("ledger")
     }
 
-    /// Refused calls.
+    /// Denied calls.
     pub fn denials(&self) -> String {
         self.key("denials")
     }
 
-    /// The result of the last whole run of `quotagate verify`.
+    /// The result of the last complete run of `quotagate verify`.
     pub fn verified(&self) -> String {
         self.key("verified")
     }
 
-    /// What others are told of.
+    /// Events for webhooks and alerts.
     pub fn outbox(&self) -> String {
         self.key("outbox")
     }
 
-    /// Approval requests by their ids.
+    /// Approval requests by their IDs.
     pub fn approvals(&self) -> String {
         self.key("approvals")
     }
 
-    /// Ids of requests by when they were opened.
+    /// IDs of requests by the time at which they were opened.
     pub fn open_approvals(&self) -> String {
         self.key("approvals:open")
     }
 
-    /// Ids of requests by when they were decided.
+    /// IDs of requests by the time of the decision.
     pub fn decided_approvals(&self) -> String {
         self.key("approvals:decided")
     }
 
-    /// Deliveries of one webhook that still have to be made, by when.
+    /// Pending deliveries of one webhook, by the time of the next attempt.
     pub fn due_deliveries(&self, webhook: &WebhookId) -> String {
         self.key(&format!("deliveries:due:{webhook}"))
     }
 
-    /// Deliveries of one webhook, by when they were made out.
+    /// Deliveries of one webhook, by their creation.
     pub fn deliveries(&self, webhook: &WebhookId) -> String {
         self.key(&format!("deliveries:of:{webhook}"))
     }
@@ -283,17 +283,17 @@ impl Bucket {
         self.key(&format!("rollup:{}", place_name(place)))
     }
 
-    /// The same while they are being rebuilt, by one rebuild.
+    /// Rows of a day during one rebuild.
     pub fn rebuilt(&self, rebuild: u64, place: Place) -> String {
         self.key(&format!("rollup:rebuilt:{rebuild:016x}:{}", place_name(place)))
     }
 
-    /// How far a stream is folded into rows.
+    /// The progress of folding a stream into rows.
     pub fn rollup_cursor(&self, stream: &str) -> String {
         self.key(&format!("rollup:cursor:{stream}"))
     }
 
-    /// Matches every key of this bucket and of no other. Tags hold no character that a pattern could mistake.
+    /// Matches every key of this bucket and no other. Tags have no characters with a meaning in patterns.
     pub fn pattern(&self) -> String {
         self.key("*")
     }
@@ -304,13 +304,13 @@ fn place_name(place: Place) -> String {
     format!("{}:{}:{}", place.cube.as_str(), stream_name(place.stream), place.day)
 }
 
-/// The keys of one owner of counters.
+/// The keys of one owner.
 #[derive(Clone, Debug)]
 pub struct OwnerKeys {
     pub account: String,
     pub holds: String,
     pub past: String,
-    /// Unless the owner is a user.
+    /// None for users.
     pub index: Option<OwnerIndex>,
 }
 
@@ -321,7 +321,7 @@ pub struct OwnerIndex {
     pub name: String,
 }
 
-/// The words that an expired hold is told with: `<event> <key> <user>`.
+/// How an expired hold refers to its call: `<event> <key> <user>`.
 pub fn about(event: &EventName, key: &KeyId, user: &UserId) -> String {
     [event.as_str(), key.as_str(), user.as_str()].map(|word| Cow::from(utf8_percent_encode(word, RESERVED))).join(" ")
 }
@@ -330,7 +330,7 @@ pub fn configuration(app: &AppId) -> String {
     format!("qg:{{{app}}}:config")
 }
 
-/// What has immutable versions.
+/// A document with immutable versions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Versioned {
     Plan(PlanId),
@@ -355,12 +355,12 @@ pub fn register_audit(app: &AppId) -> String {
     format!("qg:{{quotagate}}:audit:{app}")
 }
 
-/// Matches every key of an app's configuration; [`is_configuration`] tells those from others under the same tag.
+/// Matches every key of an app's configuration; [`is_configuration`] excludes others with the same tag.
 pub fn configuration_pattern(app: &AppId) -> String {
     format!("qg:{{{app}}}:*")
 }
 
-/// Is the key one of the app's configuration?
+/// Whether the key belongs to the app's configuration.
 pub fn is_configuration(app: &AppId, key: &str) -> bool {
     let lists = ["versions:", "op:"].map(|list| format!("qg:{{{app}}}:{list}"));
     key == configuration(app) || key == configuration_audit(app) || lists.iter().any(|list| key.starts_with(list))
@@ -371,7 +371,7 @@ pub fn configuration_operation(app: &AppId, name: &OperationName) -> String {
     format!("qg:{{{app}}}:op:{}", name.as_str())
 }
 
-/// An app of this name would have its configuration among what all apps share.
+/// An app with this name would store its configuration among the data that all apps share.
 pub const SHARED: &str = "quotagate";
 
 /// A register that all apps share.
@@ -402,25 +402,25 @@ pub fn register_operation(name: &OperationName) -> String {
     format!("qg:{{quotagate}}:op:{}", name.as_str())
 }
 
-/// A session of the dashboard, by the SHA-256 of its id.
+/// A session of the dashboard, by the SHA-256 of its ID.
 pub fn session(name: &str) -> String {
     format!("qg:{{quotagate}}:session:{name}")
 }
 
-/// Which node does a part of one kind of background work.
+/// The node that does a part of one kind of background work.
 pub fn lease(work: &str, part: u8) -> String {
     format!("qg:{{quotagate}}:lease:{work}:{part}")
 }
 
-/// How often configurations have changed, as nodes poll it.
+/// The change count of configurations, which nodes poll.
 pub const CONFIGURED_CHANGES: &str = "qg:{quotagate}:configured:changes";
 /// Apps by the latest change of their configuration.
 pub const CONFIGURED: &str = "qg:{quotagate}:configured";
-/// What each node tells of itself, by its id.
+/// The heartbeats of nodes, by node ID.
 pub const NODES: &str = "qg:{quotagate}:nodes";
 /// Version of this layout.
 pub const LAYOUT: &str = "qg:{quotagate}:layout";
-/// Which data this is, and since when.
+/// The identity of the data, and its creation time.
 pub const IDENTITY: &str = "qg:{quotagate}:identity";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Redis: key names, scripts with their arguments and replies, documents. Nothing above this layer names Redis.
+//! Redis: key names, scripts with their arguments and replies, documents. No other layer uses Redis directly.
 
 pub mod access;
 pub mod accounts;
@@ -30,15 +30,15 @@ use client::waiting::Waiting;
 use error::StoreError;
 use reply::Fields;
 
-/// Entries of a bucket's ledger, unless told otherwise: about 0.4 GB.
+/// Default maximum of entries in a bucket's ledger: about 0.4 GB.
 pub const LEDGER_ENTRIES: u64 = 1_000_000;
 
-/// Programs whose names a node keeps at hand.
+/// Programs whose names a node caches.
 const PROGRAMS_AT_HAND: usize = 2_000;
 
-/// How often one call loads the library before it gives up.
+/// How often one call loads the library before it fails.
 const MOST_LOADS: usize = 16;
-/// Libraries of releases that a Redis keeps.
+/// Libraries of other releases that are kept in Redis.
 const MOST_LIBRARIES: usize = 8;
 
 /// A node's connections to Redis. Clones share them.
@@ -48,20 +48,20 @@ pub struct Store {
     waiting: Option<Arc<Waiting>>,
     identity: Arc<Identity>,
     timeout: Duration,
-    /// The names of programs by their texts, so that no call computes one anew.
+    /// The names of programs by their texts, so that calls do not recompute the hash.
     programs: Arc<Cache<String, Arc<str>>>,
-    /// How many entries the ledger of a bucket may have.
+    /// The maximum number of entries in a bucket's ledger.
     pub ledger_entries: u64,
-    /// Whether scripts may take their straight path (`lua/lib/straight.lua`). Only tests turn it off, to compare.
+    /// Whether scripts may use the straight path (`lua/lib/straight.lua`). Only turned off by tests for comparison.
     pub straight_path: bool,
     pub library: &'static Library,
 }
 
 impl Store {
-    /// Connects lazily: a Redis that is away now is found when it is there.
+    /// Connects lazily, so Redis may be unavailable at first.
     ///
     /// # Errors
-    /// A URL that names no store.
+    /// An invalid URL.
     pub fn open(url: &str, timeout: Duration) -> Result<Self, StoreError> {
         Ok(Self {
             links: Arc::new(Links::open(url, timeout).map_err(bad_url)?),
@@ -75,27 +75,27 @@ impl Store {
         })
     }
 
-    /// Has each script that writes wait until so many replicas have acknowledged it; 0 waits for none.
+    /// Makes each writing script wait until this many replicas have acknowledged it; 0 disables waiting.
     ///
     /// # Errors
-    /// A URL that names no store.
+    /// An invalid URL.
     pub fn wait_for(&mut self, url: &str, replicas: u8) -> Result<(), StoreError> {
         self.waiting = Waiting::open(url, self.timeout, replicas).map_err(bad_url)?;
         Ok(())
     }
 
-    /// How many replicas have to acknowledge what a script writes.
+    /// How many replicas must acknowledge what a script writes.
     pub fn waited_replicas(&self) -> u8 {
         self.waiting.as_ref().map_or(0, |waiting| waiting.replicas())
     }
 
-    /// How long one round trip may take.
+    /// The time limit of a round trip.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
     /// # Errors
-    /// At the last look Redis held other data than this node's.
+    /// At the last check, Redis had other data than this node expects.
     pub fn check_identity(&self) -> Result<(), StoreError> {
         self.identity.check()
     }
@@ -109,12 +109,12 @@ impl Store {
         self.unguarded(command).await
     }
 
-    /// The same, whatever data Redis holds.
+    /// The same without checking the identity of the data.
     async fn unguarded(&self, command: &Cmd) -> Result<Value, StoreError> {
         self.timed(&round_trips("command"), self.links.own()?.run(command)).await
     }
 
-    /// Runs a command that names no key on the server that holds `key`.
+    /// Runs a command without a key on the server that holds `key`.
     async fn command_at(&self, key: &str, command: &Cmd) -> Result<Value, StoreError> {
         self.check_identity()?;
         self.timed(&round_trips("command"), self.links.own()?.run_at(key, command)).await
@@ -133,14 +133,14 @@ impl Store {
         }
     }
 
-    /// Calls a function; a Redis that does not know it gets the library. Every function answers a repetition with what it
-    /// answered first, so a call whose connection broke is simply made again. A full Redis does it as `lua/library.lua`
-    /// says, with headroom where there are two ways.
+    /// Calls a function, and loads the library if Redis does not have it. Every function returns the same answer to a
+    /// repetition, so a call whose connection broke is repeated. A full Redis behaves as specified in
+    /// `lua/library.lua`, with headroom for functions that have two variants.
     async fn call(&self, function: &Function, keys: &[String], arguments: &Arguments) -> Result<Fields, StoreError> {
         self.call_when_full(function, WhenFull::Headroom, keys, arguments).await
     }
 
-    /// The same; `when_full` says what becomes of a function with headroom in a full Redis.
+    /// The same; `when_full` says how a full Redis treats a function with headroom.
     async fn call_when_full(
         &self,
         function: &Function,
@@ -171,7 +171,7 @@ impl Store {
         arguments: &Arguments,
     ) -> Result<Fields, StoreError> {
         self.check_identity()?;
-        // With room for all, so that it does not grow piece by piece.
+        // With capacity for everything, so that it does not reallocate.
         let bytes = keys.iter().map(String::len).sum::<usize>() + arguments.texts.len() + name.len();
         let mut command = Cmd::with_capacity(keys.len() + arguments.ends.len() + 3, bytes + 16);
         command.arg("FCALL").arg(name).arg(keys.len()).arg(keys);
@@ -179,7 +179,7 @@ impl Store {
             command.arg(argument);
         }
         let run = pin!(async {
-            // Somebody may flush the library just when it was loaded.
+            // Someone may flush the library after it was loaded.
             for _ in 0..MOST_LOADS {
                 match self.send(function, keys, &command).await {
                     Err(error) if error::is_missing_function(&error) => {
@@ -198,7 +198,7 @@ impl Store {
         Fields::new(function.name, value)
     }
 
-    /// Sends a call; answers also how many replicas have acknowledged it, if they are waited for.
+    /// Sends a call. Also returns how many replicas have acknowledged it, if waiting is enabled.
     async fn send(
         &self,
         function: &Function,
@@ -214,8 +214,9 @@ impl Store {
         }
     }
 
-    /// Loads the library into the Redis that holds `key`, unless the data there is another store's. Other releases leave
-    /// their libraries behind; when there are many, all are deleted, and a node that still needs its own loads it again.
+    /// Loads the library into the Redis that holds `key`, unless its data belong to another store. Other releases
+    /// leave their libraries behind. If there are too many, all are deleted, and nodes that still need theirs load it
+    /// again.
     async fn load_library(&self, key: &str) -> Result<(), StoreError> {
         self.verify_identity().await?;
         Ok(self.replace_libraries(key).await?)
@@ -250,12 +251,12 @@ fn bad_url(error: redis::RedisError) -> StoreError {
     StoreError::Unexpected(format!("QUOTAGATE_REDIS_URL: {error}"))
 }
 
-/// A function's arguments in the making: one text behind the other, so that a call with fifty of them does not allocate
-/// fifty times.
+/// The arguments of a function: one text after the other, so that a call with fifty of them does not allocate fifty
+/// times.
 #[derive(Debug, Default)]
 struct Arguments {
     texts: String,
-    /// Where each ends.
+    /// The end of each argument.
     ends: Vec<usize>,
 }
 

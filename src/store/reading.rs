@@ -1,5 +1,4 @@
-//! What Redis answers, read as the store reads it: for those who try it with answers that Redis does not give
-//! (`fuzz/parsers.rs`). Nothing else needs it.
+//! Parses replies of Redis for the fuzz targets (`fuzz/parsers.rs`), which try replies that Redis never returns.
 
 use redis::Value;
 
@@ -10,7 +9,7 @@ use super::metering::{reserve, settle, track, usage};
 use super::reply::Fields;
 use super::reporting::{ledger, rollup_text, survey};
 
-/// Functions whose replies [`reply`] reads.
+/// Functions whose replies [`reply`] parses.
 pub const FUNCTIONS: [&str; 10] =
     ["reserve", "track", "kept", "settle", "extend", "grant", "change_user", "usage", "survey", "row"];
 
@@ -18,10 +17,10 @@ fn text(field: &[u8]) -> Value {
     Value::BulkString(field.to_vec())
 }
 
-/// Reads the reply of one of [`FUNCTIONS`], asked for `count` owners; answers what it was read as.
+/// Parses the reply of one of [`FUNCTIONS`] for `count` owners, and returns the result as text.
 ///
 /// # Errors
-/// [`StoreError::Unexpected`] for what no script answers.
+/// [`StoreError::Unexpected`] for a reply that scripts never return.
 pub fn reply(function: &str, count: usize, bucket: &Bucket, fields: &[&[u8]]) -> Result<String, StoreError> {
     let told = || Fields::new("tried", Value::Array(fields.iter().map(|field| text(field)).collect()));
     Ok(match function {
@@ -42,10 +41,10 @@ pub fn reply(function: &str, count: usize, bucket: &Bucket, fields: &[&[u8]]) ->
     })
 }
 
-/// Reads the entries of a stream, each the names and values of its fields in turn. Answers how many could be read.
+/// Parses the entries of a stream, each the names and values of its fields in turn. Returns how many were readable.
 ///
 /// # Errors
-/// None, whatever the fields are: an entry that cannot be read is left out.
+/// None: unreadable entries are skipped.
 pub fn entries(bucket: &Bucket, entries: &[Vec<&[u8]>]) -> Result<usize, StoreError> {
     let stored = entries.iter().zip(1_u64..).map(|(fields, number)| {
         let fields = fields.iter().map(|field| text(field)).collect();
@@ -56,10 +55,10 @@ pub fn entries(bucket: &Bucket, entries: &[Vec<&[u8]>]) -> Result<usize, StoreEr
     Ok(page.entries.len())
 }
 
-/// Reads a user's hash, names and values in turn, and what of its grants is live at that time (ms).
+/// Parses a user's hash, names and values in turn, and its active grants at that time (ms).
 ///
 /// # Errors
-/// [`StoreError::Unexpected`] for what no script writes.
+/// [`StoreError::Unexpected`] for a text that scripts never write.
 pub fn user(fields: &[&str], now_ms: i64) -> Result<String, StoreError> {
     let hash = fields.chunks_exact(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned()));
     let stored = users::Stored::read(hash.collect())?;

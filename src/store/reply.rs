@@ -1,4 +1,5 @@
-//! Reading what a script answered: a status word, then texts in documented order, as a list or as the lines of one text.
+//! Parses the replies of scripts: a status word, then texts in documented order, as a list or as the lines of one
+//! text.
 
 use std::collections::HashMap;
 
@@ -7,7 +8,7 @@ use redis::Value;
 use super::error::StoreError;
 use crate::domain::time::window::TimeMs;
 
-/// A script's answer, read from front to back.
+/// A script's reply, read from front to back.
 #[derive(Debug)]
 pub struct Fields {
     script: &'static str,
@@ -17,7 +18,7 @@ pub struct Fields {
 #[derive(Debug)]
 enum Values {
     List(std::vec::IntoIter<Value>),
-    /// A line for each; `at` is where the next one begins, None behind the last.
+    /// Lines; `at` is the start of the next one, None after the last.
     Lines {
         text: String,
         at: Option<usize>,
@@ -36,7 +37,7 @@ impl Iterator for Values {
 }
 
 impl Values {
-    /// The next line; None behind the last, and of a list.
+    /// The next line; None after the last, and for a list.
     fn line(&mut self) -> Option<&str> {
         let Self::Lines { text, at } = self else { return None };
         let rest = text.get((*at)?..)?;
@@ -62,12 +63,12 @@ impl Fields {
         Self { script, values: Values::Lines { text, at: Some(0) } }
     }
 
-    /// The answer of an earlier call as a record kept it.
+    /// The stored reply of an earlier call.
     pub fn stored(script: &'static str, text: &str) -> Self {
         Self::lines(script, text.to_owned())
     }
 
-    /// Is that the status word?
+    /// Whether this is the status word.
     pub fn begins_with(&self, status: &str) -> bool {
         match &self.values {
             Values::List(values) => {
@@ -93,7 +94,7 @@ impl Fields {
         StoreError::Unexpected(format!("{}: {what}", self.script))
     }
 
-    /// Reads the status word of a script that has only one.
+    /// Parses the status word of a script that has only one.
     pub fn only_status(&mut self, word: &str) -> Result<(), StoreError> {
         let status = self.text()?;
         if status == word { Ok(()) } else { Err(self.unexpected(&format!("status {status}"))) }
@@ -112,7 +113,7 @@ impl Fields {
         }
     }
 
-    /// Text of which what is no UTF-8 is replaced: no figure or name can be read from that.
+    /// Text with invalid UTF-8 replaced, from which no figure or name can be parsed.
     pub fn lossy_text(&mut self) -> Result<String, StoreError> {
         match self.values.next() {
             Some(Value::BulkString(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -1,5 +1,5 @@
-//! Catching up after an outage of Redis: what was allowed without it is counted as soon as it is back. Nothing here is in
-//! the way of a metering call, and while Redis is there it only makes ready what an outage would need.
+//! After an outage of Redis, counts the calls that were allowed meanwhile. It runs outside of metering calls. While
+//! Redis is available, it prepares for an outage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tokio::sync::{Mutex, oneshot};
 use crate::infra::supervise::Pulse;
 use crate::service::gateway::Gateway;
 
-/// How often it is asked whether Redis is back, while it is away.
+/// How often an unavailable Redis is probed.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often it is looked whether everything is ready for an outage.
+/// How often the preparation for an outage is checked.
 const LOOK_READY: Duration = Duration::from_secs(1);
 
 /// The worker of one node. Clones are the same worker.
@@ -28,8 +28,8 @@ impl CatchUp {
         Self { gateway, working: Arc::default() }
     }
 
-    /// Works until it is dropped, on a thread of its own with the runtime of the caller: what a use case borrows on its
-    /// way cannot be shown to be good for any thread.
+    /// Works until it is dropped, on a separate thread with the caller's runtime, because the futures of use cases are
+    /// not `Send`.
     pub async fn run(self, pulse: Pulse) {
         let working = Arc::clone(&self.working).lock_owned().await;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -46,14 +46,14 @@ impl CatchUp {
             drop(end);
         });
         match thread {
-            // It ends with the thread, also with one that panics.
+            // Ends together with the thread, even if the thread panics.
             Ok(_) => drop(ended.await),
-            Err(error) => tracing::error!(%error, "the thread that counts degraded reserves cannot be started"),
+            Err(error) => tracing::error!(%error, "cannot start the thread that counts degraded reserves"),
         }
         drop(stop);
     }
 
-    /// Returns when no thread works any more.
+    /// Returns when no thread is working any more.
     pub async fn stopped(&self) {
         drop(self.working.lock().await);
     }

@@ -1,5 +1,5 @@
-//! Delivering to webhooks: a node looks in its buckets (`service/nodes/leases.rs`) for what is told and what is due, and attempts
-//! it. Nothing here is in the way of a metering call.
+//! Delivers webhooks: a node checks its buckets (`service/nodes/leases.rs`) for new events and due deliveries, and attempts
+//! them. It runs outside of metering calls.
 
 mod attempt;
 mod resolver;
@@ -21,16 +21,16 @@ use crate::store::keys::Bucket;
 use crate::store::webhooks::deliveries::Attempt;
 use attempt::{Answer, Sender};
 
-/// How deliveries are made.
+/// The options of deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct DeliverOptions {
-    /// Receivers may have private addresses.
+    /// Whether receivers may have private addresses.
     pub allow_private: bool,
-    /// One attempt may take so long.
+    /// The time limit of one attempt.
     pub timeout: Duration,
-    /// The wait after the first failed attempt; it doubles with each further one.
+    /// The wait after the first failed attempt, doubled after each further one.
     pub first_wait: Duration,
-    /// After this time since the message was made out there is no further attempt.
+    /// After this time since the message was created, there are no further attempts.
     pub give_up: Duration,
 }
 
@@ -45,16 +45,16 @@ impl Default for DeliverOptions {
     }
 }
 
-/// How often a node looks.
+/// How often a node checks for events and due deliveries.
 const LOOK: Duration = Duration::from_millis(200);
-/// How often it looks for what a dead node left.
+/// How often it checks for entries that a dead node has not finished.
 const LOOK_FAR: Duration = Duration::from_secs(5);
-/// Attempts of one node at the same time: in all, and to one webhook, so that a slow receiver leaves room for others.
+/// Concurrent attempts of one node, in total and per webhook, so that a slow receiver does not block the others.
 const AT_ONCE: usize = 64;
 const AT_ONCE_TO_ONE: usize = 8;
 const LONGEST_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// The deliverer of one node.
+/// The deliveries of one node.
 pub struct Deliverer {
     gateway: Arc<Gateway>,
     options: DeliverOptions,
@@ -62,15 +62,15 @@ pub struct Deliverer {
     slots: Arc<Semaphore>,
 }
 
-/// What is this node's work.
+/// The work of this node.
 #[derive(Default)]
 struct Round {
-    /// Buckets of which something wants to hear.
+    /// Buckets with webhooks.
     told: Vec<(Tenant, Bucket)>,
     lines: Vec<Arc<Line>>,
 }
 
-/// One webhook in one mode, with its slots.
+/// One webhook in one mode, with its slots for concurrent attempts.
 struct Line {
     tenant: Tenant,
     webhook: WebhookId,
@@ -94,7 +94,7 @@ impl Deliverer {
         let mut known = None;
         loop {
             leases.beat().await;
-            // A change of any configuration may have brought a webhook.
+            // A change of any configuration may have added a webhook.
             let changed = (leases.held(), this.gateway.configured());
             let look_far = far <= tokio::time::Instant::now();
             let looked = async {
@@ -109,13 +109,13 @@ impl Deliverer {
                 far = tokio::time::Instant::now() + LOOK_FAR;
             }
             if let Err(error) = looked {
-                tracing::debug!(?error, "webhooks wait for the store");
+                tracing::debug!(?error, "cannot read webhooks; retrying");
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// What there is to do; a known line keeps its slots.
+    /// The present work; known webhooks keep their slots.
     async fn round(&self, known: &Round, leases: &Leases) -> Result<Round, ServiceError> {
         let mut round = Round::default();
         for (tenant, webhooks) in self.gateway.listening(leases).await? {
@@ -146,18 +146,18 @@ impl Deliverer {
         Ok(())
     }
 
-    /// Takes what is due, as much as there are free slots.
+    /// Claims due deliveries for the free slots.
     async fn take(self: &Arc<Self>, line: &Arc<Line>) -> Result<(), ServiceError> {
         let free = line.slots.available_permits().min(self.slots.available_permits());
         if free == 0 {
             return Ok(());
         }
-        // Longer than an attempt takes, so that no other node makes it meanwhile.
+        // Longer than an attempt, so that no other node attempts it meanwhile.
         let lease_ms = TimeMs::try_from(self.options.timeout.as_millis() * 2 + 5_000).unwrap_or(TimeMs::MAX);
         for due in self.gateway.claim_due(&line.tenant, &line.webhook, free, lease_ms).await? {
             let slots = (Arc::clone(&self.slots).acquire_owned().await, Arc::clone(&line.slots).acquire_owned().await);
             let this = Arc::clone(self);
-            // After a panic the delivery is due again when its lease ends.
+            // After a panic, the delivery is due again when its lease expires.
             supervise::once("webhook_attempt", async move {
                 this.attempt(due).await;
                 drop(slots);
@@ -181,12 +181,12 @@ impl Deliverer {
             give_up_ms: TimeMs::try_from(self.options.give_up.as_millis()).unwrap_or(TimeMs::MAX),
         };
         if let Err(error) = self.gateway.attempted(&due.tenant, &due.webhook, &due.message, &attempt).await {
-            // It is due again when its lease ends.
-            tracing::warn!(?error, webhook = %due.webhook, "the outcome of a delivery could not be kept");
+            // It is due again when its lease expires.
+            tracing::warn!(?error, webhook = %due.webhook, "the result of a delivery could not be stored");
         }
     }
 
-    /// Exponential, with jitter: half to the whole of `first_wait × 2^attempts`.
+    /// Exponential with jitter: between half and the whole of `first_wait × 2^attempts`.
     fn wait(&self, attempts: u64) -> Duration {
         let doubled = u32::try_from(attempts.min(20)).map_or(u32::MAX, |attempts| 2u32.saturating_pow(attempts));
         let whole = self.options.first_wait.saturating_mul(doubled).min(LONGEST_WAIT);

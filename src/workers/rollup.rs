@@ -1,6 +1,6 @@
-//! Rolling up: a node folds what the streams of its buckets (`service/nodes/leases.rs`) have that no row counts yet, trims the
-//! streams and tells their gauges. Nothing here is in the way of a metering call, and reports don't wait for it: they fold
-//! what is new themselves.
+//! Rolls up: a node folds the new entries in the streams of its buckets (`service/nodes/leases.rs`), trims the streams and
+//! sets their gauges. It runs outside of metering calls. Reports do not wait for it, since they fold new entries
+//! themselves.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::store::access::audit::EntryId;
 use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::{Stream, StreamInfo};
 
-/// How rows are kept, and entries.
+/// How long rows and entries are stored.
 #[derive(Clone, Copy, Debug)]
 pub struct RollUpOptions {
     pub rollup: RollupOptions,
-    /// Days that entries of the ledger and denials stay, 1 to 3660.
+    /// Days for which entries of the ledger and denials are stored, 1 to 3660.
     pub ledger_days: u16,
-    /// Bytes that streams may take of Redis' memory.
+    /// The memory that streams may use in Redis.
     pub bytes: ByteBounds,
 }
 
@@ -37,47 +37,46 @@ impl Default for RollUpOptions {
     }
 }
 
-/// How often a node looks after a bucket that has something to fold; one that has nothing is looked after less and less
-/// often.
+/// How often a node checks a bucket with new entries. A bucket without new entries is checked less and less often.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_IDLE: Duration = Duration::from_secs(15);
-/// How often it trims and tells gauges; and how soon when other buckets are its work than before.
+/// How often it trims streams and sets gauges, and how soon after its set of buckets has changed.
 const LOOK_FAR: Duration = Duration::from_secs(60);
 const LOOK_FAR_SOON: Duration = Duration::from_secs(5);
-/// Steps of one bucket and stream at a look, so that others have their turn: 10,000 entries.
+/// Steps per bucket and stream in one check, so that other buckets get their turn: 10,000 entries.
 const STEPS: usize = 100;
 const STEPS_AT_ONCE: usize = 10;
-/// A stream is measured once this part of its bound was folded, and whenever it is trimmed: a fortieth.
+/// A stream is measured after this fraction of its limit was folded, and whenever it is trimmed: a fortieth.
 const MEASURED_SHARE: u64 = 40;
 const DAY_MS: TimeMs = crate::domain::time::day::DAY_MS;
 
-/// The folder of one node. Clones are the same.
+/// The rollup worker of one node. Clones share its state.
 #[derive(Clone)]
 pub struct RollUp {
     gateway: Arc<Gateway>,
     options: RollUpOptions,
 }
 
-/// A bucket and when it is looked after next.
+/// A bucket and the time of its next check.
 #[derive(Clone)]
 struct Turn {
     tenant: Tenant,
     bucket: Bucket,
     at: Instant,
     wait: Duration,
-    /// The last entries of the streams that this node knows to be folded; None: it has not looked yet.
+    /// The last folded entries of the streams, as far as this node knows; None before the first check.
     folded: Option<[EntryId; 2]>,
-    /// What was folded of each stream since it was measured, as text.
+    /// The size of what was folded since each stream was measured, as text.
     unmeasured: [usize; 2],
 }
 
-/// What the gauges tell of an app in live mode, over those of its buckets that are this node's.
+/// The gauges of an app in live mode, over those of its buckets that are this node's.
 #[derive(Clone, Copy, Default)]
 struct Gauges {
     lag: u64,
     entries: u64,
     oldest_ms: TimeMs,
-    /// Of each stream.
+    /// Per stream.
     bytes: [u64; 2],
 }
 
@@ -109,7 +108,7 @@ impl RollUp {
         let (mut known, mut held) = (None, 0);
         loop {
             leases.beat().await;
-            // A change of a configuration may have brought a sandbox.
+            // A change of a configuration may have added a sandbox.
             let changed = (leases.held(), self.gateway.configured());
             if held != changed.0 {
                 let soon = if held == 0 { Duration::ZERO } else { LOOK_FAR_SOON };
@@ -134,13 +133,13 @@ impl RollUp {
                         far = Instant::now() + LOOK_FAR;
                     }
                 }
-                Err(error) => tracing::debug!(?error, "rollups wait for the store"),
+                Err(error) => tracing::debug!(?error, "cannot roll up; retrying"),
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// The buckets that are this node's; a known one keeps its turn.
+    /// This node's buckets; known ones keep the time of their next check.
     async fn turns(&self, known: &[Turn], leases: &Leases) -> Result<Vec<Turn>, ServiceError> {
         let mut known: HashMap<&Bucket, &Turn> = known.iter().map(|turn| (&turn.bucket, turn)).collect();
         let mut turns = Vec::new();
@@ -172,7 +171,7 @@ impl RollUp {
         Ok(turns)
     }
 
-    /// Folds what those buckets have whose turn it is.
+    /// Folds the entries of the buckets that are due.
     async fn look(&self, turns: &mut [Turn], leases: &Leases) -> Result<(), ServiceError> {
         for turn in turns.iter_mut().filter(|turn| turn.at <= Instant::now()) {
             leases.beat().await;
@@ -182,8 +181,8 @@ impl RollUp {
             let entries = match self.fold(turn, leases).await {
                 Err(error @ (ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_))) => return Err(error),
                 Err(error) => {
-                    // Others must not wait for it.
-                    tracing::warn!(?error, app = %turn.tenant.app, mode = %turn.tenant.mode, "entries cannot be rolled up");
+                    // Other buckets must not wait for it.
+                    tracing::warn!(?error, app = %turn.tenant.app, mode = %turn.tenant.mode, "cannot roll up entries");
                     0
                 }
                 Ok(entries) => entries,
@@ -195,7 +194,7 @@ impl RollUp {
     }
 
     async fn fold(&self, turn: &mut Turn, leases: &Leases) -> Result<usize, ServiceError> {
-        // What most looks find costs one read.
+        // In the usual case this costs one read.
         if let Some(folded) = turn.folded
             && !self.gateway.store.has_entries_after(&turn.bucket, folded).await?
         {
@@ -203,7 +202,7 @@ impl RollUp {
         }
         let (mut entries, mut last) = (0, [EntryId { time_ms: 0, number: 0 }; 2]);
         for (place, stream) in Stream::ALL.into_iter().enumerate() {
-            // A few steps at a time, so that the node reports its progress in between.
+            // A few steps at a time, so that the node reports progress in between.
             for _ in 0..STEPS / STEPS_AT_ONCE {
                 leases.beat().await;
                 let folded = self.gateway.fold_stream(&turn.tenant, &turn.bucket, stream, STEPS_AT_ONCE).await?;
@@ -224,14 +223,14 @@ impl RollUp {
         Ok(entries)
     }
 
-    /// Trims, and sets the gauges of the live modes: `told` are the apps whose gauges are set.
+    /// Trims streams and sets the gauges of the live modes; `told` are the apps whose gauges were set before.
     async fn look_far(
         &self,
         turns: &mut [Turn],
         told: &mut BTreeSet<AppId>,
         leases: &Leases,
     ) -> Result<(), ServiceError> {
-        // What other nodes tell from now on.
+        // Gauges that other nodes will set from now on.
         let mut gauges: HashMap<AppId, Gauges> = told.iter().map(|app| (app.clone(), Gauges::default())).collect();
         let now = self.now().await?;
         let mut apps: HashSet<AppId> = HashSet::new();
@@ -260,8 +259,7 @@ impl RollUp {
         Ok(())
     }
 
-    /// Drops entries that are too old, by real time, and those that are too much, in bytes. Answers how many bytes the
-    /// streams have.
+    /// Drops entries that are too old, by real time, or exceed the limit in bytes. Returns the size of the streams.
     async fn trim(&self, turn: &mut Turn, now: TimeMs) -> Result<[u64; 2], ServiceError> {
         let mut bytes = [0; 2];
         for (stream, bytes) in Stream::ALL.into_iter().zip(&mut bytes) {

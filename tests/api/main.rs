@@ -1,4 +1,4 @@
-//! The product over HTTP: real nodes, a real Redis, one binary.
+//! The product over HTTP: real nodes and a real Redis, in one test binary.
 
 // The layout of the futures that the service makes is deeper than the default of 128.
 #![recursion_limit = "256"]

@@ -176,7 +176,7 @@ async fn what_a_report_does_not_know_is_told_at_the_field() {
     browser.page("Reports").await;
     browser.sees("No events").await;
     browser.fill("by-metadata", "tier").await;
-    browser.sees("is not rolled up").await;
+    browser.sees("cannot use `metadata.").await;
     browser.until("document.querySelector('[name=by-metadata]').getAttribute('aria-invalid') === 'true'").await;
     browser.fill("by-metadata", "model").await;
     browser.sees("No events").await;

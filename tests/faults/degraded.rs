@@ -246,7 +246,7 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
     let denied = api.reserve(images("u", 6)).await;
     assert_eq!((&denied["allowed"], denied.get("degraded")), (&json!(false), None), "{denied}");
     assert_eq!(node.api("").get("/readyz").await.status, 200);
-    node.logs("Redis is away: reserves of apps with `onStoreFailure: allow` are decided without it").await;
+    node.logs("Redis is unavailable: reserves of apps with `onStoreFailure: allow` are decided without it").await;
     node.logs("every degraded reserve is counted tracked=7 refused=0").await;
     no_drift(&redis, "live").await;
     no_drift(&redis, "test").await;
@@ -445,7 +445,7 @@ async fn without_a_journal_nothing_is_allowed_and_the_node_says_why() {
     let in_the_way = node.dir.path().join("degraded");
     fs::write(&in_the_way, "").unwrap();
     let key = configured(&node, "allow", "live").await;
-    let told = "the journal of degraded reserves cannot be written";
+    let told = "cannot write the journal of degraded reserves";
     eventually("it is told while Redis is there", async || node.api("").get("/readyz").await.text.contains(told)).await;
     let api = node.api(&key);
     known(&api, &["u"]).await;

@@ -141,7 +141,7 @@ async fn an_emptied_redis_is_503_and_stays_empty_until_its_data_is_back() {
     let redis = Redis::start().await;
     let (node, app, held) = furnished(&redis.url()).await;
     assert!(node.log().contains("it is initialised now"), "{}", node.log());
-    swapped(&redis, &node, &app, &held, "Redis holds no quotagate data").await;
+    swapped(&redis, &node, &app, &held, "Redis has no quotagate data").await;
     assert_eq!(node.log().matches("Every API call is answered 503").count(), 1, "once: {}", node.log());
     app.commit(&held).await;
     assert_eq!(app.stands("u", "images").await, (1.0, 0.0));
@@ -184,7 +184,7 @@ async fn calls_under_way_while_redis_is_emptied_write_nothing_into_it() {
     let calls = async || node.metric("quotagate_requests_total{call=\"/api/v1/track\",status=\"200\"}").await;
     eventually("calls are under way", async || calls().await.parse::<u64>().is_ok_and(|calls| calls > 100)).await;
     redis.run::<()>(&["FLUSHALL"]).await;
-    eventually("the log says it", || async { node.log().contains("Redis holds no quotagate data") }).await;
+    eventually("the log says it", || async { node.log().contains("Redis has no quotagate data") }).await;
     stop.store(true, std::sync::atomic::Ordering::SeqCst);
     for caller in callers {
         let answers = caller.await.unwrap();
@@ -228,7 +228,7 @@ async fn with_init_never_only_data_that_is_there_is_served() {
     let (url, data_dir) = (redis.url(), dir.path().to_str().unwrap().to_owned());
     let never = [("QUOTAGATE_REDIS_URL", url.as_str()), ("QUOTAGATE_INIT", "never")];
     let told = one_clear_line(&run(&["serve"], &never));
-    assert!(told.contains("Redis holds no quotagate data, and QUOTAGATE_INIT=never"), "{told}");
+    assert!(told.contains("Redis has no quotagate data, and QUOTAGATE_INIT=never"), "{told}");
     assert_eq!(contents(&redis, "0").await, []);
     // Data of a release that wrote no identity are taken over.
     let (node, ..) = furnished(&url).await;
@@ -262,7 +262,7 @@ async fn commands_beside_a_gateway_initialise_nothing() {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{arguments:?}: {told}");
         assert!(!told.contains("unexpected argument"), "{arguments:?}: {told}");
-        assert!(told.contains("Redis holds no quotagate data"), "{arguments:?}: {told}");
+        assert!(told.contains("Redis has no quotagate data"), "{arguments:?}: {told}");
     }
     assert_eq!(redis.run::<Vec<String>>(&["KEYS", "*"]).await, Vec::<String>::new());
     assert_eq!(redis.run::<Vec<redis::Value>>(&["FUNCTION", "LIST"]).await.len(), 0);

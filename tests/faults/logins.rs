@@ -12,7 +12,7 @@ const SENTINELS: &str = "of-the-sentinels";
 
 /// What the user may do who is described for operators, with what stands in the table below.
 fn documented_user() -> String {
-    let guide = include_str!("../../docs/configuration.md");
+    let guide = include_str!("../../docs/reference/configuration.md");
     let line = guide.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).expect("the line to copy");
     format!("{} +select", line.replace("PASSWORD", "secret+"))
 }

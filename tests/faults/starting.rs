@@ -39,7 +39,7 @@ impl Starting {
 
     /// It has told once why it is not ready, and tries again.
     async fn has_told_why(&self) {
-        eventually("it tells why it waits", || async { self.log().contains("it is tried again for 10 s") }).await;
+        eventually("it tells why it waits", || async { self.log().contains("retrying for 10 s") }).await;
         let log = self.log();
         assert!(log.contains("the store is unavailable: "), "{log}");
         assert!(!self.process.is_finished());

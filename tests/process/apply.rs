@@ -2,28 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
 use serde_json::{Value, json};
 
+use crate::commands::{Told, command, done, on_terminal, refused, secret_key, told};
 use crate::gateway::{ADMIN_KEY, Process, run};
-use crate::support::{Redis, Running, folder};
+use crate::support::{Redis, Running, connect, folder};
 
-fn apply(gateway: &Process, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let settings = [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)];
-    told(run(&[&["apply"], arguments].concat(), &settings))
-}
-
-fn told(output: Output) -> (Option<i32>, String, String) {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+fn apply(gateway: &Process, arguments: &[&str]) -> Told {
+    command(gateway, ADMIN_KEY, &[&["apply"], arguments].concat())
 }
 
 #[test]
 fn help_names_each_part_that_a_file_may_have() {
     let (code, told, _) = told(run(&["apply", "--help"], &[]));
     let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(code == Some(0) && told.contains("the parts app, plans, policies and webhooks"), "{told}");
+    assert!(code == Some(0) && told.contains("the sections app, plans, policies and webhooks"), "{told}");
     let schema: Value = serde_json::from_str(&quotagate::http::openapi::configuration_schema().unwrap()).unwrap();
     let parts: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(parts, ["app", "plans", "policies", "webhooks"], "and the help names no others");
@@ -72,19 +66,18 @@ fn first_calls() -> Vec<(&'static str, Value, Vec<&'static str>)> {
 async fn every_example_is_applied_and_counts_what_it_says() {
     let dir = folder();
     let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
-    let key = gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "live"})).await;
-    let key = key["key"].as_str().unwrap();
+    let key = &secret_key(&gateway).await;
     let files = examples();
     assert_eq!(files.len(), first_calls().len());
     for (file, (plan, mut call, groups)) in files.iter().zip(first_calls()) {
         let file = file.to_str().unwrap();
-        let (code, out, err) = apply(&gateway, &[file, "--dry-run"]);
+        let (code, out, err) = apply(&gateway, &[file, "--prune", "--dry-run"]);
         assert_eq!(code, Some(3), "{file}: {err}");
         assert!(out.contains(&format!("+ plan:{plan}\n")) && out.ends_with("Dry run: nothing was changed.\n"), "{out}");
-        let (code, out, err) = apply(&gateway, &[file]);
+        let (code, out, err) = apply(&gateway, &[file, "--prune", "--yes"]);
         assert_eq!((code, err.as_str()), (Some(0), ""), "{file}");
-        assert!(out.ends_with("Applied.\n"), "{out}");
-        for arguments in [vec![file, "--dry-run"], vec![file]] {
+        assert!(out.contains("\nApplied.\n"), "{out}");
+        for arguments in [vec![file, "--dry-run"], vec![file], vec![file, "--prune"]] {
             let (code, out, _) = apply(&gateway, &arguments);
             assert_eq!((code, out.as_str()), (Some(0), "Nothing to change: the configuration matches the file.\n"));
         }
@@ -107,7 +100,10 @@ async fn a_file_with_faults_is_refused_whole_with_the_line_of_each() {
         ("plans:\n  - id: a\n   bad: x\n", vec!["3: "]),
         (
             "plans:\n  - id: a\n    periodType: monthly\n    groups:\n      - id: g\n        unit: count\n        qouta: 5\n        matches:\n          - evnt: x\n",
-            vec!["7: plans[0].groups[0].qouta: unknown field", "9: plans[0].groups[0].matches[0].evnt: unknown field"],
+            vec![
+                "7: plans[0].groups[0].qouta: is not a known field; did you mean `quota`?",
+                "9: plans[0].groups[0].matches[0].evnt: is not a known field; did you mean `event`?",
+            ],
         ),
         (
             "app:\n  defaultPlanId: free\nplans:\n  - id: a\n    groups:\n      - id: g\n        unit: count\n        quota: -5\n        matches: [{event: x}]\n",
@@ -115,13 +111,16 @@ async fn a_file_with_faults_is_refused_whole_with_the_line_of_each() {
         ),
         (
             "app:\n  defaultPlanId: free\nplans:\n  - id: a\n    groups:\n      - id: g\n        unit: count\n        quota: 5\n        matches: [{event: x}]\n",
-            vec!["6: plans[0].groups[0].periodType: is missing", "2: app.defaultPlanId: there is no plan `free`"],
+            vec![
+                "6: plans[0].groups[0].periodType: is required",
+                "2: app.defaultPlanId: must be an existing plan; there is no plan `free`",
+            ],
         ),
     ] {
         fs::write(&file, text).unwrap();
         for arguments in [vec![path], vec![path, "--dry-run"]] {
             let (code, out, err) = apply(&gateway, &arguments);
-            assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+            assert!(code == Some(1) && !out.contains("Applied"), "{out}{err}");
             for fault in &faults {
                 assert!(err.contains(&format!("{path}:{fault}")), "{fault} in {err}");
             }
@@ -144,25 +143,127 @@ async fn a_file_with_faults_is_refused_whole_with_the_line_of_each() {
     for (arguments, settings, expected) in [
         (
             ["apply", "nowhere.yaml"],
-            [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)],
+            [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_KEY", ADMIN_KEY)],
             "nowhere.yaml: ",
         ),
         (
             ["apply", path],
-            [("QUOTAGATE_URL", "http://127.0.0.1:1"), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)],
+            [("QUOTAGATE_URL", "http://127.0.0.1:1"), ("QUOTAGATE_KEY", ADMIN_KEY)],
             "cannot reach a gateway at http://127.0.0.1:1",
         ),
+        (["apply", path], [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_KEY", "ak_wrong")], "401 invalid_key"),
         (
             ["apply", path],
-            [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_ADMIN_KEY", "ak_wrong")],
-            "401 invalid_key",
+            [("QUOTAGATE_URL", gateway.url.as_str()), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)],
+            "no key: set QUOTAGATE_KEY",
         ),
-        (["apply", path], [("QUOTAGATE_URL", gateway.url.as_str()), ("X", "")], "no key"),
     ] {
         let (code, _, err) = told(run(&arguments, &settings));
         assert_eq!(code, Some(1));
         assert!(err.contains(expected), "{expected}: {err}");
     }
+}
+
+/// A plan of one group as a file has it.
+fn plan(id: &str, quota: u64) -> String {
+    format!(
+        "  - id: {id}\n    periodType: daily\n    groups:\n      - {{id: {id}_calls, unit: count, quota: {quota}, matches: [{{event: {id}.*}}]}}\n"
+    )
+}
+
+async fn plans(gateway: &Process) -> Vec<String> {
+    let plans = gateway.call("GET", "plans", ADMIN_KEY, &Value::Null).await;
+    plans["data"].as_array().unwrap().iter().map(|plan| plan["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_changes_unasked_and_only_prune_deletes() {
+    let dir = folder();
+    let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
+    let file = |name: &str, text: String| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let one = file("one.yaml", format!("app: {{defaultPlanId: a}}\nplans:\n{}", plan("a", 5)));
+    let two = file("two.yaml", format!("plans:\n{}", plan("b", 5)));
+    let none = file("none.yaml", "plans: []\n".to_owned());
+    done(&gateway, &["apply", &one, "--yes"]);
+
+    // Without a terminal.
+    let (code, out, err) = apply(&gateway, &[&two]);
+    let difference = "+ plan:b\n= plan:a is not in the file and stays; --prune deletes it\n";
+    assert_eq!((code, out.as_str()), (Some(1), difference), "{err}");
+    assert!(err.contains("standard input is no terminal, so add --yes"), "{err}");
+    assert_eq!(plans(&gateway).await, ["a"]);
+    // On a terminal.
+    for answer in ["n", "", "maybe"] {
+        let (code, out, _) = on_terminal(&gateway, answer, &["apply", &two]);
+        assert!(out.contains("+ plan:b") && out.contains("Apply these changes? [y/N] "), "{out}");
+        assert!(code == Some(1) && out.ends_with("Nothing was changed.\r\n"), "{out}");
+        assert_eq!(plans(&gateway).await, ["a"]);
+    }
+    let (code, out, _) = on_terminal(&gateway, "y", &["apply", &two]);
+    assert!(code == Some(0) && out.ends_with("Applied.\r\n"), "{out}");
+    assert_eq!(plans(&gateway).await, ["a", "b"], "what the file does not name stays");
+
+    // Refused, with the whole difference: the default plan, then a plan with users.
+    let key = secret_key(&gateway).await;
+    let before = "- plan:a\n- plan:b\n";
+    for arguments in [vec![none.as_str(), "--prune", "--dry-run"], vec![&none, "--prune", "--yes"]] {
+        let (code, out, err) = apply(&gateway, &arguments);
+        assert_eq!((code, out.as_str()), (Some(1), before), "{err}");
+        assert!(err.contains("plan `a` is the app's default"), "{err}");
+    }
+    gateway.call("PUT", "app", ADMIN_KEY, &json!({})).await;
+    gateway.call("POST", "subscriptions", &key, &json!({"userId": "u", "planId": "a"})).await;
+    for arguments in [vec![none.as_str(), "--prune", "--dry-run"], vec![&none, "--prune", "--yes"]] {
+        let (code, out, err) = apply(&gateway, &arguments);
+        assert_eq!((code, out.as_str()), (Some(1), before), "{err}");
+        let advice = "1 user is on plan `a`: `quotagate plans delete PLAN_ID --move-to OTHER_ID`";
+        assert!(err.contains(advice) && !err.contains("moveTo"), "{err}");
+    }
+    assert_eq!(plans(&gateway).await, ["a", "b"]);
+    // The advice works.
+    done(&gateway, &["plans", "delete", "a", "--move-to", "b", "--yes"]);
+    assert_eq!(plans(&gateway).await, ["b"]);
+    let faulty = file("faulty.yaml", format!("plans:\n{}{}", plan("b", 6), plan("c", 7).replace("daily", "fixed")));
+    // A start deletes nothing.
+    let started = Process::start(
+        dir.path().join("other").as_path(),
+        &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_CONFIG", &one)],
+    );
+    assert_eq!(plans(&started).await, ["a"]);
+    assert!(started.terminate().success());
+    let started = Process::start(
+        dir.path().join("other").as_path(),
+        &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY), ("QUOTAGATE_CONFIG", &two)],
+    );
+    assert_eq!(plans(&started).await, ["a", "b"]);
+    let (code, out, err) = apply(&gateway, &[&faulty, "--dry-run"]);
+    assert!(code == Some(1) && err.contains(&format!("{faulty}:6: plans[1]")), "{err}");
+    assert_eq!(out, "~ plan:b\n    groups.b_calls.quota: 5 → 6\n+ plan:c\n", "also beside a fault");
+    assert!(refused(&gateway, &["plans", "delete", "b", "--yes"]).contains("--move-to moves them"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_secret_of_a_new_webhook_is_shown_once() {
+    let dir = folder();
+    let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
+    let file = dir.path().join("hooks.yaml");
+    let path = file.to_str().unwrap();
+    let hooks = |url: &str| format!("webhooks:\n  - {{id: ops, url: '{url}', events: [limit.reached]}}\n");
+    fs::write(&file, hooks("https://a.example/")).unwrap();
+    let out = done(&gateway, &["apply", path, "--yes"]);
+    let shown = out.split("Secret of webhook ops, shown once: ").nth(1).unwrap().trim();
+    let mut redis = connect(&quotagate::infra::embedded_redis::url_of(dir.path()).unwrap()).await.unwrap();
+    let stored: String =
+        redis::cmd("HGET").arg("qg:{default}:config").arg("webhook:ops").query_async(&mut redis).await.unwrap();
+    let stored: Value = serde_json::from_str(&stored).unwrap();
+    assert_eq!(stored["secret"], shown, "it is the one that signs");
+    fs::write(&file, hooks("https://b.example/")).unwrap();
+    let changed = done(&gateway, &["apply", path, "--yes"]);
+    assert!(changed.contains("~ webhook:ops") && !changed.contains("Secret"), "{changed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

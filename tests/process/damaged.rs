@@ -77,7 +77,7 @@ async fn a_damaged_entry_stops_nobody_and_is_named() {
     tamper(&mut redis, account, "images", 1, 0).await;
     let (code, doubted, _) = told(&["verify", "--repair", "--yes"]);
     assert_eq!(code, Some(1), "{doubted}");
-    let doubt = "not repaired: user u, group images, window 1, used (an entry that cannot be read may account for it)";
+    let doubt = "not repaired: user u, group images, window 1, used (an unreadable entry may explain it)";
     assert!(doubted.contains(doubt), "{doubted}");
     let (used, _) = amounts(&mut redis, account, "images").await;
     assert_eq!(used, 11);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::{one_clear_line, run};
 use crate::support::seeds::seed;
-use crate::support::{Api, World, folder};
+use crate::support::{Api, World, folder, new_key};
 
 /// A user whose name a spreadsheet would calculate.
 const USERS: [&str; 4] = ["u_1", "u_2", "=1+1", "ä, \"b\""];
@@ -281,8 +281,51 @@ async fn an_export_that_comes_too_late_says_so() {
     world.redis.run::<()>(&["XTRIM", "qg:{default:test/main}:ledger", "MAXLEN", "=", "1"]).await;
     let told = export(&world, &file, &[]);
     assert!(
-        told.starts_with("warning: the ledger has forgotten entries") && told.ends_with("events written: 1\n"),
+        told.starts_with("warning: the ledger has dropped old entries") && told.ends_with("events written: 1\n"),
         "{told}"
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_has_the_events_of_one_app_and_mode_and_says_which() {
+    let world = World::new().await;
+    let live = new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await;
+    let live = world.node.client(&live);
+    world.admin.post("apps", json!({"id": "acme"})).await.expect(201);
+    for app in [&world.app, &live] {
+        app.post("track", json!({"userId": "u_1", "event": "image.a"})).await.expect(200);
+    }
+    let dir = folder();
+    let url = world.redis.url();
+    let settings = [("QUOTAGATE_REDIS_URL", url.as_str())];
+    for name in ["events.csv", "events.ndjson"] {
+        let file = dir.path().join(name);
+        export(&world, &file, &[]);
+        let text = std::fs::read_to_string(&file).unwrap();
+        match name.ends_with("csv") {
+            true => {
+                assert!(text.lines().next().unwrap().ends_with(",window,app,mode"), "{text}");
+                assert!(text.lines().nth(1).unwrap().ends_with(",default,test/main"), "{text}");
+            }
+            false => {
+                let event: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+                assert_eq!((&event["app"], &event["mode"]), (&json!("default"), &json!("test/main")));
+            }
+        }
+        for (other, whose) in [
+            (["--mode", "live", "--app", "default"], "app default, mode live"),
+            (["--mode", "live", "--app", "acme"], "app acme, mode live"),
+        ] {
+            let arguments = [&["export", "--out", file.to_str().unwrap()], other.as_slice()].concat();
+            let told = one_clear_line(&run(&arguments, &settings));
+            let expected =
+                format!("has events of app default, mode test/main; export those of {whose} to another file");
+            assert!(told.ends_with(&expected), "{told}");
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), text, "it is left alone");
+        }
+        // The same goes on.
+        export(&world, &file, &[]);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    }
 }

@@ -10,20 +10,26 @@ mod support;
 
 mod alerts;
 mod apply;
+mod commands;
+mod configuration_file;
 mod damaged;
 mod ends;
 mod export;
 // Some of it is for tests/faults.
 #[allow(dead_code)]
 mod gateway;
+mod guides;
 mod logs;
 mod memory;
 mod migrate;
 mod operating;
+mod operators;
+mod packaging;
 mod permissions;
 mod refused_keys;
 mod replay;
 mod reports;
+mod top;
 mod torn;
 mod verify;
 mod whatif;

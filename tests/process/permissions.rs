@@ -1,4 +1,4 @@
-//! A Redis user that may do what `docs/configuration.md` says, and nothing else.
+//! A Redis user that may do what `docs/reference/configuration.md` says, and nothing else.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const ADMIN: (&str, &str) = ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY);
 
 /// The line to copy, and the URL of that user.
 async fn limited(redis: &Redis) -> String {
-    let guide = include_str!("../../docs/configuration.md");
+    let guide = include_str!("../../docs/reference/configuration.md");
     let line = guide.lines().find(|line| line.starts_with("ACL SETUSER quotagate ")).expect("the line to copy");
     let line = line.replace(">PASSWORD", ">secret");
     redis.run::<()>(&line.split_whitespace().collect::<Vec<_>>()).await;
@@ -68,7 +68,7 @@ async fn the_documented_redis_user_is_enough_and_what_it_lacks_is_told() {
         let (status, told) = readyz(&gateway).await;
         assert_eq!(status, 503, "{command}: {told}");
         let warning = told["warnings"][0].as_str().unwrap();
-        assert!(warning.starts_with("Redis can be reached and does not let its user in"), "{command}: {warning}");
+        assert!(warning.starts_with("Redis can be reached but rejects the login"), "{command}: {warning}");
         redis.run::<()>(&["ACL", "SETUSER", "quotagate", &format!("+{command}")]).await;
         eventually("ready again", || async { readyz(&gateway).await.0 == 200 }).await;
     }

@@ -19,7 +19,7 @@ async fn the_log_tells_once_of_an_address_that_guesses_and_never_what() {
     }
     assert_eq!(gateway.terminate().code(), Some(0));
     let told = read_to_string(log).unwrap();
-    let warnings: Vec<&str> = told.lines().filter(|line| line.contains("a key is refused")).collect();
+    let warnings: Vec<&str> = told.lines().filter(|line| line.contains("an invalid key was refused")).collect();
     // Two, if a minute ended between them.
     assert!((1..=2).contains(&warnings.len()), "{warnings:?}");
     assert!(warnings[0].contains("WARN") && warnings[0].contains("127.0.0.1"), "{warnings:?}");

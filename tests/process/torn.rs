@@ -92,7 +92,7 @@ async fn a_file_that_is_damaged_in_its_middle_is_left_alone_and_the_start_refuse
     std::fs::write(log(dir.path()), &damaged).unwrap();
     let data_dir = [ADMIN, ("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())];
     let told = one_clear_line(&run(&["serve"], &data_dir));
-    assert!(told.contains("appendonlydir") && told.contains("with whole calls behind"), "{told}");
+    assert!(told.contains("appendonlydir") && told.contains("with complete calls after the damage"), "{told}");
     assert_eq!(read(log(dir.path())).unwrap(), damaged);
 
     std::fs::write(log(dir.path()), &bytes).unwrap();
@@ -104,5 +104,5 @@ async fn a_file_that_is_damaged_in_its_middle_is_left_alone_and_the_start_refuse
     let base = files.into_iter().find(|path| path.to_str().unwrap().ends_with(".base.rdb")).unwrap();
     std::fs::write(base, "no such file").unwrap();
     let told = one_clear_line(&run(&["serve"], &data_dir));
-    assert!(told.contains("cannot be put right") && told.contains(".base.rdb"), "{told}");
+    assert!(told.contains("cannot repair") && told.contains(".base.rdb"), "{told}");
 }

@@ -44,7 +44,7 @@ async fn verify_proves_finds_and_repairs_beside_a_running_gateway() {
 
     let (code, told, error) = verify(&["--repair"]);
     assert_eq!(code, Some(1), "{told}");
-    assert!(error.contains("nobody is there to be asked: add --yes"), "{error}");
+    assert!(error.contains("cannot ask for confirmation without a terminal: add --yes"), "{error}");
     let (code, told, _) = verify(&["--repair", "--yes"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.ends_with("repaired: user u, group images, window 1, used\n"), "{told}");

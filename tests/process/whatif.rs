@@ -119,9 +119,12 @@ async fn a_new_plan_is_tried_on_the_users_of_another_and_a_whole_configuration_o
     assert_eq!((report.newly_denied.calls, report.newly_denied.by_group["everybody"]), (1, 1));
 
     let error = of_sandbox(&world.redis, &["--plan", &new]).await.map(|it| it.report).unwrap_err().to_string();
-    assert!(error.ends_with("there is no plan starter: say with --for whose users would get it"), "{error}");
+    assert!(
+        error.ends_with("plan starter does not exist yet: name the plan whose users would get it with --for"),
+        "{error}"
+    );
     let error = of_sandbox(&world.redis, &["--plan", &new, "--for", "none"]).await.map(|it| it.report).unwrap_err();
-    assert_eq!(error.to_string(), "--for none: there is no such plan");
+    assert_eq!(error.to_string(), "--for: plan none does not exist");
     let mut wrong = monthly(1);
     wrong["groups"][0]["unit"] = json!("cents");
     let wrong = files.write("wrong.json", &with_id("basic", wrong));

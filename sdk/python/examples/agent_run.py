@@ -1,9 +1,8 @@
-"""An agent's run: a budget is held once, each step draws from it, the rest goes back."""
+"""An agent run: holds a budget once, charges each step, and returns the rest at the end."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 
 from examples.setup import back_end, put_plan, subscribed
 from quotagate import AsyncClient, LimitReached
@@ -32,7 +31,7 @@ async def step(number: int) -> int:
 
 
 async def run(client: AsyncClient, user_id: str, steps: int) -> None:
-    # The hold is extended by itself while the run takes longer than this.
+    # If the run takes longer than this, the client extends the hold.
     async with client.reservation(user_id, "agent.run", 5_000, ttl_seconds=60) as r:
         left = 5_000
         for number in range(steps):
@@ -57,7 +56,7 @@ async def second_run(client: AsyncClient, user_id: str) -> None:
 
 
 async def use(user_id: str) -> None:
-    async with AsyncClient(api_key=os.environ["QG_KEY"]) as client:
+    async with AsyncClient() as client:
         await run(client, user_id, 6)
         for counter in (await client.usage(user_id)).counters:
             print(counter.group_id, counter.used, "used,", counter.held, "held")

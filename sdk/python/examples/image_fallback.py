@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from examples.setup import back_end, put_plan, subscribed
-from quotagate import Client, LimitReached
+from quotagate import Client, Denied
 
 MODEL_A = {
     "id": "recipe_model_a",
@@ -11,7 +11,7 @@ MODEL_A = {
     "unit": "count",
     "quota": 2,
     "matches": [{"event": "image.model_a"}],
-    # The plan says what to fall back to; the code need not know.
+    # The plan names the fallback, so the code below does not have to.
     "onLimit": {"message": "No more of model A", "fallback": {"event": "image.model_b"}},
 }
 MODEL_B = {
@@ -34,11 +34,10 @@ def image(client: Client, user_id: str, prompt: str) -> str:
         try:
             with client.reservation(user_id, event):
                 return render(event, prompt)
-        except LimitReached as denied:
-            fallback = denied.decision.fallback
-            if fallback is None or fallback.event == event:
+        except Denied as denied:
+            if denied.fallback is None or denied.fallback.event == event:
                 raise
-            event = fallback.event
+            event = denied.fallback.event
 
 
 def main() -> None:
@@ -48,8 +47,8 @@ def main() -> None:
         for number in range(6):
             try:
                 print(image(client, user_id, f"a lighthouse, take {number + 1}"))
-            except LimitReached as denied:
-                print("denied:", (denied.decision.on_limit or {}).get("message"))
+            except Denied as denied:
+                print("denied:", denied.on_limit and denied.on_limit.message)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A payment provider's webhook puts users on plans. It may come twice, and in any order with a retry of itself."""
+"""A payment provider's webhook puts users on plans. The provider may send an event more than once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRO = {"id": "recipe_pro_images", "unit": "count", "quota": 200, "matches": [{"e
 
 
 def on_event(client: Client, event: dict[str, Any]) -> None:
-    """Subscriptions are upserts: the same event again changes nothing. Its id makes a retry safe in any case."""
+    """The event's id is the idempotency key, so a repeated event changes nothing."""
     user_id = event["customer"]
     if event["type"] == "invoice.paid":
         client.upsert_subscription(
@@ -46,7 +46,7 @@ class Webhook(BaseHTTPRequestHandler):
                 on_event(self.client, json.loads(body))
                 status = 204
             except QuotagateError as error:
-                # A 5xx makes the payment provider send it again.
+                # After a 5xx the payment provider sends the event again.
                 status = 503 if error.status >= 500 else 400
         self.send_response(status)
         self.end_headers()
@@ -56,7 +56,7 @@ class Webhook(BaseHTTPRequestHandler):
 
 
 def send(url: str, event: dict[str, Any], secret: bytes = SECRET) -> int:
-    """What the payment provider does."""
+    """Sends an event, as the payment provider does."""
     body = json.dumps(event).encode()
     signature = hmac.new(secret, body, hashlib.sha256).hexdigest()
     request = urllib.request.Request(url, body, {"x-signature": signature})  # noqa: S310 - our own server

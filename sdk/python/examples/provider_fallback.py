@@ -1,4 +1,4 @@
-"""Several providers: the next one when one fails. Only what worked is charged; fallbacks have a limit of their own."""
+"""Several providers: if one fails, the next is called. Only the successful call is charged; fallbacks are limited."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def chat(client: Client, user_id: str, prompt: str) -> str:
     for number, (name, call) in enumerate(PROVIDERS):
         metadata = {"provider": name, "fallback": number > 0}
         try:
-            # A provider that fails raises: what was held for it is given back.
+            # A provider that fails raises an error, which releases its hold.
             with client.reservation(user_id, "llm.chat", metadata=metadata):
                 return f"{name}: {call(prompt)}"
         except TimeoutError as failure:

@@ -1,6 +1,6 @@
-"""What the examples share: two clients, and a plan with a user on it.
+"""What every example needs: a client, a plan, and a user on that plan.
 
-QG_KEY is a secret key, QG_ADMIN an admin key; QUOTAGATE_URL says where the gateway is.
+QUOTAGATE_KEY is a secret key, QUOTAGATE_ADMIN_KEY an admin key, QUOTAGATE_URL the gateway's address.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from quotagate import Client
 
 
 def back_end() -> Client:
-    """The application's client. A real one is made once and shared."""
-    return Client(api_key=os.environ["QG_KEY"])
+    """The application's client. A real application creates one and shares it."""
+    return Client()
 
 
 def put_plan(plan_id: str, *groups: Mapping[str, Any]) -> None:
-    """What an operator does, or a file with ``quotagate apply``."""
-    with Client(api_key=os.environ["QG_ADMIN"]) as operator:
+    """Creates a plan, as an operator or ``quotagate apply`` does."""
+    with Client(api_key=os.environ["QUOTAGATE_ADMIN_KEY"]) as operator:
         operator.admin.put_plan(plan_id, {"periodType": "monthly", "periodAnchor": "calendar", "groups": list(groups)})
 
 
 def subscribed(client: Client, plan_id: str) -> str:
-    """A new user on the plan."""
+    """Creates a user on the plan."""
     user_id = f"u_{uuid.uuid4().hex[:8]}"
     client.upsert_subscription(user_id, plan_id)
     return user_id

@@ -1,4 +1,4 @@
-"""Soft caps: what has happened is counted past the quota too, and the overage is what the invoice says."""
+"""Soft caps: usage is counted past the quota, too, and the overage is invoiced."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def main() -> None:
     with back_end() as client:
         user_id = subscribed(client, "recipe_audio")
         for seconds in ("240.5", "300", "181.25"):
-            # keep: if the gateway cannot be reached, it is delivered later.
+            # keep: if the gateway cannot be reached, the client retries in the background.
             tracked = client.track(user_id, "audio.transcribe", seconds, {"model": "small"}, keep=True)
             counter = tracked.counters[0]
             print(tracked.match_status, counter.used, "used,", counter.overage, "over")
-        # A recording that turned out to be broken is given back.
+        # A broken recording is refunded.
         client.track(user_id, "audio.transcribe.refund", "181.25")
         counter = client.usage(user_id, "audio.*").counters[0]
         print("after the refund:", counter.used, "used,", counter.overage, "over")

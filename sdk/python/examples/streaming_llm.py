@@ -1,4 +1,4 @@
-"""A streaming LLM: the most that may come is held, what came is charged, the unused part goes back at once."""
+"""A streaming LLM: holds the largest possible amount, charges what was produced, and returns the rest at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ TOKENS = {"id": "recipe_stream_tokens", "unit": "tokens", "quota": 10_000, "matc
 
 
 def llm(prompt: str) -> Iterator[str]:
-    """Stands for a provider's stream."""
+    """Replaces a provider's stream."""
     yield from (f"{prompt} " * 50).split()
 
 
 def answer(client: Client, user_id: str, prompt: str) -> Generator[str, None, None]:
     with client.stream_reservation(user_id, "llm.tokens", 4_000) as r:
-        # One token per piece here; a second argument says otherwise.
+        # Each piece is one token here. A second argument returns the tokens of a piece.
         yield from r.count(llm(prompt))
 
 
@@ -31,7 +31,7 @@ def main() -> None:
             if number == 12:
                 counter = client.usage(user_id).counters[0]
                 print("while it streams:", counter.used, "used,", counter.held, "held")
-                # The reader closes the page.
+                # The reader leaves.
                 break
         stream.close()
         counter = client.usage(user_id).counters[0]

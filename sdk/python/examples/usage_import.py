@@ -1,4 +1,4 @@
-"""Many events at once: a night's usage, a hundred events per request. A fault is in its own result."""
+"""Many events at once: a night's usage, 100 events in a request. An invalid event has an error in its own result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main() -> None:
         user_id = subscribed(client, "recipe_calls")
         for first in range(0, len(RECORDED), 100):
             part: list[Operation] = [
-                # Its own key for each line: an import that is started again counts no line twice.
+                # With a key for each line, a repeated import counts no line twice.
                 {
                     "op": "track",
                     "userId": user_id,

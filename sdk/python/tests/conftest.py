@@ -43,7 +43,7 @@ def client(sandbox: Sandbox) -> Iterator[Client]:
 
 @pytest.fixture
 def subscribed(sandbox: Sandbox) -> Callable[..., str]:
-    """Makes a user of the sandbox with these groups, and answers its id."""
+    """A function that creates a user with these groups, and returns its id."""
 
     def make(*groups: dict[str, Any], **more: Any) -> str:
         name = unique("p_")

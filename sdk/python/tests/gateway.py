@@ -1,4 +1,4 @@
-"""A real gateway process with its own Redis, for the whole suite."""
+"""A real gateway process with its own Redis, for all tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from quotagate import AsyncClient, Client
 from tests.waiting import DEADLINE
 
@@ -17,13 +19,13 @@ SDK = Path(__file__).resolve().parent.parent
 ADMIN_KEY = "ak_" + uuid.uuid4().hex
 
 PATIENT: dict[str, Any] = {"timeout": DEADLINE, "deadline": DEADLINE}
-"""Options of clients that no pause of the machine makes fail."""
+"""Options of clients that do not fail when the machine is slow."""
 
 LOG_LINES = 40
-"""So many lines of the gateway's log are shown with a failure."""
+"""The lines of the gateway's log in the report of a failed test."""
 
 WATCHDOG = 'read -r ended || { kill "$1"; while kill -0 "$1"; do sleep 1; done; rm -rf "$2"; } 2>/dev/null'
-"""Ends the gateway and removes its data as soon as this process is gone, however it ends."""
+"""Stops the gateway and removes its data as soon as this process ends, for whatever reason."""
 
 
 def binary() -> str:
@@ -33,13 +35,22 @@ def binary() -> str:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Of a process that uses the package from here, with no setting of this machine."""
+    """The environment of a process that uses this package, without the settings of this machine."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("QUOTAGATE_")}
     return {**kept, "PYTHONPATH": os.pathsep.join((str(SDK / "src"), str(SDK / "tests/patient"))), **more}
 
 
+def make_clients_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients with default options do not fail when the machine is slow."""
+    for kind in (Client, AsyncClient):
+        defaults = kind.__init__.__kwdefaults__
+        assert defaults is not None
+        for name, value in PATIENT.items():
+            monkeypatch.setitem(defaults, name, value)
+
+
 class Gateway:
-    """Starts on a free port and tells it on standard output."""
+    """A gateway on a free port."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="qg")
@@ -65,20 +76,20 @@ class Gateway:
         assert self.stdout is not None
         late = threading.Timer(DEADLINE, self._process.kill)
         late.start()
-        told = ""
-        while "/api/v1/reserve " not in told:
+        output = ""
+        while "/api/v1/reserve " not in output:
             line = self.stdout.readline()
-            assert line, f"it ended, or took {DEADLINE:.0f} s, before it was ready:\n{told}{self.log()}"
-            told += line
+            assert line, f"it ended, or took {DEADLINE:.0f} s, before it was ready:\n{output}{self.log()}"
+            output += line
         late.cancel()
-        self.url = next(word for word in told.split() if word.startswith("http://"))
-        # Nobody needs what comes later, and it must not be stuck on that.
+        self.url = next(word for word in output.split() if word.startswith("http://"))
+        # Reads the rest of the output, so that the gateway never waits for a reader.
         self._drain = threading.Thread(target=self.stdout.read, daemon=True)
         self._drain.start()
         self.admin = Client(api_key=ADMIN_KEY, base_url=self.url, **PATIENT)
 
     def log(self) -> str:
-        """The last lines of its log."""
+        """The last lines of the gateway's log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_LINES:])
 
     def stop(self) -> None:
@@ -93,13 +104,13 @@ class Gateway:
 
 
 class Sandbox:
-    """A sandbox of its own for each test, so that none meets another; configuration is that of the app."""
+    """A sandbox for one test, so that tests do not affect each other. They share the configuration of the app."""
 
     def __init__(self, gateway: Gateway, app: str = "default") -> None:
         self.gateway = gateway
         self.app = app
         self.name = "s" + uuid.uuid4().hex[:12]
-        # It begins with its first key, so that this cannot be made from inside it.
+        # The first key creates the sandbox, so the operator cannot be in the sandbox yet.
         with Client(api_key=ADMIN_KEY, base_url=gateway.url, app=app, **PATIENT) as operator:
             self.key = operator.admin.create_key("secret", mode="test", sandbox=self.name).key or ""
         assert self.key

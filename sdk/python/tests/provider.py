@@ -1,4 +1,4 @@
-"""A local server that speaks the wire format of OpenAI's API: chat completions and responses, whole and streamed."""
+"""A local server with OpenAI's API: chat completions and responses, streamed or not."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def response(status: str, usage: Any) -> dict[str, Any]:
     }
 
 
-def chat_events(asked: dict[str, Any]) -> Iterator[Any]:
+def chat_events(params: dict[str, Any]) -> Iterator[Any]:
     for word in WORDS:
         yield chunk([{"index": 0, "delta": {"content": word}, "finish_reason": None}])
     yield chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
-    if (asked.get("stream_options") or {}).get("include_usage"):
+    if (params.get("stream_options") or {}).get("include_usage"):
         yield chunk([], USAGE)
 
 
@@ -78,14 +78,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        params = json.loads(self.rfile.read(int(self.headers["content-length"])))
         assert isinstance(self.server, Provider)
-        self.server.asked.append(asked)
-        if asked["model"] == "down":
+        self.server.calls.append(params)
+        if params["model"] == "down":
             self._json(400, {"error": {"message": "no such model", "type": "invalid_request_error"}})
-        elif asked.get("stream"):
+        elif params.get("stream"):
             chat = self.path.endswith("/chat/completions")
-            self._stream(asked, chat_events(asked) if chat else response_events(), chat)
+            self._stream(params, chat_events(params) if chat else response_events(), chat)
         elif self.path.endswith("/chat/completions"):
             message = {"role": "assistant", "content": "".join(WORDS)}
             whole = chunk([{"index": 0, "message": message, "finish_reason": "stop"}], USAGE)
@@ -101,14 +101,14 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _stream(self, asked: dict[str, Any], events: Iterator[Any], chat: bool) -> None:
+    def _stream(self, params: dict[str, Any], events: Iterator[Any], chat: bool) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
         self.end_headers()
         self.close_connection = True
         for number, event in enumerate(events):
-            if asked["model"] == "breaks" and number == 3:
+            if params["model"] == "breaks" and number == 3:
                 return
             name = "" if chat else f"event: {event['type']}\n"
             self.wfile.write(f"{name}data: {json.dumps(event)}\n\n".encode())
@@ -122,13 +122,13 @@ class Provider(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[dict[str, Any]] = []
+        self.calls: list[dict[str, Any]] = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is what some tests do."""
+        """Some tests close the connection early, which is no error."""
 
     def stop(self) -> None:
         self.shutdown()

@@ -1,7 +1,7 @@
-"""A TCP proxy in front of the gateway that breaks what it is told to break.
+"""A TCP proxy in front of the gateway that breaks the requests that a test chooses.
 
-What it does depends on no time. A ``slow`` answer is one that the client of ``Proxy.http`` does not wait for, and every
-other answer has as long as it takes. A ``held`` one waits for ``Proxy.let_go``, or for the client to leave.
+Nothing here depends on time. The client of ``Proxy.http`` waits for every answer but a ``slow`` one, however long it
+takes. A ``held`` answer waits for ``Proxy.let_go``, or until the client leaves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.waiting import DEADLINE
 FAULTS = ("cut_before", "cut_after", "unavailable", "bad_gateway", "slow", "garbage", "not_json", "half")
 
 Choice = Callable[[str, bytes], str]
-"""From method-and-path and the whole request to the name of a fault, or ``pass``."""
+"""A function of the request line and the whole request that returns the name of a fault, or ``pass``."""
 
 
 def always(fault: str) -> Choice:
@@ -31,7 +31,7 @@ def always(fault: str) -> Choice:
 
 
 def first(count: int, fault: str, only: str = "") -> Choice:
-    """The first so many requests whose line contains ``only``; all others pass."""
+    """Breaks the first ``count`` requests whose line contains ``only``; all others pass."""
     left = [count]
     lock = threading.Lock()
 
@@ -45,32 +45,44 @@ def first(count: int, fault: str, only: str = "") -> Choice:
     return choose
 
 
-def at_random(seed: int, share: float) -> Choice:
-    source = random.Random(seed)
-    lock = threading.Lock()
+class Shuffled:
+    """A third of the requests fail. Each path meets every fault once in so many requests as a deck has cards."""
 
-    def choose(line: str, request: bytes) -> str:
-        with lock:
-            return source.choice(FAULTS) if source.random() < share else "pass"
+    DECK = (*FAULTS, *("pass",) * 2 * len(FAULTS))
 
-    return choose
+    def __init__(self, seed: int) -> None:
+        self._source = random.Random(seed)
+        self._lock = threading.Lock()
+        self._decks: dict[str, list[str]] = {}
+        self.met: Counter[tuple[str, str]] = Counter()
+        """The faults of each path."""
+
+    def __call__(self, line: str, request: bytes) -> str:
+        path = line.split(" ")[1].rsplit("/", 1)[1]
+        with self._lock:
+            deck = self._decks.setdefault(path, [])
+            if not deck:
+                deck.extend(self._source.sample(self.DECK, len(self.DECK)))
+            fault = deck.pop()
+            self.met[path, fault] += 1
+            return fault
 
 
 NOT_WAITED_FOR = {"connect": DEADLINE, "write": DEADLINE, "pool": DEADLINE, "read": 0.001}
-"""The time limits, in seconds, of a request whose answer is to come too late."""
+"""The timeouts, in seconds, of a request with a ``slow`` answer."""
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
 
 class Impatient(httpx.BaseTransport):
-    """Asks the proxy for the fate of each request, and waits for the answers of all but the slow ones."""
+    """Lets the proxy choose the fault of each request, and waits for all answers but the slow ones."""
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
         self._inner = httpx.HTTPTransport(limits=LIMITS)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self._proxy.doom(request)
+        self._proxy.mark(request)
         return self._inner.handle_request(request)
 
     def close(self) -> None:
@@ -78,14 +90,14 @@ class Impatient(httpx.BaseTransport):
 
 
 class AsyncImpatient(httpx.AsyncBaseTransport):
-    """The same for an event loop."""
+    """``Impatient`` for an event loop."""
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
         self._inner = httpx.AsyncHTTPTransport(limits=LIMITS)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self._proxy.doom(request)
+        self._proxy.mark(request)
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:
@@ -93,7 +105,7 @@ class AsyncImpatient(httpx.AsyncBaseTransport):
 
 
 class Proxy:
-    """One thread per connection; every request is counted with what became of it."""
+    """A proxy with one thread per connection, which counts the requests by fault."""
 
     def __init__(self, target: str, choose: Choice, *, retry_after: str = "0") -> None:
         parts = urlsplit(target)
@@ -127,26 +139,26 @@ class Proxy:
         self._thread.join(DEADLINE)
 
     def http(self) -> httpx.Client:
-        """A client whose requests time out when the proxy is to be slow, and only then."""
+        """A client whose requests time out only if the proxy is ``slow``."""
         return httpx.Client(transport=Impatient(self))
 
     def async_http(self) -> httpx.AsyncClient:
-        """The same for an event loop."""
+        """``http`` for an event loop."""
         return httpx.AsyncClient(transport=AsyncImpatient(self))
 
-    def doom(self, request: httpx.Request) -> None:
-        """Chooses what becomes of a request, before it is sent."""
-        fate = self.choose(f"{request.method} {request.url.path} HTTP/1.1", request.read())
-        request.headers["x-fate"] = fate
-        if fate == "slow":
+    def mark(self, request: httpx.Request) -> None:
+        """Chooses the fault of a request before it is sent."""
+        fault = self.choose(f"{request.method} {request.url.path} HTTP/1.1", request.read())
+        request.headers["x-fault"] = fault
+        if fault == "slow":
             request.extensions = {**request.extensions, "timeout": NOT_WAITED_FOR}
 
     def let_go(self) -> None:
-        """Ends the wait of what is held, now and from now on."""
+        """Answers the held requests, and holds no further ones."""
         self._go.set()
 
     def keys(self, path: str) -> list[str]:
-        """The idempotency keys of the requests to a path, in the order in which they came."""
+        """The idempotency keys of the requests to a path, in order of arrival."""
         found = []
         for line, request in self.requests:
             if f"/{path} " in line:
@@ -173,42 +185,42 @@ class Proxy:
             self._open.discard(connection)
 
     def _answer(self, connection: socket.socket, request: bytes) -> bool:
-        """False: the connection ends."""
+        """Returns False if the connection ends."""
         line = request.split(b"\r\n", 1)[0].decode()
-        fault = fate_of(request) or self.choose(line, request)
+        fault = fault_of(request) or self.choose(line, request)
         with self._lock:
             self.met[fault] += 1
             self.requests.append((line, request))
         if fault == "cut_before":
             return False
         if fault == "unavailable":
-            connection.sendall(told(503, b"", f"Retry-After: {self.retry_after}\r\n"))
+            connection.sendall(answer_of(503, b"", f"Retry-After: {self.retry_after}\r\n"))
             return True
         if fault == "too_many_reads":
             problem = (
                 b'{"type":"about:blank","title":"Busy","status":429,"code":"too_many_reads",'
                 b'"detail":"Busy.","requestId":"r"}'
             )
-            connection.sendall(told(429, problem, f"Retry-After: {self.retry_after}\r\n"))
+            connection.sendall(answer_of(429, problem, f"Retry-After: {self.retry_after}\r\n"))
             return True
         if fault == "not_found":
             problem = (
                 b'{"type":"about:blank","title":"Not found","status":404,"code":"not_found",'
                 b'"detail":"There is nothing here.","requestId":"r"}'
             )
-            connection.sendall(told(404, problem))
+            connection.sendall(answer_of(404, problem))
             return True
         if fault == "first_not_done":
             connection.sendall(self._without_first(request))
             return True
         if fault == "bad_gateway":
-            connection.sendall(told(502, b"<html>bad gateway</html>"))
+            connection.sendall(answer_of(502, b"<html>bad gateway</html>"))
             return True
         if fault == "garbage":
             connection.sendall(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
             return False
         if fault == "not_json_before":
-            connection.sendall(told(200, b"<html>welcome</html>"))
+            connection.sendall(answer_of(200, b"<html>welcome</html>"))
             return True
         if fault in ("slow", "held"):
             self._hold(connection)
@@ -218,7 +230,7 @@ class Proxy:
         if fault == "cut_after":
             return False
         if fault == "not_json":
-            connection.sendall(told(200, b'{"allowed": tr'))
+            connection.sendall(answer_of(200, b'{"allowed": tr'))
             return True
         if fault == "half":
             connection.sendall(answer[: len(answer) // 2])
@@ -227,7 +239,7 @@ class Proxy:
         return True
 
     def _hold(self, connection: socket.socket) -> None:
-        """Until the client leaves, or the test lets go of what is held."""
+        """Waits until the client leaves or the test calls ``let_go``."""
         while not self._go.is_set():
             readable, _, _ = select.select([connection], [], [], 0.01)
             if readable and not connection.recv(1, socket.MSG_PEEK):
@@ -239,7 +251,7 @@ class Proxy:
             return read_message(server)
 
     def _without_first(self, request: bytes) -> bytes:
-        """The gateway does a batch without its first operation, whose result is 503."""
+        """Forwards a batch without its first operation, whose result is 503."""
         head, body = request.split(b"\r\n\r\n", 1)
         rest = json.dumps({"operations": json.loads(body)["operations"][1:]}).encode()
         lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
@@ -248,10 +260,10 @@ class Proxy:
         problem = {"type": "about:blank", "title": "Busy", "status": 503, "code": "store_unavailable"}
         first = {"status": 503, "body": {**problem, "detail": "Busy.", "requestId": "r"}}
         results = [first, *json.loads(answer.split(b"\r\n\r\n", 1)[1])["results"]]
-        return told(200, json.dumps({"results": results}).encode())
+        return answer_of(200, json.dumps({"results": results}).encode())
 
     def _relay(self, connection: socket.socket, request: bytes, *, once: bool) -> bool:
-        """A stream as it comes; with ``once`` until its first event is through."""
+        """Passes a stream through; with ``once`` only its first event."""
         with socket.create_connection(self._target, timeout=DEADLINE) as server:
             with self._lock:
                 self._open.add(server)
@@ -265,21 +277,21 @@ class Proxy:
         return False
 
 
-def fate_of(request: bytes) -> str:
-    """What the client of ``Proxy.http`` was told; empty for any other client."""
+def fault_of(request: bytes) -> str:
+    """The fault chosen for a request of ``Proxy.http``; empty for any other client."""
     for header in request.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]:
-        if header.lower().startswith(b"x-fate: "):
-            return header[8:].decode()
+        if header.lower().startswith(b"x-fault: "):
+            return header[9:].decode()
     return ""
 
 
-def told(status: int, body: bytes, headers: str = "") -> bytes:
-    head = f"HTTP/1.1 {status} Told\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+def answer_of(status: int, body: bytes, headers: str = "") -> bytes:
+    head = f"HTTP/1.1 {status} Status\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
     return head.encode() + body
 
 
 def read_message(source: socket.socket) -> bytes:
-    """One request or answer with a ``Content-Length``; empty at the end of the connection."""
+    """Reads one request or answer with a ``Content-Length``; returns nothing at the end of the connection."""
     data = b""
     while b"\r\n\r\n" not in data:
         part = source.recv(65536)

@@ -1,4 +1,4 @@
-"""The operators' part."""
+"""The calls for operators."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_the_clock_moves_windows(sandbox: Sandbox, gateway: Gateway) -> None:
         assert client.can_use("u", "image.render").details[0].resets_at == "2026-02-28T10:00:00Z"
         admin.set_test_clock("2026-02-28T10:00:00Z")
         assert client.reserve("u", "image.render").allowed
-        # A hold's time passes, too: nothing is left to release, which is no error.
+        # The hold expires with the test clock, too. There is nothing to release, which is no error.
         late = client.reserve("u", "image.render")
         admin.set_test_clock("2026-02-28T10:20:00Z")
         assert client.release(late).status == "expired"

@@ -12,8 +12,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from quotagate import AsyncClient, Client, LimitReached, rate_limit_headers
-from quotagate.asgi import QuotagateMiddleware, limit_reached_handler
+from quotagate import AsyncClient, Client, Denied, LimitReached, rate_limit_headers
+from quotagate.asgi import QuotagateMiddleware, denied_handler
 from tests.gateway import Sandbox, group
 from tests.proxy import Proxy, always
 from tests.waiting import DEADLINE, eventually
@@ -67,7 +67,7 @@ def make(gate: AsyncClient) -> FastAPI:
     def user(scope: Any) -> str | None:
         return next((value.decode() for name, value in scope["headers"] if name == b"x-user"), None)
 
-    app.add_exception_handler(LimitReached, limit_reached_handler)
+    app.add_exception_handler(Denied, denied_handler)
     app.add_middleware(
         QuotagateMiddleware,
         client=gate,
@@ -80,7 +80,7 @@ def make(gate: AsyncClient) -> FastAPI:
 
 
 class Served:
-    """The application in a thread, with its client made in the loop that uses it."""
+    """The application in a thread. Its client belongs to the event loop of that thread."""
 
     def __init__(self, gate: AsyncClient) -> None:
         config = uvicorn.Config(make(gate), port=0, log_level="critical", lifespan="off", ws="none")
@@ -115,13 +115,13 @@ def served(sandbox: Sandbox) -> Iterator[Served]:
 
 
 def settled(client: Client, user: str, used: int) -> bool:
-    """The end of the answer comes a moment before its commit, and between two draws nothing is held either."""
+    """Waits for the commit, which follows the end of the answer."""
 
-    def stands() -> bool:
+    def is_settled() -> bool:
         counter = client.usage(user).counters[0]
         return (counter.held, counter.used) == (0, used)
 
-    eventually(f"{used} used and nothing held", stands)
+    eventually(f"{used} used and nothing held", is_settled)
     return True
 
 
@@ -147,8 +147,8 @@ def test_requests_are_metered(client: Client, served: Served, subscribed: Subscr
     denied = served.http.post("/images", headers=headers)
     assert denied.status_code == 429
     assert denied.headers["content-type"] == "application/problem+json"
-    told = denied.json()
-    assert (told["code"], told["reasons"], told["onLimit"]) == (
+    problem = denied.json()
+    assert (problem["code"], problem["reasons"], problem["onLimit"]) == (
         "limit_reached",
         ["limit_reached"],
         {"message": "All used"},
@@ -162,7 +162,7 @@ def test_a_denial_inside_a_handler(served: Served, subscribed: Subscribed) -> No
     assert (denied.status_code, denied.json()["code"]) == (429, "limit_reached")
 
 
-def test_what_has_no_user_or_event_passes(served: Served) -> None:
+def test_a_request_without_user_or_event_passes(served: Served) -> None:
     assert served.http.get("/free").json() is False
     assert served.http.post("/fails").status_code == 502
 

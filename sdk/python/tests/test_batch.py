@@ -31,7 +31,7 @@ def used_and_held(sandbox: Sandbox, user: str) -> tuple[object, object]:
     return counter.used, counter.held
 
 
-def test_each_operation_is_answered_as_its_call(client: Client, sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_each_operation_has_the_answer_of_its_call(client: Client, sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     first = client.reserve(user, "image.render", 10)
     results = client.batch(
@@ -76,7 +76,7 @@ def test_a_batch_is_refused_as_a_whole(client: Client, subscribed: Subscribed) -
 
 
 @pytest.mark.anyio
-async def test_a_repeated_attempt_counts_nothing_twice(sandbox: Sandbox, subscribed: Subscribed) -> None:
+async def test_a_retried_batch_counts_nothing_twice(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     faults = ["cut_after", "unavailable", "not_json"]
 
@@ -108,7 +108,7 @@ def test_without_a_usable_answer_it_raises(sandbox: Sandbox, subscribed: Subscri
                 client.batch([{"op": "track", "userId": user, "event": "image.render"}])
 
 
-def test_an_operation_does_not_overtake_a_kept_draw(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_an_operation_does_not_overtake_a_waiting_draw(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     with (
         Proxy(sandbox.gateway.url, always("pass")) as proxy,
@@ -132,7 +132,7 @@ def test_an_operation_does_not_overtake_a_kept_draw(sandbox: Sandbox, subscribed
 
 
 def operations(proxy: Proxy) -> list[int]:
-    """How many operations each batch had that came through."""
+    """The number of operations in each batch that arrived."""
     return [
         len(json.loads(request.split(b"\r\n\r\n", 1)[1])["operations"])
         for line, request in proxy.requests
@@ -141,7 +141,7 @@ def operations(proxy: Proxy) -> list[int]:
 
 
 def waiting(client: Client, proxy: Proxy, user: str, count: int) -> list[str]:
-    """Reservations whose commits wait, until everything passes."""
+    """Reservations whose commits wait until the proxy lets requests through."""
     decisions = [client.reserve(user, "image.render", 5) for _ in range(count)]
     proxy.choose = always("unavailable")
     for decision in decisions:
@@ -149,7 +149,7 @@ def waiting(client: Client, proxy: Proxy, user: str, count: int) -> list[str]:
     return [decision.reservation_id or "" for decision in decisions]
 
 
-def test_what_waits_is_sent_in_batches_and_one_call_alone(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_waiting_calls_are_sent_in_batches_and_a_single_one_alone(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(10_000))
     lost: list[Undelivered] = []
     with (
@@ -160,7 +160,7 @@ def test_what_waits_is_sent_in_batches_and_one_call_alone(sandbox: Sandbox, subs
         proxy.requests.clear()
         proxy.choose = always("pass")
         assert client.flush(DEADLINE) == 0
-        # The client's own next round may have begun with what waited first.
+        # The client's own next round may have started with the first waiting calls.
         sizes = operations(proxy)
         assert sum(sizes) + len(proxy.keys("commit")) == 130
         assert len(sizes) <= 4
@@ -189,7 +189,7 @@ def test_a_batch_whose_answer_is_lost_counts_once(sandbox: Sandbox, subscribed: 
     assert (lost, used_and_held(sandbox, user)) == ([], (13, 0))
 
 
-def test_what_is_refused_in_a_batch_is_handed_over(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_a_refused_operation_goes_to_on_undelivered(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(1_000))
     lost: list[Undelivered] = []
     with (
@@ -223,7 +223,7 @@ def test_a_gateway_without_batches_gets_each_call_alone(sandbox: Sandbox, subscr
     assert used_and_held(sandbox, user) == (22, 0)
 
 
-def test_no_call_overtakes_one_that_was_not_taken_in(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_no_call_overtakes_a_failed_one(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(1_000))
     lost: list[Undelivered] = []
     with (
@@ -242,7 +242,7 @@ def test_no_call_overtakes_one_that_was_not_taken_in(sandbox: Sandbox, subscribe
     assert (lost, used_and_held(sandbox, user)) == ([], (7, 0))
 
 
-def test_while_too_many_batches_are_under_way_the_calls_wait(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_calls_wait_while_the_gateway_runs_too_many_batches(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(1_000))
     lost: list[Undelivered] = []
     with (

@@ -31,7 +31,7 @@ def test_reserve_commit_release(client: Client, subscribed: Subscribed) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_same_asynchronously(sandbox: Sandbox, subscribed: Subscribed) -> None:
+async def test_reserve_commit_release_asynchronously(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(3))
     async with sandbox.async_client(throw_on_deny=True) as client:
         decision = await client.reserve(user, "image.render", 2)

@@ -1,4 +1,4 @@
-"""What is generated and checked in is what its sources give."""
+"""The checked-in generated files match their sources."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tools import generate_models, generate_sync
 DOCUMENT: dict[str, Any] = json.loads(generate_models.OPENAPI.read_text())
 
 
-def test_models_are_what_openapi_gives() -> None:
+def test_models_match_openapi() -> None:
     for path, text in generate_models.generate(DOCUMENT).items():
         assert path.read_text() == text, f"{path}: run tools/generate_models.py"
 
 
-def test_the_synchronous_client_is_what_the_asynchronous_one_gives() -> None:
+def test_the_synchronous_client_matches_the_asynchronous_one() -> None:
     texts = generate_sync.generate()
     assert len(texts) > 10
     for path, text in texts.items():
@@ -34,7 +34,7 @@ def test_the_synchronous_client_is_what_the_asynchronous_one_gives() -> None:
     assert {path.name for path in (generate_sync.PACKAGE / "_sync").glob("*.py")} == names
 
 
-def test_a_document_that_grows_is_understood() -> None:
+def test_the_generator_accepts_new_kinds_of_schemas() -> None:
     grown = copy.deepcopy(DOCUMENT)
     schemas = grown["components"]["schemas"]
     schemas["DecisionView"]["properties"]["degraded"] = {"type": "boolean"}
@@ -64,7 +64,7 @@ def test_a_document_that_grows_is_understood() -> None:
 
 
 def example(schema: Any, depth: int = 0) -> Any:
-    """Some value that a schema allows, with all its fields."""
+    """A value that a schema allows, with all its fields."""
     if not set(schema) - {"description"}:
         return "anything"
     if "$ref" in schema:
@@ -91,20 +91,20 @@ KINDS = [kind for kind in vars(models).values() if is_dataclass(kind) and isinst
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_every_model_reads_and_tells_every_field(kind: type[_json.Model]) -> None:
+def test_every_model_reads_and_writes_every_field(kind: type[_json.Model]) -> None:
     given = example({"$ref": f"#/components/schemas/{kind.__name__}"})
     model = kind.from_json(_json.decode(json.dumps(given)))
     assert {field.name for field in fields(kind)} == {name for name, _, _ in kind._fields.values()}  # type: ignore[arg-type]
-    told = model.to_json()
+    sent = model.to_json()
     assert {name: value for name, value in given.items() if value is not None} == {
-        name: value for name, value in told.items() if value is not None
+        name: value for name, value in sent.items() if value is not None
     }
-    assert kind.from_json(told) == model
-    # Fields of a newer gateway don't disturb.
+    assert kind.from_json(sent) == model
+    # Fields of a newer gateway are ignored.
     assert kind.from_json({**given, "newer": 1}) == model
 
 
-def test_amounts_are_exact_and_what_is_missing_is_refused() -> None:
+def test_amounts_are_exact_and_missing_fields_are_refused() -> None:
     given = example({"$ref": "#/components/schemas/CounterView"})
     text = json.dumps({**given, "used": 0.1, "held": 0.2, "quota": 20.0, "remaining": None})
     counter = CounterView.from_json(_json.decode(text))

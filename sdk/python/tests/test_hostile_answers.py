@@ -1,4 +1,4 @@
-"""Answers of something that is not the gateway: without an end, or with the client's secrets."""
+"""Answers that are not from the gateway: endless ones, and ones that contain the client's secrets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from quotagate._sync import runtime
 from tests.gateway import PATIENT
 
 KEY = "sk_test_0123456789abcdef0123456789abcdef"
-TOKEN = "fedcba9876543210fedcba9876543210"  # noqa: S105 - of nobody
+TOKEN = "fedcba9876543210fedcba9876543210"  # noqa: S105 - not a real key
 MEBIBYTE = b"x" * 1024 * 1024
 
 
 class Endless(httpx.SyncByteStream):
-    """Never ends, and counts what is read of it."""
+    """An endless body that counts what is read."""
 
     def __init__(self, begin: bytes, every: bytes = b"") -> None:
         self.pieces = 0
@@ -30,7 +30,7 @@ class Endless(httpx.SyncByteStream):
         yield self._begin
         while True:
             self.pieces += 1
-            # Without a limit this would be the end of the test.
+            # Ends the test if the client has no limit.
             assert self.pieces <= 100, "it was read on"
             yield self._every + MEBIBYTE
 
@@ -40,7 +40,7 @@ def client_of(handler: httpx.MockTransport, user_token: str | None = None) -> Cl
 
 
 @pytest.mark.parametrize("status", [200, 400, 503])
-def test_an_answer_without_an_end_is_cut_off(status: int) -> None:
+def test_an_endless_answer_is_cut_off(status: int) -> None:
     endless = Endless(b'{"counters":"')
     client = client_of(httpx.MockTransport(lambda _: httpx.Response(status, stream=endless)))
     with client, pytest.raises(GatewayUnavailable, match="too large"):
@@ -49,13 +49,13 @@ def test_an_answer_without_an_end_is_cut_off(status: int) -> None:
 
 
 class Again(Exception):
-    """The stream would be opened anew."""
+    """The client would open the stream again."""
 
 
 @pytest.mark.parametrize(
     ("status", "begin", "every"), [(200, b"data: ", b""), (200, b"", b"\ndata: "), (400, b"{", b"")], ids=str
 )
-def test_a_stream_with_an_event_without_an_end_is_cut_off(
+def test_a_stream_with_an_endless_event_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, status: int, begin: bytes, every: bytes
 ) -> None:
     def again(_: float) -> None:
@@ -82,8 +82,8 @@ def test_a_label_may_contain_every_separator_of_lines(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("status", [400, 401, 500, 503])
-def test_secrets_that_are_sent_back_are_not_shown(status: int) -> None:
-    told = {
+def test_secrets_in_answers_are_not_shown(status: int) -> None:
+    problem = {
         "type": "about:blank",
         "title": "Echo",
         "status": status,
@@ -91,7 +91,7 @@ def test_secrets_that_are_sent_back_are_not_shown(status: int) -> None:
         "detail": f"You sent {KEY} and {TOKEN}. " + "x" * 5_000,
         "requestId": KEY,
     }
-    client = client_of(httpx.MockTransport(lambda _: httpx.Response(status, json=told)), TOKEN)
+    client = client_of(httpx.MockTransport(lambda _: httpx.Response(status, json=problem)), TOKEN)
     with client, pytest.raises(QuotagateError) as failed:
         client.usage("u_42")
     shown = repr(vars(failed.value)) + str(failed.value)

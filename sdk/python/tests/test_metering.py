@@ -1,4 +1,4 @@
-"""The calls, one by one, as the gateway answers them."""
+"""The metering calls and their answers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.proxy import Proxy
 Subscribed = Callable[..., str]
 
 
-def test_commits_and_releases_repeated(client: Client, subscribed: Subscribed) -> None:
+def test_repeated_commits_and_releases(client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(10))
     first = client.reserve(user, "image.render", 4)
     assert not client.commit(first, quantity=3, outcome="accepted").replayed
     assert client.commit(first, quantity=3).replayed
-    # The pattern try, commit, catch, release is safe.
+    # Release after a commit is safe, as in `except: release`.
     quiet = client.release(first)
     assert (quiet.status, quiet.reservation_id, quiet.counters) == ("settled", first.reservation_id, ())
     second = client.reserve(user, "image.render")
@@ -130,7 +130,7 @@ def test_usage_and_subscriptions(client: Client, gateway: Gateway) -> None:
     assert missing.value.status in (400, 404)
 
 
-def test_usage_as_it_changes(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+def test_watching_usage(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(10, event="image.*"))
     stream = client.watch_usage(user)
     assert next(stream).counters[0].used == 0
@@ -138,14 +138,12 @@ def test_usage_as_it_changes(sandbox: Sandbox, client: Client, subscribed: Subsc
         client.track(user, "image.render", used - (2 if used == 5 else 0))
         assert next(stream).counters[0].used == used
     stream.close()
-    with sandbox.client(api_key="sk_test_unknown0123456789") as stranger, pytest.raises(QuotagateError) as refused:
-        next(stranger.watch_usage(user))
+    with sandbox.client(api_key="sk_test_unknown0123456789") as unknown, pytest.raises(QuotagateError) as refused:
+        next(unknown.watch_usage(user))
     assert refused.value.code == "invalid_key"
 
 
-def test_a_usage_stream_that_breaks_off_is_opened_anew(
-    sandbox: Sandbox, client: Client, subscribed: Subscribed
-) -> None:
+def test_a_lost_usage_stream_is_opened_again(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(10))
     fates = ["cut_before", "unavailable", "relay_one", "garbage", "relay_one", "relay"]
     with (
@@ -155,7 +153,7 @@ def test_a_usage_stream_that_breaks_off_is_opened_anew(
         stream = watcher.watch_usage(user)
         assert next(stream).counters[0].used == 0
         client.track(user, "image.render", 3)
-        # The third connection tells 3, the fourth the same again, which is no change.
+        # The third connection sends 3, the fourth the same again, which is no change.
         assert next(stream).counters[0].used == 3
         client.track(user, "image.render", 4)
         assert next(stream).counters[0].used == 7

@@ -1,4 +1,4 @@
-"""The OpenAI clients, metered, against a local server of the same wire format."""
+"""Metered OpenAI clients with a local provider."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def llm(provider: Provider) -> Iterator[OpenAI]:
 
 @pytest.fixture
 def user(subscribed: Subscribed) -> str:
-    """Counts tokens, cents by model, and calls."""
+    """A user whose plan counts tokens, cents by model, and calls."""
     per = {"prompt_tokens": "0.001", "completion_tokens": "0.002"}
     priced = {"event": "llm.*", "metadata": {"model": ["small", "breaks"]}, "measure": {"per": per}}
     return subscribed(
@@ -59,9 +59,9 @@ def test_reserves_the_maximum_and_commits_the_usage(client: Client, llm: OpenAI,
     seen: list[object] = []
     original = llm.chat.completions.create
 
-    def watched(**asked: Any) -> Any:
+    def watched(**params: Any) -> Any:
         seen.append(figures(client, user)["tokens"])
-        return original(**asked)
+        return original(**params)
 
     llm.chat.completions.create = watched  # type: ignore[method-assign]
     gated = metered(llm, client, user_id=user, metadata={"team": "search"})
@@ -70,7 +70,7 @@ def test_reserves_the_maximum_and_commits_the_usage(client: Client, llm: OpenAI,
     estimate = prompt_tokens(MESSAGES)
     assert seen == [(0, 500 + estimate)]
     assert figures(client, user) == nothing_but(18, "0.025", 1)
-    assert "stream_options" not in provider.asked[-1]
+    assert "stream_options" not in provider.calls[-1]
 
 
 @pytest.mark.parametrize("asks_for_usage", [True, False])
@@ -82,14 +82,14 @@ def test_a_stream_commits_the_usage(
         model="small", messages=MESSAGES, max_tokens=500, stream=True, **options
     )
     chunks = list(stream)
-    assert provider.asked[-1]["stream_options"] == {"include_usage": True}
-    # Who did not ask for the chunk without choices does not get it.
+    assert provider.calls[-1]["stream_options"] == {"include_usage": True}
+    # A caller gets the chunk without choices only if it requests usage.
     assert len(chunks) == len(WORDS) + 1 + asks_for_usage
     assert all(chunk.choices for chunk in chunks[: len(WORDS) + 1])
     assert figures(client, user) == nothing_but(18, "0.025", 1)
 
 
-def test_a_stream_that_is_closed_early_settles_what_came(client: Client, llm: OpenAI, user: str) -> None:
+def test_a_stream_that_is_closed_early_is_charged_for_what_it_produced(client: Client, llm: OpenAI, user: str) -> None:
     with metered(llm, client, user_id=user).chat.completions.create(
         model="small", messages=MESSAGES, max_tokens=500, stream=True
     ) as stream:
@@ -117,7 +117,7 @@ def test_a_stream_that_is_dropped_is_settled(client: Client, llm: OpenAI, user: 
     assert figures(client, user)["tokens"] == (used, 0)
 
 
-def test_a_stream_that_breaks_settles_what_came(client: Client, llm: OpenAI, user: str) -> None:
+def test_a_stream_that_breaks_is_charged_for_what_it_produced(client: Client, llm: OpenAI, user: str) -> None:
     stream = metered(llm, client, user_id=user).responses.create(
         model="breaks", input="Say something.", max_output_tokens=100, stream=True
     )
@@ -144,14 +144,14 @@ def test_a_failed_call_is_released(client: Client, llm: OpenAI, user: str) -> No
 
 
 def test_a_denied_call_never_reaches_the_provider(client: Client, llm: OpenAI, provider: Provider, user: str) -> None:
-    before = len(provider.asked)
+    before = len(provider.calls)
     with pytest.raises(LimitReached) as denied:
         metered(llm, client, user_id=user).chat.completions.create(model="small", messages=MESSAGES)
     assert denied.value.decision.denied_by[0].requested == 4096 + prompt_tokens(MESSAGES)
-    assert len(provider.asked) == before
+    assert len(provider.calls) == before
 
 
-def test_what_is_not_metered_is_not_there(client: Client, llm: OpenAI) -> None:
+def test_unmetered_calls_are_missing(client: Client, llm: OpenAI) -> None:
     gated = metered(llm, client, user_id="u")
     for reach in (
         lambda: gated.embeddings,
@@ -162,14 +162,14 @@ def test_what_is_not_metered_is_not_there(client: Client, llm: OpenAI) -> None:
             reach()
 
 
-def test_messages_that_are_given_as_an_iterator(client: Client, llm: OpenAI, provider: Provider, user: str) -> None:
+def test_messages_can_be_an_iterator(client: Client, llm: OpenAI, provider: Provider, user: str) -> None:
     gated = metered(llm, client, user_id=user)
     gated.chat.completions.create(model="small", messages=iter(MESSAGES), max_tokens=5)
-    assert provider.asked[-1]["messages"] == MESSAGES
+    assert provider.calls[-1]["messages"] == MESSAGES
     assert figures(client, user) == nothing_but(18, "0.025", 1)
 
 
-def test_images_that_are_sent_along_are_no_text() -> None:
+def test_embedded_images_are_not_counted_as_text() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
     sound = {"type": "input_audio", "input_audio": {"data": "A" * 100_000, "format": "wav"}}
     assert prompt_tokens([{"role": "user", "content": [image, sound]}]) < 20
@@ -197,7 +197,7 @@ async def test_asynchronously(client: Client, asynchronous: tuple[AsyncClient, A
     ) as stream:
         assert (await stream.__anext__()).choices[0].delta.content == WORDS[0]
     assert figures(client, user)["tokens"] == (36 + prompt_tokens(MESSAGES) + 2, 0)
-    # Closed before anything was read.
+    # Closed before the first read.
     async with await gated.chat.completions.create(model="small", messages=MESSAGES, max_tokens=500, stream=True):
         assert figures(client, user)["tokens"][1] == 500 + prompt_tokens(MESSAGES)
     assert figures(client, user)["tokens"] == (36 + prompt_tokens(MESSAGES) + 2, 0)
@@ -208,6 +208,6 @@ async def test_asynchronously(client: Client, asynchronous: tuple[AsyncClient, A
     assert figures(client, user)["tokens"] == (36 + 2 * (prompt_tokens(MESSAGES) + 2), 0)
 
 
-def test_the_server_is_what_the_clients_expect(provider: Provider) -> None:
-    told = httpx.post(f"{provider.url}/chat/completions", json={"model": "small", "messages": []}).json()
-    assert told["usage"]["total_tokens"] == 18
+def test_the_provider_answers_as_the_clients_expect(provider: Provider) -> None:
+    answer = httpx.post(f"{provider.url}/chat/completions", json={"model": "small", "messages": []}).json()
+    assert answer["usage"]["total_tokens"] == 18

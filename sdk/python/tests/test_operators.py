@@ -1,4 +1,4 @@
-"""What operators ask: events, reports, explanations, drafts; and that no call of the API lacks a method."""
+"""Events, reports, explanations and drafts; and a method for every call of the API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.waiting import eventually
 Subscribed = Callable[..., str]
 
 
-def test_what_happened(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+def test_events_reports_and_limits(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(4, event="image.*"))
     r = client.reserve(user, "image.render", 3, {"team": "red"})
     client.commit(r)
@@ -35,21 +35,25 @@ def test_what_happened(sandbox: Sandbox, client: Client, subscribed: Subscribed)
         assert admin.unusual(by=["group"], days=7).data == ()
         assert [counter.used for counter in admin.forecast(user).data] == [3]
         assert [(window.used, window.final) for window in admin.history(user)] == [(3, False)]
-        # A node that stood still for 15 seconds is silent until it reports again.
+        # A node is silent if it has not reported for 15 seconds, which a slow machine may cause.
         eventually("a node that is not silent", lambda: any(not node.silent for node in admin.nodes()))
         assert f"test/{sandbox.name}" in [each.mode for each in admin.sandboxes()]
 
 
-def test_why(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+def test_explanations_and_drafts(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
     one = group(4, event="image.*")
     user = subscribed(one)
     r = client.reserve(user, "image.render", 3)
     client.commit(r)
     with sandbox.operator() as operator:
         admin = operator.admin
-        told = admin.explain(user, "image.render", 2, {"team": "red"}).call
-        assert told is not None
-        assert (told.allowed, told.reasons, told.metadata) == (False, ("limit_reached",), {"team": "red"})
+        explained = admin.explain(user, "image.render", 2, {"team": "red"}).call
+        assert explained is not None
+        assert (explained.allowed, explained.reasons, explained.metadata) == (
+            False,
+            ("limit_reached",),
+            {"team": "red"},
+        )
         story = admin.explain_reservation(r.reservation_id or "").reservation
         assert story is not None
         assert story.status == "committed"
@@ -60,7 +64,7 @@ def test_why(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
         assert admin.get_plan(name or "").groups[0].quota == 4
 
 
-def test_before_it_is_done(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+def test_previews(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
     one = group(4, event="image.*")
     user, other = subscribed(one), unique("p_")
     r = client.reserve(user, "image.render", 3)
@@ -172,10 +176,10 @@ METHODS = {
     "webhooks.rotate_secret": "admin.rotate_webhook_secret",
     "what-if.whatif": "admin.whatif",
 }
-"""The method of each operation; None for what is left out, as the README says."""
+"""The method of each operation; None for the calls that the README excludes."""
 
 
-def test_every_call_of_the_api_has_a_method_or_is_left_out_by_name(client: Client) -> None:
+def test_every_call_of_the_api_has_a_method_or_is_excluded_by_name(client: Client) -> None:
     document = json.loads((Path(__file__).parents[3] / "docs/openapi.json").read_text())
     calls = [call for path in document["paths"].values() for call in path.values() if isinstance(call, dict)]
     assert set(METHODS) == {call["operationId"] for call in calls if "operationId" in call}

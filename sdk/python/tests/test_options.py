@@ -1,4 +1,4 @@
-"""Options are checked before the first call, and no key is ever shown."""
+"""Options are checked before the first call, and keys are never shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from quotagate import AsyncClient, Client, GatewayUnavailable, LimitReached, QuotagateError
+from quotagate import AsyncClient, Client, Denied, GatewayUnavailable, LimitReached, QuotagateError
 from quotagate.models import FieldError
 from tests.gateway import PATIENT, Sandbox
 from tests.proxy import Proxy, always
@@ -45,7 +45,8 @@ KEY = "sk_test_0123456789abcdef0123456789abcdef"
     ],
     ids=str,
 )
-def test_what_cannot_work_is_refused(options: dict[str, Any]) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QUOTAGATE_KEY", raising=False)
     for kind in (Client, AsyncClient):
         with pytest.raises(QuotagateError) as refused:
             kind(**{"api_key": KEY, **options})
@@ -53,7 +54,7 @@ def test_what_cannot_work_is_refused(options: dict[str, Any]) -> None:
         assert "secret" not in str(refused.value)
 
 
-def test_where_the_gateway_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_and_the_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QUOTAGATE_URL", raising=False)
     with Client(api_key=KEY) as client:
         assert repr(client) == "Client(base_url='http://127.0.0.1:8080')"
@@ -62,11 +63,19 @@ def test_where_the_gateway_is(monkeypatch: pytest.MonkeyPatch) -> None:
         assert client._core.transport.url("usage") == "https://quota.example.com/gate/api/v1/usage"
     with Client(api_key=KEY, base_url="http://10.0.0.1:80") as client:
         assert repr(client) == "Client(base_url='http://10.0.0.1:80')"
+    monkeypatch.setenv("QUOTAGATE_KEY", KEY)
+    with Client() as client:
+        assert client._core.options.headers["authorization"] == f"Bearer {KEY}"
+    with Client(api_key="sk_test_other") as client:
+        assert client._core.options.headers["authorization"] == "Bearer sk_test_other"
+    monkeypatch.delenv("QUOTAGATE_KEY")
+    with pytest.raises(QuotagateError, match="QUOTAGATE_KEY"):
+        Client()
 
 
 def shown(error: BaseException) -> str:
-    told = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-    return told + repr(error) + str(error)
+    text = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    return text + repr(error) + str(error)
 
 
 def test_no_key_is_ever_shown(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
@@ -82,7 +91,7 @@ def test_no_key_is_ever_shown(sandbox: Sandbox, caplog: pytest.LogCaptureFixture
                 with pytest.raises(QuotagateError) as failed:
                     client.usage("u_42")
                 errors.append(failed.value)
-        # Bound, so that nobody else takes it, and not listening.
+        # Bound, so that no other process takes the port, and not listening.
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             port = closed.getsockname()[1]
@@ -104,18 +113,19 @@ def test_no_key_is_ever_shown(sandbox: Sandbox, caplog: pytest.LogCaptureFixture
     for error in errors:
         assert KEY not in str(error) + repr(error)
         assert error.__cause__ is None
-    # Locals of frames are what error reporters show: only headers on their way may hold it.
+    # Error reporters show local variables: only headers that are being sent may contain the key.
     assert KEY not in caplog.text
 
 
-def test_an_error_is_made_raised_and_pickled_by_applications() -> None:
+def test_applications_can_raise_and_pickle_errors() -> None:
     made = QuotagateError(
         code="quota_of_ours", message="No", status=429, errors=[FieldError(field="a", message="wrong")]
     )
     copied = pickle.loads(pickle.dumps(made))  # noqa: S301 - our own bytes
     assert (copied.code, copied.message, copied.status, copied.errors) == ("quota_of_ours", "No", 429, made.errors)
     assert str(copied) == "quota_of_ours: No"
-    assert issubclass(LimitReached, QuotagateError)
+    assert issubclass(LimitReached, Denied)
+    assert issubclass(Denied, QuotagateError)
     with pytest.raises(Exception, match="No"):
         raise made
 

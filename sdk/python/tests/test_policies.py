@@ -15,7 +15,7 @@ Subscribed = Callable[..., str]
 
 @pytest.fixture
 def sandbox(gateway: Gateway) -> Iterator[Sandbox]:
-    """In an app of its own: a policy applies to every user of its app."""
+    """An app for one test, since a policy applies to every user of its app."""
     name = unique("app-")
     gateway.admin.admin.create_app(name)
     yield Sandbox(gateway, name)

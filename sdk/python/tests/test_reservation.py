@@ -1,4 +1,4 @@
-"""Work under a reservation: settled whatever happens."""
+"""Reservations as context managers: they are always settled."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from quotagate import AsyncClient, Client, LimitReached, QuotagateError
 from quotagate.models import CounterView
 from tests.gateway import Sandbox, group
 from tests.proxy import Proxy, first
-from tests.waiting import DEADLINE, happens, happens_beside
+from tests.waiting import DEADLINE, happens, happens_async
 
 Subscribed = Callable[..., str]
 
 
 class Broken(Exception):
-    """The work fails."""
+    """The block fails."""
 
 
 def counter(client: Client, user: str) -> CounterView:
@@ -33,7 +33,7 @@ def figures(client: Client, user: str) -> tuple[object, object]:
     return found.used, found.held
 
 
-def test_commits_what_is_reported_or_what_was_held(client: Client, subscribed: Subscribed) -> None:
+def test_commits_the_reported_usage_or_the_hold(client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     with client.reservation(user, "llm.tokens", 10) as work:
         assert work.reservation_id is not None
@@ -51,7 +51,7 @@ def test_commits_what_is_reported_or_what_was_held(client: Client, subscribed: S
     assert figures(client, user) == (12, 0)
 
 
-def test_a_denial_is_raised_before_the_work_and_carries_the_decision(client: Client, subscribed: Subscribed) -> None:
+def test_a_denial_is_raised_before_the_block_and_contains_the_decision(client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(2, onLimit={"message": "All used", "fallback": {"event": "image.small"}}))
     ran = False
     with pytest.raises(LimitReached) as denied, client.reservation(user, "image.render", 5):
@@ -61,15 +61,15 @@ def test_a_denial_is_raised_before_the_work_and_carries_the_decision(client: Cli
     assert (error.code, error.status) == ("limit_reached", 429)
     assert error.decision.denied_by[0].remaining == 2
     assert error.decision.on_limit is not None
-    assert error.decision.on_limit["message"] == "All used"
+    assert error.decision.on_limit.message == "All used"
     assert error.decision.fallback is not None
     assert error.decision.fallback.event == "image.small"
     assert error.retry_after_ms is None
-    assert "5 asked, 2 left" in str(error)
+    assert "5 requested, 2 left" in str(error)
 
 
 @pytest.mark.parametrize("kind", [Broken, KeyboardInterrupt, GeneratorExit, SystemExit])
-def test_releases_on_any_error(client: Client, subscribed: Subscribed, kind: type[BaseException]) -> None:
+def test_releases_after_any_error(client: Client, subscribed: Subscribed, kind: type[BaseException]) -> None:
     user = subscribed(group(100))
     with pytest.raises(kind), client.reservation(user, "llm.tokens", 10) as work:
         work.use(3)
@@ -77,7 +77,7 @@ def test_releases_on_any_error(client: Client, subscribed: Subscribed, kind: typ
     assert figures(client, user) == (0, 0)
 
 
-def test_the_error_of_the_work_is_the_one_that_is_seen(client: Client, subscribed: Subscribed) -> None:
+def test_the_caller_gets_the_error_of_the_block(client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     with pytest.raises(Broken), client.reservation(user, "llm.tokens", 10) as work:
         client.commit(work.reservation_id)
@@ -106,7 +106,7 @@ def test_draws(client: Client, subscribed: Subscribed) -> None:
         assert run.draw(30).status == "held"
         assert figures(client, user) == (30, 70)
         run.draw(20)
-    # What was not drawn is given back.
+    # The rest is released.
     assert figures(client, user) == (50, 0)
     with client.reservation(user, "agent.run", 100) as run:
         run.draw(30)
@@ -145,7 +145,7 @@ def test_floats_add_up_exactly(client: Client, subscribed: Subscribed) -> None:
 
 
 class Beats:
-    """Takes the place of a client's timer, and keeps what is to be done later."""
+    """Replaces a client's timer, and stores its jobs."""
 
     def __init__(self) -> None:
         self.due: dict[int, tuple[float, Callable[[], Any]]] = {}
@@ -157,7 +157,7 @@ class Beats:
         return self.Later(self, self._count)
 
     def next(self) -> Any:
-        """Does what is due, which is a heartbeat three times an hour."""
+        """Runs the next job, which is a heartbeat three times an hour."""
         ((number, (seconds, job)),) = self.due.items()
         assert seconds == 1200
         del self.due[number]
@@ -173,11 +173,11 @@ class Beats:
 
 
 def minutes(number: int) -> str:
-    """So long after the start, as a test clock takes it."""
+    """The time this many minutes after the start, for the test clock."""
     return (datetime(2026, 12, 1, tzinfo=timezone.utc) + timedelta(minutes=number)).isoformat()
 
 
-def test_kept_alive_while_the_work_is_longer_than_its_time(
+def test_a_long_block_extends_its_hold(
     sandbox: Sandbox, subscribed: Subscribed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user, beats = subscribed(group(100)), Beats()
@@ -185,7 +185,7 @@ def test_kept_alive_while_the_work_is_longer_than_its_time(
         monkeypatch.setattr(client._core.background, "later", beats.later)
         operator.admin.set_test_clock(minutes(0))
         with client.reservation(user, "video.render", 5, ttl_seconds=3600) as work:
-            # 100 minutes of a hold of 60.
+            # After 100 minutes of a hold of 60.
             for beat in range(1, 6):
                 operator.admin.set_test_clock(minutes(20 * beat))
                 beats.next()
@@ -197,7 +197,7 @@ def test_kept_alive_while_the_work_is_longer_than_its_time(
     assert beats.due == {}
 
 
-def test_a_reservation_that_was_ended_elsewhere_is_not_kept_alive(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_a_reservation_that_has_ended_is_not_extended(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     released, refused = threading.Event(), threading.Event()
 
@@ -219,7 +219,7 @@ def test_a_reservation_that_was_ended_elsewhere_is_not_kept_alive(sandbox: Sandb
         work.release()
 
 
-def test_a_stream_settles_what_was_produced_when_the_consumer_stops(client: Client, subscribed: Subscribed) -> None:
+def test_a_stream_is_charged_for_its_output_when_the_consumer_stops(client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(1000, unit="tokens"))
 
     def produce() -> Generator[str, None, None]:
@@ -236,7 +236,7 @@ def test_a_stream_settles_what_was_produced_when_the_consumer_stops(client: Clie
     assert figures(client, user) == (312, 0)
 
 
-def test_a_stream_that_breaks_settles_what_was_produced(client: Client, subscribed: Subscribed) -> None:
+def test_a_stream_that_breaks_is_charged_for_what_it_produced(client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(1000, unit="tokens"))
     with pytest.raises(Broken), client.stream_reservation(user, "llm.tokens", 500) as work:
         for _ in work.count(range(7)):
@@ -251,7 +251,7 @@ def test_a_stream_that_breaks_settles_what_was_produced(client: Client, subscrib
 
 
 @pytest.mark.anyio
-async def test_cancelled_in_the_middle_of_the_work(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+async def test_cancelled_in_the_block(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     begun = asyncio.Event()
 
@@ -272,7 +272,7 @@ async def test_cancelled_in_the_middle_of_the_work(sandbox: Sandbox, client: Cli
 
 
 @pytest.mark.anyio
-async def test_cancelled_again_while_it_is_released(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+async def test_cancelled_again_during_the_release(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     begun, releasing = asyncio.Event(), threading.Event()
 
@@ -292,19 +292,19 @@ async def test_cancelled_again_while_it_is_released(sandbox: Sandbox, client: Cl
             task = asyncio.ensure_future(work())
             await asyncio.wait_for(begun.wait(), DEADLINE)
             task.cancel()
-            await happens_beside("the release to be sent", releasing)
+            await happens_async("the release to be sent", releasing)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             proxy.let_go()
-        # It went on to its end: nothing had to be sent again.
+        # The release ran to its end, so it was sent only once.
         assert len(proxy.keys("release")) == 1
     # Closing the client waits for the release.
     assert figures(client, user) == (0, 0)
 
 
 @pytest.mark.anyio
-async def test_cancelled_while_it_is_reserved(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
+async def test_cancelled_during_the_reserve(sandbox: Sandbox, client: Client, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     reserving = threading.Event()
 
@@ -321,7 +321,7 @@ async def test_cancelled_while_it_is_reserved(sandbox: Sandbox, client: Client, 
     with Proxy(sandbox.gateway.url, choose) as proxy:
         async with sandbox.async_client(base_url=proxy.url) as asynchronous:
             task = asyncio.ensure_future(work())
-            await happens_beside("the reserve to be sent", reserving)
+            await happens_async("the reserve to be sent", reserving)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -362,7 +362,7 @@ async def self_stopping(client: AsyncClient, user: str, begun: asyncio.Event) ->
 
 
 @pytest.mark.anyio
-async def test_kept_alive_asynchronously(
+async def test_a_long_asynchronous_block_extends_its_hold(
     sandbox: Sandbox, client: Client, subscribed: Subscribed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user, beats = subscribed(group(100)), Beats()
@@ -376,7 +376,7 @@ async def test_kept_alive_asynchronously(
                     await beats.next()
             assert work.settlement is not None
             assert not work.settlement.late
-        # The one whose answer was cut off was repeated with its key.
+        # The extend whose answer was lost was retried with its key.
         keys = proxy.keys("extend")
         assert (len(keys), len(set(keys))) == (6, 5)
     assert figures(client, user) == (5, 0)

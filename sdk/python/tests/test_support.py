@@ -1,4 +1,4 @@
-"""The tests' own tools."""
+"""The tools of the tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_gateway_and_its_data_go_with_the_process_that_started_it(tmp_path: Path) -> None:
+def test_a_gateway_ends_and_its_data_is_removed_when_its_process_is_killed(tmp_path: Path) -> None:
     settings = {**os.environ, "PYTHONPATH": os.pathsep.join((str(SDK), str(SDK / "src"))), "TMPDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=settings, timeout=DEADLINE, check=False)
     assert done.returncode == -signal.SIGKILL

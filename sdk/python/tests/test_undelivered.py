@@ -1,4 +1,4 @@
-"""Commits that cannot be delivered: kept, delivered later, or handed over."""
+"""Commits that cannot be delivered: stored, delivered later, or passed to on_undelivered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from quotagate import Client, Undelivered, _lifetimes
 from tests.gateway import Sandbox, environment, group
 from tests.proxy import Proxy, always, first
-from tests.waiting import DEADLINE, happens, happens_beside
+from tests.waiting import DEADLINE, happens, happens_async
 
 Subscribed = Callable[..., str]
 
@@ -32,7 +32,7 @@ def test_delivered_in_the_background_in_order(sandbox: Sandbox, subscribed: Subs
     with Proxy(sandbox.gateway.url, always("pass")) as proxy:
         with sandbox.client(base_url=proxy.url, retries=0, on_undelivered=lost.append) as client:
             decision = client.reserve(user, "agent.run", 10)
-            # The draw arrives, but its answer doesn't; what follows must not overtake it.
+            # The draw arrives, but its answer is lost. Later calls must not overtake it.
             proxy.choose = first(1, "cut_after", "commit")
             drawn = client.commit(decision, quantity=4, final=False)
             assert (drawn.status, drawn.degraded, drawn.counters) == ("undelivered", True, ())
@@ -47,7 +47,7 @@ def test_delivered_in_the_background_in_order(sandbox: Sandbox, subscribed: Subs
     assert lost == []
 
 
-def test_the_background_works_by_itself(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_stored_calls_are_retried_without_another_call(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     delivered = threading.Event()
 
@@ -79,7 +79,7 @@ def test_the_background_works_by_itself(sandbox: Sandbox, subscribed: Subscribed
     assert used_and_held(sandbox, user) == (7, 0)
 
 
-def test_what_is_refused_is_handed_over(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_a_refused_call_goes_to_on_undelivered(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     lost: list[Undelivered] = []
     with (
@@ -97,7 +97,7 @@ def test_what_is_refused_is_handed_over(sandbox: Sandbox, subscribed: Subscribed
     assert one.attempts == 2
 
 
-def test_closing_hands_over_what_is_left(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_close_passes_the_remaining_calls_to_on_undelivered(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     lost: list[Undelivered] = []
 
@@ -113,7 +113,7 @@ def test_closing_hands_over_what_is_left(sandbox: Sandbox, subscribed: Subscribe
                 client.commit(decision)
             client.release(client.reserve(user, "image.render"))
             client.track(user, "image.render", keep=True)
-        # A commit after the end is told at once.
+        # A commit after close goes to on_undelivered at once.
         with pytest.raises(RuntimeError):
             client.commit(decisions[0])
     assert [one.body.get("reservationId") for one in lost[:5]] == [each.reservation_id for each in decisions]
@@ -122,14 +122,16 @@ def test_closing_hands_over_what_is_left(sandbox: Sandbox, subscribed: Subscribe
 
 
 class StandingClock:
-    """No time passes."""
+    """Returns without waiting."""
 
     @staticmethod
     def monotonic() -> float:
         return 7.0
 
 
-def test_its_time_ends(sandbox: Sandbox, subscribed: Subscribed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_call_goes_to_on_undelivered(
+    sandbox: Sandbox, subscribed: Subscribed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user = subscribed(group(100))
     lost: list[Undelivered] = []
     monkeypatch.setattr(_lifetimes, "time", StandingClock)
@@ -142,7 +144,7 @@ def test_its_time_ends(sandbox: Sandbox, subscribed: Subscribed, monkeypatch: py
             assert lifetimes.settle_seconds("made elsewhere") == 900
             client.extend(decision, ttl_seconds=3600)
             assert lifetimes.settle_seconds(decision.reservation_id) == 3600 + 900
-            # Its time is over as soon as it was tried once.
+            # The call expires after its first attempt.
             monkeypatch.setattr(lifetimes, "settle_seconds", lambda _: 0.0)
             proxy.choose = always("cut_before")
             assert client.commit(decision).status == "undelivered"
@@ -151,7 +153,7 @@ def test_its_time_ends(sandbox: Sandbox, subscribed: Subscribed, monkeypatch: py
     assert [one.body["reservationId"] for one in lost] == [decision.reservation_id]
 
 
-def test_a_draw_is_never_repeated_beyond_the_memory_of_its_key(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_a_draw_is_not_retried_after_its_key_has_expired(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     with Proxy(sandbox.gateway.url, always("pass")) as proxy:
         client = sandbox.client(base_url=proxy.url, retries=0, on_undelivered=lambda lost: None)
@@ -164,7 +166,7 @@ def test_a_draw_is_never_repeated_beyond_the_memory_of_its_key(sandbox: Sandbox,
         client.close(0)
 
 
-def test_without_a_receiver_it_is_logged(
+def test_undelivered_calls_are_logged_by_default(
     sandbox: Sandbox, subscribed: Subscribed, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = subscribed(group(100))
@@ -188,7 +190,7 @@ print(client.commit(decision).status)
 """
 
 
-def test_a_process_that_ends_without_closing_tells_it(sandbox: Sandbox, subscribed: Subscribed) -> None:
+def test_a_process_that_ends_without_close_reports_undelivered_calls(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     with Proxy(sandbox.gateway.url, first(100, "cut_before", "commit")) as proxy:
         done = subprocess.run(
@@ -205,7 +207,7 @@ def test_a_process_that_ends_without_closing_tells_it(sandbox: Sandbox, subscrib
 
 
 @pytest.mark.anyio
-async def test_a_commit_that_is_cancelled_on_its_way_is_delivered(sandbox: Sandbox, subscribed: Subscribed) -> None:
+async def test_a_cancelled_commit_is_delivered(sandbox: Sandbox, subscribed: Subscribed) -> None:
     user = subscribed(group(100))
     arrived = threading.Event()
 
@@ -219,7 +221,7 @@ async def test_a_commit_that_is_cancelled_on_its_way_is_delivered(sandbox: Sandb
         async with sandbox.async_client(base_url=proxy.url) as client:
             decision = await client.reserve(user, "image.render", 6)
             task = asyncio.ensure_future(client.commit(decision))
-            await happens_beside("the commit to be sent", arrived)
+            await happens_async("the commit to be sent", arrived)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -246,13 +248,13 @@ async def test_an_asynchronous_receiver(sandbox: Sandbox, subscribed: Subscribed
 
 
 @pytest.mark.anyio
-async def test_an_asynchronous_client_that_is_dropped_tells_it(
+async def test_a_dropped_asynchronous_client_logs_undelivered_calls(
     sandbox: Sandbox, subscribed: Subscribed, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = subscribed(group(100))
 
     async def receive(one: Undelivered) -> None:
-        raise AssertionError("nobody can await it")
+        raise AssertionError("it cannot be awaited")
 
     async def forget(url: str) -> str | None:
         client = sandbox.async_client(base_url=url, retries=0, on_undelivered=receive)

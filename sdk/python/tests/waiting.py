@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline that no working machine misses."""
+"""Waits for conditions, with a deadline that even a slow machine meets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 DEADLINE = 120.0
-"""Seconds. It is reached only when something is wrong."""
+"""In seconds."""
 
 
 def eventually(what: str, condition: Callable[[], object]) -> None:
@@ -16,15 +16,15 @@ def eventually(what: str, condition: Callable[[], object]) -> None:
     ends = time.monotonic() + DEADLINE
     pause = threading.Event()
     while not condition():
-        assert time.monotonic() < ends, f"waited {DEADLINE:.0f} s in vain for {what}"
+        assert time.monotonic() < ends, f"waited {DEADLINE:.0f} s for {what}"
         pause.wait(0.02)
 
 
 def happens(what: str, event: threading.Event) -> None:
     """Waits for the event; fails with ``what`` at the deadline."""
-    assert event.wait(DEADLINE), f"waited {DEADLINE:.0f} s in vain for {what}"
+    assert event.wait(DEADLINE), f"waited {DEADLINE:.0f} s for {what}"
 
 
-async def happens_beside(what: str, event: threading.Event) -> None:
-    """The same beside an event loop."""
+async def happens_async(what: str, event: threading.Event) -> None:
+    """``happens`` for an event loop."""
     await asyncio.to_thread(happens, what, event)

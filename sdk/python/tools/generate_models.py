@@ -1,10 +1,10 @@
 """Writes src/quotagate/models.py and bodies.py from the gateway's openapi.json.
 
-    python tools/generate_models.py            # writes
-    python tools/generate_models.py --check    # fails if what is checked in differs
+    ./test.sh generate                             # runs this and generate_sync.py, with the tools in .venv
+    python tools/generate_models.py --check        # fails if the checked-in files differ
 
-Models are what the gateway answers: dataclasses with Python's names. Bodies are what it accepts: typed dicts with
-the names of the API. The same openapi.json always gives the same text.
+Models are answers of the gateway: dataclasses with Python names. Bodies are requests: typed dicts with the names of the
+API. The same openapi.json always gives the same text.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def doc(text: str | None, indent: str = "") -> str:
         else:
             line = f"{line} {word}".strip()
     lines.append(line)
-    # A closing quote must not touch a quote of the text.
+    # A quote at the end of the text must not touch the closing quotes.
     tail = " " if lines[-1].endswith('"') else ""
     return f'{indent}"""' + f"\n{indent}".join(lines) + f'{tail}"""\n'
 
@@ -68,7 +68,7 @@ def aliases(schemas: Schemas, names: list[str]) -> str:
 def models(schemas: Schemas) -> str:
     names = schemas.reachable("responses")
     out = HEAD.format(
-        title="What the gateway answers.",
+        title="The answers of the gateway.",
         imports="from dataclasses import dataclass, field\nfrom typing import Any, Literal, TypeAlias\n\n"
         "from quotagate import _json\nfrom quotagate._json import NULLABLE, Amount, Model",
     )
@@ -103,7 +103,7 @@ def models(schemas: Schemas) -> str:
 def bodies(schemas: Schemas) -> str:
     names = schemas.reachable("requestBody")
     out = HEAD.format(
-        title="What the gateway accepts, by the names of the API.",
+        title="The requests of the gateway, with the names of the API.",
         imports="from collections.abc import Mapping, Sequence\n"
         "from typing import Any, Literal, TypeAlias, TypedDict\n\n"
         "from quotagate._json import Number",
@@ -136,8 +136,12 @@ def body_fields(schemas: Schemas, fields: dict[str, Any]) -> str:
 
 
 def formatted(text: str) -> str:
+    # The program itself starts faster than `python -m ruff`.
+    ruff = Path(sys.executable).with_name("ruff")
+    if not ruff.exists():
+        raise SystemExit(f"no ruff beside {sys.executable}: run ./test.sh generate, which installs it into .venv")
     for command in (["check", "--quiet", "--fix", "--select", "I,F401"], ["format", "--quiet"]):
-        arguments = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(PACKAGE / "x.py"), "-"]
+        arguments = [str(ruff), *command, "--stdin-filename", str(PACKAGE / "x.py"), "-"]
         done = subprocess.run(arguments, input=text, capture_output=True, text=True, cwd=SDK, check=False)
         if done.returncode:
             raise SystemExit(done.stdout + done.stderr)
@@ -150,7 +154,7 @@ def generate(document: dict[str, Any]) -> dict[Path, str]:
     schemas = Schemas(document)
     unused = [name for name in schemas.all if is_list_page(name)]
     for name in unused:
-        # Pages are read by the client: items and cursor.
+        # The client reads pages itself: items and cursor.
         schemas.skip(name)
     return {
         PACKAGE / "models.py": formatted(models(schemas)),
@@ -163,7 +167,7 @@ def main() -> None:
     check = "--check" in sys.argv
     for path, text in texts.items():
         if check and (not path.exists() or path.read_text() != text):
-            raise SystemExit(f"{path} is not what openapi.json gives: run tools/generate_models.py")
+            raise SystemExit(f"{path} differs from openapi.json: run ./test.sh generate")
         if not check:
             path.write_text(text)
 

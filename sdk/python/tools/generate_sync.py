@@ -1,9 +1,9 @@
 """Writes src/quotagate/_sync from src/quotagate/_async: the same text without async and await.
 
-    python tools/generate_sync.py            # writes
-    python tools/generate_sync.py --check    # fails if what is checked in differs
+    ./test.sh generate                           # runs this and generate_models.py, with the tools in .venv
+    python tools/generate_sync.py --check        # fails if the checked-in files differ
 
-Only runtime.py, what really differs, is written by hand in both.
+Only runtime.py, which waits and runs background work, is written by hand in both.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def main() -> None:
     check = "--check" in sys.argv
     for path, text in texts.items():
         if check and (not path.exists() or path.read_text() != text):
-            raise SystemExit(f"{path} is not what _async gives: run tools/generate_sync.py")
+            raise SystemExit(f"{path} differs from _async: run ./test.sh generate")
         if not check:
             path.write_text(text)
     known = {path.name for path in texts} | BY_HAND
-    strangers = [path for path in (PACKAGE / "_sync").glob("*.py") if path.name not in known]
-    if strangers and check:
-        raise SystemExit(f"{strangers[0]} has no source in _async")
+    unknown = [path for path in (PACKAGE / "_sync").glob("*.py") if path.name not in known]
+    if unknown and check:
+        raise SystemExit(f"{unknown[0]} has no source in _async")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The schemas of an OpenAPI document as Python types.
 
-Whatever is not understood becomes ``Any``: a document that grows never stops the generator.
+An unknown construct becomes ``Any``, so that a new document never stops the generator.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Schemas:
         self.all[name] = {}
 
     def target(self, schema: Schema) -> str | None:
-        """The name that a schema refers to, also where a copy of the schema stands instead of its name."""
+        """The name of the schema that this one refers to or repeats, or None."""
         if "$ref" in schema:
             return str(schema["$ref"]).rsplit("/", 1)[1]
         name = (
@@ -60,7 +60,7 @@ class Schemas:
         return name
 
     def reachable(self, part: str) -> list[str]:
-        """Names of schemas that bodies or answers use, sorted."""
+        """The sorted names of the schemas in bodies or answers."""
         found: set[str] = set()
         for path in self.document["paths"].values():
             for operation in path.values():
@@ -80,7 +80,7 @@ class Schemas:
                 self._collect(item, found)
 
     def as_object(self, name: str) -> Schema | None:
-        """A schema's fields, with those of what it extends; None if it is no object with known fields."""
+        """A schema's fields, with inherited ones; None if it is no object with known fields."""
         return self._merged(self.all[name])
 
     def _merged(self, schema: Schema) -> Schema | None:
@@ -116,7 +116,7 @@ class Schemas:
         return schema.get("description") or self._without_null(schema).get("description")
 
     def empty(self, schema: Schema) -> str | None:
-        """What stands for a list, map or flag that was left out."""
+        """The default of a list, map or flag."""
         kind = schema.get("type")
         if kind == "object" and "properties" not in schema:
             return "field(default_factory=dict)"
@@ -139,7 +139,7 @@ class Schemas:
         parts = schema.get("oneOf") or schema.get("anyOf")
         if parts:
             kinds = [self._type(part, number, many, mapping) for part in parts]
-            # A number may be given as text anyway.
+            # Number already includes text.
             kinds = [kind for kind in kinds if not (kind == "str" and "Number" in kinds)]
             return "Any" if "Any" in kinds else " | ".join(dict.fromkeys(kinds))
         kind = schema.get("type")

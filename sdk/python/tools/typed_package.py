@@ -1,7 +1,6 @@
-"""Checks that the installed package is typed for those who use it: what is right passes strict mypy, what is wrong does
-not.
+"""Checks the types of the installed package: correct use passes strict mypy, wrong use does not.
 
-    python tools/typed_package.py FOLDER      # with a virtual environment FOLDER/venv
+python tools/typed_package.py FOLDER      # with a virtual environment FOLDER/venv
 """
 
 from __future__ import annotations

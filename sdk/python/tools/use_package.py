@@ -1,6 +1,6 @@
 """Uses the installed package, as in an empty project, against a real gateway: reserve, commit, release, both clients.
 
-Nothing of this folder may be imported here.
+This program must not import anything of this folder.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def begin(folder: str) -> tuple[subprocess.Popen[str], str]:
         text=True,
     )
     assert process.stdout is not None
-    told = ""
-    while "/api/v1/reserve " not in told:
+    output = ""
+    while "/api/v1/reserve " not in output:
         line = process.stdout.readline()
-        assert line, f"the gateway ended before it was ready: {told}"
-        told += line
-    return process, next(word for word in told.split() if word.startswith("http://"))
+        assert line, f"the gateway ended before it was ready: {output}"
+        output += line
+    return process, next(word for word in output.split() if word.startswith("http://"))
 
 
 def use(url: str) -> None:

@@ -1,4 +1,4 @@
-// An agent run: its budget is held once, each step draws from it, and what is left is given back at the end.
+// An agent run: holds a budget once, charges each step, and releases the rest at the end.
 import { LimitReached } from "@quotagate/sdk";
 import { setup, show } from "./setup.mjs";
 
@@ -7,7 +7,7 @@ const { client, userId } = await setup("agent-run", [
   { id: "agent_runs", label: "Runs", unit: "count", quota: 10, measure: "event", matches: [{ event: "agent.run" }] },
 ]);
 
-/** Stands for a step of your agent. @param {number} step */
+/** Replaces a step of your agent. @param {number} step */
 async function runStep(step) {
   return { tokens: 1_000 * step, done: step === 4 };
 }

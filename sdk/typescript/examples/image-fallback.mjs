@@ -1,4 +1,5 @@
-// Image generation: when model A is used up, the plan names model B, and the user still gets an image.
+// Image generation: if model A is used up, the plan names model B as the fallback.
+import { Denied } from "@quotagate/sdk";
 import { setup, show } from "./setup.mjs";
 
 const { client, userId } = await setup("image-fallback", [
@@ -24,20 +25,11 @@ async function render(model, prompt) {
  * @returns {Promise<string>}
  */
 async function image(event, prompt) {
-  const r = await client.reserve(userId, event);
-  if (!r.allowed) {
-    const fallback = /** @type {{ event: string } | undefined} */ (r.deniedBy[0]?.onLimit?.fallback);
-    if (!fallback) throw new Error(r.reasons[0]);
-    return image(fallback.event, prompt);
-  }
-  const id = /** @type {string} */ (r.reservationId);
   try {
-    const result = await render(event.replace("image.", ""), prompt);
-    await client.commit(id);
-    return result;
+    return await client.withReservation({ userId, event }, () => render(event.replace("image.", ""), prompt));
   } catch (error) {
-    await client.release(id);
-    throw error;
+    if (!(error instanceof Denied) || !error.fallback) throw error;
+    return image(error.fallback.event, prompt);
   }
 }
 

@@ -1,13 +1,13 @@
-// A streaming answer: the most it may cost is held, and what it really produced is charged, also when the reader leaves.
+// A streaming answer: holds the largest possible amount, and charges what was produced, also if the reader leaves.
 import { setup, show } from "./setup.mjs";
 
 const { client, userId } = await setup("llm-stream-refund", [
   { id: "stream_tokens", label: "Tokens", unit: "tokens", quota: 10_000, matches: [{ event: "llm.tokens" }] },
 ]);
 
-/** Stands for your provider's stream. @param {AbortSignal} signal */
+/** Replaces your provider's stream. @param {AbortSignal} signal */
 async function* complete(signal) {
-  for (const text of "Quota is asked for before it is spent".split(" ")) {
+  for (const text of "Quota is reserved before it is spent".split(" ")) {
     signal.throwIfAborted();
     yield { text, tokens: 2 };
   }
@@ -27,6 +27,6 @@ for await (const chunk of whole) console.log(chunk.text);
 await show(client, userId);
 
 for await (const chunk of await answer()) {
-  if (chunk.text === "asked") break;
+  if (chunk.text === "reserved") break;
 }
 await show(client, userId);

@@ -1,4 +1,4 @@
-// Payments change subscriptions: a webhook of your payment provider, which may come twice.
+// A payment provider's webhook changes subscriptions. The provider may send an event more than once.
 import { createServer } from "node:http";
 import { setup } from "./setup.mjs";
 
@@ -13,9 +13,9 @@ await operator.admin.plans.put("payment-webhook-pro", {
 
 /** @typedef {{ id: string, type: string, customer: string, paidAt: string, paidUntil: string }} PaymentEvent */
 
-/** Check the provider's signature first; then this. @param {PaymentEvent} event */
+/** Call this after you have checked the provider's signature. @param {PaymentEvent} event */
 async function onPayment(event) {
-  // The same event is the same write, however often it comes.
+  // The event's id is the idempotency key, so a repeated event changes nothing.
   const once = { idempotencyKey: `payment-${event.id}` };
   if (event.type === "invoice.paid") {
     await client.upsertSubscription({ userId: event.customer, planId: "payment-webhook-pro", cycleStart: event.paidAt, endsAt: event.paidUntil }, once);
@@ -31,7 +31,7 @@ const server = createServer(async (request, response) => {
     await onPayment(JSON.parse(text));
     response.writeHead(204).end();
   } catch (error) {
-    // The provider will send it again.
+    // The provider sends the event again.
     console.error(error);
     response.writeHead(500).end();
   }

@@ -1,4 +1,4 @@
-// Several providers behind one reservation: whoever answers is named in the commit, and nobody is charged twice.
+// Several providers with one reservation: the commit names the provider that answered, and each call is charged once.
 import { setup, show } from "./setup.mjs";
 
 const { client, userId } = await setup("provider-fallback", [
@@ -30,7 +30,7 @@ const text = await client.withReservation({ userId, event: "llm.tokens", quantit
       console.log(`provider ${provider.name}: ${/** @type {Error} */ (error).message}`);
     }
   }
-  throw new Error("no provider answers");
+  throw new Error("no provider answered");
 });
 
 console.log(text);

@@ -1,11 +1,11 @@
-// What every example needs: a plan, a key, and a user of it. Yours exist already.
+// What every example needs: a plan, a key of a test sandbox, and a user on the plan.
 import { createClient } from "@quotagate/sdk";
 
 const adminKey = process.env.QUOTAGATE_ADMIN_KEY;
-if (!adminKey) throw new Error("Set QUOTAGATE_ADMIN_KEY, and QUOTAGATE_URL unless it is http://127.0.0.1:8080");
+if (!adminKey) throw new Error("Set QUOTAGATE_ADMIN_KEY (ak_…), and QUOTAGATE_URL unless it is http://127.0.0.1:8080");
 
 /**
- * Puts a new user of a test sandbox on a plan with these groups.
+ * Creates a plan with these groups, and a user on it in a test sandbox.
  *
  * @param {string} name of the example
  * @param {import("@quotagate/sdk").GroupBody[]} groups
@@ -22,7 +22,7 @@ export async function setup(name, groups) {
 }
 
 /**
- * One line for each counter of a user.
+ * Prints one line for each counter of a user.
  *
  * @param {import("@quotagate/sdk").Client} client
  * @param {string} userId

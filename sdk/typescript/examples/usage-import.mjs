@@ -1,4 +1,4 @@
-// Many events at once: a night's usage is counted a hundred events per request, and what is wrong with one is its own.
+// Many events at once: a night's usage, 100 events in a request. An invalid event has an error in its own result.
 import { setup } from "./setup.mjs";
 
 const { client, userId } = await setup("usage-import", [
@@ -10,7 +10,7 @@ const recorded = Array.from({ length: 250 }, (_, line) => ({ line, quantity: lin
 for (let first = 0; first < recorded.length; first += 100) {
   const part = recorded.slice(first, first + 100);
   const results = await client.batch(
-    // Its own key for each line: an import that is started again counts no line twice.
+    // With a key for each line, a repeated import counts no line twice.
     part.map(({ line, quantity }) => ({ op: "track", userId, event: "api.call", quantity, idempotencyKey: `night-${line}` })),
   );
   for (const [place, result] of results.entries()) {

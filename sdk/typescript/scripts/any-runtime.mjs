@@ -1,4 +1,4 @@
-// What every runtime must be able to do; see runtimes.sh.
+// Uses the package on a runtime; see runtimes.sh.
 import { createClient, LimitReached, userToken } from "@quotagate/sdk";
 import { withQuota } from "@quotagate/sdk/fetch";
 
@@ -26,8 +26,8 @@ const handler = withQuota(client, { userId: () => user.userId, event: "llm", qua
 const served = await (await handler(new Request("http://app.test/"))).text();
 
 const denial = await client.withReservation({ ...user, quantity: 1_000 }, () => undefined).catch((error) => error);
-const away = createClient({ apiKey: "sk_test_x", baseUrl: "http://127.0.0.1:1", retries: 1 });
-const { degraded } = await away.reserve("u_1", "llm");
+const unreachable = createClient({ apiKey: "sk_test_x", baseUrl: "http://127.0.0.1:1", retries: 1 });
+const { degraded } = await unreachable.reserve("u_1", "llm");
 
 let used;
 for await (const usage of client.watchUsage(user.userId)) {

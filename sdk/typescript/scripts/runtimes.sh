@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the built package on other runtimes, against a real gateway. It downloads them (some 300 MB) into a folder that it
-# deletes, which is why test.sh does not do it.
+# Runs the built package on other runtimes, against a real gateway. It downloads them (about 300 MB) into a folder that it
+# deletes, so test.sh does not run it.
 #
 #   QUOTAGATE_BIN=/path/to/quotagate scripts/runtimes.sh
 set -eu
@@ -24,13 +24,13 @@ cp "$folder/scripts/any-runtime.mjs" .
 
 QUOTAGATE_ADMIN_KEY=ak_any_runtime_0123456789abcdef
 export QUOTAGATE_ADMIN_KEY
-QUOTAGATE_BIND=127.0.0.1:0 QUOTAGATE_DATA_DIR="$work/data" "$QUOTAGATE_BIN" serve >"$work/told" 2>/dev/null &
+QUOTAGATE_BIND=127.0.0.1:0 QUOTAGATE_DATA_DIR="$work/data" "$QUOTAGATE_BIN" serve >"$work/output" 2>/dev/null &
 gateway=$!
-while ! grep -q "listening on" "$work/told"; do
+while ! grep -q "listening on" "$work/output"; do
 	kill -0 "$gateway" || exit 1
 	sleep 0.1
 done
-QUOTAGATE_URL=$(sed -n 's/.*listening on //p' "$work/told")
+QUOTAGATE_URL=$(sed -n 's/.*listening on //p' "$work/output")
 export QUOTAGATE_URL
 
 for runtime in "node_modules/node/bin/node" "node" "node_modules/.bin/bun" "node_modules/.bin/deno run --allow-net --allow-env"; do

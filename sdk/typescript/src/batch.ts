@@ -1,23 +1,24 @@
-/** Many operations in one request: what is sent, and what comes back for each. */
-import { GatewayUnavailable, LimitReached, QuotagateError } from "./errors.js";
+/** Batches: the operations that are sent, and the result of each. */
+import { Denied, GatewayUnavailable, type QuotagateError } from "./errors.js";
 import type { Transport } from "./http/transport.js";
 import type {
   CanUseOperation,
   CommitOperation,
   ExtendOperation,
+  MatchStatus,
   ReleaseOperation,
   ReserveOperation,
   TrackOperation,
 } from "./models.js";
 import type { CanUse, Decision, Quantity, Settlement, Tracked } from "./results.js";
 
-/** The gateway takes so many operations in a batch, and so large a body. */
+/** The most operations and bytes that the gateway accepts in one batch. */
 export const MOST_OPERATIONS = 100;
 const MOST_BYTES = 256 * 1024;
-/** What stands around the operations in a body. */
+/** The size of a body without its operations, rounded up. */
 const FRAME_BYTES = 64;
 
-/** The gateway's model says number; it takes decimal text too. */
+/** The type of the model is number, but the gateway accepts decimal text, too. */
 type WithText<T> = T extends { quantity?: unknown } ? Omit<T, "quantity"> & { quantity?: Quantity } : T;
 
 /** One operation of a batch: `op`, and the body of that call. */
@@ -25,7 +26,7 @@ export type Operation = WithText<
   ReserveOperation | CommitOperation | ReleaseOperation | ExtendOperation | TrackOperation | CanUseOperation
 >;
 
-/** What an operation is answered when it succeeds. */
+/** The answer to a successful operation. */
 export type AnswerOf<Op extends Operation["op"]> = Op extends "reserve" | "extend"
   ? Decision
   : Op extends "can-use"
@@ -34,7 +35,7 @@ export type AnswerOf<Op extends Operation["op"]> = Op extends "reserve" | "exten
       ? Tracked
       : Settlement;
 
-/** The result of one operation: its answer, or why there is none. */
+/** The result of one operation: its answer or its error. */
 export type BatchResult<Op extends Operation["op"] = Operation["op"]> =
   | { ok: true; status: number; body: AnswerOf<Op>; replayed: boolean }
   | { ok: false; status: number; error: QuotagateError; replayed: boolean };
@@ -42,7 +43,7 @@ export type BatchResult<Op extends Operation["op"] = Operation["op"]> =
 /** The results of operations, in their order. */
 export type BatchResults<T extends readonly Operation[]> = { -readonly [Place in keyof T]: BatchResult<T[Place]["op"]> };
 
-/** A field that each good answer has: what lacks it was not made by the gateway. */
+/** A field of each successful answer. An answer without it is not from the gateway. */
 const EXPECTED: Record<Operation["op"], string> = {
   reserve: "allowed",
   extend: "allowed",
@@ -56,13 +57,13 @@ const EXPECTED: Record<Operation["op"], string> = {
 interface Sending {
   signal?: AbortSignal | undefined;
   retries?: number;
-  /** Of the whole batch: for operations without one of their own. */
+  /** For the operations without their own key. */
   idempotencyKey?: string | undefined;
-  /** Does an earlier call of the same reservation wait to be delivered? Then this operation is not sent. */
+  /** True if an earlier call of the same reservation is waiting. Then the operation is not sent. */
   waits?: (operation: Operation) => boolean;
 }
 
-/** The reservation that an operation settles, if it does. */
+/** The reservation that an operation settles, or undefined. */
 export function settles(operation: Operation): string | undefined {
   return operation.op === "commit" || operation.op === "release" ? operation.reservationId : undefined;
 }
@@ -71,7 +72,7 @@ export function settles(operation: Operation): string | undefined {
  * Sends operations in one request.
  *
  * @throws QuotagateError the gateway refused the batch as a whole
- * @throws GatewayUnavailable no usable answer; what took effect is not known
+ * @throws GatewayUnavailable no usable answer; it is not known which operations took effect
  */
 export async function sendBatch(transport: Transport, operations: readonly Operation[], { waits, ...more }: Sending = {}): Promise<BatchResult[]> {
   const held = new Set(operations.filter((operation) => waits?.(operation)));
@@ -84,12 +85,12 @@ export async function sendBatch(transport: Transport, operations: readonly Opera
 }
 
 function notYet(): BatchResult {
-  const error = new GatewayUnavailable("An earlier call of this reservation is not delivered yet.");
+  const error = new GatewayUnavailable("An earlier call of this reservation is not delivered yet");
   return { ok: false, status: error.status, error, replayed: false };
 }
 
 function notTheGateway(): GatewayUnavailable {
-  return new GatewayUnavailable("What answered is not the gateway: the results are not as expected.");
+  return new GatewayUnavailable("Not an answer of the gateway: the results are malformed");
 }
 
 function readResult(transport: Transport, op: Operation["op"], result: unknown): BatchResult {
@@ -104,19 +105,21 @@ function readResult(transport: Transport, op: Operation["op"], result: unknown):
   return { ok: false, status, error: transport.problem(status, body as Record<string, unknown>), replayed: again };
 }
 
-/** A denied track is an answer, as of `track` alone. */
+/** A denied track is an answer, as it is outside of a batch. */
 export function withDenials(result: BatchResult): BatchResult {
-  if (result.ok || !(result.error instanceof LimitReached)) return result;
+  if (result.ok || !(result.error instanceof Denied)) return result;
   return { ok: true, status: result.status, body: notCounted(result.error), replayed: result.replayed };
 }
 
 /** The answer to a track with `enforce` that was denied. */
-export function notCounted({ decision }: LimitReached): Tracked {
+export function notCounted({ code, decision }: Denied): Tracked {
   const { matchedGroupIds, counters } = decision;
-  return { counted: false, matchStatus: "over_limit", matchedGroupIds, counters, decision };
+  return { counted: false, matchStatus: MATCH_STATUS[code] ?? "over_limit", matchedGroupIds, counters, decision };
 }
 
-/** Divides operations so that each part fits into a batch. */
+const MATCH_STATUS: Record<string, MatchStatus> = { no_subscription: "no_subscription", unmatched_event: "unmatched" };
+
+/** Divides operations into parts that fit into a batch. */
 export function parts<T>(all: readonly T[], operationOf: (one: T) => unknown): T[][] {
   const encoder = new TextEncoder();
   const found: T[][] = [];

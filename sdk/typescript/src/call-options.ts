@@ -2,25 +2,25 @@
 import type { IfExpired, Outcome } from "./models.js";
 import type { Metadata, Quantity } from "./results.js";
 
-/** Options of every call that may be cancelled. */
+/** Options of every call that can be cancelled. */
 export interface CallOptions {
-  /** Ends the wait; the call then rejects with the signal's reason. */
+  /** Cancels the call, which then rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
 /** Options of writes. */
 export interface WriteOptions extends CallOptions {
-  /** 1 to 255 characters; left out, a new one is made for each call and kept over its attempts. */
+  /** 1 to 255 characters. Default: a new key for each call, which all its attempts carry. */
   idempotencyKey?: string;
 }
 
-/** Options of `reserve`. An aborted reserve gives back what it came to hold. */
+/** Options of `reserve`. An aborted reserve releases its hold. */
 export interface ReserveOptions extends WriteOptions {
-  /** Seconds until an unsettled hold ends by itself: 1 to 3,600; default 60. */
+  /** Seconds until an unsettled hold expires: 1 to 3,600; default 60. */
   ttlSeconds?: number;
 }
 
-/** Actual figures of one item. */
+/** The actual figures of one item. */
 export interface ItemFigures {
   quantity?: Quantity;
   metadata?: Metadata;
@@ -30,24 +30,24 @@ export interface ItemFigures {
 export interface CommitOptions {
   /** The actual quantity; 0 is allowed. */
   quantity?: Quantity;
-  /** Actual figures and facts, merged over those of the reserve. */
+  /** Actual figures and other metadata, merged over that of the reserve. */
   metadata?: Metadata;
-  /** Of a reservation by `reserveItems`: the figures of each item, in their order, instead of quantity and metadata. */
+  /** For `reserveItems`: the figures of each item, in order, instead of quantity and metadata. */
   items?: ItemFigures[];
-  /** False: charge that much and keep the rest of the hold. Default true. */
+  /** False: charge these figures and keep the rest of the hold. Default true. */
   final?: boolean;
-  /** After the expiry: `charge` (default) within 15 minutes, or `reject` with `reservation_expired`. */
+  /** After the expiry: `charge` (default) for 15 minutes, or `reject` with `reservation_expired`. */
   ifExpired?: IfExpired;
-  /** Was the result worth something to the end user? */
+  /** Whether the end user accepted the result. */
   outcome?: Outcome;
   idempotencyKey?: string;
-  /** How long an undeliverable commit is tried in the background, in milliseconds; default: expiry and 15 minutes. */
+  /** How long the client retries the commit in the background, in milliseconds; default: 15 minutes after the expiry. */
   keepMs?: number;
 }
 
 /** Options of `release`. */
 export interface ReleaseOptions {
-  /** Why, in at most 256 bytes. */
+  /** At most 256 bytes. */
   reason?: string;
   /** The provider's error code, in at most 256 bytes. */
   errorCode?: string;
@@ -58,20 +58,20 @@ export interface ReleaseOptions {
 export interface ExtendOptions extends WriteOptions {
   /** Seconds from now: 1 to 3,600. */
   ttlSeconds?: number;
-  /** So much more; checked like a reserve. */
+  /** The additional amount, checked like a reserve. */
   quantity?: Quantity;
 }
 
 /** Options of `track`. */
 export interface TrackOptions extends WriteOptions {
-  /** Count only if there is room. Default false. */
+  /** Count only if every limit has room. Default false. */
   enforce?: boolean;
-  /** When the gateway cannot be reached, keep the call and try on in the background. Default false. */
+  /** If the gateway cannot be reached, retry the call in the background. Default false. */
   keep?: boolean;
 }
 
 /** Options of `usage` and `watchUsage`. */
 export interface UsageOptions extends CallOptions {
-  /** With a `pk_` key that requires it: the HMAC of the user id, from your back end; else the client's. */
+  /** The user's token, for a `pk_` key that requires one. Default: that of the client. */
   userToken?: string;
 }

@@ -3,7 +3,7 @@ import type { CallOptions, UsageOptions, WriteOptions } from "./call-options.js"
 import { Admin } from "./admin/index.js";
 import { Metering } from "./metering.js";
 import type { CancelBody, SubscribeBody } from "./models.js";
-import { type ClientOptions, settle } from "./options.js";
+import { type ClientOptions, settingsOf } from "./options.js";
 import type { Gate, ReservationRequest } from "./reservation/reservation.js";
 import { type Work, runWithReservation } from "./reservation/run.js";
 import { type StartedReservation, start } from "./reservation/start.js";
@@ -13,25 +13,25 @@ import type { Repeatable } from "./handed-over.js";
 import { requestOf } from "./undelivered.js";
 import { watch } from "./watch.js";
 
-/** A client of one gateway with one key. Make one and share it; it holds no connection of its own. */
+/** A client of one gateway with one key. Create one and share it. */
 export class Client extends Metering {
-  /** Configuration and the care of users; needs an `ak_` key (`testClock` also takes `sk_test_`). */
+  /** Calls for operators; needs an `ak_` key (`testClock` also accepts `sk_test_`). */
   readonly admin: Admin;
 
   /** Use {@link createClient}. */
   constructor(options: ClientOptions) {
-    super(settle(options), options.onUndelivered);
+    super(settingsOf(options), options.onUndelivered);
     this.admin = new Admin(this.transport);
   }
 
   /**
-   * Reserves, runs your function, and settles: commits what it reported by `use`, or all that was held if it reported
-   * nothing; releases if it throws or is cancelled. While it runs longer than the hold's time, the hold is extended.
+   * Reserves, runs your function, and commits the usage that it reports with `use` (without reports the held amounts).
+   * Releases if the function throws or is cancelled. While the function runs, the client extends the hold.
    *
-   * @returns what your function returns
-   * @throws LimitReached the denial; your function was not called
+   * @returns the result of your function
+   * @throws Denied, or the subclass for the reason such as LimitReached; your function was not called
    * @throws GatewayUnavailable with `onUnavailable: "deny"`; with `"allow"` your function runs without a reservation,
-   *   and what it used is tracked as soon as the gateway is back
+   *   and the client tracks its usage when the gateway can be reached again
    *
    * @example
    * const text = await client.withReservation(
@@ -48,13 +48,12 @@ export class Client extends Metering {
   }
 
   /**
-   * The streaming variant: reserves at once, hands the chunks through, keeps a running count, and settles what was
-   * really produced: at the end, when the consumer stops early, when the source fails, and on cancellation. Nothing
-   * produced gives everything back.
+   * The same for streams: reserves, yields the chunks, counts them, and commits what was produced: at the end, when the
+   * consumer stops early, when the source fails, and on cancellation. If nothing was produced, it releases everything.
    *
-   * @param source makes the chunks; it gets the reservation, as in `withReservation`
-   * @param options `count`: how much one chunk adds
-   * @throws LimitReached the denial, before anything is produced
+   * @param source creates the chunks; its argument is the reservation, as in `withReservation`
+   * @param options `count`: the usage of one chunk
+   * @throws Denied before anything is produced
    * @throws GatewayUnavailable as in `withReservation`
    *
    * @example
@@ -70,10 +69,10 @@ export class Client extends Metering {
   }
 
   /**
-   * The variant for code whose end comes as an event, as in servers: reserves and extends until you say `finish` or
-   * `abandon`. The first of them counts.
+   * The same for work that ends with an event, as in servers: reserves, and extends the hold until you call `finish` or
+   * `abandon`. The first of these calls counts.
    *
-   * @throws LimitReached the denial
+   * @throws Denied
    * @throws GatewayUnavailable as in `withReservation`
    *
    * @example
@@ -88,15 +87,15 @@ export class Client extends Metering {
   #gate(): Gate {
     return {
       client: this,
-      ask: this.ask.bind(this),
+      requestDecision: this.requestDecision.bind(this),
       refused: (body, idempotencyKey, error) => this.backlog.refused({ call: "commit", body }, idempotencyKey, error),
     };
   }
 
   /**
-   * A user's counters, untouched groups at 0.
+   * A user's counters, with unused groups at 0.
    *
-   * @param event only the groups that can count such events: a name or a glob
+   * @param event only groups that match this event: a name or a glob
    * @throws QuotagateError `invalid_request` (400), `invalid_key` (401), `forbidden_key` (403: a wrong user token)
    * @throws GatewayUnavailable no answer within the deadline
    *
@@ -109,9 +108,9 @@ export class Client extends Metering {
   }
 
   /**
-   * A user's counters now and after every change, until you stop. Lost connections are made anew.
+   * A user's counters now and after every change, until you stop. The client reconnects lost streams.
    *
-   * @throws QuotagateError `invalid_key` (401), `forbidden_key` (403): what trying again does not mend
+   * @throws QuotagateError if a retry cannot help: `invalid_key` (401), `forbidden_key` (403)
    *
    * @example
    * for await (const usage of client.watchUsage("u_42", { signal })) badge.show(usage.counters[0]);
@@ -121,8 +120,8 @@ export class Client extends Metering {
   }
 
   /**
-   * Puts a user on a plan, or changes what is said of the subscription. The same values again change nothing; absent
-   * fields stay, null clears.
+   * Puts a user on a plan, or changes the subscription. The same values again change nothing; absent fields stay, null
+   * clears a field.
    *
    * @param subscription times are RFC 3339; `startedAt` not in the future; `customLimits` by group id
    * @throws QuotagateError `invalid_request` (400), also for a plan that does not exist
@@ -148,7 +147,7 @@ export class Client extends Metering {
   }
 
   /**
-   * The plans that the app has, with their limit groups; also for `pk_` keys.
+   * The plans of the app, with their limit groups; also for `pk_` keys.
    *
    * @example
    * for (const plan of await client.availablePlans()) console.log(plan.id, plan.groups.length);
@@ -158,13 +157,13 @@ export class Client extends Metering {
     return page.data;
   }
 
-  /** How many commits and other calls wait in the background for the gateway to be reached. */
+  /** The number of commits and other calls that wait for the gateway. */
   get undeliveredCount(): number {
     return this.backlog.size;
   }
 
   /**
-   * Tries all that waits in the background, now and again, for so long; how many calls are left then.
+   * Retries the waiting calls for this long. Returns how many still wait.
    *
    * @param timeoutMs default 5,000
    *
@@ -176,14 +175,14 @@ export class Client extends Metering {
   }
 
   /**
-   * Repeats what was handed to `onUndelivered`, with its own idempotency key: it counts once.
+   * Repeats a call that `onUndelivered` received, with its idempotency key, so that it counts once.
    *
-   * @param undelivered its `call`, `body` and `idempotencyKey`, also read from where you stored them
-   * @throws GatewayUnavailable it is still undelivered
-   * @throws QuotagateError the gateway refuses it, such as `reservation_expired` (410)
+   * @param undelivered `call`, `body` and `idempotencyKey`, for example from your database
+   * @throws GatewayUnavailable the call is still undelivered
+   * @throws QuotagateError the gateway refused the call, for example `reservation_expired` (410)
    *
    * @example
-   * const client = createClient({ apiKey, onUndelivered: ({ call, body, idempotencyKey }) => store({ call, body, idempotencyKey }) });
+   * const client = createClient({ onUndelivered: ({ call, body, idempotencyKey }) => store({ call, body, idempotencyKey }) });
    * for (const one of await stored()) await client.redeliver(one);
    */
   async redeliver(undelivered: Repeatable): Promise<void> {
@@ -191,7 +190,7 @@ export class Client extends Metering {
   }
 
   /**
-   * To be called before the process ends: flushes, and hands what is left to `onUndelivered`.
+   * Call this before the process ends: it flushes, and passes the remaining calls to `onUndelivered`.
    *
    * @param timeoutMs default 5,000
    *
@@ -205,14 +204,14 @@ export class Client extends Metering {
 }
 
 /**
- * Makes a client.
+ * Creates a client. Without options it reads `QUOTAGATE_KEY` and `QUOTAGATE_URL`.
  *
- * @throws QuotagateError `invalid_options` at what cannot work
+ * @throws QuotagateError `invalid_options`
  *
  * @example
- * const client = createClient({ apiKey: process.env.QUOTAGATE_KEY!, onUnavailable: "deny" });
+ * const client = createClient({ onUnavailable: "allow" });
  * const r = await client.reserve("u_42", "image.render");
  */
-export function createClient(options: ClientOptions): Client {
+export function createClient(options: ClientOptions = {}): Client {
   return new Client(options);
 }

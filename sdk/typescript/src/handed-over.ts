@@ -1,23 +1,23 @@
-/** What is handed over of a call that could not be delivered in its time. */
+/** Calls that could not be delivered, as `onUndelivered` receives them. */
 import type { QuotagateError } from "./errors.js";
 import type { CommitBody, TrackBody } from "./models.js";
 
-/** What a call was meant to write. */
+/** The kind and body of a call. */
 export type UndeliveredWork =
   | { call: "commit"; body: CommitBody }
   | { call: "track"; body: TrackBody };
 
-/** A commit or track that was given up, with all that is needed to repeat it. */
+/** A commit or track that the client gave up, with everything needed to repeat it. */
 export type Undelivered = UndeliveredWork & {
-  /** Repeat it with this key, and it counts once. */
+  /** Repeat the call with this key, and it counts once. */
   idempotencyKey: string;
-  /** How often it was tried in the background. */
+  /** The number of attempts in the background. */
   attempts: number;
-  /** When it was first tried. */
+  /** The time of the first attempt. */
   since: Date;
-  /** Why it was given up. */
+  /** The last error. */
   error: QuotagateError;
 };
 
-/** What repeats an undelivered call; it can be stored as JSON. */
+/** The part of an undelivered call that repeats it; it can be stored as JSON. */
 export type Repeatable = UndeliveredWork & Pick<Undelivered, "idempotencyKey">;

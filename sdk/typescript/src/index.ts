@@ -1,7 +1,20 @@
-/** Quota before spending: reserve, commit, release with a quotagate gateway. */
+/** The client of the quotagate quota gateway: reserve, commit, release. */
 export { Client, createClient } from "./client.js";
 export type { AnswerOf, BatchResult, BatchResults, Operation } from "./batch.js";
-export { GatewayUnavailable, LimitReached, QuotagateError, type QuotagateErrorInit } from "./errors.js";
+export {
+  ApprovalRequired,
+  CallTooLarge,
+  Denied,
+  GatewayUnavailable,
+  LimitReached,
+  MissingScope,
+  NotSubscribed,
+  QuotagateError,
+  type QuotagateErrorInit,
+  UncoveredEvent,
+  UnmatchedEvent,
+  UserBlocked,
+} from "./errors.js";
 export type { ClientOptions, Fetch, OnUnavailable } from "./options.js";
 export type {
   CallOptions,
@@ -19,8 +32,11 @@ export type {
   Counter,
   Decision,
   DenialReason,
+  DeniedBy,
+  Fallback,
   Item,
   Metadata,
+  OnLimit,
   Plan,
   Quantity,
   Settlement,
@@ -33,7 +49,7 @@ export { Reservation, type ReservationRequest } from "./reservation/reservation.
 export type { Work } from "./reservation/run.js";
 export type { StartedReservation } from "./reservation/start.js";
 export type { MeteredStream, StreamOptions, StreamSource } from "./reservation/stream.js";
-export type { Figures } from "./reservation/tally.js";
+export type { Figures } from "./reservation/reported-usage.js";
 export type { Repeatable, Undelivered, UndeliveredWork } from "./handed-over.js";
 export { rateLimitHeaders } from "./rate-limit-headers.js";
 export { userToken } from "./user-token.js";

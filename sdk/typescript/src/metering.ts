@@ -1,6 +1,6 @@
-/** The metering calls: reserve, commit, release, extend, track, canUse, and many of them in a batch. */
+/** The metering calls: reserve, commit, release, extend, track, canUse, and batch. */
 import { type BatchResults, notCounted, type Operation, sendBatch, settles, withDenials } from "./batch.js";
-import { GatewayUnavailable, LimitReached, QuotagateError } from "./errors.js";
+import { denial, Denied, GatewayUnavailable, QuotagateError } from "./errors.js";
 import { abortReason, unlessAborted } from "./http/abort.js";
 import { newIdempotencyKey } from "./http/idempotency.js";
 import { Transport } from "./http/transport.js";
@@ -21,14 +21,14 @@ import type {
 import type { Undelivered } from "./handed-over.js";
 import { Backlog, isUndelivered } from "./undelivered.js";
 
-/** A hold lives this long unless asked otherwise. */
+/** The default time to live of a hold. */
 const DEFAULT_TTL_SECONDS = 60;
 
-/** What became of a reservation that never was. */
+/** The settlement of a call without reservation. */
 const UNMETERED: Settlement = Object.freeze({ reservationId: "", status: "unmetered", counters: [] });
 
-/** What a reserve asks for. */
-interface Asked {
+/** The body of a reserve. */
+interface ReserveRequest {
   userId: string;
   event?: string;
   quantity?: Quantity | undefined;
@@ -36,15 +36,15 @@ interface Asked {
   items?: Item[];
 }
 
-/** A decision has none where nothing is held. */
+/** A decision without a hold has no id. */
 type ReservationId = string | null | undefined;
 
-function told(undelivered: Undelivered): void {
+function logUndelivered(undelivered: Undelivered): void {
   const { call, body, idempotencyKey, error } = undelivered;
   console.error(`quotagate: a ${call} was not delivered: ${error.message}`, { body, idempotencyKey });
 }
 
-function unanswered(onUnavailable: OnUnavailable): Pick<Decision, "allowed" | "matched" | "matchedGroupIds" | "reasons" | "degraded"> {
+function unavailableAnswer(onUnavailable: OnUnavailable): Pick<Decision, "allowed" | "matched" | "matchedGroupIds" | "reasons" | "degraded"> {
   const allowed = onUnavailable === "allow";
   return { allowed, matched: false, matchedGroupIds: [], reasons: allowed ? [] : ["gateway_unavailable"], degraded: true };
 }
@@ -57,34 +57,34 @@ export class Metering {
   protected readonly backlog: Backlog;
   readonly #settings: Settings;
   readonly #lifetimes = new Lifetimes();
-  /** The last settlement under way, by reservation. */
-  readonly #underWay = new Map<string, Promise<unknown>>();
+  /** The last running settlement of each reservation. */
+  readonly #running = new Map<string, Promise<unknown>>();
 
   /** @internal */
   constructor(settings: Settings, onUndelivered: ((undelivered: Undelivered) => void | Promise<void>) | undefined) {
     this.#settings = settings;
     this.transport = new Transport(settings);
-    this.backlog = new Backlog(this.transport, onUndelivered ?? told);
+    this.backlog = new Backlog(this.transport, onUndelivered ?? logUndelivered);
     this.transport.onReached = () => this.backlog.wake();
   }
 
-  /** What this client does when the gateway cannot be reached. */
+  /** What this client answers when the gateway cannot be reached. */
   get onUnavailable(): OnUnavailable {
     return this.#settings.onUnavailable;
   }
 
   /**
-   * Asks before spending: checks every limit that applies and holds the quantity in all of them, or in none.
+   * Checks every limit that applies and holds the quantity in all of them, or in none.
    *
    * @param userId 1 to 256 bytes
    * @param event 1 to 128 bytes, such as `image.render`
    * @param quantity in the unit of the matched groups, greater than 0; default 1
    * @param metadata at most 32 keys with scalar values
-   * @param options `ttlSeconds` 1 to 3,600 (default 60): then an unsettled hold ends by itself
-   * @returns a decision to test by `allowed`; when the gateway cannot be reached, what `onUnavailable` says: what is
-   *   then spent without a reservation is counted by `track` with `keep`
+   * @param options `ttlSeconds` 1 to 3,600 (default 60): an unsettled hold then expires
+   * @returns a decision: check `allowed`. If the gateway cannot be reached, `onUnavailable` decides; usage without a
+   *   reservation can be counted by `track` with `keep`
    * @throws QuotagateError `invalid_request` (400), `invalid_key` (401), `forbidden_key` (403)
-   * @throws LimitReached a denial, on a client with `throwOnDeny`
+   * @throws Denied, GatewayUnavailable instead of returning a denial, on a client with `throwOnDeny`
    *
    * @example
    * const r = await client.reserve("u_42", "image.render", 1, { variant: "1k" });
@@ -95,12 +95,12 @@ export class Metering {
   }
 
   /**
-   * A reserve of several events in one step: all of them are held, or none. One commit or release settles them.
+   * Reserves several events in one step: all of them are held, or none. One commit or release settles them.
    *
    * @param items 1 to 10 events
    * @param options as of `reserve`
    * @returns as `reserve`
-   * @throws QuotagateError, LimitReached as `reserve`
+   * @throws QuotagateError, Denied, GatewayUnavailable as `reserve`
    *
    * @example
    * const r = await client.reserveItems("u_42", [{ event: "image.render" }, { event: "llm.tokens", quantity: 900 }]);
@@ -110,23 +110,23 @@ export class Metering {
     return this.#decide({ userId, items }, options);
   }
 
-  async #decide(body: Asked, options: ReserveOptions): Promise<Decision> {
+  async #decide(body: ReserveRequest, options: ReserveOptions): Promise<Decision> {
     try {
-      const decision = await this.ask(body, options);
-      if (!decision.allowed && this.#settings.throwOnDeny) throw new LimitReached(decision);
+      const decision = await this.requestDecision(body, options);
+      if (!decision.allowed && this.#settings.throwOnDeny) throw denial(decision);
       return decision;
     } catch (error) {
       if (!(error instanceof GatewayUnavailable)) throw error;
       if (this.onUnavailable === "deny" && this.#settings.throwOnDeny) throw error;
-      return { ...unanswered(this.onUnavailable), deniedBy: [], counters: [] };
+      return { ...unavailableAnswer(this.onUnavailable), deniedBy: [], counters: [] };
     }
   }
 
   /**
-   * A reserve as the gateway answers it; throws GatewayUnavailable.
+   * The gateway's own decision; throws GatewayUnavailable without one.
    * @internal
    */
-  protected async ask(body: Asked, options: ReserveOptions): Promise<Decision> {
+  protected async requestDecision(body: ReserveRequest, options: ReserveOptions): Promise<Decision> {
     checkQuantities(body);
     const { signal, idempotencyKey, ttlSeconds } = options;
     if (signal?.aborted) throw abortReason(signal);
@@ -138,31 +138,30 @@ export class Metering {
     try {
       return await unlessAborted(noted, signal);
     } catch (error) {
-      if (signal?.aborted) this.#giveBack(noted);
+      if (signal?.aborted) this.#releaseWhenAnswered(noted);
       throw error;
     }
   }
 
-  /** Nobody waits for this reserve any more: what it comes to hold is released. */
-  #giveBack(reserve: Promise<Decision>): void {
+  /** Releases the hold of a reserve whose caller has cancelled. */
+  #releaseWhenAnswered(reserve: Promise<Decision>): void {
     const release = async () => {
       const { reservationId } = await reserve;
       if (reservationId) await this.release(reservationId, { reason: "aborted" });
     };
-    // A reserve without an answer leaves a hold that ends by itself.
+    // Without an answer, the hold expires.
     release().catch(() => {});
   }
 
   /**
-   * Confirms what was spent. Without figures, what is held becomes used; with `quantity` or `metadata` the same groups
-   * are measured anew: less gives the rest back, more is recorded in full, 0 is allowed. `final: false` charges that
-   * much and keeps the rest of the hold.
+   * Confirms a reservation: without figures, the held amounts become used. With `quantity` or `metadata` the gateway
+   * charges the actual figures: it returns the rest if they are less, and records them in full if they are more; 0 is
+   * allowed. `final: false` charges the figures and keeps the rest of the hold.
    *
-   * Where nothing is held (an unmetered event, a degraded decision) there is nothing to say it of: without an id the
-   * answer has the status `unmetered`.
+   * Without an id (an unmetered event, a degraded decision) the status is `unmetered`.
    *
-   * When the gateway cannot be reached this does not throw: the answer has the status `undelivered`, and the commit
-   * is tried again in the background until the reservation's expiry and 15 minutes, then handed to `onUndelivered`.
+   * If the gateway cannot be reached, this does not throw: the status is `undelivered`, and the client retries the
+   * commit in the background until 15 minutes after the reservation's expiry, then passes it to `onUndelivered`.
    *
    * @throws QuotagateError `reservation_not_pending` (409: it was released), `reservation_expired` (410),
    *   `not_found` (404), `invalid_request` (400)
@@ -174,7 +173,7 @@ export class Metering {
     const { idempotencyKey = newIdempotencyKey(), keepMs, ...figures } = options;
     checkQuantities(figures);
     if (!reservationId) return UNMETERED;
-    // The model says number; the gateway takes decimal text too.
+    // The type of the model is number, but the gateway accepts decimal text, too.
     const body = { reservationId, ...figures } as CommitBody;
     const deliver = () => this.#deliver({ call: "commit", body }, idempotencyKey, keepMs ?? this.#lifetimes.settleMs(reservationId));
     const settlement = await this.#inTurn(reservationId, deliver);
@@ -183,11 +182,11 @@ export class Metering {
   }
 
   /**
-   * Gives back all that is still held. It never throws because a reservation is already settled (status `settled`) or
-   * expired (`expired`), nor when the gateway cannot be reached (`undelivered`: it is tried again in the background
-   * as long as the hold lasts), so it is safe in every `catch`.
+   * Returns everything that is still held. It does not throw if the reservation is already settled (status `settled`)
+   * or expired (`expired`), or if the gateway cannot be reached (`undelivered`: the client retries until the hold
+   * expires). So it is safe in every `catch`.
    *
-   * @throws QuotagateError `not_found` (404) for an id that was never given out, `invalid_key` (401)
+   * @throws QuotagateError `not_found` (404) for an unknown id, `invalid_key` (401)
    *
    * @example
    * try {
@@ -215,18 +214,18 @@ export class Metering {
     }
   }
 
-  /** Settlements of one reservation go out in the order in which they were called. */
+  /** Sends the settlements of one reservation in the order of the calls. */
   #inTurn<T>(reservationId: string, deliver: () => Promise<T>): Promise<T> {
-    const turn = this.#underWay.get(reservationId)?.then(deliver, deliver) ?? deliver();
-    this.#underWay.set(reservationId, turn);
+    const turn = this.#running.get(reservationId)?.then(deliver, deliver) ?? deliver();
+    this.#running.set(reservationId, turn);
     const done = () => {
-      if (this.#underWay.get(reservationId) === turn) this.#underWay.delete(reservationId);
+      if (this.#running.get(reservationId) === turn) this.#running.delete(reservationId);
     };
     turn.then(done, done);
     return turn;
   }
 
-  /** Sends a settlement; keeps it if it does not arrive, or if one before it has not arrived yet. */
+  /** Sends a settlement. Stores it if it does not arrive, or if an earlier one is waiting. */
   async #deliver(
     work: { call: "commit"; body: CommitBody } | { call: "release"; body: ReleaseBody },
     idempotencyKey: string,
@@ -238,7 +237,7 @@ export class Metering {
       return { reservationId, status: "undelivered", counters: [], degraded: true };
     };
     if (this.backlog.holds(reservationId)) {
-      return kept(new GatewayUnavailable("An earlier call of this reservation is not delivered yet."));
+      return kept(new GatewayUnavailable("An earlier call of this reservation is not delivered yet"));
     }
     try {
       const view = await this.transport.send<SettlementView>({
@@ -257,12 +256,13 @@ export class Metering {
   }
 
   /**
-   * Gives a reservation more time, more amount, or both; 24 hours of life at most.
+   * Gives a reservation more time (at most 24 hours after the reserve), a larger amount, or both.
    *
-   * @param options `ttlSeconds` 1 to 3,600 from now; `quantity`: so much more, checked like a reserve
+   * @param options `ttlSeconds` 1 to 3,600 from now; `quantity`: the additional amount, checked like a reserve
    * @returns a decision; without room `allowed` is false and nothing has changed
    * @throws QuotagateError `reservation_not_pending` (409), `reservation_expired` (410), `not_found` (404)
    * @throws GatewayUnavailable no answer within the deadline
+   * @throws Denied instead of returning a denial, on a client with `throwOnDeny`
    *
    * @example
    * await client.extend(r.reservationId, { ttlSeconds: 600 });
@@ -273,12 +273,12 @@ export class Metering {
     const body = { reservationId, ttlSeconds, quantity };
     const decision = await this.transport.send<Decision>({ method: "POST", path: "extend", body, write: true, idempotencyKey, expect: "allowed", signal });
     if (decision.allowed && ttlSeconds !== undefined) this.#lifetimes.lives(reservationId, ttlSeconds);
-    if (!decision.allowed && this.#settings.throwOnDeny) throw new LimitReached(decision);
+    if (!decision.allowed && this.#settings.throwOnDeny) throw denial(decision);
     return decision;
   }
 
   /**
-   * Says what the result of a commit was worth to the end user, after it; the last word counts. A commit can say it, too.
+   * Records after a commit whether the end user accepted the result. The last call counts. A commit can do this, too.
    *
    * @throws QuotagateError `reservation_not_pending` (409: it is not committed), `reservation_expired` (410), `not_found` (404)
    *
@@ -291,13 +291,13 @@ export class Metering {
   }
 
   /**
-   * Counts what has happened, past the quota too. An event name that ends in `.refund` gives back.
+   * Counts something that has happened, past the quota too. An event name that ends in `.refund` returns usage.
    *
    * @param quantity default 1
-   * @param options `enforce`: count only if there is room; `keep`: when the gateway cannot be reached, try on in the
+   * @param options `enforce`: count only if every limit has room; `keep`: if the gateway cannot be reached, retry in the
    *   background for 15 minutes instead of throwing
    * @throws GatewayUnavailable no answer within the deadline, without `keep`
-   * @throws LimitReached with `enforce`, on a client with `throwOnDeny`
+   * @throws Denied with `enforce`, on a client with `throwOnDeny`
    *
    * @example
    * const t = await client.track("u_42", "api.call", 1, { team: "search" });
@@ -315,15 +315,15 @@ export class Metering {
         this.backlog.keep(idempotencyKey, { work: { call: "track", body }, idempotencyKey, keepMs: GRACE_MS }, error);
         return { counted: false, matchStatus: "unmatched", matchedGroupIds: [], counters: [], degraded: true };
       }
-      if (!(error instanceof LimitReached) || this.#settings.throwOnDeny) throw error;
+      if (!(error instanceof Denied) || this.#settings.throwOnDeny) throw error;
       return notCounted(error);
     }
   }
 
   /**
-   * Asks what a reserve would answer now; nothing is held.
+   * Answers what a reserve would answer now, without holding anything.
    *
-   * @returns when the gateway cannot be reached, what `onUnavailable` says
+   * @returns if the gateway cannot be reached, `onUnavailable` decides
    * @throws QuotagateError `invalid_request` (400), `invalid_key` (401)
    *
    * @example
@@ -336,19 +336,19 @@ export class Metering {
       return await this.transport.send<CanUse>({ method: "POST", path: "can-use", body, expect: "allowed", signal: options.signal });
     } catch (error) {
       if (!(error instanceof GatewayUnavailable)) throw error;
-      return { ...unanswered(this.onUnavailable), details: [] };
+      return { ...unavailableAnswer(this.onUnavailable), details: [] };
     }
   }
 
   /**
-   * Up to 100 operations in one request. Each is decided as if it had been sent alone; operations of one user keep their
-   * order. A fault in one of them is an error in its own result.
+   * Sends up to 100 operations in one request. The gateway decides each one as if it had been sent alone; operations of
+   * one user keep their order. If an operation fails, its own result has an error.
    *
-   * Nothing is kept in the background: where a result has an error with status 503, or the call throws, send those
-   * operations again. Each may have an `idempotencyKey`, so that this counts nothing twice; attempts of one `batch` never do.
+   * The client does not retry a batch in the background. If a result has an error with the status 503, or the call
+   * throws, send those operations again; with an `idempotencyKey` in each, none counts twice.
    *
    * @param operations `op` (`reserve`, `commit`, `release`, `extend`, `track` or `can-use`) and the body of that call
-   * @returns a result for each, in their order: `ok` with the `body`, or not, with the `error`
+   * @returns a result for each operation, in order: `ok` with the `body`, or not `ok` with the `error`
    * @throws QuotagateError `invalid_request` (400: none, or more than 100), `payload_too_large` (413: over 256 KiB)
    * @throws GatewayUnavailable no answer within the deadline
    *
@@ -362,16 +362,16 @@ export class Metering {
   async batch<const T extends readonly Operation[]>(operations: T, options: WriteOptions = {}): Promise<BatchResults<T>> {
     operations.forEach(checkQuantities);
     const settled = new Set(operations.flatMap((operation) => settles(operation) ?? []));
-    await Promise.allSettled([...settled].flatMap((id) => this.#underWay.get(id) ?? []));
+    await Promise.allSettled([...settled].flatMap((id) => this.#running.get(id) ?? []));
     const sent = sendBatch(this.transport, operations, { ...options, waits: (operation) => this.backlog.holds(settles(operation) ?? "") });
     for (const id of settled) void this.#inTurn(id, () => sent).catch(() => {});
     const results = await sent;
-    for (const [place, result] of results.entries()) if (result.ok) this.#note(operations[place]!, result.body as Decision);
+    for (const [place, result] of results.entries()) if (result.ok) this.#rememberLifetime(operations[place]!, result.body as Decision);
     return results.map(withDenials) as unknown as BatchResults<T>;
   }
 
-  /** How long a reservation lives after an operation that went well. */
-  #note(operation: Operation, { allowed, reservationId }: Decision): void {
+  /** Updates the lifetime of a reservation after a successful operation. */
+  #rememberLifetime(operation: Operation, { allowed, reservationId }: Decision): void {
     if (operation.op === "reserve" && reservationId) this.#lifetimes.lives(reservationId, operation.ttlSeconds ?? DEFAULT_TTL_SECONDS);
     if (operation.op === "extend" && allowed && operation.ttlSeconds != null) this.#lifetimes.lives(operation.reservationId, operation.ttlSeconds);
     if (operation.op === "release" || (operation.op === "commit" && operation.final !== false)) this.#lifetimes.forget(operation.reservationId);
@@ -388,7 +388,7 @@ export class Metering {
   }
 }
 
-/** What makes a release needless. */
+/** The status for a release that has nothing to release. */
 function quietStatus(error: QuotagateError): "settled" | "expired" | undefined {
   if (error.code === "reservation_not_pending") return "settled";
   return error.code === "reservation_expired" ? "expired" : undefined;

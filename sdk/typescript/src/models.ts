@@ -16,7 +16,7 @@ export type AnswerView = DecisionView | CanUseView | SettlementView | TrackedVie
 
 export interface AppBody {
   id: string;
-  /** Fixed for ever. */
+  /** Cannot be changed later. */
   placement?: Placement;
 }
 
@@ -27,19 +27,19 @@ export interface AppView {
   placement: Placement;
 }
 
-/** What was applied. */
+/** The result of applying a document. */
 export type Applied = Preview & {
-  /** False: it was a dry run, or nothing differed. */
+  /** False for a dry run, or if nothing differs. */
   applied: boolean;
 };
 
-/** Who may approve, and under what condition; for people to read. */
+/** Who may approve, and on what condition; informational. */
 export interface ApprovalBody {
   approvers?: string[];
   condition?: string | null;
 }
 
-/** Where a request stands. */
+/** The status of a request. */
 export type ApprovalStatus = "open" | "approved" | "rejected";
 
 /** A request for approval. Amounts are in the unit. */
@@ -50,28 +50,28 @@ export interface ApprovalView {
   groupId: string;
   held: number;
   id: string;
-  /** Id of the key that the call came with. */
+  /** ID of the key of that call. */
   keyId: string;
   label: string;
-  /** Quota and grants when it was opened. */
+  /** Quota and grants at the time of the request. */
   limit: number;
   metadata: Record<string, string>;
   owner?: string | null;
-  /** The policy of the group, its owner, and who may approve under what condition. */
+  /** The group's policy, its owner, and who may approve on what condition. */
   policyId?: string | null;
-  /** What the call asked for. */
+  /** The amount that the call requested. */
   requested: number;
   /** RFC 3339, UTC. */
   requestedAt: string;
   /** The user of the call that opened it. */
   requestedBy: string;
-  /** Whose counter it is about. */
+  /** The owner of the counter. */
   scope: Record<string, string>;
   status: ApprovalStatus;
   unit?: Unit | null;
-  /** When it was opened. */
+  /** At the time of the request. */
   used: number;
-  /** RFC 3339; the end of the window in which it was opened; null for lifetime. */
+  /** RFC 3339; the end of the window at the time of the request; null for lifetime. */
   windowEndsAt?: string | null;
 }
 
@@ -79,9 +79,9 @@ export interface ApproveBody {
   /** In the group's unit. */
   amount: NumberOrText;
   note?: string | null;
-  /** Who takes it back if it goes wrong. */
+  /** Who undoes the approval if it causes a problem. */
   rollbackOwner?: string | null;
-  /** RFC 3339: until then it enlarges each window; left out, it ends with the present window. */
+  /** RFC 3339. Until then the grant enlarges each window. Without it, the grant ends with the present window. */
   until?: string | null;
 }
 
@@ -90,11 +90,11 @@ export interface AuditView {
   action: string;
   /** Id of the key that made the change. */
   actor: string;
-  /** Null: there is nothing now. */
+  /** Null if it was deleted. */
   after?: unknown;
   /** RFC 3339, UTC, by Redis time. */
   at: string;
-  /** Null: there was nothing before. */
+  /** Null if it did not exist before. */
   before?: unknown;
   id: string;
   note?: string | null;
@@ -109,7 +109,7 @@ export interface BackoffBody {
   maxMs?: number | null;
 }
 
-/** Several operations. A fault in one of them is a problem in its own result, and does not affect the others. */
+/** Several operations. A fault in one of them is reported in its own result and does not affect the others. */
 export interface BatchBody {
   /** 1 to 100. */
   operations: OperationBody[];
@@ -120,7 +120,7 @@ export interface BatchView {
   results: ResultView[];
 }
 
-/** One matched group as a reserve would find it. */
+/** The state of one matched group. */
 export interface CanUseDetail {
   /** `used + held` */
   current: number;
@@ -135,7 +135,7 @@ export interface CanUseOperation {
   event?: string | null;
   /** As the `Idempotency-Key` of the call alone. */
   idempotencyKey?: string;
-  /** 1 to 10, instead of event, quantity and metadata. */
+  /** 1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`. */
   items?: ItemBody[] | null;
   /** At most 32 keys with scalar values. */
   metadata?: Record<string, unknown>;
@@ -167,7 +167,7 @@ export interface CanUseView {
 export interface CancelBody {
   /** RFC 3339; default now. */
   endsAt?: string | null;
-  /** Why; kept in the audit log. At most 1,024 bytes. */
+  /** The reason; recorded in the audit log. At most 1,024 bytes. */
   note?: string | null;
   userId: string;
 }
@@ -181,7 +181,7 @@ export interface ChangeView {
   target: string;
 }
 
-/** What a group was charged. */
+/** The charge of a group. */
 export interface ChargedView {
   amount: number;
   groupId: string;
@@ -189,7 +189,7 @@ export interface ChargedView {
 }
 
 export interface ClockBody {
-  /** RFC 3339; the clock moves forward only. */
+  /** RFC 3339; the clock only moves forward. */
   now: string;
 }
 
@@ -200,14 +200,17 @@ export interface ClockView {
 }
 
 export interface CommitBody {
-  /** False: charge that much and keep the rest of the hold. */
+  /** With false, this amount is charged and the rest stays held. */
   final?: boolean;
   ifExpired?: IfExpired;
-  /** Figures of a reservation of several items, in their order; instead of quantity and metadata. */
+  /**
+   * Figures of a reservation with several items, in the same order; cannot be combined with `quantity` or
+   * `metadata`.
+   */
   items?: ActualBody[] | null;
-  /** Actual figures, merged over the reserve's. */
+  /** Actual figures, merged over the metadata of the reserve. */
   metadata?: Record<string, unknown>;
-  /** What the result was worth; also possible later, by `POST reservations/{id}/outcome`. */
+  /** How useful the result was; can also be sent later with `POST reservations/{id}/outcome`. */
   outcome?: Outcome | null;
   /** The actual quantity; 0 is allowed. */
   quantity?: NumberOrText | null;
@@ -216,17 +219,20 @@ export interface CommitBody {
 
 /** `POST commit` as an operation of a batch. */
 export interface CommitOperation {
-  /** False: charge that much and keep the rest of the hold. */
+  /** With false, this amount is charged and the rest stays held. */
   final?: boolean;
   /** As the `Idempotency-Key` of the call alone. */
   idempotencyKey?: string;
   ifExpired?: IfExpired;
-  /** Figures of a reservation of several items, in their order; instead of quantity and metadata. */
+  /**
+   * Figures of a reservation with several items, in the same order; cannot be combined with `quantity` or
+   * `metadata`.
+   */
   items?: ActualBody[] | null;
-  /** Actual figures, merged over the reserve's. */
+  /** Actual figures, merged over the metadata of the reserve. */
   metadata?: Record<string, unknown>;
   op: "commit";
-  /** What the result was worth; also possible later, by `POST reservations/{id}/outcome`. */
+  /** How useful the result was; can also be sent later with `POST reservations/{id}/outcome`. */
   outcome?: Outcome | null;
   /** The actual quantity; 0 is allowed. */
   quantity?: NumberOrText | null;
@@ -234,8 +240,8 @@ export interface CommitOperation {
 }
 
 /**
- * What an app is configured to do. A part that is left out stays as it is; of a part that is there, what is not in it
- * is deleted.
+ * The configuration of an app. A section that is left out stays unchanged; in a section that is present, entries that
+ * the document does not list are deleted.
  */
 export interface Configuration {
   app?: Settings | null;
@@ -243,11 +249,14 @@ export interface Configuration {
   plans?: PlanBody[] | null;
   /** Each with its `id`. */
   policies?: PolicyBody[] | null;
-  /** Each with its `id`. A new one gets a secret, which `POST webhooks/{id}/rotate-secret` tells. */
+  /**
+   * Each with its `id`. A new webhook gets a secret; `POST webhooks/{id}/rotate-secret` creates and shows another
+   * one.
+   */
   webhooks?: WebhookBody[] | null;
 }
 
-/** One limit group × one scope value × one period window. Amounts are in the unit. */
+/** The state of one limit group for one scope value in one period window. Amounts are in the unit. */
 export interface CounterView {
   blocked: number;
   /** `used + held` */
@@ -257,44 +266,44 @@ export interface CounterView {
   held: number;
   label: string;
   overage: number;
-  /** Whole percent of `used` in quota and grants; null for quota null or 0. */
+  /** `used` in whole percent of quota and grants; null if the quota is null or 0. */
   percentUsed?: number | null;
-  /** Null while a fixed period does not cover the time. */
+  /** Null while a fixed period is not running. */
   period?: PeriodView | null;
   /** Null counts without limit. */
   quota?: number | null;
-  /** Null without quota. */
+  /** Null without a quota. */
   remaining?: number | null;
-  /** When the next window begins; null for lifetime, and where none comes. */
+  /** When the next window begins; null for `lifetime`, and if there is no next window. */
   resetsAt?: string | null;
   scope: Record<string, string>;
   unit: Unit;
   used: number;
 }
 
-/** How a request was decided. */
+/** The decision on a request. */
 export interface Decided {
   /** In the group's unit. */
   amount?: number | null;
   /** RFC 3339, UTC. */
   at: string;
-  /** Id of the key. */
+  /** ID of the key. */
   by: string;
   note?: string | null;
-  /** Who takes it back if it goes wrong. */
+  /** Who undoes the approval if it causes a problem. */
   rollbackOwner?: string | null;
-  /** RFC 3339; absent: to the end of the window. */
+  /** RFC 3339; absent if the grant ends with the window. */
   until?: string | null;
 }
 
 /** The answer to reserve and extend. */
 export interface DecisionView {
   allowed: boolean;
-  /** Tightest first. */
+  /** The tightest counter first. */
   counters: CounterView[];
   /**
-   * Redis was away, and the app's `onStoreFailure` is `allow`: allowed without a reservation, or refused by what the
-   * node had at hand.
+   * Redis was unavailable, and the app's `onStoreFailure` is `allow`: allowed without a reservation, or denied by
+   * what the node knew.
    */
   degraded?: boolean;
   deniedBy: DeniedByView[];
@@ -305,44 +314,36 @@ export interface DecisionView {
   reasons: Reason[];
   reservationId?: string | null;
   retry?: RetryView | null;
-  /** Until the last of the refusing windows ends; absent if time will not lift the denial. */
+  /** Until the last of the denying windows ends; absent if waiting does not help. */
   retryAfterMs?: I64 | null;
 }
 
-/** What a delete would take along. Nothing was written. */
+/** What a deletion would remove or affect. Nothing was written. */
 export interface DeletePreview {
-  /** False: there was too much to look at all of it in time, so there may be more. */
+  /** False if not everything could be searched in time, so there may be more. */
   complete: boolean;
-  /** Live grants, in all modes, for groups that nothing else has. */
+  /** Active grants in all modes for groups that exist nowhere else. */
   grants: number;
   groups: GroupLeft[];
-  /** It is the app's default plan, which is not deleted. */
+  /** It is the app's default plan, which cannot be deleted. */
   isDefault: boolean;
-  /** Open approval requests, in all modes, for groups that nothing else has. */
+  /** Open approval requests in all modes for groups that exist nowhere else. */
   openApprovals: number;
-  /** Why the delete would be refused now, as its `plan_in_use` would say; null: it would be done. */
+  /** Why the deletion would fail now with `plan_in_use`; null if it would succeed. */
   refusal?: string | null;
-  /** Users whose subscription to the plan runs, by mode; modes without any are left out. With `moveTo` they move. */
+  /**
+   * Users with a running subscription to the plan, by mode; modes without users are left out. With `moveTo` they
+   * are moved.
+   */
   users: UsersOn[];
-  /** Ids of webhooks whose filter names the policy, or only groups that nothing else has: they are told nothing more. */
+  /**
+   * IDs of webhooks whose filter names only the policy, or only groups that exist nowhere else: they no longer
+   * receive events.
+   */
   webhooks: string[];
 }
 
-/** How the deliveries to a webhook go. */
-export interface DeliveryHealth {
-  /** Of the newest 100 deliveries, those that were attempted. */
-  attempted: number;
-  /** Dead letters: given up after 24 hours. */
-  dead: number;
-  /** Of these, those whose last attempt failed. */
-  failed: number;
-  /** The last attempt; null if there was none. */
-  last?: LastAttempt | null;
-  /** Waiting for an attempt. */
-  pending: number;
-}
-
-/** Where a delivery stands. */
+/** The status of a delivery. */
 export type DeliveryStatus = "pending" | "delivered" | "dead";
 
 /** One message to one webhook. */
@@ -350,37 +351,37 @@ export interface DeliveryView {
   attempts: number;
   /** RFC 3339, UTC, as all times here. */
   createdAt: string;
-  /** Why the last attempt failed; null if it did not. */
+  /** Why the last attempt failed; null if it succeeded. */
   error?: string | null;
   event: string;
-  /** Also the `webhook-id` header: the same in every attempt. */
+  /** Also sent as the `webhook-id` header, the same in every attempt. */
   id: string;
   lastAttemptAt?: string | null;
-  /** Null if there is none to come. */
+  /** Null if there is no further attempt. */
   nextAttemptAt?: string | null;
-  /** As it is sent. */
+  /** The message that is sent. */
   payload: Record<string, unknown>;
-  /** What the receiver answered last; null if it did not. */
+  /** The status of the last response; null if there was none. */
   responseStatus?: number | null;
   status: DeliveryStatus;
 }
 
-/** A group that refused. */
+/** A group that denied the call. */
 export interface DeniedByView {
-  /** The request for what has to be approved. */
+  /** The approval request that was opened. */
   approval?: OpenedView | null;
   groupId: string;
   label: string;
-  /** Names of the group's scope that the call lacks. */
+  /** Names in the group's scope that are missing in the call. */
   missingScope?: string[];
-  /** As configured in the group. */
-  onLimit?: Record<string, unknown> | null;
+  /** `onLimit` as configured in the group. */
+  onLimit?: OnLimitBody | null;
   remaining?: number | null;
   requested: number;
   resetsAt?: string | null;
-  /** The group's scope has no place for another value: see `maxScopeValues` of the app. */
+  /** The scope has reached the maximum number of values; see `maxScopeValues` of the app. */
   scopeFull?: boolean;
-  /** No approval request was opened: the user has 100 open ones, or there are 10,000 in all. */
+  /** No approval request was opened, because the user has 100 open ones or the app has 10,000. */
   tooManyApprovals?: boolean;
   unit: Unit;
 }
@@ -392,51 +393,51 @@ export type DeniedCall = "reserve" | "track" | "extend";
 export interface Difference {
   after?: unknown;
   before?: unknown;
-  /** Such as `groups.lg_pro.quota`: objects in a list go by their id, if they have one. */
+  /** A path such as `groups.lg_pro.quota`: items of a list are named by their ID if they have one. */
   path: string;
 }
 
-/** What becomes of a counter. */
+/** The effect on a counter. */
 export type Effect = "carried" | "new" | "reset" | "blocked" | "closed";
 
-/** What happens past the quota. */
+/** What happens when the quota is reached. */
 export type Enforcement = "hard" | "soft" | "approval";
 
-/** A counter's change. */
+/** The change of one counter. */
 export interface EntryChargeView {
-  /** `used` after it. */
+  /** `used` after the change. */
   balance: number;
-  /** Negative: given back. */
+  /** Negative for a refund. */
   change: number;
   groupId: string;
   scope: Record<string, string>;
   unit: Unit;
 }
 
-/** What an expired reservation held. */
+/** The amount that an expired reservation held. */
 export interface EntryHeldView {
   amount: number;
   groupId: string;
   unit: Unit;
 }
 
-/** What an entry tells of. */
+/** The kind of an entry. */
 export type EntryKind = "commit" | "draw" | "release" | "track" | "refund" | "reset" | "expire" | "outcome" | "denial";
 
-/** A counter's change. Amounts are in the unit. */
+/** The change of one counter. Amounts are in the unit. */
 export interface EventCharge {
-  /** Negative: given back. */
+  /** Negative for a refund. */
   amount: number;
-  /** `used` after it. */
+  /** `used` after the change. */
   balance: number;
   groupId: string;
   scope: Record<string, string>;
   unit: Unit;
-  /** Number of the counter's window: those of one counter rise. `GET usage/history` tells its times. */
+  /** Sequence number of the counter's window, ascending. `GET usage/history` has its times. */
   window: string;
 }
 
-/** What an expired reservation held of a group. The amount is in the unit. */
+/** The amount of a group that an expired reservation held, in the unit. */
 export interface EventHeld {
   amount: number;
   groupId: string;
@@ -451,12 +452,12 @@ export interface EventItem {
   quantity?: number | null;
 }
 
-/** A counter that a denied call found without room. Amounts are in the unit. */
+/** A counter whose limit denied the call. Amounts are in the unit. */
 export interface EventLack {
-  /** Used and held, as it was found. */
+  /** Used plus held at the time of the denial. */
   count: number;
   groupId: string;
-  /** Quota and grants, less what was blocked. */
+  /** Quota plus grants minus blocked amounts. */
   limit: number;
   requested: number;
   scope: Record<string, string>;
@@ -468,136 +469,133 @@ export interface EventPolicy {
   version: number;
 }
 
-/** Something that changed counters, ended a reservation, or was refused. Times are RFC 3339, UTC. */
+/** A change of counters, the end of a reservation, or a denied call. Times are RFC 3339, UTC. */
 export interface EventView {
-  /** Of a denial: what was refused. */
+  /** For a denial: the call that was denied. */
   call?: DeniedCall | null;
-  /** Every counter that the call matched, also where nothing changed. */
+  /** Every counter that matched, even if it did not change. */
   charges: EventCharge[];
   /** When the reservation was made. */
   createdAt?: string | null;
-  /** It was allowed while Redis was away, and counted since. */
+  /** The call was allowed while Redis was unavailable, and counted later. */
   degraded?: boolean;
-  /** Of a denial: the counters without room. */
+  /** For a denial: the counters whose limit was reached. */
   denied?: EventLack[];
   errorCode?: string | null;
-  /** The first one of a call with several. */
+  /** The first event of a call with several. */
   event?: string | null;
-  /** As `track` answered it. */
+  /** The ID that `track` returned. */
   eventId?: string | null;
-  /** Of an expiry: what had been held. */
+  /** For an expiry: the amounts that had been held. */
   held?: EventHeld[];
-  /** Stable. */
+  /** A stable ID. */
   id: string;
-  /** Of a call with several events: all of them. */
+  /** For a call with several events: all of them. */
   items?: EventItem[];
   keyId?: string | null;
-  /** Charged after the expiry. */
+  /** The charge came after the reservation had expired. */
   late: boolean;
-  /** The request's, overridden by what was told in the end. Of a call with several events, the first one's. */
+  /** The request's metadata, overridden by the actual metadata. For a call with several events, that of the first. */
   metadata?: Record<string, string> | null;
   outcome?: Outcome | null;
   /** The outcome that this one replaces. */
   outcomeBefore?: Outcome | null;
-  /** The plan whose rules held. */
+  /** The plan version in effect. */
   planId?: string | null;
   planVersion?: number | null;
   /** The policies that matched. */
   policies?: EventPolicy[];
-  /** As asked for, or as told in the end; of a draw or refund, its own. Of a call with several events, the first one's. */
+  /**
+   * The requested quantity, or the actual one; for a draw or refund, its own. For a call with several events, that
+   * of the first.
+   */
   quantity?: number | null;
-  /** Of a denial: the category, such as `limit_reached`. Of a release: as it was told. */
+  /** For a denial: the category, such as `limit_reached`. For a release: the reason given by the caller. */
   reason?: string | null;
-  /** When it was taken down, in real time: events are ordered by this. */
+  /** When it was recorded, in real time; events are sorted by this time. */
   recordedAt: string;
   reservationId?: string | null;
-  /** When it happened, by the test clock in a sandbox; of an expiry, when the hold ended. */
+  /** When it happened, by the test clock in a sandbox; for an expiry, when the hold ended. */
   timestamp: string;
   type: EntryKind;
   userId?: string | null;
 }
 
-/** A plan or a policy that is not saved, and a call. */
+/** An unsaved plan or policy, and a call. */
 export interface ExplainDraftBody {
   event: string;
   metadata?: Record<string, unknown>;
-  /** With its `id`. Instead of `policy`. */
+  /** A plan with its `id`; cannot be combined with `policy`. */
   plan?: PlanBody | null;
-  /** With its `id`. Instead of `plan`. */
+  /** A policy with its `id`; cannot be combined with `plan`. */
   policy?: PolicyBody | null;
   /** Default 1. */
   quantity?: NumberOrText;
 }
 
-/** What a reserve would meet now. */
+/** The answer that a reserve would get now. */
 export interface ExplainedCallView {
   allowed: boolean;
-  /** The user is blocked, whatever the limits say. */
+  /** The user is blocked, regardless of limits. */
   blocked: boolean;
   deniedBy: DeniedByView[];
-  /** Not empty: the call would be refused as invalid, for these fields. */
+  /** If not empty, the call would be rejected as invalid because of these fields. */
   errors: FieldError[];
   event: string;
-  /** Those of the plan, then those of all policies. */
+  /** The groups of the plan, then those of all policies. */
   groups: ExplainedGroupView[];
-  /** With what the key brings. */
+  /** Including the metadata of the key. */
   metadata: Record<string, string>;
-  /** Null without subscription and default plan: then the policies' groups are all. */
+  /** Null without a subscription and a default plan; then only policies apply. */
   plan?: ExplainedPlanView | null;
   quantity: number;
-  /** The first category of refusal; empty if allowed. */
+  /** The first category of refusal; empty if the call is allowed. */
   reasons: Reason[];
   retryAfterMs?: I64 | null;
-  /** Null without one that runs. */
+  /** Null without a running subscription. */
   subscription?: SubscriptionView | null;
-  /** The result and its cause in one sentence. */
-  summary: string;
   userId: string;
-  /** False: nothing is stored of this user. A mistyped id looks like this. */
-  userKnown: boolean;
 }
 
-/** What the groups of a draft make of a call. */
+/** How the groups of a draft treat a call. */
 export interface ExplainedDraftView {
-  /** Those of the draft; beside a plan's also those of the policies. */
+  /** The groups of the draft; for a plan, the groups of the policies too. */
   groups: ExplainedGroupView[];
 }
 
-/** What one group makes of the call. */
+/** How one group treats the call. */
 export interface ExplainedGroupView {
-  /** What the group counts of the call. */
+  /** The amount that the group counts for the call. */
   amount?: number | null;
-  /** The counter that the call lands in. */
+  /** The counter that the call is charged to. */
   counter?: CounterView | null;
-  /** Why the call cannot be measured. */
+  /** Why the call's amount cannot be computed. */
   error?: FieldError | null;
-  /** Live grants of the counter. */
+  /** Active grants of the counter. */
   grants: LiveGrantView[];
   groupId: string;
   label: string;
-  /** The call does not fit into the counter. */
+  /** The call would exceed the limit. */
   lacksRoom: boolean;
-  /** Quota and grants, less what is blocked; absent without quota. */
+  /** Quota plus grants minus blocked amounts; absent without a quota. */
   limit?: number | null;
-  /** One of its rules matches. */
+  /** At least one rule matches. */
   matches: boolean;
-  /** Names of the group's scope that the call lacks; then it does not count. */
+  /** Names in the group's scope that are missing in the call; if any, the group does not count it. */
   missingScope?: string[];
   opensAt?: string | null;
-  /** A fixed period is not running: it will begin then, or never again if that is absent. */
+  /** A fixed period is not running: it begins at that time, or is over if the time is absent. */
   outsidePeriod?: boolean;
-  /** The plan, or else the policy, that the group stands in. */
+  /** The plan or policy that contains the group. */
   planId?: string | null;
   policyId?: string | null;
-  /** The group refuses the call. */
-  refuses: boolean;
-  /** Place of the rule that decides, from 0. */
+  /** Index of the matching rule, from 0. */
   rule?: number | null;
-  /** In their order, up to the one that matches. */
+  /** The rules in their order, up to the first that matches. */
   rules: TriedRuleView[];
-  /** The amount is more than `maxPerCall`. */
+  /** The amount exceeds `maxPerCall`. */
   tooLarge?: boolean;
-  /** No rule matches, and `covers` names the event: the group refuses it. */
+  /** No rule matches, but `covers` names the event, so the group denies the call. */
   uncovered?: boolean;
   unit: Unit;
   version: number;
@@ -611,38 +609,38 @@ export interface ExplainedItemView {
   quantity: number;
 }
 
-/** The plan that holds. */
+/** The plan in effect. */
 export interface ExplainedPlanView {
   id: string;
-  /** The user has no subscription; this is the app's default plan. */
+  /** The user has no subscription, so the app's default plan applies. */
   isDefault: boolean;
-  /** The user has limits of its own instead of the plan's. */
+  /** The user has custom limits instead of the plan's. */
   ownLimits: boolean;
-  /** What becomes of an event that no group of the plan matches. */
+  /** How events are treated that no group of the plan matches. */
   unmatchedEvents: UnmatchedEvents;
   version: number;
 }
 
-/** What became of a reservation. */
+/** What happened to a reservation. */
 export interface ExplainedReservationView {
-  /** What it holds and was charged, per counter and window; empty once its record is gone. */
+  /** What the reservation holds and was charged, per counter and window; empty when its record no longer exists. */
   counters: ReservedView[];
   createdAt: string;
-  /** The ledger's entries of it, oldest first. */
+  /** The reservation's ledger entries, oldest first. */
   entries: ReservationEntryView[];
-  /** False: there were too many entries to look at all of them. */
+  /** False if there were too many entries to check them all. */
   entriesComplete: boolean;
   event?: string | null;
-  /** Absent once its record is gone. */
+  /** Absent when the reservation's record no longer exists. */
   expiresAt?: string | null;
-  /** The request, with what the groups of those versions make of it. */
+  /** The request, and how the groups of those versions treat it. */
   items: ExplainedItemView[];
-  /** Id of the key that reserved. */
+  /** ID of the key that reserved. */
   keyId?: string | null;
-  /** Something was charged after the expiry. */
+  /** Something was charged after the reservation had expired. */
   late: boolean;
   outcome?: Outcome | null;
-  /** The plan whose groups held; absent if that is not known. */
+  /** The plan in whose groups the reservation held; absent if unknown. */
   plan?: HeldVersionView | null;
   /** The policies that matched. */
   policies: HeldVersionView[];
@@ -653,18 +651,18 @@ export interface ExplainedReservationView {
 
 /** Why a call was or would be allowed or denied. */
 export interface ExplanationView {
-  /** Of `userId` and `event`: what a reserve would meet now. */
+  /** For `userId` and `event`: the answer that a reserve would get now. */
   call?: ExplainedCallView | null;
-  /** Of `reservationId`. */
+  /** For `reservationId`. */
   reservation?: ExplainedReservationView | null;
 }
 
 export interface ExtendBody {
-  /** So much more; checked like a reserve. */
+  /** Additional amount, checked like a reserve. */
   quantity?: NumberOrText | null;
   reservationId: string;
   /**
-   * From now on; 1 to 3600.
+   * Counted from now; 1 to 3600.
    * Range 1 to 3600.
    */
   ttlSeconds?: number | null;
@@ -675,35 +673,35 @@ export interface ExtendOperation {
   /** As the `Idempotency-Key` of the call alone. */
   idempotencyKey?: string;
   op: "extend";
-  /** So much more; checked like a reserve. */
+  /** Additional amount, checked like a reserve. */
   quantity?: NumberOrText | null;
   reservationId: string;
   /**
-   * From now on; 1 to 3600.
+   * Counted from now; 1 to 3600.
    * Range 1 to 3600.
    */
   ttlSeconds?: number | null;
 }
 
-/** What the application may call instead. */
+/** What the application can call instead. */
 export interface FallbackBody {
   event: string;
   metadata?: Record<string, unknown>;
 }
 
-/** Names the field (a path such as `groups[2].quota`) and says what is wrong with it. */
+/** Names the field (a path such as `groups[2].quota`). The message continues the sentence that the field begins. */
 export interface FieldError {
   field: string;
   message: string;
 }
 
-/** Actual figures of one item. */
+/** The actual figures of one item. */
 export interface FiguresView {
   metadata: Record<string, string>;
   quantity?: number | null;
 }
 
-/** Per field the values that are let through; a field that is left out lets all through. */
+/** Accepted values per field; a field that is left out accepts all. */
 export interface Filter {
   /** Environments of policies. */
   environments?: string[];
@@ -715,59 +713,55 @@ export interface Filter {
   scope?: Record<string, string>;
 }
 
-/** A counter and where it leads. Amounts are in the unit. */
+/** A counter with its forecast. Amounts are in the unit. */
 export interface ForecastCounterView {
-  /** By what was charged in the last complete days, at most 7; null without such days, and before `forecastFrom`. */
+  /** By charges of the last complete days, at most 7; null without such days. */
   byDays?: RateView | null;
-  /** By what the window has used since its start; null before `forecastFrom`. */
+  /** By usage since the start of the window; null in its first minute. */
   byWindow?: RateView | null;
-  /** How many days those were. */
+  /** The number of those days. */
   days: number;
-  /** From when on there is a forecast: after a tenth of the window (of an endless one: a day), and of the subscription. */
-  forecastFrom: string;
   groupId: string;
   label: string;
-  /** Quota and grants, less what is blocked. */
+  /** Quota plus grants minus blocked amounts. */
   limit: number;
   period?: PeriodView | null;
-  /** `used` at the end of the window, by the faster rate; null if it never ends, and before `forecastFrom`. */
-  projected?: number | null;
   /**
-   * How sure that is: the slowest and the fastest of the complete days and of the window so far. Without complete
-   * days from no further use to twice the window's rate. Null before `forecastFrom`.
+   * Forecast of `used` at the end of the window, by the faster rate; null if the window never ends or there is no
+   * data.
    */
-  range?: RangeView | null;
-  /** When it runs out by the faster rate; null if not before the window ends. */
+  projected?: number | null;
+  /** When the limit is reached by the faster rate; null if not before the window ends. */
   runsOutAt?: string | null;
   unit: Unit;
   used: number;
 }
 
-/** Where a user's counters lead. */
+/** The forecast of a user's counters. */
 export interface ForecastView {
-  /** Now, RFC 3339. */
+  /** The present time, RFC 3339. */
   at: string;
-  /** The user's own counters with a quota; none of those that limit what is in flight. */
+  /** The user's counters with a quota, except `concurrent` ones. */
   data: ForecastCounterView[];
   userId: string;
 }
 
-/** A grant as it is kept and told. */
+/** A grant as stored and returned. */
 export interface Grant {
   amount: number;
-  /** The request that it approves. */
+  /** The approval request that led to the grant. */
   approvalId?: string | null;
   createdAt: string;
-  /** Id of the key. */
+  /** ID of the key. */
   createdBy: string;
-  /** RFC 3339: when it ends, as far as is known now; null if never. */
+  /** RFC 3339: when it ends, as far as known; null if never. */
   endsAt?: string | null;
-  /** RFC 3339: until then it enlarges each window. Null: it ends with the window it was made in. */
+  /** RFC 3339. Until then the grant enlarges each window. Null if it ends with the window in which it was made. */
   expiresAt?: string | null;
   groupId: string;
   id: string;
   note?: string | null;
-  /** Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope. */
+  /** Who the grant is for, such as `{"user": "u_42"}`: a value for each name in the group's scope. */
   scope: Record<string, string>;
   unit: Unit;
 }
@@ -775,22 +769,22 @@ export interface Grant {
 export interface GrantBody {
   /** In the group's unit. */
   amount: NumberOrText;
-  /** RFC 3339: until then it enlarges each window; left out, it ends with the present window. */
+  /** RFC 3339. Until then the grant enlarges each window. Without it, the grant ends with the present window. */
   expiresAt?: string | null;
   groupId: string;
   note?: string | null;
-  /** Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope. */
+  /** Who the grant is for, such as `{"user": "u_42"}`: a value for each name in the group's scope. */
   scope: Record<string, string>;
 }
 
 /** One limit group of a plan or policy. */
 export interface GroupBody {
   /**
-   * Percent of quota and grants, rising, 1 to 1000: when `used` passes one, an alert is told, once per counter,
-   * window and limit.
+   * Ascending percentages of quota and grants, 1 to 1000. When `used` reaches one, an alert is emitted, once per
+   * counter, window and limit.
    */
   alerts?: number[];
-  /** Events of these names that no rule of the group matches are denied. */
+  /** Events with these names are denied if no rule of the group matches them. */
   covers?: string[];
   end?: string | null;
   enforcement?: Enforcement;
@@ -798,18 +792,18 @@ export interface GroupBody {
   id: string;
   label?: string | null;
   matches: RuleBody[];
-  /** In the unit; a single larger call is refused. */
+  /** In the unit. A single call with a larger amount is denied. */
   maxPerCall?: NumberOrText | null;
   measure?: MeasureBody | null;
   onLimit?: OnLimitBody | null;
   onPlanChange?: OnPlanChange;
   periodAnchor?: PeriodAnchor | null;
   periodType?: WindowKind | null;
-  /** In the unit; 0 denies whatever matches; null counts without limit. */
+  /** In the unit. 0 denies every matching call; null counts without limit. */
   quota: NumberOrText | null;
   /**
-   * Whose counter an event lands in: `user` (default), `app`, `key`, `metadata.<name>`, or several of them: then
-   * there is one counter per tuple.
+   * Who owns the counter of an event: `user` (default), `app`, `key`, `metadata.<name>`, or several of them for one
+   * counter per combination.
    */
   scope?: string[] | null;
   start?: string | null;
@@ -818,9 +812,9 @@ export interface GroupBody {
   weekStart?: WeekDay | null;
 }
 
-/** A limit group of what is deleted. */
+/** A limit group of the plan or policy. */
 export interface GroupLeft {
-  /** Ids of other plans that have the group; empty: nothing counts by it any more. */
+  /** IDs of other plans with the group; if empty, the group ends. */
   alsoIn: string[];
   groupId: string;
   label: string;
@@ -832,10 +826,10 @@ export interface GroupLimitsView {
   near: number;
 }
 
-/** Something that has happened, as webhooks and the history tell it. */
+/** An event as webhooks and the history contain it. */
 export interface Happening {
   data: Record<string, unknown>;
-  /** For chats. */
+  /** A text for chats. */
   text: string;
   /** RFC 3339, UTC. */
   timestamp: string;
@@ -843,7 +837,7 @@ export interface Happening {
   type: WebhookEvent;
 }
 
-/** A plan or policy at the version that held. */
+/** A plan or policy at the version in effect when the reservation was made. */
 export interface HeldVersionView {
   id: string;
   version: number;
@@ -855,7 +849,7 @@ export interface HeldView {
   unit: Unit;
 }
 
-/** What to do with a commit after the reservation's expiry. */
+/** How to treat a commit after the reservation has expired. */
 export type IfExpired = "charge" | "reject";
 
 /** One event of a call. */
@@ -873,25 +867,25 @@ export interface ItemBody {
 
 export interface KeyBody {
   kind: KeyKind;
-  /** Of secret keys: overrides what the caller claims. */
+  /** For secret keys: overrides the metadata that the caller sends. */
   metadata?: Record<string, unknown>;
-  /** Of secret and publishable keys. */
+  /** For secret and publishable keys. */
   mode?: KeyMode | null;
   name?: string | null;
-  /** Of publishable keys: where browsers may use it. */
+  /** For publishable keys: the origins from which browsers may use the key. */
   origins?: string[];
-  /** Of publishable keys: reading usage needs `X-User-Token`. */
+  /** For publishable keys: reading usage requires `X-User-Token`. */
   requireUserToken?: boolean;
-  /** Of admin keys. */
+  /** For admin keys. */
   role?: Role | null;
-  /** Of test keys; default `main`. */
+  /** For test keys; default `main`. */
   sandbox?: string | null;
 }
 
-/** What a key is meant for. */
+/** The kind of a key. */
 export type KeyKind = "secret" | "publishable" | "admin";
 
-/** Live or test, as in a key's prefix. */
+/** Live or test, also part of a key's prefix. */
 export type KeyMode = "live" | "test";
 
 /** A key as clients see it. `key` and `userTokenSecret` are shown once, at creation. */
@@ -911,29 +905,19 @@ export interface KeyView {
   userTokenSecret?: string | null;
 }
 
-/** The last attempt to deliver. */
-export interface LastAttempt {
-  /** RFC 3339, UTC. */
-  at: string;
-  /** Null if it succeeded. */
-  error?: string | null;
-  /** The HTTP status; null without an answer. */
-  responseStatus?: number | null;
-}
-
 /** Counters at and near their limits. */
 export interface LimitsView {
-  /** RFC 3339: by the clock of the mode. */
+  /** RFC 3339, by the clock of the mode. */
   at: string;
-  /** Counters of which all is used, those furthest beyond their limits first. */
+  /** Counters that are fully used, those furthest over their limits first. */
   atLimit: CounterView[];
-  /** False: so much came at once that some of it is not looked at yet. */
+  /** False if some recent events are not processed yet. */
   complete: boolean;
-  /** How many there are of each group that has any, as they stood when they were last charged or found full. */
+  /** The number of such counters per group, as of their last charge or denial. */
   groups: GroupLimitsView[];
-  /** More are there than are known, so the counts are the least there are. */
+  /** True if there are more counters than are known, so the counts are minimums. */
   more: boolean;
-  /** Counters of which three quarters and more are used, the fullest first. */
+  /** Counters that are used to at least 75 %, the fullest first. */
   near: CounterView[];
 }
 
@@ -967,28 +951,28 @@ export interface ListViewApprovalView {
     groupId: string;
     held: number;
     id: string;
-    /** Id of the key that the call came with. */
+    /** ID of the key of that call. */
     keyId: string;
     label: string;
-    /** Quota and grants when it was opened. */
+    /** Quota and grants at the time of the request. */
     limit: number;
     metadata: Record<string, string>;
     owner?: string | null;
-    /** The policy of the group, its owner, and who may approve under what condition. */
+    /** The group's policy, its owner, and who may approve on what condition. */
     policyId?: string | null;
-    /** What the call asked for. */
+    /** The amount that the call requested. */
     requested: number;
     /** RFC 3339, UTC. */
     requestedAt: string;
     /** The user of the call that opened it. */
     requestedBy: string;
-    /** Whose counter it is about. */
+    /** The owner of the counter. */
     scope: Record<string, string>;
     status: ApprovalStatus;
     unit?: Unit | null;
-    /** When it was opened. */
+    /** At the time of the request. */
     used: number;
-    /** RFC 3339; the end of the window in which it was opened; null for lifetime. */
+    /** RFC 3339; the end of the window at the time of the request; null for lifetime. */
     windowEndsAt?: string | null;
   })[];
   /** Null on the last page. */
@@ -1001,11 +985,11 @@ export interface ListViewAuditView {
     action: string;
     /** Id of the key that made the change. */
     actor: string;
-    /** Null: there is nothing now. */
+    /** Null if it was deleted. */
     after?: unknown;
     /** RFC 3339, UTC, by Redis time. */
     at: string;
-    /** Null: there was nothing before. */
+    /** Null if it did not exist before. */
     before?: unknown;
     id: string;
     note?: string | null;
@@ -1026,15 +1010,15 @@ export interface ListViewCounterView {
     held: number;
     label: string;
     overage: number;
-    /** Whole percent of `used` in quota and grants; null for quota null or 0. */
+    /** `used` in whole percent of quota and grants; null if the quota is null or 0. */
     percentUsed?: number | null;
-    /** Null while a fixed period does not cover the time. */
+    /** Null while a fixed period is not running. */
     period?: PeriodView | null;
     /** Null counts without limit. */
     quota?: number | null;
-    /** Null without quota. */
+    /** Null without a quota. */
     remaining?: number | null;
-    /** When the next window begins; null for lifetime, and where none comes. */
+    /** When the next window begins; null for `lifetime`, and if there is no next window. */
     resetsAt?: string | null;
     scope: Record<string, string>;
     unit: Unit;
@@ -1050,17 +1034,17 @@ export interface ListViewDeliveryView {
     attempts: number;
     /** RFC 3339, UTC, as all times here. */
     createdAt: string;
-    /** Why the last attempt failed; null if it did not. */
+    /** Why the last attempt failed; null if it succeeded. */
     error?: string | null;
     event: string;
-    /** Also the `webhook-id` header: the same in every attempt. */
+    /** Also sent as the `webhook-id` header, the same in every attempt. */
     id: string;
     lastAttemptAt?: string | null;
-    /** Null if there is none to come. */
+    /** Null if there is no further attempt. */
     nextAttemptAt?: string | null;
-    /** As it is sent. */
+    /** The message that is sent. */
     payload: Record<string, unknown>;
-    /** What the receiver answered last; null if it did not. */
+    /** The status of the last response; null if there was none. */
     responseStatus?: number | null;
     status: DeliveryStatus;
   })[];
@@ -1071,48 +1055,51 @@ export interface ListViewDeliveryView {
 /** A list: `{data, nextCursor}`. */
 export interface ListViewEventView {
   data: ({
-    /** Of a denial: what was refused. */
+    /** For a denial: the call that was denied. */
     call?: DeniedCall | null;
-    /** Every counter that the call matched, also where nothing changed. */
+    /** Every counter that matched, even if it did not change. */
     charges: EventCharge[];
     /** When the reservation was made. */
     createdAt?: string | null;
-    /** It was allowed while Redis was away, and counted since. */
+    /** The call was allowed while Redis was unavailable, and counted later. */
     degraded?: boolean;
-    /** Of a denial: the counters without room. */
+    /** For a denial: the counters whose limit was reached. */
     denied?: EventLack[];
     errorCode?: string | null;
-    /** The first one of a call with several. */
+    /** The first event of a call with several. */
     event?: string | null;
-    /** As `track` answered it. */
+    /** The ID that `track` returned. */
     eventId?: string | null;
-    /** Of an expiry: what had been held. */
+    /** For an expiry: the amounts that had been held. */
     held?: EventHeld[];
-    /** Stable. */
+    /** A stable ID. */
     id: string;
-    /** Of a call with several events: all of them. */
+    /** For a call with several events: all of them. */
     items?: EventItem[];
     keyId?: string | null;
-    /** Charged after the expiry. */
+    /** The charge came after the reservation had expired. */
     late: boolean;
-    /** The request's, overridden by what was told in the end. Of a call with several events, the first one's. */
+    /** The request's metadata, overridden by the actual metadata. For a call with several events, that of the first. */
     metadata?: Record<string, string> | null;
     outcome?: Outcome | null;
     /** The outcome that this one replaces. */
     outcomeBefore?: Outcome | null;
-    /** The plan whose rules held. */
+    /** The plan version in effect. */
     planId?: string | null;
     planVersion?: number | null;
     /** The policies that matched. */
     policies?: EventPolicy[];
-    /** As asked for, or as told in the end; of a draw or refund, its own. Of a call with several events, the first one's. */
+    /**
+     * The requested quantity, or the actual one; for a draw or refund, its own. For a call with several events, that
+     * of the first.
+     */
     quantity?: number | null;
-    /** Of a denial: the category, such as `limit_reached`. Of a release: as it was told. */
+    /** For a denial: the category, such as `limit_reached`. For a release: the reason given by the caller. */
     reason?: string | null;
-    /** When it was taken down, in real time: events are ordered by this. */
+    /** When it was recorded, in real time; events are sorted by this time. */
     recordedAt: string;
     reservationId?: string | null;
-    /** When it happened, by the test clock in a sandbox; of an expiry, when the hold ended. */
+    /** When it happened, by the test clock in a sandbox; for an expiry, when the hold ended. */
     timestamp: string;
     type: EntryKind;
     userId?: string | null;
@@ -1125,19 +1112,19 @@ export interface ListViewEventView {
 export interface ListViewGrant {
   data: ({
     amount: number;
-    /** The request that it approves. */
+    /** The approval request that led to the grant. */
     approvalId?: string | null;
     createdAt: string;
-    /** Id of the key. */
+    /** ID of the key. */
     createdBy: string;
-    /** RFC 3339: when it ends, as far as is known now; null if never. */
+    /** RFC 3339: when it ends, as far as known; null if never. */
     endsAt?: string | null;
-    /** RFC 3339: until then it enlarges each window. Null: it ends with the window it was made in. */
+    /** RFC 3339. Until then the grant enlarges each window. Null if it ends with the window in which it was made. */
     expiresAt?: string | null;
     groupId: string;
     id: string;
     note?: string | null;
-    /** Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope. */
+    /** Who the grant is for, such as `{"user": "u_42"}`: a value for each name in the group's scope. */
     scope: Record<string, string>;
     unit: Unit;
   })[];
@@ -1169,7 +1156,7 @@ export interface ListViewKeyView {
 /** A list: `{data, nextCursor}`. */
 export interface ListViewNodeView {
   data: (NodeAbout & {
-    /** It has not been heard of for 15 seconds. */
+    /** There was no heartbeat for 15 seconds. */
     silent: boolean;
   })[];
   /** Null on the last page. */
@@ -1190,7 +1177,7 @@ export interface ListViewPolicyVersionView {
   data: {
     /** RFC 3339, UTC. */
     createdAt: string;
-    /** Id of the key that wrote it. */
+    /** ID of the key that wrote it. */
     createdBy: string;
     policy: PolicyBody;
     version: number;
@@ -1202,11 +1189,11 @@ export interface ListViewPolicyVersionView {
 /** A list: `{data, nextCursor}`. */
 export interface ListViewPolicyView {
   data: (PolicyBody & ({
-    /** That time has come. */
+    /** The review is due. */
     reviewDue?: boolean;
     /** RFC 3339, by `reviewCadence`; null without one. */
     reviewDueAt?: string | null;
-    /** The last review, or the last change. */
+    /** The last review, or the last change if that is later. */
     reviewed?: Review | null;
     version: number;
   }))[];
@@ -1217,9 +1204,9 @@ export interface ListViewPolicyView {
 /** A list: `{data, nextCursor}`. */
 export interface ListViewSandboxView {
   data: ({
-    /** As `X-Mode` names it. */
+    /** The value for `X-Mode`. */
     mode: string;
-    /** Where its clock stands; null while it runs on real time. */
+    /** The time of its clock; null while it runs on real time. */
     now?: string | null;
     sandbox: string;
   })[];
@@ -1229,12 +1216,12 @@ export interface ListViewSandboxView {
 
 /** A list: `{data, nextCursor}`. */
 export interface ListViewUserView {
-  data: (UserProfile & ({
+  data: ({
     blocked: boolean;
-    /** Null without one that runs. */
+    /** Null without a running subscription. */
     subscription?: SubscriptionView | null;
     userId: string;
-  }))[];
+  })[];
   /** Null on the last page. */
   nextCursor?: string | null;
 }
@@ -1244,7 +1231,7 @@ export interface ListViewVersionView {
   data: {
     /** RFC 3339, UTC. */
     createdAt: string;
-    /** Id of the key that wrote it. */
+    /** ID of the key that wrote it. */
     createdBy: string;
     plan: PlanBody;
     version: number;
@@ -1258,8 +1245,6 @@ export interface ListViewWebhookView {
   data: (WebhookBody & ({
     /** RFC 3339, UTC. */
     createdAt: string;
-    /** How its deliveries go, in the mode of the call; only where webhooks are read. */
-    deliveries?: DeliveryHealth | null;
     /** Standard Webhooks: `whsec_` + base64 of 32 random bytes. */
     secret?: string | null;
     version: number;
@@ -1271,36 +1256,39 @@ export interface ListViewWebhookView {
 /** A list: `{data, nextCursor}`. */
 export interface ListViewWindowView {
   data: ({
-    /** It is over, and nothing can be charged to it or given back any more. */
+    /** The window is over, and nothing can be charged to it or refunded any more. */
     final: boolean;
-    /** Extra quota by grants, when the window ended, or at present. */
+    /** Extra quota by grants when the window ended, or now. */
     granted: number;
     groupId: string;
     label: string;
     /** `max(0, used - quota - granted)` */
     overage: number;
     period: PeriodView;
-    /** That the last call in the window went by, or of one that runs, the present one. Null counts without limit. */
+    /**
+     * The quota at the last call in the window, or the present quota if the window is running. Null counts without
+     * limit.
+     */
     quota?: number | null;
     scope: Record<string, string>;
     unit: Unit;
     used: number;
-    /** Number among the counter's windows, as events tell it. */
+    /** Sequence number of the window, as in events. */
     window: string;
   })[];
   /** Null on the last page. */
   nextCursor?: string | null;
 }
 
-/** A live grant. */
+/** An active grant. */
 export interface LiveGrantView {
   amount: number;
-  /** Null: never. */
+  /** Null if it never ends. */
   endsAt?: string | null;
   id: string;
 }
 
-/** What a tracked event met. */
+/** The match status of a tracked event. */
 export type MatchStatus = "matched" | "unmatched" | "no_subscription" | "over_limit";
 
 /** `"quantity"`, `"event"`, or `{"per": …, "estimate": …}`. */
@@ -1312,24 +1300,24 @@ export type MeasureWord = "quantity" | "event";
 export interface MismatchView {
   /** `event`, or `metadata.<name>`. */
   field: string;
-  /** Absent: the call does not bring the field. */
+  /** Absent if the call does not have the field. */
   found?: string | null;
   /** The same as a sentence. */
   message: string;
-  /** The event's pattern, or the values of which any matches. */
+  /** The values that match, or the event's pattern. Empty if any value of a missing field would match. */
   wanted: string[];
 }
 
-/** A counter as it would stand. */
+/** A counter as it would be. */
 export type MovedCounterView = CounterView & {
   effect: Effect;
 };
 
-/** A node as it tells of itself. */
+/** The heartbeat of a node. */
 export interface NodeAbout {
   /** Where it listens. */
   address: string;
-  /** The machine's name, as far as it has one. */
+  /** The machine's name, if it has one. */
   host: string;
   id: string;
   seenAt: string;
@@ -1338,31 +1326,31 @@ export interface NodeAbout {
   version: string;
 }
 
-/** A node, and whether it is still heard of. */
+/** A node, and whether its heartbeat is recent. */
 export type NodeView = NodeAbout & {
-  /** It has not been heard of for 15 seconds. */
+  /** There was no heartbeat for 15 seconds. */
   silent: boolean;
 };
 
 export interface NoteBody {
-  /** Why; kept in the audit log. */
+  /** The reason; recorded in the audit log. */
   note?: string | null;
 }
 
 /** How a [`Number`] may be written. */
 export type NumberOrText = number | string;
 
-/** Handed back with a denial. */
+/** Returned with a denial. */
 export interface OnLimitBody {
   fallback?: FallbackBody | null;
   message?: string | null;
   upgradeUrl?: string | null;
 }
 
-/** What a group's counter does when a user moves to this plan. */
+/** What happens to a group's counter when a user moves to this plan. */
 export type OnPlanChange = "carry" | "reset" | "block";
 
-/** What reserve answers while Redis cannot be reached. */
+/** How reserve answers while Redis is unavailable. */
 export type OnStoreFailure = "deny" | "allow";
 
 export interface OpenReservationView {
@@ -1383,17 +1371,17 @@ export interface OpenedView {
 /** One operation of a batch: which call it is, and the body of that call. */
 export type OperationBody = ReserveOperation | CommitOperation | ReleaseOperation | ExtendOperation | TrackOperation | CanUseOperation;
 
-/** What a result was worth to the end user. */
+/** How useful a result was to the end user. */
 export type Outcome = "accepted" | "rejected";
 
 export interface OutcomeBody {
   outcome: Outcome;
 }
 
-/** What the result of a commit was worth. */
+/** The outcome of a commit. */
 export interface OutcomeView {
   outcome: Outcome;
-  /** It was told so before; nothing changed. */
+  /** The same outcome was recorded before; nothing changed. */
   replayed?: boolean;
   reservationId: string;
 }
@@ -1407,28 +1395,28 @@ export interface OverLimit {
   users: number;
 }
 
-/** How a background task of this node is doing. */
+/** The state of a background task of this node. */
 export interface PartView {
   /** `key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `metrics`, `embedded_redis` */
   name: string;
   ok: boolean;
-  /** How often it ended and was started again. */
+  /** How often it has ended and was restarted. */
   restarts: number;
-  /** Since when it has not worked (RFC 3339, by this node's clock). */
+  /** Since when it has failed (RFC 3339, by this node's clock). */
   since?: string | null;
 }
 
 /** What windows are counted from. */
 export type PeriodAnchor = "calendar" | "subscription_start";
 
-/** Where a window begins and ends; RFC 3339, UTC. */
+/** Start and end of a window; RFC 3339, UTC. */
 export interface PeriodView {
   /** Null if it never ends. */
   end?: string | null;
   start: string;
 }
 
-/** How an app's data lies in Redis; fixed at its creation. */
+/** How an app's data is distributed in Redis; it cannot be changed after creation. */
 export type Placement = "app" | "user";
 
 /** A named set of limit groups for users. */
@@ -1455,13 +1443,13 @@ export type PlanView = PlanBody & {
   version: number;
 };
 
-/** Limit groups that apply to every event of the app, whatever the user's plan, with the record of who answers for them. */
+/** Limit groups that apply to every event of the app with every plan, and who is responsible for them. */
 export interface PolicyBody {
-  /** Told with each approval request of its groups. */
+  /** Shown with each approval request of its groups. */
   approval?: ApprovalBody | null;
   /** RFC 3339; end of a `fixed` period. */
   end?: string | null;
-  /** Where it holds, such as `production`. */
+  /** The environment it is meant for, such as `production`. */
   environment?: string | null;
   /** ISO 8601 duration of an `every` period. */
   every?: string | null;
@@ -1469,14 +1457,14 @@ export interface PolicyBody {
   id?: string | null;
   name?: string | null;
   notes?: string | null;
-  /** Who answers for the policy: a team or a person. */
+  /** The team or person responsible for the policy. */
   owner?: string | null;
   periodAnchor?: PeriodAnchor | null;
   periodType?: WindowKind | null;
   retry?: RetryBody | null;
-  /** How often somebody looks whether it is still right: weekly, monthly, quarterly, yearly, or an ISO 8601 duration. */
+  /** How often the policy is reviewed: weekly, monthly, quarterly, yearly, or an ISO 8601 duration. */
   reviewCadence?: string | null;
-  /** Which model route, product or workflow it is about. */
+  /** The model route, product or workflow that it is about. */
   route?: string | null;
   /** RFC 3339; start of a `fixed` period, or the anchor of an `every` period. */
   start?: string | null;
@@ -1489,33 +1477,33 @@ export interface PolicyBody {
 export interface PolicyVersionView {
   /** RFC 3339, UTC. */
   createdAt: string;
-  /** Id of the key that wrote it. */
+  /** ID of the key that wrote it. */
   createdBy: string;
   policy: PolicyBody;
   version: number;
 }
 
-/** A policy with its version, which is also its `ETag`, and when somebody should look at it again. */
+/** A policy with its version, which is also its `ETag`, and the date of its next review. */
 export type PolicyView = PolicyBody & ({
-  /** That time has come. */
+  /** The review is due. */
   reviewDue?: boolean;
   /** RFC 3339, by `reviewCadence`; null without one. */
   reviewDueAt?: string | null;
-  /** The last review, or the last change. */
+  /** The last review, or the last change if that is later. */
   reviewed?: Review | null;
   version: number;
 });
 
 export interface Preview {
-  /** Empty: nothing would change. */
+  /** Empty if nothing would change. */
   changes: ChangeView[];
-  /** False: there were too many users to look at all of them in time. */
+  /** False if not all users could be checked in time. */
   complete: boolean;
-  /** Groups whose quota is lowered, with the users whose use in the current window lies above the new quota. */
+  /** Groups with a lowered quota, and the users whose usage in the current window exceeds the new quota. */
   overLimit: OverLimit[];
 }
 
-/** RFC 9457, with a code that programs can rely on. */
+/** An error as in RFC 9457, with a `code` for programs. */
 export interface Problem {
   code: string;
   /** With a denial (`onDeny=429`, `enforce`): the whole decision. */
@@ -1531,25 +1519,14 @@ export interface Problem {
   type: string;
 }
 
-/** A user's display name and tags. */
-export type ProfileView = UserProfile & {
-  userId: string;
-};
-
-/** The plan, or with `dryRun` what would change. */
+/** The plan; with `dryRun`, what would change. */
 export type PutPlan = PlanView | Preview;
 
-/** The policy, or with `dryRun` what would change. */
+/** The policy; with `dryRun`, what would change. */
 export type PutPolicy = PolicyView | Preview;
 
-/** The subscription, or with `dryRun` what the counters would do. */
+/** The subscription; with `dryRun`, the effect on the counters. */
 export type PutSubscription = SubscriptionView | SubscriptionPreviewView;
-
-/** The slowest and the fastest course that is to be expected. */
-export interface RangeView {
-  fast: RateView;
-  slow: RateView;
-}
 
 export interface RateView {
   perDay: number;
@@ -1558,24 +1535,24 @@ export interface RateView {
 }
 
 export interface ReadyView {
-  /** The node's background tasks. One that does not work makes no call wrong, so the node stays ready. */
+  /** The node's background tasks. The node stays ready if one fails, since no decision depends on them. */
   parts: PartView[];
   ready: boolean;
   redisVersion?: string | null;
-  /** What an operator should know. */
+  /** Warnings for the operator. */
   warnings: string[];
 }
 
 export type Reason = "user_blocked" | "no_subscription" | "unmatched_event" | "uncovered_event" | "missing_scope" | "call_too_large" | "limit_reached" | "approval_required";
 
-/** What a draft would have changed of what was recorded last. */
+/** How a draft would have changed recent decisions. */
 export type RecentWhatif = WhatifReport & ({
   /**
-   * Null: all that is recorded was looked at. Otherwise counters begin with what is known to have stood in them at
-   * `since`, and those of groups that are new at 0.
+   * Null if all recorded entries were read. Otherwise counters begin with the amounts that are known for `since`,
+   * and those of new groups with 0.
    */
   cut?: WhatifCut | null;
-  /** At most so many entries were looked at. */
+  /** The maximum number of entries. */
   mostEntries: number;
 });
 
@@ -1590,7 +1567,7 @@ export interface ReleaseBody {
 }
 
 export interface ReleaseByHandBody {
-  /** Why; kept in the ledger and in the audit log. At most 256 bytes. */
+  /** The reason; recorded in the ledger and in the audit log. At most 256 bytes. */
   reason?: string | null;
 }
 
@@ -1605,22 +1582,25 @@ export interface ReleaseOperation {
 }
 
 /**
- * The sums of a line. Of a line of one group (`by=group`, `groupId=`) only `calls`, `denials`, `charged` and `ratios`
- * are there: its calls are those that matched it, its denials those for which it had no room.
+ * The sums of a line. A line of one group (`by=group`, `groupId=`) has only `calls`, `denials`, `charged` and
+ * `ratios`: calls that matched the group, and denials because the group's limit was reached.
  */
 export interface ReportLineView {
   accepted?: number | null;
-  /** A value for each name in `by`; null where calls had none, `(other)` where there were too many to tell apart. */
+  /**
+   * A value for each name in `by`; null for calls without the value, `(other)` for values beyond the limit of
+   * distinct values.
+   */
   by: Record<string, string | null>;
   /** Final commits and tracked events. */
   calls: number;
-  /** Per group, in its unit; what was given back is taken off. */
+  /** Per group, in its unit, minus refunds. */
   charged: ChargedView[];
   /** Cents. */
   cost?: number | null;
-  /** Cents per accepted result; null without one. */
+  /** Cents per accepted result; null without an accepted result. */
   costPerAccepted?: number | null;
-  /** Calls that were allowed while Redis was away, and counted later. */
+  /** Calls that were allowed while Redis was unavailable and counted later. */
   degraded?: number | null;
   denials: number;
   denialsByReason?: Record<string, number> | null;
@@ -1632,25 +1612,25 @@ export interface ReportLineView {
   expiries?: number | null;
   /** Sums of numeric metadata fields. */
   figures?: Record<string, number> | null;
-  /** Commits after the expiry. */
+  /** Commits after the reservation had expired. */
   late?: number | null;
   quantity?: number | null;
-  /** By the text of the ratio; null where its second side is 0. */
+  /** By the text of the ratio; null if its second operand is 0. */
   ratios: Record<string, number | null>;
   refunds?: number | null;
   rejected?: number | null;
   /** Reservations that were released. */
   released?: number | null;
   retries?: number | null;
-  /** The part of calls that were retries; null without calls. */
+  /** The share of calls that were retries; null without calls. */
   retryShare?: number | null;
   /** First day. */
   start: string;
 }
 
-/** What happened, line by line. */
+/** Sums of usage, line by line. */
 export interface ReportView {
-  /** False: so much came at once that some of it is not counted yet. */
+  /** False if some recent events are not counted yet. */
   complete: boolean;
   /** By time, then by the values of `by`. */
   data: ReportLineView[];
@@ -1668,9 +1648,9 @@ export interface ReservationEntryView {
   at: string;
   charges: EntryChargeView[];
   errorCode?: string | null;
-  /** The figures that the call brought, per item; empty: as held. */
+  /** The figures of the call, per item; empty if it charged the held amounts. */
   figures?: FiguresView[];
-  /** Of an expiry: what was held until then. */
+  /** For an expiry: the amount that was held until then. */
   held?: EntryHeldView[];
   id: string;
   late: boolean;
@@ -1679,11 +1659,11 @@ export interface ReservationEntryView {
   type: EntryKind;
 }
 
-/** One `event` with its quantity and metadata, or `items`: several events that pass together or not at all. */
+/** One `event` with its quantity and metadata, or `items`: several events that are allowed together or not at all. */
 export interface ReserveBody {
   /** 1 to 128 bytes. */
   event?: string | null;
-  /** 1 to 10, instead of event, quantity and metadata. */
+  /** 1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`. */
   items?: ItemBody[] | null;
   /** At most 32 keys with scalar values. */
   metadata?: Record<string, unknown>;
@@ -1708,7 +1688,7 @@ export interface ReserveOperation {
   event?: string | null;
   /** As the `Idempotency-Key` of the call alone. */
   idempotencyKey?: string;
-  /** 1 to 10, instead of event, quantity and metadata. */
+  /** 1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`. */
   items?: ItemBody[] | null;
   /** At most 32 keys with scalar values. */
   metadata?: Record<string, unknown>;
@@ -1728,62 +1708,65 @@ export interface ReserveOperation {
   userId: string;
 }
 
-/** What a reservation has in one window of a counter. */
+/** The amounts of a reservation in one window of a counter. */
 export interface ReservedView {
   charged: number;
   groupId: string;
   held: number;
-  /** Null: that window is over. */
+  /** Null if that window is over. */
   period?: PeriodView | null;
   scope: Record<string, string>;
   unit: Unit;
 }
 
 export interface ResetBody {
-  /** Left out: every group. */
+  /** Without it, every group. */
   groupId?: string | null;
-  /** Why; kept in the audit log. */
+  /** The reason; recorded in the audit log. */
   note?: string | null;
 }
 
 /** The result of one operation. */
 export interface ResultView {
-  /** The body that the call alone would return, or a problem. */
+  /** The body that the single call would return, or a problem. */
   body: AnswerView;
-  /** The first answer to the same idempotency key is returned again, like the header `Idempotent-Replayed`. */
+  /**
+   * True if this is the stored answer of an earlier call with the same idempotency key, like the header
+   * `Idempotent-Replayed`.
+   */
   replayed?: boolean;
-  /** The HTTP status that the operation would have had alone. */
+  /** The HTTP status that the single call would return. */
   status: number;
 }
 
 /**
- * How a client may try again. `maxAttempts` is also enforced: events that the policy matches and that carry
- * `metadata.action` count as attempts of that action.
+ * How clients may retry. `maxAttempts` is enforced: matching events with `metadata.action` count as attempts of that
+ * action.
  */
 export interface RetryBody {
   backoff?: BackoffBody | null;
-  /** Attempts of one original action, the first one included; 1 to 1000. */
+  /** Attempts of one action including the first; 1 to 1000. */
   maxAttempts: number;
-  /** Error codes of the provider that must not be tried again. */
+  /** Error codes of the provider that must not be retried. */
   nonRetryable?: string[];
 }
 
-/** How the client may try again, by the strictest policy that matched. */
+/** How the client may retry, by the strictest policy that matched. */
 export interface RetryView {
-  /** Of this action, after this call; absent without `metadata.action`. */
+  /** Attempts of this action including this call; absent without `metadata.action`. */
   attemptsLeft?: number | null;
   backoff?: BackoffBody | null;
   maxAttempts: number;
-  /** Error codes that must not be tried again. */
+  /** Error codes that must not be retried. */
   nonRetryable: string[];
   policyId: string;
 }
 
-/** When a policy was last looked at. */
+/** When a policy was last reviewed. */
 export interface Review {
   /** RFC 3339, UTC. */
   at: string;
-  /** Id of the key. */
+  /** ID of the key. */
   by: string;
   note?: string | null;
 }
@@ -1792,7 +1775,7 @@ export interface ReviewBody {
   note?: string | null;
 }
 
-/** What an operator may do; each role may what those before it may. */
+/** The permissions of an operator; each role includes those before it. */
 export type Role = "viewer" | "support" | "approver" | "admin";
 
 export interface RollbackBody {
@@ -1804,15 +1787,15 @@ export interface RuleBody {
   /** Exact, or a glob in which `*` stands for any run of characters. */
   event: string;
   measure?: MeasureBody | null;
-  /** Per key a scalar, or a list of which any may match; all keys must match. */
+  /** A value per key, or a list of accepted values; all keys must match. */
   metadata?: Record<string, unknown>;
 }
 
 /** A sandbox of test mode. */
 export interface SandboxView {
-  /** As `X-Mode` names it. */
+  /** The value for `X-Mode`. */
   mode: string;
-  /** Where its clock stands; null while it runs on real time. */
+  /** The time of its clock; null while it runs on real time. */
   now?: string | null;
   sandbox: string;
 }
@@ -1822,11 +1805,11 @@ export interface SessionBody {
   key: string;
 }
 
-/** Who is signed in. */
+/** The signed-in operator. */
 export interface SessionView {
-  /** Null: the root key, which names its app by `X-App`. */
+  /** Null for the root key, which names its app in `X-App`. */
   app?: string | null;
-  /** To be sent as `X-CSRF-Token` with every write. */
+  /** Must be sent as `X-CSRF-Token` with every write. */
   csrfToken: string;
   expiresAt: string;
   keyId: string;
@@ -1835,34 +1818,38 @@ export interface SessionView {
 }
 
 export interface Settings {
-  /** How the dashboard writes cents: ISO 4217, such as `USD`. Null: as cents. */
-  currency?: string | null;
-  /** The plan of users without subscription; calendar and endless groups only. Null: they are denied. */
+  /**
+   * The plan of users without a subscription; it may only have calendar and endless groups. Null: such users are
+   * denied.
+   */
   defaultPlanId?: string | null;
   /**
-   * How many values (or tuples of values) of one scope with metadata may have counters at the same time, in each mode
-   * (and bucket, with placement `user`); calls with further ones are denied. 1 to 10,000,000.
+   * How many values (or combinations of values) of one scope with metadata may have counters at the same time, in
+   * each mode (and bucket, with placement `user`). Calls with further values are denied. 1 to 10,000,000.
    * Range 1 to 10000000.
    * Default 100000.
    */
   maxScopeValues?: number;
   onStoreFailure?: OnStoreFailure;
-  /** Metadata fields that reports tell apart, beside those that groups look at and the documented names: at most 16. */
+  /**
+   * Metadata fields that reports can group and filter by, in addition to those that groups use and the documented
+   * ones: at most 16.
+   */
   reportLabels?: string[];
 }
 
-/** What became of a reservation. */
+/** The state of a reservation after the call. */
 export interface SettlementView {
-  /** The counters it was settled in, in the windows in which it was held. */
+  /** The counters of the reservation, in the windows in which it was held. */
   counters: CounterView[];
-  /** It was charged after its expiry. */
+  /** The amount was charged after the reservation had expired. */
   late?: boolean;
   /** The same call was made before; nothing changed. */
   replayed?: boolean;
   reservationId: string;
   /** `held`, `committed` or `released` */
   status: string;
-  /** Alerts that this call set off. */
+  /** Alerts that this call triggered. */
   thresholds?: ThresholdView[];
 }
 
@@ -1870,38 +1857,38 @@ export type Status = "held" | "expired" | "committed" | "released";
 
 export interface SubscribeBody {
   /**
-   * `{groupId: {quota}}` or a plan's whole body, instead of the plan's own limits. Null clears them; a move to
-   * another plan drops them.
+   * `{groupId: {quota}}`, or a whole plan body that replaces the plan's limits. Null clears them. They are dropped
+   * when the user moves to another plan.
    */
   customLimits?: Record<string, unknown> | null;
-  /** RFC 3339; windows are counted from here instead. Null clears it. */
+  /** RFC 3339; the time from which windows are counted instead. Null clears it. */
   cycleStart?: string | null;
-  /** RFC 3339; from then on there is no subscription. Null clears it. */
+  /** RFC 3339; the subscription ends then. Null clears it. */
   endsAt?: string | null;
-  /** Why; kept in the audit log if something changes. At most 1,024 bytes. */
+  /** The reason; recorded in the audit log if something changes. At most 1,024 bytes. */
   note?: string | null;
   planId: string;
-  /** With a moved anchor or another plan: start at 0. */
+  /** With another anchor or plan: start at 0. */
   resetUsage?: boolean;
-  /** RFC 3339, not in the future; default now, or what it was on the same plan. */
+  /** RFC 3339, not in the future. Default: now, or unchanged on the same plan. */
   startedAt?: string | null;
   userId: string;
 }
 
-/** What a subscription would make of the user's counters. Nothing was written. */
+/** How a subscription would change the user's counters. Nothing was written. */
 export interface SubscriptionPreviewView {
-  /** Of the plan's groups that count per user. */
+  /** Counters of the plan's groups that count per user. */
   counters: MovedCounterView[];
-  /** Groups of the present plan that the other one does not have: they end, unless a policy counts the same. */
+  /** Groups of the present plan that the new plan does not have. They end, unless a policy has the same group. */
   endedGroupIds: string[];
   subscription: SubscriptionView;
 }
 
 /** A subscription as clients see it. */
 export interface SubscriptionView {
-  /** Of a write. False: everything was so already. */
+  /** After a write: false if nothing changed. */
   changed?: boolean | null;
-  /** Instead of the plan's own limits. */
+  /** Replaces the plan's limits. */
   customLimits?: Record<string, unknown> | null;
   cycleStart?: string | null;
   endsAt?: string | null;
@@ -1911,17 +1898,17 @@ export interface SubscriptionView {
   userId: string;
 }
 
-/** An alert that a call set off. */
+/** An alert that a call triggered. */
 export interface ThresholdView {
   groupId: string;
-  /** Of quota and grants. */
+  /** Percent of quota and grants. */
   percent: number;
 }
 
 export interface TrackBody {
-  /** Count only if there is room, else 429. */
+  /** Count only if the limit allows it; otherwise the call fails with 429. */
   enforce?: boolean;
-  /** A name that ends in `.refund` gives back. */
+  /** A name that ends in `.refund` refunds an earlier charge. */
   event: string;
   metadata?: Record<string, unknown>;
   /** Default 1. */
@@ -1931,9 +1918,9 @@ export interface TrackBody {
 
 /** `POST track` as an operation of a batch. */
 export interface TrackOperation {
-  /** Count only if there is room, else 429. */
+  /** Count only if the limit allows it; otherwise the call fails with 429. */
   enforce?: boolean;
-  /** A name that ends in `.refund` gives back. */
+  /** A name that ends in `.refund` refunds an earlier charge. */
   event: string;
   /** As the `Idempotency-Key` of the call alone. */
   idempotencyKey?: string;
@@ -1950,101 +1937,93 @@ export interface TrackedView {
   eventId: string;
   matchStatus: MatchStatus;
   matchedGroupIds: string[];
-  /** Alerts that this call set off. */
+  /** Alerts that this call triggered. */
   thresholds?: ThresholdView[];
 }
 
-/** A rule that was tried. */
+/** A rule that was evaluated. */
 export interface TriedRuleView {
-  /** Its event pattern. */
+  /** The rule's event pattern. */
   event: string;
   matches: boolean;
-  /** All that keeps it from matching. */
+  /** Everything that prevents a match. */
   mismatches: MismatchView[];
 }
 
 /** What a limit group counts in. The unit of a group id never changes. */
 export type Unit = "count" | "tokens" | "seconds" | "cents";
 
-/** What happens to an event that no group of the plan matches. */
+/** How events are treated that no group of the plan matches. */
 export type UnmatchedEvents = "deny" | "allow";
 
 export interface UnusualLineView {
   by: Record<string, string | null>;
-  /** Standard deviation of the days before. */
+  /** The standard deviation of the days before. */
   deviation: number;
-  /** Of the days before, per day. */
+  /** The mean of the days before, per day. */
   mean: number;
-  /** `calls`, `denials`, `cost` (cents) or, by group, `charged` (in its unit). */
+  /** `calls`, `denials`, `cost` (cents) or, with `by=group`, `charged` (in the group's unit). */
   metric: string;
-  /** Of the day. */
+  /** The value of the day. */
   value: number;
 }
 
-/** What stands out on a day. */
+/** A value that differs strongly from the days before. */
 export interface UnusualView {
   data: UnusualLineView[];
   day: string;
-  /** The first of the days that it is compared with; the last is the one before. */
+  /** The first day of the comparison; it ends with the day before. */
   from: string;
 }
 
 /** A user's counters now. */
 export interface UsageView {
   counters: CounterView[];
-  /** The window of the plan's own period. */
+  /** The window of the plan's default period. */
   period?: PeriodView | null;
   /** Null without a subscription. */
   planId?: string | null;
   userId: string;
 }
 
-/** What blocking or starting anew answers. */
+/** The result of blocking or resetting. */
 export interface UserChanged {
   blocked: boolean;
-  /** False: it was so already. */
+  /** False if nothing changed. */
   changed: boolean;
   userId: string;
 }
 
-/** All that is known of one user. */
-export type UserDetailView = UserProfile & ({
+/** Everything about one user. */
+export interface UserDetailView {
   blocked: boolean;
   counters: CounterView[];
   grants: Grant[];
-  /** Windows that are over, newest first. */
+  /** Closed windows, newest first. */
   history: WindowView[];
-  /** Those that end first, at most 100. */
+  /** At most 100, those that expire first. */
   openReservations: OpenReservationView[];
   period?: PeriodView | null;
-  /** The plan that holds: the subscription's, or the app's default. */
+  /** The plan in effect: the subscription's, or the app's default. */
   planId?: string | null;
-  /** Null without one that runs. */
+  /** Null without a running subscription. */
   subscription?: SubscriptionView | null;
   userId: string;
-});
-
-/** A user's display name and tags, shown and searched in the dashboard. */
-export interface UserProfile {
-  /** At most 128 characters. */
-  name?: string | null;
-  /** At most 16, each of 1 to 32 characters. */
-  tags?: string[];
 }
 
 /** A user in a list. */
-export type UserView = UserProfile & ({
+export interface UserView {
   blocked: boolean;
-  /** Null without one that runs. */
+  /** Null without a running subscription. */
   subscription?: SubscriptionView | null;
   userId: string;
-});
+}
 
-/** Users of one mode. */
+/** The users of one mode. */
 export interface UsersOn {
   /** `live` or `test/<sandbox>`. */
   mode: string;
-  /** Those of them with limits of their own, which drop when they move. */
+  /** How many of them have custom limits, which are dropped when they are moved. */
   ownLimits: number;
   users: number;
 }
@@ -2053,7 +2032,7 @@ export interface UsersOn {
 export interface VersionView {
   /** RFC 3339, UTC. */
   createdAt: string;
-  /** Id of the key that wrote it. */
+  /** ID of the key that wrote it. */
   createdBy: string;
   plan: PlanBody;
   version: number;
@@ -2063,14 +2042,9 @@ export interface VersionView {
 export interface WebhookBody {
   /** At least one. */
   events: WebhookEvent[];
-  /** Only events that match all that is given here. */
+  /** Only events that match everything given here. */
   filter?: Filter;
   id?: string | null;
-  /**
-   * Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`.
-   * Default ["live"].
-   */
-  modes?: string[];
   /**
    * The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
    * `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`.
@@ -2080,18 +2054,16 @@ export interface WebhookBody {
   url: string;
 }
 
-/** What an app can hear of. */
+/** The events that a webhook can receive. */
 export type WebhookEvent = "threshold.reached" | "limit.reached" | "approval.requested" | "approval.decided" | "subscription.changed" | "reservation.expired";
 
 /**
- * A webhook. Its secret is shown once: in the answer to the call that creates or rotates it, and not when that call is
- * repeated by its idempotency key.
+ * A webhook. Its secret is shown only in the answer to the call that creates or rotates it, and not if that call is
+ * repeated with its idempotency key.
  */
 export type WebhookView = WebhookBody & ({
   /** RFC 3339, UTC. */
   createdAt: string;
-  /** How its deliveries go, in the mode of the call; only where webhooks are read. */
-  deliveries?: DeliveryHealth | null;
   /** Standard Webhooks: `whsec_` + base64 of 32 random bytes. */
   secret?: string | null;
   version: number;
@@ -2102,68 +2074,63 @@ export type WeekDay = "monday" | "tuesday" | "wednesday" | "thursday" | "friday"
 
 /** A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights. */
 export interface WeightedBody {
-  /** Stands in for fields that a reserve does not know yet. */
+  /** Used for fields that a reserve does not know yet. */
   estimate?: Record<string, NumberOrText>;
   per: Record<string, NumberOrText>;
 }
 
-/** How far the replay itself is from what happened: the present rules, replayed in the same way. */
+/** How closely a replay of the present rules matches the recorded decisions. */
 export interface WhatifAgreement {
-  /** Allowed or denied as they were. */
   agree: number;
   calls: number;
-  /** Denied as they were, but by other groups or for another reason. */
-  deniedOtherwise: number;
 }
 
-/** A plan or a policy, as putting it would take it. */
+/** A draft of a plan or policy. */
 export interface WhatifBody {
-  /** At most so many of the newest entries of the ledger and the denials, 100 to 50000, default 20000. */
+  /** How many of the newest ledger and denial entries to replay, 100 to 50000; default 20000. */
   entries?: number | null;
-  /** With its `id`. Instead of `policy`. */
+  /** A plan with its `id`; cannot be combined with `policy`. */
   plan?: PlanBody | null;
-  /** With its `id`. Instead of `plan`. */
+  /** A policy with its `id`; cannot be combined with `plan`. */
   policy?: PolicyBody | null;
-  /** The plan whose users get the one in `plan`; default: that plan's own users. */
+  /** Replay with the users of this plan; default: the users of the drafted plan. */
   usersOf?: string | null;
 }
 
-/** Calls that the draft decides otherwise than the present rules. */
+/** Calls that would be decided differently. */
 export interface WhatifChanged {
-  /** A call that several groups refuse counts for each. */
+  /** A call that several groups deny counts for each of them. */
   byGroup: Record<string, number>;
   byReason: Record<string, number>;
   calls: number;
-  /** The first ones. */
+  /** The first examples. */
   examples: WhatifExample[];
   users: number;
 }
 
-/** Why not everything that is recorded was looked at. */
+/** Why not all recorded entries were read. */
 export type WhatifCut = "entries" | "time" | "size";
 
-/** A call that the draft decides otherwise than the present rules. */
+/** A call that would be decided differently. */
 export interface WhatifExample {
   /** RFC 3339, UTC. */
   at: string;
   event?: string | null;
   groups: WhatifLack[];
-  /** Why the draft denies it; of one that it allows, why the present rules deny it. */
+  /** Why it would be denied, or was denied. */
   reason: string;
   userId: string;
 }
 
-/** A group's use, in its unit. */
+/** The usage of a group, in its unit. */
 export interface WhatifGroup {
   draft: number;
   groupId: string;
-  /** Under the present rules, replayed in the same way; null for a trace. */
-  present?: number | null;
   recorded: number;
   unit: Unit;
 }
 
-/** A group without room, as it would stand when the call comes. */
+/** A group over its limit, with its state at the time of the call. */
 export interface WhatifLack {
   /** `used + held` */
   count: number;
@@ -2172,81 +2139,81 @@ export interface WhatifLack {
   requested: number;
 }
 
-/** What a draft would have changed. */
+/** How a draft would have changed decisions. */
 export interface WhatifReport {
-  /** Calls that asked: allowed reservations and denials. */
+  /** The number of calls: allowed reservations and denials. */
   calls: number;
-  /** Denied under both, but by other groups or for another reason. */
+  /** Denied as before, but by other groups or for another reason. */
   deniedOtherwise: number;
-  /** What was tried. */
+  /** The name of the draft. */
   draft: string;
-  /** Entries of the ledger and of the denials, or rows of the trace. */
+  /** Number of ledger and denial entries, or rows of the trace. */
   entries: number;
   groups: WhatifGroup[];
   mostAffected: WhatifUser[];
   newlyAllowed: WhatifChanged;
   newlyDenied: WhatifChanged;
-  /** The present rules, replayed in the same way: what the draft is compared with. Null for a trace. */
-  present?: WhatifSide | null;
   /** Null for a trace. */
   presentRules?: WhatifAgreement | null;
-  /** What happened. Of a trace: as if nothing were denied. */
+  /** For a trace: as if nothing were denied. */
   recorded: WhatifSide;
   seconds: number;
-  /** The first and the last thing that was replayed; null if there was nothing. */
+  /** Times of the first and last replayed call; null if there was none. */
   since?: string | null;
-  /** Where the calls come from. */
+  /** The source of the calls. */
   source: string;
   underDraft: WhatifSide;
-  /** Settled figures that the draft cannot measure: what was held was charged. */
+  /** Commits whose figures the draft cannot measure; the held amounts were charged. */
   unmeasured: number;
   until?: string | null;
-  /** False: older entries are gone, so counters begin with what stood in them before the first that is left. */
+  /** False if older entries are missing, so counters begin with the amounts before the first stored entry. */
   whole: boolean;
 }
 
-/** How calls were, or would be, decided. */
+/** How calls were or would be decided. */
 export interface WhatifSide {
   allowed: number;
-  /** What was charged, in cents: of each call the largest charge in a group of cents. */
+  /** Charges in cents: for each call its largest charge in a group of cents. */
   cents?: number | null;
   denied: number;
 }
 
-/** A user whom the draft would have met. */
+/** A user whose calls the draft would decide differently. */
 export interface WhatifUser {
   centsDraft: number;
-  /** Under the present rules; of a trace as if nothing were denied. */
-  centsPresent: number;
+  centsRecorded: number;
   newlyAllowed: number;
   newlyDenied: number;
   userId: string;
 }
 
 /**
- * Kind of a window; also the `periodType` of a plan or group (SPEC section 3).
+ * The kind of a window; also the `periodType` of a plan or group (SPEC section 3).
  *
- * The default is `lifetime`, the kind that never gives fresh quota by itself.
+ * The default is `lifetime`, which never renews its quota.
  */
 export type WindowKind = "minute" | "hourly" | "daily" | "weekly" | "monthly" | "yearly" | "lifetime" | "every" | "fixed" | "concurrent";
 
 /** One window of one counter. Amounts are in the unit. */
 export interface WindowView {
-  /** It is over, and nothing can be charged to it or given back any more. */
+  /** The window is over, and nothing can be charged to it or refunded any more. */
   final: boolean;
-  /** Extra quota by grants, when the window ended, or at present. */
+  /** Extra quota by grants when the window ended, or now. */
   granted: number;
   groupId: string;
   label: string;
   /** `max(0, used - quota - granted)` */
   overage: number;
   period: PeriodView;
-  /** That the last call in the window went by, or of one that runs, the present one. Null counts without limit. */
+  /**
+   * The quota at the last call in the window, or the present quota if the window is running. Null counts without
+   * limit.
+   */
   quota?: number | null;
   scope: Record<string, string>;
   unit: Unit;
   used: number;
-  /** Number among the counter's windows, as events tell it. */
+  /** Sequence number of the window, as in events. */
   window: string;
 }
 

@@ -1,49 +1,51 @@
-/** How a client is set up. */
+/** The options of a client. */
 import { QuotagateError } from "./errors.js";
 import type { Undelivered } from "./handed-over.js";
 
 /** The part of `fetch` that is used. */
 export type Fetch = (input: string, init: RequestInit) => Promise<Response>;
 
-/** What `reserve` and `canUse` answer when the gateway cannot be reached within the deadline. */
+/** The answer of `reserve` and `canUse` when the gateway cannot be reached within the deadline. */
 export type OnUnavailable = "deny" | "allow";
 
 /** Options of `createClient`. */
 export interface ClientOptions {
-  /** `sk_…` in back ends, `pk_…` in browsers, `ak_…` for the `admin` part. */
-  apiKey: string;
-  /** Where the gateway is; else the variable `QUOTAGATE_URL`, else `http://127.0.0.1:8080`. */
+  /**
+   * `sk_…` in back ends, `pk_…` in browsers, `ak_…` for the `admin` part. Default: the environment variable
+   * `QUOTAGATE_KEY`.
+   */
+  apiKey?: string | undefined;
+  /** Default: the environment variable `QUOTAGATE_URL`, or `http://127.0.0.1:8080`. */
   baseUrl?: string;
-  /** How long one attempt may take, in milliseconds. Default 3,000. */
+  /** The longest time of one attempt, in milliseconds. Default 3,000. */
   timeoutMs?: number;
-  /** How long a call may take with all its attempts, in milliseconds. Default 10,000. */
+  /** The longest time of a call with all its attempts, in milliseconds. Default 10,000. */
   deadlineMs?: number;
-  /** How often a failed attempt is repeated, at most. Default 4; 0 never repeats. */
+  /** How often the client retries a failed attempt, at most. Default 4. */
   retries?: number;
   /**
-   * `"deny"` (default): without an answer nothing is spent, `allowed` is false with the reason `gateway_unavailable`.
-   * `"allow"`: the application goes on unmetered, `allowed` is true without a reservation.
-   * Either is marked `degraded: true`.
+   * Without an answer of the gateway: `"deny"` (default) answers `allowed: false` with the reason `gateway_unavailable`,
+   * `"allow"` answers `allowed: true` without a reservation. Both are marked `degraded: true`.
    */
   onUnavailable?: OnUnavailable;
-  /** Denials of `reserve`, `extend` and an enforcing `track` are thrown as `LimitReached`. Default false. */
+  /** `reserve`, `extend` and an enforcing `track` throw `Denied` instead of returning a denial. Default false. */
   throwOnDeny?: boolean;
   /**
-   * Receives every commit that could not be delivered in its time, or was refused when it was. Without it they are
-   * written to the console.
+   * Receives every commit and kept track that could not be delivered in time, or that the gateway refused. By default
+   * they are written to the console.
    */
   onUndelivered?: (undelivered: Undelivered) => void | Promise<void>;
   /** Instead of the platform's `fetch`. */
   fetch?: Fetch;
-  /** With an `ak_` key: what is worked on, `live` (default), `test` or `test/<sandbox>`. */
+  /** The mode that an `ak_` key works in: `live` (default), `test` or `test/<sandbox>`. */
   mode?: string;
-  /** With the root admin key: which app is worked on. Default `default`. */
+  /** The app that the root admin key works on. Default `default`. */
   app?: string;
-  /** With a `pk_` key that requires it: the token of the one user whose usage is read. */
+  /** The user's token, for a `pk_` key that requires one. */
   userToken?: string;
 }
 
-/** Options with every default filled in, and checked. */
+/** The checked options, with all defaults. */
 export interface Settings {
   baseUrl: string;
   timeoutMs: number;
@@ -53,7 +55,7 @@ export interface Settings {
   throwOnDeny: boolean;
   fetch: Fetch;
   headers: Record<string, string>;
-  /** Takes the key out of a text. */
+  /** Removes the key from a text. */
   redact: (text: string) => string;
 }
 
@@ -63,14 +65,14 @@ function invalid(message: string): QuotagateError {
   return new QuotagateError({ code: "invalid_options", message, status: 400 });
 }
 
-/** The environment, where there is one. */
+/** A variable of the environment, if there is one. */
 function environment(name: string): string | undefined {
   const runtime = globalThis as { process?: { env?: Record<string, string | undefined> } };
   try {
     const value = runtime.process?.env?.[name];
     return value === "" ? undefined : value;
   } catch {
-    // Deno asks for a permission that it may not get.
+    // Deno may deny access to the environment.
     return undefined;
   }
 }
@@ -82,16 +84,16 @@ function checkedUrl(text: string): string {
   } catch {
     throw invalid("baseUrl must be a URL such as http://127.0.0.1:8080");
   }
-  // fetch refuses such URLs with a message that shows them.
-  if (url.username || url.password) throw invalid("baseUrl must not carry a user name or password");
+  // fetch would reject such a URL with an error that shows it.
+  if (url.username || url.password) throw invalid("baseUrl must not contain a user name or password");
   if (url.protocol !== "http:" && url.protocol !== "https:") throw invalid("baseUrl must begin with http:// or https://");
   return (url.origin + url.pathname).replace(/\/+$/, "");
 }
 
-/** A header's value; anything else makes fetch fail with a message that shows it. */
+/** Checks a header's value here, since the error of fetch would show it. */
 function checkedHeader(name: string, value: unknown): string {
   if (typeof value !== "string" || !/^[\x21-\x7e]+$/.test(value)) {
-    throw invalid(`${name} must be a text of printable ASCII characters without spaces`);
+    throw invalid(`${name} must be printable ASCII characters without spaces`);
   }
   return value;
 }
@@ -101,9 +103,11 @@ function atLeast(name: string, value: number, least: number): number {
   return value;
 }
 
-/** Fills in the defaults; throws `invalid_options` at what cannot work. */
-export function settle(options: ClientOptions): Settings {
-  const key = checkedHeader("apiKey", options.apiKey);
+/** Checks the options and adds the defaults; throws `invalid_options`. */
+export function settingsOf(options: ClientOptions): Settings {
+  const given = options.apiKey ?? environment("QUOTAGATE_KEY");
+  if (given === undefined) throw invalid("apiKey is missing: pass it, or set QUOTAGATE_KEY");
+  const key = checkedHeader("apiKey", given);
   const headers: Record<string, string> = { authorization: `Bearer ${key}`, accept: "application/json" };
   if (options.mode !== undefined) headers["x-mode"] = checkedHeader("mode", options.mode);
   if (options.app !== undefined) headers["x-app"] = checkedHeader("app", options.app);
@@ -117,7 +121,7 @@ export function settle(options: ClientOptions): Settings {
     retries: atLeast("retries", options.retries ?? 4, 0),
     onUnavailable,
     throwOnDeny: options.throwOnDeny ?? false,
-    // Looked up at each call, so that instrumentation that replaces it later is seen; called as a plain function.
+    // Looked up at each call, since instrumentation may replace fetch later.
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
     headers,
     redact: (text) => [key, options.userToken].reduce((clean: string, secret) => (secret ? clean.split(secret).join("[key]") : clean), text),

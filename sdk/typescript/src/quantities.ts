@@ -1,14 +1,14 @@
-/** Quantities that JSON cannot carry are refused before they are sent. */
+/** Checks quantities that JSON cannot contain, before they are sent. */
 import { QuotagateError } from "./errors.js";
 import type { Quantity } from "./results.js";
 
-/** Something with quantities: a call, an operation, or one of its items. */
+/** A call, an operation or an item with quantities. */
 interface Quantities {
   quantity?: Quantity | null | undefined;
   items?: readonly { quantity?: Quantity | null | undefined }[] | null | undefined;
 }
 
-/** JSON would turn NaN into null, and a commit of null charges all that is held. */
+/** JSON turns NaN into null, and a commit of null would charge the whole hold. */
 export function checkQuantity(quantity: Quantity | null | undefined): void {
   if (typeof quantity === "number" && !Number.isFinite(quantity)) {
     const errors = [{ field: "quantity", message: "must be a finite number" }];
@@ -16,7 +16,7 @@ export function checkQuantity(quantity: Quantity | null | undefined): void {
   }
 }
 
-/** The same for all quantities of an operation. */
+/** Checks all quantities of an operation. */
 export function checkQuantities(operation: object): void {
   const { quantity, items }: Quantities = operation;
   for (const one of [quantity, ...(items ?? []).map((item) => item.quantity)]) checkQuantity(one);

@@ -1,4 +1,4 @@
-/** The headers of an application's own answer to its users. */
+/** Rate limit headers for the answers of the application. */
 import type { CounterView } from "./models.js";
 import type { Decision, Tracked } from "./results.js";
 
@@ -30,10 +30,10 @@ function limited(counter: CounterView, nowMs: number): Limited | undefined {
 
 /**
  * `RateLimit-Policy` and `RateLimit` for the matched groups, `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch
- * seconds) for the tightest, and `Retry-After` (seconds) on a denial that time will lift.
+ * seconds) for the tightest, and `Retry-After` (seconds) on a denial that ends by itself.
  *
- * @param answer of `reserve`, `extend` or `track`, or `LimitReached.decision`
- * @param now the present, in milliseconds since 1970; only a test clock needs it
+ * @param answer of `reserve`, `extend` or `track`, or the `decision` of a `Denied`
+ * @param now in milliseconds since 1970; only needed with a test clock
  *
  * @example
  * const r = await client.reserve(userId, "image.render");

@@ -1,8 +1,10 @@
-/** What calls answer: the gateway's models, and what this package adds to them. */
+/** The results of calls: the gateway's models, and the fields that this package adds. */
 import type {
   CanUseView,
   CounterView,
   DecisionView,
+  DeniedByView,
+  OnLimitBody,
   PlanView,
   Reason,
   SettlementView,
@@ -11,14 +13,31 @@ import type {
   UsageView,
 } from "./models.js";
 
-/** Why a call was denied: the gateway's reasons, or `gateway_unavailable` if it could not be asked. */
+/** Why a call was denied: the gateway's reasons, or `gateway_unavailable` if it could not be reached. */
 export type DenialReason = Reason | "gateway_unavailable";
 
 /** A quantity in the unit: a number, or decimal digits such as `"0.25"`. */
 export type Quantity = number | string;
 
-/** Facts about an event: at most 32 keys with scalar values. */
+/** Metadata of an event: at most 32 keys with scalar values. */
 export type Metadata = Record<string, string | number | boolean>;
+
+/** The event that the application may use instead, as configured in a group's `onLimit`. */
+export interface Fallback {
+  event: string;
+  metadata?: Metadata;
+}
+
+/** What a plan returns with a denial. */
+export interface OnLimit extends Omit<OnLimitBody, "fallback"> {
+  fallback?: Fallback | null;
+}
+
+/** A group that denied the call. */
+export interface DeniedBy extends Omit<DeniedByView, "onLimit"> {
+  /** As configured in the group. */
+  onLimit?: OnLimit | null;
+}
 
 /** One of several events of a reserve. */
 export interface Item {
@@ -30,26 +49,27 @@ export interface Item {
 }
 
 /** The answer to `reserve` and `extend`. */
-export interface Decision extends Omit<DecisionView, "reasons"> {
+export interface Decision extends Omit<DecisionView, "reasons" | "deniedBy"> {
   reasons: DenialReason[];
-  /** The gateway, or its store, could not be asked: `onUnavailable` or `onStoreFailure` decided. */
+  deniedBy: DeniedBy[];
+  /** The gateway or its store could not be reached: `onUnavailable` or `onStoreFailure` decided. */
   degraded?: boolean;
 }
 
 /** The answer to `canUse`. */
 export interface CanUse extends Omit<CanUseView, "reasons"> {
   reasons: DenialReason[];
-  /** The gateway could not be asked: `onUnavailable` decided. */
+  /** The gateway could not be reached: `onUnavailable` decided. */
   degraded?: boolean;
 }
 
 /**
- * What became of a reservation: `held` (after a draw), `committed` or `released` as the gateway says, or
+ * The status of a reservation: the gateway's `held` (after a draw), `committed` or `released`, or
  *
- * - `settled`: it was committed before, so that there was nothing to release
- * - `expired`: its time and grace were over, so that there was nothing to release
+ * - `settled`: it was committed before, so there was nothing to release
+ * - `expired`: it expired more than 15 minutes ago, so there was nothing to release
  * - `unmetered`: nothing was held
- * - `undelivered`: the gateway could not be reached; the call is kept and tried again in the background
+ * - `undelivered`: the gateway could not be reached; the client stores the call and retries it in the background
  */
 export type SettlementStatus = "held" | "committed" | "released" | "settled" | "expired" | "unmetered" | "undelivered";
 
@@ -62,13 +82,13 @@ export interface Settlement extends Omit<SettlementView, "status"> {
 
 /** The answer to `track`. */
 export interface Tracked extends Omit<TrackedView, "eventId"> {
-  /** Was it counted? Only `enforce` can make this false. */
+  /** False if `enforce` denied the call, or if the client retries it later (`degraded`). */
   counted: boolean;
-  /** Absent if it was not counted, or not yet. */
+  /** Absent if the call was not counted, or not yet. */
   eventId?: string;
-  /** With `enforce`: why it was not counted. */
+  /** With `enforce`: why the call was not counted. */
   decision?: Decision;
-  /** The gateway could not be reached; the call is kept and tried again in the background (option `keep`). */
+  /** The gateway could not be reached; with `keep` the client retries the call in the background. */
   degraded?: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** Calls that could not be delivered: kept in order and tried again until their time is over. */
+/** Calls that could not be delivered. They are stored in order and retried until they are too old. */
 import { type BatchResult, type Operation, parts, sendBatch } from "./batch.js";
 import { GatewayUnavailable, QuotagateError } from "./errors.js";
 import { backoffMs } from "./http/backoff.js";
@@ -6,16 +6,16 @@ import type { Call, Transport } from "./http/transport.js";
 import type { ReleaseBody } from "./models.js";
 import type { Undelivered, UndeliveredWork } from "./handed-over.js";
 
-/** A call to keep. */
+/** A call to store. */
 export interface Kept {
   work: UndeliveredWork | { call: "release"; body: ReleaseBody };
   idempotencyKey: string;
-  /** How long to go on trying, in milliseconds. */
+  /** How long to retry, in milliseconds. */
   keepMs: number;
 }
 
 interface Entry extends Kept {
-  /** Calls of one line go out one after the other. */
+  /** Calls of one line are sent in order, one after the other. */
   line: string;
   since: number;
   ends: number;
@@ -23,16 +23,16 @@ interface Entry extends Kept {
   failure: QuotagateError;
 }
 
-/** A round of attempts begins this long after the last one, at most. */
+/** The longest pause between two rounds. */
 const LONGEST_WAIT_MS = 30_000;
 
-/** More than so many calls are not kept, but handed over at once. */
+/** The most calls that are stored. Further ones go to `onUndelivered` at once. */
 const MOST = 100_000;
 
-/** Other batches are under way: this one waits for the next round. */
+/** The status while the gateway runs too many batches: the calls wait for the next round. */
 const TOO_MANY = 429;
 
-/** Did the gateway not take the call in, whatever the reason? Then it may yet. */
+/** True if the call did not arrive, so that a retry can help. */
 export function isUndelivered(error: unknown): error is QuotagateError {
   return error instanceof GatewayUnavailable || (error instanceof QuotagateError && error.status >= 500);
 }
@@ -42,58 +42,58 @@ const now = (): number => performance.now();
 /** The calls of one client that wait for the gateway. */
 export class Backlog {
   readonly #transport: Transport;
-  readonly #handOver: (undelivered: Undelivered) => void | Promise<void>;
+  readonly #onUndelivered: (undelivered: Undelivered) => void | Promise<void>;
   readonly #lines = new Map<string, Entry[]>();
   #size = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #round: Promise<void> | undefined;
   #fruitless = 0;
-  /** Could the gateway not be reached when it was last tried? */
-  #away = false;
+  /** True if the last attempt could not reach the gateway. */
+  #unreachable = false;
 
-  constructor(transport: Transport, handOver: (undelivered: Undelivered) => void | Promise<void>) {
+  constructor(transport: Transport, onUndelivered: (undelivered: Undelivered) => void | Promise<void>) {
     this.#transport = transport;
-    this.#handOver = handOver;
+    this.#onUndelivered = onUndelivered;
   }
 
-  /** How many calls wait. */
+  /** The number of waiting calls. */
   get size(): number {
     return this.#size;
   }
 
-  /** Does a call of this line wait? Then a later one must not overtake it. */
+  /** True if a call of this line is waiting; a later call must not overtake it. */
   holds(line: string): boolean {
     return this.#lines.has(line);
   }
 
-  /** Keeps a call that failed. The timer keeps the process alive: what was spent is not forgotten at its end. */
+  /** Stores a call that failed. Its timer keeps the process alive, so that the usage is not lost. */
   keep(line: string, kept: Kept, failure: QuotagateError): void {
     const since = now();
     const entry = { ...kept, line, since, ends: since + kept.keepMs, attempts: 0, failure };
-    // A long outage must not fill the memory, nor drop anything unsaid.
+    // A long outage must not fill the memory.
     if (this.#size >= MOST) {
-      void this.#surrender(entry, failure);
+      void this.#giveUp(entry, failure);
       return;
     }
-    const behind = this.#lines.get(line);
-    if (behind) behind.push(entry);
+    const waiting = this.#lines.get(line);
+    if (waiting) waiting.push(entry);
     else this.#lines.set(line, [entry]);
     this.#size += 1;
-    if (failure instanceof GatewayUnavailable) this.#away = true;
+    if (failure instanceof GatewayUnavailable) this.#unreachable = true;
     this.#schedule();
   }
 
-  /** Hands over what the gateway refused to count. */
+  /** Reports a commit that the gateway refused. */
   async refused(work: UndeliveredWork, idempotencyKey: string, error: QuotagateError): Promise<void> {
-    await this.#tell({ ...work, idempotencyKey, attempts: 0, since: new Date(), error });
+    await this.#report({ ...work, idempotencyKey, attempts: 0, since: new Date(), error });
   }
 
-  /** The gateway has just answered something. */
+  /** Retries now, because the gateway has just answered another call. */
   wake(): void {
-    if (this.#away && this.#size > 0 && !this.#round) void this.#run();
+    if (this.#unreachable && this.#size > 0 && !this.#round) void this.#run();
   }
 
-  /** Tries everything until nothing is left or the time is over; how many are left. */
+  /** Retries until no call waits or the time is over. Returns how many still wait. */
   async flush(timeoutMs: number): Promise<number> {
     const ends = now() + timeoutMs;
     for (let attempt = 0; this.size > 0 && now() < ends; attempt += 1) {
@@ -105,7 +105,7 @@ export class Backlog {
     return this.size;
   }
 
-  /** Hands over all that is left, as it is. */
+  /** Reports all waiting calls without trying again. */
   async giveUp(): Promise<void> {
     await this.#round;
     clearTimeout(this.#timer);
@@ -113,7 +113,7 @@ export class Backlog {
     const left = [...this.#lines.values()].flat();
     this.#lines.clear();
     this.#size = 0;
-    for (const entry of left) await this.#surrender(entry, entry.failure);
+    for (const entry of left) await this.#giveUp(entry, entry.failure);
   }
 
   #schedule(): void {
@@ -134,17 +134,17 @@ export class Backlog {
     return this.#round;
   }
 
-  /** One attempt for the first call of each line, and for those behind it as long as it goes well. */
+  /** Tries the first call of each line, and the following ones while it succeeds. */
   async #deliver(): Promise<void> {
     const before = this.size;
-    this.#away = false;
+    this.#unreachable = false;
     for (let lines = [...this.#lines.keys()]; lines.length > 0; ) {
-      // Never two of one line: if the first is not taken in, the second would overtake it.
+      // Never two of one line: if the first fails, the second would overtake it.
       const firsts = lines.flatMap((line) => this.#lines.get(line)?.slice(0, 1) ?? []);
       lines = [];
       for (const part of parts(firsts, operationOf)) {
         const done = await this.#attempt(part);
-        // While the gateway is away, a thousand waiting calls are not a thousand attempts.
+        // While the gateway is unreachable, a thousand waiting calls must not cause a thousand attempts.
         if (!done) {
           lines = [];
           break;
@@ -156,7 +156,7 @@ export class Backlog {
     await this.#expire();
   }
 
-  /** Sends calls of different lines. The lines that go on; undefined if the gateway could not be reached. */
+  /** Sends calls of different lines. Returns the lines that succeeded; undefined if the gateway is unreachable. */
   async #attempt(entries: Entry[]): Promise<string[] | undefined> {
     if (entries.length === 1) return this.#oneByOne(entries);
     let results: BatchResult[];
@@ -164,25 +164,25 @@ export class Backlog {
       results = await sendBatch(this.#transport, entries.map(operationOf), { retries: 0 });
     } catch (error) {
       const failure = error as QuotagateError;
-      // A gateway that does not know batches, or does not take this one, says of each call alone what becomes of it.
+      // The gateway has no batches, or rejects this one: it may still accept each call alone.
       if (failure.status !== TOO_MANY && !isUndelivered(failure)) return this.#oneByOne(entries);
       for (const entry of entries) this.#failed(entry, failure);
       return failure instanceof GatewayUnavailable ? undefined : [];
     }
-    const goOn: string[] = [];
+    const delivered: string[] = [];
     for (const [place, entry] of entries.entries()) {
       const result = results[place]!;
-      if (await this.#settled(entry, result.ok ? undefined : result.error)) goOn.push(entry.line);
+      if (await this.#settled(entry, result.ok ? undefined : result.error)) delivered.push(entry.line);
     }
-    // It answers, but what it keeps its data in does not.
-    const nothing = results.every((result) => !result.ok && result.error instanceof GatewayUnavailable);
-    return nothing ? undefined : goOn;
+    // The gateway answers, but its store does not.
+    const storeUnavailable = results.every((result) => !result.ok && result.error instanceof GatewayUnavailable);
+    return storeUnavailable ? undefined : delivered;
   }
 
-  /** The same with a request for each. */
+  /** Like `#attempt`, with one request for each call. */
   async #oneByOne(entries: Entry[]): Promise<string[] | undefined> {
-    const goOn: string[] = [];
-    const away: Entry[] = [];
+    const delivered: string[] = [];
+    let unreachable = false as boolean;
     const queue = entries.values();
     const worker = async () => {
       for (const entry of queue) {
@@ -190,16 +190,16 @@ export class Backlog {
           () => undefined,
           (error: unknown) => error as QuotagateError,
         );
-        if (await this.#settled(entry, failure)) goOn.push(entry.line);
-        if (failure instanceof GatewayUnavailable) away.push(entry);
-        if (away.length > 0) return;
+        if (await this.#settled(entry, failure)) delivered.push(entry.line);
+        unreachable ||= failure instanceof GatewayUnavailable;
+        if (unreachable) return;
       }
     };
     await Promise.all(Array.from({ length: Math.min(8, entries.length) }, worker));
-    return away.length > 0 ? undefined : goOn;
+    return unreachable ? undefined : delivered;
   }
 
-  /** What became of a call: false if it waits on. */
+  /** Handles the result of a call. Returns false if it keeps waiting. */
   async #settled(entry: Entry, failure: QuotagateError | undefined): Promise<boolean> {
     const waits: boolean = isUndelivered(failure);
     if (failure && waits) {
@@ -208,14 +208,14 @@ export class Backlog {
     }
     entry.attempts += 1;
     this.#remove(entry);
-    if (failure) await this.#surrender(entry, failure);
+    if (failure) await this.#giveUp(entry, failure);
     return true;
   }
 
   #failed(entry: Entry, failure: QuotagateError): void {
     entry.attempts += 1;
     entry.failure = failure;
-    if (failure instanceof GatewayUnavailable) this.#away = true;
+    if (failure instanceof GatewayUnavailable) this.#unreachable = true;
   }
 
   #remove(entry: Entry): void {
@@ -228,36 +228,36 @@ export class Backlog {
   }
 
   async #expire(): Promise<void> {
-    const over = [...this.#lines.values()].flat().filter((entry) => entry.ends <= now());
-    for (const entry of over) {
+    const expired = [...this.#lines.values()].flat().filter((entry) => entry.ends <= now());
+    for (const entry of expired) {
       this.#remove(entry);
-      await this.#surrender(entry, entry.failure);
+      await this.#giveUp(entry, entry.failure);
     }
   }
 
-  /** A release that did not arrive needs nobody: the hold ends by itself. */
-  async #surrender(entry: Entry, error: QuotagateError): Promise<void> {
+  /** Reports a lost call. A lost release is not reported, since its hold expires. */
+  async #giveUp(entry: Entry, error: QuotagateError): Promise<void> {
     const { work, idempotencyKey, attempts, since } = entry;
     if (work.call === "release") return;
     const started = new Date(Date.now() - (now() - since));
-    await this.#tell({ ...work, idempotencyKey, attempts, since: started, error });
+    await this.#report({ ...work, idempotencyKey, attempts, since: started, error });
   }
 
-  async #tell(undelivered: Undelivered): Promise<void> {
+  async #report(undelivered: Undelivered): Promise<void> {
     try {
-      await this.#handOver(undelivered);
+      await this.#onUndelivered(undelivered);
     } catch (fault) {
       console.error(`quotagate: onUndelivered failed for a ${undelivered.call}`, undelivered.body, fault);
     }
   }
 }
 
-/** The same as one operation of a batch. */
+/** A stored call as an operation of a batch. */
 function operationOf({ work, idempotencyKey }: Entry): Operation {
   return { op: work.call, ...work.body, idempotencyKey } as Operation;
 }
 
-/** The request that does the work, under the same idempotency key each time. */
+/** The request of a stored call, with its idempotency key. */
 export function requestOf({ call, body }: Kept["work"], idempotencyKey: string): Call {
   const expect = call === "track" ? "eventId" : "reservationId";
   return { method: "POST", path: call, body, write: true, idempotencyKey, expect };

@@ -2,16 +2,16 @@
 
 async function webCrypto(): Promise<Crypto> {
   const own = globalThis.crypto as Crypto | undefined;
-  // Browsers have no subtle part on plain http.
+  // Browsers have no subtle crypto on plain http.
   if (own?.subtle) return own;
-  // Node 18 has it only here. The name is not a literal so that bundlers for browsers do not look for it.
+  // Node 18 has it only in this module. The name is not a literal, so that bundlers for browsers ignore it.
   const name = "node:crypto";
   const node = (await import(name)) as { webcrypto: Crypto };
   return node.webcrypto;
 }
 
 /**
- * The `X-User-Token` for one user: HMAC-SHA256 of the user id. Compute it in your back end and hand it to the page.
+ * The `X-User-Token` of one user: the HMAC-SHA256 of the user id. Compute it in your back end and send it to the page.
  *
  * @param secret the publishable key's `userTokenSecret`, shown once at its creation
  * @returns lower-case hex

@@ -1,4 +1,4 @@
-/** Following a user's counters. */
+/** Follows a user's counters. */
 import type { UsageOptions } from "./call-options.js";
 import { abortReason, sleep } from "./http/abort.js";
 import { Transient } from "./http/answer.js";
@@ -7,13 +7,13 @@ import { eventsOf } from "./http/sse.js";
 import type { Transport } from "./http/transport.js";
 import type { Usage } from "./results.js";
 
-/** The gateway sends a sign of life every 15 seconds; without one for so long the connection is dead. */
+/** The gateway sends something every 15 s, so a connection that is silent for longer is dead. */
 const SILENCE_MS = 45_000;
 
 export async function* watch(transport: Transport, userId: string, options: UsageOptions & { event?: string }): AsyncGenerator<Usage, void, undefined> {
   const { signal, event, userToken } = options;
   const headers = { accept: "text/event-stream", ...(userToken !== undefined && { "x-user-token": userToken }) };
-  let told = "";
+  let last = "";
   let failures = 0;
   for (;;) {
     if (signal?.aborted) throw abortReason(signal);
@@ -28,16 +28,16 @@ export async function* watch(transport: Transport, userId: string, options: Usag
       for await (const { event: name, data } of eventsOf(response.body!)) {
         clearTimeout(silence);
         silence = setTimeout(onAbort, SILENCE_MS);
-        if (name !== "usage" || data === told) continue;
+        if (name !== "usage" || data === last) continue;
         const usage = parsed(data);
         if (!usage) break;
-        told = data;
+        last = data;
         failures = 0;
         yield usage;
       }
     } catch (error) {
       if (signal?.aborted) throw abortReason(signal);
-      // A refusal stays one; what was cut is made anew.
+      // A refusal is final; a lost connection is opened again.
       if (error instanceof Transient) waitMs = error.waitMs ?? 0;
       else if (isRefusal(error)) throw error;
     } finally {

@@ -6,7 +6,7 @@ import { group, ROOT_KEY, world } from "./support/gateway.js";
 const refused = (code: string, status: number) => (error: unknown) => error instanceof QuotagateError && error.code === code && error.status === status;
 const missing = refused("not_found", 404);
 
-test("plans have versions, previews, and deletion that minds their users", async () => {
+test("plans have versions and previews, and are not deleted while they have users", async () => {
   const { admin: client, user } = await world([group("images", 20, "image.*")]);
   const { plans } = client.admin;
   await user("u_1");
@@ -42,7 +42,7 @@ test("keys are shown once, listed by prefix, and revoked", async () => {
   await assert.rejects(keys.revoke(made.id), missing);
 });
 
-test("the root key makes and deletes apps, and works in one of them", async () => {
+test("the root key creates and deletes apps, and works in one of them", async () => {
   const { url, app } = await world([group("images", 20, "image.*")]);
   const root = createClient({ apiKey: ROOT_KEY, baseUrl: url });
   const made = await root.admin.apps.create({ id: `${app}_extra`, placement: "user" });
@@ -67,7 +67,7 @@ test("app settings and the whole configuration", async () => {
   assert.equal((await client.admin.plans.get("plan")).groups[0]?.quota, 21);
 });
 
-test("users: list, look, block, reset, and grants for them", async () => {
+test("users: list, get, block, reset, and grants", async () => {
   const { admin: client, client: backEnd, user, counter } = await world([group("images", 5, "image.*")]);
   for (let number = 0; number < 7; number += 1) await user(`acme:${number}`);
   await user("other:1");
@@ -102,7 +102,7 @@ test("users: list, look, block, reset, and grants for them", async () => {
   assert.equal((await counter(userId)).used, 0);
 });
 
-test("the audit log tells who changed what", async () => {
+test("the audit log records who changed what", async () => {
   const { admin: client, user } = await world([group("images", 5, "image.*")]);
   await user("u_1");
   await client.admin.users.block("u_1", { note: "charge-back" });
@@ -114,7 +114,7 @@ test("the audit log tells who changed what", async () => {
   assert(data.length > 0 && data.every((entry) => entry.target === "plan:plan"));
 });
 
-test("the test clock freezes a sandbox, moves forward only, and starts it anew", async () => {
+test("the test clock freezes a sandbox, moves forward only, and empties the sandbox", async () => {
   const { admin: client, client: backEnd, user } = await world([group("images", 5, "image.*")]);
   const clock = client.admin.testClock;
   assert.equal((await clock.get()).now ?? null, null);
@@ -122,7 +122,7 @@ test("the test clock freezes a sandbox, moves forward only, and starts it anew",
   const userId = await user("u_1");
   await backEnd.track(userId, "image.render", 5);
   assert.equal(await backEnd.can(userId, "image.render"), false);
-  // A secret test key may do it too.
+  // A secret test key may do this, too.
   await backEnd.admin.testClock.set(new Date(Date.UTC(2027, 0, 1)));
   assert.equal(await backEnd.can(userId, "image.render"), true);
   await assert.rejects(clock.set("2026-12-31T00:00:00Z"), refused("invalid_request", 400));

@@ -20,7 +20,7 @@ async function metered() {
   return { ...base, server, model, used };
 }
 
-test("generateText commits the usage that the provider tells", async () => {
+test("generateText commits the provider's usage", async () => {
   const { model, used } = await metered();
   const { text } = await generateText({ model: model("good"), prompt: "Say it.", maxOutputTokens: 500 });
   assert.equal(text, WORDS.join(""));
@@ -36,7 +36,7 @@ test("streamText commits the usage at its end", async () => {
   assert.equal(await used(), TOTAL_TOKENS);
 });
 
-test("streamText that is aborted in the middle is charged what it produced", async () => {
+test("an aborted streamText is charged for what it produced", async () => {
   const { model, used } = await metered();
   const controller = new AbortController();
   const { textStream } = streamText({ model: model("hangs"), prompt: "Say it.", maxOutputTokens: 500, abortSignal: controller.signal, onError: () => {} });
@@ -51,7 +51,7 @@ test("a failed call is not charged", async () => {
   assert.equal(await used(), 0);
 });
 
-test("a denial is LimitReached, and the provider is not asked", async () => {
+test("a denial throws LimitReached, and the provider is not called", async () => {
   const { model, server } = await metered();
   await assert.rejects(generateText({ model: model("good"), prompt: "Say it.", maxOutputTokens: 20_000 }), (error) => {
     assert(error instanceof LimitReached);
@@ -61,7 +61,7 @@ test("a denial is LimitReached, and the provider is not asked", async () => {
   assert.equal(server.requests.length, 0);
 });
 
-test("the types fit the AI SDK before and after", async () => {
+test("the types fit AI SDK 5 and 7", async () => {
   const { client } = await metered();
   const before: LanguageModelV2Middleware = quotaMiddleware(client, { userId: "u_1" });
   const after: LanguageModelV4Middleware = quotaMiddleware(client, { userId: "u_1" }, "v4");

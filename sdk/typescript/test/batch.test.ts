@@ -15,7 +15,7 @@ async function behindProxy() {
   return { ...base, userId, proxy, client, handedOver, paths };
 }
 
-/** Reservations whose commits wait in the background, until everything passes. */
+/** Reservations whose commits wait in the background until the proxy lets requests through. */
 async function waiting({ client, proxy, userId }: Awaited<ReturnType<typeof behindProxy>>, count: number): Promise<string[]> {
   const reserved = await Promise.all(Array.from({ length: count }, () => client.reserve(userId, "llm.tokens", 10)));
   proxy.always(() => "bad-gateway");
@@ -25,7 +25,7 @@ async function waiting({ client, proxy, userId }: Awaited<ReturnType<typeof behi
   return reserved.map(({ reservationId }) => reservationId!);
 }
 
-test("a batch answers each operation as its call does, and a fault is its own", async () => {
+test("a batch answers each operation as its call does, and a failed one has its own error", async () => {
   const { client, counter, user } = await world([group("tokens", 1_000, "llm.tokens", { unit: "tokens" })]);
   const userId = await user("u_1");
   const { reservationId } = await client.reserve(userId, "llm.tokens", 100);
@@ -61,7 +61,7 @@ test("a batch without operations, or with too many, is refused as a whole", asyn
   await assert.rejects(client.batch([{ ...operation, quantity: NaN }]), { code: "invalid_request" });
 });
 
-test("a repeated attempt of a batch counts nothing twice", async () => {
+test("a retried batch counts nothing twice", async () => {
   const { client, proxy, userId, counter, paths } = await behindProxy();
   proxy.next("cut-after");
   const results = await client.batch([
@@ -83,7 +83,7 @@ test("without a usable answer a batch throws", async () => {
   }
 });
 
-test("an operation does not overtake a kept draw of its reservation", async () => {
+test("an operation does not overtake a waiting draw of its reservation", async () => {
   const { client, proxy, userId, counter } = await behindProxy();
   const { reservationId } = await client.reserve(userId, "llm.tokens", 1_000);
   proxy.always(() => "cut-before");
@@ -101,14 +101,14 @@ test("an operation does not overtake a kept draw of its reservation", async () =
   assert.deepEqual(await counter(userId), { used: 101, held: 0 });
 });
 
-test("what waits in the background is sent in batches, and one call alone", async () => {
+test("waiting calls are sent in batches, and a single one alone", async () => {
   const base = await behindProxy();
   await waiting(base, 130);
   const { client, proxy, counter, userId, handedOver } = base;
   proxy.always(() => "pass");
   assert.equal(await client.flush(PATIENCE_MS), 0);
   const passed = proxy.seen.filter(({ fault }) => fault === "pass");
-  // The client's own next round may have begun with what waited first.
+  // The client's own next round may have started with the first waiting calls.
   const sizes = passed.map(({ body }) => (JSON.parse(body) as { operations?: unknown[] }).operations?.length ?? 1);
   assert.equal(sizes.reduce((sum, size) => sum + size), 130);
   assert(sizes.length <= 5 && Math.max(...sizes) <= 100, sizes.join());
@@ -120,7 +120,7 @@ test("what waits in the background is sent in batches, and one call alone", asyn
   assert.deepEqual([handedOver, await counter(userId)], [[], { used: 524, held: 0 }]);
 });
 
-test("a batch whose answer is lost is repeated and counts once", async () => {
+test("a batch whose answer is lost is retried and counts once", async () => {
   const base = await behindProxy();
   const { client, proxy, counter, userId, handedOver } = base;
   await waiting(base, 5);
@@ -131,7 +131,7 @@ test("a batch whose answer is lost is repeated and counts once", async () => {
   assert.deepEqual([handedOver, await counter(userId)], [[], { used: 23, held: 0 }]);
 });
 
-test("what the gateway refuses in a batch is handed over with its reason, and the rest counts", async () => {
+test("a refused operation of a batch goes to onUndelivered with its reason, and the rest counts", async () => {
   const base = await behindProxy();
   const { client, proxy, counter, userId, handedOver, connect } = base;
   const [first, second] = await waiting(base, 3);
@@ -157,7 +157,7 @@ test("a gateway without batches gets each call alone", async () => {
   assert.deepEqual(await counter(userId), { used: 44, held: 0 });
 });
 
-test("in a batch no call overtakes one of its reservation that was not taken in", async () => {
+test("in a batch no call overtakes a failed one of its reservation", async () => {
   const { client, proxy, counter, userId, handedOver } = await behindProxy();
   const [first, second] = await Promise.all([client.reserve(userId, "llm.tokens", 100), client.reserve(userId, "llm.tokens", 10)]);
   proxy.always(() => "bad-gateway");
@@ -170,7 +170,7 @@ test("in a batch no call overtakes one of its reservation that was not taken in"
   assert.deepEqual([handedOver, await counter(userId)], [[], { used: 34, held: 0 }]);
 });
 
-test("while too many batches are under way the calls wait, and are not sent one by one", async () => {
+test("while the gateway runs too many batches, calls wait and are not sent one by one", async () => {
   const base = await behindProxy();
   const { client, proxy, counter, userId, handedOver, paths } = base;
   await waiting(base, 4);
@@ -180,7 +180,7 @@ test("while too many batches are under way the calls wait, and are not sent one 
   assert.deepEqual([paths().includes("commit"), handedOver, await counter(userId)], [false, [], { used: 16, held: 0 }]);
 });
 
-test("close sends what waits in a batch and hands over what is left", async () => {
+test("close sends waiting calls in a batch and passes the rest to onUndelivered", async () => {
   const base = await behindProxy();
   await waiting(base, 3);
   base.proxy.always(() => "pass");

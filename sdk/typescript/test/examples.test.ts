@@ -1,4 +1,4 @@
-/** The recipes, run as they are, against the built package and a real gateway. */
+/** The recipes, run unchanged with the built package and a real gateway. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createServer } from "node:http";
@@ -11,7 +11,7 @@ import { within } from "./support/wait.js";
 
 before(() => assert(existsSync(join(FOLDER, "dist/esm/index.js")), "npm run build comes first"));
 
-/** Runs an example to its end; what it printed, line by line. */
+/** Runs an example. Returns the lines that it prints. */
 async function run(name: string): Promise<string[]> {
   const { url } = await gateway();
   const env = { PATH: process.env.PATH, QUOTAGATE_URL: url, QUOTAGATE_ADMIN_KEY: ROOT_KEY };
@@ -33,9 +33,9 @@ const recipes: Record<string, string[]> = {
   "image-fallback": ["a boat by model_a", "a house by model_a", "a tree by model_b", "Model A: 2 used, 0 held of 2", "Model B: 1 used, 0 held of 50"],
   "llm-stream-refund": [
     "Tokens: 0 used, 4000 held of 10000",
-    ..."Quota is asked for before it is spent".split(" "),
-    "Tokens: 16 used, 0 held of 10000",
-    "Tokens: 22 used, 0 held of 10000",
+    ..."Quota is reserved before it is spent".split(" "),
+    "Tokens: 14 used, 0 held of 10000",
+    "Tokens: 20 used, 0 held of 10000",
   ],
   "provider-fallback": ["provider a: overloaded", "hello", "Tokens: 120 used, 0 held of 10000", "Spend: 2.4 used, 0 held of 100"],
   "payment-webhook": [
@@ -49,7 +49,7 @@ const recipes: Record<string, string[]> = {
     "done after 4 steps",
     "Agent tokens: 10000 used, 0 held of 60000",
     "Runs: 1 used, 0 held of 10",
-    "limit_reached: Agent tokens (50000 asked, 45000 left)",
+    "Limit reached: Agent tokens (50000 requested, 45000 left)",
   ],
   "soft-caps": [
     "50 used, 0 to be invoiced",
@@ -75,7 +75,7 @@ test("every example is run here and named in the README", () => {
   for (const file of files) assert(readme.includes(`examples/${file}`), file);
 });
 
-/** Serves the package's folder, as the page wants it. */
+/** Serves the package's folder for the page. */
 async function serveFolder(): Promise<string> {
   const server = createServer((request, response) => {
     const path = normalize(join(FOLDER, new URL(request.url!, "http://page").pathname));
@@ -97,7 +97,7 @@ test("the badge follows a user's counter with a publishable key of its page's or
   const { showBadge } = (await import(join(FOLDER, "examples/badge/badge.mjs"))) as { showBadge: ShowBadge };
   const controller = new AbortController();
   const texts: string[] = [];
-  // What a browser would refuse without it.
+  // A browser would reject the answer without this header.
   const browserFetch = async (input: string, init: RequestInit): Promise<Response> => {
     const response = await fetch(input, { ...init, headers: { ...(init.headers as Record<string, string>), origin: page } });
     assert.equal(response.headers.get("access-control-allow-origin"), page);
@@ -115,7 +115,7 @@ test("the badge follows a user's counter with a publishable key of its page's or
   assert.match(texts[1]!, /^12\/20 \(8 left\) · resets /);
 });
 
-test("all that the badge's page loads is there", async () => {
+test("every file that the badge's page loads exists", async () => {
   const page = await serveFolder();
   const open = ["/examples/badge/index.html"];
   const loaded = new Set<string>();

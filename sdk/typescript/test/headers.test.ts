@@ -5,7 +5,7 @@ import { group, world } from "./support/gateway.js";
 
 const NAMES = ["RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After"];
 
-test("rateLimitHeaders says what the gateway says", async () => {
+test("rateLimitHeaders equals the gateway's headers", async () => {
   const { admin, connect, url } = await world([
     group("month", 20, "image.*"),
     group("minute", 8, "image.*", { periodType: "minute" }),
@@ -40,7 +40,7 @@ test("rateLimitHeaders says what the gateway says", async () => {
   assert.equal(denied["Retry-After"], "53");
 });
 
-test("what has no limit has no headers", () => {
+test("a counter without limit has no headers", () => {
   const decision: Decision = { allowed: false, matched: false, matchedGroupIds: [], reasons: ["unmatched_event"], deniedBy: [], counters: [] };
   assert.deepEqual(rateLimitHeaders(decision), {});
   assert.deepEqual(rateLimitHeaders(new LimitReached({ ...decision, retryAfterMs: 1_001 }).decision), { "Retry-After": "2" });

@@ -11,7 +11,7 @@ const refused = (code: string, status: number) => (error: unknown) => {
   return true;
 };
 
-test("reserve holds, commit makes it used, release gives it back", async () => {
+test("reserve holds, commit makes the hold used, release returns it", async () => {
   const { client, user, counter } = await world([group("images", 20, "image.*")]);
   const userId = await user("u_1");
   const first = await client.reserve(userId, "image.render");
@@ -30,7 +30,7 @@ test("reserve holds, commit makes it used, release gives it back", async () => {
   assert.deepEqual(await counter(userId), { used: 1, held: 0 });
 });
 
-test("a denial is a result, and an error for those who want one", async () => {
+test("a denial is a result, or an error with throwOnDeny", async () => {
   const onLimit = { message: "All used", upgradeUrl: "https://example.com/upgrade" };
   const { client, connect, user, counter } = await world([group("images", 2, "image.*", { onLimit })]);
   const userId = await user("u_1");
@@ -46,7 +46,7 @@ test("a denial is a result, and an error for those who want one", async () => {
     assert(error instanceof LimitReached);
     assert.deepEqual([error.code, error.status], ["limit_reached", 429]);
     assert.equal(error.decision.deniedBy[0]?.groupId, "images");
-    assert.equal(error.message, "limit_reached: images (2 asked, 1 left)");
+    assert.equal(error.message, "Limit reached: images (2 requested, 1 left)");
     assert((error.retryAfterMs ?? 0) > 0);
     return true;
   });
@@ -68,7 +68,7 @@ test("commit with actual figures, draws, and a longer hold", async () => {
   assert.deepEqual(await counter(userId), { used: 750, held: 0 });
 });
 
-test("release is quiet about what is settled or expired, and loud about what never was", async () => {
+test("release accepts settled and expired reservations, and rejects unknown ones", async () => {
   const { client, admin, user, counter } = await world([group("images", 20, "image.*")]);
   const userId = await user("u_1");
   await admin.admin.testClock.set("2026-12-01T10:00:00Z");
@@ -85,7 +85,7 @@ test("release is quiet about what is settled or expired, and loud about what nev
   await assert.rejects(client.release("rsv_00000000000000000000000000000000"), refused("not_found", 404));
 });
 
-test("a late commit is recorded and says so; after the grace it is refused", async () => {
+test("a late commit is recorded as late; after the grace it is refused", async () => {
   const { client, admin, user, counter } = await world([group("images", 20, "image.*")]);
   const userId = await user("u_1");
   await admin.admin.testClock.set("2026-12-01T10:00:00Z");
@@ -99,7 +99,7 @@ test("a late commit is recorded and says so; after the grace it is refused", asy
   assert.deepEqual(await counter(userId), { used: 1, held: 0 });
 });
 
-test("track counts past the quota, and only with room if it is told to enforce", async () => {
+test("track counts past the quota; with enforce only if there is room", async () => {
   const { client, connect, user, counter } = await world([group("calls", 2, "api.call", { enforcement: "soft" }), group("hard", 1, "hard.call")]);
   const userId = await user("u_1");
   const tracked = await client.track(userId, "api.call", 3);
@@ -118,7 +118,7 @@ test("track counts past the quota, and only with room if it is told to enforce",
   assert.deepEqual(await counter(userId, "calls"), { used: 1, held: 0 });
 });
 
-test("where nothing is held there is nothing to settle", async () => {
+test("without a reservation there is nothing to settle", async () => {
   const { client, admin, connect, url, user } = await world([group("images", 2, "image.*")]);
   await admin.admin.plans.put("open", { unmatchedEvents: "allow", groups: [group("open_images", 2, "image.*")] });
   const userId = await user("u_1", "open");
@@ -129,10 +129,10 @@ test("where nothing is held there is nothing to settle", async () => {
   assert.equal(await client.withReservation({ userId, event: "other.event" }, (r) => r.use(1).reservationId), undefined);
   const proxy = await startProxy(url);
   proxy.always(() => "cut-before");
-  const away = connect({ baseUrl: proxy.url, retries: 0, onUnavailable: "allow" });
-  const degraded = await away.reserve(userId, "image.render");
-  assert.deepEqual([degraded.allowed, (await away.commit(degraded.reservationId)).status], [true, "unmetered"]);
-  assert.equal(away.undeliveredCount, 0);
+  const unreachable = connect({ baseUrl: proxy.url, retries: 0, onUnavailable: "allow" });
+  const degraded = await unreachable.reserve(userId, "image.render");
+  assert.deepEqual([degraded.allowed, (await unreachable.commit(degraded.reservationId)).status], [true, "unmetered"]);
+  assert.equal(unreachable.undeliveredCount, 0);
 });
 
 test("several events are held together or not at all, and settled together", async () => {
@@ -150,7 +150,7 @@ test("several events are held together or not at all, and settled together", asy
   await assert.rejects(client.reserveItems(userId, [{ event: "image.render", quantity: NaN }]), refused("invalid_request", 400));
 });
 
-test("canUse and can ask without holding", async () => {
+test("canUse and can hold nothing", async () => {
   const { client, user, counter } = await world([group("images", 2, "image.*")]);
   const userId = await user("u_1");
   const answer = await client.canUse(userId, "image.render", 2);
@@ -171,7 +171,7 @@ test("the same idempotency key counts once", async () => {
   assert.deepEqual(await counter(userId), { used: 1, held: 0 });
 });
 
-test("what is wrong with a request is told by field", async () => {
+test("an invalid request has an error for each field", async () => {
   const { client, user, counter } = await world([group("calls", 20, "api.call")]);
   const userId = await user("u_1");
   await assert.rejects(client.reserve(userId, "", 1), (error) => {
@@ -182,7 +182,7 @@ test("what is wrong with a request is told by field", async () => {
     return true;
   });
   const { reservationId } = await client.reserve(userId, "api.call", 5);
-  // JSON would carry NaN as null, and null charges all that is held.
+  // JSON turns NaN into null, and a commit of null would charge the whole hold.
   await assert.rejects(client.commit(reservationId, { quantity: NaN }), refused("invalid_request", 400));
   assert.deepEqual(await counter(userId), { used: 0, held: 5 });
 });

@@ -13,9 +13,9 @@ import { within } from "./support/wait.js";
 const onLimit = { message: "All used", upgradeUrl: "https://example.com/upgrade" };
 const groups = (): GroupBody[] => [group("tokens", 100, "llm.tokens", { unit: "tokens", onLimit })];
 const userOf = (request: Request): string => request.headers.get("x-user") ?? "nobody";
-const asked = (init?: RequestInit) => new Request("http://app.test/", { headers: { "x-user": "u_1" }, ...init });
+const requestOf = (init?: RequestInit) => new Request("http://app.test/", { headers: { "x-user": "u_1" }, ...init });
 
-test("a fetch handler is charged what it reports, at the end of its body", async () => {
+test("a fetch handler is charged for what it reports, at the end of its body", async () => {
   const base = await world(groups());
   await base.user("u_1");
   const handler = withQuota(base.client, { userId: userOf, event: "llm.tokens", quantity: 40 }, async (_request, r, name: string) => {
@@ -23,7 +23,7 @@ test("a fetch handler is charged what it reports, at the end of its body", async
     r.use(7);
     return new Response(`hello ${name}`, { headers: { "x-own": "1" } });
   });
-  const response = await handler(asked(), "ana");
+  const response = await handler(requestOf(), "ana");
   assert.deepEqual([response.status, response.headers.get("x-own")], [200, "1"]);
   assert.match(response.headers.get("ratelimit") ?? "", /^"tokens";r=60;t=\d+$/);
   assert.equal(response.headers.get("x-ratelimit-remaining"), "60");
@@ -35,20 +35,20 @@ test("a fetch handler that fails, or answers 400 and above, is not charged", asy
   const base = await world(groups());
   await base.user("u_1");
   const rules = { userId: userOf, event: "llm.tokens", quantity: (request: Request) => Number(request.headers.get("x-tokens") ?? 5) };
-  await (await withQuota(base.client, rules, () => new Response("no", { status: 422 }))(asked())).text();
-  await assert.rejects(withQuota(base.client, rules, () => Promise.reject(new Error("fell over")))(asked()), /fell over/);
+  await (await withQuota(base.client, rules, () => new Response("no", { status: 422 }))(requestOf())).text();
+  await assert.rejects(withQuota(base.client, rules, () => Promise.reject(new Error("fell over")))(requestOf()), /fell over/);
   assert.deepEqual(await base.counter("u_1"), { used: 0, held: 0 });
-  await withQuota(base.client, { ...rules, charge: () => true }, () => new Response(null, { status: 304 }))(asked());
+  await withQuota(base.client, { ...rules, charge: () => true }, () => new Response(null, { status: 304 }))(requestOf());
   assert.deepEqual(await base.counter("u_1"), { used: 5, held: 0 });
 });
 
-test("a denial is a 429 problem with headers, an absent gateway a 503", async () => {
+test("a denial is a 429 problem with headers, an unreachable gateway a 503", async () => {
   const base = await world(groups());
   await base.user("u_1");
   const never = () => assert.fail("must not run");
   const rules = { userId: userOf, event: "llm.tokens", quantity: 60 };
   await base.client.track("u_1", "llm.tokens", 50);
-  const denied = await withQuota(base.client, rules, never)(asked());
+  const denied = await withQuota(base.client, rules, never)(requestOf());
   assert.deepEqual([denied.status, denied.headers.get("content-type")], [429, "application/problem+json"]);
   assert.match(denied.headers.get("retry-after") ?? "", /^[1-9]\d*$/);
   assert.equal(denied.headers.get("x-ratelimit-limit"), "100");
@@ -57,15 +57,15 @@ test("a denial is a 429 problem with headers, an absent gateway a 503", async ()
 
   const proxy = await startProxy(base.url);
   proxy.always(() => "cut-before");
-  const away = base.connect({ baseUrl: proxy.url, retries: 0 });
-  assert.equal((await withQuota(away, rules, never)(asked())).status, 503);
+  const unreachable = base.connect({ baseUrl: proxy.url, retries: 0 });
+  assert.equal((await withQuota(unreachable, rules, never)(requestOf())).status, 503);
   const allowing = base.connect({ baseUrl: proxy.url, retries: 0, onUnavailable: "allow" });
-  const served = await withQuota(allowing, rules, (_request, r) => Response.json({ degraded: r.degraded }))(asked());
+  const served = await withQuota(allowing, rules, (_request, r) => Response.json({ degraded: r.degraded }))(requestOf());
   assert.deepEqual(await served.json(), { degraded: true });
   await allowing.close(0);
 });
 
-test("a reader that leaves a streamed answer early pays for what was reported", async () => {
+test("if the reader leaves a streamed answer early, the reported usage is charged", async () => {
   const base = await world(groups());
   await base.user("u_1");
   const handler = withQuota(base.client, { userId: userOf, event: "llm.tokens", quantity: 40 }, (_request, r) => {
@@ -77,7 +77,7 @@ test("a reader that leaves a streamed answer early pays for what was reported", 
     }, { highWaterMark: 0 });
     return new Response(body);
   });
-  const reader = (await handler(asked())).body!.getReader();
+  const reader = (await handler(requestOf())).body!.getReader();
   await reader.read();
   await reader.cancel();
   const used = await base.settled("u_1");
@@ -135,7 +135,7 @@ test("an Express handler is charged when its answer is sent", async () => {
   assert.equal(wrong.status, 500);
 });
 
-test("an Express client that leaves aborts the work and is charged what was reported", async () => {
+test("if an Express client leaves, the work is aborted and the reported usage charged", async () => {
   const base = await world(groups());
   await base.user("u_1");
   let working: () => void;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
-import { limitReachedFrom, meteredFetch, meterOpenAI, type OpenAIRules } from "../src/openai/index.js";
+import { denialFrom, meteredFetch, meterOpenAI, type OpenAIRules } from "../src/openai/index.js";
 import { group, world } from "./support/gateway.js";
 import { CACHED_TOKENS, COMPLETION_TOKENS, PROMPT_TOKENS, startModelServer, TOTAL_TOKENS, WORDS } from "./support/model-server.js";
 import { startProxy } from "./support/proxy.js";
@@ -9,7 +9,7 @@ import { PATIENCE_MS } from "./support/timers.js";
 
 const messages = [{ role: "user" as const, content: "Say it." }];
 
-/** A metered client of a local server, and what the user's counters say. */
+/** A metered client of a local server, and the user's counters. */
 async function metered(rules: Partial<OpenAIRules> = {}) {
   const base = await world([
     group("tokens", 10_000, "llm.*", { unit: "tokens", measure: "quantity" }),
@@ -48,7 +48,7 @@ test("a chat completion reserves its max_tokens and commits its usage", async ()
   assert.equal(server.requests[0]?.body.stream_options, undefined);
 });
 
-test("what is reserved is the prompt and the limit of the completion", async () => {
+test("a call reserves the prompt and the limit of the completion", async () => {
   const { openai, used } = await metered({ estimatePrompt: () => 100 });
   await openai.chat.completions.create({ model: "good", max_tokens: 9_900, messages });
   await assert.rejects(openai.chat.completions.create({ model: "good", max_completion_tokens: 9_900, messages }), OpenAI.RateLimitError);
@@ -57,12 +57,12 @@ test("what is reserved is the prompt and the limit of the completion", async () 
   assert.equal(await used(), 2 * TOTAL_TOKENS);
 });
 
-test("a stream commits its usage, and the caller sees what it asked for", async () => {
+test("a stream commits its usage, and the caller gets only the chunks that it requested", async () => {
   const { openai, used, server } = await metered();
   const stream = await openai.chat.completions.create({ model: "good", max_tokens: 500, messages, stream: true });
   let text = "";
   for await (const chunk of stream) {
-    assert.equal(chunk.choices.length, 1, "the usage chunk was not asked for");
+    assert.equal(chunk.choices.length, 1, "the usage chunk was not requested");
     text += chunk.choices[0]?.delta.content ?? "";
   }
   assert.equal(text, WORDS.join(""));
@@ -70,13 +70,13 @@ test("a stream commits its usage, and the caller sees what it asked for", async 
   assert.deepEqual(server.requests[0]?.body.stream_options, { include_usage: true });
 
   const asking = await openai.chat.completions.create({ model: "good", messages, stream: true, stream_options: { include_usage: true } });
-  let told: number | undefined;
-  for await (const chunk of asking) told = chunk.usage?.total_tokens ?? told;
-  assert.equal(told, TOTAL_TOKENS);
+  let total: number | undefined;
+  for await (const chunk of asking) total = chunk.usage?.total_tokens ?? total;
+  assert.equal(total, TOTAL_TOKENS);
   assert.equal(await used(), 2 * TOTAL_TOKENS);
 });
 
-test("a stream that is left early, aborted or cut is charged what it produced", async () => {
+test("a stream that is left early, aborted or cut is charged for what it produced", async () => {
   const { openai, used } = await metered({ estimatePrompt: () => 20 });
   const early = await openai.chat.completions.create({ model: "good", max_tokens: 500, messages, stream: true });
   for await (const chunk of early) if (chunk.choices[0]?.delta.content) break;
@@ -122,7 +122,7 @@ test("the client's helpers are metered", async () => {
   assert.equal(await used(), 2 * TOTAL_TOKENS);
 });
 
-test("a failed call is not charged, however often it is repeated", async () => {
+test("a failed call is not charged, however often it is retried", async () => {
   const { openai, used, server, counter, userId } = await metered();
   await assert.rejects(openai.withOptions({ maxRetries: 1 }).chat.completions.create({ model: "fails", messages }), OpenAI.InternalServerError);
   assert.equal(server.requests.length, 2);
@@ -130,18 +130,18 @@ test("a failed call is not charged, however often it is repeated", async () => {
   assert.deepEqual(await counter(userId, "calls"), { used: 0, held: 0 });
 });
 
-test("a denial is the client's own rate limit error, once, and carries the decision", async () => {
+test("a denial is the client's own rate limit error, is not retried, and contains the decision", async () => {
   const { openai, server } = await metered();
   await assert.rejects(openai.chat.completions.create({ model: "good", max_tokens: 20_000, messages }), (error) => {
     assert(error instanceof OpenAI.RateLimitError);
     assert.equal(error.code, "limit_reached");
     assert.match(error.headers.get("ratelimit") ?? "", /"tokens";r=10000/);
-    const denied = limitReachedFrom(error);
+    const denied = denialFrom(error);
     assert.equal(denied?.decision.deniedBy[0]?.groupId, "tokens");
     return true;
   });
   assert.equal(server.requests.length, 0);
-  assert.equal(limitReachedFrom(new Error("other")), undefined);
+  assert.equal(denialFrom(new Error("other")), undefined);
 });
 
 test("without the gateway onUnavailable decides", async () => {

@@ -1,4 +1,4 @@
-/** What operators ask: events, reports, explanations, drafts; and that no call of the API lacks a method. */
+/** Events, reports, explanations and drafts; and a method for every call of the API. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { eventually } from "./support/wait.js";
 
 const refused = (code: string, status: number) => (error: unknown) => error instanceof QuotagateError && error.code === code && error.status === status;
 
-test("events, reports, windows and limits tell what happened", async () => {
+test("events, reports, windows and limits show recorded calls", async () => {
   const { admin, client, user } = await world([group("images", 4, "image.*")]);
   const { events, reports, history } = admin.admin;
   const userId = await user("u/1 ü");
@@ -32,7 +32,7 @@ test("events, reports, windows and limits tell what happened", async () => {
   assert.deepEqual((await reports.unusual({ by: ["group"], days: 7 })).data, []);
   assert.deepEqual((await reports.forecast(userId)).data.map((counter) => [counter.groupId, counter.used]), [["images", 3]]);
   assert.deepEqual((await history.list(userId, { groupId: "images" })).data.map((window) => [window.used, window.final]), [[3, false]]);
-  // A node that stood still for 15 seconds is silent until it reports again.
+  // A node is silent if it has not reported for 15 seconds, which a slow machine may cause.
   await eventually("a node that is not silent", async () => (await admin.admin.nodes.list()).data.find((node) => !node.silent));
   assert.deepEqual((await admin.admin.sandboxes.list()).data.map((sandbox) => sandbox.mode), ["test/main"]);
 });
@@ -53,7 +53,7 @@ test("explanations and drafts write nothing", async () => {
   assert.equal((await plans.get("plan")).groups[0]?.quota, 4);
 });
 
-test("a move and a delete are looked at before, a reservation is released by hand", async () => {
+test("moves and deletions have previews, and an operator can release a reservation", async () => {
   const { admin, client, user } = await world([group("images", 4, "image.*")]);
   const { plans, policies, subscriptions, reservations } = admin.admin;
   const userId = await user("u_1");
@@ -75,7 +75,7 @@ test("a move and a delete are looked at before, a reservation is released by han
   await assert.rejects(client.commit(r.reservationId), refused("reservation_not_pending", 409));
 });
 
-/** The method of each operation; null for what is left out, as the README says. */
+/** The method of each operation; null for the calls that the README excludes. */
 const METHODS: Record<string, string | null> = {
   "alerts.list": "admin.alerts.list",
   "app.get": "admin.app.get",
@@ -160,7 +160,7 @@ const METHODS: Record<string, string | null> = {
   "what-if.whatif": "admin.whatif.replay",
 };
 
-test("every call of the API has a method, or is left out by name", () => {
+test("every call of the API has a method, or is excluded by name", () => {
   interface Document { paths: Record<string, Record<string, { operationId?: string }>> }
   const { paths } = JSON.parse(readFileSync(join(FOLDER, "../../docs/openapi.json"), "utf8")) as Document;
   const known = Object.values(paths).flatMap((path) => Object.values(path).flatMap((call) => call.operationId ?? []));

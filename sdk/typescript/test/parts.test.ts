@@ -1,14 +1,14 @@
-/** Parts that have no gateway in them. */
+/** Parts that need no gateway. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createClient, QuotagateError } from "../src/index.js";
 import { backoffMs, retryAfterMs } from "../src/http/backoff.js";
 import { newIdempotencyKey } from "../src/http/idempotency.js";
 import { eventsOf } from "../src/http/sse.js";
-import { settle } from "../src/options.js";
-import { add } from "../src/reservation/tally.js";
+import { settingsOf } from "../src/options.js";
+import { add } from "../src/reservation/reported-usage.js";
 
-test("waits grow, are capped, and are anything between nothing and that", () => {
+test("waits are random below a limit that grows to a maximum", () => {
   const longest = [0, 1, 2, 3, 4, 5, 50].map((attempt) => backoffMs(attempt, () => 0.999_999));
   assert.deepEqual(longest, [99, 199, 399, 799, 1_599, 1_999, 1_999]);
   assert.equal(backoffMs(5, () => 0), 0);
@@ -23,7 +23,7 @@ test("Retry-After is seconds or a date", () => {
   assert.equal(retryAfterMs("soon"), undefined);
 });
 
-test("idempotency keys are unique with whatever randomness there is", () => {
+test("idempotency keys are unique with every source of randomness", () => {
   const sources = [crypto, { getRandomValues: crypto.getRandomValues.bind(crypto) }, undefined, {}];
   for (const source of sources) {
     const keys = Array.from({ length: 1_000 }, () => newIdempotencyKey(source));
@@ -38,7 +38,7 @@ test("fractions add up to a millionth, whole numbers exactly", () => {
   assert.equal(add(2 ** 53 - 2, 1), 2 ** 53 - 1);
 });
 
-test("server-sent events are found however the bytes are cut", async () => {
+test("server-sent events are read correctly however the bytes are divided", async () => {
   const text = ': hello\r\n\r\nevent: usage\r\ndata: {"a":\r\ndata: "ü"}\r\n\r\ndata:2\n\nid: 7\ndata: unfinished';
   const bytes = new TextEncoder().encode(text);
   for (const size of [1, 2, 3, 7, bytes.length]) {
@@ -55,28 +55,43 @@ test("server-sent events are found however the bytes are cut", async () => {
   }
 });
 
-test("the address comes from the options, the environment, or is the default", () => {
+test("the address comes from the options or the environment, or is the default", () => {
   const before = process.env.QUOTAGATE_URL;
   try {
     delete process.env.QUOTAGATE_URL;
-    assert.equal(settle({ apiKey: "k" }).baseUrl, "http://127.0.0.1:8080");
+    assert.equal(settingsOf({ apiKey: "k" }).baseUrl, "http://127.0.0.1:8080");
     process.env.QUOTAGATE_URL = "https://quota.example.com/gate/";
-    assert.equal(settle({ apiKey: "k" }).baseUrl, "https://quota.example.com/gate");
-    assert.equal(settle({ apiKey: "k", baseUrl: "http://10.0.0.1:9" }).baseUrl, "http://10.0.0.1:9");
+    assert.equal(settingsOf({ apiKey: "k" }).baseUrl, "https://quota.example.com/gate");
+    assert.equal(settingsOf({ apiKey: "k", baseUrl: "http://10.0.0.1:9" }).baseUrl, "http://10.0.0.1:9");
   } finally {
     if (before === undefined) delete process.env.QUOTAGATE_URL;
     else process.env.QUOTAGATE_URL = before;
   }
 });
 
-test("options that cannot work are refused", () => {
+test("the key comes from the options or the environment", () => {
+  const before = process.env.QUOTAGATE_KEY;
+  const invalid = (error: unknown) => error instanceof QuotagateError && error.code === "invalid_options" && error.message.includes("QUOTAGATE_KEY");
+  try {
+    process.env.QUOTAGATE_KEY = "sk_test_environment";
+    assert.equal(settingsOf({}).headers.authorization, "Bearer sk_test_environment");
+    assert.equal(settingsOf({ apiKey: "sk_test_option" }).headers.authorization, "Bearer sk_test_option");
+    delete process.env.QUOTAGATE_KEY;
+    assert.throws(() => createClient(), invalid);
+  } finally {
+    if (before === undefined) delete process.env.QUOTAGATE_KEY;
+    else process.env.QUOTAGATE_KEY = before;
+  }
+});
+
+test("invalid options are refused", () => {
   const wrong = [{ baseUrl: "nowhere" }, { baseUrl: "ftp://x" }, { timeoutMs: 0 }, { deadlineMs: NaN }, { retries: -1 }, { onUnavailable: "maybe" as never }, { mode: "test main" }];
   for (const options of wrong) {
     assert.throws(() => createClient({ apiKey: "k", ...options }), (error) => error instanceof QuotagateError && error.code === "invalid_options", JSON.stringify(options));
   }
 });
 
-test("QuotagateError is for applications too", () => {
+test("applications can throw QuotagateError", () => {
   const error = new QuotagateError({ code: "my_code", message: "Mine.", status: 418 });
   assert(error instanceof Error);
   assert.deepEqual([error.name, error.code, error.message, error.status, error.errors], ["QuotagateError", "my_code", "Mine.", 418, []]);

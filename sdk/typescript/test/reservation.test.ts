@@ -12,7 +12,7 @@ const tokens = () => world([group("tokens", 10_000, "llm.tokens", { unit: "token
 
 const request = (userId: string) => ({ userId, event: "llm.tokens", quantity: 4_000 });
 
-test("withReservation commits what was reported, adding it up exactly", async () => {
+test("withReservation commits the exact sum of the reported usage", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   const text = await client.withReservation(request(userId), async (r) => {
@@ -32,7 +32,7 @@ test("fractions add up to the unit's step", async () => {
   assert.deepEqual(await counter(userId), { used: 0.3, held: 0 });
 });
 
-test("without a report all that was held is charged, with 0 nothing", async () => {
+test("without a report the whole hold is charged, with 0 nothing", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   await client.withReservation(request(userId), () => "ok");
@@ -41,7 +41,7 @@ test("without a report all that was held is charged, with 0 nothing", async () =
   assert.deepEqual(await counter(userId), { used: 4_000, held: 0 });
 });
 
-test("an error releases and is the one that is thrown", async () => {
+test("an error releases the hold and reaches the caller", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   const fault = new TypeError("the provider fell over");
@@ -57,7 +57,7 @@ test("an error releases and is the one that is thrown", async () => {
   assert.deepEqual(await counter(userId), { used: 500, held: 0 });
 });
 
-test("a denial is thrown before anything runs", async () => {
+test("a denial is thrown before the function runs", async () => {
   const { client, user } = await tokens();
   const userId = await user("u_1");
   let ran = false;
@@ -69,7 +69,7 @@ test("a denial is thrown before anything runs", async () => {
   assert.equal(ran, false);
 });
 
-test("cancelling in the middle releases, whether the function heeds its signal or not", async () => {
+test("cancelling releases the hold, even if the function ignores its signal", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   for (const heeds of [true, false]) {
@@ -83,7 +83,7 @@ test("cancelling in the middle releases, whether the function heeds its signal o
   }
 });
 
-test("cancelling while the reserve is under way gives back what it comes to hold", async () => {
+test("cancelling during the reserve releases its hold", async () => {
   const { url, connect, user, counter } = await tokens();
   const userId = await user("u_1");
   const proxy = await startProxy(url);
@@ -99,7 +99,7 @@ test("cancelling while the reserve is under way gives back what it comes to hold
   await assert.rejects(client.reserve(userId, "llm.tokens", 1, {}, { signal: controller.signal }), /gone/);
 });
 
-test("a heartbeat keeps the hold alive beyond its time", async (context) => {
+test("a heartbeat extends the hold beyond its time to live", async (context) => {
   const { url, admin, connect, user, counter } = await tokens();
   const { testClock } = admin.admin;
   let now = Date.UTC(2026, 11, 1);
@@ -111,14 +111,14 @@ test("a heartbeat keeps the hold alive beyond its time", async (context) => {
   // Three beats within an hour.
   const heartbeat = cueTimers(context, (ms) => ms === 1_200_000);
   await client.withReservation({ ...request(userId), ttlSeconds: 3_600 }, async (r) => {
-    // The answer to the first beat is lost, and the beat is repeated.
+    // The answer to the first beat is lost, and the beat is retried.
     proxy.next("cut-after");
     for (let beat = 1; beat <= 5; beat += 1) {
       await testClock.set(new Date((now += 1_200_000)));
       await heartbeat.next();
       await proxy.until(() => beats() > beat);
     }
-    // 100 minutes of a hold of 60.
+    // After 100 minutes of a hold of 60.
     assert.deepEqual(await counter(userId), { used: 0, held: 4_000 });
     r.use(10);
   });
@@ -126,7 +126,7 @@ test("a heartbeat keeps the hold alive beyond its time", async (context) => {
   assert.deepEqual([beats(), heartbeat.waiting.size], [6, 0]);
 });
 
-test("draws charge as it goes, and the rest is given back", async () => {
+test("draws charge at once, and the rest is released", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   await client.withReservation(request(userId), async (r) => {
@@ -143,7 +143,7 @@ test("draws charge as it goes, and the rest is given back", async () => {
   assert.deepEqual(await counter(userId), { used: 257, held: 0 });
 });
 
-test("without the gateway it runs only if the application says so, and is counted later", async () => {
+test("without the gateway the function runs only with onUnavailable allow, and is counted later", async () => {
   const { url, connect, user, counter } = await tokens();
   const userId = await user("u_1");
   const proxy = await startProxy(url);
@@ -161,7 +161,7 @@ test("without the gateway it runs only if the application says so, and is counte
   assert.deepEqual(await counter(userId, "cents"), { used: 1, held: 0 });
 });
 
-test("a result is not lost because its commit is refused, and the refusal is told", async () => {
+test("a refused commit does not lose the result, and goes to onUndelivered", async () => {
   const { connect, admin, user } = await tokens();
   const userId = await user("u_1");
   await admin.admin.testClock.set("2026-12-01T10:00:00Z");

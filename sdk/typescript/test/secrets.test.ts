@@ -6,7 +6,7 @@ import { createClient, QuotagateError } from "../src/index.js";
 const KEY = "sk_test_c2VjcmV0c2VjcmV0c2VjcmV0";
 const TOKEN = "0123456789abcdef0123456789abcdef";
 
-/** All that could end in a log. */
+/** Everything that a log could contain. */
 function everything(value: unknown): string {
   const error = value instanceof Error ? `${value.message}${value.stack}${String(value)}${JSON.stringify(value, Object.getOwnPropertyNames(value))}` : "";
   return error + inspect(value, { depth: 20, showHidden: true }) + JSON.stringify(value);
@@ -27,11 +27,11 @@ async function thrownBy(work: () => unknown): Promise<unknown> {
   throw new Error("nothing was thrown");
 }
 
-test("a client shows no key", () => {
+test("a client does not show its key", () => {
   clean(createClient({ apiKey: KEY, userToken: TOKEN }));
 });
 
-test("errors show no key, even where a box in between sends it back", async () => {
+test("errors show no key, even if a proxy sends it back", async () => {
   const echo = (status: number) => (_input: string, init: RequestInit) => {
     const sent = JSON.stringify(init.headers);
     return Promise.resolve(new Response(JSON.stringify({ code: "echo", detail: sent, title: sent }), { status }));
@@ -45,15 +45,15 @@ test("errors show no key, even where a box in between sends it back", async () =
   }
 });
 
-test("errors of fetch are not handed on", async () => {
+test("errors of fetch do not reach the application", async () => {
   const failing = (_input: string, init: RequestInit) => Promise.reject(Object.assign(new TypeError(`cannot send ${JSON.stringify(init.headers)}`), { config: init, cause: { code: "ECONNRESET", init } }));
   const error = await thrownBy(() => createClient({ apiKey: KEY, retries: 0, fetch: failing }).usage("u_1"));
   assert(error instanceof QuotagateError);
-  assert.equal(error.message, "The gateway cannot be reached (ECONNRESET).");
+  assert.equal(error.message, "The gateway cannot be reached (ECONNRESET)");
   clean(error);
 });
 
-test("a key that no header can carry is refused without being shown", async () => {
+test("a key that no header can contain is refused and not shown", async () => {
   for (const apiKey of [`${KEY}\n`, `${KEY} x`, `${KEY}ü`, "", undefined as unknown as string]) {
     const error = await thrownBy(() => createClient({ apiKey }));
     assert(error instanceof QuotagateError);
@@ -63,7 +63,7 @@ test("a key that no header can carry is refused without being shown", async () =
   clean(await thrownBy(() => createClient({ apiKey: "sk_test_x", baseUrl: `http://user:${KEY}@127.0.0.1` })));
 });
 
-test("what is undelivered is told without the key", async (context) => {
+test("undelivered calls are logged without the key", async (context) => {
   const lines: unknown[] = [];
   context.mock.method(console, "error", (...words: unknown[]) => void lines.push(...words));
   const client = createClient({ apiKey: KEY, retries: 0, fetch: () => Promise.reject(new Error(KEY)) });
@@ -73,7 +73,7 @@ test("what is undelivered is told without the key", async (context) => {
   clean(lines);
 });
 
-test("a token of one call is not shown either", async () => {
+test("the user token of a call is not shown", async () => {
   const echo = (_input: string, init: RequestInit) => {
     const sent = (init.headers as Record<string, string>)["x-user-token"];
     return Promise.resolve(new Response(JSON.stringify({ code: sent, detail: sent, requestId: sent }), { status: 400 }));
@@ -83,7 +83,7 @@ test("a token of one call is not shown either", async () => {
   clean(await thrownBy(() => client.watchUsage("u_1", { userToken: TOKEN }).next()));
 });
 
-test("a value that no header can carry is refused before anything is sent, and not shown", async () => {
+test("a value that no header can contain is refused before sending, and not shown", async () => {
   const client = createClient({ apiKey: KEY, fetch: () => assert.fail("must not be sent") });
   for (const wrong of [`${TOKEN}\r\nx-mode: live`, `${TOKEN}\n`, `ü${TOKEN}`, "", ` ${TOKEN}`, TOKEN.repeat(40)]) {
     const calls = [

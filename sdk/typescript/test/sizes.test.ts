@@ -1,4 +1,4 @@
-/** What answers without an end must not fill the memory. */
+/** Endless answers must not fill the memory. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createClient, GatewayUnavailable } from "../src/index.js";
@@ -14,7 +14,7 @@ function endless(begin: string) {
     start: (controller) => controller.enqueue(new TextEncoder().encode(begin)),
     pull: (controller) => {
       read.pieces += 1;
-      // Without a limit this would be the end of the test.
+      // Ends the test if the client has no limit.
       if (read.pieces > 100) controller.error(new Error("read on"));
       else controller.enqueue(PIECE);
     },
@@ -23,7 +23,7 @@ function endless(begin: string) {
   return { body, read };
 }
 
-test("an answer without an end is cut off", async () => {
+test("an endless answer is cut off", async () => {
   for (const status of [200, 400, 503]) {
     const { body, read } = endless('{"counters":"');
     const client = createClient({ ...PATIENT, apiKey: "sk_test_x", retries: 0, fetch: () => Promise.resolve(new Response(body, { status })) });
@@ -32,7 +32,7 @@ test("an answer without an end is cut off", async () => {
   }
 });
 
-test("an event without an end is cut off, as one line and as many", async () => {
+test("an endless event is cut off, in one line and in many", async () => {
   const lines = endless("");
   const many = lines.body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>({
     transform: (piece, controller) => {

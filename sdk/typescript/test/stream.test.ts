@@ -16,7 +16,7 @@ async function* numbers(last: number, closed?: () => void): AsyncGenerator<numbe
   }
 }
 
-test("a stream that is read to its end charges what its chunks add up to", async () => {
+test("a stream that is read to its end is charged for its chunks", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   const stream = await client.streamWithReservation(request(userId), () => numbers(10), { count: (chunk) => chunk });
@@ -27,7 +27,7 @@ test("a stream that is read to its end charges what its chunks add up to", async
   assert.deepEqual(await counter(userId), { used: 55, held: 0 });
 });
 
-test("a consumer that stops early pays for what it got, and the source is closed", async () => {
+test("a consumer that stops early is charged for what it received, and the source is closed", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   let closed = false;
@@ -38,7 +38,7 @@ test("a consumer that stops early pays for what it got, and the source is closed
   assert.equal((await stream.next()).done, true);
 });
 
-test("a source that fails after some chunks charges those; before any, nothing", async () => {
+test("a source that fails is charged for the chunks before the failure", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   async function* failing(after: number) {
@@ -57,7 +57,7 @@ test("a source that fails after some chunks charges those; before any, nothing",
   assert.deepEqual(await counter(userId), { used: 10, held: 0 });
 });
 
-test("a count that fails ends the stream, and charges what was counted", async () => {
+test("a count that throws ends the stream, which is charged for what was counted", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   const count = (chunk: number): number => {
@@ -71,7 +71,7 @@ test("a count that fails ends the stream, and charges what was counted", async (
   assert.deepEqual(await counter(userId), { used: 3, held: 0 });
 });
 
-test("cancelling in the middle settles what was produced, although the source hangs", async () => {
+test("cancelling charges for what was produced, even if the source hangs", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   const controller = new AbortController();
@@ -104,7 +104,7 @@ test("exact figures replace the running count", async () => {
   assert.deepEqual(await counter(userId), { used: 100, held: 0 });
 });
 
-test("without a count, what is held is charged once there was a chunk", async () => {
+test("without a count the whole hold is charged after the first chunk", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   const stream = await client.streamWithReservation(request(userId), () => numbers(10));
@@ -113,7 +113,7 @@ test("without a count, what is held is charged once there was a chunk", async ()
   assert.deepEqual(await counter(userId), { used: 4_000, held: 0 });
 });
 
-test("web streams in and out; cancelling the one stops the other", async () => {
+test("web streams as source and result: cancelling the result stops the source", async () => {
   const { client, user, counter } = await tokens();
   const userId = await user("u_1");
   let next = 0;
@@ -128,17 +128,17 @@ test("web streams in and out; cancelling the one stops the other", async () => {
   const { used, held } = await counter(userId);
   assert.equal(cancelled, true);
   assert.equal(held, 0);
-  // The web stream reads one ahead.
+  // The web stream reads one chunk ahead.
   assert(used === 10 || used === 15, `${used}`);
 });
 
-test("a denial is thrown before the stream begins", async () => {
+test("a denial is thrown before the stream starts", async () => {
   const { client, user } = await tokens();
   const userId = await user("u_1");
   await assert.rejects(client.streamWithReservation({ ...request(userId), quantity: 10_001 }, () => numbers(1)), LimitReached);
 });
 
-test("the hold lives while the stream is read, and not while it is forgotten", async (context) => {
+test("the hold is extended while the stream is read, and not if it is abandoned", async (context) => {
   const { url, admin, connect, user, counter, settled } = await tokens();
   const { testClock } = admin.admin;
   let now = Date.UTC(2026, 11, 1);
@@ -163,7 +163,7 @@ test("the hold lives while the stream is read, and not while it is forgotten", a
     await proxy.until(() => beats() >= beat);
   }
   await second;
-  // Nobody asks for more: after four beats without a call it stops, and the hold expires.
+  // After four beats without a read, the heartbeat stops, and the hold expires.
   for (let beat = 1; beat <= 4; beat += 1) await heartbeat.next();
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual([beats(), heartbeat.waiting.size], [4, 0]);

@@ -1,4 +1,4 @@
-/** The tests' own tools. */
+/** The tools of the tests. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { eventually, within } from "./support/wait.js";
 
-test("a gateway and its data go with the process that started it, even when that is killed", async () => {
+test("a gateway ends and its data is removed when its process is killed", async () => {
   const folder = mkdtempSync(join(tmpdir(), "qg-killed-"));
   try {
     const program = `

@@ -1,4 +1,4 @@
-/** House rules, by reading the files. */
+/** House rules, checked in the source files. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -23,7 +23,7 @@ test("no file is longer than 400 lines", () => {
   assert.deepEqual(long.map(({ path }) => path), []);
 });
 
-/** The public methods of exported classes, and the exported functions of what the package offers. */
+/** The public methods of exported classes, and the exported functions. */
 function publicCalls(path: string, text: string): { name: string; comment: string }[] {
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
   const calls: { name: string; comment: string }[] = [];
@@ -49,7 +49,7 @@ test("every public method has a comment with an example", () => {
     "src/user-token.ts": ["userToken"],
     "src/middleware/fetch.ts": ["withQuota"],
     "src/middleware/express.ts": ["quota", "reservationOf"],
-    "src/openai/index.ts": ["meterOpenAI", "limitReachedFrom"],
+    "src/openai/index.ts": ["meterOpenAI", "denialFrom"],
     "src/openai/metered-fetch.ts": ["meteredFetch"],
     "src/ai-sdk/index.ts": ["quotaMiddleware"],
   };
@@ -66,7 +66,7 @@ test("every public method has a comment with an example", () => {
   assert.deepEqual(bare, []);
 });
 
-test("nothing is left for later, and the package depends on nothing", () => {
+test("there are no open tasks in the code, and no dependencies", () => {
   const later = new RegExp(["TO" + "DO", "FIX" + "ME", "XX" + "X"].join("|"));
   for (const { path, text } of [...files("src", /\.ts$/), ...files("test", /\.ts$/), ...files("examples", /\./)]) assert.doesNotMatch(text, later, path);
   const manifest = JSON.parse(readFileSync(join(FOLDER, "package.json"), "utf8")) as { dependencies?: object; devDependencies: Record<string, string> };

@@ -6,26 +6,26 @@ import { startProxy } from "./support/proxy.js";
 import { PATIENCE_MS } from "./support/timers.js";
 import { within } from "./support/wait.js";
 
-/** A world with a user, a client behind a proxy, and what the client hands over. */
+/** A user, a client behind a proxy, and the calls that the client passes to onUndelivered. */
 async function behindProxy() {
   const base = await world([group("tokens", 10_000, "llm.tokens", { unit: "tokens" })]);
   const userId = await base.user("u_1");
   const proxy = await startProxy(base.url);
   const handedOver: Undelivered[] = [];
-  let told: () => void;
-  const handed = new Promise<void>((resolve) => (told = resolve));
+  let resolveFirst: () => void;
+  const handed = new Promise<void>((resolve) => (resolveFirst = resolve));
   const client = base.connect({
     baseUrl: proxy.url,
     retries: 1,
     onUndelivered: (one) => {
       handedOver.push(one);
-      told();
+      resolveFirst();
     },
   });
   return { ...base, userId, proxy, client, handedOver, handed };
 }
 
-test("a commit that cannot be delivered is kept, and counts when the gateway is back", async () => {
+test("a commit that cannot be delivered is stored, and counts when the gateway is reachable again", async () => {
   const { client, proxy, userId, counter, handedOver } = await behindProxy();
   const { reservationId } = await client.reserve(userId, "llm.tokens", 1_000);
   proxy.always(() => "cut-before");
@@ -39,7 +39,7 @@ test("a commit that cannot be delivered is kept, and counts when the gateway is 
   assert.deepEqual(handedOver, []);
 });
 
-test("it is tried again by itself, and at once when another call gets through", async () => {
+test("a stored call is retried after a pause, and at once when another call succeeds", async () => {
   const { client, proxy, userId, counter } = await behindProxy();
   const { reservationId } = await client.reserve(userId, "llm.tokens", 1_000);
   proxy.next("cut-before", "cut-before");
@@ -53,19 +53,19 @@ test("it is tried again by itself, and at once when another call gets through", 
   const second = await client.reserve(userId, "llm.tokens", 1_000);
   proxy.next("cut-before", "cut-before");
   assert.equal((await client.commit(second.reservationId, { quantity: 50 })).status, "undelivered");
-  // No other call: the timer alone.
+  // Without another call, only the timer retries.
   await proxy.until(() => commits() >= 6);
   assert.equal(await client.flush(PATIENCE_MS), 0);
   assert.deepEqual(await counter(userId), { used: 450, held: 0 });
 });
 
-test("what follows a kept draw does not overtake it", async () => {
+test("later calls do not overtake a stored draw", async () => {
   const { client, proxy, userId, counter, handedOver } = await behindProxy();
   const { reservationId } = await client.reserve(userId, "llm.tokens", 1_000);
   proxy.always(() => "busy");
   await client.commit(reservationId, { quantity: 100, final: false });
   proxy.always(({ path }) => (path.endsWith("commit") ? "busy" : "pass"));
-  // The release could get through, and would free what the draw has to charge.
+  // The release could arrive first, and would release what the draw has to charge.
   assert.equal((await client.release(reservationId)).status, "undelivered");
   proxy.always(() => "pass");
   assert.equal(await client.flush(PATIENCE_MS), 0);
@@ -73,7 +73,7 @@ test("what follows a kept draw does not overtake it", async () => {
   assert.deepEqual(handedOver, []);
 });
 
-test("when its time is over it is handed over with all that repeats it", async () => {
+test("an expired call goes to onUndelivered with everything needed to repeat it", async () => {
   const { client, proxy, userId, counter, handedOver, handed, connect } = await behindProxy();
   const { reservationId } = await client.reserve(userId, "llm.tokens", 1_000);
   proxy.always(() => "cut-before");
@@ -89,7 +89,7 @@ test("when its time is over it is handed over with all that repeats it", async (
   assert.deepEqual(await counter(userId), { used: 400, held: 0 });
 });
 
-test("what the gateway refuses in the background is handed over with its reason", async () => {
+test("a call that is refused in the background goes to onUndelivered with its reason", async () => {
   const { client, proxy, userId, handedOver, connect } = await behindProxy();
   const { reservationId } = await client.reserve(userId, "llm.tokens", 1_000);
   proxy.always(() => "cut-before");
@@ -100,7 +100,7 @@ test("what the gateway refuses in the background is handed over with its reason"
   assert.deepEqual(handedOver.map((one) => [one.call, one.error.code]), [["commit", "reservation_not_pending"]]);
 });
 
-test("close hands over what is left", async () => {
+test("close passes the remaining calls to onUndelivered", async () => {
   const { client, proxy, userId, handedOver } = await behindProxy();
   const { reservationId } = await client.reserve(userId, "llm.tokens", 1_000);
   proxy.always(() => "cut-before");
@@ -113,7 +113,7 @@ test("close hands over what is left", async () => {
   assert.equal(client.undeliveredCount, 0);
 });
 
-test("a kept track counts once", async () => {
+test("a stored track counts once", async () => {
   const { client, proxy, userId, counter } = await behindProxy();
   proxy.always(() => "cut-after");
   const tracked = await client.track(userId, "llm.tokens", 5, {}, { keep: true });
@@ -123,7 +123,7 @@ test("a kept track counts once", async () => {
   assert.deepEqual(await counter(userId), { used: 5, held: 0 });
 });
 
-test("without onUndelivered it is told on the console, never dropped", async (context) => {
+test("without onUndelivered undelivered calls are written to the console", async (context) => {
   const { proxy, userId, connect } = await behindProxy();
   const lines: unknown[][] = [];
   context.mock.method(console, "error", (...words: unknown[]) => void lines.push(words));
@@ -137,7 +137,7 @@ test("without onUndelivered it is told on the console, never dropped", async (co
   assert.deepEqual((lines[0]![1] as { body: unknown }).body, { reservationId, quantity: 3 });
 });
 
-test("two hundred kept commits are delivered, and no call overtakes another of its reservation", async () => {
+test("two hundred stored commits are delivered, and no call overtakes another of its reservation", async () => {
   const { client, proxy, userId, counter, handedOver } = await behindProxy();
   const reservations = await Promise.all(Array.from({ length: 20 }, () => client.reserve(userId, "llm.tokens", 20)));
   proxy.always(() => "bad-gateway");

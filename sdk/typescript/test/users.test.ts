@@ -1,4 +1,4 @@
-/** Usage, subscriptions and plans, as back ends and browsers see them. */
+/** Usage, subscriptions and plans. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { QuotagateError, type Usage, userToken } from "../src/index.js";
@@ -7,7 +7,7 @@ import { startProxy } from "./support/proxy.js";
 
 const refused = (code: string, status: number) => (error: unknown) => error instanceof QuotagateError && error.code === code && error.status === status;
 
-test("usage shows every counter, or those of an event", async () => {
+test("usage shows all counters, or those of an event", async () => {
   const { client, user } = await world([group("images", 20, "image.*"), group("calls", null, "api.*")]);
   const userId = await user("u/1 ü");
   await client.track(userId, "image.render", 12);
@@ -19,7 +19,7 @@ test("usage shows every counter, or those of an event", async () => {
   assert.deepEqual([nobody.planId, nobody.counters], [null, []]);
 });
 
-test("subscriptions: upsert, customize, cancel, once", async () => {
+test("subscriptions: upsert, customise, cancel, each once", async () => {
   const { client, admin } = await world([group("images", 20, "image.*")]);
   await admin.admin.testClock.set("2026-12-10T10:00:00Z");
   const first = await client.upsertSubscription({ userId: "u_1", planId: "plan", cycleStart: "2026-11-30T00:00:00Z" });
@@ -37,7 +37,7 @@ test("subscriptions: upsert, customize, cancel, once", async () => {
   await assert.rejects(client.cancelSubscription("u_1"), refused("already_canceled", 409));
 });
 
-test("a cancellation whose answer was lost is repeated as the same one", async () => {
+test("a cancellation whose answer was lost is retried with the same key", async () => {
   const { url, connect, user } = await world([group("images", 20, "image.*")]);
   const userId = await user("u_1");
   const proxy = await startProxy(url);
@@ -70,7 +70,7 @@ test("a publishable key reads the usage of the user whose token it has", async (
   await assert.rejects(connect({ apiKey: key!, userToken: token }).usage("u_2"), refused("forbidden_key", 403));
 });
 
-test("watchUsage tells what is, then every change, over a cut connection, until it is left", async () => {
+test("watchUsage yields the present usage and every change, also over a cut connection", async () => {
   const { client, connect, user, url } = await world([group("images", 20, "image.*")]);
   const userId = await user("u_1");
   let connections = 0;
@@ -102,7 +102,7 @@ test("watchUsage tells what is, then every change, over a cut connection, until 
   assert.equal(connections, 2);
 });
 
-test("watchUsage ends with its signal, and at once where trying again is of no use", async () => {
+test("watchUsage ends with its signal, and at once if a retry cannot help", async () => {
   const { client, connect, user } = await world([group("images", 20, "image.*")]);
   const userId = await user("u_1");
   const controller = new AbortController();

@@ -1,20 +1,21 @@
-//! CSV: one row per event and charge, and one row for an event without charges, so that a sum of `amount` is `used`.
+//! CSV: one row per event and charge, and one row for an event without charges, so that the sum of `amount` equals
+//! `used`.
 
 use serde::Serialize;
 
-use super::format::{Format, Line};
+use super::format::{Format, Line, Origin};
 use super::sink::SinkError;
 use crate::service::reporting::events::id::EventId;
 use crate::service::reporting::events::view::{EventCharge, EventView};
 
-/// The columns; documented in `docs/export.md`. `row` of `rows`: an event has as many rows as charges, at least one.
+/// The columns, documented in `docs/reference/events.md`. `row` of `rows`: an event has as many rows as charges, at least one.
 pub const HEADER: &str = "id,row,rows,type,timestamp,recorded_at,user,event,key,reservation_id,event_id,created_at,late,\
-degraded,call,quantity,outcome,reason,error_code,plan_id,plan_version,metadata,items,denied,held,group,scope,unit,amount,balance,window\n";
+degraded,call,quantity,outcome,reason,error_code,plan_id,plan_version,metadata,items,denied,held,group,scope,unit,amount,balance,window,app,mode\n";
 
 pub struct Csv;
 
-/// A cell that a spreadsheet would take for a formula gets an apostrophe before it; so does one that begins with an
-/// apostrophe, so that taking one away gives the text back.
+/// A cell that a spreadsheet could interpret as a formula gets a leading apostrophe. So does one that begins with an
+/// apostrophe, so that removing one restores the text.
 fn free_text(text: &str) -> String {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) {
         true => format!("'{text}"),
@@ -35,13 +36,13 @@ fn list<T: Serialize>(values: &[T]) -> Result<String, SinkError> {
     if values.is_empty() { Ok(String::new()) } else { json(values) }
 }
 
-/// A word of an enumeration, as JSON without its quotes.
+/// The name of an enumeration's value: its JSON without quotes.
 fn word<T: Serialize>(value: Option<T>) -> Result<String, SinkError> {
     let text = value.map(|value| json(&value)).transpose()?;
     Ok(text.map(|text| text.trim_matches('"').to_owned()).unwrap_or_default())
 }
 
-/// The columns after `rows` and before the charge's: the same in every row of the event.
+/// The columns between `rows` and those of the charge, which are the same in every row of the event.
 fn event_cells(event: &EventView) -> Result<Vec<String>, SinkError> {
     let plain = |text: Option<&String>| text.cloned().unwrap_or_default();
     Ok(vec![
@@ -89,7 +90,7 @@ impl Format for Csv {
         HEADER
     }
 
-    fn lines(&self, event: &EventView) -> Result<String, SinkError> {
+    fn lines(&self, event: &EventView, origin: &Origin) -> Result<String, SinkError> {
         let fault = |error: &dyn std::fmt::Display| SinkError::Event(error.to_string());
         let rows = event.charges.len().max(1);
         let cells = event_cells(event)?;
@@ -97,7 +98,7 @@ impl Format for Csv {
         for row in 0..rows {
             let place = [event.id.clone(), (row + 1).to_string(), rows.to_string()];
             let charge = charge_cells(event.charges.get(row))?;
-            let record = place.iter().chain(&cells).chain(&charge);
+            let record = place.iter().chain(&cells).chain(&charge).chain([&origin.app, &origin.mode]);
             writer.write_record(record.map(String::as_bytes)).map_err(|error| fault(&error))?;
         }
         let bytes = writer.into_inner().map_err(|error| fault(&error))?;
@@ -109,7 +110,9 @@ impl Format for Csv {
         let record = reader.records().next()?.ok()?;
         let columns = HEADER.split(',').count();
         let event = EventId::parse(record.get(0)?)?;
-        (record.len() == columns).then_some(Line { event, is_last: record.get(1)? == record.get(2)? })
+        let cell = |place: usize| record.get(place).map(str::to_owned);
+        let origin = Origin { app: cell(columns - 2)?, mode: cell(columns - 1)? };
+        (record.len() == columns).then_some(Line { event, is_last: record.get(1)? == record.get(2)?, origin })
     }
 }
 
@@ -136,14 +139,17 @@ mod tests {
 
     #[test]
     fn a_line_tells_its_event_and_whether_the_event_is_whole() {
-        let cells = "x,".repeat(HEADER.split(',').count() - 4) + "x";
+        let cells = "x,".repeat(HEADER.split(',').count() - 5) + "default,live";
         for (start, expected) in [
             ("led_00_5-0,1,2,", Some(("led_00_5-0", false))),
             ("led_00_5-0,2,2,", Some(("led_00_5-0", true))),
             ("id,row,rows,", None),
             ("led_00_5-0,1,", None),
         ] {
-            let read = Csv.read(&format!("{start}{cells}")).map(|line| (line.event.to_string(), line.is_last));
+            let read = Csv.read(&format!("{start}{cells}"));
+            let live = Origin { app: "default".to_owned(), mode: "live".to_owned() };
+            assert!(read.as_ref().is_none_or(|line| line.origin == live), "{read:?}");
+            let read = read.map(|line| (line.event.to_string(), line.is_last));
             assert_eq!(read, expected.map(|(id, last)| (id.to_owned(), last)), "{start}");
         }
     }

@@ -1,41 +1,42 @@
-//! A file that grows by whole events, and standard output.
+//! Appends complete events to a file, or writes them to standard output.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::format::{Format, Line};
+use super::format::{Format, Line, Origin};
 use super::sink::{Sink, SinkError};
 use crate::cli::print;
 use crate::service::reporting::events::id::EventId;
 use crate::service::reporting::events::view::EventView;
 
-/// Read at a time when the end of a file is looked through.
+/// Bytes read at a time when the end of a file is searched.
 const BLOCK: u64 = 64 * 1024;
 
-/// A file in some format. Several events are written at a time, so a process that dies leaves a torn one at most, which
-/// the next export cuts off.
+/// A file in a certain format. Several events are written at a time, so a process that dies leaves at most one
+/// incomplete event, which the next export removes.
 pub struct FileSink<F> {
     format: F,
     name: String,
     file: BufWriter<File>,
+    origin: Origin,
 }
 
 impl<F: Format> FileSink<F> {
-    /// Opens or makes the file; it is locked as long as this lives.
+    /// Opens or creates the file and locks it.
     ///
     /// # Errors
     /// [`SinkError`]
-    pub fn open(path: &Path, format: F) -> Result<Self, SinkError> {
+    pub fn open(path: &Path, format: F, origin: &Origin) -> Result<Self, SinkError> {
         let name = path.display().to_string();
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = opened.map_err(|error| SinkError::Write { place: name.clone(), error })?;
         match file.try_lock() {
             Err(std::fs::TryLockError::WouldBlock) => return Err(SinkError::Busy(name)),
-            // A file system without locks.
+            // The file system does not support locks.
             Ok(()) | Err(std::fs::TryLockError::Error(_)) => {}
         }
-        Ok(Self { format, name, file: BufWriter::new(file) })
+        Ok(Self { format, name, file: BufWriter::new(file), origin: origin.clone() })
     }
 
     fn failed(&self, error: io::Error) -> SinkError {
@@ -46,7 +47,7 @@ impl<F: Format> FileSink<F> {
         SinkError::NotOurs(self.name.clone(), F::NAME)
     }
 
-    /// Where whole events end, and the last one of them.
+    /// The end of the complete events, and the last of them.
     fn look_back(&mut self, length: u64) -> Result<(u64, Option<EventId>), SinkError> {
         let start = self.format.start().to_owned();
         let head =
@@ -54,14 +55,18 @@ impl<F: Format> FileSink<F> {
         if !start.as_bytes().starts_with(&head) {
             return Err(self.not_ours());
         }
-        // A header stays; what an event begins with does not.
+        // A header is kept; the beginning of an event is not.
         let header = if start.ends_with('\n') && head.len() == start.len() { start.len() as u64 } else { 0 };
         let mut end = line_end(self.file.get_mut(), length).map_err(|error| self.failed(error))?;
         while end > header {
             let begin = line_end(self.file.get_mut(), end - 1).map_err(|error| self.failed(error))?;
             let line = read_at(self.file.get_mut(), begin, end - 1 - begin).map_err(|error| self.failed(error))?;
             let line = String::from_utf8(line).ok().and_then(|line| self.format.read(&line));
-            let Line { event, is_last } = line.ok_or_else(|| self.not_ours())?;
+            let Line { event, is_last, origin } = line.ok_or_else(|| self.not_ours())?;
+            if origin != self.origin {
+                let (found, wanted) = (origin.to_string(), self.origin.to_string());
+                return Err(SinkError::OtherOrigin(self.name.clone(), found, wanted));
+            }
             if is_last {
                 return Ok((end, Some(event)));
             }
@@ -86,7 +91,7 @@ impl<F: Format> Sink for FileSink<F> {
     }
 
     fn write(&mut self, event: &EventView) -> Result<(), SinkError> {
-        let lines = self.format.lines(event)?;
+        let lines = self.format.lines(event, &self.origin)?;
         self.file.write_all(lines.as_bytes()).map_err(|error| self.failed(error))
     }
 
@@ -103,7 +108,7 @@ fn read_at(file: &mut File, at: u64, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The place behind the last line end before `end`; 0 if there is none.
+/// The position after the last line end before `end`; 0 if there is none.
 fn line_end(file: &mut File, mut end: u64) -> io::Result<u64> {
     while end > 0 {
         let begin = end.saturating_sub(BLOCK);
@@ -116,15 +121,16 @@ fn line_end(file: &mut File, mut end: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Standard output: it begins anew each time.
+/// Standard output: each export begins at the start.
 pub struct Stdout<F> {
     format: F,
     out: BufWriter<io::Stdout>,
+    origin: Origin,
 }
 
 impl<F: Format> Stdout<F> {
-    pub fn new(format: F) -> Self {
-        Self { format, out: BufWriter::new(io::stdout()) }
+    pub fn new(format: F, origin: &Origin) -> Self {
+        Self { format, out: BufWriter::new(io::stdout()), origin: origin.clone() }
     }
 }
 
@@ -145,7 +151,7 @@ impl<F: Format> Sink for Stdout<F> {
     }
 
     fn write(&mut self, event: &EventView) -> Result<(), SinkError> {
-        let lines = self.format.lines(event)?;
+        let lines = self.format.lines(event, &self.origin)?;
         self.out.write_all(lines.as_bytes()).map_err(stdout_failed)
     }
 

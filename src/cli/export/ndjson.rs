@@ -1,17 +1,27 @@
-//! One JSON object per line and event, as `GET events` tells it.
+//! One JSON object per line and event, in the same form as in `GET events`, with its app and mode.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::format::{Format, Line};
+use super::format::{Format, Line, Origin};
 use super::sink::SinkError;
 use crate::service::reporting::events::id::EventId;
 use crate::service::reporting::events::view::EventView;
 
 pub struct Ndjson;
 
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    event: &'a EventView,
+    app: &'a str,
+    mode: &'a str,
+}
+
 #[derive(Deserialize)]
-struct Identified {
+struct Read {
     id: String,
+    app: String,
+    mode: String,
 }
 
 impl Format for Ndjson {
@@ -22,13 +32,14 @@ impl Format for Ndjson {
         "{\"id\":\""
     }
 
-    fn lines(&self, event: &EventView) -> Result<String, SinkError> {
-        let json = serde_json::to_string(event).map_err(|error| SinkError::Event(error.to_string()))?;
+    fn lines(&self, event: &EventView, origin: &Origin) -> Result<String, SinkError> {
+        let written = Written { event, app: &origin.app, mode: &origin.mode };
+        let json = serde_json::to_string(&written).map_err(|error| SinkError::Event(error.to_string()))?;
         Ok(json + "\n")
     }
 
     fn read(&self, line: &str) -> Option<Line> {
-        let found: Identified = serde_json::from_str(line).ok()?;
-        Some(Line { event: EventId::parse(&found.id)?, is_last: true })
+        let Read { id, app, mode } = serde_json::from_str(line).ok()?;
+        Some(Line { event: EventId::parse(&id)?, is_last: true, origin: Origin { app, mode } })
     }
 }

@@ -1,28 +1,31 @@
-//! Where exported events go.
+//! The destinations of exported events.
 
 use crate::service::reporting::events::id::EventId;
 use crate::service::reporting::events::view::EventView;
 
-/// Why a place takes no events; one line.
+/// Why a destination does not accept events, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     #[error("cannot write {place}: {error}")]
     Write { place: String, error: std::io::Error },
     #[error("{0} is being written by another export")]
     Busy(String),
-    #[error("{0} is no {1} export of quotagate; nothing was changed in it")]
+    #[error("{0} is not a {1} export of this release of quotagate; it was not changed: choose another file")]
     NotOurs(String, &'static str),
-    #[error("an event cannot be told: {0}")]
+    #[error("{0} has events of {1}; export those of {2} to another file")]
+    OtherOrigin(String, String, String),
+    #[error("cannot format an event: {0}")]
     Event(String),
 }
 
-/// A place that events are written to, oldest first.
+/// A destination for events, oldest first.
 ///
-/// Files and standard output are such places ([`super::file`], in the formats [`super::ndjson`] and [`super::csv`]). A
-/// database would be another one, in a file beside those: it keeps the ids of events as its key, so that what is written
-/// twice is there once; `last` asks it for the greatest id, and `write` fills a transaction that `finish` commits.
+/// Files and standard output are destinations ([`super::file`], in the formats [`super::ndjson`] and [`super::csv`]).
+/// A database would be another one, in a file next to those: it uses the IDs of events as its key, so that an event
+/// that is written twice exists once; `last` returns the largest ID, and `write` fills a transaction that `finish`
+/// commits.
 pub trait Sink {
-    /// The last event that is there as a whole, after which the export goes on. What is there of a later one is removed.
+    /// The last complete event, after which the export continues. Parts of a later one are removed.
     ///
     /// # Errors
     /// [`SinkError`]; then nothing was changed.
@@ -32,7 +35,7 @@ pub trait Sink {
     /// [`SinkError`]
     fn write(&mut self, event: &EventView) -> Result<(), SinkError>;
 
-    /// Everything written stays, whatever happens then.
+    /// Makes everything that was written durable.
     ///
     /// # Errors
     /// [`SinkError`]

@@ -1,4 +1,4 @@
-//! Sending the calls: each row of the trace is one reserve and, if allowed, one commit.
+//! Sends the calls: each row of the trace is one reserve and, if allowed, one commit.
 
 use std::time::{Duration, Instant};
 
@@ -13,24 +13,24 @@ use super::gateway::{Answer, Gateway};
 use super::tally::{Denial, Outcome, Tally};
 use super::trace::Row;
 
-/// How long a hold lives. Longer than a reserve and a commit with all their retries, so that a
-/// commit is never late: a late one may pass a quota.
+/// The lifetime of a hold: longer than a reserve and a commit with all their retries, so that a commit is never late,
+/// since a late one may exceed a quota.
 pub const HOLD_SECONDS: u32 = 300;
 pub const EVENT: &str = "llm.chat";
-/// A denial for this reason claims that there was no room, which its figures must bear out.
+/// A denial with this reason must be justified by its figures.
 pub const NO_ROOM: &str = "limit_reached";
 
-/// What all calls of one run share.
+/// The parameters of all calls of one run.
 pub struct Drive<'a> {
     pub gateway: &'a Gateway,
     pub users: &'a [String],
     pub model: &'a str,
-    /// Upper bound of generated tokens that a reserve asks for.
+    /// The number of generated tokens that a reserve requests.
     pub max_output: u32,
     pub concurrency: usize,
-    /// Trace seconds per second; as fast as possible without.
+    /// Trace seconds per second; None sends as fast as possible.
     pub speed: Option<f64>,
-    /// Makes this run's idempotency keys unlike any other run's.
+    /// Makes this run's idempotency keys unique.
     pub run: &'a str,
 }
 
@@ -78,14 +78,14 @@ struct Commit<'a> {
     metadata: Metadata<'a>,
 }
 
-/// An answer of which the status alone matters.
+/// An answer whose status alone matters.
 #[derive(Deserialize)]
 struct Accepted {}
 
 impl Drive<'_> {
-    /// Puts every user on the plan.
+    /// Subscribes every user to the plan.
     pub async fn subscribe(&self, plan_id: &str) -> Result<(), ReplayError> {
-        // By number, not by reference: so the future stays `Send`.
+        // By index instead of reference, so that the future stays `Send`.
         stream::iter(0..self.users.len())
             .map(|number| async move {
                 let user = &self.users[number];
@@ -101,7 +101,7 @@ impl Drive<'_> {
             .await
     }
 
-    /// Makes all calls. The first one that stays without an answer ends the run.
+    /// Makes all calls. The first call without an answer ends the run.
     pub async fn calls(&self, rows: &[Row], tally: Tally) -> Result<Tally, ReplayError> {
         let bar = progress_bar(rows.len());
         let began = Instant::now();
@@ -127,7 +127,7 @@ impl Drive<'_> {
         Ok(tally)
     }
 
-    /// One row: reserve the upper bound, then commit what it was.
+    /// One row: reserves the upper bound, then commits the actual figures.
     async fn call(&self, index: usize, row: &Row) -> Result<Outcome, ReplayError> {
         let user = &self.users[index % self.users.len()];
         let failed =
@@ -164,8 +164,8 @@ impl Drive<'_> {
         Ok(Outcome::Committed { reserve: reserve_took, commit: began.elapsed() })
     }
 
-    /// When the row is sent that stands this far behind the first one.
-    /// `None` is at once, also for a row that is earlier than the first.
+    /// When to send the row that is this far after the first one. `None` means at once, also for a row that is earlier
+    /// than the first.
     fn due(&self, began: Instant, offset: TimeDelta) -> Option<Instant> {
         let seconds = offset.to_std().ok()?.as_secs_f64() / self.speed?;
         began.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
@@ -184,14 +184,14 @@ fn denial(answer: Answer<Reserved>) -> Denial {
         _ => false,
     };
     Denial {
-        // A replayed denial shows the counters of now, not those that it was decided on.
+        // A replayed denial has the present counters, not those of the decision.
         undue: claims_no_room && !replayed && body.denied_by.iter().any(fits),
         groups: body.denied_by.into_iter().map(|it| it.group_id).collect(),
         reasons: body.reasons,
     }
 }
 
-/// A bar on stderr; indicatif shows none where stderr is no terminal.
+/// A progress bar on stderr; indicatif hides it if stderr is not a terminal.
 fn progress_bar(rows: usize) -> ProgressBar {
     let bar = ProgressBar::new(rows as u64);
     let template = "{bar:40} {human_pos}/{human_len} calls  {per_sec}  {eta} left";

@@ -1,4 +1,4 @@
-//! Exact decimals in JSON: figures stay text on the way in and out, never floats.
+//! Exact decimals in JSON: numbers stay text on the way in and out, never floats.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Exact(pub Decimal);
 
 impl Exact {
-    /// From `"0.00025"`, `"12"` or `"2.5e-4"`; nothing that a decimal would have to round.
+    /// Parses `"0.00025"`, `"12"` or `"2.5e-4"`; None for anything that a decimal would have to round.
     pub fn parse(text: &str) -> Option<Self> {
         Decimal::from_str_exact(text)
             .or_else(|_| Decimal::from_scientific(text))

@@ -1,6 +1,5 @@
-//! The gateway as its client sees it: HTTP calls that are retried until they are certain.
+//! An HTTP client of the gateway that retries calls until their result is certain.
 
-use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,18 +8,19 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
+use crate::cli::remote::causes;
+use crate::cli::remote::problem::Problem;
 
-/// One attempt may take this long.
+/// The time limit of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A call is given up when an attempt fails this long after the first one began. Two calls
-/// (reserve and commit) then still fit into the hold's [`super::drive::HOLD_SECONDS`].
+/// A call fails when an attempt fails this long after the first one began. Two calls (reserve and commit) then still
+/// fit into the hold's [`super::drive::HOLD_SECONDS`].
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
-/// A running gateway and the key to it.
+/// A running gateway and a key for it.
 pub struct Gateway {
     http: Client,
     base: Url,
@@ -28,46 +28,46 @@ pub struct Gateway {
     retries: AtomicU64,
 }
 
-/// The address or key cannot be used at all; one line.
+/// The address or key cannot be used, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     #[error("--url {url:?} is not an address like http://127.0.0.1:8080{}", detail(.why))]
     BadUrl { url: String, why: String },
-    #[error("no key: give --key sk_… or set QUOTAGATE_KEY")]
+    #[error("no key: set QUOTAGATE_KEY to a secret key (sk_…), or give --key")]
     NoKey,
-    #[error("the key holds characters that no key has")]
+    #[error("the key contains invalid characters")]
     BadKey,
     #[error("cannot make an HTTP client: {0}")]
     Client(String),
 }
 
-/// A call that has no answer, or not the one wanted; one line.
+/// A call without an answer, or with an unexpected one, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("the gateway refused the key: {0}")]
     KeyRefused(Problem),
-    #[error("the gateway answered {0}")]
+    #[error("the gateway returned {0}")]
     Refused(Problem),
-    #[error("the gateway's answer cannot be read: {0}")]
+    #[error("cannot read the gateway's answer: {0}")]
     Unreadable(String),
     #[error("cannot reach a gateway at {url}: {why}")]
     Unreachable { url: String, why: String },
 }
 
-/// An answer, and whether the gateway says that it had given it before.
+/// An answer, and whether the gateway marked it as replayed.
 pub struct Answer<T> {
     pub body: T,
     pub replayed: bool,
 }
 
-/// What an attempt failed with: for good, or worth another one.
+/// Why an attempt failed: permanently, or worth a retry.
 enum Failure {
     Final(CallError),
     Passing { error: CallError, retry_after: Option<Duration> },
 }
 
 impl Gateway {
-    /// Prepares the calls; talks to nobody yet.
+    /// Prepares the client without connecting.
     pub fn new(url: &str, key: &str, connections: usize) -> Result<Self, AddressError> {
         let bad_url = |why: &str| AddressError::BadUrl { url: url.to_owned(), why: why.to_owned() };
         let base = Url::parse(url).map_err(|error| bad_url(&error.to_string()))?;
@@ -90,7 +90,7 @@ impl Gateway {
         Ok(Self { http, base, authorization, retries: AtomicU64::new(0) })
     }
 
-    /// Reads once, without retries: a wrong address or key is told at once.
+    /// Reads once without retries, so that a wrong address or key is reported at once.
     pub async fn get_once<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, CallError> {
         let url = self.url(path, query);
         match self.attempt(self.http.get(url)).await {
@@ -106,8 +106,7 @@ impl Gateway {
         Ok(answer.body)
     }
 
-    /// Writes. All attempts carry the same idempotency key, so the gateway acts once however
-    /// many of them reach it.
+    /// Writes. All attempts have the same idempotency key, so the gateway acts once, however many attempts reach it.
     pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -119,7 +118,7 @@ impl Gateway {
         self.retried(request).await
     }
 
-    /// How many attempts were repeated so far.
+    /// The number of retries so far.
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
@@ -172,7 +171,7 @@ impl Gateway {
         }
         let problem = Problem::read(status, &bytes);
         Err(match status {
-            // 502 and 504 come from a proxy between: the call may or may not have arrived.
+            // 502 and 504 come from a proxy, so the call may or may not have arrived.
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
                 Failure::Passing { error: CallError::Refused(problem), retry_after }
             }
@@ -182,7 +181,7 @@ impl Gateway {
     }
 }
 
-/// How long to wait before the next attempt: doubling, longer if the gateway asks, bounded.
+/// The wait before the next attempt: doubling, at least what the gateway asks for, limited.
 fn backoff(failed_before: u32, retry_after: Option<Duration>) -> Duration {
     FIRST_BACKOFF
         .saturating_mul(2_u32.saturating_pow(failed_before))
@@ -193,21 +192,6 @@ fn backoff(failed_before: u32, retry_after: Option<Duration>) -> Duration {
 fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     Some(Duration::from_secs(seconds.trim().parse().ok()?))
-}
-
-/// An error with everything that it says caused it, on one line.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 fn detail(why: &str) -> String {
@@ -252,8 +236,8 @@ mod tests {
     #[test]
     fn a_missing_or_impossible_key_is_refused_without_showing_it() {
         let error = |key| Gateway::new("http://h", key, 1).err().unwrap().to_string();
-        assert_eq!(error(""), "no key: give --key sk_… or set QUOTAGATE_KEY");
-        assert_eq!(error("sk_\n"), "the key holds characters that no key has");
+        assert_eq!(error(""), "no key: set QUOTAGATE_KEY to a secret key (sk_…), or give --key");
+        assert_eq!(error("sk_\n"), "the key contains invalid characters");
     }
 
     #[test]

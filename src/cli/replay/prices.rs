@@ -8,13 +8,13 @@ use serde::Deserialize;
 
 use super::exact::Exact;
 
-/// Decimals of a cent that the gateway keeps.
+/// Decimal places of cents in the gateway.
 const CENTS_DECIMALS: u32 = 6;
-/// Bounds that keep every product with a token count exact within a decimal.
+/// Limits that keep every product with a token count exact.
 const MAX_PRICE: Decimal = Decimal::ONE_THOUSAND;
 const MAX_PRICE_DECIMALS: u32 = 12;
 
-/// What `--help` says about the table; a test compares it with the table.
+/// The text about the table in `--help`; a test compares it with the table.
 pub const DEFAULT_TABLE_HELP: &str = "\
 Price table: a JSON file of cents per token,
 {\"chat-large\": {\"prompt_tokens\": \"0.00025\", \"completion_tokens\": \"0.001\"}}.
@@ -37,7 +37,7 @@ pub struct Price {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceTable(BTreeMap<String, Price>);
 
-/// Why there is no price; always one line.
+/// Why there is no price, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum PriceError {
     #[error("cannot read the price table {path}: {why}")]
@@ -74,7 +74,7 @@ impl PriceTable {
         Ok(Self(prices))
     }
 
-    /// The price of a model, or which models there are.
+    /// The price of a model, or an error with the known models.
     pub fn price(&self, model: &str) -> Result<Price, PriceError> {
         self.0.get(model).copied().ok_or_else(|| {
             let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
@@ -104,7 +104,7 @@ impl Default for PriceTable {
 }
 
 impl Price {
-    /// What one call costs in cents, rounded up to the gateway's step.
+    /// The cost of one call in cents, rounded up to the gateway's step.
     pub fn cents(&self, prompt_tokens: u32, completion_tokens: u32) -> Decimal {
         let exact = Decimal::from(prompt_tokens) * self.prompt_tokens.0
             + Decimal::from(completion_tokens) * self.completion_tokens.0;

@@ -1,4 +1,4 @@
-//! What a run tells, and what it proved wrong. Serialized it is the answer of `--json`.
+//! The results of a run. Serialized they are the output of `--json`.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::exact::Exact;
 use super::tally::Latency;
 use super::verdict::{GroupSum, Standing, TokenCheck};
 
-/// The figures of one run.
+/// The results of one run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -16,63 +16,63 @@ pub struct Report {
     pub model: String,
     pub users: usize,
     pub user_prefix: String,
-    /// The plan that the run subscribed its users to.
+    /// The plan that the run has subscribed its users to.
     pub plan_id: Option<String>,
     pub calls: u64,
     pub allowed: u64,
-    /// Allowed calls that got no reservation and were not committed.
+    /// Allowed calls without a reservation, which were not committed.
     pub unmetered: u64,
     pub denied: u64,
     pub denied_by_group: BTreeMap<String, u64>,
     pub denied_by_reason: BTreeMap<String, u64>,
-    /// Denials for want of room that had room by their own figures.
+    /// Denials with `limit_reached` whose own figures show that there was room.
     pub undue_denials: u64,
     pub context_tokens: u64,
     pub generated_tokens: u64,
     pub cents: Exact,
     pub seconds: f64,
     pub calls_per_second: f64,
-    /// Attempts that were repeated after a transport error or a 503.
+    /// Attempts that were retried after a transport error or a 503.
     pub retries: u64,
     pub reserve_ms: Option<Percentiles>,
     pub commit_ms: Option<Percentiles>,
-    /// What the groups count over all users after the run.
+    /// The groups' counters summed over all users after the run.
     pub groups: Vec<GroupSum>,
     pub nearest_to_quota: Vec<Standing>,
     pub above_quota: Vec<Standing>,
     pub token_check: TokenCheck,
 }
 
-/// Milliseconds within which half, and 99 of 100, of the calls were answered.
+/// Milliseconds within which 50 % and 99 % of the calls were answered.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Percentiles {
     pub p50: f64,
     pub p99: f64,
 }
 
-/// What a run proved wrong; one line.
+/// A wrong result of a run, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error(
-        "{counters} counters stand above their quota, first {} in {}: {} used and {} held of {}",
+        "{counters} counters are above their quota, first {} in {}: {} used and {} held of {}",
         .first.user_id, .first.group_id, .first.used, .first.held, .first.quota
     )]
     AboveQuota { counters: usize, first: Box<Standing> },
-    #[error("{denials} calls were denied although they had room")]
+    #[error("{denials} calls were denied although the limit had room")]
     UndueDenials { denials: u64 },
     #[error("the users' {group_id} counters rose by {rose}, but {committed} tokens were committed")]
     TokensDiffer { group_id: String, rose: Exact, committed: Exact },
 }
 
 impl Percentiles {
-    /// `None` if no call was made.
+    /// `None` without calls.
     pub fn of(latency: &Latency) -> Option<Self> {
         (!latency.is_empty()).then(|| Self { p50: latency.ms_at(0.50), p99: latency.ms_at(0.99) })
     }
 }
 
 impl Report {
-    /// The gravest thing that is wrong, if anything is.
+    /// The most serious wrong result, if there is one.
     pub fn fault(&self) -> Option<Fault> {
         if let Some(first) = self.above_quota.first() {
             return Some(Fault::AboveQuota { counters: self.above_quota.len(), first: Box::new(first.clone()) });
@@ -92,7 +92,7 @@ impl Report {
 pub mod tests {
     use super::*;
 
-    /// A run in which all went well.
+    /// A run without any wrong result.
     pub fn sound() -> Report {
         let standing = Standing {
             user_id: "replay_3".into(),
@@ -160,7 +160,7 @@ pub mod tests {
         report.above_quota.push(over);
         assert_eq!(
             fault(&report),
-            "1 counters stand above their quota, first replay_3 in tokens: \
+            "1 counters are above their quota, first replay_3 in tokens: \
              30,001 used and 0 held of 30,000"
         );
     }
@@ -169,7 +169,7 @@ pub mod tests {
     fn tokens_that_differ_and_undue_denials_are_faults() {
         let mut report = sound();
         report.undue_denials = 2;
-        assert_eq!(fault(&report), "2 calls were denied although they had room");
+        assert_eq!(fault(&report), "2 calls were denied although the limit had room");
         report.token_check = TokenCheck::Compared {
             group_id: "tokens".into(),
             used_before: Exact::from(5),

@@ -1,4 +1,4 @@
-//! A run's report for people.
+//! Formats a run's report for people.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ impl fmt::Display for Report {
         }
         if !self.nearest_to_quota.is_empty() {
             let nearest = nearest(&self.nearest_to_quota);
-            writeln!(f, "Nearest to their quota\n{nearest}\n")?;
+            writeln!(f, "Closest to their quota\n{nearest}\n")?;
         }
         for line in checks(self) {
             writeln!(f, "{line}")?;
@@ -52,7 +52,7 @@ fn figures(report: &Report) -> Table {
     }
     for (reason, denials) in &report.denied_by_reason {
         if reason == NO_ROOM {
-            // The groups above say so already, and which.
+            // The groups above show this already, in more detail.
             continue;
         }
         row(&format!("  {reason}"), whole(*denials));
@@ -106,15 +106,15 @@ fn align_right(table: &mut Table, columns: &[usize]) {
     }
 }
 
-/// One line per check: what was found, good or bad.
+/// One line per check with its result.
 fn checks(report: &Report) -> Vec<String> {
     let quotas = match report.above_quota.len() {
-        0 => "ok: no user stands above a quota".to_owned(),
-        counters => format!("WRONG: {counters} counters stand above their quota"),
+        0 => "ok: no user is above a quota".to_owned(),
+        counters => format!("WRONG: {counters} counters are above their quota"),
     };
     let denials = match report.undue_denials {
-        0 => "ok: every denial was due".to_owned(),
-        denials => format!("WRONG: {denials} calls were denied although they had room"),
+        0 => "ok: every denial was justified".to_owned(),
+        denials => format!("WRONG: {denials} calls were denied although the limit had room"),
     };
     vec![quotas, denials, token_check(&report.token_check)]
 }
@@ -159,8 +159,8 @@ mod tests {
             "│ reserve p50 / p99 ms       ┆ 1.25 / 4.50 │",
             "│ tokens ┆ tokens ┆ 26,450,535 ┆    0 │",
             "│ replay_3 ┆ tokens ┆ 28,512 / 30,000 ┆   95.04 │",
-            "ok: no user stands above a quota\n",
-            "ok: every denial was due\n",
+            "ok: no user is above a quota\n",
+            "ok: every denial was justified\n",
             "ok: tokens over all users is 26,450,535, exactly what was committed (26,450,535)\n",
         ] {
             assert!(text.contains(expected), "{expected:?} is not in\n{text}");
@@ -182,8 +182,8 @@ mod tests {
         };
         let text = report.to_string();
         for expected in [
-            "WRONG: 1 counters stand above their quota\n",
-            "WRONG: 3 calls were denied although they had room\n",
+            "WRONG: 1 counters are above their quota\n",
+            "WRONG: 3 calls were denied although the limit had room\n",
             "WRONG: tokens over all users rose by 3, not what was committed (4); \
              the users did not start at zero but at 7\n",
         ] {

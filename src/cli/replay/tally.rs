@@ -1,4 +1,4 @@
-//! Adding up what happened to the calls.
+//! Sums up the outcomes of calls.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use rust_decimal::Decimal;
 use super::prices::Price;
 use super::trace::Row;
 
-/// What became of one call, with how long the gateway took (retries included).
+/// The outcome of one call, and how long the gateway took (retries included).
 pub enum Outcome {
     /// Reserved and committed.
     Committed { reserve: Duration, commit: Duration },
-    /// Allowed without a reservation: an unmatched event, or a gateway without its store.
+    /// Allowed without a reservation: an unmatched event, or a gateway without Redis.
     Unmetered { reserve: Duration },
     /// Denied.
     Denied { reserve: Duration, denial: Denial },
@@ -23,7 +23,7 @@ pub enum Outcome {
 pub struct Denial {
     pub groups: Vec<String>,
     pub reasons: Vec<String>,
-    /// The call would have fitted by the figures that came with the denial.
+    /// The call would have been within the limit by the figures of the denial.
     pub undue: bool,
 }
 
@@ -34,7 +34,7 @@ pub struct Tally {
     pub unmetered: u64,
     pub denied: u64,
     pub undue_denials: u64,
-    /// A call that several groups denied counts for each.
+    /// A call that several groups denied counts for each of them.
     pub denied_by_group: BTreeMap<String, u64>,
     pub denied_by_reason: BTreeMap<String, u64>,
     pub context_tokens: u64,
@@ -115,7 +115,7 @@ impl Tally {
     }
 }
 
-/// How long calls of one kind took.
+/// The latency of calls of one kind.
 pub struct Latency(Histogram<u64>);
 
 impl Latency {

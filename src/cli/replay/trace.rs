@@ -1,4 +1,4 @@
-//! The trace: one row per LLM call, as the Azure public data set writes them.
+//! Reads a trace: one row per LLM call, in the format of the Azure public data set.
 
 use std::path::Path;
 
@@ -12,17 +12,17 @@ const GENERATED_TOKENS: &str = "GeneratedTokens";
 /// One recorded call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Line of the file on which the row stands, for messages.
+    /// Line number in the file, for messages.
     pub line: u64,
-    /// When the call was made; the data set names no timezone and only differences are used.
+    /// When the call was made; the data set has no time zone, and only differences are used.
     pub at: NaiveDateTime,
-    /// Tokens that went in.
+    /// Tokens of the prompt.
     pub context_tokens: u32,
-    /// Tokens that came out.
+    /// Generated tokens.
     pub generated_tokens: u32,
 }
 
-/// Why a trace could not be read; always one line that names the place.
+/// Why a trace cannot be read, in one line with the location.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     #[error("cannot read the trace {path}: {why}")]
@@ -38,7 +38,7 @@ pub enum TraceError {
     Empty { path: String },
 }
 
-/// Reads the whole trace, so that a bad row is found before the first call is made.
+/// Reads the whole trace, so that an invalid row is found before the first call.
 pub fn read(path: &Path) -> Result<Vec<Row>, TraceError> {
     let name = path.display().to_string();
     match std::fs::read(path) {
@@ -47,7 +47,7 @@ pub fn read(path: &Path) -> Result<Vec<Row>, TraceError> {
     }
 }
 
-/// Parses the text of a trace; `path` is only for messages.
+/// Parses the text of a trace; `path` is only used in messages.
 fn parse(path: &str, text: &[u8]) -> Result<Vec<Row>, TraceError> {
     let mut reader = csv::Reader::from_reader(text);
     let columns = Columns::find(path, &mut reader)?;
@@ -68,7 +68,7 @@ fn parse(path: &str, text: &[u8]) -> Result<Vec<Row>, TraceError> {
     Ok(rows)
 }
 
-/// What the csv reader says, without the position that it counts differently.
+/// The csv reader's error without its position, which is counted differently.
 fn plain(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
@@ -79,7 +79,7 @@ fn plain(error: &csv::Error) -> String {
     }
 }
 
-/// Where the header puts the columns; others may stand beside them.
+/// The positions of the columns; there may be others.
 struct Columns {
     timestamp: usize,
     context_tokens: usize,
@@ -124,8 +124,8 @@ fn tokens(column: &str, text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("{column} {text:?} is not a whole number from 0 to {max}"))
 }
 
-/// Turns rising byte offsets into line numbers. The reader's own count lags behind when lines
-/// end in CRLF, as those of the data set do, or when blank lines stand between.
+/// Turns ascending byte offsets into line numbers. The csv reader's own count is wrong if lines end in CRLF, as in the
+/// data set, or if there are blank lines.
 struct LineCounter<'a> {
     text: &'a [u8],
     offset: usize,
@@ -137,7 +137,7 @@ impl<'a> LineCounter<'a> {
         Self { text, offset: 0, line: 1 }
     }
 
-    /// The line of the first byte at or after `byte` that is no line end.
+    /// The line of the first byte at or after `byte` that is not a line end.
     fn line_at(&mut self, byte: u64) -> u64 {
         while let Some(next) = self.text.get(self.offset) {
             if self.offset as u64 >= byte && !matches!(next, b'\r' | b'\n') {

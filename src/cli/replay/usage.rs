@@ -1,4 +1,4 @@
-//! Reading where the replayed users stand.
+//! Reads the counters of the replayed users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub struct Usage {
     pub counters: Vec<Counter>,
 }
 
-/// One counter, as far as the replay looks at it.
+/// The fields of a counter that the replay needs.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counter {
@@ -41,17 +41,17 @@ pub struct Period {
 }
 
 impl Counter {
-    /// Quota and grants together; `None` counts without limit.
+    /// Quota plus grants; `None` counts without limit.
     pub fn limit(&self) -> Option<Decimal> {
         self.quota.map(|quota| quota.0 + self.granted.0)
     }
 
-    /// Whether more is used and held than the quota and grants allow.
+    /// Whether usage and holds exceed quota and grants.
     pub fn is_above_quota(&self) -> bool {
         self.limit().is_some_and(|limit| self.used.0 + self.held.0 > limit)
     }
 
-    /// Whether the counter is this user's own; one that users share must not be summed over them.
+    /// Whether the counter belongs to this user alone; shared ones must not be summed over users.
     pub fn is_per_user(&self) -> bool {
         match &self.scope {
             serde_json::Value::Object(names) => names.contains_key("user"),
@@ -61,9 +61,9 @@ impl Counter {
     }
 }
 
-/// Reads the usage of all users, a bounded number at a time, in their order.
+/// Reads the usage of all users in order, with limited concurrency.
 pub async fn read_all(gateway: &Gateway, users: &[String], concurrency: usize) -> Result<Vec<Usage>, CallError> {
-    // By number, not by reference: so the future stays `Send`.
+    // By index instead of reference, so that the future stays `Send`.
     stream::iter(0..users.len())
         .map(|number| async move { gateway.get("usage", &[("userId", users[number].as_str())]).await })
         .buffered(concurrency)
@@ -82,7 +82,7 @@ struct Group {
     enforcement: Option<String>,
 }
 
-/// The groups in the users' plans that may be passed by design, by plan.
+/// The groups in the users' plans that may be exceeded by design, by plan.
 pub async fn soft_groups(gateway: &Gateway, usages: &[Usage]) -> Result<BTreeMap<String, BTreeSet<String>>, CallError> {
     let plan_ids: BTreeSet<&str> = usages.iter().filter_map(|usage| usage.plan_id.as_deref()).collect();
     let mut soft = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Judging a run by where its users stand before and after it.
+//! Checks a run by the users' counters before and after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::exact::Exact;
 use super::usage::{Counter, Usage};
 
-/// How many of the users nearest to a quota are shown.
+/// How many users close to a quota are listed.
 const NEAREST: usize = 10;
 const TOKENS: &str = "tokens";
 
-/// A user's counter beside its quota.
+/// A user's counter with its quota.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Standing {
@@ -21,20 +21,20 @@ pub struct Standing {
     pub unit: String,
     pub used: Exact,
     pub held: Exact,
-    /// Quota and grants.
+    /// Quota plus grants.
     pub quota: Exact,
-    /// Share of the quota that is used, rounded down to two decimals; `None` of quota 0.
+    /// The used share of the quota, rounded down to two decimals; `None` for a quota of 0.
     pub percent: Option<Exact>,
 }
 
 impl Standing {
-    /// The exact share of the quota that is used.
+    /// The exact used share of the quota.
     fn share(&self) -> Option<Decimal> {
         self.used.0.checked_div(self.quota.0)
     }
 }
 
-/// What one group counts over all users.
+/// The counters of one group, summed over all users.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupSum {
@@ -44,11 +44,11 @@ pub struct GroupSum {
     pub held: Exact,
 }
 
-/// The users' tokens against the committed ones.
+/// The users' tokens compared with the committed ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum TokenCheck {
-    /// What the run added to the group's counters, `used_after - used_before`, was compared.
+    /// The increase of the group's counters, `used_after - used_before`, was compared.
     #[serde(rename_all = "camelCase")]
     Compared { group_id: String, used_before: Exact, used_after: Exact, committed: Exact, equal: bool },
     /// Nothing could be compared, for this reason.
@@ -56,7 +56,7 @@ pub enum TokenCheck {
     NotCompared { not_compared: String },
 }
 
-/// The users that come nearest to a quota, nearest first, each with its nearest group.
+/// The users closest to a quota, each with its closest group.
 pub fn nearest_to_quota(usages: &[Usage]) -> Vec<Standing> {
     let mut nearest: Vec<Standing> = usages
         .iter()
@@ -68,7 +68,7 @@ pub fn nearest_to_quota(usages: &[Usage]) -> Vec<Standing> {
         })
         .collect();
     nearest.sort_by(|a, b| {
-        // Names that end in numbers in the order of the numbers.
+        // Sorts names that end in numbers by the number.
         let by_name = |it: &Standing| (it.user_id.len(), it.user_id.clone());
         b.share().cmp(&a.share()).then_with(|| by_name(a).cmp(&by_name(b)))
     });
@@ -76,7 +76,7 @@ pub fn nearest_to_quota(usages: &[Usage]) -> Vec<Standing> {
     nearest
 }
 
-/// Counters above their quota that were not so before the run and are not soft.
+/// Counters above their quota, except soft ones and those that were above it before the run.
 pub fn above_quota(
     before: &[Usage],
     after: &[Usage],
@@ -99,7 +99,7 @@ pub fn above_quota(
         .collect()
 }
 
-/// What each group counts over all users; counters that users share are left out.
+/// The counters of each group summed over all users, except shared counters.
 pub fn sums_by_group(usages: &[Usage]) -> Vec<GroupSum> {
     let mut sums: BTreeMap<&str, GroupSum> = BTreeMap::new();
     for (_, counter) in counters(usages).filter(|(_, counter)| counter.is_per_user()) {
@@ -115,8 +115,8 @@ pub fn sums_by_group(usages: &[Usage]) -> Vec<GroupSum> {
     sums.into_values().collect()
 }
 
-/// Compares the tokens that the run added to the users' counters with those it committed, in
-/// the group named, else in the only one that counts tokens.
+/// Compares the tokens that the run added to the users' counters with the committed ones, in the named group or the
+/// only one that counts tokens.
 pub fn check_tokens(before: &[Usage], after: &[Usage], named_group: Option<&str>, committed: u64) -> TokenCheck {
     let (sums_before, sums_after) = (sums_by_group(before), sums_by_group(after));
     let group = match choose_group(&sums_after, named_group) {
@@ -155,7 +155,7 @@ fn choose_group<'a>(sums: &'a [GroupSum], named_group: Option<&str>) -> Result<&
     }
 }
 
-/// Where the users' windows of a group start.
+/// The starts of the users' windows of a group.
 fn windows<'a>(usages: &'a [Usage], group_id: &str) -> BTreeMap<&'a str, Option<&'a str>> {
     counters(usages)
         .filter(|(_, counter)| counter.group_id == group_id)
@@ -175,7 +175,7 @@ fn counters(usages: &[Usage]) -> impl Iterator<Item = (&Usage, &Counter)> {
 fn standing(usage: &Usage, counter: &Counter) -> Option<Standing> {
     let quota = counter.limit()?;
     let percent = counter.used.0.checked_div(quota).map(|share| {
-        // Down, so that 100 says that nothing is left.
+        // Rounded down, so that 100 means that nothing is left.
         (share * Decimal::ONE_HUNDRED).round_dp_with_strategy(2, RoundingStrategy::ToZero)
     });
     Some(Standing {

@@ -1,4 +1,4 @@
-//! The draft: a plan or a whole configuration, from a file.
+//! Reads the draft, a plan or a whole configuration, from a file.
 
 use std::path::Path;
 
@@ -19,25 +19,25 @@ enum Body {
     Whole(Box<Configuration>),
 }
 
-/// A draft that was read.
+/// A parsed draft.
 pub struct Draft {
     name: String,
     file: ConfigFile,
     body: Body,
 }
 
-/// A configuration with the draft in it.
+/// A configuration with the draft applied.
 pub struct Drafted {
     pub config: AppConfig,
     /// Users of the first plan get the second.
     pub instead: Option<(PlanId, PlanId)>,
-    /// The plan that was drafted.
+    /// The drafted plan.
     pub plan: Option<PlanId>,
 }
 
 impl Draft {
     /// # Errors
-    /// What cannot be read, with the line of each fault.
+    /// The file cannot be parsed, with the line of each fault.
     pub fn read(path: &Path, whole: bool) -> Result<Self, WhatifError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| WhatifError::Input(format!("{name}: {error}")))?;
@@ -45,7 +45,9 @@ impl Draft {
             .map_err(|error| WhatifError::Input(format!("{name}:{}: {}", error.line, error.message)))?;
         let json = file.document.to_string();
         let body = match whole {
-            true => document::read(json.as_bytes()).map(|body| Body::Whole(Box::new(body))),
+            true => {
+                document::read_checked(json.as_bytes(), Configuration::faults).map(|body| Body::Whole(Box::new(body)))
+            }
             false => document::read(json.as_bytes()).map(|body| Body::Plan(Box::new(body))),
         };
         match body {
@@ -54,7 +56,7 @@ impl Draft {
         }
     }
 
-    /// What it is, for a report.
+    /// Its name in reports.
     pub fn title(&self) -> String {
         match &self.body {
             Body::Plan(_) => format!("Plan {}", self.name),
@@ -62,7 +64,7 @@ impl Draft {
         }
     }
 
-    /// The present configuration with the draft in it. `of`: whose users get a plan that is new.
+    /// The present configuration with the draft applied. `of`: the plan whose users get a new plan.
     ///
     /// # Errors
     /// Every fault of the draft; a new plan without users.
@@ -73,7 +75,7 @@ impl Draft {
         of: Option<&PlanId>,
     ) -> Result<Drafted, WhatifError> {
         if let Some(of) = of.filter(|of| present.plan(of).is_none()) {
-            return Err(WhatifError::Input(format!("--for {of}: there is no such plan")));
+            return Err(WhatifError::Input(format!("--for: plan {of} does not exist")));
         }
         match &self.body {
             Body::Whole(document) => {
@@ -85,8 +87,10 @@ impl Draft {
                 let known = named.as_ref().is_some_and(|id| present.plan(id).is_some());
                 let Some(id) = named.clone().filter(|_| known || of.is_some()).or_else(|| of.cloned()) else {
                     let why = match named {
-                        Some(id) => format!("there is no plan {id}: say with --for whose users would get it"),
-                        None => "the plan has no id: say with --for whose users would get it".to_owned(),
+                        Some(id) => {
+                            format!("plan {id} does not exist yet: name the plan whose users would get it with --for")
+                        }
+                        None => "the plan has no id: name the plan whose users would get it with --for".to_owned(),
                     };
                     return Err(WhatifError::Input(format!("{}: {why}", self.name)));
                 };
@@ -98,7 +102,7 @@ impl Draft {
         }
     }
 
-    /// The draft alone, for users who are all on it. `of` names the plan of a whole configuration.
+    /// The draft alone, for users who all have its plan. `of` names the plan in a whole configuration.
     ///
     /// # Errors
     /// Every fault of the draft; no plan for the users.
@@ -122,7 +126,7 @@ impl Draft {
             }
         };
         let plan = plan.filter(|plan| config.plan(plan).is_some());
-        let missing = || WhatifError::Input(format!("{}: say with --for which plan the users are on", self.name));
+        let missing = || WhatifError::Input(format!("{}: name the plan of the users with --for", self.name));
         Ok(Drafted { plan: Some(plan.ok_or_else(missing)?), config, instead: None })
     }
 

@@ -1,4 +1,4 @@
-//! Reading what is recorded.
+//! Reads recorded entries.
 
 use indicatif::ProgressBar;
 
@@ -13,7 +13,7 @@ use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::Stream;
 
-/// Entries of one read.
+/// Entries per read.
 const PAGE: usize = 1_000;
 
 /// How much there is to read.
@@ -49,9 +49,9 @@ pub async fn past(
             let (next, taken) = (read(Some(last)), page.count() as u64);
             for damaged in &page.damaged {
                 let id = EventId { at: damaged.id, bucket: bucket.number(), stream };
-                bar.suspend(|| print::err(format!("warning: {id} cannot be read and is left out")));
+                bar.suspend(|| print::err(format!("warning: {id} cannot be read and was skipped")));
             }
-            // Redis looks for the next page while this one is taken.
+            // Redis reads the next page while this one is processed.
             let (next, pruned) = tokio::join!(next, async {
                 gateway.prune(bucket, relevant, &mut page.entries).await?;
                 for entry in std::mem::take(&mut page.entries) {

@@ -1,4 +1,4 @@
-//! The report for people, as tables.
+//! Formats the report as tables.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ impl fmt::Display for Report {
         writeln!(f, "{} on {}: {} entries, {span}\n", self.draft, self.source, self.entries)?;
         writeln!(f, "{}\n", self.sides())?;
         self.changed(f, "Would have been denied", &self.newly_denied)?;
-        self.changed(f, "Would have passed", &self.newly_allowed)?;
+        self.changed(f, "Would have been allowed", &self.newly_allowed)?;
         if !self.groups.is_empty() {
             writeln!(f, "Use by group\n{}\n", self.group_sums())?;
         }
@@ -61,7 +61,7 @@ impl Report {
         if !changed.by_group.is_empty() {
             writeln!(f, "  by {}", counts(&changed.by_group))?;
         }
-        let mut table = table(&["first ones", "user", "event", "why"], &[]);
+        let mut table = table(&["first calls", "user", "event", "why"], &[]);
         for example in &changed.examples {
             let event = example.event.clone().unwrap_or_default();
             table.add_row([example.at.clone(), example.user_id.clone(), event, why(example)]);
@@ -103,12 +103,14 @@ impl Report {
         }
         if !self.whole {
             notes.push(
-                "Older entries are gone: counters begin with what stood in them before the first one left.".into(),
+                "Older entries are missing: counters begin with the amounts before the first stored entry.".into(),
             );
         }
         if self.unmeasured > 0 {
             let unmeasured = self.unmeasured;
-            notes.push(format!("{unmeasured} settled figures lack a field that the draft measures: as held."));
+            notes.push(format!(
+                "{unmeasured} commits have no value for a field that the draft measures; the held amounts were charged."
+            ));
         }
         notes.push(format!("Replayed in {:.1} s.", self.seconds));
         notes

@@ -1,4 +1,4 @@
-//! A recorded trace of LLM calls under a draft, spread over users as `quotagate replay` does.
+//! Replays a recorded trace of LLM calls against a draft, spread over users as `quotagate replay` does.
 
 use std::path::Path;
 use std::time::Instant;
@@ -17,8 +17,8 @@ use crate::domain::values::number::Number;
 use crate::service::access::apps::DEFAULT_APP;
 use crate::service::simulation::past::{Deed, PastBuilder};
 
-/// Every user is on the draft's plan from the first row on. Each row is a reserve of the upper bound and, at once, a
-/// commit of what it was. Beside it stands the same without refusals.
+/// Every user has the draft's plan from the first row on. Each row is a reserve of the upper bound and, at once, a
+/// commit of the actual figures. For comparison, the same is replayed without denials.
 pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehearsed, WhatifError> {
     let began = Instant::now();
     let drafted = draft.alone(args.of.as_ref())?;

@@ -1,4 +1,4 @@
-//! Custom limits: what one user has instead of the plan's own, either other quotas or a whole plan body.
+//! Custom limits of one user: other quotas than the plan's, or a whole plan body.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::values::amount::Amount;
+use crate::domain::values::document;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::GroupId;
 use crate::domain::values::number::{Number, explicit_null};
@@ -26,7 +27,7 @@ enum Form {
     Body(Box<PlanBody>),
 }
 
-/// `{groupId: {quota}}`, or a full plan body. Equal if they are the same JSON.
+/// `{groupId: {quota}}`, or a full plan body. Two are equal if their JSON is equal.
 #[derive(Clone, Debug)]
 pub struct CustomLimits {
     text: String,
@@ -42,24 +43,24 @@ impl PartialEq for CustomLimits {
 impl Eq for CustomLimits {}
 
 impl CustomLimits {
-    /// A plan body is told by its list of groups.
+    /// A plan body is recognised by its list of groups.
     ///
     /// # Errors
-    /// What is neither form, naming the field under `customLimits`.
+    /// Neither form fits; names the field under `customLimits`.
     pub fn parse(value: &Value) -> Result<Self, FieldError> {
-        let fault = |error: serde_path_to_error::Error<serde_json::Error>| {
-            let path = match error.path().to_string() {
-                path if path == "." => "customLimits".to_owned(),
-                path => format!("customLimits.{path}"),
-            };
-            FieldError::new(path, error.into_inner().to_string())
-        };
+        let fault =
+            |error: serde_path_to_error::Error<serde_json::Error>| document::fault_within("customLimits", &error);
         let form = match value {
             Value::Object(fields) if fields.get("groups").is_some_and(Value::is_array) => {
                 serde_path_to_error::deserialize(value).map(|body| Form::Body(Box::new(body))).map_err(fault)?
             }
             Value::Object(_) => serde_path_to_error::deserialize(value).map(Form::Quotas).map_err(fault)?,
-            _ => return Err(FieldError::new("customLimits", "must be {groupId: {quota}} or a plan's body")),
+            _ => {
+                return Err(FieldError::new(
+                    "customLimits",
+                    "must be an object such as {groupId: {quota}}, or a plan's body",
+                ));
+            }
         };
         Ok(Self { text: value.to_string(), form })
     }
@@ -69,15 +70,15 @@ impl CustomLimits {
         &self.text
     }
 
-    /// Whether the rules differ from the plan's too, not only its quotas.
+    /// Whether the rules are replaced too, and not only the quotas.
     pub fn is_whole_plan(&self) -> bool {
         matches!(self.form, Form::Body(_))
     }
 
-    /// The plan as this user has it. Quotas of groups that the plan does not have (any more) are passed over.
+    /// The plan as it applies to this user. Quotas of groups that the plan no longer has are ignored.
     ///
     /// # Errors
-    /// Every fault of the limits against this plan, each naming its field under `customLimits`.
+    /// Every fault of the limits with this plan, each naming its field under `customLimits`.
     pub fn apply(&self, plan: &Plan) -> Result<Plan, Vec<FieldError>> {
         match &self.form {
             Form::Body(body) => Plan::validate(&plan.id, plan.version, body.as_ref().clone())
@@ -103,7 +104,7 @@ impl CustomLimits {
         }
     }
 
-    /// The groups named that the plan does not have: a typo, when the limits are set.
+    /// Named groups that the plan does not have: probably typos, when the limits are set.
     pub fn strangers(&self, plan: &Plan) -> Vec<FieldError> {
         let Form::Quotas(quotas) = &self.form else {
             return Vec::new();
@@ -112,13 +113,13 @@ impl CustomLimits {
         quotas
             .keys()
             .filter(|id| !known(id))
-            .map(|id| FieldError::new(format!("customLimits.{id}"), format!("plan `{}` has no such group", plan.id)))
+            .map(|id| FieldError::new(format!("customLimits.{id}"), format!("is not a group of plan `{}`", plan.id)))
             .collect()
     }
 }
 
 fn missing_quota(group: &str) -> FieldError {
-    FieldError::new(format!("customLimits.{group}.quota"), "is missing; write null to count without limit")
+    FieldError::new(format!("customLimits.{group}.quota"), "is required; null counts without limit")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Subscriptions: which plan a user is on, since when, until when, with which limits of its own.
+//! Subscriptions: a user's plan, its start and end, and custom limits.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ pub struct Subscription {
     pub plan: PlanId,
     pub started_at_ms: TimeMs,
     pub cycle_start_ms: Option<TimeMs>,
-    /// From this instant on the user has no subscription.
+    /// The subscription ends at this instant.
     pub ends_at_ms: Option<TimeMs>,
-    /// Instead of the plan's own limits.
+    /// Replaces the plan's limits.
     pub custom_limits: Option<Arc<CustomLimits>>,
 }
 
-/// What is true of a user, with the version that scripts compare; `version` is `0` while nothing was ever written.
+/// A user's state with the version that scripts compare; `version` is `0` if nothing was ever written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscribed {
     pub version: String,
     pub subscription: Option<Subscription>,
-    /// Refused whatever the limits say, until unblocked.
+    /// All calls are denied until the user is unblocked.
     pub blocked: bool,
 }
 
@@ -33,7 +33,7 @@ impl Subscribed {
         Self { version: "0".to_owned(), subscription: None, blocked: false }
     }
 
-    /// The subscription at an instant, and until when that stays so.
+    /// The subscription at an instant, and until when this stays the same.
     pub fn at(&self, now: TimeMs) -> (Option<&Subscription>, TimeMs) {
         match &self.subscription {
             None => (None, TimeMs::MAX),
@@ -52,44 +52,44 @@ impl Subscription {
     }
 }
 
-/// An upsert as requested: absent fields stay, `Some(None)` clears.
+/// A requested upsert: absent fields are unchanged, `Some(None)` clears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upsert {
     pub plan: PlanId,
     pub started_at_ms: Option<TimeMs>,
     pub cycle_start_ms: Option<Option<TimeMs>>,
     pub ends_at_ms: Option<Option<TimeMs>>,
-    /// Dropped by a move to another plan unless given.
+    /// Dropped when the user moves to another plan, unless given.
     pub custom_limits: Option<Option<Arc<CustomLimits>>>,
     pub reset_usage: bool,
 }
 
-/// What an upsert makes of the present subscription.
+/// The result of an upsert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upserted {
     pub subscription: Subscription,
-    /// False: nothing differs, nothing is written.
+    /// False if nothing differs, so nothing is written.
     pub changed: bool,
-    /// Every counter starts anew at 0.
+    /// Every counter is reset to 0.
     pub reset: bool,
-    /// How counters come into the windows of the plan.
+    /// How counters move to the windows of the plan.
     pub moves: Move,
 }
 
-/// Why counters may have to change windows.
+/// Why counters may have to move to other windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
-    /// The same plan, or the first one: what was used in windows that are not over is carried.
+    /// The same plan, or the first one: usage in windows that are still running is carried over.
     Along,
-    /// Another plan, or the same after it had ended: each group's onPlanChange acts.
+    /// Another plan, or the same after it had ended: each group's `onPlanChange` decides.
     Over,
 }
 
-/// Why an upsert was refused: the field and the reason.
+/// The field and the reason of a rejected upsert.
 pub type UpsertError = (&'static str, &'static str);
 
 impl Upsert {
-    /// On the same, still running plan absent fields stay; otherwise it is a new subscription that starts now.
+    /// On the same running plan, absent fields are unchanged. Otherwise a new subscription starts now.
     ///
     /// # Errors
     /// `startedAt` in the future, or `endsAt` not after `startedAt`.
@@ -107,7 +107,7 @@ impl Upsert {
             custom_limits: self.custom_limits.clone().unwrap_or_else(|| same.and_then(|old| old.custom_limits.clone())),
         };
         if subscription.ends_at_ms.is_some_and(|end| end <= subscription.started_at_ms) {
-            return Err(("endsAt", "must be after startedAt"));
+            return Err(("endsAt", "must be after `startedAt`"));
         }
         let changed = same != Some(&subscription);
         let re_anchored = same.is_some_and(|old| old.anchor() != subscription.anchor());

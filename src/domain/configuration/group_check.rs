@@ -1,4 +1,4 @@
-//! Limit groups as clients write them, checked: shared by plans and policies.
+//! Validates the limit groups of plans and policies.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -21,14 +21,14 @@ const MOST_RULES: usize = 64;
 const MOST_PATTERNS: usize = 64;
 const MOST_WEIGHTS: usize = 32;
 const MOST_ALERTS: usize = 16;
-/// Percent; a soft group may go on past its quota.
+/// Percent. A soft group may exceed its quota, hence more than 100.
 const HIGHEST_ALERT: u64 = 1000;
 
-/// The groups of one body, with every fault in them.
+/// The groups of one body, and every fault in them.
 pub fn check_groups(bodies: &[GroupBody], period: &PeriodBody) -> (Vec<Arc<LimitGroup>>, Vec<FieldError>) {
     let mut errors = Vec::new();
     if bodies.len() > MOST_GROUPS {
-        errors.push(FieldError::new("groups", format!("must be at most {MOST_GROUPS}")));
+        errors.push(FieldError::new("groups", format!("must have at most {MOST_GROUPS} groups")));
     }
     let mut seen = HashSet::new();
     let mut groups: Vec<Arc<LimitGroup>> = Vec::new();
@@ -38,7 +38,10 @@ pub fn check_groups(bodies: &[GroupBody], period: &PeriodBody) -> (Vec<Arc<Limit
         match check_group(group, period) {
             Ok(group) => {
                 if !seen.insert(group.id.clone()) {
-                    errors.push(FieldError::new(format!("{path}.id"), format!("`{}` is there twice", group.id)));
+                    errors.push(FieldError::new(
+                        format!("{path}.id"),
+                        format!("must be unique: `{}` occurs twice", group.id),
+                    ));
                 }
                 groups.push(Arc::new(group));
                 places.push(place);
@@ -54,7 +57,7 @@ pub fn check_groups(bodies: &[GroupBody], period: &PeriodBody) -> (Vec<Arc<Limit
     (groups, errors)
 }
 
-/// The period that groups take where they name none.
+/// The default period of groups without a period.
 pub fn default_period(body: &PeriodBody) -> (Option<Period>, Vec<FieldError>) {
     let Some(period_type) = body.period_type else { return (None, Vec::new()) };
     let mut faults = Faults(Vec::new());
@@ -71,22 +74,22 @@ pub fn default_period(body: &PeriodBody) -> (Option<Period>, Vec<FieldError>) {
     (period, faults.0)
 }
 
-/// Two groups of different units that can match the same event must not both count its bare quantity:
-/// 4,000 tokens are not 4,000 requests.
+/// Two groups with different units that can match the same event must not both count its bare quantity: 4,000 tokens
+/// are not 4,000 requests.
 pub fn ambiguous(left: &LimitGroup, right: &LimitGroup) -> Option<FieldError> {
     ambiguous_rules(left, right).next().map(|_| {
         FieldError::new(
             "measure",
             format!(
-                "`{}` ({}) and `{}` ({}) can match the same event, whose quantity cannot be both: give at least one of \
-                 them a measure, such as \"event\" (1 per call) or {{\"per\": {{…}}}}",
+                "is required in at least one of `{}` ({}) and `{}` ({}), since both can match the same event, and its \
+                 quantity cannot be in two units: for example \"event\" (1 per call) or {{\"per\": {{…}}}}",
                 left.id, left.unit, right.id, right.unit
             ),
         )
     })
 }
 
-/// The places of the rules of the second group that are [`ambiguous`] beside the first one's.
+/// The indices of the second group's rules that are [`ambiguous`] with the first group.
 pub fn ambiguous_rules<'a>(left: &'a LimitGroup, right: &'a LimitGroup) -> impl Iterator<Item = usize> + 'a {
     fn implicit(group: &LimitGroup) -> impl Iterator<Item = (usize, &MatchRule)> {
         group.matches.iter().enumerate().filter(|(_, rule)| group.measure_left_out && rule.measure.is_none())
@@ -115,17 +118,17 @@ impl Faults {
 fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec<FieldError>> {
     let mut faults = Faults(Vec::new());
     let id = faults.check("id", GroupId::parse(&body.id));
-    // Amounts are read in any unit where it is missing, so that their own faults are told too.
+    // Without a unit, amounts are checked as cents, so that their own faults are reported too.
     let unit = body.unit.unwrap_or(Unit::Cents);
     if body.unit.is_none() {
-        faults.add("unit", "is missing: count, tokens, seconds or cents");
+        faults.add("unit", "is required: `count`, `tokens`, `seconds` or `cents`");
     }
     if body.label.as_deref().is_some_and(|label| label.len() > 256) {
         faults.add("label", "must have at most 256 bytes");
     }
     let quota = match body.quota {
         None => {
-            faults.add("quota", "is missing; write null to count without limit");
+            faults.add("quota", "is required; null counts without limit");
             None
         }
         Some(None) => None,
@@ -137,14 +140,14 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
         .as_ref()
         .map_or(Some(Measure::Quantity), |measure| validate_measure(measure, "measure", &mut faults));
     if body.matches.is_empty() || body.matches.len() > MOST_RULES {
-        faults.add("matches", format!("must hold 1 to {MOST_RULES} rules"));
+        faults.add("matches", format!("must have 1 to {MOST_RULES} rules"));
     }
     let matches =
         body.matches.iter().enumerate().filter_map(|(place, rule)| validate_rule(rule, place, &mut faults)).collect();
     if body.covers.len() > MOST_PATTERNS || body.covers.iter().any(|pattern| !is_pattern(pattern)) {
         faults.add(
             "covers",
-            format!("must be at most {MOST_PATTERNS} patterns of 1 to 128 bytes without control characters"),
+            format!("must have at most {MOST_PATTERNS} patterns of 1 to 128 bytes without control characters"),
         );
     }
     let scope = match &body.scope {
@@ -183,20 +186,19 @@ fn check_group(body: &GroupBody, default: &PeriodBody) -> Result<LimitGroup, Vec
     }
 }
 
-/// What a counter that is not exactly a user's cannot be.
+/// Restrictions on groups whose counters are not exactly one per user.
 fn check_scope(body: &GroupBody, scope: &Scope, period: &Period, faults: &mut Faults) {
     if !scope.contains_user() && period.needs_subscription() {
         faults.add(
             "periodAnchor",
-            "must be calendar where the scope has no user: there is no subscription to count from",
+            "must be `calendar` if the scope does not contain `user`, since there is no subscription to count from",
         );
     }
     if scope.is_free() && period.kind() == WindowKind::Lifetime {
-        faults
-            .add("periodType", "must not be lifetime where the scope has metadata: such counters expire by themselves");
+        faults.add("periodType", "must not be `lifetime` if the scope contains metadata, since such counters expire");
     }
     if !scope.is_user() && body.on_plan_change != OnPlanChange::Carry {
-        faults.add("onPlanChange", "must be carry where the scope is not just the user");
+        faults.add("onPlanChange", "must be `carry` unless the scope is only `user`");
     }
 }
 
@@ -206,7 +208,7 @@ fn check_alerts(alerts: &[u64], faults: &mut Faults) {
     if alerts.len() > MOST_ALERTS || !rising || !within {
         faults.add(
             "alerts",
-            format!("must be at most {MOST_ALERTS} whole percentages from 1 to {HIGHEST_ALERT}, rising"),
+            format!("must be at most {MOST_ALERTS} whole percentages from 1 to {HIGHEST_ALERT} in ascending order"),
         );
     }
 }
@@ -250,23 +252,23 @@ fn validate_measure(body: &MeasureBody, path: &str, faults: &mut Faults) -> Opti
         MeasureBody::Weighted(weighted) => weighted,
     };
     if weighted.per.is_empty() || weighted.per.len() > MOST_WEIGHTS {
-        faults.add(&format!("{path}.per"), format!("must hold 1 to {MOST_WEIGHTS} weights"));
+        faults.add(&format!("{path}.per"), format!("must have 1 to {MOST_WEIGHTS} weights"));
         return None;
     }
     for name in weighted.estimate.keys() {
         if !weighted.per.contains_key(name) {
-            faults.add(&format!("{path}.estimate.{name}"), "has no weight in `per`");
+            faults.add(&format!("{path}.estimate.{name}"), "must also have a weight in `per`");
         }
     }
     let plain = |map: &BTreeMap<String, Number>| map.iter().map(|(name, number)| (name.clone(), number.0)).collect();
     Some(Measure::Weighted(Weighted { per: plain(&weighted.per), estimate: plain(&weighted.estimate) }))
 }
 
-/// The plan's period, overridden by the group. A group that names a period type of its own takes from the plan
-/// only what is not about that type: anchor, time zone and start of the week.
+/// The plan's period, overridden by the group. A group with its own period type takes only those fields of the plan
+/// that do not depend on the type: anchor, time zone and start of the week.
 fn validate_period(group: &GroupBody, plan: &PeriodBody, faults: &mut Faults) -> Option<Period> {
     let Some(period_type) = group.period_type.or(plan.period_type) else {
-        faults.add("periodType", "is missing, in the group and in the plan");
+        faults.add("periodType", "is required in the group or in the plan");
         return None;
     };
     let own_type = group.period_type.is_some();
@@ -274,7 +276,7 @@ fn validate_period(group: &GroupBody, plan: &PeriodBody, faults: &mut Faults) ->
         own.clone().or_else(|| if own_type { None } else { plans.clone() })
     };
     let anchor = group.period_anchor.or(match period_type {
-        // Bounds or a start of its own stand against whatever the rest of the plan is anchored to.
+        // The group's own bounds or start take precedence over the plan's anchor.
         PeriodType::Fixed => None,
         PeriodType::Every if group.start.is_some() => None,
         _ => plan.period_anchor,

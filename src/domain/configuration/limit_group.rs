@@ -1,4 +1,4 @@
-//! Limit groups: count these events, stop at this quota.
+//! Limit groups: which events to count, and at which quota to stop.
 
 use std::sync::Arc;
 
@@ -15,29 +15,29 @@ use crate::domain::values::glob;
 use crate::domain::values::ids::GroupId;
 use crate::domain::values::metadata::Metadata;
 
-/// What happens past the quota.
+/// What happens when the quota is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Enforcement {
     /// The call is denied.
     #[default]
     Hard,
-    /// Counting goes on, and the overage is reported.
+    /// Calls are still allowed and counted, and the overage is reported.
     Soft,
-    /// The call is denied until somebody approves more.
+    /// The call is denied until an operator approves more.
     Approval,
 }
 
-/// What a group's counter does when a user moves to this plan.
+/// What happens to a group's counter when a user moves to this plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnPlanChange {
-    /// What was used in the current window goes on counting.
+    /// The amount used in the current window is carried over.
     #[default]
     Carry,
-    /// It starts at 0; open holds settle in the window they came from.
+    /// The counter starts at 0; open holds settle in the window in which they were made.
     Reset,
-    /// It starts full until the next window, so that cycling through plans gives no fresh quota.
+    /// The counter starts full until the next window, so that switching plans back and forth gives no extra quota.
     Block,
 }
 
@@ -50,24 +50,24 @@ pub struct LimitGroup {
     /// None counts without limit.
     pub quota: Option<Amount>,
     pub max_per_call: Option<Amount>,
-    /// For rules without a measure of their own.
+    /// For rules without their own measure.
     pub measure: Measure,
     pub matches: Vec<MatchRule>,
-    /// Events of these names must be matched by one of this group's rules.
+    /// Events with these names are denied if no rule of this group matches them.
     pub covers: Vec<String>,
     pub period: Period,
     pub enforcement: Enforcement,
-    /// Handed back with a denial, as configured.
+    /// Returned with a denial, as configured.
     pub on_limit: Option<Arc<serde_json::Value>>,
-    /// What the counter does when a user moves to this plan.
+    /// What happens to the counter when a user moves to this plan.
     pub on_plan_change: OnPlanChange,
-    /// Whose counter an event lands in.
+    /// Who owns the counter of an event.
     pub scope: Scope,
-    /// An event without a name of the scope is denied; otherwise the group leaves it alone.
+    /// If true, an event without a name of the scope is denied; otherwise the group ignores it.
     pub needs_scope: bool,
-    /// Percent of quota and grants, rising.
+    /// Percent of quota and grants, ascending.
     pub alerts: Vec<u64>,
-    /// Rules without a measure count the bare quantity because nobody said otherwise.
+    /// The group has no measure, so its rules count the bare quantity.
     pub measure_left_out: bool,
 }
 
@@ -81,12 +81,12 @@ impl LimitGroup {
         self.covers.iter().any(|pattern| glob::matches(pattern, event))
     }
 
-    /// The measure of a rule; the group's own where the rule names none or is gone.
+    /// The measure of a rule; the group's own if the rule has none or no longer exists.
     pub fn measure_of(&self, rule: usize) -> &Measure {
         self.matches.get(rule).and_then(|rule| rule.measure.as_ref()).unwrap_or(&self.measure)
     }
 
-    /// The amount beyond which a call is refused: the quota unless the group is soft, else all that a counter can hold.
+    /// The amount beyond which calls are denied: the quota, or for a soft group the maximum of a counter.
     pub fn refuses_beyond(&self) -> Amount {
         match (self.enforcement, self.quota) {
             (Enforcement::Hard | Enforcement::Approval, Some(quota)) => quota,
@@ -94,7 +94,7 @@ impl LimitGroup {
         }
     }
 
-    /// Limits what is in flight; nothing of it is ever used.
+    /// The group limits holds at the same time; nothing is ever used.
     pub fn is_concurrent(&self) -> bool {
         self.period.kind() == WindowKind::Concurrent
     }

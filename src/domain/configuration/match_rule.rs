@@ -6,7 +6,7 @@ use super::measure::Measure;
 use crate::domain::values::glob;
 use crate::domain::values::metadata::Metadata;
 
-/// An event pattern and metadata filters that all have to match; each filter lists the values it accepts.
+/// An event pattern and metadata filters that must all match; each filter lists the values it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatchRule {
     pub event: String,
@@ -18,7 +18,7 @@ pub struct MatchRule {
 /// Why a rule does not match an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch<'a> {
-    /// The event's name is not of the pattern.
+    /// The event's name does not match the pattern.
     Event,
     Missing {
         field: &'a str,
@@ -36,7 +36,7 @@ impl MatchRule {
         self.mismatches(event, metadata).next().is_none()
     }
 
-    /// Everything that keeps the rule from matching; nothing if it matches. Each is looked for only when it is asked for.
+    /// All reasons why the rule does not match; none if it matches. Evaluated lazily.
     pub fn mismatches<'a>(&'a self, event: &str, metadata: &'a Metadata) -> impl Iterator<Item = Mismatch<'a>> {
         let event = (!glob::matches(&self.event, event)).then_some(Mismatch::Event);
         let filters = self.metadata.iter().filter_map(|(field, wanted)| match metadata.get(field) {
@@ -47,7 +47,7 @@ impl MatchRule {
         event.into_iter().chain(filters)
     }
 
-    /// Is there an event that both rules match?
+    /// Whether any event matches both rules.
     pub fn overlaps(&self, other: &Self) -> bool {
         glob::overlap(&self.event, &other.event)
             && self.metadata.iter().all(|(name, accepted)| {

@@ -1,4 +1,4 @@
-//! Measures: how much of a group's unit one call takes.
+//! Measures: the amount of a group's unit that one call takes.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,19 @@ use rust_decimal::Decimal;
 use crate::domain::values::amount::{Amount, AmountError, Unit, parse_decimal};
 use crate::domain::values::metadata::Metadata;
 
-/// What a call brings: its quantity, if given, and its metadata.
+/// The figures of a call: its quantity, if given, and its metadata.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures<'a> {
     pub quantity: Option<Decimal>,
     pub metadata: &'a Metadata,
 }
 
-/// What stands in for a field that is not given.
+/// How to treat a figure that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// The rule's estimate; without one the call is refused.
+    /// Use the rule's estimate; without one the call is rejected.
     Estimate,
-    /// Nothing: increments measure only what they bring.
+    /// Use 0: increments measure only the figures that they have.
     Zero,
 }
 
@@ -31,15 +31,15 @@ pub enum Measure {
     Weighted(Weighted),
 }
 
-/// A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights,
-/// rounded up to the unit's step.
+/// A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights, rounded up to the unit's
+/// step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weighted {
     pub per: BTreeMap<String, Decimal>,
     pub estimate: BTreeMap<String, Decimal>,
 }
 
-/// A field whose figure is missing or is no amount of the unit.
+/// A figure that is missing or not a valid amount of the unit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct MeasureError {
@@ -57,7 +57,7 @@ impl MeasureError {
 
 impl Measure {
     /// # Errors
-    /// A needed field is neither given nor estimated, is no number, is too fine for the unit or too large.
+    /// A needed figure is neither given nor estimated, is not a number, is too fine for the unit, or too large.
     pub fn amount(&self, unit: Unit, figures: Figures<'_>, missing: Missing) -> Result<Amount, MeasureError> {
         match self {
             Self::Quantity => {
@@ -70,7 +70,7 @@ impl Measure {
         }
     }
 
-    /// Counts calls: charged once for a reservation, given back only with all the rest.
+    /// Counts calls: charged once per reservation, refunded only with everything else.
     pub fn counts_calls(&self) -> bool {
         matches!(self, Self::Event)
     }
@@ -87,7 +87,10 @@ impl Weighted {
                     (Missing::Zero, _) => Decimal::ZERO,
                     (Missing::Estimate, Some(estimate)) => *estimate,
                     (Missing::Estimate, None) => {
-                        return Err(MeasureError::new(field, "is needed to measure this call, and has no estimate"));
+                        return Err(MeasureError::new(
+                            field,
+                            "is required to measure this call, since it has no estimate",
+                        ));
                     }
                 },
             };

@@ -16,7 +16,7 @@ pub struct Plan {
     pub version: u64,
     pub name: String,
     pub unmatched_events: UnmatchedEvents,
-    /// The period that groups take where they name none; None if the plan names none either.
+    /// The default period of groups; None if the plan has none.
     pub period: Option<Period>,
     pub groups: Vec<Arc<LimitGroup>>,
     /// As the client wrote it, in canonical field names.
@@ -24,7 +24,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Checks everything and lists all faults at once.
+    /// Checks everything and returns all faults at once.
     ///
     /// # Errors
     /// Every fault, each naming its field.
@@ -47,6 +47,12 @@ impl Plan {
         body.id = Some(id.to_string());
         let name = body.name.clone().unwrap_or_else(|| id.to_string());
         Ok(Self { id: id.clone(), version, name, unmatched_events: body.unmatched_events, period, groups, body })
+    }
+
+    /// The faults of the body of a plan with this ID; none if the ID itself is not valid.
+    pub fn faults(id: &str, body: &PlanBody) -> Vec<FieldError> {
+        let id = PlanId::parse(id).ok();
+        id.and_then(|id| Self::validate(&id, 0, body.clone()).err()).unwrap_or_default()
     }
 
     pub fn group(&self, id: &GroupId) -> Option<&Arc<LimitGroup>> {

@@ -1,4 +1,4 @@
-//! The body of a plan as clients write it. [`super::plan::Plan::validate`] makes a plan of it.
+//! The body of a plan as clients write it. [`super::plan::Plan::validate`] turns it into a plan.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::domain::time::period::{PeriodAnchor, PeriodType, WeekDay};
 use crate::domain::values::amount::Unit;
 use crate::domain::values::number::{Number, NumberOrText, explicit_null};
 
-/// What happens to an event that no group of the plan matches.
+/// How events are treated that no group of the plan matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnmatchedEvents {
-    /// It is denied, so that a typo is seen.
+    /// They are denied, so that typos are noticed.
     #[default]
     Deny,
-    /// It passes unmetered.
+    /// They are allowed without being counted.
     Allow,
 }
 
@@ -55,7 +55,7 @@ pub struct PlanBody {
     pub groups: Vec<GroupBody>,
 }
 
-/// The period that groups take where they name none.
+/// The default period of groups.
 #[derive(Clone, Debug, Default)]
 pub struct PeriodBody {
     pub period_type: Option<PeriodType>,
@@ -85,7 +85,7 @@ impl PlanBody {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GroupBody {
-    // What is missing is told with all other faults, by `Plan::validate`.
+    // Missing fields are reported together with all other faults by `Plan::validate`.
     #[serde(default)]
     #[schema(required = true)]
     pub id: String,
@@ -93,11 +93,11 @@ pub struct GroupBody {
     pub label: Option<String>,
     #[schema(value_type = Unit, required = true)]
     pub unit: Option<Unit>,
-    /// In the unit; 0 denies whatever matches; null counts without limit.
+    /// In the unit. 0 denies every matching call; null counts without limit.
     #[serde(default, deserialize_with = "explicit_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<NumberOrText>, required = true)]
     pub quota: Option<Option<Number>>,
-    /// In the unit; a single larger call is refused.
+    /// In the unit. A single call with a larger amount is denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<NumberOrText>)]
     pub max_per_call: Option<Number>,
@@ -106,7 +106,7 @@ pub struct GroupBody {
     #[serde(default, alias = "match")]
     #[schema(required = true)]
     pub matches: Vec<RuleBody>,
-    /// Events of these names that no rule of the group matches are denied.
+    /// Events with these names are denied if no rule of the group matches them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub covers: Vec<String>,
     #[serde(alias = "period", skip_serializing_if = "Option::is_none")]
@@ -124,14 +124,14 @@ pub struct GroupBody {
     pub start: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
-    /// Whose counter an event lands in: `user` (default), `app`, `key`, `metadata.<name>`, or several of them: then
-    /// there is one counter per tuple.
+    /// Who owns the counter of an event: `user` (default), `app`, `key`, `metadata.<name>`, or several of them for one
+    /// counter per combination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Vec<String>>,
     #[serde(default)]
     pub enforcement: Enforcement,
-    /// Percent of quota and grants, rising, 1 to 1000: when `used` passes one, an alert is told, once per counter,
-    /// window and limit.
+    /// Ascending percentages of quota and grants, 1 to 1000. When `used` reaches one, an alert is emitted, once per
+    /// counter, window and limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,7 +148,7 @@ pub struct RuleBody {
     #[serde(default)]
     #[schema(required = true)]
     pub event: String,
-    /// Per key a scalar, or a list of which any may match; all keys must match.
+    /// A value per key, or a list of accepted values; all keys must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, Value>)]
     pub metadata: BTreeMap<String, Value>,
@@ -177,29 +177,31 @@ pub enum MeasureWord {
 pub struct WeightedBody {
     #[schema(value_type = BTreeMap<String, NumberOrText>)]
     pub per: BTreeMap<String, Number>,
-    /// Stands in for fields that a reserve does not know yet.
+    /// Used for fields that a reserve does not know yet.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, NumberOrText>)]
     pub estimate: BTreeMap<String, Number>,
 }
 
 impl<'de> Deserialize<'de> for MeasureBody {
-    // By hand: an untagged enum would answer every typo with "did not match any variant".
+    // Written by hand, since an untagged enum answers every typo with "did not match any variant".
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         match Value::deserialize(deserializer)? {
-            Value::String(text) => {
-                MeasureWord::deserialize(Value::String(text)).map(Self::Word).map_err(D::Error::custom)
-            }
+            Value::String(text) if text == "quantity" => Ok(Self::Word(MeasureWord::Quantity)),
+            Value::String(text) if text == "event" => Ok(Self::Word(MeasureWord::Event)),
             object @ Value::Object(_) => {
                 WeightedBody::deserialize(object).map(Self::Weighted).map_err(D::Error::custom)
             }
-            _ => Err(D::Error::custom("must be \"quantity\", \"event\" or {\"per\": {…}, \"estimate\": {…}}")),
+            Value::String(text) => Err(D::Error::custom(format!(
+                "must be `quantity`, `event` or an object with `per` and `estimate`, not `{text}`"
+            ))),
+            _ => Err(D::Error::custom("must be `quantity`, `event` or an object with `per` and `estimate`")),
         }
     }
 }
 
-/// Handed back with a denial.
+/// Returned with a denial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OnLimitBody {
@@ -211,7 +213,7 @@ pub struct OnLimitBody {
     pub fallback: Option<FallbackBody>,
 }
 
-/// What the application may call instead.
+/// What the application can call instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FallbackBody {

@@ -1,4 +1,4 @@
-//! Policies: validated limit groups for every event of the app, with their record.
+//! Policies: validated limit groups for every event of the app, with owner and review.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Policy {
     pub id: PolicyId,
     pub version: u64,
     pub name: String,
-    /// As written, and behind them the group of attempts if `retry` asks for one.
+    /// The configured groups, followed by the group that counts attempts if there is a `retry`.
     pub groups: Vec<Arc<LimitGroup>>,
     /// ISO 8601 duration between two reviews.
     review_every: Option<String>,
@@ -34,7 +34,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Checks everything and lists all faults at once.
+    /// Checks everything and returns all faults at once.
     ///
     /// # Errors
     /// Every fault, each naming its field.
@@ -49,14 +49,18 @@ impl Policy {
         errors.extend(faults);
         errors.extend(default_period(&defaults).1);
         for (place, group) in groups.iter().enumerate().filter(|(_, group)| group.period.needs_subscription()) {
-            let message = "must be calendar in a policy: it holds for users without subscription too";
-            errors.push(FieldError::new(format!("groups[{place}].periodAnchor"), format!("`{}`: {message}", group.id)));
+            let message = "must be `calendar` in a policy, which also applies to users without a subscription";
+            errors.push(FieldError::new(
+                format!("groups[{place}].periodAnchor"),
+                format!("{message} (group `{}`)", group.id),
+            ));
         }
         let review_every = match body.review_cadence.as_deref().map(cadence) {
             Some(Some(every)) => Some(every),
             None => None,
             Some(None) => {
-                let message = "must be weekly, monthly, quarterly, yearly, or an ISO 8601 duration such as P90D";
+                let message =
+                    "must be `weekly`, `monthly`, `quarterly`, `yearly`, or an ISO 8601 duration such as P90D";
                 errors.push(FieldError::new("reviewCadence", message));
                 None
             }
@@ -76,11 +80,17 @@ impl Policy {
         Ok(Self { id: id.clone(), version, name, groups, review_every, body })
     }
 
+    /// The faults of the body of a policy with this ID; none if the ID itself is not valid.
+    pub fn faults(id: &str, body: &PolicyBody) -> Vec<FieldError> {
+        let id = PolicyId::parse(id).ok();
+        id.and_then(|id| Self::validate(&id, 0, body.clone()).err()).unwrap_or_default()
+    }
+
     pub fn group(&self, id: &GroupId) -> Option<&Arc<LimitGroup>> {
         self.groups.iter().find(|group| group.id == *id)
     }
 
-    /// When somebody should look at it again, if the last look was at `reviewed_ms`.
+    /// When the next review is due, if the last one was at `reviewed_ms`.
     pub fn review_due_ms(&self, reviewed_ms: TimeMs) -> Option<TimeMs> {
         let start = reviewed_ms.div_euclid(1000) * 1000;
         let spec = every(self.review_every.clone()?, start);
@@ -96,7 +106,7 @@ fn every(duration: String, start: TimeMs) -> PeriodSpec {
     PeriodSpec { period_type: PeriodType::Every, every: Some(duration), start: Some(start), ..PeriodSpec::default() }
 }
 
-/// The ISO 8601 duration of a cadence; None if it is none.
+/// The ISO 8601 duration of a cadence; None if the text is not valid.
 fn cadence(text: &str) -> Option<String> {
     let duration = match text {
         "weekly" => "P1W",
@@ -112,7 +122,7 @@ fn attempts_id(id: &PolicyId) -> String {
     format!("attempts_{id}")
 }
 
-/// Counts the attempts of one user's action, over all events that the policy matches.
+/// A group that counts the attempts of one user's action, over all events that the policy matches.
 fn attempts_group(id: &PolicyId, retry: &RetryBody, groups: &[Arc<LimitGroup>]) -> Option<Arc<LimitGroup>> {
     let rules = groups.iter().flat_map(|group| &group.matches);
     let spec = PeriodSpec { period_type: PeriodType::Daily, ..PeriodSpec::default() };
@@ -136,7 +146,7 @@ fn attempts_group(id: &PolicyId, retry: &RetryBody, groups: &[Arc<LimitGroup>]) 
     }))
 }
 
-/// The strictest retry policy of those that match an event: the fewest attempts.
+/// The strictest matching retry policy: the one with the fewest attempts.
 pub fn retry_of<'a>(
     policies: impl Iterator<Item = &'a Policy>,
     event: &str,
@@ -185,21 +195,21 @@ fn check_record(body: &PolicyBody, errors: &mut Vec<FieldError>) {
     }
     let long = |list: usize| list > MOST_LIST;
     if long(approval.approvers.len()) {
-        errors.push(FieldError::new("approval.approvers", format!("must be at most {MOST_LIST}")));
+        errors.push(FieldError::new("approval.approvers", format!("must have at most {MOST_LIST} entries")));
     }
     let Some(retry) = &body.retry else { return };
     if long(retry.non_retryable.len()) {
-        errors.push(FieldError::new("retry.nonRetryable", format!("must be at most {MOST_LIST}")));
+        errors.push(FieldError::new("retry.nonRetryable", format!("must have at most {MOST_LIST} entries")));
     }
     if !(1..=MOST_ATTEMPTS).contains(&retry.max_attempts) {
-        errors.push(FieldError::new("retry.maxAttempts", format!("must be 1 to {MOST_ATTEMPTS}")));
+        errors.push(FieldError::new("retry.maxAttempts", format!("must be between 1 and {MOST_ATTEMPTS}")));
     }
     let Some(backoff) = &retry.backoff else { return };
     if backoff.initial_ms > MOST_BACKOFF_MS || backoff.max_ms.is_some_and(|most| most > MOST_BACKOFF_MS) {
-        errors.push(FieldError::new("retry.backoff", format!("must wait at most {MOST_BACKOFF_MS} ms")));
+        errors.push(FieldError::new("retry.backoff", format!("must not exceed {MOST_BACKOFF_MS} ms")));
     }
     if backoff.factor.is_some_and(|factor| !(1..=10).contains(&factor)) {
-        errors.push(FieldError::new("retry.backoff.factor", "must be 1 to 10"));
+        errors.push(FieldError::new("retry.backoff.factor", "must be between 1 and 10"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The body of a policy as clients write it. [`super::policy::Policy::validate`] makes a policy of it.
+//! The body of a policy as clients write it. [`super::policy::Policy::validate`] turns it into a policy.
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::plan_body::{GroupBody, PeriodBody};
 use crate::domain::time::period::{PeriodAnchor, PeriodType, WeekDay};
 
-/// Limit groups that apply to every event of the app, whatever the user's plan, with the record of who answers for them.
+/// Limit groups that apply to every event of the app with every plan, and who is responsible for them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyBody {
@@ -15,21 +15,21 @@ pub struct PolicyBody {
     pub id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Who answers for the policy: a team or a person.
+    /// The team or person responsible for the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Where it holds, such as `production`.
+    /// The environment it is meant for, such as `production`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// Which model route, product or workflow it is about.
+    /// The model route, product or workflow that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// How often somebody looks whether it is still right: weekly, monthly, quarterly, yearly, or an ISO 8601 duration.
+    /// How often the policy is reviewed: weekly, monthly, quarterly, yearly, or an ISO 8601 duration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub review_cadence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
-    /// Told with each approval request of its groups.
+    /// Shown with each approval request of its groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ pub struct PolicyBody {
     pub groups: Vec<GroupBody>,
 }
 
-/// Who may approve, and under what condition; for people to read.
+/// Who may approve, and on what condition; informational.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApprovalBody {
@@ -66,16 +66,16 @@ pub struct ApprovalBody {
     pub condition: Option<String>,
 }
 
-/// How a client may try again. `maxAttempts` is also enforced: events that the policy matches and that carry
-/// `metadata.action` count as attempts of that action.
+/// How clients may retry. `maxAttempts` is enforced: matching events with `metadata.action` count as attempts of that
+/// action.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RetryBody {
-    /// Attempts of one original action, the first one included; 1 to 1000.
+    /// Attempts of one action including the first; 1 to 1000.
     pub max_attempts: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<BackoffBody>,
-    /// Error codes of the provider that must not be tried again.
+    /// Error codes of the provider that must not be retried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub non_retryable: Vec<String>,
 }
@@ -93,7 +93,7 @@ pub struct BackoffBody {
 }
 
 impl PolicyBody {
-    /// Anchored to the calendar unless it says otherwise.
+    /// The default anchor is the calendar.
     pub fn period(&self) -> PeriodBody {
         PeriodBody {
             period_type: self.period_type,

@@ -1,4 +1,4 @@
-//! Scopes: whose counter an event lands in.
+//! Scopes: who owns the counter of an event.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,11 +8,11 @@ use std::sync::{Arc, LazyLock};
 use crate::domain::values::ids::{AppId, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
 
-/// The most names in one scope.
+/// The maximum number of names in a scope.
 const MOST_NAMES: usize = 8;
 const MOST_NAME_BYTES: usize = 64;
 
-/// One name of a scope. The order is the order in which values stand in an owner's name.
+/// One name of a scope. Values in an owner's name have the same order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimension {
     User,
@@ -32,12 +32,12 @@ impl Dimension {
                 Some(name) if (1..=MOST_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control) => {
                     Ok(Self::Metadata(Arc::from(name)))
                 }
-                _ => Err(format!("`{other}` is none of user, app, key, metadata.<name>")),
+                _ => Err(format!("must be user, app, key or metadata.<name>, not `{other}`")),
             },
         }
     }
 
-    /// As documents write it.
+    /// The name in documents.
     pub fn name(&self) -> Cow<'static, str> {
         match self {
             Self::User => Cow::Borrowed("user"),
@@ -54,7 +54,7 @@ impl fmt::Display for Dimension {
     }
 }
 
-/// A set of names, in a fixed order: `["metadata.team", "user"]` is `["user", "metadata.team"]`.
+/// A set of names in a fixed order: `["metadata.team", "user"]` equals `["user", "metadata.team"]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scope(Arc<[Dimension]>);
 
@@ -75,28 +75,28 @@ impl Scope {
     /// What is wrong with the names.
     pub fn parse<T: AsRef<str>>(names: &[T]) -> Result<Self, String> {
         if names.is_empty() || names.len() > MOST_NAMES {
-            return Err(format!("must hold 1 to {MOST_NAMES} of user, app, key, metadata.<name>"));
+            return Err(format!("must have 1 to {MOST_NAMES} of user, app, key, metadata.<name>"));
         }
         let mut dimensions =
             names.iter().map(|name| Dimension::parse(name.as_ref())).collect::<Result<Vec<_>, String>>()?;
         dimensions.sort();
         if let Some(twice) = dimensions.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("`{}` is there twice", twice[0]));
+            return Err(format!("must not contain `{}` twice", twice[0]));
         }
         Ok(Self(dimensions.into()))
     }
 
-    /// Exactly one counter per user.
+    /// Whether there is exactly one counter per user.
     pub fn is_user(&self) -> bool {
         *self.0 == [Dimension::User]
     }
 
-    /// No counter is shared between users.
+    /// Whether no counter is shared between users.
     pub fn contains_user(&self) -> bool {
         self.0.contains(&Dimension::User)
     }
 
-    /// Callers choose the values, so there may be any number of counters.
+    /// Whether callers choose the values, so that there may be any number of counters.
     pub fn is_free(&self) -> bool {
         self.0.iter().any(|dimension| matches!(dimension, Dimension::Metadata(_)))
     }
@@ -110,19 +110,19 @@ impl Scope {
         self.0.iter().map(ToString::to_string).collect()
     }
 
-    /// The owner of the counter that a call lands in; None if the call does not bring a name's value.
+    /// The owner of the counter for a call; None if a name's value is missing.
     pub fn owner(&self, subject: Subject<'_>) -> Option<OwnerName> {
         let values = self.0.iter().map(|name| subject.value(name).map(str::to_owned)).collect::<Option<Vec<_>>>()?;
         Some(OwnerName { scope: self.clone(), values })
     }
 
-    /// The names whose values a call does not bring.
+    /// The names whose values are missing in a call.
     pub fn missing(&self, subject: Subject<'_>) -> Vec<String> {
         self.0.iter().filter(|name| subject.value(name).is_none()).map(ToString::to_string).collect()
     }
 }
 
-/// Who makes a call, as far as it is known.
+/// The caller, as far as it is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     pub user: Option<&'a UserId>,
@@ -132,7 +132,7 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Empty metadata is none.
+    /// Empty metadata counts as missing.
     fn value(self, name: &Dimension) -> Option<&'a str> {
         match name {
             Dimension::User => self.user.map(UserId::as_str),
@@ -143,7 +143,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// A scope with its values: one tuple, one owner of counters.
+/// A scope with its values: the owner of a set of counters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerName {
     scope: Scope,
@@ -156,7 +156,7 @@ impl OwnerName {
         Self { scope: Scope::user(), values: vec![user.as_str().to_owned()] }
     }
 
-    /// None unless there is one value for each name.
+    /// None unless there is one value per name.
     pub fn new(scope: Scope, values: Vec<String>) -> Option<Self> {
         (scope.0.len() == values.len()).then_some(Self { scope, values })
     }
@@ -169,7 +169,7 @@ impl OwnerName {
         &self.values
     }
 
-    /// The user in the tuple.
+    /// The user among the values.
     pub fn user(&self) -> Option<&str> {
         self.pairs().find(|(dimension, _)| **dimension == Dimension::User).map(|(_, value)| value)
     }
@@ -182,12 +182,12 @@ impl OwnerName {
         self.scope.0.iter().zip(self.values.iter().map(String::as_str))
     }
 
-    /// Names with their values, as clients read them.
+    /// Names with their values, as in the API.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         self.pairs().map(|(name, value)| (name.to_string(), value.to_owned())).collect()
     }
 
-    /// The same in the same order, without a map: of all names, `user` is the last in the alphabet.
+    /// The same without a map: `user` comes last alphabetically.
     pub fn by_name(&self) -> impl Iterator<Item = (Cow<'static, str>, &str)> {
         let is_user = |pair: &(&Dimension, &str)| *pair.0 == Dimension::User;
         let others = self.pairs().filter(move |pair| !is_user(pair));
@@ -203,9 +203,9 @@ impl OwnerName {
         if let Some(bad) =
             values.iter().find(|value| value.is_empty() || value.len() > 256 || value.chars().any(char::is_control))
         {
-            return Err(format!("`{bad}` must have 1 to 256 bytes without control characters"));
+            return Err(format!("must have values of 1 to 256 bytes without control characters, unlike `{bad}`"));
         }
-        Self::new(scope, values).ok_or_else(|| "is incomplete".to_owned())
+        Self::new(scope, values).ok_or_else(|| "must have a value for each name".to_owned())
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a call asks for under given facts: matched groups, amounts, windows, and the refusals that need no counter.
+//! The part of a decision that needs no counters: matched groups, amounts, windows, and denials that the facts alone
+//! justify.
 
 use std::sync::Arc;
 
@@ -19,10 +20,10 @@ use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{AppId, EventName, KeyId, UserId};
 use crate::domain::values::metadata::Metadata;
 
-/// The most groups that one event may match, in plan and policies together.
+/// The maximum number of groups that one event may match, in plan and policies together.
 const MOST_MATCHED: usize = 32;
 
-/// What the caller wants to do.
+/// The requested call.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub event: &'a EventName,
@@ -30,18 +31,18 @@ pub struct Request<'a> {
     pub metadata: &'a Metadata,
 }
 
-/// Whether the call asks beforehand or tells afterwards.
+/// Whether the call happens before or after the usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Reserve, can-use, enforcing track: everything may refuse.
+    /// Reserve, can-use, enforcing track: every check may deny the call.
     Ask,
-    /// Track: it happened; groups that cannot count it are left out.
+    /// Track: the usage has already happened, so groups that cannot count it are skipped.
     Tell,
-    /// A refund without a reservation: only the fields sent count, and groups that count calls stay out.
+    /// A refund without a reservation: only the given fields count, and groups that count calls are skipped.
     GiveBack,
 }
 
-/// Who makes a call, as far as it is known.
+/// The caller, as far as it is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
     pub user: &'a UserId,
@@ -59,13 +60,13 @@ impl<'a> Caller<'a> {
 #[derive(Clone, Debug)]
 pub struct Matched {
     pub group: Arc<LimitGroup>,
-    /// Place in [`Admission::owners`].
+    /// Index in [`Admission::owners`].
     pub owner: usize,
     pub amount: Amount,
     pub window: Window,
 }
 
-/// A matched group whose fixed period does not cover the time of the call.
+/// A matched group whose fixed period is not running at the time of the call.
 #[derive(Clone, Debug)]
 pub struct Closed {
     pub group: Arc<LimitGroup>,
@@ -74,7 +75,7 @@ pub struct Closed {
     pub opens_at_ms: Option<TimeMs>,
 }
 
-/// The times for which an answer about windows and subscription holds: `[from_ms, until_ms)`.
+/// The time range `[from_ms, until_ms)` in which windows and subscription are as computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     pub from_ms: TimeMs,
@@ -90,39 +91,39 @@ impl Validity {
     }
 }
 
-/// A refusal that the facts alone decide.
+/// A denial that the facts alone justify.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     pub reason: Reason,
-    /// The groups that refuse, for `uncovered_event`, `missing_scope` and `call_too_large`.
+    /// The denying groups, for `uncovered_event`, `missing_scope` and `call_too_large`.
     pub groups: Vec<Arc<LimitGroup>>,
 }
 
-/// What a call comes to under the facts.
+/// The result of evaluating a call against the facts.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// Whose counters are asked; the first is the user.
+    /// The owners of the counters to check; the first is the user.
     pub owners: Vec<Arc<OwnerName>>,
-    /// In the order of their owners.
+    /// Sorted by owner.
     pub matched: Vec<Matched>,
     pub closed: Vec<Closed>,
     pub refusal: Option<Refusal>,
-    /// Names of scopes that the call does not bring.
+    /// Names of scopes that are missing in the call.
     pub missing: Vec<String>,
-    /// The user is on a plan.
+    /// The user has a plan.
     pub subscribed: bool,
     pub validity: Validity,
 }
 
-/// What holds for a user at an instant.
+/// The rules in effect for a user at an instant.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
-    /// The plan with the user's own limits; None without subscription and default plan.
+    /// The plan with the user's custom limits; None without a subscription and a default plan.
     pub plan: Option<&'a Plan>,
-    /// They hold whatever the plan.
+    /// Policies apply with every plan.
     pub policies: &'a [Arc<Policy>],
     pub anchor: SubscriptionAnchor,
-    /// Until when this is so.
+    /// These rules are in effect until this time.
     pub until_ms: TimeMs,
     pub blocked: bool,
 }
@@ -135,7 +136,7 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// Groups that refuse by the facts alone.
+/// Groups that deny the call by the facts alone.
 #[derive(Default)]
 struct Refusing {
     unmatched: bool,
@@ -143,7 +144,7 @@ struct Refusing {
     missing: Vec<Arc<LimitGroup>>,
 }
 
-/// What a call comes to: one request, or several that pass together or not at all.
+/// Evaluates a call: one request, or several that are allowed together or not at all.
 ///
 /// # Errors
 /// Figures that cannot be measured, naming group and field.
@@ -188,20 +189,20 @@ pub fn prepare(
     }
 }
 
-/// What one group makes of a request.
+/// How one group treats a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::domain) enum Considered {
-    /// None of its rules matches. If it covers the event, it refuses it.
+    /// None of its rules matches. If the group covers the event, it denies it.
     Unmatched { covers: bool },
-    /// A rule matches, but calls of this purpose are no business of the group's.
+    /// A rule matches, but the group does not count calls of this purpose.
     Apart { rule: usize },
-    /// The call lacks names of the scope.
+    /// Names of the group's scope are missing in the call.
     Ownerless { rule: usize, missing: Vec<String> },
-    /// It counts `amount`, by the first rule that matches.
+    /// The group counts `amount`, by the first rule that matches.
     Counts { rule: usize, amount: Amount, too_large: bool },
 }
 
-/// The one place where it is decided what a group counts: decisions and explanations both ask here.
+/// Decides what a group counts. Decisions and explanations both use this function.
 ///
 /// # Errors
 /// Figures that cannot be measured, naming group and field.
@@ -239,7 +240,7 @@ fn measure(group: &LimitGroup, rule: usize, request: Request<'_>, purpose: Purpo
     group
         .measure_of(rule)
         .amount(group.unit, figures, missing)
-        .map_err(|error| FieldError::new(error.field, format!("group `{}`: {}", group.id, error.message)))
+        .map_err(|error| FieldError::new(error.field, format!("{} (group `{}`)", error.message, group.id)))
 }
 
 impl Admission {
@@ -248,7 +249,7 @@ impl Admission {
         self
     }
 
-    /// The groups of which the call wants more than one call may have, all its requests together.
+    /// The groups whose `maxPerCall` is exceeded by the sum of the call's requests.
     pub fn too_large(&self) -> Vec<Arc<LimitGroup>> {
         let matched = self.matched.iter().map(|matched| (&matched.group, matched.amount));
         let wanted = matched.chain(self.closed.iter().map(|closed| (&closed.group, closed.amount)));
@@ -256,7 +257,7 @@ impl Admission {
         too_large.map(|(group, _)| Arc::clone(group)).collect()
     }
 
-    /// Adds what one request asks of each group that it matches.
+    /// Adds the amounts of one request to the groups that it matches.
     fn ask(
         &mut self,
         standing: Standing<'_>,
@@ -287,14 +288,14 @@ impl Admission {
             }
         }
         if matches > MOST_MATCHED {
-            return Err(FieldError::new("event", format!("matches more than {MOST_MATCHED} groups")));
+            return Err(FieldError::new("event", format!("must match at most {MOST_MATCHED} groups")));
         }
         let denies = standing.plan.is_some_and(|plan| plan.unmatched_events == UnmatchedEvents::Deny);
         refusing.unmatched |= !in_plan && denies;
         Ok(())
     }
 
-    /// The place of the owner of a counter; None if the call lacks a name of the scope.
+    /// The index of a counter's owner; None if a name of the scope is missing in the call.
     pub fn owner(&mut self, scope: &Scope, caller: Caller<'_>, metadata: &Metadata) -> Option<usize> {
         if scope.is_user() {
             return Some(0);
@@ -303,7 +304,7 @@ impl Admission {
         Some(self.place_of(name))
     }
 
-    /// The place of an owner.
+    /// The index of an owner.
     pub fn place_of(&mut self, name: OwnerName) -> usize {
         self.owners.iter().position(|known| **known == name).unwrap_or_else(|| {
             self.owners.push(Arc::new(name));
@@ -311,10 +312,10 @@ impl Admission {
         })
     }
 
-    /// Finds the group's window at `now`. What several requests ask of one counter adds up.
+    /// Finds the group's window at `now`. Amounts of several requests for one counter are added.
     ///
     /// # Errors
-    /// The sum is more than a counter can hold.
+    /// The sum exceeds what a counter can hold.
     pub fn place(
         &mut self,
         group: &Arc<LimitGroup>,
@@ -355,7 +356,7 @@ impl Admission {
         })
     }
 
-    /// Nothing asked yet; `first` is whose version of the facts is checked.
+    /// An evaluation without requests; `first` is the user whose facts are checked.
     pub fn empty(standing: Standing<'_>, first: OwnerName) -> Self {
         let validity = Validity { from_ms: TimeMs::MIN, until_ms: standing.until_ms };
         Self {
@@ -370,7 +371,7 @@ impl Admission {
     }
 }
 
-/// Every group at `now` whose owner the caller and metadata name, for reading usage; amounts are 0.
+/// Every group at `now` whose owner is known from the caller and metadata, with amounts of 0: for reading usage.
 pub fn overview(
     standing: Standing<'_>,
     caller: Caller<'_>,
@@ -381,7 +382,7 @@ pub fn overview(
     let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
     for group in standing.groups().filter(|group| wanted(group)) {
         if let Some(owner) = admission.owner(&group.scope, caller, metadata) {
-            // Nothing adds up: a group has one owner here.
+            // Amounts cannot add up here, since each group has one owner.
             let _ = admission.place(group, owner, Amount::ZERO, (standing.anchor, now));
         }
     }

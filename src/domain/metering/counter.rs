@@ -1,4 +1,4 @@
-//! A counter as clients see it: one limit group × one scope value × one window.
+//! A counter as clients see it: one limit group for one scope value in one window.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 
-/// `used` and `held` of a group in a window; no window while a fixed period does not cover the time.
+/// `used` and `held` of a group in a window; the window is None while a fixed period is not running.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counter {
     pub group: Arc<LimitGroup>,
@@ -16,20 +16,20 @@ pub struct Counter {
     pub window: Option<Window>,
     pub used: Amount,
     pub held: Amount,
-    /// Extra quota by live grants.
+    /// Extra quota by active grants.
     pub granted: Amount,
-    /// Put out of reach by a plan change.
+    /// Amount blocked by a plan change.
     pub blocked: Amount,
-    /// While a fixed period does not cover the time.
+    /// Set while a fixed period is not running.
     pub closed: Option<ClosedUntil>,
 }
 
-/// When a counter opens (ms); None: never again.
+/// When the counter's period starts (ms); None if it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClosedUntil(pub Option<TimeMs>);
 
 impl Counter {
-    /// One that refuses everything until then.
+    /// A counter that denies everything until then.
     pub fn closed(group: Arc<LimitGroup>, owner: Arc<OwnerName>, until: ClosedUntil) -> Self {
         let (used, held, granted, blocked) = (Amount::ZERO, Amount::ZERO, Amount::ZERO, Amount::ZERO);
         Self { group, owner, window: None, used, held, granted, blocked, closed: Some(until) }
@@ -40,13 +40,13 @@ impl Counter {
         self.used.saturating_add(self.held)
     }
 
-    /// Quota and grants; None without quota.
+    /// Quota plus grants; None without a quota.
     pub fn allowance(&self) -> Option<Amount> {
         self.group.quota.map(|quota| quota.saturating_add(self.granted))
     }
 
-    /// `max(0, quota + grants − blocked − used − held)`; None without quota. Of a concurrent group only what is held
-    /// counts, and of a closed one nothing remains.
+    /// `max(0, quota + grants − blocked − used − held)`; None without a quota. For a concurrent group only `held`
+    /// counts; a closed one has 0.
     pub fn remaining(&self) -> Option<Amount> {
         if self.closed.is_some() {
             return Some(Amount::ZERO);
@@ -63,7 +63,7 @@ impl Counter {
         self.allowance().map_or(Amount::ZERO, |allowance| self.used.saturating_sub(allowance))
     }
 
-    /// Whole percent of `used` in quota and grants; None for quota null or 0.
+    /// `used` in whole percent of quota and grants; None if the quota is null or 0.
     pub fn percent_used(&self) -> Option<u64> {
         self.group.quota.filter(|quota| *quota > Amount::ZERO)?;
         let allowance = self.allowance()?;
@@ -71,7 +71,7 @@ impl Counter {
         u64::try_from(percent).ok()
     }
 
-    /// Tightest first: the lowest share of the quota left; counters without quota last.
+    /// Tightest first: the lowest remaining share of the quota. Counters without a quota come last.
     pub fn by_tightness(&self, other: &Self) -> Ordering {
         let left = |counter: &Self| counter.remaining().zip(counter.allowance());
         match (left(self), left(other)) {

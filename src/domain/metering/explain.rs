@@ -1,4 +1,4 @@
-//! Why a call is or would be allowed or denied, group by group: which rule decided, or why none did.
+//! Explains a decision group by group: which rule matched, or why none did.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::domain::values::amount::Amount;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{PlanId, PolicyId};
 
-/// Where a group stands.
+/// The plan or policy that contains a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Plan(PlanId, u64),
@@ -40,29 +40,29 @@ impl From<match_rule::Mismatch<'_>> for Mismatch {
     }
 }
 
-/// A rule that was tried: the first one without a mismatch decides, and none behind it is tried.
+/// A rule that was evaluated. The first rule without a mismatch decides, and later ones are not evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
     /// The rule's event pattern.
     pub event: String,
-    /// Empty: it decides.
+    /// Empty if the rule matches.
     pub mismatches: Vec<Mismatch>,
 }
 
-/// What a group makes of the call.
+/// How a group treats the call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// No rule matches. If it covers the event, it refuses it.
+    /// No rule matches. If the group covers the event, it denies it.
     Unmatched {
         covers: bool,
     },
-    /// The call lacks names of the scope; the group refuses it, or leaves it alone.
+    /// Names of the scope are missing in the call. The group denies the call or ignores it.
     MissingScope {
         rule: usize,
         missing: Vec<String>,
         refuses: bool,
     },
-    /// The call's figures cannot be measured.
+    /// The call's amount cannot be computed.
     Unmeasured {
         rule: usize,
         fault: FieldError,
@@ -70,18 +70,18 @@ pub enum Outcome {
     Counts(Counts),
 }
 
-/// What a group counts of the call.
+/// What a group counts for the call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counts {
-    /// Place of the rule that decides.
+    /// Index of the rule that matches.
     pub rule: usize,
     pub owner: OwnerName,
     pub amount: Amount,
-    /// More than `maxPerCall`.
+    /// The amount exceeds `maxPerCall`.
     pub too_large: bool,
-    /// None: a fixed period does not cover the time.
+    /// None while a fixed period is not running.
     pub window: Option<Window>,
-    /// Of a fixed period that is still to come.
+    /// The start of a future fixed period.
     pub opens_at_ms: Option<TimeMs>,
 }
 
@@ -95,8 +95,8 @@ pub struct Traced {
     pub outcome: Outcome,
 }
 
-/// What every group of the plan and of the policies makes of a request, whether or not the user is blocked; and what
-/// the counting ones ask of their counters.
+/// How every group of the plan and of the policies treats a request, whether or not the user is blocked, and the
+/// amounts that counting groups would check.
 pub fn trace(
     standing: Standing<'_>,
     caller: Caller<'_>,
@@ -141,7 +141,7 @@ fn outcome(
     let rule_of = || group.matching_rule(request.event.as_str(), request.metadata).unwrap_or_default();
     let (rule, amount, too_large) = match consider(group, caller, request, Purpose::Ask) {
         Ok(Considered::Unmatched { covers }) => return Outcome::Unmatched { covers },
-        // Nothing is kept apart from a call that asks.
+        // Groups count every call with this purpose.
         Ok(Considered::Apart { .. }) => return Outcome::Unmatched { covers: false },
         Ok(Considered::Ownerless { rule, missing }) => {
             return Outcome::MissingScope { rule, missing, refuses: group.needs_scope };

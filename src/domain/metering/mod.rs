@@ -1,4 +1,4 @@
-//! What a call asks for, what decides about it, and what a reservation remembers.
+//! The evaluation of calls, and the stored request of a reservation.
 
 pub mod admission;
 pub mod counter;

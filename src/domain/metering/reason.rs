@@ -1,4 +1,4 @@
-//! Why a call is refused, in the order in which reasons are looked for.
+//! Why a call is denied, in the order of precedence.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

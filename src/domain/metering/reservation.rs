@@ -1,4 +1,4 @@
-//! Reservations: their public id, what is remembered of the request, and how actual figures are measured anew.
+//! Reservations: their public ID, the stored request, and how actual figures are measured by the same rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,10 +22,10 @@ use crate::domain::values::ids::{AppId, EventName, GroupId, KeyId, PlanId, Polic
 use crate::domain::values::metadata::{self, Metadata};
 use crate::domain::values::number::Number;
 
-/// A record outlives its reservation's expiry by this, so that late and repeated calls get a true answer.
+/// A record outlives its reservation's expiry by this time, so that late and repeated calls get a correct answer.
 pub const GRACE_MS: TimeMs = 15 * 60 * 1000;
 
-/// However often it is extended, a reservation ends this long after it was made.
+/// A reservation ends at most this long after it was made, however often it is extended.
 pub const LONGEST_LIFE_MS: TimeMs = 24 * 60 * 60 * 1000;
 
 /// Name of an operation's record: 24 lower-case hex digits (96 bits).
@@ -37,7 +37,7 @@ impl OperationName {
         Self(hex_text(&bytes))
     }
 
-    /// None for text that names no operation.
+    /// None for a text that is not an operation's name.
     pub fn parse(text: &str) -> Option<Self> {
         let lower_hex = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         (text.len() == 24 && lower_hex).then(|| Self(text.to_owned()))
@@ -57,7 +57,7 @@ pub struct ReservationId {
 }
 
 impl ReservationId {
-    /// None for text that was never given out as an id.
+    /// None for a text that was never returned as an ID.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix("rsv_")?;
         let lower_hex = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
@@ -71,15 +71,15 @@ impl ReservationId {
         })
     }
 
-    /// What [`fmt::Display`] writes.
+    /// The same text as [`fmt::Display`].
     pub fn to_text(&self) -> String {
         let created = hex_text(&self.created_at_ms.to_be_bytes());
-        // At least eleven digits, of sixteen.
+        // At least eleven of sixteen digits.
         let first = created.bytes().position(|digit| digit != b'0').map_or(5, |first| first.min(5));
         ["rsv_", &self.name.0, &created[first..], &hex_text(&[self.bucket])].concat()
     }
 
-    /// The record is gone: was the id given out once? Every reservation's record lives longer than the grace.
+    /// For an ID without a record: whether it was once valid. Every reservation's record outlives the grace period.
     pub fn is_over(&self, now: TimeMs) -> bool {
         now > self.created_at_ms + GRACE_MS
     }
@@ -91,22 +91,22 @@ impl fmt::Display for ReservationId {
     }
 }
 
-/// What a reservation's record remembers of its request, to measure actual figures with the same rules.
+/// The request as stored in a reservation's record, used to measure actual figures with the same rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Memo {
     pub user: UserId,
-    /// The key that reserved, if a counter is a key's or an approval may be asked for.
+    /// The key that reserved, if a counter belongs to a key or an approval may be requested.
     pub key: Option<KeyId>,
-    /// None: a tracked event or a refusal of somebody without a plan.
+    /// None for a tracked event, or for a denial of a user without a plan.
     pub plan: Option<PlanId>,
-    /// Version of the plan whose rules hold.
+    /// Version of the plan in effect.
     pub version: u64,
-    /// The matched groups of a user whose plan is its own: no version of the plan has these rules. Kept beside the rest,
+    /// The matched groups of a user with a custom plan, since no version of a plan has these rules. Stored separately,
     /// since the ledger does not repeat them.
     pub rules: Option<Box<PlanBody>>,
     /// The policies that matched, with their versions.
     pub policies: Vec<(PolicyId, u64)>,
-    /// What was asked for: one event, or several at once.
+    /// The requested event, or several.
     pub items: Vec<Item>,
 }
 
@@ -117,12 +117,12 @@ pub struct Item {
     pub quantity: Number,
     #[serde(default, skip_serializing_if = "Metadata::is_empty", deserialize_with = "metadata::stored")]
     pub metadata: Metadata,
-    /// Running sums of what draws have brought; absent before the first draw.
+    /// Running sums of all draws; absent before the first draw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drawn: Option<Drawn>,
 }
 
-/// The rules that a reservation was made under.
+/// The rules in effect when a reservation was made.
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub plan: Option<Arc<Plan>>,
@@ -147,7 +147,7 @@ pub struct Drawn {
     pub fields: BTreeMap<String, Number>,
 }
 
-/// Actual figures as a commit, a draw or a refund brings them, for one item.
+/// Actual figures of one item, from a commit, a draw or a refund.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actual {
     pub quantity: Option<Number>,
@@ -160,7 +160,7 @@ impl Actual {
     }
 }
 
-/// A counter's total, once the call is done.
+/// The total of a counter after the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Total {
     pub owner: OwnerName,
@@ -168,7 +168,7 @@ pub struct Total {
     pub amount: Amount,
 }
 
-/// What a refund gives back: amounts, and groups that are given back whole once all the others are.
+/// The amounts of a refund, and the groups that are refunded in full once all others are.
 pub type GivenBack = (Vec<(GroupId, Amount)>, Vec<GroupId>);
 
 /// Adds to the total of the same counter.
@@ -177,14 +177,14 @@ fn add(totals: &mut Vec<Total>, total: Total) -> Result<(), FieldError> {
         None => totals.push(total),
         Some(known) => {
             let sum = known.amount.checked_add(total.amount);
-            known.amount = sum.ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?;
+            known.amount = sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
         }
     }
     Ok(())
 }
 
 impl Memo {
-    /// `own_rules`: the plan's rules are the user's own, so that they have to be remembered.
+    /// `own_rules`: the user has a custom plan, whose rules must be stored.
     pub fn new(caller: Caller<'_>, standing: Standing<'_>, own_rules: bool, requests: &[Request<'_>]) -> Self {
         let plan = standing.plan;
         let matches = |group: &LimitGroup| {
@@ -195,7 +195,7 @@ impl Memo {
             Box::new(PlanBody { groups: groups.map(|(body, _)| body.clone()).collect(), ..plan.body.clone() })
         };
         let policies = standing.policies.iter().filter(|policy| policy.groups.iter().any(|group| matches(group)));
-        // A request for approval that an extend opens names who asked.
+        // An approval request that an extend opens names the requesting key.
         let knows_key = |group: &LimitGroup| {
             group.scope.dimensions().contains(&Dimension::Key) || group.enforcement == Enforcement::Approval
         };
@@ -222,8 +222,8 @@ impl Memo {
         self.items.first().map(|item| &item.event)
     }
 
-    /// The counters that the reserve held in for an item, each with the rule that decided: the same versions and the
-    /// same request always match the same way.
+    /// The counters in which the reserve held for an item, each with the rule that matched. The same versions and the
+    /// same request always match in the same way.
     fn held<'a>(
         &'a self,
         app: &'a AppId,
@@ -237,16 +237,17 @@ impl Memo {
         })
     }
 
-    /// The figures of each item; nothing for those that a call does not speak of.
+    /// Pairs items with their figures, which may be empty.
     ///
     /// # Errors
-    /// Figures that do not fit the items.
+    /// The number of figures does not fit the number of items.
     fn each<'a>(&'a self, actuals: &'a [Actual]) -> Result<impl Iterator<Item = (&'a Item, &'a Actual)>, FieldError> {
         if actuals.len() != self.items.len() {
             let message = match self.items.len() {
-                1 => "this reservation has no items: give quantity and metadata as they are".to_owned(),
+                1 => "must be left out: this reservation has a single event; send `quantity` and `metadata` instead"
+                    .to_owned(),
                 items => {
-                    format!("this reservation has {items} items: give `items` with {items} entries in their order")
+                    format!("must have {items} entries, one per item of the reservation, in the same order")
                 }
             };
             return Err(FieldError::new("items", message));
@@ -254,7 +255,7 @@ impl Memo {
         Ok(self.items.iter().zip(actuals))
     }
 
-    /// Measures a final commit's figures: the request with what is known now. Call only before any draw.
+    /// Measures a final commit's figures: the request with what is known now. Must not be called after a draw.
     ///
     /// # Errors
     /// Figures that cannot be measured, naming group and field.
@@ -268,7 +269,7 @@ impl Memo {
         Ok(totals)
     }
 
-    /// Adds a draw's figures to the running sums and measures those. Answers the memo that remembers them.
+    /// Adds a draw's figures to the running sums and measures the sums. Also returns the updated request.
     ///
     /// # Errors
     /// Figures that cannot be measured, naming group and field.
@@ -294,33 +295,38 @@ impl Memo {
         let mut drawn = item.drawn.clone().unwrap_or_default();
         if let Some(quantity) = actual.quantity {
             let sum = drawn.quantity.map_or(Some(quantity.0), |sum| sum.0.checked_add(quantity.0));
-            drawn.quantity = Some(Number(sum.ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?));
+            drawn.quantity = Some(Number(
+                sum.ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?,
+            ));
         }
         for field in self.weighted_fields(app, rules, item) {
             if let Some(text) = actual.metadata.get(&field) {
                 let name = format!("metadata.{field}");
                 let value = parse_decimal(text).map_err(|error| FieldError::new(&name, error.to_string()))?;
                 let sum = drawn.fields.get(&field).map_or(Some(value), |sum| sum.0.checked_add(value));
-                let sum = sum.ok_or_else(|| FieldError::new(name, "sums up to too much"))?;
+                let sum = sum.ok_or_else(|| FieldError::new(name, "adds up to more than a counter can hold"))?;
                 drawn.fields.insert(field, Number(sum));
             }
         }
         Ok(drawn)
     }
 
-    /// Measures more quantity. Answers the memo with the sum and each held counter's further amount.
+    /// Measures an additional quantity. Returns the updated request and each counter's additional amount.
     ///
     /// # Errors
-    /// Figures that cannot be measured, naming group and field; several items.
+    /// Figures that cannot be measured, naming group and field; a reservation of several items.
     pub fn enlarge(&self, app: &AppId, rules: &Rules, more: Number) -> Result<(Self, Vec<Total>), FieldError> {
         let [item] = self.items.as_slice() else {
             return Err(FieldError::new(
                 "quantity",
-                "a reservation of several items gets more time, but no more amount",
+                "cannot be extended for a reservation of several items; only `ttlSeconds` can",
             ));
         };
-        let sum =
-            item.quantity.0.checked_add(more.0).ok_or_else(|| FieldError::new("quantity", "sums up to too much"))?;
+        let sum = item
+            .quantity
+            .0
+            .checked_add(more.0)
+            .ok_or_else(|| FieldError::new("quantity", "adds up to more than a counter can hold"))?;
         let before = self.settle(app, rules, &[Actual::default()])?;
         let enlarged = Self { items: vec![Item { quantity: Number(sum), ..item.clone() }], ..self.clone() };
         let after = enlarged.settle(app, rules, &[Actual::default()])?;
@@ -331,7 +337,7 @@ impl Memo {
         Ok((enlarged, further.collect()))
     }
 
-    /// Measures what a refund gives back, and names the groups that count calls: they are given back last.
+    /// Measures the amounts of a refund, and names the groups that count calls, which are refunded last.
     ///
     /// # Errors
     /// Figures that cannot be measured, naming group and field.
@@ -352,7 +358,7 @@ impl Memo {
         Ok((amounts, whole))
     }
 
-    /// Within each held group the first rule that matches the merged metadata decides, else the rule of the reserve.
+    /// In each group, the first rule that matches the merged metadata decides; if none does, the rule of the reserve.
     fn totals(
         &self,
         app: &AppId,
@@ -380,7 +386,7 @@ impl Memo {
         fields.flatten().filter(|field| !matches!(field.as_str(), "quantity" | "event")).cloned().collect()
     }
 
-    /// Has a draw been made?
+    /// Whether there was a draw.
     pub fn is_drawn(&self) -> bool {
         self.items.iter().any(|item| item.drawn.is_some())
     }
@@ -389,7 +395,7 @@ impl Memo {
 fn amount(group: &LimitGroup, measure: &Measure, figures: Figures<'_>, missing: Missing) -> Result<Amount, FieldError> {
     measure
         .amount(group.unit, figures, missing)
-        .map_err(|error| FieldError::new(error.field, format!("group `{}`: {}", group.id, error.message)))
+        .map_err(|error| FieldError::new(error.field, format!("{} (group `{}`)", error.message, group.id)))
 }
 
 /// Default quantity of a call.

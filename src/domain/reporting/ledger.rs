@@ -1,4 +1,4 @@
-//! What the ledger says of a call: each change of `used` with the balance after it, expiries, outcomes, and denials.
+//! The entries of the ledger: each change of `used` with the balance after it, expiries, outcomes, and denials.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::domain::values::ids::{EventName, GroupId, KeyId, UserId};
 use crate::domain::values::metadata::{self, Metadata};
 use crate::domain::values::number::Number;
 
-/// What an entry tells of.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {
@@ -23,15 +23,15 @@ pub enum EntryKind {
     Draw,
     Release,
     Track,
-    /// What was charged is given back.
+    /// A charge is refunded.
     Refund,
-    /// A window was started anew by hand or by a plan change.
+    /// A window was reset by an operator or by a plan change.
     Reset,
-    /// A hold ended by itself.
+    /// A hold expired.
     Expire,
-    /// What the result was worth, told after the commit.
+    /// The outcome of a result, recorded after the commit.
     Outcome,
-    /// A refused call; it changed nothing.
+    /// A denied call; it changed nothing.
     Denial,
 }
 
@@ -67,7 +67,7 @@ impl EntryKind {
     }
 }
 
-/// What a result was worth to the end user.
+/// How useful a result was to the end user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -84,23 +84,23 @@ impl Outcome {
     }
 }
 
-/// What a call brought beside the request that it settles.
+/// What a call brings in addition to the request that it settles.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Told {
-    /// Actual figures, one per item; empty: as reserved.
+    /// Actual figures, one per item; empty if the reserved figures apply.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actual: Vec<ToldActual>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// The outcome that was told before.
+    /// The outcome that was recorded before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
-    /// A reserve that was allowed while Redis was away, counted since.
+    /// A reserve that was allowed while Redis was unavailable, and counted later.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub degraded: bool,
 }
@@ -126,17 +126,17 @@ pub struct ToldActual {
 pub struct Charge {
     pub owner: OwnerName,
     pub group: GroupId,
-    /// Of the counter's window.
+    /// Sequence number of the counter's window.
     pub serial: String,
-    /// Negative: given back. 0: the group matched and was charged nothing.
+    /// Negative for a refund; 0 if the group matched and was charged nothing.
     pub change: i64,
-    /// `used` after it.
+    /// `used` after the change.
     pub balance: Amount,
-    /// What the counter could use then, grants included; None: no limit, or it is not known.
+    /// Quota plus grants at that time; None without a limit, or if it is unknown.
     pub limit: Option<Amount>,
-    /// Its window, if three quarters of the limit were used by then.
+    /// The window, if at least three quarters of the limit were used.
     pub window: Option<Window>,
-    /// It was charged in a window that is closed: what the counter has now did not change.
+    /// The charge went to a closed window, so the counter's present window did not change.
     pub closed: bool,
 }
 
@@ -147,7 +147,7 @@ pub enum DeniedCall {
     Reserve,
     /// With `enforce`.
     Track,
-    /// Asked for more amount.
+    /// An extend with a quantity.
     Extend,
 }
 
@@ -162,21 +162,21 @@ impl DeniedCall {
     }
 }
 
-/// A counter that a denied call found without room.
+/// A counter whose limit denied the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lack {
     pub owner: OwnerName,
     pub group: GroupId,
     pub requested: Amount,
-    /// `used + held` that it found.
+    /// `used + held` at that time.
     pub count: Amount,
-    /// Beyond it the call was refused: quota and grants, less what was blocked.
+    /// The limit at that time: quota plus grants, minus blocked amounts.
     pub limit: Amount,
-    /// What of the count was used, and the window, if it was three quarters of the limit.
+    /// `used`, and the window, if at least three quarters of the limit were used.
     pub used: Option<(Amount, Window)>,
 }
 
-/// What an expired reservation held.
+/// The amounts that an expired reservation held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     pub group: GroupId,
@@ -188,11 +188,11 @@ pub struct Held {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub kind: EntryKind,
-    /// When it happened: Redis time, or the test clock's. Of an expiry, when the hold ended.
+    /// When it happened: Redis time, or the test clock. For an expiry, when the hold ended.
     pub at_ms: TimeMs,
-    /// It was charged after the expiry.
+    /// The charge came after the reservation had expired.
     pub late: bool,
-    /// Name of the reservation or tracked event; none of a denial or a reset.
+    /// Name of the reservation or tracked event; None for a denial or a reset.
     pub operation: Option<OperationName>,
     /// When the reservation was made.
     pub created_at_ms: Option<TimeMs>,
@@ -201,38 +201,38 @@ pub struct Entry {
     pub event: Option<EventName>,
     pub key: Option<KeyId>,
     pub charges: Vec<Charge>,
-    /// The request as it was made; a draw's with the running sums after it.
+    /// The request as it was made; for a draw with the running sums after it.
     pub memo: Option<Memo>,
     pub told: Told,
-    /// Of a denial.
+    /// For a denial.
     pub call: Option<DeniedCall>,
-    /// Of a denial.
+    /// For a denial.
     pub reason: Option<Reason>,
     pub lacks: Vec<Lack>,
-    /// Of an expiry: of the reservation's first owner.
+    /// For an expiry: holds of the reservation's first owner.
     pub held: Vec<Held>,
 }
 
-/// What happened in one item of an entry, as reports and exports tell it.
+/// One item of an entry, for reports and exports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Happened {
     pub event: EventName,
     pub quantity: Option<Decimal>,
-    /// The request's metadata, overridden by what was told in the end.
+    /// The request's metadata, overridden by the actual figures.
     pub metadata: Metadata,
-    /// The numbers that this entry adds: a draw brings only its own.
+    /// The numbers that this entry adds; a draw has only its own.
     pub figures: Metadata,
 }
 
 impl Entry {
-    /// The items of the request with what this entry adds to them; nothing where the request is not known.
+    /// The items of the request with what this entry adds to them; none if the request is not known.
     pub fn happened(&self) -> Vec<Happened> {
         let items: &[Item] = self.memo.as_ref().map_or(&[], |memo| &memo.items);
         let nothing = ToldActual::default();
         let happened = items.iter().enumerate().map(|(place, item)| {
             let told = self.told.actual.get(place).unwrap_or(&nothing);
             let metadata = item.metadata.clone().merged(&told.metadata);
-            // After draws every entry brings increments; the figures of a reservation's refund are what it gives back.
+            // After draws, every entry has increments. The figures of a reservation's refund are the refunded amounts.
             let refund = self.kind == EntryKind::Refund && !self.told.actual.is_empty();
             let increments = item.drawn.is_some() || refund;
             let (quantity, figures) = match increments {
@@ -244,7 +244,7 @@ impl Entry {
         happened.collect()
     }
 
-    /// The metadata of the first item, as it was told in the end.
+    /// The metadata of the first item, overridden by the actual figures.
     pub fn metadata(&self) -> Metadata {
         self.happened().into_iter().next().map(|happened| happened.metadata).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The ledger, its proof, and what reports make of it.
+//! The ledger, its verification, rollups and reports.
 
 pub mod ledger;
 pub mod proof;

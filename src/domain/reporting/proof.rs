@@ -1,4 +1,4 @@
-//! Proving counters: `used` recomputed from the ledger, `held` from live holds, and where they differ.
+//! Verifies counters: recomputes `used` from the ledger and `held` from live holds, and reports differences.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,31 +7,31 @@ use crate::domain::configuration::scope::OwnerName;
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
 
-/// One window of one counter: its group and serial.
+/// One window of one counter: its group and sequence number.
 pub type Account = (GroupId, String);
 
-/// What the retained entries say of one window of one counter. `I` names entries.
+/// The sums of the retained entries for one window of one counter. `I` identifies entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Chain<I> {
     /// `used` before the first entry; 0 unless entries were trimmed.
     opening: i64,
     /// Sum of all changes.
     sum: i64,
-    /// `used` after the last entry, as that says.
+    /// `used` after the last entry, according to that entry.
     balance: i64,
     last: I,
-    /// Neighbouring entries whose balances do not follow from each other.
+    /// Pairs of neighbouring entries whose balances are inconsistent.
     gaps: Vec<(I, I)>,
-    /// How many entries before the last could not be read, of this window or of others.
+    /// How many unreadable entries come before the last one, in this window or others.
     unreadable: u64,
 }
 
-/// The retained entries of a ledger, added up.
+/// The sums of the retained entries of a ledger.
 #[derive(Clone, Debug)]
 pub struct Proof<I> {
     /// Nothing was ever trimmed, so every window begins at 0.
     whole: bool,
-    /// Entries so far whose charges cannot be read.
+    /// The number of entries so far whose charges cannot be read.
     unreadable: u64,
     owners: HashMap<OwnerName, BTreeMap<Account, Chain<I>>>,
 }
@@ -43,7 +43,7 @@ pub struct StoredCounter {
     pub serial: String,
     pub used: Amount,
     pub held: Amount,
-    /// What live holds of this window keep; None: there are too many to add up in one step.
+    /// The sum of live holds in this window; None if there are too many to add up in one step.
     pub holds: Option<Amount>,
 }
 
@@ -53,13 +53,13 @@ pub struct Standing {
     pub counters: Vec<StoredCounter>,
     /// `used` of closed windows.
     pub closed: BTreeMap<Account, Amount>,
-    /// The oldest closed window that is kept, per group.
+    /// The oldest retained closed window per group.
     pub oldest: BTreeMap<GroupId, u64>,
-    /// The owner's state is gone although the owner is one that stays.
+    /// The owner's state is missing although such owners never expire.
     pub lost: bool,
 }
 
-/// What differs.
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
     /// `used` of the current window.
@@ -68,7 +68,7 @@ pub enum Figure {
     Closed,
     /// `held` of the current window.
     Held,
-    /// A window that the ledger knows is not there at all; `stored` is 0.
+    /// A window of the ledger does not exist in Redis; `stored` is 0.
     Gone,
 }
 
@@ -83,7 +83,7 @@ impl Figure {
     }
 }
 
-/// A counter that is not what the ledger or the holds say; amounts in steps of the group's unit.
+/// A counter that differs from the ledger or the holds; amounts in steps of the group's unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift<I> {
     pub owner: OwnerName,
@@ -92,9 +92,9 @@ pub struct Drift<I> {
     pub figure: Figure,
     pub stored: i64,
     pub proven: i64,
-    /// The entries between which a balance does not follow, else the last entry; none of `held`.
+    /// The entries between which the balances are inconsistent, otherwise the last entry; none for `held`.
     pub entries: Vec<I>,
-    /// An entry that cannot be read may account for it.
+    /// An unreadable entry may explain the difference.
     pub doubtful: bool,
 }
 
@@ -103,7 +103,8 @@ impl<I: Clone> Proof<I> {
         Self { whole, unreadable: 0, owners: HashMap::new() }
     }
 
-    /// Adds an entry, in the ledger's order. `trimmed`: entries before it may be missing, so its windows begin anew.
+    /// Adds an entry in the order of the ledger. `trimmed` means that entries before it may be missing, so the sums of
+    /// its windows start again.
     pub fn add(&mut self, id: &I, charges: &[Charge], trimmed: bool) {
         for charge in charges {
             let balance = steps(charge.balance);
@@ -127,7 +128,7 @@ impl<I: Clone> Proof<I> {
         }
     }
 
-    /// Adds an entry whose charges cannot be read: each window may have changed by it.
+    /// Adds an entry whose charges cannot be read; it may have changed any window.
     pub fn add_unreadable(&mut self) {
         self.unreadable += 1;
     }
@@ -140,12 +141,12 @@ impl<I: Clone> Proof<I> {
         self.owners.contains_key(owner)
     }
 
-    /// How many windows the entries speak of.
+    /// The number of windows in the entries.
     pub fn accounts(&self) -> usize {
         self.owners.values().map(BTreeMap::len).sum()
     }
 
-    /// Everything in which the stored counters of an owner differ.
+    /// All differences of an owner's stored counters.
     pub fn compare(&self, owner: &OwnerName, stored: &Standing) -> Vec<Drift<I>> {
         let nothing = BTreeMap::new();
         let chains = self.owners.get(owner).unwrap_or(&nothing);
@@ -184,8 +185,8 @@ impl<I: Clone> Proof<I> {
         drifts
     }
 
-    /// `used` as the entries prove it, and the entries to look at if it is another. None: no retained entry speaks of the
-    /// window, and earlier ones may have.
+    /// `used` according to the entries, and the entries to inspect if it differs. None if no retained entry is about
+    /// the window but earlier ones may have been.
     fn proven(&self, chains: &BTreeMap<Account, Chain<I>>, group: &GroupId, serial: &str) -> Option<(i64, Vec<I>)> {
         match chains.get(&(group.clone(), serial.to_owned())) {
             None if serial.starts_with('c') => None,
@@ -200,7 +201,7 @@ impl<I: Clone> Proof<I> {
 }
 
 impl Standing {
-    /// A window of the ledger that should be kept and is not.
+    /// Whether a window of the ledger should exist but does not.
     fn misses(&self, group: &GroupId, serial: &str) -> bool {
         let current = self.counters.iter().find(|counter| counter.group == *group);
         let Some(current) = current else { return self.lost };
@@ -259,7 +260,7 @@ mod tests {
         drifts.iter().map(|drift| (drift.figure, drift.stored, drift.proven, drift.entries.clone())).collect()
     }
 
-    /// What, whole, changes and balances, the counter as stored, the drifts.
+    /// Name, whether the ledger is complete, changes and balances, the stored counter, the differences.
     type Case = (&'static str, bool, &'static [(i64, u64)], Standing, &'static [Told]);
     type Told = (Figure, i64, i64, &'static [u64]);
 

@@ -1,4 +1,4 @@
-//! Reports: rows of rollups, chosen, told apart and summed as asked. Pure.
+//! Reports: filters, groups and sums the rows of rollups. No I/O.
 
 mod forecast;
 mod lines;
@@ -18,7 +18,7 @@ pub use lines::{Line, LineName, Lines, TooManyLines};
 pub use ratio::{Condition, Measure, Ratio, Side};
 pub use unusual::{Unusual, unusual};
 
-/// By what lines are told apart.
+/// What lines are grouped by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum By {
     Group,
@@ -40,7 +40,7 @@ impl By {
             "key" => Ok(Self::Key),
             _ => match text.strip_prefix("metadata.") {
                 Some(name) if !name.is_empty() => Ok(Self::Label(name.to_owned())),
-                _ => Err(format!("`{text}` is none of group, user, event, key, metadata.<name>")),
+                _ => Err(format!("must be group, user, event, key or metadata.<name>, not `{text}`")),
             },
         }
     }
@@ -55,7 +55,7 @@ impl By {
         }
     }
 
-    /// The value of a row; None where it has none. A group is not one of a row.
+    /// The value of a row; None if it has none. Groups are not a property of rows.
     pub fn value<'a>(&self, row: &'a RowName) -> Option<&'a str> {
         match self {
             Self::Group => None,
@@ -67,13 +67,13 @@ impl By {
     }
 }
 
-/// Stretches of time that lines are told apart by.
+/// The length of time that a line covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Step {
     Day,
     /// From Monday on.
     Week,
-    /// Of the calendar.
+    /// A calendar month.
     Month,
     #[default]
     Total,
@@ -99,7 +99,7 @@ impl Step {
         }
     }
 
-    /// First and last day of the step that a day lies in, within `from` and `to`.
+    /// First and last day of the period that contains a day, within `from` and `to`.
     pub fn around(self, day: Day, from: Day, to: Day) -> (Day, Day) {
         let (start, end) = match self {
             Self::Day => (day, day),
@@ -111,16 +111,16 @@ impl Step {
     }
 }
 
-/// Which rows count; all that is given must hold.
+/// Which rows count; all given conditions must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// A name or a glob.
     pub event: Option<String>,
     pub user: Option<String>,
     pub key: Option<String>,
-    /// Only what is known of this group.
+    /// Only the figures of this group.
     pub group: Option<GroupId>,
-    /// An empty value: rows without the label.
+    /// An empty value selects rows without the label.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -135,7 +135,7 @@ impl Filter {
     }
 }
 
-/// What a report is asked for.
+/// The query of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub from: Day,
@@ -148,25 +148,25 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The cube that can answer: that of users only where it is needed, since it does not reach back as far.
+    /// The cube that answers the query. The cube of users is only used where needed, since it covers fewer days.
     pub fn cube(&self) -> Cube {
         let conditions = self.ratios.iter().flat_map(Ratio::conditions);
         let by_user = self.by.contains(&By::User) || conditions.into_iter().any(|condition| condition.by == By::User);
         if by_user || self.filter.user.is_some() { Cube::Users } else { Cube::Calls }
     }
 
-    /// Lines tell only of one group each.
+    /// Whether each line is about one group only.
     pub fn is_of_groups(&self) -> bool {
         self.by.contains(&By::Group) || self.filter.group.is_some()
     }
 
     /// # Errors
-    /// What rollups cannot answer, by the parameter that asks for it.
+    /// What rollups cannot answer, naming the parameter.
     pub fn check(&self, fields: &Fields) -> Result<(), FieldError> {
         let mut seen = BTreeSet::new();
         for by in &self.by {
             if !seen.insert(by) {
-                return Err(FieldError::new("by", format!("`{}` is there twice", by.name())));
+                return Err(FieldError::new("by", format!("must not contain `{}` twice", by.name())));
             }
             known_label(by, fields).map_err(|message| FieldError::new("by", message))?;
         }
@@ -175,7 +175,7 @@ impl Asked {
             known_label(&by, fields).map_err(|message| FieldError::new(by.name(), message))?;
         }
         if let Some(group) = self.filter.group.as_ref().filter(|group| !fields.units.contains_key(*group)) {
-            return Err(FieldError::new("groupId", format!("there is no group `{group}`")));
+            return Err(FieldError::new("groupId", format!("must be an existing group; there is no group `{group}`")));
         }
         for ratio in &self.ratios {
             ratio.check(fields, self.is_of_groups()).map_err(|message| FieldError::new("ratio", message))?;
@@ -185,11 +185,11 @@ impl Asked {
 }
 
 /// # Errors
-/// A label by which rows are not told apart.
+/// A label that rollups do not record.
 pub(in crate::domain) fn known_label(by: &By, fields: &Fields) -> Result<(), String> {
     match by {
         By::Label(name) if !fields.labels.contains(name) => Err(format!(
-            "`metadata.{name}` is not rolled up: add `{name}` to `reportLabels` of the app; rows tell it apart from then on, and `quotagate rollup --rebuild` tells it of what the ledger still has"
+            "cannot use `metadata.{name}`: add `{name}` to `reportLabels` of the app first. Reports then have it for new events; `quotagate rollup --rebuild` adds it for events that are still in the ledger"
         )),
         By::Label(_) | By::Group | By::User | By::Event | By::Key => Ok(()),
     }

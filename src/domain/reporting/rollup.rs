@@ -1,5 +1,5 @@
-//! Rollups: what the entries of a day come to, per row of dimensions. Pure: the same entries in the same order under
-//! the same configuration make the same rows.
+//! Rollups: sums of a day's entries in rows by event, key, user and labels. Without I/O: the same entries in the same
+//! order with the same configuration give the same rows.
 
 mod fold;
 mod metrics;

@@ -1,5 +1,5 @@
-//! Counters in memory, by the rules of the scripts: windows turn, a hold settles in the window in which it was made, and
-//! nothing but room decides. For replaying what is recorded; what is true of real counters is told by Redis alone.
+//! Counters in memory that follow the rules of the scripts: windows turn, a hold settles in its own window, and limits
+//! decide. Used to replay recorded calls; real counters are in Redis only.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use crate::domain::time::window::{TimeMs, Window, WindowKind};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
 
-/// What stood in a counter before the first thing that is known of it.
+/// The state of a counter before its first recorded event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
-    /// A time within the window that it was used in.
+    /// A time within the window in which this amount was used.
     pub at_ms: TimeMs,
     pub used: Amount,
 }
 
-/// Something that moves a counter's limit for `[from_ms, until_ms)`.
+/// A change of a counter's limit during `[from_ms, until_ms)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extra {
     pub from_ms: TimeMs,
-    /// None: for ever.
+    /// None if it has no end.
     pub until_ms: Option<TimeMs>,
     pub amount: Amount,
-    /// Taken away by a plan change; otherwise granted.
+    /// True if a plan change blocked the amount, false if it was granted.
     pub blocks: bool,
 }
 
@@ -45,27 +45,27 @@ pub struct Account {
     pub window: Window,
     pub used: Amount,
     pub held: Amount,
-    /// Counts the windows; what is held in an earlier one changes nothing here any more.
+    /// Sequence number of the window. Holds of earlier windows do not change this one.
     serial: u64,
-    /// `used` of the windows that are over, by serial: what was held in them may still settle. The last ones only.
+    /// `used` of the last closed windows by sequence number, since their holds may still settle.
     past: VecDeque<(u64, Amount)>,
     extras: Vec<Extra>,
 }
 
-/// Windows that are over of which a counter knows what was used.
+/// How many closed windows of a counter are remembered.
 const PAST_WINDOWS: usize = 32;
 
-/// What one reservation holds, and was charged, in one counter.
+/// The amounts that one reservation holds and was charged in one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// Place of the counter in the book.
+    /// Index of the counter in the book.
     pub place: usize,
     serial: u64,
     pub amount: Amount,
     pub charged: Amount,
 }
 
-/// Counters by group and owner; a counter comes into being when it is first asked.
+/// Counters by group and owner, created when they are first needed.
 #[derive(Debug, Default)]
 pub struct Book {
     places: HashMap<GroupId, HashMap<OwnerName, usize>>,
@@ -75,12 +75,12 @@ pub struct Book {
 }
 
 impl Book {
-    /// Only the first opening of a counter counts.
+    /// Sets the opening of a counter; later calls for the same counter are ignored.
     pub fn open(&mut self, owner: &OwnerName, group: &GroupId, opening: Opening) {
         self.openings.entry(group.clone()).or_default().entry(owner.clone()).or_insert(opening);
     }
 
-    /// Call before the counter is first asked.
+    /// Must be called before the counter is first used.
     pub fn extra(&mut self, owner: &OwnerName, group: &GroupId, extra: Extra) {
         self.extras.entry(group.clone()).or_default().entry(owner.clone()).or_default().push(extra);
     }
@@ -93,7 +93,8 @@ impl Book {
         self.accounts.get(place)
     }
 
-    /// Brings the counters of an admission into their windows. Answers their places, and those that lack room.
+    /// Moves the counters of an admission to their windows. Returns their indices, and the counters that are over
+    /// their limits.
     pub fn ask(&mut self, admission: &Admission, now: TimeMs) -> (Vec<usize>, Vec<Lack>) {
         let mut lacks = Vec::new();
         let places = admission.matched.iter().map(|matched| {
@@ -104,7 +105,7 @@ impl Book {
         (places.collect(), lacks)
     }
 
-    /// Holds what an admission asks for, in the places that [`Book::ask`] told.
+    /// Holds the amounts of an admission in the counters that [`Book::ask`] returned.
     pub fn hold(&mut self, admission: &Admission, places: &[usize]) -> Vec<Hold> {
         let pairs = admission.matched.iter().zip(places);
         let holds = pairs.filter_map(|(matched, place)| {
@@ -115,14 +116,14 @@ impl Book {
         holds.collect()
     }
 
-    /// The part of a hold stops counting.
+    /// Releases a part of a hold.
     pub fn free(&mut self, hold: &Hold, amount: Amount) {
         if let Some(account) = self.current(hold) {
             account.held = account.held.saturating_sub(amount);
         }
     }
 
-    /// The amount is used in the window of the hold.
+    /// Charges an amount in the window of the hold.
     pub fn charge(&mut self, hold: &mut Hold, amount: Amount) {
         hold.charged = hold.charged.saturating_add(amount);
         if let Some(used) = self.used_in_window_of(hold) {
@@ -130,7 +131,7 @@ impl Book {
         }
     }
 
-    /// Gives back at most what was charged. Answers how much that is, and by how much `used` falls: never below 0.
+    /// Refunds at most the charged amount. Returns the refund, and by how much `used` falls (never below 0).
     pub fn give_back(&mut self, hold: &mut Hold, amount: Amount) -> (Amount, Amount) {
         let given = amount.min(hold.charged);
         hold.charged = hold.charged.saturating_sub(given);
@@ -140,14 +141,14 @@ impl Book {
         (given, taken)
     }
 
-    /// Uses an amount in the present window, without a hold.
+    /// Charges an amount in the present window, without a hold.
     pub fn add(&mut self, place: usize, amount: Amount) {
         if let Some(account) = self.accounts.get_mut(place) {
             account.used = account.used.saturating_add(amount);
         }
     }
 
-    /// Gives back in the present window, never below 0. Answers how much that is.
+    /// Refunds in the present window, never below 0. Returns the refunded amount.
     pub fn take(&mut self, place: usize, amount: Amount) -> Amount {
         let Some(account) = self.accounts.get_mut(place) else { return Amount::ZERO };
         let given = amount.min(account.used);
@@ -155,7 +156,7 @@ impl Book {
         given
     }
 
-    /// The counter starts anew at 0; what is held settles in the window that is over.
+    /// Resets the counter to 0; open holds settle in the closed window.
     pub fn reset(&mut self, owner: &OwnerName, group: &GroupId) {
         let place = self.places.get(group).and_then(|owners| owners.get(owner));
         if let Some(account) = place.and_then(|place| self.accounts.get_mut(*place)) {
@@ -163,12 +164,12 @@ impl Book {
         }
     }
 
-    /// The counter of a hold, while the hold's window is its present one.
+    /// The counter of a hold if the hold's window is the present one.
     fn current(&mut self, hold: &Hold) -> Option<&mut Account> {
         self.accounts.get_mut(hold.place).filter(|account| account.serial == hold.serial)
     }
 
-    /// What is used in the window of a hold; None if that is too long past.
+    /// `used` in the window of a hold; None if the window is too old.
     fn used_in_window_of(&mut self, hold: &Hold) -> Option<&mut Amount> {
         let account = self.accounts.get_mut(hold.place)?;
         if account.serial == hold.serial {
@@ -177,8 +178,8 @@ impl Book {
         account.past.iter_mut().find(|(serial, _)| *serial == hold.serial).map(|(_, used)| used)
     }
 
-    /// The place of a matched counter, in its window. As `lua/lib/window.lua` has it: a window that is over turns; one
-    /// that overlaps the proposed bounds takes them and keeps its amounts; one that is still to come stays.
+    /// The index of a matched counter, moved to its window as in `lua/lib/window.lua`: a window that is over is
+    /// closed, one that overlaps the proposed bounds takes them and keeps its amounts, and a future one stays.
     fn turn(&mut self, owner: &Arc<OwnerName>, matched: &Matched) -> usize {
         let (group, window) = (&matched.group, matched.window);
         let known = self.places.get(&group.id).and_then(|owners| owners.get(owner.as_ref())).copied();
@@ -222,7 +223,7 @@ impl Book {
         place
     }
 
-    /// What was used in the window before all that is known of it.
+    /// The amount used in the window before the first recorded event.
     fn opening(&mut self, owner: &OwnerName, group: &GroupId, window: Window) -> Amount {
         let Some(owners) = self.openings.get_mut(group) else { return Amount::ZERO };
         let within =
@@ -245,7 +246,7 @@ impl Account {
         (self.used, self.held) = (Amount::ZERO, Amount::ZERO);
     }
 
-    /// `used + held`; of a concurrent group only what is held.
+    /// `used + held`; for a concurrent group only `held`.
     pub fn counted(&self) -> Amount {
         match self.window.kind == WindowKind::Concurrent {
             true => self.held,
@@ -258,7 +259,7 @@ impl Account {
         live.fold(Amount::ZERO, |sum, extra| sum.saturating_add(extra.amount))
     }
 
-    /// The decision of `lua/lib/counter.lua`: a limit of 0 refuses whatever matches, even an amount of 0.
+    /// The decision of `lua/lib/counter.lua`: a limit of 0 denies every matching call, even with an amount of 0.
     fn lack(&self, matched: &Matched, now: TimeMs) -> Option<Lack> {
         let group = &matched.group;
         let limit = group.refuses_beyond().saturating_add(self.sum(now, false)).saturating_sub(self.sum(now, true));

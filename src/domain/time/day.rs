@@ -1,4 +1,4 @@
-//! Days of UTC, by which rollups and reports count.
+//! Days in UTC, the unit of rollups and reports.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use super::window::{EARLIEST_MS, LATEST_MS, TimeMs};
 
 pub const DAY_MS: TimeMs = 24 * 60 * 60 * 1000;
 
-/// A day of UTC, of the years 1 to 9999; counted from 1970-01-01.
+/// A day in UTC of the years 1 to 9999, counted from 1970-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(i64);
 
 impl Day {
-    /// The day of an instant; outside the years 1 to 9999 the nearest inside.
+    /// The day of an instant; outside of the years 1 to 9999 the nearest day inside.
     pub fn of(at_ms: TimeMs) -> Self {
         Self(at_ms.clamp(EARLIEST_MS, LATEST_MS).div_euclid(DAY_MS))
     }
 
-    /// `2027-01-31`, exactly as it is written.
+    /// Parses exactly the form `2027-01-31`.
     pub fn parse(text: &str) -> Option<Self> {
         let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
         let day = Self::of(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis());
@@ -30,12 +30,12 @@ impl Day {
         self.0 * DAY_MS
     }
 
-    /// So many days later, or earlier.
+    /// The day that is this many days later, or earlier if negative.
     pub fn plus(self, days: i64) -> Self {
         Self::of(self.0.saturating_add(days).saturating_mul(DAY_MS))
     }
 
-    /// How many days later than `other` it is.
+    /// The number of days from `other` to this day.
     pub const fn since(self, other: Self) -> i64 {
         self.0 - other.0
     }
@@ -54,12 +54,12 @@ impl Day {
         self.plus(-(self.0 + 3).rem_euclid(7))
     }
 
-    /// The first of its month.
+    /// The first day of its month.
     pub fn month(self) -> Self {
         Self::of_date(self.date().with_day(1).unwrap_or_default())
     }
 
-    /// The last of its month.
+    /// The last day of its month.
     pub fn month_end(self) -> Self {
         let after = self.month().date().checked_add_days(Days::new(31)).unwrap_or_default();
         Self::of_date(after).month().plus(-1)

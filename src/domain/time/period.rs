@@ -1,8 +1,8 @@
-//! Periods: in which window of a limit group a moment falls (SPEC sections 3 and 10).
+//! Periods: the window of a limit group that contains a moment (SPEC sections 3 and 10).
 //!
-//! Pure: the moment and the subscription's anchor are given, no clock is read. Windows of one period
-//! tile time: the end of one is the start of the next, and `start <= at < end`.
-//! Clock changes are those that chrono-tz knows, which ends at the year 2100.
+//! The moment and the subscription's anchor are given; no clock is read. The windows of a period follow each other
+//! without gaps: each starts where the previous one ends, and `start <= at < end`. Clock changes are those that
+//! chrono-tz knows, until the year 2100.
 
 mod grid;
 mod rule;
@@ -58,7 +58,7 @@ pub enum WeekDay {
     Sunday,
 }
 
-/// The raw fields of a plan or group that describe its period, defaults of the plan filled in.
+/// The fields of a plan or group that describe its period, with the plan's defaults filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeriodSpec {
     /// `periodType`.
@@ -67,7 +67,7 @@ pub struct PeriodSpec {
     pub anchor: Option<PeriodAnchor>,
     /// `timezone`; None means UTC.
     pub timezone: Option<Tz>,
-    /// `weekStart`; None means monday. Only calendar weeks look at it.
+    /// `weekStart`; None means monday. Used for calendar weeks only.
     pub week_start: Option<WeekDay>,
     /// `every`: an ISO 8601 duration of one minute to 100 years, only for `every`.
     pub every: Option<String>,
@@ -77,13 +77,13 @@ pub struct PeriodSpec {
     pub end: Option<TimeMs>,
 }
 
-/// Why a [`PeriodSpec`] is no period.
+/// Why a [`PeriodSpec`] is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {message}")]
 pub struct PeriodError {
-    /// The field as the API spells it.
+    /// The field's name in the API.
     pub field: &'static str,
-    /// What is wrong with it; reads on from the field's name.
+    /// What is wrong; continues the sentence that the field's name begins.
     pub message: String,
 }
 
@@ -97,29 +97,29 @@ pub struct SubscriptionAnchor {
 }
 
 impl SubscriptionAnchor {
-    /// Of counters that are no single user's: windows without an end begin in 1970, whoever calls.
+    /// For counters shared by users: windows without an end begin in 1970, whichever user calls.
     pub const NONE: Self = Self { started_at_ms: 0, cycle_start_ms: None };
 }
 
-/// Where a moment falls, and for how long that answer holds with the same subscription.
+/// The window of a moment, and the time range in which the same is true for the same subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Located {
-    /// Inside this window; true for every moment of `[valid_from_ms, valid_until_ms)`.
+    /// Inside this window, for every moment of `[valid_from_ms, valid_until_ms)`.
     Inside {
-        /// The window. Moments before the year 1 fall in the first one, those after 9999 in the last.
+        /// The window. Moments before the year 1 are in the first one, those after 9999 in the last.
         window: Window,
-        /// First moment of which this is true.
+        /// The first moment for which this is true.
         valid_from_ms: TimeMs,
-        /// First moment after it of which this is no longer true.
+        /// The first later moment for which this is not true.
         valid_until_ms: TimeMs,
     },
-    /// Outside of a `fixed` period; true for every moment of `[valid_from_ms, valid_until_ms)`.
+    /// Outside of a `fixed` period, for every moment of `[valid_from_ms, valid_until_ms)`.
     Outside {
-        /// When the period will start; None when it is over.
+        /// When the period starts; None if it is over.
         next_start_ms: Option<TimeMs>,
-        /// First moment of which this is true.
+        /// The first moment for which this is true.
         valid_from_ms: TimeMs,
-        /// First moment after it of which this is no longer true.
+        /// The first later moment for which this is not true.
         valid_until_ms: TimeMs,
     },
 }
@@ -132,8 +132,8 @@ pub struct Period {
     last: Last,
 }
 
-/// The last answer of [`Period::locate`] where users do not differ in their windows: the next moment is mostly in the
-/// same window. It changes no answer, so periods are equal whatever theirs is.
+/// A cache of the last result of [`Period::locate`], for periods whose windows are the same for all users, since the
+/// next moment is usually in the same window. It does not affect results, so it is ignored in comparisons.
 #[derive(Debug, Default)]
 struct Last(RwLock<Option<Located>>);
 
@@ -174,8 +174,8 @@ impl Period {
     /// Validates the fields of a plan or group.
     ///
     /// # Errors
-    /// One error per wrong field: `every`, `start` or `end` missing, malformed or given to a period
-    /// type that has none; `periodAnchor` that contradicts the period type.
+    /// One error per wrong field: `every`, `start` or `end` missing, malformed, or given for a period type that does
+    /// not use it; a `periodAnchor` that contradicts the period type.
     pub fn new(spec: &PeriodSpec) -> Result<Period, Vec<PeriodError>> {
         Ok(Period { kind: spec.period_type, rule: Rule::from_spec(spec)?, last: Last::default() })
     }
@@ -185,15 +185,15 @@ impl Period {
         self.kind
     }
 
-    /// True if the windows are counted from the subscription, so that users differ in them.
+    /// Whether windows are counted from the subscription, so that they differ between users.
     ///
-    /// False for `lifetime` and `concurrent`: their one window takes its start from whatever
-    /// `started_at_ms` is given, but holds every moment all the same.
+    /// False for `lifetime` and `concurrent`: their only window starts at the given `started_at_ms`, but contains
+    /// every moment.
     pub fn needs_subscription(&self) -> bool {
         matches!(self.rule, Rule::Steps { origin: Origin::Subscription, .. })
     }
 
-    /// Where `at` falls. Every input has an answer.
+    /// Finds the window of `at`. Every input has a result.
     pub fn locate(&self, at: TimeMs, subscription: SubscriptionAnchor) -> Located {
         let is_shared = matches!(self.rule, Rule::WallClock { .. } | Rule::Steps { .. }) && !self.needs_subscription();
         if !is_shared {

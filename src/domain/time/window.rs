@@ -1,4 +1,4 @@
-//! Windows, the stretches of time that counters count in, and times as text.
+//! Windows, the time ranges in which counters count, and the text form of times.
 
 use chrono::{DateTime, NaiveDate};
 use serde::{Deserialize, Serialize};
@@ -9,12 +9,12 @@ pub type TimeMs = i64;
 
 /// 0001-01-01T00:00:00Z: no window starts earlier.
 pub const EARLIEST_MS: TimeMs = -62_135_596_800_000;
-/// 9999-12-31T23:59:59Z: no window ends later; the text form writes it for "never ends".
+/// 9999-12-31T23:59:59Z: no window ends later; texts use it for "never ends".
 pub const LATEST_MS: TimeMs = 253_402_300_799_000;
 
-/// Kind of a window; also the `periodType` of a plan or group (SPEC section 3).
+/// The kind of a window; also the `periodType` of a plan or group (SPEC section 3).
 ///
-/// The default is `lifetime`, the kind that never gives fresh quota by itself.
+/// The default is `lifetime`, which never renews its quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WindowKind {
@@ -30,14 +30,14 @@ pub enum WindowKind {
     Monthly,
     /// Twelve months, clamped to the month's last day.
     Yearly,
-    /// One window for ever.
+    /// One window without an end.
     #[default]
     Lifetime,
-    /// An ISO 8601 duration, again and again.
+    /// Windows of an ISO 8601 duration, one after the other.
     Every,
     /// One window with a given start and end.
     Fixed,
-    /// What is in flight: one window for ever, holds only.
+    /// Limits open holds; one window without an end.
     Concurrent,
 }
 
@@ -71,34 +71,34 @@ impl WindowKind {
         }
     }
 
-    /// The kind of that name, exactly as [`as_str`](Self::as_str) writes it.
+    /// The kind with that name, as [`as_str`](Self::as_str) writes it.
     pub fn parse(name: &str) -> Option<WindowKind> {
         WindowKind::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// True for the kinds whose one window has no end: `lifetime` and `concurrent`.
+    /// Whether the only window has no end: `lifetime` and `concurrent`.
     pub fn is_endless(self) -> bool {
         matches!(self, WindowKind::Lifetime | WindowKind::Concurrent)
     }
 }
 
-/// A stretch of time `[start, end)`, identified by its kind, start and end (SPEC section 3).
+/// A time range `[start, end)`, identified by its kind, start and end (SPEC section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
-    /// What kind of period made it.
+    /// The kind of the period.
     pub kind: WindowKind,
     /// Its first instant; a whole second of the years 1 to 9999.
     pub start_ms: TimeMs,
     /// The first instant after it; a whole second, at most [`LATEST_MS`].
-    /// None = never ends, for endless kinds and no others.
+    /// None if it never ends, only for endless kinds.
     pub end_ms: Option<TimeMs>,
 }
 
 impl Window {
-    /// `monthly/20260228T1000/20260331T1000`: kind, start and end in UTC (ISO 8601, basic format, without the time where
-    /// it is midnight and without the seconds where they are zero), at most 42 bytes.
+    /// `monthly/20260228T1000/20260331T1000`: kind, start and end in UTC (ISO 8601, basic format, without the time at
+    /// midnight and without zero seconds), at most 42 bytes.
     ///
-    /// The texts of one kind sort as their times do. A window without end writes `9999-12-31T23:59:59Z`.
+    /// Texts of one kind sort like their times. A window without an end has `9999-12-31T23:59:59Z`.
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(TEXT_BYTES);
         self.push_text(&mut text);
@@ -114,7 +114,7 @@ impl Window {
         }
     }
 
-    /// Reads what [`to_text`](Self::to_text) wrote; None for anything else, an empty window included.
+    /// Parses what [`to_text`](Self::to_text) wrote; None for anything else, including an empty window.
     pub fn parse(text: &str) -> Option<Window> {
         let mut words = text.split('/');
         let kind = WindowKind::parse(words.next()?)?;
@@ -124,10 +124,10 @@ impl Window {
     }
 }
 
-/// The longest text.
+/// The maximum length of a text.
 const TEXT_BYTES: usize = 42;
 
-/// A time as a window's text has it, `20260228T1000`.
+/// A time in the form of a window's text, `20260228T1000`.
 fn push_basic(time_ms: TimeMs, text: &mut String) {
     let Civil { year, month, day, seconds, .. } = Civil::of(time_ms);
     let mut bytes = *b"00000000T000000";
@@ -154,7 +154,7 @@ struct Civil {
     year: u32,
     month: u32,
     day: u32,
-    /// Of the day.
+    /// Seconds of the day.
     seconds: u32,
     millis: u32,
 }
@@ -168,20 +168,20 @@ const DAYS_100: u32 = 36_524;
 const DAYS_4: u32 = 1_461;
 
 impl Civil {
-    /// Each metering call writes a dozen of times, so this does without a calendar library. Times outside the years 1 to
-    /// 9999 are the nearest time inside.
+    /// Each metering call writes about a dozen times, so this avoids a calendar library. Times outside of the years 1
+    /// to 9999 become the nearest time inside.
     fn of(ms: TimeMs) -> Self {
         let ms = ms.clamp(EARLIEST_MS, LATEST_MS + 999);
         let in_day = u32::try_from(ms.rem_euclid(DAY_MS)).unwrap_or(0);
         let days = u32::try_from(ms.div_euclid(DAY_MS) + DAYS_TO_EPOCH).unwrap_or(0);
         let (cycles, rest) = (days / DAYS_400, days % DAYS_400);
-        // The last day of a cycle of 400 or of 4 years belongs to its last year.
+        // The last day of a cycle of 400 or 4 years belongs to its last year.
         let centuries = (rest / DAYS_100).min(3);
         let rest = rest - centuries * DAYS_100;
         let (fours, rest) = (rest / DAYS_4, rest % DAYS_4);
         let years = (rest / 365).min(3);
         let day_of_year = rest - years * 365;
-        // Months from March on have 153 days in five.
+        // Counted from March, five months have 153 days.
         let months = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * months + 2) / 5 + 1;
         let is_next_year = months >= 10;
@@ -191,7 +191,7 @@ impl Civil {
     }
 }
 
-/// Each settling call reads two for each group, so digit by digit too.
+/// Each settling call reads two times per group, so this parses digits directly.
 fn parse_basic(text: &str) -> Option<TimeMs> {
     let (date, time) = match text.split_once('T') {
         Some((date, time)) if matches!(time.len(), 4 | 6) => (date, time),
@@ -212,14 +212,14 @@ fn parse_basic(text: &str) -> Option<TimeMs> {
     (EARLIEST_MS..=LATEST_MS).contains(&time_ms).then_some(time_ms)
 }
 
-/// `2026-02-28T10:00:00Z`, with `.123` only when the milliseconds are not zero.
+/// `2026-02-28T10:00:00Z`, with milliseconds only if they are not zero.
 ///
-/// Times outside the years 1 to 9999 are written as the nearest time inside.
+/// Times outside of the years 1 to 9999 become the nearest time inside.
 pub fn rfc3339(ms: TimeMs) -> String {
     TimeText::of(ms).as_str().to_owned()
 }
 
-/// What [`rfc3339`] returns, without an allocation.
+/// The same text as [`rfc3339`], without an allocation.
 pub struct TimeText {
     bytes: [u8; 24],
     length: usize,
@@ -247,10 +247,9 @@ impl TimeText {
     }
 }
 
-/// Reads an RFC 3339 time with any offset.
+/// Parses an RFC 3339 time with any offset.
 ///
-/// None for another form, a fraction finer than milliseconds, or a time that is
-/// not within the years 1 to 9999 in UTC.
+/// None for another form, a fraction finer than milliseconds, or a time outside of the years 1 to 9999 in UTC.
 pub fn parse_rfc3339(text: &str) -> Option<TimeMs> {
     let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
     let mut finer = fraction.bytes().take_while(u8::is_ascii_digit).skip("123".len());

@@ -26,7 +26,7 @@ impl Unit {
         }
     }
 
-    /// As answers write it.
+    /// The name in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Count => "count",
@@ -36,7 +36,7 @@ impl Unit {
         }
     }
 
-    /// The most that one counter can hold: 2^53 − 1 count or tokens, 10^12 seconds, 10^9 cents.
+    /// The maximum of one counter: 2^53 − 1 count or tokens, 10^12 seconds, 10^9 cents.
     pub const fn most(self) -> Amount {
         match self {
             Self::Count | Self::Tokens => Amount(Amount::MOST),
@@ -58,20 +58,20 @@ pub struct Amount(u64);
 /// Why a number is not an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
-    #[error("must be a number, or a string that holds a decimal number")]
+    #[error("must be a number, or a string with a decimal number")]
     NotANumber,
     #[error("must not be negative")]
     Negative,
     #[error("must have at most {decimals} decimal places")]
     TooFine { decimals: u32 },
-    #[error("is larger than a counter can hold")]
+    #[error("must not exceed what a counter can hold")]
     TooLarge,
 }
 
 impl Amount {
     /// 2^53 − 1.
     pub const MOST: u64 = (1 << 53) - 1;
-    /// What a counter stays exact up to, whatever its unit.
+    /// The largest exact amount, whatever the unit.
     pub const LARGEST: Self = Self(Self::MOST);
     pub const ZERO: Self = Self(0);
 
@@ -124,12 +124,12 @@ impl Amount {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// None beyond 2^53 − 1.
+    /// None above 2^53 − 1.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         Some(Self(self.0 + other.0)).filter(|sum| sum.0 <= Self::MOST)
     }
 
-    /// Never more than 2^53 − 1.
+    /// At most 2^53 − 1.
     pub fn saturating_add(self, other: Self) -> Self {
         Self((self.0 + other.0).min(Self::MOST))
     }

@@ -1,4 +1,4 @@
-//! Where two JSON documents differ, field by field.
+//! Differences of two JSON documents, field by field.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 /// One field that differs; absent on the side that does not have it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Difference {
-    /// Such as `groups.lg_pro.quota`: objects in a list go by their id, if they have one.
+    /// A path such as `groups.lg_pro.quota`: items of a list are named by their ID if they have one.
     pub path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Value>)]
@@ -43,7 +43,7 @@ fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mu
     for (name, value) in news.iter().filter(|(name, _)| find(olds, name).is_none()) {
         compare(&at(name), None, Some(value), found);
     }
-    // The same things in another order.
+    // Both sides have the same items in a different order.
     let order = |side: &[(String, &Value)]| side.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     if before.is_some_and(Value::is_array) && same_members(&order(olds), &order(news)) && order(olds) != order(news) {
         let told = |names: Vec<String>| Some(Value::from(names));
@@ -60,7 +60,7 @@ fn same_members(one: &[String], other: &[String]) -> bool {
     sorted(one) == sorted(other)
 }
 
-/// An object's fields, or a list's items by their ids; None for what is compared as a whole.
+/// An object's fields, or a list's items by their IDs; None for values that are compared as a whole.
 fn children(value: &Value) -> Option<Vec<(String, &Value)>> {
     match value {
         Value::Object(fields) => Some(fields.iter().map(|(name, value)| (name.clone(), value)).collect()),

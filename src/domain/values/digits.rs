@@ -1,11 +1,11 @@
-//! Digits as text. Each metering call writes dozens of numbers, so without a formatter.
+//! Writes numbers as text. Each metering call writes dozens of them, so this avoids the formatter.
 
 /// Appends the digits of a number.
 pub fn push_digits(number: u64, text: &mut String) {
     text.push_str(itoa::Buffer::new().format(number));
 }
 
-/// The same of a number that may be negative.
+/// The same for a number that may be negative.
 pub fn push_signed(number: i64, text: &mut String) {
     text.push_str(itoa::Buffer::new().format(number));
 }

@@ -1,94 +1,204 @@
-//! Reading a JSON document from outside: every fault names its field, and as many as can be found are told at once.
+//! Parses JSON documents from outside. Every fault names its field, and as many faults as possible are returned at once.
+
+mod wording;
+
+use std::collections::BTreeMap;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::Value;
+use serde_json::{Value, json};
 use serde_path_to_error::Segment;
 
 use super::field_error::FieldError;
 
-/// Faults told of one document.
+/// The maximum number of faults that are returned for one document.
 const MOST_FAULTS: usize = 20;
+/// How often a faulty document is parsed to find further faults.
+const MOST_READINGS: usize = 60;
 
 /// # Errors
-/// Every fault that can be told, each by the path of its field.
+/// The faults of the document, each with the path of its field.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Vec<FieldError>> {
-    // serde would take an array for a struct, field by field.
+    read_checked(bytes, |_| Vec::new())
+}
+
+/// Like [`read`]. If fields have the wrong form, `check` may find further faults in the others; it is not called for a
+/// document that can be parsed.
+///
+/// # Errors
+/// The faults of the document, each with the path of its field.
+pub fn read_checked<T: DeserializeOwned>(
+    bytes: &[u8],
+    check: impl FnOnce(&T) -> Vec<FieldError>,
+) -> Result<T, Vec<FieldError>> {
+    // serde accepts an array for a struct, field by field.
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'{') {
         return Err(vec![FieldError::new("body", "must be a JSON object")]);
     }
-    // Nearly every body is right, and then nobody needs to know where in it the reader was.
+    // Nearly all bodies are correct and do not need the position of a fault.
     if let Ok(value) = serde_json::from_slice(bytes) {
         return Ok(value);
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let inner = error.inner();
-        // A number beyond every range is told as a fault of syntax too: it is only one if the text is not JSON at all.
+        // serde_json reports some wrong values as a syntax error too, such as numbers out of range.
         if (inner.is_syntax() || inner.is_eof()) && serde_json::from_slice::<IgnoredAny>(bytes).is_err() {
-            return vec![FieldError::new("body", format!("is not JSON: {inner}"))];
+            return vec![not_json(inner)];
         }
-        let first = fault(&error);
-        let further = further_faults::<T>(bytes).into_iter().filter(|further| *further != first);
-        std::iter::once(first.clone()).chain(further).collect()
+        let mut faults = vec![fault(&error)];
+        let (further, rest) = Search::new(bytes).run::<T>();
+        add(&mut faults, further);
+        if let Some(rest) = rest {
+            let known = faults.clone();
+            let is_known = |fault: &FieldError| known.iter().any(|known| concerns(&known.field, &fault.field));
+            add(&mut faults, check(&rest).into_iter().filter(|fault| !is_known(fault)).collect());
+        }
+        faults.truncate(MOST_FAULTS);
+        faults
     })?;
-    deserializer.end().map_err(|error| vec![FieldError::new("body", format!("is not JSON: {error}"))])?;
+    deserializer.end().map_err(|error| vec![not_json(&error)])?;
     Ok(value)
 }
 
-fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
+fn not_json(error: &serde_json::Error) -> FieldError {
+    FieldError::new(
+        "body",
+        format!("must be JSON; the syntax is wrong at line {}, column {}", error.line(), error.column()),
+    )
+}
+
+fn add(faults: &mut Vec<FieldError>, more: Vec<FieldError>) {
+    for fault in more {
+        if !faults.iter().any(|known| known.field == fault.field) {
+            faults.push(fault);
+        }
+    }
+}
+
+/// Whether one of the fields contains the other.
+fn concerns(one: &str, other: &str) -> bool {
+    let contains = |outer: &str, inner: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    contains(one, other) || contains(other, one)
+}
+
+/// The message of an error without its position.
+fn message_of(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let text = error.inner().to_string();
-    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-    FieldError::new(field(&error.path().to_string(), message), message)
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned()
 }
 
-/// Reading ends at the first fault. So each field that has one is taken out, and what is left is read again.
-fn further_faults<T: DeserializeOwned>(bytes: &[u8]) -> Vec<FieldError> {
-    let mut faults = Vec::new();
-    let Ok(mut document) = serde_json::from_slice::<Value>(bytes) else {
-        return faults;
-    };
-    while faults.len() < MOST_FAULTS {
-        let Err(error) = serde_path_to_error::deserialize::<_, T>(&document) else { break };
-        let path: Vec<Segment> = error.path().iter().cloned().collect();
-        faults.push(fault(&error));
-        if !take_out(&mut document, &path) {
-            break;
-        }
+fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
+    let message = message_of(error);
+    FieldError::new(field(&error.path().to_string(), &message), wording::plain(&message))
+}
+
+/// A fault in a value that is the field `parent` of its document.
+pub fn fault_within(parent: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
+    let fault = fault(error);
+    if fault.field == "body" { FieldError::new(parent, fault.message) } else { fault.within(parent) }
+}
+
+/// A fault in a text that has no path, such as a query string.
+pub fn fault_of(message: &str) -> FieldError {
+    FieldError::new(field(".", message), wording::plain(message))
+}
+
+/// Finds the faults that follow the first one. Parsing ends at a fault, so the field is removed, or replaced by another
+/// value if it is required, and the document is parsed again.
+struct Search {
+    document: Value,
+    faults: Vec<FieldError>,
+    /// Fields with a fault, and how many replacements they have had.
+    replaced: BTreeMap<String, usize>,
+}
+
+impl Search {
+    fn new(bytes: &[u8]) -> Self {
+        let document = serde_json::from_slice(bytes).unwrap_or_default();
+        Self { document, faults: Vec::new(), replaced: BTreeMap::new() }
     }
-    faults
-}
 
-/// Takes out the last field of a path that leads through maps and lists. False if nothing could be.
-fn take_out(document: &mut Value, path: &[Segment]) -> bool {
-    // Of an item of a list only a field can go: the others must keep their places.
-    let Some(last) = path.iter().rposition(|segment| matches!(segment, Segment::Map { .. })) else {
-        return false;
-    };
-    let mut place = document;
-    for segment in &path[..last] {
-        let next = match segment {
-            Segment::Map { key } => place.get_mut(key),
-            Segment::Seq { index } => place.get_mut(index),
-            Segment::Enum { .. } | Segment::Unknown => return false,
+    /// The faults, and the rest of the document if it can be parsed.
+    fn run<T: DeserializeOwned>(mut self) -> (Vec<FieldError>, Option<T>) {
+        for _ in 0..MOST_READINGS {
+            match serde_path_to_error::deserialize::<_, T>(&self.document) {
+                Ok(rest) => return (self.faults, Some(rest)),
+                Err(error) => {
+                    if self.faults.len() >= MOST_FAULTS || self.put_aside(&error).is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+        (self.faults, None)
+    }
+
+    /// Notes a fault, and changes the document so that the next reading gets further. None if that is not possible.
+    fn put_aside(&mut self, error: &serde_path_to_error::Error<serde_json::Error>) -> Option<()> {
+        let fault = fault(error);
+        let message = message_of(error);
+        let path: Vec<Segment> =
+            error.path().iter().filter(|segment| !matches!(segment, Segment::Unknown)).cloned().collect();
+        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        let (parents, name) = match missing {
+            Some(name) => (path.as_slice(), name.to_owned()),
+            None => {
+                // Items of a list must keep their positions, so only a field can be removed.
+                let last = path.iter().rposition(|segment| matches!(segment, Segment::Map { .. }))?;
+                let Segment::Map { key } = &path[last] else { return None };
+                (&path[..last], key.clone())
+            }
         };
-        match next {
-            Some(next) => place = next,
-            None => return false,
+        let fields = object_at(&mut self.document, parents)?;
+        let tried = self.replaced.get(&fault.field).copied();
+        if tried.is_none() && missing.is_none() {
+            fields.remove(&name)?;
+            self.replaced.insert(fault.field.clone(), 0);
+            self.faults.push(fault);
+            return Some(());
         }
-    }
-    match (&path[last], place) {
-        (Segment::Map { key }, Value::Object(fields)) => fields.remove(key).is_some(),
-        _ => false,
+        let tried = tried.unwrap_or(0);
+        let value = match wording::accepted(&message).first() {
+            Some(accepted) => json!(accepted),
+            None => replacement(tried)?,
+        };
+        fields.insert(name, value);
+        let is_new = self.replaced.insert(fault.field.clone(), tried + 1).is_none();
+        if is_new {
+            self.faults.push(fault);
+        }
+        Some(())
     }
 }
 
-/// The path of a fault; a missing or unknown field is named itself, not the object that it is missing from.
-pub fn field(path: &str, message: &str) -> String {
-    // `?`: the fault lies in a name itself.
+/// Values of every kind, for a required field whose own value cannot be parsed.
+fn replacement(place: usize) -> Option<Value> {
+    let values = [json!("1"), json!(1), json!([]), json!({}), json!(true), json!("2000-01-01T00:00:00Z")];
+    values.into_iter().nth(place)
+}
+
+/// The object at a path through maps and lists.
+fn object_at<'a>(document: &'a mut Value, path: &[Segment]) -> Option<&'a mut serde_json::Map<String, Value>> {
+    let mut place = document;
+    for segment in path {
+        place = match segment {
+            Segment::Map { key } => place.get_mut(key)?,
+            Segment::Seq { index } => place.get_mut(index)?,
+            Segment::Enum { .. } | Segment::Unknown => return None,
+        };
+    }
+    place.as_object_mut()
+}
+
+/// The path of a faulty field. A missing or unknown field is named itself instead of the object that contains it.
+fn field(path: &str, message: &str) -> String {
+    // `?` means that the name itself is wrong.
     let parent = if matches!(path, "." | "?") { "" } else { path.strip_suffix(".?").unwrap_or(path) };
     let named = ["missing field `", "unknown field `", "duplicate field `"].iter().find_map(|start| {
         let name = message.strip_prefix(start)?.split('`').next()?;
-        // The path of an unknown field ends with its name already.
+        // The path of an unknown field already ends with its name.
         let known = parent == name || parent.ends_with(&format!(".{name}"));
         (!known).then_some(name)
     });
@@ -140,14 +250,38 @@ mod tests {
         }
     }
 
+    fn fields<T: std::fmt::Debug + DeserializeOwned>(body: &str) -> Vec<String> {
+        read::<T>(body.as_bytes()).unwrap_err().into_iter().map(|fault| fault.field).collect()
+    }
+
     #[test]
-    fn all_faults_of_a_document_are_told_at_once() {
+    fn all_faults_of_a_document_are_returned_at_once() {
         let body = r#"{"userId": 1, "x": 2, "inner": [{"count": -1}, {"count": 1, "y": 2, "z": 3}, {"count": "n"}]}"#;
-        let fields: Vec<String> = read::<Outer>(body.as_bytes()).unwrap_err().into_iter().map(|it| it.field).collect();
-        // A field that is taken out is missing, if it is needed: that is told once, and ends it.
-        assert_eq!(fields[0], "userId");
-        let body = r#"{"userId": "a", "x": 2, "inner": [{"count": 1, "y": 2, "z": 3}, {"count": 1, "w": "n"}]}"#;
-        let fields: Vec<String> = read::<Outer>(body.as_bytes()).unwrap_err().into_iter().map(|it| it.field).collect();
-        assert_eq!(fields, ["x", "inner[0].y", "inner[0].z", "inner[1].w"]);
+        let expected = ["userId", "inner[0].count", "inner[1].y", "inner[1].z", "inner[2].count", "x"];
+        assert_eq!(fields::<Outer>(body), expected);
+
+        assert_eq!(
+            fields::<Outer>(r#"{"inner": [{}, {}], "x": 1}"#),
+            ["inner[0].count", "inner[1].count", "x", "userId"]
+        );
+    }
+
+    #[test]
+    fn other_fields_are_checked_although_one_cannot_be_parsed() {
+        let check = |outer: &Outer| {
+            let short = (outer.user_id.len() < 3).then(|| FieldError::new("userId", "is short"));
+            short.into_iter().chain([FieldError::new("inner[0].count", "is low")]).collect()
+        };
+        let found = read_checked::<Outer>(br#"{"userId": "a", "inner": [{"count": -1}]}"#, check).unwrap_err();
+        assert_eq!(
+            found,
+            [
+                FieldError::new("inner[0].count", "must be a whole number that is not negative"),
+                FieldError::new("userId", "is short"),
+            ]
+        );
+
+        let found = read_checked::<Outer>(br#"{"userId": 1, "inner": [{"count": 1}]}"#, check).unwrap_err();
+        assert_eq!(found.len(), 2, "the replaced value of `userId` has no fault: {found:?}");
     }
 }

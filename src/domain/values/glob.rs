@@ -1,6 +1,6 @@
-//! Event patterns: exact, or with `*` for any run of characters (also none).
+//! Event patterns: exact names, or names with `*` for any run of characters, including none.
 
-/// Does the pattern match the whole text? Linear in practice, at worst pattern × text.
+/// Whether the pattern matches the whole text. Linear in practice, at worst pattern × text.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut position) = (0, 0);
@@ -24,7 +24,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
-/// Is there a text that both patterns match?
+/// Whether any text matches both patterns.
 pub fn overlap(left: &str, right: &str) -> bool {
     let (left, right) = (left.as_bytes(), right.as_bytes());
     // reach[j]: the prefixes left[..i] and right[..j] have a text in common.

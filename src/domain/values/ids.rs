@@ -1,4 +1,4 @@
-//! Names that come from outside, checked at the door.
+//! Names from outside, validated when they are parsed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,18 +6,18 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Why a name was refused.
+/// Why a name was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("must have 1 to {most} bytes")]
     Length { most: usize },
     #[error("must not contain control characters")]
     ControlCharacter,
-    #[error("may contain only letters, digits, `_` and `-`")]
+    #[error("must contain only letters, digits, `_` and `-`")]
     Alphabet,
 }
 
-/// Is there a control character? Nearly all texts are ASCII, where a look at the bytes is enough.
+/// Whether there is a control character. Nearly all texts are ASCII, for which checking the bytes is enough.
 pub(in crate::domain) fn has_control(text: &str) -> bool {
     match text.is_ascii() {
         true => text.bytes().any(|byte| byte.is_ascii_control()),
@@ -43,7 +43,7 @@ fn check_id(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Reads a name where it stands, without a copy of its text.
+/// Deserializes a name without copying its text first.
 struct NameVisitor<T>(fn(&str) -> Result<T, NameError>);
 
 impl<T> Visitor<'_> for NameVisitor<T> {
@@ -109,7 +109,7 @@ name!(
     UserId, |text| check_text(text, 256)
 );
 name!(
-    /// What costs something: a dotted name of 1 to 128 bytes without control characters.
+    /// The name of something that costs: 1 to 128 bytes without control characters, usually dotted.
     EventName, |text| check_text(text, 128)
 );
 name!(
@@ -129,11 +129,11 @@ name!(
     WebhookId, check_id
 );
 name!(
-    /// Identity of a limit group: 1 to 64 letters, digits, `_`, `-`.
+    /// The ID of a limit group: 1 to 64 letters, digits, `_`, `-`.
     GroupId, check_id
 );
 name!(
-    /// Public id of an API key: 1 to 64 letters, digits, `_`, `-`.
+    /// Public ID of an API key: 1 to 64 letters, digits, `_`, `-`.
     KeyId, check_id
 );
 name!(
@@ -141,12 +141,12 @@ name!(
     Sandbox, check_id
 );
 name!(
-    /// What a client calls one write: 1 to 255 bytes without control characters.
+    /// A client's name for one write: 1 to 255 bytes without control characters.
     IdempotencyKey, |text| check_text(text, 255)
 );
 
 impl EventName {
-    /// The event that a refund gives back: `image.render.refund` is a refund of `image.render`.
+    /// The event that a refund is for: `image.render.refund` refunds `image.render`.
     pub fn refunds(&self) -> Option<EventName> {
         self.as_str().strip_suffix(".refund").and_then(|name| EventName::parse(name).ok())
     }
@@ -157,7 +157,7 @@ impl EventName {
     }
 }
 
-/// Live, or one sandbox of test mode. Data of different modes never meets.
+/// Live, or one sandbox of test mode. Data of different modes is separate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     Live,

@@ -1,4 +1,4 @@
-//! Flat metadata of an event. Values are kept and compared as text: `1` = `"1"`, `true` = `"true"`.
+//! Flat metadata of an event. Values are stored and compared as text: `1` = `"1"`, `true` = `"true"`.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ impl Metadata {
         self.0.len()
     }
 
-    /// Within the bound on keys.
+    /// Whether it is within the limit on keys.
     pub fn fits(&self) -> bool {
         self.0.len() <= MOST_KEYS
     }
@@ -42,7 +42,7 @@ impl Metadata {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Leaves out what is not wanted.
+    /// Removes all other keys.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         self.0.retain(|name, _| wanted(name));
     }
@@ -64,10 +64,10 @@ impl TryFrom<BTreeMap<String, Value>> for Metadata {
         let mut metadata = BTreeMap::new();
         for (name, value) in map {
             if name.is_empty() || name.len() > MOST_KEY_BYTES || has_control(&name) {
-                return Err(format!("each key must have 1 to {MOST_KEY_BYTES} bytes without control characters"));
+                return Err(format!("must have keys of 1 to {MOST_KEY_BYTES} bytes without control characters"));
             }
             let text = scalar_text(value).ok_or_else(|| {
-                format!("the value of `{name}` must be a string, a number or a boolean of at most {MOST_VALUE_BYTES} bytes without control characters")
+                format!("must have strings, numbers or booleans as values, of at most {MOST_VALUE_BYTES} bytes without control characters, also for `{name}`")
             })?;
             metadata.insert(name, text);
         }
@@ -75,7 +75,8 @@ impl TryFrom<BTreeMap<String, Value>> for Metadata {
     }
 }
 
-/// Reads what was within the bounds when it was stored, or merged since: no bound on it may be read anew.
+/// Deserializes metadata that was within the limits when it was stored, or was merged since. Limits are not checked
+/// again.
 ///
 /// # Errors
 /// Anything but a map of texts.
@@ -83,7 +84,7 @@ pub fn stored<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> 
     BTreeMap::deserialize(from).map(Metadata)
 }
 
-/// The text of a scalar within the bounds of a metadata value.
+/// The text of a scalar, if it is a valid metadata value.
 pub fn scalar_text(value: Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text,

@@ -1,4 +1,4 @@
-//! Small checked types that every room uses: amounts, ids, metadata, numbers, patterns, field errors.
+//! Small validated types that all other modules use: amounts, IDs, metadata, numbers, patterns, field errors.
 
 pub mod amount;
 pub mod difference;

@@ -1,4 +1,4 @@
-//! Decimal numbers on the wire: in as JSON numbers or decimal strings, out as JSON numbers, exact both ways.
+//! Decimal numbers in JSON: read from JSON numbers or decimal strings, written as JSON numbers, always exact.
 
 use std::str::FromStr;
 
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::amount::{AmountError, parse_decimal};
 
-/// A decimal number with at most 12 decimal places; never negative where it comes in.
+/// A decimal number with at most 12 decimal places; input must not be negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number(pub Decimal);
 
@@ -44,7 +44,7 @@ impl Serialize for Number {
     }
 }
 
-/// For fields where `null` says something else than absence: `Some(None)` is an explicit null.
+/// For fields where `null` differs from absence: `Some(None)` is an explicit null.
 pub fn explicit_null<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,

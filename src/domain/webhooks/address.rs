@@ -2,9 +2,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Is the address one that anybody on the internet could have? Not so: loopback, private, link-local (with the metadata
-/// services of clouds), shared, reserved, documentation, benchmarking and multicast ranges (IANA special-purpose
-/// address registries), also where an IPv6 address stands for an IPv4 one.
+/// Whether the address is public. Loopback, private, link-local (including the metadata services of clouds), shared,
+/// reserved, documentation, benchmarking and multicast ranges (IANA special-purpose address registries) are not, nor
+/// are IPv6 addresses that embed such an IPv4 address.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -35,13 +35,14 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
-    // Only 2000::/3 is global unicast; within it Teredo and other protocol assignments, and documentation, are not.
+    // Only 2000::/3 is global unicast, and it contains Teredo, other protocol assignments, and documentation, which
+    // are not.
     let global = first & 0xe000 == 0x2000;
     let special = first == 0x3fff || (first == 0x2001 && (second < 0x0200 || second == 0x0db8));
     global && !special
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped, compatible, translated (64:ff9b::/96) or 6to4.
+/// The IPv4 address embedded in an IPv6 one: mapped, compatible, translated (64:ff9b::/96) or 6to4.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match address.segments() {

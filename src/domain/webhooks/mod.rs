@@ -1,4 +1,4 @@
-//! Webhooks, and the addresses that they may be sent to.
+//! Webhooks, and the addresses to which they may be sent.
 
 pub mod address;
 pub mod webhook;

@@ -1,4 +1,4 @@
-//! Webhooks: where an app hears of what has happened.
+//! Webhooks: HTTP endpoints that receive an app's alerts and events.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use crate::domain::values::ids::Mode;
 const MOST_URL_BYTES: usize = 2048;
 const MOST_TEMPLATE_BYTES: usize = 2048;
 const MOST_FILTER_VALUES: usize = 64;
-/// Stands for each part of a URL that may hold a credential.
+/// Replaces each part of a URL that may contain a credential.
 const MASK: &str = "***";
 
-/// What an app can hear of.
+/// The events that a webhook can receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 pub enum WebhookEvent {
-    /// `used` has passed a percentage of a group's `alerts`.
+    /// `used` has reached a percentage of a group's `alerts`.
     #[serde(rename = "threshold.reached")]
     ThresholdReached,
-    /// A call was denied by a group, for the first time in its window under this limit.
+    /// A group has denied a call, for the first time in its window with this limit.
     #[serde(rename = "limit.reached")]
     LimitReached,
     #[serde(rename = "approval.requested")]
@@ -31,7 +31,7 @@ pub enum WebhookEvent {
     ApprovalDecided,
     #[serde(rename = "subscription.changed")]
     SubscriptionChanged,
-    /// A reservation was neither committed nor released in time.
+    /// A reservation has expired without a commit or release.
     #[serde(rename = "reservation.expired")]
     ReservationExpired,
 }
@@ -76,7 +76,7 @@ pub struct WebhookBody {
     #[serde(default = "live_only")]
     #[schema(default = json!(["live"]))]
     pub modes: Vec<String>,
-    /// Only events that match all that is given here.
+    /// Only events that match everything given here.
     #[serde(default, skip_serializing_if = "Filter::is_empty")]
     pub filter: Filter,
     /// The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
@@ -90,7 +90,7 @@ fn live_only() -> Vec<String> {
     vec![Mode::Live.to_string()]
 }
 
-/// Per field the values that are let through; a field that is left out lets all through.
+/// Accepted values per field; a field that is left out accepts all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Filter {
@@ -109,7 +109,7 @@ pub struct Filter {
     pub scope: BTreeMap<String, String>,
 }
 
-/// What a filter looks at.
+/// The values that a filter is compared with.
 #[derive(Clone, Debug, Default)]
 pub struct Filtered<'a> {
     pub group_id: Option<&'a str>,
@@ -137,8 +137,7 @@ impl Filter {
 }
 
 impl WebhookBody {
-    /// The URL names an address instead of a host, and one that is not public. What a name leads to is looked at when it
-    /// is called.
+    /// The host is an IP address that is not public. Host names are resolved and checked when the webhook is called.
     pub fn names_private_address(&self) -> bool {
         match Url::parse(&self.url).ok().as_ref().and_then(Url::host) {
             Some(Host::Ipv4(address)) => !is_public(address.into()),
@@ -156,18 +155,18 @@ impl WebhookBody {
         })
     }
 
-    /// As those see it who may not edit it.
+    /// The webhook as callers see it who may not edit it.
     #[must_use]
     pub fn masked(self) -> Self {
         Self { url: masked_url(&self.url), ..self }
     }
 
-    /// All faults, but whether the URL leads to a public address: that is looked at when it is called.
+    /// All faults, except whether a host name resolves to a public address, which is checked on delivery.
     pub fn faults(&self) -> Vec<FieldError> {
         let mut faults = Vec::new();
         let url = Url::parse(&self.url).ok();
         if url.as_ref().is_some_and(is_masked) {
-            let message = format!("is masked (`{MASK}`): provide the whole URL, as an admin key reads it");
+            let message = format!("is masked (`{MASK}`); provide the whole URL, which admin keys can read");
             faults.push(FieldError::new("url", message));
         }
         let called = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -176,7 +175,7 @@ impl WebhookBody {
             faults.push(FieldError::new("url", message));
         }
         if self.events.is_empty() {
-            faults.push(FieldError::new("events", "must name at least one event"));
+            faults.push(FieldError::new("events", "must have at least one event"));
         }
         if self.modes.is_empty() || self.modes.len() > MOST_FILTER_VALUES {
             faults.push(FieldError::new("modes", format!("must have 1 to {MOST_FILTER_VALUES} values")));
@@ -198,8 +197,8 @@ impl WebhookBody {
     }
 }
 
-/// A webhook's URL for those who may not edit it: its scheme, host and port. User name, password, path and query may be
-/// credentials; each that is there is masked.
+/// A webhook's URL for callers who may not edit it: scheme, host and port. User name, password, path and query may be
+/// credentials, so they are masked.
 pub fn masked_url(text: &str) -> String {
     let Ok(url) = Url::parse(text) else { return MASK.to_owned() };
     let Some(host) = url.host_str() else { return MASK.to_owned() };
@@ -210,12 +209,12 @@ pub fn masked_url(text: &str) -> String {
     format!("{}://{user}{host}{port}/{rest}", url.scheme())
 }
 
-/// Is it what [`masked_url`] makes? Whoever writes one back would lose the credentials.
+/// Whether this is a masked URL. Storing one would lose the credentials.
 fn is_masked(url: &Url) -> bool {
     url.username() == MASK || url.path().strip_prefix('/') == Some(MASK)
 }
 
-/// Fills a template's placeholders; what is not known of an event is empty.
+/// Fills the placeholders of a template; unknown values are empty.
 pub fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::new();
     let mut rest = template;

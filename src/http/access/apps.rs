@@ -1,4 +1,4 @@
-//! `POST`, `GET` and `DELETE apps`, with the root admin key.
+//! `POST`, `GET` and `DELETE apps`, for the root admin key only.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use crate::service::tenant::Placement;
 pub struct AppBody {
     #[schema(value_type = String)]
     id: AppId,
-    /// Fixed for ever.
+    /// Cannot be changed later.
     #[serde(default)]
     placement: Placement,
 }
@@ -52,7 +52,7 @@ pub async fn delete(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Apps)?;
-    let missing = || ServiceError::NotFound(format!("there is no app `{id}`"));
+    let missing = || ServiceError::NotFound(format!("App `{id}` not found."));
     let id = AppId::parse(&id).map_err(|_| missing())?;
     let idempotency = idempotency_without_body(&request)?;
     principal.gateway.delete_app(&id, &principal.key.id, idempotency.as_ref()).await?;

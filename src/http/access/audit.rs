@@ -1,4 +1,4 @@
-//! `GET audit`.
+//! `GET audit`: who changed what.
 
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::store::access::audit::AuditEntry;
 pub struct AuditQuery {
     /// Id of the key that made the change.
     actor: Option<String>,
-    /// Such as `plan.put`, or what it begins with, such as `plan.`
+    /// An action such as `plan.put`, or a prefix that ends in a dot, such as `plan.`
     action: Option<String>,
     /// Such as `plan:plan_pro`, `user:u_42`, `key:key_…`
     target: Option<String>,
@@ -41,10 +41,10 @@ pub struct AuditView {
     actor: String,
     action: String,
     target: String,
-    /// Null: there was nothing before.
+    /// Null if it did not exist before.
     #[schema(value_type = Option<Value>)]
     before: Option<Value>,
-    /// Null: there is nothing now.
+    /// Null if it was deleted.
     #[schema(value_type = Option<Value>)]
     after: Option<Value>,
     note: Option<String>,
@@ -64,7 +64,7 @@ fn view((cursor, entry): (AuditCursor, AuditEntry)) -> AuditView {
     }
 }
 
-/// Who changed what: configuration, keys, and the users of this mode, newest first
+/// List changes of configuration, keys, and users of this mode, newest first
 #[utoipa::path(get, path = "/api/v1/audit", tag = "Configuration", params(AuditQuery),
     responses((status = 200, body = ListView<AuditView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

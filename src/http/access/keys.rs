@@ -16,27 +16,27 @@ use crate::service::access::keys::{KeyKind, KeyMode, KeyView, NewKey, Role};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyBody {
     kind: KeyKind,
-    /// Of secret and publishable keys.
+    /// For secret and publishable keys.
     mode: Option<KeyMode>,
-    /// Of test keys; default `main`.
+    /// For test keys; default `main`.
     #[schema(value_type = Option<String>)]
     sandbox: Option<Sandbox>,
-    /// Of admin keys.
+    /// For admin keys.
     role: Option<Role>,
     name: Option<String>,
-    /// Of secret keys: overrides what the caller claims.
+    /// For secret keys: overrides the metadata that the caller sends.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
-    /// Of publishable keys: where browsers may use it.
+    /// For publishable keys: the origins from which browsers may use the key.
     #[serde(default)]
     origins: Vec<String>,
-    /// Of publishable keys: reading usage needs `X-User-Token`.
+    /// For publishable keys: reading usage requires `X-User-Token`.
     #[serde(default)]
     require_user_token: bool,
 }
 
-/// Create a key; it is shown once
+/// Create a key; the answer is the only place that shows it
 #[utoipa::path(post, path = "/api/v1/keys", tag = "Keys", request_body = KeyBody, params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 201, body = KeyView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -57,7 +57,7 @@ pub async fn create(principal: Principal, body: Body<KeyBody>) -> Result<HttpRes
     Ok(HttpResponse::Created().json(created))
 }
 
-/// List keys by their masked prefix
+/// List keys with their masked prefixes
 #[utoipa::path(get, path = "/api/v1/keys", tag = "Keys",
     responses((status = 200, body = ListView<KeyView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
@@ -65,7 +65,7 @@ pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(ListView::whole(principal.gateway.list_keys(&principal.tenant.app).await?)))
 }
 
-/// Revoke a key, on all nodes within a second
+/// Revoke a key on all nodes within one second
 #[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "Keys", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(

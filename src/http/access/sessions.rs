@@ -1,5 +1,5 @@
-//! `POST`, `GET` and `DELETE session`: how an operator signs in to the dashboard. The browser keeps a cookie that no
-//! script can read; a write by cookie also has to bring the session's CSRF token.
+//! `POST`, `GET` and `DELETE session`: how an operator signs in to the dashboard. The browser keeps a cookie that
+//! scripts cannot read; writes with the cookie also need the session's CSRF token.
 
 use actix_web::http::Method;
 use actix_web::http::header::{COOKIE, SET_COOKIE};
@@ -24,7 +24,7 @@ pub struct SessionBody {
     key: String,
 }
 
-/// Who is signed in.
+/// The signed-in operator.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionView {
@@ -32,9 +32,9 @@ pub struct SessionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     role: Option<Role>,
-    /// Null: the root key, which names its app by `X-App`.
+    /// Null for the root key, which names its app in `X-App`.
     app: Option<String>,
-    /// To be sent as `X-CSRF-Token` with every write.
+    /// Must be sent as `X-CSRF-Token` with every write.
     csrf_token: String,
     expires_at: String,
 }
@@ -51,18 +51,18 @@ fn view(session: &Session) -> SessionView {
 }
 
 fn cookie(request: &HttpRequest, id: &str, lifetime_s: u64) -> String {
-    // Also behind a proxy that speaks https and says so.
+    // Also behind a proxy that terminates TLS and says so.
     let secure = if request.connection_info().scheme() == "https" { "; Secure" } else { "" };
     format!("{NAME}={id}; Path=/; Max-Age={lifetime_s}; HttpOnly; SameSite=Strict{secure}")
 }
 
-/// The session whose cookie the request brings, and with a write its CSRF token too.
+/// The session of the request's cookie. A write also needs the CSRF token.
 ///
 /// # Errors
 /// invalid_key, invalid_csrf_token, invalid_request
 pub async fn of(request: &HttpRequest, gateway: &Gateway) -> Result<Session, ApiError> {
     let session = gateway.session(&id_of(request)?.ok_or(ServiceError::InvalidKey)?).await?;
-    // One that is repeated or cannot be read is as wrong as another one.
+    // A token that is repeated or cannot be read counts as wrong.
     let token = single(request, Header::CsrfToken).ok().flatten();
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     match reads || session.accepts_csrf_token(token) {
@@ -71,15 +71,15 @@ pub async fn of(request: &HttpRequest, gateway: &Gateway) -> Result<Session, Api
     }
 }
 
-/// Does the request bring a session's cookie, whether or not it is one?
+/// Whether the request has a session cookie, valid or not.
 pub fn is_presented(request: &HttpRequest) -> bool {
     id_of(request).is_ok_and(|id| id.is_some())
 }
 
-/// The id in the session's cookie. Other cookies are not ours, whatever they hold.
+/// The ID in the session's cookie. Other cookies are ignored.
 ///
 /// # Errors
-/// invalid_request if there are two: a page of a neighbouring domain could have set one of them.
+/// invalid_request if there are two: a page on a neighbouring domain could have set one of them.
 fn id_of(request: &HttpRequest) -> Result<Option<String>, ApiError> {
     let cookies = request.headers().get_all(COOKIE).flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     let own = |pair: &'_ [u8]| {
@@ -93,7 +93,7 @@ fn id_of(request: &HttpRequest) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// Exchange an admin key for a session: a cookie that ends after 12 hours, or with the key
+/// Exchange an admin key for a session: a cookie that is valid for 12 hours or until the key is revoked
 #[utoipa::path(post, path = "/api/v1/session", tag = "Session", request_body = SessionBody, security(()),
     responses((status = 200, body = SessionView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -102,10 +102,10 @@ pub async fn create(
     request: HttpRequest,
     body: Body<SessionBody>,
 ) -> Result<HttpResponse, ApiError> {
-    // Nobody may be signed in by another site's page.
+    // Prevents other sites from signing a user in.
     let site = single(&request, Header::FetchSite)?;
     if !matches!(site, None | Some("same-origin" | "none")) {
-        return Err(ServiceError::ForbiddenKey("sign in from the dashboard's own page".to_owned()).into());
+        return Err(ServiceError::ForbiddenKey("Sign in from the dashboard's own page.".to_owned()).into());
     }
     let Given { value, .. } = body.read().await?;
     let session = gateway.open_session(value.key.trim()).await?;
@@ -113,14 +113,14 @@ pub async fn create(
     Ok(HttpResponse::Ok().insert_header((SET_COOKIE, cookie)).json(view(&session)))
 }
 
-/// Read who is signed in, by the cookie
+/// Read who is signed in with the cookie
 #[utoipa::path(get, path = "/api/v1/session", tag = "Session",
     responses((status = 200, body = SessionView), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub async fn get(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(view(&of(&request, &gateway).await?)))
 }
 
-/// Sign out: the session ends on every node at once
+/// Sign out on every node at once
 #[utoipa::path(delete, path = "/api/v1/session", tag = "Session", params(("X-CSRF-Token" = String, Header)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(gateway: web::Data<Gateway>, request: HttpRequest) -> Result<HttpResponse, ApiError> {

@@ -1,4 +1,4 @@
-//! `GET approvals`, and deciding them.
+//! `GET approvals`, and approving, rejecting or reopening a request.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -41,7 +41,7 @@ pub async fn list(
     let open = match status.as_deref() {
         None | Some("open") => true,
         Some("decided") => false,
-        Some(_) => return Err(ApiError::invalid("status", "must be open or decided")),
+        Some(_) => return Err(ApiError::invalid("status", "must be `open` or `decided`")),
     };
     let from = cursor::read(cursor.as_deref(), cursor::place)?.unwrap_or_default();
     let count = page_size(limit)?;
@@ -67,14 +67,14 @@ pub struct ApproveBody {
     /// In the group's unit.
     #[schema(value_type = NumberOrText)]
     amount: Number,
-    /// RFC 3339: until then it enlarges each window; left out, it ends with the present window.
+    /// RFC 3339. Until then the grant enlarges each window. Without it, the grant ends with the present window.
     until: Option<String>,
     note: Option<String>,
-    /// Who takes it back if it goes wrong.
+    /// Who undoes the approval if it causes a problem.
     rollback_owner: Option<String>,
 }
 
-/// Approve an amount: a grant for the counter, which the next call sees
+/// Approve an amount: a grant for the counter, effective from the next call
 #[utoipa::path(post, path = "/api/v1/approvals/{id}/approve", tag = "Approvals", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = ApproveBody,
     responses((status = 200, body = Grant), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -103,7 +103,7 @@ pub struct RejectBody {
     note: Option<String>,
 }
 
-/// Reject a request: its calls stay denied until the window ends, or it is opened again
+/// Reject a request; its calls stay denied until the window ends or the request is reopened
 #[utoipa::path(post, path = "/api/v1/approvals/{id}/reject", tag = "Approvals", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = RejectBody,
     responses((status = 200, body = ApprovalView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -115,7 +115,7 @@ pub async fn reject(
     decide(principal, &id, body, ApprovalStatus::Rejected).await
 }
 
-/// Open a rejected request again
+/// Reopen a rejected request
 #[utoipa::path(post, path = "/api/v1/approvals/{id}/reopen", tag = "Approvals", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = RejectBody,
     responses((status = 200, body = ApprovalView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]

@@ -1,4 +1,4 @@
-//! `GET counters`: the counters of one group that belong to teams, keys, workflows, the app.
+//! `GET counters`: the counters of one group whose owners are teams, keys, workflows or the app.
 
 use actix_web::HttpResponse;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ pub struct CounterQuery {
     limit: Option<usize>,
 }
 
-/// List the counters of a group whose scope is not just the user
+/// List the counters of a group whose scope is more than `user`
 #[utoipa::path(get, path = "/api/v1/counters", tag = "Counters", params(CounterQuery),
     responses((status = 200, body = ListView<CounterView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

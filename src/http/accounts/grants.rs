@@ -23,17 +23,17 @@ use crate::service::accounts::grants::{Grant, NewGrant};
 pub struct GrantBody {
     #[schema(value_type = String)]
     group_id: GroupId,
-    /// Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope.
+    /// Who the grant is for, such as `{"user": "u_42"}`: a value for each name in the group's scope.
     scope: BTreeMap<String, String>,
     /// In the group's unit.
     #[schema(value_type = NumberOrText)]
     amount: Number,
-    /// RFC 3339: until then it enlarges each window; left out, it ends with the present window.
+    /// RFC 3339. Until then the grant enlarges each window. Without it, the grant ends with the present window.
     expires_at: Option<String>,
     note: Option<String>,
 }
 
-/// Give extra quota to one counter, for a while
+/// Grant extra quota to one counter for a limited time
 #[utoipa::path(post, path = "/api/v1/grants", tag = "Grants", request_body = GrantBody, params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 201, body = Grant), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -58,7 +58,7 @@ pub async fn create(principal: Principal, body: Body<GrantBody>) -> Result<HttpR
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct GrantQuery {
-    /// Only this user's.
+    /// Only grants of this user.
     user_id: Option<String>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
@@ -66,7 +66,7 @@ pub struct GrantQuery {
     limit: Option<usize>,
 }
 
-/// List live grants, those that end first before the others
+/// List active grants, those that end first at the top
 #[utoipa::path(get, path = "/api/v1/grants", tag = "Grants", params(GrantQuery),
     responses((status = 200, body = ListView<Grant>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -92,7 +92,7 @@ pub async fn list(
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(cursor::place_text) }))
 }
 
-/// Take a grant back; what was used by it stays used
+/// Revoke a grant; amounts that were already used stay used
 #[utoipa::path(delete, path = "/api/v1/grants/{id}", tag = "Grants", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(

@@ -27,25 +27,25 @@ pub struct SubscribeBody {
     user_id: UserId,
     #[schema(value_type = String)]
     plan_id: PlanId,
-    /// RFC 3339, not in the future; default now, or what it was on the same plan.
+    /// RFC 3339, not in the future. Default: now, or unchanged on the same plan.
     started_at: Option<String>,
-    /// RFC 3339; windows are counted from here instead. Null clears it.
+    /// RFC 3339; the time from which windows are counted instead. Null clears it.
     #[serde(default, deserialize_with = "explicit_null")]
     #[schema(value_type = Option<String>)]
     cycle_start: Option<Option<String>>,
-    /// RFC 3339; from then on there is no subscription. Null clears it.
+    /// RFC 3339; the subscription ends then. Null clears it.
     #[serde(default, deserialize_with = "explicit_null")]
     #[schema(value_type = Option<String>)]
     ends_at: Option<Option<String>>,
-    /// `{groupId: {quota}}` or a plan's whole body, instead of the plan's own limits. Null clears them; a move to
-    /// another plan drops them.
+    /// `{groupId: {quota}}`, or a whole plan body that replaces the plan's limits. Null clears them. They are dropped
+    /// when the user moves to another plan.
     #[serde(default, deserialize_with = "explicit_null")]
     #[schema(value_type = Option<Object>)]
     custom_limits: Option<Option<serde_json::Value>>,
-    /// With a moved anchor or another plan: start at 0.
+    /// With another anchor or plan: start at 0.
     #[serde(default)]
     reset_usage: bool,
-    /// Why; kept in the audit log if something changes. At most 1,024 bytes.
+    /// The reason; recorded in the audit log if something changes. At most 1,024 bytes.
     note: Option<String>,
 }
 
@@ -61,7 +61,7 @@ fn clearable(field: &str, text: Option<Option<String>>) -> Result<Option<Option<
     text.map(|text| time(field, text.as_deref())).transpose()
 }
 
-/// The subscription, or with `dryRun` what the counters would do.
+/// The subscription; with `dryRun`, the effect on the counters.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum PutSubscription {
@@ -69,18 +69,18 @@ pub enum PutSubscription {
     Preview(SubscriptionPreviewView),
 }
 
-/// What a subscription would make of the user's counters. Nothing was written.
+/// How a subscription would change the user's counters. Nothing was written.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionPreviewView {
     subscription: SubscriptionView,
-    /// Of the plan's groups that count per user.
+    /// Counters of the plan's groups that count per user.
     counters: Vec<MovedCounterView>,
-    /// Groups of the present plan that the other one does not have: they end, unless a policy counts the same.
+    /// Groups of the present plan that the new plan does not have. They end, unless a policy has the same group.
     ended_group_ids: Vec<String>,
 }
 
-/// A counter as it would stand.
+/// A counter as it would be.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MovedCounterView {
     effect: Effect,
@@ -101,9 +101,9 @@ impl From<SubscriptionPreview> for SubscriptionPreviewView {
     }
 }
 
-/// Put a user on a plan; the same again changes nothing
+/// Subscribe a user to a plan; repeating the same call changes nothing
 ///
-/// With `dryRun=true` nothing is written, and the answer says what each counter would do.
+/// With `dryRun=true` nothing is written, and the answer says how each counter would change.
 #[utoipa::path(post, path = "/api/v1/subscriptions", tag = "Subscriptions", request_body = SubscribeBody,
     params(DryRun, ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = PutSubscription), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -144,11 +144,11 @@ pub struct CancelBody {
     user_id: UserId,
     /// RFC 3339; default now.
     ends_at: Option<String>,
-    /// Why; kept in the audit log. At most 1,024 bytes.
+    /// The reason; recorded in the audit log. At most 1,024 bytes.
     note: Option<String>,
 }
 
-/// End a subscription, now or later
+/// End a subscription now or later
 #[utoipa::path(delete, path = "/api/v1/subscriptions", tag = "Subscriptions", request_body = CancelBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = SubscriptionView), (status = 400, body = Problem), (status = 401, body = Problem),

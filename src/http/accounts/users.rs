@@ -1,4 +1,4 @@
-//! `GET users`, one user in detail, and what operators do to one.
+//! `GET users`, one user in detail, and operators' actions on a user.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -27,10 +27,10 @@ use crate::store::accounts::users::OpenHold;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct UsersQuery {
-    /// What the user's id begins with.
+    /// A prefix of the user's ID. User IDs are case-sensitive.
     search: Option<String>,
-    /// A text anywhere in the user's id, display name or tags, in upper or lower case. One page looks at about 50,000 ids, so it may hold few
-    /// users or none and still have a `nextCursor`.
+    /// A text anywhere in the user's ID, display name or tags, in upper or lower case. One page searches about 50,000
+    /// users, so it may have few users or none and still have a `nextCursor`.
     contains: Option<String>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
@@ -46,7 +46,7 @@ pub struct UserView {
     #[serde(flatten)]
     profile: Profile,
     blocked: bool,
-    /// Null without one that runs.
+    /// Null without a running subscription.
     subscription: Option<SubscriptionView>,
 }
 
@@ -60,7 +60,7 @@ fn listed(found: &ListedUser) -> UserView {
     }
 }
 
-/// Find users by the beginning of their ids, or by any part of id, name or tags, in the order of their bytes
+/// Find users by the beginning of their IDs, or by any part of ID, name or tags, in byte order
 #[utoipa::path(get, path = "/api/v1/users", tag = "Users", params(UsersQuery),
     responses((status = 200, body = ListView<UserView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -81,7 +81,7 @@ pub async fn list(
     }
     let after = cursor::read(cursor.as_deref(), cursor::name)?;
     let count = page_size(limit)?;
-    // A text anywhere in an id is found by reading ids.
+    // Searching inside IDs has to read all of them.
     let reader = if contains.is_some() { Reader::Scan } else { Reader::Page };
     let page = readers
         .run(reader, principal, async move |principal| {
@@ -96,7 +96,7 @@ pub async fn list(
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: page.next.map(cursor::name_text) }))
 }
 
-/// All that is known of one user.
+/// Everything about one user.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserDetailView {
@@ -104,16 +104,16 @@ pub struct UserDetailView {
     #[serde(flatten)]
     profile: Profile,
     blocked: bool,
-    /// Null without one that runs.
+    /// Null without a running subscription.
     subscription: Option<SubscriptionView>,
-    /// The plan that holds: the subscription's, or the app's default.
+    /// The plan in effect: the subscription's, or the app's default.
     plan_id: Option<String>,
     period: Option<PeriodView>,
     counters: Vec<CounterView>,
-    /// Those that end first, at most 100.
+    /// At most 100, those that expire first.
     open_reservations: Vec<OpenReservationView>,
     grants: Vec<Grant>,
-    /// Windows that are over, newest first.
+    /// Closed windows, newest first.
     history: Vec<WindowView>,
 }
 
@@ -216,7 +216,7 @@ pub async fn put(principal: Principal, id: web::Path<String>, body: Body<Profile
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoteBody {
-    /// Why; kept in the audit log.
+    /// The reason; recorded in the audit log.
     note: Option<String>,
 }
 
@@ -235,7 +235,7 @@ async fn set_blocked(
     Ok(HttpResponse::Ok().json(changed))
 }
 
-/// Refuse everything of a user; what has happened is still tracked
+/// Block a user: all further calls are denied; usage that has already happened can still be tracked
 #[utoipa::path(post, path = "/api/v1/users/{id}/block", tag = "Users", request_body = NoteBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = UserChanged), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -247,7 +247,7 @@ pub async fn block(
     set_blocked(&principal, &id, true, body).await
 }
 
-/// Let a blocked user in again
+/// Unblock a user
 #[utoipa::path(post, path = "/api/v1/users/{id}/unblock", tag = "Users", request_body = NoteBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = UserChanged), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -262,14 +262,14 @@ pub async fn unblock(
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResetBody {
-    /// Left out: every group.
+    /// Without it, every group.
     #[schema(value_type = Option<String>)]
     group_id: Option<GroupId>,
-    /// Why; kept in the audit log.
+    /// The reason; recorded in the audit log.
     note: Option<String>,
 }
 
-/// Start a user's windows anew at 0; what is held settles in the window it came from
+/// Reset a user's windows to 0; open reservations settle in the window in which they were made
 #[utoipa::path(post, path = "/api/v1/users/{id}/reset", tag = "Users", request_body = ResetBody, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = UserChanged), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::http::middleware::readers::{Reader, SharedReaders};
 use crate::http::wire::auth::{Access, Principal};
@@ -22,10 +23,10 @@ pub(in crate::http) fn etag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
-/// What `If-Match` asks for: `*`, or a version as its `ETag` or as a plain number.
+/// The value of `If-Match`: `*`, or a version as its `ETag` or as a plain number.
 ///
 /// # Errors
-/// invalid_request for anything else: no version ever has another tag.
+/// invalid_request for anything else, since no version has such a tag.
 pub(in crate::http) fn if_match(request: &HttpRequest) -> Result<IfMatch, ApiError> {
     let Some(text) = single(request, Header::IfMatch)? else {
         return Ok(IfMatch::Absent);
@@ -57,10 +58,10 @@ pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResp
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(plan.version))).json(plan))
 }
 
-/// Create or replace a plan; the change binds on the next call, on every node
+/// Create or replace a plan, effective from the next call on every node
 ///
-/// With `dryRun=true` nothing is written, and the answer says what would change and how many users a lowered quota would
-/// put over their limit.
+/// With `dryRun=true` nothing is written, and the answer says what would change and how many users a lowered quota
+/// would put over their limit.
 #[utoipa::path(put, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path), DryRun, ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = PlanBody,
     responses((status = 200, body = PutPlan), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -73,7 +74,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read().await?;
+    let Given { value, idempotency } = body.read_checked(|body| Plan::faults(&id, body)).await?;
     let (gateway, tenant, by) = (&principal.gateway, &principal.tenant, &principal.key.id);
     if dry_run {
         let preview = gateway.preview_plan(tenant, &id, &value, if_match(&request)?).await?;
@@ -93,12 +94,12 @@ fn written(text: &str) -> Result<HttpResponse, ApiError> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DryRun {
-    /// Say what would change, and write nothing.
+    /// Return what would change, without writing it.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// The plan, or with `dryRun` what would change.
+/// The plan; with `dryRun`, what would change.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum PutPlan {
@@ -114,10 +115,10 @@ pub struct DeleteQuery {
     dry_run: bool,
 }
 
-/// Delete a plan that nobody is on; with `moveTo` its users move to that plan first
+/// Delete a plan without users; with `moveTo` its users are first moved to that plan
 ///
-/// With `dryRun=true` nothing is written, and the answer says what depends on the plan: users, groups, grants, approval
-/// requests, webhooks.
+/// With `dryRun=true` nothing is written, and the answer lists what depends on the plan: users, groups, grants,
+/// approval requests, webhooks.
 #[utoipa::path(delete, path = "/api/v1/plans/{id}", tag = "Plans", params(("id" = String, Path), ("moveTo" = Option<String>, Query), DryRun, ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = DeletePreview, description = "with `dryRun`"), (status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem), (status = 503, body = Problem)))]
@@ -161,7 +162,7 @@ pub struct RollbackBody {
     pub(in crate::http) version: u64,
 }
 
-/// Put an earlier version's content as a new version
+/// Restore an earlier version as a new version
 #[utoipa::path(post, path = "/api/v1/plans/{id}/rollback", tag = "Plans", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = RollbackBody,
     responses((status = 200, body = PlanView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]

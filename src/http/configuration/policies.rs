@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::plans::{DryRun, RollbackBody, etag, if_match};
+use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::http::middleware::readers::{Reader, SharedReaders};
 use crate::http::wire::auth::{Access, Principal};
@@ -18,7 +19,7 @@ use crate::service::configuration::preview::Preview;
 use crate::service::configuration::versions::PolicyVersionView;
 use crate::service::error::ServiceError;
 
-/// The policy register: every policy with its owner, and whether a review is due
+/// List every policy with its owner and whether a review is due
 #[utoipa::path(get, path = "/api/v1/policies", tag = "Policies",
     responses((status = 200, body = ListView<PolicyView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
@@ -35,7 +36,7 @@ pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResp
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(policy.version))).json(policy))
 }
 
-/// The policy, or with `dryRun` what would change.
+/// The policy; with `dryRun`, what would change.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum PutPolicy {
@@ -43,7 +44,7 @@ pub enum PutPolicy {
     Preview(Preview),
 }
 
-/// Create or replace a policy; the change binds on the next call, on every node
+/// Create or replace a policy, effective from the next call on every node
 #[utoipa::path(put, path = "/api/v1/policies/{id}", tag = "Policies", params(("id" = String, Path), DryRun, ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = PolicyBody,
     responses((status = 200, body = PutPolicy), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -56,7 +57,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let dry_run = query.read()?.dry_run;
-    let Given { value, idempotency } = body.read().await?;
+    let Given { value, idempotency } = body.read_checked(|body| Policy::faults(&id, body)).await?;
     let (gateway, tenant, by) = (&principal.gateway, &principal.tenant, &principal.key.id);
     if dry_run {
         let preview = gateway.preview_policy(tenant, &id, &value, if_match(&request)?).await?;
@@ -71,9 +72,9 @@ fn written(text: &str) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(policy.version))).json(PutPolicy::Policy(Box::new(policy))))
 }
 
-/// Delete a policy; what is held in its groups settles all the same
+/// Delete a policy; open reservations in its groups can still be committed or released
 ///
-/// With `dryRun=true` nothing is written, and the answer says what depends on the policy: groups, grants, approval
+/// With `dryRun=true` nothing is written, and the answer lists what depends on the policy: groups, grants, approval
 /// requests, webhooks.
 #[utoipa::path(delete, path = "/api/v1/policies/{id}", tag = "Policies", params(("id" = String, Path), DryRun, ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = DeletePreview, description = "with `dryRun`"), (status = 204), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
@@ -100,7 +101,7 @@ pub struct ReviewBody {
     note: Option<String>,
 }
 
-/// Note that somebody has looked at the policy and found it right
+/// Record that somebody has reviewed the policy
 #[utoipa::path(post, path = "/api/v1/policies/{id}/review", tag = "Policies", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = ReviewBody,
     responses((status = 200, body = PolicyView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -134,7 +135,7 @@ pub async fn versions(
     Ok(HttpResponse::Ok().json(ListView::whole(versions.await?)))
 }
 
-/// Put an earlier version's content as a new version
+/// Restore an earlier version as a new version
 #[utoipa::path(post, path = "/api/v1/policies/{id}/rollback", tag = "Policies", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = RollbackBody,
     responses((status = 200, body = PolicyView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]

@@ -1,4 +1,4 @@
-//! `GET` and `PUT app`: an app's settings.
+//! `GET` and `PUT app`: the settings of an app.
 
 use actix_web::HttpResponse;
 
@@ -15,7 +15,7 @@ pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(principal.gateway.settings(&principal.tenant).await?))
 }
 
-/// Replace the app's settings; what is left out returns to its default
+/// Replace the app's settings; a field that is left out returns to its default
 #[utoipa::path(put, path = "/api/v1/app", tag = "App", request_body = Settings, params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = Settings), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]

@@ -14,7 +14,7 @@ use crate::http::wire::views::ListView;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClockBody {
-    /// RFC 3339; the clock moves forward only.
+    /// RFC 3339; the clock only moves forward.
     now: String,
 }
 
@@ -29,13 +29,13 @@ pub struct ClockView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SandboxView {
     sandbox: String,
-    /// As `X-Mode` names it.
+    /// The value for `X-Mode`.
     mode: String,
-    /// Where its clock stands; null while it runs on real time.
+    /// The time of its clock; null while it runs on real time.
     now: Option<String>,
 }
 
-/// List the app's sandboxes with their clocks; a sandbox begins with a test key created for it
+/// List the app's sandboxes with their clocks; a sandbox is created with its first test key
 #[utoipa::path(get, path = "/api/v1/sandboxes", tag = "Test clock",
     responses((status = 200, body = ListView<SandboxView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn sandboxes(principal: Principal) -> Result<HttpResponse, ApiError> {
@@ -49,7 +49,7 @@ pub async fn sandboxes(principal: Principal) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(ListView::whole(found.into_iter().map(view).collect())))
 }
 
-/// Freeze the sandbox's clock, or move it forward
+/// Freeze the sandbox's clock at a time, or move it forward
 #[utoipa::path(put, path = "/api/v1/test-clock", tag = "Test clock", request_body = ClockBody,
     responses((status = 200, body = ClockView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn put(principal: Principal, body: Body<ClockBody>) -> Result<HttpResponse, ApiError> {
@@ -70,7 +70,7 @@ pub async fn get(principal: Principal) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(ClockView { now: now.map(rfc3339) }))
 }
 
-/// Empty the sandbox and return it to real time; configuration and keys stay
+/// Empty the sandbox and return it to real time; configuration and keys are not changed
 #[utoipa::path(delete, path = "/api/v1/test-clock", tag = "Test clock",
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn delete(principal: Principal) -> Result<HttpResponse, ApiError> {

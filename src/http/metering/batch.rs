@@ -1,5 +1,5 @@
-//! `POST batch`: many metering operations in one request. Each is decided by the same code as its own route; this module
-//! reads them, keeps the order that one user's operations have, and collects the results.
+//! `POST batch`: many metering operations in one request. Each operation runs the same code as its own route. This
+//! module parses them, keeps the order of one user's operations, and collects the results.
 
 mod operation_body;
 
@@ -28,13 +28,13 @@ use crate::service::metering::decision::Decision;
 use crate::service::metering::settle::Settlement;
 use crate::store::metering::operation::Idempotency;
 
-/// Operations of one batch.
+/// The maximum number of operations in one batch.
 const MOST_OPERATIONS: usize = 100;
-/// Events that are decided at a time. A batch of 100 usual operations has 100 events, and its commands reach Redis
-/// together; one with many items in each operation would otherwise keep a thread from other calls for long.
+/// How many events are decided at a time. A batch of 100 usual operations has 100 events, and its commands reach Redis
+/// together. A batch with many items in each operation would otherwise block the thread for other calls.
 const MOST_EVENTS_AT_ONCE: usize = 100;
 
-/// Several operations. A fault in one of them is a problem in its own result, and does not affect the others.
+/// Several operations. A fault in one of them is reported in its own result and does not affect the others.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchBody {
@@ -43,7 +43,7 @@ pub struct BatchBody {
     operations: Vec<Box<RawValue>>,
 }
 
-/// Which call an operation is.
+/// The call that an operation makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     Reserve,
@@ -57,7 +57,7 @@ pub enum Op {
 impl Op {
     pub const ALL: [Self; 6] = [Self::Reserve, Self::Commit, Self::Release, Self::Extend, Self::Track, Self::CanUse];
 
-    /// As operations and paths name it.
+    /// The name in `op` and in the path.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Reserve => "reserve",
@@ -77,7 +77,7 @@ impl Op {
     }
 }
 
-/// The fields of a JSON object as they were sent, in their order and with repeated ones.
+/// The fields of a JSON object in their original order, including duplicates.
 struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Fields<'de> {
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 }
 
 impl Fields<'_> {
-    /// Takes out a field that must be text, and is there at most once.
+    /// Removes a text field, which must occur at most once.
     fn take_text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|(it, _)| it == name);
         self.0 = rest;
@@ -111,13 +111,13 @@ impl Fields<'_> {
             [] => Ok(None),
             [(_, value)] => match serde_json::from_str(value.get()) {
                 Ok(text) => Ok(Some(text)),
-                Err(_) => Err(ApiError::invalid(name, "must be text")),
+                Err(_) => Err(ApiError::invalid(name, "must be a string")),
             },
             _ => Err(ApiError::invalid(name, "must be sent only once")),
         }
     }
 
-    /// As the body of a call.
+    /// The remaining fields as the JSON body of a call.
     fn to_json(&self) -> Result<Vec<u8>, ApiError> {
         let internal = |error: serde_json::Error| ServiceError::Internal(error.to_string());
         let mut json = Vec::with_capacity(self.0.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum());
@@ -135,7 +135,7 @@ impl Fields<'_> {
     }
 }
 
-/// The body of an operation's call.
+/// The parsed body of an operation.
 enum Call {
     Reserve(ReserveBody),
     Commit(CommitBody),
@@ -147,7 +147,7 @@ enum Call {
 
 impl Call {
     /// # Errors
-    /// invalid_request, as the call alone.
+    /// invalid_request, as for the single call.
     fn read(op: Op, json: &[u8]) -> Result<Self, ApiError> {
         Ok(match op {
             Op::Reserve => Self::Reserve(read(json)?),
@@ -169,7 +169,7 @@ impl Call {
         }
     }
 
-    /// How many events it decides.
+    /// The number of events that it decides.
     fn events(&self) -> usize {
         match self {
             Self::Reserve(body) | Self::CanUse(body) => body.events(),
@@ -199,10 +199,10 @@ fn read<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, ApiError> {
     Ok(document::read(json).map_err(ServiceError::Invalid)?)
 }
 
-/// Whose operation it is.
+/// Which user an operation belongs to.
 enum Subject<'a> {
     User(&'a UserId),
-    /// The user of that reservation.
+    /// The user who made that reservation.
     Reservation(&'a str),
 }
 
@@ -213,13 +213,13 @@ struct Operation {
 }
 
 impl Operation {
-    /// `batch_key`: derived from the `Idempotency-Key` header, for operations without an `idempotencyKey`.
+    /// `batch_key` is derived from the `Idempotency-Key` header, for operations without an `idempotencyKey`.
     fn read(sent: &RawValue, batch_key: Option<IdempotencyKey>) -> Result<Self, ApiError> {
         let mut fields: Fields<'_> = match serde_json::from_str(sent.get()) {
             Ok(fields) => fields,
             Err(_) => return Err(ApiError::invalid("body", "must be a JSON object")),
         };
-        let op = fields.take_text("op")?.ok_or_else(|| ApiError::invalid("op", "is missing"))?;
+        let op = fields.take_text("op")?.ok_or_else(|| ApiError::invalid("op", "is required"))?;
         let op = Op::parse(&op)?;
         let own_key = fields.take_text("idempotencyKey")?.map(|key| IdempotencyKey::parse(&key)).transpose();
         let own_key = own_key.map_err(|error| ApiError::invalid("idempotencyKey", error.to_string()))?;
@@ -232,7 +232,8 @@ impl Operation {
 
     async fn run(self, principal: &Principal) -> ResultView {
         let Self { call, idempotency } = self;
-        // Boxed: all operations of a batch wait at once, and most kinds need far less than the largest.
+        // Boxed because all operations of a batch wait at the same time, and most kinds need far less memory than the
+        // largest.
         let result = call.run(principal, idempotency.as_ref()).boxed_local().await;
         let is_replayed = idempotency.is_some_and(|idempotency| idempotency.replayed.is_told());
         match result {
@@ -256,11 +257,12 @@ pub enum AnswerView {
 /// The result of one operation.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ResultView {
-    /// The HTTP status that the operation would have had alone.
+    /// The HTTP status that the single call would return.
     status: u16,
-    /// The body that the call alone would return, or a problem.
+    /// The body that the single call would return, or a problem.
     body: AnswerView,
-    /// The first answer to the same idempotency key is returned again, like the header `Idempotent-Replayed`.
+    /// True if this is the stored answer of an earlier call with the same idempotency key, like the header
+    /// `Idempotent-Replayed`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
 }
@@ -290,14 +292,13 @@ pub struct BatchView {
     results: Vec<ResultView>,
 }
 
-/// Operations that run one after the other, with their places in the batch.
+/// Operations that run one after the other, with their positions in the batch.
 type Chain = Vec<(usize, Operation)>;
 
 /// Decide up to 100 operations in one request
 ///
-/// Each is decided exactly as if it had been sent alone; operations of one user keep their order. The body may have
-/// 256 KiB. The `Idempotency-Key` header applies to each operation without an
-/// `idempotencyKey`.
+/// Each operation is decided exactly as if it had been sent alone. Operations of one user keep their order. The body
+/// may have 256 KiB. The `Idempotency-Key` header applies to each operation without an `idempotencyKey`.
 #[utoipa::path(post, path = "/api/v1/batch", tag = "Metering", request_body = BatchBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = BatchView), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -309,11 +310,11 @@ pub async fn batch(
     body: Body<BatchBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Meter)?;
-    // Before the body, which takes memory too.
+    // The place is taken before the body is read, since the body takes memory too.
     let _permit = readers.admit(Reader::Batch, &principal.key.id)?;
     let Given { value: BatchBody { operations: sent }, idempotency } = body.read().await?;
     if sent.is_empty() || sent.len() > MOST_OPERATIONS {
-        return Err(ApiError::invalid("operations", format!("must be 1 to {MOST_OPERATIONS}")));
+        return Err(ApiError::invalid("operations", format!("must have 1 to {MOST_OPERATIONS} entries")));
     }
     let mut results: Vec<Option<ResultView>> = sent.iter().map(|_| None).collect();
     let mut operations = Vec::with_capacity(sent.len());
@@ -325,7 +326,7 @@ pub async fn batch(
         }
     }
     drop(sent);
-    // Without a limit on what one poll may do: else the runtime would let only some of the commands be written first.
+    // Without tokio's limit on work per poll. With it, only some of the commands would be written in the first round.
     let done = tokio::task::unconstrained(run_all(&principal, operations)).await;
     for (place, result) in done {
         results[place] = Some(result);
@@ -335,7 +336,7 @@ pub async fn batch(
     Ok(HttpResponse::Ok().json(BatchView { results }))
 }
 
-/// The key of an operation without an `idempotencyKey`: derived from the header and its place.
+/// The idempotency key of an operation without its own: derived from the header and the operation's position.
 fn key_of_place(batch: &IdempotencyKey, place: usize) -> Result<IdempotencyKey, ApiError> {
     let key = IdempotencyKey::parse(&format!("{}:{place}", batch.as_str()));
     key.map_err(|_| Header::IdempotencyKey.invalid("must have at most 252 bytes for a batch"))
@@ -356,8 +357,8 @@ async fn run_all(principal: &Principal, operations: Vec<(usize, Operation)>) -> 
     done
 }
 
-/// Groups operations by user, so that those of one user run in their order. Also returns the results of operations whose
-/// user could not be read: to run one of them beside the others could change the order.
+/// Groups operations by user, so that one user's operations run in order. Operations whose user could not be read are
+/// not run, since running one beside the others could change the order; they are returned as results.
 async fn chains(principal: &Principal, operations: Vec<(usize, Operation)>) -> (Vec<Chain>, Vec<(usize, ResultView)>) {
     let alone = operations.len() == 1;
     let users = operations.iter().map(async |(_, operation)| match operation.call.subject() {
@@ -377,7 +378,7 @@ async fn chains(principal: &Principal, operations: Vec<(usize, Operation)>) -> (
                     None => chains.push(vec![(place, operation)]),
                 }
             }
-            // No such reservation: the operation changes nothing of any user.
+            // There is no such reservation, so the operation changes no user and may run alone.
             Ok(None) => chains.push(vec![(place, operation)]),
             Err(error) => failed.push((place, ResultView::failed(&error.into()))),
         }
@@ -385,7 +386,7 @@ async fn chains(principal: &Principal, operations: Vec<(usize, Operation)>) -> (
     (chains, failed)
 }
 
-/// Divides chains so that each part decides a bounded number of events at a time.
+/// Divides the chains into parts that each decide a bounded number of events.
 fn waves(chains: Vec<Chain>) -> Vec<Vec<Chain>> {
     let mut waves: Vec<Vec<Chain>> = Vec::new();
     let mut events = usize::MAX;

@@ -1,4 +1,4 @@
-//! `POST reserve`, `extend`, `can-use`: what may be spent.
+//! `POST reserve`, `extend`, `can-use`: calls before the work is done.
 
 use std::cell::RefCell;
 
@@ -32,23 +32,23 @@ const fn default_ttl() -> u64 {
     60
 }
 
-/// Seconds of a hold's life: 1 to 3600.
+/// The lifetime of a hold in seconds: 1 to 3600.
 fn ttl_ms(seconds: u64) -> Result<TimeMs, ApiError> {
     match TimeMs::try_from(seconds) {
         Ok(seconds @ 1..=3600) => Ok(seconds * 1000),
-        _ => Err(ApiError::invalid("ttlSeconds", "must be 1 to 3600")),
+        _ => Err(ApiError::invalid("ttlSeconds", "must be between 1 and 3600")),
     }
 }
 
-/// Null is no quantity: only a field that is left out takes its default.
+/// `null` is not a quantity: only a field that is left out gets its default.
 fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
     Number::deserialize(deserializer).map(Some)
 }
 
-/// The most events of one call.
+/// The maximum number of events in one call.
 const MOST_ITEMS: usize = 10;
 
-/// One `event` with its quantity and metadata, or `items`: several events that pass together or not at all.
+/// One `event` with its quantity and metadata, or `items`: several events that are allowed together or not at all.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReserveBody {
@@ -66,7 +66,7 @@ pub struct ReserveBody {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
-    /// 1 to 10, instead of event, quantity and metadata.
+    /// 1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`.
     items: Option<Vec<ItemBody>>,
     /// 1 to 3600.
     #[serde(default = "default_ttl")]
@@ -75,7 +75,7 @@ pub struct ReserveBody {
 }
 
 impl ReserveBody {
-    /// How many events it has.
+    /// The number of events.
     pub(in crate::http) fn events(&self) -> usize {
         self.items.as_ref().map_or(1, Vec::len)
     }
@@ -104,12 +104,12 @@ pub struct ReserveQuery {
     on_deny: Option<String>,
 }
 
-/// Metadata with the key's own, which overrides what the caller claims.
+/// The caller's metadata merged with the key's, which takes precedence.
 pub(in crate::http) fn claimed(principal: &Principal, metadata: Metadata) -> Result<Metadata, ApiError> {
     let merged = metadata.merged(&principal.key.metadata);
     match merged.fits() {
         true => Ok(merged),
-        false => Err(ApiError::invalid("metadata", "must have at most 32 keys, with those that the API key brings")),
+        false => Err(ApiError::invalid("metadata", "must have at most 32 keys, including those of the API key")),
     }
 }
 
@@ -129,14 +129,14 @@ fn call(principal: &Principal, given: ReserveBody) -> Result<Call, ApiError> {
         (Some(event), None) => vec![item(principal, event, quantity.unwrap_or(ONE), metadata)?],
         (None, Some(items)) if quantity.is_none() && metadata.is_empty() => {
             if items.is_empty() || items.len() > MOST_ITEMS {
-                return Err(ApiError::invalid("items", format!("must be 1 to {MOST_ITEMS}")));
+                return Err(ApiError::invalid("items", format!("must have 1 to {MOST_ITEMS} entries")));
             }
             let items = items.into_iter();
             items.map(|given| item(principal, given.event, given.quantity, given.metadata)).collect::<Result<_, _>>()?
         }
-        (None, None) => return Err(ApiError::invalid("event", "is missing; or give `items`")),
+        (None, None) => return Err(ApiError::invalid("event", "is required; provide `event` or `items`")),
         (_, Some(_)) => {
-            return Err(ApiError::invalid("items", "stand instead of event, quantity and metadata, not beside them"));
+            return Err(ApiError::invalid("items", "cannot be combined with `event`, `quantity` or `metadata`"));
         }
     };
     Ok(Call { user, items, key: principal.key.id.clone() })
@@ -174,7 +174,7 @@ pub(in crate::http) fn replayed(response: &mut HttpResponseBuilder, replayed: bo
     }
 }
 
-/// Check every limit that applies and hold in all of them, or in none
+/// Check every limit that applies, and hold the amount in all of them or in none
 #[utoipa::path(post, path = "/api/v1/reserve", tag = "Metering", request_body = ReserveBody,
     params(("onDeny" = Option<u16>, Query, description = "429: a denial is a 429 problem"), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = DecisionView), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -199,7 +199,7 @@ pub async fn reserve(
     decided(&decision)
 }
 
-/// Reserves what a body asks for.
+/// Reserves as the body requests.
 ///
 /// # Errors
 /// As the route.
@@ -226,15 +226,15 @@ fn decided(decision: &Decision) -> Result<HttpResponse, ApiError> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExtendBody {
     pub(in crate::http) reservation_id: String,
-    /// From now on; 1 to 3600.
+    /// Counted from now; 1 to 3600.
     #[schema(minimum = 1, maximum = 3600)]
     ttl_seconds: Option<u64>,
-    /// So much more; checked like a reserve.
+    /// Additional amount, checked like a reserve.
     #[schema(value_type = Option<NumberOrText>)]
     quantity: Option<Number>,
 }
 
-/// More time, more amount, or both
+/// Extend the time of a reservation, its amount, or both
 #[utoipa::path(post, path = "/api/v1/extend", tag = "Metering", request_body = ExtendBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = DecisionView), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -246,7 +246,7 @@ pub async fn extend(principal: Principal, body: Body<ExtendBody>) -> Result<Http
     decided(&decide_extend(&principal, value, idempotency.as_ref()).await?)
 }
 
-/// Extends the reservation that a body names.
+/// Extends the reservation that the body names.
 ///
 /// # Errors
 /// As the route.
@@ -257,7 +257,7 @@ pub(in crate::http) async fn decide_extend(
 ) -> Result<Decision, ApiError> {
     let ttl_ms = body.ttl_seconds.map(ttl_ms).transpose()?;
     if ttl_ms.is_none() && body.quantity.is_none() {
-        return Err(ApiError::invalid("ttlSeconds", "ask for more time (ttlSeconds), more amount (quantity), or both"));
+        return Err(ApiError::invalid("ttlSeconds", "is required; provide `ttlSeconds`, `quantity` or both"));
     }
     let extension = Extension { ttl_ms, quantity: body.quantity };
     let decision = principal.gateway.extend(&principal.tenant, &body.reservation_id, extension, idempotency).await?;
@@ -265,7 +265,7 @@ pub(in crate::http) async fn decide_extend(
     Ok(decision)
 }
 
-/// One matched group as a reserve would find it.
+/// The state of one matched group.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CanUseDetail {
@@ -310,7 +310,7 @@ impl CanUseView {
     }
 }
 
-/// Ask without holding anything
+/// Check whether a call would be allowed, without holding anything
 #[utoipa::path(post, path = "/api/v1/can-use", tag = "Metering", request_body = ReserveBody,
     responses((status = 200, body = CanUseView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -322,7 +322,7 @@ pub async fn can_use(principal: Principal, body: Body<ReserveBody>) -> Result<Ht
     Ok(response.json(CanUseView::new(&decision)))
 }
 
-/// Asks what a reserve with this body would be answered.
+/// The decision that a reserve with this body would get.
 ///
 /// # Errors
 /// As the route.

@@ -1,4 +1,4 @@
-//! `POST commit`, `release`, `track`: what was spent.
+//! `POST commit`, `release`, `track`: calls after the work is done.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ const fn yes() -> bool {
     true
 }
 
-/// A text that is kept beside a call.
+/// Checks a text that is stored with a call.
 fn note(field: &str, text: Option<&str>) -> Result<(), ApiError> {
     match text {
         Some(text) if text.len() > 256 || text.chars().any(char::is_control) => {
@@ -35,14 +35,14 @@ fn note(field: &str, text: Option<&str>) -> Result<(), ApiError> {
     }
 }
 
-/// What to do with a commit after the reservation's expiry.
+/// How to treat a commit after the reservation has expired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum IfExpired {
-    /// Within the grace it is recorded, flagged as late: it was spent.
+    /// Within 15 minutes after expiry it is charged and flagged as late, since the amount was spent.
     #[default]
     Charge,
-    /// It is refused.
+    /// The commit fails with 410.
     Reject,
 }
 
@@ -53,18 +53,19 @@ pub struct CommitBody {
     /// The actual quantity; 0 is allowed.
     #[schema(value_type = Option<NumberOrText>)]
     quantity: Option<Number>,
-    /// Actual figures, merged over the reserve's.
+    /// Actual figures, merged over the metadata of the reserve.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
-    /// False: charge that much and keep the rest of the hold.
+    /// With false, this amount is charged and the rest stays held.
     #[serde(default = "yes", rename = "final")]
     is_final: bool,
     #[serde(default)]
     if_expired: IfExpired,
-    /// What the result was worth; also possible later, by `POST reservations/{id}/outcome`.
+    /// How useful the result was; can also be sent later with `POST reservations/{id}/outcome`.
     outcome: Option<Outcome>,
-    /// Figures of a reservation of several items, in their order; instead of quantity and metadata.
+    /// Figures of a reservation with several items, in the same order; cannot be combined with `quantity` or
+    /// `metadata`.
     items: Option<Vec<ActualBody>>,
 }
 
@@ -79,8 +80,8 @@ pub struct ActualBody {
     metadata: Metadata,
 }
 
-/// The figures that a commit brings: none, one for the reservation, or one per item. What the key fixes overrides what
-/// the caller claims; nothing stays nothing.
+/// The figures of a commit: none, one set for the reservation, or one set per item. The key's metadata overrides the
+/// caller's; without figures from the caller there are none.
 fn figures(
     principal: &Principal,
     quantity: Option<Number>,
@@ -97,26 +98,26 @@ fn figures(
         Some(items) if quantity.is_none() && metadata.is_empty() => {
             items.into_iter().map(|item| actual(item.quantity, item.metadata)).collect()
         }
-        Some(_) => Err(ApiError::invalid("items", "stand instead of quantity and metadata, not beside them")),
+        Some(_) => Err(ApiError::invalid("items", "cannot be combined with `quantity` or `metadata`")),
     }
 }
 
-/// What became of a reservation.
+/// The state of a reservation after the call.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SettlementView {
     reservation_id: String,
     /// `held`, `committed` or `released`
     status: String,
-    /// It was charged after its expiry.
+    /// The amount was charged after the reservation had expired.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     late: bool,
     /// The same call was made before; nothing changed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
-    /// The counters it was settled in, in the windows in which it was held.
+    /// The counters of the reservation, in the windows in which it was held.
     counters: Vec<CounterView>,
-    /// Alerts that this call set off.
+    /// Alerts that this call triggered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     thresholds: Vec<ThresholdView>,
 }
@@ -153,7 +154,7 @@ fn settled(settlement: &Settlement) -> Result<HttpResponse, ApiError> {
     answer(response, plain_json::settlement(settlement), || SettlementView::new(settlement))
 }
 
-/// Confirm what was spent
+/// Charge what was spent, and return the rest of the hold
 #[utoipa::path(post, path = "/api/v1/commit", tag = "Metering", request_body = CommitBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = SettlementView), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -165,7 +166,7 @@ pub async fn commit(principal: Principal, body: Body<CommitBody>) -> Result<Http
     settled(&settle_commit(&principal, value, idempotency.as_ref()).await?)
 }
 
-/// Commits as a body says.
+/// Commits as the body says.
 ///
 /// # Errors
 /// As the route.
@@ -193,7 +194,7 @@ pub struct ReleaseBody {
     error_code: Option<String>,
 }
 
-/// Give back all that is still held
+/// Return everything that is still held
 #[utoipa::path(post, path = "/api/v1/release", tag = "Metering", request_body = ReleaseBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = SettlementView), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -205,7 +206,7 @@ pub async fn release(principal: Principal, body: Body<ReleaseBody>) -> Result<Ht
     settled(&settle_release(&principal, value, idempotency.as_ref()).await?)
 }
 
-/// Releases the reservation that a body names.
+/// Releases the reservation that the body names.
 ///
 /// # Errors
 /// As the route.
@@ -225,14 +226,14 @@ pub(in crate::http) async fn settle_release(
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseByHandBody {
-    /// Why; kept in the ledger and in the audit log. At most 256 bytes.
+    /// The reason; recorded in the ledger and in the audit log. At most 256 bytes.
     reason: Option<String>,
 }
 
-/// Give back by hand all that a reservation still holds
+/// Release a reservation as an operator
 ///
-/// For operators: a worker hangs, and its hold is in the way. The application may still be at work; its commit is then
-/// answered 409 `reservation_not_pending`.
+/// For example when a worker hangs and its hold blocks other calls. If the application is still working, its commit
+/// then fails with 409 `reservation_not_pending`.
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/release", tag = "Users", request_body = ReleaseByHandBody,
     operation_id = "release_reservation", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = SettlementView), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -258,20 +259,21 @@ pub struct OutcomeBody {
     outcome: Outcome,
 }
 
-/// What the result of a commit was worth.
+/// The outcome of a commit.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutcomeView {
     reservation_id: String,
     outcome: Outcome,
-    /// It was told so before; nothing changed.
+    /// The same outcome was recorded before; nothing changed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
 }
 
-/// Tell what the result was worth
+/// Record whether the result was accepted or rejected
 ///
-/// For reports such as the cost per accepted result. Until 15 minutes after the reservation's expiry; the last word counts.
+/// For reports such as the cost per accepted result. Possible until 15 minutes after the reservation's expiry; a later
+/// call replaces the outcome.
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/outcome", tag = "Metering", request_body = OutcomeBody,
     params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = OutcomeView), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -298,7 +300,7 @@ pub async fn outcome(
 pub struct TrackBody {
     #[schema(value_type = String)]
     pub(in crate::http) user_id: UserId,
-    /// A name that ends in `.refund` gives back.
+    /// A name that ends in `.refund` refunds an earlier charge.
     #[schema(value_type = String)]
     event: EventName,
     #[serde(default = "super::reserve::one")]
@@ -307,7 +309,7 @@ pub struct TrackBody {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     metadata: Metadata,
-    /// Count only if there is room, else 429.
+    /// Count only if the limit allows it; otherwise the call fails with 429.
     #[serde(default)]
     enforce: bool,
 }
@@ -320,7 +322,7 @@ pub struct TrackedView {
     match_status: MatchStatus,
     matched_group_ids: Vec<String>,
     counters: Vec<CounterView>,
-    /// Alerts that this call set off.
+    /// Alerts that this call triggered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     thresholds: Vec<ThresholdView>,
 }
@@ -337,7 +339,7 @@ impl TrackedView {
     }
 }
 
-/// Count what has happened
+/// Count usage that has already happened
 #[utoipa::path(post, path = "/api/v1/track", tag = "Metering", request_body = TrackBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = TrackedView), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -353,7 +355,7 @@ pub async fn track(principal: Principal, body: Body<TrackBody>) -> Result<HttpRe
     Ok(response.json(TrackedView::new(&tracked)))
 }
 
-/// Tracks what a body says.
+/// Counts as the body says.
 ///
 /// # Errors
 /// As the route.

@@ -30,14 +30,14 @@ use crate::service::metering::usage::Usage;
 #[serde(rename_all = "camelCase")]
 pub struct UsageQuery {
     user_id: String,
-    /// A name or a glob: only the groups that can count such events.
+    /// A name or a glob: only groups that can count such events.
     event: Option<String>,
-    /// `key` and `metadata.<name>`: for counters with these names in their scope.
+    /// `key` and `metadata.<name>`: counters with these names in their scope.
     #[serde(flatten)]
     scope: BTreeMap<String, String>,
 }
 
-/// The values of names that a counter's scope may have: `key` and `metadata.<name>`.
+/// The values of `key` and `metadata.<name>`, for counters with these names in their scope.
 ///
 /// # Errors
 /// invalid_request naming the parameter
@@ -59,7 +59,7 @@ pub(in crate::http) fn scope_values(scope: BTreeMap<String, String>) -> Result<(
     Ok((key, metadata))
 }
 
-/// What is asked for, checked.
+/// The checked query.
 struct Asked {
     user: UserId,
     event: Option<EventName>,
@@ -84,7 +84,7 @@ pub struct UsageView {
     user_id: String,
     /// Null without a subscription.
     plan_id: Option<String>,
-    /// The window of the plan's own period.
+    /// The window of the plan's default period.
     period: Option<PeriodView>,
     counters: Vec<CounterView>,
 }
@@ -110,7 +110,7 @@ async fn read(principal: &Principal, asked: &Asked) -> Result<UsageView, ApiErro
     Ok(view(&asked.user, &usage, &usage.counters))
 }
 
-/// What others use too is not for the eyes of one end user.
+/// An end user may not see counters that others share.
 fn shows(principal: &Principal, asked: &Asked, group: &LimitGroup) -> bool {
     let shared = principal.key.kind != KeyKind::Publishable;
     wanted(group, asked.event.as_ref().map(EventName::as_str)) && (shared || group.scope.contains_user())
@@ -119,8 +119,8 @@ fn shows(principal: &Principal, asked: &Asked, group: &LimitGroup) -> bool {
 /// Read a user's counters
 #[utoipa::path(get, path = "/api/v1/usage", tag = "Usage",
     params(("userId" = String, Query), ("event" = Option<String>, Query, description = "a name or a glob"),
-        ("key" = Option<String>, Query, description = "id of a key: for counters of keys"),
-        ("metadata.{name}" = Option<String>, Query, description = "for counters with that name in their scope"),
+        ("key" = Option<String>, Query, description = "ID of a key, for counters with `key` in their scope"),
+        ("metadata.{name}" = Option<String>, Query, description = "for counters with this name in their scope"),
         ("X-User-Token" = Option<String>, Header)),
     responses((status = 200, body = UsageView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 503, body = Problem)))]
@@ -162,7 +162,7 @@ pub async fn stream_usage(
         key: asked.key.clone(),
         metadata: asked.metadata.clone(),
     };
-    // Before the first state is read, so that no change between the two is missed.
+    // Starts before the first state is read, so that no change in between is missed.
     let changes = watchers.follow(watched, &principal.gateway, &readers, &draining.0)?;
     let first = line(&read(&principal, &asked).await?)?;
     let silence = request.app_data::<Limits>().copied().unwrap_or_default().silence;
@@ -185,17 +185,17 @@ struct Follow {
     principal: Principal,
     asked: Asked,
     told: String,
-    /// How long nothing may go out.
+    /// The longest time without any output.
     silence: Duration,
     draining: tokio::sync::watch::Receiver<bool>,
     changes: Changes,
-    /// Counts this stream as long as it is open.
+    /// Counts this stream while it is open.
     _permit: Permit,
 }
 
 impl Follow {
-    /// Waits for the next change; a comment if there is none for long; None when the node drains, the key is revoked or
-    /// the watch ended.
+    /// Waits for the next change. Returns a comment if there is none for a long time, and None when the node drains,
+    /// the key is revoked or the watch ends.
     async fn next(&mut self) -> Option<String> {
         let deadline = tokio::time::Instant::now() + self.silence;
         while tokio::time::Instant::now() < deadline {

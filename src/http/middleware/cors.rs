@@ -1,5 +1,5 @@
-//! Cross-origin reads by publishable keys. A preflight carries no key, so it is answered for any origin; the read
-//! itself is answered only for the key's own origins.
+//! Cross-origin reads with publishable keys. A preflight request carries no key, so every origin gets an answer. The
+//! read itself is allowed only from the key's origins.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::ServiceResponse;
@@ -9,7 +9,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
-/// The origin that the request's key may be used from.
+/// The origin from which the request's key may be used.
 pub struct AllowedOrigin(pub String);
 
 pub async fn preflight(request: HttpRequest) -> HttpResponse {
@@ -24,7 +24,7 @@ pub async fn preflight(request: HttpRequest) -> HttpResponse {
     response.finish()
 }
 
-/// Tells the browser of an allowed origin that its page may read the answer.
+/// Adds the headers that allow the browser's page to read the answer.
 pub fn tell(response: &mut ServiceResponse<impl MessageBody>) {
     let origin = response.request().extensions().get::<AllowedOrigin>().map(|origin| origin.0.clone());
     if let Some(value) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) {

@@ -1,26 +1,26 @@
-//! What one client may take of a node, apart from sizes.
+//! Limits on what one client may use of a node, apart from body sizes.
 
 use std::time::Duration;
 
-/// Bounds that are the same for every call.
+/// Limits that are the same for every call.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// A connection stays open for so long with no call on it, and its first head has to be there within it. Longer than
-    /// clients and proxies keep theirs (undici 4 s, httpx 5 s, nginx 60 s): they close it, and none of them sends a call
-    /// into a connection that this side is closing.
+    /// How long a connection without a call stays open, and how long the head of its first call may take. It is longer
+    /// than the idle time of common clients and proxies (undici 4 s, httpx 5 s, nginx 60 s), so they close the
+    /// connection first, and none of them sends a call into a connection that this side is closing.
     pub idle: Duration,
-    /// Something goes out on a stream of events at least so often: proxies keep it open, and a node finds out which of
-    /// its streams nobody reads any more, and gives their places to others.
+    /// A stream of events sends something at least this often. Proxies then keep it open, and the node detects streams
+    /// without a reader and frees their places.
     pub silence: Duration,
-    /// A body has to be there this long after its head.
+    /// The body must arrive this long after the head.
     pub body_timeout: Duration,
-    /// Connections of a node, of whoever comes: each may take up to 160 KiB for a head or a body that it has begun.
-    /// Further ones wait until others end.
+    /// Connections per node, regardless of the client. Each may use up to 160 KiB for an unfinished head or body.
+    /// Further connections wait until others end.
     pub connections: usize,
-    /// Reads that may be under way per key, of those kinds that are bounded; beyond [`super::readers::Reader::bounds`] it
+    /// Concurrent reads per key, for kinds of reads that are limited. A value above [`super::readers::Reader::bounds`]
     /// has no effect.
     pub reads_of_key: usize,
-    /// So many refusals of keys may wait to be told; those beyond are 429 at once.
+    /// How many refusals of invalid keys may wait to be answered; further ones get a 429 at once.
     pub waiting_refusals: usize,
 }
 

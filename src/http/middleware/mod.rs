@@ -1,4 +1,4 @@
-//! What surrounds every route: bounds per client, cross-origin reads, request ids, refused keys.
+//! Middleware of all routes: limits per client, cross-origin reads, request IDs, invalid keys.
 
 pub(crate) mod cors;
 pub mod limits;

@@ -1,6 +1,6 @@
-//! What readers may take of a node, so that they never starve metering calls: how many reads of a kind a key and a node
-//! may have under way, and threads and Redis connections of their own for the long ones. Batches of metering calls are
-//! counted in the same way, since each takes what a hundred calls do.
+//! Limits on reads, so that they never starve metering calls: how many reads of a kind a key and a node may run at
+//! once, and separate threads and Redis connections for long reads. Batches of metering calls are limited in the same
+//! way, since each costs as much as a hundred calls.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -18,21 +18,21 @@ use crate::service::error::ServiceError;
 /// A kind of read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reader {
-    /// A page of a list, or one user in detail: some ten to some hundred small reads.
+    /// A page of a list, or one user in detail: about ten to a few hundred small reads.
     Page,
-    /// Entries of a log, or rows of reports: up to some hundred pages.
+    /// Entries of a log, or rows of reports: up to a few hundred pages.
     Scan,
-    /// A draft replayed on recorded calls.
+    /// A draft replayed against recorded calls.
     Whatif,
     /// A stream of one user's counters.
     UsageStream,
     /// A stream of the events of an app.
     EventStream,
-    /// Up to a hundred metering operations in one request. It runs where metering calls do.
+    /// Up to a hundred metering operations in one request. It runs on the threads of metering calls.
     Batch,
 }
 
-/// How many reads of a kind may be under way or wait for their turn; beyond it they are answered 429.
+/// How many reads of a kind may run or wait; further ones get a 429.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub per_key: usize,
@@ -40,7 +40,7 @@ pub struct Bounds {
 }
 
 impl Reader {
-    /// The table of docs/configuration.md.
+    /// The same figures as in docs/reference/configuration.md.
     pub const fn bounds(self) -> Bounds {
         match self {
             Self::Page => Bounds { per_key: 32, per_node: 128 },
@@ -52,7 +52,7 @@ impl Reader {
         }
     }
 
-    /// Seconds that a client should wait before it tries again.
+    /// Seconds that a client should wait before it retries.
     pub const fn retry_after_s(self) -> u64 {
         match self {
             Self::Page | Self::Scan | Self::Batch => 1,
@@ -73,14 +73,14 @@ impl Reader {
     /// The title of the 429.
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Batch => "Too many batches are under way",
+            Self::Batch => "Too many concurrent batches",
             Self::Page | Self::Scan | Self::Whatif | Self::UsageStream | Self::EventStream => {
-                "Too many reads are under way"
+                "Too many concurrent reads"
             }
         }
     }
 
-    /// What there are too many of.
+    /// The name of what exceeds the limit.
     pub const fn what(self) -> &'static str {
         match self {
             Self::Batch => "batches",
@@ -89,16 +89,16 @@ impl Reader {
     }
 }
 
-/// Pages, and scans, that are read at the same time; the others wait for their turn.
+/// How many pages, and how many scans, are read at the same time; others wait.
 const PAGES_AT_ONCE: usize = 2;
 const SCANS_AT_ONCE: usize = 2;
-/// Drafts that run at the same time: each takes up to some 100 MB.
+/// Drafts that run at the same time; each uses up to about 100 MB.
 const WHATIFS_AT_ONCE: usize = 1;
-/// Streams of events that look for new ones at the same time.
+/// Streams of events that check for new ones at the same time.
 const FOLLOWERS_AT_ONCE: usize = 2;
-/// Threads for reads: pages, scans, followers, and the watch over users of usage streams.
+/// Threads for reads: pages, scans, streams of events, and the watch over users of usage streams.
 const THREADS: usize = PAGES_AT_ONCE + SCANS_AT_ONCE + FOLLOWERS_AT_ONCE + 1;
-/// Metering calls go first where both want the processor.
+/// Metering calls get the processor first.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
@@ -106,10 +106,10 @@ type Counts = HashMap<(Reader, Option<KeyId>), usize>;
 
 /// The readers of one node.
 pub struct Readers {
-    /// Beside the bounds of each kind.
+    /// In addition to the limits of each kind.
     most_of_key: usize,
     counts: Arc<Mutex<Counts>>,
-    /// Its threads have connections to Redis of their own, see `store/client/connection.rs`.
+    /// Its threads have Redis connections of their own; see `store/client/connection.rs`.
     runtime: Option<Runtime>,
     pages: Arc<Semaphore>,
     scans: Arc<Semaphore>,
@@ -117,7 +117,7 @@ pub struct Readers {
     followers: Arc<Semaphore>,
 }
 
-/// Counts a read as long as it is under way.
+/// Counts a read while it runs.
 pub struct Permit {
     counts: Arc<Mutex<Counts>>,
     reader: Reader,
@@ -142,16 +142,16 @@ impl Drop for Permit {
     }
 }
 
-/// Lets the threads of the node that serve metering calls go first.
+/// Gives the threads of metering calls priority.
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "the threads for long reads keep their priority");
+        tracing::debug!(%error, "cannot lower the priority of the threads for long reads");
     }
 }
 
 impl Readers {
-    /// `most_of_key`: reads of a kind that a key may have under way, beside the bound of that kind.
+    /// `most_of_key`: concurrent reads of a kind per key, in addition to the limit of that kind.
     ///
     /// # Errors
     /// The threads cannot be started.
@@ -175,7 +175,7 @@ impl Readers {
     }
 
     /// # Errors
-    /// 429: the key or the node has as many of these reads under way as it may.
+    /// 429 if the key or the node has reached its limit of these reads.
     pub fn admit(&self, reader: Reader, key: &KeyId) -> Result<Permit, ApiError> {
         let Bounds { per_key, per_node } = reader.bounds();
         let mut counts = lock(&self.counts);
@@ -192,11 +192,11 @@ impl Readers {
         Ok(Permit { counts: Arc::clone(&self.counts), reader, key: key.clone() })
     }
 
-    /// Admits a read, and runs it when it is its turn, off the threads that serve metering calls. It runs to its end
-    /// even if the caller leaves.
+    /// Admits a read and runs it in turn, outside of the threads that serve metering calls. It completes even if the
+    /// caller disconnects.
     ///
     /// # Errors
-    /// 429, or what the read fails with.
+    /// 429, or the error of the read.
     pub async fn run<T, F>(
         &self,
         reader: Reader,
@@ -212,7 +212,7 @@ impl Readers {
             Reader::Page => &self.pages,
             Reader::Scan => &self.scans,
             Reader::Whatif => &self.whatifs,
-            // Streams and batches are only counted here, and run elsewhere.
+            // Streams and batches are only counted here and run elsewhere.
             Reader::UsageStream | Reader::EventStream | Reader::Batch => &self.followers,
         };
         self.offload(turns, async move || {
@@ -223,10 +223,10 @@ impl Readers {
         .await?
     }
 
-    /// Looks for the new events of a stream.
+    /// Checks for new events of a stream.
     ///
     /// # Errors
-    /// What the read fails with.
+    /// The error of the read.
     pub async fn follow<T, F>(&self, read: impl FnOnce() -> F + Send + 'static) -> Result<T, ApiError>
     where
         T: Send + 'static,
@@ -235,7 +235,7 @@ impl Readers {
         self.offload(&self.followers, read).await
     }
 
-    /// Starts a task beside the long reads.
+    /// Starts a task on the threads for reads.
     pub fn background<F: Future<Output = ()>>(&self, task: impl FnOnce() -> F + Send + 'static) {
         if let Some(runtime) = &self.runtime {
             let handle = runtime.handle().clone();
@@ -243,8 +243,8 @@ impl Readers {
         }
     }
 
-    /// A draft gets a thread of its own, since the allocator keeps what a thread has freed until the thread ends: drafts
-    /// on several threads that stay would keep the memory of several drafts.
+    /// Each draft gets its own thread, because the allocator keeps freed memory until the thread ends. On permanent
+    /// threads, the memory of several drafts would accumulate.
     async fn offload<T, F>(
         &self,
         turns: &Arc<Semaphore>,
@@ -272,7 +272,7 @@ impl Readers {
             .name("whatif".to_owned())
             .spawn(move || {
                 step_back();
-                // Nobody may wait any more.
+                // The receiver may be gone already.
                 drop(sender.send(work()));
             })
             .map_err(|error| failed(&format!("has no thread: {error}")))?;
@@ -281,8 +281,8 @@ impl Readers {
 }
 
 impl Drop for Readers {
-    /// A node ends inside another runtime, where it must not wait for threads. Reads whose callers have left go on: they
-    /// need their timers to the end.
+    /// A node ends inside another runtime, where it must not wait for threads. Reads whose callers have left keep
+    /// running and need their timers until they end.
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         let turns = [
@@ -293,7 +293,7 @@ impl Drop for Readers {
         ];
         std::thread::spawn(move || {
             for (turns, count) in turns {
-                // Fails only where the turns were closed, which nobody does.
+                // Fails only if the semaphore is closed, which never happens.
                 let _ = futures::executor::block_on(turns.acquire_many(u32::try_from(count).unwrap_or(u32::MAX)));
             }
             runtime.shutdown_background();
@@ -301,7 +301,7 @@ impl Drop for Readers {
     }
 }
 
-/// As handlers get it.
+/// The form in which handlers receive it.
 pub type SharedReaders = web::Data<Readers>;
 
 #[cfg(test)]

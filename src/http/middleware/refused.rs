@@ -1,7 +1,8 @@
-//! Refused keys: counted, told in the log, and answered ever more slowly to the address that they come from.
+//! Invalid keys: counted, logged, and answered with growing delay per client address.
 //!
-//! Only the refusal waits. A key that is valid never does, whoever else calls from its address, so a proxy or a large
-//! office in front of many callers costs them nothing. The address is the connection's: no header is believed.
+//! Only the refusal is delayed. A call with a valid key is never delayed, even from the same address, so a proxy or a
+//! large office pays nothing for one bad client. The address is that of the connection; headers such as
+//! `X-Forwarded-For` are ignored.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,24 +22,24 @@ use crate::http::wire::problem::ApiError;
 use crate::service::access::keys::is_plausible;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// So many refusals of a minute are answered at once: a person who mistypes, a caller whose key has just been revoked.
+/// Refusals per minute that are answered at once: a mistyped key, or a caller whose key has just been revoked.
 const AT_ONCE: u32 = 10;
 const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// The addresses that are remembered; those that have not called for longest are forgotten first.
+/// How many addresses are remembered. The least recently used ones are removed first.
 const ADDRESSES: usize = 10_000;
 
-/// Why a key was refused, as the metric tells it.
+/// Why a key was refused; a label of the metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
-    /// None was sent: nobody guesses that way, and nothing waits.
+    /// No key was sent. This is not an attempt to guess keys, so it is not delayed.
     Missing,
-    /// It cannot be a key.
+    /// The text cannot be a key.
     Malformed,
     Unknown,
-    /// The cookie of a session that has ended or never was.
+    /// The cookie of a session that has ended or never existed.
     Session,
-    /// A key by which somebody wanted to sign in to the dashboard.
+    /// A key that was used to sign in to the dashboard.
     SignIn,
 }
 
@@ -64,7 +65,7 @@ impl Reason {
     }
 }
 
-/// The refusals of an address in the minute that began then.
+/// The refusals of an address in the minute that began at this time.
 #[derive(Clone, Copy)]
 struct Minute {
     began: Instant,
@@ -72,7 +73,7 @@ struct Minute {
 }
 
 impl Minute {
-    /// One more; answers how many it are now.
+    /// Adds one and returns the new count.
     fn count(&mut self, now: Instant) -> u32 {
         if now.duration_since(self.began) >= MINUTE {
             *self = Self { began: now, refused: 0 };
@@ -82,7 +83,7 @@ impl Minute {
     }
 }
 
-/// How long the answer to the n-th refusal of a minute waits.
+/// The delay of the n-th refusal in a minute.
 fn wait(refused: u32) -> Duration {
     match refused.checked_sub(AT_ONCE + 1) {
         None => Duration::ZERO,
@@ -90,7 +91,7 @@ fn wait(refused: u32) -> Duration {
     }
 }
 
-/// Who calls: an address, or for IPv6 the network that one subscriber has.
+/// The client: an address, or for IPv6 the network of one subscriber.
 fn caller(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -98,10 +99,10 @@ fn caller(address: IpAddr) -> IpAddr {
     }
 }
 
-/// What a node knows of refused keys, bounded.
+/// The refusals that a node has seen, within a bound.
 pub struct Refusals {
     addresses: Cache<IpAddr, Arc<Mutex<Minute>>>,
-    /// A place for each answer that may wait.
+    /// One permit for each answer that may wait.
     waiting: Semaphore,
 }
 
@@ -110,7 +111,7 @@ impl Refusals {
         Self { addresses: Cache::new(ADDRESSES), waiting: Semaphore::new(most_waiting) }
     }
 
-    /// Counts a refusal; answers how many that address had this minute.
+    /// Counts a refusal and returns the address's count for this minute.
     fn count(&self, address: IpAddr, now: Instant) -> u32 {
         let caller = caller(address);
         let minute = self.addresses.get(&caller).unwrap_or_else(|| {
@@ -122,7 +123,7 @@ impl Refusals {
     }
 
     /// # Errors
-    /// Too many answers wait already.
+    /// Too many answers are waiting already.
     async fn wait(&self, refused: u32) -> Result<(), ApiError> {
         let wait = wait(refused);
         if wait.is_zero() {
@@ -151,7 +152,7 @@ pub async fn middleware(
     };
     let refused = refusals.count(peer.ip(), Instant::now());
     if refused == 1 {
-        tracing::warn!(address = %peer.ip(), reason = reason.as_str(), "a key is refused; more of this minute are not told");
+        tracing::warn!(address = %peer.ip(), reason = reason.as_str(), "an invalid key was refused; further ones this minute are not logged");
     }
     match refusals.wait(refused).await {
         Ok(()) => Ok(response.map_into_left_body()),

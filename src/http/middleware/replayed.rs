@@ -1,4 +1,4 @@
-//! Every repeated write says so, also where its answer is all that was kept of the first.
+//! Marks replayed answers of repeated writes with `Idempotent-Replayed`.
 
 use actix_web::HttpMessage;
 use actix_web::body::MessageBody;
@@ -9,7 +9,7 @@ use crate::store::metering::operation::Replayed;
 
 pub const HEADER: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Adds the header to the answer of a call that was answered before.
+/// Adds the header to a replayed answer.
 pub fn tell(response: &mut ServiceResponse<impl MessageBody>) {
     let told = response.request().extensions().get::<Replayed>().is_some_and(Replayed::is_told);
     if told && response.status().is_success() {

@@ -1,4 +1,4 @@
-//! Every answer carries a request id, the client's own if it sent a plain one.
+//! Every answer carries a request ID: the client's `X-Request-Id` if it is valid, otherwise a new one.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -13,7 +13,7 @@ tokio::task_local! {
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of the request that this task answers; empty outside of one.
+/// The ID of the request that this task answers; empty outside of a request.
 pub fn current() -> String {
     CURRENT.try_with(Clone::clone).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
-//! Bodies that no handler reads to their end. After such an answer the server would go on reading a chunked body for as
-//! long as it comes, and throw it away: a call that was refused could keep a connection busy without end. So the answer
-//! holds what is left of the body, and the server closes the connection behind it, as it does with a body of known length.
+//! Bodies that no handler reads to the end. The server would continue to read and discard a chunked body after the
+//! answer, so a rejected call could keep a connection busy without end. Therefore the answer owns the rest of the
+//! body, and the server closes the connection afterwards, as it does for a body of known length.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Bytes;
 use futures::Stream;
 
-/// A body that both its reader and the answer hold.
+/// A body that is shared by its reader and the answer.
 #[derive(Clone)]
 struct Shared(Rc<RefCell<Payload>>);
 
@@ -28,7 +28,7 @@ impl Stream for Shared {
     }
 }
 
-/// An answer with the body of its request, as long as it is being sent.
+/// An answer that owns its request's body until it is sent.
 struct Holding<B> {
     body: Pin<Box<B>>,
     _unread: Shared,

@@ -1,5 +1,5 @@
-//! The users whose counters streams follow. However many streams of a node follow a user, the node reads the user's
-//! counters once per look, and tells the streams only of changes. A stream that reads slowly gets the newest state.
+//! The users that usage streams follow. However many streams of a node follow a user, the node reads the user's
+//! counters once per round and notifies the streams of changes only. A slow stream gets the newest state.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,16 +20,16 @@ use crate::service::metering::reserve::Asker;
 use crate::service::metering::usage::Usage;
 use crate::service::tenant::Tenant;
 
-/// How often a node looks for changes: also expiries and new windows, which no call announces.
+/// How often a node checks for changes, including expiries and new windows, which no call announces.
 pub const LOOK: Duration = Duration::from_millis(500);
-/// Users that a node follows at the same time; beyond it a stream of another user is answered 429.
+/// Users that a node follows at the same time; a stream of a further user gets a 429.
 const MOST_WATCHED: usize = 1_000;
-/// Reads per second for all followed users together: where there are many, each is looked at less often.
+/// Reads per second for all followed users together; with many users, each is read less often.
 const READS_PER_SECOND: u32 = 400;
-/// Reads under way at the same time.
+/// Concurrent reads.
 const PARALLEL: usize = 4;
 
-/// Whose counters: a user's, and those of a key or of metadata that a stream names.
+/// A user whose counters are followed, with the key and metadata that a stream names.
 #[derive(Clone, Debug)]
 pub struct Watched {
     pub tenant: Tenant,
@@ -38,7 +38,7 @@ pub struct Watched {
     pub metadata: Metadata,
 }
 
-/// A state that was read, as long as a stream waits for it.
+/// The latest state, as long as a stream waits for it.
 pub type Changes = watch::Receiver<Option<Arc<Usage>>>;
 
 struct Watch {
@@ -56,7 +56,7 @@ struct State {
 #[derive(Clone, Default)]
 pub struct Watchers(Arc<Mutex<State>>);
 
-/// Ends the streams if the watch ends unexpectedly: clients open them again, which starts it again.
+/// Ends the streams if the watch ends unexpectedly. Clients reconnect, which starts it again.
 struct Running(Watchers);
 
 impl Drop for Running {
@@ -95,10 +95,10 @@ impl Watchers {
         state.watches.clear();
     }
 
-    /// Follows a user, until the node drains.
+    /// Follows a user until the node drains.
     ///
     /// # Errors
-    /// 429: the node follows as many other users as it may.
+    /// 429 if the node follows too many users.
     pub fn follow(
         &self,
         watched: Watched,
@@ -133,7 +133,7 @@ impl Watchers {
         Ok(receiver)
     }
 
-    /// Looks until nobody follows anybody.
+    /// Checks for changes while there is a stream.
     async fn run(&self, gateway: &Gateway) {
         loop {
             let began = Instant::now();
@@ -150,9 +150,9 @@ impl Watchers {
                 LOOK.max(Duration::from_secs(1) * u32::try_from(watches.len()).unwrap_or(u32::MAX) / READS_PER_SECOND);
             let pause = round / u32::try_from(watches.len()).unwrap_or(u32::MAX);
             let reads = stream::iter(watches.into_iter().enumerate()).map(|(place, (watched, changes))| async move {
-                // Spread over the round, so that they do not come as a burst.
+                // Spread over the round to avoid bursts.
                 tokio::time::sleep_until(began + pause * u32::try_from(place).unwrap_or(u32::MAX)).await;
-                // A store that is away for a moment is no change.
+                // While Redis is unavailable, nothing changes.
                 if let Ok(usage) = watched.read(gateway).await {
                     changes.send_if_modified(|known| {
                         let is_new = known.as_ref().is_none_or(|known| !known.is_like(&usage));

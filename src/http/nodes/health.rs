@@ -1,4 +1,4 @@
-//! `GET /healthz`, `/readyz`, `/metrics`: for machines that watch the node.
+//! `GET /healthz`, `/readyz`, `/metrics`: for monitoring.
 
 use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::service::gateway::Gateway;
 use crate::service::nodes::readiness::PartView;
 use crate::store::error::is_forbidden;
 
-/// The process answers
+/// Check that the process answers
 #[utoipa::path(get, path = "/healthz", tag = "Health", security(()), responses((status = 200, body = String)))]
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("ok\n")
@@ -28,13 +28,13 @@ pub async fn healthz() -> HttpResponse {
 pub struct ReadyView {
     ready: bool,
     redis_version: Option<String>,
-    /// What an operator should know.
+    /// Warnings for the operator.
     warnings: Vec<String>,
-    /// The node's background tasks. One that does not work makes no call wrong, so the node stays ready.
+    /// The node's background tasks. The node stays ready if one fails, since no decision depends on them.
     parts: Vec<PartView>,
 }
 
-/// Redis can be reached and is set up to keep what it is told
+/// Check that Redis can be reached and is configured to persist writes
 #[utoipa::path(get, path = "/readyz", tag = "Health", security(()), responses((status = 200, body = ReadyView), (status = 503, body = ReadyView)))]
 pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
     let mut view = match gateway.readiness().await {
@@ -49,21 +49,21 @@ pub async fn readyz(gateway: web::Data<Gateway>) -> HttpResponse {
     };
     view.parts = gateway.part_views();
     let silent = view.parts.iter().filter(|part| !part.ok);
-    view.warnings.extend(silent.map(|part| format!("the background task {} does not work", part.name)));
+    view.warnings.extend(silent.map(|part| format!("the background task {} has failed", part.name)));
     view.warnings.extend(gateway.degraded.warnings(gateway.allows_without_store()));
     if view.ready { HttpResponse::Ok().json(view) } else { HttpResponse::ServiceUnavailable().json(view) }
 }
 
-/// Why Redis could not be asked, without its own words: anybody may read this, and the log has them.
+/// Why Redis is not ready, without Redis' own error text: anybody may read this page, and the log has the details.
 fn unready(error: &ServiceError) -> String {
     match error {
-        // Whose data it is, by ids that nobody can use.
+        // The ids of two data sets, which are no secret.
         ServiceError::StoreRefused(what) if what.starts_with("Redis holds ") => return what.clone(),
         ServiceError::StoreUnavailable(what) | ServiceError::Internal(what) if is_forbidden(what) => {
-            "Redis can be reached and does not let its user in, or not do all that is needed: the log says what"
+            "Redis can be reached but rejects the login or a required command; the log has the details"
         }
         ServiceError::StoreUnavailable(_) => "Redis cannot be reached",
-        _ => "Redis can be reached and does not answer as it should: the log says how",
+        _ => "Redis can be reached but returns errors; the log has the details",
     }
     .to_owned()
 }
@@ -71,22 +71,22 @@ fn unready(error: &ServiceError) -> String {
 /// Prometheus metrics
 #[utoipa::path(get, path = "/metrics", tag = "Health", security(()), responses((status = 200, body = String)))]
 pub async fn metrics(handle: web::Data<PrometheusHandle>, gateway: web::Data<Gateway>) -> HttpResponse {
-    // What is not known is not told; the rest is.
+    // Metrics that cannot be read are left out; the others are returned.
     if let Err(error) = gateway.gauge_memory().await {
-        tracing::debug!(?error, "the memory of Redis is not known");
+        tracing::debug!(?error, "cannot read the memory of Redis");
     }
     if let Err(error) = gateway.gauge_verified().await {
-        tracing::debug!(?error, "the last verification is not known");
+        tracing::debug!(?error, "cannot read the last verification");
     }
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(handle.render())
 }
 
-/// The metrics of one resource, looked up once per thread that serves.
+/// The metrics of one resource, looked up once per worker thread.
 pub struct Meters {
-    /// The route's pattern, never the path, so that no id becomes a label.
+    /// The route's pattern instead of the path, so that no id becomes a label.
     call: String,
     seconds: OnceCell<Histogram>,
-    /// By status.
+    /// Counters by status.
     answers: RefCell<Vec<(StatusCode, Counter)>>,
 }
 
@@ -109,9 +109,9 @@ impl Meters {
     }
 }
 
-/// Records an answer and how long it took.
+/// Records an answer and its duration.
 pub fn measure(response: &ServiceResponse<impl MessageBody>, took: Duration) {
-    // Those of the resource, else those of the app for what matches none.
+    // The metrics of the resource; for unknown paths those of the app.
     if let Some(meters) = response.request().app_data::<Meters>() {
         meters.record(response.status(), took);
     }

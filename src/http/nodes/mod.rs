@@ -1,4 +1,4 @@
-//! Routes for those who watch nodes: health, readiness, metrics, the list of nodes.
+//! Routes for monitoring: health, readiness, metrics, the list of nodes.
 
 pub(crate) mod health;
 pub(crate) mod registry;

@@ -24,12 +24,12 @@ use crate::service::reporting::events::merge::Order;
 use crate::service::reporting::events::view::EventView;
 use crate::service::reporting::events::{EventQuery, Followed};
 
-/// How often a stream looks for new events.
+/// How often a stream checks for new events.
 const LOOK: Duration = Duration::from_millis(500);
-/// What is asked for, as names with values: some names may be there several times, some are made of metadata.
+/// The query parameters as names with values: some may be repeated, and some have names made from metadata.
 type Parameters = Vec<(String, String)>;
 
-/// What a page is asked for with.
+/// The parsed query of a page.
 #[derive(Default)]
 struct Asked {
     query: EventQuery,
@@ -38,11 +38,11 @@ struct Asked {
 
 fn time_ms(name: &str, text: &str) -> Result<u64, ApiError> {
     let time = parse_rfc3339(text).ok_or_else(|| ApiError::invalid(name, "must be an RFC 3339 time"))?;
-    // Nothing was taken down before 1970.
+    // No event is older than 1970.
     Ok(u64::try_from(time).unwrap_or(0))
 }
 
-/// Reads a filter's parameter; false if it is none.
+/// Reads a parameter of the filter. Returns false if the name is not one of the filter.
 fn read_filter(filter: &mut EventFilter, name: &str, value: &str) -> Result<bool, ApiError> {
     let bad = |error: crate::domain::values::ids::NameError| ApiError::invalid(name, error.to_string());
     match name {
@@ -50,7 +50,9 @@ fn read_filter(filter: &mut EventFilter, name: &str, value: &str) -> Result<bool
             for word in value.split(',') {
                 let kinds = EntryKind::ALL.map(EntryKind::as_str).join(", ");
                 let kind = EntryKind::parse(word.trim());
-                filter.types.insert(kind.ok_or_else(|| ApiError::invalid(name, format!("must be some of {kinds}")))?);
+                filter
+                    .types
+                    .insert(kind.ok_or_else(|| ApiError::invalid(name, format!("must be one or more of {kinds}")))?);
             }
         }
         "userId" => filter.user = Some(UserId::parse(value).map_err(bad)?),
@@ -59,11 +61,11 @@ fn read_filter(filter: &mut EventFilter, name: &str, value: &str) -> Result<bool
         "groupId" => filter.group = Some(GroupId::parse(value).map_err(bad)?),
         "reservationId" => {
             let id = ReservationId::parse(value);
-            filter.reservation = Some(id.ok_or_else(|| ApiError::invalid(name, "is no reservation's id"))?);
+            filter.reservation = Some(id.ok_or_else(|| ApiError::invalid(name, "must be the ID of a reservation"))?);
         }
         "outcome" => {
             let known = [Outcome::Accepted, Outcome::Rejected].into_iter().find(|outcome| outcome.as_str() == value);
-            filter.outcome = Some(known.ok_or_else(|| ApiError::invalid(name, "must be accepted or rejected"))?);
+            filter.outcome = Some(known.ok_or_else(|| ApiError::invalid(name, "must be `accepted` or `rejected`"))?);
         }
         "late" => {
             filter.late = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be true or false"))?);
@@ -92,16 +94,16 @@ fn read_page(parameters: Parameters) -> Result<Asked, ApiError> {
                 query.order = match value.as_str() {
                     "desc" => Order::NewestFirst,
                     "asc" => Order::OldestFirst,
-                    _ => return Err(ApiError::invalid(name, "must be desc or asc")),
+                    _ => return Err(ApiError::invalid(name, "must be `desc` or `asc`")),
                 }
             }
             "limit" => {
-                asked.limit = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be 1 to 200"))?);
+                asked.limit = Some(value.parse().map_err(|_| ApiError::invalid(name, "must be between 1 and 200"))?);
             }
             "cursor" => {
                 let cursor = EventId::parse(value);
                 query.cursor =
-                    Some(cursor.ok_or_else(|| ApiError::invalid(name, "must be the nextCursor of an earlier page"))?);
+                    Some(cursor.ok_or_else(|| ApiError::invalid(name, "must be `nextCursor` of an earlier page"))?);
             }
             _ if read_filter(&mut query.filter, name, value)? => {}
             _ => return Err(unknown(name)),
@@ -110,16 +112,16 @@ fn read_page(parameters: Parameters) -> Result<Asked, ApiError> {
     Ok(asked)
 }
 
-/// List what changed counters, what ended, and what was denied, newest first
+/// List commits, expiries, denials and other events, newest first
 #[utoipa::path(get, path = "/api/v1/events", tag = "Events",
     params(("type" = Option<String>, Query, description = "commit, draw, release, track, refund, reset, expire, outcome, denial; several with commas, or repeated"),
         ("userId" = Option<String>, Query), ("event" = Option<String>, Query, description = "a name or a glob"),
-        ("keyId" = Option<String>, Query), ("groupId" = Option<String>, Query, description = "charged, held or lacking there"),
+        ("keyId" = Option<String>, Query), ("groupId" = Option<String>, Query, description = "events that charged, held in, or were denied by this group"),
         ("reservationId" = Option<String>, Query), ("outcome" = Option<String>, Query, description = "accepted or rejected"),
-        ("late" = Option<bool>, Query), ("reason" = Option<String>, Query, description = "of a denial or a release"),
-        ("metadata.{name}" = Option<String>, Query, description = "events with that value"),
-        ("from" = Option<String>, Query, description = "RFC 3339: taken down at or after it, in real time"),
-        ("to" = Option<String>, Query, description = "RFC 3339: taken down before it"),
+        ("late" = Option<bool>, Query), ("reason" = Option<String>, Query, description = "reason of a denial or a release"),
+        ("metadata.{name}" = Option<String>, Query, description = "events with this metadata value"),
+        ("from" = Option<String>, Query, description = "RFC 3339: events recorded at or after this time (real time, not the test clock)"),
+        ("to" = Option<String>, Query, description = "RFC 3339: events recorded before this time"),
         ("order" = Option<String>, Query, description = "desc (default) or asc"),
         ("limit" = Option<usize>, Query, description = "1 to 200, default 50"),
         ("cursor" = Option<String>, Query, description = "nextCursor of the page before")),
@@ -142,7 +144,7 @@ pub async fn list(
     Ok(HttpResponse::Ok().json(ListView { data: page.events, next_cursor }))
 }
 
-/// Follow events as they come, as server-sent events; with Last-Event-ID from behind that one
+/// Follow events as server-sent events; with Last-Event-ID, starting after that event
 #[utoipa::path(get, path = "/api/v1/events/stream", tag = "Events",
     params(("type" = Option<String>, Query), ("userId" = Option<String>, Query), ("event" = Option<String>, Query),
         ("keyId" = Option<String>, Query), ("groupId" = Option<String>, Query), ("reservationId" = Option<String>, Query),
@@ -172,7 +174,7 @@ pub async fn stream(
     let silence = request.app_data::<Limits>().copied().unwrap_or_default().silence;
     let draining = draining.0.clone();
     let follow = Follow { principal, filter, position, silence, draining, readers, _permit: permit };
-    // At once, so that also a client that hears of no event can resume here.
+    // Sent at once, so that a client that never receives an event can resume here too.
     let first = (follow.position_line("following"), follow);
     let blocks = futures::stream::unfold((Some(first.0), first.1), |(first, mut follow)| async move {
         let text = match first {
@@ -186,30 +188,30 @@ pub async fn stream(
 
 fn last_event(request: &HttpRequest) -> Result<Option<EventId>, ApiError> {
     let Some(text) = single(request, Header::LastEventId)? else { return Ok(None) };
-    let invalid = || Header::LastEventId.invalid("must be the id of an event of this stream");
+    let invalid = || Header::LastEventId.invalid("must be the ID of an event of this stream");
     EventId::parse(text).map(Some).ok_or_else(invalid)
 }
 
 struct Follow {
     principal: Principal,
     filter: EventFilter,
-    /// Everything up to here was looked at.
+    /// All events up to here were checked.
     position: EventId,
-    /// How long nothing may go out.
+    /// The longest time without any output.
     silence: Duration,
     draining: tokio::sync::watch::Receiver<bool>,
     readers: SharedReaders,
-    /// Counts this stream as long as it is open.
+    /// Counts this stream while it is open.
     _permit: Permit,
 }
 
 impl Follow {
-    /// Tells no event, but where to resume.
+    /// A comment without an event that carries the position from which the client can resume.
     fn position_line(&self, comment: &str) -> String {
         format!(": {comment}\nid: {}\n\n", self.position)
     }
 
-    /// What came since the last look, and up to where.
+    /// The events since the last check, and the new position.
     async fn look(&self) -> Result<(Followed, EventId), ApiError> {
         let (gateway, tenant) = (self.principal.gateway.clone(), self.principal.tenant.clone());
         let (filter, mut position) = (self.filter.clone(), self.position);
@@ -220,8 +222,8 @@ impl Follow {
         Ok(self.readers.follow(look).await??)
     }
 
-    /// Waits for the next events; tells the position if there are none for long; None when the node drains or the key
-    /// is revoked.
+    /// Waits for the next events. Returns only the position if there are none for a long time, and None when the node
+    /// drains or the key is revoked.
     async fn next(&mut self) -> Option<String> {
         let deadline = tokio::time::Instant::now() + self.silence;
         let mut wait = LOOK;
@@ -233,7 +235,7 @@ impl Follow {
             if !self.principal.gateway.still_valid(&self.principal.key) {
                 return None;
             }
-            // A store that is away for a moment tells nothing new.
+            // While Redis is unavailable, nothing new is sent.
             let Ok((found, position)) = self.look().await else { continue };
             self.position = position;
             wait = if found.more { Duration::ZERO } else { LOOK };

@@ -1,4 +1,4 @@
-//! `GET explain`: why a call was, or would be, allowed or denied.
+//! `GET explain`: why a call was or would be allowed or denied.
 
 pub mod draft;
 mod reservation;
@@ -27,7 +27,7 @@ use crate::service::reporting::explain::Question;
 use reservation::ExplainedReservationView;
 use views::ExplainedCallView;
 
-/// Either `reservationId`, or `userId` and `event` with what a reserve takes.
+/// Either `reservationId`, or `userId` and `event` with the other fields of a reserve.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainQuery {
@@ -35,18 +35,18 @@ pub struct ExplainQuery {
     user_id: Option<String>,
     event: Option<String>,
     quantity: Option<String>,
-    /// `key` and `metadata.<name>`.
+    /// The parameters `key` and `metadata.<name>`.
     #[serde(flatten)]
     rest: BTreeMap<String, String>,
 }
 
 impl ExplainQuery {
-    /// A reservation brings its own call.
+    /// `reservationId` cannot be combined with the parameters of a call.
     fn is_alone(&self) -> Result<(), ApiError> {
         let given = [("userId", &self.user_id), ("event", &self.event), ("quantity", &self.quantity)];
         let mut named = given.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
         match named.next().or(self.rest.keys().next().map(String::as_str)) {
-            Some(field) => Err(ApiError::invalid(field, "does not go with `reservationId`")),
+            Some(field) => Err(ApiError::invalid(field, "cannot be combined with `reservationId`")),
             None => Ok(()),
         }
     }
@@ -55,18 +55,19 @@ impl ExplainQuery {
 /// Why a call was or would be allowed or denied.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExplanationView {
-    /// Of `userId` and `event`: what a reserve would meet now.
+    /// For `userId` and `event`: the answer that a reserve would get now.
     #[serde(skip_serializing_if = "Option::is_none")]
     call: Option<ExplainedCallView>,
-    /// Of `reservationId`.
+    /// For `reservationId`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reservation: Option<ExplainedReservationView>,
 }
 
-/// The call that the parameters describe. A secret key calls as itself, with its own metadata, unless it names another key.
+/// The call that the parameters describe. A secret key explains calls of itself, with its own metadata, unless the
+/// query names another key.
 fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiError> {
     let bad = |field: &str, error: NameError| ApiError::invalid(field, error.to_string());
-    let missing = |field: &str| ApiError::invalid(field, "is missing; or give `reservationId`");
+    let missing = |field: &str| ApiError::invalid(field, "is required; provide it or `reservationId`");
     let user = query.user_id.ok_or_else(|| missing("userId"))?;
     let user = UserId::parse(&user).map_err(|error| bad("userId", error))?;
     let event = query.event.ok_or_else(|| missing("event"))?;
@@ -85,12 +86,12 @@ fn question(principal: &Principal, query: ExplainQuery) -> Result<Question, ApiE
     Ok(Question { user, item, key })
 }
 
-/// Explain what became of a reservation, or why a call would be allowed or denied now; nothing is written
+/// Explain what happened to a reservation, or why a call would be allowed or denied now, without writing anything
 #[utoipa::path(get, path = "/api/v1/explain", tag = "Usage",
-    params(("reservationId" = Option<String>, Query, description = "alone; otherwise userId and event"),
+    params(("reservationId" = Option<String>, Query, description = "a reservation; cannot be combined with the other parameters"),
         ("userId" = Option<String>, Query), ("event" = Option<String>, Query), ("quantity" = Option<String>, Query, description = "default 1"),
         ("metadata.{name}" = Option<String>, Query, description = "metadata of the call"),
-        ("key" = Option<String>, Query, description = "id of the key that calls; default: the secret key that asks")),
+        ("key" = Option<String>, Query, description = "ID of the calling key; default: the secret key of this request")),
     responses((status = 200, body = ExplanationView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 410, body = Problem),
         (status = 429, body = Problem), (status = 503, body = Problem)))]

@@ -27,11 +27,11 @@ use crate::service::reporting::history::PastWindow;
 pub struct HistoryQuery {
     user_id: String,
     group_id: Option<String>,
-    /// Windows that reach beyond it.
+    /// Windows that end after this time.
     from: Option<String>,
-    /// Windows that begin before it.
+    /// Windows that begin before this time.
     to: Option<String>,
-    /// `key` and `metadata.<name>`: for counters with these names in their scope.
+    /// `key` and `metadata.<name>`: counters with these names in their scope.
     #[serde(flatten)]
     scope: BTreeMap<String, String>,
 }
@@ -44,21 +44,22 @@ pub struct WindowView {
     label: String,
     unit: Unit,
     scope: BTreeMap<String, String>,
-    /// Number among the counter's windows, as events tell it.
+    /// Sequence number of the window, as in events.
     window: String,
     period: PeriodView,
     #[schema(value_type = f64)]
     used: Number,
-    /// That the last call in the window went by, or of one that runs, the present one. Null counts without limit.
+    /// The quota at the last call in the window, or the present quota if the window is running. Null counts without
+    /// limit.
     #[schema(value_type = Option<f64>)]
     quota: Option<Number>,
-    /// Extra quota by grants, when the window ended, or at present.
+    /// Extra quota by grants when the window ended, or now.
     #[schema(value_type = f64)]
     granted: Number,
     /// `max(0, used - quota - granted)`
     #[schema(value_type = f64)]
     overage: Number,
-    /// It is over, and nothing can be charged to it or given back any more.
+    /// The window is over, and nothing can be charged to it or refunded any more.
     #[serde(rename = "final")]
     is_final: bool,
 }
@@ -87,13 +88,13 @@ fn time(name: &str, text: Option<&str>) -> Result<Option<TimeMs>, ApiError> {
     text.map(read).transpose()
 }
 
-/// List the windows of a user's counters, newest first: the last twelve that are over, and the one that runs
+/// List the windows of a user's counters, newest first: the last twelve closed windows and the current one
 #[utoipa::path(get, path = "/api/v1/usage/history", tag = "Usage",
     params(("userId" = String, Query), ("groupId" = Option<String>, Query),
-        ("from" = Option<String>, Query, description = "RFC 3339: windows that reach beyond it"),
-        ("to" = Option<String>, Query, description = "RFC 3339: windows that begin before it"),
-        ("key" = Option<String>, Query, description = "id of a key: for counters of keys"),
-        ("metadata.{name}" = Option<String>, Query, description = "for counters with that name in their scope"),
+        ("from" = Option<String>, Query, description = "RFC 3339: windows that end after this time"),
+        ("to" = Option<String>, Query, description = "RFC 3339: windows that begin before this time"),
+        ("key" = Option<String>, Query, description = "ID of a key, for counters with `key` in their scope"),
+        ("metadata.{name}" = Option<String>, Query, description = "for counters with this name in their scope"),
         ("X-User-Token" = Option<String>, Header)),
     responses((status = 200, body = ListView<WindowView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -111,7 +112,7 @@ pub async fn history(
     let (from, to) = (time("from", from.as_deref())?, time("to", to.as_deref())?);
     let (key, metadata) = scope_values(scope)?;
     principal.require_user_token(&request, &user)?;
-    // What others use too is not for the eyes of one end user.
+    // An end user may not see counters that others share.
     let shared = principal.key.kind != KeyKind::Publishable;
     let windows = readers.run(Reader::Page, principal, async move |principal| {
         let caller = Caller { user: &user, app: &principal.tenant.app, key: key.as_ref() };

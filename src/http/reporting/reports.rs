@@ -20,22 +20,23 @@ use at_limits::LimitsView;
 use query::{Format, UsageParameters, day, list};
 use views::{ForecastCounterView, ForecastView, ReportView, UnusualLineView, UnusualView};
 
-/// Sum what happened, by day, group, user, event, key or metadata, as JSON or CSV
+/// Sum usage by day, group, user, event, key or metadata, as JSON or CSV
 ///
-/// Days are those of UTC, `from` and `to` included; an instant stands for its day. Beside the parameters below any
-/// `metadata.<name>=` filters, an empty one for rows without it. What has happened when the call comes is counted.
+/// Days are in UTC; `from` and `to` are inclusive, and a time means its day. In addition to the parameters below,
+/// `metadata.<name>=` filters by metadata; an empty value selects rows without it. The report includes everything up
+/// to the moment of the call.
 #[utoipa::path(get, path = "/api/v1/reports/usage", tag = "Reports",
-    params(("from" = Option<String>, Query, description = "a day or an RFC 3339 time, default 30 days in all"),
+    params(("from" = Option<String>, Query, description = "first day, or an RFC 3339 time; default: 30 days in total"),
         ("to" = Option<String>, Query, description = "the last day, default today"),
         ("period" = Option<String>, Query, description = "day, week, month or total (default)"),
-        ("by" = Option<String>, Query, description = "group, user, event, key, metadata.<name>; several with commas"),
+        ("by" = Option<String>, Query, description = "group, user, event, key, metadata.<name>; several separated by commas"),
         ("event" = Option<String>, Query, description = "a name or a glob"),
         ("userId" = Option<String>, Query), ("keyId" = Option<String>, Query), ("groupId" = Option<String>, Query),
         ("metadata.{name}" = Option<String>, Query),
-        ("ratio" = Option<Vec<String>>, Query, description = "such as completion_tokens/prompt_tokens or calls[metadata.cache=hit]/calls; may be repeated"),
+        ("ratio" = Option<Vec<String>>, Query, description = "a ratio of two sums, such as completion_tokens/prompt_tokens or calls[metadata.cache=hit]/calls; may be repeated"),
         ("format" = Option<String>, Query, description = "json (default) or csv"),
-        ("top" = Option<String>, Query, description = "calls, denials or cost: the lines with the most of it first, of all there are; has no further pages"),
-        ("limit" = Option<usize>, Query, description = "1 to 1000, default 100; CSV has all lines unless told otherwise"),
+        ("top" = Option<String>, Query, description = "calls, denials or cost: sorts all lines by this value, largest first; cannot be combined with `cursor`"),
+        ("limit" = Option<usize>, Query, description = "1 to 1000; default 100 for JSON, all lines for CSV"),
         ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
     responses((status = 200, content((ReportView = "application/json"), (String = "text/csv"))), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -46,7 +47,7 @@ pub async fn usage(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::ReadUsers)?;
     let UsageParameters { query, format, limit, top, after } = UsageParameters::read(query.read()?)?;
-    // A report may have many lines: they are written where they were read.
+    // The report is serialized on the same thread, since it may have many lines.
     let report = readers.run(Reader::Scan, principal, async move |principal| {
         let mut report = principal.gateway.report(&principal.tenant, query).await?;
         if let Some((start, values)) = after {
@@ -81,18 +82,19 @@ pub async fn usage(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct UnusualQuery {
-    /// The day to look at; default the last complete one.
+    /// The day to check; default: the last complete day.
     at: Option<String>,
-    /// How many days before it is compared with, 7 to 366; default 28.
+    /// The number of preceding days to compare with, 7 to 366; default 28.
     days: Option<i64>,
-    /// group, user, event, key, metadata.<name>; several with commas; default event.
+    /// group, user, event, key, metadata.<name>; several separated by commas; default event.
     by: Option<String>,
 }
 
-/// Say what stands out on a day against the days before it
+/// Find values of a day that differ strongly from the days before
 ///
-/// Calls, denials, cost (by group: what was charged) of more than the mean and three standard deviations of the days
-/// before, at least twice the mean, on a day with 20 calls or denials at least. Days without any count 0.
+/// Reports calls, denials and cost (with `by=group`: charges) that exceed the mean of the preceding days plus three
+/// standard deviations, and at least twice the mean, if the day has at least 20 calls or denials. Days without data
+/// count as 0.
 #[utoipa::path(get, path = "/api/v1/reports/unusual", tag = "Reports", params(UnusualQuery),
     responses((status = 200, body = UnusualView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -106,7 +108,7 @@ pub async fn unusual(
     let at = at.map(|at| day("at", &at, false)).transpose()?;
     let days = days.unwrap_or(28);
     if !(7..=366).contains(&days) {
-        return Err(ApiError::invalid("days", "must be 7 to 366"));
+        return Err(ApiError::invalid("days", "must be between 7 and 366"));
     }
     let by = list(by.as_deref().unwrap_or("event"))?;
     let report = readers
@@ -126,10 +128,10 @@ pub struct ForecastQuery {
     user_id: String,
 }
 
-/// Say where a user's own counters with a quota lead, and when they run out
+/// Forecast a user's counters until the end of their windows, and when they reach their quota
 ///
-/// By two rates: what the window has used since its start, and what the user was charged in the last complete days
-/// (at most 7). The faster one decides. There is a range, and nothing before a tenth of the window.
+/// Two rates are computed: usage since the start of the window, and charges of the last complete days (at most 7). The
+/// faster one decides. There is a range, and no forecast before a tenth of the window.
 #[utoipa::path(get, path = "/api/v1/reports/forecast", tag = "Reports", params(ForecastQuery),
     responses((status = 200, body = ForecastView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -155,15 +157,15 @@ pub async fn forecast(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct LimitsQuery {
-    /// Counters told of each kind, 1 to 50, default 10.
+    /// Counters returned of each kind, 1 to 50, default 10.
     limit: Option<usize>,
 }
 
-/// Say which counters are near their limits, or at them: of users, teams, keys, the app
+/// List counters that are near or at their limits: of users, teams, keys, the app
 ///
-/// Near is three quarters and more of quota and grants. Every counter that is charged, or that a denial finds full, is
-/// noted; windows shorter than a day are not. Of each kind at most 1,000 are known, the fullest; `more` says that there
-/// may be others.
+/// Near means at least 75 % of quota and grants. Counters are recorded when they are charged or when a denial finds
+/// them full; windows shorter than a day are not included. The 1,000 fullest of each kind are known; `more` says that
+/// there may be others.
 #[utoipa::path(get, path = "/api/v1/reports/limits", tag = "Reports", params(LimitsQuery),
     responses((status = 200, body = LimitsView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -175,7 +177,7 @@ pub async fn limits(
     principal.require(Access::ReadUsers)?;
     let count = query.read()?.limit.unwrap_or(10);
     if !(1..=50).contains(&count) {
-        return Err(ApiError::invalid("limit", "must be 1 to 50"));
+        return Err(ApiError::invalid("limit", "must be between 1 and 50"));
     }
     let limits = readers
         .run(Reader::Scan, principal, async move |principal| {

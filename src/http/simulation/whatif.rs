@@ -1,4 +1,4 @@
-//! `POST whatif`: a draft tried on what was recorded last.
+//! `POST whatif`: replays recent calls against a draft.
 
 use actix_web::HttpResponse;
 use serde::Deserialize;
@@ -13,27 +13,27 @@ use crate::http::wire::body::Body;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::service::simulation::recent::{Draft, ENTRIES, LEAST_ENTRIES, MOST_ENTRIES, RecentReport};
 
-/// A plan or a policy, as putting it would take it.
+/// A draft of a plan or policy.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WhatifBody {
-    /// With its `id`. Instead of `policy`.
+    /// A plan with its `id`; cannot be combined with `policy`.
     plan: Option<PlanBody>,
-    /// With its `id`. Instead of `plan`.
+    /// A policy with its `id`; cannot be combined with `plan`.
     policy: Option<PolicyBody>,
-    /// The plan whose users get the one in `plan`; default: that plan's own users.
+    /// Replay with the users of this plan; default: the users of the drafted plan.
     #[schema(value_type = Option<String>)]
     users_of: Option<PlanId>,
-    /// At most so many of the newest entries of the ledger and the denials, 100 to 50000, default 20000.
+    /// How many of the newest ledger and denial entries to replay, 100 to 50000; default 20000.
     entries: Option<usize>,
 }
 
-/// What is drafted: a plan or a policy, with its id.
+/// The draft: a plan or a policy, with its `id`.
 ///
 /// # Errors
 /// invalid_request
 pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option<PlanId>) -> Result<Draft, ApiError> {
-    let missing = |field: &str| ApiError::invalid(field, "is missing");
+    let missing = |field: &str| ApiError::invalid(field, "is required");
     match (plan, policy, instead) {
         (Some(body), None, instead) => {
             let id = body.id.as_deref().ok_or_else(|| missing("plan.id"))?;
@@ -45,18 +45,18 @@ pub fn draft(plan: Option<PlanBody>, policy: Option<PolicyBody>, instead: Option
             let id = PolicyId::parse(id).map_err(|error| ApiError::invalid("policy.id", error.to_string()))?;
             Ok(Draft::Policy { id, body: Box::new(body) })
         }
-        (None, Some(_), Some(_)) => Err(ApiError::invalid("usersOf", "goes with `plan` only")),
-        (Some(_), Some(_), _) => Err(ApiError::invalid("policy", "stands instead of `plan`, not beside it")),
-        (None, None, _) => Err(ApiError::invalid("plan", "is missing; or give `policy`")),
+        (None, Some(_), Some(_)) => Err(ApiError::invalid("usersOf", "can only be combined with `plan`")),
+        (Some(_), Some(_), _) => Err(ApiError::invalid("policy", "cannot be combined with `plan`")),
+        (None, None, _) => Err(ApiError::invalid("plan", "is required; provide `plan` or `policy`")),
     }
 }
 
-/// Try a plan or a policy on what was recorded last: who would have been denied what, and what it would have cost
+/// Replay recent calls against a draft of a plan or policy: which calls would be denied, and what they would cost
 ///
-/// Nothing is written. At most `entries` of the newest entries are replayed, and reading ends after five seconds; `cut`
-/// tells whether that left something out, `since` where it begins, and `presentRules` how well a replay of the present
-/// rules meets what happened. A node replays one draft at a time; up to ten are under way or wait. `quotagate whatif`
-/// replays everything.
+/// Nothing is written. At most `entries` of the newest entries are replayed, and reading stops after five seconds.
+/// `cut` says whether entries were left out, `since` where the replay begins, and `presentRules` how closely a replay
+/// of the present rules matches what happened. A node replays one draft at a time; up to ten run or wait. `quotagate
+/// whatif` replays everything.
 #[utoipa::path(post, path = "/api/v1/whatif", tag = "What-if", request_body = WhatifBody,
     responses((status = 200, body = RecentReport), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -69,7 +69,7 @@ pub async fn whatif(
     let body = body.read().await?.value;
     let entries = body.entries.unwrap_or(ENTRIES);
     if !(LEAST_ENTRIES..=MOST_ENTRIES).contains(&entries) {
-        return Err(ApiError::invalid("entries", format!("must be {LEAST_ENTRIES} to {MOST_ENTRIES}")));
+        return Err(ApiError::invalid("entries", format!("must be between {LEAST_ENTRIES} and {MOST_ENTRIES}")));
     }
     let draft = draft(body.plan, body.policy, body.users_of)?;
     let tried = readers.run(Reader::Whatif, principal, async move |principal| {

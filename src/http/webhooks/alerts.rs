@@ -1,4 +1,4 @@
-//! `GET alerts`: the history of what webhooks are told.
+//! `GET alerts`: the history of the messages that webhooks receive.
 
 use actix_web::HttpResponse;
 use serde::Deserialize;
@@ -22,7 +22,7 @@ pub struct AlertQuery {
     limit: Option<usize>,
 }
 
-/// List alerts, approval requests and expiries as webhooks are told them, newest first
+/// List alerts, approval requests and expired reservations, newest first: the same messages that webhooks receive
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "Alerts", params(AlertQuery),
     responses((status = 200, body = ListView<AlertView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

@@ -16,12 +16,12 @@ use crate::http::wire::views::ListView;
 use crate::service::webhooks::deliveries::{DeliveryStatus, DeliveryView};
 use crate::service::webhooks::endpoints::WebhookView;
 
-/// A webhook as the caller may see it: who may not edit it sees only the host of its URL.
+/// A webhook as the caller may see it. Callers who may not edit it see only the host of its URL.
 fn shown(principal: &Principal, webhook: WebhookView) -> WebhookView {
     if principal.require(Access::Configure).is_ok() { webhook } else { webhook.masked() }
 }
 
-/// List webhooks; only an admin key reads their whole URLs
+/// List webhooks; only admin keys see whole URLs
 #[utoipa::path(get, path = "/api/v1/webhooks", tag = "Webhooks",
     responses((status = 200, body = ListView<WebhookView>), (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
 pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
@@ -31,7 +31,7 @@ pub async fn list(principal: Principal) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(ListView::whole(shown)))
 }
 
-/// Read a webhook; only an admin key reads its whole URL
+/// Read a webhook; only admin keys see its whole URL
 #[utoipa::path(get, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path)),
     responses((status = 200, body = WebhookView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
@@ -40,7 +40,7 @@ pub async fn get(principal: Principal, id: web::Path<String>) -> Result<HttpResp
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(shown(&principal, webhook)))
 }
 
-/// Create or replace a webhook; the answer to its creation shows its secret, once
+/// Create or replace a webhook; the answer to its creation is the only place that shows its secret
 #[utoipa::path(put, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)), request_body = WebhookBody,
     responses((status = 200, body = WebhookView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 412, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
@@ -51,13 +51,13 @@ pub async fn put(
     body: Body<WebhookBody>,
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
-    let Given { value, idempotency } = body.read().await?;
+    let Given { value, idempotency } = body.read_checked(WebhookBody::faults).await?;
     let (gateway, by, matched) = (&principal.gateway, &principal.key.id, if_match(&request)?);
     let webhook = gateway.put_webhook(&principal.tenant, &id, &value, matched, by, idempotency.as_ref()).await?;
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(webhook.version))).json(webhook))
 }
 
-/// Delete a webhook; what waits to be delivered to it is dropped
+/// Delete a webhook and its pending deliveries
 #[utoipa::path(delete, path = "/api/v1/webhooks/{id}", tag = "Webhooks", params(("id" = String, Path), ("If-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 412, body = Problem), (status = 503, body = Problem)))]
@@ -73,7 +73,7 @@ pub async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Make a new secret, which the answer shows once; the present one goes on signing beside it for 24 hours
+/// Create a new secret, shown only in this answer; messages are also signed with the old secret for 24 hours
 #[utoipa::path(post, path = "/api/v1/webhooks/{id}/rotate-secret", tag = "Webhooks", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, body = WebhookView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
@@ -92,7 +92,7 @@ pub async fn rotate_secret(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeliveryQuery {
-    /// Only `pending`, `delivered` or `dead` ones.
+    /// Only deliveries with this status: `pending`, `delivered` or `dead`.
     status: Option<DeliveryStatus>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
@@ -100,7 +100,7 @@ pub struct DeliveryQuery {
     limit: Option<usize>,
 }
 
-/// List a webhook's deliveries, newest first; dead letters with `status=dead`
+/// List a webhook's deliveries, newest first; failed ones with `status=dead`
 #[utoipa::path(get, path = "/api/v1/webhooks/{id}/deliveries", tag = "Webhooks", params(("id" = String, Path), DeliveryQuery),
     responses((status = 200, body = ListView<DeliveryView>), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -122,7 +122,7 @@ pub async fn deliveries(
     Ok(HttpResponse::Ok().json(ListView { data, next_cursor: next.map(|next| next.to_string()) }))
 }
 
-/// Deliver once more, at once
+/// Deliver a message again now
 #[utoipa::path(post, path = "/api/v1/webhooks/{id}/deliveries/{delivery}/resend", tag = "Webhooks", params(("id" = String, Path), ("delivery" = String, Path)),
     responses((status = 200, body = DeliveryView), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 503, body = Problem)))]

@@ -1,4 +1,4 @@
-//! Who calls, on whose data, and what they may do.
+//! Authentication and authorisation: who calls, for which app and mode, and what the key allows.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 
-/// What a call does.
+/// What a call needs permission for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// reserve, commit, release, extend, track, can-use
@@ -38,7 +38,7 @@ pub enum Access {
     Approve,
     ReadConfiguration,
     Configure,
-    /// Apps: the root admin key only.
+    /// Apps; allowed for the root admin key only.
     Apps,
 }
 
@@ -94,15 +94,17 @@ impl Principal {
             return Ok(());
         }
         let what = match self.key.kind {
-            KeyKind::Secret => "a secret key is for metering, usage, events, subscriptions and reading plans",
-            KeyKind::Publishable => "a publishable key may only read usage and plans",
-            KeyKind::Admin if access == Access::Meter => "an admin key does not meter; use a secret key",
-            KeyKind::Admin => "this admin key's role does not allow it",
+            KeyKind::Secret => "A secret key only allows metering, usage, events, subscriptions and reading plans.",
+            KeyKind::Publishable => "A publishable key only allows reading usage and plans.",
+            KeyKind::Admin if access == Access::Meter => {
+                "An admin key does not allow metering calls; use a secret key."
+            }
+            KeyKind::Admin => "The role of this admin key does not allow this call.",
         };
         Err(ServiceError::ForbiddenKey(what.to_owned()).into())
     }
 
-    /// A key with `requireUserToken` reads only the user whose token it brings.
+    /// With a key that has `requireUserToken`, only the user whose token the call carries can be read.
     ///
     /// # Errors
     /// forbidden_key, invalid_request
@@ -110,7 +112,7 @@ impl Principal {
         match self.key.accepts_user_token(user, single(request, Header::UserToken)?) {
             true => Ok(()),
             false => {
-                Err(ServiceError::ForbiddenKey("X-User-Token must be the HMAC-SHA256 of this user id".to_owned())
+                Err(ServiceError::ForbiddenKey("`X-User-Token` must be the HMAC-SHA256 of this user ID.".to_owned())
                     .into())
             }
         }
@@ -131,7 +133,7 @@ impl FromRequest for Principal {
                 None => sessions::of(&request, &gateway).await?.key,
             };
             let (app, mode) = (single(&request, Header::App)?, single(&request, Header::Mode)?);
-            // Checked on every call with a key, whether or not the call uses them.
+            // These headers are validated on every call with a key, even where the call does not use them.
             for header in [Header::UserToken, Header::IdempotencyKey, Header::IfMatch] {
                 single(&request, header)?;
             }
@@ -150,26 +152,26 @@ fn named_app(name: Option<&str>) -> Result<Option<AppId>, ApiError> {
     named.map_err(|error| Header::App.invalid(error.to_string()))
 }
 
-/// A secret or publishable key works on its own mode; an admin key on the one it names.
+/// The mode of a call. A secret or publishable key has a fixed mode; an admin key names it in `X-Mode`.
 fn mode_of(name: Option<&str>, key: &KeyRecord) -> Result<Mode, ApiError> {
     let named = name.map(Mode::parse).transpose();
     let named = named.map_err(|message| Header::Mode.invalid(message))?;
     match (key.fixed_mode(), named) {
         (Some(own), None) => Ok(own),
         (Some(own), Some(named)) if own == named => Ok(own),
-        (Some(own), Some(_)) => Err(ServiceError::ForbiddenKey(format!("this key works in mode {own}")).into()),
+        (Some(own), Some(_)) => Err(ServiceError::ForbiddenKey(format!("This key only works in mode {own}.")).into()),
         (None, named) => Ok(named.unwrap_or(Mode::Live)),
     }
 }
 
-/// A browser tells where a page comes from; a publishable key may be used only from its own origins.
+/// Browsers send `Origin`. A publishable key works only from the origins it was created for.
 fn check_origin(request: &HttpRequest, key: &KeyRecord) -> Result<(), ApiError> {
     if key.kind != KeyKind::Publishable {
         return Ok(());
     }
     let Some(origin) = single(request, Header::Origin)? else { return Ok(()) };
     if !key.origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
-        return Err(ServiceError::ForbiddenKey("this key may not be used from this origin".to_owned()).into());
+        return Err(ServiceError::ForbiddenKey("This key cannot be used from this origin.".to_owned()).into());
     }
     request.extensions_mut().insert(AllowedOrigin(origin.to_owned()));
     Ok(())

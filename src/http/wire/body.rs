@@ -1,4 +1,4 @@
-//! Reading a request: body, query, idempotency key. Every fault names its field.
+//! Reading a request's body, query string and idempotency key. Every error names its field.
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
@@ -13,33 +13,34 @@ use super::header::{Header, single};
 use super::payload;
 use super::problem::ApiError;
 use crate::domain::values::document;
+use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::IdempotencyKey;
 use crate::http::middleware::limits::Limits;
 use crate::service::error::ServiceError;
 use crate::store::metering::operation::{Idempotency, Replayed};
 
-/// 64 KiB, inflated.
+/// 64 KiB, after decompression.
 pub const MOST_BYTES: usize = 64 * 1024;
 /// 1 MiB, for a whole configuration.
 pub const MOST_DOCUMENT_BYTES: usize = 1024 * 1024;
-/// 4 KiB, for bodies that are read before anybody is authenticated.
+/// 4 KiB, for bodies that are read before authentication.
 pub const MOST_STRANGER_BYTES: usize = 4 * 1024;
 
 /// 256 KiB, for many operations in one body.
 pub const MOST_BATCH_BYTES: usize = 256 * 1024;
 
-/// The bound of a resource's bodies, where it is not [`MOST_BYTES`].
+/// The size limit of a resource's bodies, where it differs from [`MOST_BYTES`].
 #[derive(Clone, Copy)]
 pub struct MostBytes(pub usize);
 
-/// A JSON body of type `T`, with the client's idempotency key if it sent one. No body at all says the same as `{}`, so
-/// that what needs nothing said can be asked for by a bare POST; but not of a PUT, which would replace a whole thing.
+/// A JSON body of type `T`, with the client's idempotency key if there is one. An empty body means `{}`, so that calls
+/// without required fields need no body. A PUT must have a body, since it replaces the whole resource.
 pub struct Given<T> {
     pub value: T,
     pub idempotency: Option<Idempotency>,
 }
 
-/// A body that nothing has read yet: a handler reads it after it has checked the key and what the key may do.
+/// A body that has not been read yet. Handlers read it after they have checked the key and its permissions.
 pub struct Body<T> {
     request: HttpRequest,
     payload: Payload,
@@ -47,27 +48,42 @@ pub struct Body<T> {
 }
 
 impl<T: DeserializeOwned> Body<T> {
-    /// Reads the body, within its bounds of size and time.
+    /// Reads the body within its limits of size and time.
     ///
     /// # Errors
     /// invalid_request naming the field; payload_too_large; unsupported_encoding; request_timeout
     pub async fn read(self) -> Result<Given<T>, ApiError> {
+        self.read_checked(|_| Vec::new()).await
+    }
+
+    /// Like [`Self::read`]. If fields have the wrong form, `check` may find further faults in the others, so that all
+    /// are returned at once.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_checked(self, check: impl FnOnce(&T) -> Vec<FieldError>) -> Result<Given<T>, ApiError> {
         let Self { request, payload, .. } = self;
         let limits = request.app_data::<Limits>().copied().unwrap_or_default();
         let most = request.app_data::<MostBytes>().map_or(MOST_BYTES, |most| most.0);
         let bytes = tokio::time::timeout(limits.body_timeout, payload::read(&request, payload, most)).await;
-        given(&request, bytes.map_err(|_| ApiError::BodyTimeout { limit: limits.body_timeout })??)
+        given(&request, bytes.map_err(|_| ApiError::BodyTimeout { limit: limits.body_timeout })??, check)
     }
 }
 
-fn given<T: DeserializeOwned>(request: &HttpRequest, bytes: Bytes) -> Result<Given<T>, ApiError> {
+fn given<T: DeserializeOwned>(
+    request: &HttpRequest,
+    bytes: Bytes,
+    check: impl FnOnce(&T) -> Vec<FieldError>,
+) -> Result<Given<T>, ApiError> {
     let bytes = match (bytes.trim_ascii().is_empty(), request.method()) {
         (false, _) => bytes,
-        (true, &Method::PUT) => return Err(ApiError::invalid("body", "is missing: a PUT replaces the whole")),
+        (true, &Method::PUT) => {
+            return Err(ApiError::invalid("body", "is required: a PUT replaces the whole resource"));
+        }
         (true, _) => Bytes::from_static(b"{}"),
     };
     Ok(Given {
-        value: document::read(&bytes).map_err(ServiceError::Invalid)?,
+        value: document::read_checked(&bytes, check).map_err(ServiceError::Invalid)?,
         idempotency: idempotency(request, &bytes)?,
     })
 }
@@ -81,7 +97,7 @@ impl<T> FromRequest for Body<T> {
     }
 }
 
-/// The `Idempotency-Key` of a write, with what a repetition has to be equal to: the call and its canonical body.
+/// The `Idempotency-Key` of a write, together with the request that a repetition must equal.
 ///
 /// # Errors
 /// invalid_request for a key that is repeated, empty or too long.
@@ -95,10 +111,10 @@ pub fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempote
     Ok(Some(idempotency))
 }
 
-/// An idempotency key with what a repetition has to be equal to: the call, as `POST /api/v1/reserve`, and its canonical
-/// body.
+/// An idempotency key together with the request that a repetition must equal: the call, such as `POST
+/// /api/v1/reserve`, and its canonical body.
 pub fn repeatable(key: IdempotencyKey, call: &str, body: &[u8]) -> Idempotency {
-    // Maps are sorted by key: the same fields in another order are the same request.
+    // Maps are sorted by key, so the order of fields makes no difference.
     let canonical = match serde_json::from_slice::<serde_json::Value>(body) {
         Ok(value) => value.to_string(),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
@@ -106,7 +122,7 @@ pub fn repeatable(key: IdempotencyKey, call: &str, body: &[u8]) -> Idempotency {
     Idempotency { key, request: format!("{call} {canonical}"), replayed: Replayed::default() }
 }
 
-/// That of a call without a body: what it wants is in its address.
+/// The idempotency key of a call without a body; the query string takes the body's place.
 ///
 /// # Errors
 /// As [`idempotency`].
@@ -114,7 +130,7 @@ pub fn idempotency_without_body(request: &HttpRequest) -> Result<Option<Idempote
     idempotency(request, request.query_string().as_bytes())
 }
 
-/// A query string of type `T`; as a body, it is judged when it is read.
+/// A query string of type `T`. Like a body, it is checked when the handler reads it.
 pub struct Query<T>(Result<T, ApiError>);
 
 impl<T> Query<T> {
@@ -130,14 +146,29 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let parsed = web::Query::<T>::from_query(request.query_string());
-        ready(Ok(Self(parsed.map(web::Query::into_inner).map_err(|error| {
-            let text = error.to_string();
-            let message = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);
-            let named = document::field(".", message);
-            ApiError::invalid(if named == "body" { "query".to_owned() } else { named }, message)
-        }))))
+        ready(Ok(Self(read_query(request.query_string()))))
     }
+}
+
+fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
+    let parse = |query: &str| {
+        let parsed = web::Query::<T>::from_query(query).map(web::Query::into_inner);
+        parsed.map_err(|error| error.to_string().trim_start_matches("Query deserialize error: ").to_owned())
+    };
+    parse(query).map_err(|message| {
+        let fault = document::fault_of(&message);
+        if fault.field != "body" {
+            return ApiError::invalid(fault.field, fault.message);
+        }
+        // The message does not name the parameter: without it, the query has no fault or another one.
+        let parts: Vec<&str> = query.split('&').collect();
+        let culprit = (0..parts.len()).find(|place| {
+            let others = parts.iter().enumerate().filter(|(other, _)| other != place).map(|(_, part)| *part);
+            parse(&others.collect::<Vec<_>>().join("&")).err().as_ref() != Some(&message)
+        });
+        let name = culprit.and_then(|place| parts[place].split('=').next()).unwrap_or("query");
+        ApiError::invalid(name, fault.message)
+    })
 }
 
 /// How many items a page holds: 1 to 200, default 50.
@@ -147,11 +178,11 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 pub fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
     match limit.unwrap_or(50) {
         size @ 1..=200 => Ok(size),
-        _ => Err(ApiError::invalid("limit", "must be 1 to 200")),
+        _ => Err(ApiError::invalid("limit", "must be between 1 and 200")),
     }
 }
 
-/// A note for the audit log.
+/// Checks a note for the audit log.
 ///
 /// # Errors
 /// invalid_request

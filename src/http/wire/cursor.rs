@@ -1,5 +1,5 @@
-//! Cursors: where a page begins, as the page before told it. A text that no page tells is refused, also one that would
-//! ask Redis for what it does not have a place for.
+//! Cursors: the position at which the next page begins. A text that no page can have returned is rejected, including
+//! positions that Redis would not accept.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,13 +13,13 @@ use crate::store::access::audit::EntryId;
 const MOST_OFFSET: usize = u32::MAX as usize;
 
 /// # Errors
-/// invalid_request for a cursor that `parse` does not know.
+/// invalid_request if `parse` does not accept the cursor.
 pub(in crate::http) fn read<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
-    let wrong = || ApiError::invalid("cursor", "must be the nextCursor of an earlier page");
+    let wrong = || ApiError::invalid("cursor", "must be `nextCursor` of an earlier page");
     text.map(|text| parse(text).ok_or_else(wrong)).transpose()
 }
 
-/// Where a page begins that is told by bucket and offset.
+/// A cursor of bucket and offset.
 pub fn place(text: &str) -> Option<(usize, usize)> {
     let (bucket, rest) = text.split_once('-')?;
     Some((usize::from(bucket.parse::<u8>().ok()?), offset(rest)?))
@@ -29,14 +29,14 @@ pub fn place_text((bucket, offset): (usize, usize)) -> String {
     format!("{bucket}-{offset}")
 }
 
-/// Where a page begins that is told by offset alone.
+/// A cursor of an offset only.
 pub fn offset(text: &str) -> Option<usize> {
     text.parse().ok().filter(|offset| *offset <= MOST_OFFSET)
 }
 
-/// The entry of a stream that a page begins behind.
+/// The stream entry after which the page begins.
 pub fn entry(text: &str) -> Option<EntryId> {
-    // Redis has no entry of that id, and refuses to look before it.
+    // Redis has no entry with that id and refuses to read before it.
     EntryId::parse(text).filter(|id| *id > EntryId { time_ms: 0, number: 0 })
 }
 
@@ -44,7 +44,7 @@ pub fn entry_text(id: EntryId) -> String {
     format!("{}-{}", id.time_ms, id.number)
 }
 
-/// The entry of one of the audit logs that a page begins behind.
+/// The audit log entry after which the page begins.
 pub fn audit(text: &str) -> Option<AuditCursor> {
     let (id, log) = text.rsplit_once('-')?;
     Some(AuditCursor { id: entry(id)?, log: log.parse().ok()? })
@@ -54,7 +54,7 @@ pub fn audit_text(cursor: AuditCursor) -> String {
     format!("{}-{}", entry_text(cursor.id), cursor.log)
 }
 
-/// The name that a page begins behind.
+/// The name after which the page begins.
 pub fn name(text: &str) -> Option<String> {
     String::from_utf8(hex::decode(text).ok()?).ok()
 }
@@ -63,7 +63,7 @@ pub fn name_text(name: impl AsRef<[u8]>) -> String {
     hex::encode(name)
 }
 
-/// The line of a report that a page begins behind: its day and what tells it apart.
+/// The report line after which the page begins: its day and its values of `by`.
 pub fn line(text: &str) -> Option<(Day, Vec<Option<String>>)> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (day, values): (String, Vec<Option<String>>) = serde_json::from_slice(&bytes).ok()?;

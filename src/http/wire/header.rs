@@ -1,12 +1,12 @@
-//! Headers that decide what a call acts on. Each is absent or carries exactly one valid value: a value that the gateway
-//! cannot read must never count as absent, or the call would act on other data than its caller named.
+//! Request headers that decide which data a call acts on. Each is absent or has exactly one valid value. A value that
+//! cannot be read never counts as absent, since the call would then act on other data than the caller named.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderName, IF_MATCH, ORIGIN};
 
 use super::problem::ApiError;
 
-// Constants, since making a name looks at each of its characters.
+// Constants, because creating a name validates each of its characters.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const APP: HeaderName = HeaderName::from_static("x-app");
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
@@ -34,7 +34,7 @@ pub enum Header {
 }
 
 impl Header {
-    /// As documents and errors write it.
+    /// The name as written in documents and error messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ApiKey => "X-Api-Key",
@@ -75,7 +75,7 @@ impl Header {
     }
 }
 
-/// The value of a header, without surrounding spaces; None if the request does not have the header.
+/// The value of a header without surrounding spaces; None if the request does not have the header.
 ///
 /// # Errors
 /// invalid_request naming the header if it is repeated, empty, or not plain ASCII.
@@ -92,10 +92,10 @@ pub fn single(request: &HttpRequest, header: Header) -> Result<Option<&str>, Api
     }
 }
 
-/// The key that a request presents in its headers.
+/// The key that a request sends in its headers.
 ///
 /// # Errors
-/// invalid_request naming the header, also if two headers present different keys.
+/// invalid_request naming the header, also if two headers contain different keys.
 pub fn presented_key(request: &HttpRequest) -> Result<Option<&str>, ApiError> {
     let bearer = single(request, Header::Authorization)?.map(bearer).transpose()?;
     let key = single(request, Header::ApiKey)?;

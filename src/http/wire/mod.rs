@@ -1,4 +1,4 @@
-//! How requests are read and answers written: authentication, bodies, cursors, errors, shared JSON.
+//! Parses requests and writes answers: authentication, bodies, cursors, errors, shared JSON.
 
 pub(crate) mod auth;
 pub(crate) mod body;

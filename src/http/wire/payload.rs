@@ -1,5 +1,5 @@
-//! Reading the bytes of a request's body. Every bound applies to what comes over the wire and to what it inflates to,
-//! while it comes: memory never holds more of a body than its bound and one piece.
+//! Reads the bytes of a request's body. The size limit applies to the transferred and to the decompressed bytes while
+//! they arrive, so memory never holds more of a body than the limit plus one chunk.
 
 use std::io::{self, Write as _};
 
@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 use super::header::{Header, single};
 use super::problem::ApiError;
 
-/// Room that a body starts with; larger ones grow as they come.
+/// Initial capacity of a body's buffer.
 const FIRST_BYTES: usize = 8 * 1024;
 
 /// How a body is encoded.
@@ -34,7 +34,7 @@ fn coding(request: &HttpRequest) -> Result<Coding, ApiError> {
     }
 }
 
-/// A body so far, with its bound.
+/// The bytes of a body so far, with the size limit.
 struct Bounded {
     bytes: BytesMut,
     most: usize,
@@ -56,10 +56,10 @@ impl io::Write for Bounded {
     }
 }
 
-/// Where the pieces of a body go.
+/// Where the chunks of a body are written.
 enum Reader {
     Plain(Bounded),
-    /// It inflates at most 32 KiB at a time, and stops when these do not fit.
+    /// It decompresses at most 32 KiB at a time, and stops when these exceed the limit.
     Gzip(Box<GzDecoder<Bounded>>),
 }
 
@@ -105,14 +105,14 @@ impl Reader {
     }
 }
 
-/// The whole body, inflated if it is encoded.
+/// The whole body, decompressed if needed.
 ///
 /// # Errors
 /// payload_too_large, unsupported_encoding, invalid_request
 pub async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> Result<Bytes, ApiError> {
     let coding = coding(request)?;
     let too_large = || ApiError::PayloadTooLarge { most_bytes: most };
-    // The server has refused a length that is repeated or no number.
+    // The server has already rejected a length that is repeated or not a number.
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced > most) {
         return Err(too_large());
@@ -124,7 +124,7 @@ pub async fn read(request: &HttpRequest, mut payload: Payload, most: usize) -> R
         if sent == 0 {
             reader.bounded().bytes.reserve(announced.unwrap_or(FIRST_BYTES).min(FIRST_BYTES));
         }
-        // Also of what inflates to nothing.
+        // Also counts input that decompresses to nothing.
         sent += piece.len();
         if sent > most {
             return Err(too_large());

@@ -1,5 +1,5 @@
-//! The JSON of the commonest answers to metering calls, written without a serializer, which takes a third of the
-//! instructions. The text is the same as that of their views; a test compares the two.
+//! Writes the JSON of the most frequent answers to metering calls without a serializer, which saves a third of the
+//! instructions. The text equals that of their views; a test compares the two.
 
 use super::views::number;
 use crate::domain::metering::counter::{ClosedUntil, Counter};
@@ -12,7 +12,7 @@ use crate::service::metering::settle::Settlement;
 /// Enough for four counters.
 const BYTES: usize = 2048;
 
-/// The answer to a reserve or extend that is allowed; None for what only [`super::views::DecisionView`] can write.
+/// The answer to an allowed reserve or extend; None for answers that need [`super::views::DecisionView`].
 pub fn decision(decision: &Decision) -> Option<String> {
     let Decision { allowed, degraded, matched, matched_groups, reservation, reasons, denied_by, retry, .. } = decision;
     let is_plain = *allowed && !degraded && reasons.is_empty() && denied_by.is_empty() && retry.is_none();
@@ -36,7 +36,7 @@ pub fn decision(decision: &Decision) -> Option<String> {
     Some(json)
 }
 
-/// The answer to a commit or release; None for what only [`crate::http::metering::settle::SettlementView`] can write.
+/// The answer to a commit or release; None for answers that need [`crate::http::metering::settle::SettlementView`].
 pub fn settlement(settlement: &Settlement) -> Option<String> {
     if settlement.late || settlement.replayed || !settlement.passed.is_empty() {
         return None;
@@ -124,7 +124,7 @@ fn push_amount(amount: Amount, unit: Unit, json: &mut String) {
     let one = Amount::one(unit).steps();
     match amount.steps() % one {
         0 => push_digits(amount.steps() / one, json),
-        // A decimal number is always JSON.
+        // A decimal number is always valid JSON.
         _ => json.push_str(&serde_json::to_string(&number(amount, unit)).unwrap_or_default()),
     }
 }
@@ -149,7 +149,7 @@ fn push_string(text: &str, json: &mut String) {
         json.push_str(text);
         json.push('"');
     } else {
-        // A text is always JSON.
+        // A text is always valid JSON.
         json.push_str(&serde_json::to_string(text).unwrap_or_default());
     }
 }

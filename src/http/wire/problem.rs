@@ -1,5 +1,6 @@
-//! Errors on the wire: `application/problem+json` (RFC 9457).
+//! Error responses: `application/problem+json` (RFC 9457).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,13 +16,14 @@ use crate::domain::metering::reason::Reason;
 use crate::domain::values::field_error::FieldError;
 use crate::http::middleware::readers::Reader;
 use crate::http::middleware::request_id;
+use crate::service::configuration::apply::Applied;
 use crate::service::error::ServiceError;
 use crate::service::metering::decision::Decision;
 
-/// Seconds that a client should wait before it asks an unavailable store again.
+/// `Retry-After` in seconds while the store is unavailable.
 const STORE_RETRY_AFTER_S: u64 = 1;
 
-/// RFC 9457, with a code that programs can rely on.
+/// An error as in RFC 9457, with a `code` for programs.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
@@ -41,12 +43,20 @@ pub struct Problem {
     /// With a denial (`onDeny=429`, `enforce`): the whole decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionView>,
+    /// With a dry run of `PUT configuration` that would be refused: what it would change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Applied>,
 }
 
-/// What a handler fails with.
+/// The errors of handlers.
 #[derive(Debug)]
 pub enum ApiError {
     Service(ServiceError),
+    /// A dry run of what would be refused, with what it would change.
+    RefusedDryRun {
+        error: ServiceError,
+        preview: Box<Applied>,
+    },
     /// With the methods that work.
     MethodNotAllowed {
         allow: String,
@@ -54,24 +64,24 @@ pub enum ApiError {
     PayloadTooLarge {
         most_bytes: usize,
     },
-    /// The key, or the node, has as many reads of this kind under way as it may.
+    /// The key or the node has reached its limit of concurrent reads of this kind.
     TooManyReads {
         reader: Reader,
         of_key: bool,
     },
-    /// A `Content-Encoding` other than one `gzip`.
+    /// A `Content-Encoding` other than a single `gzip`.
     UnsupportedEncoding,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     BodyTimeout {
         limit: Duration,
     },
-    /// More refused keys than may wait for their answer.
+    /// Too many refusals of invalid keys are waiting for their answer.
     TooManyRefusedKeys {
         retry_after_s: u64,
     },
-    /// A write by cookie without the session's token.
+    /// A write with the session cookie but without the session's CSRF token.
     CsrfToken,
-    /// A denial that the caller asked to be an error.
+    /// A denial that the caller wants as an error.
     Denied {
         decision: Box<Decision>,
     },
@@ -97,26 +107,26 @@ impl ApiError {
     fn outline(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::MethodNotAllowed { .. } => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This path does not take that method")
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
             }
             Self::PayloadTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large")
             }
             Self::UnsupportedEncoding => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "The body's encoding is not supported")
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "Unsupported content encoding")
             }
             Self::TooManyReads { reader, .. } => (StatusCode::TOO_MANY_REQUESTS, reader.code(), reader.title()),
-            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body came too slowly"),
+            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body arrived too slowly"),
             Self::TooManyRefusedKeys { .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, "too_many_refused_keys", "Too many keys are refused")
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_refused_keys", "Too many invalid keys")
             }
             Self::CsrfToken => (StatusCode::FORBIDDEN, "invalid_csrf_token", "The CSRF token is not valid"),
             Self::Denied { decision } => denial(decision),
-            Self::Service(error) => match error {
+            Self::Service(error) | Self::RefusedDryRun { error, .. } => match error {
                 ServiceError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request", "The request is not valid"),
                 ServiceError::InvalidKey => (StatusCode::UNAUTHORIZED, "invalid_key", "The API key is not valid"),
                 ServiceError::ForbiddenKey(_) => {
-                    (StatusCode::FORBIDDEN, "forbidden_key", "The API key may not do this")
+                    (StatusCode::FORBIDDEN, "forbidden_key", "The API key does not allow this call")
                 }
                 ServiceError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", "Not found"),
                 ServiceError::ReservationNotPending { .. } => {
@@ -132,7 +142,7 @@ impl ApiError {
                     (StatusCode::CONFLICT, "already_canceled", "The subscription has already ended")
                 }
                 ServiceError::AlreadyDecided => {
-                    (StatusCode::CONFLICT, "already_decided", "The approval request is decided already")
+                    (StatusCode::CONFLICT, "already_decided", "The approval request has already been decided")
                 }
                 ServiceError::PlanInUse(_) => (StatusCode::CONFLICT, "plan_in_use", "The plan is in use"),
                 ServiceError::VersionConflict => {
@@ -140,11 +150,9 @@ impl ApiError {
                 }
                 ServiceError::Denied(decision) => denial(decision),
                 ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_) => {
-                    (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "The store cannot be reached")
+                    (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "The store is unavailable")
                 }
-                ServiceError::Internal(_) => {
-                    (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong here")
-                }
+                ServiceError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal error"),
             },
         }
     }
@@ -155,31 +163,29 @@ impl ApiError {
 
     fn detail(&self) -> String {
         match self {
-            Self::MethodNotAllowed { .. } => "See the Allow header, or /openapi.json.".to_owned(),
+            Self::MethodNotAllowed { .. } => "The `Allow` header lists the methods of this path; see also /openapi.json.".to_owned(),
             Self::PayloadTooLarge { most_bytes } => {
-                format!("A body may have at most {most_bytes} bytes, also after it is decompressed.")
+                format!("The body must have at most {most_bytes} bytes, before and after decompression.")
             }
-            Self::UnsupportedEncoding => "`Content-Encoding` must be `gzip`, or be left out.".to_owned(),
+            Self::UnsupportedEncoding => "`Content-Encoding` must be `gzip` or be left out.".to_owned(),
             Self::TooManyReads { reader, of_key } => {
                 let bounds = reader.bounds();
                 let (who, most) = if *of_key { ("key", bounds.per_key) } else { ("node", bounds.per_node) };
-                format!("At most {most} {} may be under way per {who}. Retry later.", reader.what())
+                format!("At most {most} {} can run at the same time per {who}. Retry later.", reader.what())
             }
             Self::BodyTimeout { limit } => {
-                format!("A body must be there {} s after its head; nothing was done.", limit.as_secs_f64())
+                format!("The body must arrive within {} s after the request's head. Nothing was done.", limit.as_secs_f64())
             }
             Self::TooManyRefusedKeys { .. } => {
-                "The API key is not valid, and this address has sent many such.".to_owned()
+                "The API key is not valid, and this address has sent too many invalid keys.".to_owned()
             }
             Self::CsrfToken => {
-                "A write by cookie needs the session's csrfToken as `X-CSRF-Token`; GET session tells it.".to_owned()
+                "A write with the session cookie needs the header `X-CSRF-Token`; `GET session` returns it as `csrfToken`.".to_owned()
             }
             Self::Denied { decision } => denial_detail(decision),
-            Self::Service(error) => match error {
+            Self::Service(error) | Self::RefusedDryRun { error, .. } => match error {
                 ServiceError::Invalid(faults) => {
-                    let faults: Vec<String> =
-                        faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
-                    faults.join("; ")
+                    faults.iter().map(FieldError::sentence).collect::<Vec<_>>().join(" ")
                 }
                 ServiceError::InvalidKey => {
                     "Send `Authorization: Bearer <key>` or `X-Api-Key: <key>` with a key that is not revoked."
@@ -188,31 +194,31 @@ impl ApiError {
                 ServiceError::ForbiddenKey(what) | ServiceError::NotFound(what) | ServiceError::PlanInUse(what) => {
                     what.clone()
                 }
-                ServiceError::ReservationNotPending { status } => format!("It is {status}."),
+                ServiceError::ReservationNotPending { status } => format!("The reservation is already {status}."),
                 ServiceError::ReservationExpired => {
-                    // Told of what is over for good and of what a commit may still charge: true of both.
-                    "Its time is over. Until 15 minutes after its expiry a commit still charges it, as late, unless \
-                        `ifExpired` is `reject`; after that nothing does: reserve again."
+                    // This error is returned within and after the grace period, so the sentence is true in both cases.
+                    "The reservation has expired. A commit within 15 minutes after its expiry is still charged, as late, \
+                        unless `ifExpired` is `reject`. After that, reserve again."
                         .to_owned()
                 }
                 ServiceError::IdempotencyKeyReused => {
                     "Use a new key for a new request, and the same body to repeat one.".to_owned()
                 }
-                ServiceError::AlreadyCanceled => "There is nothing left to cancel.".to_owned(),
-                ServiceError::AlreadyDecided => "Read it again to see how.".to_owned(),
+                ServiceError::AlreadyCanceled => "A subscription that has ended cannot be cancelled.".to_owned(),
+                ServiceError::AlreadyDecided => "Read the approval request to see the decision.".to_owned(),
                 ServiceError::VersionConflict => {
-                    "If-Match does not name the current version; read it again.".to_owned()
+                    "`If-Match` is not the current version. Read the resource again, and retry with its `ETag`.".to_owned()
                 }
                 ServiceError::Denied(decision) => denial_detail(decision),
                 ServiceError::StoreUnavailable(_) | ServiceError::StoreRefused(_) => {
-                    "Nothing is known about this call's effect; repeat it with its idempotency key.".to_owned()
+                    "It is unknown whether the call had an effect. Repeat it with the same idempotency key.".to_owned()
                 }
-                ServiceError::Internal(_) => "The fault is logged with this request id.".to_owned(),
+                ServiceError::Internal(_) => "The error is logged with this request ID.".to_owned(),
             },
         }
     }
 
-    /// The body of the answer; what went wrong here is logged.
+    /// The body of the answer. Errors of the gateway itself are logged.
     pub fn problem(&self) -> Problem {
         let (status, code, title) = self.outline();
         let request_id = request_id::current();
@@ -223,8 +229,13 @@ impl ApiError {
             tracing::warn!(request_id, what, "store unavailable");
         }
         let errors = match self {
-            Self::Service(ServiceError::Invalid(faults)) => faults.clone(),
+            Self::Service(ServiceError::Invalid(faults))
+            | Self::RefusedDryRun { error: ServiceError::Invalid(faults), .. } => faults.clone(),
             _ => Vec::new(),
+        };
+        let preview = match self {
+            Self::RefusedDryRun { preview, .. } => Some(preview.as_ref().clone()),
+            _ => None,
         };
         let reservation_status = match self {
             Self::Service(ServiceError::ReservationNotPending { status }) => Some(status.clone()),
@@ -240,10 +251,11 @@ impl ApiError {
             errors,
             reservation_status,
             decision: self.decision().map(DecisionView::new),
+            preview,
         }
     }
 
-    /// It is the first answer to the same idempotency key.
+    /// Whether this is the stored answer of an earlier call with the same idempotency key.
     pub fn is_replayed(&self) -> bool {
         self.decision().is_some_and(|decision| decision.replayed)
     }
@@ -252,6 +264,7 @@ impl ApiError {
         match self {
             Self::Denied { decision } | Self::Service(ServiceError::Denied(decision)) => Some(decision),
             Self::Service(_)
+            | Self::RefusedDryRun { .. }
             | Self::MethodNotAllowed { .. }
             | Self::PayloadTooLarge { .. }
             | Self::TooManyReads { .. }
@@ -270,9 +283,23 @@ fn denial(decision: &Decision) -> (StatusCode, &'static str, &'static str) {
 
 fn denial_detail(decision: &Decision) -> String {
     let groups: Vec<&str> = decision.denied_by.iter().map(|denied| denied.group.id.as_str()).collect();
-    match groups.is_empty() {
-        true => "No limit group lets this event pass.".to_owned(),
-        false => format!("No room in: {}.", groups.join(", ")),
+    let groups = groups.join(", ");
+    match decision.reasons.first() {
+        Some(Reason::UserBlocked) => "The user is blocked.".to_owned(),
+        Some(Reason::NoSubscription) => "The user has no subscription, and the app has no default plan.".to_owned(),
+        Some(Reason::UnmatchedEvent) => "No limit group of the plan matches the event.".to_owned(),
+        Some(Reason::UncoveredEvent) => format!("No rule matches the event in: {groups}."),
+        Some(Reason::MissingScope) => {
+            let missing = decision.denied_by.iter().flat_map(|denied| &denied.missing_scope);
+            let names: BTreeSet<String> = missing.map(|name| format!("`{name}`")).collect();
+            match names.is_empty() {
+                true => format!("Maximum number of scope values reached: {groups}."),
+                false => format!("Missing in the call: {}.", names.into_iter().collect::<Vec<_>>().join(", ")),
+            }
+        }
+        Some(Reason::CallTooLarge) => format!("Larger than a single call may be: {groups}."),
+        Some(Reason::ApprovalRequired) => format!("Limit reached, approval required: {groups}."),
+        Some(Reason::LimitReached) | None => format!("Limit reached: {groups}."),
     }
 }
 
@@ -292,7 +319,7 @@ impl ResponseError for ApiError {
             response.insert_header((ACCEPT_ENCODING, "gzip"));
         }
         if matches!(self, Self::BodyTimeout { .. }) {
-            // What is still to come of the body would be taken for the next call's head.
+            // The rest of the body would be read as the next call's head.
             response.force_close();
         }
         if let Self::TooManyRefusedKeys { retry_after_s } = self {
@@ -303,12 +330,12 @@ impl ResponseError for ApiError {
         }
         if let Self::TooManyReads { reader, .. } = self {
             response.insert_header((RETRY_AFTER, reader.retry_after_s()));
-            // Clients that repeat a 429 only where it says so repeat this one.
+            // Some clients repeat a 429 only if this header says so.
             response.insert_header((HeaderName::from_static("x-should-retry"), HeaderValue::from_static("true")));
         }
         if let Some(decision) = decision {
             rate_limit::insert(&mut response, decision);
-            // Without this some clients repeat every 429 by themselves.
+            // Without this header some clients repeat every 429.
             let retry = if rate_limit::lifts_soon(decision) { "true" } else { "false" };
             response.insert_header((HeaderName::from_static("x-should-retry"), HeaderValue::from_static(retry)));
             if decision.replayed {

@@ -1,5 +1,5 @@
 //! Rate-limit headers: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers) for the matched
-//! groups, the older `X-RateLimit-*` for the tightest, `Retry-After` on a denial that time will lift.
+//! groups, the older `X-RateLimit-*` for the tightest group, and `Retry-After` on a denial that ends with time.
 
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
@@ -15,7 +15,7 @@ const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// A denial that ends within this time is worth waiting for.
+/// Denials that end within this time are worth a retry.
 const SOON_MS: TimeMs = 60_000;
 
 pub fn insert(response: &mut HttpResponseBuilder, decision: &Decision) {
@@ -25,7 +25,7 @@ pub fn insert(response: &mut HttpResponseBuilder, decision: &Decision) {
     }
 }
 
-/// For answers that tell counters without a decision.
+/// For answers that contain counters without a decision.
 pub fn insert_counters(response: &mut HttpResponseBuilder, counters: &[Counter], now_ms: TimeMs) {
     let limited: Vec<Limited> = counters.iter().filter_map(|counter| Limited::of(counter, now_ms)).collect();
     let Some(tightest) = limited.first() else {
@@ -40,7 +40,7 @@ pub fn insert_counters(response: &mut HttpResponseBuilder, counters: &[Counter],
     }
 }
 
-/// Will time lift this denial within a short window?
+/// Whether the denial ends with a short window.
 pub fn lifts_soon(decision: &Decision) -> bool {
     decision.retry_after_ms.is_some_and(|wait_ms| wait_ms <= SOON_MS)
 }
@@ -51,7 +51,7 @@ fn insert_text(response: &mut HttpResponseBuilder, name: HeaderName, value: Stri
     }
 }
 
-/// One text, without a piece for each counter: every metering call has two of them.
+/// Builds one text without a string per counter, since every metering call needs two of them.
 fn list<'a>(limited: &[Limited<'a>], write: impl Fn(&Limited<'a>, &mut String)) -> String {
     let mut text = String::with_capacity(48 * limited.len());
     for (place, limited) in limited.iter().enumerate() {
@@ -67,7 +67,7 @@ fn seconds_up(ms: TimeMs) -> TimeMs {
     ms.max(0).div_euclid(1000) + TimeMs::from(ms.max(0) % 1000 > 0)
 }
 
-/// A counter with a quota, in whole units (headers take integers): rounded down.
+/// A counter with a quota, rounded down to whole units, since the headers take integers.
 struct Limited<'a> {
     id: &'a str,
     quota: u64,
@@ -85,7 +85,7 @@ impl<'a> Limited<'a> {
         let end = window.and_then(|window| window.end_ms);
         Some(Self {
             id: counter.group.id.as_str(),
-            // With grants: what may be used in this window.
+            // Including grants: what can be used in this window.
             quota: whole(counter.allowance()?),
             remaining: whole(counter.remaining()?),
             resets_at_ms: end,

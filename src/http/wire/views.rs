@@ -1,4 +1,4 @@
-//! JSON that several resources answer.
+//! JSON that several resources return.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::problem::ApiError;
+use crate::domain::configuration::plan_body::OnLimitBody;
 use crate::domain::configuration::policy_body::BackoffBody;
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::metering::counter::{ClosedUntil, Counter};
@@ -20,10 +21,10 @@ use crate::service::error::ServiceError;
 use crate::service::metering::decision::{Decision, DeniedBy, Retry};
 use crate::store::metering::admission::Passed;
 
-/// Answers with JSON: `plain` if there is such a text ([`super::plain_json`]), else that of the view.
+/// Answers with the JSON of the view, or with `plain` if it is given ([`super::plain_json`]).
 ///
 /// # Errors
-/// What cannot be written as JSON, which no view is.
+/// The view cannot be serialized; never in practice.
 pub fn answer<V: Serialize>(
     mut response: HttpResponseBuilder,
     plain: Option<String>,
@@ -43,7 +44,7 @@ pub fn number(amount: Amount, unit: Unit) -> Number {
     Number(amount.to_decimal(unit))
 }
 
-/// An amount in its unit, for answers that metering calls wait for: the same JSON as [`number`], with less work.
+/// An amount in its unit, for the answers of metering calls: the same JSON as [`number`], with less work.
 #[derive(Clone, Copy, Debug)]
 pub struct AmountView(Amount, Unit);
 
@@ -68,7 +69,7 @@ impl Serialize for TimeView {
     }
 }
 
-/// Names with their values, in the order of the names.
+/// Names with their values, sorted by name.
 #[derive(Clone, Debug)]
 pub struct ScopeView(Arc<OwnerName>);
 
@@ -78,7 +79,7 @@ impl Serialize for ScopeView {
     }
 }
 
-/// Where a window begins and ends; RFC 3339, UTC.
+/// Start and end of a window; RFC 3339, UTC.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PeriodView {
     #[schema(value_type = String)]
@@ -94,7 +95,7 @@ impl PeriodView {
     }
 }
 
-/// One limit group × one scope value × one period window. Amounts are in the unit.
+/// The state of one limit group for one scope value in one period window. Amounts are in the unit.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CounterView {
@@ -117,17 +118,17 @@ pub struct CounterView {
     pub held: AmountView,
     #[schema(value_type = f64)]
     pub blocked: AmountView,
-    /// Null without quota.
+    /// Null without a quota.
     #[schema(value_type = Option<f64>)]
     pub remaining: Option<AmountView>,
     #[schema(value_type = f64)]
     pub overage: AmountView,
-    /// Whole percent of `used` in quota and grants; null for quota null or 0.
+    /// `used` in whole percent of quota and grants; null if the quota is null or 0.
     pub percent_used: Option<u64>,
-    /// When the next window begins; null for lifetime, and where none comes.
+    /// When the next window begins; null for `lifetime`, and if there is no next window.
     #[schema(value_type = Option<String>)]
     pub resets_at: Option<TimeView>,
-    /// Null while a fixed period does not cover the time.
+    /// Null while a fixed period is not running.
     pub period: Option<PeriodView>,
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub scope: ScopeView,
@@ -165,13 +166,13 @@ impl CounterView {
     }
 }
 
-/// An alert that a call set off.
+/// An alert that a call triggered.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ThresholdView {
     #[schema(value_type = String)]
     pub group_id: GroupId,
-    /// Of quota and grants.
+    /// Percent of quota and grants.
     pub percent: u64,
 }
 
@@ -182,7 +183,7 @@ impl ThresholdView {
     }
 }
 
-/// A group that refused.
+/// A group that denied the call.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeniedByView {
@@ -197,21 +198,21 @@ pub struct DeniedByView {
     pub remaining: Option<AmountView>,
     #[schema(value_type = Option<String>)]
     pub resets_at: Option<TimeView>,
-    /// Names of the group's scope that the call lacks.
+    /// Names in the group's scope that are missing in the call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing_scope: Vec<String>,
-    /// The group's scope has no place for another value: see `maxScopeValues` of the app.
+    /// The scope has reached the maximum number of values; see `maxScopeValues` of the app.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub scope_full: bool,
-    /// The request for what has to be approved.
+    /// The approval request that was opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<OpenedView>,
-    /// No approval request was opened: the user has 100 open ones, or there are 10,000 in all.
+    /// No approval request was opened, because the user has 100 open ones or the app has 10,000.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub too_many_approvals: bool,
-    /// As configured in the group.
+    /// `onLimit` as configured in the group.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<OnLimitBody>)]
     pub on_limit: Option<Arc<serde_json::Value>>,
 }
 
@@ -242,8 +243,8 @@ impl DeniedByView {
 #[serde(rename_all = "camelCase")]
 pub struct DecisionView {
     pub allowed: bool,
-    /// Redis was away, and the app's `onStoreFailure` is `allow`: allowed without a reservation, or refused by what the
-    /// node had at hand.
+    /// Redis was unavailable, and the app's `onStoreFailure` is `allow`: allowed without a reservation, or denied by
+    /// what the node knew.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub degraded: bool,
     pub matched: bool,
@@ -257,9 +258,9 @@ pub struct DecisionView {
     /// The first category of refusal; empty if allowed.
     pub reasons: Vec<Reason>,
     pub denied_by: Vec<DeniedByView>,
-    /// Tightest first.
+    /// The tightest counter first.
     pub counters: Vec<CounterView>,
-    /// Until the last of the refusing windows ends; absent if time will not lift the denial.
+    /// Until the last of the denying windows ends; absent if waiting does not help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<TimeMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,18 +275,18 @@ pub struct OpenedView {
     pub status: String,
 }
 
-/// How the client may try again, by the strictest policy that matched.
+/// How the client may retry, by the strictest policy that matched.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryView {
     pub policy_id: String,
     pub max_attempts: u64,
-    /// Of this action, after this call; absent without `metadata.action`.
+    /// Attempts of this action including this call; absent without `metadata.action`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts_left: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<BackoffBody>,
-    /// Error codes that must not be tried again.
+    /// Error codes that must not be retried.
     pub non_retryable: Vec<String>,
 }
 

@@ -1,9 +1,9 @@
-//! Puts a torn append-only file right before a server reads it.
+//! Repairs a truncated append-only file before a server reads it.
 //!
-//! A power cut can end the file within a script's transaction. Redis 7.0 cuts it back to the last whole command only, so
-//! at the start after that half a script would come true. The checker that comes with the server cuts it back to the last
-//! whole transaction. It looks before each start: whether the last stop was clean need not be known, and a server that
-//! was killed by the system, a copied directory and a full disk are covered too.
+//! A power failure can truncate the file within a script's transaction. Redis 7.0 only removes an incomplete command,
+//! so half of a script would take effect at the second start after that. The checker that comes with the server
+//! removes the incomplete transaction. It runs before each start, whether or not the last stop was clean. This also
+//! covers a killed server, a copied directory and a full disk.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -15,12 +15,12 @@ use tokio::process::Command;
 
 use super::{EmbeddedRedisError, at};
 
-/// How a transaction begins in the file. No name or metadata holds line ends, so it stands nowhere else.
+/// How a transaction begins in the file. Names and metadata have no line ends, so it occurs nowhere else.
 const TRANSACTION: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
-/// More than the last writes of any server: what is longer is not searched to its end.
+/// More than the last writes of any server; a longer damaged part is only searched up to here.
 const MOST_SEARCHED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A file that does not end with a whole transaction, as the checker tells it.
+/// A file that does not end with a complete transaction, according to the checker.
 #[derive(Debug, PartialEq, Eq)]
 struct Torn {
     file: String,
@@ -28,7 +28,7 @@ struct Torn {
     cut_bytes: u64,
 }
 
-/// Checks the files that the server on this directory would load, and cuts a torn end off.
+/// Checks the files that the server would load, and removes an incomplete end.
 pub(super) async fn put_right(server: &'static str, data_dir: &Path) -> Result<(), EmbeddedRedisError> {
     let directory = data_dir.join("appendonlydir");
     let manifest = directory.join("appendonly.aof.manifest");
@@ -45,7 +45,7 @@ pub(super) async fn put_right(server: &'static str, data_dir: &Path) -> Result<(
     let path = directory.join(&torn.file);
     if transactions_behind(&path, torn.whole_bytes).map_err(at(&path))? > 1 {
         let what = format!(
-            "{} is damaged {} bytes before its end, with whole calls behind: restore a copy, or give those calls up with \
+            "{} is damaged {} bytes before its end, with complete calls after the damage: restore a copy, or drop those calls with \
              `{program} --fix`",
             torn.file, torn.cut_bytes
         );
@@ -59,7 +59,7 @@ pub(super) async fn put_right(server: &'static str, data_dir: &Path) -> Result<(
         file = %path.display(),
         cut_bytes = torn.cut_bytes,
         left_bytes = torn.whole_bytes,
-        "the append-only file ended within a call, as after a power cut: that end is cut off"
+        "the append-only file ended within a call, as after a power failure: the incomplete end was removed"
     );
     Ok(())
 }
@@ -77,13 +77,14 @@ async fn check(program: &'static str, manifest: &Path, options: &[&str]) -> Resu
     command.args(options).arg(manifest).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.kill_on_drop(true).spawn().map_err(cannot_run)?;
     if let Some(mut input) = child.stdin.take() {
-        // It asks only if there is something to cut off, and may have ended without.
+        // It only asks if there is something to remove, and may have ended without asking.
         let _ = input.write_all(b"y\n").await;
     }
     child.wait_with_output().await.map_err(cannot_run)
 }
 
-/// Reads `AOF analyzed: filename=a.aof, size=216, ok_up_to=165, ok_up_to_line=49, diff=51`, of the file with a difference.
+/// Parses `AOF analyzed: filename=a.aof, size=216, ok_up_to=165, ok_up_to_line=49, diff=51` of the file with a
+/// difference.
 fn torn(output: &[u8]) -> Option<Torn> {
     let output = String::from_utf8_lossy(output);
     let analysed = output.lines().filter_map(|line| line.strip_prefix("AOF analyzed: "));
@@ -95,7 +96,7 @@ fn torn(output: &[u8]) -> Option<Torn> {
     analysed.filter_map(read).find(|torn| torn.cut_bytes > 0)
 }
 
-/// How many transactions begin behind that place: a torn end is within one, a fault in the middle has others behind it.
+/// The number of transactions that begin after that position: none for a truncated end, some for damage in the middle.
 fn transactions_behind(path: &Path, whole_bytes: u64) -> io::Result<usize> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(whole_bytes))?;
@@ -104,7 +105,7 @@ fn transactions_behind(path: &Path, whole_bytes: u64) -> io::Result<usize> {
     Ok(end.windows(TRANSACTION.len()).filter(|window| *window == TRANSACTION).count())
 }
 
-/// The checker's last word.
+/// The last line of the checker's output.
 fn complaint(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
     let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());

@@ -1,4 +1,4 @@
-//! Keeping the server running: it starts again whenever it ends.
+//! Restarts the server whenever it ends.
 
 use std::io;
 use std::process::ExitStatus;
@@ -11,14 +11,14 @@ use super::{STOP_TIMEOUT, Server};
 use crate::infra::supervise::Pulse;
 
 const LONGEST_RESTART_DELAY: Duration = Duration::from_secs(5);
-/// A server that ran this long and then died is restarted without delay again.
+/// A server that ran at least this long is restarted without delay.
 const STEADY_AFTER: Duration = Duration::from_secs(30);
-/// How often the task that waits for the server's end reports that it does.
+/// How often the task that waits for the server's end reports progress.
 const REPORT: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Starts the server again whenever it ends: at once, then more and more slowly if it goes on dying.
-    /// `child` is None while no server runs.
+    /// Restarts the server whenever it ends: at once, then with growing pauses if it keeps ending. `child` is None
+    /// while no server runs.
     pub(super) async fn keep_alive(&self, child: &mut Option<Child>, pulse: &Pulse) {
         let mut delay = Duration::ZERO;
         loop {
@@ -26,7 +26,7 @@ impl Server {
                 let running_since = Instant::now();
                 match end_of(running, pulse).await {
                     Ok(status) => tracing::error!("embedded {} ended ({status})", self.program),
-                    Err(error) => tracing::error!("embedded {} is lost ({error})", self.program),
+                    Err(error) => tracing::error!("cannot watch embedded {} ({error})", self.program),
                 }
                 *child = None;
                 if running_since.elapsed() > STEADY_AFTER {
@@ -41,17 +41,17 @@ impl Server {
                     Err(error) => tracing::error!("embedded Redis does not start: {error}"),
                 }
             };
-            tracing::info!("embedded {} runs again", self.program);
+            tracing::info!("embedded {} is running again", self.program);
         }
     }
 
-    /// Ends the server with its data on disk; kills it if it does not obey.
+    /// Shuts the server down with its data on disk; kills it if it does not end.
     pub(super) async fn shut_down(&self, child: Option<Child>) {
         if let Some(mut child) = child
             && !matches!(child.try_wait(), Ok(Some(_)))
         {
-            // The append-only file is written and synced on any SHUTDOWN; NOSAVE is about the RDB
-            // file, and lets the command through while a script runs.
+            // Every SHUTDOWN writes and syncs the append-only file. NOSAVE concerns the RDB file, and makes the
+            // command work while a script runs.
             let answer = self.ask("SHUTDOWN NOSAVE").await;
             if timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
                 tracing::warn!(?answer, "embedded {} does not shut down: killing it", self.program);
@@ -61,7 +61,7 @@ impl Server {
             }
         }
         if let Some(dir) = self.private_socket_dir() {
-            // Only tidiness: the next start makes the directory anew.
+            // Only cleanup: the next start recreates the directory.
             let _ = std::fs::remove_dir_all(dir);
         }
     }

@@ -1,12 +1,12 @@
-//! How much memory the private Redis may use.
+//! The memory limit of the private Redis.
 
 use std::fs;
 
-/// Where the system does not say how much memory there is.
+/// Used if the system does not report its memory.
 const UNKNOWN: u64 = 1024 * 1024 * 1024;
 
-/// Half of the memory of this machine, or of the container where that is less. Redis may exceed it by the headroom for
-/// settling, and copies pages while it rewrites its append-only file; the rest is for that and for the gateway.
+/// Half of the memory of this machine, or of the container if that is less. Redis may exceed it by the headroom for
+/// settling calls, and copies pages while it rewrites its append-only file. The rest is for that and for the gateway.
 pub fn default_bytes() -> u64 {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     half_of(&[
@@ -26,12 +26,12 @@ fn machine(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// `max` is none.
+/// `max` means no limit.
 fn limit(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
-/// Reads a number of bytes as Redis does: `0`, `1073741824`, `512mb`, `2gb`.
+/// Parses a number of bytes as Redis does: `0`, `1073741824`, `512mb`, `2gb`.
 ///
 /// # Errors
 /// What is accepted.

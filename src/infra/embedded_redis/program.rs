@@ -1,4 +1,4 @@
-//! The server program on the PATH.
+//! Finds the server program on the PATH.
 
 use std::io;
 
@@ -8,11 +8,11 @@ use super::EmbeddedRedisError;
 
 /// Tried in this order; both take the same options.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
-/// Scripts use `#!lua` flags, which came with Redis 7.0.
+/// Scripts use flags that Redis 7.0 introduced.
 const OLDEST_MAJOR_VERSION: u32 = 7;
 
-/// Keeps a user's few holds in one compact piece, which takes a fifth of the memory: by its own settings Redis does so
-/// only for texts of up to 64 bytes. More than so many are searched faster apart.
+/// Stores a user's holds as one compact block if they are few, which needs a fifth of the memory. By default Redis
+/// does so only for texts up to 64 bytes. More holds than this are faster to search in the normal form.
 pub const COMPACT_HOLDS: [&str; 4] = ["--zset-max-listpack-value", "256", "--zset-max-listpack-entries", "64"];
 
 /// The first program on the PATH that is new enough, with its version.
@@ -31,7 +31,7 @@ pub(super) async fn find_program() -> Result<(&'static str, String), EmbeddedRed
     Err(refusal)
 }
 
-/// The version in an answer like `Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 …`.
+/// Parses the version from an answer like `Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 …`.
 pub(super) fn usable_version(program: &'static str, answer: &str) -> Result<String, EmbeddedRedisError> {
     let version = answer.split_whitespace().find_map(|word| word.strip_prefix("v="));
     let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());

@@ -11,7 +11,7 @@ async fn start(data_dir: &Path) -> EmbeddedRedis {
     EmbeddedRedis::start(&options(data_dir), &Parts::default()).await.unwrap()
 }
 
-/// On a busy machine an answer may take long; a test waits for it.
+/// On a busy machine an answer may take long, so tests wait for it.
 async fn connect(redis: &EmbeddedRedis) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
     redis::Client::open(redis.url())?.get_multiplexed_async_connection_with_config(&config).await
@@ -39,7 +39,7 @@ fn signal(process_id: &str, signal: &str) -> bool {
     kill.unwrap().success()
 }
 
-/// Asks until the condition holds.
+/// Polls until the condition is true.
 async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let begun = Instant::now();
     let mut poll = Poll::new();

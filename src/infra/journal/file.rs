@@ -1,5 +1,5 @@
-//! The file of a journal: a line that says what it is, then a line per record: the beginning of the record's SHA-256, a
-//! blank, and the record as JSON. It is locked by the process that writes or reads it, so that nobody else takes it over.
+//! The file of a journal: a line with the format, then one line per record with the beginning of the record's SHA-256,
+//! a space, and the record as JSON. The process that writes or reads it holds a lock.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -15,32 +15,32 @@ const ENDING: &str = "journal";
 /// Hex digits of a record's checksum.
 const CHECKSUM_DIGITS: usize = 16;
 
-/// Something that is to be done once.
+/// A task that must be done once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The operation that it is done by: what has the same name is the same.
+    /// The name of its operation; records with the same name are the same task.
     pub name: String,
-    /// What a repetition has to be equal to.
+    /// What a repetition must equal.
     pub fingerprint: String,
     pub body: Value,
 }
 
-/// A file of the journal's directory, locked.
+/// A locked file in the journal's directory.
 #[derive(Debug)]
 pub struct JournalFile {
     path: PathBuf,
     file: File,
-    /// Bytes of whole records.
+    /// Bytes of complete records.
     length: u64,
 }
 
-/// What a file of an earlier process holds.
+/// The content of a file of an earlier process.
 #[derive(Debug, Default, PartialEq)]
 pub struct Found {
     pub records: Vec<Record>,
-    /// Lines in which the checksum and the record differ.
+    /// Lines whose checksum does not match.
     pub damaged: usize,
-    /// Bytes behind the last whole line: a write that was cut off, and so never answered.
+    /// Bytes after the last complete line: an interrupted write, which was never acknowledged.
     pub torn_bytes: usize,
 }
 
@@ -48,16 +48,16 @@ fn checksum(text: &str) -> String {
     hex::encode(&Sha256::digest(text.as_bytes())[..CHECKSUM_DIGITS / 2])
 }
 
-/// A record as it is written.
+/// The line of a record.
 ///
 /// # Errors
-/// None in practice: whatever was read as JSON can be written.
+/// None in practice: a record that was parsed from JSON can be serialized.
 pub fn line(record: &Record) -> io::Result<String> {
     let text = serde_json::to_string(record)?;
     Ok(format!("{} {text}\n", checksum(&text)))
 }
 
-/// Reads what a file holds. None: it is of another kind or version.
+/// Parses the content of a file. None if it has another kind or version.
 pub fn read(bytes: &[u8]) -> Option<Found> {
     let header = HEADER.as_bytes();
     if bytes.len() < header.len() {
@@ -79,28 +79,28 @@ pub fn read(bytes: &[u8]) -> Option<Found> {
     Some(found)
 }
 
-/// Makes what was created, removed or renamed in a directory last.
+/// Makes creations, removals and renames in a directory durable.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
 impl JournalFile {
-    /// A new file that nobody else reads or writes. The directory is made if it is not there (mode 0700, the file 0600).
+    /// Creates a new locked file (mode 0600), and the directory if needed (mode 0700).
     ///
     /// # Errors
-    /// The directory cannot be written.
+    /// The directory is not writable.
     pub fn create(directory: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let path = directory.join(format!("{}.{ENDING}", hex::encode(rand::random::<[u8; 8]>())));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        // Whoever adopts files may be faster; then the next call makes another one.
+        // Another process may take it over first; then the next call creates another one.
         file.try_lock()?;
         let mut journal = Self { path, file, length: 0 };
         let begun = journal.append(HEADER).and_then(|()| sync_directory(directory));
         match begun {
             Ok(()) => Ok(journal),
             Err(error) => {
-                // Nothing is in it; what cannot be removed is removed by the next process.
+                // It is empty; if it cannot be removed, the next process removes it.
                 let _ = fs::remove_file(&journal.path);
                 Err(error)
             }
@@ -110,7 +110,7 @@ impl JournalFile {
     /// The files of a directory.
     ///
     /// # Errors
-    /// The directory cannot be read; one that is not there has no files.
+    /// The directory cannot be read. A missing directory has no files.
     pub fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -122,7 +122,8 @@ impl JournalFile {
         Ok(paths)
     }
 
-    /// Takes over the file of a process that is gone. None: its process lives, or it is of another kind or version.
+    /// Takes over the file of a process that has ended. None if its process is running, or it has another kind or
+    /// version.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -134,14 +135,14 @@ impl JournalFile {
         }
         let bytes = fs::read(path)?;
         let Some(found) = read(&bytes) else {
-            tracing::error!(file = %path.display(), "is no journal that this version reads: it is left alone");
+            tracing::error!(file = %path.display(), "not a journal of this version; the file is ignored");
             return Ok(None);
         };
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Ok(Some((Self { path: path.to_owned(), file, length }, found)))
     }
 
-    /// The same file without the right to write it: each append fails.
+    /// The same file opened read-only, so that each append fails.
     #[cfg(test)]
     pub fn unwritable(self) -> Self {
         let file = File::open(&self.path).expect("it is there");
@@ -152,20 +153,21 @@ impl JournalFile {
         &self.path
     }
 
-    /// Nothing was ever written to it.
+    /// Whether nothing was ever written to it.
     pub fn is_new(&self) -> bool {
         usize::try_from(self.length) == Ok(HEADER.len())
     }
 
-    /// In bytes.
+    /// The length in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Writes whole lines; they are on disk when this answers.
+    /// Writes complete lines, which are on disk when this returns.
     ///
     /// # Errors
-    /// They are not. The file is as it was, or, if even that failed, ends within a line: then no more may be appended.
+    /// They are not on disk. The file is unchanged, or, if even that failed, ends within a line; then nothing more may
+    /// be appended.
     pub fn append(&mut self, lines: &str) -> io::Result<()> {
         let written = self.file.write_all_at(lines.as_bytes(), self.length).and_then(|()| self.file.sync_data());
         match written {
@@ -180,15 +182,15 @@ impl JournalFile {
         }
     }
 
-    /// Everything in it is done.
+    /// Removes the file after all its records are done.
     ///
     /// # Errors
-    /// The file cannot be removed: the next process reads it again.
+    /// The file cannot be removed, so the next process will read it again.
     pub fn remove(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
 
-    /// What could be read of it is done; the rest is for people to look at.
+    /// Renames the file for inspection, after its readable records are done.
     ///
     /// # Errors
     /// The file cannot be renamed.
@@ -199,10 +201,11 @@ impl JournalFile {
     }
 }
 
-/// Keeps a record for people, with why it could not be done: a journal that is never read. Answers the file's path.
+/// Stores a record that cannot be done, with the reason, in a file for inspection that is never read. Returns its
+/// path.
 ///
 /// # Errors
-/// It cannot be written.
+/// The file cannot be written.
 pub fn refuse(directory: &Path, record: &Record) -> io::Result<PathBuf> {
     let path = directory.join("refused");
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;

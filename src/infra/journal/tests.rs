@@ -22,7 +22,7 @@ fn journals(directory: &Path) -> Vec<PathBuf> {
     JournalFile::list(directory).unwrap()
 }
 
-/// Drops it and waits until its thread has let its files go, so that they can be taken over.
+/// Drops the journal and waits until its thread has unlocked its files, so that they can be taken over.
 async fn close(journal: Journal, directory: &Path) {
     drop(journal);
     for _ in 0..10_000 {
@@ -47,7 +47,7 @@ async fn what_was_journalled_is_there_in_its_order_after_the_process_is_gone() {
     assert_eq!(names(&journal).await, ["c", "b"]);
     close(journal, directory.path()).await;
     let journal = open(directory.path(), 100);
-    // What was done of it is not marked.
+    // Records that were done before are not marked.
     assert_eq!(names(&journal).await, ["c", "a", "b"]);
     assert_eq!(journal.waiting(), 3);
     assert_eq!(journal.find("a").await, Some(record("a")));
@@ -120,7 +120,7 @@ async fn a_torn_last_line_is_left_out_and_never_appended_to() {
     journal.append(record("a")).await.unwrap();
     let file = journals(directory.path()).remove(0);
     let whole = fs::read(&file).unwrap();
-    // As when the write was cut off and the process died: the next one reads what is whole.
+    // As after an interrupted write: the next process reads the complete records.
     close(journal, directory.path()).await;
     let torn = [whole.as_slice(), &whole[whole.len() - 20..whole.len() - 1]].concat();
     fs::write(&file, torn).unwrap();
@@ -220,7 +220,7 @@ fn a_record_that_could_not_be_written_is_refused_and_does_not_wait() {
     assert!(matches!(refused, Err(JournalError::Unwritable(_))), "{refused:?}");
     assert_eq!((writer.records.len(), shared.waiting.load(Ordering::Relaxed)), (0, 0));
     assert!(shared.fault.lock().unwrap().is_some());
-    // The next one has a file of its own.
+    // The next record is in a new file.
     assert_eq!(append(&mut writer), Ok(Appended::Written));
     assert!(shared.fault.lock().unwrap().is_none());
 }
@@ -231,7 +231,7 @@ async fn a_thread_that_ends_starts_again_with_what_waits() {
     let journal = Journal::open(JournalOptions { directory: directory.path().to_owned(), most: 10 }, &parts).unwrap();
     journal.append(record("a")).await.unwrap();
     parts.end("journal");
-    // The thread looks once a second.
+    // The thread checks once a second.
     while parts.report()[0].restarts == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }

@@ -17,10 +17,10 @@ use crate::store::access::register::{RegisterChange, RegisterReply};
 use crate::store::keys::{Register, SHARED};
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// Nodes take over revoked keys and deleted apps within this time.
+/// Within this time, all nodes know of revoked keys and deleted apps.
 const REVOKED_AFTER: Duration = Duration::from_secs(1);
 
-/// The app that the root admin key works on unless it names another.
+/// The app that the root admin key works on unless it names another one.
 pub const DEFAULT_APP: &str = "default";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,12 +32,12 @@ pub struct AppView {
     pub created_at: String,
 }
 
-/// The apps that a node knows of. The first look finds them.
+/// The apps that a node knows, loaded on first use.
 #[derive(Default)]
 pub struct KnownApps(Mutex<Option<Known>>);
 
 struct Known {
-    /// How often the register had changed.
+    /// The register's change count when it was loaded.
     changes: String,
     apps: Arc<Vec<AppView>>,
 }
@@ -63,7 +63,7 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<AppView, ServiceError> {
         if id.as_str() == SHARED {
-            return Err(ServiceError::invalid("id", format!("`{SHARED}` is the gateway's own name")));
+            return Err(ServiceError::invalid("id", format!("must not be `{SHARED}`, which is reserved")));
         }
         let now = TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(TimeMs::MAX);
         let app = AppView { id: id.to_string(), placement, created_at: rfc3339(now / 1000 * 1000) };
@@ -73,7 +73,8 @@ impl Gateway {
         let trail = trail(id, "app.create", by);
         match self.store.register(Register::Apps, &operation, change, &text, (id, &trail)).await? {
             RegisterReply::Registered => {
-                // Stamped from its first moment, so that no node goes by what an app of the same name was configured to.
+                // Stamped from its first moment, so that no node uses the configuration of a deleted app with the same
+                // name.
                 let operation = Operation::new("", None, false);
                 self.write_config(id, placement, &operation, 0, async |_, _| Ok(Change::default())).await?;
                 Ok(app)
@@ -81,7 +82,7 @@ impl Gateway {
             RegisterReply::Before(first) => read(&first),
             RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
             RegisterReply::Exists | RegisterReply::Missing => {
-                Err(ServiceError::invalid("id", format!("there is an app `{id}` already")))
+                Err(ServiceError::invalid("id", format!("must be unique: there is an app `{id}` already")))
             }
         }
     }
@@ -95,11 +96,10 @@ impl Gateway {
         Ok(apps)
     }
 
-    /// Deletes an app with all that is its own: keys first, so that nothing is written meanwhile, then data, then
-    /// configuration. A call that broke off is finished by repeating it.
-    ///
+    /// Deletes an app with everything in it: first its keys, so that nothing is written meanwhile, then data, then
+    /// configuration. A call that was interrupted is completed by repeating it.
     /// # Errors
-    /// [`ServiceError`]; the default app stays.
+    /// [`ServiceError`]; the default app cannot be deleted.
     pub async fn delete_app(
         &self,
         id: &AppId,
@@ -107,7 +107,7 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<(), ServiceError> {
         if id.as_str() == DEFAULT_APP {
-            return Err(ServiceError::invalid("id", "the default app cannot be deleted"));
+            return Err(ServiceError::invalid("id", "must not be the default app, which cannot be deleted"));
         }
         let operation = Operation::new("apps", idempotency, false);
         let Some(text) = self.store.registered(Register::Apps, id.as_str()).await? else {
@@ -117,7 +117,7 @@ impl Gateway {
         for key in self.list_keys(id).await? {
             self.delete_key(id, key.id.as_str(), by, None).await?;
         }
-        // Until then other nodes may know the keys.
+        // Until then other nodes may still accept the keys.
         tokio::time::sleep(REVOKED_AFTER).await;
         let config = self.load_config(id).await?;
         let modes = std::iter::once(Mode::Live).chain(config.sandboxes.iter().cloned().map(Mode::Test));
@@ -133,19 +133,19 @@ impl Gateway {
         Ok(())
     }
 
-    /// Takes an app out of the register. Of one that is not there only a repetition knows.
+    /// Removes an app from the register. If it does not exist, only a repeated call may succeed.
     async fn drop_app(&self, id: &AppId, by: &KeyId, operation: &Operation) -> Result<(), ServiceError> {
         let change = RegisterChange::Delete { name: id.as_str() };
         match self.store.register(Register::Apps, operation, change, "", (id, &trail(id, "app.delete", by))).await? {
             RegisterReply::Registered | RegisterReply::Before(_) => Ok(()),
             RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
             RegisterReply::Missing | RegisterReply::Exists => {
-                Err(ServiceError::NotFound(format!("there is no app `{id}`")))
+                Err(ServiceError::NotFound(format!("App `{id}` not found.")))
             }
         }
     }
 
-    /// The apps as of this node's last look for changes.
+    /// The apps as of this node's last check for changes.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -157,10 +157,11 @@ impl Gateway {
         Ok(self.apps.at_hand().unwrap_or_default())
     }
 
-    /// Forgets what is known of apps that have gone: a name may be another app's now, which was not created in the same
-    /// second. `changes` was read before: what changed since is found next time.
+    /// Drops cached data of deleted apps. An app with the same name is a different one if it was created at another
+    /// time. `changes` was read before, so later changes are found next time.
     ///
     /// # Errors
+    /// [`ServiceError`]
     /// [`ServiceError`]
     pub(crate) async fn follow_apps(&self, changes: String) -> Result<(), ServiceError> {
         if self.apps.known().as_ref().is_some_and(|known| known.changes == changes) {
@@ -184,7 +185,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// The placement of an app; it never changes, so it is asked for once.
+    /// The placement of an app. It never changes, so it is cached.
     ///
     /// # Errors
     /// [`ServiceError`]; not found without such an app.
@@ -194,17 +195,17 @@ impl Gateway {
         }
         let Some(text) = self.store.registered(Register::Apps, app.as_str()).await? else {
             self.store.verify_identity().await?;
-            return Err(ServiceError::NotFound(format!("there is no app `{app}`")));
+            return Err(ServiceError::NotFound(format!("App `{app}` not found.")));
         };
         let placement = read(&text)?.placement;
         self.placements.insert(app.clone(), placement);
         Ok(placement)
     }
 
-    /// Is the mode one that the app has? A sandbox begins with a key for it.
+    /// Checks that the mode exists. A sandbox is created with its first key.
     ///
     /// # Errors
-    /// [`ServiceError`]; not found without such a sandbox.
+    /// [`ServiceError`]; not found if there is no such sandbox.
     pub async fn check_mode(&self, app: &AppId, mode: &Mode) -> Result<(), ServiceError> {
         let Mode::Test(sandbox) = mode else {
             return Ok(());
@@ -214,11 +215,11 @@ impl Gateway {
             return Ok(());
         }
         Err(ServiceError::NotFound(format!(
-            "there is no sandbox `{sandbox}`; it begins with a test key created for it"
+            "Sandbox `{sandbox}` not found. A sandbox is created with its first test key."
         )))
     }
 
-    /// Makes sure that the default app exists.
+    /// Creates the default app if it does not exist.
     ///
     /// # Errors
     /// [`ServiceError`]

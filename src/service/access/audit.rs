@@ -1,4 +1,4 @@
-//! The audit log: changes of configuration, keys and users, read as one list, newest first.
+//! The audit log: changes of configuration, keys and users in one list, newest first.
 
 use serde_json::Value;
 
@@ -10,29 +10,29 @@ use crate::store::access::audit::{AuditEntry, EntryId};
 use crate::store::client::pace::Pace;
 use crate::store::keys;
 
-/// Entries looked at for one page: a filter that matches little ends the page early, with a cursor to go on.
+/// Entries read for one page. With a filter that matches few entries, the page ends early and has a cursor.
 const MOST_LOOKED_AT: usize = 5_000;
 /// Entries read from each log at a time.
 const BATCH: usize = 200;
 
-/// Which entries are wanted; all that is given must hold.
+/// Which entries to return; all given conditions must match.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
-    /// Id of a key.
+    /// ID of a key.
     pub actor: Option<String>,
-    /// `plan.put`, or what it begins with, such as `plan.`.
+    /// `plan.put`, or a prefix such as `plan.`.
     pub action: Option<String>,
     pub target: Option<String>,
 }
 
-/// Where a page ends: an entry of one of the logs.
+/// The position at which a page ends: an entry of one of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditCursor {
     pub id: EntryId,
     pub log: usize,
 }
 
-/// A page, and where the next one begins.
+/// A page, and the cursor of the next one.
 pub struct AuditPage {
     pub entries: Vec<(AuditCursor, AuditEntry)>,
     pub next: Option<AuditCursor>,
@@ -48,7 +48,7 @@ impl AuditFilter {
 }
 
 impl AuditCursor {
-    /// Newest first; of one instant, in the order of the logs.
+    /// Newest first; at the same time, in the order of the logs.
     fn order(&self) -> (std::cmp::Reverse<EntryId>, usize) {
         (std::cmp::Reverse(self.id), self.log)
     }
@@ -82,7 +82,7 @@ impl Gateway {
                 }
             }
             batch.sort_by_key(|(cursor, _)| cursor.order());
-            // Beyond this the batches of some logs may have ended too early.
+            // Beyond this number, the batches of some logs may have ended too early.
             batch.truncate(BATCH);
             let whole = batch.len() < BATCH;
             for (cursor, entry) in batch {
@@ -105,8 +105,8 @@ impl Gateway {
     }
 }
 
-/// A value of an entry about `target`: JSON, or plain text as it is. Entries are kept for long and read by many, so none
-/// shows the credentials in a webhook's URL.
+/// A value in an entry about `target`: JSON, or plain text. Entries are stored for long and read by many, so they
+/// never contain the credentials in a webhook's URL.
 pub fn audited(target: &str, text: &str) -> Value {
     let mut value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
     if target.starts_with("webhook:")

@@ -1,5 +1,5 @@
-//! The keys that a node knows. It looks for changes several times a second, so that a key begins at once and ends within
-//! a second on every node; without such looks it asks Redis with each call.
+//! The keys that a node knows. It checks for changes several times a second, so that a new key works at once and a
+//! revoked one fails within a second on every node. If these checks fail, it asks Redis with each call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,13 +12,13 @@ use crate::service::gateway::Gateway;
 use crate::store::error::StoreError;
 use crate::store::keys::Register;
 
-/// Beyond the time for a round trip: without a look for changed keys for so long, keys at hand are not relied on.
+/// In addition to the time for a round trip: if there was no check for this long, cached keys are not trusted.
 const UNWATCHED_AFTER: Duration = Duration::from_secs(1);
 
-/// The keys that this node knows, by the SHA-256 of the key.
+/// The cached keys by the SHA-256 of the key.
 pub struct KeyRing {
     known: RwLock<Known>,
-    /// When this node last looked for changed keys, whether Redis answered or not.
+    /// When this node last tried to check for changes, whether Redis answered or not.
     looked: RwLock<Instant>,
     root: Option<(String, Arc<KeyRecord>)>,
 }
@@ -38,7 +38,7 @@ impl KeyRing {
         Self { known: RwLock::default(), looked: RwLock::new(Instant::now()), root }
     }
 
-    /// Was a root key given?
+    /// Whether a root key was configured.
     pub(in crate::service) fn has_root(&self) -> bool {
         self.root.is_some()
     }
@@ -55,19 +55,19 @@ impl KeyRing {
         self.known.write().unwrap_or_else(PoisonError::into_inner).keys.remove(hash);
     }
 
-    /// A look for changed keys is over.
+    /// Records that a check for changes has ended.
     pub(in crate::service) fn looked(&self) {
         *self.looked.write().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Was there no look for changes for so long?
+    /// Whether there was no check for this long.
     fn is_unwatched(&self, bound: Duration) -> bool {
         self.looked.read().unwrap_or_else(PoisonError::into_inner).elapsed() > bound
     }
 }
 
 impl Gateway {
-    /// Who presents this key? A key that this node does not know yet is looked up in Redis.
+    /// Identifies the owner of a key. An unknown key is looked up in Redis.
     ///
     /// # Errors
     /// [`ServiceError::InvalidKey`]
@@ -86,7 +86,7 @@ impl Gateway {
         let at_hand = root.clone().or_else(|| self.keys.known(hash));
         if let Some(record) = at_hand.as_ref().filter(|_| root.is_some() || !self.is_unwatched()) {
             if record.kind == KeyKind::Admin {
-                // What operators do has no stamp to be checked by.
+                // Calls of operators have no stamp, so the identity of the data is checked here.
                 Box::pin(self.store.verify_identity()).await?;
             }
             return Ok(Arc::clone(record));
@@ -97,43 +97,44 @@ impl Gateway {
     async fn look_up_key(&self, hash: &str, at_hand: Option<Arc<KeyRecord>>) -> Result<Arc<KeyRecord>, ServiceError> {
         let text = match (self.store.registered(Register::Keys, hash).await, at_hand) {
             (Ok(text), _) => text,
-            // Nobody can revoke it now, and what goes on without Redis is bounded.
+            // Without Redis nobody can revoke the key, and what works without Redis is limited.
             (Err(StoreError::Unavailable(_)), Some(record)) => return Ok(record),
             (Err(error), _) => return Err(error.into()),
         };
         let Some(text) = text else {
-            // An empty Redis has no keys either.
+            // An empty Redis does not have any keys.
             self.store.verify_identity().await?;
             return Err(ServiceError::InvalidKey);
         };
         let record = parse_record(&text)?;
-        // From now on it is at hand, also should Redis go away before the next look.
+        // Cached from now on, even if Redis becomes unavailable before the next check.
         let polled = match self.store.changes().await {
             Ok(changes) => self.follow_keys(changes.keys).await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = polled {
-            tracing::debug!(?error, "a new key is looked up again");
+            tracing::debug!(?error, "cannot cache a new key");
         }
         Ok(record)
     }
 
-    /// A look for changed keys ends within the time for a round trip, and the next one follows soon.
+    /// A check for changes ends within the time for a round trip, and the next one follows soon.
     fn is_unwatched(&self) -> bool {
         self.keys.is_unwatched(self.store.timeout() + UNWATCHED_AFTER)
     }
 
-    /// Does this node still know the key? Within a second after a revocation it does not, nor while it does not look.
+    /// Whether the key is still valid. Within a second after a revocation it is not, nor if checks for changes fail.
     pub fn still_valid(&self, record: &KeyRecord) -> bool {
         let known = self.keys.known.read().unwrap_or_else(PoisonError::into_inner);
         let is_known = || known.keys.values().any(|known| known.id == record.id);
         !self.is_unwatched() && (record.app.is_none() || is_known())
     }
 
-    /// Takes over keys that were created or revoked elsewhere. `changes` was read before: what changed since is loaded
+    /// Loads keys that were created or revoked on other nodes. `changes` was read before, so later changes are loaded
     /// next time.
     ///
     /// # Errors
+    /// [`ServiceError`]
     /// [`ServiceError`]
     pub(in crate::service) async fn follow_keys(&self, changes: String) -> Result<(), ServiceError> {
         if self.keys.known.read().unwrap_or_else(PoisonError::into_inner).changes == changes {
@@ -143,7 +144,7 @@ impl Gateway {
         for (hash, text) in self.store.register_entries(Register::Keys).await? {
             keys.insert(hash, parse_record(&text)?);
         }
-        // Not those of another store that took its place meanwhile.
+        // Checks that Redis was not replaced by another store meanwhile.
         self.store.verify_identity().await?;
         *self.keys.known.write().unwrap_or_else(PoisonError::into_inner) = Known { changes, keys };
         Ok(())

@@ -1,4 +1,4 @@
-//! API keys: stored as SHA-256, known to every node within a second, revoked on every node within a second.
+//! API keys: stored as SHA-256, valid and revoked on every node within one second.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::store::access::register::{RegisterChange, RegisterReply};
 use crate::store::keys::Register;
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// What a key is meant for.
+/// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyKind {
@@ -34,7 +34,7 @@ pub enum KeyKind {
     Admin,
 }
 
-/// What an operator may do; each role may what those before it may.
+/// The permissions of an operator; each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -44,7 +44,7 @@ pub enum Role {
     Admin,
 }
 
-/// Live or test, as in a key's prefix.
+/// Live or test, also part of a key's prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyMode {
@@ -52,13 +52,13 @@ pub enum KeyMode {
     Test,
 }
 
-/// A key as it is kept: everything but the key.
+/// A key as stored, without the key itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRecord {
     pub id: KeyId,
     pub kind: KeyKind,
-    /// None: the root admin key, which may work on every app.
+    /// None for the root admin key, which may work on every app.
     pub app: Option<AppId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<KeyMode>,
@@ -72,7 +72,7 @@ pub struct KeyRecord {
     pub metadata: Metadata,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
-    /// Set: reading usage needs the HMAC of the user id under this secret.
+    /// If set, reading usage requires the HMAC of the user ID with this secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_token_secret: Option<String>,
     /// The first characters of the key.
@@ -110,7 +110,7 @@ pub struct KeyView {
     pub created_at: String,
 }
 
-/// A key to create.
+/// A new key.
 #[derive(Clone, Debug)]
 pub struct NewKey {
     pub kind: KeyKind,
@@ -124,7 +124,7 @@ pub struct NewKey {
 }
 
 impl KeyRecord {
-    /// The data that a secret or publishable key works on; None for an admin key, which works in every mode.
+    /// The mode of a secret or publishable key; None for an admin key, which works in every mode.
     pub fn fixed_mode(&self) -> Option<Mode> {
         match (self.kind, self.mode, &self.sandbox) {
             (KeyKind::Admin, ..) | (_, None, _) => None,
@@ -134,7 +134,7 @@ impl KeyRecord {
         }
     }
 
-    /// Is this the token for that user? Compared in constant time.
+    /// Whether this is the token of that user. Compared in constant time.
     pub fn accepts_user_token(&self, user: &UserId, token: Option<&str>) -> bool {
         let Some(secret) = &self.user_token_secret else {
             return true;
@@ -192,7 +192,7 @@ fn trail(record: &KeyRecord, action: &str, by: &KeyId) -> Trail {
     Trail { actor: by.to_string(), action: action.to_owned(), target, ..Trail::default() }
 }
 
-/// May this be a key at all? What is not never reaches Redis.
+/// Whether this can be a key. Other texts are never looked up in Redis.
 pub fn is_plausible(key: &str) -> bool {
     ["sk_", "pk_", "ak_"].iter().any(|prefix| key.starts_with(prefix)) && key.len() <= 256
 }
@@ -223,7 +223,7 @@ impl Gateway {
         Ok(views)
     }
 
-    /// Creates a key. It is told once; a repetition by idempotency key tells everything but the key.
+    /// Creates a key. The key is returned once; a repetition with the same idempotency key returns everything else.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -294,7 +294,7 @@ impl Gateway {
         Ok(self.store.register(Register::Keys, operation, change, &answer, (app, &trail)).await?)
     }
 
-    /// Revokes a key: here at once, on all nodes within a second.
+    /// Revokes a key: on this node at once, on all nodes within one second.
     ///
     /// # Errors
     /// [`ServiceError`]; not found if the app has no such key.
@@ -313,7 +313,7 @@ impl Gateway {
                 found = Some((hash, trail(&record, "key.revoke", by)));
             }
         }
-        // Of one that is not there only a repetition knows.
+        // If it does not exist, only a repeated call may succeed.
         let (hash, trail) = found.unwrap_or_default();
         let change = RegisterChange::Delete { name: &hash };
         match self.store.register(Register::Keys, &operation, change, "", (app, &trail)).await? {
@@ -324,20 +324,21 @@ impl Gateway {
             RegisterReply::Before(_) => Ok(()),
             RegisterReply::Reused => Err(ServiceError::IdempotencyKeyReused),
             RegisterReply::Missing | RegisterReply::Exists => {
-                Err(ServiceError::NotFound(format!("there is no key `{id}`")))
+                Err(ServiceError::NotFound(format!("Key `{id}` not found.")))
             }
         }
     }
 
-    /// A key that nobody has.
+    /// A new random root key.
     pub fn random_root_key() -> String {
         format!("ak_{}", random_text())
     }
 
-    /// Without any root admin key, given or stored, makes `key` one. Answers whether it is, also when an earlier attempt
-    /// made it, whose outcome was not known.
+    /// Creates `key` as a root admin key if there is none, configured or stored. Returns whether `key` is a root key,
+    /// including one that an earlier attempt created.
     ///
     /// # Errors
+    /// [`ServiceError`]
     /// [`ServiceError`]
     pub async fn bootstrap_root_key(&self, key: &str) -> Result<bool, ServiceError> {
         if self.keys.has_root() {
@@ -356,7 +357,7 @@ impl Gateway {
         Ok(true)
     }
 
-    /// The app that a key works on: its own, or for the root key the one it names.
+    /// The app that a key works on: its own, or for the root key the named one.
     ///
     /// # Errors
     /// Forbidden for another app than the key's own.
@@ -364,7 +365,7 @@ impl Gateway {
         match (&record.app, named) {
             (Some(own), None) => Ok(own.clone()),
             (Some(own), Some(named)) if own.as_str() == named => Ok(own.clone()),
-            (Some(_), Some(_)) => Err(ServiceError::ForbiddenKey("this key belongs to another app".to_owned())),
+            (Some(_), Some(_)) => Err(ServiceError::ForbiddenKey("This key belongs to another app.".to_owned())),
             (None, named) => AppId::parse(named.unwrap_or(DEFAULT_APP))
                 .map_err(|error| ServiceError::invalid("X-App", error.to_string())),
         }
@@ -375,24 +376,24 @@ fn check_new_key(new: &NewKey) -> Result<(), ServiceError> {
     let admin = new.kind == KeyKind::Admin;
     let publishable = new.kind == KeyKind::Publishable;
     for (wrong, field, message) in [
-        (!admin && new.mode.is_none(), "mode", "is missing: `live` or `test`"),
-        (admin && new.mode.is_some(), "mode", "an admin key works in both modes"),
-        (new.sandbox.is_some() && new.mode != Some(KeyMode::Test), "sandbox", "only test keys belong to a sandbox"),
-        (admin && new.role.is_none(), "role", "is missing: `admin`, `approver`, `support` or `viewer`"),
-        (!admin && new.role.is_some(), "role", "only admin keys have a role"),
-        (new.kind != KeyKind::Secret && !new.metadata.is_empty(), "metadata", "only secret keys carry metadata"),
-        (!publishable && !new.origins.is_empty(), "origins", "only publishable keys have origins"),
-        (!publishable && new.require_user_token, "requireUserToken", "only publishable keys can require a user token"),
+        (!admin && new.mode.is_none(), "mode", "is required: `live` or `test`"),
+        (admin && new.mode.is_some(), "mode", "must be left out for an admin key, which works in both modes"),
+        (new.sandbox.is_some() && new.mode != Some(KeyMode::Test), "sandbox", "can only be set for test keys"),
+        (admin && new.role.is_none(), "role", "is required: `admin`, `approver`, `support` or `viewer`"),
+        (!admin && new.role.is_some(), "role", "can only be set for admin keys"),
+        (new.kind != KeyKind::Secret && !new.metadata.is_empty(), "metadata", "can only be set for secret keys"),
+        (!publishable && !new.origins.is_empty(), "origins", "can only be set for publishable keys"),
+        (!publishable && new.require_user_token, "requireUserToken", "can only be set for publishable keys"),
         (
             new.name.as_ref().is_some_and(|name| name.len() > 256 || name.chars().any(char::is_control)),
             "name",
             "must have at most 256 bytes without control characters",
         ),
-        (new.origins.len() > 32, "origins", "must be at most 32"),
+        (new.origins.len() > 32, "origins", "must have at most 32 entries"),
         (
             !new.origins.iter().all(|origin| is_origin(origin)),
             "origins",
-            "each must be an origin such as https://app.example.com, or *",
+            "must contain origins such as https://app.example.com, or *",
         ),
     ] {
         if wrong {

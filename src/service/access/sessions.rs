@@ -1,6 +1,6 @@
-//! Sessions of the dashboard: an admin key is exchanged for a random id that a browser keeps in a cookie. What is
-//! stored is the SHA-256 of that id and the SHA-256 of the key, so a session ends with its key, and neither can be
-//! read from Redis. Any node knows every session.
+//! Sessions of the dashboard: an admin key is exchanged for a random ID that the browser stores in a cookie. Redis
+//! stores only the SHA-256 of the ID and of the key, so neither can be read from it, and a session ends with its key.
+//! Every node can check every session.
 
 use std::sync::Arc;
 
@@ -19,26 +19,27 @@ use crate::store::keys;
 /// A working day.
 pub const LIFETIME_MS: u64 = 12 * 60 * 60 * 1000;
 
-/// A session as it is kept, under the SHA-256 of its id.
+/// A session as stored, under the SHA-256 of its ID.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Kept {
-    /// SHA-256 of the key that it was made with.
+    /// SHA-256 of the key that it was created with.
     key_hash: String,
     expires_at: String,
 }
 
-/// A session that runs.
+/// A running session.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// What the cookie holds.
+    /// The content of the cookie.
     pub id: String,
     pub key: Arc<KeyRecord>,
     pub expires_at: String,
 }
 
 impl Session {
-    /// What a write by cookie has to bring along: a page of another origin can send the cookie, but cannot know this.
+    /// The token that every write by cookie must carry. A page of another origin can send the cookie, but does not
+    /// know the token.
     pub fn csrf_token(&self) -> String {
         csrf_token(&self.id)
     }
@@ -49,9 +50,9 @@ impl Session {
     }
 }
 
-/// It follows from the id, so that a page that was loaded again can ask for it.
+/// Derived from the ID, so that a reloaded page can ask for it.
 fn csrf_token(id: &str) -> String {
-    // A key of any length is one for this MAC.
+    // This MAC accepts keys of any length.
     Hmac::<Sha256>::new_from_slice(id.as_bytes()).map_or_else(
         |_| String::new(),
         |mut mac| {
@@ -69,7 +70,7 @@ impl Gateway {
     pub async fn open_session(&self, key: &str) -> Result<Session, ServiceError> {
         let record = self.authenticate(key).await?;
         if record.kind != KeyKind::Admin {
-            return Err(ServiceError::ForbiddenKey("only an admin key (`ak_…`) can sign in".to_owned()));
+            return Err(ServiceError::ForbiddenKey("Only an admin key (`ak_…`) can sign in.".to_owned()));
         }
         let id = random_text();
         self.store.verify_identity().await?;
@@ -81,7 +82,7 @@ impl Gateway {
         Ok(Session { id, key: record, expires_at })
     }
 
-    /// The session of that id. It ends when its time is over or its key is revoked.
+    /// The session with that ID. It ends after its lifetime or when its key is revoked.
     ///
     /// # Errors
     /// [`ServiceError::InvalidKey`]
@@ -103,7 +104,7 @@ impl Gateway {
         Ok(self.store.end_session(&hash(&session.id), (&log, &trail)).await?)
     }
 
-    /// Who signed in and out is in the audit log of the key's app; of the root key in the default app's.
+    /// Sign-ins and sign-outs are in the audit log of the key's app; those of the root key in the default app's.
     fn session_trail(
         &self,
         key: &KeyRecord,

@@ -1,4 +1,4 @@
-//! Approval requests: opened by denied calls, decided by people.
+//! Approval requests: denied calls open them, operators decide them.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::store::accounts::approvals::{DecideReply, StoredApproval};
 use crate::store::keys::Bucket;
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// Where a request stands.
+/// The status of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ApprovalStatus {
@@ -30,24 +30,24 @@ pub enum ApprovalStatus {
     Rejected,
 }
 
-/// How a request was decided.
+/// The decision on a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Decided {
     /// RFC 3339, UTC.
     pub at: String,
-    /// Id of the key.
+    /// ID of the key.
     pub by: String,
     /// In the group's unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub amount: Option<Number>,
-    /// RFC 3339; absent: to the end of the window.
+    /// RFC 3339; absent if the grant ends with the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Who takes it back if it goes wrong.
+    /// Who undoes the approval if it causes a problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_owner: Option<String>,
 }
@@ -61,30 +61,30 @@ pub struct ApprovalView {
     pub group_id: String,
     pub label: String,
     pub unit: Option<Unit>,
-    /// Whose counter it is about.
+    /// The owner of the counter.
     pub scope: BTreeMap<String, String>,
     /// RFC 3339, UTC.
     pub requested_at: String,
     /// The user of the call that opened it.
     pub requested_by: String,
-    /// Id of the key that the call came with.
+    /// ID of the key of that call.
     pub key_id: String,
     pub event: String,
     pub metadata: BTreeMap<String, String>,
-    /// What the call asked for.
+    /// The amount that the call requested.
     #[schema(value_type = f64)]
     pub requested: Number,
-    /// When it was opened.
+    /// At the time of the request.
     #[schema(value_type = f64)]
     pub used: Number,
     #[schema(value_type = f64)]
     pub held: Number,
-    /// Quota and grants when it was opened.
+    /// Quota and grants at the time of the request.
     #[schema(value_type = f64)]
     pub limit: Number,
-    /// RFC 3339; the end of the window in which it was opened; null for lifetime.
+    /// RFC 3339; the end of the window at the time of the request; null for lifetime.
     pub window_ends_at: Option<String>,
-    /// The policy of the group, its owner, and who may approve under what condition.
+    /// The group's policy, its owner, and who may approve on what condition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ pub struct ApprovalView {
     pub decided: Option<Decided>,
 }
 
-/// What a person approves.
+/// The amount that an operator approves.
 #[derive(Clone, Debug)]
 pub struct Approve {
     pub amount: Number,
@@ -105,7 +105,7 @@ pub struct Approve {
 }
 
 impl Gateway {
-    /// Requests of one status, newest first, by bucket. Answers a page and where the next one begins.
+    /// Requests with one status, newest first, by bucket. Returns a page and the cursor of the next one.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -144,13 +144,13 @@ impl Gateway {
     }
 
     async fn stored_approval(&self, tenant: &Tenant, id: &str) -> Result<(Bucket, StoredApproval), ServiceError> {
-        let missing = || ServiceError::NotFound(format!("there is no approval request `{id}`"));
+        let missing = || ServiceError::NotFound(format!("Approval request `{id}` not found."));
         let bucket = bucket_of(tenant, id).ok_or_else(missing)?;
         let stored = self.store.approval(&bucket, id).await?.ok_or_else(missing)?;
         Ok((bucket, stored))
     }
 
-    /// Gives the counter what is approved, as a grant. The next call sees it.
+    /// Grants the counter the approved amount, effective from the next call.
     ///
     /// # Errors
     /// [`ServiceError`]; already_decided if it was approved before.
@@ -181,17 +181,17 @@ impl Gateway {
             approval: Some((id.to_owned(), json(&decided)?)),
         };
         let granted = self.create_grant(tenant, &grant, by, idempotency).await;
-        // The fields of an approval have names of their own.
+        // The fields of an approval have other names than those of a grant.
         granted.map_err(|error| match error {
             ServiceError::Invalid(faults) => ServiceError::Invalid(faults.into_iter().map(renamed).collect()),
             other => other,
         })
     }
 
-    /// Rejects a request, or opens a rejected one again.
+    /// Rejects a request, or reopens a rejected one.
     ///
     /// # Errors
-    /// [`ServiceError`]; already_decided if it was approved, or is so already.
+    /// [`ServiceError`]; already_decided if it was approved, or already has this status.
     pub async fn decide_approval(
         &self,
         tenant: &Tenant,
@@ -224,7 +224,7 @@ impl Gateway {
         match self.store.decide(&bucket, &operation, (id, &stored), (word, &how), &trail).await? {
             DecideReply::Changed => self.approval(tenant, id).await,
             DecideReply::Decided => Err(ServiceError::AlreadyDecided),
-            DecideReply::Missing => Err(ServiceError::NotFound(format!("there is no approval request `{id}`"))),
+            DecideReply::Missing => Err(ServiceError::NotFound(format!("Approval request `{id}` not found."))),
             DecideReply::Reused => Err(ServiceError::IdempotencyKeyReused),
         }
     }
@@ -239,7 +239,7 @@ fn renamed(
     fault
 }
 
-/// A request's id: `apr_`, an operation's name, the bucket, and the group.
+/// A request's ID consists of `apr_`, an operation's name, the bucket, and the group.
 fn bucket_of(tenant: &Tenant, id: &str) -> Option<Bucket> {
     let digits = id.strip_prefix("apr_")?.split('_').next().filter(|digits| digits.len() == 26 && digits.is_ascii())?;
     let number = u8::from_str_radix(&digits[24..], 16).ok()?;

@@ -1,4 +1,4 @@
-//! Grants: extra quota for one counter, for a while.
+//! Grants: extra quota for one counter for a limited time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,35 +24,35 @@ use crate::store::keys::Bucket;
 use crate::store::metering::admission::{Facts, NO_USER};
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// Grants read at the same time.
+/// Grants that are read concurrently.
 const PARALLEL: usize = 64;
 
-/// A grant as it is kept and told.
+/// A grant as stored and returned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
     pub id: String,
     #[schema(value_type = String)]
     pub group_id: GroupId,
-    /// Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope.
+    /// Who the grant is for, such as `{"user": "u_42"}`: a value for each name in the group's scope.
     pub scope: BTreeMap<String, String>,
     pub unit: Unit,
     #[schema(value_type = f64)]
     pub amount: Number,
-    /// RFC 3339: until then it enlarges each window. Null: it ends with the window it was made in.
+    /// RFC 3339. Until then the grant enlarges each window. Null if it ends with the window in which it was made.
     pub expires_at: Option<String>,
-    /// RFC 3339: when it ends, as far as is known now; null if never.
+    /// RFC 3339: when it ends, as far as known; null if never.
     pub ends_at: Option<String>,
     pub note: Option<String>,
-    /// The request that it approves.
+    /// The approval request that led to the grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_id: Option<String>,
     pub created_at: String,
-    /// Id of the key.
+    /// ID of the key.
     pub created_by: String,
 }
 
-/// A grant to make.
+/// A new grant.
 #[derive(Clone, Debug)]
 pub struct NewGrant {
     pub owner: OwnerName,
@@ -60,13 +60,13 @@ pub struct NewGrant {
     pub amount: Number,
     pub expires_at_ms: Option<TimeMs>,
     pub note: Option<String>,
-    /// The request that it approves, with what is kept of the decision (JSON).
+    /// The approval request, with the stored decision (JSON).
     pub approval: Option<(String, String)>,
 }
 
 impl Gateway {
     /// # Errors
-    /// [`ServiceError`]; a group that the user's plan does not have, a time that is over, more than 8 live grants.
+    /// [`ServiceError`]; a group that the user's plan does not have, an expiry in the past, more than 8 active grants.
     pub async fn create_grant(
         &self,
         tenant: &Tenant,
@@ -87,8 +87,8 @@ impl Gateway {
     ) -> Result<Round<Grant>, ServiceError> {
         let user = new.owner.user().and_then(|user| UserId::parse(user).ok());
         let drafted = drafted(view, new, by, operation);
-        // A refusal must rest on true facts; so must the window of a counter that is not the user's alone, since the
-        // script checks the version of its owner only.
+        // A denial must be based on current facts. So must the window of a shared counter, since the script only
+        // checks the version of its owner.
         if let Some(user) = user.as_ref().filter(|_| drafted.is_err() || !new.owner.scope().is_user())
             && let Some(learn) = self.check_facts(view, user).await?
         {
@@ -96,7 +96,7 @@ impl Gateway {
         }
         let (grant, admission, amount) = match drafted {
             Ok(drafted) => drafted,
-            // What was answered before is answered again, whatever the configuration and the time are now.
+            // A stored answer is returned, whatever the configuration and the time are now.
             Err(refusal) => {
                 return match self.store.granted_before(&view.bucket, operation).await? {
                     Some(reply) => self.grant_answer(view, None, reply),
@@ -142,19 +142,24 @@ impl Gateway {
         self.grant_answer(view, Some(grant), reply)
     }
 
-    /// `grant`: the one that was asked for, unless it is known that the answer is an earlier one.
+    /// `grant` is the new grant, unless the answer is known to be an earlier one.
     fn grant_answer(&self, view: &View, grant: Option<Grant>, reply: GrantReply) -> Result<Round<Grant>, ServiceError> {
         Ok(match reply {
             GrantReply::Reused => return Err(ServiceError::IdempotencyKeyReused),
             GrantReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
             GrantReply::Full => {
-                return Err(ServiceError::invalid("groupId", "this counter has 8 live grants; take one back first"));
+                return Err(ServiceError::invalid(
+                    "groupId",
+                    "must be a group with fewer than 8 active grants for this counter; revoke one first",
+                ));
             }
             GrantReply::NoRequest => {
-                return Err(ServiceError::NotFound("there is no such approval request".to_owned()));
+                return Err(ServiceError::NotFound("Approval request not found.".to_owned()));
             }
             GrantReply::Decided => return Err(ServiceError::AlreadyDecided),
-            GrantReply::Overflow => return Err(ServiceError::invalid("amount", "is larger than a counter can hold")),
+            GrantReply::Overflow => {
+                return Err(ServiceError::invalid("amount", "must not exceed what a counter can hold"));
+            }
             GrantReply::Granted(now_ms) => {
                 self.clocks.hear(&view.bucket, now_ms);
                 Round::Done(grant.ok_or_else(|| ServiceError::Internal("a grant of nothing".to_owned()))?)
@@ -163,10 +168,10 @@ impl Gateway {
         })
     }
 
-    /// Takes a grant back; what was used by it stays used.
+    /// Revokes a grant; amounts that were already used stay used.
     ///
     /// # Errors
-    /// [`ServiceError`]; not found if it has ended or never was.
+    /// [`ServiceError`]; not found if it has ended or never existed.
     pub async fn revoke_grant(
         &self,
         tenant: &Tenant,
@@ -174,7 +179,7 @@ impl Gateway {
         by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<(), ServiceError> {
-        let missing = || ServiceError::NotFound(format!("there is no live grant `{id}`"));
+        let missing = || ServiceError::NotFound(format!("Active grant `{id}` not found."));
         let bucket = bucket_of(tenant, id).ok_or_else(missing)?;
         let operation = Operation::new("grants", idempotency, false);
         let answer = |reply: RevokeReply| match reply {
@@ -192,7 +197,7 @@ impl Gateway {
         answer(self.store.revoke(&bucket, &owner, &grant.group_id, id, (&operation, &trail)).await?)
     }
 
-    /// A user's live grants, those that end first before the others.
+    /// A user's active grants, those that end first at the top.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -205,7 +210,7 @@ impl Gateway {
         Ok(sorted(grants.into_iter().flatten().collect()))
     }
 
-    /// Live grants of all users, by bucket and end. Answers a page and where the next one begins.
+    /// Active grants of all users, by bucket and end. Returns a page and the cursor of the next one.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -234,7 +239,7 @@ impl Gateway {
         Ok((sorted(grants), None))
     }
 
-    /// Those that are live, with the end that is known by now.
+    /// The active grants among them, with their present end.
     async fn read_grants(
         &self,
         bucket: &Bucket,
@@ -256,13 +261,13 @@ impl Gateway {
     }
 }
 
-/// Those without an end come last.
+/// Grants without an end come last.
 fn sorted(mut grants: Vec<Grant>) -> Vec<Grant> {
     grants.sort_by_key(|grant| (grant.ends_at.is_none(), grant.ends_at.clone(), grant.id.clone()));
     grants
 }
 
-/// The grant under the facts, with the counter's window.
+/// The grant according to the facts, with the counter's window.
 fn drafted(
     view: &View,
     new: &NewGrant,
@@ -277,14 +282,14 @@ fn drafted(
     });
     let amount = amount.map_err(|message| ServiceError::invalid("amount", message))?;
     if new.expires_at_ms.is_some_and(|end| end <= view.now_ms) {
-        return Err(ServiceError::invalid("expiresAt", "is in the past"));
+        return Err(ServiceError::invalid("expiresAt", "must be in the future"));
     }
     let standing = view.standing();
     let mut admission = Admission::empty(standing, new.owner.clone());
     admission.place(&group, 0, Amount::ZERO, (standing.anchor, view.now_ms))?;
     let window = admission.matched.first().map(|matched| matched.window);
     if window.is_none() && new.expires_at_ms.is_none() {
-        return Err(ServiceError::invalid("expiresAt", "is needed: the group's period does not cover the time"));
+        return Err(ServiceError::invalid("expiresAt", "is required, because the group's period is not running now"));
     }
     let ends_at_ms = new.expires_at_ms.or(window.and_then(|window| window.end_ms));
     let grant = Grant {
@@ -303,25 +308,29 @@ fn drafted(
     Ok((grant, admission, amount))
 }
 
-/// The group, in the plan that the user is on, else among the policies; of a counter of several users in any plan.
+/// The group in the user's plan, otherwise in the policies; for a shared counter in any plan.
 fn group_for(view: &View, new: &NewGrant) -> Result<Arc<LimitGroup>, ServiceError> {
     let of_user = view.standing().groups().find(|group| group.id == new.group).cloned();
     let shared = || view.config.group(&new.group).filter(|group| !group.scope.contains_user()).cloned();
     let Some(group) = of_user.or_else(shared) else {
         return Err(match (new.owner.user(), view.plan()) {
-            (Some(_), None) => ServiceError::invalid("scope.user", "has no subscription"),
+            (Some(_), None) => ServiceError::invalid("scope.user", "must be a user with a subscription"),
             (Some(_), Some(plan)) => {
-                let message = format!("neither plan `{}` nor a policy has a group `{}`", plan.id, new.group);
+                let message = format!("must be a group of plan `{}` or of a policy; `{}` is not", plan.id, new.group);
                 ServiceError::invalid("groupId", message)
             }
-            (None, _) => {
-                ServiceError::invalid("groupId", format!("there is no group `{}` of several users", new.group))
-            }
+            (None, _) => ServiceError::invalid(
+                "groupId",
+                format!(
+                    "must be a group whose counters users share, or `scope` must have a user; `{}` is no such group",
+                    new.group
+                ),
+            ),
         });
     };
     if group.scope != *new.owner.scope() {
         let names = group.scope.names().join(", ");
-        return Err(ServiceError::invalid("scope", format!("must give a value for each of: {names}")));
+        return Err(ServiceError::invalid("scope", format!("must have a value for each of: {names}")));
     }
     Ok(group)
 }
@@ -331,7 +340,7 @@ pub(crate) fn trail_of(owner: &OwnerName, note: Option<&str>, by: &KeyId) -> Tra
     Trail { actor: by.to_string(), target: target.join(","), note: note.map(str::to_owned), ..Trail::default() }
 }
 
-/// A grant's id ends with its bucket.
+/// A grant's ID ends with its bucket.
 fn bucket_of(tenant: &Tenant, id: &str) -> Option<Bucket> {
     let digits = id.strip_prefix("grt_").filter(|digits| digits.len() == 26 && digits.is_ascii())?;
     let number = u8::from_str_radix(&digits[24..], 16).ok()?;

@@ -1,4 +1,4 @@
-//! What an upsert of a subscription would make of the user's counters, before anything is written.
+//! How an upsert of a subscription would change the user's counters, before anything is written.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,35 +21,35 @@ use crate::store::accounts::users::Stored;
 use crate::store::metering::admission::Tally;
 use crate::store::metering::usage::UsageReply;
 
-/// What becomes of a counter.
+/// The effect on a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
-    /// What was used in the current window goes on counting.
+    /// The amount used in the current window is carried over.
     Carried,
     /// Nothing was used in the current window.
     New,
-    /// It starts anew at 0.
+    /// The counter is reset to 0.
     Reset,
-    /// What is left of it is put out of reach until the next window.
+    /// The remaining amount is blocked until the next window.
     Blocked,
-    /// Its campaign has not begun, or is over: it denies.
+    /// The fixed period has not begun, or is over: the group denies calls.
     Closed,
 }
 
-/// The counters of the plan's groups that count per user, as they would stand.
+/// The counters of the plan's groups that count per user, as they would be.
 pub struct SubscriptionPreview {
     pub subscription: SubscriptionView,
     pub counters: Vec<(Effect, Counter)>,
-    /// Groups of the present plan that the other one does not have.
+    /// Groups of the present plan that the new one does not have.
     pub ended: Vec<GroupId>,
 }
 
 impl Gateway {
-    /// What [`Gateway::subscribe`] would do.
+    /// The effect of [`Gateway::subscribe`].
     ///
     /// # Errors
-    /// As it.
+    /// The same.
     pub async fn preview_subscription(
         &self,
         tenant: &Tenant,
@@ -59,12 +59,12 @@ impl Gateway {
         self.with_facts(tenant, user, async |view| {
             let wanted = match self.upserted(view, upsert).await {
                 Ok(wanted) => wanted,
-                // A refusal must rest on true facts, too.
+                // A rejection must be based on current facts too.
                 Err(refusal) => return self.check_facts(view, user).await?.ok_or(refusal),
             };
             let plan = view.config.plan(&wanted.subscription.plan);
-            let plan = plan.ok_or_else(|| ServiceError::invalid("planId", "there is no such plan"))?;
-            // Limits that are there already were checked when they were set.
+            let plan = plan.ok_or_else(|| ServiceError::invalid("planId", "must be an existing plan"))?;
+            // Limits that exist already were checked when they were set.
             if let Some(Some(limits)) = &upsert.custom_limits {
                 own_plan(&view.config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
             }
@@ -102,7 +102,7 @@ impl Gateway {
     }
 }
 
-/// What is kept of the user now.
+/// The present state of the user.
 struct Before<'a> {
     stored: Option<&'a Stored>,
     now_ms: TimeMs,
@@ -138,8 +138,8 @@ fn counters<'a>(
 }
 
 impl Before<'_> {
-    /// As `lua/change_user.lua` moves a counter. `tally` is what stands in the window of the plan moved to, by the rule of
-    /// overlapping windows.
+    /// Computes how `lua/change_user.lua` moves a counter. `tally` is the counter in the window of the new plan, by
+    /// the rule for overlapping windows.
     fn becomes(&self, matched: &Matched, tally: &Tally, wanted: &Wanted) -> (Effect, Tally) {
         let group = &matched.group;
         let known = self.stored.and_then(|stored| stored.windows.iter().find(|counter| counter.group == group.id));
@@ -148,7 +148,7 @@ impl Before<'_> {
         if group.is_concurrent() {
             return (if carried { Effect::Carried } else { Effect::New }, *tally);
         }
-        // Its window was over before the change, so nothing of it is carried.
+        // Its window was over before the change, so nothing is carried over.
         let is_over = |known: &crate::store::accounts::users::StoredCounter| {
             wanted.moves.is_some()
                 && known.window.kind != WindowKind::Fixed

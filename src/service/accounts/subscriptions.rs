@@ -25,9 +25,9 @@ use crate::store::accounts::change_user::{ChangeUserArgs, ChangeUserReply, Moved
 use crate::store::client::headroom::WhenFull;
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// A longer subscription is told in the audit log by its length.
+/// Of a longer subscription, the audit log only records the length.
 const MOST_AUDITED: usize = 4_096;
-/// Group ids of one app, all that ever were: beyond this, users' own plans bring no new ones.
+/// All group IDs that an app has ever had. Beyond this number, custom plans cannot add new ones.
 const MOST_GROUP_IDS: usize = 10_000;
 
 /// A subscription as clients see it.
@@ -40,40 +40,40 @@ pub struct SubscriptionView {
     pub started_at: String,
     pub cycle_start: Option<String>,
     pub ends_at: Option<String>,
-    /// Instead of the plan's own limits.
+    /// Replaces the plan's limits.
     #[schema(value_type = Option<Object>)]
     pub custom_limits: Option<serde_json::Value>,
-    /// Of a write. False: everything was so already.
+    /// After a write: false if nothing changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<bool>,
 }
 
-/// Whose subscription is written, by whom.
+/// Whose subscription is written, and by whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Written<'a> {
     pub user: &'a UserId,
-    /// Id of the key.
+    /// ID of the key.
     pub by: &'a KeyId,
-    /// Why; for the audit log.
+    /// The reason, for the audit log.
     pub note: Option<&'a str>,
     pub rules: Rules,
 }
 
-/// Whether the groups of a plan body in `customLimits` are in the register of group ids yet.
+/// Whether the groups of a plan body in `customLimits` are registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rules {
     New,
     Checked,
 }
 
-/// What one call wants of the subscription.
+/// The requested change of a subscription.
 pub(in crate::service) struct Wanted {
     pub subscription: Subscription,
     pub changed: bool,
     pub reset: bool,
-    /// How the counters come into the windows of the plan.
+    /// How the counters move to the windows of the plan.
     pub moves: Option<Move>,
-    /// A moment taken from the clock must lie in the script's time.
+    /// A time taken from the node's clock must match the script's time.
     from_now: bool,
     action: &'static str,
 }
@@ -99,8 +99,7 @@ impl Gateway {
         .await
     }
 
-    /// Moves a user who is on `from` at that time to another plan. Nothing but the plan is other people's decision: the
-    /// cycle and a coming end stay.
+    /// Moves a user who is on plan `from` to another plan. Only the plan changes: the cycle and a planned end stay.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -114,7 +113,7 @@ impl Gateway {
         let operation = Operation::new("", None, false);
         self.with_facts(tenant, user, async |view| {
             let Some(running) = view.subscribed.at(view.now_ms).0.filter(|running| running.plan == *from) else {
-                // Left it meanwhile.
+                // The user has left the plan meanwhile.
                 return Ok(self.check_facts(view, user).await?.unwrap_or(Round::Done(())));
             };
             let upsert = Upsert {
@@ -180,7 +179,7 @@ impl Gateway {
         let user = written.user;
         let wanted = match wanted {
             Ok(wanted) => wanted,
-            // A refusal, and a repetition of an earlier call, must rest on true facts too.
+            // A rejection, and a repetition of an earlier call, must be based on current facts too.
             Err(refusal) => match self.check_facts(view, user).await? {
                 Some(learn) => return Ok(learn),
                 None => return self.first_answer(view, operation).await?.map(Round::Done).ok_or(refusal),
@@ -190,7 +189,7 @@ impl Gateway {
         let text = json(&answer)?;
         let mut validity = Validity { from_ms: TimeMs::MIN, until_ms: view.subscribed.at(view.now_ms).1 };
         if wanted.from_now {
-            // Whole seconds are written: those of the script's own time, not of what this node has heard of it.
+            // The end is a whole second of the script's time, not of this node's estimate.
             let second_ms = view.now_ms.div_euclid(1000) * 1000;
             validity.narrow(second_ms, second_ms + 1000);
         }
@@ -209,7 +208,7 @@ impl Gateway {
             facts: view.facts(validity),
             user,
             when_full: match view.subscribed.version.as_str() {
-                // A user of whom nothing was written by hand takes new room.
+                // A user without stored state needs additional memory.
                 "0" => WhenFull::Refused,
                 _ => WhenFull::Headroom,
             },
@@ -236,12 +235,12 @@ impl Gateway {
         })
     }
 
-    /// What is true of the user from now on.
+    /// Caches the user's new state.
     pub(crate) fn remember(&self, view: &View, user: &UserId, subscribed: Subscribed) {
         self.subscriptions.insert(view.bucket.account(user), Arc::new(subscribed));
     }
 
-    /// The groups of the plan that the user comes to, in their windows there; the time for which that is right.
+    /// The groups of the new plan in their windows, and the time range in which these are valid.
     fn moved_groups(
         &self,
         view: &View,
@@ -275,10 +274,10 @@ impl Gateway {
         Ok(moved.collect())
     }
 
-    /// Takes the groups of a user's own plan into the register of group ids: the unit of an id never changes.
+    /// Registers the groups of a custom plan, since the unit of an ID never changes.
     async fn register_groups(&self, tenant: &Tenant, plan: &PlanId, limits: &CustomLimits) -> Result<(), ServiceError> {
         let config = self.load_config(&tenant.app).await?;
-        // An unknown plan is refused where everything else is.
+        // An unknown plan is rejected together with the other fields.
         let Some(present) = config.plan(plan) else { return Ok(()) };
         own_plan(&config, tenant.placement, limits, present).map_err(ServiceError::Invalid)?;
         if !limits.is_whole_plan() {
@@ -289,7 +288,8 @@ impl Gateway {
             let Some(plan) = config.plan(plan) else { return Ok(Change { unchanged: true, ..Change::default() }) };
             let (_, groups) = own_plan(config, tenant.placement, limits, plan).map_err(ServiceError::Invalid)?;
             if !groups.new.is_empty() && config.groups.len() + groups.new.len() > MOST_GROUP_IDS {
-                let message = format!("this app has {MOST_GROUP_IDS} group ids: use those that there are");
+                let message =
+                    format!("must use existing group IDs: this app already has {MOST_GROUP_IDS}, the maximum");
                 return Err(ServiceError::invalid("customLimits.groups", message));
             }
             let fields = groups.new.iter().map(|(group, kind)| AppConfig::group_field(group, kind));
@@ -300,7 +300,7 @@ impl Gateway {
         .map(|_| ())
     }
 
-    /// The first answer to the same operation, if there was one: by now the same call might be refused.
+    /// The first answer to the same operation, if there was one: by now the same call might be rejected.
     async fn first_answer(&self, view: &View, operation: &Operation) -> Result<Option<SubscriptionView>, ServiceError> {
         match self.store.user_changed_before(&view.bucket, operation).await? {
             Some(ChangeUserReply::Before(first)) => read_answer(&first).map(Some),
@@ -309,14 +309,17 @@ impl Gateway {
         }
     }
 
-    /// An unknown plan, or one about to be deleted, takes no users.
+    /// Checks that the plan exists and is not being deleted.
     async fn takes_users(&self, view: &View, plan: &PlanId) -> Result<(), ServiceError> {
         let Some(entry) = view.config.plans.get(plan) else {
-            return Err(ServiceError::invalid("planId", format!("there is no plan `{plan}`")));
+            return Err(ServiceError::invalid(
+                "planId",
+                format!("must be an existing plan; there is no plan `{plan}`"),
+            ));
         };
-        // Whether that time is over is for Redis to say, not for this node's clock or a sandbox's.
+        // Whether the time is over depends on Redis' clock, not on this node's or a sandbox's.
         if entry.closed_us.is_some() && entry.is_closed(self.store.time_us().await?) {
-            return Err(ServiceError::PlanInUse(format!("plan `{plan}` is being deleted")));
+            return Err(ServiceError::PlanInUse(format!("Plan `{plan}` is being deleted.")));
         }
         Ok(())
     }
@@ -326,7 +329,7 @@ fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -
     let Some(running) = present.at(now).0 else {
         return Err(match present.subscription {
             Some(_) => ServiceError::AlreadyCanceled,
-            None => ServiceError::NotFound("the user never had a subscription".to_owned()),
+            None => ServiceError::NotFound("The user never had a subscription.".to_owned()),
         });
     };
     let end = ends_at_ms.unwrap_or(now).div_euclid(1000) * 1000;
@@ -339,7 +342,7 @@ fn cancellation(present: &Subscribed, now: TimeMs, ends_at_ms: Option<TimeMs>) -
     Ok(Wanted { subscription, changed, reset: false, moves: None, from_now, action: "subscription.cancel" })
 }
 
-/// Keeps the audit log small: a user's own plan may be large, and clients write it.
+/// Keeps the audit log small: a custom plan may be large, and clients write it.
 fn short(text: String) -> String {
     if text.len() <= MOST_AUDITED { text } else { format!("\"{} bytes\"", text.len()) }
 }

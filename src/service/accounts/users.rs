@@ -1,4 +1,4 @@
-//! Users as operators see them: found by name, shown whole, blocked, started anew, moved.
+//! Users from the operators' point of view: searched, read in full, blocked, reset, moved.
 
 use std::ops::ControlFlow;
 
@@ -27,13 +27,13 @@ use crate::store::accounts::users::OpenHold;
 use crate::store::client::headroom::WhenFull;
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// Names read at a time when all users are walked.
+/// Names read at a time when all users are iterated.
 const PAGE: usize = 1_000;
-/// Names that one page of a search looks at, for a text anywhere in them.
+/// Names that one page of a search checks for a text inside them.
 const MOST_LOOKED_AT: usize = 50_000;
-/// Users moved at the same time.
+/// Users moved concurrently.
 const MOVED_AT_ONCE: usize = 32;
-/// Open reservations shown of one user: those that end first.
+/// Open reservations shown per user: those that expire first.
 const OPEN_SHOWN: usize = 100;
 
 /// A user in a list.
@@ -46,54 +46,54 @@ pub struct ListedUser {
     pub now_ms: TimeMs,
 }
 
-/// Which users a list shows.
+/// Which users to list.
 #[derive(Clone, Copy, Debug)]
 pub enum UserSearch<'a> {
     /// Their names begin with the text.
     Prefix(&'a str),
-    /// Their ids, display names or tags contain the text, in any case.
+    /// Their IDs, display names or tags contain the text, ignoring case.
     Contains(&'a str),
 }
 
-/// Names that a search found.
+/// The names that a search found.
 struct FoundNames {
     names: Vec<UserId>,
-    /// The walk stopped after this name. None: it came to the end.
+    /// The last name that was checked. None if all were checked.
     looked_until: Option<String>,
 }
 
-/// One page of users, by name.
+/// One page of users, sorted by name.
 #[derive(Clone, Debug)]
 pub struct UserPage {
     pub users: Vec<ListedUser>,
-    /// Continues after this name; None on the last page.
+    /// The name after which the next page begins; None on the last page.
     pub next: Option<String>,
 }
 
-/// All that is known of one user.
+/// Everything about one user.
 pub struct UserDetail {
     pub profile: Profile,
     pub subscribed: Subscribed,
     pub usage: Usage,
-    /// With their public ids.
+    /// With their public IDs.
     pub open: Vec<(ReservationId, OpenHold)>,
     pub grants: Vec<Grant>,
-    /// Windows of the user's own counters that are over, newest first.
+    /// Closed windows of the user's own counters, newest first.
     pub history: Vec<PastWindow>,
 }
 
-/// What blocking or starting anew answers.
+/// The result of blocking or resetting.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserChanged {
     pub user_id: String,
     pub blocked: bool,
-    /// False: it was so already.
+    /// False if nothing changed.
     pub changed: bool,
 }
 
 impl Gateway {
-    /// Users that a search finds, in the order of the bytes of their names, after `after`.
+    /// Users that match a search, sorted by the bytes of their names, after `after`.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -121,7 +121,7 @@ impl Gateway {
             let now_ms = self.now(&bucket).await?;
             let found = self.store.read_users(&bucket, &own).await?;
             let profiles = self.store.profiles(&bucket, &own).await?;
-            // A name of whom nothing is kept any more leaves the index soon.
+            // A name without stored data will soon be removed from the index.
             let known =
                 own.into_iter().zip(found.into_iter().zip(profiles)).filter_map(|(user, (subscribed, profile))| {
                     subscribed.map(|subscribed| ListedUser { user, subscribed, profile, now_ms })
@@ -146,7 +146,7 @@ impl Gateway {
         Ok(FoundNames { names, looked_until: None })
     }
 
-    /// Walks the names until more than `count` contain the text, or enough names were looked at.
+    /// Iterates over names until more than `count` contain the text, or enough names were checked.
     async fn names_containing(
         &self,
         tenant: &Tenant,
@@ -163,7 +163,7 @@ impl Gateway {
         }
         loop {
             let mut names = Vec::new();
-            // Beyond the first page that ends, names of other buckets would be left out.
+            // After the first page that ends, names of other buckets would be missing.
             let mut complete_until: Option<UserId> = None;
             for (bucket, has_profiles) in tenant.buckets().into_iter().zip(&named) {
                 let page = self.store.user_names(&bucket, "", looked_until.as_deref(), PAGE).await?;
@@ -191,11 +191,11 @@ impl Gateway {
     }
 
     /// # Errors
-    /// [`ServiceError`]; not found if nothing is kept of the user.
+    /// [`ServiceError`]; not found if nothing is stored about the user.
     pub async fn user(&self, tenant: &Tenant, user: &UserId) -> Result<UserDetail, ServiceError> {
         let bucket = tenant.bucket_of(user);
         let found = self.store.read_users(&bucket, std::slice::from_ref(user)).await?.into_iter().next().flatten();
-        let subscribed = found.ok_or_else(|| ServiceError::NotFound(format!("nothing is kept of user `{user}`")))?;
+        let subscribed = found.ok_or_else(|| ServiceError::NotFound(format!("User `{user}` not found.")))?;
         let metadata = Metadata::default();
         let asker = Asker { caller: Caller { user, app: &tenant.app, key: None }, metadata: &metadata };
         let usage = self.usage(tenant, asker, |_| true).await?;
@@ -216,7 +216,7 @@ impl Gateway {
         })
     }
 
-    /// Refuses everything of a user from now on, or no longer.
+    /// Blocks or unblocks a user.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -238,7 +238,8 @@ impl Gateway {
         self.change_user(tenant, user, UserChange::Blocked(blocked), Reset::Nothing, trail, idempotency).await
     }
 
-    /// Starts a user's windows anew at 0: of one group, or of all. What is held settles in the window it came from.
+    /// Resets a user's windows to 0, for one group or all. Open reservations settle in the window in which they were
+    /// made.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -253,7 +254,10 @@ impl Gateway {
     ) -> Result<UserChanged, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         if let Some(group) = group.filter(|group| !config.groups.contains_key(*group)) {
-            return Err(ServiceError::invalid("groupId", format!("there is no group `{group}`")));
+            return Err(ServiceError::invalid(
+                "groupId",
+                format!("must be an existing group; there is no group `{group}`"),
+            ));
         }
         let trail = Trail {
             action: "user.reset".to_owned(),
@@ -314,7 +318,7 @@ impl Gateway {
         .await
     }
 
-    /// Users whose subscription to the plan runs, over all modes.
+    /// Users with a running subscription to the plan, over all modes.
     pub(crate) async fn subscribers(&self, tenant: &Tenant, plan: &PlanId) -> Result<u64, ServiceError> {
         let mut count = 0;
         self.walk_subscribers(tenant, plan, async |_, users| {
@@ -351,7 +355,8 @@ impl Gateway {
         Ok(modes.map(|mode| Tenant { mode, ..tenant.clone() }).collect())
     }
 
-    /// Calls `each` with pages of the users whose subscription to the plan runs, in all modes, until it breaks off.
+    /// Calls `each` with pages of users with a running subscription to the plan, in all modes, until it stops the
+    /// iteration.
     pub(crate) async fn walk_subscribers(
         &self,
         tenant: &Tenant,

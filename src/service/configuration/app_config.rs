@@ -1,5 +1,5 @@
-//! What an app is configured to do, as the store keeps it: one hash field per plan, policy, group id, webhook, sandbox,
-//! and for the app's settings.
+//! The configuration of an app as stored: one hash field per plan, policy, group ID, webhook and sandbox, and one for
+//! the app's settings.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
@@ -21,19 +21,19 @@ use crate::domain::values::ids::{GroupId, PlanId, PolicyId, Sandbox, WebhookId};
 use crate::domain::webhooks::webhook::{WebhookBody, WebhookEvent};
 use crate::service::error::{ServiceError, json};
 
-/// What reserve answers while Redis cannot be reached.
+/// How reserve answers while Redis is unavailable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnStoreFailure {
-    /// 503.
+    /// With 503.
     #[default]
     Deny,
-    /// `allowed: true, degraded: true` without a reservation, as far as what the node has at hand does not refuse it, up
-    /// to a number per node; counted once when Redis is back.
+    /// With `allowed: true, degraded: true` and without a reservation, unless the node knows of a reason to deny, up
+    /// to a number per node. Such calls are counted once when Redis is back.
     Allow,
 }
 
-/// What `maxScopeValues` may be.
+/// The range of `maxScopeValues`.
 pub const MOST_SCOPE_VALUES: RangeInclusive<u64> = 1..=10_000_000;
 
 const fn default_scope_values() -> u64 {
@@ -43,18 +43,20 @@ const fn default_scope_values() -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// The plan of users without subscription; calendar and endless groups only. Null: they are denied.
+    /// The plan of users without a subscription; it may only have calendar and endless groups. Null: such users are
+    /// denied.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub default_plan_id: Option<PlanId>,
     #[serde(default)]
     pub on_store_failure: OnStoreFailure,
-    /// How many values (or tuples of values) of one scope with metadata may have counters at the same time, in each mode
-    /// (and bucket, with placement `user`); calls with further ones are denied. 1 to 10,000,000.
+    /// How many values (or combinations of values) of one scope with metadata may have counters at the same time, in
+    /// each mode (and bucket, with placement `user`). Calls with further values are denied. 1 to 10,000,000.
     #[serde(default = "default_scope_values")]
     #[schema(minimum = 1, maximum = 10_000_000, default = 100_000)]
     pub max_scope_values: u64,
-    /// Metadata fields that reports tell apart, beside those that groups look at and the documented names: at most 16.
+    /// Metadata fields that reports can group and filter by, in addition to those that groups use and the documented
+    /// ones: at most 16.
     #[serde(default)]
     #[schema(max_items = 16)]
     pub report_labels: Vec<String>,
@@ -75,7 +77,7 @@ impl Default for Settings {
     }
 }
 
-/// What never changes of a group id.
+/// The properties of a group ID that never change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupKind {
     pub unit: Unit,
@@ -88,7 +90,7 @@ struct StoredKind {
     scope: Vec<String>,
 }
 
-/// A webhook as the configuration keeps it.
+/// A webhook as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredWebhook {
@@ -96,26 +98,26 @@ pub struct StoredWebhook {
     pub body: WebhookBody,
     /// `whsec_` + base64.
     pub secret: String,
-    /// The secret before the last rotation, and until when (ms) it signs too.
+    /// The secret before the last rotation, and until when (ms) it is used too.
     #[serde(default)]
     pub previous: Option<(String, i64)>,
     pub created_at: String,
 }
 
 impl StoredWebhook {
-    /// A signing secret as Standard Webhooks writes it.
+    /// A new signing secret in the format of Standard Webhooks.
     pub fn new_secret() -> String {
         format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 32]>()))
     }
 }
 
-/// When a policy was last looked at.
+/// When a policy was last reviewed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Review {
     /// RFC 3339, UTC.
     pub at: String,
-    /// Id of the key.
+    /// ID of the key.
     pub by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -126,11 +128,11 @@ pub struct Review {
 pub struct AppConfig {
     pub revision: u64,
     pub plans: HashMap<PlanId, PlanEntry>,
-    /// By id.
+    /// Sorted by ID.
     pub policies: Vec<Arc<Policy>>,
-    /// The last review of each policy, or its last change.
+    /// The last review of each policy, or its last change if that is later.
     pub reviews: HashMap<PolicyId, Review>,
-    /// Every group id that ever was, with its unit and scope: they never change.
+    /// Every group ID that was ever used, with its unit and scope, which never change.
     pub groups: HashMap<GroupId, GroupKind>,
     pub webhooks: HashMap<WebhookId, Arc<StoredWebhook>>,
     pub sandboxes: BTreeSet<Sandbox>,
@@ -140,12 +142,12 @@ pub struct AppConfig {
 #[derive(Clone, Debug)]
 pub struct PlanEntry {
     pub plan: Arc<Plan>,
-    /// When it was closed to be deleted (µs, Redis time): for a while it takes no new users.
+    /// When it was closed for deletion (µs, Redis time). A closed plan takes no new users for a while.
     pub closed_us: Option<u64>,
 }
 
-/// For how long a plan that is being deleted takes no new users: longer than moving and counting those on it takes. A
-/// node that dies meanwhile leaves it closed no longer than that.
+/// How long a plan that is being deleted takes no new users: longer than it takes to move and count its users. If the
+/// node dies meanwhile, the plan opens again after this time.
 const CLOSED_FOR_US: u64 = 10 * 60 * 1_000_000;
 
 impl PlanEntry {
@@ -153,20 +155,20 @@ impl PlanEntry {
         self.closed_us.is_some_and(|closed| now_us < closed + CLOSED_FOR_US)
     }
 
-    /// Is it so certainly closed that nobody has come to it meanwhile? Others may be slower by the other half.
+    /// Whether the plan is certain to stay closed until the deletion is written. Nodes may differ by half of the time.
     pub fn stays_closed(&self, now_us: u64) -> bool {
         self.is_closed(now_us + CLOSED_FOR_US / 2)
     }
 }
 
-/// A policy as the configuration keeps it.
+/// A policy as stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredPolicy {
     version: u64,
     body: PolicyBody,
 }
 
-/// A plan as the configuration keeps it.
+/// A plan as stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredPlan {
     version: u64,
@@ -215,19 +217,19 @@ impl AppConfig {
         Ok(config)
     }
 
-    /// The plan of that id.
+    /// The plan with that ID.
     pub fn plan(&self, id: &PlanId) -> Option<&Arc<Plan>> {
         self.plans.get(id).map(|entry| &entry.plan)
     }
 
-    /// The field of a plan.
+    /// The hash field of a plan.
     pub fn plan_field(plan: &Plan, closed_us: Option<u64>) -> Result<(String, String), ServiceError> {
         let stored = StoredPlan { version: plan.version, closed_us, body: plan.body.clone() };
         let text = json(&stored)?;
         Ok((format!("plan:{}", plan.id), text))
     }
 
-    /// The policy of that id.
+    /// The policy with that ID.
     pub fn policy(&self, id: &PolicyId) -> Option<&Arc<Policy>> {
         self.policies.iter().find(|policy| policy.id == *id)
     }
@@ -237,23 +239,23 @@ impl AppConfig {
         self.policies.iter().find(|policy| policy.group(group).is_some())
     }
 
-    /// A group of any policy, else of any plan: what is the same wherever it stands.
+    /// A group of any policy, otherwise of any plan: for properties that are the same in all of them.
     pub fn group(&self, id: &GroupId) -> Option<&Arc<LimitGroup>> {
         let of_policy = self.policies.iter().find_map(|policy| policy.group(id));
         of_policy.or_else(|| self.sorted_plans().into_iter().find_map(|plan| plan.group(id)))
     }
 
-    /// The unit of a group that there is or was; fixed for ever.
+    /// The unit of a present or former group; it never changes.
     pub fn unit_of(&self, group: &GroupId) -> Unit {
         self.groups.get(group).map_or(Unit::Count, |kind| kind.unit)
     }
 
-    /// Does any webhook want to hear of it?
+    /// Whether any webhook subscribes to the event.
     pub fn wants(&self, event: WebhookEvent) -> bool {
         self.webhooks.values().any(|webhook| webhook.body.events.contains(&event))
     }
 
-    /// The field of a policy.
+    /// The hash field of a policy.
     pub fn policy_field(policy: &Policy) -> Result<(String, String), ServiceError> {
         let stored = StoredPolicy { version: policy.version, body: policy.body.clone() };
         Ok((format!("policy:{}", policy.id), json(&stored)?))
@@ -281,7 +283,7 @@ impl AppConfig {
         Ok(("settings".to_owned(), text))
     }
 
-    /// The plans, by id.
+    /// The plans, sorted by ID.
     pub fn sorted_plans(&self) -> Vec<&Arc<Plan>> {
         let mut plans: Vec<&Arc<Plan>> = self.plans.values().map(|entry| &entry.plan).collect();
         plans.sort_by(|one, other| one.id.cmp(&other.id));
@@ -289,11 +291,11 @@ impl AppConfig {
     }
 }
 
-/// A version of a plan or policy as it is kept.
+/// A stored version of a plan or policy.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct VersionDocument<T> {
     pub body: T,
-    /// Id of the key that wrote it.
+    /// ID of the key that wrote it.
     pub by: String,
     pub at: String,
 }

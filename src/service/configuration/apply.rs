@@ -1,25 +1,32 @@
-//! Configuration as code: a document that the configuration is made to match, in one step or not at all.
+//! Configuration as code: makes the configuration match a document, completely or not at all.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::app_config::{AppConfig, Settings};
-use super::draft::Draft;
-use super::plans::still_closed;
+use super::app_config::{AppConfig, Settings, StoredWebhook};
+use super::cache::Change;
+use super::draft::{Changed, Draft};
+use super::plans::{IfMatch, still_closed};
 use super::preview::Preview;
+use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::PlanBody;
+use crate::domain::configuration::policy::Policy;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{KeyId, NameError, PlanId, PolicyId, WebhookId};
 use crate::domain::webhooks::webhook::WebhookBody;
+use crate::service::access::keys::random_text;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::{Placement, Tenant};
 use crate::store::configuration::configure::ConfigureReply;
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// What an app is configured to do. A part that is left out stays as it is; of a part that is there, what is not in it
-/// is deleted.
+/// The configuration of an app. A section that is left out stays unchanged; in a section that is present, entries that
+/// the document does not list are deleted, or with `prune=false` stay unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Configuration {
@@ -31,29 +38,76 @@ pub struct Configuration {
     /// Each with its `id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policies: Option<Vec<PolicyBody>>,
-    /// Each with its `id`. A new one gets a secret, which `POST webhooks/{id}/rotate-secret` tells.
+    /// Each with its `id`. A new webhook gets a secret, which the response shows once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<Vec<WebhookBody>>,
 }
 
-/// What was applied.
+/// The result of applying a document.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Applied {
-    /// False: it was a dry run, or nothing differed.
+    /// False for a dry run, or if nothing differs.
     pub applied: bool,
     #[serde(flatten)]
     pub preview: Preview,
+    /// With `prune=false`: the entries that the document does not list and that stay, as `plan:<id>`, `policy:<id>` or
+    /// `webhook:<id>`.
+    #[serde(default)]
+    pub unlisted: Vec<String>,
+    /// The secrets of the webhooks that were created, by their ids. They are shown once, and not when the call is
+    /// repeated by its idempotency key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub webhook_secrets: BTreeMap<String, String>,
+}
+
+/// A document, and how it is to be applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub document: &'a Configuration,
+    /// Delete entries that a section of the document does not list.
+    pub prune: bool,
+    /// The revision of the configuration that the caller has seen.
+    pub if_match: IfMatch,
+}
+
+/// What applying a document would change.
+#[derive(Debug)]
+pub struct Previewed {
+    pub applied: Applied,
+    /// Of the configuration that the document was compared with.
+    pub revision: u64,
+    /// Why it would be refused.
+    pub refusal: Option<ServiceError>,
 }
 
 impl Configuration {
-    /// As those see it who may not edit it.
+    /// The result as callers see it who may not edit webhooks.
     #[must_use]
     pub fn masked(self) -> Self {
         let masked = |webhooks: Vec<WebhookBody>| webhooks.into_iter().map(WebhookBody::masked).collect();
         Self { webhooks: self.webhooks.map(masked), ..self }
     }
 
-    /// The draft that makes what is `present` match. All faults of the document's own shape at once.
+    /// The faults of each document alone, without comparing them with each other or with the present configuration.
+    pub fn faults(&self) -> Vec<FieldError> {
+        let mut found = Vec::new();
+        let mut add = |list: &str, place: usize, faults: Vec<FieldError>| {
+            found.extend(faults.into_iter().map(|fault| fault.within(&format!("{list}[{place}]"))));
+        };
+        for (place, body) in self.plans.iter().flatten().enumerate() {
+            add("plans", place, Plan::faults(body.id.as_deref().unwrap_or_default(), body));
+        }
+        for (place, body) in self.policies.iter().flatten().enumerate() {
+            add("policies", place, Policy::faults(body.id.as_deref().unwrap_or_default(), body));
+        }
+        for (place, body) in self.webhooks.iter().flatten().enumerate() {
+            add("webhooks", place, body.faults());
+        }
+        found
+    }
+
+    /// The draft that turns `present` into this document. Returns all faults in the document's shape at once.
     pub(in crate::service) fn draft(&self, placement: Placement, present: &Present) -> Result<Draft, ServiceError> {
         let mut faults = Vec::new();
         let mut draft = Draft { placement, settings: self.app.clone(), settings_path: "app", ..Draft::default() };
@@ -73,7 +127,8 @@ impl Configuration {
     }
 }
 
-/// Ids of what there is.
+/// The IDs of the present configuration.
+#[derive(Default)]
 pub(in crate::service) struct Present {
     plans: Vec<PlanId>,
     policies: Vec<PolicyId>,
@@ -90,7 +145,7 @@ impl Present {
     }
 }
 
-/// Bodies by their ids, each with its path.
+/// Bodies with their IDs and paths.
 fn named<T: Clone, I>(
     list: &str,
     bodies: &[T],
@@ -102,7 +157,7 @@ fn named<T: Clone, I>(
     for (place, body) in bodies.iter().enumerate() {
         let path = format!("{list}[{place}]");
         match id(body).map(&parse) {
-            None => faults.push(FieldError::new(format!("{path}.id"), "is missing")),
+            None => faults.push(FieldError::new(format!("{path}.id"), "is required")),
             Some(Err(error)) => faults.push(FieldError::new(format!("{path}.id"), error.to_string())),
             Some(Ok(id)) => named.push((path, id, body.clone())),
         }
@@ -110,7 +165,7 @@ fn named<T: Clone, I>(
     named
 }
 
-/// What is present and not wanted, by id.
+/// The IDs that are present but not wanted.
 fn gone<I: Ord + Clone, T>(present: &[I], wanted: &[(String, I, T)]) -> Vec<I> {
     let mut gone: Vec<I> =
         present.iter().filter(|id| !wanted.iter().any(|(_, wanted, _)| wanted == *id)).cloned().collect();
@@ -118,97 +173,185 @@ fn gone<I: Ord + Clone, T>(present: &[I], wanted: &[(String, I, T)]) -> Vec<I> {
     gone
 }
 
+impl Wanted<'_> {
+    /// Checked against the present configuration: what is to be written, and what stays although it is not named.
+    fn draft(&self, placement: Placement, config: &AppConfig) -> Result<(Draft, Vec<String>), ServiceError> {
+        self.if_match.check(Some(config.revision))?;
+        let draft = self.document.draft(placement, &Present::of(config))?;
+        if self.prune {
+            return Ok((draft, Vec::new()));
+        }
+        let plans = draft.delete.iter().map(|id| format!("plan:{id}"));
+        let policies = draft.delete_policies.iter().map(|id| format!("policy:{id}"));
+        let webhooks = draft.delete_webhooks.iter().map(|id| format!("webhook:{id}"));
+        let unlisted = plans.chain(policies).chain(webhooks).collect();
+        let (delete, delete_policies, delete_webhooks) = Default::default();
+        Ok((Draft { delete, delete_policies, delete_webhooks, ..draft }, unlisted))
+    }
+}
+
+/// The secrets of new webhooks on their way to the one call that made them, as of one webhook in [`super::webhooks`]. What
+/// is kept for repetitions of the call has none: it names the attempt that made them, and only that attempt adds them.
+struct NewSecrets {
+    attempt: String,
+    secrets: Mutex<BTreeMap<String, String>>,
+}
+
+/// An answer as it is kept.
+#[derive(Serialize, Deserialize)]
+struct KeptAnswer {
+    #[serde(flatten)]
+    applied: Applied,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempt: Option<String>,
+}
+
+impl NewSecrets {
+    fn new() -> Self {
+        Self { attempt: random_text(), secrets: Mutex::default() }
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What to keep of a change, whose new webhooks' secrets this attempt makes.
+    fn keep(&self, config: &AppConfig, change: &Change, applied: Applied) -> Result<String, ServiceError> {
+        let mut secrets = self.secrets();
+        // A change that lost its race was not written; one whose connection was cut may have been.
+        secrets.retain(|id, secret| {
+            config.webhooks.iter().any(|(known, it)| known.as_str() == id && it.secret == *secret)
+        });
+        for (field, text) in &change.set {
+            let Some(id) = field.strip_prefix("webhook:") else { continue };
+            if !config.webhooks.keys().any(|known| known.as_str() == id) {
+                let stored: StoredWebhook =
+                    serde_json::from_str(text).map_err(|error| ServiceError::Internal(error.to_string()))?;
+                secrets.insert(id.to_owned(), stored.secret);
+            }
+        }
+        let attempt = (!secrets.is_empty()).then(|| self.attempt.clone());
+        json(&KeptAnswer { applied, attempt })
+    }
+
+    /// What to answer: the first answer, with the secrets if this is the attempt that made them.
+    fn answer(self, kept: &str) -> Result<Applied, ServiceError> {
+        let KeptAnswer { applied, attempt } = read(kept)?;
+        let own = attempt.is_some_and(|attempt| attempt == self.attempt);
+        let webhook_secrets = if own { std::mem::take(&mut *self.secrets()) } else { BTreeMap::new() };
+        Ok(Applied { webhook_secrets, ..applied })
+    }
+}
+
+fn read(kept: &str) -> Result<KeptAnswer, ServiceError> {
+    serde_json::from_str(kept).map_err(|_| ServiceError::IdempotencyKeyReused)
+}
+
 impl Gateway {
-    /// The present configuration as a document to apply.
+    /// The present configuration as a document to apply, with its revision.
     ///
     /// # Errors
     /// [`ServiceError`]
-    pub async fn configuration(&self, tenant: &Tenant) -> Result<Configuration, ServiceError> {
+    pub async fn configuration(&self, tenant: &Tenant) -> Result<(Configuration, u64), ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let plans = config.sorted_plans().into_iter().map(|plan| plan.body.clone()).collect();
         let policies = config.policies.iter().map(|policy| policy.body.clone()).collect();
         let mut webhooks: Vec<WebhookBody> = config.webhooks.values().map(|webhook| webhook.body.clone()).collect();
         webhooks.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(Configuration {
+        let document = Configuration {
             app: Some(config.settings.clone()),
             plans: Some(plans),
             policies: Some(policies),
             webhooks: Some(webhooks),
-        })
+        };
+        Ok((document, config.revision))
     }
 
-    /// What applying the document would change.
+    /// What applying the document would change, and why it would be refused.
     ///
     /// # Errors
-    /// [`ServiceError`]; every fault at once, also plans to delete that users are on.
-    pub async fn preview_configuration(
-        &self,
-        tenant: &Tenant,
-        document: &Configuration,
-    ) -> Result<Applied, ServiceError> {
+    /// [`ServiceError`], if that cannot be said.
+    pub async fn preview_configuration(&self, tenant: &Tenant, wanted: &Wanted<'_>) -> Result<Previewed, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
-        let draft = document.draft(tenant.placement, &Present::of(&config))?;
-        let preview = self.preview(tenant, &config, &draft).await?;
-        self.nobody_on(tenant, &draft.delete).await?;
-        Ok(Applied { applied: false, preview })
+        let (draft, unlisted) = wanted.draft(tenant.placement, &config)?;
+        let (preview, refusal) = match self.preview(tenant, &config, &draft).await {
+            Ok(preview) => (preview, self.nobody_on(tenant, &draft.delete).await.err()),
+            Err(error) => (Preview::unchecked(&config, &draft)?, Some(error)),
+        };
+        let refusal = match refusal {
+            None | Some(ServiceError::Invalid(_) | ServiceError::PlanInUse(_)) => refusal,
+            Some(error) => return Err(error),
+        };
+        let applied = Applied { applied: false, preview, unlisted, webhook_secrets: BTreeMap::new() };
+        Ok(Previewed { applied, revision: config.revision, refusal })
     }
 
-    /// Makes the configuration match the document, in one step. Answers what has changed.
+    /// Makes the configuration match the document, in one step. Returns the changes.
     ///
     /// # Errors
     /// [`ServiceError`]; then nothing has changed.
     pub async fn apply(
         &self,
         tenant: &Tenant,
-        document: &Configuration,
+        wanted: &Wanted<'_>,
         by: &KeyId,
         idempotency: Option<&Idempotency>,
     ) -> Result<Applied, ServiceError> {
         let operation = Operation::new("configuration", idempotency, false);
-        // What a repetition would delete today is not what was asked for then: nothing may be closed for it.
+        // A repetition must not delete what was added after the first call, so no plan may be closed for it.
         match self.store.configured_before(&tenant.app, &operation).await? {
-            Some(ConfigureReply::Before(first)) => return read(&first),
+            Some(ConfigureReply::Before(first)) => return read(&first).map(|kept| kept.applied),
             Some(_) => return Err(ServiceError::IdempotencyKeyReused),
             None => {}
         }
         let config = self.load_config(&tenant.app).await?;
-        let draft = document.draft(tenant.placement, &Present::of(&config))?;
+        let (draft, unlisted) = wanted.draft(tenant.placement, &config)?;
         let preview = self.preview(tenant, &config, &draft).await?;
+        let expected = match wanted.if_match {
+            IfMatch::Version(_) => Some(draft.check(&config, config.revision)?.changed),
+            IfMatch::Absent | IfMatch::Any => None,
+        };
+        let applied = Applied { applied: false, preview, unlisted, webhook_secrets: BTreeMap::new() };
         // Plans to delete take no new users, on any node; then those on them are counted.
         self.close_plans(tenant, &draft.delete).await?;
-        let written = self.write_closed(tenant, document, &draft, &preview, by, &operation).await;
+        let written = self.write_closed(tenant, wanted, (&draft, &applied, expected), by, &operation).await;
         // Not after a failure only: a parallel call with the same key may have been first.
         self.reopen_plans(tenant, &draft.delete).await?;
-        read(&written?)
+        written
     }
 
     async fn write_closed(
         &self,
         tenant: &Tenant,
-        document: &Configuration,
-        draft: &Draft,
-        preview: &Preview,
+        wanted: &Wanted<'_>,
+        (draft, applied, expected): (&Draft, &Applied, Option<Vec<Changed>>),
         by: &KeyId,
         operation: &Operation,
-    ) -> Result<String, ServiceError> {
+    ) -> Result<Applied, ServiceError> {
         self.nobody_on(tenant, &draft.delete).await?;
-        self.write_config(&tenant.app, tenant.placement, operation, 0, async |config, revision| {
-            still_closed(config, &draft.delete, revision)?;
-            // What somebody else made meanwhile was not looked at: it stays.
-            let mut present = Present::of(config);
-            present.plans.retain(|id| draft.delete.contains(id));
-            present.policies.retain(|id| draft.delete_policies.contains(id));
-            present.webhooks.retain(|id| draft.delete_webhooks.contains(id));
-            let now = document.draft(tenant.placement, &present)?;
-            let mut change = now.change(config, revision, by)?;
-            let applied = Applied { applied: !change.unchanged, preview: preview.clone() };
-            change.answer = json(&applied)?;
-            Ok(change)
-        })
-        .await
+        let new = NewSecrets::new();
+        let kept = self
+            .write_config(&tenant.app, tenant.placement, operation, 0, async |config, revision| {
+                still_closed(config, &draft.delete, revision)?;
+                // What somebody else made meanwhile was not looked at: it stays.
+                let mut present = Present::of(config);
+                present.plans.retain(|id| draft.delete.contains(id));
+                present.policies.retain(|id| draft.delete_policies.contains(id));
+                present.webhooks.retain(|id| draft.delete_webhooks.contains(id));
+                let now = wanted.document.draft(tenant.placement, &present)?;
+                if let Some(expected) = &expected {
+                    let changed = now.check(config, revision)?.changed;
+                    // Nothing is left to change after a write whose connection was cut.
+                    if !changed.is_empty() && changed != *expected {
+                        return Err(ServiceError::VersionConflict);
+                    }
+                }
+                let mut change = now.change(config, revision, by)?;
+                let applied = Applied { applied: !change.unchanged, ..applied.clone() };
+                change.answer = new.keep(config, &change, applied)?;
+                Ok(change)
+            })
+            .await?;
+        new.answer(&kept)
     }
-}
-
-fn read(answer: &str) -> Result<Applied, ServiceError> {
-    serde_json::from_str(answer).map_err(|_| ServiceError::IdempotencyKeyReused)
 }

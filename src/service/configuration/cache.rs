@@ -1,4 +1,4 @@
-//! An app's configuration: loaded, kept at hand, and written with a stamp in every bucket before the answer.
+//! An app's configuration: loads and caches it, and writes it with a stamp in every bucket before the call returns.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,37 +23,38 @@ use crate::store::configuration::configure::{ConfigureArgs, ConfigureReply};
 use crate::store::keys::{Bucket, Versioned};
 use crate::store::metering::operation::Operation;
 
-/// How often a configuration write that lost a race is tried again.
+/// How often a configuration write is retried after losing a race.
 const WRITE_ROUNDS: usize = 20;
 
-/// A configuration that was announced to change is looked at with every poll for so long: writers announce first.
+/// Writers announce changes before they write. A configuration that was announced is checked with every poll for this
+/// long.
 const ANNOUNCED: Duration = Duration::from_secs(3);
 
-/// The configurations that this node has at hand.
+/// The configurations that this node has cached.
 #[derive(Default)]
 pub struct Configs {
     at_hand: RwLock<HashMap<AppId, Arc<AppConfig>>>,
     announced: Mutex<Announced>,
-    /// Counts what becomes of those at hand.
+    /// Counts changes of the cached configurations.
     changes: AtomicU64,
 }
 
 /// The configurations that are about to change.
 #[derive(Default)]
 struct Announced {
-    /// Up to this count of changes.
+    /// Announcements up to this change count are included.
     count: u64,
-    /// With when this node heard of it.
+    /// With the time at which this node learned of it.
     apps: HashMap<AppId, Instant>,
 }
 
 impl Configs {
-    /// What this node has of it, however old.
+    /// The cached configuration, however old.
     pub(crate) fn at_hand(&self, app: &AppId) -> Option<Arc<AppConfig>> {
         self.at_hand.read().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
     }
 
-    /// Keeps the newer one.
+    /// Stores the newer of two revisions.
     fn put(&self, app: &AppId, config: Arc<AppConfig>) {
         let mut configs = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
         let present = configs.entry(app.clone()).or_insert_with(|| Arc::clone(&config));
@@ -63,7 +64,8 @@ impl Configs {
         }
     }
 
-    /// Puts what Redis has in the place of what was at `seen`, also if its revision is lower: another app of the name.
+    /// Replaces the configuration that was cached at `seen`, even by a lower revision: the app may have been deleted
+    /// and created again.
     fn replace(&self, app: &AppId, seen: u64, config: Arc<AppConfig>) {
         let mut configs = self.at_hand.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(present) = configs.get_mut(app).filter(|present| present.revision == seen) {
@@ -81,7 +83,7 @@ impl Configs {
         self.at_hand.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// An app, or its configuration, is another one than before.
+    /// Records that an app or its configuration has changed.
     pub(in crate::service) fn has_changed(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
@@ -91,28 +93,28 @@ impl Configs {
     }
 }
 
-/// What a write puts into the configuration.
+/// The changes of a configuration write.
 #[derive(Debug, Default)]
 pub struct Change {
     pub set: Vec<(String, String)>,
     pub delete: Vec<String>,
-    /// Plans and policies with their document at the new revision; None for one that is deleted.
+    /// Plans and policies with their document at the new revision; None if deleted.
     pub versions: Vec<(Versioned, Option<String>)>,
-    /// For the audit log.
+    /// Entries for the audit log.
     pub trails: Vec<Trail>,
-    /// What to tell, now and for the idempotency key.
+    /// The answer, also stored for the idempotency key.
     pub answer: String,
-    /// Nothing differs: tell the answer, write nothing.
+    /// Nothing differs: return the answer without a write.
     pub unchanged: bool,
 }
 
 impl Gateway {
-    /// A number that changes whenever an app comes or goes, or a configuration at hand changes.
+    /// A number that changes whenever an app is created or deleted, or a cached configuration changes.
     pub fn configured(&self) -> u64 {
         self.configs.changes.load(Ordering::Relaxed)
     }
 
-    /// The configuration at hand, loaded if there is none.
+    /// The cached configuration, loaded if necessary.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -123,25 +125,25 @@ impl Gateway {
         }
     }
 
-    /// The configuration as Redis has it now.
+    /// The configuration as it is in Redis now.
     ///
     /// # Errors
     /// [`ServiceError`]
     pub async fn load_config(&self, app: &AppId) -> Result<Arc<AppConfig>, ServiceError> {
         let config = Arc::new(AppConfig::read(self.store.configuration(app).await?)?);
         if config.revision == 0 {
-            // No app is without one for longer than a moment.
+            // Every app has a configuration, except for a moment while it is created.
             self.store.verify_identity().await?;
         }
         self.configs.put(app, Arc::clone(&config));
         Ok(config)
     }
 
-    /// A bucket has not seen the revision of `config` yet: somebody is about to stamp it, or died before, or a failover
-    /// lost the stamp; or it is the data of another store. Takes over what Redis has and stamps the bucket with that.
-    ///
+    /// Handles a bucket that has not seen the revision of `config`: a writer is about to stamp it, or died before it
+    /// did, or a failover lost the stamp, or the data belong to another store. Loads the configuration from Redis and
+    /// stamps the bucket with it.
     /// # Errors
-    /// [`ServiceError`], also if Redis holds other data than this node's.
+    /// [`ServiceError`], also if Redis has other data than this node expects.
     pub(crate) async fn stamp_bucket(
         &self,
         app: &AppId,
@@ -157,7 +159,8 @@ impl Gateway {
         Ok(stored)
     }
 
-    /// A bucket has seen `stamp`. A document below it was lost in a failover: it is published anew above the stamp.
+    /// Handles a bucket with the stamp `stamp`. If a failover lost the document with that revision, the document is
+    /// published again above the stamp.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -167,16 +170,16 @@ impl Gateway {
         if config.revision >= stamp {
             return Ok(());
         }
-        tracing::warn!(app = %tenant.app, stamp, revision = config.revision, "configuration is behind its stamp: publishing it anew");
+        tracing::warn!(app = %tenant.app, stamp, revision = config.revision, "the configuration is older than its stamp; publishing it again");
         let operation = Operation::new("", None, false);
         self.write_config(&tenant.app, tenant.placement, &operation, stamp, async |_, _| Ok(Change::default()))
             .await
             .map(|_| ())
     }
 
-    /// Changes the configuration: `change` sees the present one and the revision to be, and is asked again if another
-    /// writer was first. Every bucket of every mode is stamped before this answers, so the change binds on the next
-    /// call on every node. Answers what `change` told, or what the same operation was told before.
+    /// Changes the configuration. `change` receives the present one and the new revision, and is called again if
+    /// another writer was first. Every bucket of every mode is stamped before this returns, so the change is effective
+    /// from the next call on every node. Returns the answer of `change`, or the stored answer of the same operation.
     ///
     /// # Errors
     /// [`ServiceError`], also from `change`.
@@ -197,7 +200,7 @@ impl Gateway {
             let present = self.load_config(app).await?;
             let revision = self.store.time_us().await?.max(present.revision + 1).max(above + 1);
             let wanted = change(&present, revision).await?;
-            // A client's key is kept, although nothing else is written.
+            // A client's key is stored even if nothing else is written.
             if wanted.unchanged && !operation.is_kept() {
                 return Ok(wanted.answer);
             }
@@ -212,7 +215,7 @@ impl Gateway {
                 versions: &wanted.versions,
                 trails: &wanted.trails,
             };
-            // Before, so that nodes hear of it although this one may die in between.
+            // Announced before the write, so that other nodes notice it even if this node dies in between.
             let announced = Instant::now();
             self.store.announce_configuration(app).await?;
             match self.store.configure(args).await? {
@@ -242,15 +245,15 @@ impl Gateway {
             .await
     }
 
-    /// Takes over configurations that have changed elsewhere, as the count of changes tells; for what looks at them beside
-    /// calls, and for a writer that died between two stamps.
+    /// Loads configurations that changed on other nodes, according to the change count. Needed for background work,
+    /// and if a writer died between two stamps.
     ///
     /// # Errors
     /// [`ServiceError`]
     pub(crate) async fn follow_configs(&self, count: u64, pulse: &Pulse) -> Result<(), ServiceError> {
         let known = self.configs.announced().count;
         if count != known {
-            // A lower count: a failover has lost some changes, whichever.
+            // A lower count means that a failover lost changes, and it is unknown which ones.
             let apps = if count > known { self.store.announced_since(known).await? } else { self.configs.apps() };
             let mut announced = self.configs.announced();
             announced.count = count;
@@ -274,10 +277,10 @@ impl Gateway {
         Ok(())
     }
 
-    /// A plan at a version, which a reservation was made under.
+    /// The plan version that a reservation was made with.
     ///
     /// # Errors
-    /// [`ServiceError`]; not found if the version is not kept.
+    /// [`ServiceError`]; not found if the version is no longer stored.
     pub(crate) async fn plan_version(&self, app: &AppId, id: &PlanId, version: u64) -> Result<Arc<Plan>, ServiceError> {
         let config = self.config(app).await?;
         if let Some(plan) = config.plan(id).filter(|plan| plan.version == version) {
@@ -294,7 +297,7 @@ impl Gateway {
         Ok(plan)
     }
 
-    /// A policy at a version, which a reservation was made under.
+    /// The policy version that a reservation was made with.
     async fn policy_version(&self, app: &AppId, id: &PolicyId, version: u64) -> Result<Arc<Policy>, ServiceError> {
         let config = self.config(app).await?;
         if let Some(policy) = config.policy(id).filter(|policy| policy.version == version) {
@@ -311,7 +314,7 @@ impl Gateway {
         Ok(policy)
     }
 
-    /// The rules that a reservation was made under.
+    /// The rules that a reservation was made with.
     ///
     /// # Errors
     /// [`ServiceError`]

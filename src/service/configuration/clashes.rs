@@ -1,4 +1,4 @@
-//! What plans, policies and users' own plans have to agree on, since they count beside each other.
+//! Consistency between plans, policies and custom plans of users, since they count at the same time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::domain::values::amount::Unit;
 use crate::domain::values::field_error::FieldError;
 use crate::service::tenant::Placement;
 
-/// (Is it a policy, its id, its groups.)
+/// (Whether it is a policy, its ID, its groups.)
 pub(in crate::service) type Side<'a> = (bool, &'a str, &'a Vec<Arc<LimitGroup>>);
 
 /// Where a drafted plan or policy contradicts another one.
@@ -28,17 +28,18 @@ pub(in crate::service) fn clashes(path: &str, one: Side<'_>, other: Side<'_>) ->
         let kind = if other_policy { "policy" } else { "plan" };
         if let Some(same) = others.iter().find(|other| other.id == group.id) {
             if by_policy || other_policy {
-                let message = format!("`{}` is a group of {kind} `{other_id}`: choose another id", group.id);
+                let message = format!("must be unique: {kind} `{other_id}` also has a group `{}`", group.id);
                 tell(FieldError::new("id", message));
             } else if !group.scope.contains_user() && group.period != same.period {
                 let message = format!(
-                    "`{}` has another period in plan `{other_id}`: a counter of several users has one in all plans",
+                    "must be the same in all plans, since users share the counter: plan `{other_id}` has another period for \
+                     group `{}`",
                     group.id
                 );
                 tell(FieldError::new("periodType", message));
             }
         }
-        // Only a policy stands beside other documents in one call.
+        // Plans are never used together, but a policy is used with every plan.
         if by_policy || other_policy {
             others.iter().filter_map(|other| ambiguous(other, group)).take(1).for_each(&mut tell);
         }
@@ -46,7 +47,7 @@ pub(in crate::service) fn clashes(path: &str, one: Side<'_>, other: Side<'_>) ->
     faults
 }
 
-/// A user's own plan as it would be taken: the plan with these limits.
+/// A user's custom plan: the plan with these limits applied.
 ///
 /// # Errors
 /// Every fault; fields begin with `customLimits`.
@@ -73,15 +74,16 @@ pub(in crate::service) fn own_plan(
     own.filter(|_| faults.is_empty()).map(|own| (own, groups)).ok_or(faults)
 }
 
-/// The plan with a user's own limits, as it counts now. They were checked when they were set; what plans and policies have
-/// come to say since comes first. A plan that has changed under the limits stands by itself.
+/// The plan with a user's custom limits, as it applies now. The limits were valid when they were set; plans and
+/// policies that changed since take precedence. If the limits no longer fit a changed plan, the plan applies without
+/// them.
 pub(in crate::service) fn counted_plan(config: &AppConfig, limits: &CustomLimits, plan: &Arc<Plan>) -> Arc<Plan> {
     let Ok(mut own) = limits.apply(plan) else { return Arc::clone(plan) };
     if limits.is_whole_plan() {
         let by_policies = || config.policies.iter().flat_map(|policy| &policy.groups);
         let is_policys = |id: &str| by_policies().any(|it| it.id.as_str() == id);
         own.groups.retain(|group| !is_policys(group.id.as_str()));
-        // Reservations remember the body, group by group.
+        // Reservations store the body, group by group.
         own.body.groups.retain(|group| !is_policys(&group.id));
         for (group, body) in own.groups.iter_mut().zip(&mut own.body.groups) {
             let yields: BTreeSet<usize> = by_policies().flat_map(|it| ambiguous_rules(it, group)).collect();
@@ -99,8 +101,8 @@ pub(in crate::service) fn counted_plan(config: &AppConfig, limits: &CustomLimits
     Arc::new(own)
 }
 
-/// A policy counts the bare quantity that these rules would take for another unit. What counts calls counts each as one;
-/// other units have no figure of such an event.
+/// Avoids a conflict with a policy that counts the bare quantity in another unit: with unit `count` each call counts
+/// as one; groups with other units do not count such events.
 fn give_way(group: &mut LimitGroup, body: &mut GroupBody, rules: &BTreeSet<usize>) {
     if group.unit == Unit::Count {
         for place in rules {

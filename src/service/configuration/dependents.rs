@@ -1,4 +1,4 @@
-//! What depends on a plan or a policy, told before it is deleted.
+//! What depends on a plan or a policy, shown before it is deleted.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -18,58 +18,60 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 
-/// Looking ends after this; the answer says that it is not complete.
+/// The search ends after this time; the answer then says that it is incomplete.
 const LOOK_FOR: Duration = Duration::from_secs(10);
 /// Grants and requests read at a time.
 const PAGE: usize = 200;
 
-/// What a delete would take along. Nothing was written.
+/// What a deletion would remove or affect. Nothing was written.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeletePreview {
-    /// Why the delete would be refused now, as its `plan_in_use` would say; null: it would be done.
+    /// Why the deletion would fail now with `plan_in_use`; null if it would succeed.
     pub refusal: Option<String>,
-    /// It is the app's default plan, which is not deleted.
+    /// It is the app's default plan, which cannot be deleted.
     pub is_default: bool,
-    /// Users whose subscription to the plan runs, by mode; modes without any are left out. With `moveTo` they move.
+    /// Users with a running subscription to the plan, by mode; modes without users are left out. With `moveTo` they
+    /// are moved.
     pub users: Vec<UsersOn>,
     pub groups: Vec<GroupLeft>,
-    /// Live grants, in all modes, for groups that nothing else has.
+    /// Active grants in all modes for groups that exist nowhere else.
     pub grants: u64,
-    /// Open approval requests, in all modes, for groups that nothing else has.
+    /// Open approval requests in all modes for groups that exist nowhere else.
     pub open_approvals: u64,
-    /// Ids of webhooks whose filter names the policy, or only groups that nothing else has: they are told nothing more.
+    /// IDs of webhooks whose filter names only the policy, or only groups that exist nowhere else: they no longer
+    /// receive events.
     pub webhooks: Vec<String>,
-    /// False: there was too much to look at all of it in time, so there may be more.
+    /// False if not everything could be searched in time, so there may be more.
     pub complete: bool,
 }
 
-/// Users of one mode.
+/// The users of one mode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsersOn {
     /// `live` or `test/<sandbox>`.
     pub mode: String,
     pub users: u64,
-    /// Those of them with limits of their own, which drop when they move.
+    /// How many of them have custom limits, which are dropped when they are moved.
     pub own_limits: u64,
 }
 
-/// A limit group of what is deleted.
+/// A limit group of the plan or policy.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupLeft {
     pub group_id: String,
     pub label: String,
-    /// Ids of other plans that have the group; empty: nothing counts by it any more.
+    /// IDs of other plans with the group; if empty, the group ends.
     pub also_in: Vec<String>,
 }
 
 impl Gateway {
-    /// What deleting the plan would do; with `move_to`, after its users have moved there.
+    /// What deleting the plan would do; with `move_to`, after moving its users there.
     ///
     /// # Errors
-    /// [`ServiceError`], as the delete would answer, but for plan_in_use.
+    /// [`ServiceError`], as the deletion would return, except plan_in_use.
     pub async fn preview_plan_delete(
         &self,
         tenant: &Tenant,
@@ -102,7 +104,7 @@ impl Gateway {
     /// What deleting the policy would do.
     ///
     /// # Errors
-    /// [`ServiceError`], as the delete would answer.
+    /// [`ServiceError`], as the deletion would return.
     pub async fn preview_policy_delete(
         &self,
         tenant: &Tenant,
@@ -118,8 +120,8 @@ impl Gateway {
         Ok(preview)
     }
 
-    /// The groups, and what hangs on those that nothing else has. A policy's groups are its own; a plan's may be in
-    /// other plans.
+    /// The groups, and what depends on those that exist nowhere else. A policy's groups are only in that policy; a
+    /// plan's may be in other plans.
     async fn left_behind(
         &self,
         tenant: &Tenant,
@@ -147,7 +149,7 @@ impl Gateway {
         Ok(DeletePreview { refusal, is_default: false, users, groups, grants, open_approvals, webhooks, complete })
     }
 
-    /// How many users are on the plan in each mode, and whether all of them were looked at.
+    /// How many users the plan has in each mode, and whether all users were checked.
     async fn users_on(&self, tenant: &Tenant, plan: &PlanId) -> Result<(Vec<UsersOn>, bool), ServiceError> {
         let until = Instant::now() + LOOK_FOR;
         let mut modes: Vec<UsersOn> = Vec::new();
@@ -214,12 +216,12 @@ impl Gateway {
     }
 }
 
-/// Ids of the groups that nothing else has.
+/// IDs of the groups that exist nowhere else.
 fn gone(groups: &[GroupLeft]) -> impl Iterator<Item = &str> {
     groups.iter().filter(|group| group.also_in.is_empty()).map(|group| group.group_id.as_str())
 }
 
-/// Webhooks that would be told nothing more.
+/// Webhooks that would no longer receive events.
 fn webhooks(config: &AppConfig, policy: Option<&PolicyId>, groups: &[GroupLeft]) -> Vec<String> {
     let gone: HashSet<&str> = gone(groups).collect();
     let only = |named: &[String], all_gone: &dyn Fn(&str) -> bool| {

@@ -1,4 +1,4 @@
-//! A draft of a configuration: checked as a whole against the present one, then written in one step.
+//! A draft of a configuration: validated as a whole together with the present one, then written in one step.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,18 +25,18 @@ use crate::service::tenant::Placement;
 use crate::store::access::audit::Trail;
 use crate::store::keys::Versioned;
 
-/// What is to be: plans, policies and webhooks to put and to delete, settings to have. The rest stays.
+/// Plans, policies and webhooks to put and to delete, and new settings. Everything else stays unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     /// With `user`, every group counts per user.
     pub placement: Placement,
-    /// Each with the path that faults in it begin with: empty where the plan is the whole document.
+    /// Each with the path that its faults begin with: empty if the plan is the whole document.
     pub plans: Vec<(String, PlanId, PlanBody)>,
     pub delete: Vec<PlanId>,
-    /// As `plans`.
+    /// Like `plans`.
     pub policies: Vec<(String, PolicyId, PolicyBody)>,
     pub delete_policies: Vec<PolicyId>,
-    /// As `plans`.
+    /// Like `plans`.
     pub webhooks: Vec<(String, WebhookId, WebhookBody)>,
     pub delete_webhooks: Vec<WebhookId>,
     pub settings: Option<Settings>,
@@ -45,12 +45,12 @@ pub struct Draft {
 }
 
 /// What a draft would change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Changed {
     /// `plan:<id>`, `policy:<id>`, `webhook:<id>` or `app`.
     pub target: String,
     pub action: ChangeAction,
-    /// Field by field; empty for what is created or deleted.
+    /// Field by field; empty if the target is created or deleted.
     pub fields: Vec<Difference>,
     pub before: Option<String>,
     pub after: Option<String>,
@@ -64,15 +64,22 @@ pub enum ChangeAction {
     Delete,
 }
 
-/// A draft that was checked.
+/// A validated draft.
 pub struct Checked {
-    /// The plans that differ from what is there, at the new revision.
+    /// The plans that differ from the present ones, at the new revision.
     pub plans: Vec<Plan>,
-    /// The policies that differ from what is there, at the new revision.
+    /// The policies that differ from the present ones, at the new revision.
     pub policies: Vec<Policy>,
     pub changed: Vec<Changed>,
     webhooks: Vec<(WebhookId, WebhookBody)>,
     new_groups: Vec<(GroupId, GroupKind)>,
+}
+
+/// What differs from what is there.
+struct Bodies<'a> {
+    plans: Vec<(&'a PlanId, PlanBody)>,
+    policies: Vec<(&'a PolicyId, PolicyBody)>,
+    webhooks: Vec<(&'a WebhookId, WebhookBody)>,
 }
 
 pub(in crate::service) fn within(path: &str, fault: FieldError) -> FieldError {
@@ -80,7 +87,7 @@ pub(in crate::service) fn within(path: &str, fault: FieldError) -> FieldError {
 }
 
 impl Draft {
-    /// Checks everything and lists all faults at once.
+    /// Checks everything and returns all faults at once.
     ///
     /// # Errors
     /// [`ServiceError::Invalid`], [`ServiceError::PlanInUse`] for deleting the default plan.
@@ -91,7 +98,7 @@ impl Draft {
         let mut seen: BTreeMap<&PlanId, &str> = BTreeMap::new();
         for (path, id, body) in &self.plans {
             if seen.insert(id, path).is_some() {
-                faults.push(within(path, FieldError::new("id", format!("`{id}` is there twice"))));
+                faults.push(within(path, FieldError::new("id", format!("must be unique: `{id}` occurs twice"))));
             }
             faults.extend(groups.take(&body.groups, path));
             match Plan::validate(id, revision, body.clone()) {
@@ -111,10 +118,10 @@ impl Draft {
             let message = "must be an ISO 4217 code, such as `USD`";
             faults.push(within(self.settings_path, FieldError::new("currency", message)));
         }
-        // Only what is new is judged: an earlier version may have kept another figure.
+        // Only a new figure is checked: an earlier version may have allowed the present one.
         let most = settings.max_scope_values;
         if most != config.settings.max_scope_values && !MOST_SCOPE_VALUES.contains(&most) {
-            let message = format!("must be {} to {}", MOST_SCOPE_VALUES.start(), MOST_SCOPE_VALUES.end());
+            let message = format!("must be between {} and {}", MOST_SCOPE_VALUES.start(), MOST_SCOPE_VALUES.end());
             faults.push(within(self.settings_path, FieldError::new("maxScopeValues", message)));
         }
         let default_fault = |message: String| within(self.settings_path, FieldError::new("defaultPlanId", message));
@@ -124,17 +131,21 @@ impl Draft {
             match (drafted, present) {
                 (Some((path, plan)), _) => faults.extend(default_faults(plan).map(|fault| within(path, fault))),
                 (None, Some(plan)) if self.settings.is_some() => {
-                    let fault = |_| default_fault("its groups must not be anchored to a subscription".to_owned());
+                    let fault = |_| {
+                        default_fault(
+                            "must be a plan whose groups do not have the anchor `subscription_start`".to_owned(),
+                        )
+                    };
                     faults.extend(default_faults(plan).take(1).map(fault));
                 }
                 (None, Some(_)) => {}
                 (None, None) if self.delete.contains(default) => {
-                    return Err(ServiceError::PlanInUse(format!("plan `{default}` is the app's default")));
+                    return Err(ServiceError::PlanInUse(format!("Plan `{default}` is the app's default plan.")));
                 }
-                // Its own fault is told already.
+                // This is already reported as a fault of the plan itself.
                 (None, None) if seen.contains_key(default) => {}
                 (None, None) => {
-                    faults.push(default_fault(format!("there is no plan `{default}`")));
+                    faults.push(default_fault(format!("must be an existing plan; there is no plan `{default}`")));
                 }
             }
         }
@@ -154,7 +165,12 @@ impl Draft {
             .map(|(_, policy)| policy)
             .filter(|policy| config.policy(&policy.id).is_none_or(|present| present.body != policy.body))
             .collect();
-        let changed = self.changed(config, &plans, &policies, &webhooks)?;
+        let bodies = Bodies {
+            plans: plans.iter().map(|plan| (&plan.id, plan.body.clone())).collect(),
+            policies: policies.iter().map(|policy| (&policy.id, policy.body.clone())).collect(),
+            webhooks: webhooks.iter().map(|(id, body)| (id, body.clone())).collect(),
+        };
+        let changed = self.changed(config, &bodies)?;
         Ok(Checked { plans, policies, changed, webhooks, new_groups: groups.new })
     }
 
@@ -167,7 +183,7 @@ impl Draft {
         let mut policies: Vec<(&str, Policy)> = Vec::new();
         for (path, id, body) in &self.policies {
             if policies.iter().any(|(_, known)| known.id == *id) {
-                faults.push(within(path, FieldError::new("id", format!("`{id}` is there twice"))));
+                faults.push(within(path, FieldError::new("id", format!("must be unique: `{id}` occurs twice"))));
             }
             faults.extend(groups.take(&body.groups, path));
             match Policy::validate(id, revision, body.clone()) {
@@ -178,12 +194,12 @@ impl Draft {
         policies
     }
 
-    /// The webhooks that differ from what is there.
+    /// The webhooks that differ from the present ones.
     fn checked_webhooks(&self, config: &AppConfig, faults: &mut Vec<FieldError>) -> Vec<(WebhookId, WebhookBody)> {
         let mut webhooks: Vec<(WebhookId, WebhookBody)> = Vec::new();
         for (path, id, body) in &self.webhooks {
             if webhooks.iter().any(|(known, _)| known == id) {
-                faults.push(within(path, FieldError::new("id", format!("`{id}` is there twice"))));
+                faults.push(within(path, FieldError::new("id", format!("must be unique: `{id}` occurs twice"))));
             }
             faults.extend(body.faults().into_iter().map(|fault| within(path, fault)));
             webhooks.push((id.clone(), WebhookBody { id: Some(id.to_string()), ..body.clone() }));
@@ -192,7 +208,7 @@ impl Draft {
         webhooks
     }
 
-    /// What several documents have to agree on. `plans` and `policies` are drafted; the rest stays as it is.
+    /// Conflicts between documents. `plans` and `policies` are drafted; everything else stays unchanged.
     fn shared_faults(
         &self,
         config: &AppConfig,
@@ -206,7 +222,7 @@ impl Draft {
         let kept_policies = config.policies.iter().map(Arc::as_ref);
         let kept_policies =
             kept_policies.filter(|policy| !drafted_policy(&policy.id) && !self.delete_policies.contains(&policy.id));
-        // Each as (path of a drafted one, is it a policy, name, groups).
+        // Each as (path of a drafted one, whether it is a policy, name, groups).
         let drafted = plans.iter().map(|(path, plan)| (Some(*path), false, plan.id.as_str(), &plan.groups));
         let drafted = drafted
             .chain(policies.iter().map(|(path, policy)| (Some(*path), true, policy.id.as_str(), &policy.groups)));
@@ -216,7 +232,7 @@ impl Draft {
         let mut faults = Vec::new();
         for (place, one) in all.iter().enumerate() {
             for other in &all[..place] {
-                // Faults are told at a drafted one, and if both are, at the later one.
+                // Faults are reported for the drafted document; if both are drafted, for the later one.
                 let (Some(path), other) = (one.0, other) else { continue };
                 faults.extend(clashes(path, (one.1, one.2, one.3), (other.1, other.2, other.3)));
             }
@@ -224,34 +240,50 @@ impl Draft {
         faults
     }
 
-    fn changed(
-        &self,
-        config: &AppConfig,
-        plans: &[Plan],
-        policies: &[Policy],
-        webhooks: &[(WebhookId, WebhookBody)],
-    ) -> Result<Vec<Changed>, ServiceError> {
+    /// What would change if nothing were wrong with the draft.
+    ///
+    /// # Errors
+    /// [`ServiceError::Internal`]; none in practice.
+    pub fn unchecked(&self, config: &AppConfig) -> Result<Vec<Changed>, ServiceError> {
+        let plans = self.plans.iter().map(|(_, id, body)| (id, PlanBody { id: Some(id.to_string()), ..body.clone() }));
+        let policies =
+            self.policies.iter().map(|(_, id, body)| (id, PolicyBody { id: Some(id.to_string()), ..body.clone() }));
+        let webhooks =
+            self.webhooks.iter().map(|(_, id, body)| (id, WebhookBody { id: Some(id.to_string()), ..body.clone() }));
+        let bodies = Bodies {
+            plans: plans.filter(|(id, body)| config.plan(id).is_none_or(|present| present.body != *body)).collect(),
+            policies: policies
+                .filter(|(id, body)| config.policy(id).is_none_or(|present| present.body != *body))
+                .collect(),
+            webhooks: webhooks
+                .filter(|(id, body)| config.webhooks.get(*id).is_none_or(|present| present.body != *body))
+                .collect(),
+        };
+        self.changed(config, &bodies)
+    }
+
+    fn changed(&self, config: &AppConfig, bodies: &Bodies<'_>) -> Result<Vec<Changed>, ServiceError> {
         let mut changed = Vec::new();
-        for plan in plans {
-            let before = config.plan(&plan.id).map(|present| &present.body);
-            changed.push(compare(format!("plan:{}", plan.id), before, Some(&plan.body))?);
+        for (id, body) in &bodies.plans {
+            let before = config.plan(id).map(|present| &present.body);
+            changed.push(compare(format!("plan:{id}"), before, Some(body))?);
         }
         for id in &self.delete {
             if let Some(present) = config.plan(id) {
                 changed.push(compare(format!("plan:{id}"), Some(&present.body), None)?);
             }
         }
-        for policy in policies {
-            let before = config.policy(&policy.id).map(|present| &present.body);
-            changed.push(compare(format!("policy:{}", policy.id), before, Some(&policy.body))?);
+        for (id, body) in &bodies.policies {
+            let before = config.policy(id).map(|present| &present.body);
+            changed.push(compare(format!("policy:{id}"), before, Some(body))?);
         }
         for id in &self.delete_policies {
             if let Some(present) = config.policy(id) {
                 changed.push(compare(format!("policy:{id}"), Some(&present.body), None)?);
             }
         }
-        for (id, body) in webhooks {
-            let before = config.webhooks.get(id).map(|present| &present.body);
+        for (id, body) in &bodies.webhooks {
+            let before = config.webhooks.get(*id).map(|present| &present.body);
             changed.push(compare(format!("webhook:{id}"), before, Some(body))?);
         }
         for id in &self.delete_webhooks {
@@ -265,7 +297,7 @@ impl Draft {
         Ok(changed)
     }
 
-    /// The configuration as it would be, at the same revision.
+    /// The configuration with the draft applied, at the same revision.
     ///
     /// # Errors
     /// As [`Draft::check`].
@@ -301,7 +333,7 @@ impl Draft {
             change.set.push(AppConfig::policy_field(policy)?);
             let document = VersionDocument { body: policy.body.clone(), by: by.to_string(), at: at.clone() };
             change.versions.push((Versioned::Policy(policy.id.clone()), Some(json(&document)?)));
-            // Who changes a policy has looked at it.
+            // A change of a policy counts as a review.
             let review = Review { at: at.clone(), by: by.to_string(), note: None };
             change.set.push(AppConfig::review_field(&policy.id, &review)?);
         }
@@ -336,7 +368,7 @@ impl Draft {
     }
 }
 
-/// The register of group ids in the making.
+/// The register of group IDs while a draft is checked.
 pub struct Groups {
     known: HashMap<GroupId, GroupKind>,
     pub new: Vec<(GroupId, GroupKind)>,
@@ -348,8 +380,9 @@ impl Groups {
         Self { known: config.groups.clone(), new: Vec::new(), placement }
     }
 
-    /// Takes the groups of a body. Unit and scope of an id never change, wherever it stands. What is no id, or has no
-    /// unit or scope, is told where the body is validated. Answers every fault; fields begin with `path`.
+    /// Registers the groups of a body. The unit and scope of an ID never change in any plan or policy. Groups without
+    /// a valid ID, unit or scope are skipped, since the validation of the body reports them. Returns every fault;
+    /// fields begin with `path`.
     pub fn take(&mut self, groups: &[GroupBody], path: &str) -> Vec<FieldError> {
         let mut faults = Vec::new();
         for (place, group) in groups.iter().enumerate() {
@@ -361,8 +394,8 @@ impl Groups {
                 faults.push(within(path, FieldError::new(format!("groups[{place}].{field}"), message)));
             };
             if self.placement == Placement::User && !scope.contains_user() {
-                let message = "must contain user: this app has the placement `user`, which spreads its users over a \
-                               cluster, so a counter of several users has no place";
+                let message = "must contain `user`: this app has the placement `user`, which spreads its users over a \
+                               cluster, so users cannot share counters";
                 tell("scope", message.to_owned());
             }
             match self.known.get(&id) {
@@ -374,15 +407,14 @@ impl Groups {
                 Some(known) if known.unit != unit => {
                     let known = known.unit;
                     let message = format!(
-                        "group `{id}` counts {known}, here or elsewhere; the unit of an id never changes: choose another id"
+                        "must be `{known}`: group `{id}` already has this unit, which cannot be changed; choose another ID"
                     );
                     tell("unit", message);
                 }
                 Some(known) if known.scope != scope => {
                     let known = known.scope.names().join(", ");
                     let message = format!(
-                        "group `{id}` counts per {known}, here or elsewhere; the scope of an id never changes: choose \
-                         another id"
+                        "must be `{known}`: group `{id}` already has this scope, which cannot be changed; choose another ID"
                     );
                     tell("scope", message);
                 }
@@ -393,13 +425,13 @@ impl Groups {
     }
 }
 
-/// The groups that a default plan must not have: there is no subscription to count from.
+/// Faults of groups that a default plan must not have, since its users have no subscription.
 fn default_faults(plan: &Plan) -> impl Iterator<Item = FieldError> {
     let anchored = plan.groups.iter().enumerate().filter(|(_, group)| group.period.needs_subscription());
     anchored.map(|(place, _)| {
         FieldError::new(
             format!("groups[{place}].periodAnchor"),
-            "this is the app's default plan, for users without subscription: nothing in it can be anchored to one",
+            "must be `calendar`, because this is the app's default plan and its users have no subscription",
         )
     })
 }

@@ -1,4 +1,4 @@
-//! Plans, policies, settings and whole configurations: drafts, checks, versions, and the cache of a node.
+//! Plans, policies, settings and whole configurations: drafts, validation, versions, and the node's cache.
 
 pub mod app_config;
 pub mod apply;

@@ -15,7 +15,7 @@ use crate::service::tenant::Tenant;
 use crate::store::configuration::configure::ConfigureReply;
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// What `If-Match` says: nothing, any version, or exactly one.
+/// The value of `If-Match`: absent, any version, or exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfMatch {
     Absent,
@@ -64,7 +64,7 @@ impl Gateway {
         plan.map(|plan| view(&plan)).ok_or_else(|| no_plan(id))
     }
 
-    /// Creates or replaces a plan; the same body again changes nothing. Answers JSON.
+    /// Creates or replaces a plan; repeating the same body changes nothing. Returns JSON.
     ///
     /// # Errors
     /// [`ServiceError`]; all faults of the body at once.
@@ -96,7 +96,7 @@ impl Gateway {
         .await
     }
 
-    /// What putting that body would change.
+    /// What putting this body would change.
     ///
     /// # Errors
     /// [`ServiceError`]; all faults of the body at once.
@@ -115,10 +115,10 @@ impl Gateway {
         self.preview(tenant, &config, &draft).await
     }
 
-    /// Deletes plans that nobody is on, in one step; `move_to` first moves their users there.
+    /// Deletes a plan without users; with `move_to`, its users are first moved there.
     ///
     /// # Errors
-    /// [`ServiceError`]; plan_in_use says how many users are on which.
+    /// [`ServiceError`]; plan_in_use says how many users each plan has.
     pub async fn delete_plan(
         &self,
         tenant: &Tenant,
@@ -141,7 +141,7 @@ impl Gateway {
         draft.check(&config, config.revision)?;
         let now_us = self.store.time_us().await?;
         let target = move_to.map(|target| target_of(&config, &id, target, now_us)).transpose()?;
-        // First it takes no new users, on any node; then those on it are moved and counted.
+        // First it takes no new users on any node; then its users are moved and counted.
         self.close_plans(tenant, std::slice::from_ref(&id)).await?;
         let deleted = self.delete_closed(tenant, &draft, &id, target.as_ref(), (by, &operation)).await;
         if deleted.is_err() {
@@ -160,7 +160,7 @@ impl Gateway {
     ) -> Result<(), ServiceError> {
         if let Some(target) = target {
             self.move_subscribers(tenant, id, target, by).await?;
-            // Moving many may have taken long.
+            // Moving many users may have taken long.
             self.close_plans(tenant, std::slice::from_ref(id)).await?;
         }
         self.nobody_on(tenant, std::slice::from_ref(id)).await?;
@@ -173,7 +173,7 @@ impl Gateway {
     }
 
     /// # Errors
-    /// plan_in_use, naming how many users are on each.
+    /// plan_in_use, with the number of users of each plan.
     pub(crate) async fn nobody_on(&self, tenant: &Tenant, plans: &[PlanId]) -> Result<(), ServiceError> {
         let mut users = Vec::new();
         for plan in plans {
@@ -182,12 +182,12 @@ impl Gateway {
         in_use(&users).map_or(Ok(()), |told| Err(ServiceError::PlanInUse(told)))
     }
 
-    /// Marks plans that are about to be deleted.
+    /// Closes plans that are about to be deleted.
     pub(crate) async fn close_plans(&self, tenant: &Tenant, plans: &[PlanId]) -> Result<(), ServiceError> {
         self.mark_plans(tenant, plans, Some).await
     }
 
-    /// They are not deleted after all. Plans that are gone, or open, stay so.
+    /// Opens plans again that are not deleted after all. Plans that are deleted or open are not changed.
     pub(crate) async fn reopen_plans(&self, tenant: &Tenant, plans: &[PlanId]) -> Result<(), ServiceError> {
         self.mark_plans(tenant, plans, |_| None).await
     }
@@ -213,13 +213,13 @@ impl Gateway {
     }
 }
 
-/// A plan that somebody has put again meanwhile, or that was closed too long ago, may have users again.
+/// A plan that was put again meanwhile, or was closed too long ago, may have users again.
 pub(crate) fn still_closed(config: &AppConfig, plans: &[PlanId], now_us: u64) -> Result<(), ServiceError> {
     let open = plans.iter().filter_map(|id| config.plans.get(id)).any(|entry| !entry.stays_closed(now_us));
     if open { Err(ServiceError::VersionConflict) } else { Ok(()) }
 }
 
-/// Why plans are not deleted, if users are on any of them.
+/// Why plans cannot be deleted, if any of them has users.
 pub(crate) fn in_use(plans: &[(PlanId, u64)]) -> Option<String> {
     let told = plans.iter().filter_map(|(plan, users)| match users {
         0 => None,
@@ -228,20 +228,20 @@ pub(crate) fn in_use(plans: &[(PlanId, u64)]) -> Option<String> {
     });
     let told: Vec<String> = told.collect();
     let told = (!told.is_empty()).then(|| told.join(", "))?;
-    Some(format!("{told}: move them to another plan first, or delete it with `moveTo`"))
+    Some(format!("{told}. Move them to another plan first, or delete the plan with `DELETE plans/{{id}}?moveTo=`."))
 }
 
 pub(crate) fn no_plan(id: &str) -> ServiceError {
-    ServiceError::NotFound(format!("there is no plan `{id}`"))
+    ServiceError::NotFound(format!("Plan `{id}` not found."))
 }
 
 pub(crate) fn target_of(config: &AppConfig, from: &PlanId, target: &str, now_us: u64) -> Result<PlanId, ServiceError> {
     let known = PlanId::parse(target).ok().filter(|target| target != from);
     let known = known.filter(|target| config.plans.get(target).is_some_and(|entry| !entry.is_closed(now_us)));
-    known.ok_or_else(|| ServiceError::invalid("moveTo", format!("there is no other plan `{target}`")))
+    known.ok_or_else(|| ServiceError::invalid("moveTo", format!("must be another existing plan; `{target}` is not")))
 }
 
-/// The body with its canonical id.
+/// The body with its canonical ID.
 fn validated(id: &PlanId, revision: u64, body: &PlanBody) -> Result<PlanBody, ServiceError> {
     Plan::validate(id, revision, body.clone()).map(|plan| plan.body).map_err(ServiceError::Invalid)
 }

@@ -1,4 +1,4 @@
-//! Policies: read as a register, put, deleted, reviewed.
+//! Policies: list, put, delete, review.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,20 +18,20 @@ use crate::service::tenant::Tenant;
 use crate::store::access::audit::Trail;
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// A policy with its version, which is also its `ETag`, and when somebody should look at it again.
+/// A policy with its version, which is also its `ETag`, and the date of its next review.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyView {
     #[serde(flatten)]
     pub body: PolicyBody,
     pub version: u64,
-    /// The last review, or the last change.
+    /// The last review, or the last change if that is later.
     #[serde(default)]
     pub reviewed: Option<Review>,
     /// RFC 3339, by `reviewCadence`; null without one.
     #[serde(default)]
     pub review_due_at: Option<String>,
-    /// That time has come.
+    /// The review is due.
     #[serde(default)]
     pub review_due: bool,
 }
@@ -50,7 +50,7 @@ fn view(config: &AppConfig, policy: &Policy, now_ms: TimeMs) -> PolicyView {
 }
 
 impl Gateway {
-    /// The time by Redis; reviews go by the calendar, not by a sandbox's clock.
+    /// Redis time, since reviews use the calendar and not a sandbox's clock.
     async fn real_now_ms(&self) -> Result<TimeMs, ServiceError> {
         Ok(TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(TimeMs::MAX))
     }
@@ -74,7 +74,7 @@ impl Gateway {
         policy.map(|policy| view(&config, &policy, now_ms)).ok_or_else(|| no_policy(id))
     }
 
-    /// Creates or replaces a policy; the same body again changes nothing. Answers JSON.
+    /// Creates or replaces a policy; repeating the same body changes nothing. Returns JSON.
     ///
     /// # Errors
     /// [`ServiceError`]; all faults of the body at once.
@@ -107,7 +107,7 @@ impl Gateway {
         .await
     }
 
-    /// What putting that body would change.
+    /// What putting this body would change.
     ///
     /// # Errors
     /// [`ServiceError`]; all faults of the body at once.
@@ -124,7 +124,7 @@ impl Gateway {
         self.preview(tenant, &config, &draft).await
     }
 
-    /// Holds of its groups settle all the same.
+    /// Deletes a policy. Open reservations in its groups can still be committed or released.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -148,7 +148,7 @@ impl Gateway {
         .map(|_| ())
     }
 
-    /// Somebody has looked at the policy and found it right.
+    /// Records a review of the policy.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -195,5 +195,5 @@ fn drafted(tenant: &Tenant, id: &str, body: &PolicyBody) -> Result<(PolicyId, Dr
 }
 
 pub(crate) fn no_policy(id: &str) -> ServiceError {
-    ServiceError::NotFound(format!("there is no policy `{id}`"))
+    ServiceError::NotFound(format!("Policy `{id}` not found."))
 }

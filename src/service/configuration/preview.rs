@@ -1,4 +1,4 @@
-//! What a draft would change, and whom a lowered quota would put over the limit, before anything is written.
+//! Previews a draft: what it would change, and which users a lowered quota would put over the limit.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::app_config::AppConfig;
-use super::draft::{ChangeAction, Draft};
+use super::draft::{ChangeAction, Changed, Draft};
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::difference::Difference;
 use crate::domain::values::ids::{GroupId, PlanId};
@@ -16,18 +16,29 @@ use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::Stored;
 
-/// Looking at users ends after this; the answer says that it is not complete.
+/// The search through users ends after this time; the answer then says that it is incomplete.
 const LOOK_FOR: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Preview {
-    /// Empty: nothing would change.
+    /// Empty if nothing would change.
     pub changes: Vec<ChangeView>,
-    /// Groups whose quota is lowered, with the users whose use in the current window lies above the new quota.
+    /// Groups with a lowered quota, and the users whose usage in the current window exceeds the new quota.
     pub over_limit: Vec<OverLimit>,
-    /// False: there were too many users to look at all of them in time.
+    /// False if not all users could be checked in time, or the draft has faults.
     pub complete: bool,
+}
+
+impl Preview {
+    /// Of a draft with faults: what would change without them.
+    ///
+    /// # Errors
+    /// [`ServiceError::Internal`]; none in practice.
+    pub(super) fn unchecked(config: &AppConfig, draft: &Draft) -> Result<Self, ServiceError> {
+        let changes = draft.unchecked(config)?.into_iter().map(ChangeView::new).collect();
+        Ok(Self { changes, over_limit: Vec::new(), complete: false })
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -51,6 +62,12 @@ pub struct OverLimit {
     pub users: u64,
 }
 
+impl ChangeView {
+    fn new(changed: Changed) -> Self {
+        Self { target: changed.target, action: changed.action, fields: changed.fields }
+    }
+}
+
 /// A group whose quota a draft lowers.
 struct Lowered {
     plan: PlanId,
@@ -63,7 +80,7 @@ struct Lowered {
 
 impl Gateway {
     /// # Errors
-    /// [`ServiceError`], as writing the draft would answer.
+    /// [`ServiceError`], as writing the draft would return.
     pub(crate) async fn preview(
         &self,
         tenant: &Tenant,
@@ -83,17 +100,14 @@ impl Gateway {
             }
         }
         let complete = lowered.is_empty() || self.count_over(tenant, &mut lowered).await?;
-        let changes = checked.changed.into_iter();
         Ok(Preview {
-            changes: changes
-                .map(|changed| ChangeView { target: changed.target, action: changed.action, fields: changed.fields })
-                .collect(),
+            changes: checked.changed.into_iter().map(ChangeView::new).collect(),
             over_limit: lowered.into_iter().map(Lowered::view).collect(),
             complete,
         })
     }
 
-    /// Answers whether all users of the mode could be looked at in time.
+    /// Returns whether all users of the mode could be checked in time.
     async fn count_over(&self, tenant: &Tenant, lowered: &mut [Lowered]) -> Result<bool, ServiceError> {
         let started = Instant::now();
         for bucket in tenant.buckets() {

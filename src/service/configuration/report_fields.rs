@@ -1,4 +1,5 @@
-//! Which metadata reports know: what an app's configuration looks at, the documented names, and what the app asks for.
+//! The metadata fields that reports know: fields that an app's configuration uses, the documented ones, and
+//! `reportLabels`.
 
 use super::app_config::AppConfig;
 use crate::domain::configuration::limit_group::LimitGroup;
@@ -6,12 +7,12 @@ use crate::domain::configuration::measure::Measure;
 use crate::domain::configuration::scope::Dimension;
 use crate::domain::reporting::rollup::Fields;
 
-/// The most names in `reportLabels`, and the most bytes of one.
+/// The maximum number of names in `reportLabels`, and the maximum length of one in bytes.
 pub const MOST_LABELS: usize = 16;
 pub const MOST_LABEL_BYTES: usize = 64;
 
 impl AppConfig {
-    /// The fields by which the app's rows are told apart and what they sum.
+    /// The labels and figures of the app's rows.
     pub fn report_fields(&self) -> Fields {
         let mut fields = Fields {
             labels: Fields::LABELS.map(str::to_owned).into(),
@@ -26,7 +27,7 @@ impl AppConfig {
         }
         let plans = self.plans.values().flat_map(|entry| &entry.plan.groups);
         for group in plans.chain(self.policies.iter().flat_map(|policy| &policy.groups)) {
-            // The register has no group that a policy's `retry` makes.
+            // The group that a policy's `retry` creates is not in the register.
             fields.units.entry(group.id.clone()).or_insert(group.unit);
             add_group(group, &mut fields);
         }
@@ -49,14 +50,14 @@ fn add_group(group: &LimitGroup, fields: &mut Fields) {
 /// A sentence that says what is wrong with the names.
 pub fn check_labels(names: &[String]) -> Result<(), String> {
     if names.len() > MOST_LABELS {
-        return Err(format!("must name at most {MOST_LABELS} metadata fields"));
+        return Err(format!("must have at most {MOST_LABELS} metadata fields"));
     }
     for (place, name) in names.iter().enumerate() {
         if name.is_empty() || name.len() > MOST_LABEL_BYTES || name.chars().any(char::is_control) {
-            return Err(format!("each name must have 1 to {MOST_LABEL_BYTES} bytes without control characters"));
+            return Err(format!("must have names of 1 to {MOST_LABEL_BYTES} bytes without control characters"));
         }
         if names[..place].contains(name) {
-            return Err(format!("`{name}` is there twice"));
+            return Err(format!("must not contain `{name}` twice"));
         }
     }
     Ok(())

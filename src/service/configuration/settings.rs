@@ -15,7 +15,7 @@ impl Gateway {
         Ok(self.load_config(&tenant.app).await?.settings.clone())
     }
 
-    /// Replaces the settings: what is left out returns to its default.
+    /// Replaces the settings; fields that are left out return to their defaults.
     ///
     /// # Errors
     /// [`ServiceError`]

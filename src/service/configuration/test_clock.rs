@@ -13,7 +13,7 @@ use crate::store::configuration::test_clock::SetClockReply;
 use crate::store::keys::Bucket;
 use crate::store::metering::operation::Operation;
 
-/// 2500-01-01. Ids carry times in a width that lasts until later.
+/// 2500-01-01. The width of times in IDs suffices until later.
 const CLOCK_ENDS_MS: TimeMs = 16_725_225_600_000;
 
 impl Gateway {
@@ -29,7 +29,7 @@ impl Gateway {
         }
     }
 
-    /// Freezes a sandbox's clock. It moves forward only; the first setting may lie in the past of an empty sandbox.
+    /// Freezes a sandbox's clock. It only moves forward; in an empty sandbox the first time may be in the past.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -49,12 +49,12 @@ impl Gateway {
                 SetClockReply::Backwards(stands) => {
                     return Err(ServiceError::invalid(
                         "now",
-                        format!("the clock stands at {} and moves forward only", rfc3339(stands)),
+                        format!("must not be before {}, since the clock only moves forward", rfc3339(stands)),
                     ));
                 }
                 SetClockReply::NotEmpty(now) => {
                     let message = format!(
-                        "is before now ({}), and the sandbox is not empty: DELETE test-clock empties it",
+                        "must not be before now ({}), since the sandbox is not empty; DELETE test-clock empties it",
                         rfc3339(now)
                     );
                     return Err(ServiceError::invalid("now", message));
@@ -76,7 +76,7 @@ impl Gateway {
         }
     }
 
-    /// The app's sandboxes by name, each with the frozen time if its clock is frozen.
+    /// The app's sandboxes by name, each with its frozen time if there is one.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -89,7 +89,7 @@ impl Gateway {
         stream::iter(config.sandboxes.iter().cloned()).map(clock).buffered(8).try_collect().await
     }
 
-    /// Empties the sandbox and returns it to real time. Configuration and keys stay.
+    /// Empties the sandbox and returns it to real time. Configuration and keys are not changed.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -103,7 +103,7 @@ impl Gateway {
             .await
     }
 
-    /// Makes a sandbox known, so that configuration changes are stamped there too.
+    /// Registers a sandbox, so that configuration changes are stamped there too.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -126,6 +126,6 @@ impl Gateway {
 fn only_in_test(tenant: &Tenant) -> Result<(), ServiceError> {
     match tenant.mode {
         Mode::Test(_) => Ok(()),
-        Mode::Live => Err(ServiceError::ForbiddenKey("a test clock exists only in test mode".to_owned())),
+        Mode::Live => Err(ServiceError::ForbiddenKey("A test clock exists only in test mode.".to_owned())),
     }
 }

@@ -1,4 +1,4 @@
-//! Versions of plans and policies: every revision is kept, the last hundred at least.
+//! Versions of plans and policies: every revision is stored, at least the last hundred.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,7 +23,7 @@ pub struct VersionView {
     pub version: u64,
     /// RFC 3339, UTC.
     pub created_at: String,
-    /// Id of the key that wrote it.
+    /// ID of the key that wrote it.
     pub created_by: String,
     pub plan: PlanBody,
 }
@@ -35,13 +35,13 @@ pub struct PolicyVersionView {
     pub version: u64,
     /// RFC 3339, UTC.
     pub created_at: String,
-    /// Id of the key that wrote it.
+    /// ID of the key that wrote it.
     pub created_by: String,
     pub policy: PolicyBody,
 }
 
 impl Gateway {
-    /// The kept versions of a plan, newest first; also of one that was deleted less than 90 days ago.
+    /// The stored versions of a plan, newest first, including a plan that was deleted less than 90 days ago.
     ///
     /// # Errors
     /// [`ServiceError`]; not found if there never was such a plan.
@@ -60,7 +60,7 @@ impl Gateway {
         Ok(kept.into_iter().map(view).collect())
     }
 
-    /// The kept versions of a policy, newest first; also of one that was deleted less than 90 days ago.
+    /// The stored versions of a policy, newest first, including a policy that was deleted less than 90 days ago.
     ///
     /// # Errors
     /// [`ServiceError`]; not found if there never was such a policy.
@@ -100,11 +100,13 @@ impl Gateway {
         version: u64,
     ) -> Result<T, ServiceError> {
         let text = self.store.version(&tenant.app, of, version).await?;
-        let text = text.ok_or_else(|| ServiceError::invalid("version", format!("there is no version {version}")))?;
+        let text = text.ok_or_else(|| {
+            ServiceError::invalid("version", format!("must be a stored version; there is no version {version}"))
+        })?;
         Ok(VersionDocument::read(&text)?.body)
     }
 
-    /// Puts an earlier version's content as a new version. Answers JSON.
+    /// Restores an earlier version as a new version. Returns JSON.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -122,7 +124,7 @@ impl Gateway {
         self.put_policy(tenant, id, &body, if_match, by, idempotency).await
     }
 
-    /// Puts an earlier version's content as a new version. Answers JSON.
+    /// Restores an earlier version as a new version. Returns JSON.
     ///
     /// # Errors
     /// [`ServiceError`]

@@ -1,4 +1,4 @@
-//! A degraded reserve as the journal keeps it.
+//! The journal entry of a degraded reserve.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +19,9 @@ pub(super) struct Entry {
     user: UserId,
     key: KeyId,
     operation: String,
-    /// When it was answered, as far as the node knew.
+    /// The time of the answer, by the node's estimate.
     pub at_ms: TimeMs,
-    /// What was answered, to be answered again.
+    /// The answer, for repetitions.
     pub matched: bool,
     pub groups: Vec<GroupId>,
     items: Vec<Item>,
@@ -66,20 +66,20 @@ impl Entry {
     }
 
     /// # Errors
-    /// A record that this version did not write.
+    /// The record was written by another version.
     pub fn read(record: &Record) -> Result<Self, ServiceError> {
         Self::deserialize(&record.body).map_err(|error| damaged(&error.to_string()))
     }
 
     /// # Errors
-    /// A record that this version did not write.
+    /// The record was written by another version.
     pub fn tenant(&self, placement: Placement) -> Result<Tenant, ServiceError> {
         let mode = Mode::parse(&self.mode).map_err(|error| damaged(&error))?;
         Ok(Tenant { app: self.app.clone(), mode, placement })
     }
 
     /// # Errors
-    /// A record that this version did not write.
+    /// The record was written by another version.
     pub fn operation(&self, record: &Record) -> Result<Operation, ServiceError> {
         let name = OperationName::parse(&self.operation).ok_or_else(|| damaged("its operation"))?;
         Ok(Operation::again(name, &record.fingerprint))

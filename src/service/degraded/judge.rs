@@ -1,4 +1,4 @@
-//! What a node can tell of a reserve without Redis.
+//! The decision on a reserve without Redis.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ pub(super) enum Verdict {
     Denied(Box<Decision>),
 }
 
-/// It has no room even in an empty counter.
+/// The amount does not even fit into an empty counter.
 fn never_fits(matched: &Matched) -> bool {
     let limit = matched.group.refuses_beyond();
     limit == Amount::ZERO || matched.amount > limit
 }
 
-/// A denial that names no figures of counters: they are not known.
+/// A denial without figures of counters, which are unknown.
 fn denied(admission: &Admission, view: &View) -> Decision {
     let tallies: Vec<(Tally, bool)> =
         admission.matched.iter().map(|matched| (Tally::default(), never_fits(matched))).collect();
@@ -38,9 +38,9 @@ fn denied(admission: &Admission, view: &View) -> Decision {
 }
 
 impl Gateway {
-    /// Refuses what is refused whatever the counters say: a blocked user, no subscription, an event or a scope that does
-    /// not fit, a call larger than the whole quota. Of a user that this node has not seen it is only known which plans
-    /// there are, so what passes under one of them passes. None: the call cannot even be measured.
+    /// Denies calls that are denied regardless of counters: a blocked user, no subscription, an event or scope that
+    /// does not match, a call larger than the whole quota. If the node has not seen the user, any plan may be the
+    /// user's, so the call is allowed if one of the plans allows it. None if the call cannot be measured.
     pub(super) fn judge_without_store(
         &self,
         tenant: &Tenant,

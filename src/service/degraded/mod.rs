@@ -1,7 +1,7 @@
-//! Reserves while Redis is away, for apps that chose `onStoreFailure: allow`: what this node has at hand decides who is
-//! surely refused, everybody else is allowed without a reservation, up to a number. Each such reserve is in the node's
-//! journal before it is answered, under the operation that Redis knows or would know it by, and is counted once by that
-//! operation when Redis is back.
+//! Reserves while Redis is unavailable, for apps with `onStoreFailure: allow`. The node denies a call if it knows a
+//! certain reason; otherwise it allows the call without a reservation, up to a number of calls. Each such call is
+//! written to the node's journal before it is answered, under the name of its operation, and is counted once under
+//! that name when Redis is back.
 
 mod entry;
 mod judge;
@@ -26,20 +26,20 @@ use crate::store::metering::operation::Operation;
 use entry::Entry;
 use judge::Verdict;
 
-/// What a node knows of Redis being away.
+/// What a node knows about the outage.
 #[derive(Default)]
 pub struct Degraded {
-    /// None: nothing can be allowed.
+    /// Without a journal, nothing can be allowed.
     pub journal: Option<Journal>,
-    /// Buckets that gave no answer the last time; the node asks again, so that not every call has to wait for none.
+    /// Buckets that did not answer last time. They are probed in the background, so that calls need not wait for them.
     away: Mutex<HashSet<Bucket>>,
-    /// Something is away or waits.
+    /// A bucket is unavailable, or entries wait to be counted.
     engaged: AtomicBool,
     wake: Notify,
     counted: Counted,
 }
 
-/// Since Redis went away.
+/// Counts since the outage began.
 #[derive(Default)]
 struct Counted {
     tracked: AtomicU64,
@@ -56,12 +56,12 @@ impl Degraded {
         degraded
     }
 
-    /// Is anything away, or does anything wait? What a call asks for when Redis is there.
+    /// Whether a bucket is unavailable or entries wait. Each call checks this, also while Redis is available.
     pub fn is_engaged(&self) -> bool {
         self.engaged.load(Ordering::Relaxed)
     }
 
-    /// Resolves when something is away or waits.
+    /// Resolves when a bucket is unavailable or entries wait.
     pub async fn engaged(&self) {
         while !self.is_engaged() {
             self.wake.notified().await;
@@ -83,7 +83,9 @@ impl Degraded {
 
     fn is_gone(&self, bucket: &Bucket) {
         if self.lock().insert(bucket.clone()) && !self.engaged.swap(true, Ordering::Relaxed) {
-            tracing::warn!("Redis is away: reserves of apps with `onStoreFailure: allow` are decided without it");
+            tracing::warn!(
+                "Redis is unavailable: reserves of apps with `onStoreFailure: allow` are decided without it"
+            );
         }
         self.engage();
     }
@@ -96,9 +98,9 @@ impl Degraded {
         self.journal.as_ref().map_or(0, Journal::waiting)
     }
 
-    /// Is all that was away back, and all counted? Then calls go to Redis only.
+    /// Ends the outage when all buckets are back and all entries are counted, so that calls go to Redis only.
     fn disengage(&self) {
-        // Under the lock, so that nobody who finds Redis away in between is overlooked.
+        // Under the lock, so that a bucket that fails meanwhile is not missed.
         let away = self.lock();
         if away.is_empty() && self.waiting() == 0 && self.engaged.swap(false, Ordering::Relaxed) {
             let tracked = self.counted.tracked.swap(0, Ordering::Relaxed);
@@ -107,13 +109,13 @@ impl Degraded {
         }
     }
 
-    /// What an operator should know, while an app allows (`is_wanted`) or something waits.
+    /// Warnings for the operator, while an app uses `allow` (`is_wanted`) or entries wait.
     pub fn warnings(&self, is_wanted: bool) -> Vec<String> {
         let Some(journal) = &self.journal else { return Vec::new() };
         let mut warnings = Vec::new();
         if let Some(fault) = journal.fault().filter(|_| is_wanted) {
             warnings.push(format!(
-                "the journal of degraded reserves cannot be written ({fault}): without Redis they are refused"
+                "cannot write the journal of degraded reserves ({fault}): while Redis is unavailable, reserves are refused"
             ));
         }
         let waiting = journal.waiting();
@@ -144,14 +146,15 @@ fn allowed(entry: Entry, replayed: bool) -> Decision {
 }
 
 impl Gateway {
-    /// Does an app at hand want reserves to be allowed while Redis is away?
+    /// Whether any cached app has `onStoreFailure: allow`.
     pub fn allows_without_store(&self) -> bool {
         let allows =
             |app: &AppId| self.configs.at_hand(app).is_some_and(|config| allows(config.settings.on_store_failure));
         self.configs.apps().iter().any(allows)
     }
 
-    /// While something is away or waits: the answer to a reserve that Redis need not, or cannot, be asked for. None: ask it.
+    /// During an outage: the answer to a reserve that does not need Redis or cannot reach it. None if Redis should be
+    /// asked.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -177,10 +180,10 @@ impl Gateway {
         }
     }
 
-    /// Redis gave no answer to a reserve: decides by what is at hand. None: the app did not choose so.
+    /// Redis did not answer a reserve: decides with what the node knows. None if the app does not use `allow`.
     ///
     /// # Errors
-    /// [`ServiceError::StoreUnavailable`] if it can be neither refused nor allowed.
+    /// [`ServiceError::StoreUnavailable`] if the call can be neither denied nor allowed.
     pub(super) async fn reserve_without_store(
         &self,
         tenant: &Tenant,
@@ -197,10 +200,14 @@ impl Gateway {
                 count("denied");
                 return Ok(Some(*decision));
             }
-            None => return Err(ServiceError::StoreUnavailable("nor is at hand what could decide the call".to_owned())),
+            None => {
+                return Err(ServiceError::StoreUnavailable(
+                    "the node does not know enough to decide the call without Redis".to_owned(),
+                ));
+            }
         };
         let appended = journal.append(entry.record(bucket.operation(&operation.name), operation)?).await;
-        // The node may have found Redis back, and nothing waiting, just before.
+        // The background task may have ended the outage just before.
         self.degraded.engage();
         match appended {
             Ok(Appended::Written) => {
@@ -217,12 +224,12 @@ impl Gateway {
                     JournalError::Full => "full",
                     JournalError::Unwritable(_) => "unwritable",
                 });
-                Err(ServiceError::StoreUnavailable(format!("nor may the reserve be allowed without it: {error}")))
+                Err(ServiceError::StoreUnavailable(format!("the reserve cannot be allowed without Redis: {error}")))
             }
         }
     }
 
-    /// Makes ready, while Redis is there, what is needed when it is not.
+    /// Prepares, while Redis is available, what an outage needs.
     ///
     /// # Errors
     /// [`ServiceError`]

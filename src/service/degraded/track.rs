@@ -1,9 +1,9 @@
-//! Counting, when Redis is back, what was allowed while it was away: once, whatever else became of the operation.
+//! Counts calls that were allowed during an outage when Redis is back, each exactly once.
 //!
-//! The operation is the reserve's own. Nothing under its name: the reserve was never done, it is tracked, and the name is
-//! taken from then on. A reservation: Redis did the reserve after all and nobody was told, or the client repeated it
-//! elsewhere: it is committed as held, unless it has ended otherwise. Something else: the client was told another answer
-//! elsewhere as well, and both hold, so it is tracked under a name of its own.
+//! Redis is asked for the record with the reserve's operation name. No record: the reserve never reached Redis; it is
+//! tracked under that name. A reservation: Redis did execute the reserve and only its answer was lost, or the client
+//! repeated the call at another node; it is committed as held, unless it has ended. Any other record: the client also
+//! got another answer from another node, and both are valid, so the call is tracked under a separate name.
 
 use futures::stream::{self, StreamExt};
 
@@ -26,22 +26,22 @@ use crate::store::metering::record::StoredReservation;
 use crate::store::metering::settle::{SettleReply, Target};
 use crate::store::metering::track::{TrackArgs, TrackReply};
 
-/// Reserves that are counted at the same time: calls go first.
+/// Concurrency of counting; calls have priority.
 const AT_ONCE: usize = 8;
-/// Reserves that are looked at in one go.
+/// Entries processed in one round.
 const LOOK_AT: usize = 10_000;
 
-/// What became of one under its operation's name.
+/// The outcome for one entry.
 enum Became {
-    /// It is counted, now or already; or it was given back.
+    /// It is counted, now or before, or it was released.
     Counted,
     Held(Box<StoredReservation>),
-    /// The name tells of another answer.
+    /// The name has another answer.
     Apart,
 }
 
 impl Gateway {
-    /// Asks what was away whether it is back, and counts what waits.
+    /// Checks whether unavailable buckets are back, and counts the waiting entries.
     pub async fn catch_up_after_outage(&self, pulse: &Pulse) {
         let away: Vec<Bucket> = self.degraded.lock().iter().cloned().collect();
         let asked = stream::iter(away).for_each_concurrent(AT_ONCE, async |bucket| {
@@ -61,7 +61,7 @@ impl Gateway {
                         journal.done(&record.name);
                     }
                     Err(ServiceError::StoreUnavailable(what) | ServiceError::StoreRefused(what)) => {
-                        tracing::debug!(what, "degraded reserves wait for the store");
+                        tracing::debug!(what, "cannot count degraded reserves yet; retrying");
                     }
                     Err(error) => {
                         tracing::error!(?error, operation = record.name, "a degraded reserve cannot be counted");
@@ -72,16 +72,16 @@ impl Gateway {
                 }
             });
             counted.await;
-            // What was done is done when the thread has taken it in.
+            // Entries are removed by the journal's thread; this waits until it has processed them.
             journal.oldest(0).await;
         }
         self.degraded.disengage();
     }
 
-    /// Counts a journalled reserve, unless it is counted.
+    /// Counts a journalled reserve unless it has been counted.
     ///
     /// # Errors
-    /// [`ServiceError`]; store_unavailable and store_refused pass.
+    /// [`ServiceError`]; store_unavailable and store_refused are temporary.
     async fn count_degraded(&self, record: &Record) -> Result<(), ServiceError> {
         let entry = Entry::read(record)?;
         let tenant = entry.tenant(self.placement(&entry.app).await?)?;
@@ -89,11 +89,11 @@ impl Gateway {
         let call = entry.call();
         let bucket = tenant.bucket_of(&call.user);
         if self.degraded.is_away(&bucket) {
-            return Err(ServiceError::StoreUnavailable("it is still away".to_owned()));
+            return Err(ServiceError::StoreUnavailable("Redis is still unavailable".to_owned()));
         }
         let counted = self.count_once(&tenant, &bucket, &call, &operation).await;
         if matches!(counted, Err(ServiceError::StoreUnavailable(_))) {
-            // The others need not find out by themselves.
+            // Marks the bucket, so that other entries do not have to find out themselves.
             self.degraded.is_gone(&bucket);
         }
         counted
@@ -117,7 +117,7 @@ impl Gateway {
         match self.count_by(tenant, call, &operation.apart()).await? {
             Became::Counted => Ok(()),
             Became::Held(_) | Became::Apart => {
-                Err(ServiceError::Internal("its operation's other name is taken".to_owned()))
+                Err(ServiceError::Internal("the second name of its operation is taken".to_owned()))
             }
         }
     }
@@ -132,11 +132,11 @@ impl Gateway {
         call: &Call,
         operation: &Operation,
     ) -> Result<Round<Became>, ServiceError> {
-        // Groups that limit what is in flight are left out of it: nobody will ever end this call.
+        // Without `concurrent` groups, since this call will never be ended.
         let admission = match self.admission(view, call, Purpose::Tell).await {
             Ok(Ok(admission)) => admission,
             Ok(Err(learn)) => return Ok(learn),
-            // The configuration has changed so that it cannot be measured; it may be counted all the same.
+            // The configuration has changed so that the call cannot be measured; it may have been counted before.
             Err(refusal) => {
                 let before = self.store.tracked_before(&view.bucket, operation).await?;
                 return before.map_or(Err(refusal), |reply| self.count_answer(view, reply));
@@ -153,7 +153,7 @@ impl Gateway {
             refund: false,
             about: &call.about(),
             memo: &memo,
-            // What came of it is told by the node's own answer.
+            // The node's own answer has the outcome.
             told: "",
             owners: &owners,
             asked: None,
@@ -174,21 +174,21 @@ impl Gateway {
                 Round::Done(Became::Counted)
             }
             TrackReply::Denied(..) => {
-                return Err(ServiceError::invalid("quantity", "the counter would pass what it can hold"));
+                return Err(ServiceError::invalid("quantity", "would exceed what a counter can hold"));
             }
             TrackReply::Held(found) => Round::Done(Became::Held(found)),
             TrackReply::Reused => Round::Done(Became::Apart),
-            // Redis let it pass without a counter.
+            // Redis allowed it without a counter.
             TrackReply::Unmetered(_) => Round::Done(Became::Counted),
             TrackReply::Before(first) => Round::Done(match *first {
-                // A reserve that was denied when it came again elsewhere.
+                // The reserve was repeated at another node and denied there.
                 TrackReply::Denied(..) => Became::Apart,
                 _ => Became::Counted,
             }),
         })
     }
 
-    /// What a reserve that was done after all holds becomes used. False: nothing of it is left to be charged.
+    /// Commits the hold of a reserve that Redis did execute. False if nothing is left to charge.
     async fn commit_degraded(
         &self,
         tenant: &Tenant,
@@ -208,7 +208,7 @@ impl Gateway {
                 self.clocks.hear(bucket, now_ms);
                 Ok(true)
             }
-            // Whoever has its id said that nothing was spent.
+            // The client released it, so nothing was spent.
             SettleReply::NotPending { .. } => Ok(true),
             SettleReply::Missing(_) | SettleReply::Expired(_) => Ok(false),
             SettleReply::Reused | SettleReply::StaleReservation | SettleReply::Overflow => {

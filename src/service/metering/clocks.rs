@@ -1,4 +1,4 @@
-//! A node's estimate of the time that scripts will see. Only an estimate: scripts check it, and answer the truth.
+//! A node's estimate of the time that scripts will see. Scripts check it and return the correct time.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
@@ -8,10 +8,10 @@ use quick_cache::sync::Cache;
 use crate::domain::time::window::TimeMs;
 use crate::store::keys::Bucket;
 
-/// A sandbox whose time differs from real time by more than this is frozen.
+/// A sandbox whose time differs from real time by more than this has a frozen clock.
 const FROZEN_BEYOND_MS: TimeMs = 2_000;
 
-/// Redis time as last heard, carried on by this machine's monotonic clock; and the frozen clocks of sandboxes.
+/// The last known Redis time, advanced by this machine's monotonic clock, and the frozen clocks of sandboxes.
 pub struct Clocks {
     origin: Instant,
     offset_ms: AtomicI64,
@@ -21,7 +21,7 @@ pub struct Clocks {
 impl Default for Clocks {
     fn default() -> Self {
         let clocks = Self { origin: Instant::now(), offset_ms: AtomicI64::new(0), frozen: Cache::new(10_000) };
-        // Until Redis has told its time, this machine's wall clock is the best guess.
+        // Until Redis has answered once, this machine's wall clock is the best estimate.
         clocks.hear_real(chrono::Utc::now().timestamp_millis());
         clocks
     }
@@ -45,7 +45,7 @@ impl Clocks {
         frozen.unwrap_or_else(|| self.real_ms())
     }
 
-    /// A script of this bucket has told its time.
+    /// Records the time that a script of this bucket returned.
     pub fn hear(&self, bucket: &Bucket, now: TimeMs) {
         if !bucket.is_sandbox() {
             self.hear_real(now);

@@ -1,4 +1,4 @@
-//! The answer to a reserve, can-use, extend or enforcing track.
+//! The result of a reserve, can-use, extend or enforcing track.
 
 use std::sync::Arc;
 
@@ -14,56 +14,56 @@ use crate::domain::values::amount::Amount;
 use crate::domain::values::ids::GroupId;
 use crate::store::metering::admission::{NOT_OPENED, Opened, Tally};
 
-/// A decision with what the caller needs to act on it.
+/// A decision with everything that the caller needs to act on it.
 #[derive(Clone, Debug, Default)]
 pub struct Decision {
     pub allowed: bool,
-    /// Redis was away: allowed without a reservation, or refused by what the node had at hand.
+    /// Redis was unavailable: allowed without a reservation, or denied by what the node knew.
     pub degraded: bool,
-    /// False: the plan lets the event pass unmetered, or it was refused before any group was asked.
+    /// False if the plan allows the event without counting it, or if the call was denied before groups were checked.
     pub matched: bool,
     pub matched_groups: Vec<GroupId>,
     pub reservation: Option<(ReservationId, TimeMs)>,
     /// The first category of refusal; empty if allowed.
     pub reasons: Vec<Reason>,
     pub denied_by: Vec<DeniedBy>,
-    /// How the client may try again, by the strictest policy that matched.
+    /// How the client may retry, by the strictest policy that matched.
     pub retry: Option<Retry>,
-    /// Tightest first, refusing ones before all others.
+    /// Denying counters first, then the tightest.
     pub counters: Vec<Counter>,
-    /// Until the last of the refusing windows ends; None if time will not lift the denial.
+    /// Until the last of the denying windows ends; None if waiting does not help.
     pub retry_after_ms: Option<TimeMs>,
     pub now_ms: TimeMs,
-    /// The same operation was answered before.
+    /// This is the stored answer of the same operation.
     pub replayed: bool,
 }
 
-/// How the client may try again.
+/// How the client may retry.
 #[derive(Clone, Debug)]
 pub struct Retry {
     pub policy: Arc<Policy>,
-    /// None: the call names no action, so its attempts are not counted.
+    /// None if the call names no action, so that attempts are not counted.
     pub attempts_left: Option<u64>,
 }
 
-/// A group that refused.
+/// A group that denied the call.
 #[derive(Clone, Debug)]
 pub struct DeniedBy {
     pub group: Arc<LimitGroup>,
     pub requested: Amount,
     pub remaining: Option<Amount>,
     pub resets_at_ms: Option<TimeMs>,
-    /// Names of the group's scope that the call lacks.
+    /// Names in the group's scope that are missing in the call.
     pub missing_scope: Vec<String>,
-    /// The group's scope has no place for another value.
+    /// The scope has reached its maximum number of values.
     pub scope_full: bool,
-    /// What has to be approved.
+    /// The approval request that was opened.
     pub approval: Option<Opened>,
-    /// There are too many open approval requests, so none was opened.
+    /// No approval request was opened because there are too many open ones.
     pub too_many_approvals: bool,
 }
 
-/// A matched group after it was looked at.
+/// A matched group with its counter after the check.
 #[derive(Clone, Debug)]
 pub struct Judged {
     pub group: Arc<LimitGroup>,
@@ -89,7 +89,7 @@ impl Judged {
         }
     }
 
-    /// It refuses although there is room: no place for another value of its scope.
+    /// The group denies the call because its scope has reached the maximum number of values.
     fn is_crowded(&self) -> bool {
         let room = self.counter().remaining().is_none_or(|left| left > Amount::ZERO && left >= self.amount);
         self.lacks && self.owner.scope().is_free() && room
@@ -105,7 +105,7 @@ impl Judged {
         }
     }
 
-    /// When time makes room; None if it never does.
+    /// When the limit has room again; None if never.
     fn lifts_at(&self, free_at_ms: Option<TimeMs>) -> Option<TimeMs> {
         let fresh = self.limit.saturating_add(self.tally.granted);
         if fresh == Amount::ZERO || self.amount > fresh || self.is_crowded() {
@@ -115,7 +115,7 @@ impl Judged {
     }
 }
 
-/// Joins the groups of an admission with what a script said of each.
+/// Combines the groups of an admission with the counters that a script returned.
 pub fn judge(admission: &Admission, tallies: &[(Tally, bool)], limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Judged> {
     let pairs = admission.matched.iter().zip(tallies);
     pairs
@@ -131,7 +131,7 @@ pub fn judge(admission: &Admission, tallies: &[(Tally, bool)], limit: impl Fn(&L
         .collect()
 }
 
-/// Orders counters: refusing ones first, then the tightest.
+/// Sorts counters: denying ones first, then the tightest.
 pub fn order(judged: &[Judged]) -> Vec<Counter> {
     let mut counters: Vec<(bool, Counter)> = judged.iter().map(|judged| (judged.lacks, judged.counter())).collect();
     counters.sort_by(|(lacks, one), (other_lacks, other)| other_lacks.cmp(lacks).then_with(|| one.by_tightness(other)));
@@ -139,7 +139,7 @@ pub fn order(judged: &[Judged]) -> Vec<Counter> {
 }
 
 impl Decision {
-    /// A call that passes.
+    /// The decision of an allowed call.
     pub fn allowed(judged: &[Judged], now_ms: TimeMs) -> Self {
         Self {
             allowed: true,
@@ -151,8 +151,8 @@ impl Decision {
         }
     }
 
-    /// A call that was denied: by the node's `verdict` under true facts, or by groups without room. `opened`: requests
-    /// for the approval that is all it lacks.
+    /// The decision of a denied call: denied by the facts (`verdict`), or by groups whose limit is reached. `opened`
+    /// are the approval requests that it opened.
     pub fn denied(
         judged: &[Judged],
         admission: &Admission,

@@ -1,4 +1,4 @@
-//! extend: more time or more amount for a reservation.
+//! extend: more time for a reservation, a larger amount, or both.
 
 use super::decision::{Decision, judge};
 use super::facts::{Round, View};
@@ -23,7 +23,7 @@ use crate::store::metering::operation::{Idempotency, Operation};
 use crate::store::metering::record::StoredReservation;
 use crate::store::metering::settle::{ExtendArgs, ExtendReply, Measured, Target};
 
-/// More time, more amount, or both.
+/// The requested extension.
 #[derive(Clone, Copy, Debug)]
 pub struct Extension {
     pub ttl_ms: Option<TimeMs>,
@@ -31,7 +31,7 @@ pub struct Extension {
 }
 
 impl Gateway {
-    /// More time, or more amount if there is room; a denial changes nothing.
+    /// Extends the time, or the amount if the limit allows it; a denial changes nothing.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -55,7 +55,7 @@ impl Gateway {
                     let rules = self.rules(&tenant.app, &known.memo).await?;
                     match known.memo.enlarge(&tenant.app, &rules, more) {
                         Ok((memo, totals)) => Some(Measured { changes: known.changes, memo: Some(memo), totals }),
-                        // Beyond what a counter can hold, by now: an answer that was given comes first.
+                        // The counter can no longer hold the amount; but a stored answer comes first.
                         Err(_) if self.store.extended_before(&bucket, &operation).await?.is_some() => None,
                         Err(refusal) => return Err(refusal.into()),
                     }
@@ -79,7 +79,7 @@ impl Gateway {
         Err(busy())
     }
 
-    /// None: the reservation has changed meanwhile.
+    /// None if the reservation has changed meanwhile.
     async fn extend_round(
         &self,
         tenant: &Tenant,
@@ -90,7 +90,7 @@ impl Gateway {
         measured: Option<&Measured>,
     ) -> Result<Round<Option<Decision>>, ServiceError> {
         let admission = self.enlarged(tenant, view, known, measured).await?;
-        // More time alone is given whatever has become of the user.
+        // More time alone is always granted, even if the user's state has changed.
         let owners = match measured {
             None => Vec::new(),
             Some(_) => view.owners(&admission, LimitGroup::refuses_beyond),
@@ -135,7 +135,7 @@ impl Gateway {
                 Round::Done(Some(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision }))
             }
             ExtendReply::Full => {
-                let message = "the reservation holds in as many windows as it may: commit it and reserve anew";
+                let message = "cannot be extended, since the reservation holds in the maximum number of windows; commit it and reserve again";
                 return Err(ServiceError::invalid("quantity", message));
             }
             ExtendReply::Extended { now_ms, expires_at_ms, tallies, .. } => {
@@ -181,7 +181,7 @@ impl Gateway {
         Ok(Decision { reservation: Some((target.id.clone(), expires_at_ms)), ..decision })
     }
 
-    /// The reservation's groups as they stand, tightest first.
+    /// The present state of the reservation's groups, tightest first.
     async fn standing(&self, tenant: &Tenant, known: &StoredReservation) -> Result<Vec<Counter>, ServiceError> {
         let mut counters = Vec::new();
         for asker in askers_of(&tenant.app, &known.memo) {
@@ -192,8 +192,8 @@ impl Gateway {
         Ok(counters)
     }
 
-    /// The further amounts against the user's present plan: its quotas and its current windows. A group that the
-    /// present plan does not have keeps the definition under which it was reserved.
+    /// The additional amounts with the user's present plan: its quotas and current windows. A group that the present
+    /// plan does not have keeps the definition with which it was reserved.
     async fn enlarged(
         &self,
         tenant: &Tenant,
@@ -230,7 +230,7 @@ impl Gateway {
         Ok(admission)
     }
 
-    /// The request that a denied enlargement may open.
+    /// The approval request that a denied extension may open.
     fn asked_by(
         &self,
         view: &View,
@@ -244,13 +244,13 @@ impl Gateway {
             quantity: item.quantity,
             metadata: item.metadata.clone(),
         });
-        // A group that asks for approval since then only.
+        // Only for a group that requires approval since the reserve.
         let Some(key) = memo.key.clone().or_else(|| KeyId::parse("unknown").ok()) else { return Ok(None) };
         let call = Call { user: memo.user.clone(), items: items.collect(), key };
         asked(view, &call, admission, operation)
     }
 
-    /// When the reservation ends, by its record: another node may have given it more time.
+    /// When the reservation ends according to its record, since another node may have extended it.
     async fn expiry(&self, bucket: &Bucket, id: &ReservationId) -> Result<TimeMs, ServiceError> {
         self.forget(bucket, id);
         Ok(self.known(bucket, id).await?.expires_at_ms)

@@ -1,5 +1,5 @@
-//! Optimistic facts: a node computes with what it has at hand, the script checks it, and a stale fact is learnt and
-//! computed again. One round trip is the normal case; no cache can cause a wrong decision.
+//! Optimistic facts: a node computes with cached facts, the script checks them, and if one is stale the node updates
+//! it and computes again. Usually one round trip is enough, and no cache can cause a wrong decision.
 
 use std::sync::Arc;
 
@@ -25,20 +25,20 @@ use crate::store::metering::admission::{
 };
 use crate::store::metering::usage::UsageReply;
 
-/// What rests on the present moment is right while the script runs within this time.
+/// A result that depends on the present time is valid if the script runs within this time.
 pub(crate) const NOW_MS: TimeMs = 1_000;
-/// Rounds of learning before the call is given up: each needs a change in between.
+/// Attempts with updated facts before the call fails; each needs a change in between.
 const STALE_ROUNDS: usize = 12;
-/// Batches of 128 expired holds that one call takes out of the way at most.
+/// A call removes at most this many batches of 128 expired holds.
 const RECLAIM_ROUNDS: usize = 8_192;
 
-/// Owners that are no users are kept to a multiple of this.
+/// The expiry of owners that are not users is rounded up to a multiple of this.
 const RENEW_STEP_MS: TimeMs = 60 * 60 * 1000;
 
-/// The version of a user of whom nothing was ever written by hand.
+/// The version of a user whose state was never changed by an operator or subscription.
 pub(crate) const NEVER_WRITTEN: &str = "0";
 
-/// What the node believes about one user's call.
+/// The cached facts about one user's call.
 pub struct View {
     pub app: AppId,
     pub bucket: Bucket,
@@ -48,16 +48,16 @@ pub struct View {
     plan: Option<Arc<Plan>>,
 }
 
-/// A user on the default plan has windows of the calendar and endless ones only; those begin here.
+/// Users on the default plan only have calendar windows and endless ones, which begin here.
 pub(crate) const NO_ANCHOR: SubscriptionAnchor = SubscriptionAnchor { started_at_ms: 0, cycle_start_ms: None };
 
 impl View {
-    /// The plan that the user is on, with the user's own limits.
+    /// The user's plan with custom limits.
     pub fn plan(&self) -> Option<&Arc<Plan>> {
         self.plan.as_ref()
     }
 
-    /// The plan's rules are the user's own, so no version of the plan has them.
+    /// The user has a custom plan, so no version of the plan has these rules.
     pub fn has_own_rules(&self) -> bool {
         let custom = self.subscribed.at(self.now_ms).0.and_then(|subscription| subscription.custom_limits.as_ref());
         custom.is_some_and(|limits| limits.is_whole_plan())
@@ -74,7 +74,7 @@ impl View {
         }
     }
 
-    /// For a call that leaves no state of a user who has none.
+    /// For a call that creates no state for a user without any.
     pub fn facts(&self, validity: Validity) -> Facts<'_> {
         Facts {
             sandbox: self.bucket.is_sandbox(),
@@ -86,7 +86,7 @@ impl View {
         }
     }
 
-    /// The owners of an admission with what it asks of their groups.
+    /// The owners of an admission with the amounts for their groups.
     pub fn owners(&self, admission: &Admission, limit: impl Fn(&LimitGroup) -> Amount) -> Vec<Owner> {
         let tells_limit = self.config.wants(WebhookEvent::LimitReached);
         let owners = admission.owners.iter().enumerate().map(|(place, name)| {
@@ -100,8 +100,8 @@ impl View {
         owners.collect()
     }
 
-    /// How long an owner that is no user is kept. If the scope has metadata, callers choose its name; if it has the user,
-    /// it goes with one of whom nothing was written by hand.
+    /// When an owner that is not a user expires. With metadata in the scope, callers choose its name. With the user in
+    /// the scope, it expires together with a user without stored state.
     fn renew<'a>(&self, owner: &OwnerName, matched: impl Iterator<Item = &'a Matched>) -> Renew {
         let is_free = owner.scope().is_free();
         let goes = is_free || (owner.scope().contains_user() && self.subscribed.version == NEVER_WRITTEN);
@@ -110,7 +110,7 @@ impl View {
         Renew { at_ms: last.map(rounded_up), most }
     }
 
-    /// For a call that counts: one of whom nothing was written by hand is forgotten after the last window.
+    /// For a call that counts: a user without a subscription or other stored state expires after the last window.
     pub fn counting_facts<'a>(&'a self, user: &'a UserId, admission: &Admission) -> Facts<'a> {
         let own = || admission.matched.iter().filter(|matched| matched.owner == 0);
         let forgettable = self.subscribed.version == NEVER_WRITTEN && own().next().is_some();
@@ -119,12 +119,12 @@ impl View {
     }
 }
 
-/// Rounded up, so that most calls find an owner kept long enough.
+/// Rounded up, so that most calls do not have to extend the expiry.
 pub(crate) fn rounded_up(at_ms: TimeMs) -> TimeMs {
     (at_ms / RENEW_STEP_MS).saturating_add(1).saturating_mul(RENEW_STEP_MS)
 }
 
-/// When nothing of what these groups count matters any more; None if one never ends.
+/// When no amount of these groups matters any more; None if a window never ends.
 fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> Option<TimeMs> {
     let last_hold_ms = now_ms + LONGEST_LIFE_MS;
     let ends = matched.map(|matched| match matched.group.is_concurrent() {
@@ -135,26 +135,26 @@ fn last_end<'a>(now_ms: TimeMs, matched: impl Iterator<Item = &'a Matched>) -> O
     Some(ends.into_iter().fold(last_hold_ms, TimeMs::max).saturating_add(GRACE_MS))
 }
 
-/// What may be true of a user.
+/// The cached facts about a user.
 pub(crate) struct AtHand {
-    /// The node has seen the user; then there is one view.
+    /// The node has seen the user, so there is exactly one set of facts.
     pub is_known: bool,
     pub views: Vec<View>,
 }
 
-/// How one round ended.
+/// The result of one attempt.
 pub enum Round<T> {
     Done(T),
     Stale(Stale, TimeMs),
-    /// Expired holds were taken out of the way, and more are due.
+    /// Expired holds were removed, and more have expired.
     Again(Ran),
 }
 
 impl Gateway {
-    /// Computes and calls until no fact was stale.
+    /// Computes and calls the script until no fact is stale.
     ///
     /// # Errors
-    /// What the round answered; store_unavailable if facts keep changing.
+    /// The error of an attempt; store_unavailable if facts keep changing.
     pub(crate) async fn with_facts<T>(
         &self,
         tenant: &Tenant,
@@ -164,7 +164,7 @@ impl Gateway {
         self.with_account(tenant, Some(user), tenant.bucket_of(user), round).await
     }
 
-    /// As [`Gateway::with_facts`], for an owner of counters that may have no user: then no subscription is looked at.
+    /// Like [`Gateway::with_facts`], for an owner that may not be a user; then no subscription is read.
     ///
     /// # Errors
     /// As there.
@@ -240,8 +240,8 @@ impl Gateway {
         }
     }
 
-    /// What this node believes of a user without asking anybody; of one that it has not seen, what would be if the user
-    /// were on each of the plans, the default one first.
+    /// The cached facts about a user. If the node has not seen the user, one set of facts per plan, beginning with the
+    /// default plan.
     pub(crate) fn views_at_hand(&self, tenant: &Tenant, user: &UserId, config: &Arc<AppConfig>) -> AtHand {
         let bucket = tenant.bucket_of(user);
         let cache_key = bucket.account(user);
@@ -264,7 +264,7 @@ impl Gateway {
         AtHand { is_known: known.is_some(), views }
     }
 
-    /// The plan that a user is on: the subscription's with the user's own limits, else the app's default.
+    /// The plan of a user: the subscription's with custom limits, otherwise the app's default.
     pub(crate) fn plan_of(
         &self,
         cache_key: &str,
@@ -288,8 +288,8 @@ impl Gateway {
         Some(own)
     }
 
-    /// Before a refusal that no script decided, or a repeated answer: were the facts true, and the time? Answers a round
-    /// that learns, or None.
+    /// Before a denial without a script, or a repeated answer: checks the facts and the time. Returns an attempt with
+    /// updated facts, or None if they are correct.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -303,7 +303,7 @@ impl Gateway {
         }
     }
 
-    /// What a script told on its way.
+    /// Records what a script returned besides its result.
     pub(crate) fn hear(&self, bucket: &Bucket, ran: Ran) {
         self.clocks.hear(bucket, ran.now_ms);
         count_reclaimed(ran);
@@ -314,7 +314,7 @@ fn unknown() -> Arc<Subscribed> {
     Arc::new(Subscribed { version: UNKNOWN_VERSION.to_owned(), subscription: None, blocked: false })
 }
 
-/// No version is checked of an owner without a user.
+/// For an owner without a user no version is checked.
 fn nobody() -> Arc<Subscribed> {
     Arc::new(Subscribed { version: NO_USER.to_owned(), subscription: None, blocked: false })
 }

@@ -30,11 +30,11 @@ use crate::store::metering::record::{PackedReservation, StoredReservation};
 use crate::store::metering::reserve::{ReserveArgs, ReserveReply};
 use crate::store::metering::usage::UsageReply;
 
-/// One call's inputs.
+/// The input of a call.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub user: UserId,
-    /// One event, or several that pass together or not at all.
+    /// One event, or several that are allowed together or not at all.
     pub items: Vec<CallItem>,
     pub key: KeyId,
 }
@@ -44,7 +44,7 @@ pub struct Call {
 pub struct CallItem {
     pub event: EventName,
     pub quantity: Number,
-    /// With the key's fixed metadata.
+    /// Including the key's fixed metadata.
     pub metadata: Metadata,
 }
 
@@ -62,7 +62,7 @@ impl Call {
         Caller { user: &self.user, app: &view.app, key: Some(&self.key) }
     }
 
-    /// The words that the ledger and an expired hold tell it by.
+    /// How the ledger and an expired hold refer to the call.
     pub(crate) fn about(&self) -> String {
         self.items.first().map(|item| about(&item.event, &self.key, &self.user)).unwrap_or_default()
     }
@@ -73,7 +73,7 @@ impl Call {
 }
 
 impl CallItem {
-    /// What can be asked for: no refund, and not nothing.
+    /// Checks that the call can be reserved: it is not a refund and not empty.
     pub(in crate::service) fn check(&self) -> Result<(), ServiceError> {
         refuse_refund(&self.event)?;
         positive(self.quantity).map(|_| ())
@@ -81,10 +81,10 @@ impl CallItem {
 }
 
 impl Gateway {
-    /// Checks every matched counter and holds in all of them, or in none.
+    /// Checks every matching counter, and holds the amount in all of them or in none.
     ///
     /// # Errors
-    /// [`ServiceError`]; a denial is an answer.
+    /// [`ServiceError`]; a denial is a result.
     pub async fn reserve(
         &self,
         tenant: &Tenant,
@@ -123,7 +123,7 @@ impl Gateway {
             Ok(Ok(admission)) => admission,
             Ok(Err(learn)) => return Ok(learn),
             Err(refusal) => {
-                // What was answered before is answered again, whatever the configuration is now.
+                // A stored answer is returned, whatever the configuration is now.
                 let first = self.store.reserved_before(&view.bucket, operation).await?.ok_or(refusal)?;
                 let admission = Admission::empty(view.standing(), OwnerName::of_user(&call.user));
                 return self.reserve_answer(tenant, view, call, &admission, operation, None, first).await;
@@ -166,7 +166,7 @@ impl Gateway {
         reply: ReserveReply,
     ) -> Result<Round<Decision>, ServiceError> {
         Ok(match reply {
-            // Only a kept answer tells of one that was degraded.
+            // Only a stored answer can be that of a degraded call.
             ReserveReply::Reused | ReserveReply::Degraded(..) => return Err(ServiceError::IdempotencyKeyReused),
             ReserveReply::Stale(stale, now_ms) => Round::Stale(stale, now_ms),
             ReserveReply::Again(ran) => Round::Again(ran),
@@ -208,7 +208,7 @@ impl Gateway {
         })
     }
 
-    /// The stored decision of an allowed reserve, with counters as of now.
+    /// The stored decision of an allowed reserve, with the present counters.
     async fn repeat_held(
         &self,
         tenant: &Tenant,
@@ -242,7 +242,7 @@ impl Gateway {
         })
     }
 
-    /// The stored answer to a reserve that held nothing.
+    /// The stored answer of a reserve that held nothing.
     async fn repeat(
         &self,
         tenant: &Tenant,
@@ -269,7 +269,7 @@ impl Gateway {
         }
     }
 
-    /// The stored denial, with counters as of now.
+    /// The stored denial, with the present counters.
     pub(crate) async fn repeat_denied(
         &self,
         tenant: &Tenant,
@@ -289,8 +289,8 @@ impl Gateway {
         let judged = judge_again(view, askers, &denied.groups, &denied.tallies);
         let verdict = Reason::parse(&denied.verdict);
         let refusal = verdict.map(|reason| Refusal { reason, groups: Vec::new() });
-        // What was told then, though the groups may be gone or enforced otherwise by now. Requests were opened if and
-        // only if approval was all that it lacked.
+        // The reason is that of the first answer, even if groups are gone or have another enforcement now. Approval
+        // requests were opened exactly if approval was the only reason.
         let by_groups = if denied.opened.is_empty() { Reason::LimitReached } else { Reason::ApprovalRequired };
         let reasons = vec![verdict.unwrap_or(by_groups)];
         let user = askers.first().map(|asker| OwnerName::of_user(asker.caller.user));
@@ -304,7 +304,7 @@ impl Gateway {
         Ok(Decision { reasons, retry_after_ms, counters, now_ms, replayed: true, ..decision })
     }
 
-    /// The answer that a reserve would get, without a write.
+    /// The decision that a reserve would get, without writing anything.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -336,7 +336,7 @@ impl Gateway {
         .await
     }
 
-    /// What the call comes to; or, before a refusal of its figures, a round that learns that a fact was stale.
+    /// The evaluation of the call; or, before it is rejected as invalid, an attempt with updated facts.
     pub(crate) async fn admission<T>(
         &self,
         view: &View,
@@ -353,7 +353,7 @@ impl Gateway {
     }
 }
 
-/// Somebody with what tells whose counters they use.
+/// A caller with the values that determine whose counters are used.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
     pub caller: Caller<'a>,
@@ -365,7 +365,7 @@ pub(crate) fn askers<'a>(view: &'a View, call: &'a Call) -> Vec<Asker<'a>> {
     call.items.iter().map(|item| Asker { caller: call.caller(view), metadata: &item.metadata }).collect()
 }
 
-/// Adds counters that are not there yet.
+/// Adds counters that are not in the list yet.
 pub(crate) fn add_counters(counters: &mut Vec<Counter>, more: Vec<Counter>) {
     for counter in more {
         let same = |known: &Counter| known.group.id == counter.group.id && known.owner == counter.owner;
@@ -375,7 +375,7 @@ pub(crate) fn add_counters(counters: &mut Vec<Counter>, more: Vec<Counter>) {
     }
 }
 
-/// The groups of a kept answer as they were judged then; groups that are gone since are left out.
+/// The groups of a stored answer with their decision at that time; groups that no longer exist are left out.
 pub(crate) fn judge_again(
     view: &View,
     askers: &[Asker<'_>],
@@ -400,18 +400,18 @@ pub(crate) fn judge_again(
         .collect()
 }
 
-/// What is known of a call that asks to be approved.
+/// What is stored about a call that requests an approval.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Asking {
     pub user_id: String,
-    /// Id of the key.
+    /// ID of the key.
     pub key_id: String,
     pub event: String,
     pub metadata: BTreeMap<String, String>,
 }
 
-/// The request that a denial may open; None if no matched group asks for approval.
+/// The approval request that a denial may open; None if no matched group uses approval.
 pub(crate) fn asked(
     view: &View,
     call: &Call,
@@ -432,7 +432,7 @@ pub(crate) fn asked(
     Ok(Some(ApprovalRequest { id, about: json(&asking)? }))
 }
 
-/// How the client may try again.
+/// How the client may retry.
 fn retry(view: &View, call: &Call, decision: &Decision) -> Option<Retry> {
     let policies = || view.config.policies.iter();
     let strictest =
@@ -444,14 +444,14 @@ fn retry(view: &View, call: &Call, decision: &Decision) -> Option<Retry> {
     Some(Retry { policy: Arc::clone(policy), attempts_left: counter.and_then(Counter::remaining).map(Amount::steps) })
 }
 
-/// The node's own refusal as scripts take it.
+/// The node's own denial in the form that scripts expect.
 pub(crate) fn verdict(admission: &Admission) -> &'static str {
     admission.refusal.as_ref().map_or("", |refusal| refusal.reason.as_str())
 }
 
 fn refuse_refund(event: &EventName) -> Result<(), ServiceError> {
     if event.is_refund() {
-        return Err(ServiceError::invalid("event", "a refund has already happened: send it to track"));
+        return Err(ServiceError::invalid("event", "must not end in `.refund`; send refunds to `track`"));
     }
     Ok(())
 }

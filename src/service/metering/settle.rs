@@ -22,14 +22,14 @@ use crate::store::metering::outcome::OutcomeReply;
 use crate::store::metering::record::{PackedReservation, StoredReservation};
 use crate::store::metering::settle::{Account, Measured, SettleReply, Settled, Target};
 
-/// Rounds on a reservation that others change at the same time. In each round one of them gets through, so this is
-/// how many parallel draws of one reservation are served without a 503.
+/// Attempts on a reservation that other calls change at the same time. In each round one call succeeds, so this is how
+/// many parallel draws of one reservation are served without a 503.
 pub(in crate::service) const ROUNDS: usize = 256;
 
-/// Why a reservation was released, where the operator who did it gave no reason.
+/// The reason of a release by an operator who gave none.
 const BY_HAND: &str = "by hand";
 
-/// What the audit log tells of a reservation that was released by hand.
+/// The entry in the audit log for a release by an operator.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HeldBefore {
@@ -38,7 +38,7 @@ struct HeldBefore {
     created_at: String,
 }
 
-/// A reservation after a call.
+/// The state of a reservation after a call.
 #[derive(Clone, Debug)]
 pub struct Settlement {
     pub id: ReservationId,
@@ -52,14 +52,14 @@ pub struct Settlement {
     pub now_ms: TimeMs,
 }
 
-/// How a commit is meant.
+/// The options of a commit.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// One per item of the reservation; empty: as held.
+    /// One per item of the reservation; empty to charge what is held.
     pub actual: Vec<Actual>,
-    /// False: a draw.
+    /// False for a draw.
     pub is_final: bool,
-    /// Past the expiry nothing is charged.
+    /// After the expiry nothing is charged.
     pub reject_late: bool,
     pub outcome: Option<Outcome>,
 }
@@ -70,7 +70,7 @@ impl Commit {
     }
 }
 
-/// Why nothing came of a reservation.
+/// Why a reservation was released.
 #[derive(Clone, Debug, Default)]
 pub struct Release {
     pub reason: Option<String>,
@@ -83,7 +83,7 @@ fn told(actual: &[Actual]) -> Vec<ToldActual> {
 }
 
 impl Gateway {
-    /// What is held, or the actual figures, becomes used.
+    /// Charges the held amounts, or the actual figures.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -97,14 +97,17 @@ impl Gateway {
         let (bucket, id) = locate(tenant, id)?;
         let draws = !commit.is_final;
         if draws && commit.actual.is_empty() {
-            return Err(ServiceError::invalid("quantity", "a commit with final:false needs a quantity or metadata"));
+            return Err(ServiceError::invalid(
+                "quantity",
+                "is required if `final` is false; provide `quantity` or `metadata`",
+            ));
         }
         if draws && commit.outcome.is_some() {
-            return Err(ServiceError::invalid("outcome", "is told with the final commit, or afterwards"));
+            return Err(ServiceError::invalid("outcome", "can only be set in the final commit or later"));
         }
         let told = commit.told();
         for _ in 0..ROUNDS {
-            // Only figures and a client's key need to know more than the id.
+            // Only figures and a client's key need more than the ID.
             let known = match commit.actual.is_empty() && idempotency.is_none() {
                 true => None,
                 false => Some(self.known(&bucket, &id).await?),
@@ -127,7 +130,7 @@ impl Gateway {
                             let packed = PackedReservation::of(&after)?;
                             self.reservations.insert(bucket.operation(&id.name), Arc::new(packed));
                         }
-                        // What was not done here is not known here.
+                        // The state that another call has caused is not known here.
                         _ => self.forget(&bucket, &id),
                     }
                     return self.settlement(tenant, &bucket, id, reply).await;
@@ -137,7 +140,7 @@ impl Gateway {
         Err(busy())
     }
 
-    /// Gives back all that is still held.
+    /// Releases everything that is still held.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -157,7 +160,7 @@ impl Gateway {
         self.settlement(tenant, &bucket, id, reply).await
     }
 
-    /// A call on a reservation, as its user's.
+    /// A call on a reservation, with the state of its user.
     async fn settling(
         &self,
         bucket: &Bucket,
@@ -170,7 +173,8 @@ impl Gateway {
         })
     }
 
-    /// Gives back all that is still held, by hand: the ledger and the audit log say why.
+    /// Releases everything that is still held on behalf of an operator; the ledger and the audit log record the
+    /// reason.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -204,7 +208,7 @@ impl Gateway {
         self.settlement(tenant, &bucket, id, reply).await
     }
 
-    /// What the result of a committed reservation was worth. Answers whether it was told so before.
+    /// Records the outcome of a committed reservation. Returns whether the same outcome was recorded before.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -227,7 +231,7 @@ impl Gateway {
         }
     }
 
-    /// Gives back what a settled reservation of `user` charged.
+    /// Refunds the charges of a settled reservation of `user`.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -252,7 +256,7 @@ impl Gateway {
         self.settlement(tenant, &bucket, id, reply).await
     }
 
-    /// Computes figures on the reservation's present state.
+    /// Measures figures with the reservation's present state.
     async fn measure(
         &self,
         tenant: &Tenant,
@@ -269,7 +273,7 @@ impl Gateway {
         Ok(Measured { changes: known.changes, memo: Some(memo), totals })
     }
 
-    /// What is true of the user at that version, or by now at a later one.
+    /// The user's state at that version, or at a later one.
     async fn subscribed_at(
         &self,
         bucket: &Bucket,
@@ -286,7 +290,7 @@ impl Gateway {
         Ok(found)
     }
 
-    /// The reservation, at hand or from its record.
+    /// The reservation from the cache or from its record.
     pub(in crate::service) async fn known(
         &self,
         bucket: &Bucket,
@@ -302,7 +306,7 @@ impl Gateway {
         }
     }
 
-    /// The user of a reservation; None if there is no record of it.
+    /// The user of a reservation; None if it has no record.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -316,12 +320,12 @@ impl Gateway {
         Ok(Some(found.memo.user))
     }
 
-    /// Is it at hand? A record of another time has the same name if its idempotency key was used before.
+    /// The cached reservation. A record of another time has the same name if its idempotency key was reused.
     fn at_hand(&self, key: &str, id: &ReservationId) -> Option<Arc<PackedReservation>> {
         self.reservations.get(key).filter(|known| known.created_at_ms == id.created_at_ms)
     }
 
-    /// Reads the record, and has it at hand from then on.
+    /// Reads the record and caches it.
     async fn read_record(
         &self,
         key: String,
@@ -344,8 +348,8 @@ impl Gateway {
         self.reservations.remove(&bucket.operation(&id.name));
     }
 
-    /// There is no record: an id that once was given out is over, any other was never there. Unless Redis holds other
-    /// data than this node's.
+    /// The error for a missing record: an ID that was once valid has expired, any other was not found. First checks
+    /// that Redis has the data that this node expects.
     pub(in crate::service) async fn gone(&self, id: &ReservationId, now_ms: TimeMs) -> ServiceError {
         match Box::pin(self.store.verify_identity()).await {
             Err(error) => error.into(),
@@ -367,7 +371,7 @@ impl Gateway {
             SettleReply::Expired(_) => Err(ServiceError::ReservationExpired),
             SettleReply::NotPending { status, .. } => Err(ServiceError::ReservationNotPending { status }),
             SettleReply::StaleReservation => Err(busy()),
-            SettleReply::Overflow => Err(ServiceError::invalid("quantity", "the counter would pass what it can hold")),
+            SettleReply::Overflow => Err(ServiceError::invalid("quantity", "would exceed what a counter can hold")),
             SettleReply::Settled(now_ms, settled) => {
                 self.clocks.hear(bucket, now_ms);
                 let counters = self.counters(tenant, bucket, &settled, now_ms).await?;
@@ -377,8 +381,8 @@ impl Gateway {
         }
     }
 
-    /// Settled accounts as counters, by the definitions of the plan that the user is on now, else of the one that they
-    /// were reserved under; tightest first.
+    /// Settled amounts as counters, with the groups of the user's present plan, otherwise of the plan with which they
+    /// were reserved; tightest first.
     async fn counters(
         &self,
         tenant: &Tenant,
@@ -389,7 +393,7 @@ impl Gateway {
         let memo = &settled.memo;
         let config = self.config(&tenant.app).await?;
         let reserved = self.rules(&tenant.app, memo).await?;
-        // The version is the user's only if the first owner is.
+        // The version is the user's only if the first owner is the user.
         let of_user = settled.accounts.first().is_some_and(|account| account.owner.scope().is_user());
         let version = if of_user { settled.user_version.as_str() } else { UNKNOWN_VERSION };
         let subscribed = self.subscribed_at(bucket, &memo.user, version).await?;
@@ -417,7 +421,7 @@ impl Gateway {
     }
 }
 
-/// Reads an id and finds its bucket.
+/// Parses an ID and finds its bucket.
 pub(in crate::service) fn locate(tenant: &Tenant, id: &str) -> Result<(Bucket, ReservationId), ServiceError> {
     let id = ReservationId::parse(id).ok_or_else(unknown_reservation)?;
     let bucket =
@@ -426,7 +430,7 @@ pub(in crate::service) fn locate(tenant: &Tenant, id: &str) -> Result<(Bucket, R
 }
 
 fn unknown_reservation() -> ServiceError {
-    ServiceError::NotFound("there is no such reservation".to_owned())
+    ServiceError::NotFound("Reservation not found.".to_owned())
 }
 
 pub(in crate::service) fn busy() -> ServiceError {

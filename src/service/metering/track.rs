@@ -1,4 +1,4 @@
-//! track: counts what has happened; refunds give back.
+//! track: counts usage that has already happened, and refunds.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,14 +21,14 @@ use crate::store::metering::admission::{OwnedGroup, Passed, Tally};
 use crate::store::metering::operation::{Idempotency, Operation};
 use crate::store::metering::track::{TrackArgs, TrackReply};
 
-/// What a tracked event met.
+/// The match status of a tracked event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MatchStatus {
     Matched,
     Unmatched,
     NoSubscription,
-    /// It was counted, and a hard group now stands above its quota.
+    /// It was counted, and a hard group is now above its quota.
     OverLimit,
 }
 
@@ -44,10 +44,10 @@ pub struct Tracked {
 }
 
 impl Gateway {
-    /// Counts past the quota too, unless `enforce`: then only if there is room.
+    /// Counts even above the quota; with `enforce` only within it.
     ///
     /// # Errors
-    /// [`ServiceError`]; [`ServiceError::Denied`] when enforced without room.
+    /// [`ServiceError`]; [`ServiceError::Denied`] with `enforce` if the limit is reached.
     pub async fn track(
         &self,
         tenant: &Tenant,
@@ -56,7 +56,7 @@ impl Gateway {
         idempotency: Option<&Idempotency>,
     ) -> Result<Tracked, ServiceError> {
         let [item] = call.items.as_slice() else {
-            return Err(ServiceError::invalid("event", "is missing"));
+            return Err(ServiceError::invalid("event", "is required"));
         };
         positive(item.quantity)?;
         let operation = Operation::new(call.user.as_str(), idempotency, true);
@@ -72,7 +72,7 @@ impl Gateway {
                 (Call { items: vec![given_back], ..call.clone() }, Purpose::GiveBack)
             }
             None if item.event.is_refund() => {
-                return Err(ServiceError::invalid("event", "names nothing that could be given back"));
+                return Err(ServiceError::invalid("event", "must have a name before `.refund`"));
             }
             None => (call.clone(), if enforce { Purpose::Ask } else { Purpose::Tell }),
         };
@@ -94,7 +94,7 @@ impl Gateway {
             Ok(Ok(admission)) => admission,
             Ok(Err(learn)) => return Ok(learn),
             Err(refusal) => {
-                // What was answered before is answered again, whatever the configuration is now.
+                // A stored answer is returned, whatever the configuration is now.
                 return match self.store.tracked_before(&view.bucket, operation).await? {
                     Some(TrackReply::Before(first)) => {
                         self.repeat_track(tenant, view, call, purpose, operation, *first).await.map(Round::Done)
@@ -104,7 +104,7 @@ impl Gateway {
                 };
             }
         };
-        // What is in flight is not track's business; it held nothing.
+        // `concurrent` groups limit open reservations, and this call has none.
         admission.matched.retain(|matched| !matched.group.is_concurrent());
         let enforce = purpose == Purpose::Ask;
         let limit = if enforce { LimitGroup::refuses_beyond } else { |_: &LimitGroup| Amount::LARGEST };
@@ -196,7 +196,7 @@ impl Gateway {
     ) -> Result<Tracked, ServiceError> {
         let actual = Actual { quantity: Some(item.quantity), metadata: item.metadata.clone() };
         let mut refunded = self.refund(tenant, user.as_str(), id, &actual, operation).await?;
-        // What was in flight was never charged.
+        // `concurrent` groups were never charged.
         refunded.counters.retain(|counter| !counter.group.is_concurrent());
         Ok(Tracked {
             event_id: event_id(operation, refunded.id.created_at_ms),
@@ -223,7 +223,7 @@ fn tracked(operation: &Operation, judged: &[Judged], match_status: MatchStatus, 
 }
 
 fn overflow() -> ServiceError {
-    ServiceError::invalid("quantity", "the counter would pass what it can hold")
+    ServiceError::invalid("quantity", "would exceed what a counter can hold")
 }
 
 /// Stable over repetitions of one operation.
@@ -231,7 +231,7 @@ fn event_id(operation: &Operation, at_ms: TimeMs) -> String {
     tracked_id(&operation.name, at_ms)
 }
 
-/// The id under which a tracked event was answered.
+/// The ID that the answer to a tracked event contains.
 pub(in crate::service) fn tracked_id(name: &OperationName, at_ms: TimeMs) -> String {
     format!("evt_{}{at_ms:011x}", name.as_str())
 }
@@ -250,15 +250,15 @@ fn match_status(admission: &Admission, judged: &[Judged]) -> MatchStatus {
     }
 }
 
-/// What the match status of a repetition goes by beside the figures of then: was the user on a plan (0|1), and which
-/// groups were hard.
+/// What a repetition needs to return the same match status: whether the user had a plan (0|1), and which groups were
+/// hard.
 fn told(admission: &Admission) -> String {
     let hard = admission.matched.iter().filter(|matched| matched.group.enforcement == Enforcement::Hard);
     let hard: Vec<&str> = hard.map(|matched| matched.group.id.as_str()).collect();
     format!("{} {}", u8::from(admission.subscribed), hard.join(","))
 }
 
-/// The match status as it was told first; None of an answer that does not know it.
+/// The match status of the first answer; None if the stored answer does not have it.
 fn first_status(told: &str, groups: &[OwnedGroup], tallies: &[(Tally, bool)]) -> Option<MatchStatus> {
     let (subscribed, hard) = told.split_once(' ')?;
     let over = |(group, (tally, _)): (&OwnedGroup, &(Tally, bool))| {

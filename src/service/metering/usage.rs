@@ -1,4 +1,4 @@
-//! What counters stand at.
+//! The state of counters.
 
 use std::sync::Arc;
 
@@ -25,15 +25,15 @@ use crate::store::metering::usage::UsageReply;
 pub struct Usage {
     pub plan: Option<PlanId>,
     pub subscription: Option<Subscription>,
-    /// The window of the plan's own period, where the plan has one.
+    /// The window of the plan's default period, if the plan has one.
     pub period: Option<Window>,
-    /// In the plan's order; groups that were never touched stand at 0.
+    /// In the plan's order; unused groups are at 0.
     pub counters: Vec<Counter>,
     pub now_ms: TimeMs,
 }
 
 impl Usage {
-    /// Apart from when it was read.
+    /// Equality, apart from the time of reading.
     pub fn is_like(&self, other: &Self) -> bool {
         (&self.plan, &self.period, &self.counters) == (&other.plan, &other.period, &other.counters)
     }
@@ -64,8 +64,7 @@ impl Gateway {
         .await
     }
 
-    /// Counters of a group whose scope is not just the user, by when they are forgotten. Answers a page and where the
-    /// next one begins.
+    /// Counters of a group whose scope is more than `user`, by expiry. Returns a page and the cursor of the next one.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -78,9 +77,14 @@ impl Gateway {
     ) -> Result<(Vec<Counter>, Option<(usize, usize)>), ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let known = config.group(group).cloned();
-        let known = known.ok_or_else(|| ServiceError::invalid("groupId", format!("there is no group `{group}`")))?;
+        let known = known.ok_or_else(|| {
+            ServiceError::invalid("groupId", format!("must be an existing group; there is no group `{group}`"))
+        })?;
         if known.scope.is_user() {
-            return Err(ServiceError::invalid("groupId", "counts per user: read `users` and `usage`"));
+            return Err(ServiceError::invalid(
+                "groupId",
+                "must be a group whose counters users share; read `usage` for counters of one user",
+            ));
         }
         let buckets = tenant.buckets();
         let mut counters = Vec::new();
@@ -92,7 +96,7 @@ impl Gateway {
             let owners = self.store.owners(bucket, &known.scope, offset, wanted + 1).await?;
             let more = owners.len() > wanted;
             for owner in owners.into_iter().take(wanted) {
-                // Owners of a scope are listed together; this one may never have used the group.
+                // The owners of a scope share one list; this one may never have used the group.
                 let counter = self.counter_of(tenant, &owner, &known).await?;
                 counters
                     .extend(counter.filter(|counter| counter.count() > Amount::ZERO || counter.granted > Amount::ZERO));
@@ -105,7 +109,7 @@ impl Gateway {
         Ok((counters, None))
     }
 
-    /// One counter of an owner that is not just a user.
+    /// One counter of an owner that is not a single user.
     pub(in crate::service) async fn counter_of(
         &self,
         tenant: &Tenant,
@@ -130,7 +134,7 @@ impl Gateway {
         .await
     }
 
-    /// Takes a batch of expired holds of each owner out of the way of a read.
+    /// Removes a batch of expired holds of each owner before a read.
     pub(crate) async fn reclaim_round<T>(
         &self,
         view: &View,

@@ -1,5 +1,5 @@
-//! Leases on background work, so that one node at a time does it for a bucket. They only save work: whatever is done under
-//! them is also exact when two nodes do it at once, and reports do themselves what nobody has done yet.
+//! Leases on background work, so that one node at a time does it for a bucket. They only save work: the results are
+//! also correct if two nodes do it at once, and reports do themselves what no node has done yet.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::{Bucket, hash};
 
-/// All buckets, in so many parts; a node holds some of them.
+/// The number of parts that all buckets are divided into; a node holds some of them.
 pub const PARTS: u8 = 8;
-/// How long a lease stays without being renewed, and how often nodes look and renew. What a dead node held is free after
-/// the former, and is another's at the look after the next at the latest.
+/// How long a lease lasts without renewal, and how often nodes check and renew. When a node dies, its leases expire
+/// after the first time, and another node takes them with one of its next two checks.
 const STAYS: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(1_500);
 
@@ -38,8 +38,7 @@ impl Work {
     }
 }
 
-/// This node's leases on one kind of work. Whoever works renews them by reporting progress: a worker that is stuck loses
-/// them.
+/// This node's leases on one kind of work. A worker renews them by reporting progress, so a stuck worker loses them.
 pub struct Leases {
     gateway: Arc<Gateway>,
     work: Work,
@@ -49,13 +48,13 @@ pub struct Leases {
 
 #[derive(Default)]
 struct State {
-    /// What this node holds, a bit per part.
+    /// The parts that this node holds, as bits.
     held: u8,
-    /// What nobody held at the last look.
+    /// The parts without a holder at the last check.
     free: u8,
-    /// When the last look that succeeded began.
+    /// When the last successful check began.
     renewed: Option<Instant>,
-    /// When the last one began.
+    /// When the last check began.
     looked: Option<Instant>,
 }
 
@@ -64,7 +63,7 @@ impl Leases {
         Self { gateway, work, pulse, state: Mutex::default() }
     }
 
-    /// Reports progress, and looks after the leases now and then.
+    /// Reports progress, and checks the leases from time to time.
     pub async fn beat(&self) {
         self.pulse.beat().await;
         let now = Instant::now();
@@ -77,11 +76,11 @@ impl Leases {
                 *self.state() = State { held, free, renewed: Some(now), looked: Some(now) };
                 metrics::gauge!("quotagate_leases_held", "work" => self.work.as_str()).set(held.count_ones());
             }
-            Err(error) => tracing::debug!(?error, work = self.work.as_str(), "leases are not renewed"),
+            Err(error) => tracing::debug!(?error, work = self.work.as_str(), "cannot renew leases"),
         }
     }
 
-    /// Renews what this node holds, and takes what is free. Answers what it holds and what nobody holds.
+    /// Renews this node's leases and takes free ones. Returns the held parts and the free ones.
     async fn look(&self) -> Result<(u8, u8), ServiceError> {
         let (store, node, work) = (&self.gateway.store, &self.gateway.node, self.work.as_str());
         let holders = store.lease_holders(work, PARTS).await?;
@@ -91,7 +90,7 @@ impl Leases {
         };
         let (mut own, free_now) = (of(Some(node.as_str())), of(None));
         let share = usize::from(PARTS).div_ceil(self.gateway.nodes_heard.load(Ordering::Relaxed).max(1));
-        // One at a time to those that have less.
+        // Releases one at a time, for nodes with fewer.
         if own.len() > share
             && let Some(part) = own.pop()
         {
@@ -100,7 +99,8 @@ impl Leases {
         let mut held = store.renew_leases(work, own, STAYS).await?;
         let mut free = 0;
         for part in free_now {
-            // What nobody has taken since the last look is taken beyond the share: a node has died lately.
+            // A part that has been free since the last check is taken even above the share, because a node has
+            // probably died.
             let is_wanted = held.len() < share || self.state().free & bit(part) > 0;
             if !is_wanted {
                 free |= bit(part);
@@ -111,26 +111,26 @@ impl Leases {
         Ok((held.into_iter().fold(0, |held, part| held | bit(part)), free))
     }
 
-    /// The parts that this node holds now, as a number that changes when they do.
+    /// The parts that this node holds now, as a number that changes with them.
     pub fn held(&self) -> u8 {
         let state = self.state();
         let lives = state.renewed.is_some_and(|renewed| renewed.elapsed() < STAYS);
         if lives { state.held } else { 0 }
     }
 
-    /// Is the work for a bucket this node's?
+    /// Whether this node does the work for a bucket.
     pub fn holds(&self, tenant: &Tenant, bucket: &Bucket) -> bool {
         self.held() & bit(part_of(&tenant.app, bucket.number())) > 0
     }
 
-    /// The buckets of an app's mode whose work is this node's.
+    /// The buckets of an app's mode for which this node does the work.
     pub fn buckets(&self, tenant: &Tenant) -> Vec<Bucket> {
         let mut buckets = tenant.buckets();
         buckets.retain(|bucket| self.holds(tenant, bucket));
         buckets
     }
 
-    /// Is what an app has outside of its buckets this node's work?
+    /// Whether this node does the work for the app's data outside of buckets.
     pub fn holds_app(&self, app: &AppId) -> bool {
         self.held() & bit(part_of(app, 0)) > 0
     }
@@ -144,13 +144,13 @@ const fn bit(part: u8) -> u8 {
     1 << (part % PARTS)
 }
 
-/// The part that a bucket belongs to: an app's are spread over all of them.
+/// The part of a bucket. The buckets of an app are spread over all parts.
 pub fn part_of(app: &AppId, bucket: u8) -> u8 {
     ((hash(app.as_str()) % u64::from(PARTS)) as u8 + bucket) % PARTS
 }
 
 impl Gateway {
-    /// Frees this node's leases, so that others need not wait until they end.
+    /// Releases this node's leases, so that others need not wait until they expire.
     ///
     /// # Errors
     /// [`ServiceError`]

@@ -1,4 +1,4 @@
-//! Is this node ready, and is Redis set up to keep what it is told?
+//! Whether this node is ready, and whether Redis is configured to persist writes.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use crate::service::gateway::Gateway;
 use crate::store::client::server::ServerCheck;
 use crate::store::keys::Bucket;
 
-/// How often a node looks for changed keys and configurations: well within the second that is promised.
+/// How often a node checks for changed keys and configurations: well within the promised second.
 const POLL: Duration = Duration::from_millis(300);
-/// A node's wall clock further off than this is worth a warning; it changes no decision.
+/// If the node's wall clock differs by more than this, there is a warning; decisions do not depend on it.
 const SKEW_MS: TimeMs = 5_000;
 
-/// What `/readyz` tells.
+/// The content of `/readyz`.
 #[derive(Clone, Debug)]
 pub struct Readiness {
     pub ready: bool,
     pub redis_version: String,
-    /// What an operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
 }
 
-/// How a background task of this node is doing.
+/// The state of a background task of this node.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartView {
@@ -36,16 +36,16 @@ pub struct PartView {
     #[schema(value_type = String)]
     pub name: &'static str,
     pub ok: bool,
-    /// Since when it has not worked (RFC 3339, by this node's clock).
+    /// Since when it has failed (RFC 3339, by this node's clock).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// How often it ended and was started again.
+    /// How often it has ended and was restarted.
     pub restarts: u64,
 }
 
 impl Gateway {
     /// # Errors
-    /// [`ServiceError`] if Redis cannot be reached, or takes no calls of the scripts.
+    /// [`ServiceError`] if Redis cannot be reached, or does not accept the scripts' calls.
     pub async fn readiness(&self) -> Result<Readiness, ServiceError> {
         self.store.verify_identity().await?;
         let found = self.store.check_server().await?;
@@ -110,14 +110,14 @@ impl Gateway {
         loop {
             ticks.tick().await;
             pulse.beat().await;
-            // Logged once per outage, not once per tick.
+            // Logged once per outage instead of once per check.
             match (self.look_for_changes(&pulse).await, reachable) {
                 (Err(error), true) => {
-                    tracing::warn!(%error, "cannot follow changes of keys and configuration");
+                    tracing::warn!(%error, "cannot read changes of keys and configuration");
                     reachable = false;
                 }
                 (Ok(()), false) => {
-                    tracing::info!("following changes again");
+                    tracing::info!("reading changes of keys and configuration again");
                     reachable = true;
                 }
                 _ => {}

@@ -1,4 +1,4 @@
-//! The nodes that serve on this Redis, as each tells of itself. Nothing is decided by it; people look at it.
+//! The list of nodes that use this Redis, from their heartbeats. It is informational; no decision depends on it.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use crate::infra::supervise::Pulse;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 
-/// How often a node tells of itself.
+/// The interval of heartbeats.
 const TELL: Duration = Duration::from_secs(5);
-/// A node that has told nothing for so long has gone, or cannot reach Redis.
+/// A node without a heartbeat for this long has ended or cannot reach Redis.
 const SILENT_MS: TimeMs = 15_000;
-/// After so long it is not told of any more.
+/// After this time the node is removed from the list.
 const FORGOTTEN_MS: TimeMs = 60 * 60 * 1000;
 
-/// A node as it tells of itself.
+/// The heartbeat of a node.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeAbout {
     pub id: String,
-    /// The machine's name, as far as it has one.
+    /// The machine's name, if it has one.
     pub host: String,
     /// Where it listens.
     pub address: String,
@@ -33,13 +33,13 @@ pub struct NodeAbout {
     pub seen_at: String,
 }
 
-/// A node, and whether it is still heard of.
+/// A node, and whether its heartbeat is recent.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeView {
     #[serde(flatten)]
     pub about: NodeAbout,
-    /// It has not been heard of for 15 seconds.
+    /// There was no heartbeat for 15 seconds.
     pub silent: bool,
 }
 
@@ -48,7 +48,7 @@ fn age_ms(about: &NodeAbout, now: TimeMs) -> TimeMs {
 }
 
 impl Gateway {
-    /// Tells of this node until it is dropped. A Redis that is away hears of it later.
+    /// Writes heartbeats of this node until it is dropped. If Redis is unavailable, they follow later.
     pub async fn tell_of_itself(&self, host: String, address: String, pulse: Pulse) {
         let mut about = NodeAbout {
             id: self.node.clone(),
@@ -61,7 +61,7 @@ impl Gateway {
         loop {
             pulse.beat().await;
             if let Err(error) = self.tell_node(&mut about).await {
-                tracing::debug!(?error, "the list of nodes waits for the store");
+                tracing::debug!(?error, "cannot write this node's heartbeat; retrying");
             }
             tokio::time::sleep(TELL).await;
         }
@@ -98,7 +98,7 @@ impl Gateway {
         Ok(TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(TimeMs::MAX))
     }
 
-    /// The nodes that were heard of within the hour, by machine and address.
+    /// The nodes with a heartbeat within the last hour, by machine and address.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -117,7 +117,7 @@ impl Gateway {
         Ok(nodes)
     }
 
-    /// A line for each node that was seen within the last seconds, before its data gets another layout.
+    /// One line per node with a recent heartbeat, before the layout of its data is converted.
     ///
     /// # Errors
     /// [`ServiceError`]

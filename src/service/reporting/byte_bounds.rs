@@ -1,5 +1,5 @@
-//! Bounds in bytes of the streams that grow with calls. Scripts bound them by number; nodes measure them now and then,
-//! beside the metering calls, and drop the oldest entries of one that takes too much memory.
+//! Limits in bytes for the streams that grow with calls. Scripts limit the number of entries; nodes measure the size
+//! from time to time in the background and drop the oldest entries of a stream that is too large.
 
 use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
@@ -7,16 +7,17 @@ use crate::service::tenant::Tenant;
 use crate::store::keys::{self, Bucket};
 use crate::store::reporting::ledger::Stream;
 
-/// Entries of the oldest end from which the size of one is estimated.
+/// How many of the oldest entries are sampled to estimate their size.
 const SAMPLED: usize = 64;
-/// After trimming, a stream has this share of its bound left to grow: a twentieth.
+/// After trimming, a stream may grow by this fraction of its limit: a twentieth.
 const ROOM: u64 = 20;
-/// Entries that no report counts yet go only if the stream is this many quarters of its bound without them.
+/// Entries that reports have not counted yet are only dropped if the others alone exceed this many quarters of the
+/// limit.
 const MOST_QUARTERS: u64 = 5;
 /// Rounds of measuring and trimming.
 const ROUNDS: usize = 32;
 
-/// Bytes that the streams of one bucket may take of Redis' memory.
+/// The memory that the streams of one bucket may use in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteBounds {
     pub ledger: u64,
@@ -36,23 +37,23 @@ impl ByteBounds {
         }
     }
 
-    /// The denials, the outbox and each audit log.
+    /// For the denials, the outbox and each audit log.
     pub fn others(self) -> u64 {
         self.ledger / 8
     }
 }
 
-/// What a stream takes now, and what was dropped.
+/// The present size of a stream, and what was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounded {
     pub bytes: u64,
     pub dropped: u64,
-    /// Of those, entries that somebody still had to read.
+    /// How many of them had not been read yet.
     pub unread: u64,
 }
 
 impl Gateway {
-    /// Holds a bucket's ledger or denials to their bound.
+    /// Applies the limits to a bucket's ledger and denials.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -75,7 +76,7 @@ impl Gateway {
         Ok(bounded)
     }
 
-    /// Holds a bucket's outbox and audit log to their bounds.
+    /// Applies the limits to a bucket's outbox and audit log.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -92,7 +93,7 @@ impl Gateway {
         self.bound_stream(&bucket.audit(), bounds.others(), 0).await.map(|_| ())
     }
 
-    /// Holds the audit logs of an app's configuration and keys to their bounds.
+    /// Applies the limits to the audit logs of an app's configuration and keys.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -103,8 +104,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Drops the oldest entries of a stream beyond `most` bytes. The newest `unread` ones stay, unless they alone are far
-    /// beyond it.
+    /// Drops the oldest entries of a stream above `most` bytes. The newest `unread` entries are kept unless they alone
+    /// exceed it by far.
     async fn bound_stream(&self, key: &str, most: u64, unread: u64) -> Result<Bounded, ServiceError> {
         let mut bounded = Bounded { bytes: self.store.memory_usage(key).await?, ..Bounded::default() };
         for _ in 0..ROUNDS {
@@ -113,7 +114,7 @@ impl Gateway {
             }
             let (length, sampled) = self.store.oldest_entries(key, SAMPLED).await?;
             let excess = bounded.bytes - most + most / ROOM;
-            // Redis' own overhead makes an entry larger than its text: so no more go than have to.
+            // Redis' overhead makes an entry larger than its text, so this drops no more than necessary.
             let count = excess.div_ceil(sampled.max(1) * 2).clamp(1, length.div_ceil(4));
             let is_far_beyond = bounded.bytes > most / 4 * MOST_QUARTERS;
             let floor = if is_far_beyond { 0 } else { unread };

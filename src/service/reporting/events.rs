@@ -20,14 +20,14 @@ use id::EventId;
 use merge::{Merge, Order, Span};
 use view::EventView;
 
-/// Entries looked at for one page: a filter that matches little ends the page early, with a cursor to go on.
+/// Entries read for one page. With a filter that matches few entries, the page ends early and has a cursor.
 const MOST_LOOKED_AT: usize = 10_000;
-/// Entries that a follower looks at in one go.
+/// Entries that a stream reads in one round.
 const MOST_FOLLOWED: usize = 1_000;
-/// Buckets that are asked for their time at once.
+/// Buckets that are asked for their time concurrently.
 const PARALLEL: usize = 16;
 
-/// What is asked for: which events, of what time, in what order, behind which one.
+/// Which events to return, from which time, in which order, and after which one.
 #[derive(Clone, Debug, Default)]
 pub struct EventQuery {
     pub filter: EventFilter,
@@ -36,16 +36,16 @@ pub struct EventQuery {
     pub cursor: Option<EventId>,
 }
 
-/// A page, and where the next one begins.
+/// A page, and the cursor of the next one.
 pub struct EventPage {
     pub events: Vec<EventView>,
     pub next: Option<EventId>,
 }
 
-/// What came since a follower looked last.
+/// The events since a stream's last round.
 pub struct Followed {
     pub events: Vec<(EventId, EventView)>,
-    /// There may be more already.
+    /// There may be more events to read at once.
     pub more: bool,
 }
 
@@ -57,7 +57,7 @@ impl Gateway {
     pub async fn events(&self, tenant: &Tenant, query: &EventQuery, count: usize) -> Result<EventPage, ServiceError> {
         let mut span = query.span;
         if query.order == Order::OldestFirst {
-            // Whoever goes on behind the last event of this page must not miss one.
+            // A client that continues after the last event of this page must not miss any.
             span.to_ms = Some(self.complete_until_ms(tenant).await?.min(span.to_ms.unwrap_or(u64::MAX)));
         }
         let mut config = self.config(&tenant.app).await?;
@@ -76,10 +76,10 @@ impl Gateway {
         Ok(EventPage { events, next: None })
     }
 
-    /// What came behind `position`, which moves on to where everything was looked at.
+    /// The events after `position`, which is moved to the end of what was read.
     ///
     /// # Errors
-    /// [`ServiceError`]; then the position stays.
+    /// [`ServiceError`]; then the position stays unchanged.
     pub async fn follow_events(
         &self,
         tenant: &Tenant,
@@ -107,12 +107,12 @@ impl Gateway {
         Ok(Followed { events, more: false })
     }
 
-    /// All events that are wanted, oldest first, as entries with their ids. `span` ends where the list is complete.
+    /// All matching events, oldest first, as entries with their IDs. `span` ends where the list is complete.
     pub fn all_events(&self, tenant: &Tenant, filter: &EventFilter, span: Span, cursor: Option<EventId>) -> Merge<'_> {
         Merge::new(&self.store, filter.sources(tenant), Order::OldestFirst, span, cursor)
     }
 
-    /// May events behind that one be gone? True where a stream was trimmed, and what is left of it begins later.
+    /// Whether events after this one may have been dropped: a stream was trimmed, and its first entry is later.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -131,8 +131,8 @@ impl Gateway {
         Ok(false)
     }
 
-    /// Before this millisecond of real time nothing is appended any more, whatever the clocks of a cluster's servers say:
-    /// the earliest of their times.
+    /// Before this millisecond of real time no further entry is appended, whatever the clocks of a cluster's servers
+    /// say: it is the earliest of their times.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -143,7 +143,7 @@ impl Gateway {
         Ok(times.into_iter().min().unwrap_or(0))
     }
 
-    /// The configuration at hand, or a newer one if it does not know a group of the entry yet.
+    /// The cached configuration, or a newer one if a group of the entry is not in the cached one.
     ///
     /// # Errors
     /// [`ServiceError`]

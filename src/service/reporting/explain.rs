@@ -1,4 +1,4 @@
-//! Why a call would be allowed or denied now; nothing is written.
+//! Explains why a call would be allowed or denied now, without writing anything.
 
 use std::sync::Arc;
 
@@ -22,38 +22,38 @@ use crate::service::tenant::Tenant;
 use crate::store::accounts::users::LiveGrant;
 use crate::store::metering::usage::UsageReply;
 
-/// A call that nobody has made.
+/// A hypothetical call.
 #[derive(Clone, Debug)]
 pub struct Question {
     pub user: UserId,
     pub item: CallItem,
-    /// None: nobody's in particular, so groups that count by key lack a name.
+    /// None if no key is given; groups that count by key then miss a name.
     pub key: Option<KeyId>,
 }
 
-/// What would become of a call.
+/// The explanation of a hypothetical call.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// The user has a subscription, counters, or anything else stored.
     pub known: bool,
-    /// None without one that runs.
+    /// None without a running subscription.
     pub subscription: Option<Subscription>,
     pub blocked: bool,
-    /// The plan whose groups are looked at, with the user's own limits; None without subscription and default plan.
+    /// The plan with the user's custom limits; None without a subscription and a default plan.
     pub plan: Option<Arc<Plan>>,
-    /// It is the app's default.
+    /// It is the app's default plan.
     pub is_default_plan: bool,
     pub verdict: Verdict,
-    /// Those of the plan, then those of all policies.
+    /// The groups of the plan, then those of all policies.
     pub groups: Vec<Explained>,
     pub now_ms: TimeMs,
 }
 
-/// Whether the call would pass.
+/// The decision on the call.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     Decided(Box<Decision>),
-    /// It is no valid request under these rules.
+    /// The call is invalid under these rules.
     Invalid(FieldError),
 }
 
@@ -62,9 +62,9 @@ pub enum Verdict {
 pub struct Explained {
     pub traced: Traced,
     pub counter: Option<Counter>,
-    /// The most that the counter may come to by this call: quota and grants, less what is blocked; None without limit.
+    /// The limit of the counter: quota plus grants minus blocked amounts; None without a limit.
     pub limit: Option<Amount>,
-    /// The call does not fit.
+    /// The call would exceed the limit.
     pub lacks_room: bool,
     pub grants: Vec<LiveGrant>,
 }
@@ -89,7 +89,7 @@ impl Gateway {
         let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
         let caller = Caller { user, app: &view.app, key: key.as_ref() };
         let standing = view.standing();
-        // A blocked user's counters are looked at all the same.
+        // The counters of a blocked user are shown too.
         let open = Standing { blocked: false, ..standing };
         let (traced, counting) = trace(open, caller, request, view.now_ms);
         let owners = view.owners(&counting, LimitGroup::refuses_beyond);
@@ -103,7 +103,7 @@ impl Gateway {
         let verdict = match prepare(standing, caller, &[request], view.now_ms, Purpose::Ask) {
             Err(fault) => Verdict::Invalid(fault),
             Ok(admission) => {
-                // Who is refused before any group is asked hears of none.
+                // Calls that are denied before groups are checked match no group.
                 let early = |reason| matches!(reason, Reason::UserBlocked | Reason::NoSubscription);
                 let asked =
                     if admission.refusal.as_ref().is_some_and(|it| early(it.reason)) { &[][..] } else { &judged };

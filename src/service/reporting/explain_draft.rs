@@ -1,4 +1,4 @@
-//! What the groups of a draft make of a call: a rule tester, without users or counters.
+//! How the groups of a draft treat a call: a rule tester without users or counters.
 
 use crate::domain::metering::admission::{Caller, Request, Standing};
 use crate::domain::metering::explain::{Traced, trace};
@@ -12,7 +12,8 @@ use crate::service::simulation::recent::Draft;
 use crate::service::tenant::Tenant;
 
 impl Gateway {
-    /// What each group of the draft makes of a call of anybody's with any key; beside a plan's those of the policies.
+    /// How each group of the draft treats a call of any user with any key; for a plan, also the groups of the
+    /// policies.
     ///
     /// # Errors
     /// [`ServiceError`]; every fault of the draft.

@@ -1,4 +1,4 @@
-//! What became of a reservation, and why: from its record, and from what the ledger tells of it.
+//! Explains a reservation from its record and its ledger entries.
 
 use crate::domain::metering::admission::{Caller, Request, Standing};
 use crate::domain::metering::explain::{Traced, trace};
@@ -17,7 +17,7 @@ use crate::store::keys::Bucket;
 use crate::store::metering::record::{ReservationState, ReservedEntry};
 use crate::store::reporting::ledger::{StoredEntry, Stream};
 
-/// Entries that are looked at for those of one reservation.
+/// How many entries are searched for those of one reservation.
 const MOST_SEARCHED: usize = 50_000;
 const PAGE: usize = 200;
 
@@ -28,21 +28,21 @@ pub struct ExplainedReservation {
     pub status: Status,
     pub late: bool,
     pub outcome: Option<Outcome>,
-    /// None: its record is gone.
+    /// None if its record no longer exists.
     pub expires_at_ms: Option<TimeMs>,
     pub user: Option<UserId>,
     pub key: Option<KeyId>,
-    /// The first event, where the request is not known.
+    /// The first event, if the request is not known.
     pub event: Option<EventName>,
-    /// The request, with the plan and the policies that held. None: no record and no entry tells it.
+    /// The request, with the plan and policies in effect. None if neither the record nor an entry has it.
     pub memo: Option<Memo>,
-    /// Per item of the request what each group of those versions makes of it; nothing if a version is gone.
+    /// Per item of the request, how each group of those versions treats it; empty if a version is no longer stored.
     pub items: Vec<(Item, Vec<Traced>)>,
-    /// The present window of each, if it is that.
+    /// With the present window if the entry belongs to it.
     pub accounts: Vec<(ReservedEntry, Option<Window>)>,
     /// Oldest first.
     pub entries: Vec<StoredEntry>,
-    /// There were too many entries to look at all of them.
+    /// There were too many entries to search all of them.
     pub search_cut: bool,
 }
 
@@ -50,7 +50,7 @@ pub struct ExplainedReservation {
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Held,
-    /// Its time is over; within the grace a commit may still follow.
+    /// The reservation has expired; a commit may still follow within the grace period.
     Expired,
     Committed,
     Released,
@@ -58,12 +58,12 @@ pub enum Status {
 
 impl Gateway {
     /// # Errors
-    /// [`ServiceError`]; not found or expired, if neither a record nor an entry tells of it.
+    /// [`ServiceError`]; not found or expired, if there is neither a record nor an entry of it.
     pub async fn explain_reservation(&self, tenant: &Tenant, id: &str) -> Result<ExplainedReservation, ServiceError> {
         let (bucket, id) = locate(tenant, id)?;
         let now_ms = self.now(&bucket).await?;
         let state = self.store.reservation_state(&bucket, &id.name).await?;
-        // A record of another time has the same name if its idempotency key was used before.
+        // A record of another time has the same name if its idempotency key was reused.
         let state = state.filter(|state| state.stored.created_at_ms == id.created_at_ms);
         let until_ms =
             state.as_ref().map_or(id.created_at_ms + LONGEST_LIFE_MS, |it| it.stored.expires_at_ms) + GRACE_MS;
@@ -105,7 +105,7 @@ impl Gateway {
         })
     }
 
-    /// What the groups of the versions that held make of each item.
+    /// How the groups of the versions in effect treat each item.
     async fn traced(
         &self,
         tenant: &Tenant,
@@ -114,7 +114,7 @@ impl Gateway {
     ) -> Result<Vec<(Item, Vec<Traced>)>, ServiceError> {
         let rules = match self.rules(&tenant.app, memo).await {
             Ok(rules) => rules,
-            // A version that is not kept any more tells nothing.
+            // A version that is no longer stored cannot be explained.
             Err(ServiceError::Internal(_)) => Rules { plan: None, policies: Vec::new() },
             Err(other) => return Err(other),
         };
@@ -128,14 +128,14 @@ impl Gateway {
         let caller = Caller { user: &memo.user, app: &tenant.app, key: memo.key.as_ref().or(key) };
         let traced = memo.items.iter().map(|item| {
             let request = Request { event: &item.event, quantity: item.quantity.0, metadata: &item.metadata };
-            // Where its windows lie is not asked here.
+            // The windows do not matter here.
             (item.clone(), trace(standing, caller, request, 0).0)
         });
         Ok(traced.collect())
     }
 
-    /// The ledger's entries of a reservation; whether some may be missing, since the search ended before all were looked
-    /// at or since some cannot be read.
+    /// The ledger entries of a reservation, and whether some may be missing because the search ended early or entries
+    /// are unreadable.
     async fn entries_of(
         &self,
         bucket: &Bucket,
@@ -155,7 +155,7 @@ impl Gateway {
         let mut pace = Pace::default();
         while searched < MOST_SEARCHED {
             pace.rest().await;
-            // Ids are of real time: where a test clock tells the time, the newest entries are looked at first.
+            // IDs contain real time. With a test clock the newest entries are searched first.
             let page = match bucket.is_sandbox() {
                 true => self.store.entries_before(bucket, Stream::Ledger, place, wanted).await?,
                 false => self.store.entries_after(bucket, Stream::Ledger, place, Some(until), wanted).await?,
@@ -164,7 +164,7 @@ impl Gateway {
             place = page.last.or(place);
             let full = page.count() == wanted;
             wanted = page.next_count();
-            // One that cannot be read may be one of them.
+            // An unreadable entry may belong to the reservation.
             unread |= !page.damaged.is_empty();
             found.extend(page.entries.into_iter().filter(|stored| own(stored)));
             if !full {
@@ -186,7 +186,7 @@ fn status(state: &ReservationState, now_ms: TimeMs) -> Status {
     }
 }
 
-/// What an entry alone says of its reservation.
+/// The status of a reservation according to one entry.
 fn status_of(kind: EntryKind) -> Option<Status> {
     match kind {
         EntryKind::Commit | EntryKind::Refund | EntryKind::Outcome => Some(Status::Committed),

@@ -1,4 +1,4 @@
-//! Windows of counters over time: those that are over, and the one that runs.
+//! The windows of counters over time: closed ones and the current one.
 
 use std::collections::HashSet;
 
@@ -23,45 +23,47 @@ pub struct PastWindow {
     pub label: String,
     pub unit: Unit,
     pub owner: OwnerName,
-    /// Among those of its counter.
+    /// Sequence number among the counter's windows.
     pub serial: String,
     pub window: Window,
     pub used: Amount,
-    /// Now, or that the last call in the window went by; None counts without limit.
+    /// The quota now, or at the last call in the window; None counts without limit.
     pub quota: Option<Amount>,
-    /// Now, or when the window ended.
+    /// The grants now, or when the window ended.
     pub granted: Amount,
     /// Nothing new is counted in it.
     pub is_over: bool,
-    /// It is over, and nothing can be charged to it or given back any more.
+    /// The window is over, and nothing can be charged to it or refunded any more.
     pub is_final: bool,
 }
 
-/// However often a reservation was extended: nothing is charged to a window or given back that long after its end.
+/// After this time since its end, nothing can be charged to a window or refunded, however often a reservation was
+/// extended.
 const LONGEST_OPEN_MS: TimeMs = LONGEST_LIFE_MS + GRACE_MS;
 
 impl PastWindow {
-    /// `max(0, used − quota − granted)`; 0 without quota.
+    /// `max(0, used − quota − granted)`; 0 without a quota.
     pub fn overage(&self) -> Amount {
         let allowance = self.quota.map(|quota| quota.saturating_add(self.granted));
         allowance.map_or(Amount::ZERO, |allowance| self.used.saturating_sub(allowance))
     }
 }
 
-/// What is read of one owner.
+/// The data of one owner.
 struct Found {
     owner: OwnerName,
     stored: Stored,
     closed: Vec<ClosedWindow>,
-    /// Counters, by group and serial, that a hold may still be charged to; None: too many to tell.
+    /// Windows, by group and sequence number, whose holds may still be charged; None if there are too many.
     reachable: Option<HashSet<(GroupId, String)>>,
 }
 
 impl Gateway {
-    /// The windows of the counters that the asker's names lead to, newest first: of every group that there is or was and
-    /// that is wanted, those that are kept.
+    /// The windows of the counters with the caller's names, newest first: the stored windows of all present and former
+    /// groups that match the query.
     ///
     /// # Errors
+    /// [`ServiceError`]
     /// [`ServiceError`]
     pub async fn history(
         &self,
@@ -94,8 +96,8 @@ impl Gateway {
     }
 
     async fn found(&self, bucket: &Bucket, owner: OwnerName, now: TimeMs) -> Result<Found, ServiceError> {
-        // In this order a hold that is settled meanwhile is found or has left its expiry, and a window that is closed
-        // meanwhile is found twice and not never.
+        // With this order of reads, a hold that is settled meanwhile is either found or has left its expiry, and a
+        // window that is closed meanwhile is found twice rather than never.
         let reachable = self.store.held_after(bucket, &owner, now - GRACE_MS).await?;
         let stored = self.store.stored_owner(bucket, &owner).await?;
         let closed = self.store.closed_windows(bucket, &owner).await?;
@@ -132,7 +134,7 @@ impl Found {
         closed.chain(open).collect()
     }
 
-    /// A window that no call has closed: it runs, or nobody came since it ended.
+    /// A window that no call has closed: it is running, or there was no call since it ended.
     fn open(&self, config: &AppConfig, usage: &Usage, counter: &StoredCounter) -> PastWindow {
         let now = usage.now_ms;
         let end = counter.window.end_ms.filter(|_| is_over(counter, now));
@@ -149,7 +151,7 @@ impl Found {
             is_over: end.is_some(),
             is_final: end.is_some() && self.is_unreachable(counter, now),
         };
-        // The quota of a window that runs is the present one, also if it was changed since the last call.
+        // The quota of a running window is the present one, even if it changed since the last call.
         let mut live = usage.counters.iter().filter(|live| live.group.id == counter.group && *live.owner == self.owner);
         if let (false, Some(live)) = (found.is_over, live.next()) {
             found.quota = live.group.quota;
@@ -160,21 +162,21 @@ impl Found {
         found
     }
 
-    /// Of a closed window: also a hold of nothing may be charged more than it holds.
+    /// For a closed window: even a hold of 0 may be charged more than it holds.
     fn is_final(&self, closed: &ClosedWindow, now: TimeMs) -> bool {
         is_long_over(closed.window, now) || now >= closed.keep_until_ms && !self.may_hold(&closed.group, &closed.serial)
     }
 
-    /// Of a window that no call has closed.
+    /// For a window that no call has closed.
     fn is_unreachable(&self, counter: &StoredCounter, now: TimeMs) -> bool {
-        // Whatever held in it began before it ended.
+        // Every hold in it was made before it ended.
         let ended = counter.window.end_ms.unwrap_or(now);
         let last = (ended + self.stored.longest_ttl_ms).max(self.stored.extended_until_ms.unwrap_or(ended));
         let settled = now >= last + GRACE_MS;
         is_long_over(counter.window, now) || settled && !self.may_hold(&counter.group, &counter.serial)
     }
 
-    /// A reservation that holds there can still be committed.
+    /// Whether a reservation with a hold in it can still be committed.
     fn may_hold(&self, group: &GroupId, serial: &str) -> bool {
         let name = (group.clone(), serial.to_owned());
         self.reachable.as_ref().is_none_or(|reachable| reachable.contains(&name))

@@ -1,4 +1,4 @@
-//! Events, explanations, history, reports, and the proof of counters.
+//! Events, explanations, history, reports, and the verification of counters.
 
 pub mod byte_bounds;
 pub mod events;

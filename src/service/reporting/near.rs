@@ -1,6 +1,6 @@
-//! Which counters are near their limits. Folding the ledger comes by every counter that is charged, and by every one that
-//! a denial found full; there it is noted how they stand, as the entries tell it. So nobody has to look through all users,
-//! and teams, keys and the app are there as well.
+//! Records which counters are near their limits. Folding the ledger processes every counter that is charged and every
+//! one that a denial found full, and records their state from the entries. So reports do not have to search all users,
+//! and counters of teams, keys and the app are included.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,17 +23,18 @@ use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::StoredEntry;
 use crate::store::reporting::near::{CounterName, Near, Noted};
 
-/// From here on a counter is near its limit, in thousandths of it.
+/// From here on a counter is near its limit, in thousandths of the limit.
 pub const NEAR: u64 = 750;
-/// All of it is used.
+/// The limit is fully used.
 pub const AT_LIMIT: u64 = 1_000;
-/// Counters at their limits, and near them, that are known of a mode; an app that is spread has so many in all buckets.
+/// How many counters are recorded at their limits, and how many near them, per mode. With placement `user`, all
+/// buckets share this number.
 const MOST: usize = 1_000;
 const LEAST_PER_BUCKET: usize = 50;
-/// Counters read at the same time.
+/// Counters that are read concurrently.
 const PARALLEL: usize = 32;
 
-/// A group with how many of its counters are near their limits, or at them.
+/// The number of counters of a group that are near or at their limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OfGroup {
     pub at_limit: u64,
@@ -43,12 +44,12 @@ pub struct OfGroup {
 /// Counters at and near their limits.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// As they stand now, the fullest first.
+    /// Their present state, the fullest first.
     pub at_limit: Vec<Counter>,
     pub near: Vec<Counter>,
-    /// Of all that are known: as they stand now where they were read for the lists, else as they were noted.
+    /// For all recorded counters: their present state if they were read for the lists, otherwise their recorded state.
     pub groups: BTreeMap<GroupId, OfGroup>,
-    /// More may be there than are known.
+    /// There may be more counters than are recorded.
     pub more: bool,
     /// All entries were folded.
     pub complete: bool,
@@ -66,7 +67,7 @@ fn most_of(tenant: &Tenant) -> usize {
     (MOST / tenant.buckets().len().max(1)).max(LEAST_PER_BUCKET)
 }
 
-/// A window that fills again within the day is no news.
+/// Windows shorter than a day are left out.
 fn is_long(window: &Window) -> bool {
     match window.kind {
         WindowKind::Minute | WindowKind::Hourly | WindowKind::Concurrent => false,
@@ -80,16 +81,16 @@ fn is_long(window: &Window) -> bool {
     }
 }
 
-/// Thousandths of the limit that are used; None if there is no limit, or nothing that it lets pass.
+/// Used thousandths of the limit; None without a limit or with a limit of 0.
 fn share(used: Amount, limit: Option<Amount>) -> Option<u64> {
     let limit = limit.filter(|limit| *limit > Amount::ZERO)?;
     u64::try_from(u128::from(used.steps()) * u128::from(AT_LIMIT) / u128::from(limit.steps())).ok()
 }
 
-/// The share of its limit that a counter has used, and its window; None: it is not near its limit.
+/// The used share of a counter's limit, and its window; None if the counter is not near its limit.
 type Standing<'a> = Option<(u64, &'a Window)>;
 
-/// How the counters of each owner stand that entries speak of, as the last of them tells it.
+/// The state of the counters in these entries, by owner, according to the last entry of each.
 fn standings(entries: &[StoredEntry]) -> HashMap<&OwnerName, HashMap<&GroupId, Standing<'_>>> {
     let mut standings: HashMap<&OwnerName, HashMap<&GroupId, Standing<'_>>> = HashMap::new();
     for StoredEntry { entry, .. } in entries {
@@ -99,7 +100,7 @@ fn standings(entries: &[StoredEntry]) -> HashMap<&OwnerName, HashMap<&GroupId, S
         }
         for lack in &entry.lacks {
             let near = lack.used.as_ref().and_then(|(used, window)| Some((share(*used, Some(lack.limit))?, window)));
-            // What is held may leave no room in a counter that is not near its limit.
+            // Holds may deny a call although `used` is not near the limit.
             if near.is_some() {
                 standings.entry(&lack.owner).or_default().insert(&lack.group, near);
             }
@@ -109,7 +110,7 @@ fn standings(entries: &[StoredEntry]) -> HashMap<&OwnerName, HashMap<&GroupId, S
 }
 
 impl Gateway {
-    /// Notes how the counters stand that these entries charge or found full.
+    /// Records the state of the counters that these entries charge or found full.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -136,7 +137,7 @@ impl Gateway {
         Ok(self.store.drop_near(bucket, &others).await?)
     }
 
-    /// Counters at and near their limits, at most `count` of each, as they stand now.
+    /// Counters at and near their limits, at most `count` of each, with their present state.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -152,7 +153,7 @@ impl Gateway {
         };
         let mut known: Vec<Near> = Vec::new();
         for bucket in tenant.buckets() {
-            // Those whose windows are over go.
+            // Removes counters whose windows are over.
             self.store.note_near(&bucket, most_of(tenant), &[]).await?;
             let found = self.store.near(&bucket).await?;
             let full = found.iter().filter(|near| near.share >= AT_LIMIT).count();
@@ -161,7 +162,7 @@ impl Gateway {
         }
         known.sort_by_key(|near| std::cmp::Reverse(near.share));
         let (mut full, mut rest): (Vec<Near>, Vec<Near>) = known.into_iter().partition(|near| near.share >= AT_LIMIT);
-        // Some of them a grant, another quota or a new window has taken out of it since.
+        // Some counters are no longer full because of a grant, another quota or a new window.
         let unread = [full.split_off(full.len().min(2 * count)), rest.split_off(rest.len().min(2 * count))];
         for near in unread.iter().flatten() {
             limits.count(&near.group, near.share);
@@ -183,14 +184,14 @@ impl Gateway {
         Ok(limits)
     }
 
-    /// A counter as it stands, if it is near its limit still.
+    /// The present state of a counter, if it is still near its limit.
     async fn stands(&self, tenant: &Tenant, near: &Near) -> Result<Option<(u64, Counter)>, ServiceError> {
         let Some(counter) = self.counter_at(tenant, &near.owner, &near.group).await? else { return Ok(None) };
         let share = share(counter.used, counter.allowance());
         Ok(share.filter(|share| *share >= NEAR && counter.window.is_some()).map(|share| (share, counter)))
     }
 
-    /// The counter of an owner and a group, if a plan or policy still has it.
+    /// The counter of an owner and group, if a plan or policy still has the group.
     async fn counter_at(
         &self,
         tenant: &Tenant,

@@ -1,4 +1,4 @@
-//! `GET reports/unusual` and `GET reports/forecast`: what stands out, and where counters lead.
+//! `GET reports/unusual` and `GET reports/forecast`: unusual values and forecasts.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ use crate::service::gateway::Gateway;
 use crate::service::metering::reserve::Asker;
 use crate::service::tenant::Tenant;
 
-/// Complete days before today by which a forecast goes.
+/// How many complete days before today a forecast uses.
 const FORECAST_DAYS: i64 = 7;
 
-/// What is looked at for each value; of groups, whose cost is not known, what they were charged.
+/// The metrics that are checked for each value; for groups their charges, since their cost is not known.
 const METRICS: [&str; 3] = ["calls", "denials", "cost"];
 const METRICS_OF_GROUPS: [&str; 3] = ["calls", "denials", "charged"];
 
-/// Something that stands out on a day.
+/// An unusual value of a day.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outlier {
     /// In the order of `by`.
@@ -34,27 +34,27 @@ pub struct Outlier {
     pub found: Unusual,
 }
 
-/// A day against those before it.
+/// The comparison of a day with the days before.
 #[derive(Clone, Debug)]
 pub struct UnusualReport {
     pub day: Day,
     pub by: Vec<By>,
-    /// First of the days that it is compared with; the last is the day before.
+    /// First day of the comparison; it ends the day before.
     pub from: Day,
     pub outliers: Vec<Outlier>,
 }
 
-/// A counter with where it leads.
+/// A counter with its forecast.
 #[derive(Clone, Debug)]
 pub struct Outlook {
     pub counter: Counter,
-    /// Complete days that the trailing rate goes by; 0: none.
+    /// Number of complete days that the rate is based on; 0 if none.
     pub days: i64,
     pub forecast: Forecast,
 }
 
 impl Gateway {
-    /// What stands out on a day (the last complete one unless told otherwise) against `days` before it.
+    /// Unusual values of a day (default: the last complete one) compared with the `days` before.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -94,7 +94,7 @@ impl Gateway {
         Ok(UnusualReport { day, by: asked.by, from, outliers })
     }
 
-    /// Where a user's own counters with a quota lead.
+    /// Forecasts of a user's own counters with a quota.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -129,8 +129,8 @@ impl Gateway {
         Ok((usage.now_ms, usage.counters.into_iter().filter_map(outlook).collect()))
     }
 
-    /// What a user's groups were charged in the complete days before today, as far back as the user was seen: how many
-    /// days, and steps per day and group.
+    /// A user's charges in the complete days before today since the user was first seen: the number of days, and steps
+    /// per day and group.
     async fn charged_before(
         &self,
         tenant: &Tenant,
@@ -161,7 +161,7 @@ impl Gateway {
     }
 }
 
-/// The day asked for is told by `at`, the days before it by `days`.
+/// Names the parameter that caused the error: `at` for the day itself, `days` for those before it.
 fn within_reach(error: ServiceError, at: bool) -> ServiceError {
     match error {
         ServiceError::Invalid(mut faults) => {
@@ -174,7 +174,7 @@ fn within_reach(error: ServiceError, at: bool) -> ServiceError {
     }
 }
 
-/// A sum for statistics, where it need not be exact.
+/// A sum for statistics; it does not have to be exact.
 fn value(metric: &str, line: &Line, fields: &Fields) -> f64 {
     let metrics = &line.metrics;
     let plain = |sum: i128, decimals: u32| sum as f64 / 10_f64.powi(decimals.cast_signed());

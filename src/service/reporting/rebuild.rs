@@ -1,4 +1,4 @@
-//! Rebuilding rows from what the streams still hold: after `reportLabels` has changed, or to prove that nothing drifted.
+//! Rebuilds report rows from the streams: after `reportLabels` has changed, or to verify the rows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,31 +15,31 @@ use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::Stream;
 use crate::store::reporting::rollup::{Place, WrittenDay};
 
-/// A rebuild that other nodes fold past catches up so often; each time there is less to do.
+/// How often a rebuild continues after other nodes have folded further; each time less is left to do.
 const ROUNDS: usize = 20;
 /// Entries read at a time.
 const BATCH: usize = 1_000;
 
-/// What was rebuilt.
+/// The result of a rebuild.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// Days of a bucket and stream.
+    /// Number of days, over all buckets and streams.
     pub days: usize,
     pub entries: u64,
-    /// Entries that cannot be read, and are in no row.
+    /// Unreadable entries, which are in no row.
     pub damaged: Vec<EventId>,
     pub rows: usize,
 }
 
-/// Rows in the making, from the oldest entry on.
+/// Rows while they are rebuilt, beginning with the oldest entry.
 struct Work<'a> {
     tenant: &'a Tenant,
     bucket: &'a Bucket,
     stream: Stream,
-    /// The first day of which no entry is missing.
+    /// The first day without missing entries.
     first: Option<Day>,
     sheets: BTreeMap<(Day, Cube), Sheet>,
-    /// The first entry that there is.
+    /// The first existing entry.
     oldest: EntryId,
     read: Option<EntryId>,
     now_ms: TimeMs,
@@ -48,11 +48,11 @@ struct Work<'a> {
 }
 
 impl Gateway {
-    /// Computes the rows of all days anew that the streams of a mode still cover completely, and puts them in the place of
-    /// those that there are. Calls go on meanwhile.
+    /// Recomputes the rows of all days that the streams of a mode still cover completely, and replaces the present
+    /// rows. Calls are served meanwhile.
     ///
     /// # Errors
-    /// [`ServiceError`]; a stream's rows are replaced in one step, or stay.
+    /// [`ServiceError`]; the rows of a stream are replaced in one step or not at all.
     pub async fn rebuild(&self, tenant: &Tenant) -> Result<Rebuilt, ServiceError> {
         let mut rebuilt = Rebuilt::default();
         for bucket in tenant.buckets() {
@@ -68,12 +68,12 @@ impl Gateway {
     }
 
     async fn rebuild_stream(&self, tenant: &Tenant, bucket: &Bucket, stream: Stream) -> Result<Rebuilt, ServiceError> {
-        // What is not folded yet has no rows that could be replaced.
+        // Entries that are not folded yet have no rows to replace.
         self.fold_stream(tenant, bucket, stream, usize::MAX).await?;
         let info = self.store.stream_info(bucket, stream).await?;
         let Some(oldest) = info.first else { return Ok(Rebuilt::default()) };
-        // An entry is never written before it happens. Of the day in which the first one was written, others may be
-        // trimmed. A test clock's days say nothing of when they were written.
+        // An entry is never written before it happens. Of the first day, earlier entries may have been trimmed. The
+        // days of a test clock do not say when entries were written.
         let now_ms = TimeMs::try_from(oldest.time_ms).unwrap_or(TimeMs::MAX);
         let first = match (info.whole, bucket.is_sandbox()) {
             (true, _) => None,
@@ -101,7 +101,7 @@ impl Gateway {
         Err(ServiceError::StoreUnavailable(format!("{stream:?} was folded further whenever it was rebuilt")))
     }
 
-    /// Reads entries up to one, and adds them to the rows.
+    /// Reads entries up to `until` and adds them to the rows.
     async fn read_up_to(&self, work: &mut Work<'_>, until: EntryId) -> Result<(), ServiceError> {
         let fields = self.config(&work.tenant.app).await?.report_fields();
         loop {
@@ -138,7 +138,7 @@ impl Gateway {
         days
     }
 
-    /// The days that are replaced, with how long they stay (s): in live mode also those in which nothing happened.
+    /// The days to replace, with their TTL (s); in live mode including days without entries.
     fn places(&self, work: &Work<'_>) -> Vec<(Place, i64)> {
         let mut days: BTreeSet<Day> = work.sheets.keys().map(|(day, _)| *day).collect();
         if let Some(first) = work.first {

@@ -1,4 +1,4 @@
-//! `GET reports/usage`: rows of rollups, folded up to now, chosen and summed as asked.
+//! `GET reports/usage`: selects and sums the rows of rollups, after folding new entries.
 
 use std::collections::HashMap;
 
@@ -16,15 +16,15 @@ use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::Stream;
 use crate::store::reporting::rollup::Place;
 
-/// Days of rows read at the same time: of few rows each, and of many.
+/// Days whose rows are read concurrently, for small and for large days.
 const READ_AT_ONCE: usize = 4;
 const READ_LARGE_AT_ONCE: usize = 1;
-/// The most rows that one report looks at.
+/// The maximum number of rows that one report reads.
 const MOST_ROWS: usize = 2_000_000;
-/// Days that a report covers unless it is told otherwise, today included.
+/// The default number of days of a report, including today.
 const USUAL_DAYS: i64 = 30;
 
-/// What is asked for; days that are left out are today and 30 days in all.
+/// The query; by default it covers 30 days until today.
 #[derive(Clone, Debug, Default)]
 pub struct ReportQuery {
     pub from: Option<Day>,
@@ -36,23 +36,23 @@ pub struct ReportQuery {
     pub ratios: Vec<Ratio>,
 }
 
-/// A report, in the order of its lines.
+/// A report with its lines in order.
 #[derive(Debug)]
 pub struct Report {
     pub asked: Asked,
     pub fields: Fields,
     pub lines: Vec<(LineName, Line)>,
-    /// All that has happened is counted. False: so much came at once that some is still to be folded.
+    /// All entries are counted. False if too many were new, so that some are not folded yet.
     pub whole: bool,
 }
 
-/// Which rows are read.
+/// Which rows to read.
 pub(in crate::service) struct Wanted<'a> {
     pub tenant: &'a Tenant,
     pub cube: Cube,
     pub from: Day,
     pub to: Day,
-    /// Only this user's.
+    /// Only rows of this user.
     pub user: Option<&'a UserId>,
 }
 
@@ -72,7 +72,7 @@ impl Wanted<'_> {
 
 impl Gateway {
     /// # Errors
-    /// [`ServiceError`]: also what rollups cannot answer, by the parameter that asks for it.
+    /// [`ServiceError`], also for queries that rollups cannot answer, naming the parameter.
     pub async fn report(&self, tenant: &Tenant, query: ReportQuery) -> Result<Report, ServiceError> {
         let fields = self.load_config(&tenant.app).await?.report_fields();
         let today = self.today(tenant).await?;
@@ -89,7 +89,7 @@ impl Gateway {
         Ok(Report { asked, fields, lines, whole })
     }
 
-    /// The lines of what is asked for.
+    /// The lines of the query.
     pub(in crate::service) async fn lines(
         &self,
         wanted: &Wanted<'_>,
@@ -102,7 +102,7 @@ impl Gateway {
         Ok(lines.finish().into_iter().collect())
     }
 
-    /// Calls `each` with the rows of one day, bucket and stream after the other.
+    /// Calls `each` with the rows of each day, bucket and stream.
     pub(in crate::service) async fn read_rows(
         &self,
         wanted: &Wanted<'_>,
@@ -118,14 +118,17 @@ impl Gateway {
         while let Some((day, rows)) = reads.try_next().await? {
             count += rows.len();
             if count > MOST_ROWS {
-                return Err(ServiceError::invalid("from", "there are more than 2,000,000 rows: ask for fewer days"));
+                return Err(ServiceError::invalid(
+                    "from",
+                    "must be later: the report has to read more than 2,000,000 rows",
+                ));
             }
             each(day, rows).map_err(|error| ServiceError::invalid("by", error.to_string()))?;
         }
         Ok(())
     }
 
-    /// The day by the clock of the mode.
+    /// Today, by the clock of the mode.
     pub(in crate::service) async fn today(&self, tenant: &Tenant) -> Result<Day, ServiceError> {
         Ok(Day::of(self.mode_now(tenant).await?))
     }
@@ -138,10 +141,10 @@ impl Gateway {
         }
     }
 
-    /// The first day that is asked for, within what is kept.
+    /// The first day of the query, within the stored days.
     ///
     /// # Errors
-    /// A day of which the rows are not kept any more, or one after the last.
+    /// Rows of that day are no longer stored, or the day is after the last one.
     pub(in crate::service) fn first_day(
         &self,
         tenant: &Tenant,
@@ -151,27 +154,28 @@ impl Gateway {
         today: Day,
     ) -> Result<Day, ServiceError> {
         let kept = self.rollup.days_of(cube);
-        // In a sandbox days pass by hand: what is kept there is told by real time, and there are as many days as it had.
+        // In a sandbox the clock is moved manually, while storage time is real time, so any of its days may be stored.
         let oldest = if tenant.mode.is_sandbox() { None } else { Some(today.plus(1 - kept)) };
         let usual = to.plus(1 - USUAL_DAYS);
         let from = from.unwrap_or_else(|| oldest.map_or(usual, |oldest| usual.max(oldest)));
         let setting = match cube {
             Cube::Calls => "QUOTAGATE_ROLLUP_DAYS",
-            Cube::Users => "QUOTAGATE_ROLLUP_USER_DAYS, as for all reports that tell users apart",
+            Cube::Users => "QUOTAGATE_ROLLUP_USER_DAYS, which applies to reports by user",
         };
         if let Some(oldest) = oldest.filter(|oldest| from < *oldest) {
-            let message = format!("rows are kept for {kept} days ({setting}), so since {oldest}");
+            let message =
+                format!("must be {oldest} or later, since report rows are stored for {kept} days ({setting})");
             return Err(ServiceError::invalid("from", message));
         }
         if to < from {
-            return Err(ServiceError::invalid("to", format!("must not be before from ({from})")));
+            return Err(ServiceError::invalid("to", format!("must not be before `from` ({from})")));
         }
         if to.since(from) >= MOST_DAYS {
-            return Err(ServiceError::invalid("from", format!("a report covers at most {MOST_DAYS} days")));
+            return Err(ServiceError::invalid("from", format!("must be at most {MOST_DAYS} days before `to`")));
         }
         Ok(from)
     }
 }
 
-/// The most days of one report: ten years.
+/// The maximum number of days of one report: ten years.
 const MOST_DAYS: i64 = 3_660;

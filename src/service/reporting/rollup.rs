@@ -1,4 +1,5 @@
-//! Folding the ledger and the denials into rows of days. Any node folds; whoever comes first counts an entry, once.
+//! Folds the ledger and the denials into rows per day. Any node may fold; each entry is counted once, by the node that
+//! is first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,22 +17,22 @@ use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::{Page, StoredEntry, Stream};
 use crate::store::reporting::rollup::{Place, RollupCursor, WrittenDay};
 
-/// Entries folded in one step: its script writes at most some 200 rows, so that nobody waits long for it.
+/// Entries folded in one step. Its script writes at most about 200 rows, so that other calls do not wait long.
 const BATCH: usize = 100;
-/// Steps of one stream before a report is answered: 50,000 entries.
+/// Steps per stream before a report is returned: 50,000 entries.
 const STEPS_BEFORE_A_REPORT: usize = 500;
-/// Buckets folded at the same time.
+/// Buckets folded concurrently.
 const BUCKETS_AT_ONCE: usize = 2;
-/// What is only garbage in a sandbox, where time is moved by hand, is kept for seven real days.
+/// Expired data of a sandbox is stored for seven real days, since its clock is moved manually.
 const LEAST_SANDBOX_DAYS: i64 = 7;
 const DAY_S: i64 = DAY_MS / 1000;
 
-/// How long rows stay.
+/// How long rows are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RollupOptions {
-    /// Days of the rows that do not tell users apart, 1 to 3660.
+    /// Days for rows without users, 1 to 3660.
     pub days: u16,
-    /// Days of those that do.
+    /// Days for rows with users.
     pub user_days: u16,
 }
 
@@ -42,7 +43,7 @@ impl Default for RollupOptions {
 }
 
 impl RollupOptions {
-    /// For how many days the rows of a cube stay.
+    /// How many days the rows of a cube are stored.
     pub fn days_of(self, cube: Cube) -> i64 {
         i64::from(match cube {
             Cube::Calls => self.days,
@@ -50,32 +51,32 @@ impl RollupOptions {
         })
     }
 
-    /// How long a day's rows stay from `now` (real time) on, in seconds; None: they are too old to be kept.
+    /// The TTL of a day's rows in seconds, from `now` (real time) on; None if they are too old to be stored.
     pub(in crate::service) fn ttl_s(self, bucket: &Bucket, place: Place, now: TimeMs) -> Option<i64> {
         let days = self.days_of(place.cube);
         let left = match bucket.is_sandbox() {
             true => days.max(LEAST_SANDBOX_DAYS),
             false => days - Day::of(now).since(place.day).max(0),
         };
-        // One more, since the day itself takes one.
+        // Plus one for the day itself.
         (left > 0).then_some((left + 1) * DAY_S)
     }
 }
 
-/// How far a stream was folded.
+/// The progress of folding a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
-    /// By this node, now.
+    /// Entries that this node has folded now.
     pub entries: usize,
-    /// Of these entries, as text.
+    /// The size of these entries as text.
     pub bytes: usize,
     /// Nothing was left when it ended.
     pub whole: bool,
-    /// The last entry that is folded, by whomever.
+    /// The last entry that any node has folded.
     pub last: Option<EntryId>,
 }
 
-/// What entries add, place by place, in their order.
+/// The changes by entries, by place, in order.
 pub(in crate::service) type Additions = BTreeMap<(Day, Cube), Vec<(RowName, Metrics)>>;
 
 pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) -> Additions {
@@ -91,25 +92,25 @@ pub(in crate::service) fn additions(entries: &[StoredEntry], fields: &Fields) ->
     additions
 }
 
-/// A stream id's time.
+/// The time in a stream ID.
 pub(in crate::service) fn real_ms(id: EntryId) -> TimeMs {
     TimeMs::try_from(id.time_ms).unwrap_or(TimeMs::MAX)
 }
 
-/// Of each entry that cannot be read one node tells, once: the one that folds past it.
+/// Logs entries that cannot be read. Each is logged once, by the node that folds it.
 fn tell_damaged(tenant: &Tenant, bucket: &Bucket, stream: Stream, page: &Page) {
     for damaged in &page.damaged {
         metrics::counter!("quotagate_damaged_entries_total", "stream" => stream.as_str()).increment(1);
         let id = EventId { at: damaged.id, bucket: bucket.number(), stream };
-        tracing::warn!(app = %tenant.app, mode = %tenant.mode, %id, "an entry cannot be read and is in no report");
+        tracing::warn!(app = %tenant.app, mode = %tenant.mode, %id, "an entry cannot be read and is missing in reports");
     }
 }
 
 impl Gateway {
-    /// Folds what of a stream is not folded yet, in at most so many steps.
+    /// Folds new entries of a stream, in at most this many steps.
     ///
     /// # Errors
-    /// [`ServiceError`]; what was folded until then stays.
+    /// [`ServiceError`]; completed steps are kept.
     pub async fn fold_stream(
         &self,
         tenant: &Tenant,
@@ -126,7 +127,7 @@ impl Gateway {
                 folded.whole = true;
                 break;
             }
-            // If another node was first, the next step begins where that one ended.
+            // If another node was first, the next step begins where that node ended.
             if self.fold_page(tenant, bucket, stream, before, &page).await? {
                 tell_damaged(tenant, bucket, stream, &page);
                 folded.entries += page.count();
@@ -141,7 +142,7 @@ impl Gateway {
         Ok(folded)
     }
 
-    /// One step. False: another node was first.
+    /// One step. False if another node was first.
     async fn fold_page(
         &self,
         tenant: &Tenant,
@@ -151,7 +152,7 @@ impl Gateway {
         page: &Page,
     ) -> Result<bool, ServiceError> {
         let Some(last) = page.last else { return Ok(true) };
-        // Before the cursor moves: who comes second notes the same.
+        // Before the cursor moves; if two nodes do this, they record the same.
         self.note_near(tenant, bucket, &page.entries).await?;
         let fields = self.config(&tenant.app).await?.report_fields();
         let mut days = Vec::new();
@@ -169,7 +170,7 @@ impl Gateway {
         Ok(self.store.roll_up(bucket, stream, before, after, &days).await?)
     }
 
-    /// The rows that may be added to.
+    /// The rows that may change.
     async fn sheet(
         &self,
         bucket: &Bucket,
@@ -190,7 +191,7 @@ impl Gateway {
         Ok(Sheet::new(place.cube, count, self.store.rollup_rows(bucket, place, &names).await?))
     }
 
-    /// Folds all that a mode has, so that a report tells of it. False: there is so much that some is left.
+    /// Folds all new entries of a mode, so that a report includes them. False if there were too many.
     ///
     /// # Errors
     /// [`ServiceError`]

@@ -1,4 +1,4 @@
-//! Proving that counters are what the ledger and the live holds say, beside a running gateway.
+//! Verifies counters against the ledger and the live holds, while the gateway is running.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -25,10 +25,10 @@ const OWNERS: usize = 16;
 const ENTRIES: usize = 500;
 /// Names of owners read at a time.
 const NAMES: usize = 1_000;
-/// Rounds in which a counter that others change meanwhile is put right.
+/// Attempts to repair a counter that other calls change meanwhile.
 const REPAIR_ROUNDS: usize = 100;
 
-/// A drift where it lies.
+/// A drift with its location.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub bucket: Bucket,
@@ -36,21 +36,21 @@ pub struct Found {
     pub unit: Unit,
 }
 
-/// What was looked at, and what was found.
+/// The result of a verification.
 #[derive(Clone, Debug, Default)]
 pub struct Verified {
     pub entries: u64,
     pub owners: u64,
-    /// Windows of counters of which an entry is retained.
+    /// Windows of counters with at least one stored entry.
     pub accounts: u64,
-    /// When the oldest retained entry was written (ms, real time); None: nothing was ever trimmed.
+    /// When the oldest stored entry was written (ms, real time); None if nothing was ever trimmed.
     pub since_ms: Option<TimeMs>,
-    /// Entries of the ledger that cannot be read.
+    /// Ledger entries that cannot be read.
     pub damaged: Vec<EventId>,
     pub drifts: Vec<Found>,
 }
 
-/// The last result of a whole run, as it is kept.
+/// The stored result of the last complete run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastVerified {
     pub at_ms: TimeMs,
@@ -61,7 +61,7 @@ pub struct LastVerified {
     pub damaged: u64,
 }
 
-/// A bucket's entries up to where they were read.
+/// The entries of a bucket that were read so far.
 struct Reading {
     bucket: Bucket,
     proof: Proof<EntryId>,
@@ -70,7 +70,7 @@ struct Reading {
     damaged: Vec<EventId>,
 }
 
-/// Entries in their order, without charges where these cannot be read.
+/// Entries in order, with None for charges that cannot be read.
 type Charges = Vec<(EntryId, Option<Vec<Charge>>)>;
 
 impl Reading {
@@ -81,12 +81,13 @@ impl Reading {
 }
 
 impl Gateway {
-    /// Recomputes `used` from the ledger and `held` from live holds; of all owners, or of one user. Each owner is read in
-    /// the same moment as the entries up to then, so calls that run meanwhile make no difference.
+    /// Recomputes `used` from the ledger and `held` from live holds, for all owners or one user. Each owner is read in
+    /// the same moment as its entries, so concurrent calls make no difference.
     ///
-    /// `told` hears how many entries and owners were looked at.
+    /// `told` receives the number of entries and owners so far.
     ///
     /// # Errors
+    /// [`ServiceError`]
     /// [`ServiceError`]
     pub async fn verify(
         &self,
@@ -119,7 +120,7 @@ impl Gateway {
         Ok(verified)
     }
 
-    /// Puts a counter right. False: it is right by now, or there is nothing to put right.
+    /// Repairs a counter. False if it is already correct.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -157,7 +158,7 @@ impl Gateway {
         self.compare(&mut reading, std::slice::from_ref(owner)).await
     }
 
-    /// Reads entries up to the newest.
+    /// Reads entries up to the newest one.
     async fn read_on(&self, reading: &mut Reading, mut told: impl FnMut(u64)) -> Result<(), ServiceError> {
         let mut pace = Pace::default();
         loop {
@@ -180,7 +181,7 @@ impl Gateway {
 
     async fn add(&self, reading: &mut Reading, entries: Charges) -> Result<(), ServiceError> {
         let Some(last) = entries.last().map(|(id, _)| *id) else { return Ok(()) };
-        // Trimming may have overtaken the reading: then what is missing is no drift.
+        // Trimming may have removed entries before they were read; then missing entries are not a drift.
         let info = self.store.stream_info(&reading.bucket, Stream::Ledger).await?;
         let overtaken = |first: EntryId| reading.entries > 0 && first > reading.cursor;
         let trimmed = !info.whole && info.first.is_some_and(overtaken);
@@ -241,7 +242,7 @@ impl Gateway {
         Ok((!batch.is_empty()).then_some(batch))
     }
 
-    /// Lists users, then owners by scope, then those that only the ledger knows.
+    /// Lists users, then owners by scope, then those that occur in the ledger only.
     async fn list_more(&self, owners: &mut Owners, reading: &Reading) -> Result<(), ServiceError> {
         let bucket = &reading.bucket;
         match &mut owners.next {
@@ -275,7 +276,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Keeps the result of a whole run for the metrics of all nodes.
+    /// Stores the result of a complete run for the metrics of all nodes.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -291,7 +292,7 @@ impl Gateway {
         Ok(self.store.keep_verified(&bucket, &json(&last)?).await?)
     }
 
-    /// Sets the gauges of the last whole run of each app's live mode.
+    /// Sets the gauges from the last complete run of each app's live mode.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -313,10 +314,10 @@ impl Gateway {
     }
 }
 
-/// Where the listing of owners stands.
+/// The position in the listing of owners.
 enum Next {
     Users(Option<String>),
-    /// Of the last of the scopes, from there on.
+    /// In the last of the scopes, from this offset on.
     Scope(usize),
     Ledger,
     Nothing,

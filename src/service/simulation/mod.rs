@@ -1,4 +1,4 @@
-//! What recorded calls would have come to under another configuration.
+//! Replays recorded calls with another configuration.
 
 pub mod past;
 pub mod people;

@@ -1,4 +1,4 @@
-//! What is recorded, as a line of time: an entry of the ledger tells how a reservation ended, and when it was made.
+//! The recorded calls as a timeline: an entry of the ledger says how a reservation ended and when it was made.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,27 +13,27 @@ use crate::domain::values::ids::{EventName, GroupId, KeyId, PlanId, UserId};
 use crate::store::access::audit::EntryId;
 use crate::store::reporting::ledger::{StoredEntry, Stream};
 
-/// Units of groups, by which money is told from other amounts.
+/// Units of groups, to tell money from other amounts.
 pub type Units = HashMap<GroupId, Unit>;
 
-/// One call as it was made.
+/// A recorded call.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Place in [`Past::users`].
+    /// Index in [`Past::users`].
     pub user: usize,
     pub key: Option<KeyId>,
     pub event: Option<EventName>,
-    /// Empty: only what it held is known, since it expired and was never settled.
+    /// Empty if only the held amounts are known, because the reservation expired without a commit or release.
     pub items: Vec<Item>,
     pub held: Vec<(GroupId, Amount)>,
-    /// The plan that the user was on.
+    /// The user's plan at that time.
     pub plan: Option<PlanId>,
 }
 
 /// What happened to a call.
 #[derive(Clone, Debug)]
 pub enum Deed {
-    /// It was allowed, and held.
+    /// It was allowed and held.
     Reserve,
     Denied {
         call: Option<DeniedCall>,
@@ -41,62 +41,62 @@ pub enum Deed {
         groups: Vec<GroupId>,
     },
     Track,
-    /// A refund that names no reservation.
+    /// A refund without a reservation.
     GiveBack,
     Draw(Vec<Actual>),
-    /// Empty: as held.
+    /// Empty to charge what is held.
     Commit(Vec<Actual>),
     Release,
     Expire,
     Refund(Vec<Actual>),
-    /// Counters started anew by hand or by a plan change.
+    /// Counters that an operator or a plan change reset.
     Reset(Vec<(OwnerName, GroupId)>),
 }
 
-/// Something that happened.
+/// A moment in the timeline.
 #[derive(Clone, Debug)]
 pub struct Moment {
     pub at_ms: TimeMs,
-    /// Of what happened in the same millisecond, the lower comes first.
+    /// Within the same millisecond, lower values come first.
     order: u64,
-    /// Place in [`Past::calls`]; of a reset nothing's.
+    /// Index in [`Past::calls`]; unused for a reset.
     pub call: usize,
     pub deed: Deed,
-    /// What was charged for it, in steps of a cent.
+    /// The amount charged for it, in steps of a cent.
     pub cost: i64,
 }
 
-/// All that is recorded, in the order in which it happened.
+/// All recorded calls in the order in which they happened.
 #[derive(Debug, Default)]
 pub struct Past {
     pub users: Vec<UserId>,
     pub calls: Vec<Call>,
     pub moments: Vec<Moment>,
     pub openings: Vec<(OwnerName, GroupId, Opening)>,
-    /// What was used of each group, at [`PastBuilder::since_ms`] or later, in steps.
+    /// The usage of each group since [`PastBuilder::since_ms`], in steps.
     pub used: BTreeMap<GroupId, i64>,
 }
 
-/// Takes entries of both streams, in any order of the streams, and makes a line of time of them.
+/// Builds a timeline from the entries of both streams, which may come in any order.
 #[derive(Debug)]
 pub struct PastBuilder {
     units: Units,
-    /// Earlier ones are part of the past too, but not of the sums.
+    /// Earlier moments are included, but not counted in the sums.
     since_ms: TimeMs,
     until_ms: TimeMs,
     past: Past,
     users: HashMap<UserId, usize>,
-    /// By name and creation.
+    /// By name and creation time.
     reservations: HashMap<(u128, TimeMs), usize>,
     opened: HashMap<GroupId, HashMap<OwnerName, ()>>,
-    /// Nothing that happened before is left out.
+    /// Nothing earlier is missing.
     whole: bool,
-    /// What a counter's first denial found in it; only where something is left out.
+    /// The amounts that a counter's first denial found in it; only needed if earlier entries are missing.
     found_full: HashMap<(OwnerName, GroupId), Opening>,
 }
 
 impl PastBuilder {
-    /// `whole`: nothing that happened before the first entry is left out.
+    /// `whole`: nothing before the first entry is missing.
     pub fn new(units: Units, since_ms: TimeMs, until_ms: TimeMs, whole: bool) -> Self {
         Self {
             units,
@@ -112,18 +112,18 @@ impl PastBuilder {
     }
 
     pub fn finish(mut self) -> Past {
-        // A counter that was full all along is spoken of by denials alone.
+        // A counter that was full all the time occurs in denials only.
         for ((owner, group), opening) in std::mem::take(&mut self.found_full) {
             if !self.opened.get(&group).is_some_and(|owners| owners.contains_key(&owner)) {
                 self.past.openings.push((owner, group, opening));
             }
         }
-        // What expires at an instant is free at it.
+        // A hold that expires at an instant is free at that instant.
         self.past.moments.sort_by_key(|moment| (moment.at_ms, !matches!(moment.deed, Deed::Expire), moment.order));
         self.past
     }
 
-    /// Entries of one stream come oldest first.
+    /// Entries of one stream must come oldest first.
     pub fn add(&mut self, stream: Stream, StoredEntry { id, entry }: StoredEntry) {
         if entry.at_ms >= self.until_ms || entry.kind == EntryKind::Outcome {
             return;
@@ -144,7 +144,7 @@ impl PastBuilder {
         self.past.moments.push(Moment { at_ms, order: order + 1, call, deed, cost });
     }
 
-    /// The call that an entry speaks of, and what happened to it; None if too little is known.
+    /// The call of an entry, and what happened to it; None if too little is known.
     fn read(&mut self, entry: Entry, order: u64) -> Option<(usize, Deed)> {
         let actual = |told: Vec<ToldActual>| -> Vec<Actual> {
             told.into_iter().map(|told| Actual { quantity: told.quantity, metadata: told.metadata }).collect()
@@ -177,13 +177,13 @@ impl PastBuilder {
         Some((call, deed))
     }
 
-    /// The reservation of an entry; it was made at its creation, whenever it is first heard of.
+    /// The reservation of an entry. It was made at its creation time, whichever entry mentions it first.
     fn reservation(&mut self, entry: Entry, order: u64) -> Option<usize> {
         let created_at_ms = entry.created_at_ms?;
         let name = u128::from_str_radix(entry.operation.as_ref()?.as_str(), 16).ok()?;
         if let Some(known) = self.reservations.get(&(name, created_at_ms)) {
             let call = self.past.calls.get_mut(*known)?;
-            // An expiry tells less than a late commit that follows it.
+            // An expiry has less information than a late commit that follows it.
             if let Some(memo) = entry.memo.filter(|_| call.items.is_empty()) {
                 (call.items, call.plan) = (as_made(memo.items), memo.plan);
             }
@@ -216,7 +216,7 @@ impl PastBuilder {
         self.past.calls.len() - 1
     }
 
-    /// A call that no stream tells, with what happened to it at once.
+    /// Adds a call that is in no stream, with what happened to it.
     pub fn made(&mut self, at_ms: TimeMs, user: UserId, item: Item, deeds: Vec<Deed>) {
         let user = self.user(user);
         let event = Some(item.event.clone());
@@ -227,7 +227,7 @@ impl PastBuilder {
         }
     }
 
-    /// A denial tells what it found in a counter; an expiry, that something of that was held.
+    /// A denial records the amounts in a counter; an expiry, that a part of them was held.
     fn note_full(&mut self, entry: &Entry) {
         for lack in &entry.lacks {
             let opening = Opening { at_ms: entry.at_ms, used: lack.count };
@@ -241,7 +241,7 @@ impl PastBuilder {
         }
     }
 
-    /// The first entry of a counter tells what was used before it.
+    /// The first entry of a counter shows what was used before it.
     fn open(&mut self, charges: &[Charge], at_ms: TimeMs) {
         for charge in charges {
             let owners = self.opened.entry(charge.group.clone()).or_default();
@@ -258,18 +258,18 @@ impl PastBuilder {
     }
 }
 
-/// Without what draws have brought since.
+/// The items without what later draws added.
 fn as_made(items: Vec<Item>) -> Vec<Item> {
     items.into_iter().map(|item| Item { drawn: None, ..item }).collect()
 }
 
-/// Both streams are written with ids of one clock. Even, so that a reservation can stand before the entry that tells it.
+/// Both streams have IDs of the same clock. The result is even, so that a reservation can be placed before its entry.
 fn order(id: EntryId, stream: Stream) -> u64 {
     let apart = u64::from(stream == Stream::Denials);
     (((id.time_ms << 1 | apart) << 18) | id.number.min((1 << 18) - 1)) << 1
 }
 
-/// Of the changes in groups of cents the largest: several groups may count the same money.
+/// The largest of the changes in groups of cents, since several groups may count the same money.
 pub fn cost<'a>(units: &Units, changes: impl Iterator<Item = (&'a GroupId, i64)>) -> i64 {
     let cents = changes.filter(|(group, _)| units.get(*group) == Some(&Unit::Cents)).map(|(_, change)| change);
     cents.max_by_key(|change| change.unsigned_abs()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! What is true now of the users of a past, and what moves their limits.
+//! The present state of the users in a timeline, and what changes their limits.
 
 use super::past::Past;
 use crate::domain::accounts::subscription::Subscribed;
@@ -12,14 +12,14 @@ use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 
-/// Users, and grants, of one read.
+/// Users or grants per read.
 pub(super) const MANY: usize = 5_000;
 
-/// Something that moves a counter's limit.
+/// A change of a counter's limit.
 pub type Moved = (OwnerName, GroupId, Extra);
 
 impl Gateway {
-    /// What is true of the users of a past, in its order; and what plan changes put out of their reach.
+    /// The present state of a timeline's users, in its order, and the amounts that plan changes have blocked.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -39,7 +39,7 @@ impl Gateway {
         Ok((subscribed, moved))
     }
 
-    /// The live grants. Of those that have ended nothing is known.
+    /// The active grants. Ended ones are not known.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -61,7 +61,7 @@ impl Gateway {
     }
 }
 
-/// A book in which nothing stands yet.
+/// Empty counters with these changes of limits.
 pub fn book(moved: &[Moved]) -> Book {
     let mut book = Book::default();
     for (owner, group, extra) in moved {

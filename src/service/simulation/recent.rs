@@ -1,4 +1,4 @@
-//! A draft tried on what was recorded last: bounded in entries and in time, so that it can be asked for while one types.
+//! Replays recent calls against a draft, limited in entries and time, so that it can run while the user is typing.
 
 use std::time::{Duration, Instant};
 
@@ -26,21 +26,21 @@ use crate::store::client::pace::Pace;
 use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::{MOST_PER_PAGE, StoredEntry, Stream};
 
-/// Memory that what was read of all buckets may take, about.
+/// The approximate maximum memory for the entries of all buckets.
 const MOST_BYTES: usize = 80 * 1024 * 1024;
-/// Reading ends after this, however much is left.
+/// Reading ends after this time.
 const READ_FOR: Duration = Duration::from_secs(5);
 
-/// Entries that are looked at: at most so many, and so many unless told otherwise.
+/// The maximum and the default number of entries.
 pub const MOST_ENTRIES: usize = 50_000;
 pub const ENTRIES: usize = 20_000;
-/// Fewer tell nothing.
+/// Fewer entries are not meaningful.
 pub const LEAST_ENTRIES: usize = 100;
 
-/// What is tried.
+/// The draft.
 #[derive(Clone, Debug)]
 pub enum Draft {
-    /// `instead`: the plan whose users get it.
+    /// `instead`: replay with the users of this plan.
     Plan {
         id: PlanId,
         body: Box<PlanBody>,
@@ -52,12 +52,12 @@ pub enum Draft {
     },
 }
 
-/// Why not everything that is recorded was looked at.
+/// Why not all recorded entries were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = WhatifCut)]
 pub enum Cut {
-    /// There are more entries than were asked for.
+    /// There are more entries than requested.
     Entries,
     /// Reading took too long.
     Time,
@@ -65,33 +65,33 @@ pub enum Cut {
     Size,
 }
 
-/// What a draft would have changed of what was recorded last.
+/// How a draft would have changed recent decisions.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RecentWhatif)]
 pub struct RecentReport {
     #[serde(flatten)]
     pub report: Report,
-    /// Null: all that is recorded was looked at. Otherwise counters begin with what is known to have stood in them at
-    /// `since`, and those of groups that are new at 0.
+    /// Null if all recorded entries were read. Otherwise counters begin with the amounts that are known for `since`,
+    /// and those of new groups with 0.
     pub cut: Option<Cut>,
-    /// At most so many entries were looked at.
+    /// The maximum number of entries.
     pub most_entries: u64,
 }
 
 /// The newest entries of a bucket, each stream's newest first.
 struct Newest {
     streams: Vec<ReadBack>,
-    /// What they take, about.
+    /// Their approximate size.
     bytes: usize,
     cut: Option<Cut>,
 }
 
-/// A stream as far back as it was read.
+/// The part of a stream that was read.
 struct ReadBack {
     stream: Stream,
     entries: Vec<StoredEntry>,
-    /// How many entries cannot be read.
+    /// The number of unreadable entries.
     damaged: usize,
     reached: Option<EntryId>,
 }
@@ -102,7 +102,7 @@ impl ReadBack {
     }
 }
 
-/// Faults of a draft, where it stands in what was asked.
+/// Faults of a draft, with their path in the request.
 fn within(path: &str, error: ServiceError) -> ServiceError {
     match error {
         ServiceError::Invalid(faults) => {
@@ -120,7 +120,7 @@ impl Draft {
         }
     }
 
-    /// The configuration with the draft in it.
+    /// The configuration with the draft applied.
     ///
     /// # Errors
     /// Every fault of the draft, under `plan` or `policy`.
@@ -135,15 +135,16 @@ impl Draft {
         }
     }
 
-    /// A plan needs users.
+    /// A new plan needs `usersOf`.
     fn check_users(&self, present: &AppConfig) -> Result<(), ServiceError> {
         let Self::Plan { id, instead, .. } = self else { return Ok(()) };
         match instead {
             Some(instead) if present.plan(instead).is_none() => {
-                Err(ServiceError::invalid("usersOf", format!("there is no plan `{instead}`")))
+                Err(ServiceError::invalid("usersOf", format!("must be an existing plan; there is no plan `{instead}`")))
             }
             None if present.plan(id).is_none() => {
-                let message = format!("there is no plan `{id}` yet: say whose users would get it");
+                let message =
+                    format!("is required, since plan `{id}` does not exist yet: the plan whose users would get it");
                 Err(ServiceError::invalid("usersOf", message))
             }
             Some(_) | None => Ok(()),
@@ -160,8 +161,7 @@ impl Draft {
 }
 
 impl Gateway {
-    /// Replays at most `most` of the newest entries. It computes for long stretches, so it belongs where nothing else
-    /// waits for its thread.
+    /// Replays at most `most` of the newest entries. It blocks its thread for long, so it needs a separate one.
     ///
     /// # Errors
     /// [`ServiceError`]; every fault of the draft.
@@ -186,7 +186,7 @@ impl Gateway {
             for stream in Stream::ALL {
                 complete &= self.store.stream_info(bucket, stream).await?.whole;
             }
-            // What one bucket does not need of its time is for the others.
+            // Time that one bucket does not need is available to the others.
             let buckets_left = u32::try_from(buckets.len() - place).unwrap_or(u32::MAX);
             let until = Instant::now() + READ_FOR.saturating_sub(began.elapsed()) / buckets_left;
             let bounds = (share, MOST_BYTES / buckets.len().max(1));
@@ -199,7 +199,7 @@ impl Gateway {
             moved.extend(grants.iter().cloned());
             let work =
                 Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
-            // The counters of the one replay are gone before the other makes its own.
+            // The counters of the first replay are freed before the second allocates its own.
             let mut verdicts = Vec::new();
             let under_present = work.present(&present, book(&moved), |_| {}, |verdict| verdicts.push(verdict));
             let under_draft = work.draft((&drafted, draft.instead()), book(&moved), |_| {}, verdicts.into_iter());
@@ -210,8 +210,7 @@ impl Gateway {
         Ok(RecentReport { report: rehearsed.report, cut, most_entries: most as u64 })
     }
 
-    /// The newest entries of both streams of a bucket, as far back in the one as in the other. A page of each is read
-    /// however late it is.
+    /// The newest entries of both streams of a bucket, equally far back. One page of each is read even if time is up.
     async fn newest(
         &self,
         bucket: &Bucket,
@@ -221,7 +220,7 @@ impl Gateway {
     ) -> Result<Newest, ServiceError> {
         let mut newest = Newest { streams: Stream::ALL.map(ReadBack::of).into(), bytes: 0, cut: None };
         let mut open: Vec<usize> = (0..newest.streams.len()).collect();
-        // No stream may take all before the other was looked at.
+        // No stream may use all entries before the other was read.
         let first = (most / 4).clamp(1, MOST_PER_PAGE);
         let (mut page, mut pace) = (first, Pace::default());
         // The stream that was read least far back is read next.
@@ -253,7 +252,7 @@ impl Gateway {
             read.damaged += found.damaged.len();
             read.entries.extend(found.entries);
         }
-        // Where one stream goes further back than the other was read, it tells half of what happened.
+        // Where only one of the streams was read, the record is incomplete.
         let edge = open.iter().map(|place| newest.reached(*place)).max().filter(|_| newest.cut.is_some());
         if let Some(edge_ms) = edge {
             for read in &mut newest.streams {
@@ -269,7 +268,7 @@ impl Newest {
         self.streams.iter().map(|read| read.entries.len() + read.damaged).sum()
     }
 
-    /// Nothing that was read is left out.
+    /// Nothing that was read has been left out.
     fn is_sound(&self) -> bool {
         self.streams.iter().all(|read| read.damaged == 0)
     }
@@ -279,7 +278,7 @@ impl Newest {
         self.streams.get(place).and_then(|read| read.reached).map_or(u64::MAX, |reached| reached.time_ms)
     }
 
-    /// From when on calls are judged, and the past. Of what happened before nothing is known but what it left.
+    /// The time from which calls are evaluated, and the timeline. Of earlier calls only their effect is known.
     fn past(self, units: &Units, complete: bool) -> (TimeMs, Past) {
         let of_calls = |entry: &&StoredEntry| entry.entry.kind != EntryKind::Expire;
         let oldest = self.streams.iter().filter_map(|read| read.entries.iter().rfind(of_calls));

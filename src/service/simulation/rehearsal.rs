@@ -1,4 +1,4 @@
-//! Replays a past under rules, call by call, with the rules' own code.
+//! Replays a timeline with given rules, call by call, with the same code as real decisions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,48 +19,48 @@ use crate::domain::values::field_error::FieldError;
 use crate::domain::values::ids::{GroupId, UserId};
 use crate::domain::values::metadata::Metadata;
 
-/// Why a call would be refused.
+/// Why a call would be denied.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refused {
     For {
         reason: Reason,
         lacks: Vec<Lack>,
     },
-    /// It would not be valid: a rule needs figures that it does not bring.
+    /// The call would be invalid: a rule needs figures that it does not have.
     Invalid(FieldError),
 }
 
-/// What would become of a call that asked.
+/// The simulated decision on a call.
 #[derive(Debug)]
 pub struct Judgement<'a> {
     pub at_ms: TimeMs,
     pub call: &'a Call,
     pub user: &'a UserId,
-    /// It was denied when it was made, for this, by these groups.
+    /// If the call was denied, the recorded reason and groups.
     pub was_denied: Option<(Option<Reason>, &'a [GroupId])>,
     pub refused: Option<Refused>,
 }
 
-/// Sums over a replay.
+/// The sums of a replay.
 #[derive(Debug, Default)]
 pub struct Sums {
-    /// Steps by group.
+    /// In steps, by group.
     pub used: BTreeMap<GroupId, i64>,
-    /// Steps of a cent.
+    /// In steps of a cent.
     pub cost: i64,
-    /// By the user's place.
+    /// By the user's index.
     pub cost_of: Vec<i64>,
-    /// Settled figures that these rules cannot measure: what was held was charged.
+    /// Commits whose figures these rules cannot measure; the held amounts were charged.
     pub unmeasured: u64,
 }
 
-/// A reservation under way.
+/// An open reservation.
 struct Running {
     plan: Option<Arc<Plan>>,
     holds: Vec<Hold>,
     /// Neither settled nor expired.
     live: bool,
-    /// The request with what draws have brought.
+    /// The request with the sums of its draws.
     drawn: Option<Memo>,
 }
 
@@ -68,9 +68,9 @@ pub struct Rehearsal<'a> {
     past: &'a Past,
     rules: Rules<'a>,
     units: &'a Units,
-    /// Until then what was allowed stays so, and nothing is judged.
+    /// Until this time recorded decisions are kept, and nothing is evaluated.
     since_ms: TimeMs,
-    /// False: what lacks room passes all the same.
+    /// If false, calls over the limit are allowed too.
     refuses: bool,
     pub book: Book,
     running: Vec<Option<Running>>,
@@ -96,7 +96,7 @@ impl<'a> Rehearsal<'a> {
         Self { past, rules, units, since_ms, refuses, book, running, sums }
     }
 
-    /// Replays one moment. Answers what would become of a call that asks in it.
+    /// Replays one moment. Returns the decision if it is a call to be decided.
     pub fn step(&mut self, moment: &'a Moment) -> Option<Judgement<'a>> {
         if let Deed::Reset(counters) = &moment.deed {
             for (owner, group) in counters {
@@ -139,7 +139,7 @@ impl<'a> Rehearsal<'a> {
         }
     }
 
-    /// What the call asks for under the rules.
+    /// The evaluation of the call with these rules.
     fn prepared(
         &mut self,
         moment: &Moment,
@@ -148,7 +148,7 @@ impl<'a> Rehearsal<'a> {
     ) -> (Position, Result<Admission, FieldError>) {
         let position = self.rules.position(call.user, moment.at_ms, call.plan.as_ref());
         let Some(user) = self.past.users.get(call.user) else {
-            return (position, Err(FieldError::new("userId", "is unknown")));
+            return (position, Err(FieldError::new("userId", "must be a known user")));
         };
         let standing = self.rules.standing(&position);
         let caller = Caller { user, app: self.rules.app, key: call.key.as_ref() };
@@ -166,7 +166,7 @@ impl<'a> Rehearsal<'a> {
         (position, admission)
     }
 
-    /// Of a reservation that expired no more is known than what it held, in the groups of its first owner.
+    /// Of a reservation that expired, only the held amounts in the groups of its first owner are known.
     fn as_held(&self, moment: &Moment, call: &Call, position: &Position, caller: Caller<'_>) -> Admission {
         let standing = self.rules.standing(position);
         let mut admission = Admission::empty(standing, OwnerName::of_user(caller.user));
@@ -174,7 +174,7 @@ impl<'a> Rehearsal<'a> {
         for (id, amount) in &call.held {
             let Some(group) = standing.groups().find(|group| group.id == *id) else { continue };
             if let Some(owner) = admission.owner(&group.scope, caller, &nothing) {
-                // A group has one owner here, so nothing adds up to too much.
+                // Amounts cannot add up here, since each group has one owner.
                 let _ = admission.place(group, owner, *amount, (standing.anchor, moment.at_ms));
             }
         }
@@ -199,7 +199,8 @@ impl<'a> Rehearsal<'a> {
         refused
     }
 
-    /// Would a denied call pass? Then what it asked for counts at once: nobody knows what it would have come to.
+    /// Decides a call that was denied. If it is allowed, the requested amount is charged at once, since the actual one
+    /// is unknown.
     fn ask_again(
         &mut self,
         moment: &Moment,
@@ -233,7 +234,7 @@ impl<'a> Rehearsal<'a> {
         changes
     }
 
-    /// What comes after a call was allowed; of one that these rules refuse, nothing does.
+    /// What follows after an allowed call; nothing if these rules deny it.
     fn settle(&mut self, moment: &Moment, call: &Call, deed: &Deed) -> Changes {
         match deed {
             Deed::Track | Deed::GiveBack => return self.track(moment, call, matches!(deed, Deed::GiveBack)),
@@ -271,7 +272,7 @@ impl<'a> Rehearsal<'a> {
             .collect()
     }
 
-    /// Release or expiry: all that is held is free.
+    /// Release or expiry: everything that is held becomes free.
     fn end(&mut self, running: &mut Running) -> Changes {
         if running.live {
             for hold in &running.holds {
@@ -289,7 +290,7 @@ impl<'a> Rehearsal<'a> {
         })
     }
 
-    /// As `lua/commit.lua` has it: a counter that the figures do not speak of is charged what is held.
+    /// As in `lua/commit.lua`: counters without figures are charged the held amount.
     fn commit(&mut self, running: &mut Running, call: &Call, actual: &[Actual], last: bool) -> Changes {
         let totals = match actual.is_empty() || call.items.is_empty() {
             true => None,
@@ -376,7 +377,7 @@ impl<'a> Rehearsal<'a> {
     fn memo(&self, call: &Call) -> Result<Memo, FieldError> {
         let user = self.past.users.get(call.user).cloned();
         Ok(Memo {
-            user: user.ok_or_else(|| FieldError::new("userId", "is unknown"))?,
+            user: user.ok_or_else(|| FieldError::new("userId", "must be a known user"))?,
             key: call.key.clone(),
             plan: None,
             version: 0,
@@ -391,7 +392,7 @@ fn steps(amount: Amount) -> i64 {
     i64::try_from(amount.steps()).unwrap_or(i64::MAX)
 }
 
-/// The order of refusal that a gateway keeps.
+/// The reason of a denial, in the same order of precedence as a gateway.
 fn refusal(admission: &Admission, mut lacks: Vec<Lack>) -> Option<Refused> {
     if let Some(refusal) = &admission.refusal {
         let closed = admission.closed.iter().filter(|_| refusal.reason == Reason::LimitReached);

@@ -1,5 +1,5 @@
-//! The metadata that rules look at. Entries of the ledger may bring ten kilobytes each; a replay keeps only what can change
-//! a decision, so that its memory does not grow with what calls bring besides.
+//! The metadata that rules use. Ledger entries may have ten kilobytes of metadata each; a replay keeps only what can
+//! affect a decision, so that its memory does not grow with the rest.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::service::gateway::Gateway;
 use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::StoredEntry;
 
-/// Names of metadata fields: those that the rules of all look at, and those of users with limits of their own.
+/// Names of metadata fields in the rules of all users, and in those of users with custom limits.
 pub struct Relevant<'a> {
     configs: [&'a AppConfig; 2],
     names: BTreeSet<String>,
     of_users: HashMap<UserId, BTreeSet<String>>,
-    /// Users whose limits were looked at.
+    /// Users whose custom limits were checked.
     known: HashSet<UserId>,
 }
 
@@ -43,7 +43,7 @@ fn user_of(entry: &Entry) -> Option<&UserId> {
 }
 
 impl<'a> Relevant<'a> {
-    /// To all rules that a past is replayed under.
+    /// The fields that are relevant to all rules of a replay.
     pub fn new(configs: [&'a AppConfig; 2]) -> Self {
         let mut names = BTreeSet::new();
         for config in configs {
@@ -75,8 +75,8 @@ impl<'a> Relevant<'a> {
 }
 
 impl Gateway {
-    /// Leaves out what no rule looks at, of entries of one bucket. Answers how many groups the custom limits of users
-    /// have whom it meets first.
+    /// Removes fields that no rule uses from the entries of one bucket. Returns the number of groups in the custom
+    /// limits of users that occur for the first time.
     ///
     /// # Errors
     /// [`ServiceError`]

@@ -1,4 +1,4 @@
-//! What a draft would have changed: figures, without how they are printed.
+//! The result of a replay as data, without formatting.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -8,22 +8,22 @@ use super::tally::Changed;
 use crate::domain::values::amount::Unit;
 use crate::domain::values::number::Number;
 
-/// Decimals of a cent that amounts are exact to.
+/// Decimal places of amounts in cents.
 const CENT_DECIMALS: u32 = 6;
 
-/// How calls were, or would be, decided.
+/// How calls were or would be decided.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifSide)]
 pub struct Side {
     pub allowed: u64,
     pub denied: u64,
-    /// What was charged, in cents: of each call the largest charge in a group of cents.
+    /// Charges in cents: for each call its largest charge in a group of cents.
     #[schema(value_type = Option<f64>)]
     pub cents: Option<Number>,
 }
 
-/// A group's use, in its unit.
+/// The usage of a group, in its unit.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifGroup)]
@@ -39,7 +39,7 @@ pub struct GroupSum {
     pub draft: Number,
 }
 
-/// A user whom the draft would have met.
+/// A user whose calls the draft would decide differently.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifUser)]
@@ -47,14 +47,14 @@ pub struct UserSum {
     pub user_id: String,
     pub newly_denied: u64,
     pub newly_allowed: u64,
-    /// Under the present rules; of a trace as if nothing were denied.
+    /// Under the present rules; for a trace as if nothing were denied.
     #[schema(value_type = f64)]
     pub cents_present: Number,
     #[schema(value_type = f64)]
     pub cents_draft: Number,
 }
 
-/// How far the replay itself is from what happened: the present rules, replayed in the same way.
+/// How closely a replay of the present rules matches the recorded decisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifAgreement)]
@@ -66,25 +66,25 @@ pub struct Agreement {
     pub denied_otherwise: u64,
 }
 
-/// What a draft would have changed.
+/// How a draft would have changed decisions.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifReport)]
 pub struct Report {
-    /// What was tried.
+    /// The name of the draft.
     pub draft: String,
-    /// Where the calls come from.
+    /// The source of the calls.
     pub source: String,
-    /// The first and the last thing that was replayed; null if there was nothing.
+    /// Times of the first and last replayed call; null if there was none.
     pub since: Option<String>,
     pub until: Option<String>,
-    /// Entries of the ledger and of the denials, or rows of the trace.
+    /// Number of ledger and denial entries, or rows of the trace.
     pub entries: u64,
-    /// False: older entries are gone, so counters begin with what stood in them before the first that is left.
+    /// False if older entries are missing, so counters begin with the amounts before the first stored entry.
     pub whole: bool,
-    /// Calls that asked: allowed reservations and denials.
+    /// The number of calls: allowed reservations and denials.
     pub calls: u64,
-    /// What happened. Of a trace: as if nothing were denied.
+    /// What was recorded. For a trace: as if nothing were denied.
     pub recorded: Side,
     /// The present rules, replayed in the same way: what the draft is compared with. Null for a trace.
     pub present: Option<Side>,
@@ -93,7 +93,7 @@ pub struct Report {
     pub newly_allowed: Changed,
     /// Denied under both, but by other groups or for another reason.
     pub denied_otherwise: u64,
-    /// Settled figures that the draft cannot measure: what was held was charged.
+    /// Commits whose figures the draft cannot measure; the held amounts were charged.
     pub unmeasured: u64,
     pub groups: Vec<GroupSum>,
     pub most_affected: Vec<UserSum>,
@@ -102,7 +102,7 @@ pub struct Report {
     pub seconds: f64,
 }
 
-/// Steps in the unit.
+/// Steps as an amount in the unit.
 pub fn in_unit(steps: i64, unit: Unit) -> Number {
     Number(Decimal::from_i128_with_scale(i128::from(steps), unit.decimals()).normalize())
 }

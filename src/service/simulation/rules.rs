@@ -1,4 +1,4 @@
-//! The rules that a past is replayed under: a configuration, and what is true of its users now.
+//! The rules of a replay: a configuration and the present state of its users.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,19 +18,19 @@ pub struct Rules<'a> {
     config: &'a AppConfig,
     /// Users of the first plan get the second.
     instead: Option<(&'a PlanId, &'a PlanId)>,
-    /// In the order of the past's users.
+    /// In the order of the timeline's users.
     subscribed: &'a [Subscribed],
-    /// Plans with a user's own limits, by the user's place.
+    /// Custom plans, by the user's index.
     own_plans: HashMap<usize, Arc<Plan>>,
 }
 
-/// The plan that a user is on at a time, and where its windows begin.
+/// A user's plan at a time, and the anchor of its windows.
 pub struct Position {
     pub plan: Option<Arc<Plan>>,
     anchor: SubscriptionAnchor,
 }
 
-/// Windows of a user without subscription begin with the calendar.
+/// Windows of a user without a subscription follow the calendar.
 const NO_ANCHOR: SubscriptionAnchor = SubscriptionAnchor { started_at_ms: 0, cycle_start_ms: None };
 
 impl<'a> Rules<'a> {
@@ -43,7 +43,7 @@ impl<'a> Rules<'a> {
         Self { app, config, instead, subscribed, own_plans: HashMap::new() }
     }
 
-    /// The plan of the present subscription, else the default one, else the one that the call was `recorded` under.
+    /// The plan of the present subscription, otherwise the default plan, otherwise the `recorded` plan of the call.
     pub fn position(&mut self, user: usize, at_ms: TimeMs, recorded: Option<&PlanId>) -> Position {
         let subscription = self.subscribed.get(user).and_then(|subscribed| subscribed.at(at_ms).0);
         let anchor = subscription.map_or(NO_ANCHOR, Subscription::anchor);
@@ -69,7 +69,7 @@ impl<'a> Rules<'a> {
         Standing { plan, policies, anchor: position.anchor, until_ms: TimeMs::MAX, blocked: false }
     }
 
-    /// What a reservation's figures are measured by.
+    /// The rules for the figures of a reservation.
     pub fn of(&self, plan: Option<Arc<Plan>>) -> crate::domain::metering::reservation::Rules {
         crate::domain::metering::reservation::Rules { plan, policies: self.config.policies.clone() }
     }

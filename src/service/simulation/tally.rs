@@ -1,4 +1,4 @@
-//! Adding up what would become of calls.
+//! Sums up the decisions of a replay.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::domain::values::number::Number;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Examples that are told, of each kind.
+/// The number of examples of each kind.
 const EXAMPLES: usize = 10;
 
-/// A call that the draft decides otherwise than the present rules.
+/// A call that the draft decides differently from the present rules.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifExample)]
@@ -26,12 +26,12 @@ pub struct Example {
     pub at: String,
     pub user_id: String,
     pub event: Option<String>,
-    /// Why the draft denies it; of one that it allows, why the present rules deny it.
+    /// Why the draft denies it, or why the present rules deny it.
     pub reason: String,
     pub groups: Vec<LackView>,
 }
 
-/// A group without room, as it would stand when the call comes.
+/// A group over its limit, with its state at the time of the call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifLack)]
@@ -46,17 +46,17 @@ pub struct LackView {
     pub limit: Number,
 }
 
-/// Calls that the draft decides otherwise than the present rules.
+/// Calls that the draft decides differently from the present rules.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifChanged)]
 pub struct Changed {
     pub calls: u64,
     pub users: u64,
-    /// A call that several groups refuse counts for each.
+    /// A call that several groups deny counts for each of them.
     pub by_group: BTreeMap<String, u64>,
     pub by_reason: BTreeMap<String, u64>,
-    /// The first ones.
+    /// The first examples.
     pub examples: Vec<Example>,
 }
 
@@ -73,15 +73,15 @@ impl Changed {
     }
 }
 
-/// Why rules deny a call.
+/// The reason of a denial.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Denial {
     reason: &'static str,
-    /// Those without room, by name.
+    /// The groups over their limit, by name.
     groups: Vec<GroupId>,
 }
 
-/// How rules decide a call. None: they allow it.
+/// A decision about a call; None if it is allowed.
 pub type Verdict = Option<Arc<Denial>>;
 
 impl Denial {
@@ -92,17 +92,17 @@ impl Denial {
     }
 }
 
-/// What a replay under the present rules comes to, beside what is recorded.
+/// The result of a replay of the present rules, compared with the record.
 #[derive(Debug, Default)]
 pub struct PresentTally {
     pub agreement: Agreement,
     pub denied: u64,
-    /// A denial is the same for many calls.
+    /// Calls share equal denials.
     denials: HashSet<Arc<Denial>>,
 }
 
 impl PresentTally {
-    /// Answers the verdict, with which that of a draft is compared.
+    /// Returns the verdict that a draft is compared with.
     pub fn add(&mut self, judgement: &Judgement<'_>) -> Verdict {
         let Agreement { calls, agree, denied_otherwise } = &mut self.agreement;
         *calls += 1;
@@ -113,7 +113,7 @@ impl PresentTally {
         if let Some((was, groups)) = &judgement.was_denied {
             let mut then = groups.to_vec();
             then.sort();
-            // What stays as it is was not asked again.
+            // Calls whose decision is kept were not evaluated.
             let same_groups = denial.groups.is_empty() || denial.groups == then;
             let same = same_groups && was.is_none_or(|was| was.as_str() == denial.reason);
             *denied_otherwise += u64::from(!same);
@@ -127,10 +127,10 @@ impl PresentTally {
     }
 }
 
-/// What a replay under a draft comes to, beside one under the present rules.
+/// The result of a replay of a draft, compared with one of the present rules.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Calls that asked.
+    /// The number of calls to be decided.
     pub calls: u64,
     /// When they were made.
     pub were_denied: u64,
@@ -139,7 +139,7 @@ pub struct Tally {
     pub newly_allowed: Changed,
     /// Denied under both, but for another reason or by other groups.
     pub denied_otherwise: u64,
-    /// By the user's place: newly denied, newly allowed.
+    /// By the user's index: newly denied, newly allowed.
     pub of_users: BTreeMap<usize, (u64, u64)>,
 }
 
@@ -168,7 +168,7 @@ impl Tally {
         }
     }
 
-    /// Adds what another bucket came to; its users are others.
+    /// Adds the result of another bucket, which has other users.
     pub fn merge(&mut self, other: Self) {
         self.calls += other.calls;
         self.were_denied += other.were_denied;

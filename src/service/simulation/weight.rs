@@ -1,5 +1,5 @@
-//! The memory that a replay takes for an entry, estimated when the entry is read. It depends on the rules as much as on
-//! the entry: a replay keeps a counter for each user in each group that counts the user's events.
+//! Estimates the memory that a replay needs for an entry when the entry is read. It depends on the rules as well,
+//! since a replay has a counter for each user in each group that counts the user's events.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::domain::values::ids::{EventName, UserId};
 use crate::domain::values::metadata::Metadata;
 use crate::service::configuration::app_config::AppConfig;
 
-/// An entry with its call and its moments, without what is counted below.
+/// An entry with its call and its moments, without the parts below.
 const ENTRY_BYTES: usize = 1536;
 /// The first node of a tree of metadata fields.
 const METADATA_BYTES: usize = 512;
-/// A name and a value are two allocations and a place in the tree.
+/// Two allocations for name and value, and a place in the tree.
 const FIELD_BYTES: usize = 64;
-/// An amount that an entry brings of a counter, and the opening of that counter.
+/// An amount in an entry, and the opening of its counter.
 const AMOUNT_BYTES: usize = 512;
 /// A counter of a replay.
 const COUNTER_BYTES: usize = 256;
-/// What a call holds in a counter.
+/// The amount that a call holds in a counter.
 const HOLD_BYTES: usize = 64;
 /// A group of a user's custom limits.
 pub const OWN_GROUP_BYTES: usize = 1024;
@@ -31,11 +31,11 @@ pub const OWN_GROUP_BYTES: usize = 1024;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Matching {
     groups: usize,
-    /// Those that may have a counter of its own for each call: their scope names metadata.
+    /// Groups that may have a separate counter for each call, because their scope contains metadata.
     by_metadata: usize,
 }
 
-/// Estimates entries under the rules of several configurations, one after another.
+/// Estimates entries for the rules of several configurations.
 pub struct Weight<'a> {
     configs: [&'a AppConfig; 2],
     matching: HashMap<Option<EventName>, Matching>,
@@ -44,7 +44,7 @@ pub struct Weight<'a> {
 }
 
 impl Matching {
-    /// Of the groups that may count the event; of all groups where the event is not known.
+    /// The groups that may count the event; all groups if the event is not known.
     fn of<'b>(groups: impl IntoIterator<Item = &'b Arc<LimitGroup>>, event: Option<&EventName>) -> Self {
         let mut matching = Self::default();
         for group in groups {
@@ -63,7 +63,7 @@ impl Matching {
         Self { groups: self.groups.max(other.groups), by_metadata: self.by_metadata.max(other.by_metadata) }
     }
 
-    /// Under the plan with the most such groups, and all policies.
+    /// For the plan with the most such groups, and all policies.
     fn under(config: &AppConfig, event: Option<&EventName>) -> Self {
         let plans = config.plans.values().map(|entry| Self::of(&entry.plan.groups, event));
         let plan = plans.fold(Self::default(), Self::at_most);
@@ -73,12 +73,13 @@ impl Matching {
 }
 
 impl<'a> Weight<'a> {
-    /// Of a replay under each of these rules.
+    /// For a replay with each of these configurations.
     pub fn new(configs: [&'a AppConfig; 2]) -> Self {
         Self { configs, matching: HashMap::new(), counted: HashSet::new() }
     }
 
-    /// The bytes that a replay takes for an entry, about, with the counters that no entry before it needed.
+    /// The approximate number of bytes that a replay needs for an entry, including counters that no earlier entry
+    /// needed.
     pub fn of(&mut self, entry: &Entry) -> usize {
         let items = entry.memo.as_ref().map_or(&[][..], |memo| &memo.items);
         let event = items.first().map(|item| &item.event).or(entry.event.as_ref()).filter(|_| items.len() < 2).cloned();

@@ -1,5 +1,4 @@
-//! Configurations that nobody has put: as they would be, with every check, and never written; and what recorded calls
-//! would come to under them.
+//! Replays recorded calls against configurations that are only drafted: validated like a write, but never written.
 
 use super::past::Units;
 use crate::domain::configuration::plan_body::PlanBody;
@@ -12,7 +11,7 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Placement;
 
-/// The units that the groups of a configuration count in.
+/// The units of a configuration's groups.
 pub fn units(config: &AppConfig) -> Units {
     config.groups.iter().map(|(group, kind)| (group.clone(), kind.unit)).collect()
 }
@@ -21,7 +20,7 @@ impl AppConfig {
     /// This configuration with a plan put.
     ///
     /// # Errors
-    /// As putting it would answer.
+    /// As putting it would return.
     pub fn with_plan(&self, placement: Placement, id: &PlanId, body: PlanBody) -> Result<Self, ServiceError> {
         let plans = vec![(String::new(), id.clone(), body)];
         Draft { plans, placement, ..Draft::default() }.applied(self)
@@ -30,23 +29,23 @@ impl AppConfig {
     /// This configuration with a policy put.
     ///
     /// # Errors
-    /// As putting it would answer.
+    /// As putting it would return.
     pub fn with_policy(&self, placement: Placement, id: &PolicyId, body: PolicyBody) -> Result<Self, ServiceError> {
         let policies = vec![(String::new(), id.clone(), body)];
         Draft { policies, placement, ..Draft::default() }.applied(self)
     }
 
-    /// This configuration made to match a document.
+    /// This configuration changed to match a document.
     ///
     /// # Errors
-    /// As applying it would answer; plans may go although users are on them.
+    /// As applying it would return, except that plans with users may be deleted.
     pub fn matching(&self, placement: Placement, document: &Configuration) -> Result<Self, ServiceError> {
         document.draft(placement, &Present::of(self))?.applied(self)
     }
 }
 
 impl Gateway {
-    /// The configuration as Redis has it now.
+    /// The configuration as it is in Redis now.
     ///
     /// # Errors
     /// [`ServiceError`]

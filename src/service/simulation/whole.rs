@@ -1,4 +1,4 @@
-//! A past under several rules, and what that comes to over all buckets.
+//! Replays a timeline with several sets of rules, and sums up the results of all buckets.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,30 +14,30 @@ use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{AppId, GroupId, PlanId, UserId};
 use crate::service::configuration::app_config::AppConfig;
 
-/// Users that are told as most affected.
+/// The number of users that are listed as most affected.
 const MOST_AFFECTED: usize = 10;
-/// Moments between two tellings of how far a replay is.
+/// The number of moments between two progress reports.
 const TOLD_EVERY: usize = 10_000;
 
-/// What is replayed, whatever the rules.
+/// The input of a replay, apart from the rules.
 pub struct Work<'a> {
     pub past: &'a Past,
     pub units: &'a Units,
     pub app: &'a AppId,
-    /// In the order of the past's users.
+    /// In the order of the timeline's users.
     pub subscribed: &'a [Subscribed],
     pub since_ms: TimeMs,
-    /// False: what lacks room passes all the same.
+    /// If false, calls over the limit are allowed too.
     pub refuses: bool,
 }
 
-/// What a replay under the present rules came to.
+/// The result of a replay of the present rules.
 pub struct Present {
     tally: PresentTally,
     sums: Sums,
 }
 
-/// What a replay under a draft came to.
+/// The result of a replay of a draft.
 pub struct Drafted {
     tally: Tally,
     sums: Sums,
@@ -45,7 +45,7 @@ pub struct Drafted {
 }
 
 impl Drafted {
-    /// For reports, which need no counters.
+    /// Drops the counters, which reports do not need.
     pub fn without_accounts(self) -> Self {
         Self { accounts: Vec::new(), ..self }
     }
@@ -58,8 +58,8 @@ pub struct Rehearsed {
 }
 
 impl Work<'_> {
-    /// Under the present rules. `told` hears now and then how many moments are replayed, `verdict` how each call is
-    /// decided, in their order.
+    /// Replays the present rules. `told` is called from time to time with the number of replayed moments, `verdict` with
+    /// the decision about each call, in order.
     pub fn present(
         &self,
         config: &AppConfig,
@@ -72,7 +72,7 @@ impl Work<'_> {
         Present { tally, sums }
     }
 
-    /// Under a draft; users of the first plan of its pair get the second. `before`: the verdicts of the present rules.
+    /// Replays a draft; users of the first plan of its pair get the second. `before`: the verdicts of the present rules.
     pub fn draft(
         &self,
         drafted: (&AppConfig, Option<(&PlanId, &PlanId)>),
@@ -86,7 +86,7 @@ impl Work<'_> {
         Drafted { tally, sums, accounts }
     }
 
-    /// What is used and charged under rules that nothing is compared with.
+    /// Usage and charges of a replay that nothing is compared with.
     pub fn sums(&self, config: &AppConfig, book: Book) -> Sums {
         self.replay((config, None), book, |_| {}, |_| {}).0
     }
@@ -112,7 +112,7 @@ impl Work<'_> {
     }
 }
 
-/// A figure as it is recorded, under the present rules, and under the draft; steps.
+/// A figure as recorded, under the present rules, and under the draft; in steps.
 #[derive(Clone, Copy, Default)]
 struct Three {
     recorded: i64,
@@ -120,7 +120,7 @@ struct Three {
     draft: i64,
 }
 
-/// Sums over all buckets.
+/// The sums over all buckets.
 #[derive(Default)]
 pub struct Whole {
     tally: Tally,
@@ -136,7 +136,7 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// What a bucket of recorded calls came to.
+    /// Adds a bucket of recorded calls.
     pub fn add(&mut self, past: &Past, draft: Drafted, present: Present, since_ms: TimeMs) {
         self.add_span(past, since_ms);
         for moment in past.moments.iter().filter(|moment| moment.at_ms >= since_ms) {
@@ -158,7 +158,7 @@ impl Whole {
         self.add_draft(past, draft, &present.sums.cost_of);
     }
 
-    /// What a trace came to; `free`: without any refusal.
+    /// Adds a trace; `free`: without any refusal.
     pub fn add_trace(&mut self, past: &Past, draft: Drafted, free: Sums) {
         self.add_span(past, TimeMs::MIN);
         self.cents.recorded += free.cost;
@@ -176,7 +176,7 @@ impl Whole {
         }
     }
 
-    /// `before`: what users are charged without the draft, in steps of a cent.
+    /// `before`: the charges of users without the draft, in steps of a cent.
     fn add_draft(&mut self, past: &Past, draft: Drafted, before: &[i64]) {
         self.cents.draft += draft.sums.cost;
         for (group, used) in &draft.sums.used {
@@ -204,7 +204,7 @@ impl Whole {
         self.accounts.extend(draft.accounts);
     }
 
-    /// `draft`: what was tried; `source`: where the calls come from, with how many entries that are and whether nothing
+    /// `draft`: the name of the draft; `source`: the source of the calls, the number of entries, and whether nothing
     /// was ever dropped there.
     pub fn rehearsed(
         self,

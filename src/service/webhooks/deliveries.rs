@@ -1,4 +1,4 @@
-//! Deliveries to webhooks: taken by a node, attempted, listed, sent once more.
+//! Deliveries to webhooks: claimed by a node, attempted, listed, resent.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,16 +13,16 @@ use crate::store::access::audit::Trail;
 use crate::store::keys::Bucket;
 use crate::store::webhooks::deliveries::{Attempt, StoredDelivery};
 
-/// Deliveries that tell how a webhook is doing.
+/// Deliveries that the health of a webhook is computed from.
 const NEWEST: usize = 100;
 
-/// Where a delivery stands.
+/// The status of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryStatus {
     Pending,
     Delivered,
-    /// Given up after 24 hours: a dead letter.
+    /// Failed for 24 hours and given up.
     Dead,
 }
 
@@ -41,7 +41,7 @@ impl DeliveryStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliveryView {
-    /// Also the `webhook-id` header: the same in every attempt.
+    /// Also sent as the `webhook-id` header, the same in every attempt.
     pub id: String,
     pub event: String,
     pub status: DeliveryStatus,
@@ -49,13 +49,13 @@ pub struct DeliveryView {
     pub created_at: String,
     pub attempts: u64,
     pub last_attempt_at: Option<String>,
-    /// Null if there is none to come.
+    /// Null if there is no further attempt.
     pub next_attempt_at: Option<String>,
-    /// What the receiver answered last; null if it did not.
+    /// The status of the last response; null if there was none.
     pub response_status: Option<u16>,
-    /// Why the last attempt failed; null if it did not.
+    /// Why the last attempt failed; null if it succeeded.
     pub error: Option<String>,
-    /// As it is sent.
+    /// The message that is sent.
     #[schema(value_type = Object)]
     pub payload: serde_json::Value,
 }
@@ -94,7 +94,7 @@ pub struct Due {
     pub tenant: Tenant,
     pub webhook: WebhookId,
     pub url: String,
-    /// Each of them signs.
+    /// The message is signed with each of them.
     pub secrets: Vec<String>,
     pub message: String,
     pub body: String,
@@ -103,7 +103,7 @@ pub struct Due {
     pub taken_at_ms: TimeMs,
 }
 
-/// Deliveries of an app and mode lie together, whatever its placement.
+/// All deliveries of an app and mode are in one slot, whatever its placement.
 fn bucket_of(tenant: &Tenant) -> Bucket {
     Bucket::whole(&tenant.app, &tenant.mode)
 }
@@ -124,10 +124,10 @@ fn view(stored: StoredDelivery) -> Option<DeliveryView> {
 }
 
 impl Gateway {
-    /// A webhook's deliveries, newest first. Answers a page and where the next one begins.
+    /// A webhook's deliveries, newest first. Returns a page and the cursor of the next one.
     ///
     /// # Errors
-    /// [`ServiceError`]; not found without such a webhook.
+    /// [`ServiceError`]; not found if there is no such webhook.
     pub async fn deliveries(
         &self,
         tenant: &Tenant,
@@ -157,10 +157,10 @@ impl Gateway {
         }
     }
 
-    /// Has a delivery made once more, at once, and again for 24 hours if that fails.
+    /// Attempts a delivery again now, and for another 24 hours if that fails.
     ///
     /// # Errors
-    /// [`ServiceError`]; not found if it is not kept.
+    /// [`ServiceError`]; not found if the delivery is no longer stored.
     pub async fn resend(
         &self,
         tenant: &Tenant,
@@ -170,7 +170,7 @@ impl Gateway {
     ) -> Result<DeliveryView, ServiceError> {
         let webhook = self.known_webhook(tenant, id).await?;
         let bucket = bucket_of(tenant);
-        let missing = || ServiceError::NotFound(format!("webhook `{id}` has no delivery `{message}`"));
+        let missing = || ServiceError::NotFound(format!("Delivery `{message}` of webhook `{id}` not found."));
         let now_ms = self.delivery_now_ms().await?;
         if !self.store.enqueue_again(&bucket, &webhook, message, now_ms).await? {
             return Err(missing());
@@ -219,12 +219,12 @@ impl Gateway {
         }
     }
 
-    /// Real time, in any mode: receivers live in it.
+    /// Real time in every mode, since receivers do not follow the test clock.
     pub(crate) async fn delivery_now_ms(&self) -> Result<TimeMs, ServiceError> {
         Ok(TimeMs::try_from(self.store.time_us().await? / 1000).unwrap_or(TimeMs::MAX))
     }
 
-    /// Makes a message out for a webhook, once however often it is told.
+    /// Creates the delivery of a message to a webhook; repeated calls create it once.
     pub(crate) async fn make_out(
         &self,
         tenant: &Tenant,
@@ -236,7 +236,7 @@ impl Gateway {
         Ok(self.store.enqueue(&bucket_of(tenant), webhook, message, body, now_ms).await?)
     }
 
-    /// Takes deliveries of one webhook that are due. They are due again after `lease_ms`, should this node die.
+    /// Claims due deliveries of one webhook. They become due again after `lease_ms` in case this node dies.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -259,7 +259,7 @@ impl Gateway {
         let secrets: Vec<String> = std::iter::once(known.secret.clone()).chain(former).collect();
         let mut due = Vec::new();
         for message in messages {
-            // One that is not kept any more is not due any more.
+            // A delivery that is no longer stored is not due.
             let stored = self.store.delivery(&bucket, webhook, &message).await?;
             let Some(StoredDelivery { body, attempts, .. }) = stored else {
                 let nothing = Attempt { delivered: false, code: None, fault: None, wait_ms: 0, give_up_ms: 0 };
@@ -273,7 +273,7 @@ impl Gateway {
         Ok(due)
     }
 
-    /// Keeps how an attempt went.
+    /// Records the result of an attempt.
     ///
     /// # Errors
     /// [`ServiceError`]

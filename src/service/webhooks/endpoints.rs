@@ -1,4 +1,4 @@
-//! Webhooks as an app configures them; what is sent to them is made in [`super::outbox`].
+//! The webhooks of an app; their messages are created in [`super::outbox`].
 
 use std::sync::{Mutex, PoisonError};
 
@@ -21,11 +21,11 @@ use crate::store::access::audit::Trail;
 use crate::store::keys::Bucket;
 use crate::store::metering::operation::{Idempotency, Operation};
 
-/// The secret before a rotation signs for this long beside the new one.
+/// How long the previous secret still signs after a rotation.
 pub const ROTATION_MS: TimeMs = 24 * 60 * 60 * 1000;
 
-/// A webhook. Its secret is shown once: in the answer to the call that creates or rotates it, and not when that call is
-/// repeated by its idempotency key.
+/// A webhook. Its secret is shown only in the answer to the call that creates or rotates it, and not if that call is
+/// repeated with its idempotency key.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookView {
@@ -53,21 +53,21 @@ fn view(webhook: &StoredWebhook) -> WebhookView {
 }
 
 impl WebhookView {
-    /// As those see it who may not edit it.
+    /// The webhook as callers see it who may not edit it.
     #[must_use]
     pub fn masked(self) -> Self {
         Self { body: self.body.masked(), ..self }
     }
 }
 
-/// A new secret on its way to the one call that made it. What is kept for repetitions of the call has no secret: it names
-/// the attempt that made one, and only that attempt adds it.
+/// A new secret, for the one answer that shows it. The stored answer for repetitions does not contain it, but
+/// identifies the attempt that created it; only that attempt adds it.
 struct NewSecret {
     attempt: String,
     secret: Mutex<Option<String>>,
 }
 
-/// An answer as it is kept.
+/// An answer as stored.
 #[derive(Serialize)]
 struct KeptAnswer {
     #[serde(flatten)]
@@ -76,7 +76,7 @@ struct KeptAnswer {
     attempt: Option<String>,
 }
 
-/// The part of a kept answer that callers do not see.
+/// The part of a stored answer that callers do not see.
 #[derive(Deserialize)]
 struct MadeBy {
     attempt: Option<String>,
@@ -87,16 +87,16 @@ impl NewSecret {
         Self { attempt: random_text(), secret: Mutex::new(None) }
     }
 
-    /// What to keep of a webhook, whose secret this attempt has made if `is_new`.
+    /// The answer to store for a webhook; `is_new` if this attempt created its secret.
     fn keep(&self, webhook: &StoredWebhook, is_new: bool) -> Result<String, ServiceError> {
         let mut secret = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
-        // Or before its connection was cut, and it did not know that it was written.
+        // Or this attempt created it before its connection was cut, and does not know that it was written.
         let is_new = is_new || secret.as_ref() == Some(&webhook.secret);
         *secret = is_new.then(|| webhook.secret.clone());
         json(&KeptAnswer { view: view(webhook), attempt: is_new.then(|| self.attempt.clone()) })
     }
 
-    /// What to answer: the first answer, with the secret if this is the attempt that made it.
+    /// The answer to return: the stored one, with the secret if this attempt created it.
     fn answer(self, kept: &str) -> Result<WebhookView, ServiceError> {
         let reused = |_| ServiceError::IdempotencyKeyReused;
         let view: WebhookView = serde_json::from_str(kept).map_err(reused)?;
@@ -108,7 +108,7 @@ impl NewSecret {
 }
 
 impl Gateway {
-    /// All webhooks, by id, without their secrets.
+    /// All webhooks, by ID, without their secrets.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -138,7 +138,8 @@ impl Gateway {
         }
     }
 
-    /// Creates or replaces a webhook; the same body again changes nothing. The call that creates it shows its secret.
+    /// Creates or replaces a webhook; repeating the same body changes nothing. The call that creates it returns its
+    /// secret.
     ///
     /// # Errors
     /// [`ServiceError`]; all faults of the body at once.
@@ -157,7 +158,7 @@ impl Gateway {
             return Err(ServiceError::invalid("id", format!("must be `{id}`, as in the path, or left out")));
         }
         if body.names_private_address() && !self.webhooks_may_be_private {
-            let message = "is no public address; QUOTAGATE_WEBHOOK_ALLOW_PRIVATE=1 allows it";
+            let message = "must be a public address; QUOTAGATE_WEBHOOK_ALLOW_PRIVATE=1 allows private ones";
             return Err(ServiceError::invalid("url", message));
         }
         let webhooks = vec![(String::new(), id.clone(), body.clone())];
@@ -184,7 +185,7 @@ impl Gateway {
         new.answer(&text)
     }
 
-    /// What waits to be delivered to it is dropped.
+    /// Deletes a webhook and its pending deliveries.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -212,7 +213,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Makes a new secret. The present one goes on signing beside it for 24 hours.
+    /// Creates a new secret. The previous one signs as well for 24 hours.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -255,5 +256,5 @@ impl Gateway {
 }
 
 pub(crate) fn no_webhook(id: &str) -> ServiceError {
-    ServiceError::NotFound(format!("there is no webhook `{id}`"))
+    ServiceError::NotFound(format!("Webhook `{id}` not found."))
 }

@@ -1,4 +1,4 @@
-//! What scripts told, made into messages for webhooks and into the history of alerts.
+//! Turns the events that scripts emit into webhook messages and into the history of alerts.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +22,10 @@ use crate::store::access::audit::EntryId;
 use crate::store::keys::{Bucket, decode};
 use crate::store::webhooks::outbox::OutboxEntry;
 
-/// Entries taken at a time.
+/// Entries read at a time.
 const BATCH: usize = 100;
 
-/// Something that has happened, as webhooks and the history tell it.
+/// An event as webhooks and the history contain it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Happening {
     /// `threshold.reached`, `limit.reached` …
@@ -35,7 +35,7 @@ pub struct Happening {
     pub timestamp: String,
     #[schema(value_type = Object)]
     pub data: Map<String, Value>,
-    /// For chats.
+    /// A text for chats.
     pub text: String,
 }
 
@@ -47,7 +47,7 @@ pub struct AlertView {
     pub happening: Happening,
 }
 
-/// A happening with what filters and templates look at.
+/// An event with the values for filters and templates.
 struct Told {
     kind: WebhookEvent,
     at_ms: TimeMs,
@@ -56,7 +56,7 @@ struct Told {
 }
 
 impl Gateway {
-    /// Every app and mode that has webhooks, with their ids, as far as any of it is this node's work.
+    /// Every app and mode with webhooks, and the webhooks' IDs, as far as this node does the work for any of it.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -81,11 +81,11 @@ impl Gateway {
         Ok(listening)
     }
 
-    /// Makes messages of what was told and not taken by any node yet; with `over`, of what another node took and did not
-    /// finish.
+    /// Creates messages from entries that no node has taken yet; with `over`, from entries that another node took and
+    /// did not finish.
     ///
     /// # Errors
-    /// [`ServiceError`]; what was not finished is taken over later.
+    /// [`ServiceError`]; unfinished entries are taken over later.
     pub async fn fan_out(&self, tenant: &Tenant, bucket: &Bucket, over: bool) -> Result<(), ServiceError> {
         let entries = match over {
             true => self.store.take_over(bucket, &self.node, BATCH).await?,
@@ -94,7 +94,7 @@ impl Gateway {
         if entries.is_empty() {
             return Ok(());
         }
-        // A webhook that was put before something happened hears of it: what is at hand may be older.
+        // A webhook must receive events that happen after it was created, and the cached configuration may be older.
         let config = self.load_config(&tenant.app).await?;
         for entry in entries {
             self.fan_out_entry(tenant, bucket, &config, &entry).await?;
@@ -111,10 +111,10 @@ impl Gateway {
         entry: &OutboxEntry,
     ) -> Result<(), ServiceError> {
         let Some(told) = self.read_told(tenant, bucket, config, entry).await? else {
-            tracing::warn!(app = %tenant.app, mode = %tenant.mode, "an outbox entry that says nothing");
+            tracing::warn!(app = %tenant.app, mode = %tenant.mode, "an outbox entry cannot be read");
             return Ok(());
         };
-        // One entry has one id in all attempts, on all nodes.
+        // One entry has the same message ID in all attempts, on all nodes.
         let message = format!("msg_{:02x}{:x}-{:x}", bucket.number(), entry.id.time_ms, entry.id.number);
         for (id, webhook) in &config.webhooks {
             let since = crate::domain::time::window::parse_rfc3339(&webhook.created_at).unwrap_or(0);
@@ -129,7 +129,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// The history of what was told, newest first. Answers a page and where the next one begins.
+    /// The history of events, newest first. Returns a page and the cursor of the next one.
     ///
     /// # Errors
     /// [`ServiceError`]
@@ -156,7 +156,7 @@ impl Gateway {
         Ok((found.into_iter().map(|(_, view)| view).collect(), next))
     }
 
-    /// None: an entry that this version does not understand.
+    /// None for an entry that this version does not understand.
     async fn read_told(
         &self,
         tenant: &Tenant,
@@ -296,7 +296,7 @@ impl Told {
         Happening { kind: self.kind, timestamp, data: self.data.clone(), text: self.text(config, template) }
     }
 
-    /// The message for a chat.
+    /// The text for a chat.
     fn text(&self, config: &AppConfig, template: Option<&str>) -> String {
         let plain = |name: &str| match self.data.get(name) {
             Some(Value::String(text)) => text.clone(),
@@ -329,7 +329,7 @@ impl Told {
         let holds = !matches!(plain("held").as_str(), "" | "0");
         match template {
             Some(template) => fill(template, &values),
-            // A count needs no word.
+            // The unit `count` is omitted.
             None if plain("unit") == "count" => {
                 fill(&default_template(self.kind, holds).replace(" {unit}", ""), &values)
             }
@@ -338,15 +338,15 @@ impl Told {
     }
 }
 
-/// `holds`: open reservations fill a part of the limit.
+/// `holds`: open reservations hold a part of the limit.
 fn default_template(kind: WebhookEvent, holds: bool) -> &'static str {
     match kind {
         WebhookEvent::LimitReached if holds => {
-            "{group}: the limit is reached by {scope} ({used} used + {held} held of {quota} {unit})"
+            "{group}: {scope} has reached the limit ({used} used + {held} held of {quota} {unit})"
         }
         WebhookEvent::ThresholdReached => "{group}: {percent} % used by {scope} ({used} of {quota} {unit})",
-        WebhookEvent::LimitReached => "{group}: the limit is reached by {scope} ({used} of {quota} {unit} used)",
-        WebhookEvent::ApprovalRequested => "{group}: {scope} asks for {requested} {unit} ({used} of {quota} used)",
+        WebhookEvent::LimitReached => "{group}: {scope} has reached the limit ({used} of {quota} {unit} used)",
+        WebhookEvent::ApprovalRequested => "{group}: {scope} requests {requested} {unit} ({used} of {quota} used)",
         WebhookEvent::ApprovalDecided => "{group}: the request of {scope} is {status}",
         WebhookEvent::SubscriptionChanged => "The subscription of {scope} has changed",
         WebhookEvent::ReservationExpired => "A reservation of {scope} expired without commit or release",

@@ -6,10 +6,10 @@ use crate::domain::values::ids::{KeyId, UserId};
 use crate::store::error::StoreError;
 use crate::store::{Arguments, Store};
 
-/// One change by hand, to be written with it. Values are JSON or plain text.
+/// A change by an operator, to be logged together with the change. Values are JSON or plain text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trail {
-    /// Id of the key.
+    /// ID of the key.
     pub actor: String,
     /// `plan.put`, `user.block` …
     pub action: String,
@@ -21,7 +21,7 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// A change of one user, yet without what it is.
+    /// A change of a user; action and values are still to be set.
     pub fn of_user(user: &UserId, note: Option<&str>, by: &KeyId) -> Self {
         Self { actor: by.to_string(), target: format!("user:{user}"), note: note.map(str::to_owned), ..Self::default() }
     }
@@ -44,7 +44,7 @@ impl Trail {
     }
 }
 
-/// Where an entry stands: its time (ms) and its number within that.
+/// The position of an entry: its time (ms) and its number within that millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryId {
     pub time_ms: u64,
@@ -62,7 +62,7 @@ impl EntryId {
     }
 }
 
-/// An entry as it was written.
+/// An entry as stored.
 #[derive(Clone, Debug)]
 pub struct AuditEntry {
     pub id: EntryId,
@@ -70,7 +70,7 @@ pub struct AuditEntry {
 }
 
 impl Store {
-    /// Writes an entry of a change that no script makes.
+    /// Logs a change that no script makes.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -80,7 +80,7 @@ impl Store {
         self.call(&self.library.log, &[log.to_owned()], &arguments).await?.only_status("logged")
     }
 
-    /// At most `count` entries of a log, newest first, from `from` (with it if `inclusive`) or from the newest.
+    /// At most `count` entries of a log, newest first, from `from` (including it if `inclusive`) or from the newest.
     ///
     /// # Errors
     /// [`StoreError`]

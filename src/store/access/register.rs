@@ -19,14 +19,14 @@ pub enum RegisterChange<'a> {
     Delete { name: &'a str },
 }
 
-/// What became of it.
+/// The result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegisterReply {
     Reused,
     Exists,
     Missing,
     Registered,
-    /// The first answer to the same operation.
+    /// The first answer of the same operation.
     Before(String),
 }
 

@@ -1,4 +1,4 @@
-//! `lua/session.lua`: sessions of the dashboard, one key each, which Redis forgets by itself.
+//! `lua/session.lua`: sessions of the dashboard, one key each with a TTL.
 
 use super::audit::Trail;
 use crate::store::error::StoreError;
@@ -6,7 +6,7 @@ use crate::store::reply::{Fields, optional_text};
 use crate::store::{Arguments, Store, keys};
 
 impl Store {
-    /// Keeps a session for that long; `trail` goes into the audit log `log`.
+    /// Stores a session for that time; `trail` is added to the audit log `log`.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -1,4 +1,4 @@
-//! `lua/decide.lua`, and approval requests as `lua/lib/approval.lua` keeps them.
+//! `lua/decide.lua`, and approval requests as `lua/lib/approval.lua` stores them.
 
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::{TimeMs, Window};
@@ -12,7 +12,7 @@ use crate::store::metering::record::Record;
 use crate::store::reply::optional_text;
 use crate::store::{Arguments, Store};
 
-/// A request as it is kept.
+/// A stored approval request.
 #[derive(Clone, Debug)]
 pub struct StoredApproval {
     /// `open`, `approved` or `rejected`.
@@ -22,25 +22,25 @@ pub struct StoredApproval {
     /// The key of the owner's counters.
     pub counters: String,
     pub group: GroupId,
-    /// The window in which it was opened.
+    /// The window at the time of the request.
     pub window: Window,
     pub requested: Amount,
-    /// When it was opened.
+    /// At the time of the request.
     pub used: Amount,
     pub held: Amount,
     pub limit: Amount,
-    /// What the node told of the call, as JSON.
+    /// Details of the call, as JSON.
     pub about: String,
-    /// How it was decided, as JSON.
+    /// The decision, as JSON.
     pub how: Option<String>,
 }
 
-/// What became of a decision.
+/// The result of a decision.
 #[derive(Debug, PartialEq, Eq)]
 pub enum DecideReply {
     Reused,
     Missing,
-    /// It was approved, or is so already.
+    /// It is approved, or has this status already.
     Decided,
     Changed,
 }
@@ -80,7 +80,7 @@ impl Store {
         text.map(|text| StoredApproval::parse(bucket, &text).ok_or_else(damaged)).transpose()
     }
 
-    /// Ids of the open (or the decided) requests, newest first, from `offset` on.
+    /// IDs of the open (or the decided) requests, newest first, from `offset` on.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -98,7 +98,7 @@ impl Store {
             .map_err(|error| StoreError::Unexpected(error.to_string()))
     }
 
-    /// Rejects a request, or opens it again.
+    /// Rejects a request, or reopens it.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -16,7 +16,7 @@ use crate::store::metering::record::Record;
 use crate::store::reply::Fields;
 use crate::store::{Arguments, Store};
 
-/// What to write of a user.
+/// What to write for a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserChange<'a> {
     Nothing,
@@ -26,7 +26,7 @@ pub enum UserChange<'a> {
     Profile(&'a str),
 }
 
-/// Which windows start anew at 0.
+/// Which windows to reset to 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset<'a> {
     Nothing,
@@ -34,13 +34,13 @@ pub enum Reset<'a> {
     Group(&'a GroupId),
 }
 
-/// A group of the plan that the user moves to, with what its counter does.
+/// A group of the plan that the user moves to, with the effect on its counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedGroup {
     pub id: GroupId,
     pub window: Window,
     pub action: OnPlanChange,
-    /// Nothing of a group without quota is blocked.
+    /// Groups without a quota cannot be blocked.
     pub quota: Option<Amount>,
 }
 
@@ -55,13 +55,13 @@ pub struct ChangeUserArgs<'a> {
     pub reset: Reset<'a>,
     pub moved: &'a [MovedGroup],
     pub trail: Option<&'a Trail>,
-    /// What is told in the outbox, as JSON.
+    /// The event for the outbox, as JSON.
     pub event: Option<&'a str>,
-    /// What to tell again for the idempotency key.
+    /// The answer to store for the idempotency key.
     pub answer: &'a str,
 }
 
-/// What became of it.
+/// The result.
 #[derive(Debug)]
 pub enum ChangeUserReply {
     Reused,
@@ -70,12 +70,12 @@ pub enum ChangeUserReply {
         now_ms: TimeMs,
         version: String,
     },
-    /// The first answer to the same operation.
+    /// The first answer of the same operation.
     Before(String),
 }
 
 impl UserChange<'_> {
-    /// Fields to set, and fields to delete.
+    /// Fields to set and fields to delete.
     fn fields(&self) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
         match self {
             Self::Nothing | Self::Profile(_) => (Vec::new(), Vec::new()),
@@ -158,7 +158,7 @@ impl Store {
         Ok(reply)
     }
 
-    /// The first answer to the same operation, if it was done before.
+    /// The first answer of the same operation, if there was one.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -1,4 +1,4 @@
-//! `lua/grant.lua` and `lua/revoke.lua`: extra quota for one counter, for a while.
+//! `lua/grant.lua` and `lua/revoke.lua`: extra quota for one counter for a limited time.
 
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::TimeMs;
@@ -19,49 +19,49 @@ pub struct GrantArgs<'a> {
     pub bucket: &'a Bucket,
     pub operation: &'a Operation,
     pub facts: Facts<'a>,
-    /// With the counter's present window, or without a group while a fixed period does not cover the time.
+    /// With the counter's present window, or without a group while a fixed period is not running.
     pub owner: &'a Owner,
-    /// None: the owner is no user.
+    /// None if the owner is not a user.
     pub user: Option<&'a UserId>,
     pub group_id: &'a GroupId,
     pub grant: &'a str,
     pub amount: Amount,
-    /// None: with the window.
+    /// None if it ends with the window.
     pub ends_at_ms: Option<TimeMs>,
-    /// When it ends as far as is known now; None never.
+    /// When it ends, as far as known; None if never.
     pub expected_end_ms: Option<TimeMs>,
-    /// What is known of the grant, as JSON.
+    /// Details of the grant, as JSON.
     pub about: &'a str,
     pub trail: &'a Trail,
-    /// The request that it approves, and how it was decided, as JSON.
+    /// The approval request with the decision, as JSON.
     pub approval: Option<(&'a str, &'a str)>,
     pub answer: &'a str,
 }
 
-/// What became of it.
+/// The result.
 #[derive(Debug)]
 pub enum GrantReply {
     Reused,
     Stale(Stale, TimeMs),
-    /// There is no such request.
+    /// There is no such approval request.
     NoRequest,
-    /// The request was approved before.
+    /// The approval request was approved before.
     Decided,
-    /// The counter has as many live grants as it may have.
+    /// The counter has the maximum number of active grants.
     Full,
-    /// They would add up to more than a counter can hold.
+    /// The sum would exceed what a counter can hold.
     Overflow,
     Granted(TimeMs),
-    /// The first answer to the same operation.
+    /// The first answer of the same operation.
     Before(String),
 }
 
-/// How taking a grant back went.
+/// The result of revoking a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevokeReply {
-    /// Now, or by the same call before.
+    /// Revoked now, or by the same call before.
     Revoked,
-    /// There is none of that id, or it has ended.
+    /// There is no grant with that ID, or it has ended.
     Missing,
     Reused,
 }
@@ -97,7 +97,7 @@ impl Store {
         Ok(reply)
     }
 
-    /// The answer to a repetition, which no refusal comes before.
+    /// The answer of an earlier call with the same idempotency key; it takes precedence over any rejection.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -113,7 +113,7 @@ impl Store {
         Ok(seen)
     }
 
-    /// Takes a grant back.
+    /// Revokes a grant.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -140,7 +140,7 @@ impl Store {
         read_revoke(self.call(&self.library.revoke, &keys, &arguments).await?, operation)
     }
 
-    /// The first answer to the same revocation, if there was one.
+    /// The first answer of the same revocation, if there was one.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -152,7 +152,7 @@ impl Store {
         self.seen("revoke", bucket, operation).await?.map(|fields| read_revoke(fields, operation)).transpose()
     }
 
-    /// What is known of a grant, as JSON. Before it stand its counters and group, for the script.
+    /// Details of a grant, as JSON. In Redis its counters and group come first, for the script.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -163,7 +163,7 @@ impl Store {
         Ok(kept.and_then(|kept| kept.split_once('\n').map(|(_, about)| about.to_owned())))
     }
 
-    /// Ids of grants by the end that is known, from `offset` on; some may have ended.
+    /// IDs of grants by their known end, from `offset` on; some may have ended.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -1,4 +1,4 @@
-//! Reading users: the index of their names, and what is kept of each.
+//! Reads users: the index of their names, and their stored state.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,36 +21,36 @@ use crate::store::metering::admission::read_subscribed;
 use crate::store::metering::record::StoredReservation;
 use crate::store::reply::{Fields, optional_text, text_map};
 
-/// Reads under way at the same time; they share the node's connections.
+/// Concurrent reads; they share the node's connections.
 const PARALLEL: usize = 128;
-/// Holds of one owner that are looked through for one answer.
+/// The maximum number of an owner's holds that are searched for one answer.
 const MOST_HOLDS: usize = 1_000;
 
-/// What is true of a user beside its counters, in the order of `lua/lib/facts.lua`.
+/// A user's state apart from its counters, in the order of `lua/lib/facts.lua`.
 const FACTS: [&str; 4] = [ACCOUNT, SUBSCRIPTION, LIMITS, BLOCK];
 
-/// A live hold of a user's.
+/// A live hold of a user.
 #[derive(Clone, Debug)]
 pub struct OpenHold {
     pub operation: OperationName,
     pub reservation: StoredReservation,
-    /// Held now, per group; a group may appear once per window.
+    /// Held amounts per group; a group may occur once per window.
     pub amounts: Vec<(GroupId, Amount)>,
 }
 
-/// A window that is over.
+/// A closed window.
 #[derive(Clone, Debug)]
 pub struct ClosedWindow {
     pub group: GroupId,
-    /// Of the window, among those of its counter.
+    /// The window's sequence number among those of its counter.
     pub serial: String,
     pub window: Window,
     pub used: Amount,
-    /// That the last call in the window went by; None counted without limit.
+    /// The quota at the last call in the window; None counted without limit.
     pub quota: Option<Amount>,
-    /// Extra quota by grants, when it ended.
+    /// Extra quota by grants when it ended.
     pub granted: Amount,
-    /// From then on nothing can be charged to it or given back any more.
+    /// After this time nothing can be charged to it or refunded any more.
     pub keep_until_ms: TimeMs,
 }
 
@@ -59,7 +59,7 @@ fn unexpected(error: impl std::fmt::Display) -> StoreError {
 }
 
 impl Store {
-    /// Names of users that begin with `prefix`, in the order of their bytes, after `after`.
+    /// Names of users that begin with `prefix`, sorted by their bytes, after `after`.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -74,7 +74,7 @@ impl Store {
             Some(after) if after >= prefix => format!("({after}"),
             _ => format!("[{prefix}"),
         };
-        // No UTF-8 text holds the byte 0xff, so this comes after every name with the prefix.
+        // UTF-8 texts never contain the byte 0xff, so this comes after every name with the prefix.
         let to = if prefix.is_empty() { b"+".to_vec() } else { [b"(", prefix.as_bytes(), b"\xff"].concat() };
         let mut command = redis::cmd("ZRANGE");
         command.arg(bucket.users()).arg(from).arg(to).arg("BYLEX").arg("LIMIT").arg(0).arg(count);
@@ -82,7 +82,7 @@ impl Store {
         names.iter().map(|name| UserId::parse(name).map_err(unexpected)).collect()
     }
 
-    /// What is true of users, in their order; None for one of whom nothing is kept.
+    /// The state of users, in the same order; None if nothing is stored about a user.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -103,13 +103,13 @@ impl Store {
         if present {
             return Ok(Some(subscribed));
         }
-        // On the default plan nothing is written of a user but counters.
+        // A user on the default plan may have counters only.
         let mut exists = redis::cmd("EXISTS");
         exists.arg(key);
         Ok((self.command(&exists).await? == Value::Int(1)).then_some(subscribed))
     }
 
-    /// All that is kept of users, in one read each.
+    /// Everything stored about users, in one read each.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -118,7 +118,7 @@ impl Store {
         stream::iter(users).map(read).buffered(PARALLEL).try_collect().await
     }
 
-    /// The same of any owner of counters.
+    /// The same for any owner.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -126,7 +126,7 @@ impl Store {
         Stored::read(self.counters_hash(&bucket.owner(owner).account).await?)
     }
 
-    /// Closed windows of an owner of counters, in no order.
+    /// Closed windows of an owner, unordered.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -137,8 +137,8 @@ impl Store {
         Ok(fields.iter().filter_map(|(name, value)| read_closed(name, value)).collect())
     }
 
-    /// The counters, by group and serial, in which reservations hold that end after `after`; None if there are more than
-    /// a thousand such reservations.
+    /// The counters, by group and sequence number, with holds of reservations that end after `after`; None if there
+    /// are more than a thousand such reservations.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -160,7 +160,7 @@ impl Store {
         Ok((members.len() <= MOST_HOLDS).then(|| held.collect()))
     }
 
-    /// At most `count` live holds of a user, those that end first.
+    /// At most `count` live holds of a user, those that expire first.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -180,7 +180,7 @@ impl Store {
             let (Some(name), Some(entries)) = (words.next().and_then(OperationName::parse), words.next()) else {
                 return Err(unexpected("a hold"));
             };
-            // A record that is gone meanwhile has been settled.
+            // If its record no longer exists, it was settled meanwhile.
             if let Some(reservation) = self.reservation(bucket, &name).await? {
                 let amounts = entries.split(',').filter_map(read_entry).collect();
                 open.push(OpenHold { operation: name, reservation, amounts });
@@ -190,48 +190,48 @@ impl Store {
     }
 }
 
-/// A counter as it stands in its stored window, which may be over.
+/// A counter in its stored window, which may be over.
 #[derive(Clone, Debug)]
 pub struct StoredCounter {
     pub group: GroupId,
-    /// Of the window, among those of its counter.
+    /// The window's sequence number among those of its counter.
     pub serial: String,
     pub window: Window,
     pub used: Amount,
-    /// That the last call in the window went by; None counts without limit.
+    /// The quota at the last call in the window; None counts without limit.
     pub quota: Option<Amount>,
 }
 
-/// A grant as the counters know it.
+/// A grant as stored with the counters.
 #[derive(Clone, Debug)]
 struct StoredGrant {
     id: String,
     group: GroupId,
     amount: Amount,
-    /// None: in every window until its end.
+    /// None if it applies to every window until its end.
     serial: Option<String>,
     ends_at_ms: Option<TimeMs>,
 }
 
-/// A grant that counts now.
+/// An active grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveGrant {
     pub id: String,
     pub amount: Amount,
-    /// None: never.
+    /// None if never.
     pub ends_at_ms: Option<TimeMs>,
 }
 
-/// A user as the counters hash tells it.
+/// A user's stored account.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub subscribed: Subscribed,
     pub windows: Vec<StoredCounter>,
-    /// No reservation that was not extended lived longer.
+    /// The longest lifetime of any reservation that was not extended.
     pub longest_ttl_ms: TimeMs,
     /// The latest expiry of the extended ones.
     pub extended_until_ms: Option<TimeMs>,
-    /// What plan changes put out of reach, in windows that are still the present ones.
+    /// Amounts blocked by plan changes, in windows that are still current.
     pub blocked: Vec<(GroupId, Window, Amount)>,
     grants: Vec<StoredGrant>,
 }
@@ -262,7 +262,7 @@ impl Stored {
         Ok(Self { subscribed, windows, blocked, longest_ttl_ms, extended_until_ms, grants })
     }
 
-    /// What live grants add to a counter.
+    /// The sum of active grants for a counter.
     pub fn granted(&self, counter: &StoredCounter, now: TimeMs) -> Amount {
         let grants = self.grants.iter().filter(|grant| {
             grant.group == counter.group
@@ -272,20 +272,20 @@ impl Stored {
         grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
     }
 
-    /// What live grants add to a group's counter whichever window it is in.
+    /// The sum of active grants for a group's counter in any window.
     pub fn granted_in_any_window(&self, group: &GroupId, now: TimeMs) -> Amount {
         let live = |grant: &&StoredGrant| grant.serial.is_none() && grant.ends_at_ms.is_none_or(|end| now < end);
         let grants = self.grants.iter().filter(|grant| grant.group == *group).filter(live);
         grants.fold(Amount::ZERO, |sum, grant| sum.saturating_add(grant.amount))
     }
 
-    /// The present window of a counter, if it is that one.
+    /// The present window of a counter, if it has this sequence number.
     pub fn window_of(&self, group: &GroupId, serial: &str) -> Option<Window> {
         let counter = self.windows.iter().find(|counter| counter.group == *group && counter.serial == serial);
         counter.map(|counter| counter.window)
     }
 
-    /// The live grants to one counter.
+    /// The active grants for one counter.
     pub fn grants_to(&self, group: &GroupId, now: TimeMs) -> Vec<LiveGrant> {
         let live = self.live_grants(now);
         let ends_at_ms = |grant: &StoredGrant| live.iter().find(|(id, _)| *id == grant.id).map(|(_, end)| *end);
@@ -296,7 +296,7 @@ impl Stored {
         told.collect()
     }
 
-    /// The grants that have not ended, with their ends: neither their time nor their counter's window is over.
+    /// The grants that have not ended, with their ends.
     pub fn live_grants(&self, now: TimeMs) -> Vec<(&str, Option<TimeMs>)> {
         let ends_at_ms = |grant: &StoredGrant| match &grant.serial {
             None => Some(grant.ends_at_ms),
@@ -310,7 +310,7 @@ impl Stored {
     }
 }
 
-/// `.account`, `.subscription`, `.limits` and `.block`, empty where there is none.
+/// `.account`, `.subscription`, `.limits` and `.block`; missing ones are empty.
 fn subscribed_of(mut facts: Vec<String>) -> Result<Subscribed, StoreError> {
     if let Some(account) = facts.first_mut() {
         *account = match account.as_str() {

@@ -1,4 +1,4 @@
-//! A pipelined connection to Redis that any number of calls share: a single server, a Sentinel group, or a Cluster.
+//! A pipelined connection to Redis that many calls share: a single server, a Sentinel group, or a Cluster.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use tokio::sync::Mutex;
 use super::sentinel_url::SentinelUrl;
 use crate::store::error::is_forbidden;
 
-/// How many commands may wait for a connection, and how many bytes of them it collects before it writes: enough for all
-/// operations of a batch and some other calls, so that they reach Redis in one write. The defaults of the client library
-/// are 50 commands and 8 KiB.
+/// How many commands may wait for a connection, and how many bytes it collects before it writes. This is enough for
+/// all operations of a batch and some other calls, so that they reach Redis in one write. The defaults of the client
+/// library are 50 commands and 8 KiB.
 const MOST_WAITING: usize = 256;
 const MOST_UNWRITTEN_BYTES: usize = 256 * 1024;
 
-/// A connection that finds its way back when it breaks.
+/// A connection that is restored when it breaks.
 pub enum Link {
     Single(ConnectionManager),
     Sentinel(Box<SentinelLink>),
@@ -40,7 +40,7 @@ pub struct ClusterLink {
     connection: Mutex<Option<ClusterConnection>>,
 }
 
-/// One link per thread. A connection's reader runs where it was made, so a call and its answer never wake another thread.
+/// One link per thread. A connection's reader runs on the thread that made it, so a call never wakes another thread.
 pub struct Links {
     url: String,
     timeout: Duration,
@@ -49,17 +49,17 @@ pub struct Links {
 
 impl Links {
     /// # Errors
-    /// A URL that names no store. An unreachable one is found later.
+    /// An invalid URL. An unreachable server is only noticed later.
     pub fn open(url: &str, timeout: Duration) -> RedisResult<Self> {
         let links = Self { url: url.to_owned(), timeout, links: ThreadLocal::new() };
         links.own()?;
         Ok(links)
     }
 
-    /// The present thread's.
+    /// The link of the present thread.
     ///
     /// # Errors
-    /// A URL that names no store: found by [`Self::open`] already.
+    /// An invalid URL, which [`Self::open`] has already reported.
     pub fn own(&self) -> RedisResult<&Link> {
         self.links.get_or_try(|| Link::open(&self.url, self.timeout))
     }
@@ -67,7 +67,7 @@ impl Links {
 
 impl Link {
     /// # Errors
-    /// A URL that names no store. An unreachable one is found later.
+    /// An invalid URL. An unreachable server is only noticed later.
     pub fn open(url: &str, timeout: Duration) -> RedisResult<Self> {
         if let Some(group) = SentinelUrl::parse(url) {
             return SentinelLink::open(group?, timeout).map(|link| Self::Sentinel(Box::new(link)));
@@ -83,7 +83,7 @@ impl Link {
         let client = single(url)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(timeout))
-            // Whoever calls has a limit of its own, which is for repetitions and a new connection too.
+            // Callers have their own time limit, which includes retries and reconnects.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(MOST_WAITING)
             .set_write_backpressure_boundary(MOST_UNWRITTEN_BYTES)
@@ -92,7 +92,7 @@ impl Link {
         ConnectionManager::new_lazy_with_config(client, config).map(Self::Single)
     }
 
-    /// Runs a command; once more if the connection broke, since every call may be repeated.
+    /// Runs a command; once more if the connection broke, since every call can be repeated.
     pub async fn run(&self, command: &Cmd) -> RedisResult<Value> {
         match self.run_once(command).await {
             Err(error) if broke(&error) => {
@@ -103,7 +103,7 @@ impl Link {
         }
     }
 
-    /// Runs a command that names no key: in a cluster on the master that holds `key`.
+    /// Runs a command without a key; in a cluster, on the master of `key`.
     pub async fn run_at(&self, key: &str, command: &Cmd) -> RedisResult<Value> {
         match self {
             Self::Cluster(link) => Box::pin(link.run_at(key, command)).await.and_then(Value::extract_error),
@@ -111,7 +111,7 @@ impl Link {
         }
     }
 
-    /// A slot of each master; None: there is one master, and no slots.
+    /// A slot of each master; None for a single master without slots.
     pub async fn masters(&self) -> RedisResult<Vec<Option<u16>>> {
         match self {
             Self::Cluster(link) => {
@@ -122,7 +122,7 @@ impl Link {
         }
     }
 
-    /// Runs a command that names no key on one of [`Self::masters`].
+    /// Runs a command without a key on one of [`Self::masters`].
     pub async fn run_on(&self, master: Option<u16>, command: &Cmd) -> RedisResult<Value> {
         match (self, master) {
             (Self::Cluster(link), Some(slot)) => {
@@ -132,8 +132,8 @@ impl Link {
         }
     }
 
-    /// Runs commands together on one connection, in a cluster to the master that holds `key`; once more if it broke.
-    /// An answer may be an error of the server.
+    /// Runs commands together on one connection, in a cluster on the master of `key`; once more if the connection
+    /// broke. An answer may be an error of the server.
     pub async fn run_all(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         match self.run_all_once(key, commands).await {
             Err(error) if broke(&error) => {
@@ -144,8 +144,8 @@ impl Link {
         }
     }
 
-    // What the rarer kinds wait in is boxed: inlined, it would make every future that calls Redis a few kilobytes larger,
-    // and futures are moved about.
+    // The rarer kinds are boxed. Inlined, they would make every future that calls Redis a few kilobytes larger, and
+    // futures are moved often.
     async fn run_all_once(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         let count = commands.cmd_iter().count();
         match self {
@@ -164,8 +164,8 @@ impl Link {
     }
 }
 
-/// A call goes out when it is made. Without this the kernel keeps it back while an earlier one of the connection is not
-/// answered or acknowledged: a round trip longer for whoever calls while another call is under way.
+/// Disables Nagle's algorithm, so that a call is sent at once. Otherwise the kernel delays it until an earlier call on
+/// the connection is acknowledged, which costs a round trip.
 fn at_once() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
@@ -182,7 +182,7 @@ fn broke(error: &RedisError) -> bool {
     error.is_io_error() && !error.is_timeout()
 }
 
-/// `[user:password@]host:port,host:port` as node URLs.
+/// `[user:password@]host:port,host:port` as URLs of nodes.
 fn nodes(list: &str) -> Vec<String> {
     let (login, hosts) = list.rsplit_once('@').map_or(("", list), |(login, hosts)| (login, hosts));
     let login = if login.is_empty() { String::new() } else { format!("{login}@") };
@@ -212,7 +212,7 @@ impl SentinelLink {
         result
     }
 
-    /// A broken connection or a master that became a replica: the sentinels are asked again.
+    /// After a broken connection, or if the master became a replica, the sentinels are asked again.
     async fn look_at(&self, result: Result<&[Value], &RedisError>) {
         let is_readonly = |value: &Value| matches!(value, Value::ServerError(error) if error.code() == "READONLY");
         let failed = match result {
@@ -235,9 +235,9 @@ impl SentinelLink {
     }
 }
 
-/// An error does not say whether a sentinel or the master refused the gateway.
+/// The error does not say whether a sentinel or the master rejected the login.
 fn whose_login(error: RedisError) -> RedisError {
-    const HINT: &str = "a sentinel or the master does not let the gateway in; the name and password before the hosts in \
+    const HINT: &str = "a sentinel or the master rejected the login; the name and password before the hosts in \
                         the URL are for the master, sentinel_username and sentinel_password for the sentinels";
     match error.to_string() {
         told if is_forbidden(&told) => (ErrorKind::AuthenticationFailed, HINT, told).into(),
@@ -250,7 +250,7 @@ impl ClusterLink {
         self.connection().await?.req_packed_command(command).await
     }
 
-    /// On the master that holds `key`.
+    /// On the master of `key`.
     async fn run_at(&self, key: &str, command: &Cmd) -> RedisResult<Value> {
         let routing = RoutingInfo::SingleNode(master_of(key));
         self.connection().await?.route_command(command.clone(), routing).await
@@ -261,7 +261,7 @@ impl ClusterLink {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
         let found = self.run(&command).await.and_then(Value::extract_error)?;
-        // First and last slot, the master's address, port and id, and its replicas.
+        // First and last slot, the master's address, port and ID, and its replicas.
         let (mut known, mut slots) = (Vec::new(), Vec::new());
         for range in redis::from_redis_value::<Vec<Vec<Value>>>(found)? {
             let mut parts = range.into_iter();
@@ -301,7 +301,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    /// The first byte of TLS' greeting.
+    /// The first byte of a TLS handshake.
     const HANDSHAKE: u8 = 0x16;
 
     #[tokio::test]
@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    /// Waits for commands, and answers how many have arrived by then.
+    /// Waits for commands and returns how many have arrived.
     async fn arrived(stream: &mut TcpStream) -> usize {
         let mut bytes = Vec::new();
         stream.read_buf(&mut bytes).await.unwrap();
@@ -335,13 +335,13 @@ mod tests {
         let ping = redis::cmd("PING");
         let calls = async {
             link.run(&ping).await.unwrap();
-            // As a batch is run.
+            // In the same way as a batch.
             tokio::task::unconstrained(join_all((0..100).map(|_| link.run(&ping)))).await
         };
         let server = async {
             let mut stream = listener.accept().await.unwrap().0;
             let mut together = 0;
-            // What a connection begins with comes before.
+            // The connection's setup commands come first.
             while together < 100 {
                 together = arrived(&mut stream).await;
                 stream.write_all("+PONG\r\n".repeat(together).as_bytes()).await.unwrap();

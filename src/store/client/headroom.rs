@@ -1,8 +1,8 @@
-//! What happens in a Redis that uses as much memory as it may (`maxmemory`).
+//! Behaviour when Redis has reached its memory limit (`maxmemory`).
 //!
-//! Redis refuses what takes new room: reserves, new users. What frees room, what is bounded by what is there (each open
-//! reservation is committed once) and what operators do is never refused. What callers can repeat without a bound
-//! (tracks, draws, refunds) may exceed `maxmemory` by the headroom and is refused beyond it.
+//! Redis rejects calls that need new memory: reserves, new users. Calls that free memory, calls whose number is
+//! limited by stored data (each open reservation is committed once), and calls of operators always succeed. Calls that
+//! clients can repeat without limit (tracks, draws, refunds) may exceed `maxmemory` by the headroom.
 
 use std::collections::HashMap;
 
@@ -16,23 +16,23 @@ use crate::store::{Store, round_trips};
 const SHARE: u64 = 10;
 const LEAST: u64 = 8 * 1024 * 1024;
 
-/// In a full Redis, a call is
+/// What a full Redis does with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// refused;
+    /// It is rejected.
     Refused,
-    /// done while the headroom lasts;
+    /// It succeeds while there is headroom.
     Headroom,
-    /// done.
+    /// It succeeds.
     Done,
 }
 
-/// How much memory Redis uses, and may use.
+/// The memory that Redis uses, and its limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
     /// As Redis compares it with the limit.
     pub used: u64,
-    /// 0: no limit.
+    /// 0 means no limit.
     pub max: u64,
 }
 
@@ -43,7 +43,7 @@ impl MemoryUse {
         Self { used, max: number("maxmemory") }
     }
 
-    /// Whole percent of the limit that are used; None: there is no limit.
+    /// Used memory in whole percent of the limit; None without a limit.
     pub fn percent(self) -> Option<u64> {
         u64::try_from(u128::from(self.used) * 100 / u128::from(std::num::NonZeroU64::new(self.max)?.get())).ok()
     }
@@ -54,7 +54,7 @@ impl MemoryUse {
 }
 
 impl Store {
-    /// Sections of `INFO`, of the server that holds `key`.
+    /// Sections of `INFO` from the server that holds `key`.
     pub(in crate::store) async fn info(
         &self,
         key: &str,
@@ -79,15 +79,13 @@ impl Store {
     }
 
     /// # Errors
-    /// [`StoreError::Full`] if the server that holds `key` has used its headroom up.
+    /// [`StoreError::Full`] if the server that holds `key` has used up its headroom.
     pub(in crate::store) async fn check_headroom(&self, key: &str) -> Result<(), StoreError> {
         let memory = MemoryUse::read(&self.info(key, &["memory"]).await?);
         match memory.is_beyond_headroom() {
             true => {
                 let MemoryUse { used, max } = memory;
-                Err(StoreError::Full(format!(
-                    "{used} bytes are used of {max} (maxmemory), and the headroom is used up"
-                )))
+                Err(StoreError::Full(format!("{used} of {max} bytes (maxmemory) are used, including the headroom")))
             }
             false => Ok(()),
         }

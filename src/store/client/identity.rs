@@ -1,6 +1,6 @@
 //! The identity of the data in Redis. The first start writes it; each node remembers the one that it started with and
-//! compares it with every look for changes. Data that is empty or somebody else's is neither read nor written: only
-//! a node that starts may initialise an empty Redis.
+//! compares it with every check for changes. A node neither reads nor writes empty or different data. Only a starting
+//! node may initialise an empty Redis.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,32 +13,32 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Register};
 
-/// What a start found.
+/// What was found at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The data of earlier starts.
     Known,
-    /// An empty Redis, which is initialised now.
+    /// An empty Redis, which is now initialised.
     Initialised,
-    /// An empty Redis, and it may not be initialised.
+    /// An empty Redis that may not be initialised.
     Empty,
-    /// The data of another version, by its layout.
+    /// The data of another version, with its layout.
     Layout(String),
 }
 
-/// The counts of changes that nodes poll.
+/// The change counts that nodes poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub keys: String,
     pub apps: String,
-    /// Of all apps' configurations.
+    /// For the configurations of all apps.
     pub configurations: u64,
 }
 
-/// The identity that a node goes by.
+/// The identity that a node expects.
 #[derive(Debug, Default)]
 pub struct Identity {
-    /// None: nothing is compared, as in commands that look at a Redis once.
+    /// None for commands that use Redis only once, which compare nothing.
     expected: Mutex<Option<String>>,
     is_wrong: AtomicBool,
     why: Mutex<String>,
@@ -50,7 +50,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Identity {
     /// # Errors
-    /// At the last look Redis had other data than this node's.
+    /// At the last check, Redis had other data than this node expects.
     pub fn check(&self) -> Result<(), StoreError> {
         if self.is_wrong.load(Ordering::Relaxed) { Err(StoreError::Refused(lock(&self.why).clone())) } else { Ok(()) }
     }
@@ -61,7 +61,7 @@ impl Identity {
         metrics::gauge!("quotagate_store_identity_matches").set(1.0);
     }
 
-    /// Compares, and logs once when that changes.
+    /// Compares the identity, and logs changes of the result once.
     pub(in crate::store) fn observe(&self, layout: Option<&str>, identity: Option<&str>) -> Result<(), StoreError> {
         let Some(expected) = lock(&self.expected).clone() else { return Ok(()) };
         let found = match (layout, identity) {
@@ -93,7 +93,7 @@ impl Identity {
 }
 
 impl Store {
-    /// Looks whose data Redis holds, and remembers it. Empty, it is initialised if `may_initialise`.
+    /// Reads and remembers the identity of the data. An empty Redis is initialised if `may_initialise`.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -118,7 +118,7 @@ impl Store {
             return Ok(Claim::Layout(layout.unwrap_or_else(|| "unknown".to_owned())));
         }
         if identity.is_none() {
-            // Data of a release that wrote none.
+            // Data of a release that wrote no identity.
             let mut set = redis::cmd("SET");
             set.arg(keys::IDENTITY).arg(self.new_identity().await?).arg("NX");
             self.unguarded(&set).await?;
@@ -130,7 +130,7 @@ impl Store {
         Ok(claim)
     }
 
-    /// Does Redis hold data that this version reads? For commands that look at it beside a gateway, and write no
+    /// Whether Redis has data that this version can read. For commands that run next to a gateway and write no
     /// identity.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Store {
         Ok(Claim::Known)
     }
 
-    /// Asks Redis now whether it holds this node's data.
+    /// Checks now whether Redis has this node's data.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if it does not.
@@ -156,7 +156,7 @@ impl Store {
         self.changes().await.map(drop)
     }
 
-    /// How often the registers have changed, of a Redis that holds this node's data.
+    /// The change counts of the registers, if Redis has this node's data.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -1,4 +1,4 @@
-//! The Lua files, put together to the library that Redis keeps.
+//! Combines the Lua files into the library that Redis stores.
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -20,7 +20,7 @@ macro_rules! library {
         pub struct Library {
             /// `qg_<hash>`
             pub name: String,
-            /// What `FUNCTION LOAD` takes.
+            /// The source for `FUNCTION LOAD`.
             pub source: String,
             $(pub $command: Function,)*
         }
@@ -50,19 +50,18 @@ library! {
     libraries: "lib/account", "lib/admission", "lib/alert", "lib/allowance", "lib/approval", "lib/args", "lib/audit", "lib/clock", "lib/counter", "lib/facts", "lib/hold", "lib/keys", "lib/layout6", "lib/ledger", "lib/operation", "lib/outbox", "lib/pieces", "lib/program", "lib/proposal", "lib/record", "lib/retention", "lib/settle", "lib/straight", "lib/straight_reserve", "lib/straight_settle", "lib/tracking", "lib/window"
 }
 
-/// A command in Lua.
+/// A registered Lua function.
 #[derive(Debug)]
 pub struct Function {
-    /// That of its file.
+    /// The name of its file.
     pub name: &'static str,
-    /// `qg_<hash>_<name>`: Redis has one namespace for the functions of all libraries.
+    /// `qg_<hash>_<name>`, since Redis has one namespace for the functions of all libraries.
     pub registered: String,
-    /// The same for a Redis that uses as much memory as it may, for functions that are refused there under their first
-    /// name.
+    /// The name of the variant that a full Redis accepts, for functions that have one.
     pub beyond: Option<String>,
-    /// Whether it may write anything.
+    /// Whether it may write.
     pub writes: bool,
-    /// Looked up with its first call.
+    /// Created with its first call.
     round_trips: OnceLock<Histogram>,
 }
 
@@ -80,13 +79,13 @@ static LIBRARY: LazyLock<Result<Library, StoreError>> = LazyLock::new(Library::p
 
 impl Library {
     /// # Errors
-    /// A line of `library.lua` that names no file.
+    /// A line of `library.lua` names a file that does not exist.
     pub fn resolve() -> Result<&'static Self, StoreError> {
         LIBRARY.as_ref().map_err(Clone::clone)
     }
 }
 
-/// Stands for the library's name until the text is known that it is a hash of.
+/// Placeholder for the library's name, which is a hash of the text.
 const NAME: &str = "@name@";
 
 /// Name and text.
@@ -108,8 +107,8 @@ fn file(name: &str) -> Result<&'static str, StoreError> {
     found.map(|(_, text)| *text).ok_or_else(|| StoreError::Unexpected(format!("no Lua file {name}")))
 }
 
-/// `include "<file>"`, or `command "<file>"[ <flag>]`: a flag of Redis, or `headroom` for a function with and without
-/// `allow-oom`.
+/// `include "<file>"`, or `command "<file>"[ <flag>]` with a flag of Redis, or with `headroom` for a function that is
+/// registered with and without `allow-oom`.
 fn append(part: &str, source: &mut String) -> Result<(), StoreError> {
     let mut parts = part.split('"');
     let (kind, name, flag) =

@@ -1,5 +1,5 @@
-//! `lua/migrate.lua` and `lua/set_layout.lua`: convert data of layout 6 to the present layout, key by key. An interrupted
-//! conversion resumes.
+//! `lua/migrate.lua` and `lua/set_layout.lua`: convert data of layout 6 to the present layout, key by key. An
+//! interrupted conversion resumes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use super::server::LAYOUT_VERSION;
 use crate::store::error::StoreError;
 use crate::store::{Arguments, Store, keys};
 
-/// The layout that is converted.
+/// The layout to convert from.
 pub const FROM: &str = "6";
-/// During the conversion: no release serves it.
+/// The layout during the conversion, which no release serves.
 pub const BETWEEN: &str = "6>7";
 
-/// Keys that one step of a scan looks at.
+/// Keys per step of a scan.
 const PAGE: usize = 1_000;
 
-/// Can data of that layout be converted?
+/// Whether data with this layout can be converted.
 pub fn is_convertible(layout: &str) -> bool {
     layout == FROM || layout == BETWEEN
 }
 
-/// What a key holds, as its name says.
+/// The kind of a key, according to its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Stamp,
@@ -48,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// None: the layouts have it alike.
+    /// None if both layouts store it in the same way.
     fn of(key: &str) -> Option<Self> {
         let (_, name) = key.split_once("}:")?;
         let first = name.split_once(':').map_or(name, |(first, _)| first);
@@ -57,21 +57,21 @@ impl Kind {
         (is_one_of_many == (name.len() > first.len())).then_some(kind)
     }
 
-    /// Is a hash done in pages?
+    /// Whether a hash is converted in pages.
     fn is_paged(self) -> bool {
         matches!(self, Self::Approvals | Self::Grants)
     }
 }
 
-/// How it is done.
+/// The options of a conversion.
 #[derive(Clone, Copy, Debug)]
 pub struct MigrateOptions {
-    /// Nothing is changed, only counted.
+    /// Only count, without changing anything.
     pub dry_run: bool,
-    /// Keys per call; Redis serves nobody else meanwhile.
+    /// Keys per call; Redis executes no other calls meanwhile.
     pub keys_per_call: usize,
     pub calls_at_once: usize,
-    /// A pause in which nodes of the old release notice the new layout. They look every 300 ms.
+    /// A pause for nodes of the old release to notice the new layout, which they check every 300 ms.
     pub notice: Duration,
 }
 
@@ -81,16 +81,16 @@ impl Default for MigrateOptions {
     }
 }
 
-/// What was converted, or with a dry run would be.
+/// What was converted, or would be in a dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Migrated {
-    /// The layout that was found.
+    /// The layout before the conversion.
     pub from: String,
-    /// Keys that the current pass has looked at.
+    /// Keys that the current pass has checked.
     pub looked_at: u64,
-    /// Converted keys by kind; of approvals and grants, converted entries.
+    /// Converted keys by kind; for approvals and grants, converted entries.
     pub converted: BTreeMap<Kind, u64>,
-    /// Keys that have neither layout. They stay as they are, and the conversion does not finish.
+    /// Keys with neither layout. They are not changed, and the conversion does not complete.
     pub unreadable: Vec<String>,
     /// Counters that a node of the old release wrote after their owner was converted. They are deleted.
     pub strays: Vec<String>,
@@ -108,7 +108,7 @@ impl Migrated {
     }
 }
 
-/// What one call did.
+/// The result of one call.
 #[derive(Default)]
 struct Chunk {
     count: u64,
@@ -121,7 +121,7 @@ fn unexpected(error: impl std::fmt::Display) -> StoreError {
 }
 
 impl Store {
-    /// The layout of the data; None: there is none.
+    /// The layout of the data; None if there are no data.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -131,7 +131,7 @@ impl Store {
         redis::from_redis_value(self.unguarded(&command).await?).map_err(unexpected)
     }
 
-    /// How many keys all masters have; it stops counting at `most`.
+    /// The number of keys on all masters, counted up to `most`.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -154,8 +154,8 @@ impl Store {
         Ok(count)
     }
 
-    /// Converts data of layout 6 to the present layout. Where the layout is the present one already, it converts what a
-    /// failover may have left. Calls `progress` after each step.
+    /// Converts data of layout 6 to the present layout. If the present layout is already set, converts what a failover
+    /// may have restored. Calls `progress` after each step.
     ///
     /// # Errors
     /// [`StoreError`]; converted keys stay converted, and it can be called again.
@@ -172,8 +172,8 @@ impl Store {
         if from != LAYOUT_VERSION {
             self.set_layout(FROM, BETWEEN).await?;
             tokio::time::sleep(options.notice).await;
-            // A node of the old release that has not noticed writes nothing either: its metering calls find no stamp, its
-            // settling calls find no reservation, and both then check the layout.
+            // A node of the old release that has not noticed writes nothing either: its metering calls find no stamp,
+            // its settling calls find no reservation, and both then check the layout.
             self.pass(&[Kind::Stamp, Kind::Operation], options, &mut done, &progress).await?;
         }
         loop {
@@ -201,7 +201,7 @@ impl Store {
         }
     }
 
-    /// Looks at all keys once, and converts those of `kinds`.
+    /// Checks all keys once, and converts those of `kinds`.
     async fn pass(
         &self,
         kinds: &[Kind],
@@ -268,7 +268,7 @@ impl Store {
     }
 }
 
-/// Keys of one kind and one slot for each call.
+/// Groups keys into calls with one kind and one slot each.
 fn by_call(keys: Vec<String>, kinds: &[Kind], most: usize) -> Vec<(Kind, Vec<String>)> {
     let mut sorted: BTreeMap<(Kind, String), Vec<String>> = BTreeMap::new();
     for key in keys {
@@ -283,8 +283,8 @@ fn by_call(keys: Vec<String>, kinds: &[Kind], most: usize) -> Vec<(Kind, Vec<Str
     calls.collect()
 }
 
-/// A field of an outbox entry in the present layout. Entries of a stream cannot be changed, so those of layout 6 are
-/// converted whenever they are read.
+/// A field of an outbox entry in the present layout. Stream entries cannot be changed, so those of layout 6 are
+/// converted on every read.
 pub(in crate::store) fn outbox_field(name: &str, value: String) -> String {
     match name {
         "owner" => value.replacen("}:counters:", "}:account:", 1),
@@ -296,7 +296,7 @@ pub(in crate::store) fn outbox_field(name: &str, value: String) -> String {
     }
 }
 
-/// `20260228T100000Z` as `20260228T1000`; other words stay.
+/// `20260228T100000Z` becomes `20260228T1000`; other words stay unchanged.
 fn without_zeros(word: &str) -> &str {
     let Some(time) = word.strip_suffix('Z') else { return word };
     let time = time.strip_suffix("00").unwrap_or(time);

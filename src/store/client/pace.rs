@@ -1,10 +1,10 @@
-//! Room between the pages of a long scan, so that other work on Redis and on the node's threads goes first.
+//! Pauses between the pages of a long scan, so that other work on Redis and on the node's threads goes first.
 
 use std::time::{Duration, Instant};
 
-/// A scan rests this many times as long as its last page took.
+/// A scan pauses this many times as long as its last page took.
 const SHARE: u32 = 2;
-/// It never rests longer than this, so that a slow Redis does not stop it.
+/// The longest pause, so that a slow Redis does not stop the scan.
 const LONGEST_REST: Duration = Duration::from_millis(50);
 
 /// The pace of one scan.
@@ -22,7 +22,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Called before each page; the first page has nothing to wait for.
+    /// Must be called before each page; returns at once for the first page.
     pub async fn rest(&mut self) {
         if self.pages > 0 {
             tokio::time::sleep((self.began.elapsed() * SHARE).min(LONGEST_REST)).await;

@@ -1,25 +1,26 @@
-//! `redis-sentinel://`: which sentinels to ask for which master, and as whom the gateway comes to either of them.
+//! `redis-sentinel://` URLs: the sentinels, the name of the master, and the logins for both.
 
 use percent_encoding::percent_decode_str;
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError, RedisResult, TlsMode};
 
-/// A master, its replicas and the sentinels that watch over them.
+/// A master, its replicas and the sentinels that monitor them.
 pub struct SentinelUrl {
     sentinels: Vec<ConnectionInfo>,
     master: String,
-    /// At the master, whichever server that is; with the number of the database.
+    /// The login at the master, whichever server that is, with the number of the database.
     login: RedisConnectionInfo,
     tls: bool,
 }
 
 impl SentinelUrl {
-    /// `[user:password@]host:port,host:port/master-name[/database][?sentinel_username=…&sentinel_password=…]`. The first
-    /// name and password are the master's, as in every other URL of a store, and are shown to no sentinel, nor those of
-    /// the sentinels to a master. Each is percent-encoded. None if another scheme stands before it.
+    /// `[user:password@]host:port,host:port/master-name[/database][?sentinel_username=…&sentinel_password=…]`. The
+    /// first name and password are the master's, as in other Redis URLs. They are never sent to a sentinel, nor those
+    /// of the sentinels to a master. Each is percent-encoded. None if the URL has another scheme.
     ///
     /// # Errors
+    /// What is missing or unknown, without quoting the URL.
     /// What is missing or unknown, without a word of the URL.
     pub fn parse(url: &str) -> Option<RedisResult<Self>> {
         let (scheme, rest) = url.split_once("://")?;
@@ -39,7 +40,7 @@ impl SentinelUrl {
             return Err(nameless());
         }
         let (login, hosts) = hosts.rsplit_once('@').unwrap_or(("", hosts));
-        // No host is asked for; the rest is read as it is for a single server.
+        // The host is a placeholder; the rest is parsed as for a single server.
         let login = format!("redis://{login}@localhost/{database}").into_connection_info()?.redis_settings().clone();
         let own = sentinels_login(query)?;
         let scheme = if tls { "rediss" } else { "redis" };
@@ -51,7 +52,7 @@ impl SentinelUrl {
         Ok(Self { sentinels, master: master.to_owned(), login, tls })
     }
 
-    /// `tcp`: of the connections to the master.
+    /// `tcp`: settings of the connections to the master.
     ///
     /// # Errors
     /// None that parsing has not found.
@@ -66,7 +67,7 @@ fn fault(what: &'static str) -> RedisError {
     (ErrorKind::InvalidClientConfig, what).into()
 }
 
-/// Left out or empty, there is none.
+/// The login is optional and may be empty.
 fn sentinels_login(query: &str) -> RedisResult<RedisConnectionInfo> {
     let (mut username, mut password) = (String::new(), String::new());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -74,9 +75,13 @@ fn sentinels_login(query: &str) -> RedisResult<RedisConnectionInfo> {
         let field = match name {
             "sentinel_username" => &mut username,
             "sentinel_password" => &mut password,
-            _ => return Err(fault("behind the name of a master may be sentinel_username and sentinel_password only")),
+            _ => {
+                return Err(fault(
+                    "after the name of the master only sentinel_username and sentinel_password are allowed",
+                ));
+            }
         };
-        // A plus is a plus, as it is before the hosts: passwords in base64 have some.
+        // A plus sign is not a space, as in the other password: passwords in base64 contain it.
         let value = percent_decode_str(value).decode_utf8();
         *field = value.map_err(|_| fault("sentinel_username and sentinel_password must be UTF-8"))?.into_owned();
     }
@@ -139,7 +144,7 @@ mod tests {
             ("redis-sentinel://u:hunter2@a:1,/m", "Missing hostname"),
             ("redis-sentinel://u:hunter2@a:port/m", "Redis URL did not parse"),
             ("redis-sentinel://u:hunter2@a:1/m/first", "Invalid database number"),
-            ("redis-sentinel://a:1/m?password=hunter2", "sentinel_username and sentinel_password only"),
+            ("redis-sentinel://a:1/m?password=hunter2", "only sentinel_username and sentinel_password"),
             ("redis-sentinel://a:1/m?sentinel_username=hunter2", "needs a sentinel_password"),
             ("redis-sentinel://a:1/m?sentinel_password=hunter2%FF", "must be UTF-8"),
         ] {

@@ -1,4 +1,4 @@
-//! What kind of Redis this is, and whether it keeps what it is told.
+//! Properties of the Redis server, and whether it is configured to persist writes.
 
 use super::headroom::MemoryUse;
 use crate::domain::metering::admission::Validity;
@@ -18,9 +18,9 @@ pub struct ServerCheck {
     pub append_only: bool,
     pub eviction_policy: String,
     pub memory: MemoryUse,
-    /// Connected to the server now.
+    /// Replicas that are connected now.
     pub replicas: u64,
-    /// It takes writes.
+    /// It accepts writes.
     pub is_master: bool,
 }
 
@@ -40,7 +40,7 @@ impl Store {
         })
     }
 
-    /// Calls a function that only reads: the library is there, or can be loaded, and may be called.
+    /// Calls a function that only reads, to check that the library is or can be loaded and may be called.
     ///
     /// # Errors
     /// [`StoreError`]

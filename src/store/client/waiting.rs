@@ -1,9 +1,9 @@
-//! Waiting for replicas: a call that writes is answered only when so many replicas have acknowledged it.
+//! Waits for replicas: a writing call is only answered when enough replicas have acknowledged it.
 //!
-//! `WAIT` waits for what was written on its own connection, and nothing else can use that connection meanwhile. So a
-//! call, a mark behind it (`lua/mark.lua`) and `WAIT` go out together on a connection that serves one call at a time,
-//! of a pool beside those for reads. On two connections, or one that was made anew between them, a master that was
-//! promoted meanwhile would acknowledge what it never had.
+//! `WAIT` covers what was written on its own connection, which cannot be used for anything else meanwhile. So a call,
+//! a mark after it (`lua/mark.lua`) and `WAIT` are sent together on a connection of a pool that serves one call at a
+//! time. With two connections, or after a reconnect in between, a newly promoted master could acknowledge a call that
+//! it never received.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,23 +17,23 @@ use super::library::Function;
 use crate::store::error::StoreError;
 use crate::store::keys;
 
-/// Calls of a node that can wait at once; more wait for their turn, within the time for a round trip.
+/// Calls per node that can wait at once; further ones queue, within the time limit of a round trip.
 const CONNECTIONS: usize = 32;
 
-/// The connections of calls that wait.
+/// The connections of waiting calls.
 pub struct Waiting {
     replicas: u8,
-    /// `WAIT` gives up before the caller does, so that the answer can say why.
+    /// `WAIT` gives up before the caller does, so that the error can state the reason.
     patience_ms: u64,
     lanes: Vec<Mutex<Link>>,
     next: AtomicUsize,
 }
 
 impl Waiting {
-    /// None where no replica is waited for.
+    /// None if no replica must acknowledge calls.
     ///
     /// # Errors
-    /// A URL that names no store.
+    /// An invalid URL.
     pub fn open(url: &str, timeout: Duration, replicas: u8) -> RedisResult<Option<Arc<Self>>> {
         if replicas == 0 {
             return Ok(None);
@@ -46,12 +46,12 @@ impl Waiting {
         Ok(Some(Arc::new(Self { replicas, patience_ms, lanes, next: AtomicUsize::new(0) })))
     }
 
-    /// How many replicas have to acknowledge a call.
+    /// How many replicas must acknowledge a call.
     pub fn replicas(&self) -> u8 {
         self.replicas
     }
 
-    /// Runs a call on the keys of one slot, `key` among them; answers how many replicas have acknowledged it.
+    /// Runs a call on the keys of one slot, which includes `key`. Returns how many replicas have acknowledged it.
     pub async fn run(&self, key: &str, call: &Cmd, mark: &Function) -> RedisResult<(Value, u64)> {
         let mut pipeline = Pipeline::new();
         pipeline.add_command(call.clone());
@@ -68,7 +68,7 @@ impl Waiting {
         Ok((answer, redis::from_redis_value(acknowledged)?))
     }
 
-    /// A connection that nobody uses, or the turn on one.
+    /// A free connection, or the next turn on a busy one.
     async fn lane(&self) -> tokio::sync::MutexGuard<'_, Link> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let lane = |step: usize| &self.lanes[first.wrapping_add(step) % self.lanes.len()];

@@ -1,4 +1,5 @@
-//! `lua/configure.lua`, `lua/announce.lua` and `lua/stamp.lua`: an app's configuration, its versions, and the stamps of its buckets.
+//! `lua/configure.lua`, `lua/announce.lua` and `lua/stamp.lua`: an app's configuration, its versions, and the stamps
+//! of its buckets.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,7 @@ use crate::store::metering::record::Record;
 use crate::store::reply::{Fields, optional_text, text_map};
 use crate::store::{Arguments, Store};
 
-/// Fields of the configuration to write if it is still at `expected`.
+/// Fields of the configuration to write if its revision is still `expected`.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigureArgs<'a> {
     pub app: &'a AppId,
@@ -19,23 +20,23 @@ pub struct ConfigureArgs<'a> {
     pub expected: u64,
     /// Greater than `expected`.
     pub revision: u64,
-    /// What to tell again for the idempotency key.
+    /// The answer to store for the idempotency key.
     pub answer: &'a str,
     pub set: &'a [(String, String)],
     pub delete: &'a [String],
-    /// Plans and policies with their document at the new revision; None for one that is deleted.
+    /// Plans and policies with their document at the new revision; None if deleted.
     pub versions: &'a [(Versioned, Option<String>)],
     pub trails: &'a [Trail],
 }
 
-/// What became of it.
+/// The result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigureReply {
     Reused,
-    /// Somebody else was first.
+    /// Another writer was first.
     Stale,
     Configured,
-    /// The first answer to the same operation.
+    /// The first answer of the same operation.
     Before(String),
 }
 
@@ -86,7 +87,7 @@ impl Store {
         })
     }
 
-    /// What the same operation was answered before, if it has a client's key.
+    /// The first answer of the same operation, if it has a client's key.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -121,7 +122,7 @@ impl Store {
         text_map(self.command(&command).await?)
     }
 
-    /// The revision of an app's configuration; 0 without any.
+    /// The revision of an app's configuration; 0 if there is none.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -132,7 +133,7 @@ impl Store {
         revision.map_or(Ok(0), |text| text.parse().map_err(|_| StoreError::Unexpected("a revision".to_owned())))
     }
 
-    /// Tells all nodes that an app's configuration is about to change.
+    /// Announces to all nodes that an app's configuration is about to change.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -143,7 +144,7 @@ impl Store {
         self.call(&self.library.announce, &keys, &arguments).await?.only_status("announced")
     }
 
-    /// The apps whose configurations have changed since that count of changes.
+    /// The apps whose configurations have changed since this change count.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -166,7 +167,7 @@ impl Store {
         optional_text(self.command(&command).await?)
     }
 
-    /// The kept versions of a plan, by revision.
+    /// The stored versions of a plan, by revision.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -176,7 +177,7 @@ impl Store {
         text_map(self.command(&command).await?)
     }
 
-    /// Raises a bucket's stamp. Answers the stamp, which may be higher.
+    /// Raises a bucket's stamp. Returns the stamp, which may be higher.
     ///
     /// # Errors
     /// [`StoreError`]

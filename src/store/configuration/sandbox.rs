@@ -1,4 +1,4 @@
-//! Emptying a sandbox, and removing an app's data.
+//! Empties a sandbox, and removes an app's data.
 
 use crate::domain::values::ids::AppId;
 use crate::store::Store;
@@ -6,10 +6,10 @@ use crate::store::error::StoreError;
 use crate::store::keys::{self, Bucket};
 
 impl Store {
-    /// Removes every key of a bucket but its configuration stamp, the test clock last. Never blocks Redis for long.
+    /// Removes every key of a bucket except its configuration stamp, the test clock last. Never blocks Redis for long.
     ///
     /// # Errors
-    /// [`StoreError`]; what is removed by then stays removed.
+    /// [`StoreError`]; keys that were removed stay removed.
     pub async fn empty(&self, bucket: &Bucket) -> Result<(), StoreError> {
         self.unlink_matching(&bucket.stamp(), &bucket.pattern(), |key| key != bucket.stamp() && key != bucket.clock())
             .await?;
@@ -18,7 +18,7 @@ impl Store {
         self.command(&unlink).await.map(|_| ())
     }
 
-    /// Removes every key of a bucket of an app that is deleted.
+    /// Removes every key of a bucket of a deleted app.
     ///
     /// # Errors
     /// [`StoreError`]

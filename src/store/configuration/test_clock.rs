@@ -8,13 +8,13 @@ use crate::store::keys::Bucket;
 use crate::store::reply::{optional_text, text_map};
 use crate::store::{Arguments, Store};
 
-/// What became of a setting of the test clock.
+/// The result of setting the test clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetClockReply {
     Frozen,
-    /// It already stands later.
+    /// The clock is already at this later time.
     Backwards(TimeMs),
-    /// The first setting lies in the past of a sandbox that holds users.
+    /// The first time is in the past, but the sandbox has users.
     NotEmpty(TimeMs),
 }
 
@@ -34,7 +34,7 @@ impl Store {
         Ok(seconds * 1_000_000 + micros)
     }
 
-    /// Freezes a bucket's clock; it moves forward only. `empty` says that no bucket of the sandbox holds users.
+    /// Freezes a bucket's clock, which only moves forward. `empty`: no bucket of the sandbox has users.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -52,7 +52,7 @@ impl Store {
         }
     }
 
-    /// The frozen time of a sandbox's bucket, if it is frozen.
+    /// The frozen time of a sandbox's bucket, if there is one.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -63,7 +63,7 @@ impl Store {
         text.map(|text| text.parse().map_err(|_| StoreError::Unexpected("a test clock".to_owned()))).transpose()
     }
 
-    /// How many users a bucket holds.
+    /// The number of users in a bucket.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -73,7 +73,7 @@ impl Store {
         int(self.command(&command).await?).map(|count| count.unsigned_abs())
     }
 
-    /// Everything of a user's hash, for people.
+    /// All fields of a user's hash, for display.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -1,28 +1,28 @@
-//! An owner's account as scripts store it: see `lua/lib/account.lua`.
+//! An owner's account as stored by scripts; see `lua/lib/account.lua`.
 
 use crate::domain::time::window::{TimeMs, Window};
 use crate::domain::values::amount::Amount;
 use crate::domain::values::digits::push_digits;
 
-/// Field of what is true of the owner beside its counters.
+/// Field for the owner's state apart from its counters.
 pub const ACCOUNT: &str = ".account";
 /// Field of a user's subscription.
 pub const SUBSCRIPTION: &str = ".subscription";
 /// Field of a user's custom limits, as JSON.
 pub const LIMITS: &str = ".limits";
-/// Field of a user who is blocked.
+/// Field of a blocked user.
 pub const BLOCK: &str = ".block";
-/// Field that says until when an extended reservation may be charged (ms).
+/// Field with the time until which an extended reservation may be charged (ms).
 pub const EXTENDED: &str = ".extended";
 
 /// `.account`: `version=<n> expiry=<ms> ttl=<ms>[ forget=<ms|never>][ flags=<letters>]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Of what is true of a user; `0` if nothing was ever written.
+    /// Version of a user's state; `0` if nothing was ever written.
     pub version: String,
-    /// No hold expires before it; None: there is none.
+    /// No hold expires earlier; None if there is none.
     pub next_expiry_ms: Option<TimeMs>,
-    /// No reservation that was not extended lived longer.
+    /// The longest lifetime of any reservation that was not extended.
     pub longest_ttl_ms: TimeMs,
     /// `never`, or milliseconds.
     pub forget_at: Option<String>,
@@ -31,7 +31,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// None for a text that no script writes.
+    /// None for a text that scripts never write.
     pub fn parse(text: &str) -> Option<Self> {
         let mut account = Self::default();
         for word in text.split(' ') {
@@ -54,15 +54,15 @@ impl Account {
 pub struct CounterText<'a> {
     pub used: Amount,
     pub held: Amount,
-    /// That the last call in the window used; None counts without limit.
+    /// The quota at the last call in the window; None counts without limit.
     pub quota: Option<Amount>,
     pub window: Window,
-    /// Of the window, among those of its counter.
+    /// The window's sequence number among those of its counter.
     pub seq: &'a str,
 }
 
 impl<'a> CounterText<'a> {
-    /// None for a text that no script writes.
+    /// None for a text that scripts never write.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (amounts, rest) = text.split_once('/')?;
         let (used, held) = amounts.split_once('+')?;
@@ -76,14 +76,14 @@ fn steps(text: &str) -> Option<Amount> {
     Amount::from_steps(text.parse().ok()?).ok()
 }
 
-/// A window as scripts know it: `<quota|->[!<percent>…] <kind>/<start>/<end>`. `alerts`: percentages of the quota.
+/// A window in the form of scripts: `<quota|->[!<percent>…] <kind>/<start>/<end>`. `alerts`: percentages of the quota.
 pub(in crate::store) fn window_text(window: &Window, quota: Option<Amount>, alerts: &[u64]) -> String {
     let mut text = String::new();
     push_window(window, quota, alerts, &mut text);
     text
 }
 
-/// Appends what [`window_text`] returns.
+/// Appends the result of [`window_text`].
 pub(in crate::store) fn push_window(window: &Window, quota: Option<Amount>, alerts: &[u64], text: &mut String) {
     match quota {
         Some(quota) => push_digits(quota.steps(), text),
@@ -97,7 +97,7 @@ pub(in crate::store) fn push_window(window: &Window, quota: Option<Amount>, aler
     window.push_text(text);
 }
 
-/// Reads what [`window_text`] wrote.
+/// Parses what [`window_text`] wrote.
 pub(in crate::store) fn read_window(text: &str) -> Option<(Window, Option<Amount>)> {
     let (quota, window) = text.split_once(' ')?;
     let quota = quota.split_once('!').map_or(quota, |(quota, _alerts)| quota);

@@ -1,4 +1,4 @@
-//! Arguments and replies that reserve, extend, track and usage share: facts, owners, stale facts, tallies.
+//! Arguments and replies that reserve, extend, track and usage share: facts, owners, stale facts, counters.
 
 use std::sync::Arc;
 
@@ -15,78 +15,78 @@ use crate::store::error::StoreError;
 use crate::store::keys::OwnerKeys;
 use crate::store::reply::Fields;
 
-/// What the node believes, for the script to check.
+/// Facts that the node has cached, for the script to check.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     pub sandbox: bool,
     pub revision: u64,
-    /// Version of what is true of the user; [`UNKNOWN_VERSION`] asks for it, [`NO_USER`] checks none.
+    /// Version of the user's state. [`UNKNOWN_VERSION`] asks for it, [`NO_USER`] skips the check.
     pub version: &'a str,
     pub validity: Validity,
-    /// Somebody wants to hear of expired reservations.
+    /// A webhook subscribes to expired reservations.
     pub tells_expiry: bool,
-    /// Only of a user who never had a subscription, with a call that counts.
+    /// Only for a user who never had a subscription, in a call that counts.
     pub forget: Option<Forget<'a>>,
 }
 
-/// When a user may be forgotten.
+/// When a user expires.
 #[derive(Clone, Copy, Debug)]
 pub struct Forget<'a> {
     pub user: &'a UserId,
-    /// None: never.
+    /// None if never.
     pub at_ms: Option<TimeMs>,
 }
 
-/// A version that no subscription has: the script answers with the truth.
+/// A version that no user has, so that the script returns the correct one.
 pub const UNKNOWN_VERSION: &str = "?";
 
-/// The first owner is no user.
+/// For a call whose first owner is not a user.
 pub const NO_USER: &str = "-";
 
-/// An owner of counters with its groups.
+/// An owner with the groups of its counters.
 #[derive(Clone, Debug)]
 pub struct Owner {
     pub keys: OwnerKeys,
-    /// Of an owner that is no user.
+    /// For an owner that is not a user.
     pub renew: Option<Renew>,
     pub groups: Vec<OwnedGroup>,
 }
 
-/// How long an owner that is no user is kept.
+/// When an owner that is not a user expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renew {
-    /// When nothing of what the call counts matters any more; None: never.
+    /// When no amount of the call matters any more; None if never.
     pub at_ms: Option<TimeMs>,
-    /// How many owners of its scope there may be.
+    /// The maximum number of owners of its scope.
     pub most: u64,
 }
 
-/// A request for approval that a denied call may open.
+/// An approval request that a denied call may open.
 #[derive(Clone, Debug)]
 pub struct ApprovalRequest {
     pub id: String,
-    /// What is known of the call, as JSON.
+    /// Details of the call, as JSON.
     pub about: String,
 }
 
-/// How a group is watched.
+/// The alerts and events of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// Percent, rising.
+    /// Percent, ascending.
     pub alerts: Vec<u64>,
-    /// A denied call asks for approval.
+    /// A denied call opens an approval request.
     pub approval: bool,
-    /// Somebody wants to hear of denials.
+    /// A webhook subscribes to denials.
     pub tells_limit: bool,
 }
 
-/// A group as a script sees it.
+/// A group in the form of scripts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedGroup {
     pub id: GroupId,
     pub window: Window,
     pub amount: Amount,
-    /// Beyond it the call is refused.
+    /// A call that exceeds it is denied.
     pub limit: Amount,
     /// None counts without limit.
     pub quota: Option<Amount>,
@@ -94,7 +94,7 @@ pub struct OwnedGroup {
 }
 
 impl OwnedGroup {
-    /// `tells_limit`: somebody wants to hear of denials.
+    /// `tells_limit`: a webhook subscribes to denials.
     pub fn of(matched: &Matched, limit: impl Fn(&LimitGroup) -> Amount, tells_limit: bool) -> Self {
         let group = &matched.group;
         let approval = group.enforcement == Enforcement::Approval;
@@ -114,40 +114,40 @@ impl OwnedGroup {
     }
 }
 
-/// A threshold that a call passed.
+/// An alert threshold that a call reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
     pub group: GroupId,
     pub percent: u64,
 }
 
-/// There are too many open requests for one more, of this user or in all.
+/// No approval request was opened, because the user or the app has too many open ones.
 pub const NOT_OPENED: &str = "not_opened";
 
-/// A request for approval that a denied call opened or found.
+/// An approval request that a denied call opened or found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     pub group: GroupId,
     pub id: String,
-    /// `open`, `rejected`, or [`NOT_OPENED`]; then there is no id.
+    /// `open`, `rejected`, or [`NOT_OPENED`], in which case there is no ID.
     pub status: String,
 }
 
-/// A fact that turned out to be stale, with the truth.
+/// A stale fact with the correct value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stale {
-    /// The bucket has seen this revision.
+    /// The bucket has this revision.
     Configuration {
         stamp: u64,
     },
-    /// The bucket has not seen the node's revision yet.
+    /// The bucket does not have the node's revision yet.
     Stamp,
     User(Subscribed),
-    /// A window does not contain the time.
+    /// The time is outside of a window.
     Time,
 }
 
-/// What a counter stands at, after (or without) the call.
+/// The amounts of a counter after the call, or without it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub used: Amount,
@@ -172,22 +172,22 @@ impl Tally {
     }
 }
 
-/// A denial: nothing changed.
+/// A denial; nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
-    /// The node's own refusal, or empty.
+    /// The denial that the node found in the facts, or empty.
     pub verdict: String,
     /// When the first hold of every full concurrent group ends.
     pub free_at_ms: Option<TimeMs>,
-    /// Approval is all that lacks: the requests for it.
+    /// The approval requests, if approval is the only reason.
     pub opened: Vec<Opened>,
-    /// Per group in the order of the arguments, and whether it lacked room.
+    /// Per group in the order of the arguments, and whether its limit was reached.
     pub tallies: Vec<(Tally, bool)>,
-    /// The groups as proposed, if the answer was kept for its idempotency key.
+    /// The groups as proposed, if the answer is stored for its idempotency key.
     pub groups: Vec<OwnedGroup>,
 }
 
-/// The time at which a script ran, and how many expired holds it took.
+/// The time at which a script ran, and the number of expired holds that it removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ran {
     pub now_ms: TimeMs,
@@ -195,14 +195,14 @@ pub struct Ran {
 }
 
 impl Facts<'_> {
-    /// Of a call without a program: see `facts.read` in `lua/lib/facts.lua`.
+    /// For a call without a program: see `facts.read` in `lua/lib/facts.lua`.
     pub(in crate::store) fn write(&self, ledger_entries: u64, arguments: &mut Arguments) {
         arguments.text(format!("{} {} {ledger_entries}", u8::from(self.sandbox), self.revision)).text(self.version);
         arguments.int(self.validity.from_ms).int(self.validity.until_ms);
     }
 }
 
-/// Reads what follows a `stale_…` status.
+/// Parses what follows a `stale_…` status.
 pub(in crate::store) fn read_stale(status: &str, fields: &mut Fields) -> Result<(Stale, TimeMs), StoreError> {
     let now = fields.time()?;
     let stale = match status {
@@ -218,7 +218,7 @@ pub(in crate::store) fn read_stale(status: &str, fields: &mut Fields) -> Result<
     Ok((stale, now))
 }
 
-/// Version, `.subscription`, `.limits` and `.block` of an account, empty where it has none.
+/// Version, `.subscription`, `.limits` and `.block` of an account; missing ones are empty.
 pub(in crate::store) fn read_subscribed(fields: &mut Fields) -> Result<Subscribed, StoreError> {
     let (version, subscription) = (fields.text()?, fields.text()?);
     let (limits, blocked) = (fields.text()?, !fields.text()?.is_empty());
@@ -266,7 +266,7 @@ pub(in crate::store) fn read_tallies(fields: &mut Fields) -> Result<Vec<Tally>, 
     tallies.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a counter"))
 }
 
-/// The same, each with `!` behind it if it is over its limit.
+/// The same, each followed by `!` if it is over its limit.
 pub(in crate::store) fn read_marked_tallies(fields: &mut Fields) -> Result<Vec<(Tally, bool)>, StoreError> {
     let text = fields.text()?;
     let tallies = text.split(' ').filter(|text| !text.is_empty()).map(|text| match text.strip_suffix('!') {
@@ -311,7 +311,7 @@ pub(in crate::store) fn read_passed(fields: &mut Fields) -> Result<Vec<Passed>, 
     passed.collect::<Option<_>>().ok_or_else(|| fields.unexpected("a threshold"))
 }
 
-/// `<id> <amount> <limit> <quota|-> <window>,…`, at the end of an answer that is kept; nothing otherwise.
+/// `<id> <amount> <limit> <quota|-> <window>,…` at the end of a stored answer; otherwise empty.
 pub(in crate::store) fn read_groups(fields: &mut Fields) -> Result<Vec<OwnedGroup>, StoreError> {
     if fields.len() == 0 {
         return Ok(Vec::new());

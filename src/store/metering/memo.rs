@@ -1,5 +1,5 @@
-//! Memos as records and the ledger keep them: one line of JSON without what stands beside it, `<event> <key> <user>`;
-//! behind a tab, which JSON never holds, the rules of a plan that is the user's own.
+//! Request snapshots in records and in the ledger: one line of JSON without the values of the preceding line, `<event>
+//! <key> <user>`; followed by a tab, which JSON never contains, and the rules of a custom plan.
 
 use std::borrow::Cow;
 
@@ -27,10 +27,10 @@ struct Kept<'a> {
 
 #[derive(Serialize, Deserialize)]
 struct KeptItem<'a> {
-    /// None: the one beside the memo.
+    /// None if it is the event of the preceding line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     event: Option<Cow<'a, EventName>>,
-    /// None: 1.
+    /// None means 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quantity: Option<Number>,
     #[serde(default, skip_serializing_if = "is_empty", deserialize_with = "stored")]
@@ -40,7 +40,7 @@ struct KeptItem<'a> {
 }
 
 impl<'a> KeptItem<'a> {
-    /// `beside`: the event that stands beside the memo.
+    /// `beside`: the event of the preceding line.
     fn of(item: &'a Item, beside: Option<&EventName>) -> Self {
         Self {
             event: Some(&item.event).filter(|event| Some(*event) != beside).map(Cow::Borrowed),
@@ -60,7 +60,7 @@ fn stored<'de, 'a, D: serde::Deserializer<'de>>(from: D) -> Result<Cow<'a, Metad
 }
 
 /// # Errors
-/// [`StoreError::Unexpected`] for a memo that is no JSON, which none is.
+/// [`StoreError::Unexpected`] if the snapshot cannot be serialized; never in practice.
 pub fn memo_text(memo: &Memo) -> Result<String, StoreError> {
     let unexpected = |error: serde_json::Error| StoreError::Unexpected(error.to_string());
     let kept = Kept {
@@ -78,7 +78,7 @@ pub fn memo_text(memo: &Memo) -> Result<String, StoreError> {
     Ok(text)
 }
 
-/// Reads a memo beside which these stand.
+/// Parses a snapshot with the event and user of the preceding line.
 pub(in crate::store) fn parse_memo(event: &str, user: &str, text: &str) -> Option<Memo> {
     let (memo, rules) = text.split_once('\t').map_or((text, None), |(memo, rules)| (memo, Some(rules)));
     let kept: Kept = serde_json::from_str(memo).ok()?;
@@ -102,7 +102,7 @@ pub(in crate::store) fn parse_memo(event: &str, user: &str, text: &str) -> Optio
     })
 }
 
-/// A memo behind the line of what stands beside it, `<event> - <user>`, for a node that keeps it at hand.
+/// A snapshot after the line `<event> - <user>`, for a node's cache.
 ///
 /// # Errors
 /// As [`memo_text`].
@@ -111,7 +111,7 @@ pub(in crate::store) fn request_text(memo: &Memo) -> Result<String, StoreError> 
     Ok(format!("{event} - {}\n{}", encode(memo.user.as_str()), memo_text(memo)?))
 }
 
-/// `<event> <key> <user>`, and the memo beside it: the key, encoded, and the memo.
+/// Parses `<event> <key> <user>` and the snapshot after it: returns the encoded key and the snapshot.
 pub(in crate::store) fn parse_request<'a>(about: &'a str, memo: &str) -> Option<(&'a str, Memo)> {
     let mut parts = about.split(' ');
     let (event, key, user) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,4 +1,4 @@
-//! Naming an operation, so that a repetition of it finds its record.
+//! Names operations, so that a repetition finds the record of the first call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use crate::domain::metering::reservation::OperationName;
 use crate::domain::values::ids::IdempotencyKey;
 use crate::store::Arguments;
 
-/// One call: the name of its record, and what a repetition must look like.
+/// One call: the name of its record, and what a repetition must equal.
 #[derive(Clone, Debug)]
 pub struct Operation {
     pub name: OperationName,
@@ -17,7 +17,7 @@ pub struct Operation {
     replayed: Replayed,
 }
 
-/// A client's idempotency key with the fingerprint of the call that it came with.
+/// A client's idempotency key with the fingerprint of its call.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
     pub key: IdempotencyKey,
@@ -26,7 +26,7 @@ pub struct Idempotency {
     pub replayed: Replayed,
 }
 
-/// Told once it turns out that a call was answered before.
+/// Set when a call turns out to be a repetition.
 #[derive(Clone, Debug, Default)]
 pub struct Replayed(Arc<AtomicBool>);
 
@@ -40,14 +40,14 @@ impl Replayed {
     }
 }
 
-/// Fingerprint of a call without a client's key whose repetition is harmless.
+/// Fingerprint of a call without a client's key that can be repeated safely.
 const HARMLESS: &str = "-";
-/// Fingerprint of a call without a client's key that would count twice: its record lives for a minute.
+/// Fingerprint of a call without a client's key that would count twice if repeated: its record lives for a minute.
 const NODE: &str = "node";
 
 impl Operation {
-    /// With a client's key the name is derived from `scope` (a user) and key, so that any node finds it; without, it
-    /// is random. `counts_twice` says whether a repetition by the node itself must find a record.
+    /// With a client's key the name is derived from `scope` (a user) and key, so that any node finds it. Without a key
+    /// it is random. `counts_twice` says whether a repetition by the node itself must find a record.
     pub fn new(scope: &str, idempotency: Option<&Idempotency>, counts_twice: bool) -> Self {
         match idempotency {
             Some(given) => {
@@ -67,33 +67,33 @@ impl Operation {
         }
     }
 
-    /// The operation of that name and fingerprint, to be called again.
+    /// The operation with that name and fingerprint, for a repetition.
     pub fn again(name: OperationName, fingerprint: &str) -> Self {
         Self { name, fingerprint: fingerprint.to_owned(), replayed: Replayed::default() }
     }
 
-    /// A name of its own for what this one became when its name turned out to be taken by another call.
+    /// Another name, for the case that this one is taken by another call.
     pub fn apart(&self) -> Self {
         let digest = Sha256::new().chain_update("apart").chain_update([0]).chain_update(self.name.as_str()).finalize();
         Self { name: name(&digest), ..self.clone() }
     }
 
-    /// Has this call a record of its own, beside a reservation's?
+    /// Whether this call has a record apart from a reservation's.
     pub fn is_kept(&self) -> bool {
         self.fingerprint != HARMLESS
     }
 
-    /// Did its client give it a key, so that it may come again?
+    /// Whether the client sent a key, so that it may repeat the call.
     pub fn may_come_again(&self) -> bool {
         self.fingerprint != HARMLESS && self.fingerprint != NODE
     }
 
-    /// What is told is the first answer.
+    /// Marks the answer as that of an earlier call.
     pub(in crate::store) fn is_replayed(&self) {
         self.replayed.tell();
     }
 
-    /// What a repetition has to be equal to.
+    /// What a repetition must equal.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

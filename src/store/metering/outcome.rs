@@ -11,11 +11,11 @@ use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::told_text;
 
-/// How telling an outcome went.
+/// The result of recording an outcome.
 #[derive(Debug)]
 pub enum OutcomeReply {
     Reused,
-    /// It was told so by the same call.
+    /// The same call has recorded it before.
     Before,
     Missing(TimeMs),
     Expired(TimeMs),
@@ -31,7 +31,7 @@ pub enum OutcomeReply {
 }
 
 impl Store {
-    /// Tells what the result of a committed reservation was worth.
+    /// Records the outcome of a committed reservation.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -1,4 +1,4 @@
-//! What a node proposes to a script: see `lua/lib/proposal.lua` and `lua/lib/program.lua`.
+//! The proposal that a node sends to a script: see `lua/lib/proposal.lua` and `lua/lib/program.lua`.
 
 use std::sync::Arc;
 
@@ -14,25 +14,25 @@ use crate::store::keys::Bucket;
 use crate::store::reply::Fields;
 use crate::store::{Arguments, Store};
 
-/// How often one call defines its program before it gives up: somebody may flush the library in between.
+/// How often one call defines its program before it fails, since someone may flush the library in between.
 const MOST_DEFINES: usize = 16;
 
-/// Owners and groups with their windows and amounts, and the facts that they were computed on.
+/// Owners and groups with their windows and amounts, and the facts that they are based on.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Proposal<'a> {
     pub bucket: &'a Bucket,
-    /// Of the operation.
+    /// The fingerprint of the operation.
     pub fingerprint: &'a str,
     pub facts: Facts<'a>,
-    /// The node's own refusal under these facts, or empty.
+    /// The denial that the node found in the facts, or empty.
     pub precheck_denial: &'a str,
     pub owners: &'a [Owner],
     pub approval_request: Option<&'a ApprovalRequest>,
 }
 
 impl Store {
-    /// Calls a function with a proposal. `first` are the keys before the owners' accounts; `own` adds the arguments of the
-    /// call itself.
+    /// Calls a function with a proposal. `first` are the keys before the owners' accounts; `own` adds the arguments of
+    /// the call itself.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -72,7 +72,7 @@ impl Store {
         self.call(&self.library.define, keys, &arguments).await?.only_status("defined")
     }
 
-    /// What all calls under one plan version with one set of matched groups have in common.
+    /// The part that all calls with one plan version and one set of matched groups have in common.
     fn program(&self, proposal: &Proposal<'_>) -> String {
         let facts = &proposal.facts;
         let flag = |flag: bool| if flag { "1" } else { "0" };
@@ -141,7 +141,7 @@ impl Proposal<'_> {
         }
     }
 
-    /// The windows and how long they hold.
+    /// The windows and how long they are valid.
     fn frame(&self) -> String {
         let validity = self.facts.validity;
         let groups = self.owners.iter().flat_map(|owner| &owner.groups);
@@ -157,7 +157,7 @@ impl Proposal<'_> {
         text
     }
 
-    /// What most calls do without.
+    /// Arguments that most calls do not need.
     fn write_tail(&self, arguments: &mut Arguments) {
         if self.precheck_denial.is_empty() && self.facts.forget.is_none() && self.approval_request.is_none() {
             return;

@@ -1,4 +1,4 @@
-//! Records of operations as scripts write them (`lua/lib/operation.lua`, `lua/lib/record.lua`).
+//! Parses the records of operations that scripts write (`lua/lib/operation.lua`, `lua/lib/record.lua`).
 
 use super::memo::{parse_request, request_text};
 use super::operation::Operation;
@@ -13,39 +13,39 @@ use crate::store::error::StoreError;
 use crate::store::keys::{Bucket, decode};
 use crate::store::reply::{Fields, optional_text};
 
-/// A reservation as its record tells it.
+/// A reservation as its record describes it.
 #[derive(Clone, Debug)]
 pub struct StoredReservation {
     pub created_at_ms: TimeMs,
     pub expires_at_ms: TimeMs,
-    /// Draws and amount extensions so far.
+    /// The number of draws and amount extensions so far.
     pub changes: u64,
     pub memo: Memo,
-    /// The groups that it holds or has charged.
+    /// The groups in which it holds or was charged.
     pub groups: Vec<GroupId>,
 }
 
-/// A reservation in few bytes and allocations, of which a node has many at hand.
+/// A compact form of a reservation with few allocations, since a node caches many.
 #[derive(Debug)]
 pub struct PackedReservation {
     pub created_at_ms: TimeMs,
     expires_at_ms: TimeMs,
     changes: u64,
-    /// What stands beside the memo, and the memo: two lines, as a record has them.
+    /// Two lines as in a record: event and user, then the request snapshot.
     request: Box<str>,
-    /// Ids, separated by spaces.
+    /// IDs, separated by spaces.
     groups: Box<str>,
 }
 
 impl PackedReservation {
-    /// Of one that has just been made, with `about` and a memo as [`super::memo::memo_text`] wrote it.
+    /// A new reservation, with `about` and a snapshot as [`super::memo::memo_text`] wrote it.
     pub fn fresh(created_at_ms: TimeMs, expires_at_ms: TimeMs, about: &str, memo: &str, groups: &[GroupId]) -> Self {
         let request = [about, "\n", memo].concat().into();
         Self { created_at_ms, expires_at_ms, changes: 0, request, groups: joined(groups) }
     }
 
     /// # Errors
-    /// [`StoreError::Unexpected`] for a memo that is no JSON, which none is.
+    /// [`StoreError::Unexpected`] if the snapshot cannot be serialized; never in practice.
     pub fn of(reservation: &StoredReservation) -> Result<Self, StoreError> {
         let StoredReservation { created_at_ms, expires_at_ms, changes, memo, groups } = reservation;
         Ok(Self {
@@ -57,12 +57,12 @@ impl PackedReservation {
         })
     }
 
-    /// Whose it is: of `<event> <key> <user> <memo>` only the user is read.
+    /// The user, without parsing the rest.
     pub fn user(&self) -> Option<UserId> {
         self.request.split(' ').nth(2).and_then(decode).and_then(|user| UserId::parse(&user).ok())
     }
 
-    /// None if it is damaged, which what this process wrote is not.
+    /// None if it is damaged, which cannot happen within one process.
     pub fn unpack(&self) -> Option<StoredReservation> {
         let groups = self.groups.split_whitespace().map(GroupId::parse).collect::<Result<_, _>>().ok()?;
         let Self { created_at_ms, expires_at_ms, changes, request, .. } = self;
@@ -82,13 +82,13 @@ fn joined(groups: &[GroupId]) -> Box<str> {
     ids.join(" ").into()
 }
 
-/// A reservation with its state and its entries.
+/// A reservation with its status and its entries.
 #[derive(Clone, Debug)]
 pub struct ReservationState {
     pub stored: StoredReservation,
-    /// `held`, `committed` or `released`; an expired one is still told as held.
+    /// `held`, `committed` or `released`; an expired one is still `held` here.
     pub status: String,
-    /// Something was charged after the expiry.
+    /// Something was charged after the reservation had expired.
     pub late: bool,
     pub outcome: Option<Outcome>,
     /// The key that reserved.
@@ -96,7 +96,7 @@ pub struct ReservationState {
     pub entries: Vec<ReservedEntry>,
 }
 
-/// What a reservation has in one counter's window.
+/// The amounts of a reservation in one counter's window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedEntry {
     pub owner: OwnerName,
@@ -110,13 +110,13 @@ pub struct ReservedEntry {
 #[derive(Debug)]
 pub enum Record {
     Reservation(Box<StoredReservation>),
-    /// The first answer, to be read like a fresh one.
+    /// The first answer, parsed like a new one.
     Answer(String),
 }
 
 impl Record {
     /// # Errors
-    /// [`StoreError::Unexpected`] for what no script writes.
+    /// [`StoreError::Unexpected`] for a text that scripts never write.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
         let damaged = || StoreError::Unexpected("a damaged record".to_owned());
         match text.strip_prefix("answer\n") {
@@ -125,13 +125,13 @@ impl Record {
         }
     }
 
-    /// Reads the record of a `replayed` reply.
+    /// Parses the record in a `replayed` reply.
     pub(in crate::store) fn read(fields: &mut Fields) -> Result<Self, StoreError> {
         Self::parse(&fields.text()?)
     }
 }
 
-/// The fingerprint of a record's operation.
+/// The fingerprint in an operation's record.
 fn fingerprint_of(record: &str) -> Option<&str> {
     match record.strip_prefix("answer\n") {
         Some(rest) => rest.split('\n').next(),
@@ -220,7 +220,7 @@ fn add_entry(entries: &mut Vec<ReservedEntry>, owner: &OwnerName, text: &str, is
 }
 
 impl Store {
-    /// The state of a reservation, if its record is (still) there.
+    /// The state of a reservation, if its record still exists.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -240,7 +240,7 @@ impl Store {
             .ok_or_else(|| StoreError::Unexpected("a damaged record".to_owned()))
     }
 
-    /// The reservation of that name, if its record is (still) there.
+    /// The reservation with that name, if its record still exists.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -267,8 +267,8 @@ impl Store {
 }
 
 impl Store {
-    /// What a script would answer to a repetition of this operation, before it looks at anything else; None if the
-    /// operation is new.
+    /// What a script would return to a repetition of this operation before any other check; None if the operation is
+    /// new.
     pub(in crate::store) async fn seen(
         &self,
         script: &'static str,
@@ -287,7 +287,7 @@ impl Store {
         Fields::new(script, redis::Value::Array(words)).map(Some)
     }
 
-    /// An answer that was kept, with its fingerprint.
+    /// A stored answer with its fingerprint.
     pub(in crate::store) async fn kept_answer(&self, key: &str) -> Result<Option<(String, String)>, StoreError> {
         let mut command = redis::cmd("GET");
         command.arg(key);

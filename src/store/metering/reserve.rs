@@ -20,18 +20,18 @@ pub struct ReserveArgs<'a> {
     pub bucket: &'a Bucket,
     pub operation: &'a Operation,
     pub facts: Facts<'a>,
-    /// The node's own refusal under these facts, or empty.
+    /// The denial that the node found in the facts, or empty.
     pub verdict: &'a str,
     pub ttl_ms: TimeMs,
-    /// What is told when the holds expire.
+    /// How expired holds refer to the call.
     pub about: &'a str,
-    /// The request, for whoever settles it: what [`super::memo::memo_text`] wrote.
+    /// The request snapshot for later calls: the result of [`super::memo::memo_text`].
     pub memo: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a ApprovalRequest>,
 }
 
-/// How it was decided.
+/// The decision.
 #[derive(Debug)]
 pub enum ReserveReply {
     Reused,
@@ -44,11 +44,11 @@ pub enum ReserveReply {
         tallies: Vec<Tally>,
     },
     Unmetered(Ran),
-    /// It was allowed while Redis was away, and has been counted since.
+    /// It was allowed while Redis was unavailable, and has been counted since.
     Degraded(Ran, Vec<GroupId>),
     /// The same operation was allowed before.
     HeldBefore(Box<StoredReservation>),
-    /// The same operation was answered so before.
+    /// The first answer of the same operation.
     Before(Box<ReserveReply>),
 }
 
@@ -71,7 +71,7 @@ impl Store {
         read(fields.await?, args.ttl_ms)
     }
 
-    /// The answer to a repetition, which no refusal comes before.
+    /// The answer of an earlier call with the same idempotency key; it takes precedence over any denial.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -84,7 +84,7 @@ impl Store {
     }
 }
 
-/// `ttl_ms`: of the reserve that was called.
+/// `ttl_ms`: the lifetime that the reserve requested.
 pub(in crate::store) fn read(mut fields: Fields, ttl_ms: TimeMs) -> Result<ReserveReply, StoreError> {
     let status = fields.text()?;
     Ok(match status.as_str() {

@@ -1,4 +1,4 @@
-//! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls that know a reservation's id.
+//! `lua/commit.lua`, `lua/release.lua`, `lua/refund.lua` and `lua/extend.lua`: calls with a reservation's ID.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -31,30 +31,30 @@ pub struct Target<'a> {
     pub bucket: &'a Bucket,
     pub id: &'a ReservationId,
     pub operation: &'a Operation,
-    /// Somebody wants to hear of expired reservations.
+    /// A webhook subscribes to expired reservations.
     pub tells_expiry: bool,
 }
 
-/// Actual figures, computed on the reservation's state after `changes` changes.
+/// Actual figures, computed from the reservation's state after `changes` changes.
 #[derive(Clone, Debug)]
 pub struct Measured {
     pub changes: u64,
-    /// The memo to keep from now on.
+    /// The new request snapshot.
     pub memo: Option<Memo>,
     pub totals: Vec<Total>,
 }
 
-/// An account that a reservation's entry was settled in.
+/// A counter in which a reservation was settled.
 #[derive(Clone, Debug)]
 pub struct Account {
     pub group: GroupId,
     pub owner: Arc<OwnerName>,
     pub tally: Tally,
-    /// None if the window is so long past that it was dropped.
+    /// None if the window is so old that it was dropped.
     pub window: Option<Window>,
 }
 
-/// What became of a reservation.
+/// The state of a reservation after a call.
 #[derive(Clone, Debug)]
 pub struct Settled {
     /// `held`, `committed` or `released`.
@@ -62,13 +62,13 @@ pub struct Settled {
     pub late: bool,
     pub replayed: bool,
     pub memo: Memo,
-    /// Of what is true of the user, if the first account is the user's.
+    /// Version of the user's state, if the first account is the user's.
     pub user_version: String,
     pub passed: Vec<Passed>,
     pub accounts: Vec<Account>,
 }
 
-/// Why nothing was settled, or what was.
+/// The result, or why nothing was settled.
 #[derive(Debug)]
 pub enum SettleReply {
     Reused,
@@ -81,7 +81,7 @@ pub enum SettleReply {
 }
 
 impl Target<'_> {
-    /// As `settle.call` in `lua/lib/settle.lua` reads them.
+    /// In the order of `settle.call` in `lua/lib/settle.lua`.
     pub(in crate::store) fn keys(&self) -> Vec<String> {
         let mut keys = vec![self.bucket.operation(&self.id.name)];
         if self.operation.is_kept() {
@@ -90,7 +90,7 @@ impl Target<'_> {
         keys
     }
 
-    /// Those that commit, release, refund and outcome have alike.
+    /// The arguments that commit, release, refund and outcome have in common.
     pub(in crate::store) fn arguments(&self, store: &Store, told: &Told) -> Result<Arguments, StoreError> {
         let flag = u8::from;
         let (sandbox, tells) = (self.bucket.is_sandbox(), self.tells_expiry);
@@ -102,7 +102,7 @@ impl Target<'_> {
 }
 
 impl Store {
-    /// Without figures all that is (still) held becomes used.
+    /// Without figures, charges everything that is still held.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -130,12 +130,12 @@ impl Store {
                 }
             }
         }
-        // Each reservation is committed once, however often it is drawn on.
+        // Each reservation is committed once, however many draws it has.
         let when_full = if is_final { WhenFull::Done } else { WhenFull::Headroom };
         read(target.bucket, self.call_when_full(&self.library.commit, when_full, &target.keys(), &arguments).await?)
     }
 
-    /// `trail`: of a release by hand.
+    /// `trail`: for a release by an operator.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -152,7 +152,7 @@ impl Store {
         read(target.bucket, self.call(&self.library.release, &target.keys(), &arguments).await?)
     }
 
-    /// Gives back `amounts`; the groups of `whole` once everything else is given back.
+    /// Refunds `amounts`, and the groups of `whole` once everything else is refunded.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -229,13 +229,13 @@ fn read_accounts(bucket: &Bucket, text: &str) -> Option<Vec<Account>> {
     Some(accounts)
 }
 
-/// What a reply says of the request: `<event> <key> <user>`, then the memo.
+/// Parses the request in a reply: `<event> <key> <user>`, then the snapshot.
 pub(in crate::store) fn read_memo(fields: &mut Fields) -> Result<Memo, StoreError> {
     let (about, memo) = (fields.text()?, fields.text()?);
     parse_request(&about, &memo).map(|(_, memo)| memo).ok_or_else(|| fields.unexpected("a request"))
 }
 
-/// What is charged, a text per owner: `<owner> <group>:<total>,…`.
+/// The amounts to charge, one text per owner: `<owner> <group>:<total>,…`.
 fn figures_texts(totals: &[Total]) -> Vec<String> {
     let mut texts: Vec<(&OwnerName, String)> = Vec::new();
     for total in totals {
@@ -257,22 +257,22 @@ fn write_memo(memo: Option<&Memo>, arguments: &mut Arguments) -> Result<(), Stor
     Ok(())
 }
 
-/// More time, more amount, or both.
+/// An extension of time, amount, or both.
 #[derive(Clone, Copy, Debug)]
 pub struct ExtendArgs<'a> {
     pub target: Target<'a>,
-    /// From now on; 0 asks for no more time.
+    /// Counted from now; 0 if the time is not extended.
     pub ttl_ms: TimeMs,
-    /// With more amount: the state it was computed on and the memo that remembers it.
+    /// For a larger amount: the state that it was computed from, and the new request snapshot.
     pub measured: Option<&'a Measured>,
     pub facts: Facts<'a>,
-    /// The node's own refusal under these facts, or empty.
+    /// The denial that the node found in the facts, or empty.
     pub verdict: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a ApprovalRequest>,
 }
 
-/// How an extension was decided.
+/// The decision on an extension.
 #[derive(Debug)]
 pub enum ExtendReply {
     Reused,
@@ -286,7 +286,7 @@ pub enum ExtendReply {
     Stale(Stale, TimeMs),
     Again(Ran),
     Denied(Ran, Denied),
-    /// It would hold in more windows than one reservation may.
+    /// The reservation would hold in more windows than allowed.
     Full,
     Extended {
         now_ms: TimeMs,
@@ -294,7 +294,7 @@ pub enum ExtendReply {
         memo: Box<Memo>,
         tallies: Vec<Tally>,
     },
-    /// The same operation was answered so before.
+    /// The first answer of the same operation.
     Before(Box<ExtendReply>),
 }
 
@@ -322,7 +322,7 @@ impl Store {
         read_extend(fields.await?)
     }
 
-    /// The answer to a repetition, which no refusal comes before.
+    /// The answer of an earlier call with the same idempotency key; it takes precedence over any denial.
     ///
     /// # Errors
     /// [`StoreError`]

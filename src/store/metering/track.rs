@@ -16,50 +16,50 @@ use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::reply::Fields;
 
-/// What has happened, to be counted.
+/// Usage to be counted.
 #[derive(Clone, Copy, Debug)]
 pub struct TrackArgs<'a> {
     pub bucket: &'a Bucket,
     pub operation: &'a Operation,
     pub facts: Facts<'a>,
-    /// The node's own refusal under these facts, or empty.
+    /// The denial that the node found in the facts, or empty.
     pub verdict: &'a str,
-    /// Count only if there is room in every group.
+    /// Count only if no group's limit is reached.
     pub enforce: bool,
-    /// Take the amounts away instead, never below 0.
+    /// Subtract the amounts instead, never below 0.
     pub refund: bool,
-    /// The request, for the ledger: its words and what it asked for.
+    /// The request, for the ledger: its event, key and user, and its snapshot.
     pub about: &'a str,
     pub memo: &'a Memo,
-    /// What a repetition has to know beside the figures.
+    /// What a repetition needs in addition to the figures.
     pub told: &'a str,
     pub owners: &'a [Owner],
     pub asked: Option<&'a ApprovalRequest>,
 }
 
-/// What became of it.
+/// The result.
 #[derive(Debug)]
 pub enum TrackReply {
     Reused,
     Stale(Stale, TimeMs),
     Again(Ran),
-    /// The operation is a reserve that holds: only a degraded one can meet it.
+    /// The operation is a reserve that holds; only possible for a degraded one.
     Held(Box<StoredReservation>),
-    /// The operation is a reserve that had nothing to hold: likewise.
+    /// The operation is a reserve that held nothing; only possible for a degraded one.
     Unmetered(Ran),
     Denied(Ran, Denied),
-    /// The groups as proposed are there if the answer was kept.
+    /// Includes the proposed groups if the answer is stored.
     Tracked {
         ran: Ran,
         passed: Vec<Passed>,
-        /// Owners left out: their scope has no place for another name.
+        /// The number of owners left out because their scope has reached its maximum number of values.
         crowded: u64,
         tallies: Vec<Tally>,
-        /// As given.
+        /// As passed in the arguments.
         told: String,
         groups: Vec<OwnedGroup>,
     },
-    /// The same operation was answered so before.
+    /// The first answer of the same operation.
     Before(Box<TrackReply>),
 }
 
@@ -71,8 +71,8 @@ impl Store {
         self.track_by(script, args).await
     }
 
-    /// Counts a reserve that was allowed while Redis was away: its operation is the reserve's own, which may have been
-    /// done after all.
+    /// Counts a reserve that was allowed while Redis was unavailable. It uses the reserve's operation name, since the
+    /// reserve may have reached Redis.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -97,7 +97,7 @@ impl Store {
         read(fields.await?)
     }
 
-    /// The answer to a repetition, which no refusal comes before.
+    /// The answer of an earlier call with the same idempotency key; it takes precedence over any denial.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -9,7 +9,7 @@ use crate::store::keys::{Bucket, OwnerKeys};
 use crate::store::reply::Fields;
 use crate::store::{Arguments, Store};
 
-/// Per group of the arguments, and whether the given amount lacks room.
+/// Per group of the arguments, and whether the given amount exceeds the limit.
 #[derive(Debug)]
 pub struct Standing {
     pub tallies: Vec<(Tally, bool)>,
@@ -17,17 +17,17 @@ pub struct Standing {
     pub free_at_ms: Option<TimeMs>,
 }
 
-/// What counters stand at.
+/// The state of counters.
 #[derive(Debug)]
 pub enum UsageReply {
     Stale(Stale, TimeMs),
-    /// Too many expired holds to subtract on the fly: reclaim first.
+    /// Too many expired holds to subtract while reading: remove them first.
     Reclaim(TimeMs),
     Usage(TimeMs, Standing),
 }
 
 impl Store {
-    /// Reads without a write.
+    /// Reads without writing.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -37,7 +37,7 @@ impl Store {
         read(self.propose(&self.library.usage, proposal, &[], |_| {}).await?)
     }
 
-    /// Owners of a scope that is not just the user, by when they are forgotten, from `offset` on.
+    /// Owners of a scope with more than `user`, by expiry, from `offset` on.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -56,7 +56,7 @@ impl Store {
         names.iter().map(|name| bucket.owner_named(scope, name).ok_or_else(damaged)).collect()
     }
 
-    /// Takes one batch of expired holds. Answers how many, and whether more are due.
+    /// Removes one batch of expired holds. Returns their number, and whether there are more.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -1,5 +1,5 @@
-//! Leases on parts of the background work: a key each, with the node that does it, for some seconds. Nothing depends on them
-//! but who does the work, so a node may look and renew in two steps.
+//! Leases on parts of the background work: one key per part, with the name of the node that does it and a TTL. Only
+//! the choice of the node depends on them, so reading and renewing need not be atomic.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Store {
     /// The nodes that hold the first `parts` parts of a kind of work.
     ///
     /// # Errors
-    /// [`StoreError`], also if Redis has other data than this node's.
+    /// [`StoreError`], also if Redis has other data than this node expects.
     pub async fn lease_holders(&self, work: &str, parts: u8) -> Result<Vec<Option<String>>, StoreError> {
         let mut command = redis::cmd("MGET");
         command.arg(keys::LAYOUT).arg(keys::IDENTITY);
@@ -31,7 +31,7 @@ impl Store {
         Ok(found.collect())
     }
 
-    /// Renews leases that a node holds. Answers those that have not ended before.
+    /// Renews leases that a node holds. Returns those that had not expired.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -45,7 +45,7 @@ impl Store {
         Ok(try_join_all(parts.into_iter().map(renew)).await?.into_iter().flatten().collect())
     }
 
-    /// Takes a lease that nobody holds. False: another node was first.
+    /// Takes a free lease. False if another node was first.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -55,7 +55,7 @@ impl Store {
         Ok(self.command(&command).await? != Value::Nil)
     }
 
-    /// Frees a lease.
+    /// Releases a lease.
     ///
     /// # Errors
     /// [`StoreError`]

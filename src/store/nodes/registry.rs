@@ -1,4 +1,4 @@
-//! The nodes that run on this Redis: one hash, in which each tells of itself.
+//! The nodes that use this Redis: one hash with their heartbeats.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,11 @@ use crate::store::error::StoreError;
 use crate::store::reply::text_map;
 use crate::store::{Store, keys};
 
-/// Without any node the list of them goes after this.
+/// Without any node, the list expires after this time.
 const KEPT_S: u64 = 24 * 60 * 60;
 
 impl Store {
-    /// Tells of a node; what it told before is replaced.
+    /// Writes a node's heartbeat, replacing the previous one.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -23,7 +23,7 @@ impl Store {
         self.command(&command).await.map(|_| ())
     }
 
-    /// What each node told last, by its id.
+    /// The last heartbeat of each node, by its ID.
     ///
     /// # Errors
     /// [`StoreError`]

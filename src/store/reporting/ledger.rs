@@ -1,4 +1,4 @@
-//! The ledger and the denials: two streams of a bucket, written by scripts (`lua/lib/ledger.lua`), read here.
+//! Reads the ledger and the denials, two streams per bucket that scripts write (`lua/lib/ledger.lua`).
 
 use std::collections::HashMap;
 
@@ -42,44 +42,44 @@ impl Stream {
     }
 }
 
-/// An entry where it stands in its stream. The id's time is that of Redis, also where the test clock stands still.
+/// An entry with its ID in the stream. The ID has Redis time even if a test clock is frozen.
 #[derive(Clone, Debug)]
 pub struct StoredEntry {
     pub id: EntryId,
     pub entry: Entry,
 }
 
-/// Entries as they were read, in the order asked. What nobody can read any more, since it was changed by hand or by a
-/// fault, is named and left out, so that it stops nobody.
+/// Entries in the requested order. Unreadable entries, which were changed manually or by a fault, are listed
+/// separately, so that they do not block readers.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     pub entries: Vec<StoredEntry>,
     pub damaged: Vec<DamagedEntry>,
-    /// Of all of them, damaged or not.
+    /// The first of all entries, readable or not.
     pub first: Option<EntryId>,
     pub last: Option<EntryId>,
-    /// Names and values of all entries.
+    /// The size of the names and values of all entries.
     pub bytes: usize,
 }
 
-/// An entry that cannot be read.
+/// An unreadable entry.
 #[derive(Clone, Debug)]
 pub struct DamagedEntry {
     pub id: EntryId,
-    /// What it charged, if that can be read.
+    /// Its charges, if these can be read.
     pub charges: Option<Vec<Charge>>,
 }
 
-/// Entries that one command drops at most.
+/// The maximum number of entries that one command drops.
 const MOST_TRIMMED: usize = 10_000;
-/// Names and values that one read of a scan brings, about.
+/// The approximate number of bytes that one read of a scan returns.
 const PAGE_BYTES: usize = 128 * 1024;
-/// Entries of one read of a scan: however small they are, and however large.
+/// The maximum number of entries per read of a scan; the page size depends on their size.
 pub const MOST_PER_PAGE: usize = 200;
 const LEAST_PER_PAGE: usize = 8;
 
 impl Page {
-    /// How many entries the next page may have, so that no read keeps Redis from other calls for long.
+    /// How many entries the next page may have, so that no read blocks Redis for long.
     pub fn next_count(&self) -> usize {
         match self.bytes / self.count().max(1) {
             0 => MOST_PER_PAGE,
@@ -87,20 +87,20 @@ impl Page {
         }
     }
 
-    /// How many entries were read, damaged or not.
+    /// The number of entries, readable or not.
     pub fn count(&self) -> usize {
         self.entries.len() + self.damaged.len()
     }
 }
 
-/// A stream's bounds.
+/// The bounds of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamInfo {
     pub length: u64,
     pub first: Option<EntryId>,
-    /// The last id that was given out; `0-0` before the first.
+    /// The last ID that was used; `0-0` before the first.
     pub last: EntryId,
-    /// How many entries were ever added.
+    /// The number of entries that were ever added.
     pub added: u64,
     /// Nothing was ever trimmed.
     pub whole: bool,
@@ -110,7 +110,7 @@ fn unexpected(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unexpected(format!("ledger: {error}"))
 }
 
-/// JSON, or nothing where there is nothing to tell.
+/// JSON, or an empty text if there is nothing to store.
 pub(in crate::store) fn told_text(told: &Told) -> Result<String, StoreError> {
     if told.is_empty() {
         return Ok(String::new());
@@ -119,8 +119,8 @@ pub(in crate::store) fn told_text(told: &Told) -> Result<String, StoreError> {
 }
 
 impl Store {
-    /// At most `count` entries, oldest first, after `after` (None: from the oldest) up to and with `until` (None: to the
-    /// newest).
+    /// At most `count` entries, oldest first, after `after` (None: from the oldest) up to and including `until` (None:
+    /// to the newest).
     ///
     /// # Errors
     /// [`StoreError`]
@@ -139,7 +139,7 @@ impl Store {
         read_entries(bucket, self.command(&command).await?)
     }
 
-    /// Does any stream of a bucket have entries behind these, in the order of [`Stream::ALL`]?
+    /// Whether any stream of a bucket has later entries than these, in the order of [`Stream::ALL`].
     ///
     /// # Errors
     /// [`StoreError`]
@@ -150,7 +150,7 @@ impl Store {
         Ok(self.command(&command).await? != Value::Nil)
     }
 
-    /// Is any of these keys of one bucket there?
+    /// Whether any of these keys of one bucket exists.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -178,7 +178,7 @@ impl Store {
         read_entries(bucket, self.command(&command).await?)
     }
 
-    /// Real time in milliseconds where the bucket lies: whatever is appended from now on has no smaller id.
+    /// Real time in milliseconds on the bucket's server: no entry that is appended later has a smaller ID.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -224,19 +224,19 @@ impl Store {
         Ok(StreamInfo { length, first, last, added, whole: added == length })
     }
 
-    /// Bytes of Redis' memory that a key takes; 0 for one that is not there.
+    /// Memory in bytes that a key uses in Redis; 0 if it does not exist.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn memory_usage(&self, key: &str) -> Result<u64, StoreError> {
         let mut command = redis::cmd("MEMORY");
-        // All nodes of the stream: entries of one time may be larger than those of another.
+        // Includes all nodes of the stream, since entries may differ in size over time.
         command.arg("USAGE").arg(key).arg("SAMPLES").arg(0);
         let bytes: Option<u64> = redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
         Ok(bytes.unwrap_or(0))
     }
 
-    /// How many entries a stream has, and the mean size of its oldest ones, as text.
+    /// The number of entries of a stream, and the mean size of its oldest ones as text.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -249,18 +249,18 @@ impl Store {
         Ok((length, (bytes / entries.len().max(1)) as u64))
     }
 
-    /// Drops the oldest entries, so that about `keep` are left. Answers how many went.
+    /// Drops the oldest entries so that about `keep` are left. Returns the number of dropped entries.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn trim_to(&self, key: &str, keep: u64) -> Result<u64, StoreError> {
         let mut command = redis::cmd("XTRIM");
-        // A bounded number in one step, so that nobody waits long for it.
+        // Limited per step, so that other calls do not wait long.
         command.arg(key).arg("MAXLEN").arg("~").arg(keep).arg("LIMIT").arg(MOST_TRIMMED);
         redis::from_redis_value(self.command(&command).await?).map_err(unexpected)
     }
 
-    /// Drops whole nodes of entries that are older than `before_ms` (real time).
+    /// Drops whole nodes of entries older than `before_ms` (real time).
     ///
     /// # Errors
     /// [`StoreError`]
@@ -271,7 +271,7 @@ impl Store {
     }
 }
 
-/// Straight from the reply, whose texts are borrowed: a report or a replay reads millions of these.
+/// Parses the reply without copying its texts, since a report or a replay reads millions of entries.
 pub(in crate::store) fn read_entries(bucket: &Bucket, value: Value) -> Result<Page, StoreError> {
     let Value::Array(entries) = value else { return Err(unexpected("no list of entries")) };
     let mut page = Page { entries: Vec::with_capacity(entries.len()), ..Page::default() };
@@ -296,7 +296,7 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// What is left of an entry that cannot be read: its charges, perhaps.
+/// The readable part of an unreadable entry: its charges, if any.
 type Damaged = Option<Vec<Charge>>;
 
 fn bytes_of(stored: &Value) -> usize {
@@ -315,7 +315,7 @@ fn read_stored(bucket: &Bucket, stored: &Value) -> Result<(EntryId, Result<Entry
     let id = EntryId::parse(name).ok_or_else(|| unexpected(format!("id {name}")))?;
     let pairs = fields.chunks_exact(2).filter_map(|pair| Some((text(&pair[0])?, text(&pair[1])?)));
     let known: Vec<(&str, &str)> = pairs.collect();
-    // What is no text is damage too.
+    // Texts that are not UTF-8 count as damage too.
     let entry = (2 * known.len() == fields.len()).then(|| read_entry(bucket, &known)).flatten();
     Ok((id, entry.ok_or_else(|| charges_alone(bucket, &known))))
 }
@@ -357,7 +357,7 @@ fn read_entry(bucket: &Bucket, fields: &[(&str, &str)]) -> Option<Entry> {
     })
 }
 
-/// What an entry is and what it is of, `-` where unknown.
+/// The head of an entry; `-` where a value is unknown.
 struct Head<'a> {
     kind: &'a str,
     at: &'a str,
@@ -400,7 +400,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Layout 6 has a field for each part.
+    /// Layout 6 has a separate field for each part.
     fn of_layout_6(field: &impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let (operation, created) = field("op").and_then(|op| op.split_once(' ')).unzip();
         let mut about = field("about").unwrap_or("- - -").split(' ');
@@ -425,7 +425,7 @@ fn known<'a, T>(text: Option<&'a str>, read: impl FnOnce(&'a str) -> Option<T>) 
     }
 }
 
-/// What an entry charges, from its field.
+/// Parses the field with an entry's charges.
 pub(in crate::store) fn read_charges(bucket: &Bucket, text: &str) -> Option<Vec<Charge>> {
     lists(bucket, Some(text).filter(|text| *text != "-"), read_charge)
 }
@@ -447,8 +447,8 @@ fn steps(text: &str) -> Option<Amount> {
     Amount::from_steps(text.parse().ok()?).ok()
 }
 
-/// `<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed]]`; entries of earlier layouts have no
-/// limit.
+/// `<group>:<sequence number>:<change>:<used after it>[:<limit|->[:<window>|:closed]]`; entries of earlier layouts
+/// have no limit.
 fn read_charge(owner: &OwnerName, item: &str) -> Option<Charge> {
     let mut parts = item.split(':');
     let (group, serial) = (GroupId::parse(parts.next()?).ok()?, parts.next()?.to_owned());

@@ -1,4 +1,4 @@
-//! `lua/near.lua`: which counters are near their limits, or at them.
+//! `lua/near.lua`: counters near or at their limits.
 
 use crate::domain::configuration::scope::OwnerName;
 use crate::domain::time::window::{LATEST_MS, TimeMs};
@@ -7,32 +7,32 @@ use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::{Arguments, Store};
 
-/// A counter of an owner.
+/// The owner and group of a counter.
 pub type CounterName<'a> = (&'a OwnerName, &'a GroupId);
 
-/// How a counter near its limit, or at it, stands.
+/// The state of a counter near or at its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noted<'a> {
     pub name: CounterName<'a>,
-    /// Thousandths of its limit that are used.
+    /// Used thousandths of its limit.
     pub share: u64,
-    /// When its window ends; None: never.
+    /// When its window ends; None if never.
     pub ends_at_ms: Option<TimeMs>,
 }
 
-/// A counter that is near its limit, or at it.
+/// A recorded counter near or at its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Near {
     pub owner: OwnerName,
     pub group: GroupId,
-    /// Thousandths of its limit that were used when it was noted.
+    /// Used thousandths of its limit when it was recorded.
     pub share: u64,
 }
 
-/// Beyond this a share is no figure that anybody compares.
+/// Larger shares are capped.
 const MOST_SHARE: u64 = 1_000_000_000;
 
-/// `<owner> <group>` of each. An owner is written once where its counters stand together.
+/// `<owner> <group>` for each.
 fn members<'a>(names: impl Iterator<Item = CounterName<'a>>) -> Vec<String> {
     let mut last: Option<(&'a OwnerName, String)> = None;
     let member = |(owner, group): CounterName<'a>| {
@@ -50,8 +50,8 @@ fn damaged(what: impl std::fmt::Display) -> StoreError {
 }
 
 impl Store {
-    /// Notes counters, of which at most `most` at their limits and `most` near them stay, and drops those whose windows are
-    /// over.
+    /// Records counters, keeping at most `most` at their limits and `most` near them, and drops those whose windows
+    /// are over.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -67,7 +67,7 @@ impl Store {
         self.call(&self.library.near, &keys, &arguments).await?.only_status("noted")
     }
 
-    /// These counters have room; those of them that are known are dropped.
+    /// Drops recorded counters that are no longer near their limits.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -78,14 +78,14 @@ impl Store {
             command.arg(key).arg(&members);
             redis::from_redis_value::<u64>(self.command(&command).await?).map_err(damaged)
         };
-        // Hardly any is known.
+        // Hardly any of them is recorded.
         if !members.is_empty() && drop_from(bucket.near()).await? > 0 {
             drop_from(bucket.near_ends()).await?;
         }
         Ok(())
     }
 
-    /// All that are known, the fullest first.
+    /// All recorded counters, the fullest first.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -7,7 +7,7 @@ use crate::store::keys::Bucket;
 use crate::store::{Arguments, Store};
 
 impl Store {
-    /// Puts one counter right. False: it is not what was found any more, or it is gone.
+    /// Repairs one counter. False if it has changed meanwhile, or no longer exists.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -1,4 +1,4 @@
-//! `lua/rollup.lua` and `lua/replace_rollup.lua`: rows of rollups, and how far a stream is folded into them.
+//! `lua/rollup.lua` and `lua/replace_rollup.lua`: rows of rollups, and the progress of folding a stream into them.
 
 use std::collections::HashMap;
 
@@ -14,21 +14,21 @@ use crate::store::keys::Bucket;
 use crate::store::reply::optional_text;
 use crate::store::{Arguments, Store};
 
-/// Rows asked for at a time.
+/// Rows per read.
 const PAGE: usize = 500;
-/// Fields of one write beside a script.
+/// Fields per write without a script.
 const CHUNK: usize = 200;
-/// A rebuild writes each day's rows and puts them in place within this time.
+/// A rebuild must write and replace each day's rows within this time.
 const REBUILD_S: i64 = 6 * 60 * 60;
 
-/// How far a stream is folded.
+/// The progress of folding a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RollupCursor {
-    /// The last entry that is counted.
+    /// The last counted entry.
     pub id: EntryId,
-    /// How many are.
+    /// The number of counted entries.
     pub folded: u64,
-    /// How often the rows were rebuilt: whoever read rows before must not write them after.
+    /// How often the rows were rebuilt: rows that were read before a rebuild must not be written after it.
     pub rebuilt: u64,
 }
 
@@ -44,7 +44,7 @@ impl RollupCursor {
     }
 }
 
-/// Where rows lie: a day of a cube, of what one stream tells.
+/// The location of rows: a day of a cube, from one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     pub cube: Cube,
@@ -52,16 +52,16 @@ pub struct Place {
     pub day: Day,
 }
 
-/// Rows of one place, as they are to be.
+/// New rows of one place.
 #[derive(Clone, Debug)]
 pub struct WrittenDay {
     pub place: Place,
-    /// How long it stays from now on; at least 1.
+    /// The TTL from now on; at least 1.
     pub ttl_s: i64,
     pub rows: Vec<(RowName, Metrics)>,
 }
 
-/// As keys name it.
+/// The name in keys.
 pub(in crate::store) const fn stream_name(stream: Stream) -> &'static str {
     match stream {
         Stream::Ledger => "ledger",
@@ -90,7 +90,7 @@ fn read_row(name: &str, metrics: &str) -> Result<(RowName, Metrics), StoreError>
 }
 
 impl Store {
-    /// How far a stream is folded; None before the first time.
+    /// The progress of folding a stream; None before the first time.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -101,7 +101,7 @@ impl Store {
         text.map(|text| RollupCursor::parse(&text).ok_or_else(|| damaged("a cursor"))).transpose()
     }
 
-    /// How many rows there are in a place.
+    /// The number of rows in a place.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -111,7 +111,7 @@ impl Store {
         redis::from_redis_value(self.command(&command).await?).map_err(unexpected)
     }
 
-    /// Those of the named rows that there are.
+    /// Those of the named rows that exist.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -140,7 +140,7 @@ impl Store {
         Ok(rows)
     }
 
-    /// Writes rows and moves the cursor from `before`. False: another node was first, and nothing was written.
+    /// Writes rows and moves the cursor from `before`. False if another node was first; then nothing was written.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -171,7 +171,8 @@ impl Store {
         }
     }
 
-    /// The rows of a place, of one user only if given. A row that is written meanwhile comes as it was or as it is.
+    /// The rows of a place, optionally of one user only. A row that changes meanwhile is returned in its old or new
+    /// form.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -195,7 +196,7 @@ impl Store {
             command.arg("COUNT").arg(PAGE);
             let (next, fields): (String, Vec<String>) =
                 redis::from_redis_value(self.command(&command).await?).map_err(unexpected)?;
-            // Redis may tell a field twice while it moves a hash to a larger table.
+            // Redis may return a field twice while it moves a hash to a larger table.
             for pair in fields.chunks_exact(2) {
                 let (name, metrics) = read_row(&pair[0], &pair[1])?;
                 rows.insert(name, metrics);
@@ -207,7 +208,7 @@ impl Store {
         }
     }
 
-    /// Writes rows of a day that is being rebuilt, beside those that there are and those of another rebuild.
+    /// Writes rows of a day that is being rebuilt, separately from the present rows and from those of other rebuilds.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -221,14 +222,14 @@ impl Store {
             }
             self.command(&command).await?;
         }
-        // Of a rebuild that breaks off nothing stays.
+        // The rows of an interrupted rebuild expire.
         let mut command = redis::cmd("EXPIRE");
         command.arg(&key).arg(REBUILD_S);
         self.command(&command).await.map(|_| ())
     }
 
-    /// Puts rebuilt days in the place of those that there are, to stay for so long (s); a place that nothing was written
-    /// for becomes empty. False: the stream was folded further than `at` meanwhile, or rebuilt.
+    /// Replaces days with their rebuilt rows and sets their TTL (s); places without rebuilt rows become empty. False
+    /// if the stream was folded beyond `at` meanwhile, or rebuilt.
     ///
     /// # Errors
     /// [`StoreError`]

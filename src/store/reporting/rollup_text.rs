@@ -1,4 +1,4 @@
-//! Rows of rollups as Redis holds them: a field's name and its value, both compact text.
+//! The text form of rollup rows in Redis: a field's name and its value.
 
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
@@ -7,11 +7,11 @@ use crate::domain::reporting::rollup::{Count, DECIMALS, GroupSums, Labels, Metri
 use crate::domain::values::ids::GroupId;
 use crate::store::keys::{RESERVED, decode};
 
-/// Separators within a row, and what means something in a pattern, so that a user's rows can be asked for.
+/// Separators within a row, and characters with a meaning in patterns, so that a user's rows can be selected.
 const RESERVED_IN_ROW: &AsciiSet = &RESERVED.add(b'=').add(b'*').add(b'?').add(b'[').add(b']').add(b'^').add(b'\\');
-/// Of quantities and figures, in a whole one.
+/// Steps in a whole unit of quantities and figures.
 const STEPS: u128 = 10_u128.pow(DECIMALS);
-/// Stands for a value that found no place.
+/// Placeholder for a value that did not fit into the limit on rows.
 const OTHER: &str = "*";
 
 fn encode(text: &str) -> String {
@@ -34,7 +34,8 @@ fn read_word(text: &str) -> Option<Word> {
     })
 }
 
-/// `<user> <event> <key> <label>=<value> …`; a word is empty where there is none, `*` where it found no place.
+/// `<user> <event> <key> <label>=<value> …`; a word is empty for no value, `*` if it did not fit into the limit on
+/// rows.
 pub fn write_name(name: &RowName) -> String {
     let mut text = format!("{} {} {}", word(&name.user), word(&name.event), word(&name.key));
     match &name.labels {
@@ -51,7 +52,7 @@ pub fn write_name(name: &RowName) -> String {
     text
 }
 
-/// None for what [`write_name`] did not write.
+/// None for a text that [`write_name`] did not write.
 pub fn read_name(text: &str) -> Option<RowName> {
     let mut words = text.split(' ');
     let (user, event, key) = (read_word(words.next()?)?, read_word(words.next()?)?, read_word(words.next()?)?);
@@ -68,7 +69,7 @@ pub fn read_name(text: &str) -> Option<RowName> {
     Some(RowName { user, event, key, labels })
 }
 
-/// A pattern of the names of one user's rows.
+/// A pattern that matches the names of one user's rows.
 pub fn pattern_of_user(user: &str) -> String {
     format!("{} *", encode(user))
 }
@@ -90,13 +91,13 @@ fn read_decimal(text: &str) -> Option<i128> {
     {
         return None;
     }
-    // Negative all the way, since there is one more of those.
+    // Parsed as a negative number, since the range has one more of those.
     let sum: i128 = format!("-{whole}{fraction:0<12}").parse().ok()?;
     if sign < 0 { Some(sum) } else { sum.checked_neg() }
 }
 
-/// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials> f:<figure>=<n> r:<reason>=<n>`: what is not
-/// 0, separated by spaces. Quantity and figures are decimal numbers, cost and charges steps of their units.
+/// `<count>=<n> quantity=<n> cost=<n> g:<group>=<charged>,<calls>,<denials> f:<figure>=<n> r:<reason>=<n>`, without
+/// zeros, separated by spaces. Quantity and figures are decimal numbers, cost and charges are steps of their units.
 pub fn write_metrics(metrics: &Metrics) -> String {
     let mut parts = Vec::new();
     let mut put = |name: &str, sum: i128, text: &dyn Fn(i128) -> String| {
@@ -122,7 +123,7 @@ pub fn write_metrics(metrics: &Metrics) -> String {
     parts.join(" ")
 }
 
-/// None for what [`write_metrics`] did not write.
+/// None for a text that [`write_metrics`] did not write.
 pub fn read_metrics(text: &str) -> Option<Metrics> {
     let mut metrics = Metrics::default();
     for part in text.split(' ').filter(|part| !part.is_empty()) {

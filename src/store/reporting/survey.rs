@@ -1,4 +1,4 @@
-//! `lua/survey.lua`: counters beside the newest entries of the ledger, as of one moment.
+//! `lua/survey.lua`: reads counters and the newest ledger entries in the same moment.
 
 use std::collections::HashMap;
 
@@ -15,24 +15,24 @@ use crate::store::metering::account::CounterText;
 use crate::store::reply::{Fields, optional_text};
 use crate::store::{Arguments, Store};
 
-/// Live holds of one owner that are added up in one step: about 5 ms.
+/// The maximum number of an owner's live holds that are added up in one step, which takes about 5 ms.
 const MOST_HOLDS: usize = 5_000;
-/// Entries of the ledger that one survey brings.
+/// Ledger entries per survey.
 const MOST_ENTRIES: usize = 500;
 
-/// As of one moment.
+/// The state at one moment.
 #[derive(Debug)]
 pub struct Survey {
-    /// Behind those that were known, oldest first; without charges if they cannot be read.
+    /// Entries after the known ones, oldest first; without charges if these cannot be read.
     pub entries: Vec<(EntryId, Option<Vec<Charge>>)>,
-    /// There are more, so the standings may be ahead of the entries.
+    /// There are more entries, so the counters may be ahead of them.
     pub more: bool,
-    /// In the order asked.
+    /// In the order of the request.
     pub standings: Vec<Standing>,
 }
 
 impl Store {
-    /// Reads some owners, and what the ledger got since `after`.
+    /// Reads some owners, and the ledger entries since `after`.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -47,7 +47,7 @@ impl Store {
         read(bucket, self.call(&self.library.survey, &keys, &arguments).await?, owners.len())
     }
 
-    /// Keeps the result of a whole run.
+    /// Stores the result of a complete run.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -65,7 +65,7 @@ impl Store {
         optional_text(self.command(&command).await?)
     }
 
-    /// Is this an owner whose state is never forgotten?
+    /// Whether this owner never expires.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -86,7 +86,7 @@ impl Store {
     }
 }
 
-/// `owners` is how many were asked for.
+/// `owners` is the number of requested owners.
 pub(in crate::store) fn read(bucket: &Bucket, mut fields: Fields, owners: usize) -> Result<Survey, StoreError> {
     fields.only_status("surveyed")?;
     let more = fields.flag()?;
@@ -109,7 +109,7 @@ fn read_standing(fields: &mut Fields) -> Result<Standing, StoreError> {
     let (counters, past) = (read_hash(fields)?, read_hash(fields)?);
     let holds = read_holds(&fields.text()?).ok_or_else(|| fields.unexpected("holds"))?;
     let mut standing = Standing::default();
-    // Beside counters an account has its own fields and rare ones of groups, all with a dot in their names.
+    // Apart from counters, an account has its own fields and rare fields of groups, all with a dot in their names.
     for (name, value) in counters.iter().filter(|(name, _)| !name.contains('.')) {
         let read = || {
             let CounterText { used, held, seq, .. } = CounterText::parse(value)?;
@@ -144,7 +144,7 @@ fn steps(text: &str) -> Option<Amount> {
 
 type Holds = HashMap<(GroupId, String), Amount>;
 
-/// `<group>:<serial>:<sum>,…`; None within: too many to add up.
+/// `<group>:<serial>:<sum>,…`; the inner None means too many to add up.
 fn read_holds(text: &str) -> Option<Option<Holds>> {
     if text == "-" {
         return Some(None);

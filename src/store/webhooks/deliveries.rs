@@ -12,16 +12,16 @@ use crate::store::keys::Bucket;
 use crate::store::reply::text_map;
 use crate::store::{Arguments, Store};
 
-/// Deliveries of one webhook that are kept; beyond it the oldest are dropped.
+/// Stored deliveries per webhook; beyond this number the oldest are dropped.
 const MOST: usize = 10_000;
-/// How long a delivery is kept.
+/// How long a delivery is stored.
 const TTL_MS: TimeMs = 30 * 24 * 60 * 60 * 1000;
 
 fn unexpected(error: &impl std::fmt::Display) -> StoreError {
     StoreError::Unexpected(error.to_string())
 }
 
-/// A delivery as it is kept.
+/// A stored delivery.
 #[derive(Clone, Debug)]
 pub struct StoredDelivery {
     pub message: String,
@@ -65,20 +65,20 @@ pub struct MadeAttempt {
     pub fault: Option<String>,
 }
 
-/// How an attempt went.
+/// The result of an attempt.
 #[derive(Clone, Debug)]
 pub struct Attempt<'a> {
     pub delivered: bool,
     pub code: Option<u16>,
     pub fault: Option<&'a str>,
-    /// Until the next one.
+    /// Time until the next attempt.
     pub wait_ms: TimeMs,
-    /// After this time since the delivery was made out there is none.
+    /// Time since the creation of the delivery after which it is given up.
     pub give_up_ms: TimeMs,
 }
 
 impl Store {
-    /// Makes a delivery out, once.
+    /// Creates a delivery unless it exists.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -95,7 +95,7 @@ impl Store {
         self.enqueue_fields(bucket, webhook, message, false, &fields).await.map(|_| ())
     }
 
-    /// Has a delivery made once more, at once. False: it is not kept any more.
+    /// Attempts a delivery again now. False if it is no longer stored.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -146,7 +146,7 @@ impl Store {
         }
     }
 
-    /// Takes deliveries that are due; after `lease_ms` they are due again.
+    /// Claims due deliveries; after `lease_ms` they are due again.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -168,7 +168,7 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Keeps how an attempt went. Answers the delivery's status; None: it is not kept any more.
+    /// Records the result of an attempt. Returns the delivery's status; None if it is no longer stored.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -206,7 +206,7 @@ impl Store {
         Ok(StoredDelivery::read(message, text_map(self.command(&command).await?)?))
     }
 
-    /// Messages of a webhook, newest first, from `offset` on; only those that were given up if `dead`.
+    /// Messages of a webhook, newest first, from `offset` on; with `dead` only those that were given up.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -1,5 +1,5 @@
-//! The outbox: what scripts tell (`lua/lib/outbox.lua`). Nodes read it in one consumer group, so each entry is taken by
-//! one of them, and taken over by another if that one dies.
+//! Reads the outbox, the stream of events that scripts emit (`lua/lib/outbox.lua`). Nodes read it in one consumer
+//! group, so each entry is processed by one node, and by another one if that node dies.
 
 use std::collections::HashMap;
 
@@ -12,10 +12,10 @@ use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 
 const GROUP: &str = "webhooks";
-/// An entry that a node took and did not finish within this time is another's.
+/// After this time, another node may take over an unfinished entry.
 const TAKEN_OVER_MS: u64 = 10_000;
 
-/// One thing that was told.
+/// An event.
 #[derive(Clone, Debug)]
 pub struct OutboxEntry {
     pub id: EntryId,
@@ -38,7 +38,7 @@ impl OutboxEntry {
     }
 }
 
-/// Is it that error of Redis?
+/// Whether it is that error of Redis.
 fn says(error: &StoreError, code: &str) -> bool {
     let (StoreError::Unavailable(what)
     | StoreError::Refused(what)
@@ -52,7 +52,7 @@ fn unexpected(error: impl std::fmt::Display) -> StoreError {
 }
 
 impl Store {
-    /// The group of all nodes, from the oldest entry on.
+    /// Creates the consumer group of all nodes, starting at the oldest entry.
     async fn make_group(&self, bucket: &Bucket) -> Result<(), StoreError> {
         let mut command = redis::cmd("XGROUP");
         command.arg("CREATE").arg(bucket.outbox()).arg(GROUP).arg("0").arg("MKSTREAM");
@@ -62,7 +62,7 @@ impl Store {
         }
     }
 
-    /// How many entries no node has turned into deliveries yet; 0 where no node ever read the outbox.
+    /// How many entries no node has turned into deliveries yet; 0 if no node has read the outbox.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -78,7 +78,7 @@ impl Store {
         Ok(groups.map(|group| (group.pending + group.lag.unwrap_or(0)) as u64).sum())
     }
 
-    /// Entries that no node has taken yet.
+    /// Reads entries that no node has taken yet.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -98,7 +98,7 @@ impl Store {
         entries.map(OutboxEntry::read).collect()
     }
 
-    /// Entries that a node took and did not finish.
+    /// Takes over entries that another node has not finished.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -113,7 +113,7 @@ impl Store {
         reply.claimed.into_iter().map(OutboxEntry::read).collect()
     }
 
-    /// An entry is done with.
+    /// Acknowledges an entry.
     ///
     /// # Errors
     /// [`StoreError`]

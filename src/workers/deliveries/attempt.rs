@@ -1,4 +1,4 @@
-//! One attempt: a signed POST (Standard Webhooks) to an address that may be called.
+//! One delivery attempt: a signed POST (Standard Webhooks) to a permitted address.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,18 +11,18 @@ use crate::domain::webhooks::address::is_public;
 use crate::infra::http_client;
 use crate::service::webhooks::deliveries::Due;
 
-/// How an attempt ended.
+/// The result of an attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     /// 2xx
     Accepted(u16),
-    /// Any other status; a redirect is not followed.
+    /// Any other status; redirects are not followed.
     Refused(u16),
     /// No answer.
     Failed(String),
 }
 
-/// Sends to receivers.
+/// Sends messages to receivers.
 pub struct Sender {
     http: reqwest::Client,
     allow_private: bool,
@@ -47,12 +47,12 @@ impl Sender {
     pub async fn send(&self, due: &Due) -> Answer {
         let url = match reqwest::Url::parse(&due.url) {
             Ok(url) => url,
-            Err(error) => return Answer::Failed(format!("the URL: {error}")),
+            Err(error) => return Answer::Failed(format!("invalid URL: {error}")),
         };
-        // A literal address is not resolved, so it is looked at here.
+        // A literal address is not resolved, so it is checked here.
         let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
         if !self.allow_private && literal.is_some_and(|address| !is_public(address)) {
-            return Answer::Failed("the address is not public".to_owned());
+            return Answer::Failed("the address must be public".to_owned());
         }
         let timestamp = (due.taken_at_ms / 1000).to_string();
         let request = self
@@ -71,10 +71,10 @@ impl Sender {
     }
 }
 
-/// What went wrong, without the URL, which may hold a secret.
+/// The error without the URL, which may contain a secret.
 fn fault(error: &reqwest::Error) -> String {
     if error.is_timeout() {
-        return "no answer in time".to_owned();
+        return "no response in time".to_owned();
     }
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    /// By address in any spelling and by name, on this machine, where somebody listens: nobody is called.
+    /// Addresses of this machine in any notation, and its name, are not called although a server listens there.
     #[tokio::test]
     async fn what_is_not_public_is_not_called_unless_that_is_allowed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

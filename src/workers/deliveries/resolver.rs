@@ -1,5 +1,5 @@
-//! Resolving a receiver's name to public addresses only: what is resolved is what is connected to, so a name cannot
-//! turn private between a check and the call.
+//! Resolves a receiver's name to public addresses only. The connection uses the same result, so a name cannot change
+//! to a private address between check and call.
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -13,7 +13,7 @@ impl Resolve for PublicResolver {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let public: Vec<_> = found.filter(|address| is_public(address.ip())).collect();
             if public.is_empty() {
-                return Err("the name leads to no public address".into());
+                return Err("the name has no public address".into());
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })

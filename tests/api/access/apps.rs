@@ -1,4 +1,4 @@
-//! Apps that come and go: nothing of one reaches another, whatever its name.
+//! Creating and deleting apps: data of one app never reaches another, whatever its name.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::support::{World, eventually, monthly, new_key};
 async fn deleting_an_app_of_the_gateways_own_name_leaves_what_all_apps_share() {
     let world = World::new().await;
     assert_eq!(world.admin.post("apps", json!({"id": "quotagate"})).await.bad_field(), "id");
-    // As one was made before the name was refused.
+    // As it was created before the name was reserved.
     let stored = json!({"id": "quotagate", "placement": "app", "createdAt": "2026-01-01T00:00:00Z"}).to_string();
     let _: i64 = world.redis.run(&["HSET", "qg:{quotagate}:apps", "quotagate", &stored]).await;
     let admin = world.admin.with("x-app", "quotagate");
@@ -56,7 +56,7 @@ async fn a_configuration_that_is_lower_than_the_one_at_hand_is_taken_over_by_pol
     world.admin.plan("p", monthly(3)).await;
     let (_second, there) = world.another_node().await;
     there.subscribe("u", "p").await;
-    // As if the app had been deleted and made anew by one that died before it published anything.
+    // As if the app had been deleted and created again by a node that died before it published anything.
     let _: i64 = world.redis.run(&["DEL", "qg:{default}:config", "qg:{default:test/main}:stamp"]).await;
     eventually("the other node forgets the plan", || async {
         there.reserve(json!({"userId": "u", "event": "image.a"})).await["reasons"] == json!(["no_subscription"])

@@ -1,4 +1,4 @@
-//! Who may do what, on whose data.
+//! Permissions of each kind of key, and whose data they reach.
 
 use hmac::{Hmac, KeyInit, Mac};
 use quotagate::service::gateway::Gateway;
@@ -145,7 +145,7 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
             api.with("x-app", "acme").get("plans").await.problem(403, "forbidden_key");
         }
         let by_header = world.node.client("").with("x-api-key", &api.key);
-        // An empty key is no key that could be known.
+        // An empty key is not a key.
         assert_eq!(by_header.get("plans").await.status, if *name == "none" { 400 } else { 200 }, "{name}");
     }
 }
@@ -295,7 +295,7 @@ async fn keys_begin_at_once_and_end_within_a_second_on_every_node() {
         let (here, there) = (world.node.client(key), second.client(key));
         there.get("plans").await.expect(200);
         here.get("plans").await.expect(200);
-        // The other node knows it now, and has to unlearn it. (`tests/faults/revoked.rs` has how soon it does.)
+        // The other node has cached it and must drop it. (`tests/faults/revoked.rs` measures how soon.)
         there.get("plans").await.expect(200);
         world.admin.delete(&format!("keys/{}", created["id"].as_str().unwrap()), None).await.expect(204);
         here.get("plans").await.problem(401, "invalid_key");
@@ -346,7 +346,7 @@ async fn browsers_use_a_publishable_key_only_from_its_origins() {
         }
     }
     none.get("plans").await.expect(200);
-    // A refusal can be read by the page that caused it.
+    // The page that sent a rejected request can read the error.
     let answer = own.with("origin", "https://a.example").get("usage").await;
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
     answer.problem(400, "invalid_request");
@@ -403,24 +403,25 @@ async fn with_a_user_token_one_end_user_cannot_read_another() {
     reader.get("plans").await.expect(200);
     let umlaut = reader.with("x-user-token", &token(secret, "ä:b"));
     umlaut.get("usage?userId=%C3%A4%3Ab").await.expect(200);
-    // Only the key that asks for it is bound by it.
+    // Only keys that were created with it require it.
     world.app.get("usage?userId=u").await.expect(200);
 }
 
-/// The matrix of keys names every operation that the API has.
+/// The matrix of keys contains every operation of the API.
 #[test]
 fn the_matrix_of_keys_is_complete() {
     let document: Value = serde_json::from_str(&quotagate::http::openapi::document().unwrap()).unwrap();
     let source = include_str!("keys.rs");
     for (path, item) in document["paths"].as_object().unwrap() {
         let Some(path) = path.strip_prefix("/api/v1/") else { continue };
-        // Streams are told by their twins without one; sessions by their own tests, as they know no key.
+        // Streams have the permissions of their calls without a stream; sessions have tests of their own, since they
+        // need no key.
         if ["usage/stream", "events/stream", "session"].contains(&path) {
             continue;
         }
         for method in item.as_object().unwrap().keys().filter(|name| name.as_str() != "parameters") {
             let start = path.split("{id}").next().unwrap();
-            // What stands behind the last parameter.
+            // The part after the last parameter.
             let end = path.rsplit_once('}').map_or("", |(_, end)| end);
             let line = format!("(\"{}\", \"{start}", method.to_uppercase());
             let named = source.lines().filter(|it| it.trim_start().starts_with(&line));
@@ -429,7 +430,7 @@ fn the_matrix_of_keys_is_complete() {
     }
 }
 
-/// The outcome of the write may not have been known, and nobody else knows the key.
+/// If the result of the write was unknown, the node must be able to show its key again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_root_key_is_made_once_and_told_again_only_to_who_made_it() {
     let redis = Redis::start().await;

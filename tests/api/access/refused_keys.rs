@@ -1,4 +1,4 @@
-//! Who guesses keys is slowed down and seen; who has one is not.
+//! Guessing keys is slowed down and recorded; valid keys are not affected.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ async fn timed(api: &Api) -> (Answer, Duration) {
     (answer, begun.elapsed())
 }
 
-/// The first guesses of a minute, which do not wait.
+/// The first guesses of a minute, which are not delayed.
 async fn ten_guesses(node: &Running) {
     for _ in 0..10 {
         node.client(UNKNOWN).get("plans").await.problem(401, "invalid_key");
@@ -41,8 +41,8 @@ async fn the_eleventh_guess_of_a_minute_waits_and_a_valid_key_of_the_same_addres
         assert!(waited >= Duration::from_millis(shortest_ms), "{waited:?}");
     }
     assert!(refused(&node, "unknown").await >= before + 12);
-    // Beside guesses, of which each waits for seconds now, valid keys are answered, and so are calls without any. If they
-    // waited too, a guess would be answered for each of them.
+    // While each guess is delayed by seconds, calls with valid keys or without a key are answered at once. If they
+    // were delayed too, one guess would be answered for each of them.
     const VALID: usize = 30;
     let guesses = Cell::new(0);
     let guess = async {

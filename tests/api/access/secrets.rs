@@ -1,4 +1,4 @@
-//! Secrets are shown once, and credentials in a webhook's URL only to those who may edit it.
+//! Secrets are shown once, and credentials in a webhook's URL only to callers who may edit it.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ async fn a_secret_is_shown_by_the_call_that_makes_it_and_not_when_that_is_repeat
     }
     let different: std::collections::BTreeSet<&String> = shown.iter().collect();
     assert_eq!(different.len(), 6, "each is another one");
-    // Changing a webhook shows none, with and without a key; neither does reading.
+    // Changing a webhook shows none, with or without an idempotency key; neither does reading.
     for api in [&world.admin, &world.admin.once("change")] {
         let changed = api.put("webhooks/one", webhook("https://b.example/")).await.expect(200);
         assert_eq!(changed.get("secret"), None);
@@ -53,7 +53,7 @@ async fn a_secret_is_shown_by_the_call_that_makes_it_and_not_when_that_is_repeat
         let text = world.admin.get(path).await.text;
         assert!(shown.iter().all(|secret| !text.contains(secret)), "{path}: {text}");
     }
-    // What is kept for repetitions does not hold them either.
+    // Stored answers for repetitions do not contain them either.
     for (name, value) in world.redis.contents("qg:*:op:*").await {
         assert!(shown.iter().all(|secret| !value.concat().contains(secret)), "{name}");
     }
@@ -91,13 +91,13 @@ async fn who_may_not_edit_a_webhook_sees_only_the_host_of_its_url() {
         assert_eq!(api.get("webhooks/one").await.expect(200)["url"], url, "{role}");
         assert_eq!(api.get("webhooks").await.expect(200)["data"][0]["url"], url, "{role}");
         assert_eq!(api.get("configuration").await.expect(200)["webhooks"][0]["url"], url, "{role}");
-        // The log is read by all of them, and kept for long.
+        // All of them may read the audit log, which is stored for long.
         let log = api.get("audit?target=webhook:one").await.expect(200);
         let puts: Vec<&Value> =
             log["data"].as_array().unwrap().iter().filter(|entry| entry["action"] == "webhook.put").collect();
         assert_eq!(puts.len(), 3, "{log}");
         assert!(puts.iter().all(|entry| entry["after"]["url"] == MASKED), "{log}");
-        // Nothing else that they read has it.
+        // Nothing else that they can read contains it.
         for path in ["webhooks/one/deliveries", "audit", "alerts", "nodes", "app", "users", "approvals", "counters"] {
             let text = api.get(path).await.text;
             assert!(!text.contains("pa55word"), "{role} {path}: {text}");
@@ -109,7 +109,7 @@ async fn who_may_not_edit_a_webhook_sees_only_the_host_of_its_url() {
     }
     let kept = world.redis.contents("qg:*").await;
     let has = |value: &Vec<String>| value.concat().contains("pa55word");
-    // And the first answer of a rotation, for a minute, should the node have to repeat it.
+    // The first answer of a rotation contains it too, for a minute, in case the node has to repeat it.
     let others = kept.iter().filter(|(key, value)| has(value) && !key.starts_with("qg:{default}:op:"));
     let others: Vec<&String> = others.map(|(key, _)| key).collect();
     assert_eq!(others, ["qg:{default}:config"]);

@@ -1,4 +1,4 @@
-//! How an operator signs in to the dashboard: an admin key against a cookie, and what a cookie may do.
+//! Signing in to the dashboard: an admin key is exchanged for a cookie.
 
 use serde_json::{Value, json};
 
@@ -8,12 +8,12 @@ async fn sign_in(anyone: &Api, key: &str) -> Answer {
     anyone.post("session", json!({"key": key})).await
 }
 
-/// What a browser sends back of `Set-Cookie`.
+/// The cookie that a browser sends back after `Set-Cookie`.
 fn cookie(answer: &Answer) -> String {
     answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
 }
 
-/// A browser that is signed in: reads by cookie alone, and writes with the token too.
+/// A signed-in browser: reads with the cookie alone, and writes with the token too.
 async fn browser(world: &World, key: &str) -> (Api, Api) {
     let anyone = world.node.client("");
     let answer = sign_in(&anyone, key).await;
@@ -44,7 +44,7 @@ async fn an_admin_key_is_exchanged_for_a_cookie_that_no_script_can_read() {
     );
     let behind_tls = sign_in(&anyone.with("x-forwarded-proto", "https"), ROOT_KEY).await;
     assert!(behind_tls.header("set-cookie").unwrap().ends_with("; Secure"));
-    // Neither the session's id nor the key can be read from Redis.
+    // Neither the session's ID nor the key can be read from Redis.
     let (_, id) = cookie.split_once('=').unwrap();
     for (name, value) in world.redis.dump("qg:*").await {
         assert!(!name.contains(id), "{name}");
@@ -86,7 +86,7 @@ async fn a_write_by_cookie_needs_the_csrf_token_of_its_session() {
     }
     assert_eq!(writes.get("plans").await.expect(200)["data"], json!([]), "nothing was written");
     writes.put("plans/one", monthly(20)).await.expect(200);
-    // A key needs no token, and stands before a cookie.
+    // A call with a key needs no token, and the key takes precedence over a cookie.
     world.admin.put("plans/two", monthly(20)).await.expect(200);
     let mut both = writes;
     both.key.clone_from(&world.app.key);
@@ -137,7 +137,7 @@ async fn a_session_is_known_to_every_node_and_ends_everywhere() {
     }
     world.node.client("").get("session").await.problem(401, "invalid_key");
     world.node.client("").with("cookie", "quotagate_session=").get("users").await.problem(401, "invalid_key");
-    // With its key.
+    // It ends with its key.
     let created = world.admin.post("keys", json!({"kind": "admin", "role": "admin"})).await.expect(201);
     let (_, short) = browser(&world, created["key"].as_str().unwrap()).await;
     short.get("users").await.expect(200);
@@ -216,7 +216,7 @@ async fn signing_in_and_out_is_in_the_audit_log() {
     assert!(!opened.to_string().contains(made["key"].as_str().unwrap()));
     writes.delete("session", None).await.expect(204);
     assert_eq!(entries().await[0]["action"], "session.end");
-    // A key that is refused signs nobody in; the root key's are in the default app's log.
+    // A rejected key creates no session; sessions of the root key are in the default app's log.
     sign_in(&world.node.client(""), "ak_wrong").await.problem(401, "invalid_key");
     sign_in(&world.node.client(""), ROOT_KEY).await.expect(200);
     let last = entries().await;

@@ -1,10 +1,10 @@
-//! Approvals: a third decision, taken by people.
+//! Approval requests: opened by denied calls, decided by operators.
 
 use serde_json::{Value, json};
 
 use crate::support::{World, new_key};
 
-/// A user on a plan whose only group asks for approval beyond `quota` a day.
+/// A user on a plan whose only group requires approval above `quota` a day.
 async fn asking(quota: u64) -> World {
     let world = World::frozen().await;
     world.admin.plan("p", plan(quota)).await;
@@ -76,7 +76,7 @@ async fn one_request_is_open_however_many_calls_are_denied_and_says_who_and_what
     let mut now = world.redis.contents("qg:*account*").await;
     now.iter_mut().for_each(|(_, fields)| fields.retain(marked));
     assert_eq!(now, state, "a refused call changes no counter");
-    // Denied as a 429, by an enforcing track and by an extension: the same request.
+    // Denials as a 429, by an enforcing track and by an extension refer to the same request.
     let problem = world.app.post("reserve?onDeny=429", call(20)).await.problem(429, "approval_required");
     assert_eq!(problem["decision"]["deniedBy"][0]["approval"]["id"], id.as_str());
     let mut track = call(20);
@@ -136,11 +136,11 @@ async fn what_is_approved_passes_on_the_next_call_until_it_ends() {
     );
     let listed = admin.get("approvals?status=decided").await.expect(200);
     assert_eq!(listed["data"], json!([decided]));
-    // Used up, somebody has to be asked again.
+    // When the approved amount is used up, another approval is needed.
     let again = world.app.reserve(call(1)).await;
     let second = again["deniedBy"][0]["approval"]["id"].as_str().unwrap().to_owned();
     assert_ne!(second, id);
-    // Until a time it enlarges every window.
+    // With an expiry it enlarges every window until then.
     let until = json!({"amount": 3, "until": "2027-02-02T12:00:00Z"});
     admin.post(&format!("approvals/{second}/approve"), until).await.expect(200);
     for (now, fits) in [
@@ -170,18 +170,18 @@ async fn a_rejection_holds_until_the_window_ends_or_it_is_opened_again() {
     let denied = world.app.reserve(call(1)).await;
     assert_eq!(denied["deniedBy"][0]["approval"], json!({"id": id, "status": "rejected"}));
     assert_eq!((open(&world).await.len(), &denied["reasons"]), (0, &json!(["approval_required"])));
-    // Opened again it can be approved.
+    // After it was reopened it can be approved.
     let opened = admin.post(&format!("approvals/{id}/reopen"), json!({})).await.expect(200);
     assert_eq!((&opened["status"], open(&world).await.len()), (&json!("open"), 1));
     assert_eq!(world.app.reserve(call(1)).await["deniedBy"][0]["approval"]["status"], "open");
     admin.post(&format!("approvals/{id}/approve"), json!({"amount": 1})).await.expect(200);
     world.app.reserved(call(1)).await;
-    // A new window asks anew.
+    // A new window has a new request.
     world.app.freeze("2027-02-01T10:00:00Z").await;
     let next = world.app.reserve(call(1)).await;
     assert_eq!(next["deniedBy"][0]["approval"]["status"], "open");
     assert_ne!(next["deniedBy"][0]["approval"]["id"], id.as_str());
-    // Also where nobody has decided, or somebody has rejected.
+    // Whether or not the earlier request was rejected.
     for decide in [false, true] {
         let open = world.app.reserve(call(1)).await["deniedBy"][0]["approval"]["id"].as_str().unwrap().to_owned();
         if decide {
@@ -212,7 +212,7 @@ async fn nothing_is_asked_for_where_a_hard_group_also_denies() {
     assert_eq!(denied["reasons"], json!(["limit_reached"]));
     assert!(denied["deniedBy"].as_array().unwrap().iter().all(|it| it.get("approval").is_none()));
     assert_eq!(open(&world).await, Vec::<Value>::new());
-    // A user who is denied for another reason asks for nothing either.
+    // A user who is denied for another reason opens no request either.
     let stranger = json!({"userId": "nobody", "event": "llm.premium"});
     assert_eq!(world.app.reserve(stranger).await["reasons"], json!(["no_subscription"]));
     assert_eq!(open(&world).await, Vec::<Value>::new());
@@ -252,7 +252,7 @@ async fn a_team_asks_once_whoever_calls_and_its_approval_is_the_teams() {
     world.app.reserved(ask("w", "red")).await;
     assert_eq!(world.app.reserve(ask("u", "red")).await["reasons"], json!(["approval_required"]));
     assert_eq!(world.app.reserve(ask("u", "blue")).await["reasons"], json!(["approval_required"]));
-    // A grant by hand does it too, and says whose counter it must name.
+    // A grant by an operator has the same effect, and must name the right counter.
     let grant = |scope: Value| json!({"groupId": "preview", "scope": scope, "amount": 1});
     assert_eq!(admin.post("grants", grant(json!({"user": "u"}))).await.bad_field(), "scope");
     let made = admin.post("grants", grant(json!({"metadata.team": "blue"}))).await.expect(201);
@@ -317,7 +317,7 @@ async fn who_may_be_forgotten_asks_once_in_a_window_too_before_and_after_anythin
     assert_eq!(requests(20).await, next);
 }
 
-/// Opens a request of every one of `teams` teams, as calls of one user; answers the denials.
+/// Opens a request for each of `teams`, with calls of one user; returns the denials.
 async fn flood(world: &World, user: &str, teams: std::ops::Range<usize>) -> Vec<Value> {
     let mut denied = Vec::new();
     for team in teams {
@@ -327,7 +327,7 @@ async fn flood(world: &World, user: &str, teams: std::ops::Range<usize>) -> Vec<
     denied
 }
 
-/// A lifetime group of the user, and a daily one of each team, that both ask for approval before any use.
+/// A lifetime group of the user, and a daily one of each team, which both require approval for any use.
 async fn asking_teams() -> World {
     let world = World::frozen().await;
     world
@@ -360,12 +360,12 @@ async fn a_users_flood_of_requests_is_bounded_and_removes_no_request() {
         let opened = (denied["approval"]["status"].as_str(), denied["tooManyApprovals"].as_bool());
         assert_eq!(opened, if place < 100 { (Some("open"), None) } else { (None, Some(true)) }, "{place}");
     }
-    // What was refused left nothing behind.
+    // Denied calls left nothing behind.
     let refused: i64 = world.redis.run(&["EXISTS", "qg:{default:test/main}:account:metadata.team:flooder-129"]).await;
     assert_eq!(refused, 0);
     assert_eq!(world.app.reserve(lifetime).await["deniedBy"][0]["approval"], json!({"id": id, "status": "open"}));
     admin.get(&format!("approvals/{id}")).await.expect(200);
-    // A decided request makes room for one more, a reopened one takes it again.
+    // A decided request makes room for another one, and a reopened one needs the room again.
     let first = denied[0]["approval"]["id"].as_str().unwrap().to_owned();
     admin.post(&format!("approvals/{first}/reject"), json!({})).await.expect(200);
     assert_eq!(flood(&world, "flooder", 200..202).await[1]["tooManyApprovals"], true);
@@ -384,7 +384,7 @@ async fn ten_thousand_open_requests_are_the_most_and_the_oldest_stays() {
     let admin = world.admin.with("x-mode", "test");
     let lifetime = json!({"userId": "victim", "event": "job.run"});
     let id = world.app.reserve(lifetime.clone()).await["deniedBy"][0]["approval"]["id"].as_str().unwrap().to_owned();
-    // Open requests of others, as another 9,999 calls would leave them.
+    // Open requests of other users, as another 9,999 calls would create them.
     let mut connection = world.redis.connect().await;
     let line = |place: usize| {
         format!(
@@ -432,7 +432,7 @@ async fn of_a_rejection_and_an_approval_at_once_one_is_refused() {
         assert_eq!(status, if approved.status == 200 { "approved" } else { "rejected" });
     }
     assert_eq!(won[0] + won[1], 60);
-    // Without a race too.
+    // The same without a race.
     let denied = flood(&world, "flooder", 60..61).await;
     let id = denied[0]["approval"]["id"].as_str().unwrap();
     admin.post(&format!("approvals/{id}/reject"), json!({})).await.expect(200);

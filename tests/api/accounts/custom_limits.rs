@@ -1,4 +1,4 @@
-//! Plans of a user's own (`customLimits` with groups) beside policies and the plans of others.
+//! Custom plans of users (`customLimits` with groups) together with policies and the plans of others.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ async fn a_users_own_plan_takes_no_group_of_a_policy_and_no_other_period_for_a_s
             assert_eq!(put(&world.app, "u", &own(groups.clone()), query).await.bad_field(), field, "{query}");
         }
     }
-    // Of the same period it is taken, and counts with all others.
+    // With the same period it is accepted, and counts together with all others.
     let same = own(json!([group("shared", &["app"], json!(5), json!({"periodType": "monthly"}))]));
     put(&world.app, "u", &same, "").await.expect(200);
     let of = |team: &str| json!({"team": team});
@@ -50,7 +50,7 @@ async fn a_users_own_plan_takes_no_group_of_a_policy_and_no_other_period_for_a_s
     assert_eq!(names(&world.app.reserve(call("v", of("blue"))).await), ["shared"]);
 }
 
-/// They were set before: what the configuration came to say of a counter that others share comes first.
+/// Limits that were set earlier: later changes of a shared counter's configuration take precedence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_made_later_holds_for_users_whose_own_plans_have_its_group() {
     let world = World::frozen().await;
@@ -75,7 +75,7 @@ async fn a_policy_made_later_holds_for_users_whose_own_plans_have_its_group() {
         assert_eq!(names(&world.app.reserve(call(user, of("red"))).await), ["cap"], "{user}");
     }
     assert_eq!(standings(&world, "cap").await, [("red".to_owned(), 2.0, 0.0)], "each call counts once");
-    // The month goes on for all.
+    // The month continues for all.
     world.app.freeze("2027-01-31T23:59:00Z").await;
     let before = standings(&world, "shared").await;
     world.app.reserved(call("u", of("blue"))).await;
@@ -86,7 +86,7 @@ async fn a_policy_made_later_holds_for_users_whose_own_plans_have_its_group() {
     assert_eq!(counter["period"], json!({"start": "2027-01-01T00:00:00Z", "end": "2027-02-01T00:00:00Z"}), "{counter}");
 }
 
-/// What own rules for a quantity come to under a policy that counts it in another unit.
+/// How custom rules for a quantity behave with a policy that counts it in another unit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quantity_that_a_policy_made_later_counts_as_tokens_is_neither_calls_nor_cents_in_a_users_own_plan() {
     let world = World::frozen().await;
@@ -111,7 +111,7 @@ async fn a_quantity_that_a_policy_made_later_counts_as_tokens_is_neither_calls_n
         world.app.post("commit", json!({"reservationId": held, "quantity": quantity})).await.expect(200);
     }
     assert_eq!((used("u", "requests").await, used("u", "tokens").await), (json!(2), json!(9000)));
-    // What the policy does not match is counted as before.
+    // Events that the policy does not match are counted as before.
     world.app.post("track", asked("u", "image.a", json!({}))).await.expect(200);
     assert_eq!(used("u", "requests").await, json!(7));
     world.app.post("track", asked("v", "image.a", json!({}))).await.expect(200);
@@ -124,7 +124,7 @@ async fn a_quantity_that_a_policy_made_later_counts_as_tokens_is_neither_calls_n
         "{unpriced}"
     );
 
-    // Where somebody says what the quantity is, it is so again; and without the policy.
+    // If the group's measure is explicit, it counts the quantity again; so it does without the policy.
     let said = json!([{"id": "tokens", "unit": "tokens", "quota": 100_000, "measure": "quantity",
         "matches": [{"event": "llm.*"}]}]);
     policy(&world, "costs", said).await;
@@ -164,7 +164,7 @@ async fn moving_the_windows_of_an_own_plan_leaves_those_of_a_later_policy_alone(
     let held = world.app.reserved(call("u", json!({}))).await;
     world.app.commit(&held).await;
     let moved = json!({"userId": "u", "planId": "open", "cycleStart": "2027-01-20T00:00:00Z"});
-    // The limits that are there are not judged anew, and what is foretold is what comes.
+    // Existing limits are not validated again, and the preview shows the actual result.
     world.app.post("subscriptions?dryRun=true", moved.clone()).await.expect(200);
     world.app.post("subscriptions", moved).await.expect(200);
     let stored: Vec<String> = world.redis.run(&["HVALS", "qg:{default:test/main}:account:user:u"]).await;

@@ -1,4 +1,4 @@
-//! Users on the default plan, who are forgotten after their last window, and lists in which some are forgotten.
+//! Users on the default plan, who expire after their last window, and lists in which some have expired.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ async fn starting_anew_a_user_who_is_to_be_forgotten_leaves_nothing_for_ever() {
 async fn a_user_who_comes_back_when_due_to_be_forgotten_is_listed() {
     let world = staged().await;
     world.app.post("track", image("u")).await.expect(200);
-    // As if real time had passed: the keys are gone, and the name is due.
+    // As if real time had passed: the keys have expired, and the name is due for removal.
     for key in ["account", "holds", "past"] {
         let _: i64 = world.redis.run(&["DEL", &format!("{TAG}:{key}:user:u")]).await;
     }
@@ -86,7 +86,7 @@ async fn pages_of_users_go_on_behind_names_of_whom_nothing_is_kept() {
         for name in &names {
             app.subscribe(name, "p").await;
         }
-        // The first page, one in the middle and the last name are of users who expired.
+        // The first page, one in the middle and the last name belong to expired users.
         let gone = |place: usize| place < 5 || (10..16).contains(&place) || place == 29;
         for (_, name) in names.iter().enumerate().filter(|(place, _)| gone(*place)) {
             let found: Vec<String> =

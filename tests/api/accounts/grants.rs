@@ -1,4 +1,4 @@
-//! Grants while the windows that they were made in are moved or started anew: counters and lists tell the same.
+//! Grants whose windows are moved or reset: counters and lists agree.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ async fn grant(support: &Api, user: &str) -> String {
     support.post("grants", body).await.expect(201)["id"].as_str().unwrap().to_owned()
 }
 
-/// What the counter has been granted, and the ends of the grants in both lists.
+/// The granted amount of the counter, and the ends of the grants in both lists.
 async fn told(world: &World, support: &Api, user: &str) -> (u64, Vec<Value>) {
     let granted = world.app.counter(user, "images").await["granted"].as_u64().unwrap();
     let own = support.get(&format!("grants?userId={user}")).await.expect(200)["data"].clone();
@@ -55,7 +55,7 @@ async fn a_grant_whose_window_is_moved_is_listed_and_taken_back_until_the_new_en
         .await;
     world.app.reserved(json!({"userId": "u", "event": "image.a"})).await;
     world.app.freeze("2027-02-10T00:00:00Z").await;
-    // Makes room for itself among the grants that have ended.
+    // It takes the place of a grant that has ended.
     grant(&support, "v").await;
     assert_eq!(told(&world, &support, "u").await, (2, vec![json!("2027-03-01T00:00:00Z")]));
     assert_eq!(support.delete(&format!("grants/{id}"), None).await.status, 204);

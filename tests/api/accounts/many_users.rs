@@ -1,4 +1,4 @@
-//! A million users: pages of them cost what a page costs.
+//! A million users: the cost of a page does not depend on their number.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,14 +9,14 @@ use crate::support::{Redis, World, monthly};
 
 const USERS: u64 = 1_000_000;
 
-/// Users as subscriptions leave them, written within Redis: over HTTP they would take minutes.
+/// Writes users in the same form as subscriptions, but inside Redis: over HTTP it would take minutes.
 async fn furnish(redis: &Redis) {
     let fill = "for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do
         local name = string.format('user_%07d', i)
         redis.call('ZADD', KEYS[1], 0, name)
         redis.call('HSET', KEYS[2] .. name, 'version', 1, 'plan', 'p', 'since', '2027-01-01T00:00:00Z')
     end";
-    // Nobody reads the file, and writing it takes longer than the rest.
+    // The file is never read, and writing it takes longer than the rest.
     redis.run::<()>(&["CONFIG", "SET", "appendonly", "no"]).await;
     for start in (0..USERS).step_by(5_000) {
         let (from, to) = (start.to_string(), (start + 4_999).to_string());
@@ -25,7 +25,7 @@ async fn furnish(redis: &Redis) {
     }
 }
 
-/// Calls so far, by command.
+/// Number of calls so far, by command.
 async fn calls(redis: &Redis) -> BTreeMap<String, u64> {
     let info: String = redis.run(&["INFO", "commandstats"]).await;
     let read = |line: &str| {
@@ -64,14 +64,15 @@ async fn a_million_users_are_paged_and_searched_without_a_command_that_walks_the
         assert_eq!((data.len(), data[0]["userId"].as_str()), (wanted, Some(&*format!("user_{first:07}"))), "{query}");
         assert_eq!(page["nextCursor"].is_null(), first == 999_800 || wanted == 10, "{query}");
     }
-    // What a page costs does not depend on how many users there are.
+    // The cost of a page does not depend on the number of users.
     let calls = calls(&world.redis).await;
     assert!(calls["hmget"] <= looked_at as u64, "{calls:?}");
-    // Nodes look after other things meanwhile, so what they may call is not listed: what walks everything is.
+    // Nodes also do background work, so the commands are not listed completely: only those that iterate over
+    // everything.
     let walk = ["keys", "scan", "hscan", "sscan", "zscan", "hkeys", "hvals", "smembers", "sort", "sort_ro"];
     let walked: Vec<&str> = walk.into_iter().filter(|name| calls.contains_key(*name)).collect();
     assert!(walked.is_empty(), "{walked:?}");
-    // What nodes do beside these calls grows with the time that they take, so only what pages are made of is summed up.
+    // Background calls of nodes increase with time, so only the commands of pages are counted.
     let all: u64 = ["hmget", "zrange", "zrangebylex"].iter().filter_map(|name| calls.get(*name)).sum();
     assert!(all < 2 * looked_at as u64, "{all} calls: {calls:?}");
     let slowest: redis::Value = world.redis.run(&["SLOWLOG", "GET", "-1"]).await;
@@ -85,7 +86,7 @@ async fn a_million_users_are_paged_and_searched_without_a_command_that_walks_the
     any_part_is_found_in_bounded_pages(&world).await;
 }
 
-/// A text anywhere in an id is looked for in 50,000 ids for each page, however far away the hit is.
+/// Searching inside IDs reads 50,000 IDs for each page, however far away the match is.
 async fn any_part_is_found_in_bounded_pages(world: &World) {
     let before = calls(&world.redis).await["zrange"];
     let (mut pages, mut slowest_ms, mut cursor) = (0, 0.0_f64, String::new());
@@ -101,7 +102,7 @@ async fn any_part_is_found_in_bounded_pages(world: &World) {
     };
     assert_eq!((found, pages), (json!("user_0999998"), USERS / 50_000));
     let reads = calls(&world.redis).await["zrange"] - before;
-    // Fifty a page, and what the node looks after meanwhile.
+    // Fifty per page, plus background work of the node.
     assert!((50 * pages..60 * pages + 100).contains(&reads), "{reads} reads for {pages} pages");
     println!("any part: {pages} pages, the slowest {slowest_ms:.1} ms, {reads} reads");
 }

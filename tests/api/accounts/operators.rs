@@ -1,4 +1,4 @@
-//! What operators do to users and configuration: grants, blocks, resets, finding users, versions, audit, apps.
+//! Operators' actions on users and configuration: grants, blocks, resets, search, versions, audit log, apps.
 
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ async fn a_blocked_user_is_refused_first_and_still_tracked() {
     let more = there.post("extend", json!({"reservationId": id, "quantity": 1})).await.expect(200);
     assert_eq!((&more["allowed"], &more["reasons"]), (&json!(false), &json!(["user_blocked"])));
     there.commit(&id).await;
-    // Also of one whom nobody knows yet.
+    // A user without any stored state can be blocked too.
     support.post("users/new%2Fone/block", json!({})).await.expect(200);
     assert_eq!(there.reserve(image("new/one", 1)).await["reasons"], json!(["user_blocked"]));
     there.subscribe("u", "p").await;
@@ -250,7 +250,7 @@ async fn a_whole_configuration_is_applied_in_one_step_or_not_at_all() {
         json!({"id": id, "periodType": "monthly", "groups": [
         {"id": format!("{id}_g"), "unit": "count", "quota": quota, "matches": [{"event": "x"}]}]})
     };
-    // `p` is not in the document, but `u` is on it.
+    // `p` is not in the document, but `u` has it.
     let problem = world.admin.put("configuration", json!({"plans": [plan("a", 1)]})).await.problem(409, "plan_in_use");
     assert!(problem["detail"].as_str().unwrap().contains("1 user is on plan `p`"), "{problem}");
     world.admin.get("plans/a").await.problem(404, "not_found");
@@ -290,7 +290,7 @@ async fn a_whole_configuration_is_applied_in_one_step_or_not_at_all() {
         applied["changes"].as_array().unwrap().iter().map(|change| change["target"].as_str().unwrap()).collect();
     assert_eq!(targets, ["plan:a", "app"]);
     assert_eq!(there.reserve(json!({"userId": "new", "event": "x"})).await["allowed"], true, "both bind at once");
-    // A part that is left out stays.
+    // A section that is left out stays unchanged.
     world.admin.put("configuration", json!({"app": {}})).await.expect(200);
     assert_eq!(world.admin.get("plans").await.expect(200)["data"].as_array().unwrap().len(), 2);
     let huge = format!("{{\"plans\": [], \"x\": \"{}\"}}", "x".repeat(1024 * 1024));
@@ -312,7 +312,7 @@ async fn every_change_by_hand_is_in_the_audit_log() {
     let key = admin.post("keys", json!({"kind": "secret", "mode": "live", "name": "ci"})).await.expect(201);
     admin.delete(&format!("keys/{}", key["id"].as_str().unwrap()), None).await;
     there.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
-    // Refused or without effect: no entry.
+    // Rejected calls and calls without an effect have no entry.
     support.post("users/u/unblock", json!({})).await.expect(200);
     admin.delete("plans/nowhere", None).await.problem(404, "not_found");
     let mut entries: Vec<Value> = Vec::new();

@@ -1,5 +1,5 @@
-//! What counters do when a user changes plans, or a plan changes under its users. Every change is made on one node, and
-//! the next call goes to the same one or to another.
+//! Counters when a user changes plans, or a plan changes while it has users. Every change is made on one node, and the
+//! next call goes to the same node or another one.
 
 use serde_json::{Value, json};
 
@@ -9,9 +9,9 @@ use crate::support::{Api, Running, START, World, monthly};
 struct Stage {
     world: World,
     second: Running,
-    /// Where changes are made.
+    /// The node for changes.
     here: Api,
-    /// Where the next call goes.
+    /// The node for the next call.
     there: Api,
 }
 
@@ -37,7 +37,7 @@ impl Stage {
     }
 }
 
-/// A plan of one group `images` that acts so when a user moves to it.
+/// A plan with one group `images` and this onPlanChange.
 fn plan(quota: Value, period: &str, anchor: &str, on_change: &str) -> Value {
     json!({"periodType": period, "periodAnchor": anchor, "groups": [
         {"id": "images", "unit": "count", "quota": quota, "onPlanChange": on_change, "matches": [{"event": "image.*"}]}]})
@@ -53,7 +53,7 @@ async fn a_counter_comes_over_as_the_plan_moved_to_says_with_work_in_flight() {
         let (here, there) = (&stage.here, &stage.there);
         stage.world.admin.plan("from", plan(json!(20), "monthly", "calendar", "carry")).await;
         let mut number = 0;
-        // 5 used and 3 held of 20; then where it stands after the move, and after the commit of what was held.
+        // 5 used and 3 held of 20; then the state after the move, and after the commit of the hold.
         for (period, anchor) in [
             ("monthly", "calendar"),
             ("monthly", "subscription_start"),
@@ -108,14 +108,14 @@ async fn cycling_through_plans_gives_no_fresh_quota_with_block() {
         there.reserved(image("u", 1)).await;
         here.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
         assert_eq!(there.reserve(image("u", 1)).await["reasons"], json!(["no_subscription"]));
-        // The holds have expired unused by then: without block there would be room again.
+        // By then the holds have expired unused: without block the limit would have room again.
         here.freeze("2027-01-31T12:00:00Z").await;
         here.subscribe("u", "free").await;
         assert_eq!(stage.stands("u", "free_images").await, [0., 0., 3., 0., 0.]);
         let denied = there.reserve(image("u", 1)).await;
         assert_eq!((&denied["allowed"], &denied["reasons"]), (&json!(false), &json!(["limit_reached"])));
         assert_eq!(denied["deniedBy"][0]["resetsAt"], "2027-02-01T00:00:00Z");
-        // Refunds of earlier use make no room; the next window does.
+        // Refunds of earlier usage make no room; the next window does.
         there.post("track", json!({"userId": "u", "event": "image.a.refund", "quantity": 1})).await.expect(200);
         assert_eq!(there.reserve(image("u", 1)).await["allowed"], false);
         here.freeze("2027-02-01T00:00:00Z").await;
@@ -161,7 +161,8 @@ async fn a_changed_quota_and_changed_groups_bind_on_the_next_call() {
             admin.plan("p", groups(json!([group("a", quota)]))).await;
             assert_eq!(stage.stands("u", "a").await, stands, "quota {quota}");
         }
-        // Removed: nothing counts there, but the hold still settles; added again in the same window it goes on.
+        // A removed group counts nothing, but the hold can be settled; if it is added again in the same window, it
+        // continues.
         admin.plan("p", groups(json!([]))).await;
         assert_eq!(there.reserve(image("u", 1)).await["matched"], false);
         there.commit(&held).await;
@@ -170,7 +171,7 @@ async fn a_changed_quota_and_changed_groups_bind_on_the_next_call() {
         assert_eq!(stage.stands("u", "b").await, [0., 0., 0., 7., 0.], "a new id is a new counter");
         admin.plan("p", groups(json!([group("a", 15), group("b", 7)]))).await;
         assert_eq!(stage.stands("u", "a").await, [20., 0., 0., 0., 5.]);
-        // The unit of an id never changes, in any plan.
+        // The unit of a group ID never changes, in any plan.
         let tokens = json!([{"id": "a", "unit": "tokens", "quota": 5, "matches": [{"event": "llm"}]}]);
         assert_eq!(admin.put("plans/q", groups(tokens)).await.bad_field(), "groups[0].unit");
         stage.end().await;
@@ -192,7 +193,7 @@ async fn a_redelivered_webhook_changes_nothing_and_a_moved_anchor_carries_what_w
         }
         assert_eq!(stage.world.redis.contents("qg:{default:test/main}:*").await, before);
         assert_eq!(there.counter("u", "images").await["period"]["start"], "2027-01-20T00:00:00Z");
-        // The billing provider moves the cycle; a future one is counted backwards from.
+        // The billing provider moves the cycle; windows are counted backwards from a future one.
         for (cycle, start) in
             [("2027-01-25T00:00:00Z", "2027-01-25T00:00:00Z"), ("2027-02-03T00:00:00Z", "2027-01-03T00:00:00Z")]
         {
@@ -200,7 +201,8 @@ async fn a_redelivered_webhook_changes_nothing_and_a_moved_anchor_carries_what_w
             let counter = there.counter("u", "images").await;
             assert_eq!((&counter["used"], &counter["period"]["start"]), (&json!(6), &json!(start)));
         }
-        // What is carried is decided at the change, not at the next call: a month later the old window would be over.
+        // The change itself decides what is carried over, not the next call: a month later the old window would be
+        // over.
         here.post("subscriptions", json!({"userId": "u", "planId": "p", "cycleStart": "2027-01-30T00:00:00Z"}))
             .await
             .expect(200);
@@ -234,7 +236,8 @@ async fn custom_limits_change_quotas_or_the_whole_plan_of_one_user() {
         put(json!({"images": {"quota": null}})).await.expect(200);
         assert_eq!(there.counter("u", "images").await["remaining"], Value::Null);
 
-        // A whole plan of the user's own: other rules and groups. What was reserved under them settles by them.
+        // A custom plan with other rules and groups. Earlier reservations settle by the rules with which they were
+        // made.
         let own = json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": [
             {"id": "own_tokens", "unit": "tokens", "quota": 100, "matches": [
                 {"event": "llm", "measure": {"per": {"t": 2}, "estimate": {"t": 10}}}]}]});
@@ -296,7 +299,8 @@ async fn users_without_subscription_are_on_the_default_plan_until_they_have_one(
         let ttl: i64 = stage.world.redis.run(&["PTTL", "qg:{default:test/main}:account:user:u"]).await;
         assert!(ttl > 0, "forgotten after the last window");
 
-        // The first subscription is none to block, and keeps the user; a lapse into the default plan carries.
+        // A first subscription does not block, and the user no longer expires; going back to the default plan carries
+        // over.
         here.subscribe("u", "free").await;
         assert_eq!(stage.stands("u", "images").await, [3., 2., 0., 0., 1.]);
         here.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);

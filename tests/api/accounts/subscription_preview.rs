@@ -1,10 +1,10 @@
-//! `POST subscriptions?dryRun=true` foretells what the same call then does.
+//! `POST subscriptions?dryRun=true` shows the effect of the call without `dryRun`.
 
 use serde_json::{Value, json};
 
 use crate::support::{Api, World};
 
-/// Counts mails, jobs in flight and what else there is. `rule`: onPlanChange.
+/// Groups for mails, open jobs and everything else. `rule`: onPlanChange.
 fn plan(rule: &str, quota: Value, period: &str, anchor: &str) -> Value {
     json!({"periodType": period, "periodAnchor": anchor, "groups": [
         {"id": "mails", "label": "Mails", "unit": "count", "quota": quota, "onPlanChange": rule, "matches": [{"event": "mail"}]},
@@ -12,7 +12,7 @@ fn plan(rule: &str, quota: Value, period: &str, anchor: &str) -> Value {
         {"id": format!("only_{rule}"), "unit": "count", "quota": 4, "onPlanChange": rule, "matches": [{"event": "other"}]}]})
 }
 
-/// Uses, holds and grants on the plan `old`, whose windows are days.
+/// Usage, holds and grants on the plan `old`, whose windows are days.
 async fn furnish(world: &World, user: &str) {
     let app = &world.app;
     app.subscribe(user, "old").await;
@@ -25,7 +25,7 @@ async fn furnish(world: &World, user: &str) {
     }
 }
 
-/// What was foretold, after it was seen to be what the call then does.
+/// The preview, after checking that the call has exactly this effect.
 async fn foretold(app: &Api, body: &Value) -> Value {
     let user = body["userId"].as_str().unwrap();
     let before = app.get(&format!("usage?userId={user}")).await.expect(200);
@@ -62,7 +62,7 @@ async fn what_is_foretold_of_a_move_is_what_the_move_does() {
         .iter()
         .flat_map(|rule| ["", "_own", "_free"].map(|kind| format!("{rule}{kind}")))
         .collect();
-    // Of two of them the day in which they used something is over by then.
+    // For two of them, the day in which they used something is over by then.
     for to in &targets {
         furnish(&world, &user("yesterday", to)).await;
         furnish(&world, &user("yesterday_lapsed", to)).await;
@@ -102,7 +102,7 @@ async fn what_is_foretold_of_a_move_is_what_the_move_does() {
                 json!(["only_carry"])
             };
             assert_eq!(told["endedGroupIds"], ended, "{body}");
-            // The same again would change nothing.
+            // Repeating the call would change nothing.
             let again = foretold(app, &body).await;
             assert_eq!(again["subscription"]["changed"], false, "{body}");
         }

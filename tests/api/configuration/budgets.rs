@@ -1,4 +1,4 @@
-//! What tests of policies share.
+//! Shared helpers of policy tests.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub async fn policy(world: &World, id: &str, groups: Value) {
     world.admin.put(&format!("policies/{id}"), json!({"periodType": "daily", "groups": groups})).await.expect(200);
 }
 
-/// A plan that lets everything pass, with a user on it.
+/// A plan that allows every event, with users on it.
 pub async fn open_plan(world: &World, users: &[&str]) {
     let group = json!({"id": "all", "unit": "count", "measure": "event", "quota": null, "matches": [{"event": "*"}]});
     world.admin.plan("open", json!({"periodType": "monthly", "groups": [group]})).await;

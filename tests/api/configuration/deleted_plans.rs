@@ -1,4 +1,4 @@
-//! Plans that are being deleted, and the users on them.
+//! Deleting plans that have users.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ async fn a_plan_whose_deletion_broke_off_takes_users_again_after_ten_minutes() {
         let answer = there.post("subscriptions", json!({"userId": "u", "planId": "p"})).await;
         assert_eq!(answer.status, status, "{minutes} minutes: {}", answer.text);
     }
-    // A deletion goes by its own closing, not by an old one.
+    // A deletion must close the plan itself; an earlier closing does not count.
     world.admin.delete("plans/p", None).await.problem(409, "plan_in_use");
     world.app.subscribe("v", "p").await;
     world.app.delete("subscriptions", Some(json!({"userId": "u"}))).await.expect(200);
@@ -48,7 +48,7 @@ async fn a_plan_whose_deletion_broke_off_takes_users_again_after_ten_minutes() {
     assert_eq!(world.admin.delete("plans/p", None).await.status, 204);
 }
 
-/// A group beside `images`, which asks for approval.
+/// A group in addition to `images`, which requires approval.
 fn with_team(quota: u64) -> Value {
     json!({"groups": [{"id": "team", "unit": "count", "quota": quota, "scope": ["metadata.team"], "enforcement": "approval",
         "periodType": "monthly", "periodAnchor": "calendar", "matches": [{"event": "video.*"}]}]})
@@ -104,7 +104,7 @@ async fn a_dry_run_says_what_depends_on_a_plan_and_deletes_nothing() {
     assert_eq!(admin.delete("plans/old?dryRun=perhaps", None).await.status, 400);
     admin.with("if-match", "\"1\"").delete("plans/old?dryRun=true", None).await.problem(412, "version_conflict");
     admin.delete("plans/nowhere?dryRun=true", None).await.problem(404, "not_found");
-    // Nobody was moved, and the plan takes users.
+    // No user was moved, and the plan accepts users.
     assert_eq!(world.app.get("usage?userId=a").await.expect(200)["planId"], "old");
     world.app.subscribe("d", "old").await;
 
@@ -154,7 +154,7 @@ async fn users_who_leave_a_plan_while_it_is_deleted_are_not_moved_with_the_other
     let each = users.iter().map(|user| world.app.subscribe(user, "old"));
     futures::future::join_all(each).await;
     let (_second, there) = world.another_node().await;
-    // From behind, so that they meet the page that was read at the start.
+    // In reverse order, so that they are on the page that was read first.
     let leave = async {
         for (place, user) in users.iter().enumerate().rev().take(200) {
             match place % 2 {

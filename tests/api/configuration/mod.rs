@@ -2,6 +2,7 @@
 
 pub mod budgets;
 mod deleted_plans;
+mod documents;
 mod policies;
 mod recipes;
 mod stamps;

@@ -1,12 +1,12 @@
-//! Policies: every budget owner, and what a configuration may say.
+//! Policies: every kind of budget owner, and validation of configurations.
 
 use serde_json::{Value, json};
 
 use crate::configuration::budgets::{call, group, open_plan, policy, standings};
 use crate::support::{World, monthly, new_key};
 
-/// The control matrix: whoever owns the budget, a cap denies, a soft alert counts on and is told, an approval is asked
-/// for; and the same owner's counter is shared by all users, another owner's is not.
+/// The control matrix: for every kind of budget owner, a hard limit denies, a soft limit counts and raises an alert,
+/// and an approval can be requested. All users share the counter of the same owner; another owner has a separate one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_budget_owner_can_be_capped_watched_or_asked_for() {
     let world = World::frozen().await;
@@ -82,7 +82,7 @@ async fn policies_hold_whatever_the_plan_and_without_one_for_what_has_happened()
     assert_eq!((&usage["planId"], &usage["period"]), (&Value::Null, &Value::Null));
     assert_eq!((&usage["counters"][0]["groupId"], &usage["counters"][0]["used"]), (&json!("capped"), &json!(1)));
     assert_eq!(world.app.reserve(call("nobody", json!({}))).await["reasons"], json!(["no_subscription"]));
-    // An event that no group of the plan matches, and a policy does.
+    // An event that no group of the plan matches, but a policy does.
     let rest = json!({"id": "own", "unit": "count", "quota": 5, "matches": [{"event": "image.*"}]});
     for (unmatched, allowed) in [("deny", false), ("allow", true)] {
         let body = json!({"periodType": "monthly", "unmatchedEvents": unmatched, "groups": [rest]});
@@ -108,7 +108,8 @@ async fn a_change_of_a_policy_binds_on_the_next_call_on_every_node() {
         let decision = elsewhere.reserve(call("u", json!({}))).await;
         assert_eq!(decision["allowed"], allowed, "{quota}: {decision}");
     }
-    // What is held settles after its policy is gone; made anew within the window, the counter goes on.
+    // A hold can be settled after its policy was deleted; if the policy is created again within the window, the
+    // counter continues.
     let held = world.app.reserved(call("u", json!({}))).await;
     world.admin.delete("policies/cap", None).await.expect(204);
     assert_eq!(world.app.reserve(call("u", json!({}))).await["matchedGroupIds"], json!(["all"]));
@@ -155,7 +156,7 @@ async fn a_configuration_that_cannot_work_is_refused_with_the_reason() {
             json!({"periodType": "daily", "groups": [group("g", &["user"], json!(1), json!({"alerts": [90, 50]}))]}),
             "groups[0].alerts",
         ),
-        // An id belongs to plans or to one policy, and its unit and scope never change.
+        // A group ID belongs to plans or to one policy, and its unit and scope never change.
         (
             "policies/p",
             json!({"periodType": "daily", "groups": [group("images", &["user"], json!(1), json!({}))]}),
@@ -176,7 +177,7 @@ async fn a_configuration_that_cannot_work_is_refused_with_the_reason() {
             json!({"periodType": "daily", "groups": [group("capped", &["user"], json!(1), json!({}))]}),
             "groups[0].scope",
         ),
-        // 4,000 tokens are not 4,000 images, also between a plan and a policy.
+        // 4,000 tokens are not 4,000 images; this also applies between a plan and a policy.
         (
             "policies/p",
             json!({"periodType": "daily", "groups": [{"id": "t", "unit": "tokens", "quota": 1, "matches": [{"event": "*"}]}]}),
@@ -189,13 +190,13 @@ async fn a_configuration_that_cannot_work_is_refused_with_the_reason() {
     ] {
         assert_eq!(world.admin.put(path, body.clone()).await.bad_field(), field, "{path} {body}");
     }
-    // A counter of several users has one period in all plans.
+    // A shared counter has the same period in all plans.
     let shared =
         |period: &str| json!({"periodType": period, "groups": [group("shared", &["app"], json!(5), json!({}))]});
     world.admin.plan("a", shared("daily")).await;
     world.admin.plan("b", shared("daily")).await;
     assert_eq!(world.admin.put("plans/b", shared("weekly")).await.bad_field(), "groups[0].periodType");
-    // An app that spreads its users over a cluster has no place for a counter of several users.
+    // An app that spreads its users over a cluster cannot have shared counters.
     world.admin.post("apps", json!({"id": "spread", "placement": "user"})).await.expect(201);
     let spread = world.admin.with("x-app", "spread");
     let refused = spread.put("plans/p", shared("daily")).await.problem(400, "invalid_request");
@@ -225,7 +226,7 @@ async fn the_register_of_policies_tells_owners_and_reviews() {
     }
     assert_eq!((&read["reviewDue"], read["reviewDueAt"].is_string()), (&json!(false), true));
     assert_eq!(listed["data"][0]["reviewDueAt"], Value::Null);
-    // As if the last look were long ago.
+    // As if the last review were long ago.
     let long_ago = json!({"at": "2020-01-31T10:00:00Z", "by": "key_1"}).to_string();
     world.redis.run::<()>(&["HSET", "qg:{default}:config", "review:premium", &long_ago]).await;
     let due = world.admin.get("policies/premium").await.expect(200);

@@ -1,4 +1,4 @@
-//! The recipes that the docs promise.
+//! The recipes of the documentation.
 
 use serde_json::{Value, json};
 

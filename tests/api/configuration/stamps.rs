@@ -1,4 +1,4 @@
-//! Configuration and its stamps.
+//! Configuration documents and their stamps.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ async fn a_document_lost_below_its_stamp_is_published_anew_above_it() {
     let (plan, revision) = (field("plan:p").await, field("revision").await);
     world.admin.plan("p", monthly(5)).await;
     let stamp: u64 = world.redis.run(&["GET", "qg:{default:test/main}:stamp"]).await;
-    // As after a failover to a replica that had not heard of the last change.
+    // As after a failover to a replica that did not receive the last change.
     world.redis.run::<()>(&["HSET", config, "plan:p", &plan, "revision", &revision]).await;
     let (_second, other) = world.another_node().await;
     let decision = other.reserve(json!({"userId": "u", "event": "image.a"})).await;
@@ -58,7 +58,7 @@ async fn a_change_whose_writer_died_before_any_stamp_is_taken_over_by_polling() 
     eventually("the node goes by what is written", async || quota().await == 7).await;
 }
 
-/// How often Redis ran each command since its counts were reset.
+/// Number of calls per command since the last reset.
 async fn commands(redis: &Redis) -> BTreeMap<String, u64> {
     let stats: String = redis.run(&["INFO", "commandstats"]).await;
     let read = |line: &str| {
@@ -68,7 +68,7 @@ async fn commands(redis: &Redis) -> BTreeMap<String, u64> {
     stats.lines().filter_map(read).collect()
 }
 
-/// Makes so many apps, whose configurations both nodes have at hand.
+/// Creates apps whose configurations both nodes have cached.
 async fn with_apps(count: usize, admins: &[Api; 2]) {
     for id in (0..count).map(|number| format!("app-{number}")) {
         admins[0].post("apps", json!({"id": id})).await.expect(201);
@@ -92,7 +92,7 @@ async fn a_look_for_changed_configurations_is_one_read_however_many_apps_there_a
         !commands(&world.redis).await.contains_key("hget")
     })
     .await;
-    // A change is announced, to be read by whoever has it at hand.
+    // A change is announced, and read by the nodes that have cached the configuration.
     let count = async || world.redis.run::<u64>(&["GET", "qg:{quotagate}:configured:changes"]).await;
     let before = count().await;
     world.admin.with("x-app", "app-7").plan("p", monthly(2)).await;

@@ -1,4 +1,4 @@
-//! What agents need: attempts of one action, and several budgets in one reservation.
+//! Features for agents: attempts of one action, and several budgets in one reservation.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ async fn attempts_of_one_action_are_counted_and_told_with_the_decision() {
     "retry": {"maxAttempts": 3, "backoff": {"initialMs": 250, "maxMs": 4000}, "nonRetryable": ["content_filter"]},
     "groups": [
         group("calls", &["app"], json!(100), json!({})),
-        // Fallbacks have a budget of their own.
+        // Fallbacks have a separate budget.
         {"id": "fallbacks", "unit": "cents", "quota": 5, "scope": ["user"], "measure": {"per": {"cents": 1}},
             "matches": [{"event": "llm.chat", "metadata": {"fallback": "true"}}]},
     ]});
@@ -32,18 +32,18 @@ async fn attempts_of_one_action_are_counted_and_told_with_the_decision() {
     }
     let fourth = world.app.reserve(action("u", "a1")).await;
     assert_eq!((names(&fourth), &fourth["retry"]["attemptsLeft"]), (vec!["attempts_retries"], &json!(0)));
-    // Another action, another user, no action: nothing of this.
+    // Other actions, other users and calls without an action are not affected.
     world.app.reserved(action("u", "a2")).await;
     world.app.reserved(action("v", "a1")).await;
     let plain = world.app.reserve(call("u", json!({}))).await;
     assert_eq!((&plain["allowed"], &plain["retry"]["attemptsLeft"]), (&json!(true), &Value::Null));
-    // A fallback is capped in money.
+    // A fallback has a limit in money.
     let fallback = |cents: f64| call("v", json!({"fallback": true, "cents": cents.to_string()}));
     let held = world.app.reserved(fallback(4.0)).await;
     assert_eq!(names(&world.app.reserve(fallback(1.5)).await), ["fallbacks"]);
     world.app.commit(&held).await;
     world.app.reserved(fallback(1.0)).await;
-    // Without a policy that matches there is nothing to tell.
+    // Without a matching policy there is no retry information.
     let other = world.app.reserve(json!({"userId": "u", "event": "image.a"})).await;
     assert!(other.get("retry").is_none());
 }
@@ -102,7 +102,7 @@ async fn several_events_pass_together_in_one_reservation_or_not_at_all() {
     assert_eq!(standings(&world, "chat").await, [("blue".to_owned(), 85.0, 25.0), ("red".to_owned(), 80.0, 20.0)]);
     world.app.release(&held).await;
     assert_eq!(standings(&world, "chat").await, [("blue".to_owned(), 85.0, 0.0), ("red".to_owned(), 80.0, 0.0)]);
-    // Figures must fit; a composite is not enlarged.
+    // The number of figures must fit; a reservation of several items cannot be enlarged.
     let held = world.app.reserved(run(1, 1)).await;
     for (path, body, field) in [
         ("commit", json!({"reservationId": held, "quantity": 3}), "items"),
@@ -128,7 +128,7 @@ async fn several_events_pass_together_in_one_reservation_or_not_at_all() {
     world.app.post("extend", json!({"reservationId": held, "ttlSeconds": 120})).await.expect(200);
     let asked = world.app.post("can-use", run(2000, 1)).await.expect(200);
     assert_eq!(asked["reasons"], json!(["limit_reached"]));
-    // A repetition finds the same reservation, and another order is another request.
+    // A repetition finds the same reservation; another order of items is another request.
     let once = world.app.once("run-1");
     let first = once.reserve(run(1, 1)).await;
     assert_eq!(once.reserve(run(1, 1)).await["reservationId"], first["reservationId"]);

@@ -18,7 +18,7 @@ fn statuses(results: &[Value]) -> Vec<u64> {
     results.iter().map(|result| result["status"].as_u64().unwrap()).collect()
 }
 
-/// An operation: a body with more fields.
+/// An operation: the body with its name added.
 fn op(name: &str, mut body: Value) -> Value {
     body["op"] = json!(name);
     body
@@ -42,7 +42,7 @@ fn image(user: &str, quantity: u64) -> Value {
     json!({"userId": user, "event": "image.a", "quantity": quantity})
 }
 
-/// An answer without what differs between two calls that are otherwise the same.
+/// An answer without the values that differ between two otherwise equal calls.
 fn substance(mut answer: Value, user: &str) -> Value {
     for name in ["reservationId", "eventId", "requestId"] {
         if let Some(field) = answer.get_mut(name) {
@@ -326,7 +326,8 @@ async fn operations_of_one_user_keep_their_order_also_where_the_node_has_to_ask_
     let names: Vec<&str> = users.iter().map(String::as_str).collect();
     let world = with_quota(20, &names).await;
     for round in 0..4 {
-        // It has neither the reservations nor the users at hand: a commit with figures takes more trips than a reserve.
+        // The node has cached neither reservations nor users: a commit with figures takes more round trips than a
+        // reserve.
         let (node, other) = world.another_node().await;
         let mut operations = Vec::new();
         for user in &names {
@@ -339,7 +340,7 @@ async fn operations_of_one_user_keep_their_order_also_where_the_node_has_to_ask_
                 op("reserve", image(user, 11)),
             ]);
         }
-        // Users in turn, so that those of one are not beside each other.
+        // Users alternate, so that operations of one user are not adjacent.
         let operations: Vec<Value> =
             (0..5).flat_map(|place| operations.iter().map(move |of| of[place].clone())).collect();
         let results = batch(&other, json!(operations)).await;
@@ -374,7 +375,7 @@ async fn the_operations_of_a_batch_reach_redis_together() {
         results.iter().map(|result| op("commit", json!({"reservationId": result["body"]["reservationId"]}))).collect();
     batch(&world.app, json!(commits)).await;
     let reads = reads(&world.redis).await - before;
-    // Redis reads at most 16 KiB at a time; the rest is what nodes look for beside calls.
+    // Redis reads at most 16 KiB at a time; the remaining reads come from background work of the nodes.
     assert!(reads < 60, "{reads} reads of Redis for 200 operations");
 }
 
@@ -402,5 +403,5 @@ async fn batches_that_are_under_way_are_bounded_per_key() {
     let answer = node.client(&key).post("batch", json!({"operations": [op("can-use", image("u", 1))]})).await;
     assert_eq!((answer.header("retry-after"), answer.header("x-should-retry")), (Some("1"), Some("true")));
     let problem = answer.problem(429, "too_many_batches");
-    assert_eq!(problem["detail"], "At most 16 batches may be under way per key. Retry later.");
+    assert_eq!(problem["detail"], "At most 16 batches can run at the same time per key. Retry later.");
 }

@@ -1,4 +1,4 @@
-//! Counters as full as they can be, and clocks as late.
+//! Counters at their maximum, and clocks at their latest time.
 
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Api, World, monthly};
 
-/// Counters of both users, as they stand.
+/// The present counters of both users.
 async fn standing(app: &Api) -> Vec<Value> {
     let mut all = Vec::new();
     for user in ["u", "v"] {
@@ -14,7 +14,7 @@ async fn standing(app: &Api) -> Vec<Value> {
     all
 }
 
-/// What a repetition has to tell again; that it is one may be told besides.
+/// What a repetition must return again; it may also be marked as a repetition.
 fn substance(answer: &Answer) -> (u16, Value) {
     let mut json = answer.json.clone();
     if let Some(fields) = json.as_object_mut() {
@@ -327,7 +327,7 @@ async fn a_repetition_is_answered_although_by_now_the_call_would_be_refused() {
     let app = world.app.once("c");
     let canceled = app.delete("subscriptions", Some(json!({"userId": "v"}))).await.expect(200);
     assert_eq!(app.delete("subscriptions", Some(json!({"userId": "v"}))).await.expect(200), canceled);
-    // A hold that is gone by now, a quota that is full by now.
+    // The hold has expired and the quota is full by now.
     let reserve = json!({"userId": "u", "event": "image.a", "quantity": 90});
     let first = world.app.once("d").post("reserve", reserve.clone()).await.expect(200);
     world.app.post("reserve", json!({"userId": "u", "event": "image.a", "quantity": 10})).await.expect(200);
@@ -380,7 +380,7 @@ async fn a_repeated_deletion_is_answered_as_the_first_and_deletes_nothing_anew()
             let repeated = again.delete(path, None).await;
             assert_eq!((repeated.status, repeated.header("idempotent-replayed")), (204, Some("true")), "{path}");
         }
-        // Without the key, or for something else with it.
+        // Without the key, or with it for another call.
         test.delete(path, None).await.problem(404, "not_found");
         let kind = path.split('/').next().unwrap();
         let other = match kind {

@@ -1,4 +1,4 @@
-//! The bound on metadata, with what keys bring and what settling adds.
+//! The limit on metadata, including metadata of keys and of settling calls.
 
 use serde_json::{Map, Value, json};
 

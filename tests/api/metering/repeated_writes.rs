@@ -1,10 +1,10 @@
-//! A repeated write is told its first answer, on any node and whatever has changed since.
+//! A repeated write gets its first answer, on any node and whatever has changed since.
 
 use serde_json::{Value, json};
 
 use crate::support::{Api, ROOT_KEY, World, monthly, new_key};
 
-/// What a repetition must tell as it was told first. Counters are those of now.
+/// The parts of an answer that must be the same in a repetition. Counters have their present state.
 fn told(answer: &Value) -> Vec<Value> {
     ["allowed", "matched", "matchedGroupIds", "reservationId", "reasons", "eventId", "matchStatus", "grantId"]
         .iter()
@@ -107,7 +107,7 @@ async fn a_node_that_knows_nothing_of_the_user_repeats_the_same() {
     let refused = world.app.once("e").post("track", enforced.clone()).await.problem(429, "limit_reached");
     for node in 0..2 {
         let (_node, there) = world.another_node().await;
-        // Each on a node that has not learnt from the one before.
+        // Each on a node that has not learnt from the previous one.
         let (_other, second) = world.another_node().await;
         let (_third, third) = world.another_node().await;
         let again = there.once("d").post("reserve", image("u", 4)).await.expect(200);
@@ -184,8 +184,8 @@ async fn a_refusal_that_rests_on_the_time_goes_by_a_clock_that_another_node_has_
     there.post("subscriptions", later).await.expect(200);
 }
 
-/// A commit with figures, or a refund, may come at the end of the reservation's grace; its repetition is named by what the
-/// record knows.
+/// A commit with figures, or a refund, may come at the end of the reservation's grace; its repetition is found through
+/// the record.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_stays_at_least_as_long_as_the_answers_to_calls_with_a_key() {
     let world = World::new().await;
@@ -223,7 +223,7 @@ async fn a_record_stays_at_least_as_long_as_the_answers_to_calls_with_a_key() {
     }
 }
 
-/// What comes to nothing by itself is not forgotten: the next amount is measured with it.
+/// An amount that rounds to nothing is remembered: the next amount is measured together with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_enlargements_add_up() {
     let world = World::frozen().await;
@@ -243,7 +243,7 @@ async fn small_enlargements_add_up() {
     assert_eq!(world.app.stands("u", "images").await, (6.0, 0.0));
 }
 
-/// Also on a node that has not heard of a block, or of an end.
+/// Even on a node that does not know of a block, or of an end, yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_enlargement_that_comes_to_nothing_is_decided_on_what_is_true_of_the_user_now() {
     let world = World::frozen().await;

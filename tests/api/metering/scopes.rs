@@ -1,4 +1,4 @@
-//! Scopes: whose counter an event lands in.
+//! Scopes: who owns the counter of an event.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ async fn one_event_hits_seven_counters_or_none() {
     let groups: Vec<Value> = scopes.iter().map(|(id, scope)| group(id, scope, json!(10), json!({}))).collect();
     policy(&world, "budgets", json!(groups)).await;
     let metadata = json!({"team": "red", "workflow": "summary"});
-    // The first call of a node and its Redis makes the program known.
+    // The first call of a node defines the program in Redis.
     let first = world.app.reserved(call("u", metadata.clone())).await;
     world.app.release(&first).await;
     let before = function_calls(&world).await;
@@ -34,7 +34,7 @@ async fn one_event_hits_seven_counters_or_none() {
     for (id, scope) in [("of_app", "default"), ("of_team", "red"), ("of_workflow", "summary"), ("of_pair", "red/u")] {
         assert_eq!(standings(&world, id).await, [(scope.to_owned(), 1.0, 0.0)], "{id}");
     }
-    // The last of seven has no room: nothing changes anywhere.
+    // The last of seven is at its limit: nothing changes anywhere.
     let state = world.redis.contents("qg:*account*").await;
     policy(
         &world,
@@ -79,7 +79,7 @@ async fn a_needed_name_that_is_missing_is_told_and_a_key_brings_its_own() {
         let asked = world.app.post("can-use", call("u", metadata)).await.expect(200);
         assert_eq!(asked["reasons"], json!(["missing_scope"]));
     }
-    // What has happened counts where it can.
+    // Usage that has already happened counts wherever it can.
     let tracked = world.app.post("track", call("u", json!({}))).await.expect(200);
     assert_eq!(tracked["matchedGroupIds"], json!(["all"]));
     let body = json!({"kind": "secret", "mode": "test", "metadata": {"team": "red"}});
@@ -156,7 +156,8 @@ async fn counters_of_free_values_expire_and_a_flood_of_them_is_bounded_and_seen(
     assert_eq!((&denied["deniedBy"][0]["scopeFull"], &denied["deniedBy"][0]["remaining"]), (&json!(true), &json!(0)));
     assert!(denied["retryAfterMs"].is_null());
     assert_eq!(world.redis.contents("qg:*account*").await, state, "a denied call makes no counter");
-    // Known values go on; what has happened counts elsewhere; the flood shows in the metrics.
+    // Known values still work; usage that has already happened counts in the other groups; the flood shows in the
+    // metrics.
     world.app.reserved(call("u", json!({"team": "t3"}))).await;
     let tracked = world.app.post("track", call("u", json!({"team": "one more"}))).await.expect(200);
     assert_eq!(tracked["matchStatus"], "matched");
@@ -164,7 +165,7 @@ async fn counters_of_free_values_expire_and_a_flood_of_them_is_bounded_and_seen(
     assert_eq!(standings(&world, "of_team").await.len(), 5);
     let metrics = world.node.client("").get("/metrics").await.text;
     assert!(metrics.contains("quotagate_crowded_scopes_total{"), "{metrics}");
-    // Whatever callers name has an end, the app's own counter has none.
+    // All owners that callers name expire; the app's own counter does not.
     let keys: Vec<String> = world.redis.run(&["KEYS", "qg:*:metadata.team:*"]).await;
     assert!(keys.len() == 9, "{keys:?}");
     for key in keys {
@@ -173,7 +174,7 @@ async fn counters_of_free_values_expire_and_a_flood_of_them_is_bounded_and_seen(
     }
     let app: i64 = world.redis.run(&["PTTL", "qg:{default:test/main}:account:app:default"]).await;
     assert_eq!(app, -1);
-    // As if their time had come: a new value takes the place of those that are over.
+    // As if they had expired: a new value takes the place of an expired one.
     for (place, key) in
         world.redis.run::<Vec<String>>(&["KEYS", "qg:*account:metadata.team:*"]).await.iter().enumerate()
     {
@@ -251,7 +252,7 @@ async fn end_users_do_not_see_what_others_use_too() {
     assert_eq!(world.app.get("usage?userId=u&team=red").await.bad_field(), "team");
 }
 
-/// Nobody chose to keep them: not their own counters, and not those that they share with a key.
+/// Nothing keeps them from expiring: neither their own counters nor those that they share with a key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_counts_for_a_user_and_something_else_is_forgotten_with_the_user() {
     let world = World::frozen().await;
@@ -263,7 +264,7 @@ async fn what_counts_for_a_user_and_something_else_is_forgotten_with_the_user() 
         {"id": "all", "unit": "count", "quota": null, "matches": [{"event": "*"}]}]}),
         )
         .await;
-    // Users are not what callers fill a scope with.
+    // Users do not count towards the maximum number of scope values.
     world.admin.put("app", json!({"defaultPlanId": "free", "maxScopeValues": 1})).await.expect(200);
     world
         .admin

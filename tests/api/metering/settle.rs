@@ -1,10 +1,10 @@
-//! commit, release, extend, refunds: amounts, repetitions, and their order.
+//! commit, release, extend, refund: amounts, repetitions, and their order.
 
 use serde_json::{Value, json};
 
 use crate::support::{World, monthly};
 
-/// A plan that one LLM call feeds three ways.
+/// A plan with three groups for one LLM call.
 fn llm() -> Value {
     json!({"periodType": "monthly", "periodAnchor": "subscription_start", "groups": [
         {"id": "tokens", "unit": "tokens", "quota": 100_000, "matches": [{"event": "llm.*"}]},
@@ -53,7 +53,7 @@ async fn draws_charge_the_measure_of_the_running_sums() {
         assert_eq!((app.stands("u", "tokens").await.0, app.stands("u", "spend").await.0), (tokens, spend));
         assert_eq!(app.stands("u", "calls").await, (calls, 0.0), "a call is charged once");
     }
-    // What is left, or freed, or increments: by how the last call ends it.
+    // The last call charges the rest, releases it, or adds an increment.
     let last = json!({"reservationId": id, "quantity": 10});
     other.post("commit", last.clone()).await.expect(200);
     assert_eq!(app.stands("u", "tokens").await, (13.0, 0.0));
@@ -87,7 +87,7 @@ async fn an_extension_gives_time_or_checked_amount_or_changes_nothing() {
     assert_eq!(longer["expiresAt"], "2027-01-31T10:05:00Z");
     let shorter = app.post("extend", extend(json!({"ttlSeconds": 10}))).await.expect(200);
     assert_eq!(shorter["expiresAt"], "2027-01-31T10:05:00Z", "never shorter");
-    // A node that has never seen this user or reservation.
+    // A node that has not seen this user or reservation.
     let more = other.post("extend", extend(json!({"quantity": 5}))).await.expect(200);
     assert_eq!((&more["allowed"], &more["counters"][0]["held"]), (&json!(true), &json!(9)));
     let before = world.redis.dump("qg:{default:test/main}:*").await;
@@ -138,7 +138,7 @@ async fn refunds_give_back_at_most_what_was_charged() {
     app.post("commit", json!({"reservationId": id, "metadata": {"prompt_tokens": 500_000}})).await.expect(200);
     assert_eq!(app.stands("u", "spend").await.0, 0.3);
     app.post("track", refund("v", 1, 0)).await.problem(404, "not_found");
-    // A refund's `event` weight gives the flat part back; 0.1 + 250,000 × 0.0000004 = 0.2
+    // A refund's `event` weight refunds the flat part; 0.1 + 250,000 × 0.0000004 = 0.2
     app.post("track", refund("u", 60, 250_000)).await.expect(200);
     assert_eq!((app.stands("u", "tokens").await.0, app.stands("u", "spend").await.0), (40.0, 0.1));
     assert_eq!(app.stands("u", "calls").await.0, 1.0, "not everything is given back yet");
@@ -166,7 +166,7 @@ async fn a_repeated_write_gets_the_first_answer_on_any_node_and_never_counts_twi
     app.subscribe("u", "p").await;
     let call = json!({"userId": "u", "event": "image.a", "quantity": 4});
     let first = app.once("r1").post("reserve", call.clone()).await.expect(200);
-    // The same fields in another order are the same request.
+    // The order of fields makes no difference.
     let repeated = other
         .once("r1")
         .send("POST", "reserve", Some(r#"{"quantity":4,"event":"image.a","userId":"u"}"#.to_owned()))

@@ -1,10 +1,10 @@
-//! What operators do to a reservation that hangs.
+//! Operators release a reservation that is stuck.
 
 use serde_json::{Value, json};
 
 use crate::support::{Api, World, monthly, new_key};
 
-/// A key that may work on users, in the sandbox, with its id.
+/// A key that may work on users in the sandbox, with its ID.
 async fn support_key(world: &World) -> (Api, String) {
     let made = world.admin.post("keys", json!({"kind": "admin", "role": "support"})).await.expect(201);
     let api = world.node.client(made["key"].as_str().unwrap()).with("x-mode", "test");
@@ -43,7 +43,7 @@ async fn an_operator_releases_what_a_reservation_holds_and_ledger_and_audit_log_
     assert_eq!(world.app.stands("u", "images").await, (0.0, 0.0));
     let team = support.get("counters?groupId=team").await.expect(200);
     assert!(team["data"].as_array().unwrap().iter().all(|counter| counter["held"] == 0), "{team}");
-    // The application is told when it comes.
+    // When the application commits later, it gets an error.
     let late = world.app.post("commit", json!({"reservationId": id})).await;
     assert_eq!(late.problem(409, "reservation_not_pending")["reservationStatus"], "released");
     let events = support.get("events?type=release").await.expect(200);
@@ -52,7 +52,7 @@ async fn an_operator_releases_what_a_reservation_holds_and_ledger_and_audit_log_
     assert_eq!((&trail["actor"], &trail["target"]), (&json!(key), &json!("user:u")));
     assert_eq!((&trail["note"], &trail["after"]), (&json!("its worker hangs"), &Value::Null));
     assert_eq!((&trail["before"]["reservationId"], &trail["before"]["event"]), (&json!(id), &json!("image.a")));
-    // Again it changes nothing, and nobody has done anything.
+    // A repetition changes nothing and is not logged.
     assert_eq!(support.post(&path, json!({})).await.expect(200)["replayed"], true);
     assert_eq!(trails(&support).await.len(), 1);
     assert_eq!(support.get("events?type=release").await.expect(200)["data"].as_array().unwrap().len(), 1);
@@ -120,7 +120,7 @@ async fn why_a_subscription_was_changed_is_in_the_audit_log() {
     let operator = world.admin.with("x-mode", "test");
     let put = |note: &str| json!({"userId": "u", "planId": "one", "note": note});
     operator.post("subscriptions", put("trial")).await.expect(200);
-    // Nothing changes, and so nothing is noted.
+    // Nothing changes, so nothing is logged.
     operator.post("subscriptions", put("again")).await.expect(200);
     operator.delete("subscriptions", Some(json!({"userId": "u", "note": "refund"}))).await.expect(200);
     let told = operator.get("audit?target=user:u").await.expect(200)["data"].clone();

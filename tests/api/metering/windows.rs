@@ -1,4 +1,4 @@
-//! Windows, anchors and holds over time, by the sandbox's test clock.
+//! Windows, anchors and holds over time, with the sandbox's test clock.
 
 use serde_json::{Value, json};
 
@@ -137,7 +137,7 @@ async fn fixed_campaigns_deny_outside_and_concurrent_limits_only_what_is_in_flig
 
     let large = json!({"userId": "u", "event": "large.x", "quantity": 11});
     assert_eq!(app.reserve(large).await["reasons"], json!(["call_too_large"]));
-    // Together they are one call; what is added later is one of its own.
+    // Together they are one call; an extension is a separate one.
     let item = |quantity: u64| json!({"event": "large.x", "quantity": quantity});
     let together = |one, other| json!({"userId": "u", "items": [item(one), item(other)]});
     assert_eq!(app.reserve(together(5, 6)).await["reasons"], json!(["call_too_large"]));
@@ -197,7 +197,7 @@ async fn subscriptions_are_idempotent_and_end_by_themselves() {
         assert_eq!(app.post("subscriptions", upsert.clone()).await.expect(200)["changed"], false);
     }
     assert_eq!(world.redis.dump("qg:{default:test/main}:account:*").await, before);
-    // A moved anchor carries what was used, unless asked otherwise.
+    // A moved anchor carries over what was used, unless the request says otherwise.
     let moved = json!({"userId": "u", "planId": "p", "cycleStart": "2027-02-05T00:00:00Z"});
     app.post("subscriptions", moved).await.expect(200);
     let counter = app.counter("u", "images").await;
@@ -260,7 +260,7 @@ async fn an_app_spread_over_buckets_works_the_same() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// 100,000 holds of one user end at the same instant: each call stays short, each answer is right.
+/// 100,000 holds of one user expire at the same instant: every call stays short, and every answer is correct.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_holds_that_expire_at_once_block_nobody() {
     let world = World::frozen().await;
@@ -292,7 +292,8 @@ async fn a_hundred_thousand_holds_that_expire_at_once_block_nobody() {
     let whole = app.reserve(json!({"userId": "u", "event": "image.a", "quantity": 100_000})).await;
     assert_eq!(whole["allowed"], true, "all expired holds had to go first");
     assert_eq!(app.stands("u", "images").await, (0.0, 100_001.0));
-    // No call took more than one batch of 64, which bounds its time on any machine (docs/architecture.md has the figure).
+    // No call processed more than one batch of 64, which limits its time on any machine (docs/architecture.md has the
+    // figure).
     let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
     let batches = stats.lines().find_map(|line| line.strip_prefix("cmdstat_zremrangebyrank:calls=")?.split(',').next());
     assert_eq!(batches, Some("1563"), "100,001 holds in batches of 64");

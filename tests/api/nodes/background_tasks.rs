@@ -18,7 +18,7 @@ async fn parts(node: &Running) -> Vec<Value> {
     ready["parts"].as_array().unwrap().clone()
 }
 
-/// Short waits, so that a stalled task shows soon.
+/// Short waits, so that a stalled task is reported soon.
 async fn node(redis: &Redis, dir: &TempDir) -> Running {
     let journal = Some(JournalOptions { directory: dir.path().join("journal"), most: 10 });
     Running::launch(Options { journal, ..Running::options(&redis.url(), Duration::from_secs(1)) }).await
@@ -61,7 +61,7 @@ async fn each_background_task_that_makes_no_progress_is_named() {
     }
     let ready = node.client("").get("/readyz").await.expect(200);
     for name in PARTS {
-        let warning = format!("the background task {name} does not work");
+        let warning = format!("the background task {name} has failed");
         assert!(ready["warnings"].to_string().contains(&warning), "{ready}");
     }
     PARTS.iter().for_each(|name| node.parts.hold(name, false));
@@ -101,7 +101,7 @@ async fn a_node_that_hears_of_no_changes_accepts_no_revoked_key() {
     let call = async || api.post("can-use", json!({"userId": "u", "event": "e"})).await.status;
     eventually("the key is known", || async { call().await == 200 }).await;
     node.parts.hold("key_changes", true);
-    // A moment passes until it is held, at most one look.
+    // It takes at most one check until the task is paused.
     let mut stream = api.open("usage/stream?userId=u").await;
     world.admin.delete(&format!("keys/{}", made["id"].as_str().unwrap()), None).await.expect(204);
     eventually("it is refused", || async { call().await == 401 }).await;

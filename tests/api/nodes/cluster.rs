@@ -1,4 +1,4 @@
-//! Redis Cluster: every call finds all its keys in one slot, whatever the placement and however many owners.
+//! Redis Cluster: all keys of a call are in one slot, whatever the placement and number of owners.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::support::{ROOT_KEY, Running, new_key};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_of_the_product_works_on_a_cluster_in_both_placements() {
-    // A call whose keys lie in two slots is refused by one master as by many.
+    // A call whose keys are in two slots is rejected by a single master too.
     let cluster = Cluster::start(1, false).await;
     let node = Running::start(&cluster.url()).await;
     let receiver = Receiver::start(&[Reply::Status(200)]).await;
@@ -76,7 +76,7 @@ async fn all_of_the_product_works_on_a_cluster_in_both_placements() {
             let each = ["commit", "denial", "draw", "refund", "release", "reset", "track"];
             assert_eq!(types, each.map(|kind| [kind; 4]).concat(), "{app} {order}");
         }
-        // Each user asked once; the holds of what was asked expire.
+        // Each user made one request; its holds expire.
         api.freeze("2027-01-31T11:00:00Z").await;
         for user in users {
             api.reserve(json!({"userId": user, "event": "ask"})).await;

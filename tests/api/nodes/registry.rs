@@ -1,4 +1,4 @@
-//! The nodes that serve on one Redis, as operators see them.
+//! The list of nodes that use one Redis, as operators see it.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ async fn every_node_tells_of_itself_and_one_that_is_silent_is_told_so_until_it_i
     let of = |id: &str| told["data"].as_array().unwrap().iter().find(|node| node["id"] == id).cloned();
     assert_eq!(of("quiet").unwrap()["silent"], true);
     assert_eq!(of("gone"), None);
-    // The next node that tells of itself clears it away.
+    // The next heartbeat of any node removes it.
     let (_third, _) = world.another_node().await;
     eventually("what is long gone is forgotten", async || {
         world.redis.run::<i64>(&["HEXISTS", "qg:{quotagate}:nodes", "gone"]).await == 0

@@ -30,7 +30,7 @@ fn types(events: &[Value]) -> String {
     events.iter().map(|event| event["type"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
-/// A sandbox in which everything has happened once.
+/// A sandbox with one event of every kind.
 async fn eventful() -> World {
     let world = World::frozen().await;
     let app = &world.app;
@@ -106,7 +106,7 @@ async fn every_filter_finds_what_it_names() {
         assert_eq!(types(list(&found)), expected, "{query}");
         assert_eq!(found["nextCursor"], Value::Null, "{query}");
     }
-    // A span of one entry's own time.
+    // A time range that contains one entry only.
     let at = all[4]["recordedAt"].as_str().unwrap();
     let found = app.get(&format!("events?from={at}")).await.expect(200);
     assert!(types(list(&found)).ends_with("denial") || types(list(&found)).contains("denial"), "{found}");
@@ -163,7 +163,7 @@ async fn an_event_tells_who_what_when_and_each_charge_exactly() {
     );
     assert_eq!((&late["late"], &late["charges"][0]["balance"]), (&json!(true), &json!(3)));
     assert_eq!((&reset["userId"], &reset["charges"][0]["window"]), (&json!("v"), &json!("2")));
-    // The id that track answered is the event's.
+    // The ID that track returned is the event's ID.
     let tracked = world.app.post("track", json!({"userId": "u", "event": "image.z"})).await.expect(200);
     let found = world.app.get("events?event=image.z").await.expect(200);
     assert_eq!(found["data"][0]["eventId"], tracked["eventId"]);
@@ -199,7 +199,7 @@ async fn pages_over_all_buckets_meet_without_gap_or_double_in_both_orders() {
     oldest.reverse();
     assert_eq!(newest, oldest);
     assert_eq!(newest.len(), 24);
-    // As text a whole second is behind its thousandths.
+    // Compared as text, a whole second would sort after its thousandths.
     let time = |event: &Value| parse_rfc3339(event["recordedAt"].as_str().unwrap()).unwrap();
     let times: Vec<_> = newest.iter().map(time).collect();
     assert!(times.iter().rev().is_sorted(), "{times:?}");
@@ -337,7 +337,7 @@ async fn the_stream_tells_each_event_once_and_resumes_exactly() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_has_so_many_streams_and_no_more() {
     let mut world = World::new().await;
-    // A node finds out that nobody reads a stream when it sends the next line into it.
+    // A node only notices that a stream has no reader when it sends the next line.
     let limits = Limits { silence: Duration::from_secs(1), ..Limits::default() };
     world.node = Running::with_limits(&world.redis.url(), limits).await;
     world.app = world.node.client(&world.app.key);

@@ -1,4 +1,4 @@
-//! `GET explain`: the same verdict as can-use, with everything that led to it.
+//! `GET explain`: the same decision as can-use, with all of its reasons.
 
 use serde_json::{Value, json};
 
@@ -53,8 +53,8 @@ async fn every_group_says_why_it_counts_a_call_or_does_not() {
     let spend = group(&explained, "spend");
     assert_eq!((&spend["matches"], &spend["counter"]), (&json!(false), &Value::Null));
     let mismatches = &spend["rules"][0]["mismatches"];
-    assert_eq!(mismatches[0]["message"], "the event `image.a` is not `llm.*`");
-    assert_eq!(mismatches[1]["message"], "metadata `model` is missing; the rule wants `m`");
+    assert_eq!(mismatches[0]["message"], "the event `image.a` does not match `llm.*`");
+    assert_eq!(mismatches[1]["message"], "metadata `model` is missing; it must be `m`");
     assert_eq!(mismatches[1]["wanted"], json!(["m"]));
     let team = group(&explained, "team_cap");
     assert_eq!((&team["policyId"], &team["counter"]["scope"]), (&json!("teams"), &json!({"metadata.team": "red"})));
@@ -62,7 +62,7 @@ async fn every_group_says_why_it_counts_a_call_or_does_not() {
     let explained = explain(&world.app, "userId=u&event=image.a&metadata.variant=4k").await;
     assert_eq!((&explained["allowed"], &explained["reasons"]), (&json!(false), &json!(["unmatched_event"])));
     let told = &group(&explained, "images")["rules"][0]["mismatches"][0];
-    assert_eq!(told["message"], "metadata `variant` is `4k`; the rule wants `1k` or `2k`");
+    assert_eq!(told["message"], "metadata `variant` is `4k`, but must be `1k` or `2k`");
     assert_eq!(group(&explained, "team_cap")["missingScope"], json!(["metadata.team"]));
     assert_eq!(group(&explained, "team_cap")["refuses"], true);
 
@@ -330,7 +330,7 @@ async fn a_reservation_whose_record_is_gone_is_explained_from_the_ledger_alone()
     let expired = world.app.reserved(json!({"userId": "u", "event": "picture", "ttlSeconds": 1})).await;
     world.app.freeze("2027-01-31T10:00:01Z").await;
     assert_eq!(explain_reservation(&world.app, &expired).await["status"], "expired");
-    // The next call finds what has expired.
+    // The next call finds the expired hold.
     let open = world.app.reserved(json!({"userId": "u", "event": "picture"})).await;
     for id in [&committed, &released, &expired, &open] {
         let key = format!("qg:{{default:test/main}}:op:{}", &id[4..28]);
@@ -375,7 +375,7 @@ async fn the_rules_of_a_draft_are_tested_before_it_is_saved() {
     assert_eq!(group("large")["matches"], false);
     assert_eq!(
         group("large")["rules"][0]["mismatches"][0]["message"],
-        "metadata `size` is `small`; the rule wants `large`"
+        "metadata `size` is `small`, but must be `large`"
     );
     assert_eq!((&group("priced")["matches"], &group("priced")["amount"]), (&json!(true), &json!(0.5)));
     assert_eq!((&group("cap")["policyId"], &group("cap")["matches"]), (&json!("all"), &json!(true)));

@@ -1,4 +1,4 @@
-//! Windows over time: what was used, by which quota, and when that is final.
+//! Windows over time: usage, quota, and when they become final.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ async fn three_months_keep_the_quota_they_went_by_and_become_final_when_nothing_
     assert_eq!(calls(app).await, [""; 0], "what was never touched is not listed");
     track(app, 12).await;
     assert_eq!(calls(app).await, ["2027-01: 12 of 10 + 0, 2"]);
-    // A window that runs goes by the present quota, with or without a call since.
+    // A running window has the present quota, with or without a call since the change.
     world.admin.plan("p", plan(11)).await;
     assert_eq!(calls(app).await, ["2027-01: 12 of 11 + 0, 1"]);
     let grant = json!({"groupId": "calls", "scope": {"user": "u"}, "amount": 1});
@@ -46,7 +46,7 @@ async fn three_months_keep_the_quota_they_went_by_and_become_final_when_nothing_
     app.freeze("2027-01-31T23:59:30Z").await;
     let late = app.reserved(json!({"userId": "u", "event": "llm", "quantity": 2})).await;
     let vanished = app.reserved(json!({"userId": "u", "event": "llm", "quantity": 1, "ttlSeconds": 120})).await;
-    // A quota of February is none of January's.
+    // A quota of February does not apply to January.
     app.freeze("2027-02-01T00:00:00Z").await;
     world.admin.plan("p", plan(20)).await;
     for (now, expected) in
@@ -55,22 +55,24 @@ async fn three_months_keep_the_quota_they_went_by_and_become_final_when_nothing_
         app.freeze(now).await;
         assert_eq!(calls(app).await, [expected], "{now}");
     }
-    // Late, to a window that nobody has closed. The other hold is taken out of the way by this call, and may still come.
+    // Late, to a window that no call has closed. This call removes the other expired hold, which may still be
+    // committed.
     assert_eq!(app.post("commit", json!({"reservationId": late, "quantity": 4})).await.expect(200)["late"], true);
     for (now, expected) in [
         ("2027-02-01T00:15:30Z", "2027-01: 17 of 11 + 1, 5"),
         ("2027-02-01T00:16:59.999Z", "2027-01: 17 of 11 + 1, 5"),
-        // The longest reservation of this user lived for 120 s.
+        // The longest reservation of this user lasted 120 s.
         ("2027-02-01T00:17:00Z", "2027-01: 17 of 11 + 1, 5, final"),
     ] {
         app.freeze(now).await;
         assert_eq!(calls(app).await, [expected], "{now}");
     }
     app.post("commit", json!({"reservationId": vanished})).await.problem(410, "reservation_expired");
-    // Closed by the first call of February, it stays what it was.
+    // The first call of February closes it, and it stays the same.
     track(app, 3).await;
     assert_eq!(calls(app).await, ["2027-02: 3 of 20 + 0, 0", "2027-01: 17 of 11 + 1, 5, final"]);
-    // A hold over the end of February: closed by March, it is not final while the hold may come, or be given back.
+    // A hold across the end of February: March closes the window, but it is not final while the hold may be charged or
+    // refunded.
     app.freeze("2027-02-28T23:59:50Z").await;
     let over = app.reserved(json!({"userId": "u", "event": "llm", "quantity": 20, "ttlSeconds": 600})).await;
     app.freeze("2027-03-01T00:00:10Z").await;
@@ -91,7 +93,7 @@ async fn three_months_keep_the_quota_they_went_by_and_become_final_when_nothing_
         app.freeze(now).await;
         assert_eq!(calls(app).await, february(expected), "{now}");
     }
-    // What operators see of the user is the same, without what runs.
+    // Operators see the same windows, without the running one.
     let user = operator.get("users/u").await.expect(200);
     let all = app.get("usage/history?userId=u").await.expect(200);
     assert_eq!(user["history"].as_array().unwrap().as_slice(), &all["data"].as_array().unwrap()[1..]);
@@ -102,7 +104,7 @@ async fn three_months_keep_the_quota_they_went_by_and_become_final_when_nothing_
             "period": {"start": "2027-01-01T00:00:00Z", "end": "2027-02-01T00:00:00Z"},
             "used": 17, "quota": 11, "granted": 1, "overage": 5, "final": true})
     );
-    // Windows of a time: those that reach into it.
+    // Windows of a time range: those that overlap it.
     for (query, months) in [
         ("from=2027-02-01T00:00:00Z", "03 02"),
         ("to=2027-02-01T00:00:00Z", "01"),

@@ -1,4 +1,4 @@
-//! The ledger: one entry per call with the balances after it, and that counters are proven by it.
+//! The ledger: one entry per call with the balances after it, and verification of counters.
 
 use quotagate::domain::reporting::ledger::{Charge, Entry};
 use quotagate::domain::reporting::proof::Figure;
@@ -89,7 +89,7 @@ async fn every_kind_of_call_leaves_its_entry_with_the_balance_after_it() {
     let late = world.app.reserved(reserve(1)).await;
     world.app.freeze("2027-01-31T10:02:00Z").await;
     world.app.get("usage?userId=u").await.expect(200);
-    // Reclaims what has expired.
+    // Removes expired holds.
     world.app.reserve(reserve(1)).await;
     world.app.commit(&late).await;
     let live = world.admin.with("X-Mode", "test/main");
@@ -146,7 +146,7 @@ async fn what_changes_nothing_leaves_no_entry() {
     assert_eq!(entries(&world, Stream::Denials).await, []);
 }
 
-/// Random calls of three users and two teams on two nodes, with days going by.
+/// Random calls of three users and two teams on two nodes, over several days.
 async fn traffic(world: &World, calls: usize, random: &mut StdRng) {
     let (_second, other) = world.another_node().await;
     let plan = json!({"periodType": "daily", "groups": [
@@ -225,7 +225,7 @@ async fn after_random_histories_counters_and_ledger_agree_and_a_planted_drift_of
     assert!(found.entries > 50 && found.since_ms.is_none(), "{found:?}");
 
     let key = |kind: &str, owner: &str| format!("qg:{{default:test/main}}:{kind}:{owner}");
-    // A call each, so that there is something of everybody to plant a drift in.
+    // One call each, so that every owner has a counter to tamper with.
     let body = json!({"userId": "a", "event": "image.a", "quantity": 2, "metadata": {"team": "red"}});
     world.app.post("track", body.clone()).await.expect(200);
     world.app.freeze("2028-06-01T12:00:00Z").await;
@@ -259,7 +259,7 @@ async fn after_random_histories_counters_and_ledger_agree_and_a_planted_drift_of
         assert!(figure == Figure::Held || !drift.entries.is_empty(), "{drift:?}");
         world.redis.run::<()>(&["HSET", &key, &field, &before]).await;
     }
-    // Also after calls have gone on from the wrong figure, and after the ledger was trimmed before it.
+    // Also after further calls on top of the wrong figure, and after the ledger was trimmed before it.
     tamper(&mut world.redis.connect().await, &key("account", "user:a"), "images", 1, 0).await;
     world.app.post("track", body).await.expect(200);
     let found = drifts(&url, "test/main").await;
@@ -303,7 +303,7 @@ async fn an_owner_that_was_forgotten_and_comes_again_is_no_drift() {
     world.admin.put("policies/teams", team).await.expect(200);
     let body = json!({"userId": "u", "event": "image.a", "quantity": 7, "metadata": {"team": "red"}});
     world.app.post("track", body.clone()).await.expect(200);
-    // As when the time of its keys is over.
+    // As after its keys have expired.
     let owner = |kind: &str| format!("qg:{{default:test/main}}:{kind}:metadata.team:red");
     let gone: u64 = world.redis.run(&["DEL", &owner("account"), &owner("past")]).await;
     assert_eq!(gone, 1);
@@ -325,7 +325,7 @@ async fn what_has_changed_since_it_was_found_is_not_put_right_by_the_old_figure(
     tamper(&mut world.redis.connect().await, account, "images", 1, 0).await;
     let url = world.redis.url();
     let found = drifts(&url, "test/main").await;
-    // Another call comes between finding it and putting it right.
+    // Another call comes between finding and repairing the drift.
     world.app.post("track", track).await.expect(200);
     let store = Store::open(&url, crate::support::PATIENCE).unwrap();
     let trail = quotagate::store::access::audit::Trail::default();

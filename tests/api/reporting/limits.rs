@@ -1,4 +1,4 @@
-//! `GET reports/limits`: who is near a limit, whoever that is.
+//! `GET reports/limits`: every kind of owner that is near a limit.
 
 use quotagate::domain::values::ids::{AppId, Mode};
 use quotagate::service::gateway::Gateway;
@@ -81,11 +81,11 @@ async fn a_counter_leaves_when_it_has_room_again() {
     assert_eq!((told(&limits, "atLimit"), told(&limits, "near")), (vec!["stays images 20".to_owned()], vec![]));
     let images = limits["groups"].as_array().unwrap().iter().find(|group| group["groupId"] == "images").unwrap();
     assert_eq!(images["atLimit"], 1, "as many as the list shows");
-    // A plan that gives more is seen at once, too.
+    // A plan change that raises the quota is visible at once, too.
     let groups = json!([{"id": "images", "unit": "count", "quota": 25, "matches": [{"event": "image.*"}]}]);
     world.admin.plan("p", json!({"periodType": "monthly", "periodAnchor": "calendar", "groups": groups})).await;
     assert_eq!(told(&admin.get("reports/limits").await.expect(200), "near"), ["stays images 20"]);
-    // And with the window it is over.
+    // It disappears with the window.
     world.app.freeze("2027-02-01T00:00:00Z").await;
     let limits = admin.get("reports/limits").await.expect(200);
     assert_eq!((told(&limits, "atLimit"), told(&limits, "near")), (vec![], vec![]));
@@ -117,10 +117,10 @@ async fn a_commit_in_a_closed_window_and_a_window_that_is_over_say_nothing_of_th
     let groups = async || admin.get("reports/limits").await.expect(200)["groups"].clone();
     let one_near = json!([{"groupId": "images", "atLimit": 0, "near": 1}]);
     assert_eq!(groups().await, one_near);
-    // It fills the window of January, and says nothing of that of February.
+    // It fills the window of January and does not affect February.
     world.app.commit(&old).await;
     assert_eq!(groups().await, one_near);
-    // What nobody charges any more goes with its window.
+    // Counters without further charges disappear with their window.
     world.app.freeze("2027-03-01T00:00:00Z").await;
     assert_eq!(groups().await, json!([]));
 }

@@ -1,4 +1,4 @@
-//! Reports over HTTP: what was metered is what is told.
+//! Reports over HTTP agree with what was metered.
 
 use serde_json::{Value, json};
 
@@ -174,19 +174,19 @@ async fn what_cannot_be_answered_says_why() {
     for (query, field, reason) in [
         ("by=metadata.tier", "by", "reportLabels"),
         ("metadata.tier=a", "metadata.tier", "reportLabels"),
-        ("by=team", "by", "none of group"),
+        ("by=team", "by", "not `team`"),
         ("by=user,event,key,group,metadata.model", "by", "at most 4"),
         ("ratio=frames/calls", "ratio", "figures are"),
-        ("ratio=calls", "ratio", "not a ratio"),
+        ("ratio=calls", "ratio", "must be a ratio"),
         ("from=yesterday", "from", "RFC 3339"),
-        ("from=2027-02-01&to=2027-01-01", "to", "before from"),
+        ("from=2027-02-01&to=2027-01-01", "to", "before `from`"),
         ("from=1990-01-01", "from", "at most 3660 days"),
-        ("period=hour", "period", "day, week"),
+        ("period=hour", "period", "`day`, `week`"),
         ("groupId=nothing", "groupId", "no group"),
         ("format=xml", "format", "csv"),
-        ("limit=1001", "limit", "1 to 1000"),
+        ("limit=1001", "limit", "between 1 and 1000"),
         ("cursor=zzz", "cursor", "nextCursor"),
-        ("by=user&by=event", "by", "twice"),
+        ("by=user&by=event", "by", "only once"),
         ("users=u", "users", "not a parameter"),
         ("userId=", "userId", "1 to 256"),
     ] {
@@ -195,7 +195,7 @@ async fn what_cannot_be_answered_says_why() {
         assert_eq!(fault["field"], field, "{query}");
         assert!(fault["message"].as_str().unwrap().contains(reason), "{query}: {fault}");
     }
-    // In live mode what is too old is gone.
+    // In live mode, days that are too old are not available.
     for (path, field, setting) in [
         ("reports/usage?from=2020-01-01", "from", "QUOTAGATE_ROLLUP_DAYS"),
         ("reports/usage?by=user&from=2026-01-01&to=2026-01-02", "from", "QUOTAGATE_ROLLUP_USER_DAYS"),
@@ -311,7 +311,7 @@ async fn a_forecast_tells_when_a_counter_runs_out() {
     world.app.freeze("2027-02-07T00:00:00Z").await;
     let forecast = admin.get("reports/forecast?userId=w").await.expect(200);
     let counter = &forecast["data"][0];
-    // 60 in 6 days since the first, and in 5 days since the user was seen.
+    // 60 in 6 days since the first, and in 5 days since the user was first seen.
     assert_eq!(counter["byWindow"], json!({"perDay": 10, "projected": 280, "runsOutAt": "2027-02-11T00:00:00Z"}));
     assert_eq!(counter["byDays"], json!({"perDay": 12, "projected": 324, "runsOutAt": "2027-02-10T08:00:00Z"}));
     assert_eq!((&counter["days"], &counter["projected"]), (&json!(5), &json!(324)));

@@ -1,4 +1,4 @@
-//! Rollups under random histories: folded by several nodes at once, some of which die, and rebuilt.
+//! Rollups with random histories: folded by several nodes at once, some of which die, and rebuilt.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const USERS: [&str; 3] = ["u", "v", "w *"];
 const CALLS: usize = 250;
 const GROUPS: [&str; 3] = ["calls", "spend", "images"];
 
-/// Endless windows, so that what a counter has used is all that it was ever charged.
+/// Windows without an end, so that `used` is the sum of all charges.
 fn plan() -> Value {
     json!({"periodType": "lifetime", "periodAnchor": "calendar", "groups": [
         {"id": "calls", "unit": "count", "measure": "event", "quota": null, "matches": [{"event": "llm.*"}]},
@@ -29,7 +29,7 @@ fn plan() -> Value {
         {"id": "images", "unit": "seconds", "measure": "quantity", "quota": 15, "matches": [{"event": "image"}]}]})
 }
 
-/// What the test knows has happened.
+/// What has happened, as far as the test knows.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally(BTreeMap<&'static str, i64>);
 
@@ -154,7 +154,7 @@ fn tenant(mode: &str) -> Tenant {
     Tenant { app: AppId::parse("default").unwrap(), mode: Mode::parse(mode).unwrap(), placement: Placement::App }
 }
 
-/// Folds without rest until it is aborted, wherever it stands then.
+/// Folds continuously until it is aborted at an arbitrary point.
 fn folder(gateway: Arc<Gateway>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let tenant = tenant("test");
@@ -167,7 +167,7 @@ fn folder(gateway: Arc<Gateway>) -> tokio::task::JoinHandle<()> {
     })
 }
 
-/// The rows of all days, by key: not how far they were folded, nor how often rebuilt.
+/// The rows of all days by key, without the progress of folding and the number of rebuilds.
 async fn rows(redis: &Redis) -> Vec<(String, Vec<String>)> {
     let rows = redis.contents("qg:*:rollup:*").await;
     rows.into_iter().filter(|(key, _)| !key.contains(":rollup:cursor:")).collect()
@@ -188,7 +188,7 @@ async fn reports_equal_counters(world: &World, admin: &Api, tally: &Tally) {
     for (name, expected) in &tally.0 {
         assert_eq!(total[*name], *expected, "{name}: {total}");
     }
-    // Whichever way it is told apart, it comes to the same.
+    // Every grouping gives the same totals.
     for query in ["by=event", "by=user", "period=day", "by=metadata.model,metadata.quality,key", "period=week&by=user"]
     {
         let parts = lines(admin, query).await;
@@ -231,7 +231,7 @@ async fn whichever_nodes_fold_and_die_reports_equal_counters_and_what_is_rebuilt
     for call in 0..CALLS {
         history.step().await;
         if call % 10 == 0 {
-            // One dies in the middle of whatever it does; another takes its place.
+            // One dies at an arbitrary point; another one takes its place.
             let place = history.random.random_range(0..running.len());
             running[place].abort();
             running[place] = folder(Arc::clone(&folders[place]));
@@ -242,9 +242,9 @@ async fn whichever_nodes_fold_and_die_reports_equal_counters_and_what_is_rebuilt
             world.app.freeze(&(now + chrono::TimeDelta::hours(hours)).to_rfc3339()).await;
             history.tally.count("expiries", history.held.len() as i64);
             history.held.clear();
-            // Nor can anything be told of what was settled before.
+            // Earlier reservations cannot be settled any more either.
             history.committed.clear();
-            // Expired holds are told when somebody looks.
+            // Expired holds are recorded at the next call.
             for user in USERS {
                 let asked = json!({"userId": user, "event": "llm.chat"});
                 world.app.release(&world.app.reserved(asked).await).await;
@@ -262,7 +262,7 @@ async fn whichever_nodes_fold_and_die_reports_equal_counters_and_what_is_rebuilt
     let rebuilt = folders[0].rebuild(&tenant("test")).await.unwrap();
     assert!(rebuilt.entries > CALLS as u64 / 2, "{rebuilt:?}");
     assert!(rows(&world.redis).await == live, "rebuilt rows differ");
-    // Damaged rows are replaced, also while others fold.
+    // Damaged rows are replaced, even while other nodes fold.
     for (key, _) in &live {
         world.redis.run::<i64>(&["HSET", key, " ghost ", "calls=5"]).await;
     }
@@ -294,18 +294,18 @@ async fn days_that_the_ledger_does_not_cover_any_more_keep_their_rows() {
     };
     assert_eq!(calls("").await, [5]);
     let gateway = gateway(&world.redis).await;
-    // A label that is named now is told of what the ledger still has.
+    // A label that is added now is available for all events in the ledger after a rebuild.
     world.admin.put("app", json!({"reportLabels": ["tier"]})).await.expect(200);
     assert_eq!(calls("metadata.tier=gold").await, [0]);
     let rebuilt = gateway.rebuild(&tenant("live")).await.unwrap();
     assert_eq!((rebuilt.days, rebuilt.entries, rebuilt.rows), (1, 5, 2));
     assert_eq!(calls("metadata.tier=gold").await, [5]);
-    // Of a day whose first entries are gone the rows stay as they are.
+    // For a day whose first entries are missing, the rows stay unchanged.
     world.redis.run::<i64>(&["XTRIM", "qg:{default:live}:ledger", "MAXLEN", "=", "2"]).await;
     let rebuilt = gateway.rebuild(&tenant("live")).await.unwrap();
     assert_eq!(rebuilt.rows, 0, "{rebuilt:?}");
     assert_eq!(calls("").await, [5]);
-    // All rows end by themselves.
+    // All rows expire.
     for (key, _) in rows(&world.redis).await {
         let ttl_s: i64 = world.redis.run(&["TTL", &key]).await;
         let days = if key.contains(":users:") { 35 } else { 400 };

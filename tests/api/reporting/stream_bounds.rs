@@ -1,4 +1,4 @@
-//! What calls leave in Redis is bounded in bytes, also with the largest metadata that a call may bring.
+//! Data that calls leave in Redis has a limit in bytes, even with the largest metadata.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ async fn ledger_denials_outbox_and_audit_log_stay_within_their_bytes_and_reports
         assert_eq!(bounded.bytes, memory(&world, stream.as_str()).await);
         assert!(bounded.bytes <= bounds.of(stream), "{stream:?}: {bounded:?}");
         assert!(bounded.bytes > bounds.of(stream) / 2, "no more goes than has to: {stream:?}: {bounded:?}");
-        // Nothing happens to what is within its bound.
+        // A stream within its limit is not changed.
         assert_eq!(gateway.bound_entries(&tenant, &bucket, stream, bounds).await.unwrap().dropped, 0);
     }
     gateway.bound_others(&tenant, &bucket, bounds).await.unwrap();
@@ -66,7 +66,7 @@ async fn ledger_denials_outbox_and_audit_log_stay_within_their_bytes_and_reports
         let bytes = memory(&world, key).await;
         assert!(bytes <= bounds.others() && bytes > bounds.others() / 2, "{key}: {bytes}");
     }
-    // The counters are proven still, and reports have every call.
+    // The counters can still be verified, and reports include every call.
     let verified = gateway.verify(&tenant, None, |_, _| ()).await.unwrap();
     assert!(verified.drifts.is_empty() && verified.entries < 300 && verified.since_ms.is_some(), "{verified:?}");
     let report = admin.get("reports/usage").await.expect(200);
@@ -107,7 +107,7 @@ async fn a_record_or_an_idempotency_answer_takes_at_most_its_metadata_and_little
     assert!(names.len() >= 4, "{names:?}");
     for name in names {
         let bytes: u64 = world.redis.run(&["MEMORY", "USAGE", &name]).await;
-        // 32 names of 64 bytes with values of 256, and what JSON puts around them.
+        // 32 names of 64 bytes with values of 256, plus JSON syntax.
         assert!(bytes <= 14 * 1024, "{name}: {bytes} bytes");
         let ttl_ms: i64 = world.redis.run(&["PTTL", &name]).await;
         assert!(ttl_ms > 0, "{name} ends");

@@ -1,4 +1,4 @@
-//! `POST whatif`: a draft tried on what was recorded last.
+//! `POST whatif`: replays recent calls against a draft.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn with_id(id: &str, mut body: Value) -> Value {
     body
 }
 
-/// Five images an hour apart, the last two of them by another user; then a sixth that is denied.
+/// Five images an hour apart, the last two by another user; then a sixth one, which is denied.
 async fn world() -> (World, Api) {
     let world = World::frozen().await;
     world.admin.plan("basic", monthly(3)).await;
@@ -139,9 +139,9 @@ async fn beyond_the_bound_only_the_newest_count_and_what_was_full_before_them_st
     assert!(same["since"].as_str().unwrap() > "2027-01-31T11:00:00Z", "{}", same["since"]);
     assert_eq!(same["presentRules"], json!({"calls": calls, "agree": calls, "deniedOtherwise": 0}), "{same}");
     assert_eq!((&same["newlyDenied"]["calls"], &same["newlyAllowed"]["calls"]), (&json!(0), &json!(0)), "{same}");
-    // What ada has used before the bound counts: of 55 images the last one alone passes 54.
+    // What ada used before the limit of entries counts: of 55 images only the last one exceeds 54.
     assert_eq!(ask(54).await["newlyDenied"]["calls"], 1);
-    // And of 70 the full user has ten left.
+    // With 70, the user who was at the limit has ten left.
     assert_eq!(ask(70).await["newlyAllowed"]["calls"], 10);
     let whole = json!({"plan": with_id("basic", monthly(60)), "entries": 50_000});
     let whole = admin.post("whatif", whole).await.expect(200);

@@ -1,4 +1,4 @@
-//! Alerts: which thresholds and full counters are told, and when again.
+//! Alerts: which thresholds and denials are reported, and when they are reported again.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn plan(quota: u64, alerts: &[u64]) -> Value {
         "alerts": alerts, "matches": [{"event": "llm"}]}]})
 }
 
-/// What one step tells: the percentages passed.
+/// The percentages that one call crossed.
 fn percents(answer: &Value) -> Vec<u64> {
     let passed = answer["thresholds"].as_array();
     passed.into_iter().flatten().map(|passed| passed["percent"].as_u64().unwrap()).collect()
@@ -37,16 +37,16 @@ async fn a_threshold_is_told_once_per_window_and_limit_upward_only() {
     assert_eq!(track(&world.app, 49).await, [0; 0]);
     assert_eq!(track(&elsewhere, 1).await, [50]);
     assert_eq!(track(&world.app, 1).await, [0; 0]);
-    // Down and up again: it was told.
+    // Below and above again: it was reported before.
     refund(&world.app, 20).await;
     assert_eq!(track(&world.app, 30).await, [0; 0]);
-    // What is held passes nothing; what is committed does, also by a jump over several.
+    // Holds cross nothing; commits do, even several at once.
     let held = hold(&elsewhere, 60).await;
     let settled = world.app.commit(&held).await;
     assert_eq!(percents(&settled), [75, 90, 100]);
     assert_eq!(settled["counters"][0]["used"], 121);
     assert_eq!(percents(&world.app.commit(&held).await), [0; 0], "a replay tells no alert of its own");
-    // A raised limit arms what lies above: 121 of 200 are 60 percent, 50 was passed before it was raised.
+    // A raised limit enables higher thresholds: 121 of 200 are 60 percent, and 50 was crossed before.
     world.admin.plan("p", plan(200, &[50, 75, 90, 100, 150])).await;
     assert_eq!(track(&world.app, 1).await, [0; 0]);
     assert_eq!(track(&world.app, 28).await, [75]);
@@ -56,11 +56,11 @@ async fn a_threshold_is_told_once_per_window_and_limit_upward_only() {
     let grant = admin.post("grants", grant).await.expect(201);
     assert_eq!(track(&world.app, 74).await, [0; 0]);
     assert_eq!(track(&world.app, 1).await, [75]);
-    // Back at a limit that was before: another value again, and 225 of 200 are passed already.
+    // Back to an earlier limit, which is a change too: 225 of 200 exceed all thresholds already.
     admin.delete(&format!("grants/{}", grant["id"].as_str().unwrap()), None).await.expect(204);
     assert_eq!(track(&world.app, 1).await, [0; 0]);
     assert_eq!(track(&world.app, 74).await, [150]);
-    // A new window begins anew; other thresholds hold from the next call on.
+    // A new window starts again; other thresholds apply from the next call on.
     world.app.freeze("2027-02-01T00:00:00Z").await;
     assert_eq!(track(&world.app, 100).await, [50]);
     world.admin.plan("p", plan(200, &[60])).await;
@@ -91,13 +91,13 @@ async fn draws_late_commits_and_repetitions_tell_what_they_pass_and_past_windows
         );
     }
     assert_eq!(world.app.counter("u", "g").await["used"], 10);
-    // Late, in the window it was held in.
+    // Late, in the window in which it was held.
     world.app.freeze("2027-02-01T10:00:00Z").await;
     let late = hold(&world.app, 6).await;
     world.app.freeze("2027-02-01T10:05:00Z").await;
     let settled = world.app.commit(&late).await;
     assert_eq!((&settled["late"], percents(&settled)), (&json!(true), vec![50]));
-    // Into a window that is over: nobody can act on it any more.
+    // A closed window: an alert would be too late.
     let body = json!({"userId": "u", "event": "llm", "quantity": 4, "ttlSeconds": 3600});
     world.app.freeze("2027-02-01T23:50:00Z").await;
     let over = world.app.reserved(body).await;
@@ -112,7 +112,7 @@ async fn thresholds_are_exact_for_large_limits_and_nothing_is_told_of_a_limit_of
     let world = World::frozen().await;
     let most: u64 = (1 << 53) - 1;
     for (quota, below, at, percent) in [
-        // 7 % of 99 are 6.93: the seventh passes it.
+        // 7 % of 99 are 6.93: the seventh crosses it.
         (99, 6, 1, 7),
         (most, most / 2, 1, 50),
         (1, 0, 1, 100),
@@ -134,7 +134,7 @@ async fn thresholds_are_exact_for_large_limits_and_nothing_is_told_of_a_limit_of
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alerts_that_were_taken_out_of_a_group_are_not_told_by_what_is_settled_either() {
     let world = World::frozen().await;
-    // A group of alerts of its own keeps the user watched.
+    // A group with its own alerts keeps the user watched.
     let groups = |alerts: &[u64]| {
         let mut groups = vec![json!({"id": "own", "unit": "tokens", "quota": 100, "alerts": [1],
             "matches": [{"event": "*"}]})];
@@ -147,13 +147,13 @@ async fn alerts_that_were_taken_out_of_a_group_are_not_told_by_what_is_settled_e
     world.admin.plan("p", groups(&[])).await;
     let held = hold(&world.app, 1).await;
     assert_eq!(percents(&world.app.commit(&held).await), [0; 0]);
-    // Of a group alone nothing else was kept.
+    // Nothing else was stored about this group.
     world.admin.plan("p", plan(20, &[50])).await;
     assert_eq!(track(&world.app, 4).await, [0; 0]);
     world.admin.plan("p", plan(20, &[])).await;
     let held = hold(&world.app, 1).await;
     assert_eq!(percents(&world.app.commit(&held).await), [0; 0]);
-    // Back again, they are told of what they pass from then on.
+    // When alerts come back, they report what is crossed from then on.
     world.admin.plan("p", plan(20, &[75])).await;
     let held = hold(&world.app, 5).await;
     assert_eq!(percents(&world.app.commit(&held).await), [75]);
@@ -205,7 +205,7 @@ async fn a_full_counter_that_users_share_for_ever_is_told_whoever_calls() {
     let call = |user: &str, event: &str| json!({"userId": user, "event": event, "ttlSeconds": 3600});
     for event in ["whole", "flight"] {
         let held = world.app.reserve(call("a", event)).await;
-        // As releases stored it whose windows began when the subscription of whoever called did.
+        // As stored by releases whose windows began with the subscription of the calling user.
         let account = "qg:{default:test/main}:account:app:default";
         let stored: String = world.redis.run(&["HGET", account, event]).await;
         let older = stored.replace("19700101", "20270131T1000");
@@ -245,8 +245,8 @@ async fn a_limit_that_open_reservations_fill_is_told_with_what_they_hold() {
     let told = world.admin.with("x-mode", "test").get("alerts").await.expect(200);
     let texts: Vec<&Value> = told["data"].as_array().unwrap().iter().map(|alert| &alert["text"]).collect();
     let wanted = [
-        "Images: the limit is reached by user used (20 of 20 used)",
-        "Images: the limit is reached by user holding (9 used + 10 held of 20)",
+        "Images: user used has reached the limit (20 of 20 used)",
+        "Images: user holding has reached the limit (9 used + 10 held of 20)",
     ];
     assert_eq!(texts, wanted);
 }

@@ -1,4 +1,4 @@
-//! Webhooks: signed, once made out, tried again, given up, never in the way.
+//! Webhooks: signed, created once, retried, given up, without delaying calls.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::receiver::{Receiver, Reply};
 use crate::support::{Api, World, eventually, monthly, new_key};
 
-/// Everything that can be heard of.
+/// All events.
 const ALL: [&str; 6] = [
     "threshold.reached",
     "limit.reached",
@@ -17,7 +17,7 @@ const ALL: [&str; 6] = [
     "reservation.expired",
 ];
 
-/// Puts a webhook and answers its secret.
+/// Puts a webhook and returns its secret.
 async fn listen(admin: &Api, id: &str, url: &str, more: Value) -> String {
     let mut body = json!({"url": url, "events": ALL, "modes": ["live", "test"]});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -25,7 +25,7 @@ async fn listen(admin: &Api, id: &str, url: &str, more: Value) -> String {
     created["secret"].as_str().unwrap().to_owned()
 }
 
-/// A team's soft budget of 10 with alerts at 50 and 100 percent, in a policy with an owner.
+/// A team's soft limit of 10 with alerts at 50 and 100 percent, in a policy with an owner.
 async fn budget(world: &World) {
     let policy = json!({"owner": "ml-platform", "environment": "production", "route": "chat", "periodType": "daily",
         "groups": [{"id": "budget", "label": "Team tokens", "unit": "tokens", "quota": 10, "enforcement": "soft",
@@ -64,7 +64,7 @@ async fn each_event_is_told_once_signed_and_says_what_happened() {
         .push(json!({"id": "chat", "unit": "tokens", "quota": null, "matches": [{"event": "llm.*"}]}));
     world.admin.plan("pro", plan).await;
     world.app.subscribe("u", "pro").await;
-    // One call jumps over both thresholds.
+    // One call crosses both thresholds.
     assert_eq!(use_tokens(&world, "red", 10).await["thresholds"].as_array().unwrap().len(), 2);
     let held = world.app.reserved(json!({"userId": "u", "event": "image.a"})).await;
     for _ in 0..3 {
@@ -133,7 +133,7 @@ async fn each_event_is_told_once_signed_and_says_what_happened() {
     );
     assert_eq!(expired["held"], json!([{"groupId": "images", "unit": "count", "amount": 1}]));
     assert_eq!(told[4]["data"]["subscription"]["planId"], "pro");
-    // The history tells the same; each delivery is kept.
+    // The history has the same events; each delivery is stored.
     let history = admin.get("alerts").await.expect(200);
     assert_eq!(history["data"].as_array().unwrap().len(), 7);
     assert_eq!(history["data"][0]["type"], "reservation.expired");
@@ -169,7 +169,7 @@ async fn a_receiver_that_fails_ten_times_gets_it_in_the_end_with_the_same_id() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_never_answers_slows_neither_calls_nor_other_receivers() {
-    // No attempt ends within the test, so whatever waited for one would never go on.
+    // No attempt ends within the test, so whatever waited for one would hang.
     let world = World::frozen().await.with_attempts_of(Duration::from_secs(3_600)).await;
     let admin = world.admin.with("x-mode", "test");
     let (silent, quick) = (Receiver::start(&[Reply::Never]).await, Receiver::start(&[Reply::Status(200)]).await);
@@ -185,7 +185,7 @@ async fn a_receiver_that_never_answers_slows_neither_calls_nor_other_receivers()
     for place in 0..40 {
         use_tokens(&world, &format!("team {place}"), 10).await;
     }
-    // Two alerts of each team.
+    // Two alerts per team.
     quick.wait_for(83).await;
     assert!(silent.got().len() < 60, "so few attempts are under way at the same time");
     let pending = deliveries(&admin, "silent", "pending").await;
@@ -194,7 +194,7 @@ async fn a_receiver_that_never_answers_slows_neither_calls_nor_other_receivers()
         deliveries(&admin, "nobody", "pending").await.iter().any(|it| it["error"].as_str().is_some())
     })
     .await;
-    // A webhook that is gone gets nothing more, and leaves nothing.
+    // A deleted webhook receives nothing more and leaves nothing behind.
     admin.delete("webhooks/silent", None).await.expect(204);
     admin.get("webhooks/silent/deliveries").await.problem(404, "not_found");
     let left: Vec<String> = world.redis.run(&["KEYS", "qg:*deliver*silent*"]).await;
@@ -214,10 +214,10 @@ async fn an_attempt_that_is_never_answered_ends_in_time_and_only_then_comes_the_
     silent.wait_for(3).await;
     eventually("its failure is told", || async {
         let pending = deliveries(&admin, "silent", "pending").await;
-        pending.iter().any(|it| it["error"] == "no answer in time" && it["nextAttemptAt"].is_string())
+        pending.iter().any(|it| it["error"] == "no response in time" && it["nextAttemptAt"].is_string())
     })
     .await;
-    // While an attempt is under way, nobody makes another, though there are free hands and time for it.
+    // During an attempt there is no other one, although there are free slots and time for it.
     let made = silent.got();
     for delivery in deliveries(&admin, "silent", "pending").await {
         let same = made.iter().filter(|message| message.id() == delivery["id"].as_str().unwrap()).count() as u64;
@@ -234,7 +234,7 @@ async fn dead_letters_are_listed_and_sent_once_more() {
     budget(&world).await;
     use_tokens(&world, "red", 5).await;
     receiver.wait_for(2).await;
-    // As if it had been made out a day ago.
+    // As if it had been created a day ago.
     let keys: Vec<String> = world.redis.run(&["KEYS", "qg:*:delivery:ops:*"]).await;
     assert_eq!(keys.len(), 1);
     let time: Vec<i64> = world.redis.run(&["TIME"]).await;
@@ -277,7 +277,7 @@ async fn filters_templates_and_secrets_are_each_webhooks_own() {
     assert!(texts.contains(&wanted.to_owned()), "{texts:?}");
     let only = red.wait_for(1).await;
     assert_eq!(only[0].json()["data"]["scope"], json!({"metadata.team": "red"}));
-    // The former secret signs for a day beside the new one.
+    // The previous secret also signs for a day.
     let rotated = admin.post("webhooks/chat/rotate-secret", Value::Null).await.expect(200);
     let fresh = rotated["secret"].as_str().unwrap();
     assert_ne!(fresh, secret);
@@ -368,7 +368,7 @@ async fn what_cannot_be_a_webhook_is_refused_by_its_field() {
     assert_eq!((listed["data"].as_array().unwrap().len(), listed["data"][0].get("secret")), (1, None));
     let audit = world.admin.get("audit").await.text;
     assert!(!audit.contains(secret.as_str().unwrap()), "the audit log tells no secret");
-    // Configuration as code has webhooks too, without their secrets.
+    // Configuration as code includes webhooks, without their secrets.
     let document = world.admin.get("configuration").await.expect(200);
     assert_eq!(document["webhooks"][0]["id"], "ops");
     assert!(!document.to_string().contains("whsec_"));
@@ -384,7 +384,7 @@ async fn any_node_delivers_and_takes_over_what_a_dead_one_left() {
     let receiver = Receiver::start(&[Reply::Status(200)]).await;
     listen(&admin, "ops", &receiver.url, json!({})).await;
     budget(&world).await;
-    // A node took an entry of the outbox and died: nothing has come of it. Nobody looks there yet.
+    // A node took an outbox entry and died before it created a delivery. No other node looks there yet.
     let outbox = "qg:{default:test/other}:outbox";
     world.redis.run::<()>(&["XGROUP", "CREATE", outbox, "webhooks", "0", "MKSTREAM"]).await;
     let told = ["type", "subscription.changed", "at", "1", "json", r#"{"userId":"u"}"#];
@@ -402,7 +402,7 @@ async fn any_node_delivers_and_takes_over_what_a_dead_one_left() {
     eventually("it is kept as delivered", || async { deliveries(&admin_there, "ops", "delivered").await.len() == 1 })
         .await;
     let delivered = deliveries(&admin_there, "ops", "delivered").await;
-    // A node that died after it had made the message out, and before it said so.
+    // A node that died after it created the delivery and before it acknowledged the entry.
     world.redis.run::<()>(&["XCLAIM", outbox, "webhooks", "dead", "0", &id, "IDLE", "60000", "FORCE", "JUSTID"]).await;
     eventually("another node has taken it over", || async {
         let pending: (i64, Option<String>, Option<String>, redis::Value) =

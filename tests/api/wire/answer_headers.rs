@@ -1,11 +1,11 @@
-//! What every answer says of itself, whichever route it comes from: no cache keeps it, no browser guesses its type.
+//! Headers of every answer, whatever the route: no caching, no guessing of content types.
 
 use serde_json::json;
 
 use crate::raw_http::{request, routes, send};
 use crate::support::{ROOT_KEY, World};
 
-/// A route that is added later is tried as well.
+/// Routes that are added later are tested too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_of_the_api_is_kept_by_no_cache_and_its_type_is_not_guessed() {
     let world = World::new().await;
@@ -19,7 +19,7 @@ async fn every_answer_of_the_api_is_kept_by_no_cache_and_its_type_is_not_guessed
     };
     for key in keys {
         for route in routes() {
-            // Streams and queries need a user, and others do not know it.
+            // Streams and queries need a user, which other calls reject.
             for query in ["", "?userId=u", "?nonsense=1"] {
                 let line = format!("{} {}{query}", route.method, route.path);
                 let reply = send(url, &request(&line, key.as_bytes(), b"{}")).await;
@@ -45,7 +45,7 @@ async fn every_answer_of_the_api_is_kept_by_no_cache_and_its_type_is_not_guessed
     for status in [200, 204, 400, 401, 403, 404, 405] {
         assert!(seen.contains(&status), "{status} is not among {seen:?}");
     }
-    // A sign-in, whose answer holds the session.
+    // A sign-in, whose answer contains the session.
     let body = json!({"key": ROOT_KEY}).to_string();
     let reply = send(url, &request("POST /api/v1/session", b"", body.as_bytes())).await;
     assert_eq!(reply.status, 200);

@@ -1,11 +1,11 @@
-//! What is not right gets a 4xx that names the field, and writes nothing.
+//! Invalid input gets a 4xx that names the field, and writes nothing.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::support::{Api, World, monthly};
 
-/// Frozen, with a user on a plan of a count, a tokens and a priced group, and a reservation.
+/// A frozen sandbox with a user on a plan with a count, a tokens and a priced group, and a reservation.
 pub async fn prepared() -> (World, String) {
     let world = World::frozen().await;
     world
@@ -25,7 +25,7 @@ pub async fn prepared() -> (World, String) {
     (world, id)
 }
 
-/// Sends each body to each path: a 400 that names the field, and nothing written.
+/// Sends each body to each path: expects a 400 that names the field, and that nothing is written.
 async fn each_names_its_field(world: &World, api: &Api, calls: &[(&str, &str)], table: &[(String, &str)]) {
     for (body, field) in table {
         for (method, path) in calls {
@@ -45,7 +45,7 @@ fn assert_same(after: &[(String, Vec<String>)], before: &[(String, Vec<String>)]
     assert!(after == before, "{what} wrote: {differing:?}");
 }
 
-/// Bodies that are wrong whatever the call. (None at all says `{}`: `errors.rs`.)
+/// Bodies that are invalid for every call. (An empty body means `{}`: see `errors.rs`.)
 fn not_json() -> Vec<(String, &'static str)> {
     let bodies = ["{", "[]", "null", "7", "\"x\"", "{'userId':1}", "{,}", "\u{feff}{}", "\0", "{\"\\ud800\":1}"];
     let mut table: Vec<_> = bodies.into_iter().map(|body| (body.to_owned(), "body")).collect();
@@ -53,7 +53,7 @@ fn not_json() -> Vec<(String, &'static str)> {
     table
 }
 
-/// `field` with each of these values in a body that is right otherwise (`rest` begins with a comma, or is empty).
+/// `field` with each of these values in an otherwise valid body (`rest` begins with a comma, or is empty).
 fn values(field: &'static str, wrong: &[&str], rest: &str) -> Vec<(String, &'static str)> {
     wrong.iter().map(|value| (format!("{{\"{field}\":{value}{rest}}}"), field)).collect()
 }
@@ -189,7 +189,7 @@ async fn a_wrong_settlement_names_its_field_and_settles_nothing() {
         "metadata.prompt_tokens",
     ));
     commits.extend(values("reservationId", &["7", "null", "[]", "true"], ""));
-    // Null is absence here.
+    // Null means absent here.
     let quantities: Vec<&str> = WRONG_QUANTITIES.into_iter().filter(|value| *value != "null").collect();
     commits.extend(values("quantity", &quantities, &rest));
     commits.extend(with_each("metadata", &wrong_metadata(), &rest));

@@ -1,4 +1,4 @@
-//! Cursors that no page told: refused, or an end of the list, and never a fault of the store.
+//! Cursors that no page has returned: an error or the end of the list, never a failure of the store.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Every refusal of SPEC's table, reached over HTTP.
+//! Every error code of the specification, over HTTP.
 
 use std::time::Duration;
 
@@ -243,7 +243,7 @@ async fn what_has_expired_can_only_be_charged_and_only_within_the_grace() {
     ] {
         let problem = gone(path, body).await;
         let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.contains("a commit still charges it, as late") && !detail.contains("are over"), "{detail}");
+        assert!(detail.contains("is still charged, as late") && !detail.contains("are over"), "{detail}");
     }
     assert_eq!(app.stands("u", "images").await, (1.0, 0.0), "expired holds count no more");
     app.freeze("2027-01-31T10:15:59Z").await;
@@ -399,7 +399,7 @@ async fn without_redis_every_call_answers_503_and_works_again_when_it_is_back() 
     let node = Running::with(&world.redis.url(), Duration::from_millis(300)).await;
     let (app, admin) = (node.client(&world.app.key), node.client(ROOT_KEY));
     let id = world.app.reserved(json!({"userId": "u", "event": "image.a", "ttlSeconds": 3600})).await;
-    // This node gives Redis up soon, so any pause of the machine makes it refuse a call.
+    // This node waits only briefly for Redis, so any pause of the machine can make a call fail.
     eventually("the node answers", || async { app.get("plans").await.status == 200 }).await;
     let calls = [
         (&app, "POST", "reserve", json!({"userId": "u", "event": "image.a"})),

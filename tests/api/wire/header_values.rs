@@ -1,5 +1,5 @@
-//! Headers that decide what a call acts on carry exactly one valid value, on the wire: anything else is a 400, and the
-//! call does not act, least of all on other data than its caller named.
+//! Headers that decide which data a call acts on have exactly one valid value. Anything else is a 400, and the call
+//! does nothing, in particular not on other data than its caller named.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::raw_http::{Reply, chunked, gzip, request, routes, send};
 use crate::support::{ROOT_KEY, Running, World, monthly, new_key};
 
-/// Headers by name with a value that is valid, and values that are not, whatever the call.
+/// Headers with a valid value, and values that are invalid for every call.
 const VALUES: [(&str, &str, &[&[u8]]); 7] = [
     ("X-App", "default", &[b"a b", b"a\xe9", "\u{e9}".as_bytes(), b"default,other"]),
     ("X-Mode", "test", &[b"Test", b"t\xebst", "t\u{eb}st".as_bytes(), b"test,live", b"test/", b"prod", b"\xff"]),
@@ -24,7 +24,7 @@ fn header(name: &str, value: &[u8]) -> Vec<u8> {
     [name.as_bytes(), b": ", value, b"\r\n"].concat()
 }
 
-/// With the root key, unless the header is one that presents a key.
+/// Adds the root key, unless the header itself carries a key.
 fn with_key(name: &str, headers: Vec<u8>) -> Vec<u8> {
     match name {
         "Authorization" | "X-Api-Key" => headers,
@@ -63,7 +63,7 @@ async fn a_header_that_is_repeated_empty_or_wrong_is_400_and_nothing_is_done() {
             assert_eq!(reply.field(), name, "{told}: {}", reply.json);
         }
     }
-    // Two keys at once, unless they are the same.
+    // Two keys at once, unless they are equal.
     let both = |key: &str| {
         [header("Authorization", format!("Bearer {ROOT_KEY}").as_bytes()), header("X-Api-Key", key.as_bytes())].concat()
     };
@@ -76,7 +76,7 @@ async fn a_header_that_is_repeated_empty_or_wrong_is_400_and_nothing_is_done() {
     }
 }
 
-/// A route that is added later is tried as well.
+/// Routes that are added later are tested too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_route_takes_a_mode_or_an_app_that_cannot_be_read_for_none() {
     let world = World::new().await;
@@ -141,18 +141,18 @@ async fn an_origin_a_cookie_and_a_site_that_cannot_be_read_are_not_taken_for_non
     assert_eq!(who(&[b"quotagate_session=\xe9"]).await.status, 401);
 }
 
-/// One try: headers by name, each with its values, and how the body is encoded.
+/// One case: headers with their values, and the encoding of the body.
 #[derive(Clone, Debug)]
 struct Try {
     headers: Vec<(&'static str, Vec<Vec<u8>>)>,
     codings: Vec<&'static [u8]>,
     is_gzip: bool,
-    /// In pieces of so many bytes; None: with a length.
+    /// The chunk size; None for a body with a length.
     chunks: Option<usize>,
 }
 
 fn tries() -> impl Strategy<Value = Try> {
-    // Bytes that a header may have on the wire, mostly near what is valid.
+    // Bytes that a header may have, mostly close to a valid value.
     let value = |valid: &'static str| {
         prop_oneof![
             6 => Just(valid.as_bytes().to_vec()),
@@ -194,7 +194,8 @@ fn tries() -> impl Strategy<Value = Try> {
     })
 }
 
-/// Whether the call may be done: each header absent or with its one valid value, and the body encoded as it says.
+/// Whether the call may succeed: each header is absent or has its one valid value, and the body's encoding is as
+/// declared.
 fn may_be_done(tried: &Try) -> bool {
     let valid = [("X-Mode", "test"), ("X-App", "default"), ("If-Match", "*")];
     let is_valid = |name: &str, value: &[u8]| {
@@ -216,7 +217,7 @@ fn may_be_done(tried: &Try) -> bool {
     headers && says_gzip == Some(tried.is_gzip)
 }
 
-/// The same tries each time; `PROPTEST_CASES` plays more.
+/// The same cases each time; `PROPTEST_CASES` runs more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_headers_and_encodings_never_act_unless_each_is_valid() {
     let world = World::new().await;
@@ -246,7 +247,7 @@ async fn random_headers_and_encodings_never_act_unless_each_is_valid() {
             }
             false => {
                 refused += 1;
-                // An app that is not there; a version that is not the present one.
+                // An app that does not exist; a version that is not the present one.
                 assert!(
                     [400, 404, 412, 415].contains(&reply.status),
                     "case {case}: {tried:?}: {} {}",

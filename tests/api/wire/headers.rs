@@ -1,4 +1,4 @@
-//! What an answer says beside its body: rate-limit headers, request ids; and how usage is read and followed.
+//! Rate-limit headers and request IDs; reading and following usage.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ fn limits(answer: &Answer) -> [Option<&str>; 6] {
         .map(|name| answer.header(name))
 }
 
-/// Four groups on every `image.*`: by month, by minute, in flight, and without quota.
+/// Four groups for every `image.*`: monthly, per minute, concurrent, and without a quota.
 async fn stacked(world: &World) {
     let group = |id: &str, quota: Value, period: &str| json!({"id": id, "unit": "count", "quota": quota, "periodType": period, "matches": [{"event": "image.*"}]});
     world
@@ -236,7 +236,7 @@ async fn usage_shows_only_the_groups_that_can_count_an_event() {
     }
 }
 
-/// The next event of a stream, comments left out.
+/// The next event of a stream without comments.
 async fn next_event(stream: &mut reqwest::Response) -> Value {
     let text = in_time("the stream sends an event", async {
         loop {
@@ -257,7 +257,7 @@ async fn a_usage_stream_tells_the_present_at_once_and_then_every_change() {
     let world = World::frozen().await;
     world.admin.plan("one", monthly(20)).await;
     world.app.subscribe("u", "one").await;
-    // A key that was made this moment, on a node that has not heard of it yet.
+    // A key that was just created, on a node that does not know it yet.
     let (_second, _) = world.another_node().await;
     let fresh = crate::support::new_key(&world.admin, json!({"kind": "publishable", "mode": "test"})).await;
     let reader: Api = _second.client(&fresh);
@@ -275,7 +275,7 @@ async fn a_usage_stream_tells_the_present_at_once_and_then_every_change() {
     world.app.freeze("2027-01-31T10:01:01Z").await;
     assert_eq!(next_event(&mut stream).await["counters"][0]["held"], 0, "an expiry is a change too");
     reader.get("usage/stream").await.problem(400, "invalid_request");
-    // A revoked key follows no longer.
+    // A revoked key ends the stream.
     let keys = world.admin.get("keys").await.expect(200);
     let mine = keys["data"].as_array().unwrap().iter().find(|key| key["kind"] == "publishable").unwrap();
     world.admin.delete(&format!("keys/{}", mine["id"].as_str().unwrap()), None).await.expect(204);

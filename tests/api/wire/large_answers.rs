@@ -1,4 +1,4 @@
-//! What may grow large is served whole or refused clearly.
+//! Large data is returned completely or rejected with an error.
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Random bodies, nearly right: none makes the gateway fail.
+//! Random, nearly valid bodies never make the gateway fail.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -6,7 +6,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::wire::bad_input::{prepared, text};
 
-/// JSON texts, mostly with the fields that calls know and values that are nearly right.
+/// JSON texts, mostly with known fields and nearly valid values.
 fn bodies(id: &str) -> impl Strategy<Value = String> + use<> {
     let own = text(id);
     let scalar = prop_oneof![
@@ -62,7 +62,7 @@ async fn no_body_makes_the_gateway_fail() {
     let operator = world.admin.with("x-mode", "test");
     for case in 0..300 {
         let ((method, path, needed), body, complete) = strategy.new_tree(&mut runner).unwrap().current();
-        // Half of the bodies have what the call needs, so that they get further.
+        // Half of the bodies have the required fields, so that they are processed further.
         let body = match body.strip_prefix('{') {
             Some(rest) if complete && !needed.is_empty() && rest != "}" => format!("{{{needed},{rest}"),
             _ => body,

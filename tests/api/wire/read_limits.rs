@@ -1,4 +1,4 @@
-//! Readers never starve callers: long reads are bounded per key and node, and a change is read once per node.
+//! Reads never starve metering calls: long reads are limited per key and node, and a change is read once per node.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn calls(redis: &Redis, command: &str) -> u64 {
     line.and_then(|rest| rest.split(',').next()).map_or(0, |count| count.parse().unwrap())
 }
 
-/// Answers of calls that are sent at the same time while Redis hangs: those that come back are 429.
+/// Sends calls concurrently while Redis hangs, and returns the answers that arrive: they are 429.
 async fn refused(redis: &Redis, calls: Vec<(Api, &'static str)>, expected: usize) -> Vec<crate::support::Answer> {
     redis.hang();
     let (told, mut answers) = tokio::sync::mpsc::unbounded_channel();
@@ -46,19 +46,19 @@ async fn scans_are_bounded_per_key_and_per_node() {
     for key in &keys {
         key.get("events").await.expect(200);
     }
-    // Eight of one key; other kinds of reads have places of their own.
+    // Eight per key; other kinds of reads have separate limits.
     let told = refused(&redis, vec![(keys[0].clone(), "events?event=none"); 11], 3).await;
     for answer in told {
         assert_eq!((answer.header("retry-after"), answer.header("x-should-retry")), (Some("1"), Some("true")));
         let problem = answer.problem(429, "too_many_reads");
-        assert_eq!(problem["detail"], "At most 8 reads of this kind may be under way per key. Retry later.");
+        assert_eq!(problem["detail"], "At most 8 reads of this kind can run at the same time per key. Retry later.");
     }
     keys[0].get("events").await.expect(200);
-    // 32 of a node: five keys with eight each have eight too many.
+    // 32 per node: five keys with eight each are eight too many.
     let all = keys.iter().flat_map(|key| vec![(key.clone(), "events?event=none"); 8]).collect();
     for answer in refused(&redis, all, 8).await {
         let problem = answer.problem(429, "too_many_reads");
-        assert_eq!(problem["detail"], "At most 32 reads of this kind may be under way per node. Retry later.");
+        assert_eq!(problem["detail"], "At most 32 reads of this kind can run at the same time per node. Retry later.");
     }
     keys[0].get("events").await.expect(200);
 }
@@ -66,7 +66,7 @@ async fn scans_are_bounded_per_key_and_per_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_read_that_may_be_long_is_bounded() {
     let redis = Redis::start().await;
-    // A node that has no place for any of them.
+    // A node that accepts none of them.
     let node = Running::with_limits(&redis.url(), Limits { reads_of_key: 0, ..Limits::default() }).await;
     let admin = node.client(ROOT_KEY).with("x-mode", "test");
     for path in [
@@ -127,7 +127,7 @@ async fn a_change_of_one_user_is_read_once_however_many_streams_follow_the_user(
         stream.chunk().await.unwrap().unwrap();
         streams.push(stream);
     }
-    // The watch has looked since the last stream was opened.
+    // The watch has read once since the last stream was opened.
     let opened = calls(&world.redis, "fcall").await;
     eventually("the watch looks", || async { calls(&world.redis, "fcall").await > opened }).await;
     let before = calls(&world.redis, "fcall").await;
@@ -143,7 +143,7 @@ async fn a_change_of_one_user_is_read_once_however_many_streams_follow_the_user(
     let reads = calls(&world.redis, "fcall").await - before;
     assert!(reads < STREAMS as u64 / 2, "{reads} calls of functions for one change and {STREAMS} streams");
     world.app.release(&id).await;
-    // Nobody follows any more: nothing is read.
+    // Without streams nothing is read.
     drop(streams);
     eventually("the watch ends", || async {
         let before = calls(&world.redis, "fcall").await;

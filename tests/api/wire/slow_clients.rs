@@ -1,4 +1,4 @@
-//! Clients that take their time.
+//! Slow clients.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ use crate::support::{Redis, Running, in_time};
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// Sends a head that announces a body, and the body's beginning; answers what comes until the node hangs up.
+/// Sends a head that announces a body, and the beginning of the body; returns what arrives until the node closes the
+/// connection.
 async fn answer_to_half_a_body(node: &Running, head: &str) -> (String, Value) {
     let mut stream = TcpStream::connect(node.url.strip_prefix("http://").unwrap()).await.unwrap();
     let request =
@@ -42,7 +43,7 @@ async fn a_body_that_does_not_come_is_answered_408_and_its_connection_closed() {
     assert_eq!(problem["code"], "request_timeout", "{head}");
 }
 
-/// A client that opens a connection in advance must not find, a little later, that its first call is answered 408.
+/// A client that opens a connection in advance must not get a 408 for its first call a little later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_without_a_call_yet_stays_open_as_long_as_one_with_calls() {
     let redis = Redis::start().await;
@@ -52,14 +53,14 @@ async fn a_connection_without_a_call_yet_stays_open_as_long_as_one_with_calls() 
     let opened = Instant::now();
     let (mut unused, mut half) =
         (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
-    // On a machine that stands still for seconds they are closed by then, and that is no fault.
+    // On a machine that was paused for seconds they are closed by then, which is not an error.
     let _ = half.write_all(b"GET /healthz HTTP/1.1\r\nHost:").await;
     let mut used = TcpStream::connect(address).await.unwrap();
     let _ = used.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
     for stream in [&mut unused, &mut half, &mut used] {
         let mut answer = Vec::new();
         let _ = in_time("the connection is closed", stream.read_to_end(&mut answer)).await;
-        // The server looks at its clock twice a second.
+        // The server checks its clock twice a second.
         assert!(opened.elapsed() >= idle / 2, "closed after {:?}", opened.elapsed());
     }
     assert!(Limits::default().idle > Duration::from_secs(60), "longer than clients and proxies keep theirs");
@@ -68,7 +69,7 @@ async fn a_connection_without_a_call_yet_stays_open_as_long_as_one_with_calls() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_refused_before_the_body_is_there_keeps_no_connection() {
     let redis = Redis::start().await;
-    // Neither of these closes a connection while the test waits.
+    // Neither of these closes a connection during the test.
     let limits = Limits { body_timeout: LONG, idle: LONG, ..Limits::default() };
     let node = Running::with_limits(&redis.url(), limits).await;
     for (path, code) in [

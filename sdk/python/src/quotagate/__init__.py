@@ -4,7 +4,8 @@ Example::
 
     from quotagate import Client
 
-    with Client(api_key=os.environ["QG_KEY"]) as client:
+    # QUOTAGATE_URL and QUOTAGATE_KEY say where the gateway is, and with which key.
+    with Client() as client:
         with client.reservation("u_42", "image.render"):
             render()
 """
@@ -14,7 +15,19 @@ from quotagate._batch import BatchResult, Operation
 from quotagate._json import Amount, Number
 from quotagate._sync.client import Client
 from quotagate._undelivered import Undelivered
-from quotagate.errors import GatewayUnavailable, LimitReached, QuotagateError
+from quotagate.errors import (
+    ApprovalRequired,
+    CallTooLarge,
+    Denied,
+    GatewayUnavailable,
+    LimitReached,
+    MissingScope,
+    NotSubscribed,
+    QuotagateError,
+    UncoveredEvent,
+    UnmatchedEvent,
+    UserBlocked,
+)
 from quotagate.options import OnUnavailable
 from quotagate.rate_limit import rate_limit_headers
 from quotagate.results import (
@@ -24,6 +37,7 @@ from quotagate.results import (
     DenialReason,
     Fallback,
     Metadata,
+    OnLimit,
     Plan,
     Settlement,
     Subscription,
@@ -34,18 +48,24 @@ from quotagate.user_token import user_token
 
 __all__ = [
     "Amount",
+    "ApprovalRequired",
     "AsyncClient",
     "BatchResult",
+    "CallTooLarge",
     "CanUse",
     "Client",
     "Counter",
     "Decision",
     "DenialReason",
+    "Denied",
     "Fallback",
     "GatewayUnavailable",
     "LimitReached",
     "Metadata",
+    "MissingScope",
+    "NotSubscribed",
     "Number",
+    "OnLimit",
     "OnUnavailable",
     "Operation",
     "Plan",
@@ -53,8 +73,11 @@ __all__ = [
     "Settlement",
     "Subscription",
     "Tracked",
+    "UncoveredEvent",
     "Undelivered",
+    "UnmatchedEvent",
     "Usage",
+    "UserBlocked",
     "rate_limit_headers",
     "user_token",
 ]

@@ -1,4 +1,4 @@
-"""From an HTTP answer to a result or an error."""
+"""Turns HTTP answers into results and errors."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from quotagate.models import Problem
 RETRIED = frozenset({502, 503, 504})
 
 BUSY = frozenset({"too_many_reads", "too_many_streams", "too_many_whatifs", "too_many_batches"})
-"""Codes of a 429 that says: too many reads or batches are under way, retry later."""
+"""Codes of a 429 that means: too many reads or batches are running, retry later."""
 
 LARGEST_ANSWER = 32 * 1024 * 1024
-"""In bytes. Whoever sends more is not the gateway."""
+"""In bytes. The gateway never sends more."""
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 3.0
-"""Upper bounds of the wait before the first and any later repetition, in seconds."""
+"""Upper limits of the wait before the first retry and before any later one, in seconds."""
 
 LONGEST_MESSAGE = 1_000
-"""In characters, of an error's message: it ends in logs."""
+"""The longest message of an error, in characters, since messages are logged."""
 
 RATE_LIMIT_HEADERS = {
     "ratelimit-policy": "RateLimit-Policy",
@@ -39,7 +39,7 @@ RATE_LIMIT_HEADERS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """A status that is no failure of the way there, with what came along."""
+    """An HTTP answer of the gateway."""
 
     status: int
     headers: Mapping[str, str]
@@ -51,13 +51,13 @@ class Answer:
 
 
 def read(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Raises ``Malformed`` if a success carries no JSON."""
+    """Raises ``Malformed`` if a successful answer is not JSON."""
     if 200 <= status < 300:
         return Answer(status, headers, _json.decode(body) if body else None)
-    return Answer(status, headers, _quietly(body))
+    return Answer(status, headers, _json_or_none(body))
 
 
-def _quietly(body: bytes) -> Any:
+def _json_or_none(body: bytes) -> Any:
     try:
         return _json.decode(body)
     except _json.Malformed:
@@ -65,31 +65,31 @@ def _quietly(body: bytes) -> Any:
 
 
 def problem(answer: Answer) -> QuotagateError:
-    """The error that an answer tells, whoever wrote it."""
+    """The error for an answer, which a proxy may have written instead of the gateway."""
     request_id = answer.headers.get("x-request-id")
     try:
-        told = Problem.from_json(answer.data)
+        problem = Problem.from_json(answer.data)
     except _json.Malformed:
         return QuotagateError(
             code="unexpected_answer",
-            message=f"status {answer.status}, and not from a gateway: is base_url right?",
+            message=f"HTTP {answer.status}, not from a quotagate gateway: check base_url",
             status=answer.status,
             request_id=request_id,
         )
     return QuotagateError(
-        code=told.code,
-        message=told.detail[:LONGEST_MESSAGE],
+        code=problem.code,
+        message=problem.detail[:LONGEST_MESSAGE],
         status=answer.status,
-        request_id=told.request_id,
-        errors=told.errors,
+        request_id=problem.request_id,
+        errors=problem.errors,
     )
 
 
 def overloaded(error: QuotagateError) -> GatewayUnavailable:
-    """The same for a status that says: not now."""
+    """The error for a status that means: retry later."""
     code = "gateway_unavailable" if error.code == "unexpected_answer" else error.code
     return GatewayUnavailable(
-        f"status {error.status}" if code == "gateway_unavailable" else error.message,
+        f"HTTP {error.status}" if code == "gateway_unavailable" else error.message,
         code=code,
         status=error.status,
         request_id=error.request_id,
@@ -97,14 +97,14 @@ def overloaded(error: QuotagateError) -> GatewayUnavailable:
 
 
 class Lines:
-    """The lines of a stream of server-sent events, out of its bytes. They end with a line feed and with nothing else: a
-    text in JSON may contain every other separator."""
+    """Splits the bytes of a stream of server-sent events into lines. Only a line feed ends a line, since JSON text may
+    contain other separators."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def feed(self, part: bytes) -> list[str]:
-        """The lines that end in this part. Raises ``Malformed`` if one is too long."""
+        """Returns the lines that end in this part. Raises ``Malformed`` if a line is too long."""
         self._rest += part
         if len(self._rest) > LARGEST_ANSWER:
             raise _json.Malformed("too large")
@@ -116,12 +116,12 @@ class Lines:
 
 
 def is_busy(answer: Answer) -> bool:
-    """Too many reads or batches are under way at the gateway."""
+    """True if the gateway runs too many reads or batches."""
     return answer.status == 429 and isinstance(answer.data, dict) and answer.data.get("code") in BUSY
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """How many seconds the server asks to wait; 0 if it does not say."""
+    """The wait in seconds that the server requests, or 0."""
     value = headers.get("retry-after", "")
     try:
         return max(0.0, float(value))
@@ -134,6 +134,6 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def backoff(attempt: int) -> float:
-    """Seconds to wait after so many attempts: exponential, anywhere below the bound, so that clients that failed
-    together don't come back together."""
+    """Seconds to wait after this many attempts: random, below a limit that grows exponentially, so that clients that
+    failed together do not retry together."""
     return random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt - 1, 16)))

@@ -1,4 +1,4 @@
-"""Many operations in one request: what is sent, and what comes back for each. No input or output happens here."""
+"""Batches: the operations that are sent, and the result of each. This module does no I/O."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from quotagate.results import CanUse, Decision, Settlement, Tracked
 
 MOST_OPERATIONS = 100
 MOST_BYTES = 256 * 1024
-"""So much the gateway takes in one batch."""
+"""The most operations and bytes that the gateway accepts in one batch."""
 
 FRAME_BYTES = 64
-"""What stands around the operations in a body."""
+"""The size of a body without its operations, rounded up."""
 
 Operation: TypeAlias = (
     ReserveOperation | CommitOperation | ReleaseOperation | ExtendOperation | TrackOperation | CanUseOperation
@@ -36,26 +36,26 @@ Operation: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResult:
-    """The result of one operation of a batch: its answer, or why there is none."""
+    """The result of one operation of a batch: its answer or its error."""
 
     status: int
-    """The HTTP status that the operation would have had alone."""
+    """The HTTP status of the operation."""
     body: Decision | CanUse | Settlement | Tracked | None = None
-    """What the call alone answers: a ``Decision`` of reserve and extend, a ``Settlement`` of commit and release, a
-    ``Tracked`` of track, a ``CanUse`` of can-use; None with an ``error``."""
+    """The answer: a ``Decision`` for reserve and extend, a ``Settlement`` for commit and release, a ``Tracked`` for
+    track, a ``CanUse`` for can-use; None with an ``error``."""
     error: QuotagateError | None = None
-    """What the call alone raises."""
+    """The error that the call would raise outside of a batch."""
     replayed: bool = False
-    """This is the first answer to the same idempotency key."""
+    """True if the gateway repeats its first answer to the same idempotency key."""
 
     @property
     def ok(self) -> bool:
-        """Is there an answer?"""
+        """True if there is an answer."""
         return self.error is None
 
 
 def results(data: Any, operations: Sequence[Any]) -> list[BatchResult]:
-    """Reads the answer to operations; raises ``GatewayUnavailable`` if it is not one."""
+    """Reads the answer to a batch. Raises ``GatewayUnavailable`` if it is malformed."""
     try:
         found = _json.record(data).get("results")
         if not isinstance(found, list) or len(found) != len(operations):
@@ -66,10 +66,10 @@ def results(data: Any, operations: Sequence[Any]) -> list[BatchResult]:
 
 
 def _result(op: str, result: Any) -> BatchResult:
-    told = _json.record(result)
-    status = _json.whole(told.get("status"))
-    answer = Answer(status, {}, _json.record(told.get("body")))
-    replayed = told.get("replayed") is True
+    fields = _json.record(result)
+    status = _json.whole(fields.get("status"))
+    answer = Answer(status, {}, _json.record(fields.get("body")))
+    replayed = fields.get("replayed") is True
     if status < 300:
         return BatchResult(status=status, body=_body(op, answer), replayed=replayed)
     failure = problem(answer)
@@ -95,14 +95,14 @@ def _denied(op: str, answer: Answer) -> Tracked | None:
 
 
 def with_denials(result: BatchResult) -> BatchResult:
-    """A denied track is an answer, as of ``track`` alone."""
+    """A denied track is an answer, as it is outside of a batch."""
     if result.body is None or result.error is None:
         return result
     return BatchResult(status=result.status, body=result.body, replayed=result.replayed)
 
 
 def settled(operation: Any) -> str | None:
-    """The reservation that an operation settles, if it does."""
+    """The reservation that an operation settles, or None."""
     return operation.get("reservationId") if operation.get("op") in ("commit", "release") else None
 
 
@@ -112,28 +112,28 @@ def not_yet() -> BatchResult:
 
 
 def operation_of(kept: Kept) -> dict[str, Any]:
-    """A call that waits, as one operation."""
+    """A stored call as an operation of a batch."""
     return {"op": kept.call, **kept.body, "idempotencyKey": kept.idempotency_key}
 
 
 def take(waiting: list[Kept], stuck: set[str]) -> list[Kept]:
-    """Takes out the first call of each line, as many as fit into a batch: never two of one line, since the second would
-    overtake the first if that is not taken in. Calls of lines that are stuck are left out."""
+    """Removes the next calls from ``waiting``, as many as fit into a batch. It takes at most one call of each line:
+    a second one could overtake the first if the first fails. It skips lines that are stuck."""
     part: list[Kept] = []
-    behind: list[Kept] = []
+    later: list[Kept] = []
     lines: set[str] = set()
     size = FRAME_BYTES
     for place, kept in enumerate(waiting):
         if kept.line in stuck:
             continue
         if kept.line in lines:
-            behind.append(kept)
+            later.append(kept)
             continue
         size += len(encoded(operation_of(kept)) or b"") + 1
         if part and (len(part) >= MOST_OPERATIONS or size > MOST_BYTES):
-            waiting[:] = behind + waiting[place:]
+            waiting[:] = later + waiting[place:]
             return part
         lines.add(kept.line)
         part.append(kept)
-    waiting[:] = behind
+    waiting[:] = later
     return part

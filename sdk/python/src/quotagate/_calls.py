@@ -1,4 +1,4 @@
-"""Bodies of calls, and results made without the gateway. No input or output happens here."""
+"""Bodies of calls, and results without the gateway. This module does no I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quotagate.options import OnUnavailable
 from quotagate.results import CanUse, Decision, DenialReason, Metadata, Settlement, Tracked
 
 UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda self: "UNSET"})()
-"""Says of an option that it was left out, where None means something else."""
+"""The default of options where None has a meaning."""
 
 
 def new_key() -> str:
@@ -23,7 +23,7 @@ def new_key() -> str:
 
 
 def checked_key(key: str | None) -> str:
-    """An idempotency key; anything else would fail with a message that shows the request."""
+    """Checks an idempotency key here, since the error of the HTTP client would contain the request."""
     if key is None:
         return new_key()
     if not 0 < len(key) <= 255 or not all(" " <= letter <= "~" for letter in key) or key != key.strip():
@@ -36,12 +36,12 @@ def checked_key(key: str | None) -> str:
 
 
 def given(**fields: Any) -> dict[str, Any]:
-    """The fields that were given."""
+    """The fields without those that are None or unset."""
     return {name: value for name, value in fields.items() if value is not None and value is not UNSET}
 
 
 def named(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """Metadata as parameters of a call."""
+    """Metadata as query parameters."""
     return {f"metadata.{name}": value for name, value in (metadata or {}).items()}
 
 
@@ -51,7 +51,7 @@ def event_body(user_id: str, event: str, quantity: Number, metadata: Metadata | 
 
 
 def encoded(body: Mapping[str, Any] | None) -> bytes | None:
-    """What cannot be sent is refused as the gateway would."""
+    """Encodes a body. Raises ``invalid_request`` if JSON cannot contain it."""
     if body is None:
         return None
     try:
@@ -65,14 +65,8 @@ def reservation_id_of(reservation: str | DecisionView | None) -> str | None:
 
 
 def decision(answer: Answer) -> Decision:
-    """Reads what a gateway decided."""
-    degraded = isinstance(answer.data, dict) and answer.data.get("degraded") is True
-    return Decision.from_json(answer.data, rate_limit=answer.rate_limit, **_more(Decision, degraded))
-
-
-def _more(kind: type[_json.Model], degraded: bool) -> dict[str, Any]:
-    # A newer openapi.json may name the field itself.
-    return {} if "degraded" in kind._fields else {"degraded": degraded}
+    """Reads a decision of the gateway."""
+    return Decision.from_json(answer.data, rate_limit=answer.rate_limit)
 
 
 def _outage(on_unavailable: OnUnavailable) -> tuple[bool, tuple[DenialReason, ...]]:
@@ -104,7 +98,7 @@ def quiet_settlement(reservation_id: str, status: str, degraded: bool = False) -
 
 
 def release_refused(reservation_id: str, error: QuotagateError) -> Settlement:
-    """There is nothing left to release: no error. Anything else is one."""
+    """The result of a release that had nothing to release; raises all other errors."""
     if error.code == "reservation_not_pending":
         return quiet_settlement(reservation_id, "settled")
     if error.code == "reservation_expired":
@@ -116,7 +110,7 @@ MATCH_STATUS: dict[str, MatchStatus] = {"no_subscription": "no_subscription", "u
 
 
 def not_counted(answer: Answer) -> Tracked:
-    """A denied ``track(enforce=True)``; raises what else a 429 may mean."""
+    """The result of a denied ``track(enforce=True)``; raises any other problem."""
     try:
         denied = Decision.from_json(answer.data["decision"], rate_limit=answer.rate_limit)
     except (_json.Malformed, KeyError, TypeError):

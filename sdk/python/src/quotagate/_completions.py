@@ -1,4 +1,4 @@
-"""What calls of the OpenAI clients ask for and have used. No input or output happens here."""
+"""The figures of OpenAI calls: what to reserve and what was used. This module does no I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 BYTES_PER_TOKEN = 4
-"""Of text; only where the provider does not tell."""
+"""An estimate, for texts without figures of the provider."""
 
 
 def tokens_in(text: str) -> int:
@@ -16,7 +16,7 @@ def tokens_in(text: str) -> int:
 
 
 def texts(part: Any) -> Iterator[str]:
-    """All texts in messages, input and tools. Images and sounds that are sent along are no text."""
+    """All texts in messages, input and tools, without embedded images and sounds."""
     if isinstance(part, str):
         if not part.startswith("data:"):
             yield part
@@ -30,12 +30,12 @@ def texts(part: Any) -> Iterator[str]:
 
 
 def prompt_tokens(*parts: Any) -> int:
-    """An estimate."""
+    """An estimate of the prompt's tokens."""
     return sum(tokens_in(text) for part in parts for text in texts(part))
 
 
 def attribute(thing: Any, *names: str) -> Any:
-    """Of models and of plain dicts; None where there is none."""
+    """The first of these attributes or keys that a model or dict has, or None."""
     for name in names:
         found = thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
         if found is not None:
@@ -45,12 +45,12 @@ def attribute(thing: Any, *names: str) -> Any:
 
 @dataclass
 class Completion:
-    """One call: what is reserved before, and what is learnt from the answer or its chunks."""
+    """One call: the figures to reserve, and those of the answer or its chunks."""
 
-    asked: Mapping[str, Any]
+    params: Mapping[str, Any]
     provider: str
     most: int
-    """Tokens to reserve for the answer where the call sets no maximum."""
+    """Tokens to reserve for the answer if the call sets no maximum."""
     metadata: Mapping[str, Any]
     text: list[str] = field(default_factory=list)
     usage: Any = None
@@ -58,25 +58,25 @@ class Completion:
     started: float = field(default_factory=time.monotonic)
 
     def prompt(self) -> int:
-        asked = self.asked
-        return prompt_tokens(asked.get("messages"), asked.get("input"), asked.get("instructions"), asked.get("tools"))
+        params = self.params
+        return prompt_tokens(*(params.get(name) for name in ("messages", "input", "instructions", "tools")))
 
     def completion(self) -> int:
-        """The most that may be produced."""
-        limit = attribute(self.asked, "max_completion_tokens", "max_tokens", "max_output_tokens")
-        number = attribute(self.asked, "n")
+        """The most tokens that the call can produce."""
+        limit = attribute(self.params, "max_completion_tokens", "max_tokens", "max_output_tokens")
+        number = attribute(self.params, "n")
         return (limit if isinstance(limit, int) else self.most) * (number if isinstance(number, int) else 1)
 
     def reserved(self) -> tuple[int, dict[str, Any]]:
         """Quantity and metadata to reserve."""
         prompt, completion = self.prompt(), self.completion()
         figures = {"prompt_tokens": prompt, "completion_tokens": completion, "cached_tokens": 0}
-        named = {"model": str(self.asked.get("model", "")), "provider": self.provider}
+        named = {"model": str(self.params.get("model", "")), "provider": self.provider}
         return prompt + completion, {**named, **self.metadata, **figures}
 
     def see(self, answer: Any) -> None:
-        """An answer, or a chunk of one."""
-        # The events of a responses stream carry the whole response at its end.
+        """Reads the figures of an answer or of a chunk."""
+        # The last event of a responses stream contains the whole response.
         inner = attribute(answer, "response")
         whole = answer if inner is None else inner
         self.usage = attribute(whole, "usage") or self.usage
@@ -87,23 +87,23 @@ class Completion:
         for choice in attribute(answer, "choices") or ():
             self._see_choice(attribute(choice, "delta", "message"))
 
-    def _see_choice(self, told: Any) -> None:
-        if told is None:
+    def _see_choice(self, message: Any) -> None:
+        if message is None:
             return
         for name in ("content", "refusal", "reasoning_content"):
-            piece = attribute(told, name)
+            piece = attribute(message, name)
             if isinstance(piece, str):
                 self.text.append(piece)
-        for call in attribute(told, "tool_calls") or ():
+        for call in attribute(message, "tool_calls") or ():
             function = attribute(call, "function")
             self.text.extend(str(attribute(function, name) or "") for name in ("name", "arguments"))
 
     def produced(self) -> bool:
-        """Has the provider told anything that costs?"""
+        """True if the provider has sent text or usage figures."""
         return self.usage is not None or any(self.text)
 
     def used(self) -> tuple[int, dict[str, Any]]:
-        """Quantity and metadata to commit: the provider's figures, else an estimate from what came."""
+        """Quantity and metadata to commit: the provider's figures, or an estimate from the text."""
         prompt = attribute(self.usage, "prompt_tokens", "input_tokens")
         completion = attribute(self.usage, "completion_tokens", "output_tokens")
         prompt = self.prompt() if prompt is None else int(prompt)
@@ -120,14 +120,14 @@ class Completion:
         return prompt + completion, metadata
 
 
-def readable_twice(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Messages may be given as an iterator, which both the estimate and the wrapped client read."""
-    return {name: list(value) if isinstance(value, Iterator) else value for name, value in asked.items()}
+def readable_twice(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns iterators into lists, since both the estimate and the wrapped client read them."""
+    return {name: list(value) if isinstance(value, Iterator) else value for name, value in params.items()}
 
 
-def streamed(asked: Mapping[str, Any], chat: bool) -> tuple[dict[str, Any], bool]:
-    """The call with usage asked for, and whether the application did not ask for it itself."""
-    params = dict(asked)
+def streamed(params: Mapping[str, Any], chat: bool) -> tuple[dict[str, Any], bool]:
+    """The parameters with usage requested, and True if the application did not request usage itself."""
+    params = dict(params)
     if not chat or not params.get("stream"):
         return params, False
     options = params.get("stream_options")
@@ -138,5 +138,5 @@ def streamed(asked: Mapping[str, Any], chat: bool) -> tuple[dict[str, Any], bool
 
 
 def only_usage(chunk: Any) -> bool:
-    """The extra chunk at the end, which who did not ask for it does not expect."""
+    """True for the last chunk with usage alone, which an application that did not request it does not expect."""
     return attribute(chunk, "choices") == [] and attribute(chunk, "usage") is not None

@@ -1,4 +1,4 @@
-"""What a piece of work reports to have used."""
+"""The figures that a block reports with ``use``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quotagate.results import Metadata
 
 
 def exact(number: Number) -> int | Decimal:
-    """Sums of floats drift; sums of their decimal digits don't."""
+    """A number that adds up exactly, unlike a float."""
     return number if isinstance(number, int) else Decimal(str(number))
 
 
@@ -20,7 +20,7 @@ def plain(number: int | Decimal) -> int | Decimal:
 
 
 class Figures:
-    """Running figures. Quantities and named sums add up, metadata of the same name is replaced."""
+    """Sums of quantities and named figures; metadata replaces earlier values of the same name."""
 
     def __init__(self) -> None:
         self.quantity: int | Decimal | None = None
@@ -29,12 +29,12 @@ class Figures:
 
     @property
     def any(self) -> bool:
-        """Was something reported?"""
+        """True if anything was reported."""
         return self.quantity is not None or bool(self.sums) or bool(self.metadata)
 
     @property
     def spent(self) -> bool:
-        """Was any amount above 0 reported?"""
+        """True if an amount above 0 was reported."""
         return bool(self.quantity) or any(self.sums.values())
 
     def add(self, quantity: Number | None, metadata: Metadata | None, sums: dict[str, Number]) -> None:
@@ -45,7 +45,7 @@ class Figures:
         self.metadata.update(metadata or {})
 
     def fields(self) -> dict[str, Any]:
-        """``quantity`` and ``metadata``, as far as reported."""
+        """The reported ``quantity`` and ``metadata``."""
         metadata = {**self.metadata, **{name: plain(value) for name, value in self.sums.items()}}
         quantity = None if self.quantity is None else plain(self.quantity)
         return given(quantity=quantity, metadata=metadata or None)

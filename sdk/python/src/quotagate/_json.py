@@ -1,4 +1,4 @@
-"""Amounts in and out of JSON, and how answers are read. Nothing here knows any model."""
+"""Exact amounts in JSON, and readers of answers. This module knows no particular model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 Number: TypeAlias = int | float | Decimal | str
-"""An amount as it may be given: a number, or decimal digits such as ``"0.25"``."""
+"""An amount that you pass: a number, or decimal digits such as ``"0.25"``."""
 
 Amount: TypeAlias = int | Decimal
-"""An amount as it is answered: exact, never a float."""
+"""An amount in an answer: exact, never a float."""
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -20,7 +20,7 @@ M = TypeVar("M", bound="Model")
 
 
 class Malformed(ValueError):
-    """The text is not what the gateway answers."""
+    """The text is not an answer of the gateway."""
 
 
 def _plain(value: object) -> object:
@@ -30,12 +30,12 @@ def _plain(value: object) -> object:
 
 
 def encode(value: object) -> bytes:
-    """Decimals go out as decimal digits, which the gateway reads exactly."""
+    """Encodes decimals as decimal digits, which the gateway reads exactly."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain).encode()
 
 
 def decode(text: bytes | str) -> Any:
-    """Fractions come in as decimals, so that amounts stay exact."""
+    """Reads fractions as decimals, so that amounts stay exact."""
     try:
         return json.loads(text, parse_float=Decimal)
     except ValueError as fault:
@@ -64,7 +64,7 @@ def whole(value: Any) -> int:
 
 def amount(value: Any) -> Amount:
     if isinstance(value, Decimal) and value.is_finite():
-        # 20.0 and 20 are the same amount, whoever wrote it.
+        # 20.0 and 20 are the same amount.
         return int(value) if value == value.to_integral_value() else value
     return whole(value)
 
@@ -103,7 +103,7 @@ def or_none(read: Reader) -> Reader:
 
 
 def one_of(*readers: Reader) -> Reader:
-    """The first that fits."""
+    """Reads with the first reader that accepts the value."""
 
     def reader(value: Any) -> Any:
         for read in readers:
@@ -123,21 +123,21 @@ def _sendable(value: Any) -> Any:
         return [_sendable(item) for item in value]
     if isinstance(value, dict):
         return {key: _sendable(item) for key, item in value.items()}
-    # At most 15 digits of it matter in any unit, which a float keeps.
+    # A float keeps 15 digits, which is enough for any unit.
     return float(value) if isinstance(value, Decimal) else value
 
 
 class Model:
-    """What the gateway answers. Unknown fields are ignored: a newer gateway may send more."""
+    """An answer of the gateway. Unknown fields are ignored, since a newer gateway may send more."""
 
     __slots__ = ()
 
     _fields: ClassVar[Mapping[str, tuple[str, Reader, bool]]] = {}
-    """By name in JSON: the attribute, how it is read, and whether it is always there."""
+    """For each name in JSON: the attribute, its reader, and whether the field is required."""
 
     @classmethod
     def from_json(cls: type[M], value: Any, **more: Any) -> M:
-        """Reads an answer; raises ``ValueError`` if it is not one."""
+        """Reads an answer. Raises ``ValueError`` if a field is missing or has the wrong type."""
         given = record(value)
         attributes: JsonObject = {}
         for name, (attribute, read, required) in cls._fields.items():
@@ -154,20 +154,20 @@ class Model:
         return cls(**attributes, **more)
 
     def to_json(self) -> JsonObject:
-        """The fields by their names in the API, for ``json.dumps`` or to send them back; what is not set is left out.
+        """The fields by their names in the API, without unset ones: for ``json.dumps``, or to send them back.
 
         Example::
 
             plan = admin.get_plan("pro").to_json()
             plan["name"] = "Pro 2"
         """
-        told: JsonObject = {}
+        fields: JsonObject = {}
         for name, (attribute, _, required) in self._fields.items():
             value = getattr(self, attribute)
             if value is not None or required:
-                told[name] = _sendable(value)
-        return told
+                fields[name] = _sendable(value)
+        return fields
 
 
 NULLABLE: Final[Any] = "nullable"
-"""Of a field that is always there and may be null."""
+"""Marks a required field that may be null."""

@@ -1,4 +1,4 @@
-"""How long each reservation may still be settled, as far as this client knows."""
+"""How long each reservation of this client can still be settled."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import threading
 import time
 
 GRACE = 15 * 60.0
-"""Seconds after its expiry in which a reservation can still be committed; also how long keys are remembered."""
+"""Seconds after the expiry in which a reservation can still be committed; also how long the gateway stores keys."""
 
 MANY = 10_000
-"""Beyond so many, what has ended is forgotten."""
+"""Above this number, expired entries are removed."""
 
 
 class Lifetimes:
-    """Counted in this process' own time from when the answer came: neither a skewed clock nor a test clock matters."""
+    """Measured with the clock of this process since the answer, so that clock skew and test clocks do not matter."""
 
     def __init__(self) -> None:
         self._ends: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def lives(self, reservation_id: str, ttl_seconds: float) -> None:
-        """It lives for so many seconds from now, at least."""
+        """The reservation lives for at least this many seconds from now."""
         now = time.monotonic()
         with self._lock:
             self._ends[reservation_id] = max(now + ttl_seconds, self._ends.get(reservation_id, 0.0))
@@ -32,11 +32,11 @@ class Lifetimes:
             self._ends.pop(reservation_id, None)
 
     def hold_seconds(self, reservation_id: str) -> float:
-        """How long its hold lasts yet; of a reservation made elsewhere, the default time to live."""
+        """The remaining time of the hold; the default time to live for a reservation of another client."""
         end = self._ends.get(reservation_id)
         return 60.0 if end is None else max(0.0, end - time.monotonic())
 
     def settle_seconds(self, reservation_id: str) -> float:
-        """How long a commit may still arrive. A reservation made elsewhere has its grace at least."""
+        """The time left for a commit; at least 15 minutes for a reservation of another client."""
         end = self._ends.get(reservation_id)
         return GRACE if end is None else max(0.0, end + GRACE - time.monotonic())

@@ -1,4 +1,4 @@
-"""One TLS context for all clients of a process: to load the certificates takes longer than most calls."""
+"""One TLS context for all clients of a process, since loading the certificates takes longer than most calls."""
 
 from __future__ import annotations
 

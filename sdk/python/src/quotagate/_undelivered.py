@@ -1,4 +1,4 @@
-"""What is told of a call that could not be delivered."""
+"""Calls that could not be delivered: how they are stored and reported."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ logger = logging.getLogger("quotagate")
 KeptCall: TypeAlias = Literal["commit", "track", "release"]
 
 MOST = 100_000
-"""So many calls are kept at most; beyond, they are handed over at once."""
+"""The most calls that are stored. Further ones go to ``on_undelivered`` at once."""
 
 FAILURES_IN_A_ROW = 3
-"""After so many the gateway is taken to be down, and the round ends."""
+"""After this many failures the gateway counts as down, and the round ends."""
 
 LONGEST_PAUSE = 30.0
-"""Seconds between two rounds, at most."""
+"""The longest pause between two rounds, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undelivered:
-    """A commit or track that was given up, with all that is needed to repeat it.
+    """A commit or track that the client gave up, with everything needed to repeat it.
 
     Example::
 
@@ -37,20 +37,20 @@ class Undelivered:
 
     call: Literal["commit", "track"]
     body: Mapping[str, Any]
-    """As it would have been sent."""
+    """The body of the request."""
     idempotency_key: str
-    """Repeat it with this key within 15 minutes of ``since``, and it counts once."""
+    """Repeat the call with this key within 15 minutes of ``since``, and it counts once."""
     attempts: int
-    """How often it was tried, rounds in the background included."""
+    """The number of attempts, including those in the background."""
     since: datetime
-    """When it was first tried, UTC."""
+    """The time of the first attempt, UTC."""
     error: QuotagateError
-    """Why it was given up."""
+    """The last error."""
 
 
 @dataclass(eq=False)
 class Kept:
-    """A call that waits for the gateway. Calls of one line go out in their order, one after the other."""
+    """A call that waits for the gateway. Calls of one line are sent in order, one after the other."""
 
     line: str
     call: KeptCall
@@ -63,11 +63,11 @@ class Kept:
     started: float = field(default_factory=time.monotonic)
 
     @property
-    def over(self) -> bool:
+    def expired(self) -> bool:
         return time.monotonic() - self.started >= self.keep_seconds
 
     def lost(self) -> Undelivered | None:
-        """What to hand over. A hold that could not be released has ended by itself: nothing is lost."""
+        """The report for the application; None for a release, since its hold expires anyway."""
         if self.call == "release":
             return None
         return Undelivered(
@@ -81,12 +81,12 @@ class Kept:
 
 
 def may_yet_arrive(error: QuotagateError) -> bool:
-    """Did the gateway not take the call in, whatever the reason?"""
+    """True if the call did not arrive, so that a retry can help."""
     return isinstance(error, GatewayUnavailable) or error.status >= 500
 
 
 def log(lost: Undelivered) -> None:
-    """Where no ``on_undelivered`` was given."""
+    """Logs the call: the default of ``on_undelivered``."""
     logger.error(
         "undelivered %s of %s after %d attempts: %s",
         lost.call,

@@ -1,12 +1,12 @@
-"""Metering of FastAPI, Starlette and other ASGI applications. Needs none of them.
+"""Metering for FastAPI, Starlette and other ASGI applications. This module imports none of them.
 
 Example::
 
     app = FastAPI()
-    app.add_exception_handler(LimitReached, limit_reached_handler)
+    app.add_exception_handler(Denied, denied_handler)
     app.add_middleware(
         QuotagateMiddleware,
-        client=AsyncClient(api_key=os.environ["QG_KEY"]),
+        client=AsyncClient(),
         user=lambda scope: scope["state"].get("user_id"),
         event=lambda scope: {"/images": "image.render"}.get(scope["path"]),
     )
@@ -22,7 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 from quotagate._async.client import AsyncClient
 from quotagate._async.reservation import AsyncReservation
 from quotagate._json import Number
-from quotagate.errors import LimitReached
+from quotagate.errors import Denied, GatewayUnavailable
 from quotagate.rate_limit import rate_limit_headers
 from quotagate.results import Metadata
 
@@ -37,29 +37,38 @@ FromScope: TypeAlias = Callable[[Scope], T | Awaitable[T]]
 
 
 class DenialResponse:
-    """An ASGI application that answers with a denial: 429 (503 if the gateway could not be asked), the rate limit
-    headers and ``application/problem+json`` with ``code``, ``detail``, ``reasons`` and what ``onLimit`` says.
+    """An ASGI application that answers with a denial: 429 (503 if the gateway cannot be reached), the rate limit
+    headers and ``application/problem+json`` with ``code``, ``detail``, ``reasons`` and ``onLimit``.
 
     Example::
 
         await DenialResponse(error)(scope, receive, send)
     """
 
-    def __init__(self, error: LimitReached) -> None:
-        decision = error.decision
+    def __init__(self, error: Denied | GatewayUnavailable) -> None:
+        # What exactly failed between here and the gateway does not concern end users.
+        code, status, detail = "gateway_unavailable", 503, "The quota cannot be checked right now"
+        more: dict[str, Any] = {"reasons": [code]}
+        self.headers = {"content-type": "application/problem+json"}
+        if isinstance(error, Denied):
+            code, status, detail = error.code, error.status, error.message
+            on_limit = error.on_limit and error.on_limit.to_json()
+            more = {
+                "reasons": list(error.decision.reasons),
+                "onLimit": on_limit,
+                "retryAfterMs": error.retry_after_ms,
+            }
+            self.headers |= rate_limit_headers(error)
         body = {
-            "type": f"https://quotagate.dev/problems/{error.code}",
+            "type": f"https://quotagate.dev/problems/{code}",
             "title": "The call is denied",
-            "status": error.status,
-            "code": error.code,
-            "detail": error.message,
-            "reasons": list(decision.reasons),
-            "onLimit": decision.on_limit,
-            "retryAfterMs": decision.retry_after_ms,
+            "status": status,
+            "code": code,
+            "detail": detail,
+            **{name: value for name, value in more.items() if value is not None},
         }
-        self.status_code = error.status
-        self.body = json.dumps({name: value for name, value in body.items() if value is not None}).encode()
-        self.headers = {"content-type": "application/problem+json", **rate_limit_headers(error)}
+        self.status_code = status
+        self.body = json.dumps(body).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [*encoded(self.headers), (b"content-length", str(len(self.body)).encode())]
@@ -67,29 +76,29 @@ class DenialResponse:
         await send({"type": "http.response.body", "body": self.body})
 
 
-async def limit_reached_handler(request: Any, error: Any) -> Any:
-    """For ``app.add_exception_handler(LimitReached, limit_reached_handler)``: an endpoint may let ``LimitReached`` go.
+async def denied_handler(request: Any, error: Any) -> Any:
+    """Answers a ``Denied`` or ``GatewayUnavailable`` that an endpoint does not catch.
 
     Example::
 
-        app.add_exception_handler(LimitReached, limit_reached_handler)
+        app.add_exception_handler(Denied, denied_handler)
     """
     return DenialResponse(error)
 
 
 class QuotagateMiddleware:
-    """Reserves before a request is handled, commits if its answer is a success, releases if it is an error.
+    """Reserves before each request, commits after a successful answer, and releases after an error.
 
-    - ``user``: from the scope to the user's id; None passes the request unmetered
-    - ``event``: the event, or from the scope to it; None passes the request unmetered
-    - ``quantity``: likewise; more than 0, default 1
-    - ``metadata``: from the scope to facts about the event
-    - ``ttl_seconds``: 1 to 3600; the hold is extended while the request takes longer
+    - ``user``: a function of the scope that returns the user's id; None lets the request through unmetered
+    - ``event``: the event, or a function of the scope; None lets the request through unmetered
+    - ``quantity``: a number above 0, or a function of the scope; default 1
+    - ``metadata``: a function of the scope that returns metadata of the event
+    - ``ttl_seconds``: 1 to 3600; the client extends the hold while the request takes longer
 
-    Callables may be asynchronous. A denied request never reaches the application and is answered with a
-    ``DenialResponse``. The handler finds the reservation in ``request.state.quotagate``, to report what was really
-    used. An answer of 400 and above, or an exception, gives back what is held; an exception after an answer has begun
-    settles what was reported until then.
+    Functions may be asynchronous. The application never sees a denied request: the middleware answers it with a
+    ``DenialResponse``. The handler finds the reservation in ``request.state.quotagate``, to report actual usage. An
+    answer of 400 and above, or an exception, releases the hold. If an exception follows after the answer has started,
+    the middleware commits what was reported until then.
 
     Example::
 
@@ -122,20 +131,20 @@ class QuotagateMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        user, event = await asked(self._user, scope), await asked(self._event, scope)
+        user, event = await value_of(self._user, scope), await value_of(self._event, scope)
         if user is None or event is None:
             await self.app(scope, receive, send)
             return
         work = self._client.reservation(
             user,
             event,
-            await asked(self._quantity, scope),
-            await asked(self._metadata, scope),
+            await value_of(self._quantity, scope),
+            await value_of(self._metadata, scope),
             ttl_seconds=self._ttl_seconds,
         )
         try:
             await work.__aenter__()
-        except LimitReached as denied:
+        except (Denied, GatewayUnavailable) as denied:
             await DenialResponse(denied)(scope, receive, send)
             return
         await self._metered(work, scope, receive, send)
@@ -168,8 +177,8 @@ class QuotagateMiddleware:
             await work.__aexit__(None, None, None)
 
 
-async def asked(value: Any, scope: Scope) -> Any:
-    """What it is, or what it says of the scope."""
+async def value_of(value: Any, scope: Scope) -> Any:
+    """The value, or the result of the function for this scope."""
     if callable(value):
         value = value(scope)
     return await value if inspect.isawaitable(value) else value

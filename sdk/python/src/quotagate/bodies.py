@@ -1,4 +1,4 @@
-"""What the gateway accepts, by the names of the API.
+"""The requests of the gateway, with the names of the API.
 
 Generated from the gateway's openapi.json by tools/generate_models.py; do not edit.
 """
@@ -11,42 +11,42 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from quotagate._json import Number
 
 Enforcement: TypeAlias = Literal["hard", "soft", "approval"]
-"""What happens past the quota."""
+"""What happens when the quota is reached."""
 
 IfExpired: TypeAlias = Literal["charge", "reject"]
-"""What to do with a commit after the reservation's expiry."""
+"""How to treat a commit after the reservation has expired."""
 
 KeyKind: TypeAlias = Literal["secret", "publishable", "admin"]
-"""What a key is meant for."""
+"""The kind of a key."""
 
 KeyMode: TypeAlias = Literal["live", "test"]
-"""Live or test, as in a key's prefix."""
+"""Live or test, also part of a key's prefix."""
 
 MeasureWord: TypeAlias = Literal["quantity", "event"]
 
 OnPlanChange: TypeAlias = Literal["carry", "reset", "block"]
-"""What a group's counter does when a user moves to this plan."""
+"""What happens to a group's counter when a user moves to this plan."""
 
 OnStoreFailure: TypeAlias = Literal["deny", "allow"]
-"""What reserve answers while Redis cannot be reached."""
+"""How reserve answers while Redis is unavailable."""
 
 Outcome: TypeAlias = Literal["accepted", "rejected"]
-"""What a result was worth to the end user."""
+"""How useful a result was to the end user."""
 
 PeriodAnchor: TypeAlias = Literal["calendar", "subscription_start"]
 """What windows are counted from."""
 
 Placement: TypeAlias = Literal["app", "user"]
-"""How an app's data lies in Redis; fixed at its creation."""
+"""How an app's data is distributed in Redis; it cannot be changed after creation."""
 
 Role: TypeAlias = Literal["viewer", "support", "approver", "admin"]
-"""What an operator may do; each role may what those before it may."""
+"""The permissions of an operator; each role includes those before it."""
 
 Unit: TypeAlias = Literal["count", "tokens", "seconds", "cents"]
 """What a limit group counts in. The unit of a group id never changes."""
 
 UnmatchedEvents: TypeAlias = Literal["deny", "allow"]
-"""What happens to an event that no group of the plan matches."""
+"""How events are treated that no group of the plan matches."""
 
 WebhookEvent: TypeAlias = Literal[
     "threshold.reached",
@@ -56,7 +56,7 @@ WebhookEvent: TypeAlias = Literal[
     "subscription.changed",
     "reservation.expired",
 ]
-"""What an app can hear of."""
+"""The events that a webhook can receive."""
 
 WeekDay: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 """The day on which calendar weeks start."""
@@ -64,8 +64,8 @@ WeekDay: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "frid
 WindowKind: TypeAlias = Literal[
     "minute", "hourly", "daily", "weekly", "monthly", "yearly", "lifetime", "every", "fixed", "concurrent"
 ]
-"""Kind of a window; also the `periodType` of a plan or group (SPEC section 3). The default is `lifetime`,
-the kind that never gives fresh quota by itself."""
+"""The kind of a window; also the `periodType` of a plan or group (SPEC section 3). The default is
+`lifetime`, which never renews its quota."""
 
 
 class ActualBody(TypedDict, total=False):
@@ -83,11 +83,11 @@ class AppBody(_AppBodyRequired, total=False):
     """``AppBody`` of the API."""
 
     placement: Placement
-    """Fixed for ever."""
+    """Cannot be changed later."""
 
 
 class ApprovalBody(TypedDict, total=False):
-    """Who may approve, and under what condition; for people to read."""
+    """Who may approve, and on what condition; informational."""
 
     approvers: Sequence[str]
     condition: str | None
@@ -103,9 +103,10 @@ class ApproveBody(_ApproveBodyRequired, total=False):
 
     note: str | None
     rollbackOwner: str | None
-    """Who takes it back if it goes wrong."""
+    """Who undoes the approval if it causes a problem."""
     until: str | None
-    """RFC 3339: until then it enlarges each window; left out, it ends with the present window."""
+    """RFC 3339. Until then the grant enlarges each window. Without it, the grant ends with the present
+    window."""
 
 
 class _BackoffBodyRequired(TypedDict):
@@ -121,7 +122,7 @@ class BackoffBody(_BackoffBodyRequired, total=False):
 
 
 class BatchBody(TypedDict):
-    """Several operations. A fault in one of them is a problem in its own result, and does not affect the
+    """Several operations. A fault in one of them is reported in its own result and does not affect the
     others."""
 
     operations: Sequence[
@@ -144,7 +145,7 @@ class CanUseOperation(_CanUseOperationRequired, total=False):
     idempotencyKey: str
     """As the `Idempotency-Key` of the call alone."""
     items: Sequence[ItemBody] | None
-    """1 to 10, instead of event, quantity and metadata."""
+    """1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`."""
     metadata: Mapping[str, Any]
     """At most 32 keys with scalar values."""
     quantity: Number
@@ -163,14 +164,14 @@ class CancelBody(_CancelBodyRequired, total=False):
     endsAt: str | None
     """RFC 3339; default now."""
     note: str | None
-    """Why; kept in the audit log. At most 1,024 bytes."""
+    """The reason; recorded in the audit log. At most 1,024 bytes."""
 
 
 class ClockBody(TypedDict):
     """``ClockBody`` of the API."""
 
     now: str
-    """RFC 3339; the clock moves forward only."""
+    """RFC 3339; the clock only moves forward."""
 
 
 class _CommitBodyRequired(TypedDict):
@@ -181,14 +182,15 @@ class CommitBody(_CommitBodyRequired, total=False):
     """``CommitBody`` of the API."""
 
     final: bool
-    """False: charge that much and keep the rest of the hold."""
+    """With false, this amount is charged and the rest stays held."""
     ifExpired: IfExpired
     items: Sequence[ActualBody] | None
-    """Figures of a reservation of several items, in their order; instead of quantity and metadata."""
+    """Figures of a reservation with several items, in the same order; cannot be combined with `quantity`
+    or `metadata`."""
     metadata: Mapping[str, Any]
-    """Actual figures, merged over the reserve's."""
+    """Actual figures, merged over the metadata of the reserve."""
     outcome: Outcome | None
-    """What the result was worth; also possible later, by `POST reservations/{id}/outcome`."""
+    """How useful the result was; can also be sent later with `POST reservations/{id}/outcome`."""
     quantity: Number | None
     """The actual quantity; 0 is allowed."""
 
@@ -202,23 +204,24 @@ class CommitOperation(_CommitOperationRequired, total=False):
     """`POST commit` as an operation of a batch."""
 
     final: bool
-    """False: charge that much and keep the rest of the hold."""
+    """With false, this amount is charged and the rest stays held."""
     idempotencyKey: str
     """As the `Idempotency-Key` of the call alone."""
     ifExpired: IfExpired
     items: Sequence[ActualBody] | None
-    """Figures of a reservation of several items, in their order; instead of quantity and metadata."""
+    """Figures of a reservation with several items, in the same order; cannot be combined with `quantity`
+    or `metadata`."""
     metadata: Mapping[str, Any]
-    """Actual figures, merged over the reserve's."""
+    """Actual figures, merged over the metadata of the reserve."""
     outcome: Outcome | None
-    """What the result was worth; also possible later, by `POST reservations/{id}/outcome`."""
+    """How useful the result was; can also be sent later with `POST reservations/{id}/outcome`."""
     quantity: Number | None
     """The actual quantity; 0 is allowed."""
 
 
 class Configuration(TypedDict, total=False):
-    """What an app is configured to do. A part that is left out stays as it is; of a part that is there,
-    what is not in it is deleted."""
+    """The configuration of an app. A section that is left out stays unchanged; in a section that is
+    present, entries that the document does not list are deleted."""
 
     app: Settings | None
     plans: Sequence[PlanBody] | None
@@ -226,7 +229,8 @@ class Configuration(TypedDict, total=False):
     policies: Sequence[PolicyBody] | None
     """Each with its `id`."""
     webhooks: Sequence[WebhookBody] | None
-    """Each with its `id`. A new one gets a secret, which `POST webhooks/{id}/rotate-secret` tells."""
+    """Each with its `id`. A new webhook gets a secret; `POST webhooks/{id}/rotate-secret` creates and
+    shows another one."""
 
 
 class _ExplainDraftBodyRequired(TypedDict):
@@ -234,13 +238,13 @@ class _ExplainDraftBodyRequired(TypedDict):
 
 
 class ExplainDraftBody(_ExplainDraftBodyRequired, total=False):
-    """A plan or a policy that is not saved, and a call."""
+    """An unsaved plan or policy, and a call."""
 
     metadata: Mapping[str, Any]
     plan: PlanBody | None
-    """With its `id`. Instead of `policy`."""
+    """A plan with its `id`; cannot be combined with `policy`."""
     policy: PolicyBody | None
-    """With its `id`. Instead of `plan`."""
+    """A policy with its `id`; cannot be combined with `plan`."""
     quantity: Number
 
 
@@ -252,9 +256,9 @@ class ExtendBody(_ExtendBodyRequired, total=False):
     """``ExtendBody`` of the API."""
 
     quantity: Number | None
-    """So much more; checked like a reserve."""
+    """Additional amount, checked like a reserve."""
     ttlSeconds: int | None
-    """From now on; 1 to 3600."""
+    """Counted from now; 1 to 3600."""
 
 
 class _ExtendOperationRequired(TypedDict):
@@ -268,9 +272,9 @@ class ExtendOperation(_ExtendOperationRequired, total=False):
     idempotencyKey: str
     """As the `Idempotency-Key` of the call alone."""
     quantity: Number | None
-    """So much more; checked like a reserve."""
+    """Additional amount, checked like a reserve."""
     ttlSeconds: int | None
-    """From now on; 1 to 3600."""
+    """Counted from now; 1 to 3600."""
 
 
 class _FallbackBodyRequired(TypedDict):
@@ -278,13 +282,13 @@ class _FallbackBodyRequired(TypedDict):
 
 
 class FallbackBody(_FallbackBodyRequired, total=False):
-    """What the application may call instead."""
+    """What the application can call instead."""
 
     metadata: Mapping[str, Any]
 
 
 class Filter(TypedDict, total=False):
-    """Per field the values that are let through; a field that is left out lets all through."""
+    """Accepted values per field; a field that is left out accepts all."""
 
     environments: Sequence[str]
     """Environments of policies."""
@@ -301,14 +305,15 @@ class _GrantBodyRequired(TypedDict):
     """In the group's unit."""
     groupId: str
     scope: Mapping[str, str]
-    """Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope."""
+    """Who the grant is for, such as `{"user": "u_42"}`: a value for each name in the group's scope."""
 
 
 class GrantBody(_GrantBodyRequired, total=False):
     """``GrantBody`` of the API."""
 
     expiresAt: str | None
-    """RFC 3339: until then it enlarges each window; left out, it ends with the present window."""
+    """RFC 3339. Until then the grant enlarges each window. Without it, the grant ends with the present
+    window."""
     note: str | None
 
 
@@ -316,7 +321,7 @@ class _GroupBodyRequired(TypedDict):
     id: str
     matches: Sequence[RuleBody]
     quota: Number | None
-    """In the unit; 0 denies whatever matches; null counts without limit."""
+    """In the unit. 0 denies every matching call; null counts without limit."""
     unit: Unit
 
 
@@ -324,24 +329,24 @@ class GroupBody(_GroupBodyRequired, total=False):
     """One limit group of a plan or policy."""
 
     alerts: Sequence[int]
-    """Percent of quota and grants, rising, 1 to 1000: when `used` passes one, an alert is told, once per
-    counter, window and limit."""
+    """Ascending percentages of quota and grants, 1 to 1000. When `used` reaches one, an alert is emitted,
+    once per counter, window and limit."""
     covers: Sequence[str]
-    """Events of these names that no rule of the group matches are denied."""
+    """Events with these names are denied if no rule of the group matches them."""
     end: str | None
     enforcement: Enforcement
     every: str | None
     label: str | None
     maxPerCall: Number | None
-    """In the unit; a single larger call is refused."""
+    """In the unit. A single call with a larger amount is denied."""
     measure: MeasureWord | WeightedBody | None
     onLimit: OnLimitBody | None
     onPlanChange: OnPlanChange
     periodAnchor: PeriodAnchor | None
     periodType: WindowKind | None
     scope: Sequence[str] | None
-    """Whose counter an event lands in: `user` (default), `app`, `key`, `metadata.<name>`, or several of
-    them: then there is one counter per tuple."""
+    """Who owns the counter of an event: `user` (default), `app`, `key`, `metadata.<name>`, or several of
+    them for one counter per combination."""
     start: str | None
     timezone: str | None
     weekStart: WeekDay | None
@@ -369,29 +374,29 @@ class KeyBody(_KeyBodyRequired, total=False):
     """``KeyBody`` of the API."""
 
     metadata: Mapping[str, Any]
-    """Of secret keys: overrides what the caller claims."""
+    """For secret keys: overrides the metadata that the caller sends."""
     mode: KeyMode | None
-    """Of secret and publishable keys."""
+    """For secret and publishable keys."""
     name: str | None
     origins: Sequence[str]
-    """Of publishable keys: where browsers may use it."""
+    """For publishable keys: the origins from which browsers may use the key."""
     requireUserToken: bool
-    """Of publishable keys: reading usage needs `X-User-Token`."""
+    """For publishable keys: reading usage requires `X-User-Token`."""
     role: Role | None
-    """Of admin keys."""
+    """For admin keys."""
     sandbox: str | None
-    """Of test keys; default `main`."""
+    """For test keys; default `main`."""
 
 
 class NoteBody(TypedDict, total=False):
     """``NoteBody`` of the API."""
 
     note: str | None
-    """Why; kept in the audit log."""
+    """The reason; recorded in the audit log."""
 
 
 class OnLimitBody(TypedDict, total=False):
-    """Handed back with a denial."""
+    """Returned with a denial."""
 
     fallback: FallbackBody | None
     message: str | None
@@ -432,30 +437,28 @@ class _PolicyBodyRequired(TypedDict):
 
 
 class PolicyBody(_PolicyBodyRequired, total=False):
-    """Limit groups that apply to every event of the app, whatever the user's plan, with the record of who
-    answers for them."""
+    """Limit groups that apply to every event of the app with every plan, and who is responsible for them."""
 
     approval: ApprovalBody | None
-    """Told with each approval request of its groups."""
+    """Shown with each approval request of its groups."""
     end: str | None
     """RFC 3339; end of a `fixed` period."""
     environment: str | None
-    """Where it holds, such as `production`."""
+    """The environment it is meant for, such as `production`."""
     every: str | None
     """ISO 8601 duration of an `every` period."""
     id: str | None
     name: str | None
     notes: str | None
     owner: str | None
-    """Who answers for the policy: a team or a person."""
+    """The team or person responsible for the policy."""
     periodAnchor: PeriodAnchor | None
     periodType: WindowKind | None
     retry: RetryBody | None
     reviewCadence: str | None
-    """How often somebody looks whether it is still right: weekly, monthly, quarterly, yearly, or an ISO
-    8601 duration."""
+    """How often the policy is reviewed: weekly, monthly, quarterly, yearly, or an ISO 8601 duration."""
     route: str | None
-    """Which model route, product or workflow it is about."""
+    """The model route, product or workflow that it is about."""
     start: str | None
     """RFC 3339; start of a `fixed` period, or the anchor of an `every` period."""
     timezone: str | None
@@ -484,7 +487,7 @@ class ReleaseByHandBody(TypedDict, total=False):
     """``ReleaseByHandBody`` of the API."""
 
     reason: str | None
-    """Why; kept in the ledger and in the audit log. At most 256 bytes."""
+    """The reason; recorded in the ledger and in the audit log. At most 256 bytes."""
 
 
 class _ReleaseOperationRequired(TypedDict):
@@ -507,13 +510,13 @@ class _ReserveBodyRequired(TypedDict):
 
 
 class ReserveBody(_ReserveBodyRequired, total=False):
-    """One `event` with its quantity and metadata, or `items`: several events that pass together or not at
-    all."""
+    """One `event` with its quantity and metadata, or `items`: several events that are allowed together or
+    not at all."""
 
     event: str | None
     """1 to 128 bytes."""
     items: Sequence[ItemBody] | None
-    """1 to 10, instead of event, quantity and metadata."""
+    """1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`."""
     metadata: Mapping[str, Any]
     """At most 32 keys with scalar values."""
     quantity: Number
@@ -536,7 +539,7 @@ class ReserveOperation(_ReserveOperationRequired, total=False):
     idempotencyKey: str
     """As the `Idempotency-Key` of the call alone."""
     items: Sequence[ItemBody] | None
-    """1 to 10, instead of event, quantity and metadata."""
+    """1 to 10 events; cannot be combined with `event`, `quantity` or `metadata`."""
     metadata: Mapping[str, Any]
     """At most 32 keys with scalar values."""
     quantity: Number
@@ -549,23 +552,23 @@ class ResetBody(TypedDict, total=False):
     """``ResetBody`` of the API."""
 
     groupId: str | None
-    """Left out: every group."""
+    """Without it, every group."""
     note: str | None
-    """Why; kept in the audit log."""
+    """The reason; recorded in the audit log."""
 
 
 class _RetryBodyRequired(TypedDict):
     maxAttempts: int
-    """Attempts of one original action, the first one included; 1 to 1000."""
+    """Attempts of one action including the first; 1 to 1000."""
 
 
 class RetryBody(_RetryBodyRequired, total=False):
-    """How a client may try again. `maxAttempts` is also enforced: events that the policy matches and that
-    carry `metadata.action` count as attempts of that action."""
+    """How clients may retry. `maxAttempts` is enforced: matching events with `metadata.action` count as
+    attempts of that action."""
 
     backoff: BackoffBody | None
     nonRetryable: Sequence[str]
-    """Error codes of the provider that must not be tried again."""
+    """Error codes of the provider that must not be retried."""
 
 
 class ReviewBody(TypedDict, total=False):
@@ -590,7 +593,7 @@ class RuleBody(_RuleBodyRequired, total=False):
 
     measure: MeasureWord | WeightedBody | None
     metadata: Mapping[str, Any]
-    """Per key a scalar, or a list of which any may match; all keys must match."""
+    """A value per key, or a list of accepted values; all keys must match."""
 
 
 class SessionBody(TypedDict):
@@ -606,15 +609,16 @@ class Settings(TypedDict, total=False):
     currency: str | None
     """How the dashboard writes cents: ISO 4217, such as `USD`. Null: as cents."""
     defaultPlanId: str | None
-    """The plan of users without subscription; calendar and endless groups only. Null: they are denied."""
+    """The plan of users without a subscription; it may only have calendar and endless groups. Null: such
+    users are denied."""
     maxScopeValues: int
-    """How many values (or tuples of values) of one scope with metadata may have counters at the same
-    time, in each mode (and bucket, with placement `user`); calls with further ones are denied. 1 to
-    10,000,000."""
+    """How many values (or combinations of values) of one scope with metadata may have counters at the
+    same time, in each mode (and bucket, with placement `user`). Calls with further values are denied.
+    1 to 10,000,000."""
     onStoreFailure: OnStoreFailure
     reportLabels: Sequence[str]
-    """Metadata fields that reports tell apart, beside those that groups look at and the documented names:
-    at most 16."""
+    """Metadata fields that reports can group and filter by, in addition to those that groups use and the
+    documented ones: at most 16."""
 
 
 class _SubscribeBodyRequired(TypedDict):
@@ -626,23 +630,23 @@ class SubscribeBody(_SubscribeBodyRequired, total=False):
     """``SubscribeBody`` of the API."""
 
     customLimits: Mapping[str, Any] | None
-    """`{groupId: {quota}}` or a plan's whole body, instead of the plan's own limits. Null clears them; a
-    move to another plan drops them."""
+    """`{groupId: {quota}}`, or a whole plan body that replaces the plan's limits. Null clears them. They
+    are dropped when the user moves to another plan."""
     cycleStart: str | None
-    """RFC 3339; windows are counted from here instead. Null clears it."""
+    """RFC 3339; the time from which windows are counted instead. Null clears it."""
     endsAt: str | None
-    """RFC 3339; from then on there is no subscription. Null clears it."""
+    """RFC 3339; the subscription ends then. Null clears it."""
     note: str | None
-    """Why; kept in the audit log if something changes. At most 1,024 bytes."""
+    """The reason; recorded in the audit log if something changes. At most 1,024 bytes."""
     resetUsage: bool
-    """With a moved anchor or another plan: start at 0."""
+    """With another anchor or plan: start at 0."""
     startedAt: str | None
-    """RFC 3339, not in the future; default now, or what it was on the same plan."""
+    """RFC 3339, not in the future. Default: now, or unchanged on the same plan."""
 
 
 class _TrackBodyRequired(TypedDict):
     event: str
-    """A name that ends in `.refund` gives back."""
+    """A name that ends in `.refund` refunds an earlier charge."""
     userId: str
 
 
@@ -650,14 +654,14 @@ class TrackBody(_TrackBodyRequired, total=False):
     """``TrackBody`` of the API."""
 
     enforce: bool
-    """Count only if there is room, else 429."""
+    """Count only if the limit allows it; otherwise the call fails with 429."""
     metadata: Mapping[str, Any]
     quantity: Number
 
 
 class _TrackOperationRequired(TypedDict):
     event: str
-    """A name that ends in `.refund` gives back."""
+    """A name that ends in `.refund` refunds an earlier charge."""
     op: Literal["track"]
     userId: str
 
@@ -666,7 +670,7 @@ class TrackOperation(_TrackOperationRequired, total=False):
     """`POST track` as an operation of a batch."""
 
     enforce: bool
-    """Count only if there is room, else 429."""
+    """Count only if the limit allows it; otherwise the call fails with 429."""
     idempotencyKey: str
     """As the `Idempotency-Key` of the call alone."""
     metadata: Mapping[str, Any]
@@ -693,7 +697,7 @@ class WebhookBody(_WebhookBodyRequired, total=False):
     """A webhook as clients write it."""
 
     filter: Filter
-    """Only events that match all that is given here."""
+    """Only events that match everything given here."""
     id: str | None
     modes: Sequence[str]
     """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
@@ -710,17 +714,17 @@ class WeightedBody(_WeightedBodyRequired, total=False):
     """A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights."""
 
     estimate: Mapping[str, Number]
-    """Stands in for fields that a reserve does not know yet."""
+    """Used for fields that a reserve does not know yet."""
 
 
 class WhatifBody(TypedDict, total=False):
-    """A plan or a policy, as putting it would take it."""
+    """A draft of a plan or policy."""
 
     entries: int | None
-    """At most so many of the newest entries of the ledger and the denials, 100 to 50000, default 20000."""
+    """How many of the newest ledger and denial entries to replay, 100 to 50000; default 20000."""
     plan: PlanBody | None
-    """With its `id`. Instead of `policy`."""
+    """A plan with its `id`; cannot be combined with `policy`."""
     policy: PolicyBody | None
-    """With its `id`. Instead of `plan`."""
+    """A policy with its `id`; cannot be combined with `plan`."""
     usersOf: str | None
-    """The plan whose users get the one in `plan`; default: that plan's own users."""
+    """Replay with the users of this plan; default: the users of the drafted plan."""

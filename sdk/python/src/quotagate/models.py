@@ -1,4 +1,4 @@
-"""What the gateway answers.
+"""The answers of the gateway.
 
 Generated from the gateway's openapi.json by tools/generate_models.py; do not edit.
 """
@@ -12,50 +12,50 @@ from quotagate import _json
 from quotagate._json import NULLABLE, Amount, Model
 
 ApprovalStatus: TypeAlias = Literal["open", "approved", "rejected"]
-"""Where a request stands."""
+"""The status of a request."""
 
 ChangeAction: TypeAlias = Literal["create", "update", "delete"]
 
 DeliveryStatus: TypeAlias = Literal["pending", "delivered", "dead"]
-"""Where a delivery stands."""
+"""The status of a delivery."""
 
 DeniedCall: TypeAlias = Literal["reserve", "track", "extend"]
 """The call that was denied."""
 
 Effect: TypeAlias = Literal["carried", "new", "reset", "blocked", "closed"]
-"""What becomes of a counter."""
+"""The effect on a counter."""
 
 Enforcement: TypeAlias = Literal["hard", "soft", "approval"]
-"""What happens past the quota."""
+"""What happens when the quota is reached."""
 
 EntryKind: TypeAlias = Literal["commit", "draw", "release", "track", "refund", "reset", "expire", "outcome", "denial"]
-"""What an entry tells of."""
+"""The kind of an entry."""
 
 KeyKind: TypeAlias = Literal["secret", "publishable", "admin"]
-"""What a key is meant for."""
+"""The kind of a key."""
 
 KeyMode: TypeAlias = Literal["live", "test"]
-"""Live or test, as in a key's prefix."""
+"""Live or test, also part of a key's prefix."""
 
 MatchStatus: TypeAlias = Literal["matched", "unmatched", "no_subscription", "over_limit"]
-"""What a tracked event met."""
+"""The match status of a tracked event."""
 
 MeasureWord: TypeAlias = Literal["quantity", "event"]
 
 OnPlanChange: TypeAlias = Literal["carry", "reset", "block"]
-"""What a group's counter does when a user moves to this plan."""
+"""What happens to a group's counter when a user moves to this plan."""
 
 OnStoreFailure: TypeAlias = Literal["deny", "allow"]
-"""What reserve answers while Redis cannot be reached."""
+"""How reserve answers while Redis is unavailable."""
 
 Outcome: TypeAlias = Literal["accepted", "rejected"]
-"""What a result was worth to the end user."""
+"""How useful a result was to the end user."""
 
 PeriodAnchor: TypeAlias = Literal["calendar", "subscription_start"]
 """What windows are counted from."""
 
 Placement: TypeAlias = Literal["app", "user"]
-"""How an app's data lies in Redis; fixed at its creation."""
+"""How an app's data is distributed in Redis; it cannot be changed after creation."""
 
 Reason: TypeAlias = Literal[
     "user_blocked",
@@ -69,7 +69,7 @@ Reason: TypeAlias = Literal[
 ]
 
 Role: TypeAlias = Literal["viewer", "support", "approver", "admin"]
-"""What an operator may do; each role may what those before it may."""
+"""The permissions of an operator; each role includes those before it."""
 
 Status: TypeAlias = Literal["held", "expired", "committed", "released"]
 
@@ -77,7 +77,7 @@ Unit: TypeAlias = Literal["count", "tokens", "seconds", "cents"]
 """What a limit group counts in. The unit of a group id never changes."""
 
 UnmatchedEvents: TypeAlias = Literal["deny", "allow"]
-"""What happens to an event that no group of the plan matches."""
+"""How events are treated that no group of the plan matches."""
 
 WebhookEvent: TypeAlias = Literal[
     "threshold.reached",
@@ -87,19 +87,19 @@ WebhookEvent: TypeAlias = Literal[
     "subscription.changed",
     "reservation.expired",
 ]
-"""What an app can hear of."""
+"""The events that a webhook can receive."""
 
 WeekDay: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 """The day on which calendar weeks start."""
 
 WhatifCut: TypeAlias = Literal["entries", "time", "size"]
-"""Why not everything that is recorded was looked at."""
+"""Why not all recorded entries were read."""
 
 WindowKind: TypeAlias = Literal[
     "minute", "hourly", "daily", "weekly", "monthly", "yearly", "lifetime", "every", "fixed", "concurrent"
 ]
-"""Kind of a window; also the `periodType` of a plan or group (SPEC section 3). The default is `lifetime`,
-the kind that never gives fresh quota by itself."""
+"""The kind of a window; also the `periodType` of a plan or group (SPEC section 3). The default is
+`lifetime`, which never renews its quota."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class AlertView(Model):
 
     data: dict[str, Any]
     text: str
-    """For chats."""
+    """A text for chats."""
     timestamp: str
     """RFC 3339, UTC."""
     type: WebhookEvent
@@ -128,22 +128,21 @@ class AppView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied(Model):
-    """What was applied."""
+    """The result of applying a document."""
 
     changes: tuple[ChangeView, ...]
-    """Empty: nothing would change."""
+    """Empty if nothing would change."""
     complete: bool
-    """False: there were too many users to look at all of them in time."""
+    """False if not all users could be checked in time."""
     over_limit: tuple[OverLimit, ...]
-    """Groups whose quota is lowered, with the users whose use in the current window lies above the new
-    quota."""
+    """Groups with a lowered quota, and the users whose usage in the current window exceeds the new quota."""
     applied: bool
-    """False: it was a dry run, or nothing differed."""
+    """False for a dry run, or if nothing differs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalBody(Model):
-    """Who may approve, and under what condition; for people to read."""
+    """Who may approve, and on what condition; informational."""
 
     approvers: tuple[str, ...] = ()
     condition: str | None = None
@@ -160,28 +159,28 @@ class ApprovalView(Model):
     held: Amount
     id: str
     key_id: str
-    """Id of the key that the call came with."""
+    """ID of the key of that call."""
     label: str
     limit: Amount
-    """Quota and grants when it was opened."""
+    """Quota and grants at the time of the request."""
     metadata: dict[str, str]
     owner: str | None = None
     policy_id: str | None = None
-    """The policy of the group, its owner, and who may approve under what condition."""
+    """The group's policy, its owner, and who may approve on what condition."""
     requested: Amount
-    """What the call asked for."""
+    """The amount that the call requested."""
     requested_at: str
     """RFC 3339, UTC."""
     requested_by: str
     """The user of the call that opened it."""
     scope: dict[str, str]
-    """Whose counter it is about."""
+    """The owner of the counter."""
     status: ApprovalStatus
     unit: Unit | None = None
     used: Amount
-    """When it was opened."""
+    """At the time of the request."""
     window_ends_at: str | None = None
-    """RFC 3339; the end of the window in which it was opened; null for lifetime."""
+    """RFC 3339; the end of the window at the time of the request; null for lifetime."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,11 +191,11 @@ class AuditView(Model):
     actor: str
     """Id of the key that made the change."""
     after: Any = None
-    """Null: there is nothing now."""
+    """Null if it was deleted."""
     at: str
     """RFC 3339, UTC, by Redis time."""
     before: Any = None
-    """Null: there was nothing before."""
+    """Null if it did not exist before."""
     id: str
     note: str | None = None
     target: str
@@ -221,7 +220,7 @@ class BatchView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanUseDetail(Model):
-    """One matched group as a reserve would find it."""
+    """The state of one matched group."""
 
     current: Amount
     """`used + held`."""
@@ -253,7 +252,7 @@ class ChangeView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargedView(Model):
-    """What a group was charged."""
+    """The charge of a group."""
 
     amount: Amount
     group_id: str
@@ -270,8 +269,8 @@ class ClockView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration(Model):
-    """What an app is configured to do. A part that is left out stays as it is; of a part that is there,
-    what is not in it is deleted."""
+    """The configuration of an app. A section that is left out stays unchanged; in a section that is
+    present, entries that the document does not list are deleted."""
 
     app: Settings | None = None
     plans: tuple[PlanBody, ...] | None = None
@@ -279,12 +278,13 @@ class Configuration(Model):
     policies: tuple[PolicyBody, ...] | None = None
     """Each with its `id`."""
     webhooks: tuple[WebhookBody, ...] | None = None
-    """Each with its `id`. A new one gets a secret, which `POST webhooks/{id}/rotate-secret` tells."""
+    """Each with its `id`. A new webhook gets a secret; `POST webhooks/{id}/rotate-secret` creates and
+    shows another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterView(Model):
-    """One limit group × one scope value × one period window. Amounts are in the unit."""
+    """The state of one limit group for one scope value in one period window. Amounts are in the unit."""
 
     blocked: Amount
     count: Amount
@@ -295,15 +295,15 @@ class CounterView(Model):
     label: str
     overage: Amount
     percent_used: int | None = None
-    """Whole percent of `used` in quota and grants; null for quota null or 0."""
+    """`used` in whole percent of quota and grants; null if the quota is null or 0."""
     period: PeriodView | None = None
-    """Null while a fixed period does not cover the time."""
+    """Null while a fixed period is not running."""
     quota: Amount | None = None
     """Null counts without limit."""
     remaining: Amount | None = None
-    """Null without quota."""
+    """Null without a quota."""
     resets_at: str | None = None
-    """When the next window begins; null for lifetime, and where none comes."""
+    """When the next window begins; null for `lifetime`, and if there is no next window."""
     scope: dict[str, str]
     unit: Unit
     used: Amount
@@ -311,19 +311,19 @@ class CounterView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Model):
-    """How a request was decided."""
+    """The decision on a request."""
 
     amount: Amount | None = None
     """In the group's unit."""
     at: str
     """RFC 3339, UTC."""
     by: str
-    """Id of the key."""
+    """ID of the key."""
     note: str | None = None
     rollback_owner: str | None = None
-    """Who takes it back if it goes wrong."""
+    """Who undoes the approval if it causes a problem."""
     until: str | None = None
-    """RFC 3339; absent: to the end of the window."""
+    """RFC 3339; absent if the grant ends with the window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,10 +332,10 @@ class DecisionView(Model):
 
     allowed: bool
     counters: tuple[CounterView, ...]
-    """Tightest first."""
+    """The tightest counter first."""
     degraded: bool = False
-    """Redis was away, and the app's `onStoreFailure` is `allow`: allowed without a reservation, or
-    refused by what the node had at hand."""
+    """Redis was unavailable, and the app's `onStoreFailure` is `allow`: allowed without a reservation, or
+    denied by what the node knew."""
     denied_by: tuple[DeniedByView, ...]
     expires_at: str | None = None
     matched: bool
@@ -345,46 +345,30 @@ class DecisionView(Model):
     reservation_id: str | None = None
     retry: RetryView | None = None
     retry_after_ms: int | None = None
-    """Until the last of the refusing windows ends; absent if time will not lift the denial."""
+    """Until the last of the denying windows ends; absent if waiting does not help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletePreview(Model):
-    """What a delete would take along. Nothing was written."""
+    """What a deletion would remove or affect. Nothing was written."""
 
     complete: bool
-    """False: there was too much to look at all of it in time, so there may be more."""
+    """False if not everything could be searched in time, so there may be more."""
     grants: int
-    """Live grants, in all modes, for groups that nothing else has."""
+    """Active grants in all modes for groups that exist nowhere else."""
     groups: tuple[GroupLeft, ...]
     is_default: bool
-    """It is the app's default plan, which is not deleted."""
+    """It is the app's default plan, which cannot be deleted."""
     open_approvals: int
-    """Open approval requests, in all modes, for groups that nothing else has."""
+    """Open approval requests in all modes for groups that exist nowhere else."""
     refusal: str | None = None
-    """Why the delete would be refused now, as its `plan_in_use` would say; null: it would be done."""
+    """Why the deletion would fail now with `plan_in_use`; null if it would succeed."""
     users: tuple[UsersOn, ...]
-    """Users whose subscription to the plan runs, by mode; modes without any are left out. With `moveTo`
-    they move."""
+    """Users with a running subscription to the plan, by mode; modes without users are left out. With
+    `moveTo` they are moved."""
     webhooks: tuple[str, ...]
-    """Ids of webhooks whose filter names the policy, or only groups that nothing else has: they are told
-    nothing more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryHealth(Model):
-    """How the deliveries to a webhook go."""
-
-    attempted: int
-    """Of the newest 100 deliveries, those that were attempted."""
-    dead: int
-    """Dead letters: given up after 24 hours."""
-    failed: int
-    """Of these, those whose last attempt failed."""
-    last: LastAttempt | None = None
-    """The last attempt; null if there was none."""
-    pending: int
-    """Waiting for an attempt."""
+    """IDs of webhooks whose filter names only the policy, or only groups that exist nowhere else: they no
+    longer receive events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,39 +379,39 @@ class DeliveryView(Model):
     created_at: str
     """RFC 3339, UTC, as all times here."""
     error: str | None = None
-    """Why the last attempt failed; null if it did not."""
+    """Why the last attempt failed; null if it succeeded."""
     event: str
     id: str
-    """Also the `webhook-id` header: the same in every attempt."""
+    """Also sent as the `webhook-id` header, the same in every attempt."""
     last_attempt_at: str | None = None
     next_attempt_at: str | None = None
-    """Null if there is none to come."""
+    """Null if there is no further attempt."""
     payload: dict[str, Any]
-    """As it is sent."""
+    """The message that is sent."""
     response_status: int | None = None
-    """What the receiver answered last; null if it did not."""
+    """The status of the last response; null if there was none."""
     status: DeliveryStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeniedByView(Model):
-    """A group that refused."""
+    """A group that denied the call."""
 
     approval: OpenedView | None = None
-    """The request for what has to be approved."""
+    """The approval request that was opened."""
     group_id: str
     label: str
     missing_scope: tuple[str, ...] = ()
-    """Names of the group's scope that the call lacks."""
-    on_limit: dict[str, Any] | None = None
-    """As configured in the group."""
+    """Names in the group's scope that are missing in the call."""
+    on_limit: OnLimitBody | None = None
+    """`onLimit` as configured in the group."""
     remaining: Amount | None = None
     requested: Amount
     resets_at: str | None = None
     scope_full: bool = False
-    """The group's scope has no place for another value: see `maxScopeValues` of the app."""
+    """The scope has reached the maximum number of values; see `maxScopeValues` of the app."""
     too_many_approvals: bool = False
-    """No approval request was opened: the user has 100 open ones, or there are 10,000 in all."""
+    """No approval request was opened, because the user has 100 open ones or the app has 10,000."""
     unit: Unit
 
 
@@ -438,17 +422,17 @@ class Difference(Model):
     after: Any = None
     before: Any = None
     path: str
-    """Such as `groups.lg_pro.quota`: objects in a list go by their id, if they have one."""
+    """A path such as `groups.lg_pro.quota`: items of a list are named by their ID if they have one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryChargeView(Model):
-    """A counter's change."""
+    """The change of one counter."""
 
     balance: Amount
-    """`used` after it."""
+    """`used` after the change."""
     change: Amount
-    """Negative: given back."""
+    """Negative for a refund."""
     group_id: str
     scope: dict[str, str]
     unit: Unit
@@ -456,7 +440,7 @@ class EntryChargeView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryHeldView(Model):
-    """What an expired reservation held."""
+    """The amount that an expired reservation held."""
 
     amount: Amount
     group_id: str
@@ -465,22 +449,22 @@ class EntryHeldView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventCharge(Model):
-    """A counter's change. Amounts are in the unit."""
+    """The change of one counter. Amounts are in the unit."""
 
     amount: Amount
-    """Negative: given back."""
+    """Negative for a refund."""
     balance: Amount
-    """`used` after it."""
+    """`used` after the change."""
     group_id: str
     scope: dict[str, str]
     unit: Unit
     window: str
-    """Number of the counter's window: those of one counter rise. `GET usage/history` tells its times."""
+    """Sequence number of the counter's window, ascending. `GET usage/history` has its times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventHeld(Model):
-    """What an expired reservation held of a group. The amount is in the unit."""
+    """The amount of a group that an expired reservation held, in the unit."""
 
     amount: Amount
     group_id: str
@@ -499,13 +483,13 @@ class EventItem(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventLack(Model):
-    """A counter that a denied call found without room. Amounts are in the unit."""
+    """A counter whose limit denied the call. Amounts are in the unit."""
 
     count: Amount
-    """Used and held, as it was found."""
+    """Used plus held at the time of the denial."""
     group_id: str
     limit: Amount
-    """Quota and grants, less what was blocked."""
+    """Quota plus grants minus blocked amounts."""
     requested: Amount
     scope: dict[str, str]
     unit: Unit
@@ -521,133 +505,127 @@ class EventPolicy(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventView(Model):
-    """Something that changed counters, ended a reservation, or was refused. Times are RFC 3339, UTC."""
+    """A change of counters, the end of a reservation, or a denied call. Times are RFC 3339, UTC."""
 
     call: DeniedCall | None = None
-    """Of a denial: what was refused."""
+    """For a denial: the call that was denied."""
     charges: tuple[EventCharge, ...]
-    """Every counter that the call matched, also where nothing changed."""
+    """Every counter that matched, even if it did not change."""
     created_at: str | None = None
     """When the reservation was made."""
     degraded: bool = False
-    """It was allowed while Redis was away, and counted since."""
+    """The call was allowed while Redis was unavailable, and counted later."""
     denied: tuple[EventLack, ...] = ()
-    """Of a denial: the counters without room."""
+    """For a denial: the counters whose limit was reached."""
     error_code: str | None = None
     event: str | None = None
-    """The first one of a call with several."""
+    """The first event of a call with several."""
     event_id: str | None = None
-    """As `track` answered it."""
+    """The ID that `track` returned."""
     held: tuple[EventHeld, ...] = ()
-    """Of an expiry: what had been held."""
+    """For an expiry: the amounts that had been held."""
     id: str
-    """Stable."""
+    """A stable ID."""
     items: tuple[EventItem, ...] = ()
-    """Of a call with several events: all of them."""
+    """For a call with several events: all of them."""
     key_id: str | None = None
     late: bool
-    """Charged after the expiry."""
+    """The charge came after the reservation had expired."""
     metadata: dict[str, str] | None = None
-    """The request's, overridden by what was told in the end. Of a call with several events, the first
-    one's."""
+    """The request's metadata, overridden by the actual metadata. For a call with several events, that of
+    the first."""
     outcome: Outcome | None = None
     outcome_before: Outcome | None = None
     """The outcome that this one replaces."""
     plan_id: str | None = None
-    """The plan whose rules held."""
+    """The plan version in effect."""
     plan_version: int | None = None
     policies: tuple[EventPolicy, ...] = ()
     """The policies that matched."""
     quantity: Amount | None = None
-    """As asked for, or as told in the end; of a draw or refund, its own. Of a call with several events,
-    the first one's."""
+    """The requested quantity, or the actual one; for a draw or refund, its own. For a call with several
+    events, that of the first."""
     reason: str | None = None
-    """Of a denial: the category, such as `limit_reached`. Of a release: as it was told."""
+    """For a denial: the category, such as `limit_reached`. For a release: the reason given by the caller."""
     recorded_at: str
-    """When it was taken down, in real time: events are ordered by this."""
+    """When it was recorded, in real time; events are sorted by this time."""
     reservation_id: str | None = None
     timestamp: str
-    """When it happened, by the test clock in a sandbox; of an expiry, when the hold ended."""
+    """When it happened, by the test clock in a sandbox; for an expiry, when the hold ended."""
     type: EntryKind
     user_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedCallView(Model):
-    """What a reserve would meet now."""
+    """The answer that a reserve would get now."""
 
     allowed: bool
     blocked: bool
-    """The user is blocked, whatever the limits say."""
+    """The user is blocked, regardless of limits."""
     denied_by: tuple[DeniedByView, ...]
     errors: tuple[FieldError, ...]
-    """Not empty: the call would be refused as invalid, for these fields."""
+    """If not empty, the call would be rejected as invalid because of these fields."""
     event: str
     groups: tuple[ExplainedGroupView, ...]
-    """Those of the plan, then those of all policies."""
+    """The groups of the plan, then those of all policies."""
     metadata: dict[str, str]
-    """With what the key brings."""
+    """Including the metadata of the key."""
     plan: ExplainedPlanView | None = None
-    """Null without subscription and default plan: then the policies' groups are all."""
+    """Null without a subscription and a default plan; then only policies apply."""
     quantity: Amount
     reasons: tuple[Reason, ...]
-    """The first category of refusal; empty if allowed."""
+    """The first category of refusal; empty if the call is allowed."""
     retry_after_ms: int | None = None
     subscription: SubscriptionView | None = None
-    """Null without one that runs."""
-    summary: str
-    """The result and its cause in one sentence."""
+    """Null without a running subscription."""
     user_id: str
-    user_known: bool
-    """False: nothing is stored of this user. A mistyped id looks like this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedDraftView(Model):
-    """What the groups of a draft make of a call."""
+    """How the groups of a draft treat a call."""
 
     groups: tuple[ExplainedGroupView, ...]
-    """Those of the draft; beside a plan's also those of the policies."""
+    """The groups of the draft; for a plan, the groups of the policies too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedGroupView(Model):
-    """What one group makes of the call."""
+    """How one group treats the call."""
 
     amount: Amount | None = None
-    """What the group counts of the call."""
+    """The amount that the group counts for the call."""
     counter: CounterView | None = None
-    """The counter that the call lands in."""
+    """The counter that the call is charged to."""
     error: FieldError | None = None
-    """Why the call cannot be measured."""
+    """Why the call's amount cannot be computed."""
     grants: tuple[LiveGrantView, ...]
-    """Live grants of the counter."""
+    """Active grants of the counter."""
     group_id: str
     label: str
     lacks_room: bool
-    """The call does not fit into the counter."""
+    """The call would exceed the limit."""
     limit: Amount | None = None
-    """Quota and grants, less what is blocked; absent without quota."""
+    """Quota plus grants minus blocked amounts; absent without a quota."""
     matches: bool
-    """One of its rules matches."""
+    """At least one rule matches."""
     missing_scope: tuple[str, ...] = ()
-    """Names of the group's scope that the call lacks; then it does not count."""
+    """Names in the group's scope that are missing in the call; if any, the group does not count it."""
     opens_at: str | None = None
     outside_period: bool = False
-    """A fixed period is not running: it will begin then, or never again if that is absent."""
+    """A fixed period is not running: it begins at that time, or is over if the time is absent."""
     plan_id: str | None = None
-    """The plan, or else the policy, that the group stands in."""
+    """The plan or policy that contains the group."""
     policy_id: str | None = None
-    refuses: bool
-    """The group refuses the call."""
     rule: int | None = None
-    """Place of the rule that decides, from 0."""
+    """Index of the matching rule, from 0."""
     rules: tuple[TriedRuleView, ...]
-    """In their order, up to the one that matches."""
+    """The rules in their order, up to the first that matches."""
     too_large: bool = False
-    """The amount is more than `maxPerCall`."""
+    """The amount exceeds `maxPerCall`."""
     uncovered: bool = False
-    """No rule matches, and `covers` names the event: the group refuses it."""
+    """No rule matches, but `covers` names the event, so the group denies the call."""
     unit: Unit
     version: int
 
@@ -664,41 +642,42 @@ class ExplainedItemView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedPlanView(Model):
-    """The plan that holds."""
+    """The plan in effect."""
 
     id: str
     is_default: bool
-    """The user has no subscription; this is the app's default plan."""
+    """The user has no subscription, so the app's default plan applies."""
     own_limits: bool
-    """The user has limits of its own instead of the plan's."""
+    """The user has custom limits instead of the plan's."""
     unmatched_events: UnmatchedEvents
-    """What becomes of an event that no group of the plan matches."""
+    """How events are treated that no group of the plan matches."""
     version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedReservationView(Model):
-    """What became of a reservation."""
+    """What happened to a reservation."""
 
     counters: tuple[ReservedView, ...]
-    """What it holds and was charged, per counter and window; empty once its record is gone."""
+    """What the reservation holds and was charged, per counter and window; empty when its record no longer
+    exists."""
     created_at: str
     entries: tuple[ReservationEntryView, ...]
-    """The ledger's entries of it, oldest first."""
+    """The reservation's ledger entries, oldest first."""
     entries_complete: bool
-    """False: there were too many entries to look at all of them."""
+    """False if there were too many entries to check them all."""
     event: str | None = None
     expires_at: str | None = None
-    """Absent once its record is gone."""
+    """Absent when the reservation's record no longer exists."""
     items: tuple[ExplainedItemView, ...]
-    """The request, with what the groups of those versions make of it."""
+    """The request, and how the groups of those versions treat it."""
     key_id: str | None = None
-    """Id of the key that reserved."""
+    """ID of the key that reserved."""
     late: bool
-    """Something was charged after the expiry."""
+    """Something was charged after the reservation had expired."""
     outcome: Outcome | None = None
     plan: HeldVersionView | None = None
-    """The plan whose groups held; absent if that is not known."""
+    """The plan in whose groups the reservation held; absent if unknown."""
     policies: tuple[HeldVersionView, ...]
     """The policies that matched."""
     reservation_id: str
@@ -711,14 +690,14 @@ class ExplanationView(Model):
     """Why a call was or would be allowed or denied."""
 
     call: ExplainedCallView | None = None
-    """Of `userId` and `event`: what a reserve would meet now."""
+    """For `userId` and `event`: the answer that a reserve would get now."""
     reservation: ExplainedReservationView | None = None
-    """Of `reservationId`."""
+    """For `reservationId`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FallbackBody(Model):
-    """What the application may call instead."""
+    """What the application can call instead."""
 
     event: str
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -726,7 +705,8 @@ class FallbackBody(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldError(Model):
-    """Names the field (a path such as `groups[2].quota`) and says what is wrong with it."""
+    """Names the field (a path such as `groups[2].quota`). The message continues the sentence that the
+    field begins."""
 
     field: str
     message: str
@@ -734,7 +714,7 @@ class FieldError(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FiguresView(Model):
-    """Actual figures of one item."""
+    """The actual figures of one item."""
 
     metadata: dict[str, str]
     quantity: Amount | None = None
@@ -742,7 +722,7 @@ class FiguresView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter(Model):
-    """Per field the values that are let through; a field that is left out lets all through."""
+    """Accepted values per field; a field that is left out accepts all."""
 
     environments: tuple[str, ...] = ()
     """Environments of policies."""
@@ -756,65 +736,59 @@ class Filter(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastCounterView(Model):
-    """A counter and where it leads. Amounts are in the unit."""
+    """A counter with its forecast. Amounts are in the unit."""
 
     by_days: RateView | None = None
-    """By what was charged in the last complete days, at most 7; null without such days, and before
-    `forecastFrom`."""
+    """By charges of the last complete days, at most 7; null without such days."""
     by_window: RateView | None = None
-    """By what the window has used since its start; null before `forecastFrom`."""
+    """By usage since the start of the window; null in its first minute."""
     days: int
-    """How many days those were."""
-    forecast_from: str
-    """From when on there is a forecast: after a tenth of the window (of an endless one: a day), and of
-    the subscription."""
+    """The number of those days."""
     group_id: str
     label: str
     limit: Amount
-    """Quota and grants, less what is blocked."""
+    """Quota plus grants minus blocked amounts."""
     period: PeriodView | None = None
     projected: Amount | None = None
-    """`used` at the end of the window, by the faster rate; null if it never ends, and before
-    `forecastFrom`."""
-    range: RangeView | None = None
-    """How sure that is: the slowest and the fastest of the complete days and of the window so far.
-    Without complete days from no further use to twice the window's rate. Null before `forecastFrom`."""
+    """Forecast of `used` at the end of the window, by the faster rate; null if the window never ends or
+    there is no data."""
     runs_out_at: str | None = None
-    """When it runs out by the faster rate; null if not before the window ends."""
+    """When the limit is reached by the faster rate; null if not before the window ends."""
     unit: Unit
     used: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastView(Model):
-    """Where a user's counters lead."""
+    """The forecast of a user's counters."""
 
     at: str
-    """Now, RFC 3339."""
+    """The present time, RFC 3339."""
     data: tuple[ForecastCounterView, ...]
-    """The user's own counters with a quota; none of those that limit what is in flight."""
+    """The user's counters with a quota, except `concurrent` ones."""
     user_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant(Model):
-    """A grant as it is kept and told."""
+    """A grant as stored and returned."""
 
     amount: Amount
     approval_id: str | None = None
-    """The request that it approves."""
+    """The approval request that led to the grant."""
     created_at: str
     created_by: str
-    """Id of the key."""
+    """ID of the key."""
     ends_at: str | None = None
-    """RFC 3339: when it ends, as far as is known now; null if never."""
+    """RFC 3339: when it ends, as far as known; null if never."""
     expires_at: str | None = None
-    """RFC 3339: until then it enlarges each window. Null: it ends with the window it was made in."""
+    """RFC 3339. Until then the grant enlarges each window. Null if it ends with the window in which it
+    was made."""
     group_id: str
     id: str
     note: str | None = None
     scope: dict[str, str]
-    """Whose counter it is for, such as `{"user": "u_42"}`: a value for each name of the group's scope."""
+    """Who the grant is for, such as `{"user": "u_42"}`: a value for each name in the group's scope."""
     unit: Unit
 
 
@@ -823,10 +797,10 @@ class GroupBody(Model):
     """One limit group of a plan or policy."""
 
     alerts: tuple[int, ...] = ()
-    """Percent of quota and grants, rising, 1 to 1000: when `used` passes one, an alert is told, once per
-    counter, window and limit."""
+    """Ascending percentages of quota and grants, 1 to 1000. When `used` reaches one, an alert is emitted,
+    once per counter, window and limit."""
     covers: tuple[str, ...] = ()
-    """Events of these names that no rule of the group matches are denied."""
+    """Events with these names are denied if no rule of the group matches them."""
     end: str | None = None
     enforcement: Enforcement | None = None
     every: str | None = None
@@ -834,17 +808,17 @@ class GroupBody(Model):
     label: str | None = None
     matches: tuple[RuleBody, ...]
     max_per_call: Amount | str | None = None
-    """In the unit; a single larger call is refused."""
+    """In the unit. A single call with a larger amount is denied."""
     measure: MeasureWord | WeightedBody | None = None
     on_limit: OnLimitBody | None = None
     on_plan_change: OnPlanChange | None = None
     period_anchor: PeriodAnchor | None = None
     period_type: WindowKind | None = None
     quota: Amount | str | None = None
-    """In the unit; 0 denies whatever matches; null counts without limit."""
+    """In the unit. 0 denies every matching call; null counts without limit."""
     scope: tuple[str, ...] | None = None
-    """Whose counter an event lands in: `user` (default), `app`, `key`, `metadata.<name>`, or several of
-    them: then there is one counter per tuple."""
+    """Who owns the counter of an event: `user` (default), `app`, `key`, `metadata.<name>`, or several of
+    them for one counter per combination."""
     start: str | None = None
     timezone: str | None = None
     unit: Unit
@@ -853,10 +827,10 @@ class GroupBody(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLeft(Model):
-    """A limit group of what is deleted."""
+    """A limit group of the plan or policy."""
 
     also_in: tuple[str, ...]
-    """Ids of other plans that have the group; empty: nothing counts by it any more."""
+    """IDs of other plans with the group; if empty, the group ends."""
     group_id: str
     label: str
 
@@ -872,11 +846,11 @@ class GroupLimitsView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening(Model):
-    """Something that has happened, as webhooks and the history tell it."""
+    """An event as webhooks and the history contain it."""
 
     data: dict[str, Any]
     text: str
-    """For chats."""
+    """A text for chats."""
     timestamp: str
     """RFC 3339, UTC."""
     type: WebhookEvent
@@ -885,7 +859,7 @@ class Happening(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldVersionView(Model):
-    """A plan or policy at the version that held."""
+    """A plan or policy at the version in effect when the reservation was made."""
 
     id: str
     version: int
@@ -920,43 +894,30 @@ class KeyView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LastAttempt(Model):
-    """The last attempt to deliver."""
-
-    at: str
-    """RFC 3339, UTC."""
-    error: str | None = None
-    """Null if it succeeded."""
-    response_status: int | None = None
-    """The HTTP status; null without an answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsView(Model):
     """Counters at and near their limits."""
 
     at: str
-    """RFC 3339: by the clock of the mode."""
+    """RFC 3339, by the clock of the mode."""
     at_limit: tuple[CounterView, ...]
-    """Counters of which all is used, those furthest beyond their limits first."""
+    """Counters that are fully used, those furthest over their limits first."""
     complete: bool
-    """False: so much came at once that some of it is not looked at yet."""
+    """False if some recent events are not processed yet."""
     groups: tuple[GroupLimitsView, ...]
-    """How many there are of each group that has any, as they stood when they were last charged or found
-    full."""
+    """The number of such counters per group, as of their last charge or denial."""
     more: bool
-    """More are there than are known, so the counts are the least there are."""
+    """True if there are more counters than are known, so the counts are minimums."""
     near: tuple[CounterView, ...]
-    """Counters of which three quarters and more are used, the fullest first."""
+    """Counters that are used to at least 75 %, the fullest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveGrantView(Model):
-    """A live grant."""
+    """An active grant."""
 
     amount: Amount
     ends_at: str | None = None
-    """Null: never."""
+    """Null if it never ends."""
     id: str
 
 
@@ -967,16 +928,16 @@ class MismatchView(Model):
     field: str
     """`event`, or `metadata.<name>`."""
     found: str | None = None
-    """Absent: the call does not bring the field."""
+    """Absent if the call does not have the field."""
     message: str
     """The same as a sentence."""
     wanted: tuple[str, ...]
-    """The event's pattern, or the values of which any matches."""
+    """The values that match, or the event's pattern. Empty if any value of a missing field would match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovedCounterView(Model):
-    """A counter as it would stand."""
+    """A counter as it would be."""
 
     blocked: Amount
     count: Amount
@@ -987,15 +948,15 @@ class MovedCounterView(Model):
     label: str
     overage: Amount
     percent_used: int | None = None
-    """Whole percent of `used` in quota and grants; null for quota null or 0."""
+    """`used` in whole percent of quota and grants; null if the quota is null or 0."""
     period: PeriodView | None = None
-    """Null while a fixed period does not cover the time."""
+    """Null while a fixed period is not running."""
     quota: Amount | None = None
     """Null counts without limit."""
     remaining: Amount | None = None
-    """Null without quota."""
+    """Null without a quota."""
     resets_at: str | None = None
-    """When the next window begins; null for lifetime, and where none comes."""
+    """When the next window begins; null for `lifetime`, and if there is no next window."""
     scope: dict[str, str]
     unit: Unit
     used: Amount
@@ -1004,12 +965,12 @@ class MovedCounterView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeAbout(Model):
-    """A node as it tells of itself."""
+    """The heartbeat of a node."""
 
     address: str
     """Where it listens."""
     host: str
-    """The machine's name, as far as it has one."""
+    """The machine's name, if it has one."""
     id: str
     seen_at: str
     started_at: str
@@ -1019,24 +980,24 @@ class NodeAbout(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView(Model):
-    """A node, and whether it is still heard of."""
+    """A node, and whether its heartbeat is recent."""
 
     address: str
     """Where it listens."""
     host: str
-    """The machine's name, as far as it has one."""
+    """The machine's name, if it has one."""
     id: str
     seen_at: str
     started_at: str
     """RFC 3339, by Redis time."""
     version: str
     silent: bool
-    """It has not been heard of for 15 seconds."""
+    """There was no heartbeat for 15 seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnLimitBody(Model):
-    """Handed back with a denial."""
+    """Returned with a denial."""
 
     fallback: FallbackBody | None = None
     message: str | None = None
@@ -1065,11 +1026,11 @@ class OpenedView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeView(Model):
-    """What the result of a commit was worth."""
+    """The outcome of a commit."""
 
     outcome: Outcome
     replayed: bool = False
-    """It was told so before; nothing changed."""
+    """The same outcome was recorded before; nothing changed."""
     reservation_id: str
 
 
@@ -1087,21 +1048,21 @@ class OverLimit(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartView(Model):
-    """How a background task of this node is doing."""
+    """The state of a background task of this node."""
 
     name: str
     """`key_changes`, `webhooks`, `rollups`, `degraded_reserves`, `journal`, `node_list`, `metrics`,
     `embedded_redis`."""
     ok: bool
     restarts: int
-    """How often it ended and was started again."""
+    """How often it has ended and was restarted."""
     since: str | None = None
-    """Since when it has not worked (RFC 3339, by this node's clock)."""
+    """Since when it has failed (RFC 3339, by this node's clock)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodView(Model):
-    """Where a window begins and ends; RFC 3339, UTC."""
+    """Start and end of a window; RFC 3339, UTC."""
 
     end: str | None = None
     """Null if it never ends."""
@@ -1153,15 +1114,14 @@ class PlanView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyBody(Model):
-    """Limit groups that apply to every event of the app, whatever the user's plan, with the record of who
-    answers for them."""
+    """Limit groups that apply to every event of the app with every plan, and who is responsible for them."""
 
     approval: ApprovalBody | None = None
-    """Told with each approval request of its groups."""
+    """Shown with each approval request of its groups."""
     end: str | None = None
     """RFC 3339; end of a `fixed` period."""
     environment: str | None = None
-    """Where it holds, such as `production`."""
+    """The environment it is meant for, such as `production`."""
     every: str | None = None
     """ISO 8601 duration of an `every` period."""
     groups: tuple[GroupBody, ...]
@@ -1169,15 +1129,14 @@ class PolicyBody(Model):
     name: str | None = None
     notes: str | None = None
     owner: str | None = None
-    """Who answers for the policy: a team or a person."""
+    """The team or person responsible for the policy."""
     period_anchor: PeriodAnchor | None = None
     period_type: WindowKind | None = None
     retry: RetryBody | None = None
     review_cadence: str | None = None
-    """How often somebody looks whether it is still right: weekly, monthly, quarterly, yearly, or an ISO
-    8601 duration."""
+    """How often the policy is reviewed: weekly, monthly, quarterly, yearly, or an ISO 8601 duration."""
     route: str | None = None
-    """Which model route, product or workflow it is about."""
+    """The model route, product or workflow that it is about."""
     start: str | None = None
     """RFC 3339; start of a `fixed` period, or the anchor of an `every` period."""
     timezone: str | None = None
@@ -1192,21 +1151,21 @@ class PolicyVersionView(Model):
     created_at: str
     """RFC 3339, UTC."""
     created_by: str
-    """Id of the key that wrote it."""
+    """ID of the key that wrote it."""
     policy: PolicyBody
     version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyView(Model):
-    """A policy with its version, which is also its `ETag`, and when somebody should look at it again."""
+    """A policy with its version, which is also its `ETag`, and the date of its next review."""
 
     approval: ApprovalBody | None = None
-    """Told with each approval request of its groups."""
+    """Shown with each approval request of its groups."""
     end: str | None = None
     """RFC 3339; end of a `fixed` period."""
     environment: str | None = None
-    """Where it holds, such as `production`."""
+    """The environment it is meant for, such as `production`."""
     every: str | None = None
     """ISO 8601 duration of an `every` period."""
     groups: tuple[GroupBody, ...]
@@ -1214,26 +1173,25 @@ class PolicyView(Model):
     name: str | None = None
     notes: str | None = None
     owner: str | None = None
-    """Who answers for the policy: a team or a person."""
+    """The team or person responsible for the policy."""
     period_anchor: PeriodAnchor | None = None
     period_type: WindowKind | None = None
     retry: RetryBody | None = None
     review_cadence: str | None = None
-    """How often somebody looks whether it is still right: weekly, monthly, quarterly, yearly, or an ISO
-    8601 duration."""
+    """How often the policy is reviewed: weekly, monthly, quarterly, yearly, or an ISO 8601 duration."""
     route: str | None = None
-    """Which model route, product or workflow it is about."""
+    """The model route, product or workflow that it is about."""
     start: str | None = None
     """RFC 3339; start of a `fixed` period, or the anchor of an `every` period."""
     timezone: str | None = None
     """IANA name; default UTC."""
     week_start: WeekDay | None = None
     review_due: bool = False
-    """That time has come."""
+    """The review is due."""
     review_due_at: str | None = None
     """RFC 3339, by `reviewCadence`; null without one."""
     reviewed: Review | None = None
-    """The last review, or the last change."""
+    """The last review, or the last change if that is later."""
     version: int
 
 
@@ -1242,17 +1200,16 @@ class Preview(Model):
     """``Preview`` of the API."""
 
     changes: tuple[ChangeView, ...]
-    """Empty: nothing would change."""
+    """Empty if nothing would change."""
     complete: bool
-    """False: there were too many users to look at all of them in time."""
+    """False if not all users could be checked in time."""
     over_limit: tuple[OverLimit, ...]
-    """Groups whose quota is lowered, with the users whose use in the current window lies above the new
-    quota."""
+    """Groups with a lowered quota, and the users whose usage in the current window exceeds the new quota."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem(Model):
-    """RFC 9457, with a code that programs can rely on."""
+    """An error as in RFC 9457, with a `code` for programs."""
 
     code: str
     decision: DecisionView | None = None
@@ -1269,25 +1226,6 @@ class Problem(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileView(Model):
-    """A user's display name and tags."""
-
-    name: str | None = None
-    """At most 128 characters."""
-    tags: tuple[str, ...] = ()
-    """At most 16, each of 1 to 32 characters."""
-    user_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RangeView(Model):
-    """The slowest and the fastest course that is to be expected."""
-
-    fast: RateView
-    slow: RateView
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RateView(Model):
     """``RateView`` of the API."""
 
@@ -1301,74 +1239,72 @@ class ReadyView(Model):
     """``ReadyView`` of the API."""
 
     parts: tuple[PartView, ...]
-    """The node's background tasks. One that does not work makes no call wrong, so the node stays ready."""
+    """The node's background tasks. The node stays ready if one fails, since no decision depends on them."""
     ready: bool
     redis_version: str | None = None
     warnings: tuple[str, ...]
-    """What an operator should know."""
+    """Warnings for the operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentWhatif(Model):
-    """What a draft would have changed of what was recorded last."""
+    """How a draft would have changed recent decisions."""
 
     calls: int
-    """Calls that asked: allowed reservations and denials."""
+    """The number of calls: allowed reservations and denials."""
     denied_otherwise: int
-    """Denied under both, but by other groups or for another reason."""
+    """Denied as before, but by other groups or for another reason."""
     draft: str
-    """What was tried."""
+    """The name of the draft."""
     entries: int
-    """Entries of the ledger and of the denials, or rows of the trace."""
+    """Number of ledger and denial entries, or rows of the trace."""
     groups: tuple[WhatifGroup, ...]
     most_affected: tuple[WhatifUser, ...]
     newly_allowed: WhatifChanged
     newly_denied: WhatifChanged
-    present: WhatifSide | None = None
-    """The present rules, replayed in the same way: what the draft is compared with. Null for a trace."""
     present_rules: WhatifAgreement | None = None
     """Null for a trace."""
     recorded: WhatifSide
-    """What happened. Of a trace: as if nothing were denied."""
+    """For a trace: as if nothing were denied."""
     seconds: Amount
     since: str | None = None
-    """The first and the last thing that was replayed; null if there was nothing."""
+    """Times of the first and last replayed call; null if there was none."""
     source: str
-    """Where the calls come from."""
+    """The source of the calls."""
     under_draft: WhatifSide
     unmeasured: int
-    """Settled figures that the draft cannot measure: what was held was charged."""
+    """Commits whose figures the draft cannot measure; the held amounts were charged."""
     until: str | None = None
     whole: bool
-    """False: older entries are gone, so counters begin with what stood in them before the first that is
-    left."""
+    """False if older entries are missing, so counters begin with the amounts before the first stored
+    entry."""
     cut: WhatifCut | None = None
-    """Null: all that is recorded was looked at. Otherwise counters begin with what is known to have stood
-    in them at `since`, and those of groups that are new at 0."""
+    """Null if all recorded entries were read. Otherwise counters begin with the amounts that are known
+    for `since`, and those of new groups with 0."""
     most_entries: int
-    """At most so many entries were looked at."""
+    """The maximum number of entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportLineView(Model):
-    """The sums of a line. Of a line of one group (`by=group`, `groupId=`) only `calls`, `denials`,
-    `charged` and `ratios` are there: its calls are those that matched it, its denials those for which
-    it had no room."""
+    """The sums of a line. A line of one group (`by=group`, `groupId=`) has only `calls`, `denials`,
+    `charged` and `ratios`: calls that matched the group, and denials because the group's limit was
+    reached."""
 
     accepted: int | None = None
     by: dict[str, str | None]
-    """A value for each name in `by`; null where calls had none, `(other)` where there were too many to
-    tell apart."""
+    """A value for each name in `by`; null for calls without the value, `(other)` for values beyond the
+    limit of distinct values."""
     calls: int
     """Final commits and tracked events."""
     charged: tuple[ChargedView, ...]
-    """Per group, in its unit; what was given back is taken off."""
+    """Per group, in its unit, minus refunds."""
     cost: Amount | None = None
     """Cents."""
     cost_per_accepted: Amount | None = None
-    """Cents per accepted result; null without one."""
+    """Cents per accepted result; null without an accepted result."""
     degraded: int | None = None
-    """Calls that were allowed while Redis was away, and counted later."""
+    """Calls that were allowed while Redis was unavailable and counted later."""
     denials: int
     denials_by_reason: dict[str, int] | None = None
     draws: int | None = None
@@ -1380,27 +1316,27 @@ class ReportLineView(Model):
     figures: dict[str, Amount] | None = None
     """Sums of numeric metadata fields."""
     late: int | None = None
-    """Commits after the expiry."""
+    """Commits after the reservation had expired."""
     quantity: Amount | None = None
     ratios: dict[str, Amount | None]
-    """By the text of the ratio; null where its second side is 0."""
+    """By the text of the ratio; null if its second operand is 0."""
     refunds: int | None = None
     rejected: int | None = None
     released: int | None = None
     """Reservations that were released."""
     retries: int | None = None
     retry_share: Amount | None = None
-    """The part of calls that were retries; null without calls."""
+    """The share of calls that were retries; null without calls."""
     start: str
     """First day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportView(Model):
-    """What happened, line by line."""
+    """Sums of usage, line by line."""
 
     complete: bool
-    """False: so much came at once that some of it is not counted yet."""
+    """False if some recent events are not counted yet."""
     data: tuple[ReportLineView, ...]
     """By time, then by the values of `by`."""
     from_: str
@@ -1420,9 +1356,9 @@ class ReservationEntryView(Model):
     charges: tuple[EntryChargeView, ...]
     error_code: str | None = None
     figures: tuple[FiguresView, ...] = ()
-    """The figures that the call brought, per item; empty: as held."""
+    """The figures of the call, per item; empty if it charged the held amounts."""
     held: tuple[EntryHeldView, ...] = ()
-    """Of an expiry: what was held until then."""
+    """For an expiry: the amount that was held until then."""
     id: str
     late: bool
     outcome: Outcome | None = None
@@ -1432,13 +1368,13 @@ class ReservationEntryView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReservedView(Model):
-    """What a reservation has in one window of a counter."""
+    """The amounts of a reservation in one window of a counter."""
 
     charged: Amount
     group_id: str
     held: Amount
     period: PeriodView | None = None
-    """Null: that window is over."""
+    """Null if that window is over."""
     scope: dict[str, str]
     unit: Unit
 
@@ -1448,47 +1384,47 @@ class ResultView(Model):
     """The result of one operation."""
 
     body: DecisionView | CanUseView | SettlementView | TrackedView | Problem
-    """The body that the call alone would return, or a problem."""
+    """The body that the single call would return, or a problem."""
     replayed: bool = False
-    """The first answer to the same idempotency key is returned again, like the header
+    """True if this is the stored answer of an earlier call with the same idempotency key, like the header
     `Idempotent-Replayed`."""
     status: int
-    """The HTTP status that the operation would have had alone."""
+    """The HTTP status that the single call would return."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryBody(Model):
-    """How a client may try again. `maxAttempts` is also enforced: events that the policy matches and that
-    carry `metadata.action` count as attempts of that action."""
+    """How clients may retry. `maxAttempts` is enforced: matching events with `metadata.action` count as
+    attempts of that action."""
 
     backoff: BackoffBody | None = None
     max_attempts: int
-    """Attempts of one original action, the first one included; 1 to 1000."""
+    """Attempts of one action including the first; 1 to 1000."""
     non_retryable: tuple[str, ...] = ()
-    """Error codes of the provider that must not be tried again."""
+    """Error codes of the provider that must not be retried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryView(Model):
-    """How the client may try again, by the strictest policy that matched."""
+    """How the client may retry, by the strictest policy that matched."""
 
     attempts_left: int | None = None
-    """Of this action, after this call; absent without `metadata.action`."""
+    """Attempts of this action including this call; absent without `metadata.action`."""
     backoff: BackoffBody | None = None
     max_attempts: int
     non_retryable: tuple[str, ...]
-    """Error codes that must not be tried again."""
+    """Error codes that must not be retried."""
     policy_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review(Model):
-    """When a policy was last looked at."""
+    """When a policy was last reviewed."""
 
     at: str
     """RFC 3339, UTC."""
     by: str
-    """Id of the key."""
+    """ID of the key."""
     note: str | None = None
 
 
@@ -1500,7 +1436,7 @@ class RuleBody(Model):
     """Exact, or a glob in which `*` stands for any run of characters."""
     measure: MeasureWord | WeightedBody | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
-    """Per key a scalar, or a list of which any may match; all keys must match."""
+    """A value per key, or a list of accepted values; all keys must match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1508,20 +1444,20 @@ class SandboxView(Model):
     """A sandbox of test mode."""
 
     mode: str
-    """As `X-Mode` names it."""
+    """The value for `X-Mode`."""
     now: str | None = None
-    """Where its clock stands; null while it runs on real time."""
+    """The time of its clock; null while it runs on real time."""
     sandbox: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionView(Model):
-    """Who is signed in."""
+    """The signed-in operator."""
 
     app: str | None = None
-    """Null: the root key, which names its app by `X-App`."""
+    """Null for the root key, which names its app in `X-App`."""
     csrf_token: str
-    """To be sent as `X-CSRF-Token` with every write."""
+    """Must be sent as `X-CSRF-Token` with every write."""
     expires_at: str
     key_id: str
     name: str | None = None
@@ -1532,46 +1468,45 @@ class SessionView(Model):
 class Settings(Model):
     """``Settings`` of the API."""
 
-    currency: str | None = None
-    """How the dashboard writes cents: ISO 4217, such as `USD`. Null: as cents."""
     default_plan_id: str | None = None
-    """The plan of users without subscription; calendar and endless groups only. Null: they are denied."""
+    """The plan of users without a subscription; it may only have calendar and endless groups. Null: such
+    users are denied."""
     max_scope_values: int | None = None
-    """How many values (or tuples of values) of one scope with metadata may have counters at the same
-    time, in each mode (and bucket, with placement `user`); calls with further ones are denied. 1 to
-    10,000,000."""
+    """How many values (or combinations of values) of one scope with metadata may have counters at the
+    same time, in each mode (and bucket, with placement `user`). Calls with further values are denied.
+    1 to 10,000,000."""
     on_store_failure: OnStoreFailure | None = None
     report_labels: tuple[str, ...] = ()
-    """Metadata fields that reports tell apart, beside those that groups look at and the documented names:
-    at most 16."""
+    """Metadata fields that reports can group and filter by, in addition to those that groups use and the
+    documented ones: at most 16."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlementView(Model):
-    """What became of a reservation."""
+    """The state of a reservation after the call."""
 
     counters: tuple[CounterView, ...]
-    """The counters it was settled in, in the windows in which it was held."""
+    """The counters of the reservation, in the windows in which it was held."""
     late: bool = False
-    """It was charged after its expiry."""
+    """The amount was charged after the reservation had expired."""
     replayed: bool = False
     """The same call was made before; nothing changed."""
     reservation_id: str
     status: str
     """`held`, `committed` or `released`."""
     thresholds: tuple[ThresholdView, ...] = ()
-    """Alerts that this call set off."""
+    """Alerts that this call triggered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionPreviewView(Model):
-    """What a subscription would make of the user's counters. Nothing was written."""
+    """How a subscription would change the user's counters. Nothing was written."""
 
     counters: tuple[MovedCounterView, ...]
-    """Of the plan's groups that count per user."""
+    """Counters of the plan's groups that count per user."""
     ended_group_ids: tuple[str, ...]
-    """Groups of the present plan that the other one does not have: they end, unless a policy counts the
-    same."""
+    """Groups of the present plan that the new plan does not have. They end, unless a policy has the same
+    group."""
     subscription: SubscriptionView
 
 
@@ -1580,9 +1515,9 @@ class SubscriptionView(Model):
     """A subscription as clients see it."""
 
     changed: bool | None = None
-    """Of a write. False: everything was so already."""
+    """After a write: false if nothing changed."""
     custom_limits: dict[str, Any] | None = None
-    """Instead of the plan's own limits."""
+    """Replaces the plan's limits."""
     cycle_start: str | None = None
     ends_at: str | None = None
     plan_id: str
@@ -1593,11 +1528,11 @@ class SubscriptionView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdView(Model):
-    """An alert that a call set off."""
+    """An alert that a call triggered."""
 
     group_id: str
     percent: int
-    """Of quota and grants."""
+    """Percent of quota and grants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1609,18 +1544,18 @@ class TrackedView(Model):
     match_status: MatchStatus
     matched_group_ids: tuple[str, ...]
     thresholds: tuple[ThresholdView, ...] = ()
-    """Alerts that this call set off."""
+    """Alerts that this call triggered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedRuleView(Model):
-    """A rule that was tried."""
+    """A rule that was evaluated."""
 
     event: str
-    """Its event pattern."""
+    """The rule's event pattern."""
     matches: bool
     mismatches: tuple[MismatchView, ...]
-    """All that keeps it from matching."""
+    """Everything that prevents a match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1629,23 +1564,23 @@ class UnusualLineView(Model):
 
     by: dict[str, str | None]
     deviation: Amount
-    """Standard deviation of the days before."""
+    """The standard deviation of the days before."""
     mean: Amount
-    """Of the days before, per day."""
+    """The mean of the days before, per day."""
     metric: str
-    """`calls`, `denials`, `cost` (cents) or, by group, `charged` (in its unit)."""
+    """`calls`, `denials`, `cost` (cents) or, with `by=group`, `charged` (in the group's unit)."""
     value: Amount
-    """Of the day."""
+    """The value of the day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusualView(Model):
-    """What stands out on a day."""
+    """A value that differs strongly from the days before."""
 
     data: tuple[UnusualLineView, ...]
     day: str
     from_: str
-    """The first of the days that it is compared with; the last is the one before."""
+    """The first day of the comparison; it ends with the day before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1654,7 +1589,7 @@ class UsageView(Model):
 
     counters: tuple[CounterView, ...]
     period: PeriodView | None = None
-    """The window of the plan's own period."""
+    """The window of the plan's default period."""
     plan_id: str | None = None
     """Null without a subscription."""
     user_id: str
@@ -1662,69 +1597,51 @@ class UsageView(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserChanged(Model):
-    """What blocking or starting anew answers."""
+    """The result of blocking or resetting."""
 
     blocked: bool
     changed: bool
-    """False: it was so already."""
+    """False if nothing changed."""
     user_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserDetailView(Model):
-    """All that is known of one user."""
+    """Everything about one user."""
 
-    name: str | None = None
-    """At most 128 characters."""
-    tags: tuple[str, ...] = ()
-    """At most 16, each of 1 to 32 characters."""
     blocked: bool
     counters: tuple[CounterView, ...]
     grants: tuple[Grant, ...]
     history: tuple[WindowView, ...]
-    """Windows that are over, newest first."""
+    """Closed windows, newest first."""
     open_reservations: tuple[OpenReservationView, ...]
-    """Those that end first, at most 100."""
+    """At most 100, those that expire first."""
     period: PeriodView | None = None
     plan_id: str | None = None
-    """The plan that holds: the subscription's, or the app's default."""
+    """The plan in effect: the subscription's, or the app's default."""
     subscription: SubscriptionView | None = None
-    """Null without one that runs."""
+    """Null without a running subscription."""
     user_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserProfile(Model):
-    """A user's display name and tags, shown and searched in the dashboard."""
-
-    name: str | None = None
-    """At most 128 characters."""
-    tags: tuple[str, ...] = ()
-    """At most 16, each of 1 to 32 characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserView(Model):
     """A user in a list."""
 
-    name: str | None = None
-    """At most 128 characters."""
-    tags: tuple[str, ...] = ()
-    """At most 16, each of 1 to 32 characters."""
     blocked: bool
     subscription: SubscriptionView | None = None
-    """Null without one that runs."""
+    """Null without a running subscription."""
     user_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsersOn(Model):
-    """Users of one mode."""
+    """The users of one mode."""
 
     mode: str
     """`live` or `test/<sandbox>`."""
     own_limits: int
-    """Those of them with limits of their own, which drop when they move."""
+    """How many of them have custom limits, which are dropped when they are moved."""
     users: int
 
 
@@ -1735,7 +1652,7 @@ class VersionView(Model):
     created_at: str
     """RFC 3339, UTC."""
     created_by: str
-    """Id of the key that wrote it."""
+    """ID of the key that wrote it."""
     plan: PlanBody
     version: int
 
@@ -1747,10 +1664,8 @@ class WebhookBody(Model):
     events: tuple[WebhookEvent, ...]
     """At least one."""
     filter: Filter | None = None
-    """Only events that match all that is given here."""
+    """Only events that match everything given here."""
     id: str | None = None
-    modes: tuple[str, ...] = ()
-    """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
     `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
@@ -1760,16 +1675,14 @@ class WebhookBody(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookView(Model):
-    """A webhook. Its secret is shown once: in the answer to the call that creates or rotates it, and not
-    when that call is repeated by its idempotency key."""
+    """A webhook. Its secret is shown only in the answer to the call that creates or rotates it, and not
+    if that call is repeated with its idempotency key."""
 
     events: tuple[WebhookEvent, ...]
     """At least one."""
     filter: Filter | None = None
-    """Only events that match all that is given here."""
+    """Only events that match everything given here."""
     id: str | None = None
-    modes: tuple[str, ...] = ()
-    """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
     `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
@@ -1777,8 +1690,6 @@ class WebhookView(Model):
     """`http` or `https`."""
     created_at: str
     """RFC 3339, UTC."""
-    deliveries: DeliveryHealth | None = None
-    """How its deliveries go, in the mode of the call; only where webhooks are read."""
     secret: str | None = None
     """Standard Webhooks: `whsec_` + base64 of 32 random bytes."""
     version: int
@@ -1789,62 +1700,57 @@ class WeightedBody(Model):
     """A sum of numeric metadata fields (or the words `quantity`, `event`) times exact weights."""
 
     estimate: dict[str, Amount | str] = field(default_factory=dict)
-    """Stands in for fields that a reserve does not know yet."""
+    """Used for fields that a reserve does not know yet."""
     per: dict[str, Amount | str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifAgreement(Model):
-    """How far the replay itself is from what happened: the present rules, replayed in the same way."""
+    """How closely a replay of the present rules matches the recorded decisions."""
 
     agree: int
-    """Allowed or denied as they were."""
     calls: int
-    denied_otherwise: int
-    """Denied as they were, but by other groups or for another reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifChanged(Model):
-    """Calls that the draft decides otherwise than the present rules."""
+    """Calls that would be decided differently."""
 
     by_group: dict[str, int]
-    """A call that several groups refuse counts for each."""
+    """A call that several groups deny counts for each of them."""
     by_reason: dict[str, int]
     calls: int
     examples: tuple[WhatifExample, ...]
-    """The first ones."""
+    """The first examples."""
     users: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifExample(Model):
-    """A call that the draft decides otherwise than the present rules."""
+    """A call that would be decided differently."""
 
     at: str
     """RFC 3339, UTC."""
     event: str | None = None
     groups: tuple[WhatifLack, ...]
     reason: str
-    """Why the draft denies it; of one that it allows, why the present rules deny it."""
+    """Why it would be denied, or was denied."""
     user_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifGroup(Model):
-    """A group's use, in its unit."""
+    """The usage of a group, in its unit."""
 
     draft: Amount
     group_id: str
-    present: Amount | None = None
-    """Under the present rules, replayed in the same way; null for a trace."""
     recorded: Amount
     unit: Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifLack(Model):
-    """A group without room, as it would stand when the call comes."""
+    """A group over its limit, with its state at the time of the call."""
 
     count: Amount
     """`used + held`."""
@@ -1855,57 +1761,54 @@ class WhatifLack(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifReport(Model):
-    """What a draft would have changed."""
+    """How a draft would have changed decisions."""
 
     calls: int
-    """Calls that asked: allowed reservations and denials."""
+    """The number of calls: allowed reservations and denials."""
     denied_otherwise: int
-    """Denied under both, but by other groups or for another reason."""
+    """Denied as before, but by other groups or for another reason."""
     draft: str
-    """What was tried."""
+    """The name of the draft."""
     entries: int
-    """Entries of the ledger and of the denials, or rows of the trace."""
+    """Number of ledger and denial entries, or rows of the trace."""
     groups: tuple[WhatifGroup, ...]
     most_affected: tuple[WhatifUser, ...]
     newly_allowed: WhatifChanged
     newly_denied: WhatifChanged
-    present: WhatifSide | None = None
-    """The present rules, replayed in the same way: what the draft is compared with. Null for a trace."""
     present_rules: WhatifAgreement | None = None
     """Null for a trace."""
     recorded: WhatifSide
-    """What happened. Of a trace: as if nothing were denied."""
+    """For a trace: as if nothing were denied."""
     seconds: Amount
     since: str | None = None
-    """The first and the last thing that was replayed; null if there was nothing."""
+    """Times of the first and last replayed call; null if there was none."""
     source: str
-    """Where the calls come from."""
+    """The source of the calls."""
     under_draft: WhatifSide
     unmeasured: int
-    """Settled figures that the draft cannot measure: what was held was charged."""
+    """Commits whose figures the draft cannot measure; the held amounts were charged."""
     until: str | None = None
     whole: bool
-    """False: older entries are gone, so counters begin with what stood in them before the first that is
-    left."""
+    """False if older entries are missing, so counters begin with the amounts before the first stored
+    entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifSide(Model):
-    """How calls were, or would be, decided."""
+    """How calls were or would be decided."""
 
     allowed: int
     cents: Amount | None = None
-    """What was charged, in cents: of each call the largest charge in a group of cents."""
+    """Charges in cents: for each call its largest charge in a group of cents."""
     denied: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifUser(Model):
-    """A user whom the draft would have met."""
+    """A user whose calls the draft would decide differently."""
 
     cents_draft: Amount
-    cents_present: Amount
-    """Under the present rules; of a trace as if nothing were denied."""
+    cents_recorded: Amount
     newly_allowed: int
     newly_denied: int
     user_id: str
@@ -1916,22 +1819,22 @@ class WindowView(Model):
     """One window of one counter. Amounts are in the unit."""
 
     final: bool
-    """It is over, and nothing can be charged to it or given back any more."""
+    """The window is over, and nothing can be charged to it or refunded any more."""
     granted: Amount
-    """Extra quota by grants, when the window ended, or at present."""
+    """Extra quota by grants when the window ended, or now."""
     group_id: str
     label: str
     overage: Amount
     """`max(0, used - quota - granted)`."""
     period: PeriodView
     quota: Amount | None = None
-    """That the last call in the window went by, or of one that runs, the present one. Null counts without
-    limit."""
+    """The quota at the last call in the window, or the present quota if the window is running. Null
+    counts without limit."""
     scope: dict[str, str]
     unit: Unit
     used: Amount
     window: str
-    """Number among the counter's windows, as events tell it."""
+    """Sequence number of the window, as in events."""
 
 
 AlertView._fields = {
@@ -2076,13 +1979,6 @@ DeletePreview._fields = {
     "users": ("users", _json.list_of(UsersOn.from_json), True),
     "webhooks": ("webhooks", _json.list_of(_json.text), True),
 }
-DeliveryHealth._fields = {
-    "attempted": ("attempted", _json.whole, True),
-    "dead": ("dead", _json.whole, True),
-    "failed": ("failed", _json.whole, True),
-    "last": ("last", LastAttempt.from_json, False),
-    "pending": ("pending", _json.whole, True),
-}
 DeliveryView._fields = {
     "attempts": ("attempts", _json.whole, True),
     "createdAt": ("created_at", _json.text, True),
@@ -2100,7 +1996,7 @@ DeniedByView._fields = {
     "groupId": ("group_id", _json.text, True),
     "label": ("label", _json.text, True),
     "missingScope": ("missing_scope", _json.list_of(_json.text), False),
-    "onLimit": ("on_limit", _json.record, False),
+    "onLimit": ("on_limit", OnLimitBody.from_json, False),
     "remaining": ("remaining", _json.amount, False),
     "requested": ("requested", _json.amount, True),
     "resetsAt": ("resets_at", _json.text, False),
@@ -2197,9 +2093,7 @@ ExplainedCallView._fields = {
     "reasons": ("reasons", _json.list_of(_json.text), True),
     "retryAfterMs": ("retry_after_ms", _json.whole, False),
     "subscription": ("subscription", SubscriptionView.from_json, False),
-    "summary": ("summary", _json.text, True),
     "userId": ("user_id", _json.text, True),
-    "userKnown": ("user_known", _json.flag, True),
 }
 ExplainedDraftView._fields = {
     "groups": ("groups", _json.list_of(ExplainedGroupView.from_json), True),
@@ -2219,7 +2113,6 @@ ExplainedGroupView._fields = {
     "outsidePeriod": ("outside_period", _json.flag, False),
     "planId": ("plan_id", _json.text, False),
     "policyId": ("policy_id", _json.text, False),
-    "refuses": ("refuses", _json.flag, True),
     "rule": ("rule", _json.whole, False),
     "rules": ("rules", _json.list_of(TriedRuleView.from_json), True),
     "tooLarge": ("too_large", _json.flag, False),
@@ -2284,13 +2177,11 @@ ForecastCounterView._fields = {
     "byDays": ("by_days", RateView.from_json, False),
     "byWindow": ("by_window", RateView.from_json, False),
     "days": ("days", _json.whole, True),
-    "forecastFrom": ("forecast_from", _json.text, True),
     "groupId": ("group_id", _json.text, True),
     "label": ("label", _json.text, True),
     "limit": ("limit", _json.amount, True),
     "period": ("period", PeriodView.from_json, False),
     "projected": ("projected", _json.amount, False),
-    "range": ("range", RangeView.from_json, False),
     "runsOutAt": ("runs_out_at", _json.text, False),
     "unit": ("unit", _json.text, True),
     "used": ("used", _json.amount, True),
@@ -2374,11 +2265,6 @@ KeyView._fields = {
     "role": ("role", _json.text, False),
     "sandbox": ("sandbox", _json.text, False),
     "userTokenSecret": ("user_token_secret", _json.text, False),
-}
-LastAttempt._fields = {
-    "at": ("at", _json.text, True),
-    "error": ("error", _json.text, False),
-    "responseStatus": ("response_status", _json.whole, False),
 }
 LimitsView._fields = {
     "at": ("at", _json.text, True),
@@ -2563,15 +2449,6 @@ Problem._fields = {
     "title": ("title", _json.text, True),
     "type": ("type", _json.text, True),
 }
-ProfileView._fields = {
-    "name": ("name", _json.text, False),
-    "tags": ("tags", _json.list_of(_json.text), False),
-    "userId": ("user_id", _json.text, True),
-}
-RangeView._fields = {
-    "fast": ("fast", RateView.from_json, True),
-    "slow": ("slow", RateView.from_json, True),
-}
 RateView._fields = {
     "perDay": ("per_day", _json.amount, True),
     "projected": ("projected", _json.amount, False),
@@ -2592,7 +2469,6 @@ RecentWhatif._fields = {
     "mostAffected": ("most_affected", _json.list_of(WhatifUser.from_json), True),
     "newlyAllowed": ("newly_allowed", WhatifChanged.from_json, True),
     "newlyDenied": ("newly_denied", WhatifChanged.from_json, True),
-    "present": ("present", WhatifSide.from_json, False),
     "presentRules": ("present_rules", WhatifAgreement.from_json, False),
     "recorded": ("recorded", WhatifSide.from_json, True),
     "seconds": ("seconds", _json.amount, True),
@@ -2708,7 +2584,6 @@ SessionView._fields = {
     "role": ("role", _json.text, False),
 }
 Settings._fields = {
-    "currency": ("currency", _json.text, False),
     "defaultPlanId": ("default_plan_id", _json.text, False),
     "maxScopeValues": ("max_scope_values", _json.whole, False),
     "onStoreFailure": ("on_store_failure", _json.text, False),
@@ -2776,8 +2651,6 @@ UserChanged._fields = {
     "userId": ("user_id", _json.text, True),
 }
 UserDetailView._fields = {
-    "name": ("name", _json.text, False),
-    "tags": ("tags", _json.list_of(_json.text), False),
     "blocked": ("blocked", _json.flag, True),
     "counters": ("counters", _json.list_of(CounterView.from_json), True),
     "grants": ("grants", _json.list_of(Grant.from_json), True),
@@ -2788,13 +2661,7 @@ UserDetailView._fields = {
     "subscription": ("subscription", SubscriptionView.from_json, False),
     "userId": ("user_id", _json.text, True),
 }
-UserProfile._fields = {
-    "name": ("name", _json.text, False),
-    "tags": ("tags", _json.list_of(_json.text), False),
-}
 UserView._fields = {
-    "name": ("name", _json.text, False),
-    "tags": ("tags", _json.list_of(_json.text), False),
     "blocked": ("blocked", _json.flag, True),
     "subscription": ("subscription", SubscriptionView.from_json, False),
     "userId": ("user_id", _json.text, True),
@@ -2814,7 +2681,6 @@ WebhookBody._fields = {
     "events": ("events", _json.list_of(_json.text), True),
     "filter": ("filter", Filter.from_json, False),
     "id": ("id", _json.text, False),
-    "modes": ("modes", _json.list_of(_json.text), False),
     "template": ("template", _json.text, False),
     "url": ("url", _json.text, True),
 }
@@ -2822,11 +2688,9 @@ WebhookView._fields = {
     "events": ("events", _json.list_of(_json.text), True),
     "filter": ("filter", Filter.from_json, False),
     "id": ("id", _json.text, False),
-    "modes": ("modes", _json.list_of(_json.text), False),
     "template": ("template", _json.text, False),
     "url": ("url", _json.text, True),
     "createdAt": ("created_at", _json.text, True),
-    "deliveries": ("deliveries", DeliveryHealth.from_json, False),
     "secret": ("secret", _json.text, False),
     "version": ("version", _json.whole, True),
 }
@@ -2837,7 +2701,6 @@ WeightedBody._fields = {
 WhatifAgreement._fields = {
     "agree": ("agree", _json.whole, True),
     "calls": ("calls", _json.whole, True),
-    "deniedOtherwise": ("denied_otherwise", _json.whole, True),
 }
 WhatifChanged._fields = {
     "byGroup": ("by_group", _json.map_of(_json.whole), True),
@@ -2856,7 +2719,6 @@ WhatifExample._fields = {
 WhatifGroup._fields = {
     "draft": ("draft", _json.amount, True),
     "groupId": ("group_id", _json.text, True),
-    "present": ("present", _json.amount, False),
     "recorded": ("recorded", _json.amount, True),
     "unit": ("unit", _json.text, True),
 }
@@ -2875,7 +2737,6 @@ WhatifReport._fields = {
     "mostAffected": ("most_affected", _json.list_of(WhatifUser.from_json), True),
     "newlyAllowed": ("newly_allowed", WhatifChanged.from_json, True),
     "newlyDenied": ("newly_denied", WhatifChanged.from_json, True),
-    "present": ("present", WhatifSide.from_json, False),
     "presentRules": ("present_rules", WhatifAgreement.from_json, False),
     "recorded": ("recorded", WhatifSide.from_json, True),
     "seconds": ("seconds", _json.amount, True),
@@ -2893,7 +2754,7 @@ WhatifSide._fields = {
 }
 WhatifUser._fields = {
     "centsDraft": ("cents_draft", _json.amount, True),
-    "centsPresent": ("cents_present", _json.amount, True),
+    "centsRecorded": ("cents_recorded", _json.amount, True),
     "newlyAllowed": ("newly_allowed", _json.whole, True),
     "newlyDenied": ("newly_denied", _json.whole, True),
     "userId": ("user_id", _json.text, True),

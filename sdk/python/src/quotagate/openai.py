@@ -1,5 +1,4 @@
-"""Metering of the OpenAI Python clients, and of all that speak their wire format. The package ``openai`` is not needed
-by this one.
+"""Metering for the OpenAI Python clients and compatible ones. This package does not need ``openai``.
 
 Example::
 
@@ -7,7 +6,7 @@ Example::
     from quotagate import Client
     from quotagate.openai import metered
 
-    client = Client(api_key=os.environ["QG_KEY"])
+    client = Client()
     llm = metered(OpenAI(), client, user_id="u_42")
     answer = llm.chat.completions.create(model="small", messages=messages, max_tokens=500)
 """
@@ -39,14 +38,14 @@ def metered(
     """A client like ``llm`` whose ``chat.completions.create`` and ``responses.create`` are metered for one user.
 
     Before a call it reserves an estimate of the prompt plus the call's own maximum (``max_tokens``,
-    ``max_completion_tokens``, ``max_output_tokens``; else ``max_tokens`` given here), as ``quantity`` in tokens and as
-    the metadata ``prompt_tokens`` and ``completion_tokens``, with ``model`` and ``provider``. After it, it commits the
-    figures of ``usage``. A failed call is released. A stream is settled when it ends, is closed or dropped; for
-    one that is stopped before the provider told its usage, the figures are estimated from the text. A denial is raised
-    as ``LimitReached`` before the provider is called.
+    ``max_completion_tokens``, ``max_output_tokens``; without these the ``max_tokens`` given here), as ``quantity`` in
+    tokens and as the metadata ``prompt_tokens`` and ``completion_tokens``, with ``model`` and ``provider``. After the
+    call it commits the figures of ``usage``, or releases if the call failed. A stream is settled when it ends, is
+    closed or garbage-collected; if it stops before the provider reports its usage, the figures are estimated from the
+    text. A denial raises ``Denied`` before the provider is called.
 
-    Give an ``AsyncClient`` with an ``AsyncOpenAI``, a ``Client`` with an ``OpenAI``. It is cheap: make one per request.
-    What is not metered (embeddings, files …) is not there; call it on ``llm`` itself.
+    Use an ``AsyncClient`` with an ``AsyncOpenAI``, and a ``Client`` with an ``OpenAI``. Wrappers are cheap: create one
+    for each request. Calls that are not metered (embeddings, files …) are only on ``llm`` itself.
 
     Example::
 

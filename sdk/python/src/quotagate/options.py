@@ -1,4 +1,4 @@
-"""How a client is set up. Everything is checked here, before the first call."""
+"""The options of a client, checked before the first call."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from quotagate.errors import QuotagateError
 
 OnUnavailable: TypeAlias = Literal["deny", "allow"]
-"""What ``reserve`` and ``can_use`` answer when the gateway cannot be reached within the deadline:
+"""The answer of ``reserve`` and ``can_use`` when the gateway cannot be reached within the deadline:
 
-- ``"deny"``: ``allowed`` is False with the reason ``gateway_unavailable``; without an answer nothing is spent
-- ``"allow"``: ``allowed`` is True without a reservation; the application goes on
+- ``"deny"``: ``allowed`` is False, with the reason ``gateway_unavailable``
+- ``"allow"``: ``allowed`` is True, without a reservation
 
-Either is marked ``degraded``.
+Both are marked ``degraded``.
 """
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -29,20 +29,20 @@ def invalid(message: str) -> QuotagateError:
 def checked_url(text: str) -> str:
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018 - reading it checks it
+        parts.port  # noqa: B018 - reading the port checks it
     except ValueError:
         raise invalid(f"base_url must be a URL such as {DEFAULT_URL}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise invalid("base_url must begin with http:// or https:// and name a host")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise invalid("base_url must not carry a user name, password, query or fragment")
+        raise invalid("base_url must not contain a user name, password, query or fragment")
     return text.rstrip("/")
 
 
 def checked_header(name: str, value: object) -> str:
-    """A header's value; anything else would fail later with a message that shows it."""
+    """Checks a header's value here, since a later error would show it."""
     if not isinstance(value, str) or not value or not all("\x21" <= letter <= "\x7e" for letter in value):
-        raise invalid(f"{name} must be a text of printable ASCII characters without spaces")
+        raise invalid(f"{name} must be printable ASCII characters without spaces")
     return value
 
 
@@ -53,12 +53,12 @@ def at_least(name: str, value: float, least: float) -> float:
 
 
 SECRETS = ("authorization", "x-user-token")
-"""The headers whose values nobody may see."""
+"""Headers whose values must not appear in errors."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options with every default filled in, and checked."""
+    """The checked options, with all defaults."""
 
     base_url: str
     timeout: float
@@ -66,11 +66,11 @@ class Options:
     retries: int
     on_unavailable: OnUnavailable
     throw_on_deny: bool
-    # Not shown: one of them carries the key.
+    # Not in the repr: one of them contains the key.
     headers: dict[str, str] = field(repr=False)
 
     def redacted(self, body: bytes | bytearray) -> bytes:
-        """An error's body without the client's secrets, which a box in between may have sent back."""
+        """Removes the client's secrets from the body of an error: a proxy may have sent them back."""
         for name in SECRETS:
             secret = self.headers.get(name, "").removeprefix("Bearer ")
             if secret:
@@ -81,7 +81,7 @@ class Options:
     def of(
         cls,
         *,
-        api_key: str,
+        api_key: str | None,
         base_url: str | None,
         timeout: float,
         deadline: float,
@@ -92,8 +92,11 @@ class Options:
         app: str | None,
         user_token: str | None,
     ) -> Options:
+        key = api_key if api_key is not None else os.environ.get("QUOTAGATE_KEY")
+        if not key:
+            raise invalid("api_key is missing: pass it, or set QUOTAGATE_KEY")
         headers = {
-            "authorization": f"Bearer {checked_header('api_key', api_key)}",
+            "authorization": f"Bearer {checked_header('api_key', key)}",
             "accept": "application/json",
         }
         for name, header, value in (

@@ -7,9 +7,9 @@ import hmac
 
 
 def user_token(secret: str, user_id: str) -> str:
-    """The ``X-User-Token`` of one user, in lower-case hex: compute it in your back end and hand it to the page.
+    """The ``X-User-Token`` of one user, in lower-case hex. Compute it in your back end and send it to the page.
 
-    ``secret`` is the publishable key's ``user_token_secret``, shown once at its creation.
+    ``secret`` is the ``user_token_secret`` of the publishable key, shown once at its creation.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""Python loads this before a program of the tests: no attempt of its clients times out because the machine is slow."""
+"""Python loads this before a program of the tests, so that its clients do not time out when the machine is slow."""
 
 from quotagate import AsyncClient, Client
 

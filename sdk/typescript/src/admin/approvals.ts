@@ -1,9 +1,9 @@
-/** Requests to go past a quota that needs approval. */
+/** Approval requests. */
 import type { CallOptions, WriteOptions } from "../call-options.js";
 import type { ApprovalView, ApproveBody, Grant } from "../models.js";
 import { everyEntry, type ListOptions, type Page, Resource } from "./resource.js";
 
-/** Which requests are listed. */
+/** The filter of a list. */
 export interface ApprovalFilter {
   /** Default `open`. */
   status?: "open" | "decided";
@@ -44,7 +44,7 @@ export class Approvals extends Resource {
   }
 
   /**
-   * Approves: makes a grant, which the next call sees.
+   * Approves a request: creates a grant, which the next call can use.
    *
    * @throws QuotagateError `not_found` (404), `invalid_request` (400)
    *
@@ -56,7 +56,7 @@ export class Approvals extends Resource {
   }
 
   /**
-   * Rejects until the window ends, or until it is reopened.
+   * Rejects a request until its window ends or someone reopens it.
    *
    * @throws QuotagateError `not_found` (404)
    *
@@ -68,7 +68,7 @@ export class Approvals extends Resource {
   }
 
   /**
-   * Opens a rejected request again.
+   * Reopens a decided request.
    *
    * @throws QuotagateError `not_found` (404)
    *

@@ -1,4 +1,4 @@
-/** Apps, the settings of one, and its whole configuration. */
+/** Apps, their settings and their configuration. */
 import type { CallOptions, WriteOptions } from "../call-options.js";
 import type { AppBody, AppView, Applied, Configuration, Settings } from "../models.js";
 import { type Page, Resource } from "./resource.js";
@@ -8,7 +8,7 @@ export class Apps extends Resource {
   /**
    * Creates an app.
    *
-   * @param body `placement` is fixed for ever: `app` (default) or `user`
+   * @param body `placement`, `app` (default) or `user`, cannot be changed later
    * @throws QuotagateError `invalid_request` (400), `forbidden_key` (403)
    *
    * @example
@@ -19,7 +19,7 @@ export class Apps extends Resource {
   }
 
   /**
-   * The apps.
+   * All apps.
    *
    * @example
    * const { data } = await client.admin.apps.list();
@@ -41,10 +41,10 @@ export class Apps extends Resource {
   }
 }
 
-/** The settings of the app that is worked on. */
+/** The settings of the client's app. */
 export class AppSettings extends Resource {
   /**
-   * Reads them.
+   * Reads the settings.
    *
    * @example
    * const { defaultPlanId } = await client.admin.app.get();
@@ -54,7 +54,7 @@ export class AppSettings extends Resource {
   }
 
   /**
-   * Replaces them; what is left out returns to its default.
+   * Replaces all settings; a setting that you leave out takes its default.
    *
    * @throws QuotagateError `invalid_request` (400)
    *
@@ -69,7 +69,7 @@ export class AppSettings extends Resource {
 /** The whole configuration as one document. */
 export class Configurations extends Resource {
   /**
-   * Reads it, as it can be applied.
+   * Reads the configuration as a document for `apply`.
    *
    * @example
    * const configuration = await client.admin.configuration.get();
@@ -79,8 +79,8 @@ export class Configurations extends Resource {
   }
 
   /**
-   * Makes the configuration match the document, in one step or not at all. A part that is left out stays as it is; of
-   * a part that is there, what is not in it is deleted.
+   * Makes the configuration match the document in one step, or changes nothing. A part that the document leaves out
+   * stays as it is. Within a part, entries that the document does not have are deleted.
    *
    * @throws QuotagateError `invalid_request` (400), `plan_in_use` (409)
    *
@@ -92,7 +92,7 @@ export class Configurations extends Resource {
   }
 
   /**
-   * What `apply` would change. Nothing is written.
+   * What `apply` would change. Writes nothing.
    *
    * @throws QuotagateError as `apply`
    *

@@ -1,10 +1,10 @@
-/** Who changed what. */
+/** The audit log: who changed what. */
 import type { AuditView } from "../models.js";
 import { everyEntry, type ListOptions, type Page, Resource } from "./resource.js";
 
-/** What entries are wanted. */
+/** The filter of a list. */
 export interface AuditFilter {
-  /** Id of the key that made the change. */
+  /** The id of the key that made the change. */
   actor?: string;
   action?: string;
   target?: string;

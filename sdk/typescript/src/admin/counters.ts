@@ -1,10 +1,10 @@
-/** Counters of groups whose scope is not just the user. */
+/** Counters of groups whose scope is not only the user. */
 import type { CounterView } from "../models.js";
 import { everyEntry, type ListOptions, type Page, Resource } from "./resource.js";
 
 export class Counters extends Resource {
   /**
-   * A page of the counters of a group whose scope is not just the user, such as those of every team.
+   * A page of the counters of a group whose scope is not only the user, such as one per team.
    *
    * @throws QuotagateError `invalid_request` (400), `not_found` (404)
    *
@@ -17,7 +17,7 @@ export class Counters extends Resource {
   }
 
   /**
-   * Every one, page by page.
+   * Every counter, page by page.
    *
    * @example
    * for await (const { scope, used } of client.admin.counters.all("team_budget")) console.log(scope, used);

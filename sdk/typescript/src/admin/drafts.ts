@@ -1,23 +1,23 @@
-/** Why a call is decided as it is, and what a draft would make of it. */
+/** Explanations of decisions, and replays under a draft. */
 import type { CallOptions } from "../call-options.js";
 import type { ExplainDraftBody, ExplainedDraftView, ExplanationView, RecentWhatif, WhatifBody } from "../models.js";
 import { metadataQuery, Resource } from "./resource.js";
 
-/** A call that is asked about. */
+/** A call to explain. */
 export interface ExplainRequest {
   userId: string;
   event: string;
   /** Default 1. */
   quantity?: number | string;
   metadata?: Record<string, string>;
-  /** The id of the key it would come with. */
+  /** The id of the key that sends the call. */
   key?: string;
 }
 
-/** Explanations; nothing is written. */
+/** Explanations. They write nothing. */
 export class Explain extends Resource {
   /**
-   * Whether such a call would be allowed now, and what each group makes of it.
+   * Whether this call would be allowed now, with the decision of each group.
    *
    * @throws QuotagateError `invalid_request` (400)
    *
@@ -30,9 +30,9 @@ export class Explain extends Resource {
   }
 
   /**
-   * What became of a reservation.
+   * The history of a reservation.
    *
-   * @throws QuotagateError `not_found` (404), `reservation_expired` (410: nothing is kept of it any more)
+   * @throws QuotagateError `not_found` (404), `reservation_expired` (410: the reservation is too old)
    *
    * @example
    * const { reservation } = await client.admin.explain.reservation("rsv_…");
@@ -55,13 +55,13 @@ export class Explain extends Resource {
   }
 }
 
-/** Drafts tried on what was recorded. */
+/** Replays of recorded calls under a draft. */
 export class Whatif extends Resource {
   /**
-   * Replays the newest recorded calls under a draft of one plan or policy: who would have been denied or let pass, and
-   * what it would have cost. A node tries two drafts at a time.
+   * Replays the newest recorded calls under a draft of one plan or policy: which calls it would have denied or allowed,
+   * and their cost.
    *
-   * @param body `plan` or `policy` with its `id`; `usersOf`: as if the users of that plan were on it; `entries` 100 to 50,000
+   * @param body `plan` or `policy` with its `id`; `usersOf`: replay with the users of this plan; `entries` 100 to 50,000
    * @throws QuotagateError `invalid_request` (400), `too_many_whatifs` (429)
    *
    * @example

@@ -1,8 +1,8 @@
-/** What changed counters, what ended, and what was denied. */
+/** The ledger and the denials. */
 import type { EventView } from "../models.js";
 import { everyEntry, type ListOptions, metadataQuery, type Page, Resource } from "./resource.js";
 
-/** Which events; what is left out lets all through. */
+/** The filter of a list. */
 export interface EventFilter {
   /** Some of `commit`, `draw`, `release`, `track`, `refund`, `reset`, `expire`, `outcome`, `denial`. */
   types?: string[];
@@ -13,20 +13,20 @@ export interface EventFilter {
   groupId?: string;
   reservationId?: string;
   outcome?: "accepted" | "rejected";
-  /** Commits after the expiry, or all others. */
+  /** True: only commits after the expiry; false: all others. */
   late?: boolean;
-  /** Of a denial or a release. */
+  /** The reason of a denial or a release. */
   reason?: string;
   metadata?: Record<string, string>;
-  /** RFC 3339: taken down at or after it, in real time. */
+  /** RFC 3339: recorded at or after this time, in real time. */
   from?: string;
-  /** RFC 3339: taken down before it. */
+  /** RFC 3339: recorded before this time. */
   to?: string;
   /** `desc` (default): the newest first. */
   order?: "desc" | "asc";
 }
 
-/** The ledger and the denials. They are followed live by `GET events/stream`, which this package leaves to the platform. */
+/** The ledger and the denials. To follow them live, call `GET events/stream` with `fetch`. */
 export class Events extends Resource {
   /**
    * A page of events.

@@ -1,4 +1,4 @@
-/** The `admin` part of a client: configuration, and the care of users. */
+/** The `admin` part of a client: calls for operators. */
 import type { Transport } from "../http/transport.js";
 import { AppSettings, Apps, Configurations } from "./apps.js";
 import { Approvals } from "./approvals.js";
@@ -16,14 +16,14 @@ import { TestClock } from "./test-clock.js";
 import { Grants, Users } from "./users.js";
 import { Alerts, Webhooks } from "./webhooks.js";
 
-/** Needs an `ak_` key of a role that may do it; with the client's `mode` and `app`. */
+/** Needs an `ak_` key with the right role. Uses the client's `mode` and `app`. */
 export class Admin {
   readonly plans: Plans;
   readonly policies: Policies;
   readonly keys: Keys;
   /** Needs the root admin key. */
   readonly apps: Apps;
-  /** Settings of the app that is worked on. */
+  /** The settings of the client's app. */
   readonly app: AppSettings;
   readonly configuration: Configurations;
   readonly users: Users;

@@ -5,7 +5,7 @@ import { type Page, Resource } from "./resource.js";
 
 export class Keys extends Resource {
   /**
-   * Creates a key. `key` and `userTokenSecret` are in this one answer and never again.
+   * Creates a key. Only this answer contains `key` and `userTokenSecret`.
    *
    * @throws QuotagateError `invalid_request` (400), `forbidden_key` (403)
    *
@@ -17,7 +17,7 @@ export class Keys extends Resource {
   }
 
   /**
-   * The keys, by their masked prefix.
+   * All keys, with their masked prefix.
    *
    * @example
    * const { data } = await client.admin.keys.list();
@@ -27,7 +27,7 @@ export class Keys extends Resource {
   }
 
   /**
-   * Revokes a key, on all nodes within a second.
+   * Revokes a key on all nodes within one second.
    *
    * @param id the key's id, not the key
    * @throws QuotagateError `not_found` (404)

@@ -1,12 +1,12 @@
-/** Where the gateway runs, and the sandboxes of test mode. */
+/** The nodes of the gateway, and the sandboxes of an app. */
 import type { CallOptions } from "../call-options.js";
 import type { NodeView, SandboxView } from "../models.js";
 import { type Page, Resource } from "./resource.js";
 
-/** Nodes that serve on the same Redis. */
+/** The nodes of the gateway. */
 export class Nodes extends Resource {
   /**
-   * Nodes that were heard of within the hour.
+   * The nodes that reported within the last hour.
    *
    * @example
    * const silent = (await client.admin.nodes.list()).data.filter((node) => node.silent);
@@ -19,7 +19,7 @@ export class Nodes extends Resource {
 /** Sandboxes of the app. */
 export class Sandboxes extends Resource {
   /**
-   * Every sandbox that a key was made for, and where its clock stands.
+   * Every sandbox that has a key, with the time of its clock.
    *
    * @example
    * const { data } = await client.admin.sandboxes.list();

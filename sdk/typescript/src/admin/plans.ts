@@ -3,10 +3,10 @@ import type { CallOptions, WriteOptions } from "../call-options.js";
 import type { DeletePreview, PlanBody, PlanView, PolicyBody, PolicyVersionView, PolicyView, Preview, VersionView } from "../models.js";
 import { Resource, type Page, type VersionedOptions } from "./resource.js";
 
-/** What plans and policies have in common. */
+/** The common part of plans and policies. */
 class Versioned<Body extends object, View, Version> extends Resource {
   /**
-   * All of them.
+   * All plans or policies.
    *
    * @example
    * const { data } = await client.admin.plans.list();
@@ -16,7 +16,7 @@ class Versioned<Body extends object, View, Version> extends Resource {
   }
 
   /**
-   * One of them, with its version.
+   * One plan or policy, with its version.
    *
    * @throws QuotagateError `not_found` (404)
    *
@@ -28,7 +28,7 @@ class Versioned<Body extends object, View, Version> extends Resource {
   }
 
   /**
-   * Creates or replaces one; it binds on the next call, on every node.
+   * Creates or replaces a plan or policy. It applies from the next call on every node.
    *
    * @param options `ifMatch`: only if the version is still this one
    * @throws QuotagateError `invalid_request` (400) naming each faulty field, `version_conflict` (412)
@@ -44,7 +44,7 @@ class Versioned<Body extends object, View, Version> extends Resource {
   }
 
   /**
-   * What a `put` would change, and how many users a lowered quota would put over their limit. Nothing is written.
+   * What `put` would change, and how many users would be over a lowered quota. Writes nothing.
    *
    * @throws QuotagateError as `put`
    *
@@ -68,7 +68,7 @@ class Versioned<Body extends object, View, Version> extends Resource {
   }
 
   /**
-   * Puts an earlier version's content as a new version.
+   * Writes the content of an earlier version as a new one.
    *
    * @throws QuotagateError `not_found` (404), `version_conflict` (412)
    *
@@ -96,8 +96,8 @@ export class Plans extends Versioned<PlanBody, PlanView, VersionView> {
   }
 
   /**
-   * What depends on a plan: users by mode, groups, grants, approval requests, webhooks; and why `delete` would be refused.
-   * Nothing is written.
+   * What depends on a plan: users by mode, groups, grants, approval requests, webhooks. `refusal` is the reason for which
+   * `delete` would fail now. Writes nothing.
    *
    * @throws QuotagateError `not_found` (404), `version_conflict` (412)
    *
@@ -112,7 +112,7 @@ export class Plans extends Versioned<PlanBody, PlanView, VersionView> {
 /** Policies: limit groups for every event of the app, whatever the user's plan. */
 export class Policies extends Versioned<PolicyBody, PolicyView, PolicyVersionView> {
   /**
-   * Notes that somebody has looked at the policy and found it right.
+   * Records a review of the policy.
    *
    * @throws QuotagateError `not_found` (404)
    *
@@ -136,7 +136,7 @@ export class Policies extends Versioned<PolicyBody, PolicyView, PolicyVersionVie
   }
 
   /**
-   * What depends on a policy: groups, grants, approval requests, webhooks. Nothing is written.
+   * What depends on a policy: groups, grants, approval requests, webhooks. Writes nothing.
    *
    * @throws QuotagateError `not_found` (404), `version_conflict` (412)
    *

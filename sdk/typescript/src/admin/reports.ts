@@ -1,34 +1,34 @@
-/** Sums of what happened, and what comes of it. */
+/** Reports, forecasts and closed windows. */
 import type { CallOptions } from "../call-options.js";
 import type { ForecastView, LimitsView, ReportView, UnusualView, WindowView } from "../models.js";
 import { metadataQuery, type Page, Resource } from "./resource.js";
 
-/** What a report is of. */
+/** The filter and grouping of a report. */
 export interface ReportRequest {
-  /** Days of UTC, both included; default today and the 29 days before. */
+  /** Days in UTC, both included; default: the last 30 days. */
   from?: string;
   to?: string;
-  /** How lines are told apart by time; default `total`. */
+  /** One line for each of these; default `total`. */
   period?: "day" | "week" | "month" | "total";
   /** Up to four of `group`, `user`, `event`, `key`, `metadata.<name>`. */
   by?: string[];
-  /** Only these; a name or a glob. */
+  /** A name or a glob. */
   event?: string;
   userId?: string;
   keyId?: string;
   groupId?: string;
   metadata?: Record<string, string>;
-  /** The lines with the most of it first, such as `calls` or `cost`. */
+  /** Sort by this measure, largest first, such as `calls` or `cost`. */
   top?: string;
   /** 1 to 1,000 lines, default 100. */
   limit?: number;
   cursor?: string;
 }
 
-/** Reports. Ratios and CSV are parameters of `GET reports/usage`; here are its lines, from which they follow. */
+/** Reports. For ratios and CSV, call `GET reports/usage` with `fetch`. */
 export class Reports extends Resource {
   /**
-   * Calls, denials, charges, cost and more of a time.
+   * Calls, denials, charges, cost and more.
    *
    * @throws QuotagateError `invalid_request` (400), also for more users than one report takes
    *
@@ -41,9 +41,9 @@ export class Reports extends Resource {
   }
 
   /**
-   * The counters of anybody that have used three quarters of their limit, and those that have used all of it.
+   * The counters that have used at least three quarters of their limit, and those that have used all of it.
    *
-   * @param options `limit`: 1 to 200 of each kind, the fullest first
+   * @param options `limit`: at most this many (1 to 200) of each, the fullest first
    *
    * @example
    * const { near, atLimit } = await client.admin.reports.limits({ limit: 10 });
@@ -53,9 +53,9 @@ export class Reports extends Resource {
   }
 
   /**
-   * What stands out on a day against the days before.
+   * Unusual usage on a day, compared with the days before.
    *
-   * @param options `at`: the day, default yesterday; `days`: how many before it are compared
+   * @param options `at`: the day, default yesterday; `days`: the number of days before it
    *
    * @example
    * const { data } = await client.admin.reports.unusual({ by: ["group"] });
@@ -66,7 +66,7 @@ export class Reports extends Resource {
   }
 
   /**
-   * Where a user's counters lead: when they run out at the present rate, or what they will have used.
+   * When a user's counters run out at the present rate, or their usage at the end of the window.
    *
    * @example
    * const { data } = await client.admin.reports.forecast("u_42");
@@ -76,12 +76,12 @@ export class Reports extends Resource {
   }
 }
 
-/** Closed windows and the present ones, as an invoice needs them. */
+/** Closed windows and the present ones, for invoices. */
 export class History extends Resource {
   /**
-   * A user's windows with quota, overage and whether they are final.
+   * A user's windows with quota, usage and overage; `final` windows no longer change.
    *
-   * @param options `from`, `to`: RFC 3339, windows that overlap that time
+   * @param options `from`, `to`: RFC 3339; selects the windows that overlap that time
    *
    * @example
    * const { data } = await client.admin.history.list("u_42", { groupId: "pro_images" });

@@ -1,14 +1,14 @@
-/** Reservations, by hand. */
+/** Open reservations. */
 import type { WriteOptions } from "../call-options.js";
 import type { ReleaseByHandBody, SettlementView } from "../models.js";
 import { Resource } from "./resource.js";
 
-/** Open reservations of users: `users.get` lists them. */
+/** Open reservations, which `users.get` lists. */
 export class Reservations extends Resource {
   /**
-   * Gives back all that a reservation still holds, as its own client would; its commit is refused from then on.
+   * Releases a reservation that another client made; it can no longer be committed.
    *
-   * @param options `reason`, at most 256 bytes, is kept in the ledger and in the audit log
+   * @param options `reason` (at most 256 bytes), for the ledger and the audit log
    * @throws QuotagateError `reservation_not_pending` (409), `reservation_expired` (410), `not_found` (404)
    *
    * @example

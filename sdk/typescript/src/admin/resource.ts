@@ -1,24 +1,24 @@
-/** What the parts of `admin` share. */
+/** The common base of the parts of `admin`. */
 import type { CallOptions, WriteOptions } from "../call-options.js";
 import type { Call, Transport } from "../http/transport.js";
 
 /** One page of a list. */
 export interface Page<T> {
   data: T[];
-  /** For the next page; null on the last one. */
+  /** The cursor of the next page; null on the last one. */
   nextCursor?: string | null;
 }
 
 /** Options of lists. */
 export interface ListOptions extends CallOptions {
   cursor?: string;
-  /** Entries a page, at most. */
+  /** The most entries of a page. */
   limit?: number;
 }
 
-/** Options of writes that may depend on what is there. */
+/** Options of writes that can depend on a version. */
 export interface VersionedOptions extends WriteOptions {
-  /** Only if the version is still this one; else `version_conflict` (412). */
+  /** Write only if this is still the version; otherwise `version_conflict` (412). */
   ifMatch?: number;
 }
 
@@ -49,13 +49,13 @@ export class Resource {
     return this.transport.send<T>({ method, path: this.path(...parts), body, query, headers: match(ifMatch), write: true, idempotencyKey, signal });
   }
 
-  /** @internal What a delete would do. */
+  /** @internal What a delete would change. */
   protected dryDelete<T>(parts: string[], options: VersionedOptions = {}, query: Query = {}): Promise<T> {
     const { signal, ifMatch } = options;
     return this.transport.send<T>({ method: "DELETE", path: this.path(...parts), query: { ...query, dryRun: true }, headers: match(ifMatch), signal });
   }
 
-  /** @internal Deleting what an earlier attempt has deleted is a success. */
+  /** @internal A retry succeeds if an earlier attempt has deleted the thing. */
   protected async remove(parts: string[], options: VersionedOptions = {}, query: Query = {}): Promise<void> {
     await this.transport.send({
       method: "DELETE",
@@ -72,12 +72,12 @@ function match(version: number | undefined): Record<string, string> {
   return version === undefined ? {} : { "if-match": `"${version}"` };
 }
 
-/** Metadata as parameters of a call. */
+/** Metadata as query parameters. */
 export function metadataQuery(metadata: Record<string, string> = {}): Record<string, string> {
   return Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`metadata.${name}`, value]));
 }
 
-/** Every entry of a list, page by page as they are asked for. */
+/** Every entry of a list. The next page is requested when needed. */
 export async function* everyEntry<T>(page: (cursor: string | undefined) => Promise<Page<T>>): AsyncGenerator<T, void, undefined> {
   let cursor: string | undefined;
   do {

@@ -1,4 +1,4 @@
-/** Moves to a plan, looked at before they are made: `client.upsertSubscription` makes them. */
+/** Previews of subscriptions. `client.upsertSubscription` writes them. */
 import type { CallOptions } from "../call-options.js";
 import type { SubscribeBody, SubscriptionPreviewView } from "../models.js";
 import { Resource } from "./resource.js";
@@ -6,7 +6,7 @@ import { Resource } from "./resource.js";
 /** Subscriptions of users. */
 export class Subscriptions extends Resource {
   /**
-   * What a subscription would make of each of the user's counters. Nothing is written.
+   * What a subscription would change in each counter of the user. Writes nothing.
    *
    * @throws QuotagateError `invalid_request` (400), as the subscription itself
    *

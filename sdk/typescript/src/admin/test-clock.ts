@@ -5,7 +5,7 @@ import { Resource } from "./resource.js";
 
 export class TestClock extends Resource {
   /**
-   * The sandbox's time; `now` is null while it runs on real time.
+   * The sandbox's clock; `now` is null in real time.
    *
    * @example
    * const { now } = await client.admin.testClock.get();
@@ -17,7 +17,7 @@ export class TestClock extends Resource {
   /**
    * Freezes the sandbox's time, or moves it forward.
    *
-   * @param now RFC 3339, or a Date; never back, except in an empty sandbox
+   * @param now RFC 3339, or a Date; only an empty sandbox can move back
    * @throws QuotagateError `invalid_request` (400), `forbidden_key` (403) outside test mode
    *
    * @example
@@ -28,7 +28,7 @@ export class TestClock extends Resource {
   }
 
   /**
-   * Empties the sandbox and returns it to real time; configuration and keys stay.
+   * Deletes the sandbox's data and returns it to real time. Configuration and keys stay.
    *
    * @example
    * await client.admin.testClock.reset();

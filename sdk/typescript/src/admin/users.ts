@@ -1,4 +1,4 @@
-/** Users, and extra quota for them. */
+/** Users and grants. */
 import type { CallOptions, WriteOptions } from "../call-options.js";
 import type { Grant, GrantBody, ProfileView, ResetBody, UserChanged, UserDetailView, UserProfile, UserView } from "../models.js";
 import { everyEntry, type ListOptions, type Page, Resource } from "./resource.js";
@@ -8,7 +8,7 @@ export class Users extends Resource {
   /**
    * A page of users.
    *
-   * @param options `search`: what their ids begin with
+   * @param options `search`: the beginning of their ids
    *
    * @example
    * const { data, nextCursor } = await client.admin.users.list({ search: "u_4" });
@@ -29,7 +29,7 @@ export class Users extends Resource {
   }
 
   /**
-   * All that is known of one user: subscription, counters, open reservations, grants, history.
+   * One user: subscription, counters, open reservations, grants, history.
    *
    * @throws QuotagateError `not_found` (404)
    *
@@ -51,9 +51,9 @@ export class Users extends Resource {
   }
 
   /**
-   * Denies whatever the user asks for, with the reason `user_blocked`.
+   * Denies all calls of the user, with the reason `user_blocked`.
    *
-   * @param options `note` is kept in the audit log
+   * @param options `note` for the audit log
    *
    * @example
    * await client.admin.users.block("u_42", { note: "charge-back" });
@@ -63,7 +63,7 @@ export class Users extends Resource {
   }
 
   /**
-   * Ends a block.
+   * Unblocks a user.
    *
    * @example
    * await client.admin.users.unblock("u_42");
@@ -73,9 +73,9 @@ export class Users extends Resource {
   }
 
   /**
-   * Starts the present windows anew at 0.
+   * Resets the user's usage to 0.
    *
-   * @param options `groupId`: only this group; left out, every group
+   * @param options `groupId`: only this group; default: every group
    *
    * @example
    * await client.admin.users.reset("u_42", { groupId: "pro_images" });
@@ -86,12 +86,12 @@ export class Users extends Resource {
   }
 }
 
-/** Extra quota for one counter, for a while. */
+/** Grants: extra quota for one counter. */
 export class Grants extends Resource {
   /**
-   * Gives extra quota.
+   * Grants extra quota.
    *
-   * @param body `amount` in the group's unit; `expiresAt` RFC 3339, left out: to the end of the present window
+   * @param body `amount` in the group's unit; `expiresAt` RFC 3339, default: the end of the present window
    * @throws QuotagateError `not_found` (404), `invalid_request` (400): at most 8 live grants a counter
    *
    * @example
@@ -102,7 +102,7 @@ export class Grants extends Resource {
   }
 
   /**
-   * Live grants, those that end first before the others.
+   * Live grants, the first to expire first.
    *
    * @example
    * const { data } = await client.admin.grants.list({ userId: "u_42" });
@@ -113,7 +113,7 @@ export class Grants extends Resource {
   }
 
   /**
-   * Takes a grant back; what was used by it stays used.
+   * Revokes a grant. Usage stays.
    *
    * @throws QuotagateError `not_found` (404)
    *

@@ -1,4 +1,4 @@
-/** Where the gateway tells what happens. */
+/** Webhooks and alerts. */
 import type { CallOptions, WriteOptions } from "../call-options.js";
 import type { AlertView, DeliveryStatus, DeliveryView, WebhookBody, WebhookView } from "../models.js";
 import { everyEntry, type ListOptions, type Page, Resource, type VersionedOptions } from "./resource.js";
@@ -39,7 +39,7 @@ export class Webhooks extends Resource {
   }
 
   /**
-   * Deletes a webhook; what waits to be delivered to it is dropped.
+   * Deletes a webhook and its pending deliveries.
    *
    * @throws QuotagateError `not_found` (404)
    *
@@ -51,7 +51,7 @@ export class Webhooks extends Resource {
   }
 
   /**
-   * Makes a new signing secret, which is in this one answer. The old one goes on signing beside it for 24 hours.
+   * Creates a new signing secret. Only this answer contains it. For 24 hours, messages are signed with both secrets.
    *
    * @throws QuotagateError `not_found` (404)
    *
@@ -84,7 +84,7 @@ export class Webhooks extends Resource {
   }
 
   /**
-   * Sends a delivery once more.
+   * Sends a delivery again.
    *
    * @throws QuotagateError `not_found` (404)
    *
@@ -98,7 +98,7 @@ export class Webhooks extends Resource {
 
 export class Alerts extends Resource {
   /**
-   * A page of alerts, approval requests and expiries, newest first, as webhooks are told them.
+   * A page of the events of webhooks, newest first: thresholds, limits, approval requests, expiries.
    *
    * @example
    * const { data } = await client.admin.alerts.list({ limit: 20 });
@@ -109,7 +109,7 @@ export class Alerts extends Resource {
   }
 
   /**
-   * Every one, page by page, newest first.
+   * Every event, page by page, newest first.
    *
    * @example
    * for await (const alert of client.admin.alerts.all()) console.log(alert.timestamp, alert.text);

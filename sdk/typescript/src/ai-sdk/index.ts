@@ -5,7 +5,7 @@ import type { StartedReservation } from "../reservation/start.js";
 
 export type { TokenRules } from "../llm/tokens.js";
 
-/** A number, or an object with a total: the versions of the specification differ. */
+/** A number, or an object with a total, depending on the version of the specification. */
 type Count = number | { total?: number | undefined; cacheRead?: number | undefined } | undefined;
 
 interface Usage {
@@ -41,12 +41,11 @@ function plannedCall({ params, model }: CallLike): PlannedCall {
 }
 
 /**
- * Middleware for `wrapLanguageModel` of the AI SDK (5 or later): each model call reserves prompt tokens (estimated) and
- * `maxOutputTokens`, and commits what the provider says was used; of streams too, and what was produced if you stop
- * early. Failed calls release. A denial is thrown as `LimitReached`.
+ * Middleware for `wrapLanguageModel` of the AI SDK (5 or later): each model call reserves an estimate of the prompt
+ * tokens and `maxOutputTokens`, and commits the provider's usage, also for streams. A stream that you stop early is
+ * charged for what it produced. Failed calls release. A denial throws `Denied`.
  *
- * @param specificationVersion what the types of your AI SDK ask for: `v3` (default; AI SDK 6, and 5 does not look) or
- *   `v4` (AI SDK 7)
+ * @param specificationVersion the version in the types of your AI SDK: `v3` (default; AI SDK 5 and 6) or `v4` (AI SDK 7)
  *
  * @example
  * const model = wrapLanguageModel({ model: openai("gpt-4o-mini"), middleware: quotaMiddleware(client, { userId: "u_42" }) });
@@ -85,7 +84,7 @@ export function quotaMiddleware<V extends "v3" | "v4" = "v3">(client: Client, ru
   };
 }
 
-/** Hands parts through, counts them, and settles before the last one or when the reader leaves. */
+/** Yields the parts, counts them, and settles before the last one or when the reader leaves. */
 function metered<P extends Part>(started: StartedReservation, parts: ReadableStream<P>, promptTokens: number, signal: AbortSignal | undefined): ReadableStream<P> {
   const { reservation } = started;
   const reader = parts.getReader();
@@ -116,7 +115,7 @@ function metered<P extends Part>(started: StartedReservation, parts: ReadableStr
             return;
           }
           signal?.removeEventListener("abort", onAbort);
-          // A stream without a finish part has failed on its way.
+          // A stream without a finish part has failed.
           await leave();
           controller.close();
         } catch (error) {

@@ -1,6 +1,6 @@
-/** Waiting that can be ended. Older runtimes lack AbortSignal.any and AbortSignal.timeout. */
+/** Waits that can be cancelled. Older runtimes have no AbortSignal.any and AbortSignal.timeout. */
 
-/** What an abort is thrown as: the signal's reason, as with fetch. */
+/** The error of an abort: the signal's reason, as with fetch. */
 export function abortReason(signal: AbortSignal): unknown {
   return signal.reason ?? new DOMException("The operation was aborted.", "AbortError");
 }
@@ -24,7 +24,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** The promise's outcome, or the signal's reason if that comes first. The promise itself goes on. */
+/** The promise's outcome, or the signal's reason if it aborts first. The promise itself continues. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
@@ -35,7 +35,7 @@ export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | unde
   });
 }
 
-/** A signal that aborts after a time or with another signal; `done` forgets both. */
+/** A signal that aborts after a time or with another signal; `done` cancels both. */
 export function timeLimit(ms: number, outer?: AbortSignal): { signal: AbortSignal; done: () => void; timedOut: () => boolean } {
   const controller = new AbortController();
   let late = false;

@@ -1,5 +1,5 @@
-/** What one attempt brought, sorted by what to do next. */
-import { GatewayUnavailable, LimitReached, QuotagateError } from "../errors.js";
+/** Turns HTTP answers into results and errors. */
+import { denial, GatewayUnavailable, QuotagateError } from "../errors.js";
 import type { FieldError } from "../models.js";
 import type { Decision } from "../results.js";
 import { retryAfterMs } from "./backoff.js";
@@ -11,18 +11,18 @@ export interface Answer<T> {
   body: T;
 }
 
-/** An attempt that failed in a way that another attempt may mend. */
+/** A failure after which a retry can help. */
 export class Transient extends Error {
   constructor(
     readonly failure: QuotagateError,
-    /** How long the gateway asks to wait. */
+    /** The wait that the gateway requests. */
     readonly waitMs?: number,
   ) {
     super(failure.message);
   }
 }
 
-/** In bytes, after decompression. Whoever sends more is not the gateway. */
+/** In bytes, after decompression. The gateway never sends more. */
 const LARGEST_ANSWER = 32 * 1024 * 1024;
 
 /** The whole body as text; throws {@link Transient} as soon as it is too large. */
@@ -38,19 +38,19 @@ async function textIn(response: Response): Promise<string> {
     bytes += value.length;
     if (bytes > LARGEST_ANSWER) {
       await reader.cancel().catch(() => {});
-      throw new Transient(new GatewayUnavailable("What answered is not the gateway: the body is too large."));
+      throw new Transient(new GatewayUnavailable("Not an answer of the gateway: the body is too large"));
     }
     text += decoder.decode(value, { stream: true });
   }
 }
 
-/** Statuses that say: not now. */
+/** Statuses that mean: retry later. */
 const TRANSIENT = new Set([502, 503, 504]);
 
-/** Codes of a 429 that say: too many reads or batches are under way, retry later. */
+/** Codes of a 429 that mean: too many reads or batches are running, retry later. */
 const BUSY = new Set(["too_many_reads", "too_many_streams", "too_many_whatifs", "too_many_batches"]);
 
-/** An object that JSON can carry, or undefined. */
+/** The JSON object in a text, or undefined. */
 function parse(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);
@@ -64,27 +64,27 @@ function parse(text: string): Record<string, unknown> | undefined {
 
 const textOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
 
-/** Redacted, and short enough for a log line. */
+/** The text without secrets, and short enough for a log line. */
 function clean(text: string, redact: (text: string) => string): string {
   return redact(text).slice(0, 1_000);
 }
 
-/** An error from a status and a problem document, or from whatever came instead of one. */
+/** The error for a status and a problem document, or for an answer without one. */
 export function errorFrom(status: number, problem: Record<string, unknown> | undefined, redact: (text: string) => string): QuotagateError {
   const field = (value: unknown) => (typeof value === "string" ? clean(value, redact) : undefined);
   const code = field(problem?.code);
   const requestId = field(problem?.requestId);
   const detail = textOf(problem?.detail) ?? textOf(problem?.title);
-  const message = clean(detail ?? `The gateway answered with status ${status}.`, redact);
+  const message = clean(detail ?? `HTTP ${status}, not from a quotagate gateway: check baseUrl`, redact);
   if (TRANSIENT.has(status)) return new GatewayUnavailable(message, { status, code: code ?? "gateway_unavailable", requestId });
   const errors = Array.isArray(problem?.errors) ? (problem.errors as FieldError[]) : undefined;
-  if (status === 429 && problem?.decision) return new LimitReached(problem.decision as Decision);
+  if (status === 429 && problem?.decision) return denial(problem.decision as Decision);
   return new QuotagateError({ code: code ?? "unexpected_answer", message, status, requestId, errors });
 }
 
 /**
- * The body of a good answer. Throws {@link Transient} at what another attempt may mend: 502 to 504, too many reads or batches under way, and a success whose
- * body is not what the gateway sends (`expect` names a field that it always has), which some box in between made up.
+ * The body of a successful answer. Throws {@link Transient} if a retry can help: 502 to 504, too many reads or batches,
+ * and a successful answer without the field `expect`, which comes from a proxy instead of the gateway.
  */
 export async function read<T>(response: Response, expect: string | undefined, redact: (text: string) => string): Promise<Answer<T>> {
   const text = await textIn(response);
@@ -93,7 +93,7 @@ export async function read<T>(response: Response, expect: string | undefined, re
   if (status >= 200 && status < 300) {
     const body = parse(text);
     if (body === undefined || (expect !== undefined && !(expect in body))) {
-      throw new Transient(new GatewayUnavailable("What answered is not the gateway: the body is not as expected."));
+      throw new Transient(new GatewayUnavailable("Not an answer of the gateway: the body is malformed"));
     }
     return { status, headers, body: body as T };
   }

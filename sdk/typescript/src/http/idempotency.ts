@@ -4,7 +4,7 @@ function hex(bytes: Iterable<number>): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A new key. Browsers on plain http lack randomUUID, and Node 18 has no global crypto at all. */
+/** Creates a key. Browsers on plain http have no randomUUID, and Node 18 has no global crypto. */
 export function newIdempotencyKey(source = globalThis.crypto as Partial<Crypto> | undefined): string {
   if (source?.randomUUID) return source.randomUUID();
   const bytes = source?.getRandomValues

@@ -1,4 +1,4 @@
-/** Server-sent events out of a body. */
+/** Reads server-sent events from a body. */
 
 /** One event: its name and its data lines joined. */
 export interface ServerSentEvent {
@@ -6,14 +6,14 @@ export interface ServerSentEvent {
   data: string;
 }
 
-/** In characters. Neither the gateway nor a model's provider sends longer lines or events. */
+/** In characters. No gateway or model provider sends longer lines or events. */
 const LONGEST = 32 * 1024 * 1024;
 
 function checkLength(length: number): void {
-  if (length > LONGEST) throw new RangeError("the stream of events has an event that is too long");
+  if (length > LONGEST) throw new RangeError("an event of the stream is too long");
 }
 
-/** Reads text as it comes and gives whole lines; the last one may lack its end. */
+/** The lines of a body; the last one may lack its line end. */
 export async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
@@ -25,7 +25,7 @@ export async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator
       const goesOn = !done && !rest.endsWith("\r") && !/[\r\n]/.test(text);
       rest += text;
       checkLength(rest.length);
-      // A long line is split once, at its end, and not with each of its pieces.
+      // A long line is split once at its end, not with each of its parts.
       if (goesOn) continue;
       const lines = rest.split(/\r\n|\n|\r(?!$)/);
       rest = lines.pop() ?? "";
@@ -38,7 +38,7 @@ export async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator
   }
 }
 
-/** The events of a stream; comments come as events without data, as a sign of life. */
+/** The events of a stream. Comments, which keep the connection alive, are events without data. */
 export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent> {
   let event = "message";
   let data: string[] = [];

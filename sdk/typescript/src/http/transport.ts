@@ -1,4 +1,4 @@
-/** The request core: one call, as many attempts as it may have, one deadline. */
+/** Sends one call to the gateway: attempts, waits, and the deadline of the whole call. */
 import { GatewayUnavailable, QuotagateError } from "../errors.js";
 import type { Settings } from "../options.js";
 import { abortReason, sleep, timeLimit, unlessAborted } from "./abort.js";
@@ -9,18 +9,18 @@ import { newIdempotencyKey } from "./idempotency.js";
 /** One call of the gateway's API. */
 export interface Call {
   method: "GET" | "POST" | "PUT" | "DELETE";
-  /** Under `/api/v1/`, with its parts already encoded. */
+  /** Under `/api/v1/`, with encoded parts. */
   path: string;
   query?: Record<string, string | number | boolean | undefined>;
   body?: unknown;
   headers?: Record<string, string>;
-  /** Sends an idempotency key, the same with each attempt. */
+  /** Send an idempotency key, the same with each attempt. */
   write?: boolean;
   /** Instead of a new one. */
   idempotencyKey?: string | undefined;
-  /** A field that every good answer has. */
+  /** A field of every successful answer. */
   expect?: string;
-  /** 404 on a repeated attempt means that an earlier one did it. */
+  /** Treat 404 on a retry as success: an earlier attempt has deleted it. */
   goneIsDone?: boolean;
   signal?: AbortSignal | undefined;
   /** Instead of the client's. */
@@ -31,7 +31,7 @@ export interface Call {
 
 const now = (): number => performance.now();
 
-/** The part of an error of fetch that is safe to show: its code or name, never its text. */
+/** The code or name of an error of fetch. Its text might contain secrets. */
 function connectionFault(error: unknown): string {
   const inner = (error as { cause?: { code?: unknown } } | undefined)?.cause?.code;
   if (typeof inner === "string" && /^[A-Z0-9_]+$/.test(inner)) return inner;
@@ -41,7 +41,7 @@ function connectionFault(error: unknown): string {
 /** Sends calls. */
 export class Transport {
   readonly #settings: Settings;
-  /** Called whenever a call was answered: what waits for the gateway may go on. */
+  /** Called after each answer, so that waiting calls are retried. */
   onReached: () => void = () => {};
 
   constructor(settings: Settings) {
@@ -58,14 +58,14 @@ export class Transport {
   /**
    * The answer's body.
    *
-   * @throws QuotagateError what the gateway refused
+   * @throws QuotagateError the gateway refused the call
    * @throws GatewayUnavailable no usable answer within the deadline
    */
   async send<T>(call: Call): Promise<T> {
     return (await this.answer<T>(call)).body;
   }
 
-  /** The error of a problem within an answer. */
+  /** The error for a problem document within an answer. */
   problem(status: number, problem: Record<string, unknown>): QuotagateError {
     return errorFrom(status, problem, this.#settings.redact);
   }
@@ -85,7 +85,7 @@ export class Transport {
           return { status: 204, headers: new Headers(), body: undefined as T };
         }
         if (!(error instanceof Transient)) throw error;
-        // Longer than the gateway asked for, never shorter.
+        // At least as long as the gateway requests.
         const wait = (error.waitMs ?? 0) + backoffMs(attempt);
         if (attempt >= retries || now() + wait >= ends) throw error.failure;
         await sleep(wait, call.signal);
@@ -93,7 +93,7 @@ export class Transport {
     }
   }
 
-  /** Takes the client's secrets and the token of this call out of a text. */
+  /** Returns a function that removes the client's secrets and the token of this call from a text. */
   #redacting(headers: Record<string, string>): (text: string) => string {
     const token = headers["x-user-token"];
     return (text) => this.#settings.redact(token ? text.split(token).join("[key]") : text);
@@ -104,7 +104,7 @@ export class Transport {
     if (call.body !== undefined) headers["content-type"] = "application/json";
     if (call.write) headers["idempotency-key"] = call.idempotencyKey ?? newIdempotencyKey();
     checkHeaders(headers);
-    // A redirect would turn a POST into a GET and carry the key elsewhere.
+    // A redirect would turn a POST into a GET and send the key elsewhere.
     const init: RequestInit = { method: call.method, headers, redirect: "manual" };
     if (call.body !== undefined) init.body = JSON.stringify(call.body);
     return init;
@@ -117,19 +117,19 @@ export class Transport {
         const response = await this.#settings.fetch(this.url(call.path, call.query), { ...init, signal: limit.signal });
         return read<T>(response, call.expect, this.#redacting(init.headers as Record<string, string>));
       };
-      // Also ends when a fetch does not heed its signal.
+      // Also ends if a fetch ignores its signal.
       return await unlessAborted(exchange(), limit.signal);
     } catch (error) {
       if (call.signal?.aborted) throw abortReason(call.signal);
-      if (limit.timedOut()) throw new Transient(new GatewayUnavailable("The gateway did not answer in time."));
+      if (limit.timedOut()) throw new Transient(new GatewayUnavailable("The gateway did not answer in time"));
       if (error instanceof Transient || error instanceof QuotagateError) throw error;
-      throw new Transient(new GatewayUnavailable(`The gateway cannot be reached (${connectionFault(error)}).`));
+      throw new Transient(new GatewayUnavailable(`The gateway cannot be reached (${connectionFault(error)})`));
     } finally {
       limit.done();
     }
   }
 
-  /** A streaming GET: the response as soon as its head is there; the controller ends it at any time. */
+  /** A streaming GET: returns the response after its headers; the controller ends it. */
   async open(path: string, query: Call["query"], headers: Record<string, string>, controller: AbortController): Promise<Response> {
     const all = { ...this.#settings.headers, ...headers };
     checkHeaders(all);
@@ -142,17 +142,17 @@ export class Transport {
       return response;
     } catch (error) {
       if (error instanceof Transient || error instanceof QuotagateError) throw error;
-      throw new Transient(new GatewayUnavailable(`The gateway cannot be reached (${connectionFault(error)}).`));
+      throw new Transient(new GatewayUnavailable(`The gateway cannot be reached (${connectionFault(error)})`));
     } finally {
       clearTimeout(timer);
     }
   }
 }
 
-/** What these headers are called in the options of a call, and their greatest lengths. */
+/** The names of these headers in the options of a call, and their greatest lengths. */
 const OPTIONS: Record<string, [name: string, most: number]> = { "idempotency-key": ["idempotencyKey", 255], "x-user-token": ["userToken", 1_024] };
 
-/** Refuses what no header can carry: fetch would fail with it again and again, as if the gateway were away. */
+/** Rejects values that no header can contain: fetch would fail with each retry, as if the gateway were unreachable. */
 function checkHeaders(headers: Record<string, string>): void {
   for (const [header, [name, most]] of Object.entries(OPTIONS)) {
     const value: unknown = headers[header];

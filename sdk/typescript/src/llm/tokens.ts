@@ -1,24 +1,24 @@
-/** Tokens of model calls: what to reserve for, and what to report. */
+/** Tokens of model calls: the figures to reserve and to report. */
 import type { Reservation, ReservationRequest } from "../reservation/reservation.js";
 import type { Metadata } from "../results.js";
 
-/** How model calls are metered. */
+/** The rules for metered model calls. */
 export interface TokenRules {
-  /** Who pays: 1 to 256 bytes. */
+  /** The user's id: 1 to 256 bytes. */
   userId: string;
-  /** Default `llm.tokens`; its quantity is prompt and completion tokens together. */
+  /** Default `llm.tokens`. The quantity is the sum of prompt and completion tokens. */
   event?: string;
-  /** Facts that go with every call, besides `model`, `provider` and the token counts. */
+  /** Metadata of every call, in addition to `model`, `provider` and the token counts. */
   metadata?: Metadata;
-  /** Assumed where a call does not limit its completion. Default 1,024. */
+  /** The completion tokens to reserve if a call sets no maximum. Default 1,024. */
   defaultMaxTokens?: number;
-  /** Prompt tokens of a call that is yet to be made. Default: about one for four characters. */
+  /** Estimates the prompt tokens of a call. Default: one for four characters. */
   estimatePrompt?: (prompt: unknown) => number;
-  /** Seconds: 1 to 3,600, default 60; extended while the model works. */
+  /** Seconds: 1 to 3,600, default 60. The client extends the hold while the model works. */
   ttlSeconds?: number;
 }
 
-/** What a model call used. */
+/** The usage of a model call. */
 export interface TokenUsage {
   prompt: number;
   completion: number;
@@ -29,36 +29,36 @@ const CHARACTERS_PER_TOKEN = 4;
 const DEFAULT_EVENT = "llm.tokens";
 const DEFAULT_MAX_TOKENS = 1_024;
 
-/** Tokens of so much text, roughly. */
+/** An estimate of the tokens in this many characters. */
 export function tokensOf(characters: number): number {
   return Math.ceil(characters / CHARACTERS_PER_TOKEN);
 }
 
-/** The characters of all texts within a value. */
+/** The number of characters in all texts of a value. */
 export function charactersOf(value: unknown): number {
   if (typeof value === "string") return value.length;
   if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return 0;
   return Object.values(value).reduce((sum: number, part) => sum + charactersOf(part), 0);
 }
 
-/** One call that is yet to be made. */
+/** A call that has not been sent yet. */
 export interface PlannedCall {
   provider: string;
   model: string;
   prompt: unknown;
-  /** The limit of its completion, if it has one. */
+  /** The maximum of completion tokens, if the call sets one. */
   maxTokens: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** What to reserve for a call, and its prompt's estimated tokens. */
+/** The reservation for a call, and the estimated tokens of its prompt. */
 export function planned(rules: TokenRules, call: PlannedCall): { request: ReservationRequest; promptTokens: number } {
   const promptTokens = rules.estimatePrompt?.(call.prompt) ?? tokensOf(charactersOf(call.prompt));
   const completionTokens = call.maxTokens ?? rules.defaultMaxTokens ?? DEFAULT_MAX_TOKENS;
   const request: ReservationRequest = {
     userId: rules.userId,
     event: rules.event ?? DEFAULT_EVENT,
-    // A reserve asks for something.
+    // A reserve needs a quantity above 0.
     quantity: Math.max(1, promptTokens + completionTokens),
     metadata: { model: call.model, provider: call.provider, ...rules.metadata, prompt_tokens: promptTokens, completion_tokens: completionTokens },
     ...(rules.ttlSeconds !== undefined && { ttlSeconds: rules.ttlSeconds }),
@@ -67,7 +67,7 @@ export function planned(rules: TokenRules, call: PlannedCall): { request: Reserv
   return { request, promptTokens };
 }
 
-/** Reports what was used in all, in place of any estimate. */
+/** Reports the total usage, which replaces earlier estimates. */
 export function reportTokens(reservation: Reservation, usage: TokenUsage, requestId?: string): void {
   const { prompt, completion, cached } = usage;
   reservation.total({

@@ -1,4 +1,4 @@
-/** Middleware for Express, and for whatever else hands on (request, response, next) of node:http. */
+/** Middleware for Express, and for other frameworks with (request, response, next) of node:http. */
 import type { Client } from "../client.js";
 import { rateLimitHeaders } from "../rate-limit-headers.js";
 import type { Reservation } from "../reservation/reservation.js";
@@ -6,7 +6,7 @@ import { isCharged, type QuotaRules, refusalFor, reservationFor } from "./rules.
 
 export type { Of, QuotaRules } from "./rules.js";
 
-/** The part of a response that is used. */
+/** The part of a response that this module uses. */
 export interface ResponseLike {
   statusCode: number;
   writableFinished: boolean;
@@ -18,9 +18,9 @@ export interface ResponseLike {
 const reservations = new WeakMap<object, Reservation>();
 
 /**
- * The reservation under which a request is served, to report what it used.
+ * The reservation of a request, to report its usage.
  *
- * @throws TypeError no `quota` middleware before this handler
+ * @throws TypeError if no `quota` middleware runs before the handler
  *
  * @example
  * app.post("/chat", quota(client, rules), async (request, response) => {
@@ -36,10 +36,10 @@ export function reservationOf(response: object): Reservation {
 }
 
 /**
- * Reserves before your handler runs, and settles when its answer is sent: answers below 400 are charged with what the
- * handler reported, or as reserved; others release. When the client leaves early, its reservation's signal aborts, and
- * what was reported by then is charged. A denial is answered with 429, an unreachable gateway with 503 (unless
- * `onUnavailable` is `allow`); other errors go to `next`.
+ * Reserves before your handler runs, and settles when its answer is sent: it commits the reported usage (without reports
+ * the held amounts) after an answer below 400, and releases after any other. If the client leaves early, the
+ * reservation's signal aborts, and the usage that was reported until then is charged. A denial is answered with 429, an
+ * unreachable gateway with 503 (unless `onUnavailable` is `allow`); other errors go to `next`.
  *
  * @example
  * app.post("/images", quota(client, { userId: (request) => request.user.id, event: "image.render" }), render);
@@ -55,7 +55,7 @@ export function quota<Req>(client: Client, rules: QuotaRules<Req>): (request: Re
       reservations.set(response, reservation);
       response.once("close", () => {
         const charged = response.writableFinished ? isCharged(rules, response.statusCode) : reservation.hasUsed;
-        // Nobody waits for this any more.
+        // The response is complete, so an error here can only be logged.
         (charged ? started.finish() : started.abandon()).catch((error: unknown) => console.error("quotagate: a request was not settled", error));
       });
       const headers = reservation.decision ? rateLimitHeaders(reservation.decision) : {};

@@ -7,14 +7,15 @@ import { isCharged, type QuotaRules, refusalFor, reservationFor } from "./rules.
 
 export type { Of, QuotaRules } from "./rules.js";
 
-/** A handler that gets the reservation as its second argument. */
+/** A handler whose second argument is the reservation. */
 export type MeteredHandler<Rest extends unknown[]> = (request: Request, reservation: Reservation, ...rest: Rest) => Response | PromiseLike<Response>;
 
 /**
- * Reserves before your handler runs, and settles when the body of its answer has been read to its end: answers below
- * 400 are charged with what the handler reported by `reservation.use`, or as reserved; others, and errors, release.
- * When the reader leaves early, what was reported by then is charged. A denial is answered with 429, an unreachable
- * gateway with 503 (unless `onUnavailable` is `allow`), both as problem documents with rate-limit headers.
+ * Reserves before your handler runs, and settles when the body of its answer has been read: it commits the usage that
+ * the handler reported with `reservation.use` (without reports the held amounts) after an answer below 400, and releases
+ * after any other, and after an error. If the reader leaves early, the usage that was reported until then is charged. A
+ * denial is answered with 429 and rate-limit headers, an unreachable gateway with 503 (unless `onUnavailable` is
+ * `allow`), both as problem documents.
  *
  * @example
  * export default {
@@ -57,7 +58,7 @@ async function settled(started: StartedReservation, response: Response, charged:
   return new Response(watched(started, response.body), init);
 }
 
-/** Hands the body through and settles at its end. */
+/** Passes the body through and settles at its end. */
 function watched(started: StartedReservation, body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   const leave = () => (started.reservation.hasUsed ? started.finish() : started.abandon());

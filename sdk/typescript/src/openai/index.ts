@@ -1,24 +1,25 @@
-/** Metering for the OpenAI client, and for every other one that speaks its wire format. */
+/** Metering for the OpenAI client and compatible ones. */
 import type { Client } from "../client.js";
-import { LimitReached } from "../errors.js";
+import { denial, Denied } from "../errors.js";
 import type { Decision } from "../results.js";
 import { type FetchLike, meteredFetch, type OpenAIRules } from "./metered-fetch.js";
 
 export { type FetchLike, meteredFetch, type OpenAIRules } from "./metered-fetch.js";
 export type { TokenRules } from "../llm/tokens.js";
 
-/** The part of the client of `openai` (5 or later) that is used. */
+/** The part of the `openai` client (5 or later) that this module uses. */
 export interface OpenAILike {
   withOptions(options: object): unknown;
 }
 
 /**
- * The same client for one user: each call reserves prompt tokens (estimated) and its `max_tokens`, and commits the
- * `usage` of its answer; of streams too, and what was produced if you stop early. Failed attempts release. All its
- * methods are metered, also `parse`, `stream` and `runTools`. It is cheap: make one for each request.
+ * The same client for one user: each call reserves an estimate of the prompt tokens and its `max_tokens`, and commits
+ * the `usage` of its answer, also for streams. A stream that you stop early is charged for what it produced. Failed
+ * attempts release. All methods are metered, also `parse`, `stream` and `runTools`. It is cheap: create one for each
+ * request.
  *
- * A denial comes as the client's own `RateLimitError` (429, not retried); {@link limitReachedFrom} turns it into
- * `LimitReached`. When the gateway cannot be reached and may not be done without: an `APIError` with status 503.
+ * A denial is the client's own `RateLimitError` (429, not retried); {@link denialFrom} turns it into `Denied`. If the
+ * gateway cannot be reached and `onUnavailable` is `deny`, the client throws an `APIError` with status 503.
  *
  * @example
  * const openai = meterOpenAI(new OpenAI(), client, { userId: "u_42", metadata: { team: "search" } });
@@ -31,17 +32,17 @@ export function meterOpenAI<T extends OpenAILike>(openai: T, client: Client, rul
 }
 
 /**
- * The denial in an error that a metered OpenAI client has thrown; undefined for any other error.
+ * The denial in an error of a metered OpenAI client, such as a `LimitReached`; undefined for any other error.
  *
  * @example
  * catch (error) {
- *   const denied = limitReachedFrom(error);
- *   if (denied) return upgradePage(denied.decision);
+ *   const denied = denialFrom(error);
+ *   if (denied) return upgradePage(denied.onLimit);
  *   throw error;
  * }
  */
-export function limitReachedFrom(error: unknown): LimitReached | undefined {
-  if (error instanceof LimitReached) return error;
+export function denialFrom(error: unknown): Denied | undefined {
+  if (error instanceof Denied) return error;
   const body = (error as { error?: { decision?: Decision } } | undefined)?.error;
-  return body?.decision && Array.isArray(body.decision.reasons) ? new LimitReached(body.decision) : undefined;
+  return body?.decision && Array.isArray(body.decision.reasons) ? denial(body.decision) : undefined;
 }

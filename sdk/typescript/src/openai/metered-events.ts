@@ -1,20 +1,20 @@
-/** A stream of server-sent events that is handed through, looked at, and settled. */
+/** Passes a stream of server-sent events through, reads its figures, and settles at its end. */
 import { linesOf } from "../http/sse.js";
 import type { StartedReservation } from "../reservation/start.js";
 import { isUsageOnly } from "./wire.js";
 
 type Json = Record<string, unknown>;
 
-/** What to do beside handing through. */
+/** The options of {@link meteredEvents}. */
 export interface EventMeter {
   started: StartedReservation;
-  /** Drop the chunk that has usage alone: the caller has not asked for it. */
+  /** Drop the chunk that only contains usage: the caller did not request it. */
   dropUsage: boolean;
   signal: AbortSignal | undefined;
   onEvent: (event: Json) => void;
 }
 
-/** The data of an event as JSON; undefined for `[DONE]` and whatever else is none. */
+/** The data of an event as JSON; undefined for `[DONE]` and other text. */
 function dataOf(lines: string[]): Json | undefined {
   const data = lines.filter((line) => line.startsWith("data:")).map((line) => line.slice(5));
   try {
@@ -25,7 +25,7 @@ function dataOf(lines: string[]): Json | undefined {
   }
 }
 
-/** Events as lists of lines; a last one without an empty line after it counts too. */
+/** The events as lists of lines; the last one may lack the empty line. */
 async function* blocksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string[]> {
   let lines: string[] = [];
   for await (const line of linesOf(body)) {
@@ -39,7 +39,7 @@ async function* blocksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<strin
   if (lines.length > 0) yield lines;
 }
 
-/** The same events. The reservation is settled before the last one goes out, or when the reader leaves. */
+/** The same events. Settles the reservation before the last one, or when the reader leaves. */
 export function meteredEvents(body: ReadableStream<Uint8Array>, meter: EventMeter): ReadableStream<Uint8Array> {
   const { started, signal } = meter;
   const blocks = blocksOf(body);
@@ -79,7 +79,7 @@ export function meteredEvents(body: ReadableStream<Uint8Array>, meter: EventMete
         await Promise.allSettled([blocks.return(undefined), leave()]);
       },
     },
-    // Nothing is read, and so nothing counted, before it is asked for.
+    // Reads, and so counts, only what the reader requests.
     { highWaterMark: 0 },
   );
 }

@@ -1,20 +1,20 @@
-/** A fetch that meters what goes to OpenAI, or to what speaks its wire format. */
+/** A fetch that meters calls to OpenAI and compatible providers. */
 import type { Client } from "../client.js";
-import { GatewayUnavailable, LimitReached } from "../errors.js";
+import { Denied, GatewayUnavailable } from "../errors.js";
 import { planned, reportTokens, type TokenRules, tokensOf } from "../llm/tokens.js";
 import { rateLimitHeaders } from "../rate-limit-headers.js";
 import type { StartedReservation } from "../reservation/start.js";
 import { meteredEvents } from "./metered-events.js";
 import { type Endpoint, endpointOf, idOf, usageOf } from "./wire.js";
 
-/** A fetch as clients of OpenAI take it. */
+/** The fetch option of OpenAI clients. */
 export type FetchLike = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
-/** How calls are metered. */
+/** The rules for metered calls. */
 export interface OpenAIRules extends TokenRules {
-  /** Default `openai`; a fact for reports and match rules. */
+  /** The metadata `provider`, for reports and match rules. Default `openai`. */
   provider?: string;
-  /** The fetch to go out with. Default: the client's own, or the platform's. */
+  /** The fetch that sends the calls. Default: that of the client, or of the platform. */
   fetch?: FetchLike;
 }
 
@@ -45,9 +45,9 @@ function meteredCall(input: string | URL | Request, init: RequestInit | undefine
 }
 
 /**
- * A fetch that reserves tokens before a model call and commits what its answer says it used. Calls to
- * `chat/completions`, `completions`, `responses` and `embeddings` are metered, streams included; everything else passes
- * through. For clients that `meterOpenAI` cannot wrap.
+ * A fetch that reserves tokens before a model call and commits the usage of its answer. It meters `chat/completions`,
+ * `completions`, `responses` and `embeddings`, streams included; all other calls pass through. Use it for clients that
+ * `meterOpenAI` cannot wrap.
  *
  * @example
  * const openai = new OpenAI({ fetch: meteredFetch(client, { userId: "u_42" }) });
@@ -73,7 +73,7 @@ export function meteredFetch(client: Client, rules: OpenAIRules): FetchLike {
       return refusal(error);
     }
     try {
-      const addsUsage = asksForUsage(call);
+      const addsUsage = needsUsageOption(call);
       const response = await out(input, addsUsage ? { ...init, ...withUsage(init, body) } : init);
       return await settled(started, response, { ...call, addsUsage, promptTokens: plan.promptTokens });
     } catch (error) {
@@ -83,12 +83,12 @@ export function meteredFetch(client: Client, rules: OpenAIRules): FetchLike {
   };
 }
 
-function asksForUsage({ endpoint, body }: MeteredCall): boolean {
+function needsUsageOption({ endpoint, body }: MeteredCall): boolean {
   const options = body.stream_options as Json | null | undefined;
-  return endpoint.asksForUsage && body.stream === true && options?.include_usage !== true;
+  return endpoint.hasUsageOption && body.stream === true && options?.include_usage !== true;
 }
 
-/** The same request, asking for its usage. */
+/** The same request with the option that adds usage to the stream. */
 function withUsage(init: RequestInit | undefined, body: Json): RequestInit {
   const headers = new Headers(init?.headers);
   headers.delete("content-length");
@@ -120,7 +120,7 @@ async function settled(started: StartedReservation, response: Response, call: Me
       const usage = usageOf(event);
       if (usage) return reportTokens(reservation, usage, idOf(event));
       characters += call.endpoint.produced(event);
-      // Until the usage comes, and if it never does, as much as was seen.
+      // Until the usage arrives, an estimate from the text.
       if (characters > 0) reportTokens(reservation, { prompt: call.promptTokens, completion: tokensOf(characters) }, idOf(event));
     },
   });
@@ -129,7 +129,7 @@ async function settled(started: StartedReservation, response: Response, call: Me
 
 function copy(response: Response, body: BodyInit): Response {
   const headers = new Headers(response.headers);
-  // The body is decoded already, and may have become shorter.
+  // The body is already decoded, and may be shorter.
   headers.delete("content-encoding");
   headers.delete("content-length");
   const same = new Response(body, { status: response.status, statusText: response.statusText, headers });
@@ -137,12 +137,12 @@ function copy(response: Response, body: BodyInit): Response {
   return same;
 }
 
-/** What clients of OpenAI understand as "do not try again". Thrown errors they would wrap and repeat. */
+/** An answer that OpenAI clients do not retry. They would wrap and retry a thrown error. */
 function refusal(error: unknown): Response {
   const headers = { "content-type": "application/json", "x-should-retry": "false" };
   const answer = (status: number, code: string, message: string, more: object) =>
     new Response(JSON.stringify({ error: { type: "quota", code, message, param: null, ...more } }), { status, headers: { ...headers, ...("decision" in more ? rateLimitHeaders(more.decision as never) : {}) } });
-  if (error instanceof LimitReached) return answer(429, error.code, error.message, { decision: error.decision });
+  if (error instanceof Denied) return answer(429, error.code, error.message, { decision: error.decision });
   if (error instanceof GatewayUnavailable) return answer(503, error.code, error.message, {});
   throw error;
 }

@@ -1,8 +1,8 @@
-/** Keeps a hold alive while work goes on. */
+/** Extends a hold while the work runs. */
 import { QuotagateError } from "../errors.js";
 import { isUndelivered } from "../undelivered.js";
 
-/** Beats so often within a hold's time that two may fail. */
+/** The beats within a hold's time to live, so that two of them may fail. */
 const BEATS_PER_TTL = 3;
 
 export class Heartbeat {
@@ -13,7 +13,7 @@ export class Heartbeat {
 
   /**
    * @param beat extends the hold
-   * @param wanted is the work still going on?
+   * @param wanted true while the work runs
    */
   constructor(
     private readonly beat: () => Promise<unknown>,
@@ -37,7 +37,7 @@ export class Heartbeat {
     if (!this.#running) return;
     const timer: unknown = setTimeout(() => void this.#tick(), this.#everyMs);
     this.#timer = timer as ReturnType<typeof setTimeout>;
-    // The work keeps its process alive, not its heartbeat.
+    // The heartbeat must not keep the process alive.
     (timer as { unref?: () => void }).unref?.();
   }
 
@@ -45,10 +45,10 @@ export class Heartbeat {
     try {
       this.#unwanted = this.wanted() ? 0 : this.#unwanted + 1;
       if (this.#unwanted === 0) await this.beat();
-      // By now the hold has ended.
+      // By now the hold has expired.
       if (this.#unwanted > BEATS_PER_TTL) this.stop();
     } catch (error) {
-      // Away for a moment: the next beat may do. Anything else, such as expired, will not change.
+      // If the gateway cannot be reached, the next beat tries again. After other errors a retry cannot help.
       if (error instanceof QuotagateError && !isUndelivered(error)) this.stop();
     }
     this.#next();

@@ -1,13 +1,13 @@
-/** A reservation while it is worked under. */
+/** A reservation while your function runs. */
 import type { Metering } from "../metering.js";
-import { GatewayUnavailable, LimitReached, QuotagateError } from "../errors.js";
+import { denial, GatewayUnavailable, QuotagateError } from "../errors.js";
 import { newIdempotencyKey } from "../http/idempotency.js";
 import type { CommitBody, Outcome } from "../models.js";
 import type { Decision, Metadata, Quantity, Settlement } from "../results.js";
 import { Heartbeat } from "./heartbeat.js";
-import { type Figures, Tally } from "./tally.js";
+import { type Figures, ReportedUsage } from "./reported-usage.js";
 
-/** What to reserve, and how to settle. */
+/** The options of a reservation. */
 export interface ReservationRequest {
   /** 1 to 256 bytes. */
   userId: string;
@@ -16,36 +16,36 @@ export interface ReservationRequest {
   /** In the unit; default 1. */
   quantity?: Quantity;
   metadata?: Metadata;
-  /** Seconds: 1 to 3,600, default 60. Longer work is no fault: the hold is extended while it runs. */
+  /** Seconds: 1 to 3,600, default 60. The client extends the hold while the work runs. */
   ttlSeconds?: number;
-  /** Cancels: releases the hold and rejects with the signal's reason. */
+  /** Cancels the work: the client releases the hold and rejects with the signal's reason. */
   signal?: AbortSignal;
-  /** When the work fails: `release` (default) charges nothing, `commit` charges what was reported by then. */
+  /** If the work fails: `release` (default) charges nothing, `commit` charges what was reported until then. */
   onError?: "release" | "commit";
 }
 
-/** How reservations reach the gateway. */
+/** What reservations need of the client. */
 export interface Gate {
   client: Metering;
-  /** A reserve that throws when there is no answer. */
-  ask: (body: { userId: string; event: string; quantity?: Quantity; metadata?: Metadata }, options: { ttlSeconds?: number; signal?: AbortSignal }) => Promise<Decision>;
-  /** Takes what the gateway refused to count after it was spent. */
+  /** Reserves; throws GatewayUnavailable without an answer. */
+  requestDecision: (body: { userId: string; event: string; quantity?: Quantity; metadata?: Metadata }, options: { ttlSeconds?: number; signal?: AbortSignal }) => Promise<Decision>;
+  /** Receives a commit that the gateway refused. */
   refused: (body: CommitBody, idempotencyKey: string, error: QuotagateError) => Promise<void>;
 }
 
 const DEFAULT_TTL_SECONDS = 60;
-/** The gateway takes a reason of at most 256 bytes; names of errors are far shorter. */
+/** The gateway accepts at most 256 bytes; names of errors are far shorter. */
 const LONGEST_REASON = 64;
 
-/** What your function gets from `withReservation`: report here what was used. */
+/** The argument of your function in `withReservation`: report usage here. */
 export class Reservation {
-  /** Undefined if nothing is held: unmetered, or degraded. */
+  /** Undefined if nothing is held: the event is unmetered, or the decision degraded. */
   readonly reservationId: string | undefined;
-  /** The gateway could not be asked, and `onUnavailable` says `allow`. */
+  /** The gateway could not be reached, and `onUnavailable` is `allow`. */
   readonly degraded: boolean;
-  /** Aborts when the caller cancels; pass it on to your provider. */
+  /** Aborts when the caller cancels; pass it to your provider. */
   readonly signal: AbortSignal;
-  readonly #tally = new Tally();
+  readonly #usage = new ReportedUsage();
   #tags: Metadata = {};
   #outcome: Outcome | undefined;
   #drawn = false;
@@ -54,7 +54,7 @@ export class Reservation {
   /** @internal */
   constructor(
     readonly request: Readonly<ReservationRequest>,
-    /** What the gateway decided; undefined if it could not be asked. */
+    /** The gateway's decision; undefined if it could not be reached. */
     readonly decision: Decision | undefined,
     private readonly gate: Gate,
   ) {
@@ -64,7 +64,7 @@ export class Reservation {
   }
 
   /**
-   * Reports what was used: a quantity, or figures by name. Calls add up.
+   * Reports actual usage: a quantity, or figures by name. Several reports add up.
    *
    * @throws RangeError a figure that is negative or no number
    *
@@ -73,12 +73,12 @@ export class Reservation {
    * r.use({ prompt_tokens: 200, completion_tokens: 612 });
    */
   use(used: number | Figures): this {
-    this.#tally.add(used);
+    this.#usage.add(used);
     return this;
   }
 
   /**
-   * Reports what was used in all, in place of what was added so far (since the last draw).
+   * Reports the total usage since the last draw. Replaces earlier reports.
    *
    * @throws RangeError a figure that is negative or no number
    *
@@ -86,12 +86,12 @@ export class Reservation {
    * r.total({ quantity: usage.total_tokens, completion_tokens: usage.completion_tokens });
    */
   total(used: number | Figures): this {
-    this.#tally.set(used);
+    this.#usage.set(used);
     return this;
   }
 
   /**
-   * States facts about the event, such as which provider it came to; they go with the commit.
+   * Adds metadata to the commit, such as the provider that answered.
    *
    * @example
    * r.tag({ provider: "b", fallback: "true" });
@@ -102,7 +102,7 @@ export class Reservation {
   }
 
   /**
-   * States whether the result was worth something to the end user.
+   * Sets whether the end user accepted the result.
    *
    * @example
    * r.outcome("rejected");
@@ -113,25 +113,24 @@ export class Reservation {
   }
 
   /**
-   * Charges now what was used since the last draw, and keeps the rest of the hold. What is left at the end is given
-   * back.
+   * Charges the usage since the last draw now and keeps the rest of the hold. At the end the client releases the rest.
    *
-   * @param used is reported first, if given
+   * @param used reported first
    *
    * @example
    * for (const step of plan) await r.draw((await run(step)).tokens);
    */
   async draw(used?: number | Figures): Promise<Settlement | undefined> {
     if (used !== undefined) this.use(used);
-    if (this.reservationId === undefined || this.#tally.empty) return undefined;
+    if (this.reservationId === undefined || this.#usage.empty) return undefined;
     const options = this.#actual();
-    this.#tally.clear();
+    this.#usage.clear();
     this.#drawn = true;
     return this.gate.client.commit(this.reservationId, { ...options, final: false });
   }
 
   /**
-   * Charges nothing at the end, although the work does not fail; what was drawn stays charged.
+   * Charges nothing at the end, although the work succeeds. Earlier draws stay charged.
    *
    * @example
    * if (answer.cached) r.waive();
@@ -141,13 +140,13 @@ export class Reservation {
     return this;
   }
 
-  /** Was anything reported as used? */
+  /** True if any usage was reported. */
   get hasUsed(): boolean {
-    return this.#drawn || this.#tally.positive;
+    return this.#drawn || this.#usage.positive;
   }
 
   #actual() {
-    const { quantity, metadata: figures } = this.#tally.figures;
+    const { quantity, metadata: figures } = this.#usage.figures;
     const metadata = { ...this.#tags, ...figures };
     return {
       ...(quantity !== undefined && { quantity }),
@@ -156,36 +155,36 @@ export class Reservation {
     };
   }
 
-  /** @internal Charges what was reported; without a report, what was held. */
+  /** @internal Charges the reported usage, or the held amounts without a report. */
   async settle(): Promise<void> {
-    if (this.#waived) return this.giveBack("waived");
+    if (this.#waived) return this.release("waived");
     const actual = this.#actual();
     if (this.reservationId === undefined) {
       if (this.decision === undefined) await this.#track(actual);
       return;
     }
-    // After draws a commit without figures would charge the whole rest.
-    if (this.#drawn && this.#tally.empty) return this.giveBack("rest");
+    // After draws, a commit without figures would charge the whole rest.
+    if (this.#drawn && this.#usage.empty) return this.release("rest");
     const idempotencyKey = newIdempotencyKey();
     try {
       await this.gate.client.commit(this.reservationId, { ...actual, idempotencyKey });
     } catch (error) {
-      // What was spent has brought a result, and a refused commit is no reason to lose that.
+      // The work has a result, which the caller must not lose because of a refused commit.
       if (!(error instanceof QuotagateError)) throw error;
       await this.gate.refused({ reservationId: this.reservationId, ...actual }, idempotencyKey, error);
     }
   }
 
-  /** Spent while the gateway was away: counted when it is back. */
+  /** Counts usage without a reservation when the gateway can be reached again. */
   async #track(actual: { quantity?: number; metadata?: Metadata }): Promise<void> {
     const { userId, event, quantity, metadata } = this.request;
     await this.gate.client.track(userId, event, actual.quantity ?? quantity, { ...metadata, ...actual.metadata }, { keep: true });
   }
 
   /** @internal Charges nothing more. */
-  async giveBack(reason: string): Promise<void> {
+  async release(reason: string): Promise<void> {
     if (this.reservationId === undefined) return;
-    // The hold ends by itself if even this fails; the caller has an error of its own to tell.
+    // If this fails, the hold expires. The caller gets the error of the work, not this one.
     await this.gate.client.release(this.reservationId, { reason }).catch(() => {});
   }
 
@@ -193,7 +192,7 @@ export class Reservation {
   async abandon(error: unknown): Promise<void> {
     if (this.request.onError === "commit" && this.hasUsed) return this.settle();
     const name = error instanceof Error ? error.name : "error";
-    return this.giveBack(name.replace(/[^\w.-]/g, "_").slice(0, LONGEST_REASON));
+    return this.release(name.replace(/[^\w.-]/g, "_").slice(0, LONGEST_REASON));
   }
 
   /** @internal Extends the hold while `wanted`. */
@@ -205,18 +204,18 @@ export class Reservation {
   }
 }
 
-/** Reserves. Throws LimitReached, and GatewayUnavailable unless the client goes on without the gateway. */
+/** Reserves. Throws Denied, and GatewayUnavailable unless `onUnavailable` is `allow`. */
 export async function open(gate: Gate, request: ReservationRequest): Promise<Reservation> {
   const { userId, event, quantity, metadata, ttlSeconds, signal } = request;
   const body = { userId, event, ...(quantity !== undefined && { quantity }), ...(metadata && { metadata }) };
   const options = { ...(ttlSeconds !== undefined && { ttlSeconds }), ...(signal && { signal }) };
   let decision: Decision;
   try {
-    decision = await gate.ask(body, options);
+    decision = await gate.requestDecision(body, options);
   } catch (error) {
     if (!(error instanceof GatewayUnavailable) || gate.client.onUnavailable === "deny") throw error;
     return new Reservation(request, undefined, gate);
   }
-  if (!decision.allowed) throw new LimitReached(decision);
+  if (!decision.allowed) throw denial(decision);
   return new Reservation(request, decision, gate);
 }

@@ -1,16 +1,16 @@
-/** A reservation whose end comes as an event. */
+/** A reservation for work that ends with an event. */
 import { type Gate, type Reservation, type ReservationRequest, open } from "./reservation.js";
 
-/** A reservation that is being worked under; its hold is extended until one of its ends is called. */
+/** An open reservation. The client extends its hold until you call `finish` or `abandon`; the first call counts. */
 export interface StartedReservation {
   readonly reservation: Reservation;
-  /** It went well: charges what was reported, or all that was held. The first end counts. */
+  /** The work succeeded: charges the reported usage, or the held amounts without a report. */
   finish(): Promise<void>;
-  /** It failed: releases, or charges what was reported with `onError: "commit"`. The first end counts. */
+  /** The work failed: releases, or with `onError: "commit"` charges the reported usage. */
   abandon(error?: unknown): Promise<void>;
 }
 
-/** Reserves, and keeps the hold alive. */
+/** Reserves, and starts to extend the hold. */
 export async function start(gate: Gate, request: ReservationRequest): Promise<StartedReservation> {
   const reservation = await open(gate, request);
   const heartbeat = reservation.heartbeat();

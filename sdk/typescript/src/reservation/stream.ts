@@ -1,29 +1,29 @@
-/** A reservation around a stream: what was really produced is what is charged. */
+/** A reservation around a stream, which charges what was produced. */
 import { abortReason, unlessAborted } from "../http/abort.js";
 import { type Gate, type Reservation, type ReservationRequest, open } from "./reservation.js";
-import type { Figures } from "./tally.js";
+import type { Figures } from "./reported-usage.js";
 
 type Chunks<T> = AsyncIterable<T> | ReadableStream<T>;
 
-/** Makes the chunks. */
+/** Creates the chunks. */
 export type StreamSource<T> = (reservation: Reservation) => Chunks<T> | PromiseLike<Chunks<T>>;
 
 /** Options of `streamWithReservation`. */
 export interface StreamOptions<T> {
   /**
-   * How much a chunk adds, or undefined for nothing. Left out, report by `reservation.use` or `total`; without any
-   * report all that is held is charged as soon as there was one chunk.
+   * The usage of a chunk, or undefined for none. Without `count`, report with `reservation.use` or `total`; without any
+   * report the held amounts are charged after the first chunk.
    */
   count?: (chunk: T) => number | Figures | undefined;
 }
 
-/** The chunks, metered. Stop early by leaving the loop, or by `return()`. */
+/** The metered chunks. To stop early, leave the loop or call `return()`. */
 export interface MeteredStream<T> extends AsyncIterableIterator<T> {
-  /** To report exact figures, which often come with the last chunk. */
+  /** Reports exact figures, which often arrive with the last chunk. */
   readonly reservation: Reservation;
   /** Resolves when the reservation is settled. */
   readonly settled: Promise<void>;
-  /** The same as a web stream; cancelling it stops early. */
+  /** The chunks as a web stream; cancelling it stops early. */
   toReadableStream(): ReadableStream<T>;
 }
 
@@ -49,8 +49,8 @@ class Metered<T> implements MeteredStream<T> {
   #source: Promise<AsyncIterator<T>> | undefined;
   #chunks = 0;
   #waiting = 0;
-  #asked = 0;
-  #beaten = 0;
+  #calls = 0;
+  #callsAtBeat = 0;
   #finished: Promise<void> | undefined;
   readonly #heartbeat;
   readonly #onAbort = () => void this.#finish("early").catch(() => {});
@@ -61,7 +61,7 @@ class Metered<T> implements MeteredStream<T> {
     private readonly options: StreamOptions<T>,
   ) {
     this.settled = new Promise((resolve) => (this.#markSettled = resolve));
-    // Whoever looks at `settled` sees a fault of settling; whoever does not is not struck by it.
+    // An application that does not use `settled` must not get an unhandled rejection.
     this.settled.catch(() => {});
     this.#heartbeat = reservation.heartbeat(() => this.#inUse());
     reservation.signal.addEventListener("abort", this.#onAbort, { once: true });
@@ -77,7 +77,7 @@ class Metered<T> implements MeteredStream<T> {
       if (this.reservation.signal.aborted) throw abortReason(this.reservation.signal);
       return { done: true, value: undefined };
     }
-    this.#asked += 1;
+    this.#calls += 1;
     this.#waiting += 1;
     let result: IteratorResult<T>;
     try {
@@ -128,17 +128,17 @@ class Metered<T> implements MeteredStream<T> {
   }
 
   #count(chunk: T): void {
-    // A chunk that arrives while the consumer is leaving: it is settled.
+    // A chunk that arrives after the end is not counted.
     if (this.#finished) return;
     this.#chunks += 1;
     const used = this.options.count?.(chunk);
     if (used !== undefined) this.reservation.use(used);
   }
 
-  /** A consumer that has forgotten its stream must not keep the hold alive for a day. */
+  /** False if nobody has read since the last beat: an abandoned stream must not extend its hold for a day. */
   #inUse(): boolean {
-    const used = this.#waiting > 0 || this.#asked > this.#beaten;
-    this.#beaten = this.#asked;
+    const used = this.#waiting > 0 || this.#calls > this.#callsAtBeat;
+    this.#callsAtBeat = this.#calls;
     return used;
   }
 
@@ -156,15 +156,15 @@ class Metered<T> implements MeteredStream<T> {
     if (how === "early") void this.#closeSource();
     const produced = this.#chunks > 0 || this.reservation.hasUsed;
     if (how === "end" || produced) await this.reservation.settle();
-    else await this.reservation.giveBack("nothing produced");
+    else await this.reservation.release("nothing produced");
   }
 
-  /** The source may take its time to close, or fail at it; what was produced is known already. */
+  /** Closes the source in the background: it may be slow or fail, and what it produced is already known. */
   async #closeSource(): Promise<void> {
     try {
       await (await this.#source)?.return?.();
     } catch {
-      // It was being abandoned.
+      // The source is not used any more.
     }
   }
 }

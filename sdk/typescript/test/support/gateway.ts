@@ -1,97 +1,47 @@
-/** A real gateway process for a test file, and a world of its own in it for each test. */
+/** The gateway of a test file, and an app with a plan and keys for each test. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
-import { createInterface } from "node:readline";
+import { basename, join } from "node:path";
 import { after } from "node:test";
 import { type Client, type ClientOptions, createClient, type GroupBody, type PlanBody } from "../../src/index.js";
+import { FOLDER, type Gateway, ROOT_KEY, startGateway } from "./gateway-process.js";
 import { PATIENCE_MS } from "./timers.js";
-import { eventually, within } from "./wait.js";
+import { eventually } from "./wait.js";
 
-export const ROOT_KEY = "ak_sdk_typescript_test_0123456789abcdef";
+export { FOLDER, ROOT_KEY };
 
-/** The SDK's folder, wherever the compiled test lies. */
-export const FOLDER = resolve(import.meta.dirname, "../../..");
-
-export interface Gateway {
-  url: string;
-  stop: () => Promise<void>;
-}
-
-/** What a program that uses the package with its defaults is to import first. */
+/** A program that uses the package with its defaults has to import this first. */
 export const PATIENT_PROGRAM = join(import.meta.dirname, "patient.js");
 
-/** Options of clients that no pause of the machine makes fail. */
+/** Options of clients that do not fail when the machine is slow. */
 export const PATIENT = { timeoutMs: PATIENCE_MS, deadlineMs: PATIENCE_MS };
 
-function environment(dataDir: string): NodeJS.ProcessEnv {
-  const own = Object.entries(process.env).filter(([name]) => !name.startsWith("QUOTAGATE_"));
-  return {
-    ...Object.fromEntries(own),
-    QUOTAGATE_BIND: "127.0.0.1:0",
-    QUOTAGATE_DATA_DIR: dataDir,
-    QUOTAGATE_ADMIN_KEY: ROOT_KEY,
-    QUOTAGATE_REDIS_TIMEOUT_MS: String(PATIENCE_MS / 2),
-    QUOTAGATE_WEBHOOK_ALLOW_PRIVATE: "1",
-  };
-}
+// A test file that hangs is ended with this signal.
+process.once("SIGTERM", () => process.exit(1));
 
-/** The last lines of a gateway's log. */
-const LINES = 40;
-
-/** Kills the gateway and removes its data as soon as this process is gone, however it ends. */
-const WATCHDOG = 'read -r ended || { kill "$1"; while kill -0 "$1"; do sleep 1; done; rm -rf "$2"; } 2>/dev/null';
-
-/** Starts the binary and waits until it reports where it listens. */
-async function startGateway(): Promise<Gateway> {
-  const binary = process.env.QUOTAGATE_BIN ?? resolve(FOLDER, "../../target/debug/quotagate");
-  const dataDir = mkdtempSync(join(tmpdir(), "quotagate-sdk-"));
-  const child = spawn(binary, ["serve"], { env: environment(dataDir), stdio: ["ignore", "pipe", "pipe"] });
-  const watchdog = spawn("/bin/sh", ["-c", WATCHDOG, "watchdog", String(child.pid), dataDir], { stdio: ["pipe", "ignore", "ignore"], detached: true });
-  const log: string[] = [];
-  const keep = (line: string) => {
-    log.push(line);
-    if (log.length > LINES) log.shift();
-  };
-  createInterface({ input: child.stderr }).on("line", keep);
-  const listening = new Promise<string>((found, failed) => {
-    child.once("error", failed);
-    child.once("exit", (code) => failed(new Error(`${binary} ended with ${code} before it was ready`)));
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      keep(line);
-      const match = /listening on (http:\S+)/.exec(line);
-      if (match) found(match[1]!);
-    });
-  });
-  // A test file that hangs is ended so.
-  process.once("SIGTERM", () => process.exit(1));
+/** The gateway of run.ts, which all test files share, or a new one. */
+async function sharedOrNew(): Promise<Gateway> {
+  const url = process.env.QUOTAGATE_TEST_GATEWAY;
+  if (url) return { url, log: () => "", stop: async () => {} };
+  const started = await startGateway();
   process.once("exit", () => {
-    if (!process.exitCode) return;
-    const name = basename(process.argv[1] ?? "").replace(/\.test\.js$/, "");
-    console.error(`The last lines of this file's gateway:\n${log.join("\n")}\nRun this file alone: sdk/typescript/test.sh tests ${name}`);
+    if (process.exitCode) console.error(`The last lines of the gateway's log:\n${started.log()}`);
   });
-  const url = await within(`${binary} to listen`, listening);
-  child.removeAllListeners("exit");
-  const stop = async () => {
-    const ended = new Promise((done) => child.once("exit", done));
-    child.kill("SIGTERM");
-    await within("the gateway to end", ended);
-    watchdog.stdin.end("ended\n");
-    rmSync(dataDir, { recursive: true, force: true });
-  };
-  return { url, stop };
+  return started;
 }
+
+process.once("exit", () => {
+  const name = basename(process.argv[1] ?? "").replace(/\.test\.js$/, "");
+  if (process.exitCode) console.error(`Run this file alone: sdk/typescript/test.sh tests ${name}`);
+});
 
 let shared: Promise<Gateway> | undefined;
 
-// Registered while the file loads: within a test it would belong to that test.
+// Registered while the file loads: within a test it would run after that test.
 after(async () => (await shared)?.stop());
 
-/** The gateway of this test file. */
+/** The gateway for this test file. */
 export function gateway(): Promise<Gateway> {
-  return (shared ??= startGateway());
+  return (shared ??= sharedOrNew());
 }
 
 /** A monthly calendar group. */
@@ -110,17 +60,17 @@ export interface World {
   secretKey: string;
   /** A client with the secret key. */
   client: Client;
-  /** Another one, for instance behind a proxy. */
+  /** Another client with the secret key, for example behind a proxy. */
   connect: (options?: Partial<ClientOptions>) => Client;
   /** Puts a user on the plan. */
   user: (id: string, planId?: string) => Promise<string>;
   /** A group's counter now. */
   counter: (userId: string, groupId?: string) => Promise<{ used: number; held: number }>;
-  /** What a group's counter has used as soon as it holds nothing: settling may follow the end of the work. */
+  /** Waits until nothing is held, since settling may follow the end of the work. Returns the used amount. */
   settled: (userId: string, groupId?: string) => Promise<number>;
 }
 
-/** A new world with the plan `plan` of these groups. */
+/** Creates an app whose plan `plan` has these groups. */
 export async function world(groups: GroupBody[], plan: Partial<PlanBody> = {}): Promise<World> {
   const { url } = await gateway();
   const app = `app_${process.pid}_${(worlds += 1)}`;

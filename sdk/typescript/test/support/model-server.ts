@@ -1,11 +1,11 @@
-/** A server that speaks the wire format of OpenAI. The model's name says how it behaves. */
+/** A server with OpenAI's API. The model's name chooses its behaviour. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after } from "node:test";
 
 export const PROMPT_TOKENS = 11;
 export const CACHED_TOKENS = 4;
-/** What it always answers, one chunk a word. */
+/** The answer, one chunk for each word. */
 export const WORDS = ["Quota ", "comes ", "before ", "spending."];
 export const COMPLETION_TOKENS = 6;
 export const TOTAL_TOKENS = PROMPT_TOKENS + COMPLETION_TOKENS;
@@ -42,7 +42,7 @@ function send(response: ServerResponse, status: number, body: Json): void {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
 }
 
-/** `hangs`: two chunks and nothing more. `breaks`: two chunks and the connection is cut. */
+/** `hangs`: two chunks, then nothing. `breaks`: two chunks, then the connection is cut. */
 function stream(response: ServerResponse, model: unknown, events: Json[], done: boolean): void {
   response.writeHead(200, { "content-type": "text/event-stream" });
   const short = model === "hangs" || model === "breaks";
@@ -75,7 +75,7 @@ function responses(response: ServerResponse, body: Json): void {
   stream(response, body.model, [created, ...deltas, { type: "response.completed", sequence_number: 9, response: whole }], false);
 }
 
-/** Starts it; it ends with the test file. */
+/** Starts the server; it ends with the test file. */
 export async function startModelServer(): Promise<ModelServer> {
   const requests: ModelServer["requests"] = [];
   const server = createServer((request, response) => {

@@ -1,6 +1,6 @@
 /**
- * Loaded before a program that uses the package with its own defaults: what would take a second or more takes forty
- * times as long, so that no attempt times out because the machine is slow.
+ * Loaded before a program that uses clients with default options. Timers of a second or more take forty times as long,
+ * so that no attempt times out because the machine is slow.
  */
 const { setTimeout } = globalThis;
 

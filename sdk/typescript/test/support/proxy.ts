@@ -1,38 +1,38 @@
-/** A small HTTP proxy before the gateway that does harm as it is told. */
+/** A small HTTP proxy in front of the gateway that causes the faults that a test chooses. */
 import { Agent, createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after } from "node:test";
 import { within } from "./wait.js";
 
-/** What is done to one request. */
+/** What the proxy does with a request. */
 export type Fault =
-  /** Nothing. */
+  /** Passes it through. */
   | "pass"
   /** The connection is cut before the gateway sees the request. */
   | "cut-before"
   /** The gateway answers, and then the connection is cut. */
   | "cut-after"
-  /** Within the answer's body. */
+  /** The connection is cut within the answer's body. */
   | "cut-within"
-  /** 503 with Retry-After, unseen by the gateway. */
+  /** 503 with Retry-After; the gateway does not see the request. */
   | "busy"
   /** The gateway answers, and the client gets a 503. */
   | "busy-after"
-  /** 429 with Retry-After: too many reads are under way. */
+  /** 429 with Retry-After: too many reads are running. */
   | "too-many-reads"
-  /** 404 as from a gateway that does not have this path. */
+  /** 404, as from a gateway without this path. */
   | "not-found"
-  /** The gateway does a batch without its first operation, whose result is 503. */
+  /** The gateway gets a batch without its first operation, whose result is 503. */
   | "first-not-done"
-  /** 502 from a box in between. */
+  /** 502, as from another proxy. */
   | "bad-gateway"
-  /** The gateway answers, and the client gets something else with status 200. */
+  /** The gateway answers, and the client gets a different body with status 200. */
   | "garbage"
   | "garbage-json"
-  /** The gateway answers, and the client waits until it gives up: see `timeoutsOfSlowOnes`. */
+  /** The gateway answers, but the client gets no answer until its timeout: see `timeoutsOfSlowOnes`. */
   | "slow";
 
-/** One request as it came through. */
+/** A request that the proxy has received. */
 export interface Seen {
   method: string;
   path: string;
@@ -45,13 +45,13 @@ export interface Seen {
 export interface Proxy {
   url: string;
   seen: Seen[];
-  /** What to do to the next requests; `pass` after them. */
+  /** The faults of the next requests; later ones pass. */
   next: (...faults: Fault[]) => void;
-  /** What to do to every request, until told otherwise. */
+  /** Chooses the fault of every request from now on. */
   always: (choose: (request: { path: string; body: string }) => Fault) => void;
-  /** Resolves when the condition holds, looked at with each request that has been dealt with. */
+  /** Resolves when the condition holds, which is checked after each request. */
   until: (condition: (seen: Seen[]) => boolean) => Promise<void>;
-  /** Called with the request's `x-attempt` when a `slow` one has met the gateway. */
+  /** Called with the `x-attempt` of a `slow` request after the gateway's answer. */
   onSlow: (attempt: string | undefined) => void;
 }
 
@@ -67,7 +67,7 @@ async function bodyOf(stream: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-/** Starts a proxy before `target`; it ends with the test file. */
+/** Starts a proxy in front of `target`; it ends with the test file. */
 export async function startProxy(target: string): Promise<Proxy> {
   const seen: Seen[] = [];
   const queue: Fault[] = [];
@@ -88,7 +88,7 @@ export async function startProxy(target: string): Promise<Proxy> {
     return { status: answer.statusCode!, headers: answer.headers, body: await bodyOf(answer) };
   }
 
-  /** As it comes: a stream of events never ends by itself. */
+  /** Passes the answer through as it arrives, since a stream of events does not end. */
   function pass(answer: IncomingMessage, response: ServerResponse): void {
     response.writeHead(answer.statusCode!, answer.headers);
     answer.pipe(response);
@@ -115,7 +115,7 @@ export async function startProxy(target: string): Promise<Proxy> {
         return;
       }
       if (fault === "not-found") {
-        const problem = { type: "about:blank", title: "Not found", status: 404, code: "not_found", detail: `there is nothing at ${path}`, requestId: "r" };
+        const problem = { type: "about:blank", title: "Not found", status: 404, code: "not_found", detail: `The path ${path} does not exist.`, requestId: "r" };
         response.writeHead(404, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
         return;
       }
@@ -136,7 +136,7 @@ export async function startProxy(target: string): Promise<Proxy> {
       if (fault === "garbage") return void response.writeHead(200, { "content-type": "application/json" }).end('{"allowed":tr');
       if (fault === "garbage-json") return void response.writeHead(200, { "content-type": "application/json" }).end('{"status":"ok"}');
       if (fault === "slow") return void setImmediate(() => proxy.onSlow(header("x-attempt")));
-      // Cut within its body.
+      // cut-within
       response.writeHead(answer.status, { ...answer.headers, "content-length": String(answer.body.length) });
       response.write(answer.body.subarray(0, answer.body.length >> 1), () => incoming.socket.destroy());
     } finally {

@@ -1,10 +1,10 @@
-/** Timers that follow the test instead of the machine: nothing here depends on how fast it runs. */
+/** Timers that the test fires, so that nothing depends on the speed of the machine. */
 import type { TestContext } from "node:test";
 import type { Fetch } from "../../src/options.js";
 import type { Proxy } from "./proxy.js";
 import { eventually } from "./wait.js";
 
-/** How long an attempt of a patient client may take, in milliseconds. */
+/** The timeout of a patient client, in milliseconds. */
 export const PATIENCE_MS = 120_000;
 
 interface Cued {
@@ -12,19 +12,19 @@ interface Cued {
   run: () => void;
 }
 
-/** The timers of some length, which wait for the test. */
+/** The timers that the test fires. */
 export interface Cue {
-  /** The timers that wait, in the order in which they were set. */
+  /** The waiting timers, in the order in which they were set. */
   waiting: ReadonlySet<Cued>;
-  /** The one that was set last. */
+  /** The timer that was set last. */
   last: () => Cued;
-  /** Ends this timer's wait, unless it was cleared. */
+  /** Fires this timer, unless it was cleared. */
   fire: (timer: Cued) => void;
-  /** Waits until a timer is set, and ends its wait. */
+  /** Waits until a timer is set, and fires it. */
   next: () => Promise<void>;
 }
 
-/** From now on, timers of a length that `mine` names fire only when the test says so. All others are as ever. */
+/** From now on, the test fires the timers whose length `mine` accepts. All others work as usual. */
 export function cueTimers(context: TestContext, mine: (ms: number) => boolean): Cue {
   const waiting = new Set<Cued>();
   let last: Cued | undefined;
@@ -51,14 +51,14 @@ export function cueTimers(context: TestContext, mine: (ms: number) => boolean): 
   };
 }
 
-/** Lengths that no other timer has. */
+/** Lengths of no other timer. */
 const ATTEMPT_MS = 123_457;
 const DEADLINE_MS = 3_600_000;
 
 /**
- * Options of a client whose attempts time out when the proxy has met a `slow` one, and never otherwise.
+ * Options of a client whose attempts time out only if the proxy is `slow`.
  *
- * @param options of the proxy: the one that the client is connected to
+ * @param proxy the proxy in front of the client
  */
 export function timeoutsOfSlowOnes(context: TestContext, proxy: Proxy): { timeoutMs: number; deadlineMs: number; fetch: Fetch } {
   const cue = cueTimers(context, (ms) => ms === ATTEMPT_MS);
@@ -67,7 +67,7 @@ export function timeoutsOfSlowOnes(context: TestContext, proxy: Proxy): { timeou
   return {
     timeoutMs: ATTEMPT_MS,
     deadlineMs: DEADLINE_MS,
-    // The client sets the timer of an attempt right before it calls this.
+    // The client sets the timer of an attempt right before it calls fetch.
     fetch: (input, init) => {
       const attempt = String(timers.size);
       timers.set(attempt, cue.last());
@@ -76,7 +76,7 @@ export function timeoutsOfSlowOnes(context: TestContext, proxy: Proxy): { timeou
   };
 }
 
-/** A clock that jumps from timer to timer of those that `mine` names. For work without any input or output. */
+/** A clock that jumps to the next timer that `mine` accepts. Only for work without I/O. */
 export function virtualTime(context: TestContext, mine: (ms: number) => boolean): { now: () => number } {
   let now = 0;
   const timers = new Set<{ at: number; run: () => void }>();

@@ -30,7 +30,7 @@ fn standing<'a>(plan: Option<&'a Plan>, policies: &'a [Arc<Policy>]) -> Standing
     Standing { plan, policies, anchor: ANCHOR, until_ms: TimeMs::MAX, blocked: false }
 }
 
-/// Both views of one call, with the event and metadata of one user without a key.
+/// Explanation and decision of one call, with the event and metadata of one user without a key.
 fn both(
     standing: Standing<'_>,
     event: &str,
@@ -193,7 +193,7 @@ proptest! {
         model in prop::option::of(prop::sample::select(vec!["a", "b"])), tokens in prop::option::of(0_u64..3)
     ) {
         let body = |groups: &[Value]| serde_json::from_value(json!({"periodType": "monthly", "groups": groups})).unwrap();
-        // What is no valid configuration decides nothing.
+        // Skips configurations that are not valid.
         let plan = Plan::validate(&PlanId::parse("p").unwrap(), 7, body(&of_plan));
         let body: crate::domain::configuration::policy_body::PolicyBody =
             serde_json::from_value(json!({"periodType": "daily", "groups": of_policy})).unwrap();

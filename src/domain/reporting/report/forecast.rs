@@ -1,4 +1,4 @@
-//! Where a counter will be at the end of its window, when it runs out, and how sure that is.
+//! Forecasts a counter's usage at the end of its window, when it reaches its limit, and how sure that is.
 
 use rust_decimal::Decimal;
 
@@ -8,7 +8,7 @@ const DAY_MS: TimeMs = crate::domain::time::day::DAY_MS;
 /// A forecast needs this part of the window behind it.
 const LEAST_PART: TimeMs = 10;
 
-/// What is known of a counter. Amounts are in its unit.
+/// The usage of a counter so far. Amounts are in its unit.
 #[derive(Clone, Debug)]
 pub struct Course {
     pub window: Window,
@@ -21,31 +21,31 @@ pub struct Course {
     pub days: Vec<Decimal>,
 }
 
-/// How fast a counter is used, and where that leads. Amounts in the unit, with at most 6 decimal places.
+/// A rate of usage with its forecast. Amounts in the unit, with at most 6 decimal places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub per_day: Decimal,
     /// `used` at the window's end; None if it never ends.
     pub projected: Option<Decimal>,
-    /// None: not before the window ends, or never.
+    /// None if the limit is not reached before the window ends.
     pub runs_out_at_ms: Option<TimeMs>,
 }
 
-/// The slowest and the fastest course that is to be expected.
+/// The slowest and the fastest rate to expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     pub slow: Rate,
     pub fast: Rate,
 }
 
-/// What is to be expected of a counter.
+/// The forecast of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forecast {
-    /// From when on there is one: after a tenth of the window, or after a day of one that never ends.
+    /// There is none before this time: a tenth of the window, or a day of one that never ends.
     pub from_ms: TimeMs,
-    /// By what the window has used since its start.
+    /// By usage since the start of the window.
     pub by_window: Option<Rate>,
-    /// By what the complete days have used; None without such days.
+    /// By usage in the preceding days; None without such days.
     pub by_days: Option<Rate>,
     pub range: Option<Range>,
 }
@@ -57,7 +57,7 @@ impl Forecast {
     }
 }
 
-/// What the course so far leads to.
+/// The forecast by the usage so far.
 pub fn forecast(course: &Course) -> Forecast {
     let begun_ms = course.window.start_ms.max(course.since_ms);
     let length = course.window.end_ms.map_or(DAY_MS * LEAST_PART, |end| end - course.window.start_ms);

@@ -9,21 +9,21 @@ use crate::domain::time::day::Day;
 use crate::domain::values::ids::GroupId;
 use rust_decimal::Decimal;
 
-/// The most lines of one report.
+/// The maximum number of lines in a report.
 const MOST_LINES: usize = 50_000;
 
-/// More lines than a report may have.
+/// The report exceeds the maximum number of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the report would have more than 50,000 lines: ask for fewer days, a larger period, or less in `by`")]
+#[error("must give at most 50,000 lines; choose fewer days, a longer period, or fewer names in `by`")]
 pub struct TooManyLines;
 
-/// Where a line stands in a report: by time, then by its values.
+/// The position of a line in a report: by time, then by its values.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineName {
-    /// First day of its step.
+    /// First day of its period.
     pub start: Day,
     pub end: Day,
-    /// In the order of `by`; None where there was none.
+    /// In the order of `by`; None for rows without the value.
     pub values: Vec<Option<String>>,
 }
 
@@ -31,31 +31,31 @@ pub struct LineName {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
     pub metrics: Metrics,
-    /// Both sides of each ratio, in the same steps.
+    /// Both operands of each ratio, in the same steps.
     sides: Vec<(i128, i128)>,
 }
 
 impl Line {
-    /// One per ratio asked for; None where the second side is 0.
+    /// One per requested ratio; None if the second operand is 0.
     pub fn ratios(&self) -> impl Iterator<Item = Option<Decimal>> {
         self.sides.iter().map(|(above, below)| quotient(*above, *below))
     }
 
-    /// Cents per accepted result; None without one.
+    /// Cents per accepted result; None without an accepted result.
     pub fn cost_per_accepted(&self) -> Option<Decimal> {
         let accepted = self.metrics.get(Count::Accepted);
         let steps = 10_i128.pow(crate::domain::reporting::rollup::COST_DECIMALS);
         (accepted > 0).then(|| quotient(self.metrics.cost, accepted.saturating_mul(steps))).flatten()
     }
 
-    /// The part of calls that were retries; None without calls.
+    /// The share of calls that were retries; None without calls.
     pub fn retry_share(&self) -> Option<Decimal> {
         let calls = self.metrics.get(Count::Calls);
         (calls > 0).then(|| quotient(self.metrics.get(Count::Retries), calls)).flatten()
     }
 }
 
-/// A report in the making.
+/// A report while rows are added.
 #[derive(Debug)]
 pub struct Lines<'a> {
     asked: &'a Asked,
@@ -114,7 +114,7 @@ impl<'a> Lines<'a> {
         Ok(())
     }
 
-    /// In order. Without `by` and by no step there is always one line.
+    /// The lines in order. Without `by` and with one period for all days there is always one line.
     pub fn finish(mut self) -> BTreeMap<LineName, Line> {
         if self.asked.by.is_empty() && self.asked.step == super::Step::Total && self.lines.is_empty() {
             let name = LineName { start: self.asked.from, end: self.asked.to, values: Vec::new() };

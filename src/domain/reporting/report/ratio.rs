@@ -1,4 +1,4 @@
-//! Ratios: one sum per another.
+//! Ratios of two sums.
 
 use rust_decimal::Decimal;
 
@@ -6,17 +6,17 @@ use super::{By, known_label};
 use crate::domain::reporting::rollup::{COST_DECIMALS, Count, DECIMALS, Fields, Metrics, RowName};
 use crate::domain::values::glob;
 
-/// Decimal places of a ratio; it is rounded half up.
+/// Decimal places of a ratio, rounded half up.
 const PLACES: u32 = 6;
 
-/// What a side of a ratio sums.
+/// What an operand sums.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measure {
     Count(Count),
     Quantity,
     /// In cents.
     Cost,
-    /// What one group was charged, in its unit.
+    /// The charge of one group, in its unit.
     Charged,
     /// A summed metadata field.
     Figure(String),
@@ -33,7 +33,7 @@ impl Measure {
         }
     }
 
-    /// In steps of 10^-12, so that sides can be divided by each other.
+    /// In steps of 10^-12, so that operands can be divided by each other.
     fn of(&self, metrics: &Metrics, fields: &Fields) -> i128 {
         let scaled = |sum: i128, decimals: u32| sum.saturating_mul(10_i128.pow(DECIMALS - decimals));
         match self {
@@ -51,11 +51,11 @@ impl Measure {
     }
 }
 
-/// Only rows with that value: `event=llm.*`, `metadata.quality=final`.
+/// Selects rows with this value: `event=llm.*`, `metadata.quality=final`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub by: By,
-    /// Of an event a name or a glob; empty: rows without a value.
+    /// A name or a glob for an event; empty for rows without a value.
     pub value: String,
 }
 
@@ -66,7 +66,7 @@ impl Condition {
     }
 }
 
-/// One side: a measure over the rows that fit all conditions.
+/// One operand: a measure over the rows that match all conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     pub measure: Measure,
@@ -78,18 +78,18 @@ impl Side {
     fn parse(text: &str) -> Result<Self, String> {
         let (name, mut rest) = text.split_at(text.find('[').unwrap_or(text.len()));
         if name.is_empty() {
-            return Err("each side needs the name of a metric or of a figure".to_owned());
+            return Err("must have a metric or a figure on both sides of the slash".to_owned());
         }
         let mut only = Vec::new();
         while !rest.is_empty() {
             let inner = rest.strip_prefix('[').and_then(|inner| inner.split_once(']'));
             let condition = inner.and_then(|(condition, _)| condition.split_once('='));
             let (Some((_, after)), Some((by, value))) = (inner, condition) else {
-                return Err(format!("`{rest}` is not a filter such as [metadata.quality=final]"));
+                return Err(format!("must have filters such as [metadata.quality=final]; `{rest}` is not one"));
             };
             let by = By::parse(by)?;
             if by == By::Group {
-                return Err("a filter goes by user, event, key or metadata.<name>; for a group there is groupId".into());
+                return Err("must filter by user, event, key or metadata.<name>; use groupId for a group".into());
             }
             only.push(Condition { by, value: value.to_owned() });
             rest = after;
@@ -108,16 +108,14 @@ impl Side {
         }
         match &self.measure {
             Measure::Charged if !of_groups => {
-                Err("`charged` is in the unit of a group: ask by=group, or with groupId".to_owned())
+                Err("can use `charged` only with by=group or groupId, since it is in the unit of a group".to_owned())
             }
             Measure::Figure(name) if !fields.figures.contains(name) => Err(format!(
-                "`{name}` is neither a metric nor a figure that is summed; figures are: {}",
+                "must use metrics or figures; `{name}` is neither. Figures are: {}",
                 fields.figures.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
             )),
             Measure::Count(Count::Calls | Count::Denials) | Measure::Charged => Ok(()),
-            _ if of_groups => {
-                Err("of a group there are only calls, denials and charged: leave out by=group and groupId".to_owned())
-            }
+            _ if of_groups => Err("must use only calls, denials and charged with by=group or groupId".to_owned()),
             Measure::Count(_) | Measure::Quantity | Measure::Cost | Measure::Figure(_) => Ok(()),
         }
     }
@@ -135,7 +133,7 @@ impl Ratio {
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // A value may hold a slash, as names of models do.
+        // Values may contain slashes, as names of models do.
         let mut depth = 0_i32;
         let slash = text.char_indices().find(|(_, letter)| {
             depth += match letter {
@@ -146,13 +144,13 @@ impl Ratio {
             *letter == '/' && depth == 0
         });
         let Some((slash, _)) = slash else {
-            return Err(format!("`{text}` is not a ratio such as completion_tokens/prompt_tokens"));
+            return Err(format!("must be a ratio such as completion_tokens/prompt_tokens, not `{text}`"));
         };
         let (above, below) = (Side::parse(&text[..slash])?, Side::parse(&text[slash + 1..])?);
         Ok(Self { text: text.to_owned(), above, below })
     }
 
-    /// As it was asked for.
+    /// The text of the query.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -169,10 +167,10 @@ impl Ratio {
     }
 }
 
-/// `above` per `below`, both in the same steps, with 6 decimal places; None where `below` is 0.
+/// `above / below`, both in the same steps, with 6 decimal places; None if `below` is 0.
 pub fn quotient(mut above: i128, mut below: i128) -> Option<Decimal> {
     let factor = 2 * 10_i128.pow(PLACES);
-    // Sums beyond any figure lose what their quotient would not show.
+    // Very large sums lose digits that would not show in the quotient.
     while above.checked_mul(factor).is_none() || below.checked_mul(2).is_none() {
         (above, below) = (above / 10, below / 10);
     }

@@ -199,7 +199,7 @@ fn a_forecast_leads_to_the_end_of_the_window_and_tells_when_it_runs_out() {
     let by_days = found.by_days.unwrap();
     assert_eq!((by_days.per_day, by_days.projected, by_days.runs_out_at_ms), (5.into(), Some(175.into()), None));
     assert_eq!(found.faster(), Some(by_window));
-    // Used up, and never used.
+    // A fully used counter, and an unused one.
     let full = forecast(&course("2027-02-08T00:00:00Z", 200, &[])).by_window.unwrap();
     assert_eq!(full.runs_out_at_ms.map(rfc3339).as_deref(), Some("2027-02-08T00:00:00Z"));
     let unused = forecast(&course("2027-02-08T00:00:00Z", 0, &[])).by_window.unwrap();

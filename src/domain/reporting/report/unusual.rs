@@ -1,22 +1,22 @@
-//! What stands out on a day.
+//! Finds values that differ strongly from the days before.
 
-/// A day that stands out against those before it. Figures are rounded to 3 decimal places.
+/// A value that differs strongly from the days before. Figures are rounded to 3 decimal places.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Unusual {
     pub value: f64,
-    /// Of the days before.
+    /// The mean of the days before.
     pub mean: f64,
-    /// Standard deviation of the days before, taken as the whole they are.
+    /// The population standard deviation of the days before.
     pub deviation: f64,
 }
 
-/// Days with less traffic say nothing.
+/// Days with fewer calls are ignored.
 const LEAST_CALLS: i128 = 20;
 const DEVIATIONS: f64 = 3.0;
 const TIMES_THE_MEAN: f64 = 2.0;
 
-/// Is `value` more than the mean plus three standard deviations of `before`, and at least twice the mean? Only of a day
-/// with at least 20 calls (or denials). None without days before.
+/// Whether `value` exceeds the mean of `before` plus three standard deviations, and is at least twice the mean. Only
+/// for a day with at least 20 calls (or denials). None without days before.
 pub fn unusual(value: f64, before: &[f64], calls: i128) -> Option<Unusual> {
     if before.is_empty() || calls < LEAST_CALLS {
         return None;

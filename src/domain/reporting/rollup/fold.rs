@@ -1,4 +1,4 @@
-//! What an entry adds to which rows.
+//! Which rows an entry changes, and by how much.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,10 +11,10 @@ use crate::domain::values::amount::{Unit, parse_decimal};
 use crate::domain::values::ids::{EventName, GroupId};
 use crate::domain::values::metadata::Metadata;
 
-/// What of the metadata is told apart and summed, and what groups count in.
+/// Which metadata fields become labels and figures, and the units of groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// Names of metadata fields that tell rows apart.
+    /// Names of metadata fields that separate rows.
     pub labels: BTreeSet<String>,
     /// Names of metadata fields that are summed.
     pub figures: BTreeSet<String>,
@@ -22,14 +22,14 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Labels whose names mean the same everywhere.
+    /// Labels that every app has.
     pub const LABELS: [&str; 10] =
         ["model", "provider", "team", "workflow", "environment", "action", "attempt", "fallback", "quality", "cache"];
-    /// Figures whose names mean the same everywhere.
+    /// Figures that every app has.
     pub const FIGURES: [&str; 4] = ["prompt_tokens", "completion_tokens", "cached_tokens", "latency_ms"];
 
     fn row(&self, entry: &Entry, event: Option<&EventName>, metadata: &Metadata) -> RowName {
-        // What is given back stands where it was charged.
+        // Refunds are counted in the row of the refunded event.
         let event = event.map(|event| event.refunds().unwrap_or_else(|| event.clone()));
         let labels = metadata.iter().filter(|(name, value)| !value.is_empty() && self.labels.contains(*name));
         let labels: BTreeMap<String, String> =
@@ -43,15 +43,15 @@ impl Fields {
     }
 }
 
-/// The cost of an entry, in steps of cents (10^-6): the charge of the largest magnitude among its groups of that unit,
-/// since several may count the same money.
+/// The cost of an entry in steps of cents (10^-6): the largest charge among its groups with the unit cents, since
+/// several groups may count the same money.
 pub fn cost(entry: &Entry, units: &HashMap<GroupId, Unit>) -> i64 {
     let cents = entry.charges.iter().filter(|charge| units.get(&charge.group) == Some(&Unit::Cents));
     cents.map(|charge| charge.change).max_by_key(|change| change.unsigned_abs()).unwrap_or(0)
 }
 
-/// What an entry adds, row by row. A call of several items is counted in the row of its first item, with all that it
-/// was charged; quantity and figures of each item are in the item's own row. A reset is no use of anything.
+/// The changes of an entry, row by row. A call of several items counts in the row of its first item, with all its
+/// charges; quantity and figures of each item are in the item's own row. A reset counts as nothing.
 pub fn fold(entry: &Entry, fields: &Fields) -> Vec<(RowName, Metrics)> {
     if entry.kind == EntryKind::Reset {
         return Vec::new();
@@ -74,7 +74,7 @@ pub fn fold(entry: &Entry, fields: &Fields) -> Vec<(RowName, Metrics)> {
     rows
 }
 
-/// What the entry as a whole adds.
+/// The change by the entry as a whole.
 fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics {
     let mut metrics = Metrics::default();
     let counted = match entry.kind {
@@ -113,7 +113,7 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
     for charge in &entry.charges {
         let group = metrics.groups.entry(charge.group.clone()).or_default();
         group.charged = group.charged.saturating_add(i128::from(charge.change));
-        // A call that counts for several owners of a group is one call of it.
+        // A call that counts for several owners of a group is one call of the group.
         group.calls = i128::from(is_call);
     }
     for lack in entry.lacks.iter().filter(|_| entry.kind == EntryKind::Denial) {
@@ -123,7 +123,7 @@ fn whole(entry: &Entry, metadata: Option<&Metadata>, fields: &Fields) -> Metrics
     metrics
 }
 
-/// What one item adds: only where something was used or given back.
+/// The change by one item, if something was used or refunded.
 fn item(entry: &Entry, happened: &Happened, fields: &Fields, metrics: &mut Metrics) {
     let sign = match entry.kind {
         EntryKind::Commit | EntryKind::Draw | EntryKind::Track => 1,
@@ -139,10 +139,10 @@ fn item(entry: &Entry, happened: &Happened, fields: &Fields, metrics: &mut Metri
     }
 }
 
-/// Beyond this nothing is a figure that anybody sums: 10^18.
+/// Larger numbers are not summed: 10^18.
 const MOST: i128 = 10_i128.pow(18 + DECIMALS);
 
-/// In steps of 10^-12; None where it is finer or beyond [`MOST`].
+/// In steps of 10^-12; None if it is finer or above [`MOST`].
 fn scaled(value: Decimal) -> Option<i128> {
     let factor = 10_i128.checked_pow(DECIMALS.checked_sub(value.scale())?)?;
     value.mantissa().checked_mul(factor).filter(|value| value.abs() <= MOST)

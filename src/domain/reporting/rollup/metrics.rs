@@ -1,4 +1,4 @@
-//! What a row sums.
+//! The sums of a row.
 
 use std::collections::BTreeMap;
 
@@ -7,32 +7,32 @@ use rust_decimal::Decimal;
 use crate::domain::metering::reason::Reason;
 use crate::domain::values::ids::GroupId;
 
-/// Decimal places of quantities and figures, as numbers come in.
+/// Decimal places of quantities and figures, the same as for input.
 pub const DECIMALS: u32 = 12;
 /// Decimal places of a cost in cents: steps of the unit.
 pub const COST_DECIMALS: u32 = 6;
 
-/// Something that is counted.
+/// The counts of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Count {
-    /// Final commits and tracked events; a call of several items is one, in the row of its first item.
+    /// Final commits and tracked events. A call of several items counts once, in the row of its first item.
     Calls,
-    /// Parts of calls.
+    /// Commits with `final: false`.
     Draws,
-    /// Ended by release.
+    /// Reservations that were released.
     Released,
-    /// Ended by themselves.
+    /// Reservations that expired.
     Expiries,
-    /// Commits after the expiry.
+    /// Commits after the reservation had expired.
     Late,
-    /// Calls that were allowed while Redis was away, counted later.
+    /// Calls that were allowed while Redis was unavailable and counted later.
     Degraded,
     Denials,
     Refunds,
-    /// Results that were told to be accepted, and not taken back.
+    /// Results whose latest outcome is accepted.
     Accepted,
     Rejected,
-    /// Calls whose metadata says `attempt`: `retry`, or a number above 1.
+    /// Calls whose metadata has `attempt`: `retry`, or a number above 1.
     Retries,
 }
 
@@ -72,29 +72,29 @@ impl Count {
     }
 }
 
-/// A group's part of a row.
+/// The sums of one group in a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupSums {
-    /// Steps of the group's unit; what was given back is taken off.
+    /// Steps of the group's unit, minus refunds.
     pub charged: i128,
     /// Calls that matched the group.
     pub calls: i128,
-    /// Denied calls for which it had no room.
+    /// Calls that were denied because of the group's limit.
     pub denials: i128,
 }
 
-/// The sums of a row. Sums stay where they are at the ends of their range instead of turning over.
+/// The sums of a row. They saturate instead of overflowing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
     /// In the order of [`Count::ALL`].
     pub counts: [i128; Count::ALL.len()],
-    /// 10^-12; what was given back is taken off.
+    /// In steps of 10^-12, minus refunds.
     pub quantity: i128,
-    /// 10^-6 cents; what was given back is taken off.
+    /// In steps of 10^-6 cents, minus refunds.
     pub cost: i128,
     pub reasons: BTreeMap<Reason, i128>,
     pub groups: BTreeMap<GroupId, GroupSums>,
-    /// 10^-12, by the name of the metadata field.
+    /// In steps of 10^-12, by the name of the metadata field.
     pub figures: BTreeMap<String, i128>,
 }
 
@@ -103,7 +103,7 @@ impl Metrics {
         self.counts[count as usize]
     }
 
-    /// Counts up, or down.
+    /// Increases or decreases a count.
     pub fn count(&mut self, count: Count, by: i128) {
         let sum = &mut self.counts[count as usize];
         *sum = sum.saturating_add(by);
@@ -129,7 +129,7 @@ impl Metrics {
         }
     }
 
-    /// Only what is known of one group: its calls, denials and charges. None if it has no part in the row.
+    /// Only the figures of one group: its calls, denials and charges. None if the row has none.
     pub fn of_group(&self, group: &GroupId) -> Option<Self> {
         let sums = *self.groups.get(group)?;
         let mut only = Self { groups: [(group.clone(), sums)].into(), ..Self::default() };
@@ -143,7 +143,7 @@ fn add(sum: &mut i128, more: i128) {
     *sum = sum.saturating_add(more);
 }
 
-/// A sum of `decimals` places as a number. Beyond 28 digits its last places are dropped.
+/// A sum with `decimals` places as a number. Digits beyond 28 are dropped.
 pub fn number(mut sum: i128, mut decimals: u32) -> Decimal {
     while decimals > 0 && sum % 10 == 0 {
         (sum, decimals) = (sum / 10, decimals - 1);

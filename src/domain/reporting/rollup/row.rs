@@ -1,16 +1,16 @@
-//! Rows: by what a day's sums are told apart.
+//! The names of rows: the values that separate a day's sums.
 
 use std::collections::BTreeMap;
 
-/// What a value is told as that has no row of its own.
+/// The name of all values without a row of their own in reports.
 pub const OTHER: &str = "(other)";
 
-/// By what rows are told apart, and how long they stay.
+/// A set of rows: what separates them, and how long they are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cube {
     /// By event, key and labels.
     Calls,
-    /// By user as well.
+    /// By event, key, labels and user.
     Users,
 }
 
@@ -24,7 +24,7 @@ impl Cube {
         }
     }
 
-    /// The most rows of one day, bucket and stream.
+    /// The maximum number of rows per day, bucket and stream.
     pub const fn most_rows(self) -> usize {
         match self {
             Self::Calls => 10_000,
@@ -32,20 +32,20 @@ impl Cube {
         }
     }
 
-    /// The rows that may tell labels apart: the last tenth is for those that do not.
+    /// The number of rows that may have labels; the last tenth is reserved for rows without.
     pub const fn exact_rows(self) -> usize {
         self.most_rows() - self.most_rows() / 10
     }
 }
 
-/// The value of a dimension in a row.
+/// A row's value of a dimension.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Word {
-    /// The entries had none, or the cube does not tell rows apart by it.
+    /// The entries had no value, or the cube does not separate rows by it.
     #[default]
     Absent,
     Is(String),
-    /// One of those that found no place.
+    /// One of the values that did not fit into the limit on rows.
     Other,
 }
 
@@ -67,7 +67,7 @@ impl Word {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Labels {
     Each(BTreeMap<String, String>),
-    /// Those of several rows that found no place.
+    /// The labels of rows that did not fit into the limit.
     Other,
 }
 
@@ -86,10 +86,10 @@ impl Default for Labels {
     }
 }
 
-/// A row's name within its day and cube.
+/// The name of a row within its day and cube.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowName {
-    /// Absent in the cube of calls.
+    /// None in the cube of calls.
     pub user: Word,
     pub event: Word,
     pub key: Word,
@@ -97,7 +97,7 @@ pub struct RowName {
 }
 
 impl RowName {
-    /// The row of the same entries in a cube.
+    /// The row of the same entries in another cube.
     pub fn within(&self, cube: Cube) -> Self {
         match cube {
             Cube::Calls => Self { user: Word::Absent, ..self.clone() },
@@ -105,8 +105,7 @@ impl RowName {
         }
     }
 
-    /// Where its sums go: into a row of their own, else into one that does not tell labels apart, else into the one
-    /// that tells nothing apart.
+    /// Where sums go, in this order: their own row, a row without labels, the row for everything else.
     pub fn places(&self, cube: Cube) -> [Self; 3] {
         let plain = match &self.labels {
             Labels::Each(labels) if labels.is_empty() => self.clone(),

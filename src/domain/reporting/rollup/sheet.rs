@@ -1,11 +1,11 @@
-//! The rows of one day, cube and stream, as far as they are at hand.
+//! The rows of one day, cube and stream that are loaded.
 
 use std::collections::{HashMap, HashSet};
 
 use super::metrics::Metrics;
 use super::row::{Cube, RowName};
 
-/// Rows that are added to. It has to know every row that it may add to, and how many there are in all.
+/// Rows to add to. It must know every row that it may change, and the total number of rows.
 #[derive(Clone, Debug)]
 pub struct Sheet {
     cube: Cube,
@@ -16,13 +16,13 @@ pub struct Sheet {
 }
 
 impl Sheet {
-    /// `count`: the rows that there are; `rows`: those of them that may be added to.
+    /// `count` is the number of existing rows; `rows` are those that may be changed.
     pub fn new(cube: Cube, count: usize, rows: HashMap<RowName, Metrics>) -> Self {
         Self { cube, rows, count, most: cube.most_rows(), changed: HashSet::new() }
     }
 
-    /// Adds to a row, or to a less exact one if there is no place for another: the last tenth is for rows that do not
-    /// tell labels apart, and the last place for what has none among those either.
+    /// Adds to a row. If the limit on rows is reached, adds to a less exact row: the last tenth is reserved for rows
+    /// without labels, and the last row for everything else.
     pub fn add(&mut self, name: &RowName, metrics: &Metrics) {
         let [whole, plain, rest] = name.within(self.cube).places(self.cube);
         let has = |name: &RowName| self.rows.contains_key(name);
@@ -46,7 +46,7 @@ impl Sheet {
         &self.rows
     }
 
-    /// The rows that were added to since they were last taken, by name.
+    /// The rows that changed since the last call, by name.
     pub fn take_changed(&mut self) -> Vec<(RowName, Metrics)> {
         let mut changed: Vec<RowName> = self.changed.drain().collect();
         changed.sort();
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(rows[&plain].get(Count::Calls), 12);
         let [_, _, rest] = plain.places(Cube::Calls);
         assert_eq!((rest.event.as_str(), rows[&rest].get(Count::Calls)), (Some(OTHER), 30));
-        // Those that have a row keep it.
+        // Existing rows are still used.
         let mut sheet = Sheet { most, ..Sheet::new(Cube::Calls, rows.len(), rows.clone()) };
         sheet.add(&row("e", "m3"), &call());
         let changed = sheet.take_changed();

@@ -29,7 +29,7 @@ fn asked(plan: &Plan, quantity: &str, now: TimeMs) -> Admission {
     prepare(standing, caller, &[request], now, Purpose::Ask).unwrap()
 }
 
-/// Holds if there is room.
+/// Holds the quantity if the limit allows it.
 fn reserve(book: &mut Book, plan: &Plan, quantity: &str, now: TimeMs) -> Option<Hold> {
     let admission = asked(plan, quantity, now);
     let (places, lacks) = book.ask(&admission, now);

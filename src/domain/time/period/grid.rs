@@ -1,4 +1,4 @@
-//! A row of windows without gaps, each one step after the last.
+//! Windows in a row without gaps, each one step after the previous one.
 
 use chrono::{Months, NaiveDateTime, TimeDelta};
 use chrono_tz::Tz;
@@ -7,11 +7,11 @@ use super::step::Step;
 use super::zone::{first_second_of, local_time};
 use super::{EARLIEST_S, LATEST_S};
 
-/// Windows that are counted, forwards and backwards, from one anchor.
+/// Windows counted forwards and backwards from an anchor.
 ///
-/// Window `n` starts at the anchor's wall-clock time `n` steps on: first the months, clamped to the
-/// month's last day, then the days, then the seconds of real time. Always from the anchor, never
-/// from the window before, so 31 Jan → 28 Feb → 31 Mar.
+/// Window `n` starts `n` steps after the anchor on the wall clock: first months are added and clamped to the month's
+/// last day, then days, then seconds of real time. It is always computed from the anchor, never from the previous
+/// window, so 31 Jan → 28 Feb → 31 Mar.
 #[derive(Debug)]
 pub(super) struct Grid {
     zone: Tz,
@@ -21,20 +21,20 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// Counts from an instant. `anchor_s` lies within `EARLIEST_S..LATEST_S`.
+    /// A grid anchored at an instant. `anchor_s` is within `EARLIEST_S..LATEST_S`.
     pub(super) fn from_instant(zone: Tz, step: Step, anchor_s: i64) -> Grid {
         Grid { zone, step, anchor_s, anchor_local: local_time(zone, anchor_s) }
     }
 
-    /// Counts from a time on the wall clock.
+    /// A grid anchored at a time on the wall clock.
     pub(super) fn from_local(zone: Tz, step: Step, anchor_local: NaiveDateTime) -> Grid {
         Grid { zone, step, anchor_s: first_second_of(zone, anchor_local), anchor_local }
     }
 
-    /// `[start, end)` of the window that holds `at_s`, which lies within `EARLIEST_S..LATEST_S`.
+    /// `[start, end)` of the window that contains `at_s`, which is within `EARLIEST_S..LATEST_S`.
     ///
-    /// The guess by the step's mean length is off by a few days at most (months are uneven, clocks
-    /// change), and a step with a calendar part is at least a day, so few corrections follow.
+    /// The first guess uses the step's mean length and is off by a few days at most, since months differ and clocks
+    /// change. A step with a calendar part is at least a day, so few corrections are needed.
     pub(super) fn window_at(&self, at_s: i64) -> (i64, i64) {
         let mean_s = self.step.mean_s().unwrap_or(i64::MAX).max(1);
         let mut n = (at_s - self.anchor_s).div_euclid(mean_s);
@@ -53,8 +53,8 @@ impl Grid {
         }
     }
 
-    /// Start of window `n`; it never falls as `n` rises. Equal starts mean that the window between
-    /// is empty: Samoa had no 30 Dec 2011.
+    /// Start of window `n`; it never decreases as `n` increases. Equal starts mean that the window between them is
+    /// empty: Samoa had no 30 Dec 2011.
     fn start_s(&self, n: i64) -> i64 {
         // The anchor itself may be the second of two equal wall-clock times.
         let date_s = if n == 0 || self.step.is_exact() {
@@ -69,7 +69,7 @@ impl Grid {
     }
 }
 
-/// `n` times the months and days of `step` away from `local`. None beyond chrono's calendar.
+/// `local` plus `n` times the months and days of `step`. None outside of chrono's calendar.
 fn shift(local: NaiveDateTime, step: Step, n: i64) -> Option<NaiveDateTime> {
     let months = step.months.checked_mul(n)?;
     let distance = Months::new(u32::try_from(months.unsigned_abs()).ok()?);

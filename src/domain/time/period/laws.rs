@@ -1,4 +1,4 @@
-//! What holds for every period at every moment, tried on random ones, often next to a clock change.
+//! Properties of every period at every moment, tested with random ones, often close to a clock change.
 
 use chrono::{DateTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::{TZ_VARIANTS, Tz};
@@ -74,8 +74,8 @@ fn periods() -> impl Strategy<Value = (Period, Tz)> {
     })
 }
 
-/// A period, a moment (two of three times within days of a clock change) and an anchor (one of
-/// two times close to the moment).
+/// A period, a moment (two of three times within days of a clock change) and an anchor (one of two times close to the
+/// moment).
 fn cases() -> impl Strategy<Value = (Period, TimeMs, SubscriptionAnchor)> {
     let near_ms = -3 * DAY_S * 1000..3 * DAY_S * 1000;
     let hour_ms = -7_200_000..7_200_000i64;

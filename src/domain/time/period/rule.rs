@@ -1,4 +1,4 @@
-//! From the fields of a plan or group to the rule by which its windows are found.
+//! Turns the fields of a plan or group into the rule that computes its windows.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta};
 use chrono_tz::Tz;
@@ -8,16 +8,16 @@ use super::step::Step;
 use super::{PeriodAnchor, PeriodError, PeriodSpec, SubscriptionAnchor, whole_second};
 use crate::domain::time::window::{EARLIEST_MS, LATEST_MS, TimeMs, WindowKind};
 
-/// How windows are found.
+/// How windows are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// One window, from `startedAt` for ever.
+    /// One window from `startedAt` on, without an end.
     Endless,
     /// One window, and nothing outside it.
     Fixed { start_ms: TimeMs, end_ms: TimeMs },
-    /// Hours (`length_s` 3600) or minutes (60) as the wall clock shows them.
+    /// Hours (`length_s` 3600) or minutes (60) on the wall clock.
     WallClock { zone: Tz, length_s: i64 },
-    /// Window after window, `step` apart.
+    /// Windows in a row, `step` apart.
     Steps { zone: Tz, step: Step, origin: Origin },
 }
 
@@ -56,7 +56,7 @@ impl Rule {
 }
 
 impl Origin {
-    /// The row of windows that starts here.
+    /// The grid of windows that starts here.
     pub(super) fn grid(self, zone: Tz, step: Step, subscription: SubscriptionAnchor) -> Grid {
         let instant_ms = match self {
             Origin::Local(local) => return Grid::from_local(zone, step, local),
@@ -101,15 +101,16 @@ fn calendar_rule(spec: &PeriodSpec, step: Step) -> Rule {
 fn every_rule(spec: &PeriodSpec) -> Result<Rule, Vec<PeriodError>> {
     let step = match &spec.every {
         Some(text) => Step::parse(text).map_err(|message| refuse("every", message)),
-        None => Err(refuse("every", "is required for periodType every")),
+        None => Err(refuse("every", "is required for the period type `every`")),
     };
     let origin = match (spec.start, is_subscribed(spec)) {
         (Some(start_ms), false) => Ok(Origin::Instant(start_ms)),
         (None, true) => Ok(Origin::Subscription),
-        (Some(_), true) => Err(refuse("start", "cannot be combined with periodAnchor subscription_start")),
-        (None, false) => {
-            Err(refuse("start", "is required for periodType every, unless periodAnchor is subscription_start"))
-        }
+        (Some(_), true) => Err(refuse("start", "cannot be combined with `periodAnchor` `subscription_start`")),
+        (None, false) => Err(refuse(
+            "start",
+            "is required for the period type `every`, unless `periodAnchor` is `subscription_start`",
+        )),
     };
     match (step, origin) {
         (Ok(step), Ok(origin)) => Ok(Rule::Steps { zone: zone_of(spec), step, origin }),
@@ -120,7 +121,7 @@ fn every_rule(spec: &PeriodSpec) -> Result<Rule, Vec<PeriodError>> {
 fn fixed_rule(spec: &PeriodSpec) -> Result<Rule, Vec<PeriodError>> {
     let mut errors = Vec::new();
     if is_subscribed(spec) {
-        errors.push(refuse("periodAnchor", "must be calendar for periodType fixed"));
+        errors.push(refuse("periodAnchor", "must be `calendar` for the period type `fixed`"));
     }
     match (spec.start, spec.end) {
         (Some(start_ms), Some(end_ms)) if start_ms < end_ms => {
@@ -128,11 +129,11 @@ fn fixed_rule(spec: &PeriodSpec) -> Result<Rule, Vec<PeriodError>> {
                 return Ok(Rule::Fixed { start_ms, end_ms });
             }
         }
-        (Some(_), Some(_)) => errors.push(refuse("end", "must be later than start")),
+        (Some(_), Some(_)) => errors.push(refuse("end", "must be later than `start`")),
         (start, end) => {
             for (field, time) in [("start", start), ("end", end)] {
                 if time.is_none() {
-                    errors.push(refuse(field, "is required for periodType fixed"));
+                    errors.push(refuse(field, "is required for the period type `fixed`"));
                 }
             }
         }
@@ -140,18 +141,18 @@ fn fixed_rule(spec: &PeriodSpec) -> Result<Rule, Vec<PeriodError>> {
     Err(errors)
 }
 
-/// Fields that the period type has no use for, and times that no window can start or end at.
+/// Fields that the period type does not use, and times at which no window can start or end.
 fn misplaced_fields(spec: &PeriodSpec) -> Vec<PeriodError> {
     let (fixed, every) = (spec.period_type == WindowKind::Fixed, spec.period_type == WindowKind::Every);
     let mut errors = Vec::new();
     if spec.every.is_some() && !every {
-        errors.push(refuse("every", "is only for periodType every"));
+        errors.push(refuse("every", "can only be set for the period type `every`"));
     }
     if spec.start.is_some() && !(fixed || every) {
-        errors.push(refuse("start", "is only for periodType fixed or every"));
+        errors.push(refuse("start", "can only be set for the period types `fixed` and `every`"));
     }
     if spec.end.is_some() && !fixed {
-        errors.push(refuse("end", "is only for periodType fixed"));
+        errors.push(refuse("end", "can only be set for the period type `fixed`"));
     }
     for (field, time) in [("start", spec.start), ("end", spec.end)] {
         let whole = |ms: TimeMs| ms % 1000 == 0 && (EARLIEST_MS..=LATEST_MS).contains(&ms);

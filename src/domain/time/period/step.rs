@@ -1,4 +1,4 @@
-//! How far it is from one window to the next: an ISO 8601 duration.
+//! The distance from one window to the next: an ISO 8601 duration.
 
 const SECONDS_PER_DAY: i64 = 86_400;
 /// A twelfth of the mean Gregorian year of 365.2425 days.
@@ -6,7 +6,7 @@ const SECONDS_PER_MEAN_MONTH: i64 = 2_629_746;
 const SHORTEST_S: i64 = 60;
 const LONGEST_S: i64 = 100 * 12 * SECONDS_PER_MEAN_MONTH;
 
-/// A distance in time: months and days of the calendar, then seconds of real time. None is negative.
+/// A duration: months and days of the calendar, then seconds of real time. None is negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) months: i64,
@@ -27,21 +27,20 @@ impl Step {
         Step { months: 0, days: 0, seconds }
     }
 
-    /// True if no day of a calendar is involved, only seconds.
+    /// Whether it consists of seconds only.
     pub(super) fn is_exact(self) -> bool {
         self.months == 0 && self.days == 0
     }
 
-    /// Its length in seconds, a month counting as a twelfth of a mean year.
-    /// None where that passes 2^63.
+    /// Its length in seconds, with a month as a twelfth of a mean year. None above 2^63.
     pub(super) fn mean_s(self) -> Option<i64> {
         let months_s = self.months.checked_mul(SECONDS_PER_MEAN_MONTH)?;
         let days_s = self.days.checked_mul(SECONDS_PER_DAY)?;
         months_s.checked_add(days_s)?.checked_add(self.seconds)
     }
 
-    /// Reads `P1Y6M`, `P30D`, `P2W`, `PT6H`, `P1DT12H30M5S`: whole numbers, largest unit first,
-    /// each at most once, upper case; one minute to 100 years in all. The error says what is wrong.
+    /// Parses `P1Y6M`, `P30D`, `P2W`, `PT6H`, `P1DT12H30M5S`: whole numbers, largest unit first, each at most once,
+    /// upper case; one minute to 100 years in total. The error says what is wrong.
     pub(super) fn parse(text: &str) -> Result<Step, &'static str> {
         const SHAPE: &str = "must be an ISO 8601 duration of whole numbers, such as P30D or PT6H";
         let step = read(text).ok_or(SHAPE)?;
@@ -53,7 +52,7 @@ impl Step {
     }
 }
 
-/// Reads the duration without judging its length. None if it is not one.
+/// Parses the duration without checking its length. None if the text is not a duration.
 fn read(text: &str) -> Option<Step> {
     let text = text.strip_prefix('P')?;
     let (date, time) = match text.split_once('T') {
@@ -64,7 +63,7 @@ fn read(text: &str) -> Option<Step> {
     };
     let [years, months, weeks, days] = read_units(date, ['Y', 'M', 'W', 'D'])?;
     let [hours, minutes, seconds] = read_units(time, ['H', 'M', 'S'])?;
-    // Saturating: whatever does not fit is longer than 100 years, and `parse` says so.
+    // Saturating: what does not fit is longer than 100 years, which `parse` reports.
     Some(Step {
         months: years.saturating_mul(12).saturating_add(months),
         days: weeks.saturating_mul(7).saturating_add(days),

@@ -32,7 +32,7 @@ fn window(spec: &PeriodSpec, at: &str, started_at: &str) -> String {
     }
 }
 
-/// The starts of the windows from the one around `at`, as long as `expected`, which they must equal.
+/// The starts of consecutive windows, beginning with the one around `at`, must equal `expected`.
 fn walk(spec: &PeriodSpec, at: &str, started_at: &str, expected: &[&str]) {
     let period = Period::new(spec).unwrap();
     let mut at = ms(at);
@@ -119,11 +119,11 @@ fn windows_follow_the_calendar_and_the_clock_of_their_timezone() {
         (Daily, CALENDAR, "Pacific/Apia", "2011-12-30T10:00:00Z", "2011-12-30T10:00:00Z 2011-12-31T10:00:00Z"),
         (Hourly, CALENDAR, KATHMANDU, "2026-02-28T10:14:59Z", "2026-02-28T09:15:00Z 2026-02-28T10:15:00Z"),
         (Hourly, CALENDAR, KATHMANDU, "2026-02-28T10:15:00Z", "2026-02-28T10:15:00Z 2026-02-28T11:15:00Z"),
-        // From 02:00 to 02:30 and from 02:00 back to 01:30: half an hour is left each time.
+        // From 02:00 to 02:30, and from 02:00 back to 01:30: half an hour each time.
         (Hourly, CALENDAR, LORD_HOWE, "2026-10-03T15:40:00Z", "2026-10-03T15:30:00Z 2026-10-03T16:00:00Z"),
         (Hourly, CALENDAR, LORD_HOWE, "2026-04-04T14:30:00Z", "2026-04-04T14:00:00Z 2026-04-04T15:00:00Z"),
         (Hourly, CALENDAR, LORD_HOWE, "2026-04-04T15:10:00Z", "2026-04-04T15:00:00Z 2026-04-04T15:30:00Z"),
-        // At 00:01 back to 23:01: an hour of one minute and one of 59, and the new day goes on.
+        // At 00:01 back to 23:01: an hour of one minute and one of 59, and the new day continues.
         (Hourly, CALENDAR, ST_JOHNS, "2010-11-07T02:30:00Z", "2010-11-07T02:30:00Z 2010-11-07T02:31:00Z"),
         (Hourly, CALENDAR, ST_JOHNS, "2010-11-07T02:31:00Z", "2010-11-07T02:31:00Z 2010-11-07T03:30:00Z"),
         (Daily, CALENDAR, ST_JOHNS, "2010-11-07T02:31:00Z", "2010-11-07T02:30:00Z 2010-11-08T03:30:00Z"),

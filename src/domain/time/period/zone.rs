@@ -3,13 +3,13 @@
 use chrono::{DateTime, NaiveDateTime, Offset, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 
-/// What the clock on the wall shows at that second.
+/// The time on the wall clock at that second.
 pub(super) fn local_time(zone: Tz, at_s: i64) -> NaiveDateTime {
     zone.from_utc_datetime(&utc(at_s).naive_utc()).naive_local()
 }
 
-/// The first second at which the wall clock shows `local`; where the clock jumps over it,
-/// the first second after the jump.
+/// The first second at which the wall clock shows `local`. If the clock jumps over it, the first second after the
+/// jump.
 pub(super) fn first_second_of(zone: Tz, local: NaiveDateTime) -> i64 {
     if let Some(time) = zone.from_local_datetime(&local).earliest() {
         return time.timestamp();
@@ -21,8 +21,8 @@ pub(super) fn first_second_of(zone: Tz, local: NaiveDateTime) -> i64 {
 
 /// `[start, end)` of the hour (`length_s` 3600) or minute (60) of the wall clock around `at_s`.
 ///
-/// A clock change cuts the window in which it falls, so none is longer than `length_s`
-/// and an hour that is shown twice makes two windows.
+/// A clock change splits the window in which it falls. So no window is longer than `length_s`, and an hour that is
+/// shown twice consists of two windows.
 pub(super) fn wall_clock_window(zone: Tz, length_s: i64, at_s: i64) -> (i64, i64) {
     let offset_s = offset_s(zone, at_s);
     let start_s = at_s - (at_s + offset_s).rem_euclid(length_s);
@@ -53,7 +53,7 @@ fn offset_s(zone: Tz, at_s: i64) -> i64 {
     i64::from(offset.fix().local_minus_utc())
 }
 
-/// Callers stay near the years 1 to 9999, far inside what chrono can hold.
+/// Callers stay close to the years 1 to 9999, well inside chrono's range.
 fn utc(at_s: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(at_s, 0).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The schema of an operation in the API document: the body of its call, with `op` and `idempotencyKey` added.
+//! The OpenAPI schema of a batch operation: the body of its call plus `op` and `idempotencyKey`.
 
 use std::borrow::Cow;
 

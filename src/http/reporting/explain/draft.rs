@@ -1,4 +1,4 @@
-//! `POST explain`: what a draft makes of a call.
+//! `POST explain`: how an unsaved plan or policy treats a call.
 
 use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
@@ -18,13 +18,13 @@ use crate::http::wire::body::Body;
 use crate::http::wire::problem::{ApiError, Problem};
 use crate::service::metering::reserve::CallItem;
 
-/// A plan or a policy that is not saved, and a call.
+/// An unsaved plan or policy, and a call.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainDraftBody {
-    /// With its `id`. Instead of `policy`.
+    /// A plan with its `id`; cannot be combined with `policy`.
     plan: Option<PlanBody>,
-    /// With its `id`. Instead of `plan`.
+    /// A policy with its `id`; cannot be combined with `plan`.
     policy: Option<PolicyBody>,
     #[schema(value_type = String)]
     event: EventName,
@@ -36,16 +36,16 @@ pub struct ExplainDraftBody {
     metadata: Metadata,
 }
 
-/// What the groups of a draft make of a call.
+/// How the groups of a draft treat a call.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExplainedDraftView {
-    /// Those of the draft; beside a plan's also those of the policies.
+    /// The groups of the draft; for a plan, the groups of the policies too.
     groups: Vec<ExplainedGroupView>,
 }
 
-/// Test the rules of a plan or a policy that is not saved: which groups match a call, and why the others don't
+/// Test the rules of an unsaved plan or policy: which groups match a call, and why the others do not
 ///
-/// Of a call of anybody's, with any key. No counter is looked at, and nothing is written.
+/// The call is not tied to a user or a key. No counter is read, and nothing is written.
 #[utoipa::path(post, path = "/api/v1/explain", tag = "Usage", operation_id = "explain_draft", request_body = ExplainDraftBody,
     responses((status = 200, body = ExplainedDraftView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 413, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

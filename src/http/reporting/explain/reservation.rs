@@ -1,4 +1,4 @@
-//! An explained reservation as JSON.
+//! The JSON of an explained reservation.
 
 use std::collections::BTreeMap;
 
@@ -18,43 +18,43 @@ use crate::service::configuration::app_config::AppConfig;
 use crate::service::reporting::explain_reservation::{ExplainedReservation, Status};
 use crate::store::reporting::ledger::StoredEntry;
 
-/// What became of a reservation.
+/// What happened to a reservation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedReservationView {
     reservation_id: String,
     status: Status,
-    /// Something was charged after the expiry.
+    /// Something was charged after the reservation had expired.
     late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
     created_at: String,
-    /// Absent once its record is gone.
+    /// Absent when the reservation's record no longer exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<String>,
-    /// Id of the key that reserved.
+    /// ID of the key that reserved.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<String>,
-    /// The plan whose groups held; absent if that is not known.
+    /// The plan in whose groups the reservation held; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<HeldVersionView>,
     /// The policies that matched.
     policies: Vec<HeldVersionView>,
-    /// The request, with what the groups of those versions make of it.
+    /// The request, and how the groups of those versions treat it.
     items: Vec<ExplainedItemView>,
-    /// What it holds and was charged, per counter and window; empty once its record is gone.
+    /// What the reservation holds and was charged, per counter and window; empty when its record no longer exists.
     counters: Vec<ReservedView>,
-    /// The ledger's entries of it, oldest first.
+    /// The reservation's ledger entries, oldest first.
     entries: Vec<ReservationEntryView>,
-    /// False: there were too many entries to look at all of them.
+    /// False if there were too many entries to check them all.
     entries_complete: bool,
 }
 
-/// A plan or policy at the version that held.
+/// A plan or policy at the version in effect when the reservation was made.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HeldVersionView {
     id: String,
@@ -72,14 +72,14 @@ pub struct ExplainedItemView {
     groups: Vec<ExplainedGroupView>,
 }
 
-/// What a reservation has in one window of a counter.
+/// The amounts of a reservation in one window of a counter.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReservedView {
     group_id: String,
     unit: Unit,
     scope: BTreeMap<String, String>,
-    /// Null: that window is over.
+    /// Null if that window is over.
     period: Option<PeriodView>,
     #[schema(value_type = f64)]
     held: Number,
@@ -98,10 +98,10 @@ pub struct ReservationEntryView {
     at: String,
     late: bool,
     charges: Vec<EntryChargeView>,
-    /// Of an expiry: what was held until then.
+    /// For an expiry: the amount that was held until then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     held: Vec<EntryHeldView>,
-    /// The figures that the call brought, per item; empty: as held.
+    /// The figures of the call, per item; empty if it charged the held amounts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     figures: Vec<FiguresView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,22 +112,22 @@ pub struct ReservationEntryView {
     error_code: Option<String>,
 }
 
-/// A counter's change.
+/// The change of one counter.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EntryChargeView {
     group_id: String,
     unit: Unit,
     scope: BTreeMap<String, String>,
-    /// Negative: given back.
+    /// Negative for a refund.
     #[schema(value_type = f64)]
     change: Number,
-    /// `used` after it.
+    /// `used` after the change.
     #[schema(value_type = f64)]
     balance: Number,
 }
 
-/// What an expired reservation held.
+/// The amount that an expired reservation held.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EntryHeldView {
@@ -137,7 +137,7 @@ pub struct EntryHeldView {
     amount: Number,
 }
 
-/// Actual figures of one item.
+/// The actual figures of one item.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FiguresView {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,7 +193,7 @@ fn item_view(item: &Item, traced: &[Traced]) -> ExplainedItemView {
     }
 }
 
-/// Amounts are told in the unit of their group's id, which the configuration knows for ever.
+/// Amounts are shown in the unit of their group's ID, which the configuration never forgets.
 fn unit_of(config: &AppConfig, group: &GroupId) -> Unit {
     config.groups.get(group).map_or(Unit::Count, |kind| kind.unit)
 }

@@ -1,4 +1,4 @@
-//! An explanation as JSON.
+//! The JSON of an explanation.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::http::wire::views::{CounterView, DeniedByView, number};
 use crate::service::accounts::subscriptions::{SubscriptionView, view_of};
 use crate::service::reporting::explain::{Explained, Explanation, Question, Verdict};
 
-/// What a reserve would meet now.
+/// The answer that a reserve would get now.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedCallView {
@@ -31,103 +31,103 @@ pub struct ExplainedCallView {
     event: String,
     #[schema(value_type = f64)]
     quantity: Number,
-    /// With what the key brings.
+    /// Including the metadata of the key.
     metadata: BTreeMap<String, String>,
     allowed: bool,
-    /// The first category of refusal; empty if allowed.
+    /// The first category of refusal; empty if the call is allowed.
     reasons: Vec<Reason>,
     denied_by: Vec<DeniedByView>,
-    /// Not empty: the call would be refused as invalid, for these fields.
+    /// If not empty, the call would be rejected as invalid because of these fields.
     errors: Vec<FieldError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<TimeMs>,
-    /// The user is blocked, whatever the limits say.
+    /// The user is blocked, regardless of limits.
     blocked: bool,
-    /// Null without one that runs.
+    /// Null without a running subscription.
     subscription: Option<SubscriptionView>,
-    /// Null without subscription and default plan: then the policies' groups are all.
+    /// Null without a subscription and a default plan; then only policies apply.
     plan: Option<ExplainedPlanView>,
-    /// Those of the plan, then those of all policies.
+    /// The groups of the plan, then those of all policies.
     groups: Vec<ExplainedGroupView>,
 }
 
-/// The plan that holds.
+/// The plan in effect.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedPlanView {
     id: String,
     version: u64,
-    /// The user has no subscription; this is the app's default plan.
+    /// The user has no subscription, so the app's default plan applies.
     is_default: bool,
-    /// The user has limits of its own instead of the plan's.
+    /// The user has custom limits instead of the plan's.
     own_limits: bool,
-    /// What becomes of an event that no group of the plan matches.
+    /// How events are treated that no group of the plan matches.
     unmatched_events: UnmatchedEvents,
 }
 
-/// What one group makes of the call.
+/// How one group treats the call.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedGroupView {
     group_id: String,
     label: String,
     unit: Unit,
-    /// The plan, or else the policy, that the group stands in.
+    /// The plan or policy that contains the group.
     #[serde(skip_serializing_if = "Option::is_none")]
     plan_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_id: Option<String>,
     version: u64,
-    /// One of its rules matches.
+    /// At least one rule matches.
     matches: bool,
-    /// In their order, up to the one that matches.
+    /// The rules in their order, up to the first that matches.
     rules: Vec<TriedRuleView>,
-    /// Place of the rule that decides, from 0.
+    /// Index of the matching rule, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<usize>,
-    /// No rule matches, and `covers` names the event: the group refuses it.
+    /// No rule matches, but `covers` names the event, so the group denies the call.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     uncovered: bool,
     /// The group refuses the call.
     refuses: bool,
-    /// Names of the group's scope that the call lacks; then it does not count.
+    /// Names in the group's scope that are missing in the call; if any, the group does not count it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing_scope: Vec<String>,
-    /// Why the call cannot be measured.
+    /// Why the call's amount cannot be computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<FieldError>,
-    /// What the group counts of the call.
+    /// The amount that the group counts for the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     amount: Option<Number>,
-    /// The amount is more than `maxPerCall`.
+    /// The amount exceeds `maxPerCall`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     too_large: bool,
-    /// A fixed period is not running: it will begin then, or never again if that is absent.
+    /// A fixed period is not running: it begins at that time, or is over if the time is absent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     outside_period: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     opens_at: Option<String>,
-    /// The counter that the call lands in.
+    /// The counter that the call is charged to.
     #[serde(skip_serializing_if = "Option::is_none")]
     counter: Option<CounterView>,
-    /// Quota and grants, less what is blocked; absent without quota.
+    /// Quota plus grants minus blocked amounts; absent without a quota.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     limit: Option<Number>,
-    /// The call does not fit into the counter.
+    /// The call would exceed the limit.
     lacks_room: bool,
-    /// Live grants of the counter.
+    /// Active grants of the counter.
     grants: Vec<LiveGrantView>,
 }
 
-/// A rule that was tried.
+/// A rule that was evaluated.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TriedRuleView {
-    /// Its event pattern.
+    /// The rule's event pattern.
     event: String,
     matches: bool,
-    /// All that keeps it from matching.
+    /// Everything that prevents a match.
     mismatches: Vec<MismatchView>,
 }
 
@@ -136,23 +136,23 @@ pub struct TriedRuleView {
 pub struct MismatchView {
     /// `event`, or `metadata.<name>`.
     field: String,
-    /// Absent: the call does not bring the field.
+    /// Absent if the call does not have the field.
     #[serde(skip_serializing_if = "Option::is_none")]
     found: Option<String>,
-    /// The event's pattern, or the values of which any matches.
+    /// The values that match, or the event's pattern.
     wanted: Vec<String>,
     /// The same as a sentence.
     message: String,
 }
 
-/// A live grant.
+/// An active grant.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveGrantView {
     id: String,
     #[schema(value_type = f64)]
     amount: Number,
-    /// Null: never.
+    /// Null if it never ends.
     ends_at: Option<String>,
 }
 
@@ -224,12 +224,12 @@ impl ExplainedGroupView {
         }
     }
 
-    /// Of a call that was allowed: no group refused it, and every fixed period was running.
+    /// For a call that was allowed: no group refused it, and every fixed period was running.
     pub fn of_an_allowed_call(self) -> Self {
         Self { refuses: false, outside_period: false, opens_at: None, ..self }
     }
 
-    /// Without a counter.
+    /// An explained group without a counter.
     pub fn traced(event: &str, traced: &Traced) -> Self {
         let group = &traced.group;
         let (plan_id, policy_id, version) = match &traced.origin {
@@ -291,19 +291,19 @@ impl MismatchView {
                 field: "event".to_owned(),
                 found: Some(event.to_owned()),
                 wanted: vec![pattern.to_owned()],
-                message: format!("the event `{event}` is not `{pattern}`"),
+                message: format!("the event `{event}` does not match `{pattern}`"),
             },
             Mismatch::Missing { field, wanted } => Self {
                 field: format!("metadata.{field}"),
                 found: None,
                 wanted: wanted.clone(),
-                message: format!("metadata `{field}` is missing; the rule wants {}", either(wanted)),
+                message: format!("metadata `{field}` is missing; it must be {}", either(wanted)),
             },
             Mismatch::Value { field, found, wanted } => Self {
                 field: format!("metadata.{field}"),
                 found: Some(found.clone()),
                 wanted: wanted.clone(),
-                message: format!("metadata `{field}` is `{found}`; the rule wants {}", either(wanted)),
+                message: format!("metadata `{field}` is `{found}`, but must be {}", either(wanted)),
             },
         }
     }

@@ -11,17 +11,17 @@ use crate::service::reporting::near::Limits;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitsView {
-    /// RFC 3339: by the clock of the mode.
+    /// RFC 3339, by the clock of the mode.
     at: String,
-    /// Counters of which all is used, those furthest beyond their limits first.
+    /// Counters that are fully used, those furthest over their limits first.
     at_limit: Vec<CounterView>,
-    /// Counters of which three quarters and more are used, the fullest first.
+    /// Counters that are used to at least 75 %, the fullest first.
     near: Vec<CounterView>,
-    /// How many there are of each group that has any, as they stood when they were last charged or found full.
+    /// The number of such counters per group, as of their last charge or denial.
     groups: Vec<GroupLimitsView>,
-    /// More are there than are known, so the counts are the least there are.
+    /// True if there are more counters than are known, so the counts are minimums.
     more: bool,
-    /// False: so much came at once that some of it is not looked at yet.
+    /// False if some recent events are not processed yet.
     complete: bool,
 }
 

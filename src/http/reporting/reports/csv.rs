@@ -1,5 +1,5 @@
-//! Reports as CSV (RFC 4180): a header, then a record per line. A text that a spreadsheet could take for a formula gets
-//! a `'` before it.
+//! Reports as CSV (RFC 4180): a header, then one record per line. A text that a spreadsheet could interpret as a
+//! formula gets a leading `'`.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::domain::values::ids::GroupId;
 use crate::service::error::ServiceError;
 use crate::service::reporting::reports::Report;
 
-/// Counts of a line that is not of one group, beside calls and denials.
+/// Columns in addition to calls and denials, for lines that are not limited to one group.
 const COUNTS: [Count; 9] = [
     Count::Draws,
     Count::Released,
@@ -25,7 +25,7 @@ const COUNTS: [Count; 9] = [
 /// The whole report.
 ///
 /// # Errors
-/// None in practice: it is written to memory.
+/// None in practice, since it writes to memory.
 pub fn text(report: &Report) -> Result<String, ServiceError> {
     let fault = |error: &dyn std::fmt::Display| ServiceError::Internal(format!("CSV: {error}"));
     let columns = Columns::of(report);
@@ -41,15 +41,15 @@ pub fn text(report: &Report) -> Result<String, ServiceError> {
     String::from_utf8(bytes).map_err(|error| fault(&error))
 }
 
-/// What begins like a formula is text for a spreadsheet.
+/// Prevents spreadsheets from reading the text as a formula.
 fn harmless(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     if formula { format!("'{text}") } else { text.to_owned() }
 }
 
-/// Columns that depend on what there is.
+/// Columns that depend on the report.
 struct Columns {
-    /// By group, one pair of columns tells the charge of the line's group; otherwise each group has a column.
+    /// With `by=group`, one pair of columns holds the charge of the line's group; otherwise each group has a column.
     by_group: bool,
     groups: BTreeSet<GroupId>,
     figures: BTreeSet<String>,

@@ -9,7 +9,7 @@ use crate::http::wire::cursor;
 use crate::http::wire::problem::ApiError;
 use crate::service::reporting::reports::ReportQuery;
 
-/// Names in `by`, ratios, and the length of each.
+/// The maximum number of names in `by`, the number of ratios, and the length of each.
 const MOST_BY: usize = 4;
 const MOST_RATIOS: usize = 8;
 const MOST_RATIO_BYTES: usize = 512;
@@ -20,7 +20,7 @@ pub enum Format {
     Csv,
 }
 
-/// By what lines are ranked, the largest first.
+/// The value that lines are sorted by, largest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Top {
     Calls,
@@ -34,7 +34,7 @@ impl Top {
             "calls" => Ok(Self::Calls),
             "denials" => Ok(Self::Denials),
             "cost" => Ok(Self::Cost),
-            _ => Err(ApiError::invalid("top", "must be calls, denials or cost")),
+            _ => Err(ApiError::invalid("top", "must be `calls`, `denials` or `cost`")),
         }
     }
 
@@ -47,15 +47,15 @@ impl Top {
     }
 }
 
-/// What is asked for, and how it is to be told.
+/// The parsed parameters, and how to return the report.
 pub struct UsageParameters {
     pub query: ReportQuery,
     pub format: Format,
-    /// None: all lines.
+    /// None returns all lines.
     pub limit: Option<usize>,
-    /// None: by time, then by the values of `by`.
+    /// None sorts by time, then by the values of `by`.
     pub top: Option<Top>,
-    /// The last line of the page before.
+    /// The last line of the previous page.
     pub after: Option<(Day, Vec<Option<String>>)>,
 }
 
@@ -69,13 +69,13 @@ impl UsageParameters {
         let mut seen = std::collections::BTreeSet::new();
         for (name, value) in given {
             if name != "ratio" && !seen.insert(name.clone()) {
-                return Err(ApiError::invalid(name, "is there twice"));
+                return Err(ApiError::invalid(name, "must occur only once"));
             }
             match name.as_str() {
                 "from" => query.from = Some(day("from", &value, false)?),
                 "to" => query.to = Some(day("to", &value, true)?),
                 "period" => {
-                    let wrong = || ApiError::invalid("period", "must be day, week, month or total");
+                    let wrong = || ApiError::invalid("period", "must be `day`, `week`, `month` or `total`");
                     query.step = Step::parse(&value).ok_or_else(wrong)?;
                 }
                 "by" => query.by = list(&value)?,
@@ -103,14 +103,14 @@ impl UsageParameters {
             return Err(bad_cursor());
         }
         if top.is_some() && after.is_some() {
-            return Err(ApiError::invalid("cursor", "does not go with `top`: ask for more lines by `limit`"));
+            return Err(ApiError::invalid("cursor", "cannot be combined with `top`; use `limit` for more lines"));
         }
         let limit = limit.or((format == Format::Json).then_some(100));
         Ok(Self { query, format, limit, top, after })
     }
 }
 
-/// A day, or the day of an instant; an instant at midnight that ends something ends the day before.
+/// A day, or the day of a time. With `ends`, midnight belongs to the day before.
 ///
 /// # Errors
 /// invalid_request naming the parameter
@@ -129,13 +129,13 @@ pub fn list(text: &str) -> Result<Vec<By>, ApiError> {
     let by = text.split(',').filter(|name| !name.is_empty()).map(By::parse).collect::<Result<Vec<_>, _>>();
     match by.map_err(|message| ApiError::invalid("by", message))? {
         by if by.len() <= MOST_BY => Ok(by),
-        _ => Err(ApiError::invalid("by", format!("must name at most {MOST_BY}"))),
+        _ => Err(ApiError::invalid("by", format!("must have at most {MOST_BY} names"))),
     }
 }
 
 fn ratio(text: &str, before: usize) -> Result<Ratio, ApiError> {
     if before >= MOST_RATIOS || text.len() > MOST_RATIO_BYTES {
-        let message = format!("at most {MOST_RATIOS} ratios of at most {MOST_RATIO_BYTES} bytes each");
+        let message = format!("must occur at most {MOST_RATIOS} times, with at most {MOST_RATIO_BYTES} bytes each");
         return Err(ApiError::invalid("ratio", message));
     }
     Ratio::parse(text).map_err(|message| ApiError::invalid("ratio", message))
@@ -145,15 +145,15 @@ fn read_format(text: &str) -> Result<Format, ApiError> {
     match text {
         "json" => Ok(Format::Json),
         "csv" => Ok(Format::Csv),
-        _ => Err(ApiError::invalid("format", "must be json or csv")),
+        _ => Err(ApiError::invalid("format", "must be `json` or `csv`")),
     }
 }
 
 fn read_limit(text: &str) -> Result<usize, ApiError> {
     let limit = text.parse().ok().filter(|limit| (1..=1000).contains(limit));
-    limit.ok_or_else(|| ApiError::invalid("limit", "must be 1 to 1000"))
+    limit.ok_or_else(|| ApiError::invalid("limit", "must be between 1 and 1000"))
 }
 
 fn bad_cursor() -> ApiError {
-    ApiError::invalid("cursor", "must be the nextCursor of an earlier page of the same report")
+    ApiError::invalid("cursor", "must be `nextCursor` of an earlier page of the same report")
 }

@@ -1,4 +1,4 @@
-//! Reports as JSON. Numbers are exact; null says that there is nothing to tell.
+//! The JSON of reports. Numbers are exact; null means unknown or not applicable.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::http::wire::views::{PeriodView, number as amount};
 use crate::service::reporting::outlook::{Outlier, Outlook};
 use crate::service::reporting::reports::Report;
 
-/// What happened, line by line.
+/// Sums of usage, line by line.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportView {
@@ -25,7 +25,7 @@ pub struct ReportView {
     pub to: String,
     /// `day`, `week`, `month` or `total`
     pub period: String,
-    /// False: so much came at once that some of it is not counted yet.
+    /// False if some recent events are not counted yet.
     pub complete: bool,
     /// By time, then by the values of `by`.
     pub data: Vec<ReportLineView>,
@@ -45,8 +45,8 @@ impl ReportView {
     }
 }
 
-/// The sums of a line. Of a line of one group (`by=group`, `groupId=`) only `calls`, `denials`, `charged` and `ratios`
-/// are there: its calls are those that matched it, its denials those for which it had no room.
+/// The sums of a line. A line of one group (`by=group`, `groupId=`) has only `calls`, `denials`, `charged` and
+/// `ratios`: calls that matched the group, and denials because the group's limit was reached.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportLineView {
@@ -54,14 +54,15 @@ pub struct ReportLineView {
     pub start: String,
     /// Last day, inclusive.
     pub end: String,
-    /// A value for each name in `by`; null where calls had none, `(other)` where there were too many to tell apart.
+    /// A value for each name in `by`; null for calls without the value, `(other)` for values beyond the limit of
+    /// distinct values.
     pub by: BTreeMap<String, Option<String>>,
     /// Final commits and tracked events.
     pub calls: i64,
     pub denials: i64,
-    /// Per group, in its unit; what was given back is taken off.
+    /// Per group, in its unit, minus refunds.
     pub charged: Vec<ChargedView>,
-    /// By the text of the ratio; null where its second side is 0.
+    /// By the text of the ratio; null if its second operand is 0.
     #[schema(value_type = BTreeMap<String, Option<f64>>)]
     pub ratios: BTreeMap<String, Option<Number>>,
     /// Commits with `final:false`.
@@ -73,10 +74,10 @@ pub struct ReportLineView {
     /// Reservations that expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiries: Option<i64>,
-    /// Commits after the expiry.
+    /// Commits after the reservation had expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late: Option<i64>,
-    /// Calls that were allowed while Redis was away, and counted later.
+    /// Calls that were allowed while Redis was unavailable and counted later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degraded: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,11 +95,11 @@ pub struct ReportLineView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub cost: Option<Number>,
-    /// Cents per accepted result; null without one.
+    /// Cents per accepted result; null without an accepted result.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub cost_per_accepted: Option<Option<Number>>,
-    /// The part of calls that were retries; null without calls.
+    /// The share of calls that were retries; null without calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub retry_share: Option<Option<Number>>,
@@ -110,7 +111,7 @@ pub struct ReportLineView {
     pub figures: Option<BTreeMap<String, Number>>,
 }
 
-/// What a group was charged.
+/// The charge of a group.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChargedView {
@@ -124,12 +125,12 @@ fn whole(sum: i128) -> i64 {
     i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// The values of a line by the names of `by`.
+/// The values of a line, by the names in `by`.
 fn named(by: &[By], values: &[Option<String>]) -> BTreeMap<String, Option<String>> {
     by.iter().map(By::name).zip(values.iter().cloned()).collect()
 }
 
-/// Per group, in its unit; of groups that the configuration never knew nothing can be told.
+/// Charges per group in its unit. Groups that the configuration does not know are left out.
 fn charged(report: &Report, metrics: &Metrics) -> Vec<ChargedView> {
     let told = metrics.groups.iter().filter_map(|(group, sums)| {
         let unit = *report.fields.units.get(group)?;
@@ -174,12 +175,12 @@ impl ReportLineView {
     }
 }
 
-/// What stands out on a day.
+/// A value that differs strongly from the days before.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnusualView {
     pub day: String,
-    /// The first of the days that it is compared with; the last is the one before.
+    /// The first day of the comparison; it ends with the day before.
     pub from: String,
     pub data: Vec<UnusualLineView>,
 }
@@ -188,13 +189,13 @@ pub struct UnusualView {
 #[serde(rename_all = "camelCase")]
 pub struct UnusualLineView {
     pub by: BTreeMap<String, Option<String>>,
-    /// `calls`, `denials`, `cost` (cents) or, by group, `charged` (in its unit).
+    /// `calls`, `denials`, `cost` (cents) or, with `by=group`, `charged` (in the group's unit).
     pub metric: String,
-    /// Of the day.
+    /// The value of the day.
     pub value: f64,
-    /// Of the days before, per day.
+    /// The mean of the days before, per day.
     pub mean: f64,
-    /// Standard deviation of the days before.
+    /// The standard deviation of the days before.
     pub deviation: f64,
 }
 
@@ -210,18 +211,18 @@ impl UnusualLineView {
     }
 }
 
-/// Where a user's counters lead.
+/// The forecast of a user's counters.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForecastView {
     pub user_id: String,
-    /// Now, RFC 3339.
+    /// The present time, RFC 3339.
     pub at: String,
-    /// The user's own counters with a quota; none of those that limit what is in flight.
+    /// The user's counters with a quota, except `concurrent` ones.
     pub data: Vec<ForecastCounterView>,
 }
 
-/// A counter and where it leads. Amounts are in the unit.
+/// A counter with its forecast. Amounts are in the unit.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForecastCounterView {
@@ -230,25 +231,27 @@ pub struct ForecastCounterView {
     pub unit: Unit,
     #[schema(value_type = f64)]
     pub used: Number,
-    /// Quota and grants, less what is blocked.
+    /// Quota plus grants minus blocked amounts.
     #[schema(value_type = f64)]
     pub limit: Number,
     pub period: Option<PeriodView>,
-    /// From when on there is a forecast: after a tenth of the window (of an endless one: a day), and of the subscription.
+    /// There is no forecast before this time: a tenth of the window (a day of an endless one) since the window and the
+    /// subscription began.
     pub forecast_from: String,
-    /// `used` at the end of the window, by the faster rate; null if it never ends, and before `forecastFrom`.
+    /// Forecast of `used` at the end of the window, by the faster rate; null if it never ends, and before
+    /// `forecastFrom`.
     #[schema(value_type = Option<f64>)]
     pub projected: Option<Number>,
-    /// When it runs out by the faster rate; null if not before the window ends.
+    /// When the limit is reached by the faster rate; null if not before the window ends.
     pub runs_out_at: Option<String>,
     /// How sure that is: the slowest and the fastest of the complete days and of the window so far. Without complete
     /// days from no further use to twice the window's rate. Null before `forecastFrom`.
     pub range: Option<RangeView>,
-    /// By what the window has used since its start; null before `forecastFrom`.
+    /// By usage since the start of the window; null before `forecastFrom`.
     pub by_window: Option<RateView>,
-    /// By what was charged in the last complete days, at most 7; null without such days, and before `forecastFrom`.
+    /// By charges of the last complete days, at most 7; null without such days, and before `forecastFrom`.
     pub by_days: Option<RateView>,
-    /// How many days those were.
+    /// The number of those days.
     pub days: i64,
 }
 
@@ -262,7 +265,7 @@ pub struct RateView {
     pub runs_out_at: Option<String>,
 }
 
-/// The slowest and the fastest course that is to be expected.
+/// The slowest and the fastest rate to expect.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RangeView {
     pub slow: RateView,

@@ -1,4 +1,4 @@
-//! Which events are wanted.
+//! The filter of events.
 
 use std::collections::BTreeSet;
 
@@ -10,28 +10,28 @@ use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::Stream;
 
-/// All that is given must hold.
+/// All given conditions must match.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    /// Any of them; empty: every type.
+    /// Any of them; if empty, every type.
     pub types: BTreeSet<EntryKind>,
     pub user: Option<UserId>,
-    /// A name or a glob, for any event of the call.
+    /// A name or a glob that matches any event of the call.
     pub event: Option<String>,
     pub key: Option<KeyId>,
-    /// The call changed, held or lacked something there.
+    /// The call charged, held in, or was denied by this group.
     pub group: Option<GroupId>,
     pub reservation: Option<ReservationId>,
     pub outcome: Option<Outcome>,
     pub late: Option<bool>,
-    /// Of a denial, or as a release told it.
+    /// The reason of a denial or of a release.
     pub reason: Option<String>,
-    /// Names with values that one event of the call must all have.
+    /// Names with values that a single event of the call must have.
     pub metadata: Vec<(String, String)>,
 }
 
 impl EventFilter {
-    /// The streams in which such events may stand.
+    /// The streams that may contain such events.
     pub(super) fn sources(&self, tenant: &Tenant) -> Vec<(Bucket, Stream)> {
         let buckets = match (&self.user, &self.reservation) {
             (Some(user), _) => vec![tenant.bucket_of(user)],

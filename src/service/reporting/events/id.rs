@@ -1,12 +1,12 @@
-//! Where an event stands among those of all buckets.
+//! The ID of an event, which determines its position among the events of all buckets.
 
 use std::fmt;
 
 use crate::store::access::audit::EntryId;
 use crate::store::reporting::ledger::Stream;
 
-/// Stable: `<led|den>_<bucket, 2 hex digits>_<ms>-<number>`. Events are ordered by when Redis took them down; of one
-/// instant, by bucket, and a bucket's ledger before its denials.
+/// A stable ID: `<led|den>_<bucket, 2 hex digits>_<ms>-<number>`. Events are ordered by the time at which Redis
+/// recorded them, then by bucket, and a bucket's ledger comes before its denials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventId {
     pub at: EntryId,
@@ -15,7 +15,7 @@ pub struct EventId {
 }
 
 impl EventId {
-    /// None for text that is no event's id.
+    /// None for a text that is not an event's ID.
     pub fn parse(text: &str) -> Option<Self> {
         let (stream, rest) = text.split_once('_')?;
         let (bucket, at) = rest.split_once('_')?;
@@ -25,16 +25,16 @@ impl EventId {
             _ => return None,
         };
         let id = Self { at: EntryId::parse(at)?, bucket: u8::from_str_radix(bucket, 16).ok()?, stream };
-        // One event has one id: no leading zeros, signs or capitals.
+        // One event has only one ID: no leading zeros, signs or capitals.
         (id.to_string() == text).then_some(id)
     }
 
-    /// Behind everything up to and with this millisecond.
+    /// After everything up to and including this millisecond.
     pub fn end_of(time_ms: u64) -> Self {
         Self { at: EntryId { time_ms, number: u64::MAX }, bucket: u8::MAX, stream: Stream::Denials }
     }
 
-    /// The id in a source's stream behind which everything comes after this event.
+    /// The ID in a source's stream after which all entries come after this event.
     pub(super) fn floor(self, bucket: u8, stream: Stream) -> EntryId {
         match (bucket, stream) > (self.bucket, self.stream) {
             true => just_before(self.at),
@@ -42,7 +42,7 @@ impl EventId {
         }
     }
 
-    /// The id in a source's stream before which everything comes before this event.
+    /// The ID in a source's stream before which all entries come before this event.
     pub(super) fn ceiling(self, bucket: u8, stream: Stream) -> EntryId {
         match (bucket, stream) < (self.bucket, self.stream) {
             true => just_after(self.at),
@@ -61,7 +61,7 @@ impl fmt::Display for EventId {
     }
 }
 
-/// The last id before it; `0-0`, which no entry has, before the first.
+/// The largest ID before it; before the first one `0-0`, which no entry has.
 pub(super) fn just_before(id: EntryId) -> EntryId {
     match (id.number, id.time_ms) {
         (0, 0) => id,

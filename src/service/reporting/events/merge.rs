@@ -1,4 +1,4 @@
-//! Entries of several streams as one, in the order of their ids.
+//! Merges the entries of several streams in the order of their IDs.
 
 use std::collections::VecDeque;
 
@@ -13,9 +13,9 @@ use crate::store::error::StoreError;
 use crate::store::keys::Bucket;
 use crate::store::reporting::ledger::{StoredEntry, Stream};
 
-/// Streams that are read at the same time.
+/// Streams that are read concurrently.
 const PARALLEL: usize = 16;
-/// Entries that are read ahead of all streams together at first, and of one stream at least.
+/// Entries read ahead initially for all streams together, and at least for each stream.
 const FIRST_READ: usize = 64;
 const LEAST_READ: usize = 8;
 
@@ -26,28 +26,28 @@ pub enum Order {
     OldestFirst,
 }
 
-/// Real time, as Redis took events down, in milliseconds: `[from_ms, to_ms)`.
+/// Real time at which Redis recorded events, in milliseconds: `[from_ms, to_ms)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Span {
     pub from_ms: Option<u64>,
     pub to_ms: Option<u64>,
 }
 
-/// One stream, read up to some place.
+/// One stream, read up to a position.
 struct Source {
     bucket: Bucket,
     stream: Stream,
-    /// Exclusive bounds of what is still to be read.
+    /// Exclusive bounds of the unread part.
     after: Option<EntryId>,
     before: Option<EntryId>,
     ahead: VecDeque<StoredEntry>,
     batch: usize,
     ended: bool,
-    /// Entries that cannot be read and were left out.
+    /// Unreadable entries that were skipped.
     damaged: Vec<EventId>,
 }
 
-/// Walks over streams, entry by entry.
+/// Iterates over the entries of several streams.
 pub struct Merge<'a> {
     store: &'a Store,
     order: Order,
@@ -71,10 +71,10 @@ impl Source {
             (Order::OldestFirst, Some(cursor)) => (Some(cursor.floor(bucket.number(), stream)), None),
             (Order::NewestFirst, Some(cursor)) => (None, Some(cursor.ceiling(bucket.number(), stream))),
         };
-        // None is less than any id, but as an upper bound it is none.
+        // None sorts before any ID, but as an upper bound it means no bound.
         let after = from.max(floor);
         let before = [to, ceiling].into_iter().flatten().min();
-        // Nothing lies before the first possible id, or after the last: Redis refuses to look there.
+        // There is nothing before the first possible ID or after the last, and Redis rejects such ranges.
         let (first, last) = (EntryId { time_ms: 0, number: 0 }, EntryId { time_ms: u64::MAX, number: u64::MAX });
         let ended = before == Some(first) || after == Some(last);
         Self { bucket, stream, after, before, ahead: VecDeque::new(), batch, ended, damaged: Vec::new() }
@@ -85,7 +85,7 @@ impl Source {
     }
 
     async fn read_ahead(&mut self, store: &Store, order: Order) -> Result<(), StoreError> {
-        // A page of entries that cannot be read is no end.
+        // A page with unreadable entries only is not the end.
         while self.ahead.is_empty() && !self.ended {
             self.read_page(store, order).await?;
         }
@@ -120,7 +120,7 @@ impl Source {
 }
 
 impl<'a> Merge<'a> {
-    /// From the first entry in that order, or behind the cursor.
+    /// Starts at the first entry in that order, or after the cursor.
     pub fn new(
         store: &'a Store,
         sources: Vec<(Bucket, Stream)>,
@@ -133,13 +133,13 @@ impl<'a> Merge<'a> {
         Self { store, order, sources: sources.collect(), pace: Pace::default() }
     }
 
-    /// The entries that were left out so far since they cannot be read.
+    /// The unreadable entries that were skipped so far.
     pub fn damaged(&self) -> impl Iterator<Item = EventId> {
         self.sources.iter().flat_map(|source| source.damaged.iter().copied())
     }
 
     /// # Errors
-    /// [`StoreError`]; what was answered before stays true.
+    /// [`StoreError`]; entries that were returned before stay valid.
     pub async fn next(&mut self) -> Result<Option<(EventId, Entry)>, StoreError> {
         let (store, order) = (self.store, self.order);
         let is_empty = |source: &Source| source.ahead.is_empty() && !source.ended;

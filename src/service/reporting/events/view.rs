@@ -1,4 +1,4 @@
-//! An event as the API and exports tell it.
+//! The form of an event in the API and in exports.
 
 use std::collections::BTreeMap;
 
@@ -16,50 +16,51 @@ use crate::domain::values::number::Number;
 use crate::service::configuration::app_config::AppConfig;
 use crate::service::metering::track::tracked_id;
 
-/// Something that changed counters, ended a reservation, or was refused. Times are RFC 3339, UTC.
+/// A change of counters, the end of a reservation, or a denied call. Times are RFC 3339, UTC.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventView {
-    /// Stable.
+    /// A stable ID.
     pub id: String,
     #[serde(rename = "type")]
     pub kind: EntryKind,
-    /// When it happened, by the test clock in a sandbox; of an expiry, when the hold ended.
+    /// When it happened, by the test clock in a sandbox; for an expiry, when the hold ended.
     pub timestamp: String,
-    /// When it was taken down, in real time: events are ordered by this.
+    /// When it was recorded, in real time; events are sorted by this time.
     pub recorded_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
-    /// The first one of a call with several.
+    /// The first event of a call with several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<String>,
-    /// As `track` answered it.
+    /// The ID that `track` returned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
     /// When the reservation was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
-    /// Charged after the expiry.
+    /// The charge came after the reservation had expired.
     pub late: bool,
-    /// Of a denial: what was refused.
+    /// For a denial: the call that was denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<DeniedCall>,
-    /// As asked for, or as told in the end; of a draw or refund, its own. Of a call with several events, the first one's.
+    /// The requested quantity, or the actual one; for a draw or refund, its own. For a call with several events, that
+    /// of the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub quantity: Option<Number>,
-    /// The request's, overridden by what was told in the end. Of a call with several events, the first one's.
+    /// The request's metadata, overridden by the actual metadata. For a call with several events, that of the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub metadata: Option<Metadata>,
-    /// Of a call with several events: all of them.
+    /// For a call with several events: all of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<EventItem>,
-    /// The plan whose rules held.
+    /// The plan version in effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,20 +73,20 @@ pub struct EventView {
     /// The outcome that this one replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome_before: Option<Outcome>,
-    /// Of a denial: the category, such as `limit_reached`. Of a release: as it was told.
+    /// For a denial: the category, such as `limit_reached`. For a release: the reason given by the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
-    /// It was allowed while Redis was away, and counted since.
+    /// The call was allowed while Redis was unavailable, and counted later.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub degraded: bool,
-    /// Every counter that the call matched, also where nothing changed.
+    /// Every counter that matched, even if it did not change.
     pub charges: Vec<EventCharge>,
-    /// Of a denial: the counters without room.
+    /// For a denial: the counters whose limit was reached.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<EventLack>,
-    /// Of an expiry: what had been held.
+    /// For an expiry: the amounts that had been held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<EventHeld>,
 }
@@ -108,24 +109,24 @@ pub struct EventPolicy {
     pub version: u64,
 }
 
-/// A counter's change. Amounts are in the unit.
+/// The change of one counter. Amounts are in the unit.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventCharge {
     pub group_id: String,
     pub scope: BTreeMap<String, String>,
     pub unit: Unit,
-    /// Negative: given back.
+    /// Negative for a refund.
     #[schema(value_type = f64)]
     pub amount: Number,
-    /// `used` after it.
+    /// `used` after the change.
     #[schema(value_type = f64)]
     pub balance: Number,
-    /// Number of the counter's window: those of one counter rise. `GET usage/history` tells its times.
+    /// Sequence number of the counter's window, ascending. `GET usage/history` has its times.
     pub window: String,
 }
 
-/// A counter that a denied call found without room. Amounts are in the unit.
+/// A counter whose limit denied the call. Amounts are in the unit.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventLack {
@@ -134,15 +135,15 @@ pub struct EventLack {
     pub unit: Unit,
     #[schema(value_type = f64)]
     pub requested: Number,
-    /// Used and held, as it was found.
+    /// Used plus held at the time of the denial.
     #[schema(value_type = f64)]
     pub count: Number,
-    /// Quota and grants, less what was blocked.
+    /// Quota plus grants minus blocked amounts.
     #[schema(value_type = f64)]
     pub limit: Number,
 }
 
-/// What an expired reservation held of a group. The amount is in the unit.
+/// The amount of a group that an expired reservation held, in the unit.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventHeld {
@@ -157,7 +158,7 @@ fn number(amount: Amount, unit: Unit) -> Number {
     Number(amount.to_decimal(unit))
 }
 
-/// Steps with a sign, in the unit.
+/// Signed steps, in the unit.
 fn signed(steps: i64, unit: Unit) -> Number {
     Number(Decimal::from_i128_with_scale(i128::from(steps), unit.decimals()).normalize())
 }
@@ -198,7 +199,7 @@ impl EventHeld {
     }
 }
 
-/// The public ids of what the entry is about: of a reservation, or of a tracked event.
+/// The public IDs of the entry's reservation and of its tracked event.
 fn ids(id: EventId, entry: &Entry) -> (Option<String>, Option<String>) {
     match (&entry.operation, entry.created_at_ms) {
         (Some(name), Some(created_at_ms)) => {
@@ -210,7 +211,7 @@ fn ids(id: EventId, entry: &Entry) -> (Option<String>, Option<String>) {
 }
 
 impl EventView {
-    /// `config` knows the groups that the entry names.
+    /// `config` must contain the groups that the entry names.
     pub fn new(id: EventId, entry: &Entry, config: &AppConfig) -> Self {
         let text = |name: &dyn std::fmt::Display| name.to_string();
         let (reservation_id, event_id) = ids(id, entry);
@@ -259,7 +260,8 @@ impl EventView {
         }
     }
 
-    /// `config` knows the groups of the entry: their units never change, so one that knows them is never too old.
+    /// Whether `config` contains the groups of the entry. Their units never change, so such a configuration is never
+    /// too old.
     pub(super) fn is_told_by(entry: &Entry, config: &AppConfig) -> bool {
         let charged = entry.charges.iter().map(|charge| &charge.group);
         let lacked = entry.lacks.iter().map(|lack| &lack.group);

@@ -14,14 +14,14 @@ from quotagate._async.settling import AsyncCore
 class AsyncAdmin(
     AsyncAdminPlans, AsyncAdminUsers, AsyncAdminAccess, AsyncAdminPolicies, AsyncAdminAlerts, AsyncAdminReports
 ):
-    """Configuration, users, keys, apps, policies, reports. Needs an ``ak_`` key with the role; all calls raise
+    """Configuration, users, keys, apps, policies, reports. Needs an ``ak_`` key with the right role. All calls raise
     ``QuotagateError`` (``forbidden_key``, ``not_found``, ``version_conflict`` …) and ``GatewayUnavailable``.
 
-    Lists are read page by page as they are walked through.
+    Lists load their next page when you reach it.
 
     Example::
 
-        ops = AsyncClient(api_key=os.environ["QG_ADMIN"], mode="test/ci")
+        ops = AsyncClient(api_key=os.environ["QUOTAGATE_KEY"], mode="test/ci")
         await ops.admin.put_plan("free", {"periodType": "monthly", "periodAnchor": "calendar", "groups": [...]})
     """
 

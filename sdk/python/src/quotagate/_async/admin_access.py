@@ -30,11 +30,11 @@ class AsyncAdminAccess:
         require_user_token: bool | None = None,
         idempotency_key: str | None = None,
     ) -> KeyView:
-        """Makes a key. ``key`` (and ``user_token_secret``) of the answer are shown this once.
+        """Creates a key. Only this answer contains ``key`` and ``user_token_secret``.
 
-        ``mode`` and, for test keys, ``sandbox`` are of secret and publishable keys; ``role`` of admin keys;
-        ``metadata`` of secret keys overrides what callers claim; ``origins`` and ``require_user_token`` are of
-        publishable keys.
+        Secret and publishable keys have a ``mode`` and, in test mode, a ``sandbox``. Admin keys have a ``role``. The
+        ``metadata`` of a secret key overrides that of its calls. Publishable keys have ``origins`` and
+        ``require_user_token``.
 
         Example::
 
@@ -62,7 +62,7 @@ class AsyncAdminAccess:
         return models(self._core, KeyView, "keys")
 
     async def delete_key(self, key_id: str) -> None:
-        """Revokes a key, on all nodes within a second.
+        """Revokes a key on all nodes within one second.
 
         Example::
 
@@ -71,7 +71,7 @@ class AsyncAdminAccess:
         await write(self._core, "DELETE", path_of("keys", key_id))
 
     async def create_app(self, app_id: str, *, placement: Placement | None = None) -> AppView:
-        """Makes an app; with the root admin key. ``placement`` is fixed for ever.
+        """Creates an app; needs the root admin key. ``placement`` cannot be changed later.
 
         Example::
 
@@ -80,7 +80,7 @@ class AsyncAdminAccess:
         return AppView.from_json(await write(self._core, "POST", "apps", given(id=app_id, placement=placement)))
 
     def apps(self) -> AsyncGenerator[AppView, None]:
-        """All apps; with the root admin key.
+        """All apps; needs the root admin key.
 
         Example::
 
@@ -89,7 +89,7 @@ class AsyncAdminAccess:
         return models(self._core, AppView, "apps")
 
     async def delete_app(self, app_id: str) -> None:
-        """Deletes an app with all that is its; with the root admin key.
+        """Deletes an app with all of its data; needs the root admin key.
 
         Example::
 
@@ -98,7 +98,7 @@ class AsyncAdminAccess:
         await write(self._core, "DELETE", path_of("apps", app_id))
 
     async def test_clock(self) -> ClockView:
-        """The sandbox's clock; ``now`` is None while it runs on real time. An ``sk_test_`` key may do this too.
+        """The sandbox's clock; ``now`` is None in real time. An ``sk_test_`` key may call this, too.
 
         Example::
 
@@ -116,7 +116,7 @@ class AsyncAdminAccess:
         return ClockView.from_json(await write(self._core, "PUT", "test-clock", {"now": now}))
 
     async def empty_sandbox(self) -> None:
-        """Empties the sandbox and returns it to real time; configuration and keys stay.
+        """Deletes the sandbox's data and returns it to real time. Configuration and keys stay.
 
         Example::
 

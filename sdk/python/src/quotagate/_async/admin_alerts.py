@@ -1,4 +1,4 @@
-"""Approvals, alerts and webhooks: what tells people, and what they decide."""
+"""Approvals, alerts and webhooks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AsyncAdminAlerts:
     _core: AsyncCore
 
     def approvals(self, status: Literal["open", "decided"] | None = None) -> AsyncGenerator[ApprovalView, None]:
-        """Approval requests: open ones, or those that were decided.
+        """Approval requests: all, the open ones, or the decided ones.
 
         Example::
 
@@ -48,8 +48,8 @@ class AsyncAdminAlerts:
         rollback_owner: str | None = None,
         idempotency_key: str | None = None,
     ) -> Grant:
-        """Approves a request: this makes a grant of ``amount`` (in the group's unit), to the end of the window or, with
-        ``until`` (RFC 3339), in each window until then. ``rollback_owner`` takes it back if it goes wrong.
+        """Approves a request. This creates a grant of ``amount`` (in the group's unit) until the end of the window, or,
+        with ``until`` (RFC 3339), in each window until then. ``rollback_owner`` is responsible for revoking it.
 
         Example::
 
@@ -60,7 +60,7 @@ class AsyncAdminAlerts:
         return Grant.from_json(await write(self._core, "POST", path, body, idempotency_key=idempotency_key))
 
     async def reject(self, approval_id: str, *, note: str | None = None) -> ApprovalView:
-        """Rejects a request, until its window ends or it is reopened.
+        """Rejects a request until its window ends or someone reopens it.
 
         Example::
 
@@ -70,7 +70,7 @@ class AsyncAdminAlerts:
         return ApprovalView.from_json(await write(self._core, "POST", path, given(note=note)))
 
     async def reopen(self, approval_id: str, *, note: str | None = None) -> ApprovalView:
-        """Opens a decided request again.
+        """Reopens a decided request.
 
         Example::
 
@@ -80,7 +80,7 @@ class AsyncAdminAlerts:
         return ApprovalView.from_json(await write(self._core, "POST", path, given(note=note)))
 
     def alerts(self) -> AsyncGenerator[AlertView, None]:
-        """What webhooks are told, newest first: thresholds, limits, approval requests, expiries.
+        """The events of webhooks, newest first: thresholds, limits, approval requests, expiries.
 
         Example::
 
@@ -101,9 +101,9 @@ class AsyncAdminAlerts:
         if_match: int | None = None,
         idempotency_key: str | None = None,
     ) -> WebhookView:
-        """Writes a webhook: where these events go. ``secret``, to verify signatures with, is told once: in the answer
-        that creates it. ``template`` is the payload's ``text``, for chats. ``modes`` are ``live`` (the default),
-        ``test`` (every sandbox) and ``test/<sandbox>``.
+        """Creates or replaces a webhook that receives these events. ``secret`` verifies signatures; only the answer
+        that creates the webhook contains it. ``template`` is the payload's ``text``, for chats. ``modes`` are
+        ``live`` (the default), ``test`` (every sandbox) and ``test/<sandbox>``.
 
         Example::
 
@@ -117,8 +117,8 @@ class AsyncAdminAlerts:
             template=template,
         )
         path = path_of("webhooks", webhook_id)
-        told = await write(self._core, "PUT", path, body, if_match=if_match, idempotency_key=idempotency_key)
-        return WebhookView.from_json(told)
+        written = await write(self._core, "PUT", path, body, if_match=if_match, idempotency_key=idempotency_key)
+        return WebhookView.from_json(written)
 
     def webhooks(self) -> AsyncGenerator[WebhookView, None]:
         """All webhooks.
@@ -130,7 +130,7 @@ class AsyncAdminAlerts:
         return models(self._core, WebhookView, "webhooks")
 
     async def get_webhook(self, webhook_id: str) -> WebhookView:
-        """One webhook; ``not_found`` (404) if there is none.
+        """One webhook. Raises ``not_found`` (404).
 
         Example::
 
@@ -148,7 +148,7 @@ class AsyncAdminAlerts:
         await write(self._core, "DELETE", path_of("webhooks", webhook_id), if_match=if_match)
 
     async def rotate_webhook_secret(self, webhook_id: str) -> WebhookView:
-        """Gives a webhook a new ``secret``, told this once.
+        """Creates a new ``secret`` for a webhook. Only this answer contains it.
 
         Example::
 
@@ -160,7 +160,7 @@ class AsyncAdminAlerts:
     def webhook_deliveries(
         self, webhook_id: str, status: DeliveryStatus | None = None
     ) -> AsyncGenerator[DeliveryView, None]:
-        """What was sent, waits to be, or could not be (``dead``).
+        """The deliveries of a webhook: delivered, pending, or failed for good (``dead``).
 
         Example::
 
@@ -170,7 +170,7 @@ class AsyncAdminAlerts:
         return models(self._core, DeliveryView, path_of("webhooks", webhook_id) + "/deliveries", {"status": status})
 
     async def resend_delivery(self, webhook_id: str, delivery_id: str) -> DeliveryView:
-        """Sends a delivery once more.
+        """Sends a delivery again.
 
         Example::
 

@@ -26,10 +26,10 @@ class AsyncAdminPlans:
         if_match: int | None = None,
         idempotency_key: str | None = None,
     ) -> PlanView:
-        """Writes a plan, by the names of the API. It binds on the next call.
+        """Creates or replaces a plan, by the names of the API. It applies from the next call.
 
-        ``if_match`` is the version it is based on: ``version_conflict`` (412) if somebody else was faster. A
-        faulty plan is ``invalid_request`` (400), with each fault in ``errors``.
+        ``if_match`` is the version that the change is based on: ``version_conflict`` (412) if there is a newer one. An
+        invalid plan raises ``invalid_request`` (400), with each fault in ``errors``.
 
         Example::
 
@@ -39,21 +39,21 @@ class AsyncAdminPlans:
             })
         """
         path = path_of("plans", plan_id)
-        told = await write(self._core, "PUT", path, plan, if_match=if_match, idempotency_key=idempotency_key)
-        return PlanView.from_json(told)
+        written = await write(self._core, "PUT", path, plan, if_match=if_match, idempotency_key=idempotency_key)
+        return PlanView.from_json(written)
 
     async def preview_plan(self, plan_id: str, plan: bodies.PlanBody | Mapping[str, Any]) -> Preview:
-        """What ``put_plan`` would change, and how many users it would put over their limit. Nothing is written.
+        """What ``put_plan`` would change, and how many users would be over their limit. Writes nothing.
 
         Example::
 
             (await admin.preview_plan("free", draft)).over_limit
         """
-        told = await write(self._core, "PUT", path_of("plans", plan_id), plan, query={"dryRun": "true"})
-        return Preview.from_json(told)
+        preview = await write(self._core, "PUT", path_of("plans", plan_id), plan, query={"dryRun": "true"})
+        return Preview.from_json(preview)
 
     async def get_plan(self, plan_id: str) -> PlanView:
-        """One plan; ``not_found`` (404) if there is none.
+        """One plan. Raises ``not_found`` (404).
 
         Example::
 
@@ -62,7 +62,7 @@ class AsyncAdminPlans:
         return PlanView.from_json(await get(self._core, path_of("plans", plan_id)))
 
     async def delete_plan(self, plan_id: str, *, move_to: str | None = None, if_match: int | None = None) -> None:
-        """Deletes a plan. One that users are on is ``plan_in_use`` (409), unless ``move_to`` names their next.
+        """Deletes a plan. Raises ``plan_in_use`` (409) if it has users and ``move_to`` names no other plan for them.
 
         Example::
 
@@ -72,7 +72,7 @@ class AsyncAdminPlans:
         await write(self._core, "DELETE", path, if_match=if_match, query={"moveTo": move_to})
 
     def plan_versions(self, plan_id: str) -> AsyncGenerator[VersionView, None]:
-        """The versions of a plan, the last hundred at least.
+        """The versions of a plan: at least the last hundred.
 
         Example::
 
@@ -109,11 +109,12 @@ class AsyncAdminPlans:
         report_labels: Sequence[str] | None = None,
         currency: str | None = None,
     ) -> Settings:
-        """Writes the app's settings, all of them: what is left out takes its default. ``default_plan_id`` is the plan
-        of users without subscription, None denies them; ``on_store_failure`` is ``"deny"`` (default) or ``"allow"``;
-        ``max_scope_values`` is how many values of one scope with metadata may have counters at the same time;
-        ``report_labels`` names additional metadata fields for reports; ``currency`` (ISO 4217) is how the dashboard
-        writes cents.
+        """Replaces all settings of the app; a setting that you leave out takes its default.
+
+        ``default_plan_id`` is the plan of users without subscription; None denies them. ``on_store_failure`` is
+        ``"deny"`` (default) or ``"allow"``. ``max_scope_values`` limits how many values of one metadata scope have
+        counters at the same time. ``report_labels`` adds metadata fields that reports can group by. ``currency`` (ISO
+        4217) is how the dashboard writes cents.
 
         Example::
 
@@ -138,9 +139,10 @@ class AsyncAdminPlans:
     async def apply_configuration(
         self, configuration: bodies.Configuration | Mapping[str, Any], *, dry_run: bool = False
     ) -> Applied:
-        """Makes the configuration match the document, in one step; with ``dry_run`` only tells the difference.
+        """Makes the configuration match the document in one step. With ``dry_run`` it only returns the difference.
 
-        A part that is left out stays as it is; of a part that is there, what is not in it is deleted.
+        A part that the document leaves out stays as it is. Within a part, entries that the document does not have are
+        deleted.
 
         Example::
 
@@ -152,7 +154,7 @@ class AsyncAdminPlans:
     def audit(
         self, *, actor: str | None = None, action: str | None = None, target: str | None = None
     ) -> AsyncGenerator[AuditView, None]:
-        """Who changed what, newest first: configuration, keys, and the users of this mode.
+        """The audit log, newest first: changes of the configuration, of keys, and of users of this mode.
 
         Example::
 

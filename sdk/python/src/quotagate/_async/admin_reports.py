@@ -1,4 +1,4 @@
-"""What happened, why, and what a draft would have made of it."""
+"""Events, reports, explanations, drafts and nodes."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class AsyncAdminReports:
         end: str | None = None,
         oldest_first: bool = False,
     ) -> AsyncGenerator[EventView, None]:
-        """What changed counters, what ended, and what was denied, newest first. ``types`` are some of ``commit``,
-        ``draw``, ``release``, ``track``, ``refund``, ``reset``, ``expire``, ``outcome``, ``denial``; ``event`` is a
-        name or a glob; ``start`` and ``end`` are RFC 3339, in real time.
+        """The entries of the ledger and the denials, newest first. ``types`` are some of ``commit``, ``draw``,
+        ``release``, ``track``, ``refund``, ``reset``, ``expire``, ``outcome``, ``denial``. ``event`` is a name or a
+        glob. ``start`` and ``end`` are RFC 3339, in real time.
 
         Example::
 
@@ -90,9 +90,9 @@ class AsyncAdminReports:
         group_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[ReportLineView, None]:
-        """Calls, denials, charges, cost and more from the day ``start`` to the day ``end`` (default: the last 30 days),
-        a line for each ``period`` (``day``, ``week``, ``month``, default the whole time) and each value of up to four
-        of ``by``: ``group``, ``user``, ``event``, ``key``, ``metadata.<name>``.
+        """Calls, denials, charges, cost and more from the day ``start`` to the day ``end`` (default: the last 30 days).
+        There is one line for each ``period`` (``day``, ``week``, ``month``; default: the whole time) and each
+        combination of up to four fields in ``by``: ``group``, ``user``, ``event``, ``key``, ``metadata.<name>``.
 
         Example::
 
@@ -113,8 +113,8 @@ class AsyncAdminReports:
         return models(self._core, ReportLineView, "reports/usage", query)
 
     async def limits(self, *, limit: int | None = None) -> LimitsView:
-        """The counters of anybody that have used three quarters of their limit, and those that have used all of it;
-        ``limit`` of each, 1 to 200, the fullest first.
+        """The counters that have used at least three quarters of their limit, and those that have used all of it: at
+        most ``limit`` (1 to 200) of each, the fullest first.
 
         Example::
 
@@ -123,7 +123,7 @@ class AsyncAdminReports:
         return LimitsView.from_json(await get(self._core, "reports/limits", {"limit": limit}))
 
     async def unusual(self, *, at: str | None = None, days: int | None = None, by: Sequence[str] = ()) -> UnusualView:
-        """What stands out on a day (default yesterday) against the ``days`` before it.
+        """Unusual usage on a day (default: yesterday), compared with the ``days`` before it.
 
         Example::
 
@@ -133,7 +133,7 @@ class AsyncAdminReports:
         return UnusualView.from_json(await get(self._core, "reports/unusual", query))
 
     async def forecast(self, user_id: str) -> ForecastView:
-        """When a user's counters run out at the present rate, or what they will have used by the end of their windows.
+        """When a user's counters run out at the present rate, or their usage at the end of the window.
 
         Example::
 
@@ -144,8 +144,8 @@ class AsyncAdminReports:
     def history(
         self, user_id: str, *, group_id: str | None = None, start: str | None = None, end: str | None = None
     ) -> AsyncGenerator[WindowView, None]:
-        """A user's windows with quota, overage and whether they are final, as an invoice needs them. ``start`` and
-        ``end`` are RFC 3339: windows that overlap that time.
+        """A user's windows with quota, usage and overage, for invoices; ``final`` windows no longer change. ``start``
+        and ``end`` (RFC 3339) select the windows that overlap that time.
 
         Example::
 
@@ -164,7 +164,7 @@ class AsyncAdminReports:
         *,
         key_id: str | None = None,
     ) -> ExplanationView:
-        """Whether such a call would be allowed now, and what each group makes of it. Nothing is written.
+        """Whether this call would be allowed now, with the decision of each group. Writes nothing.
 
         Example::
 
@@ -174,7 +174,7 @@ class AsyncAdminReports:
         return ExplanationView.from_json(await get(self._core, "explain", query))
 
     async def explain_reservation(self, reservation_id: str) -> ExplanationView:
-        """What became of a reservation.
+        """The history of a reservation.
 
         Example::
 
@@ -183,7 +183,7 @@ class AsyncAdminReports:
         return ExplanationView.from_json(await get(self._core, "explain", {"reservationId": reservation_id}))
 
     async def explain_draft(self, draft: bodies.ExplainDraftBody | Mapping[str, Any]) -> ExplainedDraftView:
-        """Which groups of a draft match a call, and why the others do not. Nothing is written.
+        """Which groups of a draft match a call, and why the others do not. Writes nothing.
 
         Example::
 
@@ -192,8 +192,8 @@ class AsyncAdminReports:
         return ExplainedDraftView.from_json(await write(self._core, "POST", "explain", draft))
 
     async def whatif(self, draft: bodies.WhatifBody | Mapping[str, Any]) -> RecentWhatif:
-        """Replays the newest recorded calls under a draft of one plan or policy: who would have been denied or let
-        pass, and what it would have cost. A node replays one draft at a time, others wait for their turn.
+        """Replays the newest recorded calls under a draft of one plan or policy: which calls it would have denied or
+        allowed, and their cost. A node replays one draft at a time; other calls wait.
 
         Example::
 
@@ -204,18 +204,18 @@ class AsyncAdminReports:
     async def preview_subscription(
         self, subscription: bodies.SubscribeBody | Mapping[str, Any]
     ) -> SubscriptionPreviewView:
-        """What a subscription would make of each of the user's counters, by the names of the API. Nothing is written.
+        """What a subscription would change in each counter of the user, by the names of the API. Writes nothing.
 
         Example::
 
             (await admin.preview_subscription({"userId": "u_42", "planId": "pro"})).counters
         """
-        told = await write(self._core, "POST", "subscriptions", subscription, query={"dryRun": "true"})
-        return SubscriptionPreviewView.from_json(told)
+        preview = await write(self._core, "POST", "subscriptions", subscription, query={"dryRun": "true"})
+        return SubscriptionPreviewView.from_json(preview)
 
     async def preview_delete_plan(self, plan_id: str, *, move_to: str | None = None) -> DeletePreview:
-        """What depends on a plan: users by mode, groups, grants, approval requests, webhooks; and in ``refusal`` why
-        ``delete_plan`` would be refused now. Nothing is deleted.
+        """What depends on a plan: users by mode, groups, grants, approval requests, webhooks. ``refusal`` is the reason
+        for which ``delete_plan`` would fail now. Deletes nothing.
 
         Example::
 
@@ -225,7 +225,7 @@ class AsyncAdminReports:
         return DeletePreview.from_json(await write(self._core, "DELETE", path_of("plans", plan_id), query=query))
 
     async def preview_delete_policy(self, policy_id: str) -> DeletePreview:
-        """What depends on a policy: groups, grants, approval requests, webhooks. Nothing is deleted.
+        """What depends on a policy: groups, grants, approval requests, webhooks. Deletes nothing.
 
         Example::
 
@@ -235,8 +235,8 @@ class AsyncAdminReports:
         return DeletePreview.from_json(await write(self._core, "DELETE", path, query={"dryRun": "true"}))
 
     async def release_reservation(self, reservation_id: str, *, reason: str | None = None) -> SettlementView:
-        """Gives back all that somebody else's reservation still holds; its commit is refused from then on. ``reason``,
-        at most 256 bytes, is kept in the ledger and in the audit log.
+        """Releases a reservation that another client made; it can no longer be committed. The ledger and the audit log
+        record ``reason`` (at most 256 bytes).
 
         Example::
 
@@ -246,7 +246,7 @@ class AsyncAdminReports:
         return SettlementView.from_json(await write(self._core, "POST", path, given(reason=reason)))
 
     def nodes(self) -> AsyncGenerator[NodeView, None]:
-        """Nodes that serve on the same Redis and were heard of within the hour.
+        """The gateway's nodes that reported within the last hour.
 
         Example::
 
@@ -255,7 +255,7 @@ class AsyncAdminReports:
         return models(self._core, NodeView, "nodes")
 
     def sandboxes(self) -> AsyncGenerator[SandboxView, None]:
-        """Sandboxes of the app, and where their clocks stand.
+        """The sandboxes of the app, with the times of their clocks.
 
         Example::
 

@@ -1,4 +1,4 @@
-"""Users and grants, by hand."""
+"""Users and grants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AsyncAdminUsers:
     _core: AsyncCore
 
     def users(self, search: str | None = None) -> AsyncGenerator[UserView, None]:
-        """Users, by what their ids begin with.
+        """Users whose ids begin with ``search``, or all.
 
         Example::
 
@@ -28,7 +28,7 @@ class AsyncAdminUsers:
         return models(self._core, UserView, "users", {"search": search})
 
     async def user(self, user_id: str) -> UserDetailView:
-        """All that is known of one user: subscription, counters, open reservations, grants, closed windows.
+        """One user: subscription, counters, open reservations, grants, closed windows.
 
         Example::
 
@@ -47,7 +47,7 @@ class AsyncAdminUsers:
         return ProfileView.from_json(await write(self._core, "PUT", path_of("users", user_id), body))
 
     async def block_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
-        """Denies the user everything, with the reason ``user_blocked``.
+        """Denies all calls of the user, with the reason ``user_blocked``.
 
         Example::
 
@@ -57,7 +57,7 @@ class AsyncAdminUsers:
         return UserChanged.from_json(await write(self._core, "POST", path, given(note=note)))
 
     async def unblock_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
-        """Takes a block back.
+        """Unblocks a user.
 
         Example::
 
@@ -67,7 +67,7 @@ class AsyncAdminUsers:
         return UserChanged.from_json(await write(self._core, "POST", path, given(note=note)))
 
     async def reset_user(self, user_id: str, *, group_id: str | None = None, note: str | None = None) -> UserChanged:
-        """Starts the user's windows anew at 0: of one group, or of all.
+        """Resets the user's usage to 0: of one group, or of all.
 
         Example::
 
@@ -87,9 +87,9 @@ class AsyncAdminUsers:
         note: str | None = None,
         idempotency_key: str | None = None,
     ) -> Grant:
-        """Extra quota for one counter, in the group's unit. ``scope`` is whose: a user's id, or a value for each name
-        of the group's scope (``{"metadata.team": "red"}``). It lasts to the end of the present window, or, with
-        ``expires_at`` (RFC 3339), in each window until then. A counter has at most 8 live ones.
+        """Grants extra quota to one counter, in the group's unit. ``scope`` is the user's id, or a value for each name
+        of the group's scope (``{"metadata.team": "red"}``). The grant lasts until the end of the present window. With
+        ``expires_at`` (RFC 3339) it applies to each window until then. A counter has at most 8 live grants.
 
         Example::
 
@@ -100,7 +100,7 @@ class AsyncAdminUsers:
         return Grant.from_json(await write(self._core, "POST", "grants", body, idempotency_key=idempotency_key))
 
     def grants(self, user_id: str | None = None) -> AsyncGenerator[Grant, None]:
-        """Live grants, of one user or of all.
+        """Live grants of one user, or of all users.
 
         Example::
 
@@ -109,7 +109,7 @@ class AsyncAdminUsers:
         return models(self._core, Grant, "grants", {"userId": user_id})
 
     async def delete_grant(self, grant_id: str) -> None:
-        """Takes a grant back.
+        """Revokes a grant.
 
         Example::
 

@@ -1,4 +1,4 @@
-"""A client of OpenAI's API whose calls are reserved before and committed after."""
+"""A wrapper of OpenAI clients that reserves before each call and commits after it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quotagate._completions import Completion, only_usage, readable_twice, strea
 
 
 class AsyncMetered:
-    """Stands for the client that it wraps; what it does not meter it does not have."""
+    """The wrapped client. It has only the calls that are metered."""
 
     def __init__(
         self,
@@ -32,18 +32,18 @@ class AsyncMetered:
         self._provider = provider
         self._most = most
         self._ttl_seconds = ttl_seconds
-        # Looked up when it is used: not every server of the same wire format has both.
+        # Looked up when used: not every compatible client has both.
         self.chat = AsyncBranch("chat", completions=AsyncEndpoint(self, lambda: llm.chat.completions, chat=True))
         self.responses = AsyncEndpoint(self, lambda: llm.responses, chat=False)
 
     def __getattr__(self, name: str) -> Any:
         raise unmetered(name)
 
-    def begin(self, asked: Mapping[str, Any]) -> tuple[Completion, AsyncReservation]:
-        """What will be learnt of a call, and its reservation."""
-        completion = Completion(asked, self._provider, self._most, self._metadata)
+    def begin(self, params: Mapping[str, Any]) -> tuple[Completion, AsyncReservation]:
+        """The figures of a call, and its reservation."""
+        completion = Completion(params, self._provider, self._most, self._metadata)
         quantity, metadata = completion.reserved()
-        # Of a call that ends in the middle, what came until then is settled.
+        # A stream that ends early is charged for what it produced.
         work = self._client.stream_reservation(
             self._user_id, self._event, quantity, metadata, ttl_seconds=self._ttl_seconds
         )
@@ -51,7 +51,7 @@ class AsyncMetered:
 
 
 class AsyncBranch:
-    """``chat``, which has only what is metered."""
+    """``chat``, with only the metered calls."""
 
     def __init__(self, name: str, **members: Any) -> None:
         self._name = name
@@ -72,18 +72,18 @@ class AsyncEndpoint:
     def __getattr__(self, name: str) -> Any:
         raise unmetered(name)
 
-    async def create(self, **asked: Any) -> Any:
-        """The call as the wrapped client takes it; with ``stream=True`` a stream."""
-        asked = readable_twice(asked)
-        completion, work = self._metered.begin(asked)
-        params, hide_usage = streamed(asked, self._chat)
+    async def create(self, **params: Any) -> Any:
+        """Takes the arguments of the wrapped client; with ``stream=True`` it returns a stream."""
+        params = readable_twice(params)
+        completion, work = self._metered.begin(params)
+        sent, hide_usage = streamed(params, self._chat)
         await work.__aenter__()
         try:
-            answer = await self._endpoint().create(**params)
+            answer = await self._endpoint().create(**sent)
         except BaseException as error:
             await settle(completion, work, error)
             raise
-        if params.get("stream"):
+        if sent.get("stream"):
             return AsyncMeteredStream(answer, completion, work, hide_usage)
         completion.see(answer)
         await settle(completion, work)
@@ -91,7 +91,7 @@ class AsyncEndpoint:
 
 
 async def settle(completion: Completion, work: AsyncReservation, error: BaseException | None = None) -> None:
-    """Commits what was produced; nothing: gives everything back. An error of the call is the one to be seen."""
+    """Commits what was produced, or releases if nothing was. The caller gets the provider's own error."""
     if completion.produced():
         work.use(*completion.used())
     await work.__aexit__(None if error is None else type(error), error, None)
@@ -100,7 +100,7 @@ async def settle(completion: Completion, work: AsyncReservation, error: BaseExce
 async def passed_on(
     stream: Any, completion: Completion, work: AsyncReservation, hide_usage: bool
 ) -> AsyncGenerator[Any, None]:
-    """The chunks; settles at whatever ends them."""
+    """Yields the chunks, and settles when they end, for whatever reason."""
     try:
         async for chunk in stream:
             completion.see(chunk)
@@ -113,14 +113,14 @@ async def passed_on(
 
 
 class AsyncMeteredStream:
-    """The chunks as they come. However it ends (at its end, closed early, dropped, by an error), what was produced is
-    settled: by the provider's figures if they came, else by an estimate from the text."""
+    """The chunks of a stream. However the stream ends (completely, closed early, garbage-collected, by an error), it
+    settles what was produced: by the provider's figures, or without them by an estimate from the text."""
 
     def __init__(self, stream: Any, completion: Completion, work: AsyncReservation, hide_usage: bool) -> None:
         self._stream = stream
         self._completion = completion
         self._work = work
-        # It must not know this object: who drops the one drops the other.
+        # The generator has no reference to this object, so that both are garbage-collected together.
         self._chunks = passed_on(stream, completion, work, hide_usage)
 
     def __aiter__(self) -> AsyncMeteredStream:
@@ -133,7 +133,7 @@ class AsyncMeteredStream:
         """Stops the provider and settles."""
         await self._chunks.aclose()
         await runtime.closed(self._stream)
-        # A stream that nobody began to read.
+        # A stream that was never read.
         if self._work.settlement is None:
             await settle(self._completion, self._work)
 

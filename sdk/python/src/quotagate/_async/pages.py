@@ -1,4 +1,4 @@
-"""Lists, page by page, and the other shapes of admin calls."""
+"""Reading lists page by page, and the other kinds of admin calls."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ M = TypeVar("M", bound=_json.Model)
 
 
 async def pages(core: AsyncCore, path: str, query: Mapping[str, Any]) -> AsyncGenerator[_json.JsonObject, None]:
-    """Every item of a list; the next page is asked for when it is needed."""
+    """Every item of a list. The next page is requested when needed."""
     cursor: str | None = None
     while True:
         answer = await core.call(Call("GET", path, query={**query, "cursor": cursor}))
-        told = _json.record(answer.data)
-        for item in told.get("data") or []:
+        page = _json.record(answer.data)
+        for item in page.get("data") or []:
             yield _json.record(item)
-        cursor = told.get("nextCursor")
+        cursor = page.get("nextCursor")
         if not cursor:
             return
 
@@ -29,7 +29,7 @@ async def pages(core: AsyncCore, path: str, query: Mapping[str, Any]) -> AsyncGe
 async def models(
     core: AsyncCore, kind: type[M], path: str, query: Mapping[str, Any] | None = None
 ) -> AsyncGenerator[M, None]:
-    """The same, as models."""
+    """The same items as models."""
     async for item in pages(core, path, query or {}):
         yield kind.from_json(item)
 
@@ -48,7 +48,7 @@ async def write(
     idempotency_key: str | None = None,
     query: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A change; ``if_match`` is the version that it is based on."""
+    """Sends a change; ``if_match`` is the version that it is based on."""
     headers = given(**{"if-match": None if if_match is None else f'"{int(if_match)}"'})
     call = Call(method, path, body, query=query or {}, headers=headers, idempotency_key=idempotency_key)
     return (await core.call(call)).data

@@ -1,4 +1,4 @@
-"""Work under a reservation: reserved before, kept alive meanwhile, settled after, whatever happens."""
+"""Reservations as context managers: reserve before the block, extend while it runs, settle after it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from quotagate._async import runtime
 from quotagate._async.metering import AsyncMetering
 from quotagate._async.settling import AsyncCore
-from quotagate._calls import event_body, quiet_settlement
+from quotagate._calls import event_body, quiet_settlement, unavailable_decision
 from quotagate._figures import Figures
 from quotagate._json import Number
 from quotagate._undelivered import logger
 from quotagate.bodies import Outcome
-from quotagate.errors import LimitReached, QuotagateError
+from quotagate.errors import Denied, GatewayUnavailable, QuotagateError, denial
 from quotagate.results import Decision, Metadata, Settlement
 
 T = TypeVar("T")
@@ -23,10 +23,10 @@ T = TypeVar("T")
 class AsyncReservation:
     """A context manager, made by ``client.reservation`` and ``client.stream_reservation``.
 
-    It reserves at its beginning and raises ``LimitReached`` if that is denied. While the work runs longer than the
-    hold's time to live, the hold is extended in the background. At its end it commits what was reported with ``use``,
-    without reports what was held. On any error or cancellation it releases; one of ``stream_reservation`` settles what
-    was counted until then, however it ends.
+    On entry it reserves, and raises ``Denied`` if the gateway denies that. While the block runs, the client extends the
+    hold in the background. At the end it commits the figures reported with ``use``, or the held amounts if nothing was
+    reported. On an error or cancellation it releases. A reservation of ``stream_reservation`` always settles the amount
+    that was counted until then.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class AsyncReservation:
 
     @property
     def decision(self) -> Decision:
-        """What was decided at the beginning.
+        """The gateway's decision on entry.
 
         Example::
 
             r.decision.counters[0].remaining
         """
         if self._decision is None:
-            raise RuntimeError("the reservation has not begun: use it as a context manager")
+            raise RuntimeError("the reservation has not started: use it as a context manager")
         return self._decision
 
     @property
@@ -78,17 +78,17 @@ class AsyncReservation:
 
     @property
     def settlement(self) -> Settlement | None:
-        """What became of it; None while it is open."""
+        """The answer to the commit or release; None while the reservation is open."""
         return self._settlement
 
     @property
     def used(self) -> bool:
-        """Was any amount above 0 reported?"""
+        """True if an amount above 0 was reported."""
         return self._figures.spent
 
     def use(self, quantity: Number | None = None, metadata: Metadata | None = None, **sums: Number) -> None:
-        """Reports what was really used. Quantities of several reports add up, and so do ``sums`` (numeric metadata such
-        as ``completion_tokens=12``); ``metadata`` replaces what was reported by the same name. 0 is allowed.
+        """Reports actual usage. Quantities of several reports add up, and so do ``sums`` (numeric metadata such as
+        ``completion_tokens=12``); ``metadata`` replaces earlier values of the same name. 0 is allowed.
 
         Example::
 
@@ -97,7 +97,7 @@ class AsyncReservation:
         self._figures.add(quantity, metadata, sums)
 
     def outcome(self, outcome: Outcome) -> None:
-        """Says whether the result was worth something to the end user: ``"accepted"`` or ``"rejected"``.
+        """Sets whether the end user accepted the result: ``"accepted"`` or ``"rejected"``.
 
         Example::
 
@@ -108,9 +108,9 @@ class AsyncReservation:
     async def draw(
         self, quantity: Number | None = None, metadata: Metadata | None = None, *, idempotency_key: str | None = None
     ) -> Settlement:
-        """Charges that much from the hold at once and keeps the rest: a step of an agent's run.
+        """Charges this amount now and keeps the rest of the hold: one step of an agent run.
 
-        After draws, the end commits only what ``use`` reported beside them, and releases what is left.
+        After draws, the end of the block commits only the figures that ``use`` reported, and releases the rest.
 
         Example::
 
@@ -129,7 +129,7 @@ class AsyncReservation:
         )
 
     async def extend(self, *, ttl_seconds: int | None = None, quantity: Number | None = None) -> Decision:
-        """More time (it comes by itself, too), more amount, or both; ``allowed`` is False if there is no room.
+        """Adds time (the client does that by itself, too), amount, or both; without room ``allowed`` is False.
 
         Example::
 
@@ -142,7 +142,7 @@ class AsyncReservation:
     async def count(
         self, items: AsyncIterable[T], quantity: Callable[[T], Number] = lambda item: 1
     ) -> AsyncGenerator[T, None]:
-        """Passes items through and reports each with ``use``: 1 each, or what ``quantity`` says of it.
+        """Yields the items and reports each with ``use``: 1 each, or the result of ``quantity``.
 
         Example::
 
@@ -153,7 +153,7 @@ class AsyncReservation:
             yield item
 
     async def commit(self) -> Settlement:
-        """Commits now what was reported so far; the end of the block then does nothing.
+        """Commits the reported figures now; the end of the block then does nothing.
 
         Example::
 
@@ -162,7 +162,7 @@ class AsyncReservation:
         return await self._end(self._commit)
 
     async def release(self, *, reason: str | None = None, error_code: str | None = None) -> Settlement:
-        """Gives back now what is held; the end of the block then does nothing.
+        """Releases the hold now; the end of the block then does nothing.
 
         Example::
 
@@ -171,27 +171,26 @@ class AsyncReservation:
         return await self._end(lambda: self._release(reason, error_code))
 
     def dropped(self, settle: runtime.Work[Any]) -> None:
-        """For wrappers of this reservation that were dropped without an end."""
+        """Settles a reservation whose wrapper was garbage-collected before its end."""
         self._core.background.dropped(settle)
 
     async def __aenter__(self) -> AsyncReservation:
         decision = await self._core.background.or_undo(self._reserve, self._client.release)
         if not decision.allowed:
-            raise LimitReached(decision)
+            raise denial(decision)
         self._decision = decision
         if decision.reservation_id is not None:
             self._next_beat()
         return self
 
     async def _reserve(self) -> Decision:
-        return await self._client.reserve(
-            self._user_id,
-            self._event,
-            self._quantity,
-            self._metadata,
-            ttl_seconds=self._ttl,
-            idempotency_key=self._key,
-        )
+        body = event_body(self._user_id, self._event, self._quantity, self._metadata)
+        try:
+            return await self._client._gateway_decision(body, self._ttl, self._key, None)
+        except GatewayUnavailable:
+            if self._core.options.on_unavailable == "deny":
+                raise
+            return unavailable_decision("allow")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -208,13 +207,13 @@ class AsyncReservation:
                 name = None if kind is None else kind.__name__
                 await self._end(lambda: self._release(None if name is None else "error", name))
         except QuotagateError as failure:
-            # The application's own error is the one to be seen.
+            # The caller gets the application's own error, not this one.
             if error is None:
                 raise
             logger.error("settling %s failed: %s", self.reservation_id, failure)
 
     async def _end(self, settle: runtime.Work[Settlement]) -> Settlement:
-        """Once, and to its end, even if the caller is cancelled."""
+        """Settles once, and completely, even if the caller is cancelled."""
         if self._settlement is not None:
             return self._settlement
         self._over = True
@@ -235,8 +234,8 @@ class AsyncReservation:
         return await self._client.release(self.decision, reason=reason, error_code=error_code)
 
     async def _unmetered(self) -> Settlement:
-        """The gateway could not be asked and ``on_unavailable="allow"`` let the work go on: it is counted later. A
-        gateway that was asked knows by itself."""
+        """Without a reservation. If the gateway could not be reached (``on_unavailable="allow"``), the client tracks
+        the usage later. If the gateway answered, the event is unmetered."""
         if self.decision.local:
             fields = self._figures.fields()
             quantity = fields.get("quantity", self._quantity)
@@ -248,7 +247,7 @@ class AsyncReservation:
         return quiet_settlement("", "unmetered", self.decision.degraded)
 
     def _next_beat(self) -> None:
-        # Twice within its time, so that one lost beat does no harm.
+        # Two beats fit into the time to live, so that one may get lost.
         self._beat = self._core.background.later(self._ttl / 3, self._extend_in_time)
 
     async def _extend_in_time(self) -> None:
@@ -256,19 +255,19 @@ class AsyncReservation:
             return
         try:
             await self._client.extend(self.reservation_id, ttl_seconds=self._ttl)
-        except LimitReached:
+        except Denied:
             pass
         except QuotagateError as error:
             if 400 <= error.status < 500:
-                # It has ended, or its 24 hours are over: nothing to keep alive.
-                logger.warning("reservation %s is not extended any more: %s", self.reservation_id, error)
+                # The reservation has ended, or its 24 hours are over.
+                logger.warning("reservation %s is no longer extended: %s", self.reservation_id, error)
                 return
         if not self._over:
             self._next_beat()
 
 
 class AsyncReservations(AsyncMetering):
-    """Part of the client: work under a reservation."""
+    """Part of the client: reservations as context managers."""
 
     def reservation(
         self,
@@ -280,10 +279,12 @@ class AsyncReservations(AsyncMetering):
         ttl_seconds: int = 60,
         idempotency_key: str | None = None,
     ) -> AsyncReservation:
-        """Reserves, runs the block, commits what it reports with ``use`` (else what was held), and releases on any
-        error or cancellation. Extended by itself while the block runs longer than ``ttl_seconds`` (1 to 3600).
+        """Reserves, runs the block, and commits the figures that it reports with ``use`` (without reports the held
+        amounts). Releases on an error or cancellation. While the block runs longer than ``ttl_seconds`` (1 to 3600),
+        the client extends the hold.
 
-        Raises ``LimitReached`` with the denial before the block runs.
+        Raises ``Denied`` (or the subclass for the reason, such as ``LimitReached``) before the block runs, and
+        ``GatewayUnavailable`` if the gateway cannot be reached and ``on_unavailable`` is ``"deny"``.
 
         Example::
 
@@ -303,9 +304,9 @@ class AsyncReservations(AsyncMetering):
         ttl_seconds: int = 60,
         idempotency_key: str | None = None,
     ) -> AsyncReservation:
-        """The same for what is produced piece by piece: reserves the most that may come, counts what comes, and settles
-        just that when the block ends: at its end, because the consumer stops early, by an error or by cancellation.
-        Nothing counted: everything is released.
+        """The same for streams: reserves the largest possible amount, counts what is produced, and commits the counted
+        amount when the block ends, also when the consumer stops early or on an error or cancellation. If nothing was
+        counted, it releases everything.
 
         Example::
 

@@ -1,4 +1,4 @@
-"""What differs between the asynchronous and the synchronous client: waiting, and work beside the caller's."""
+"""The part that differs between the asynchronous and the synchronous client: waiting and background work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ sleep = asyncio.sleep
 
 
 async def hand_over(receive: OnUndelivered, lost: Undelivered) -> None:
-    """The receiver is the application's: what it raises is logged."""
+    """Calls ``on_undelivered`` of the application, and logs its errors."""
     try:
         answer = receive(lost)
         if inspect.isawaitable(answer):
@@ -31,7 +31,7 @@ async def hand_over(receive: OnUndelivered, lost: Undelivered) -> None:
 
 
 async def closed(stream: Any) -> None:
-    """Closes another library's stream, whichever of the names it has for it."""
+    """Closes another library's stream by ``close`` or ``aclose``."""
     close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
     if close is not None:
         answer = close()
@@ -40,7 +40,7 @@ async def closed(stream: Any) -> None:
 
 
 class Later:
-    """A job that waits for its time; it can be called off until it begins."""
+    """A job that starts later and can be cancelled until then."""
 
     def __init__(self, timer: asyncio.TimerHandle) -> None:
         self._timer = timer
@@ -50,14 +50,14 @@ class Later:
 
 
 class Background:
-    """The work of one client that goes on beside the caller's."""
+    """The background work of one client."""
 
     def __init__(self) -> None:
-        # The loop keeps only weak references to tasks.
+        # The loop has only weak references to tasks.
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def later(self, seconds: float, job: Job) -> Later:
-        """Runs the job after so many seconds."""
+        """Starts the job after this many seconds."""
         return Later(asyncio.get_running_loop().call_later(seconds, lambda: self._start(job)))
 
     def _start(self, work: Work[T]) -> asyncio.Task[T]:
@@ -72,11 +72,11 @@ class Background:
             logger.debug("work in the background ended with %r", error)
 
     async def to_end(self, work: Work[T]) -> T:
-        """Runs it to its end, even if the caller is cancelled meanwhile."""
+        """Runs the work to its end, even if the caller is cancelled."""
         return await asyncio.shield(self._start(work))
 
     async def or_undo(self, work: Work[T], undo: Callable[[T], Coroutine[Any, Any, Any]]) -> T:
-        """Runs it; if the caller is cancelled meanwhile, it is undone as soon as it has ended."""
+        """Runs the work. If the caller is cancelled meanwhile, undoes the work as soon as it ends."""
         task = self._start(work)
         try:
             return await asyncio.shield(task)
@@ -89,12 +89,12 @@ class Background:
             raise
 
     def dropped(self, settle: Work[Any]) -> None:
-        """Something that must be settled was dropped; without a running loop its hold ends by itself."""
+        """Settles a reservation that was garbage-collected. Without a running loop its hold expires."""
         with contextlib.suppress(RuntimeError):
             asyncio.get_running_loop()
             self._start(settle)
 
     async def settled(self) -> None:
-        """Waits until nothing runs any more."""
+        """Waits until no background work is running."""
         while others := self._tasks - {asyncio.current_task()}:
             await asyncio.wait(others)

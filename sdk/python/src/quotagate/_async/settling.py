@@ -1,4 +1,4 @@
-"""Commits and releases: delivered now, or kept and delivered later. Nothing is dropped silently."""
+"""Commits, releases and tracks: delivered now, or stored and retried. No call is dropped silently."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from quotagate.options import Options
 from quotagate.results import Settlement, Tracked
 
 KEY_MEMORY = GRACE - 30.0
-"""The gateway remembers keys for 15 minutes at least. What only its key tells apart must not be repeated later."""
+"""The gateway stores keys for at least 15 minutes. After that, a repeated draw or track would count twice."""
 
 
 class AsyncCore:
-    """What all parts of a client share."""
+    """The state that all parts of a client share."""
 
     def __init__(self, transport: AsyncTransport, on_undelivered: runtime.OnUndelivered | None) -> None:
         self.transport = transport
@@ -52,7 +52,7 @@ class AsyncCore:
     async def release(
         self, reservation_id: str, body: Mapping[str, Any], key: str | None, deadline: float | None
     ) -> Settlement:
-        # After its expiry the hold is gone anyway.
+        # There is nothing to release after the hold has expired.
         keep = self.lifetimes.hold_seconds(reservation_id)
         kept = self._kept("release", reservation_id, body, key, keep)
         try:
@@ -72,11 +72,11 @@ class AsyncCore:
     def _kept(self, call: KeptCall, line: str, body: Mapping[str, Any], key: str | None, keep: float) -> Kept:
         key = checked_key(key)
         waits = GatewayUnavailable("an earlier call for this reservation is not delivered yet")
-        # Tracks have no order among each other: each is a line of its own.
+        # Tracks need no order, so each has its own line.
         return Kept(line or key, call, body, key, keep, waits, attempts=0)
 
     async def _now_or_later(self, kept: Kept, deadline: float | None) -> Answer | None:
-        """None: it is kept."""
+        """Returns the answer, or None if the call is stored and will be retried."""
         if not self.backlog.holds(kept.line):
             call = Call("POST", kept.call, kept.body, idempotency_key=kept.idempotency_key)
             kept.attempts = 1
@@ -85,10 +85,10 @@ class AsyncCore:
             except QuotagateError as error:
                 if not may_yet_arrive(error):
                     raise
-                # Without its frames, which would keep alive all that the caller has.
+                # Without the traceback, which would keep the caller's variables in memory.
                 kept.error = error.with_traceback(None)
             except BaseException as stop:
-                # Cancelled on the way: whether it arrived is not known, and it is still wanted.
+                # Cancelled while sending: it is unknown whether the call arrived, and it still has to.
                 kept.error = GatewayUnavailable(f"stopped while it was sent: {type(stop).__name__}")
                 if not self.backlog.add(kept):
                     self.backlog.give_up_now(kept)

@@ -1,4 +1,4 @@
-"""Calls that could not be delivered: kept in order and tried again until their time is over."""
+"""Calls that could not be delivered. They are stored in order and retried until they are too old."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quotagate._undelivered import FAILURES_IN_A_ROW, LONGEST_PAUSE, MOST, Kept
 from quotagate.errors import QuotagateError
 
 TOO_MANY = 429
-"""Other batches are under way: this one waits for the next round."""
+"""The status while the gateway runs too many batches: the calls wait for the next round."""
 
 
 class AsyncBacklog:
@@ -31,7 +31,7 @@ class AsyncBacklog:
         self._transport = transport
         self._background = background
         self._receive = on_undelivered or _undelivered.log
-        # By identity, in the order in which they came.
+        # By identity, in order of arrival.
         self._kept: dict[int, Kept] = {}
         self._lines: Counter[str] = Counter()
         self._guard = threading.Lock()
@@ -44,17 +44,17 @@ class AsyncBacklog:
         return len(self._kept)
 
     def holds(self, line: str) -> bool:
-        """Does a call of this line wait? Then a later one must not overtake it."""
+        """True if a call of this line is waiting; a later call must not overtake it."""
         with self._guard:
             return self._lines[line] > 0
 
     async def keep(self, kept: Kept) -> None:
-        """Takes over a call that failed."""
+        """Stores a call that failed."""
         if not self.add(kept):
             await self._give_up(kept)
 
     def add(self, kept: Kept) -> bool:
-        """False: there is no room, or no time any more."""
+        """Returns False if the backlog is full or closed."""
         with self._guard:
             if len(self._kept) >= MOST or self._closed:
                 return False
@@ -66,7 +66,7 @@ class AsyncBacklog:
     def _schedule(self) -> None:
         with self._guard:
             if self._timer is None and self._kept and not self._closed:
-                # Doubled with each fruitless round; backoff knows only waits between attempts.
+                # The pause doubles with each round that delivers nothing.
                 pause = min(LONGEST_PAUSE, 2.0 ** min(self._fruitless, 10) * (0.25 + backoff(3)))
                 self._timer = self._background.later(pause, self._tick)
 
@@ -77,13 +77,13 @@ class AsyncBacklog:
         self._schedule()
 
     async def run(self, ends: float | None = None) -> None:
-        """One round: every line is tried once, in order, unless the gateway seems down."""
+        """One round: tries every line once, in order, unless the gateway seems to be down."""
         async with self._round:
             failures, stuck = 0, set[str]()
             with self._guard:
                 waiting = list(self._kept.values())
             for kept in waiting:
-                if kept.over:
+                if kept.expired:
                     stuck.add(kept.line)
                     await self._drop(kept)
             while failures < FAILURES_IN_A_ROW and (ends is None or time.monotonic() < ends):
@@ -96,28 +96,27 @@ class AsyncBacklog:
             self._fruitless = self._fruitless + 1 if failures >= FAILURES_IN_A_ROW or stuck else 0
 
     async def _deliver(self, part: list[Kept], ends: float | None) -> list[bool]:
-        """For each call False if the gateway did not take it in, and it waits on."""
+        """For each call: True if the gateway answered it, False if it keeps waiting."""
         if len(part) == 1:
             return await self._one_by_one(part, ends)
         operations = [operation_of(kept) for kept in part]
         try:
             call = Call("POST", "batch", {"operations": operations})
             answer = await self._transport.send(call, deadline=self._limit(ends), retries=0)
-            told = results(answer.data, operations)
+            received = results(answer.data, operations)
         except QuotagateError as error:
             if not _undelivered.may_yet_arrive(error) and error.status != TOO_MANY:
-                # A gateway that does not know batches, or does not take this one, says of each call alone what becomes
-                # of it.
+                # The gateway has no batches, or rejects this one: it may still accept each call alone.
                 return await self._one_by_one(part, ends)
             return [await self._failed(kept, error) for kept in part]
-        return [await self._settled(kept, result.error) for kept, result in zip(part, told, strict=True)]
+        return [await self._settled(kept, result.error) for kept, result in zip(part, received, strict=True)]
 
     async def _one_by_one(self, part: list[Kept], ends: float | None) -> list[bool]:
-        """The same with a request for each."""
+        """Like ``_deliver``, with one request for each call."""
         delivered: list[bool] = []
         for kept in part:
-            away = len(delivered) >= FAILURES_IN_A_ROW and not any(delivered[-FAILURES_IN_A_ROW:])
-            if away or (ends is not None and time.monotonic() >= ends):
+            down = len(delivered) >= FAILURES_IN_A_ROW and not any(delivered[-FAILURES_IN_A_ROW:])
+            if down or (ends is not None and time.monotonic() >= ends):
                 delivered.append(False)
                 continue
             failure: QuotagateError | None = None
@@ -135,7 +134,7 @@ class AsyncBacklog:
         return limit if ends is None else min(limit, max(ends - time.monotonic(), 0.001))
 
     async def _settled(self, kept: Kept, error: QuotagateError | None) -> bool:
-        """What became of a call: False if it waits on."""
+        """Handles the result of a call. Returns False if it keeps waiting."""
         if error is None:
             self._forget(kept)
             return True
@@ -143,15 +142,15 @@ class AsyncBacklog:
             return await self._failed(kept, error)
         kept.attempts += 1
         kept.error = error.with_traceback(None)
-        # It arrived, and was refused: somebody must know.
+        # The gateway refused the call, so a retry cannot help.
         await self._drop(kept)
         return True
 
     async def _failed(self, kept: Kept, error: QuotagateError) -> bool:
-        """The gateway did not take it in: False."""
+        """Handles a call that did not arrive. Always returns False."""
         kept.attempts += 1
         kept.error = error.with_traceback(None)
-        if kept.over:
+        if kept.expired:
             await self._drop(kept)
         return False
 
@@ -172,7 +171,7 @@ class AsyncBacklog:
             await runtime.hand_over(self._receive, lost)
 
     async def flush(self, seconds: float) -> int:
-        """Tries for so long to deliver all; how many wait yet."""
+        """Retries for this many seconds. Returns how many calls still wait."""
         ends = time.monotonic() + seconds
         attempt = 0
         while len(self) and time.monotonic() < ends:
@@ -183,7 +182,7 @@ class AsyncBacklog:
         return len(self)
 
     async def aclose(self, seconds: float) -> None:
-        """Tries once more, then hands over what is left."""
+        """Tries once more, then passes the remaining calls to ``on_undelivered``."""
         with self._guard:
             self._closed = True
             timer, self._timer = self._timer, None
@@ -194,13 +193,13 @@ class AsyncBacklog:
             await self._drop(kept)
 
     def abandon(self) -> None:
-        """Nobody closed the client before it was dropped or the process ended: the network has no time any more."""
+        """Reports all waiting calls without trying again: the client was garbage-collected, or the process ends."""
         for kept in list(self._kept.values()):
             if self._forget(kept):
                 self.give_up_now(kept)
 
     def give_up_now(self, kept: Kept) -> None:
-        """Hands over where nothing can be awaited; a receiver that must be is told in the log instead."""
+        """Reports a lost call where nothing can be awaited. If ``on_undelivered`` is a coroutine, the log gets it."""
         lost = kept.lost()
         if lost is None:
             return

@@ -1,4 +1,4 @@
-"""Usage as server-sent events, opened anew when it breaks off."""
+"""Usage as server-sent events. A lost stream is opened again."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from quotagate._async.transport import AsyncTransport
 from quotagate.results import Usage
 
 SILENCE = 45.0
-"""Seconds. The gateway sends something every 15; what is silent for so long is dead."""
+"""In seconds. The gateway sends something every 15 s, so a stream that is silent for longer is dead."""
 
 
 async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> AsyncGenerator[Usage, None]:
-    """One usage per change."""
+    """Yields the usage after each change."""
     options = transport.options
     params = {"userId": user_id} if event is None else {"userId": user_id, "event": event}
     last: Usage | None = None
     failures = 0
     while True:
-        asked = 0.0
+        requested_wait = 0.0
         try:
             async with transport.http.stream(
                 "GET",
@@ -41,7 +41,7 @@ async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> A
                     answer = _answers.read(response.status_code, response.headers, options.redacted(body))
                     if response.status_code < 500 and not _answers.is_busy(answer):
                         raise _answers.problem(answer)
-                    asked = _answers.retry_after(response.headers)
+                    requested_wait = _answers.retry_after(response.headers)
                 else:
                     lines, data, length = _answers.Lines(), list[str](), 0
                     async for part in response.aiter_bytes():
@@ -62,4 +62,4 @@ async def watch(transport: AsyncTransport, user_id: str, event: str | None) -> A
         except (httpx.TransportError, httpx.DecodingError, _json.Malformed):
             pass
         failures += 1
-        await runtime.sleep(max(asked, _answers.backoff(failures)))
+        await runtime.sleep(max(requested_wait, _answers.backoff(failures)))

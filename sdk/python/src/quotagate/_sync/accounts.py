@@ -15,14 +15,14 @@ from quotagate.results import Plan, Subscription, Usage
 
 
 class Accounts:
-    """Part of the client: whose limits are what, and how far used."""
+    """Part of the client: usage, subscriptions and plans."""
 
     _core: Core
 
     def usage(self, user_id: str, event: str | None = None, *, deadline: float | None = None) -> Usage:
-        """A user's counters now, untouched groups at 0; ``event`` keeps only those that an event name or glob meets.
+        """A user's counters now, with unused groups at 0. ``event`` (a name or glob) selects groups that match it.
 
-        Raises ``GatewayUnavailable`` and ``QuotagateError``; a user without subscription has ``plan_id`` None.
+        Raises ``GatewayUnavailable`` and ``QuotagateError``. Without a subscription, ``plan_id`` is None.
 
         Example::
 
@@ -33,10 +33,10 @@ class Accounts:
         return Usage.from_json(answer.data)
 
     def watch_usage(self, user_id: str, event: str | None = None) -> Generator[Usage, None]:
-        """A user's counters as they change: the present ones at once, then one per change, until the caller stops.
+        """A user's counters now and after every change, until the caller stops.
 
-        A stream that breaks off is opened anew, with growing pauses; the same state is not told twice in a row.
-        Raises ``QuotagateError`` for what will not get better (401, 403 …).
+        The client reconnects a lost stream, with growing pauses, and never yields the same state twice in a row.
+        Raises ``QuotagateError`` if a retry cannot help (401, 403 …).
 
         Example::
 
@@ -59,11 +59,11 @@ class Accounts:
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Subscription:
-        """Puts a user on a plan. The same plan with the same values changes nothing, however often it is sent.
+        """Puts a user on a plan. A call with the same plan and the same values changes nothing.
 
-        Times are RFC 3339 texts. What is left out stays as it is on the same plan, None clears it. ``custom_limits``
-        is ``{group_id: {"quota": …}}`` or a plan's whole body. ``changed`` of the answer is False if all
-        was so already. ``note`` says why, for the audit log. Raises ``not_found`` (404) for a plan that does not exist.
+        Times are RFC 3339 texts. On the same plan, a value that you leave out stays, and None clears it.
+        ``custom_limits`` is ``{group_id: {"quota": …}}`` or the whole body of a plan. ``changed`` of the answer is
+        False if nothing changed. The audit log records ``note``. Raises ``not_found`` (404) for an unknown plan.
 
         Example::
 
@@ -94,9 +94,9 @@ class Accounts:
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Subscription:
-        """Ends a subscription at ``ends_at`` (RFC 3339), else now. ``note`` says why, for the audit log.
+        """Ends a subscription at ``ends_at`` (RFC 3339), or now. The audit log records ``note``.
 
-        Raises ``not_found`` (404) without one, ``already_canceled`` (409) if it ends already.
+        Raises ``not_found`` (404) without a subscription, ``already_canceled`` (409) if it is already cancelled.
 
         Example::
 

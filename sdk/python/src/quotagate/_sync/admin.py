@@ -13,14 +13,14 @@ from quotagate._sync.settling import Core
 
 
 class Admin(AdminPlans, AdminUsers, AdminAccess, AdminPolicies, AdminAlerts, AdminReports):
-    """Configuration, users, keys, apps, policies, reports. Needs an ``ak_`` key with the role; all calls raise
+    """Configuration, users, keys, apps, policies, reports. Needs an ``ak_`` key with the right role. All calls raise
     ``QuotagateError`` (``forbidden_key``, ``not_found``, ``version_conflict`` …) and ``GatewayUnavailable``.
 
-    Lists are read page by page as they are walked through.
+    Lists load their next page when you reach it.
 
     Example::
 
-        ops = Client(api_key=os.environ["QG_ADMIN"], mode="test/ci")
+        ops = Client(api_key=os.environ["QUOTAGATE_KEY"], mode="test/ci")
         ops.admin.put_plan("free", {"periodType": "monthly", "periodAnchor": "calendar", "groups": [...]})
     """
 

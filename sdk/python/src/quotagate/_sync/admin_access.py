@@ -31,11 +31,11 @@ class AdminAccess:
         require_user_token: bool | None = None,
         idempotency_key: str | None = None,
     ) -> KeyView:
-        """Makes a key. ``key`` (and ``user_token_secret``) of the answer are shown this once.
+        """Creates a key. Only this answer contains ``key`` and ``user_token_secret``.
 
-        ``mode`` and, for test keys, ``sandbox`` are of secret and publishable keys; ``role`` of admin keys;
-        ``metadata`` of secret keys overrides what callers claim; ``origins`` and ``require_user_token`` are of
-        publishable keys.
+        Secret and publishable keys have a ``mode`` and, in test mode, a ``sandbox``. Admin keys have a ``role``. The
+        ``metadata`` of a secret key overrides that of its calls. Publishable keys have ``origins`` and
+        ``require_user_token``.
 
         Example::
 
@@ -63,7 +63,7 @@ class AdminAccess:
         return models(self._core, KeyView, "keys")
 
     def delete_key(self, key_id: str) -> None:
-        """Revokes a key, on all nodes within a second.
+        """Revokes a key on all nodes within one second.
 
         Example::
 
@@ -72,7 +72,7 @@ class AdminAccess:
         write(self._core, "DELETE", path_of("keys", key_id))
 
     def create_app(self, app_id: str, *, placement: Placement | None = None) -> AppView:
-        """Makes an app; with the root admin key. ``placement`` is fixed for ever.
+        """Creates an app; needs the root admin key. ``placement`` cannot be changed later.
 
         Example::
 
@@ -81,7 +81,7 @@ class AdminAccess:
         return AppView.from_json(write(self._core, "POST", "apps", given(id=app_id, placement=placement)))
 
     def apps(self) -> Generator[AppView, None]:
-        """All apps; with the root admin key.
+        """All apps; needs the root admin key.
 
         Example::
 
@@ -90,7 +90,7 @@ class AdminAccess:
         return models(self._core, AppView, "apps")
 
     def delete_app(self, app_id: str) -> None:
-        """Deletes an app with all that is its; with the root admin key.
+        """Deletes an app with all of its data; needs the root admin key.
 
         Example::
 
@@ -99,7 +99,7 @@ class AdminAccess:
         write(self._core, "DELETE", path_of("apps", app_id))
 
     def test_clock(self) -> ClockView:
-        """The sandbox's clock; ``now`` is None while it runs on real time. An ``sk_test_`` key may do this too.
+        """The sandbox's clock; ``now`` is None in real time. An ``sk_test_`` key may call this, too.
 
         Example::
 
@@ -117,7 +117,7 @@ class AdminAccess:
         return ClockView.from_json(write(self._core, "PUT", "test-clock", {"now": now}))
 
     def empty_sandbox(self) -> None:
-        """Empties the sandbox and returns it to real time; configuration and keys stay.
+        """Deletes the sandbox's data and returns it to real time. Configuration and keys stay.
 
         Example::
 

@@ -1,5 +1,5 @@
 # Generated from ../_async/admin_alerts.py by tools/generate_sync.py; do not edit.
-"""Approvals, alerts and webhooks: what tells people, and what they decide."""
+"""Approvals, alerts and webhooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AdminAlerts:
     _core: Core
 
     def approvals(self, status: Literal["open", "decided"] | None = None) -> Generator[ApprovalView, None]:
-        """Approval requests: open ones, or those that were decided.
+        """Approval requests: all, the open ones, or the decided ones.
 
         Example::
 
@@ -49,8 +49,8 @@ class AdminAlerts:
         rollback_owner: str | None = None,
         idempotency_key: str | None = None,
     ) -> Grant:
-        """Approves a request: this makes a grant of ``amount`` (in the group's unit), to the end of the window or, with
-        ``until`` (RFC 3339), in each window until then. ``rollback_owner`` takes it back if it goes wrong.
+        """Approves a request. This creates a grant of ``amount`` (in the group's unit) until the end of the window, or,
+        with ``until`` (RFC 3339), in each window until then. ``rollback_owner`` is responsible for revoking it.
 
         Example::
 
@@ -61,7 +61,7 @@ class AdminAlerts:
         return Grant.from_json(write(self._core, "POST", path, body, idempotency_key=idempotency_key))
 
     def reject(self, approval_id: str, *, note: str | None = None) -> ApprovalView:
-        """Rejects a request, until its window ends or it is reopened.
+        """Rejects a request until its window ends or someone reopens it.
 
         Example::
 
@@ -71,7 +71,7 @@ class AdminAlerts:
         return ApprovalView.from_json(write(self._core, "POST", path, given(note=note)))
 
     def reopen(self, approval_id: str, *, note: str | None = None) -> ApprovalView:
-        """Opens a decided request again.
+        """Reopens a decided request.
 
         Example::
 
@@ -81,7 +81,7 @@ class AdminAlerts:
         return ApprovalView.from_json(write(self._core, "POST", path, given(note=note)))
 
     def alerts(self) -> Generator[AlertView, None]:
-        """What webhooks are told, newest first: thresholds, limits, approval requests, expiries.
+        """The events of webhooks, newest first: thresholds, limits, approval requests, expiries.
 
         Example::
 
@@ -102,9 +102,9 @@ class AdminAlerts:
         if_match: int | None = None,
         idempotency_key: str | None = None,
     ) -> WebhookView:
-        """Writes a webhook: where these events go. ``secret``, to verify signatures with, is told once: in the answer
-        that creates it. ``template`` is the payload's ``text``, for chats. ``modes`` are ``live`` (the default),
-        ``test`` (every sandbox) and ``test/<sandbox>``.
+        """Creates or replaces a webhook that receives these events. ``secret`` verifies signatures; only the answer
+        that creates the webhook contains it. ``template`` is the payload's ``text``, for chats. ``modes`` are
+        ``live`` (the default), ``test`` (every sandbox) and ``test/<sandbox>``.
 
         Example::
 
@@ -118,8 +118,8 @@ class AdminAlerts:
             template=template,
         )
         path = path_of("webhooks", webhook_id)
-        told = write(self._core, "PUT", path, body, if_match=if_match, idempotency_key=idempotency_key)
-        return WebhookView.from_json(told)
+        written = write(self._core, "PUT", path, body, if_match=if_match, idempotency_key=idempotency_key)
+        return WebhookView.from_json(written)
 
     def webhooks(self) -> Generator[WebhookView, None]:
         """All webhooks.
@@ -131,7 +131,7 @@ class AdminAlerts:
         return models(self._core, WebhookView, "webhooks")
 
     def get_webhook(self, webhook_id: str) -> WebhookView:
-        """One webhook; ``not_found`` (404) if there is none.
+        """One webhook. Raises ``not_found`` (404).
 
         Example::
 
@@ -149,7 +149,7 @@ class AdminAlerts:
         write(self._core, "DELETE", path_of("webhooks", webhook_id), if_match=if_match)
 
     def rotate_webhook_secret(self, webhook_id: str) -> WebhookView:
-        """Gives a webhook a new ``secret``, told this once.
+        """Creates a new ``secret`` for a webhook. Only this answer contains it.
 
         Example::
 
@@ -161,7 +161,7 @@ class AdminAlerts:
     def webhook_deliveries(
         self, webhook_id: str, status: DeliveryStatus | None = None
     ) -> Generator[DeliveryView, None]:
-        """What was sent, waits to be, or could not be (``dead``).
+        """The deliveries of a webhook: delivered, pending, or failed for good (``dead``).
 
         Example::
 
@@ -171,7 +171,7 @@ class AdminAlerts:
         return models(self._core, DeliveryView, path_of("webhooks", webhook_id) + "/deliveries", {"status": status})
 
     def resend_delivery(self, webhook_id: str, delivery_id: str) -> DeliveryView:
-        """Sends a delivery once more.
+        """Sends a delivery again.
 
         Example::
 

@@ -27,9 +27,9 @@ class AdminPolicies:
         if_match: int | None = None,
         idempotency_key: str | None = None,
     ) -> PolicyView:
-        """Writes a policy, by the names of the API: a body like a plan's, with its record (``owner``, ``environment``,
-        ``notes``, ``approval``, ``retry`` …). ``if_match`` is the version it is based on: ``version_conflict`` (412) if
-        somebody else was faster.
+        """Creates or replaces a policy, by the names of the API: a body like a plan's, with ``owner``,
+        ``environment``, ``notes``, ``approval``, ``retry`` and more. ``if_match`` is the version that the change is
+        based on: ``version_conflict`` (412) if there is a newer one.
 
         Example::
 
@@ -40,18 +40,18 @@ class AdminPolicies:
             })
         """
         path = path_of("policies", policy_id)
-        told = write(self._core, "PUT", path, policy, if_match=if_match, idempotency_key=idempotency_key)
-        return PolicyView.from_json(told)
+        written = write(self._core, "PUT", path, policy, if_match=if_match, idempotency_key=idempotency_key)
+        return PolicyView.from_json(written)
 
     def preview_policy(self, policy_id: str, policy: bodies.PolicyBody | Mapping[str, Any]) -> Preview:
-        """What ``put_policy`` would change. Nothing is written.
+        """What ``put_policy`` would change. Writes nothing.
 
         Example::
 
             (admin.preview_policy("team_budget", draft)).changes
         """
-        told = write(self._core, "PUT", path_of("policies", policy_id), policy, query={"dryRun": "true"})
-        return Preview.from_json(told)
+        preview = write(self._core, "PUT", path_of("policies", policy_id), policy, query={"dryRun": "true"})
+        return Preview.from_json(preview)
 
     def policies(self) -> Generator[PolicyView, None]:
         """All policies.
@@ -63,7 +63,7 @@ class AdminPolicies:
         return models(self._core, PolicyView, "policies")
 
     def get_policy(self, policy_id: str) -> PolicyView:
-        """One policy; ``not_found`` (404) if there is none.
+        """One policy. Raises ``not_found`` (404).
 
         Example::
 
@@ -81,7 +81,7 @@ class AdminPolicies:
         write(self._core, "DELETE", path_of("policies", policy_id), if_match=if_match)
 
     def policy_versions(self, policy_id: str) -> Generator[PolicyVersionView, None]:
-        """The versions of a policy, the last hundred at least.
+        """The versions of a policy: at least the last hundred.
 
         Example::
 
@@ -100,7 +100,7 @@ class AdminPolicies:
         return PolicyView.from_json(write(self._core, "POST", path, {"version": version}, if_match=if_match))
 
     def review_policy(self, policy_id: str, *, note: str | None = None) -> PolicyView:
-        """Records that somebody looked whether the policy is still right; ``review_due_at`` counts from here.
+        """Records a review of the policy. The next one is due one ``reviewCadence`` later (``review_due_at``).
 
         Example::
 
@@ -110,7 +110,7 @@ class AdminPolicies:
         return PolicyView.from_json(write(self._core, "POST", path, given(note=note)))
 
     def counters(self, group_id: str) -> Generator[CounterView, None]:
-        """The counters of a group whose scope is not just the user, such as one per team.
+        """The counters of a group whose scope is not only the user, such as one per team.
 
         Example::
 

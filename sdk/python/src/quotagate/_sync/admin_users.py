@@ -1,5 +1,5 @@
 # Generated from ../_async/admin_users.py by tools/generate_sync.py; do not edit.
-"""Users and grants, by hand."""
+"""Users and grants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AdminUsers:
     _core: Core
 
     def users(self, search: str | None = None) -> Generator[UserView, None]:
-        """Users, by what their ids begin with.
+        """Users whose ids begin with ``search``, or all.
 
         Example::
 
@@ -29,7 +29,7 @@ class AdminUsers:
         return models(self._core, UserView, "users", {"search": search})
 
     def user(self, user_id: str) -> UserDetailView:
-        """All that is known of one user: subscription, counters, open reservations, grants, closed windows.
+        """One user: subscription, counters, open reservations, grants, closed windows.
 
         Example::
 
@@ -48,7 +48,7 @@ class AdminUsers:
         return ProfileView.from_json(write(self._core, "PUT", path_of("users", user_id), body))
 
     def block_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
-        """Denies the user everything, with the reason ``user_blocked``.
+        """Denies all calls of the user, with the reason ``user_blocked``.
 
         Example::
 
@@ -58,7 +58,7 @@ class AdminUsers:
         return UserChanged.from_json(write(self._core, "POST", path, given(note=note)))
 
     def unblock_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
-        """Takes a block back.
+        """Unblocks a user.
 
         Example::
 
@@ -68,7 +68,7 @@ class AdminUsers:
         return UserChanged.from_json(write(self._core, "POST", path, given(note=note)))
 
     def reset_user(self, user_id: str, *, group_id: str | None = None, note: str | None = None) -> UserChanged:
-        """Starts the user's windows anew at 0: of one group, or of all.
+        """Resets the user's usage to 0: of one group, or of all.
 
         Example::
 
@@ -88,9 +88,9 @@ class AdminUsers:
         note: str | None = None,
         idempotency_key: str | None = None,
     ) -> Grant:
-        """Extra quota for one counter, in the group's unit. ``scope`` is whose: a user's id, or a value for each name
-        of the group's scope (``{"metadata.team": "red"}``). It lasts to the end of the present window, or, with
-        ``expires_at`` (RFC 3339), in each window until then. A counter has at most 8 live ones.
+        """Grants extra quota to one counter, in the group's unit. ``scope`` is the user's id, or a value for each name
+        of the group's scope (``{"metadata.team": "red"}``). The grant lasts until the end of the present window. With
+        ``expires_at`` (RFC 3339) it applies to each window until then. A counter has at most 8 live grants.
 
         Example::
 
@@ -101,7 +101,7 @@ class AdminUsers:
         return Grant.from_json(write(self._core, "POST", "grants", body, idempotency_key=idempotency_key))
 
     def grants(self, user_id: str | None = None) -> Generator[Grant, None]:
-        """Live grants, of one user or of all.
+        """Live grants of one user, or of all users.
 
         Example::
 
@@ -110,7 +110,7 @@ class AdminUsers:
         return models(self._core, Grant, "grants", {"userId": user_id})
 
     def delete_grant(self, grant_id: str) -> None:
-        """Takes a grant back.
+        """Revokes a grant.
 
         Example::
 

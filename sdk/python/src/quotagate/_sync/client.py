@@ -18,28 +18,30 @@ from quotagate.options import OnUnavailable, Options
 
 
 class Client(Reservations, Accounts):
-    """A client of one gateway. Make one per process and share it; close it, or use it as a context manager.
+    """A client of one gateway. Create one per process and share it; close it, or use it as a context manager.
 
-    - ``api_key``: ``sk_…`` in back ends, ``pk_…`` for reading usage, ``ak_…`` for the ``admin`` part
-    - ``base_url``: else the variable ``QUOTAGATE_URL``, else ``http://127.0.0.1:8080``
-    - ``timeout``: how long one attempt may take, in seconds
-    - ``deadline``: how long a call may take with all its attempts, in seconds
-    - ``retries``: how often a failed attempt is repeated, at most; 0 never repeats
+    - ``api_key``: ``sk_…`` in back ends, ``pk_…`` for reading usage, ``ak_…`` for the ``admin`` part; default: the
+      environment variable ``QUOTAGATE_KEY``
+    - ``base_url``: default: the environment variable ``QUOTAGATE_URL``, or ``http://127.0.0.1:8080``
+    - ``timeout``: the longest time of one attempt, in seconds
+    - ``deadline``: the longest time of a call with all its attempts, in seconds
+    - ``retries``: how often the client retries a failed attempt, at most
     - ``on_unavailable``: what ``reserve`` and ``can_use`` answer when the gateway cannot be reached, ``"deny"`` or
       ``"allow"``; either is marked ``degraded``
-    - ``throw_on_deny``: denials of ``reserve``, ``extend`` and ``track(enforce=True)`` are raised as ``LimitReached``
-    - ``on_undelivered``: receives every commit or kept track that could not be delivered in its time, or was refused
-      when it was; without it they are logged as errors
-    - ``mode`` (``live``, ``test``, ``test/<sandbox>``): with an ``ak_`` key, what is worked on
-    - ``app``: with the root admin key, which app is worked on
-    - ``user_token``: with a ``pk_`` key that requires it, the token of the one user whose usage is read
-    - ``http``: an ``httpx`` client of your own (proxies, certificates); it is not closed
+    - ``throw_on_deny``: ``reserve``, ``extend`` and ``track(enforce=True)`` raise ``Denied`` instead of returning a
+      denial
+    - ``on_undelivered``: receives every commit or kept track that could not be delivered in time, or that the gateway
+      refused; by default they are logged as errors
+    - ``mode`` (``live``, ``test``, ``test/<sandbox>``): the mode that an ``ak_`` key works in
+    - ``app``: the app that the root admin key works on
+    - ``user_token``: the user's token, for a ``pk_`` key that requires one
+    - ``http``: your own ``httpx`` client (proxies, certificates); you close it yourself
 
-    Raises ``QuotagateError`` with the code ``invalid_options`` at what cannot work.
+    Raises ``QuotagateError`` with the code ``invalid_options``.
 
     Example::
 
-        with Client(api_key=os.environ["QG_KEY"]) as client:
+        with Client() as client:
             r = client.reserve("u_42", "image.render")
             if r.allowed:
                 client.commit(r)
@@ -48,7 +50,7 @@ class Client(Reservations, Accounts):
     def __init__(
         self,
         *,
-        api_key: str,
+        api_key: str | None = None,
         base_url: str | None = None,
         timeout: float = 3.0,
         deadline: float = 10.0,
@@ -75,7 +77,7 @@ class Client(Reservations, Accounts):
         )
         self._core = Core(Transport(options, http), on_undelivered)
         self.admin = Admin(self._core)
-        # A client that nobody closed: what waits is told at its end, or at that of the process.
+        # A client that was never closed reports its undelivered calls when it, or the process, ends.
         self._finalizer = weakref.finalize(self, self._core.backlog.abandon)
 
     def __repr__(self) -> str:
@@ -83,11 +85,11 @@ class Client(Reservations, Accounts):
 
     @property
     def undelivered(self) -> int:
-        """How many commits, releases and kept tracks wait for the gateway."""
+        """The number of commits, releases and kept tracks that wait for the gateway."""
         return len(self._core.backlog)
 
     def flush(self, seconds: float = 10.0) -> int:
-        """Tries for so many seconds to deliver what waits, and answers how many calls wait yet.
+        """Retries the waiting calls for this many seconds. Returns how many still wait.
 
         Example::
 
@@ -96,7 +98,7 @@ class Client(Reservations, Accounts):
         return self._core.backlog.flush(seconds)
 
     def close(self, seconds: float = 5.0) -> None:
-        """Waits for what runs, tries once more for so many seconds to deliver what waits, hands the rest to
+        """Waits for calls in progress, retries the waiting calls for this many seconds, passes the rest to
         ``on_undelivered``, and closes the connections.
 
         Example::

@@ -1,5 +1,5 @@
 # Generated from ../_async/completions.py by tools/generate_sync.py; do not edit.
-"""A client of OpenAI's API whose calls are reserved before and committed after."""
+"""A wrapper of OpenAI clients that reserves before each call and commits after it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quotagate._sync.reservation import Reservation, Reservations
 
 
 class Metered:
-    """Stands for the client that it wraps; what it does not meter it does not have."""
+    """The wrapped client. It has only the calls that are metered."""
 
     def __init__(
         self,
@@ -33,18 +33,18 @@ class Metered:
         self._provider = provider
         self._most = most
         self._ttl_seconds = ttl_seconds
-        # Looked up when it is used: not every server of the same wire format has both.
+        # Looked up when used: not every compatible client has both.
         self.chat = Branch("chat", completions=Endpoint(self, lambda: llm.chat.completions, chat=True))
         self.responses = Endpoint(self, lambda: llm.responses, chat=False)
 
     def __getattr__(self, name: str) -> Any:
         raise unmetered(name)
 
-    def begin(self, asked: Mapping[str, Any]) -> tuple[Completion, Reservation]:
-        """What will be learnt of a call, and its reservation."""
-        completion = Completion(asked, self._provider, self._most, self._metadata)
+    def begin(self, params: Mapping[str, Any]) -> tuple[Completion, Reservation]:
+        """The figures of a call, and its reservation."""
+        completion = Completion(params, self._provider, self._most, self._metadata)
         quantity, metadata = completion.reserved()
-        # Of a call that ends in the middle, what came until then is settled.
+        # A stream that ends early is charged for what it produced.
         work = self._client.stream_reservation(
             self._user_id, self._event, quantity, metadata, ttl_seconds=self._ttl_seconds
         )
@@ -52,7 +52,7 @@ class Metered:
 
 
 class Branch:
-    """``chat``, which has only what is metered."""
+    """``chat``, with only the metered calls."""
 
     def __init__(self, name: str, **members: Any) -> None:
         self._name = name
@@ -73,18 +73,18 @@ class Endpoint:
     def __getattr__(self, name: str) -> Any:
         raise unmetered(name)
 
-    def create(self, **asked: Any) -> Any:
-        """The call as the wrapped client takes it; with ``stream=True`` a stream."""
-        asked = readable_twice(asked)
-        completion, work = self._metered.begin(asked)
-        params, hide_usage = streamed(asked, self._chat)
+    def create(self, **params: Any) -> Any:
+        """Takes the arguments of the wrapped client; with ``stream=True`` it returns a stream."""
+        params = readable_twice(params)
+        completion, work = self._metered.begin(params)
+        sent, hide_usage = streamed(params, self._chat)
         work.__enter__()
         try:
-            answer = self._endpoint().create(**params)
+            answer = self._endpoint().create(**sent)
         except BaseException as error:
             settle(completion, work, error)
             raise
-        if params.get("stream"):
+        if sent.get("stream"):
             return MeteredStream(answer, completion, work, hide_usage)
         completion.see(answer)
         settle(completion, work)
@@ -92,14 +92,14 @@ class Endpoint:
 
 
 def settle(completion: Completion, work: Reservation, error: BaseException | None = None) -> None:
-    """Commits what was produced; nothing: gives everything back. An error of the call is the one to be seen."""
+    """Commits what was produced, or releases if nothing was. The caller gets the provider's own error."""
     if completion.produced():
         work.use(*completion.used())
     work.__exit__(None if error is None else type(error), error, None)
 
 
 def passed_on(stream: Any, completion: Completion, work: Reservation, hide_usage: bool) -> Generator[Any, None]:
-    """The chunks; settles at whatever ends them."""
+    """Yields the chunks, and settles when they end, for whatever reason."""
     try:
         for chunk in stream:
             completion.see(chunk)
@@ -112,14 +112,14 @@ def passed_on(stream: Any, completion: Completion, work: Reservation, hide_usage
 
 
 class MeteredStream:
-    """The chunks as they come. However it ends (at its end, closed early, dropped, by an error), what was produced is
-    settled: by the provider's figures if they came, else by an estimate from the text."""
+    """The chunks of a stream. However the stream ends (completely, closed early, garbage-collected, by an error), it
+    settles what was produced: by the provider's figures, or without them by an estimate from the text."""
 
     def __init__(self, stream: Any, completion: Completion, work: Reservation, hide_usage: bool) -> None:
         self._stream = stream
         self._completion = completion
         self._work = work
-        # It must not know this object: who drops the one drops the other.
+        # The generator has no reference to this object, so that both are garbage-collected together.
         self._chunks = passed_on(stream, completion, work, hide_usage)
 
     def __iter__(self) -> MeteredStream:
@@ -132,7 +132,7 @@ class MeteredStream:
         """Stops the provider and settles."""
         self._chunks.close()
         runtime.closed(self._stream)
-        # A stream that nobody began to read.
+        # A stream that was never read.
         if self._work.settlement is None:
             settle(self._completion, self._work)
 

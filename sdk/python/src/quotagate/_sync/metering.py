@@ -1,5 +1,5 @@
 # Generated from ../_async/metering.py by tools/generate_sync.py; do not edit.
-"""The calls that meter: ask, confirm, give back."""
+"""The metering calls: reserve, commit, release, extend, track, can_use and batch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from quotagate._json import Number
 from quotagate._sync.settling import Core
 from quotagate._sync.transport import Call, path_of
 from quotagate.bodies import Outcome
-from quotagate.errors import GatewayUnavailable, LimitReached
+from quotagate.errors import GatewayUnavailable, denial
 from quotagate.models import DecisionView, OutcomeView
 from quotagate.results import CanUse, Decision, Metadata, Settlement, Tracked
 
 
 class Metering:
-    """Part of the client. All calls raise ``QuotagateError`` for what the gateway refuses as wrong (400, 401, 403,
-    404 …); a denial is a result, unless the client was made with ``throw_on_deny``."""
+    """Part of the client. All calls raise ``QuotagateError`` for invalid requests (400, 401, 403, 404 …). A denial is a
+    result, unless the client has ``throw_on_deny``."""
 
     _core: Core
 
@@ -46,12 +46,12 @@ class Metering:
     ) -> Decision:
         """Checks every limit that applies and holds ``quantity`` in all of them, or in none.
 
-        ``user_id`` has 1 to 256 bytes, ``event`` 1 to 128; ``quantity`` is more than 0, in whatever the event counts;
-        ``ttl_seconds`` (1 to 3600) is how long the hold lasts unless it is committed, released or extended.
-        ``deadline`` bounds this call, in seconds.
+        ``user_id`` has 1 to 256 bytes, ``event`` 1 to 128. ``quantity`` is more than 0, in the unit of the limits.
+        The hold expires after ``ttl_seconds`` (1 to 3600) unless it is committed, released or extended. ``deadline``
+        limits the whole call, in seconds.
 
         If the gateway cannot be reached, ``on_unavailable`` of the client decides, and the result is ``degraded``.
-        Raises ``LimitReached`` for a denial only with ``throw_on_deny``.
+        With ``throw_on_deny`` it raises ``Denied`` or ``GatewayUnavailable`` instead of returning a denial.
 
         Example::
 
@@ -71,8 +71,8 @@ class Metering:
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Decision:
-        """A reserve of several events (1 to 10) in one step: all of them are held, or none. One commit or release
-        settles them; ``items`` of ``commit`` has the actual figures, in the same order. The rest is as in ``reserve``.
+        """Reserves several events (1 to 10) in one step: all of them are held, or none. One commit or release settles
+        them. ``items`` of ``commit`` has the actual figures, in the same order. All else is as in ``reserve``.
 
         Example::
 
@@ -86,20 +86,29 @@ class Metering:
     def _decided(
         self, body: dict[str, Any], ttl_seconds: int, idempotency_key: str | None, deadline: float | None
     ) -> Decision:
-        body["ttlSeconds"] = ttl_seconds
+        options = self._core.options
         try:
-            answer = self._core.call(Call("POST", "reserve", body, idempotency_key=idempotency_key), deadline)
+            result = self._gateway_decision(body, ttl_seconds, idempotency_key, deadline)
         except GatewayUnavailable:
-            return self._told(unavailable_decision(self._core.options.on_unavailable))
-        result = decision(answer)
+            if options.throw_on_deny and options.on_unavailable == "deny":
+                raise
+            return unavailable_decision(options.on_unavailable)
+        self._raise_denial(result)
+        return result
+
+    def _gateway_decision(
+        self, body: dict[str, Any], ttl_seconds: int, idempotency_key: str | None, deadline: float | None
+    ) -> Decision:
+        """The gateway's own decision; raises ``GatewayUnavailable`` without one."""
+        call = Call("POST", "reserve", {**body, "ttlSeconds": ttl_seconds}, idempotency_key=idempotency_key)
+        result = decision(self._core.call(call, deadline))
         if result.reservation_id is not None:
             self._core.lifetimes.lives(result.reservation_id, ttl_seconds)
-        return self._told(result)
-
-    def _told(self, result: Decision) -> Decision:
-        if not result.allowed and self._core.options.throw_on_deny:
-            raise LimitReached(result)
         return result
+
+    def _raise_denial(self, result: Decision) -> None:
+        if not result.allowed and self._core.options.throw_on_deny:
+            raise denial(result)
 
     def commit(
         self,
@@ -114,18 +123,19 @@ class Metering:
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Settlement:
-        """Confirms a reservation: what was held becomes used.
+        """Confirms a reservation: the held amounts become used.
 
-        ``reservation`` is its id, or the decision. With ``quantity`` (0 or more) or ``metadata`` (merged over the
-        reserve's) the actual figures are charged: less gives the rest back, more is recorded in full. ``items`` has
-        them for a reservation of several events, in their order.
-        ``final=False`` draws: the figures are increments, and what is left stays held.
-        ``if_expired="reject"`` refuses (``reservation_expired``, 410) to charge after the expiry.
+        ``reservation`` is its id, or the decision. With ``quantity`` (0 or more) or ``metadata`` (merged over that of
+        the reserve) the gateway charges the actual figures: it returns the rest if they are less, and records them in
+        full if they are more. ``items`` has the figures for a reservation of several events, in the same order.
+        ``final=False`` draws: the figures are increments, and the rest stays held.
+        ``if_expired="reject"`` refuses to charge after the expiry (``reservation_expired``, 410).
 
-        If the gateway cannot be reached, the result has the status ``undelivered``: the commit is kept and tried again
-        in the background until 15 minutes after the reservation's expiry (a draw: for 15 minutes), then handed to
-        ``on_undelivered``. Raises ``reservation_not_pending`` (409) if it was released, ``reservation_expired`` (410)
-        if its time is over. Without a reservation (unmetered event, degraded decision) it does nothing.
+        If the gateway cannot be reached, the status is ``undelivered``: the client stores the commit and retries it in
+        the background until 15 minutes after the reservation's expiry (a draw: for 15 minutes), then passes it to
+        ``on_undelivered``. Raises ``reservation_not_pending`` (409) if the reservation was released, and
+        ``reservation_expired`` (410) if it expired more than 15 minutes ago. Without a reservation (unmetered event,
+        degraded decision) it does nothing.
 
         Example::
 
@@ -154,11 +164,11 @@ class Metering:
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Settlement:
-        """Gives back all that is still held.
+        """Returns everything that is still held.
 
-        Never raises because the reservation is already settled or expired: the status says so (``settled``,
-        ``expired``). If the gateway cannot be reached it is ``undelivered``: tried again until the hold ends by itself.
-        ``reason`` and ``error_code`` are for the ledger.
+        A reservation that is already settled or expired is no error: the status is ``settled`` or ``expired``. If the
+        gateway cannot be reached, the status is ``undelivered``: the client retries until the hold expires.
+        The ledger records ``reason`` and ``error_code``.
 
         Example::
 
@@ -184,11 +194,11 @@ class Metering:
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Decision:
-        """Gives a reservation more time (``ttl_seconds`` from now, 1 to 3600; 24 hours after the reserve at most), more
-        amount (``quantity``, checked like a reserve), or both.
+        """Gives a reservation more time (``ttl_seconds`` from now, 1 to 3600; 24 hours after the reserve at most), a
+        larger amount (``quantity`` more, checked like a reserve), or both.
 
-        Lacking room the answer is ``allowed=False`` and nothing has changed. Raises ``reservation_not_pending`` (409),
-        ``reservation_expired`` (410), ``GatewayUnavailable``, and with ``throw_on_deny`` ``LimitReached``.
+        If a limit has no room, ``allowed`` is False and nothing has changed. Raises ``reservation_not_pending`` (409),
+        ``reservation_expired`` (410), ``GatewayUnavailable``, and with ``throw_on_deny`` also ``Denied``.
 
         Example::
 
@@ -199,7 +209,8 @@ class Metering:
         result = decision(answer)
         if result.allowed and ttl_seconds is not None:
             self._core.lifetimes.lives(body["reservationId"], ttl_seconds)
-        return self._told(result)
+        self._raise_denial(result)
+        return result
 
     def track(
         self,
@@ -213,12 +224,12 @@ class Metering:
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Tracked:
-        """Counts what has happened, past the quota too. An event that ends in ``.refund`` gives back.
+        """Counts something that has happened, past the quota too. An event that ends in ``.refund`` returns usage.
 
-        ``enforce=True`` counts only if there is room: else ``counted`` is False and ``decision`` tells why (or
-        ``LimitReached`` is raised, with ``throw_on_deny``). If the gateway cannot be reached, it raises
-        ``GatewayUnavailable``; with ``keep=True`` (not with ``enforce``) it is kept and tried again in the background
-        for 15 minutes, then handed to ``on_undelivered``.
+        ``enforce=True`` counts only if every limit has room. Otherwise ``counted`` is False and ``decision`` has the
+        reason; with ``throw_on_deny`` it raises ``Denied``. If the gateway cannot be reached, it raises
+        ``GatewayUnavailable``; with ``keep=True`` (not with ``enforce``) the client retries the call in the background
+        for 15 minutes, then passes it to ``on_undelivered``.
 
         Example::
 
@@ -237,12 +248,12 @@ class Metering:
             return Tracked.from_json(answer.data)
         result = not_counted(answer)
         if result.decision is not None:
-            self._told(result.decision)
+            self._raise_denial(result.decision)
         return result
 
     def outcome(self, reservation: str | DecisionView, outcome: Outcome) -> OutcomeView:
-        """Says what the result of a commit was worth to the end user, after it: ``"accepted"`` or ``"rejected"``. The
-        last word counts. ``reservation_not_pending`` (409) while it is not committed.
+        """Records after a commit whether the end user accepted the result: ``"accepted"`` or ``"rejected"``. The last
+        call counts. Raises ``reservation_not_pending`` (409) before the commit.
 
         Example::
 
@@ -260,7 +271,7 @@ class Metering:
         *,
         deadline: float | None = None,
     ) -> CanUse:
-        """The answer that a reserve would get now; nothing is held, and never raised for a denial.
+        """Answers what a reserve would answer now. It holds nothing, and does not raise for a denial.
 
         If the gateway cannot be reached, ``on_unavailable`` decides and the result is ``degraded``.
 
@@ -282,15 +293,16 @@ class Metering:
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> list[BatchResult]:
-        """Up to 100 operations in one request: each is ``op`` (``reserve``, ``commit``, ``release``, ``extend``,
+        """Sends up to 100 operations in one request: each is ``op`` (``reserve``, ``commit``, ``release``, ``extend``,
         ``track`` or ``can-use``) with the body of that call, by the names of the API.
 
-        Each is decided as if it had been sent alone; operations of one user keep their order. A fault in one of them is
-        an ``error`` in its own result. The call raises ``QuotagateError`` (``invalid_request`` for none or more than
-        100, ``payload_too_large`` for more than 256 KiB) and ``GatewayUnavailable`` for the batch as a whole.
+        The gateway decides each operation as if it had been sent alone; operations of one user keep their order. If an
+        operation fails, its own result has an ``error``. The call raises ``QuotagateError`` (``invalid_request`` for
+        none or more than 100, ``payload_too_large`` for more than 256 KiB) and ``GatewayUnavailable`` for the batch as
+        a whole.
 
-        Nothing is kept in the background: where an error has the status 503, or the call raises, send those operations
-        again. Each may have an ``idempotencyKey``, so that this counts nothing twice; attempts of one call never do.
+        The client does not retry a batch in the background. If an error has the status 503, or the call raises, send
+        those operations again; with an ``idempotencyKey`` in each, none counts twice.
 
         Example::
 
@@ -303,18 +315,17 @@ class Metering:
         """
         waits = [self._core.backlog.holds(settled(operation) or "") for operation in operations]
         sent = [operation for operation, later in zip(operations, waits, strict=True) if not later]
-        told: list[BatchResult] = []
+        answers: list[BatchResult] = []
         if sent or not operations:
             body = {"operations": [dict(operation) for operation in sent]}
             answer = self._core.call(Call("POST", "batch", body, idempotency_key=idempotency_key), deadline)
-            told = [with_denials(result) for result in results(answer.data, sent)]
-        for operation, result in zip(sent, told, strict=True):
-            self._note(operation, result)
-        answered = iter(told)
+            answers = [with_denials(result) for result in results(answer.data, sent)]
+        for operation, result in zip(sent, answers, strict=True):
+            self._remember_lifetime(operation, result)
+        answered = iter(answers)
         return [not_yet() if later else next(answered) for later in waits]
 
-    def _note(self, operation: Operation, result: BatchResult) -> None:
-        """How long a reservation lives after an operation that went well."""
+    def _remember_lifetime(self, operation: Operation, result: BatchResult) -> None:
         lifetimes, made = self._core.lifetimes, result.body
         if operation["op"] == "reserve" and isinstance(made, Decision) and made.reservation_id is not None:
             lifetimes.lives(made.reservation_id, operation.get("ttlSeconds", 60))
@@ -324,7 +335,7 @@ class Metering:
             lifetimes.forget(made.reservation_id)
 
     def can(self, user_id: str, event: str, quantity: Number = 1, metadata: Metadata | None = None) -> bool:
-        """``can_use`` as a plain yes or no, for showing a button.
+        """``can_use`` as True or False, for example to show a button.
 
         Example::
 

@@ -1,5 +1,5 @@
 # Generated from ../_async/pages.py by tools/generate_sync.py; do not edit.
-"""Lists, page by page, and the other shapes of admin calls."""
+"""Reading lists page by page, and the other kinds of admin calls."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ M = TypeVar("M", bound=_json.Model)
 
 
 def pages(core: Core, path: str, query: Mapping[str, Any]) -> Generator[_json.JsonObject, None]:
-    """Every item of a list; the next page is asked for when it is needed."""
+    """Every item of a list. The next page is requested when needed."""
     cursor: str | None = None
     while True:
         answer = core.call(Call("GET", path, query={**query, "cursor": cursor}))
-        told = _json.record(answer.data)
-        for item in told.get("data") or []:
+        page = _json.record(answer.data)
+        for item in page.get("data") or []:
             yield _json.record(item)
-        cursor = told.get("nextCursor")
+        cursor = page.get("nextCursor")
         if not cursor:
             return
 
 
 def models(core: Core, kind: type[M], path: str, query: Mapping[str, Any] | None = None) -> Generator[M, None]:
-    """The same, as models."""
+    """The same items as models."""
     for item in pages(core, path, query or {}):
         yield kind.from_json(item)
 
@@ -47,7 +47,7 @@ def write(
     idempotency_key: str | None = None,
     query: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A change; ``if_match`` is the version that it is based on."""
+    """Sends a change; ``if_match`` is the version that it is based on."""
     headers = given(**{"if-match": None if if_match is None else f'"{int(if_match)}"'})
     call = Call(method, path, body, query=query or {}, headers=headers, idempotency_key=idempotency_key)
     return (core.call(call)).data

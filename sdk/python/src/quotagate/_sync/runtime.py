@@ -1,4 +1,4 @@
-"""What differs between the asynchronous and the synchronous client: waiting, and work beside the caller's."""
+"""The part that differs between the asynchronous and the synchronous client: waiting and background work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ sleep = time.sleep
 
 
 def hand_over(receive: OnUndelivered, lost: Undelivered) -> None:
-    """The receiver is the application's: what it raises is logged."""
+    """Calls ``on_undelivered`` of the application, and logs its errors."""
     try:
         receive(lost)
     except Exception:
@@ -37,7 +37,7 @@ def closed(stream: Any) -> None:
 
 
 class Later:
-    """A job that waits for its time; it can be called off until it begins."""
+    """A job that starts later and can be cancelled until then."""
 
     def __init__(self, job: Job) -> None:
         self.job: Job | None = job
@@ -47,10 +47,10 @@ class Later:
 
 
 class Background:
-    """The work of one client that goes on beside the caller's.
+    """The background work of one client.
 
-    One thread waits for what is due next; each due job gets a thread of its own, so that a slow one delays no other.
-    No thread is started before something is waited for, and none keeps the process alive.
+    One thread waits for the next job. Each job runs in a new thread, so that a slow job delays no other. There is no
+    thread without a job, and no thread keeps the process alive.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Background:
         self._running: set[threading.Thread] = set()
 
     def later(self, seconds: float, job: Job) -> Later:
-        """Runs the job after so many seconds."""
+        """Starts the job after this many seconds."""
         later = Later(job)
         with self._changed:
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), later))
@@ -75,7 +75,7 @@ class Background:
     def _wait(self) -> None:
         with self._changed:
             while True:
-                # What was called off is let go of at once, and a waiter that waits for nothing ends.
+                # Cancelled jobs are removed, and the thread ends when no job is left.
                 while self._due and self._due[0][2].job is None:
                     heapq.heappop(self._due)
                 if not self._due:
@@ -104,22 +104,22 @@ class Background:
         thread.start()
 
     def to_end(self, work: Work[T]) -> T:
-        """Nobody can cancel it here."""
+        """Runs the work; a synchronous caller cannot be cancelled."""
         return work()
 
     def or_undo(self, work: Work[T], undo: Callable[[T], Any]) -> T:
-        """Nobody can cancel it here."""
+        """Runs the work; a synchronous caller cannot be cancelled."""
         return work()
 
     def dropped(self, settle: Work[Any]) -> None:
-        """Something that must be settled was dropped."""
+        """Settles a reservation that was garbage-collected."""
         try:
             settle()
         except Exception as error:
-            logger.error("settling what was dropped failed: %r", error)
+            logger.error("settling a dropped reservation failed: %r", error)
 
     def settled(self) -> None:
-        """Waits until nothing runs any more."""
+        """Waits until no background work is running."""
         while True:
             with self._changed:
                 others = self._running - {threading.current_thread()}

@@ -1,5 +1,5 @@
 # Generated from ../_async/transport.py by tools/generate_sync.py; do not edit.
-"""One call to the gateway: attempts, waits, and the deadline that bounds them all."""
+"""Sends one call to the gateway: attempts, waits, and the deadline of the whole call."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from quotagate.options import Options
 
 
 def path_of(*parts: str) -> str:
-    """Ids may contain anything; each stays one segment."""
+    """A path in which each id is one segment, whatever it contains."""
     return "/".join(quote(part, safe="") for part in parts)
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked of the gateway."""
+    """A call to the gateway."""
 
     method: str
     path: str
@@ -35,23 +35,23 @@ class Call:
     query: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
-    """None: one is made, the same for all attempts."""
+    """None: the transport creates one, and sends it with every attempt."""
     accept: tuple[int, ...] = ()
-    """Statuses beside 2xx that are answers, not errors."""
+    """Statuses other than 2xx that are answers, not errors."""
 
     @property
     def deletes(self) -> bool:
-        """Does it delete what its path names?"""
+        """True if the call deletes what its path names."""
         return self.method == "DELETE" and self.body is None
 
 
 class Transport:
-    """Sends calls. Reads and writes alike are repeated: a write carries the same idempotency key each time."""
+    """Sends calls and retries them. All attempts of a write carry the same idempotency key."""
 
     def __init__(self, options: Options, http: httpx.Client | None) -> None:
         self.options = options
         self._own = http is None
-        # The pool is not the place where callers queue: their number is the application's decision.
+        # Without a limit of connections: the application decides how many calls run at a time.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         self.http = http if http is not None else httpx.Client(limits=limits, verify=shared_context())
 
@@ -63,7 +63,7 @@ class Transport:
         return f"{self.options.base_url}/api/v1/{path}"
 
     def send(self, call: Call, *, deadline: float | None = None, retries: int | None = None) -> Answer:
-        """The gateway's answer; ``GatewayUnavailable`` if none came within ``deadline`` seconds."""
+        """Returns the gateway's answer, or raises ``GatewayUnavailable`` after ``deadline`` seconds."""
         ends = time.monotonic() + (self.options.deadline if deadline is None else deadline)
         attempts = 1 + (self.options.retries if retries is None else retries)
         content = encoded(call.body)
@@ -75,32 +75,32 @@ class Transport:
         attempt = 0
         while True:
             attempt += 1
-            asked = 0.0
+            requested_wait = 0.0
             failure: QuotagateError
             limit = min(self.options.timeout, max(ends - time.monotonic(), 0.001))
             try:
-                status, told, body = self._attempt(call, headers, content, limit)
+                status, received, body = self._attempt(call, headers, content, limit)
                 if status not in _answers.RETRIED:
-                    answer = _answers.read(status, told, body)
+                    answer = _answers.read(status, received, body)
                     if 200 <= status < 300 or status in call.accept:
                         return answer
                     if status == 404 and attempt > 1 and call.deletes:
-                        # An attempt whose answer was lost did it, at a gateway whose deletions have no memory of keys.
+                        # An earlier attempt deleted it, but its answer was lost. Deletions have no stored answers.
                         return answer
                     failure = _answers.problem(answer)
                     if not _answers.is_busy(answer):
                         raise failure
                 else:
-                    failure = _answers.overloaded(_answers.problem(_answers.read(status, told, body)))
-                asked = _answers.retry_after(told)
+                    failure = _answers.overloaded(_answers.problem(_answers.read(status, received, body)))
+                requested_wait = _answers.retry_after(received)
             except httpx.InvalidURL:
                 raise QuotagateError(code="invalid_request", message="an id is too long", status=400) from None
             except (httpx.TransportError, httpx.DecodingError) as fault:
-                # The fault itself holds the request with its headers: its name and text are enough.
+                # The fault itself refers to the request with its headers, which contain the key.
                 failure = GatewayUnavailable(f"{type(fault).__name__}: {fault}".rstrip(": "))
             except _json.Malformed as fault:
                 failure = GatewayUnavailable(f"the answer cannot be read: {fault}")
-            wait = max(asked, _answers.backoff(attempt))
+            wait = max(requested_wait, _answers.backoff(attempt))
             if attempt >= attempts or time.monotonic() + wait >= ends:
                 raise failure
             runtime.sleep(wait)
@@ -122,12 +122,12 @@ class Transport:
             body = bytearray()
             for part in response.iter_bytes():
                 body += part
-                # The limit of a read starts anew with every piece; that of the attempt does not.
+                # The limit of httpx is for each read; this one is for the whole attempt.
                 if time.monotonic() > ends:
                     raise httpx.ReadTimeout("the answer takes too long", request=request)
                 if len(body) > _answers.LARGEST_ANSWER:
                     raise _json.Malformed("too large")
-            # The answer to a batch contains problems too.
+            # The answer to a batch can contain problems, too.
             is_error = response.status_code >= 300 or call.path == "batch"
             return response.status_code, response.headers, self.options.redacted(body) if is_error else bytes(body)
         finally:

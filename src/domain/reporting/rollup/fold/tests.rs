@@ -74,7 +74,7 @@ fn entry(kind: EntryKind, items: Vec<Item>, charges: Vec<Charge>) -> Entry {
     }
 }
 
-/// Of the entry's first row.
+/// The entry's first row.
 fn first(entry: &Entry) -> (RowName, Metrics) {
     fold(entry, &fields()).swap_remove(0)
 }

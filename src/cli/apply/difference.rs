@@ -1,29 +1,27 @@
-//! How a difference reads.
+//! Formats a difference for people.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::cli::remote::table::harmless;
 use crate::service::configuration::apply::Applied;
 use crate::service::configuration::draft::ChangeAction;
 use crate::service::configuration::preview::{ChangeView, OverLimit};
 
-/// A longer value is cut.
-const MOST_CHARS: usize = 120;
-
-pub fn difference(applied: &Applied, dry_run: bool) -> String {
+/// The whole difference: what is created (`+`), changed (`~`) and deleted (`-`), what stays although the file does not
+/// name it (`=`), and whom a lowered quota puts over the limit (`!`).
+pub fn difference(applied: &Applied) -> String {
     let mut text = String::new();
     let preview = &applied.preview;
     preview.changes.iter().for_each(|change| tell_change(change, &mut text));
-    preview.over_limit.iter().for_each(|over| tell_over(over, &mut text));
-    if !preview.complete {
-        text.push_str("There were too many users to look at all of them: more may be over their limit.\n");
+    for target in &applied.unlisted {
+        let _ = writeln!(text, "= {target} is not in the file and stays; --prune deletes it");
     }
-    text.push_str(match (preview.changes.is_empty(), dry_run) {
-        (true, _) => "Nothing to change: the configuration matches the file.\n",
-        (false, true) => "Dry run: nothing was changed.\n",
-        (false, false) => "Applied.\n",
-    });
+    preview.over_limit.iter().for_each(|over| tell_over(over, &mut text));
+    if !preview.complete && !preview.over_limit.is_empty() {
+        text.push_str("Not all users could be checked in time: more may be over their limit.\n");
+    }
     text
 }
 
@@ -36,7 +34,7 @@ fn tell_change(change: &ChangeView, text: &mut String) {
     let _ = writeln!(text, "{sign} {}", change.target);
     for field in &change.fields {
         let (before, after) = (value(field.before.as_ref()), value(field.after.as_ref()));
-        let _ = writeln!(text, "    {}: {before} → {after}", field.path);
+        let _ = writeln!(text, "    {}: {before} → {after}", harmless(&field.path));
     }
 }
 
@@ -44,20 +42,16 @@ fn tell_over(over: &OverLimit, text: &mut String) {
     let number = |number: &crate::domain::values::number::Number| number.0.to_string();
     let before = over.quota_before.as_ref().map_or_else(|| "no limit".to_owned(), number);
     let users = match over.users {
-        0 => "no user is over it".to_owned(),
-        1 => "1 user is over it".to_owned(),
-        users => format!("{users} users are over it"),
+        0 => "no user is over the limit".to_owned(),
+        1 => "1 user is over the limit".to_owned(),
+        users => format!("{users} users are over the limit"),
     };
     let (group, plan, after) = (&over.group_id, &over.plan_id, number(&over.quota_after));
     let _ = writeln!(text, "! {group} of plan {plan}: {before} → {after}, {users}");
 }
 
 fn value(value: Option<&Value>) -> String {
-    let text = value.map_or_else(|| "(none)".to_owned(), Value::to_string);
-    match text.char_indices().nth(MOST_CHARS) {
-        None => text,
-        Some((cut, _)) => format!("{}…", &text[..cut]),
-    }
+    value.map_or_else(|| "(none)".to_owned(), |value| harmless(&value.to_string()))
 }
 
 #[cfg(test)]
@@ -68,7 +62,7 @@ mod tests {
     #[test]
     fn a_difference_reads_line_by_line() {
         let applied: Applied = serde_json::from_value(json!({
-            "applied": true, "complete": false,
+            "applied": true, "complete": false, "unlisted": ["plan:other"],
             "changes": [
                 {"target": "plan:free", "action": "create", "fields": []},
                 {"target": "plan:pro", "action": "update", "fields": [
@@ -77,13 +71,13 @@ mod tests {
             "overLimit": [{"planId": "pro", "groupId": "images", "quotaBefore": 40, "quotaAfter": 20, "users": 3}],
         }))
         .unwrap();
-        let long = format!("\"{}…", "x".repeat(119));
+        let long = format!("\"{}\"", "x".repeat(200));
         let expected = format!(
             "+ plan:free\n~ plan:pro\n    groups.images.quota: 40 → 20\n    name: (none) → {long}\n- plan:old\n\
-             ! images of plan pro: 40 → 20, 3 users are over it\n\
-             There were too many users to look at all of them: more may be over their limit.\n"
+             = plan:other is not in the file and stays; --prune deletes it\n\
+             ! images of plan pro: 40 → 20, 3 users are over the limit\n\
+             Not all users could be checked in time: more may be over their limit.\n"
         );
-        assert_eq!(difference(&applied, false), format!("{expected}Applied.\n"));
-        assert_eq!(difference(&applied, true), format!("{expected}Dry run: nothing was changed.\n"));
+        assert_eq!(difference(&applied), expected);
     }
 }

@@ -1,27 +1,27 @@
-/** A running count of what was used. */
+/** Running sums of reported usage. */
 
-/** Numeric metadata fields, such as `{ prompt_tokens: 12, completion_tokens: 40 }`; `quantity` is the quantity. */
+/** Numeric metadata such as `{ prompt_tokens: 12, completion_tokens: 40 }`; `quantity` is the quantity. */
 export type Figures = { quantity?: number } & Record<string, number>;
 
 /** The finest step of any unit is a millionth. */
 const DECIMALS = 6;
 
-/** Sums that stay as exact as the units are: 0.1 + 0.2 is 0.3. */
+/** Adds as exactly as the units need: 0.1 + 0.2 is 0.3. */
 export function add(left: number, right: number): number {
   const sum = left + right;
   return Number.isInteger(sum) ? sum : Number(sum.toFixed(DECIMALS));
 }
 
-/** What was used since the last draw. */
-export class Tally {
+/** The usage since the last draw. */
+export class ReportedUsage {
   #figures = new Map<string, number>();
 
-  /** Nothing was reported. */
+  /** True if nothing was reported. */
   get empty(): boolean {
     return this.#figures.size === 0;
   }
 
-  /** Something above 0 was reported. */
+  /** True if a figure above 0 was reported. */
   get positive(): boolean {
     return [...this.#figures.values()].some((figure) => figure > 0);
   }
@@ -32,12 +32,12 @@ export class Tally {
     }
   }
 
-  /** Replaces what was added so far under the same names. */
+  /** Replaces the sums of the same names. */
   set(used: number | Figures): void {
     for (const [name, figure] of entries(used)) this.#figures.set(name, figure);
   }
 
-  /** What a commit says. */
+  /** The figures for a commit. */
   get figures(): { quantity?: number; metadata: Record<string, number> } {
     const { quantity, ...metadata } = Object.fromEntries(this.#figures) as Figures;
     return { ...(quantity !== undefined && { quantity }), metadata };

@@ -1,0 +1,266 @@
+//! `quotagate explain`: why a call would be allowed or denied now, or what became of a reservation.
+
+use serde_json::Value;
+
+use crate::cli::print;
+use crate::cli::remote::table::{Column, plain, print_json, table, text, text_table};
+use crate::cli::remote::{RemoteError, RemoteMode};
+
+const HELD: [Column; 5] =
+    [("limit", "/groupId"), ("scope", "/scope"), ("held", "/held"), ("charged", "/charged"), ("unit", "/unit")];
+const ENTRIES: [Column; 5] =
+    [("time", "/at"), ("type", "/type"), ("charged", "/charged"), ("reason", "/reason"), ("entry", "/id")];
+/// Places of the columns with numbers in the table of groups.
+const NUMBERS: [usize; 5] = [2, 3, 4, 5, 6];
+
+/// Say why a call would be allowed or denied now, or what became of a reservation
+///
+/// Nothing is written. With an admin key the call is explained as if no key made it; --key-id names one.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["user", "reservation"])))]
+pub struct ExplainArgs {
+    /// The user, as in `userId`
+    #[arg(requires = "event")]
+    user: Option<String>,
+    /// The event of the call
+    event: Option<String>,
+    /// Of the call [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    quantity: Option<String>,
+    /// Of the call, for example size=1k; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::pair)]
+    metadata: Vec<(String, String)>,
+    /// Id of the key that makes the call, for limits per key
+    #[arg(long, value_name = "KEY_ID")]
+    key_id: Option<String>,
+    /// Explain this reservation instead
+    #[arg(long, value_name = "ID", conflicts_with_all = ["event", "quantity", "metadata", "key_id"])]
+    reservation: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: RemoteMode,
+}
+
+/// # Errors
+/// [`RemoteError`]
+pub async fn run(args: ExplainArgs) -> Result<(), RemoteError> {
+    let metadata: Vec<(String, String)> =
+        args.metadata.iter().map(|(name, value)| (format!("metadata.{name}"), value.clone())).collect();
+    let given = [
+        ("reservationId", &args.reservation),
+        ("userId", &args.user),
+        ("event", &args.event),
+        ("quantity", &args.quantity),
+        ("key", &args.key_id),
+    ];
+    let mut query: Vec<(&str, &str)> =
+        given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
+    query.extend(metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let explained = args.remote.client()?.get(&["explain"], &query).await?;
+    if args.json {
+        return print_json(&explained);
+    }
+    print::out(match &explained["call"] {
+        Value::Null => reservation(&explained["reservation"]),
+        explained => call(explained),
+    });
+    Ok(())
+}
+
+/// What a reserve would meet now: the cause as a sentence, the call, and what each group makes of it.
+fn call(call: &Value) -> String {
+    let plan = match (text(&call["plan"], "/id"), call["plan"]["isDefault"] == true, call["plan"].is_null()) {
+        (_, _, true) => "no plan".to_owned(),
+        (plan, true, _) => format!("default plan {plan}: there is no subscription"),
+        (plan, false, _) => format!("plan {plan}"),
+    };
+    let own = if call["plan"]["ownLimits"] == true { ", custom limits" } else { "" };
+    let metadata = match plain(&call["metadata"]).as_str() {
+        "-" => String::new(),
+        metadata => format!(", {metadata}"),
+    };
+    let (user, event, quantity) = (text(call, "/userId"), text(call, "/event"), text(call, "/quantity"));
+    let mut told = format!("{}\n{user} ({plan}{own}): {event}, quantity {quantity}{metadata}\n", cause(call));
+    let rows: Vec<Vec<String>> = list(call, "groups").iter().map(group_row).collect();
+    if !rows.is_empty() {
+        let headings = ["limit", "of", "counts", "used", "held", "quota", "left", "result"];
+        told.push_str(&format!("\n{}", text_table(&headings, rows, &NUMBERS)));
+    }
+    told
+}
+
+fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value[field].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Why, in one sentence.
+fn cause(call: &Value) -> String {
+    if let Some(summary) = call["summary"].as_str() {
+        return summary.to_owned();
+    }
+    if let Some(error) = list(call, "errors").first() {
+        return format!("Invalid: {}: {}.", text(error, "/field"), text(error, "/message"));
+    }
+    let Some(reason) = list(call, "reasons").first().and_then(Value::as_str) else {
+        let counted = list(call, "groups").iter().any(|group| group["matches"] == true);
+        return if counted { "Allowed." } else { "Allowed, and not metered: no limit matches the call." }.to_owned();
+    };
+    let user = text(call, "/userId");
+    let why = match reason {
+        "user_blocked" => format!("{user} is blocked"),
+        "no_subscription" => format!("{user} has no subscription, and the app has no default plan"),
+        "unmatched_event" => {
+            format!("no limit of plan {} matches the event {}", text(call, "/plan/id"), text(call, "/event"))
+        }
+        _ => {
+            let denied: Vec<String> = list(call, "deniedBy").iter().map(|denied| lack(reason, denied, call)).collect();
+            denied.join("; ")
+        }
+    };
+    if why.is_empty() { format!("Denied: {reason}.") } else { format!("Denied: {why} ({reason}).") }
+}
+
+/// Why one group refuses.
+fn lack(reason: &str, denied: &Value, call: &Value) -> String {
+    let (id, unit) = (text(denied, "/groupId"), text(denied, "/unit"));
+    let group = list(call, "groups").iter().find(|group| group["groupId"] == denied["groupId"]).unwrap_or(&Value::Null);
+    match reason {
+        "missing_scope" => {
+            let names: Vec<String> = list(denied, "missingScope").iter().map(plain).collect();
+            format!("{} is missing, which the limit {id} needs", names.join(" and "))
+        }
+        "uncovered_event" => format!("the limit {id} covers the event, and none of its rules match"),
+        "call_too_large" => {
+            format!("{} {unit} are more than one call may have of the limit {id}", text(denied, "/requested"))
+        }
+        _ if denied["scopeFull"] == true => format!("the scope of the limit {id} has no place for another value"),
+        _ => {
+            let counter = &group["counter"];
+            let resets = match denied["resetsAt"].as_str() {
+                Some(at) => format!(", resets at {at}"),
+                None => String::new(),
+            };
+            let (requested, used, held) = (text(denied, "/requested"), text(counter, "/used"), text(counter, "/held"));
+            let limit = text(group, "/limit");
+            format!(
+                "{requested} {unit} requested of the limit {id}, which has {used} used + {held} held of {limit}{resets}"
+            )
+        }
+    }
+}
+
+fn group_row(group: &Value) -> Vec<String> {
+    let of = match (group["planId"].as_str(), group["policyId"].as_str()) {
+        (Some(plan), _) => format!("plan {plan}"),
+        (None, Some(policy)) => format!("policy {policy}"),
+        (None, None) => "-".to_owned(),
+    };
+    let counts = match group["amount"].is_null() {
+        true => "-".to_owned(),
+        false => text(group, "/amount"),
+    };
+    vec![
+        text(group, "/groupId"),
+        of,
+        counts,
+        text(group, "/counter/used"),
+        text(group, "/counter/held"),
+        text(group, "/limit"),
+        text(group, "/counter/remaining"),
+        result(group),
+    ]
+}
+
+/// What one group makes of the call.
+fn result(group: &Value) -> String {
+    let missing: Vec<String> = list(group, "missingScope").iter().map(plain).collect();
+    if group["uncovered"] == true {
+        return "covers the event, and no rule matches".to_owned();
+    }
+    if group["matches"] != true {
+        let rules = list(group, "rules").iter();
+        let why: Vec<String> = rules.flat_map(|rule| list(rule, "mismatches")).map(|it| text(it, "/message")).collect();
+        return format!("does not match: {}", why.join("; "));
+    }
+    if !missing.is_empty() {
+        return format!("{} is missing", missing.join(" and "));
+    }
+    if let Some(error) = group["error"].as_object() {
+        return format!("cannot be measured: {}", error.get("message").map(plain).unwrap_or_default());
+    }
+    let verdict = [
+        ("tooLarge", "more than maxPerCall"),
+        ("outsidePeriod", "its period is not running"),
+        ("lacksRoom", "no room"),
+    ];
+    verdict.iter().find(|(field, _)| group[*field] == true).map_or("fits", |(_, verdict)| verdict).to_owned()
+}
+
+/// What became of a reservation.
+fn reservation(reservation: &Value) -> String {
+    let late = if reservation["late"] == true { ", charged late" } else { "" };
+    let outcome = reservation["outcome"].as_str().map(|outcome| format!(", {outcome}")).unwrap_or_default();
+    let mut told =
+        format!("{} is {}{late}{outcome}.\n", text(reservation, "/reservationId"), text(reservation, "/status"));
+    let lines = [
+        ("user", "/userId"),
+        ("event", "/event"),
+        ("key", "/keyId"),
+        ("plan", "/plan/id"),
+        ("created", "/createdAt"),
+        ("expires", "/expiresAt"),
+    ];
+    for (name, pointer) in lines {
+        told.push_str(&format!("{:<9}{}\n", format!("{name}:"), text(reservation, pointer)));
+    }
+    let mut entries = list(reservation, "entries").to_vec();
+    for entry in &mut entries {
+        let charges = list(entry, "charges").iter();
+        entry["charged"] = charges
+            .map(|it| format!("{} {} {}", text(it, "/change"), text(it, "/unit"), text(it, "/groupId")))
+            .collect();
+    }
+    for (rows, columns) in [(list(reservation, "counters"), HELD.as_slice()), (entries.as_slice(), &ENTRIES)] {
+        if !rows.is_empty() {
+            told.push_str(&format!("\n{}", table(rows, columns)));
+        }
+    }
+    if reservation["entriesComplete"] == false {
+        told.push_str("There were too many entries to look at all of them.\n");
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_reason_reads_as_a_sentence() {
+        let group = json!({"groupId": "g", "matches": true, "limit": 20, "counter": {"used": 9, "held": 10}});
+        let denied = json!({"groupId": "g", "unit": "count", "requested": 2, "resetsAt": "2026-12-01T00:00:00Z", "missingScope": ["metadata.team"]});
+        for (reason, expected) in [
+            ("user_blocked", "Denied: u is blocked (user_blocked)."),
+            ("no_subscription", "Denied: u has no subscription, and the app has no default plan (no_subscription)."),
+            ("unmatched_event", "Denied: no limit of plan p matches the event e (unmatched_event)."),
+            ("uncovered_event", "Denied: the limit g covers the event, and none of its rules match (uncovered_event)."),
+            ("missing_scope", "Denied: metadata.team is missing, which the limit g needs (missing_scope)."),
+            ("call_too_large", "Denied: 2 count are more than one call may have of the limit g (call_too_large)."),
+            (
+                "limit_reached",
+                "Denied: 2 count requested of the limit g, which has 9 used + 10 held of 20, resets at 2026-12-01T00:00:00Z (limit_reached).",
+            ),
+        ] {
+            let call = json!({"userId": "u", "event": "e", "plan": {"id": "p"}, "reasons": [reason], "deniedBy": [denied], "groups": [group]});
+            assert_eq!(cause(&call), expected);
+        }
+        let allowed = |matches: bool| cause(&json!({"reasons": [], "groups": [{"matches": matches}]}));
+        assert_eq!(allowed(true), "Allowed.");
+        assert_eq!(allowed(false), "Allowed, and not metered: no limit matches the call.");
+        let invalid = cause(&json!({"errors": [{"field": "metadata", "message": "is missing"}]}));
+        assert_eq!(invalid, "Invalid: metadata: is missing.");
+    }
+}

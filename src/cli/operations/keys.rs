@@ -1,0 +1,162 @@
+//! `quotagate keys`: list, create and revoke API keys.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::cli::print;
+use crate::cli::remote::ask;
+use crate::cli::remote::table::{Column, print_json, print_list, text};
+use crate::cli::remote::{Api, Call, List, Remote, RemoteError};
+
+const COLUMNS: [Column; 8] = [
+    ("id", "/id"),
+    ("key", "/prefix"),
+    ("kind", "/kind"),
+    ("mode", "/mode"),
+    ("sandbox", "/sandbox"),
+    ("role", "/role"),
+    ("name", "/name"),
+    ("created", "/createdAt"),
+];
+
+/// List, create and revoke API keys
+#[derive(Clone, Debug, clap::Args)]
+pub struct KeysArgs {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Verb {
+    /// List the active keys by their first characters
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Create a key, and show it once
+    Create(Create),
+    /// Revoke a key, on all nodes within a second
+    Revoke {
+        /// As `list` shows it
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Create {
+    /// secret for the app's back end, publishable for browsers, admin for operators
+    #[arg(long, value_enum)]
+    kind: Kind,
+    /// Of secret and publishable keys
+    #[arg(long, value_enum, required_if_eq_any([("kind", "secret"), ("kind", "publishable")]))]
+    mode: Option<Mode>,
+    /// Of test keys [default: main]
+    #[arg(long, value_name = "SANDBOX")]
+    sandbox: Option<String>,
+    /// Of admin keys; each role may do what those before it may
+    #[arg(long, value_enum, required_if_eq("kind", "admin"))]
+    role: Option<Role>,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Of secret keys: overrides what the caller claims, for example team=red; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::pair)]
+    metadata: Vec<(String, String)>,
+    /// Of publishable keys: where browsers may use it, for example https://app.example; may be repeated
+    #[arg(long, value_name = "ORIGIN", required_if_eq("kind", "publishable"))]
+    origin: Vec<String>,
+    /// Of publishable keys: reading usage needs X-User-Token
+    #[arg(long)]
+    require_user_token: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Kind {
+    Secret,
+    Publishable,
+    Admin,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Mode {
+    Live,
+    Test,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Role {
+    Viewer,
+    Support,
+    Approver,
+    Admin,
+}
+
+/// As the API writes it.
+fn word(value: impl clap::ValueEnum) -> Option<String> {
+    value.to_possible_value().map(|value| value.get_name().to_owned())
+}
+
+impl Create {
+    fn body(&self) -> Value {
+        let mut body = json!({"kind": word(self.kind), "requireUserToken": self.require_user_token});
+        let optional = [
+            ("mode", self.mode.and_then(word)),
+            ("role", self.role.and_then(word)),
+            ("sandbox", self.sandbox.clone()),
+            ("name", self.name.clone()),
+        ];
+        for (name, value) in optional.into_iter().filter(|(_, value)| value.is_some()) {
+            body[name] = value.into();
+        }
+        if !self.metadata.is_empty() {
+            body["metadata"] = self.metadata.iter().cloned().collect();
+        }
+        if !self.origin.is_empty() {
+            body["origins"] = self.origin.clone().into();
+        }
+        body
+    }
+}
+
+/// # Errors
+/// [`RemoteError`]
+pub async fn run(args: KeysArgs) -> Result<(), RemoteError> {
+    let api = args.remote.client()?;
+    match args.verb {
+        Verb::List { json } => {
+            let mut found = api.get(&["keys"], &[]).await?;
+            let data = found["data"].as_array_mut().map(std::mem::take).unwrap_or_default();
+            print_list(List { data, more: false }, &COLUMNS, json, "No keys.")
+        }
+        Verb::Create(create) => self::create(&api, &create).await,
+        Verb::Revoke { id, yes } => {
+            if ask::confirmed(&format!("Revoke key {id}?"), yes)? {
+                api.call(Method::DELETE, &["keys", &id], Call::default()).await?;
+                print::out(format!("Revoked key {id}.\n"));
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn create(api: &Api, create: &Create) -> Result<(), RemoteError> {
+    let created = api.post(&["keys"], &create.body()).await?;
+    if create.json {
+        return print_json(&created);
+    }
+    print::out(format!("Key {}, shown once:\n\n  {}\n", text(&created, "/id"), text(&created, "/key")));
+    if created["userTokenSecret"].is_string() {
+        let secret = text(&created, "/userTokenSecret");
+        print::out(format!("\nSecret for user tokens, shown once:\n\n  {secret}\n"));
+    }
+    Ok(())
+}

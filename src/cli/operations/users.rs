@@ -1,0 +1,292 @@
+//! `quotagate users`: find users, show one, and what operators do to one.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::cli::print;
+use crate::cli::remote::ask;
+use crate::cli::remote::table::{Column, print_json, print_list, table, text};
+use crate::cli::remote::{Api, Call, RemoteError, RemoteMode};
+
+const COUNTERS: [Column; 9] = [
+    ("limit", "/groupId"),
+    ("scope", "/scope"),
+    ("used", "/used"),
+    ("held", "/held"),
+    ("quota", "/quota"),
+    ("granted", "/granted"),
+    ("left", "/remaining"),
+    ("unit", "/unit"),
+    ("resets", "/resetsAt"),
+];
+const OPEN: [Column; 4] =
+    [("reservation", "/reservationId"), ("event", "/event"), ("held", "/amounts"), ("expires", "/expiresAt")];
+const GRANTS: [Column; 5] =
+    [("grant", "/id"), ("limit", "/groupId"), ("amount", "/amount"), ("ends", "/endsAt"), ("note", "/note")];
+
+/// Find users, show one, subscribe, move, block and reset them
+#[derive(Clone, Debug, clap::Args)]
+pub struct UsersArgs {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    remote: RemoteMode,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Verb {
+    /// List users, or those whose id contains a text
+    List {
+        /// A text anywhere in the id, in upper or lower case
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// How many users
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one user: subscription, counters, open reservations, grants
+    Show {
+        user: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Refuse all calls of a user
+    Block {
+        user: String,
+        #[command(flatten)]
+        note: Note,
+    },
+    /// Allow the calls of a blocked user again
+    Unblock {
+        user: String,
+        #[command(flatten)]
+        note: Note,
+    },
+    /// Put a user on a plan
+    Subscribe {
+        user: String,
+        plan: String,
+        #[command(flatten)]
+        terms: Terms,
+        #[command(flatten)]
+        note: Note,
+    },
+    /// Move a subscribed user to another plan, after showing what becomes of the counters
+    Move {
+        user: String,
+        plan: String,
+        #[command(flatten)]
+        terms: Terms,
+        #[command(flatten)]
+        note: Note,
+        /// Show what would become of the counters, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// End a user's subscription
+    Cancel {
+        user: String,
+        /// RFC 3339 [default: now]
+        #[arg(long, value_name = "TIME")]
+        ends_at: Option<String>,
+        #[command(flatten)]
+        note: Note,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Reset a user's counters to 0
+    Reset {
+        user: String,
+        /// Only this limit [default: all limits]
+        #[arg(long, value_name = "GROUP_ID")]
+        group: Option<String>,
+        #[command(flatten)]
+        note: Note,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Note {
+    /// Why; stored in the audit log
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Terms {
+    /// RFC 3339, not in the future [default: now]
+    #[arg(long, value_name = "TIME")]
+    started_at: Option<String>,
+    /// RFC 3339; windows are counted from here instead
+    #[arg(long, value_name = "TIME")]
+    cycle_start: Option<String>,
+    /// RFC 3339; the subscription ends then
+    #[arg(long, value_name = "TIME")]
+    ends_at: Option<String>,
+    /// Start at 0
+    #[arg(long)]
+    reset_usage: bool,
+}
+
+impl Terms {
+    /// The body of a subscription; what is not given is left out, since null would clear it.
+    fn body(&self, user: &str, plan: &str, note: &Note) -> Value {
+        let mut body = json!({"userId": user, "planId": plan, "resetUsage": self.reset_usage});
+        let given = [
+            ("startedAt", &self.started_at),
+            ("cycleStart", &self.cycle_start),
+            ("endsAt", &self.ends_at),
+            ("note", &note.note),
+        ];
+        for (name, value) in given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
+            body[name] = value.into();
+        }
+        body
+    }
+}
+
+/// # Errors
+/// [`RemoteError`]
+pub async fn run(args: UsersArgs) -> Result<(), RemoteError> {
+    let api = args.remote.client()?;
+    match args.verb {
+        Verb::List { search, limit, json } => list(&api, search.as_deref(), limit as usize, json).await,
+        Verb::Show { user, json } => {
+            let found = api.get(&["users", &user], &[]).await?;
+            if json {
+                return print_json(&found);
+            }
+            print::out(shown(found));
+            Ok(())
+        }
+        Verb::Block { user, note } => set_blocked(&api, &user, "block", &note).await,
+        Verb::Unblock { user, note } => set_blocked(&api, &user, "unblock", &note).await,
+        Verb::Subscribe { user, plan, terms, note } => subscribe(&api, &user, &terms.body(&user, &plan, &note)).await,
+        Verb::Move { user, plan, terms, note, dry_run, yes } => {
+            let body = terms.body(&user, &plan, &note);
+            if preview_move(&api, &user, &body).await? {
+                return Ok(());
+            }
+            if dry_run {
+                print::out("Dry run: nothing was changed.\n");
+            } else if ask::confirmed(&format!("Move {user} to plan {plan}?"), yes)? {
+                subscribe(&api, &user, &body).await?;
+            }
+            Ok(())
+        }
+        Verb::Cancel { user, ends_at, note, yes } => {
+            if ask::confirmed(&format!("End the subscription of {user}?"), yes)? {
+                let body = json!({"userId": user, "endsAt": ends_at, "note": note.note});
+                let call = Call { body: Some(&body), ..Call::default() };
+                let ended = api.call(Method::DELETE, &["subscriptions"], call).await?.body;
+                let (plan, ends) = (text(&ended, "/planId"), text(&ended, "/endsAt"));
+                print::out(format!("The subscription of {user} to plan {plan} ends at {ends}.\n"));
+            }
+            Ok(())
+        }
+        Verb::Reset { user, group, note, yes } => {
+            let what = group.as_ref().map_or_else(|| "all limits".to_owned(), |group| format!("limit {group}"));
+            if ask::confirmed(&format!("Reset {what} of {user} to 0?"), yes)? {
+                let mut body = json!({"note": note.note});
+                if let Some(group) = group {
+                    body["groupId"] = group.into();
+                }
+                api.post(&["users", &user, "reset"], &body).await?;
+                print::out(format!("Reset {what} of {user}.\n"));
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn list(api: &Api, search: Option<&str>, limit: usize, json: bool) -> Result<(), RemoteError> {
+    let query: Vec<(&str, &str)> = search.map(|text| ("contains", text)).into_iter().collect();
+    let columns = [
+        ("user", "/userId"),
+        ("plan", "/subscription/planId"),
+        ("since", "/subscription/startedAt"),
+        ("ends", "/subscription/endsAt"),
+        ("blocked", "/blocked"),
+    ];
+    let users = api.list(&["users"], &query, limit).await?;
+    print_list(users, &columns, json, "No users.")
+}
+
+fn shown(mut user: Value) -> String {
+    let plan = match (user["subscription"].is_null(), user["planId"].is_null()) {
+        (true, true) => "no subscription".to_owned(),
+        (true, false) => format!("no subscription, default plan {}", text(&user, "/planId")),
+        (false, _) => format!("plan {} since {}", text(&user, "/planId"), text(&user, "/subscription/startedAt")),
+    };
+    let ends = user["subscription"]["endsAt"].as_str().map(|at| format!(" until {at}")).unwrap_or_default();
+    let own = if user["subscription"]["customLimits"].is_null() { "" } else { ", custom limits" };
+    let blocked = if user["blocked"] == true { ", BLOCKED" } else { "" };
+    let mut told = format!("{}: {plan}{ends}{own}{blocked}\n", text(&user, "/userId"));
+    for reservation in user["openReservations"].as_array_mut().into_iter().flatten() {
+        let held = reservation["held"].as_array().cloned().unwrap_or_default();
+        let amounts = held
+            .iter()
+            .map(|held| format!("{} {} {}", text(held, "/amount"), text(held, "/unit"), text(held, "/groupId")));
+        reservation["amounts"] = amounts.collect();
+    }
+    for (field, columns, heading) in [
+        ("counters", COUNTERS.as_slice(), "Counters"),
+        ("openReservations", &OPEN, "Open reservations"),
+        ("grants", &GRANTS, "Active grants"),
+    ] {
+        if let Some(rows) = user[field].as_array().filter(|rows| !rows.is_empty()) {
+            told.push_str(&format!("\n{heading}\n{}", table(rows, columns)));
+        }
+    }
+    told
+}
+
+async fn set_blocked(api: &Api, user: &str, verb: &str, note: &Note) -> Result<(), RemoteError> {
+    let changed = api.post(&["users", user, verb], &json!({"note": note.note})).await?;
+    let already = if changed["changed"] == false { " already" } else { "" };
+    print::out(format!("{user} is{already} {verb}ed.\n"));
+    Ok(())
+}
+
+async fn subscribe(api: &Api, user: &str, body: &Value) -> Result<(), RemoteError> {
+    let subscribed = api.post(&["subscriptions"], body).await?;
+    let already = if subscribed["changed"] == false { " already" } else { "" };
+    let (plan, since) = (text(&subscribed, "/planId"), text(&subscribed, "/startedAt"));
+    print::out(format!("{user} is{already} on plan {plan} since {since}.\n"));
+    Ok(())
+}
+
+/// Shows what a move does. Returns whether there is nothing to move.
+async fn preview_move(api: &Api, user: &str, body: &Value) -> Result<bool, RemoteError> {
+    let found = api.get(&["users", user], &[]).await?;
+    let from = found["subscription"]["planId"].as_str().map(str::to_owned).ok_or_else(|| {
+        RemoteError::Input(format!("{user} has no subscription to move: use `quotagate users subscribe`"))
+    })?;
+    if body["planId"] == from.as_str() {
+        print::out(format!("{user} is already on plan {from}.\n"));
+        return Ok(true);
+    }
+    let call = Call { query: &[("dryRun", "true")], body: Some(body), ..Call::default() };
+    let preview = api.call(Method::POST, &["subscriptions"], call).await?.body;
+    print::out(format!("{user}: plan {from} → {}\n", text(body, "/planId")));
+    let columns = [COUNTERS.as_slice(), &[("effect", "/effect")]].concat();
+    if let Some(rows) = preview["counters"].as_array().filter(|rows| !rows.is_empty()) {
+        print::out(format!("\n{}", table(rows, &columns)));
+    }
+    if let Some(ended) = preview["endedGroupIds"].as_array().filter(|ended| !ended.is_empty()) {
+        let ended: Vec<&str> = ended.iter().filter_map(Value::as_str).collect();
+        print::out(format!("These limits end: {}\n", ended.join(", ")));
+    }
+    Ok(false)
+}

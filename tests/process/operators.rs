@@ -1,0 +1,378 @@
+//! The commands of daily operations, as people and scripts use them.
+
+use serde_json::{Value, json};
+
+use crate::commands::{command, done, on_terminal, read, refused, secret_key, told};
+use crate::gateway::{ADMIN_KEY, Process, run};
+use crate::support::folder;
+
+const PLAN: &str = "id: free
+name: Free
+periodType: monthly
+groups:
+  - {id: images, label: Images, unit: count, quota: 5, matches: [{event: image.*, metadata: {size: [1k, 2k]}}]}
+";
+
+struct Desk {
+    dir: tempfile::TempDir,
+    gateway: Process,
+    /// A secret key.
+    key: String,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let dir = folder();
+        let gateway = Process::start(dir.path(), &[("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)]);
+        let key = secret_key(&gateway).await;
+        let desk = Self { dir, gateway, key };
+        desk.put("plans", "free.yaml", PLAN);
+        desk.put("plans", "pro.yaml", &PLAN.replace("free", "pro").replace("quota: 5", "quota: 50"));
+        desk
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn put(&self, kind: &str, name: &str, text: &str) -> String {
+        self.done(&[kind, "put", &self.file(name, text)])
+    }
+
+    #[track_caller]
+    fn done(&self, arguments: &[&str]) -> String {
+        done(&self.gateway, arguments)
+    }
+
+    #[track_caller]
+    fn refused(&self, arguments: &[&str]) -> String {
+        refused(&self.gateway, arguments)
+    }
+
+    async fn reserve(&self, user: &str, quantity: u64) -> Value {
+        let body = json!({"userId": user, "event": "image.a", "quantity": quantity, "metadata": {"size": "1k"}, "ttlSeconds": 3600});
+        self.gateway.call("POST", "reserve", &self.key, &body).await
+    }
+}
+
+/// A line of a table, with one space between its cells.
+#[track_caller]
+fn line(table: &str, first: &str) -> String {
+    let line = table.lines().find(|line| line.split_whitespace().next() == Some(first));
+    let line = line.unwrap_or_else(|| panic!("no line {first} in {table}"));
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_are_found_shown_subscribed_moved_blocked_and_reset() {
+    let desk = Desk::new().await;
+    assert_eq!(desk.done(&["users", "list"]), "No users.\n");
+    let subscribed = desk.done(&["users", "subscribe", "Ada", "free", "--note", "first customer"]);
+    assert!(subscribed.starts_with("Ada is on plan free since 20"), "{subscribed}");
+    assert!(desk.done(&["users", "subscribe", "Ada", "free"]).starts_with("Ada is already on plan free"));
+    desk.done(&["users", "subscribe", "bob", "free", "--ends-at", "2099-01-01T00:00:00Z"]);
+    let list = desk.done(&["users", "list"]);
+    assert!(
+        line(&list, "bob").ends_with(" 2099-01-01T00:00:00Z no")
+            && line(&list, "USER") == "USER PLAN SINCE ENDS BLOCKED",
+        "{list}"
+    );
+    let found = desk.done(&["users", "list", "--search", "AD"]);
+    assert!(found.contains("Ada") && !found.contains("bob"), "{found}");
+    let page = command(&desk.gateway, ADMIN_KEY, &["users", "list", "--limit", "1"]);
+    assert!(
+        page.1.contains("Ada") && !page.1.contains("bob") && page.2 == "There are more: --limit shows more of them.\n",
+        "{page:?}"
+    );
+    let list = read(&desk.done(&["users", "list", "--json"]));
+    assert_eq!((&list["data"][1]["userId"], &list["more"]), (&json!("bob"), &json!(false)));
+
+    let reservation = desk.reserve("Ada", 2).await["reservationId"].as_str().unwrap().to_owned();
+    let shown = desk.done(&["users", "show", "Ada"]);
+    assert!(shown.starts_with("Ada: plan free since 20"), "{shown}");
+    assert!(line(&shown, "images").starts_with("images user=Ada 0 2 5 0 3 count 20"), "{shown}");
+    assert!(line(&shown, &reservation).contains("image.a 2 count images"), "{shown}");
+    assert_eq!(read(&desk.done(&["users", "show", "Ada", "--json"]))["counters"][0]["held"], 2);
+
+    assert_eq!(desk.done(&["users", "block", "Ada", "--note", "fraud"]), "Ada is blocked.\n");
+    assert_eq!(desk.done(&["users", "block", "Ada"]), "Ada is already blocked.\n");
+    assert!(desk.done(&["users", "show", "Ada"]).contains(", BLOCKED\n"));
+    assert_eq!(desk.reserve("Ada", 1).await["reasons"], json!(["user_blocked"]));
+    assert_eq!(desk.done(&["users", "unblock", "Ada"]), "Ada is unblocked.\n");
+    let audit = desk.gateway.call("GET", "audit?action=user.block", ADMIN_KEY, &Value::Null).await;
+    assert_eq!(audit["data"][0]["note"], "fraud", "{audit}");
+
+    // A move shows what it does, and asks.
+    let preview = desk.done(&["users", "move", "Ada", "pro", "--dry-run"]);
+    assert!(
+        preview.starts_with("Ada: plan free → pro\n") && preview.ends_with("Dry run: nothing was changed.\n"),
+        "{preview}"
+    );
+    let (code, out, err) = command(&desk.gateway, ADMIN_KEY, &["users", "move", "Ada", "pro"]);
+    assert!(code == Some(1) && out.contains("→ pro") && err.contains("add --yes to confirm"), "{out}{err}");
+    assert!(desk.done(&["users", "show", "Ada"]).contains("plan free"));
+    let moved = desk.done(&["users", "move", "Ada", "pro", "--yes"]);
+    assert!(moved.contains("Ada is on plan pro since"), "{moved}");
+    assert_eq!(desk.done(&["users", "move", "Ada", "pro"]), "Ada is already on plan pro.\n");
+    assert!(desk.refused(&["users", "move", "nobody", "pro", "--yes"]).starts_with("404 not_found"));
+
+    desk.gateway.call("POST", "commit", &desk.key, &json!({"reservationId": reservation})).await;
+    assert!(line(&desk.done(&["users", "show", "Ada"]), "images").starts_with("images user=Ada 2 0 50 0 48 count"));
+    let (code, out, _) = on_terminal(&desk.gateway, "y", &["users", "reset", "bob"]);
+    assert!(code == Some(0) && out.contains("Reset all limits of bob to 0? [y/N] y"), "{out}");
+    assert!(desk.refused(&["users", "reset", "bob", "--group", "nothing", "--yes"]).contains("nothing"));
+    let ended = desk.done(&["users", "cancel", "bob", "--yes"]);
+    assert!(ended.starts_with("The subscription of bob to plan free ends at 20"), "{ended}");
+    assert!(desk.done(&["users", "show", "bob"]).starts_with("bob: no subscription\n"));
+    assert!(desk.refused(&["users", "move", "bob", "pro", "--yes"]).contains("use `quotagate users subscribe`"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_and_policies_are_shown_put_rolled_back_and_deleted() {
+    let desk = Desk::new().await;
+    let list = desk.done(&["plans", "list"]);
+    assert!(line(&list, "free").starts_with("free Free images monthly "), "{list}");
+    let shown = desk.done(&["plans", "show", "free"]);
+    assert!(shown.contains("name:             Free\n"), "{shown}");
+    assert_eq!(line(&shown, "images"), "images Images count 5 monthly user hard image.* (size=1k or 2k)");
+    assert_eq!(read(&desk.done(&["plans", "show", "free", "--json"]))["groups"][0]["quota"], 5);
+    // As a file it is the same plan.
+    let yaml = desk.done(&["plans", "show", "free", "--yaml"]);
+    assert_eq!(desk.put("plans", "same.yaml", &yaml), "Nothing to change.\n");
+
+    let six = yaml.replace("quota: 5", "quota: 6");
+    let file = desk.file("six.yaml", &six);
+    let difference = "~ plan:free\n    groups.images.quota: 5 → 6\n";
+    assert_eq!(
+        desk.done(&["plans", "put", &file, "--dry-run"]),
+        format!("{difference}Dry run: nothing was changed.\n")
+    );
+    let written = desk.done(&["plans", "put", &file]);
+    assert!(written.starts_with(&format!("{difference}Written: version ")), "{written}");
+    let unnamed = desk.file("unnamed.yaml", &six.replace("id: free\n", ""));
+    assert!(desk.refused(&["plans", "put", &unnamed]).contains("has no `id`: add it to the file, or give --id"));
+    assert_eq!(desk.done(&["plans", "put", &unnamed, "--id", "free"]), "Nothing to change.\n");
+    let faulty = desk.file(
+        "faulty.yaml",
+        "id: free\nperiodType: monthly\ngroups:\n  - {id: g, unit: count, quota: -1, matches: [{event: x}]}\n",
+    );
+    assert!(desk.refused(&["plans", "put", &faulty]).starts_with(&format!("{faulty}:4: groups[0].quota: ")));
+
+    let versions = desk.done(&["plans", "versions", "free"]);
+    assert_eq!(versions.lines().count(), 3, "{versions}");
+    let oldest = versions.lines().last().unwrap().split_whitespace().next().unwrap().to_owned();
+    assert_eq!(read(&desk.done(&["plans", "versions", "free", "--json"]))["data"].as_array().unwrap().len(), 2);
+    let (code, out, _) = on_terminal(&desk.gateway, "n", &["plans", "rollback", "free"]);
+    assert!(
+        code == Some(0) && out.contains("groups.images.quota: 6 → 5") && out.ends_with("Nothing was changed.\r\n"),
+        "{out}"
+    );
+    assert!(
+        desk.refused(&["plans", "rollback", "free", "7", "--yes"])
+            .contains("has no version 7: `quotagate plans versions free` lists them")
+    );
+    assert!(desk.done(&["plans", "rollback", "free", &oldest, "--yes"]).contains("Written: version "));
+    assert!(desk.done(&["plans", "show", "free"]).contains(" 5 "));
+
+    desk.done(&["users", "subscribe", "ada", "free"]);
+    let depends = command(&desk.gateway, ADMIN_KEY, &["plans", "delete", "free", "--dry-run"]);
+    assert_eq!(depends.0, Some(1));
+    assert!(
+        depends.1.contains("1 users in live are on it") && depends.2.contains("--move-to moves them"),
+        "{depends:?}"
+    );
+    let moved = desk.done(&["plans", "delete", "free", "--move-to", "pro", "--yes"]);
+    assert!(moved.ends_with("Deleted plan free.\n"), "{moved}");
+    assert!(desk.done(&["users", "show", "ada"]).starts_with("ada: plan pro"));
+    assert!(desk.refused(&["plans", "show", "free"]).starts_with("404 not_found: "));
+
+    let policy = "id: caps\nowner: ml\nreviewCadence: monthly\nperiodType: daily\ngroups:\n  - {id: all, unit: count, quota: 9, measure: event, scope: [app], matches: [{event: '*'}]}\n";
+    assert!(desk.put("policies", "caps.yaml", policy).starts_with("+ policy:caps\nWritten: version "));
+    assert!(line(&desk.done(&["policies", "list"]), "caps").starts_with("caps ml all 20"));
+    assert!(
+        desk.done(&["policies", "review", "caps", "--note", "still right"])
+            .starts_with("Policy caps is reviewed. Next review: 20")
+    );
+    let shown = desk.done(&["policies", "show", "caps", "--yaml"]);
+    assert_eq!(desk.put("policies", "caps.yaml", &shown), "Nothing to change.\n");
+    let deleted = desk.done(&["policies", "delete", "caps", "--yes"]);
+    assert_eq!(deleted, "The limit all (all) ends\nDeleted policy caps.\n");
+    assert_eq!(desk.done(&["policies", "list"]), "No policies.\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_grants_are_created_listed_and_revoked() {
+    let desk = Desk::new().await;
+    let created = desk.done(&[
+        "keys",
+        "create",
+        "--kind",
+        "secret",
+        "--mode",
+        "test",
+        "--sandbox",
+        "ci",
+        "--metadata",
+        "team=red",
+        "--name",
+        "CI",
+    ]);
+    let key = created.split_whitespace().last().unwrap().to_owned();
+    assert!(
+        created.starts_with("Key key_") && created.contains(", shown once:") && key.starts_with("sk_test_"),
+        "{created}"
+    );
+    let list = desk.done(&["keys", "list"]);
+    let id = list.lines().find(|line| line.contains(" ci ")).unwrap().split_whitespace().next().unwrap().to_owned();
+    assert!(!list.contains(&key), "{list}");
+    let known = read(&desk.done(&["keys", "list", "--json"]))["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|key| key["id"] == id.as_str())
+        .cloned()
+        .unwrap();
+    assert_eq!(
+        (&known["metadata"], &known["name"], &known["sandbox"]),
+        (&json!({"team": "red"}), &json!("CI"), &json!("ci"))
+    );
+    let usable = || command(&desk.gateway, &key, &["explain", "ada", "image.a"]).0;
+    assert_eq!(usable(), Some(0));
+    assert!(desk.refused(&["keys", "revoke", &id]).contains("add --yes to confirm"));
+    assert_eq!(desk.done(&["keys", "revoke", &id, "--yes"]), format!("Revoked key {id}.\n"));
+    assert_eq!(usable(), Some(1));
+    let public = [
+        "keys",
+        "create",
+        "--kind",
+        "publishable",
+        "--mode",
+        "live",
+        "--origin",
+        "https://a.example",
+        "--require-user-token",
+    ];
+    let created = desk.done(&public);
+    assert!(created.contains("pk_live_") && created.contains("Secret for user tokens, shown once:"), "{created}");
+    let admin = read(&desk.done(&["keys", "create", "--kind", "admin", "--role", "viewer", "--json"]));
+    assert_eq!((&admin["role"], admin["key"].as_str().unwrap().get(..3)), (&json!("viewer"), Some("ak_")));
+    // What is missing is said before anything is sent.
+    for arguments in [
+        &["--kind", "secret"][..],
+        &["--kind", "admin"],
+        &["--kind", "publishable", "--mode", "live"],
+        &["--kind", "secret", "--mode", "prod"],
+        &["--kind", "secret", "--mode", "live", "--metadata", "red"],
+    ] {
+        let (code, _, err) = command(&desk.gateway, ADMIN_KEY, &[&["keys", "create"], arguments].concat());
+        assert_eq!(code, Some(2), "{arguments:?}: {err}");
+    }
+
+    desk.done(&["users", "subscribe", "ada", "free"]);
+    let granted = desk.done(&["grants", "create", "images", "7", "--user", "ada", "--note", "goodwill"]);
+    assert!(granted.starts_with("Granted 7 count of images (grt_"), "{granted}");
+    let list = desk.done(&["grants", "list", "--user", "ada"]);
+    let id = list.lines().last().unwrap().split_whitespace().next().unwrap().to_owned();
+    assert!(line(&list, &id).contains("images user=ada 7 count 20") && list.trim_end().ends_with("goodwill"), "{list}");
+    assert_eq!(desk.reserve("ada", 12).await["allowed"], true);
+    assert_eq!(desk.done(&["grants", "revoke", &id, "--yes"]), format!("Revoked grant {id}.\n"));
+    assert_eq!(desk.done(&["grants", "list"]), "No active grants.\n");
+    let until = read(&desk.done(&[
+        "grants",
+        "create",
+        "images",
+        "1",
+        "--scope",
+        "user=ada",
+        "--expires-at",
+        "2099-01-01T00:00:00Z",
+        "--json",
+    ]));
+    assert_eq!(until["endsAt"], "2099-01-01T00:00:00Z");
+    assert_eq!(command(&desk.gateway, ADMIN_KEY, &["grants", "create", "images", "1"]).0, Some(2), "whose?");
+    assert!(
+        desk.refused(&["grants", "create", "images", "x1", "--user", "ada"]).starts_with("400 invalid_request: amount")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain_says_why_and_what_became_of_a_reservation() {
+    let desk = Desk::new().await;
+    let explain = |more: &[&str]| desk.done(&[&["explain"], more].concat());
+    let stranger = explain(&["ada", "image.a"]);
+    assert!(stranger.starts_with("Denied: ") && stranger.contains("no subscription"), "{stranger}");
+    desk.done(&["users", "subscribe", "ada", "free"]);
+    let decision = desk.reserve("ada", 4).await;
+    let allowed = explain(&["ada", "image.a", "--metadata", "size=1k"]);
+    assert!(allowed.starts_with("Allowed"), "{allowed}");
+    assert!(allowed.contains("\nada (plan free): image.a, quantity 1, size=1k\n"), "{allowed}");
+    assert_eq!(line(&allowed, "images"), "images plan free 1 0 4 5 1 fits");
+    let denied = explain(&["ada", "image.a", "--quantity", "2", "--metadata", "size=1k"]);
+    assert!(denied.starts_with("Denied: ") && denied.contains("0 used + 4 held of 5"), "{denied}");
+    assert!(line(&denied, "images").ends_with("no room"), "{denied}");
+    let unmatched = explain(&["ada", "image.a"]);
+    assert!(
+        unmatched.starts_with("Denied: no limit of plan") && unmatched.contains("does not match: metadata `size`"),
+        "{unmatched}"
+    );
+    assert_eq!(read(&explain(&["ada", "image.a", "--json"]))["call"]["allowed"], false);
+
+    let id = decision["reservationId"].as_str().unwrap();
+    let held = explain(&["--reservation", id]);
+    assert!(held.starts_with(&format!("{id} is held.\nuser:    ada\nevent:   image.a\n")), "{held}");
+    desk.gateway.call("POST", "commit", &desk.key, &json!({"reservationId": id})).await;
+    let committed = explain(&["--reservation", id]);
+    assert!(committed.contains(" is committed.\n") && committed.contains("4 count images"), "{committed}");
+    for arguments in [&["ada"][..], &[], &["ada", "image.a", "--reservation", id]] {
+        assert_eq!(command(&desk.gateway, ADMIN_KEY, &[&["explain"], arguments].concat()).0, Some(2), "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_uses_the_same_address_and_key_and_fails_in_one_clear_line() {
+    let desk = Desk::new().await;
+    let trace = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/azure-llm-conv-2023-excerpt.csv");
+    let file = desk.file("any.yaml", PLAN);
+    let commands: [&[&str]; 9] = [
+        &["users", "list"],
+        &["plans", "list"],
+        &["policies", "list"],
+        &["keys", "list"],
+        &["grants", "list"],
+        &["explain", "ada", "image.a"],
+        &["top", "--once"],
+        &["export-config"],
+        &["apply", &file],
+    ];
+    let url = desk.gateway.url.as_str();
+    for arguments in commands.into_iter().chain([&["replay", trace, "--users", "1"][..]]) {
+        for (settings, expected) in [
+            ([("QUOTAGATE_URL", url), ("QUOTAGATE_ADMIN_KEY", ADMIN_KEY)], "error: no key: set QUOTAGATE_KEY"),
+            ([("QUOTAGATE_URL", url), ("QUOTAGATE_KEY", "sk_live_wrong")], "401 invalid_key"),
+            ([("QUOTAGATE_URL", "http://127.0.0.1:1"), ("QUOTAGATE_KEY", ADMIN_KEY)], "http://127.0.0.1:1"),
+            (
+                [("QUOTAGATE_URL", "nowhere"), ("QUOTAGATE_KEY", ADMIN_KEY)],
+                "is not an address like http://127.0.0.1:8080",
+            ),
+        ] {
+            let (code, out, err) = told(run(arguments, &settings));
+            assert_eq!((code, err.lines().count(), out.as_str()), (Some(1), 1, ""), "{arguments:?}: {err}");
+            assert!(err.starts_with("error: ") && err.contains(expected), "{arguments:?}, {settings:?}: {err}");
+        }
+    }
+    // Options do the same, also behind the verb.
+    let list =
+        told(run(&["users", "list", "--url", url, "--key", ADMIN_KEY, "--mode", "live", "--app", "default"], &[]));
+    assert_eq!(list, (Some(0), "No users.\n".to_owned(), String::new()));
+    assert!(desk.refused(&["users", "list", "--mode", "test/nowhere"]).contains("nowhere"));
+    assert!(desk.refused(&["users", "show", ".."]).contains("cannot be part of an address"));
+    let (code, _, err) = command(&desk.gateway, &desk.key, &["users", "list"]);
+    assert!(code == Some(1) && err.starts_with("error: 403 forbidden_key: "), "{err}");
+    // A secret key has its own data, and is enough to replay.
+    desk.done(&["users", "subscribe", "replay_0", "free"]);
+    let (_, out, err) = command(&desk.gateway, &desk.key, &["replay", trace, "--users", "1", "--json"]);
+    assert_eq!(read(&out)["calls"], 300, "{err}");
+}
