@@ -1,13 +1,13 @@
 //! Display names and tags of users.
 
+use crate::domain::access::audit::Trail;
 use crate::domain::accounts::profile::Profile;
+use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::values::ids::{KeyId, UserId};
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
 use crate::service::tenant::Tenant;
-use crate::store::access::audit::Trail;
 use crate::store::accounts::change_user::{Reset, UserChange};
-use crate::store::metering::operation::Idempotency;
 
 impl Gateway {
     /// Replaces a user's display name and tags. The same again changes nothing.

@@ -94,14 +94,14 @@ impl Denial {
 
 /// The result of a replay of the present rules, compared with the record.
 #[derive(Debug, Default)]
-pub struct PresentTally {
+pub struct PresentSums {
     pub agreement: Agreement,
     pub denied: u64,
     /// Calls share equal denials.
     denials: HashSet<Arc<Denial>>,
 }
 
-impl PresentTally {
+impl PresentSums {
     /// Returns the verdict that a draft is compared with.
     pub fn add(&mut self, judgement: &Judgement<'_>) -> Verdict {
         let Agreement { calls, agree, denied_otherwise } = &mut self.agreement;
@@ -129,7 +129,7 @@ impl PresentTally {
 
 /// The result of a replay of a draft, compared with one of the present rules.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct OutcomeSums {
     /// The number of calls to be decided.
     pub calls: u64,
     /// When they were made.
@@ -143,7 +143,7 @@ pub struct Tally {
     pub of_users: BTreeMap<usize, (u64, u64)>,
 }
 
-impl Tally {
+impl OutcomeSums {
     /// `before`: how the present rules decide the call.
     pub fn add(&mut self, judgement: &Judgement<'_>, before: &Verdict, units: &Units) {
         self.calls += 1;

@@ -7,7 +7,7 @@ use super::past::{Past, Units};
 use super::rehearsal::{Judgement, Rehearsal, Sums};
 use super::report::{self, Agreement, GroupSum, Report, Side, UserSum};
 use super::rules::Rules;
-use super::tally::{Changed, PresentTally, Tally, Verdict};
+use super::tally::{Changed, OutcomeSums, PresentSums, Verdict};
 use crate::domain::accounts::subscription::Subscribed;
 use crate::domain::simulation::in_memory_counters::{Account, Book};
 use crate::domain::time::window::{TimeMs, rfc3339};
@@ -33,13 +33,13 @@ pub struct Work<'a> {
 
 /// The result of a replay of the present rules.
 pub struct Present {
-    tally: PresentTally,
+    tally: PresentSums,
     sums: Sums,
 }
 
 /// The result of a replay of a draft.
 pub struct Drafted {
-    tally: Tally,
+    tally: OutcomeSums,
     sums: Sums,
     accounts: Vec<Account>,
 }
@@ -67,7 +67,7 @@ impl Work<'_> {
         told: impl Fn(usize),
         mut verdict: impl FnMut(Verdict),
     ) -> Present {
-        let mut tally = PresentTally::default();
+        let mut tally = PresentSums::default();
         let (sums, _) = self.replay((config, None), book, told, |judgement| verdict(tally.add(judgement)));
         Present { tally, sums }
     }
@@ -80,7 +80,7 @@ impl Work<'_> {
         told: impl Fn(usize),
         mut before: impl Iterator<Item = Verdict>,
     ) -> Drafted {
-        let mut tally = Tally::default();
+        let mut tally = OutcomeSums::default();
         let add = |judgement: &Judgement<'_>| tally.add(judgement, &before.next().flatten(), self.units);
         let (sums, accounts) = self.replay(drafted, book, told, add);
         Drafted { tally, sums, accounts }
@@ -123,7 +123,7 @@ struct Three {
 /// The sums over all buckets.
 #[derive(Default)]
 pub struct Whole {
-    tally: Tally,
+    tally: OutcomeSums,
     /// With how many calls the present rules deny.
     present: Option<(Agreement, u64)>,
     span: Option<(TimeMs, TimeMs)>,
@@ -133,6 +133,14 @@ pub struct Whole {
     affected: Vec<UserSum>,
     users: (u64, u64),
     accounts: Vec<Account>,
+}
+
+/// The source of the replayed calls.
+pub struct Source {
+    pub name: String,
+    pub entries: u64,
+    /// Whether no entry was ever dropped there.
+    pub whole: bool,
 }
 
 impl Whole {
@@ -204,17 +212,10 @@ impl Whole {
         self.accounts.extend(draft.accounts);
     }
 
-    /// `draft`: the name of the draft; `source`: the source of the calls, the number of entries, and whether nothing
-    /// was ever dropped there.
-    pub fn rehearsed(
-        self,
-        draft: String,
-        source: String,
-        (entries, whole): (u64, bool),
-        units: &Units,
-        began: Instant,
-    ) -> Rehearsed {
-        let Tally { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
+    /// `draft`: the name of the draft.
+    pub fn rehearsed(self, draft: String, source: Source, units: &Units, began: Instant) -> Rehearsed {
+        let Source { name: source, entries, whole } = source;
+        let OutcomeSums { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
         let is_ledger = self.present.is_some();
         let group = |(group, sums): (&GroupId, &Three)| {
             let unit = *units.get(group)?;
