@@ -350,6 +350,20 @@ export interface DeletePreview {
   webhooks: string[];
 }
 
+/** How the deliveries to a webhook go. */
+export interface DeliveryHealth {
+  /** Of the newest 100 deliveries, those that were attempted. */
+  attempted: number;
+  /** Dead letters: given up after 24 hours. */
+  dead: number;
+  /** Of these, those whose last attempt failed. */
+  failed: number;
+  /** The last attempt; null if there was none. */
+  last?: LastAttempt | null;
+  /** Waiting for an attempt. */
+  pending: number;
+}
+
 /** The status of a delivery. */
 export type DeliveryStatus = "pending" | "delivered" | "dead";
 
@@ -561,7 +575,11 @@ export interface ExplainedCallView {
   retryAfterMs?: I64 | null;
   /** Null without a running subscription. */
   subscription?: SubscriptionView | null;
+  /** The result and its cause in one sentence. */
+  summary: string;
   userId: string;
+  /** False: nothing is stored of this user. A mistyped id looks like this. */
+  userKnown: boolean;
 }
 
 /** How the groups of a draft treat a call. */
@@ -596,6 +614,8 @@ export interface ExplainedGroupView {
   /** The plan or policy that contains the group. */
   planId?: string | null;
   policyId?: string | null;
+  /** The group refuses the call. */
+  refuses: boolean;
   /** Index of the matching rule, from 0. */
   rule?: number | null;
   /** The rules in their order, up to the first that matches. */
@@ -722,22 +742,32 @@ export interface Filter {
 
 /** A counter with its forecast. Amounts are in the unit. */
 export interface ForecastCounterView {
-  /** By charges of the last complete days, at most 7; null without such days. */
+  /** By charges of the last complete days, at most 7; null without such days, and before `forecastFrom`. */
   byDays?: RateView | null;
-  /** By usage since the start of the window; null in its first minute. */
+  /** By usage since the start of the window; null before `forecastFrom`. */
   byWindow?: RateView | null;
   /** The number of those days. */
   days: number;
+  /**
+   * There is no forecast before this time: a tenth of the window (a day of an endless one) since the window and the
+   * subscription began.
+   */
+  forecastFrom: string;
   groupId: string;
   label: string;
   /** Quota plus grants minus blocked amounts. */
   limit: number;
   period?: PeriodView | null;
   /**
-   * Forecast of `used` at the end of the window, by the faster rate; null if the window never ends or there is no
-   * data.
+   * Forecast of `used` at the end of the window, by the faster rate; null if it never ends, and before
+   * `forecastFrom`.
    */
   projected?: number | null;
+  /**
+   * How sure that is: the slowest and the fastest of the complete days and of the window so far. Without complete
+   * days from no further use to twice the window's rate. Null before `forecastFrom`.
+   */
+  range?: RangeView | null;
   /** When the limit is reached by the faster rate; null if not before the window ends. */
   runsOutAt?: string | null;
   unit: Unit;
@@ -910,6 +940,16 @@ export interface KeyView {
   role?: Role | null;
   sandbox?: string | null;
   userTokenSecret?: string | null;
+}
+
+/** The last attempt to deliver. */
+export interface LastAttempt {
+  /** RFC 3339, UTC. */
+  at: string;
+  /** Null if it succeeded. */
+  error?: string | null;
+  /** The HTTP status; null without an answer. */
+  responseStatus?: number | null;
 }
 
 /** Counters at and near their limits. */
@@ -1223,12 +1263,12 @@ export interface ListViewSandboxView {
 
 /** A list: `{data, nextCursor}`. */
 export interface ListViewUserView {
-  data: ({
+  data: (UserProfile & ({
     blocked: boolean;
     /** Null without a running subscription. */
     subscription?: SubscriptionView | null;
     userId: string;
-  })[];
+  }))[];
   /** Null on the last page. */
   nextCursor?: string | null;
 }
@@ -1252,6 +1292,8 @@ export interface ListViewWebhookView {
   data: (WebhookBody & ({
     /** RFC 3339, UTC. */
     createdAt: string;
+    /** How its deliveries go, in the mode of the call; only where webhooks are read. */
+    deliveries?: DeliveryHealth | null;
     /** Standard Webhooks: `whsec_` + base64 of 32 random bytes. */
     secret?: string | null;
     version: number;
@@ -1311,7 +1353,7 @@ export interface MismatchView {
   found?: string | null;
   /** The same as a sentence. */
   message: string;
-  /** The values that match, or the event's pattern. Empty if any value of a missing field would match. */
+  /** The values that match, or the event's pattern. */
   wanted: string[];
 }
 
@@ -1528,6 +1570,11 @@ export interface Problem {
   type: string;
 }
 
+/** A user's display name and tags. */
+export type ProfileView = UserProfile & {
+  userId: string;
+};
+
 /** The plan; with `dryRun`, what would change. */
 export type PutPlan = PlanView | Preview;
 
@@ -1536,6 +1583,12 @@ export type PutPolicy = PolicyView | Preview;
 
 /** The subscription; with `dryRun`, the effect on the counters. */
 export type PutSubscription = SubscriptionView | SubscriptionPreviewView;
+
+/** The slowest and the fastest rate to expect. */
+export interface RangeView {
+  fast: RateView;
+  slow: RateView;
+}
 
 export interface RateView {
   perDay: number;
@@ -1827,6 +1880,8 @@ export interface SessionView {
 }
 
 export interface Settings {
+  /** How the dashboard writes cents: ISO 4217, such as `USD`. Null: as cents. */
+  currency?: string | null;
   /**
    * The plan of users without a subscription; it may only have calendar and endless groups. Null: such users are
    * denied.
@@ -2004,7 +2059,7 @@ export interface UserChanged {
 }
 
 /** Everything about one user. */
-export interface UserDetailView {
+export type UserDetailView = UserProfile & ({
   blocked: boolean;
   counters: CounterView[];
   grants: Grant[];
@@ -2018,15 +2073,23 @@ export interface UserDetailView {
   /** Null without a running subscription. */
   subscription?: SubscriptionView | null;
   userId: string;
+});
+
+/** A user's display name and tags, shown and searched in the dashboard. */
+export interface UserProfile {
+  /** At most 128 characters. */
+  name?: string | null;
+  /** At most 16, each of 1 to 32 characters. */
+  tags?: string[];
 }
 
 /** A user in a list. */
-export interface UserView {
+export type UserView = UserProfile & ({
   blocked: boolean;
   /** Null without a running subscription. */
   subscription?: SubscriptionView | null;
   userId: string;
-}
+});
 
 /** The users of one mode. */
 export interface UsersOn {
@@ -2055,6 +2118,11 @@ export interface WebhookBody {
   filter?: Filter;
   id?: string | null;
   /**
+   * Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`.
+   * Default ["live"].
+   */
+  modes?: string[];
+  /**
    * The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`, `{held}`,
    * `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`.
    */
@@ -2073,6 +2141,8 @@ export type WebhookEvent = "threshold.reached" | "limit.reached" | "approval.req
 export type WebhookView = WebhookBody & ({
   /** RFC 3339, UTC. */
   createdAt: string;
+  /** How its deliveries go, in the mode of the call; only where webhooks are read. */
+  deliveries?: DeliveryHealth | null;
   /** Standard Webhooks: `whsec_` + base64 of 32 random bytes. */
   secret?: string | null;
   version: number;
@@ -2090,8 +2160,11 @@ export interface WeightedBody {
 
 /** How closely a replay of the present rules matches the recorded decisions. */
 export interface WhatifAgreement {
+  /** Allowed or denied as they were. */
   agree: number;
   calls: number;
+  /** Denied as they were, but by other groups or for another reason. */
+  deniedOtherwise: number;
 }
 
 /** A draft of a plan or policy. */
@@ -2106,7 +2179,7 @@ export interface WhatifBody {
   usersOf?: string | null;
 }
 
-/** Calls that would be decided differently. */
+/** Calls that the draft decides differently from the present rules. */
 export interface WhatifChanged {
   /** A call that several groups deny counts for each of them. */
   byGroup: Record<string, number>;
@@ -2120,13 +2193,13 @@ export interface WhatifChanged {
 /** Why not all recorded entries were read. */
 export type WhatifCut = "entries" | "time" | "size";
 
-/** A call that would be decided differently. */
+/** A call that the draft decides differently from the present rules. */
 export interface WhatifExample {
   /** RFC 3339, UTC. */
   at: string;
   event?: string | null;
   groups: WhatifLack[];
-  /** Why it would be denied, or was denied. */
+  /** Why the draft denies it, or why the present rules deny it. */
   reason: string;
   userId: string;
 }
@@ -2135,6 +2208,8 @@ export interface WhatifExample {
 export interface WhatifGroup {
   draft: number;
   groupId: string;
+  /** Under the present rules, replayed in the same way; null for a trace. */
+  present?: number | null;
   recorded: number;
   unit: Unit;
 }
@@ -2152,7 +2227,7 @@ export interface WhatifLack {
 export interface WhatifReport {
   /** The number of calls: allowed reservations and denials. */
   calls: number;
-  /** Denied as before, but by other groups or for another reason. */
+  /** Denied under both, but by other groups or for another reason. */
   deniedOtherwise: number;
   /** The name of the draft. */
   draft: string;
@@ -2162,9 +2237,11 @@ export interface WhatifReport {
   mostAffected: WhatifUser[];
   newlyAllowed: WhatifChanged;
   newlyDenied: WhatifChanged;
+  /** The present rules, replayed in the same way: what the draft is compared with. Null for a trace. */
+  present?: WhatifSide | null;
   /** Null for a trace. */
   presentRules?: WhatifAgreement | null;
-  /** For a trace: as if nothing were denied. */
+  /** What was recorded. For a trace: as if nothing were denied. */
   recorded: WhatifSide;
   seconds: number;
   /** Times of the first and last replayed call; null if there was none. */
@@ -2190,7 +2267,8 @@ export interface WhatifSide {
 /** A user whose calls the draft would decide differently. */
 export interface WhatifUser {
   centsDraft: number;
-  centsRecorded: number;
+  /** Under the present rules; for a trace as if nothing were denied. */
+  centsPresent: number;
   newlyAllowed: number;
   newlyDenied: number;
   userId: string;

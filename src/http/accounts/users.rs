@@ -209,7 +209,8 @@ pub async fn put(principal: Principal, id: web::Path<String>, body: Body<Profile
     let user = parse(&id)?;
     let Given { value, idempotency } = body.read().await?;
     let (gateway, by) = (&principal.gateway, &principal.key.id);
-    gateway.put_profile(&principal.tenant, &user, &value, by, idempotency.as_ref()).await?;
+    let author = Author { key: by, idempotency: idempotency.as_ref() };
+    gateway.put_profile(&principal.tenant, &user, &value, author).await?;
     Ok(HttpResponse::Ok().json(ProfileView { user_id: user.to_string(), profile: value }))
 }
 

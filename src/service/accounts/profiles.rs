@@ -1,12 +1,12 @@
 //! Display names and tags of users.
 
+use super::users::UserEdit;
 use crate::domain::access::audit::Trail;
 use crate::domain::accounts::profile::Profile;
-use crate::domain::metering::idempotency::Idempotency;
-use crate::domain::values::ids::{KeyId, UserId};
+use crate::domain::values::ids::UserId;
 use crate::service::error::{ServiceError, json};
 use crate::service::gateway::Gateway;
-use crate::service::tenant::Tenant;
+use crate::service::tenant::{Author, Tenant};
 use crate::store::accounts::change_user::{Reset, UserChange};
 
 impl Gateway {
@@ -19,8 +19,7 @@ impl Gateway {
         tenant: &Tenant,
         user: &UserId,
         profile: &Profile,
-        by: &KeyId,
-        idempotency: Option<&Idempotency>,
+        author: Author<'_>,
     ) -> Result<(), ServiceError> {
         let faults = profile.faults();
         if !faults.is_empty() {
@@ -33,9 +32,10 @@ impl Gateway {
             action: "user.profile".to_owned(),
             before: Some(json(&before)?),
             after: Some(json(profile)?),
-            ..Trail::of_user(user, None, by)
+            ..Trail::of_user(user, None, author.key)
         };
-        self.change_user(tenant, user, change, Reset::Nothing, trail, idempotency).await.map(|_| ())
+        let edit = UserEdit { change, reset: Reset::Nothing, trail };
+        self.change_user(tenant, user, edit, author.idempotency).await.map(|_| ())
     }
 
     /// A user's display name and tags; empty where nothing is known.

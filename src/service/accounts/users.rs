@@ -104,10 +104,10 @@ pub struct UserChanged {
 }
 
 /// A change of a user by an operator.
-struct UserEdit<'a> {
-    change: UserChange<'a>,
-    reset: Reset<'a>,
-    trail: Trail,
+pub(super) struct UserEdit<'a> {
+    pub change: UserChange<'a>,
+    pub reset: Reset<'a>,
+    pub trail: Trail,
 }
 
 impl Gateway {

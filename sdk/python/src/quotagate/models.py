@@ -377,6 +377,22 @@ class DeletePreview(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryHealth(Model):
+    """How the deliveries to a webhook go."""
+
+    attempted: int
+    """Of the newest 100 deliveries, those that were attempted."""
+    dead: int
+    """Dead letters: given up after 24 hours."""
+    failed: int
+    """Of these, those whose last attempt failed."""
+    last: LastAttempt | None = None
+    """The last attempt; null if there was none."""
+    pending: int
+    """Waiting for an attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryView(Model):
     """One message to one webhook."""
 
@@ -584,7 +600,11 @@ class ExplainedCallView(Model):
     retry_after_ms: int | None = None
     subscription: SubscriptionView | None = None
     """Null without a running subscription."""
+    summary: str
+    """The result and its cause in one sentence."""
     user_id: str
+    user_known: bool
+    """False: nothing is stored of this user. A mistyped id looks like this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -623,6 +643,8 @@ class ExplainedGroupView(Model):
     plan_id: str | None = None
     """The plan or policy that contains the group."""
     policy_id: str | None = None
+    refuses: bool
+    """The group refuses the call."""
     rule: int | None = None
     """Index of the matching rule, from 0."""
     rules: tuple[TriedRuleView, ...]
@@ -744,19 +766,25 @@ class ForecastCounterView(Model):
     """A counter with its forecast. Amounts are in the unit."""
 
     by_days: RateView | None = None
-    """By charges of the last complete days, at most 7; null without such days."""
+    """By charges of the last complete days, at most 7; null without such days, and before `forecastFrom`."""
     by_window: RateView | None = None
-    """By usage since the start of the window; null in its first minute."""
+    """By usage since the start of the window; null before `forecastFrom`."""
     days: int
     """The number of those days."""
+    forecast_from: str
+    """There is no forecast before this time: a tenth of the window (a day of an endless one) since the
+    window and the subscription began."""
     group_id: str
     label: str
     limit: Amount
     """Quota plus grants minus blocked amounts."""
     period: PeriodView | None = None
     projected: Amount | None = None
-    """Forecast of `used` at the end of the window, by the faster rate; null if the window never ends or
-    there is no data."""
+    """Forecast of `used` at the end of the window, by the faster rate; null if it never ends, and before
+    `forecastFrom`."""
+    range: RangeView | None = None
+    """How sure that is: the slowest and the fastest of the complete days and of the window so far.
+    Without complete days from no further use to twice the window's rate. Null before `forecastFrom`."""
     runs_out_at: str | None = None
     """When the limit is reached by the faster rate; null if not before the window ends."""
     unit: Unit
@@ -899,6 +927,18 @@ class KeyView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastAttempt(Model):
+    """The last attempt to deliver."""
+
+    at: str
+    """RFC 3339, UTC."""
+    error: str | None = None
+    """Null if it succeeded."""
+    response_status: int | None = None
+    """The HTTP status; null without an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsView(Model):
     """Counters at and near their limits."""
 
@@ -937,7 +977,7 @@ class MismatchView(Model):
     message: str
     """The same as a sentence."""
     wanted: tuple[str, ...]
-    """The values that match, or the event's pattern. Empty if any value of a missing field would match."""
+    """The values that match, or the event's pattern."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1233,6 +1273,25 @@ class Problem(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileView(Model):
+    """A user's display name and tags."""
+
+    name: str | None = None
+    """At most 128 characters."""
+    tags: tuple[str, ...] = ()
+    """At most 16, each of 1 to 32 characters."""
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeView(Model):
+    """The slowest and the fastest rate to expect."""
+
+    fast: RateView
+    slow: RateView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateView(Model):
     """``RateView`` of the API."""
 
@@ -1260,7 +1319,7 @@ class RecentWhatif(Model):
     calls: int
     """The number of calls: allowed reservations and denials."""
     denied_otherwise: int
-    """Denied as before, but by other groups or for another reason."""
+    """Denied under both, but by other groups or for another reason."""
     draft: str
     """The name of the draft."""
     entries: int
@@ -1269,10 +1328,12 @@ class RecentWhatif(Model):
     most_affected: tuple[WhatifUser, ...]
     newly_allowed: WhatifChanged
     newly_denied: WhatifChanged
+    present: WhatifSide | None = None
+    """The present rules, replayed in the same way: what the draft is compared with. Null for a trace."""
     present_rules: WhatifAgreement | None = None
     """Null for a trace."""
     recorded: WhatifSide
-    """For a trace: as if nothing were denied."""
+    """What was recorded. For a trace: as if nothing were denied."""
     seconds: Amount
     since: str | None = None
     """Times of the first and last replayed call; null if there was none."""
@@ -1475,6 +1536,8 @@ class SessionView(Model):
 class Settings(Model):
     """``Settings`` of the API."""
 
+    currency: str | None = None
+    """How the dashboard writes cents: ISO 4217, such as `USD`. Null: as cents."""
     default_plan_id: str | None = None
     """The plan of users without a subscription; it may only have calendar and endless groups. Null: such
     users are denied."""
@@ -1616,6 +1679,10 @@ class UserChanged(Model):
 class UserDetailView(Model):
     """Everything about one user."""
 
+    name: str | None = None
+    """At most 128 characters."""
+    tags: tuple[str, ...] = ()
+    """At most 16, each of 1 to 32 characters."""
     blocked: bool
     counters: tuple[CounterView, ...]
     grants: tuple[Grant, ...]
@@ -1632,9 +1699,23 @@ class UserDetailView(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserProfile(Model):
+    """A user's display name and tags, shown and searched in the dashboard."""
+
+    name: str | None = None
+    """At most 128 characters."""
+    tags: tuple[str, ...] = ()
+    """At most 16, each of 1 to 32 characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserView(Model):
     """A user in a list."""
 
+    name: str | None = None
+    """At most 128 characters."""
+    tags: tuple[str, ...] = ()
+    """At most 16, each of 1 to 32 characters."""
     blocked: bool
     subscription: SubscriptionView | None = None
     """Null without a running subscription."""
@@ -1673,6 +1754,8 @@ class WebhookBody(Model):
     filter: Filter | None = None
     """Only events that match everything given here."""
     id: str | None = None
+    modes: tuple[str, ...] = ()
+    """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
     `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
@@ -1690,6 +1773,8 @@ class WebhookView(Model):
     filter: Filter | None = None
     """Only events that match everything given here."""
     id: str | None = None
+    modes: tuple[str, ...] = ()
+    """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None = None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
     `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""
@@ -1697,6 +1782,8 @@ class WebhookView(Model):
     """`http` or `https`."""
     created_at: str
     """RFC 3339, UTC."""
+    deliveries: DeliveryHealth | None = None
+    """How its deliveries go, in the mode of the call; only where webhooks are read."""
     secret: str | None = None
     """Standard Webhooks: `whsec_` + base64 of 32 random bytes."""
     version: int
@@ -1716,12 +1803,15 @@ class WhatifAgreement(Model):
     """How closely a replay of the present rules matches the recorded decisions."""
 
     agree: int
+    """Allowed or denied as they were."""
     calls: int
+    denied_otherwise: int
+    """Denied as they were, but by other groups or for another reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifChanged(Model):
-    """Calls that would be decided differently."""
+    """Calls that the draft decides differently from the present rules."""
 
     by_group: dict[str, int]
     """A call that several groups deny counts for each of them."""
@@ -1734,14 +1824,14 @@ class WhatifChanged(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatifExample(Model):
-    """A call that would be decided differently."""
+    """A call that the draft decides differently from the present rules."""
 
     at: str
     """RFC 3339, UTC."""
     event: str | None = None
     groups: tuple[WhatifLack, ...]
     reason: str
-    """Why it would be denied, or was denied."""
+    """Why the draft denies it, or why the present rules deny it."""
     user_id: str
 
 
@@ -1751,6 +1841,8 @@ class WhatifGroup(Model):
 
     draft: Amount
     group_id: str
+    present: Amount | None = None
+    """Under the present rules, replayed in the same way; null for a trace."""
     recorded: Amount
     unit: Unit
 
@@ -1773,7 +1865,7 @@ class WhatifReport(Model):
     calls: int
     """The number of calls: allowed reservations and denials."""
     denied_otherwise: int
-    """Denied as before, but by other groups or for another reason."""
+    """Denied under both, but by other groups or for another reason."""
     draft: str
     """The name of the draft."""
     entries: int
@@ -1782,10 +1874,12 @@ class WhatifReport(Model):
     most_affected: tuple[WhatifUser, ...]
     newly_allowed: WhatifChanged
     newly_denied: WhatifChanged
+    present: WhatifSide | None = None
+    """The present rules, replayed in the same way: what the draft is compared with. Null for a trace."""
     present_rules: WhatifAgreement | None = None
     """Null for a trace."""
     recorded: WhatifSide
-    """For a trace: as if nothing were denied."""
+    """What was recorded. For a trace: as if nothing were denied."""
     seconds: Amount
     since: str | None = None
     """Times of the first and last replayed call; null if there was none."""
@@ -1815,7 +1909,8 @@ class WhatifUser(Model):
     """A user whose calls the draft would decide differently."""
 
     cents_draft: Amount
-    cents_recorded: Amount
+    cents_present: Amount
+    """Under the present rules; for a trace as if nothing were denied."""
     newly_allowed: int
     newly_denied: int
     user_id: str
@@ -1988,6 +2083,13 @@ DeletePreview._fields = {
     "users": ("users", _json.list_of(UsersOn.from_json), True),
     "webhooks": ("webhooks", _json.list_of(_json.text), True),
 }
+DeliveryHealth._fields = {
+    "attempted": ("attempted", _json.whole, True),
+    "dead": ("dead", _json.whole, True),
+    "failed": ("failed", _json.whole, True),
+    "last": ("last", LastAttempt.from_json, False),
+    "pending": ("pending", _json.whole, True),
+}
 DeliveryView._fields = {
     "attempts": ("attempts", _json.whole, True),
     "createdAt": ("created_at", _json.text, True),
@@ -2102,7 +2204,9 @@ ExplainedCallView._fields = {
     "reasons": ("reasons", _json.list_of(_json.text), True),
     "retryAfterMs": ("retry_after_ms", _json.whole, False),
     "subscription": ("subscription", SubscriptionView.from_json, False),
+    "summary": ("summary", _json.text, True),
     "userId": ("user_id", _json.text, True),
+    "userKnown": ("user_known", _json.flag, True),
 }
 ExplainedDraftView._fields = {
     "groups": ("groups", _json.list_of(ExplainedGroupView.from_json), True),
@@ -2122,6 +2226,7 @@ ExplainedGroupView._fields = {
     "outsidePeriod": ("outside_period", _json.flag, False),
     "planId": ("plan_id", _json.text, False),
     "policyId": ("policy_id", _json.text, False),
+    "refuses": ("refuses", _json.flag, True),
     "rule": ("rule", _json.whole, False),
     "rules": ("rules", _json.list_of(TriedRuleView.from_json), True),
     "tooLarge": ("too_large", _json.flag, False),
@@ -2186,11 +2291,13 @@ ForecastCounterView._fields = {
     "byDays": ("by_days", RateView.from_json, False),
     "byWindow": ("by_window", RateView.from_json, False),
     "days": ("days", _json.whole, True),
+    "forecastFrom": ("forecast_from", _json.text, True),
     "groupId": ("group_id", _json.text, True),
     "label": ("label", _json.text, True),
     "limit": ("limit", _json.amount, True),
     "period": ("period", PeriodView.from_json, False),
     "projected": ("projected", _json.amount, False),
+    "range": ("range", RangeView.from_json, False),
     "runsOutAt": ("runs_out_at", _json.text, False),
     "unit": ("unit", _json.text, True),
     "used": ("used", _json.amount, True),
@@ -2274,6 +2381,11 @@ KeyView._fields = {
     "role": ("role", _json.text, False),
     "sandbox": ("sandbox", _json.text, False),
     "userTokenSecret": ("user_token_secret", _json.text, False),
+}
+LastAttempt._fields = {
+    "at": ("at", _json.text, True),
+    "error": ("error", _json.text, False),
+    "responseStatus": ("response_status", _json.whole, False),
 }
 LimitsView._fields = {
     "at": ("at", _json.text, True),
@@ -2459,6 +2571,15 @@ Problem._fields = {
     "title": ("title", _json.text, True),
     "type": ("type", _json.text, True),
 }
+ProfileView._fields = {
+    "name": ("name", _json.text, False),
+    "tags": ("tags", _json.list_of(_json.text), False),
+    "userId": ("user_id", _json.text, True),
+}
+RangeView._fields = {
+    "fast": ("fast", RateView.from_json, True),
+    "slow": ("slow", RateView.from_json, True),
+}
 RateView._fields = {
     "perDay": ("per_day", _json.amount, True),
     "projected": ("projected", _json.amount, False),
@@ -2479,6 +2600,7 @@ RecentWhatif._fields = {
     "mostAffected": ("most_affected", _json.list_of(WhatifUser.from_json), True),
     "newlyAllowed": ("newly_allowed", WhatifChanged.from_json, True),
     "newlyDenied": ("newly_denied", WhatifChanged.from_json, True),
+    "present": ("present", WhatifSide.from_json, False),
     "presentRules": ("present_rules", WhatifAgreement.from_json, False),
     "recorded": ("recorded", WhatifSide.from_json, True),
     "seconds": ("seconds", _json.amount, True),
@@ -2594,6 +2716,7 @@ SessionView._fields = {
     "role": ("role", _json.text, False),
 }
 Settings._fields = {
+    "currency": ("currency", _json.text, False),
     "defaultPlanId": ("default_plan_id", _json.text, False),
     "maxScopeValues": ("max_scope_values", _json.whole, False),
     "onStoreFailure": ("on_store_failure", _json.text, False),
@@ -2661,6 +2784,8 @@ UserChanged._fields = {
     "userId": ("user_id", _json.text, True),
 }
 UserDetailView._fields = {
+    "name": ("name", _json.text, False),
+    "tags": ("tags", _json.list_of(_json.text), False),
     "blocked": ("blocked", _json.flag, True),
     "counters": ("counters", _json.list_of(CounterView.from_json), True),
     "grants": ("grants", _json.list_of(Grant.from_json), True),
@@ -2671,7 +2796,13 @@ UserDetailView._fields = {
     "subscription": ("subscription", SubscriptionView.from_json, False),
     "userId": ("user_id", _json.text, True),
 }
+UserProfile._fields = {
+    "name": ("name", _json.text, False),
+    "tags": ("tags", _json.list_of(_json.text), False),
+}
 UserView._fields = {
+    "name": ("name", _json.text, False),
+    "tags": ("tags", _json.list_of(_json.text), False),
     "blocked": ("blocked", _json.flag, True),
     "subscription": ("subscription", SubscriptionView.from_json, False),
     "userId": ("user_id", _json.text, True),
@@ -2691,6 +2822,7 @@ WebhookBody._fields = {
     "events": ("events", _json.list_of(_json.text), True),
     "filter": ("filter", Filter.from_json, False),
     "id": ("id", _json.text, False),
+    "modes": ("modes", _json.list_of(_json.text), False),
     "template": ("template", _json.text, False),
     "url": ("url", _json.text, True),
 }
@@ -2698,9 +2830,11 @@ WebhookView._fields = {
     "events": ("events", _json.list_of(_json.text), True),
     "filter": ("filter", Filter.from_json, False),
     "id": ("id", _json.text, False),
+    "modes": ("modes", _json.list_of(_json.text), False),
     "template": ("template", _json.text, False),
     "url": ("url", _json.text, True),
     "createdAt": ("created_at", _json.text, True),
+    "deliveries": ("deliveries", DeliveryHealth.from_json, False),
     "secret": ("secret", _json.text, False),
     "version": ("version", _json.whole, True),
 }
@@ -2711,6 +2845,7 @@ WeightedBody._fields = {
 WhatifAgreement._fields = {
     "agree": ("agree", _json.whole, True),
     "calls": ("calls", _json.whole, True),
+    "deniedOtherwise": ("denied_otherwise", _json.whole, True),
 }
 WhatifChanged._fields = {
     "byGroup": ("by_group", _json.map_of(_json.whole), True),
@@ -2729,6 +2864,7 @@ WhatifExample._fields = {
 WhatifGroup._fields = {
     "draft": ("draft", _json.amount, True),
     "groupId": ("group_id", _json.text, True),
+    "present": ("present", _json.amount, False),
     "recorded": ("recorded", _json.amount, True),
     "unit": ("unit", _json.text, True),
 }
@@ -2747,6 +2883,7 @@ WhatifReport._fields = {
     "mostAffected": ("most_affected", _json.list_of(WhatifUser.from_json), True),
     "newlyAllowed": ("newly_allowed", WhatifChanged.from_json, True),
     "newlyDenied": ("newly_denied", WhatifChanged.from_json, True),
+    "present": ("present", WhatifSide.from_json, False),
     "presentRules": ("present_rules", WhatifAgreement.from_json, False),
     "recorded": ("recorded", WhatifSide.from_json, True),
     "seconds": ("seconds", _json.amount, True),
@@ -2764,7 +2901,7 @@ WhatifSide._fields = {
 }
 WhatifUser._fields = {
     "centsDraft": ("cents_draft", _json.amount, True),
-    "centsRecorded": ("cents_recorded", _json.amount, True),
+    "centsPresent": ("cents_present", _json.amount, True),
     "newlyAllowed": ("newly_allowed", _json.whole, True),
     "newlyDenied": ("newly_denied", _json.whole, True),
     "userId": ("user_id", _json.text, True),
