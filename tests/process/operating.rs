@@ -149,7 +149,7 @@ async fn inspect_explains_a_user_while_the_gateway_runs() {
     let whatif = ["whatif", "--for", "pro", "--plan", draft.to_str().unwrap()];
     for command in [&["inspect", "u"][..], &["verify"], &["export", "--out", "-"], &whatif] {
         let told = one_clear_line(&run(&[command, &["--mode", "test/ci"]].concat(), &data_dir));
-        assert!(told.contains("there is no sandbox `ci`"), "{command:?}: {told}");
+        assert!(told.contains("Sandbox `ci` not found"), "{command:?}: {told}");
     }
     gateway.call("POST", "keys", ADMIN_KEY, &json!({"kind": "secret", "mode": "test"})).await;
     let sandbox = String::from_utf8(run(&["inspect", "u", "--mode", "test"], &data_dir).stdout).unwrap();
