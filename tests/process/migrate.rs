@@ -141,8 +141,11 @@ async fn everything_is_answered_as_before_and_every_counter_is_proven() {
             fields.remove("requestId");
         }
         let mut answer = call(&gateway, method, path, key, &told["headers"], &told["body"]).await;
-        // This version words errors differently.
+        // This version words errors and alerts differently.
         for problem in [&mut answer, &mut expected] {
+            if let Some(alerts) = problem.get_mut("data").filter(|_| path.starts_with("alerts")) {
+                alerts.as_array_mut().into_iter().flatten().for_each(|alert| alert["text"] = Value::Null);
+            }
             if let Some(fields) = problem.as_object_mut().filter(|fields| fields.contains_key("type")) {
                 fields.remove("detail");
                 fields.get_mut("errors").into_iter().flat_map(Value::as_array_mut).flatten().for_each(|fault| {
