@@ -8,6 +8,8 @@ export const place = {
   session: null,
   /** Somebody was signed in on this page, and is no longer by somebody else's doing. */
   ended: false,
+  /** @type {string | null} how the app writes cents: ISO 4217; null as cents */
+  currency: null,
   /** RFC 3339: where the sandbox's clock stands, or null for real time. */
   frozen: null,
 };
@@ -56,6 +58,12 @@ export function setApp(app) {
 export function setFrozen(now) {
   if (place.frozen === now) return;
   place.frozen = now;
+  told();
+}
+
+export function setCurrency(currency) {
+  if (place.currency === currency) return;
+  place.currency = currency;
   told();
 }
 
@@ -200,6 +208,19 @@ export async function openapi(signal) {
   const response = await fetch('openapi.json', { signal });
   if (response.ok) return response.json();
   throw new Problem(response.status, {});
+}
+
+/** Recorded requests and answers, by operation. */
+export async function examples(signal) {
+  const response = await fetch('assets/examples.json', { signal });
+  return response.ok ? response.json() : {};
+}
+
+/** Sends a call with a key of its own, without the session. Answers status and text. */
+export async function tryCall(method, path, key, body) {
+  const headers = { Authorization: `Bearer ${key}`, ...(body ? { 'Content-Type': 'application/json' } : {}) };
+  const response = await fetch(path.replace(/^\//, ''), { method, headers, body: body || undefined, credentials: 'omit' });
+  return { status: response.status, text: await response.text() };
 }
 
 /** How the node is: ready or not, and its warnings. Not being ready is an answer, too. */

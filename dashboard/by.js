@@ -1,9 +1,9 @@
-// Who did something: a key, by the name that it was given, since ids tell nobody anything.
+// Who did something: the key, by its name, since people do not know its ID.
 
 import * as api from './api.js';
 import { html, useLoad } from './ui.js';
 
-/** For so long names are not asked for again, however often they are shown. */
+/** Names are read again after this time. */
 const FRESH_MS = 30_000;
 
 let kept = { of: '', at: 0, names: Promise.resolve(new Map()) };

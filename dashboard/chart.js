@@ -1,7 +1,7 @@
 // Charts over time as SVG, without a library. What they show stands in a table below, too, for those who cannot see them.
 
 import { useEffect, useRef, useState } from './vendor/hooks.js';
-import { Table, html, number } from './ui.js';
+import { Table, amount, figure, html, tick, unitName } from './ui.js';
 
 const LEFT = 48;
 const RIGHT = 8;
@@ -15,8 +15,6 @@ export function niceCeiling(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * 0.999999);
 }
-
-const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 2 });
 
 /** `2027-01-31` as `31 Jan`. */
 export const dayName = (day) => new Date(`${day}T00:00:00Z`).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' });
@@ -54,10 +52,10 @@ function layout(width, height, labels, series) {
   };
 }
 
-function Axes({ place, labels, width }) {
+function Axes({ place, labels, unit, width }) {
   return html`
-    ${place.ticks.map((tick) => html`<line class="grid" x1=${LEFT} x2=${width - RIGHT} y1=${place.y(tick)} y2=${place.y(tick)} />
-      <text class="tick" x=${LEFT - 8} y=${place.y(tick) + 4} text-anchor="end">${short.format(tick)}</text>`)}
+    ${place.ticks.map((value) => html`<line class="grid" x1=${LEFT} x2=${width - RIGHT} y1=${place.y(value)} y2=${place.y(value)} />
+      <text class="tick" x=${LEFT - 8} y=${place.y(value) + 4} text-anchor="end">${tick(value, unit)}</text>`)}
     ${labels.map((label, at) => at % place.every === 0 && html`<text class="tick" x=${place.x(at)} y=${place.y(0) + 16} text-anchor="middle">${label}</text>`)}`;
 }
 
@@ -75,26 +73,26 @@ const Legend = ({ series }) => html`<ul class="legend">${series.map((one, at) =>
   <svg width="24" height="8" aria-hidden="true"><line class=${`line s${at + 1}`} x1="0" x2="24" y1="4" y2="4" /></svg><bdi class="name">${one.title}</bdi></li>`)}</ul>`;
 
 const Figures = ({ title, labels, series, unit }) => html`<details class="as-table"><summary>${title} as a table</summary><${Table} label=${`${title}, as a table`}>
-  <thead><tr><th scope="col">Time</th>${series.map((one) => html`<th scope="col" class="figure"><bdi>${one.title}</bdi>${unit ? ` (${unit})` : ''}</th>`)}</tr></thead>
-  <tbody>${labels.map((label, at) => html`<tr><th scope="row">${label}</th>${series.map((one) => html`<td class="figure">${number(one.values[at])}</td>`)}</tr>`)}</tbody>
+  <thead><tr><th scope="col">Time</th>${series.map((one) => html`<th scope="col" class="figure"><bdi>${one.title}</bdi>${unitName(unit) ? ` (${unit})` : ''}</th>`)}</tr></thead>
+  <tbody>${labels.map((label, at) => html`<tr><th scope="row">${label}</th>${series.map((one) => html`<td class="figure">${figure(one.values[at], unit)}</td>`)}</tr>`)}</tbody>
 <//></details>`;
 
 /**
- * One series as bars, several as lines. The values of a point are told when the pointer is over it.
+ * One series as bars, several as lines. The pointer shows the values of a point.
  * @param {{title: string, labels: string[], series: {title: string, values: number[]}[], unit?: string, height?: number}} given
  */
 export function Chart({ title, labels, series, unit = '', height = 160 }) {
   const [element, width] = useWidth();
   const [over, setOver] = useState(null);
   const place = width > LEFT + RIGHT && labels.length > 0 ? layout(width, height, labels, series) : null;
-  const totals = series.map((one) => `${one.title} ${number(one.values.reduce((sum, value) => sum + value, 0))}`);
-  const told = over === null || over >= labels.length ? null : [labels[over], ...series.map((one) => `${series.length > 1 ? `${one.title}: ` : ''}${number(one.values[over])}${unit ? ` ${unit}` : ''}`)].join(' · ');
+  const totals = series.map((one) => `${one.title} ${figure(one.values.reduce((sum, value) => sum + value, 0), unit)}`);
+  const told = over === null || over >= labels.length ? null : [labels[over], ...series.map((one) => `${series.length > 1 ? `${one.title}: ` : ''}${amount(one.values[over], unit)}`)].join(' · ');
   const move = (event) => setOver(place.at(event.clientX - event.currentTarget.getBoundingClientRect().left));
   return html`<figure class="chart">
     <figcaption><strong>${title}</strong> <span class="quiet over-value">${told ?? ''}</span></figcaption>
     <div ref=${element} class="plot">
-      ${place && html`<svg role="img" aria-label=${`${title}, ${labels[0]} to ${labels.at(-1)}: ${totals.join(', ')}${unit ? ` ${unit}` : ''}`} width=${width} height=${height} onPointerMove=${move} onPointerLeave=${() => setOver(null)}>
-        <${Axes} place=${place} labels=${labels} width=${width} />
+      ${place && html`<svg role="img" aria-label=${`${title}, ${labels[0]} to ${labels.at(-1)}: ${totals.join(', ')}${unitName(unit)}`} width=${width} height=${height} onPointerMove=${move} onPointerLeave=${() => setOver(null)}>
+        <${Axes} place=${place} labels=${labels} unit=${unit} width=${width} />
         ${over !== null && html`<line class="cursor" x1=${place.x(over)} x2=${place.x(over)} y1=${TOP} y2=${place.y(0)} />`}
         ${series.length === 1 ? html`<${Bars} place=${place} values=${series[0].values} />` : html`<${Lines} place=${place} series=${series} />`}
       </svg>`}

@@ -1,13 +1,13 @@
-// A counter is always the same bar, with the same words beside it.
+// A counter as a bar with its figures, the same on every page.
 
-import { figure, html, when } from './ui.js';
+import { figure, html, unitName, when } from './ui.js';
 
 /** The words beside the bar: "12 / 20", "8 left", "resets 1 Dec". */
 function figures(counter) {
   const { quota, granted, used, held, blocked, remaining, overage, unit } = counter;
   const text = (value) => figure(value, unit);
   const of = quota === null ? `${text(used)} without limit` : `${text(used)} / ${text(quota + granted)}`;
-  const parts = [unit === 'count' ? of : `${of} ${unit}`];
+  const parts = [`${of}${unitName(unit)}`];
   if (remaining !== null) parts.push(`${text(remaining)} left`);
   if (held) parts.push(`${text(held)} held`);
   if (granted) parts.push(`${text(granted)} granted`);

@@ -1,4 +1,4 @@
-// Deleting a plan or a policy: what depends on it is told before it is asked.
+// Deleting a plan or a policy: the dialog lists what depends on it.
 
 import { useState } from './vendor/hooks.js';
 import * as api from './api.js';
@@ -15,10 +15,10 @@ const sum = (modes, name) => modes.reduce((sum, mode) => sum + mode[name], 0);
 /** Who is on a plan, in every mode. */
 function Users({ told }) {
   const { users, complete } = told;
-  if (users.length === 0) return html`<li>${complete ? 'Nobody is on it.' : 'Nobody was found on it so far; there are too many users to look at all of them.'}</li>`;
+  if (users.length === 0) return html`<li>${complete ? 'No users are on it.' : 'No users found so far. There are too many users to check all of them.'}</li>`;
   const own = sum(users, 'ownLimits');
   return html`<li>${complete ? '' : 'At least '}<strong>${plural(sum(users, 'users'), 'user')}</strong> ${sum(users, 'users') === 1 && complete ? 'is' : 'are'} on it: ${list(users.map((mode) => `${number(mode.users)} in ${modeName(mode.mode)}`))}.
-    ${own > 0 && html` ${number(own)} of them ${own === 1 ? 'has limits of its own, which are' : 'have limits of their own, which are'} dropped by the move.`}</li>`;
+    ${own > 0 && html` ${number(own)} of them ${own === 1 ? 'has custom limits, which the move drops' : 'have custom limits, which the move drops'}.`}</li>`;
 }
 
 /** Its groups: which end, and which go on in other plans. */
@@ -28,20 +28,20 @@ function Groups({ groups }) {
   const kept = groups.filter((group) => group.alsoIn.length > 0);
   return html`
     ${groups.length === 0 && html`<li>It has no limit groups.</li>`}
-    ${gone.length > 0 && html`<li>Nothing counts by ${list(gone.map(name))} any more, from the next call on, on every node. What is held settles all the same.</li>`}
-    ${kept.map((group) => html`<li>${name(group)} goes on in ${list(group.alsoIn.map((plan) => html`<a href=${link(['plans', plan])}>${plan}</a>`))}.</li>`)}`;
+    ${gone.length > 0 && html`<li>${gone.length === 1 ? 'The limit' : 'The limits'} ${list(gone.map(name))} ${gone.length === 1 ? 'ends' : 'end'} with the next call, on every node. Open reservations can still be committed.</li>`}
+    ${kept.map((group) => html`<li>${name(group)} continues in ${list(group.alsoIn.map((plan) => html`<a href=${link(['plans', plan])}>${plan}</a>`))}.</li>`)}`;
 }
 
 function Dependents({ kind, told }) {
   return html`<ul class="dependents">
-    ${told.isDefault && html`<li><strong>It is the app’s default plan</strong>, that of users without a subscription. Choose another one in the <a href=${link(['app'])}>app settings</a> first.</li>`}
+    ${told.isDefault && html`<li><strong>It is the default plan</strong> for users without a subscription. Choose another one in the <a href=${link(['app'])}>app settings</a> first.</li>`}
     ${kind.moves && html`<${Users} told=${told} />`}
     <${Groups} groups=${told.groups} />
-    ${told.grants > 0 && html`<li>${plural(told.grants, 'live grant')} for them ${told.grants === 1 ? 'adds' : 'add'} to nothing.</li>`}
-    ${told.openApprovals > 0 && html`<li>${plural(told.openApprovals, 'open request')} for <a href=${link(['approvals'])}>approval</a> ${told.openApprovals === 1 ? 'is' : 'are'} about them.</li>`}
-    ${told.webhooks.length > 0 && html`<li>${told.webhooks.length === 1 ? 'The webhook' : 'The webhooks'} ${list(told.webhooks.map((id) => html`<a href=${link(['webhooks', id])}>${id}</a>`))} ${told.webhooks.length === 1 ? 'is' : 'are'} told of nothing else.</li>`}
-    ${!kind.moves && html`<li>What it capped is capped no longer, unless a plan or another policy does.</li>`}
-    ${!told.complete && html`<li class="quiet">There was too much to look at all of it in time, so there may be more.</li>`}
+    ${told.grants > 0 && html`<li>${plural(told.grants, 'active grant')} for these limits ${told.grants === 1 ? 'has' : 'have'} no effect any more.</li>`}
+    ${told.openApprovals > 0 && html`<li>${plural(told.openApprovals, 'open request')} for <a href=${link(['approvals'])}>approval</a> ${told.openApprovals === 1 ? 'concerns' : 'concern'} these limits.</li>`}
+    ${told.webhooks.length > 0 && html`<li>${told.webhooks.length === 1 ? 'The webhook' : 'The webhooks'} ${list(told.webhooks.map((id) => html`<a href=${link(['webhooks', id])}>${id}</a>`))} no longer ${told.webhooks.length === 1 ? 'receives' : 'receive'} events.</li>`}
+    ${!kind.moves && html`<li>Only plans and other policies limit these calls then.</li>`}
+    ${!told.complete && html`<li class="quiet">There may be more: not everything could be checked in time.</li>`}
   </ul>`;
 }
 
@@ -49,7 +49,7 @@ function Dependents({ kind, told }) {
 function MoveTo({ from, plans, moveTo, choose }) {
   const target = plans.find((plan) => plan.id === moveTo);
   return html`
-    <${Field} label="Move its users to" hint="A plan that somebody is on is not deleted unless its users move first.">
+    <${Field} label="Move its users to" hint="A plan can be deleted once no user is on it.">
       <select name="moveTo" required value=${moveTo} onChange=${(event) => choose(event.target.value)}>
         <option value="" disabled>Choose a plan</option>
         ${plans.map((plan) => html`<option value=${plan.id}>${plan.name ? `${plan.name} (${plan.id})` : plan.id}</option>`)}
@@ -73,7 +73,7 @@ export function Delete({ kind, id, document, close }) {
       dropDraft(`${kind.path}/${id}`);
       go([kind.path]);
     }
-    // Somebody came meanwhile.
+    // A user may have joined meanwhile.
     else told.reload();
     return gone !== null;
   };
@@ -81,7 +81,7 @@ export function Delete({ kind, id, document, close }) {
     <${ErrorBox} error=${told.error} retry=${told.reload} />
     ${!told.data && !told.error && html`<${Loading} what="what depends on it" />`}
     ${told.data && html`<${Dependents} kind=${kind} told=${told.data} />
-      ${inUse && !told.data.isDefault && (others.length > 0 || !plans.data ? html`<${MoveTo} from=${document} plans=${others} moveTo=${moveTo} choose=${setMoveTo} />` : html`<p>There is no other plan that they could move to.</p>`)}
-      <p>It cannot be undone.</p>`}
+      ${inUse && !told.data.isDefault && (others.length > 0 || !plans.data ? html`<${MoveTo} from=${document} plans=${others} moveTo=${moveTo} choose=${setMoveTo} />` : html`<p>There is no other plan to move them to.</p>`)}
+      <p>This cannot be undone.</p>`}
   <//>`;
 }

@@ -2,13 +2,14 @@
 
 import { render } from './vendor/preact.js';
 import { useEffect, useRef, useState } from './vendor/hooks.js';
-import { openapi } from './api.js';
-import { Badge, Field, Loaded, html, plural, useLoad } from './ui.js';
+import { examples, openapi, tryCall } from './api.js';
+import { Badge, Copy, Field, Loaded, html, plural, useLoad } from './ui.js';
 import { Schemas } from './schemas.js';
 
 async function load(signal) {
-  const schemas = new Schemas(await openapi(signal));
-  return { schemas, groups: schemas.groups() };
+  const [document, recorded] = await Promise.all([openapi(signal), examples(signal)]);
+  const schemas = new Schemas(document);
+  return { schemas, recorded, groups: schemas.groups() };
 }
 
 /** Which operation the address names. */
@@ -60,12 +61,71 @@ const Answer = ({ schemas, answer }) => {
   return html`<${Details} class="answer" summary=${summary}>${inside}<//>`;
 };
 
-function Operation({ schemas, operation }) {
+const pretty = (value) => (typeof value === 'string' ? value : JSON.stringify(value, null, 2));
+
+/** Answers that are JSON are set out over lines. */
+function setOut(text) {
+  try {
+    return pretty(JSON.parse(text));
+  } catch {
+    return text;
+  }
+}
+
+const keys = { test: 'sk_test_…', admin: 'ak_…' };
+
+/** A call as it was recorded from a gateway. */
+function Example({ example }) {
+  const request = [`${example.method} ${example.path}`, `Authorization: Bearer ${keys[example.key]}`, ...(example.body ? ['', pretty(example.body)] : [])].join('\n');
+  return html`<h3>Example</h3><div class="example"><pre tabindex="0">${request}</pre><${Copy} text=${request} label="Copy the request" small /></div>
+    <p class="quiet">Answer ${example.status}</p>${example.answer !== undefined && html`<pre tabindex="0">${pretty(example.answer)}</pre>`}`;
+}
+
+/** The test key that was typed, for all operations of this page. It is not stored. */
+let typedKey = '';
+
+/** Sends the example, or what became of it, with a test key. */
+function TryIt({ example }) {
+  const [key, setKey] = useState(typedKey);
+  const [path, setPath] = useState(example.path);
+  const [body, setBody] = useState(example.body ? pretty(example.body) : '');
+  const [state, setState] = useState({ busy: false, answer: null, fault: '' });
+  const isTest = /^(sk|pk)_test_/.test(key.trim());
+  const send = async (event) => {
+    event.preventDefault();
+    if (!isTest) {
+      setState({ busy: false, answer: null, fault: 'Enter a test key: sk_test_… or pk_test_…' });
+      return;
+    }
+    typedKey = key.trim();
+    setState({ busy: true, answer: null, fault: '' });
+    try {
+      setState({ busy: false, answer: await tryCall(example.method, path, typedKey, body.trim()), fault: '' });
+    } catch {
+      setState({ busy: false, answer: null, fault: 'The gateway cannot be reached.' });
+    }
+  };
+  return html`<form class="try-it" onSubmit=${send}>
+    <div class="fields">
+      <${Field} label="Test key" hint="The call changes the key’s sandbox, and nothing else." fault=${state.fault}><input name="key" type="password" autocomplete="off" value=${key} onInput=${(event) => setKey(event.target.value)} /><//>
+      <${Field} label=${`${example.method} path`}><input name="path" spellcheck=${false} value=${path} onInput=${(event) => setPath(event.target.value)} /><//>
+    </div>
+    ${example.body && html`<${Field} label="Body"><textarea name="body" class="code" spellcheck=${false} rows=${Math.min(16, body.split('\n').length)} value=${body} onInput=${(event) => setBody(event.target.value)}></textarea><//>`}
+    <button type="submit" class="primary" disabled=${state.busy}>${state.busy ? 'Sending…' : 'Send'}</button>
+    <div role="status">${state.answer && html`<p>Answer <${Badge} kind=${state.answer.status < 300 ? 'good' : 'bad'}>${state.answer.status}<//></p><pre tabindex="0">${setOut(state.answer.text)}</pre>`}</div>
+  </form>`;
+}
+
+const canTry = (example) => example.key === 'test' && !example.path.includes('/stream');
+
+function Operation({ schemas, operation, example }) {
   const { id, method, path, summary, description, parameters, body, answers } = operation;
   const head = html`<span class=${`method ${method}`}>${method}</span> <code>${path}</code> <span class="about">${summary}</span>`;
   const inside = () => html`<div class="inside">
     <${Prose} text=${description} />
     <p class="quiet"><a href=${`#${id}`}>${id}</a></p>
+    ${example && html`<${Example} example=${example} />`}
+    ${example && canTry(example) && html`<${Details} class="answer" summary="Try it">${() => html`<${TryIt} example=${example} />`}<//>`}
     ${parameters.length > 0 && html`<h3>Parameters</h3><ul class="parts">
       ${parameters.map((parameter) => html`<li><code>${parameter.name}</code> <span class="type">${parameter.in}, ${schemas.type(parameter.schema)}</span><${Required} when=${parameter.required} />
         <${Prose} text=${parameter.description} /></li>`)}
@@ -77,7 +137,7 @@ function Operation({ schemas, operation }) {
   return html`<${Details} class="operation" id=${id} open=${named() === id} summary=${head}>${inside}<//>`;
 }
 
-function Reference({ schemas, groups }) {
+function Reference({ schemas, groups, recorded }) {
   const [search, setSearch] = useState('');
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   const found = groups
@@ -93,7 +153,7 @@ function Reference({ schemas, groups }) {
     <nav aria-label="Groups"><ul class="groups">${found.map(({ name }) => html`<li><a href=${`#${anchor(name)}`}>${name}</a></li>`)}</ul></nav>
     ${found.map(({ name, operations }) => html`<section key=${name}>
       <h2 id=${anchor(name)}>${name}</h2>
-      ${operations.map((operation) => html`<${Operation} key=${operation.id} schemas=${schemas} operation=${operation} />`)}
+      ${operations.map((operation) => html`<${Operation} key=${operation.id} schemas=${schemas} operation=${operation} example=${recorded[operation.id]} />`)}
     </section>`)}`;
 }
 

@@ -128,7 +128,7 @@ export function Editor({ kind, id, from, document, done }) {
         ? html`<${Field} label=${`${kind.Title} as JSON`}><textarea name="document" class="code" spellcheck=${false} value=${text} onInput=${(event) => set({ text: event.target.value })} /><//>`
         : readable
           ? html`<${DocumentForm} key=${round} kind=${kind} document=${JSON.parse(text)} before=${id ? document : null} faults=${faults} change=${(next) => set({ text: JSON.stringify(next, null, 2) })} />`
-          : html`<p>The JSON cannot be read, so the form has nothing to show. <button type="button" onClick=${() => show('json')}>Mend the JSON</button></p>`}
+          : html`<p>The JSON cannot be read, so the form has nothing to show. <button type="button" onClick=${() => show('json')}>Fix the JSON</button></p>`}
     </form>
     <aside aria-label="Save and try">
       <${Consequences} check=${check} name=${name} changed=${changed} jump=${jump} />

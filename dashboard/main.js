@@ -54,11 +54,11 @@ function Page({ file, name, props }) {
     if (moved && state.read) document.querySelector('main')?.querySelector('h1')?.focus();
   }, [state.read]);
   // A browser does not ask again for what it could not read, and what it has may be of another version.
-  if (state.failed) return html`<${Heading} title="Not there" /><${ErrorBox} error=${new api.Problem(0, unread)} retry=${() => location.reload()} />`;
+  if (state.failed) return html`<${Heading} title="Page not loaded" /><${ErrorBox} error=${new api.Problem(0, unread)} retry=${() => location.reload()} />`;
   return state.read ? h(state.read[name], props) : html`<${Loading} what="the page" />`;
 }
 
-const unread = { title: 'The page cannot be loaded', detail: 'The gateway cannot be reached, or it has another version by now.' };
+const unread = { title: 'The page cannot be loaded', detail: 'The gateway cannot be reached, or it has a new version.' };
 
 function useRedraw(subscribe) {
   const [, setRound] = useState(0);
@@ -156,6 +156,9 @@ function Shell() {
   }, []);
   useEffect(adopt, [address]);
   useEffect(() => {
+    api.get('app').then(({ currency }) => api.setCurrency(currency ?? null), () => {});
+  }, [api.place.app]);
+  useEffect(() => {
     // A new page begins at its title, also for those who cannot see it.
     if (shown.current !== place) main.current?.querySelector('h1')?.focus();
     shown.current = place;
@@ -188,7 +191,7 @@ function TestBanner() {
   }, [mode, app]);
   if (!test) return null;
   return html`<p class="banner" role="status"><strong>Test mode</strong>, sandbox ${mode.split('/')[1] ?? 'main'}.
-    ${frozen ? html` The clock stands at <time datetime=${frozen}>${frozen}</time>.` : ''} <a href=${link(['sandbox'])}>Test clock</a></p>`;
+    ${frozen ? html` The clock is set to <time datetime=${frozen}>${frozen}</time>.` : ''} <a href=${link(['sandbox'])}>Test clock</a></p>`;
 }
 
 function Side({ first, search }) {
@@ -264,7 +267,7 @@ function Guard({ children }) {
   return error ? html`<${ErrorBox} error=${error} retry=${again} />` : children;
 }
 
-const Nothing = () => html`<${Heading} title="Nothing here" /><${Empty} title="This page does not exist"><a href="#/">To the overview</a><//>`;
+const Nothing = () => html`<${Heading} title="Page not found" /><${Empty} title="This page does not exist"><a href="#/">Go to the overview</a><//>`;
 
 const root = document.getElementById('root');
 root.replaceChildren();

@@ -1,5 +1,5 @@
-// What a move to another plan makes of counters: of one user's, as the gateway foretells; of everybody's on a plan, by the
-// rules of the groups.
+// How a move to another plan changes counters: of one user by the gateway's preview, of all users of a plan by the rules
+// of the groups.
 
 import { amount } from './ui.js';
 
@@ -9,15 +9,15 @@ const quotaOf = (group) => (isLimited(group) ? `of ${amount(Number(group.quota),
 
 /** @type {Record<string, (counter: any) => string>} */
 const effects = {
-  carried: (counter) => `goes on with ${amount(counter.used, counter.unit)} used ${quotaOf(counter)}`,
+  carried: (counter) => `keeps ${amount(counter.used, counter.unit)} used ${quotaOf(counter)}`,
   new: (counter) => `starts at 0 ${quotaOf(counter)}`,
   reset: (counter) => `starts at 0 ${quotaOf(counter)}`,
-  blocked: (counter) => `goes on with ${amount(counter.used, counter.unit)} used ${quotaOf(counter)}, and the rest is out of reach until the next window`,
-  closed: () => 'denies: its campaign has not begun, or is over',
+  blocked: (counter) => `keeps ${amount(counter.used, counter.unit)} used ${quotaOf(counter)}, and the rest is blocked until the next window`,
+  closed: () => 'denies: its period has not begun, or is over',
 };
 
-/** In words, what a counter of `POST subscriptions?dryRun=true` will do. */
-export function foretold(counter) {
+/** In words, how a counter of `POST subscriptions?dryRun=true` changes. */
+export function preview(counter) {
   const nothing = counter.effect === 'carried' && counter.remaining === 0 && counter.quota > 0 ? ': nothing is left' : '';
   return effects[counter.effect](counter) + nothing;
 }
@@ -26,7 +26,7 @@ export function foretold(counter) {
 function ruled(group, carried) {
   const rule = group.onPlanChange ?? 'carry';
   if (rule === 'block' && isLimited(group)) return `has nothing left ${quotaOf(group)} until its next window`;
-  return rule === 'reset' || !carried ? `starts at 0 ${quotaOf(group)}` : `goes on with what was used, ${quotaOf(group)}`;
+  return rule === 'reset' || !carried ? `starts at 0 ${quotaOf(group)}` : `keeps what was used, ${quotaOf(group)}`;
 }
 
 const label = (group) => group.label || group.id;

@@ -1,4 +1,4 @@
-// Search from every page: users by any part of their ids, plans, policies, webhooks, keys and pages. Enter opens what is chosen.
+// Search from every page: users by any part of ID, name or tag, plans, policies, webhooks, keys and pages. Enter opens what is chosen.
 
 import { useEffect, useRef, useState } from './vendor/hooks.js';
 import * as api from './api.js';
@@ -9,15 +9,15 @@ const SHOWN = 8;
 const PAGES = 40;
 
 /**
- * Users whose ids contain the text. The gateway looks at a part of the ids in each call.
- * @returns {Promise<{users: string[], more: boolean}>}
+ * Users whose IDs, names or tags contain the text. Each call searches a part of the users.
+ * @returns {Promise<{users: any[], more: boolean}>}
  */
 async function usersWith(text, signal) {
   const users = [];
   let cursor;
   for (let page = 0; page < PAGES; page += 1) {
     const found = await api.get(`users${api.query({ contains: text, limit: SHOWN, cursor })}`, signal);
-    users.push(...found.data.map((user) => user.userId));
+    users.push(...found.data);
     cursor = found.nextCursor;
     if (!cursor || users.length >= SHOWN) break;
   }
@@ -39,7 +39,7 @@ async function named(signal) {
 
 const has = (text) => (one) => `${one.text} ${one.about}`.toLowerCase().includes(text.toLowerCase());
 
-const asUser = (userId) => ({ kind: 'user', text: userId, about: '', href: link(['users', userId]) });
+const asUser = ({ userId, name, tags }) => ({ kind: 'user', text: userId, about: [name, ...(tags ?? [])].filter(Boolean).join(', '), href: link(['users', userId]) });
 
 /** @param {{pages: {text: string, href: string}[], close: () => void}} given */
 export function Palette({ pages, close }) {

@@ -54,8 +54,8 @@ export function useStream(open, look, inputs) {
   return full;
 }
 
-/** Says that a page is not told what happens, but looks. */
-export const Looking = ({ full }) => html`<p class="quiet looking" role="status">${full ? `Others follow so much on this node that it has no stream of events left, so this page looks every ${AGAIN_MS / 1000} seconds. It follows again as soon as there is one.` : ''}</p>`;
+/** Says that the page polls, since the node has no stream left. */
+export const Looking = ({ full }) => html`<p class="quiet looking" role="status">${full ? `This node has no event stream left, so this page refreshes every ${AGAIN_MS / 1000} seconds. It follows live again when a stream is free.` : ''}</p>`;
 
 /**
  * Answers a bell: rung, it calls `act`, at once and then at most every so often; the last ring is never lost. However much

@@ -128,7 +128,7 @@ export function useWrite() {
 export function ErrorBox({ error, retry }) {
   if (!error) return null;
   return html`<div class="error" role="alert">
-    <strong>${error.title || 'Something went wrong'}</strong>
+    <strong>${error.title || 'Request failed'}</strong>
     ${error.errors?.length
       ? html`<ul>${error.errors.map((fault) => html`<li><code>${fault.field}</code> ${fault.message}</li>`)}</ul>`
       : html`<p>${error.message}</p>`}
@@ -161,7 +161,17 @@ export const More = ({ pages }) =>
  * A table that scrolls by itself where it is wider than the page, also with the keyboard.
  * @param {{label: string, compact?: boolean, children?: any}} given `compact`: it is narrow enough for a phone
  */
-export const Table = ({ label, compact, children }) => html`<div class=${compact ? 'scroll compact' : 'scroll'} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
+export function Table({ label, compact, children }) {
+  const frame = useRef(null);
+  useEffect(() => {
+    // On a phone rows with buttons become cards, in which each value has the name of its column.
+    const table = frame.current.firstElementChild;
+    const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((head) => head.textContent);
+    const cells = [...table.tBodies].flatMap((body) => [...body.rows]).flatMap((row) => [...row.cells]);
+    for (const cell of cells) if (cell.colSpan === 1) cell.dataset.label = heads[cell.cellIndex] ?? '';
+  });
+  return html`<div ref=${frame} class=${compact ? 'scroll compact' : 'scroll'} tabindex="0" role="group" aria-label=${label}><table>${children}</table></div>`;
+}
 
 /**
  * A page's title with what can be done on it.
@@ -215,7 +225,7 @@ async function toClipboard(text) {
 
 /** Shown once: a secret with its button. */
 export const Secret = ({ title, text }) => html`<div class="secret">
-  <p><strong>${title}</strong> It is shown only now.</p>
+  <p><strong>${title}</strong> It is shown only once.</p>
   <p class="row"><code>${text}</code><${Copy} text=${text} /></p>
 </div>`;
 
@@ -268,14 +278,30 @@ const smallMoney = new Intl.NumberFormat('en', { maximumSignificantDigits: 2 });
 
 export const number = (value) => (value === null || value === undefined ? '∞' : figures.format(value));
 
-/** A figure in its unit, without the unit's name. Cents have two places; a small price keeps two digits. */
-export function figure(value, unit) {
-  if (unit !== 'cents' || value === null || value === undefined) return number(value);
-  return (value !== 0 && Math.abs(value) < 0.1 ? smallMoney : money).format(value);
+/** @param {number} cents @param {Intl.NumberFormatOptions} [options] */
+function asCurrency(cents, options = {}) {
+  const format = new Intl.NumberFormat('en', { style: 'currency', currency: api.place.currency ?? 'USD', ...options });
+  return format.format(cents / 100);
 }
 
-/** An amount in its unit; a count needs no word. */
-export const amount = (value, unit) => `${figure(value, unit)}${unit && unit !== 'count' ? ` ${unit}` : ''}`;
+/** A figure in its unit, without the unit's name. Cents have two places, or the app's currency; a small price keeps two digits. */
+export function figure(value, unit) {
+  if (unit !== 'cents' || value === null || value === undefined) return number(value);
+  const small = value !== 0 && Math.abs(value) < (api.place.currency ? 1 : 0.1);
+  if (api.place.currency) return asCurrency(value, small ? { maximumSignificantDigits: 2 } : {});
+  return (small ? smallMoney : money).format(value);
+}
+
+/** The unit's name behind a figure. A count needs none, and a currency has its own sign. */
+export const unitName = (unit) => (!unit || unit === 'count' || (unit === 'cents' && api.place.currency) ? '' : ` ${unit}`);
+
+const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 2 });
+
+/** A figure at an axis. */
+export const tick = (value, unit) => (unit === 'cents' && api.place.currency ? asCurrency(value, { notation: 'compact', maximumFractionDigits: 2 }) : short.format(value));
+
+/** An amount in its unit. */
+export const amount = (value, unit) => `${figure(value, unit)}${unitName(unit)}`;
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
 /** A control with its name. `fault` is what the API has against its value. */
@@ -307,7 +333,7 @@ export function Dialog({ title, action, danger, busy, blocked, error, submit, cl
     // What is to be filled in comes before names that can be copied.
     dialog.current.querySelector('input, select, textarea')?.focus();
   }, []);
-  // The browser gives the focus back to what had it, and tells that it is closed.
+  // The browser returns the focus and emits `close`.
   const shut = () => dialog.current?.close();
   const onSubmit = async (event) => {
     event.preventDefault();
@@ -334,7 +360,7 @@ export function useDialog() {
 }
 
 /** A write with a note that a dialog asks for: `about` says what it does. */
-export function Confirm({ title, about, action, danger, note = true, hint = 'Why; it is kept in the audit log.', most = 1000, run, close }) {
+export function Confirm({ title, about, action, danger, note = true, hint = 'Stored in the audit log.', most = 1000, run, close }) {
   const [text, setText] = useState('');
   const { busy, error, write } = useWrite();
   const submit = async () => (await run(write, text.trim() || undefined)) !== null;

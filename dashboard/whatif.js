@@ -1,38 +1,45 @@
-// A draft tried on what was recorded last, before it is saved.
+// Replays recent events under a draft, before it is saved.
 
 import { useState } from './vendor/hooks.js';
 import * as api from './api.js';
 import { Badge, ErrorBox, Field, Name, Table, Time, amount, html, link, number, plural, useLoad } from './ui.js';
 
-/** How many of the newest entries are looked at. */
+/** How many of the newest events are replayed. */
 const choices = [[5_000, 'the last 5,000 events'], [20_000, 'the last 20,000 events'], [50_000, 'the last 50,000 events']];
 
 const cents = (value) => amount(value, 'cents');
 
-/** The sign stands by itself where something is added. */
+/** With its sign. */
 const difference = (before, after) => {
   const by = Number((after - before).toFixed(6));
-  return by === 0 ? 'the same' : `${by > 0 ? '+' : '−'}${number(Math.abs(by))}`;
+  return by === 0 ? 'no change' : `${by > 0 ? '+' : '−'}${number(Math.abs(by))}`;
 };
 
 const counts = (sums) => Object.entries(sums).map(([name, count]) => html`<span class="part"><code>${name}</code> ${number(count)}</span> `);
 
+/** How far the replay itself is from what happened. */
+function Accuracy({ of }) {
+  const share = of.agree === of.calls ? '100' : Math.min(99.9, Math.round((of.agree / of.calls) * 1000) / 10);
+  const why = `${number(of.agree)} of ${number(of.calls)} calls are decided as they were. Plans, grants and quotas may have changed since; only their present state is known.`;
+  return html`<span class="part" title=${why}>Accuracy of the replay: <strong>${share} %</strong></span>`;
+}
+
 function Span({ report }) {
-  if (report.calls === 0) return html`<p>Nothing was asked in what is recorded here, so there is nothing to compare.</p>`;
-  return html`<p>${plural(report.calls, 'call')} that asked from <${Time} at=${report.since} /> to <${Time} at=${report.until} />, decided anew by these rules. Tracked events count as they happened.</p>`;
+  if (report.calls === 0) return html`<p>No call is recorded here, so there is nothing to compare.</p>`;
+  return html`<p>${plural(report.calls, 'call')} from <${Time} at=${report.since} /> to <${Time} at=${report.until} />, replayed under the present rules and under this draft. Tracked events count as they happened. <${Accuracy} of=${report.presentRules} /></p>`;
 }
 
 /** @type {[string, string, (value: number) => string][]} */
 const sides = [['Allowed', 'allowed', number], ['Denied', 'denied', number], ['Cost', 'cents', cents]];
-/** Without a group of cents nothing is known of costs. */
-const told = ({ recorded, underDraft }) => sides.filter(([, field]) => field !== 'cents' || recorded.cents || underDraft.cents);
+/** Without a group of cents there is no cost. */
+const shown = ({ present, underDraft }) => sides.filter(([, field]) => field !== 'cents' || present.cents || underDraft.cents);
 
 const Sides = ({ report }) => html`<${Table} label="Before and after" compact>
-  <thead><tr><td></td><th class="figure">As it was</th><th class="figure">With this draft</th><th class="figure">Difference</th></tr></thead>
+  <thead><tr><td></td><th class="figure">Present rules</th><th class="figure">This draft</th><th class="figure">Difference</th></tr></thead>
   <tbody>
-    ${told(report).map(([title, field, text]) => html`<tr key=${field}>
-      <th scope="row">${title}</th><td class="figure">${text(report.recorded[field])}</td><td class="figure">${text(report.underDraft[field])}</td>
-      <td class="figure">${difference(report.recorded[field], report.underDraft[field])}</td></tr>`)}
+    ${shown(report).map(([title, field, text]) => html`<tr key=${field}>
+      <th scope="row">${title}</th><td class="figure">${text(report.present[field])}</td><td class="figure">${text(report.underDraft[field])}</td>
+      <td class="figure">${difference(report.present[field], report.underDraft[field])}</td></tr>`)}
   </tbody>
 <//>`;
 
@@ -55,24 +62,21 @@ function Changed({ title, changed, kind }) {
 
 const Users = ({ users }) => html`<h3>Users most affected</h3>
   <${Table} label="Users most affected">
-    <thead><tr><th>User</th><th class="figure">Newly denied</th><th class="figure">Newly allowed</th><th class="figure">Cost</th><th class="figure">With this draft</th></tr></thead>
+    <thead><tr><th>User</th><th class="figure">Newly denied</th><th class="figure">Newly allowed</th><th class="figure">Cost, present rules</th><th class="figure">Cost, this draft</th></tr></thead>
     <tbody>${users.map((user) => html`<tr key=${user.userId}>
       <td><${Name} text=${user.userId} href=${link(['users', user.userId])} /></td>
       <td class="figure">${number(user.newlyDenied)}</td><td class="figure">${number(user.newlyAllowed)}</td>
-      <td class="figure">${cents(user.centsRecorded)}</td><td class="figure">${cents(user.centsDraft)}</td>
+      <td class="figure">${cents(user.centsPresent)}</td><td class="figure">${cents(user.centsDraft)}</td>
     </tr>`)}</tbody>
   <//>`;
 
-/** How far this can be relied on, in words. */
+/** What the replay does not know. */
 function Notes({ report }) {
-  const { presentRules: present } = report;
   const notes = [];
-  if (report.cut) notes.push(`${{ time: 'Reading took long', size: 'The events are large' }[report.cut] ?? 'There is more'}, so only the newest ${plural(report.entries, 'event')} were looked at. Counters begin with what is known to have stood in them then, groups that are new at 0.`);
-  else if (!report.whole) notes.push('Older events are gone: counters begin with what stood in them before the first one left.');
-  if (present && present.calls > 0) notes.push(present.agree === present.calls
-    ? 'The present rules, replayed in the same way, decide every one of these calls as it was decided.'
-    : `The present rules, replayed in the same way, decide ${number(present.agree)} of ${number(present.calls)} calls as they were decided: plans, grants and quotas have changed since, and only their present state is known.`);
-  if (report.unmeasured > 0) notes.push(`${plural(report.unmeasured, 'call')} lack a field that this draft measures; they count what was held.`);
+  const causes = { time: 'Reading took too long', size: 'The events are too large' };
+  if (report.cut) notes.push(`${causes[report.cut] ?? 'There are more events'}, so only the newest ${plural(report.entries, 'event')} are replayed. Counters begin with their known amounts, those of new groups at 0.`);
+  else if (!report.whole) notes.push('Older events are deleted. Counters begin with what was used before the oldest event.');
+  if (report.unmeasured > 0) notes.push(`${plural(report.unmeasured, 'call')} without a field that this draft measures: the held amount counts.`);
   return html`<ul class="quiet notes">${notes.map((note) => html`<li>${note}</li>`)}</ul>`;
 }
 
@@ -86,8 +90,8 @@ const Report = ({ report }) => html`<div class="whatif" role="status">
 </div>`;
 
 /**
- * Asks what a draft would have changed. `text` is the document as JSON; the answer is of the text that it was asked for,
- * so it goes when the text changes.
+ * Replays recent events under a draft. `text` is the document as JSON. An answer belongs to one text and is hidden when
+ * the text changes.
  * @param {{kind: {path: string, title: string}, id: string, text: string, readable: boolean, exists: boolean}} given
  */
 export function Whatif({ kind, id, text, readable, exists }) {
@@ -109,15 +113,15 @@ export function Whatif({ kind, id, text, readable, exists }) {
     }
   };
   const current = state.about === about;
-  return html`<section class="try"><h2>What it would have changed</h2>
+  return html`<section class="try"><h2>Replay</h2>
     <div class="row">
-      ${needsUsers && html`<${Field} label="As if on it were the users of"><select name="of" value=${of} onChange=${(event) => setOf(event.target.value)}>
+      ${needsUsers && html`<${Field} label="Replay with users of plan"><select name="of" value=${of} onChange=${(event) => setOf(event.target.value)}>
         <option value="">choose a plan</option>${(plans.data?.data ?? []).map((plan) => html`<option value=${plan.id}>${plan.id}</option>`)}</select><//>`}
       <${Field} label="Look at"><select name="entries" value=${entries} onChange=${(event) => setEntries(Number(event.target.value))}>${choices.map(([count, title]) => html`<option value=${count}>${title}</option>`)}</select><//>
       <button type="button" disabled=${(state.busy && current) || !id || !readable || (needsUsers && !of)} onClick=${ask}>${state.busy && current ? 'Replaying…' : 'Try on recent events'}</button>
     </div>
     ${current && html`<${ErrorBox} error=${state.error} retry=${state.error?.status === 429 ? ask : undefined} />`}
     ${current && state.report && html`<${Report} report=${state.report} />`}
-    ${!current && state.report && html`<p class="quiet" role="status">The draft has changed since it was tried.</p>`}
+    ${!current && state.report && html`<p class="quiet" role="status">The draft has changed since this replay.</p>`}
   </section>`;
 }

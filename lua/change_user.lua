@@ -14,6 +14,7 @@ KEYS
   9  audit log
   10 outbox
   11 ledger
+  12 display names and tags, by user
 
 ARGV
   fingerprint ('-' without an idempotency key)
@@ -26,6 +27,7 @@ ARGV
   audit: field count, then name and value each
   event: what is told in the outbox (JSON), or ''
   answer: what to tell again for the idempotency key
+  display name and tags (JSON); '' none, '-' as they are
 
 Replies, in order of precedence
   replayed, record | reused                 see lib/operation
@@ -54,14 +56,16 @@ for place = 1, args.int() do
   owner.groups[place] = { id = args.text(), window = args.text(), action = args.text(), quota = args.int() }
   owner.fields[place + 1] = owner.groups[place].id
 end
-local trail, event, told = audit.read(), args.text(), args.text()
+local trail, event, told, profile = audit.read(), args.text(), args.text(), args.text()
 p.owners[1] = owner
 local stale, now = facts.check(p)
 if stale then
   return stale
 end
 
-local writes = #changes + #gone > 0
+-- Of whom something is written by hand stays.
+local named = profile ~= '-' and profile ~= ''
+local writes = #changes + #gone > 0 or (named and p.version == '0')
 local fields, resets = {}, {}
 local function set(name, value)
   fields[#fields + 1], fields[#fields + 2] = name, value
@@ -162,6 +166,11 @@ if #resets > 0 then
   local word = keys.owner_word(owner.key)
   ledger.add(word, resets)
   ledger.append('reset', now, false, '- -', '- - ' .. string.match(word, '^user:(.*)$'), '', '')
+end
+if named then
+  redis.call('HSET', KEYS[12], user, profile)
+elseif profile == '' then
+  redis.call('HDEL', KEYS[12], user)
 end
 audit.write(KEYS[9], trail)
 if event ~= '' then

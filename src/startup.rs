@@ -227,6 +227,9 @@ impl Node {
         drop((follower, deliverer, roll_up, teller, upkeep));
         // If this fails, they expire.
         let _ = tokio::time::timeout(GIVE_UP, gateway.give_up_leases()).await;
+        if !matches!(tokio::time::timeout(GIVE_UP, gateway.leave()).await, Ok(Ok(()))) {
+            tracing::debug!("the list of nodes shows this node as silent: Redis did not answer");
+        }
         if let Some((working, catch_up)) = catch_up {
             drop(working);
             catch_up.stopped().await;

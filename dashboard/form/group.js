@@ -72,7 +72,7 @@ function OnLimit({ form, path, group }) {
   });
   const setMetadata = (values) => form.change([...path, 'onLimit', 'fallback', 'metadata'], () => (values.length > 0 ? Object.fromEntries(values.map((pair) => [pair.split('=')[0], pair.split('=').slice(1).join('=')])) : undefined));
   const name = pathText([...path, 'onLimit']);
-  return html`<fieldset><legend>A denial tells the application</legend>
+  return html`<fieldset><legend>A denial contains</legend>
     <div class="fields">
       <${Field} label="Message" fault=${faultOf(form, [...path, 'onLimit', 'message'])}><input name=${`${name}.message`} value=${onLimit.message ?? ''} onInput=${set('message')} /><//>
       <${Field} label="Upgrade URL" fault=${faultOf(form, [...path, 'onLimit', 'upgradeUrl'])}><input name=${`${name}.upgradeUrl`} inputmode="url" value=${onLimit.upgradeUrl ?? ''} onInput=${set('upgradeUrl')} /><//>

@@ -18,7 +18,7 @@ export function Preview({ preview }) {
       <p><strong>${change.action} <code>${change.target}</code></strong></p>
       <ul class="changes">${change.fields.map((field) => html`<li><code>${field.path || 'everything'}</code>: <${Change} before=${field.before} after=${field.after} /></li>`)}</ul>
     </div>`)}
-    ${preview.overLimit.map((over) => html`<p>${over.users > 0 ? html`<${Badge} kind="warn">${plural(over.users, 'user')} over the limit<//>` : 'Nobody would be over the limit:'} <code>${over.groupId}</code> goes from ${number(over.quotaBefore)} to ${number(over.quotaAfter)}.</p>`)}
-    ${!preview.complete && html`<p class="quiet">There were too many users to look at all of them in time.</p>`}
+    ${preview.overLimit.map((over) => html`<p>${over.users > 0 ? html`<${Badge} kind="warn">${plural(over.users, 'user')} over the limit<//>` : 'No user would be over the limit:'} <code>${over.groupId}</code> goes from ${number(over.quotaBefore)} to ${number(over.quotaAfter)}.</p>`)}
+    ${!preview.complete && html`<p class="quiet">There are too many users to check all of them.</p>`}
   </div>`;
 }

@@ -4,9 +4,9 @@ import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { ErrorBox, Field, Heading, Loaded, faultsOf, html, useLoad, useWrite } from '../ui.js';
 
-const names = ['defaultPlanId', 'onStoreFailure', 'maxScopeValues', 'reportLabels'];
+const names = ['defaultPlanId', 'onStoreFailure', 'maxScopeValues', 'reportLabels', 'currency'];
 
-const asTyped = (settings) => ({ ...settings, defaultPlanId: settings.defaultPlanId ?? '', maxScopeValues: String(settings.maxScopeValues), reportLabels: settings.reportLabels.join(', ') });
+const asTyped = (settings) => ({ ...settings, defaultPlanId: settings.defaultPlanId ?? '', maxScopeValues: String(settings.maxScopeValues), reportLabels: settings.reportLabels.join(', '), currency: settings.currency ?? '' });
 
 /** What is not shown here stays as it is. */
 const asSettings = (typed) => ({
@@ -14,6 +14,7 @@ const asSettings = (typed) => ({
   defaultPlanId: typed.defaultPlanId || null,
   maxScopeValues: Number(typed.maxScopeValues),
   reportLabels: typed.reportLabels.split(/[\s,]+/).filter(Boolean),
+  currency: typed.currency.trim() || null,
 });
 
 function Form({ settings, plans, done }) {
@@ -30,6 +31,7 @@ function Form({ settings, plans, done }) {
     const stored = await write('PUT', 'app', asSettings(typed));
     if (!stored) return;
     setSaved(true);
+    api.setCurrency(stored.currency ?? null);
     done();
   };
   // A list's fault names its entry: `reportLabels[0]`.
@@ -37,17 +39,19 @@ function Form({ settings, plans, done }) {
   const { rest } = faultsOf(error, named);
   const fault = (name) => error?.errors?.find((one) => named(one.field) === name)?.message;
   return html`<form class="settings" onSubmit=${submit}>
-    <${Field} label="Default plan" hint="Of users without a subscription. Its groups have calendar periods or none." fault=${fault('defaultPlanId')}>
-      <select name="defaultPlanId" disabled=${!admin} value=${typed.defaultPlanId} onChange=${set('defaultPlanId')}><option value="">none: they are denied</option>
+    <${Field} label="Default plan" hint="For users without a subscription. Its groups need calendar periods or none." fault=${fault('defaultPlanId')}>
+      <select name="defaultPlanId" disabled=${!admin} value=${typed.defaultPlanId} onChange=${set('defaultPlanId')}><option value="">none: calls are denied</option>
         ${plans.map((plan) => html`<option value=${plan.id}>${plan.name ? `${plan.name} (${plan.id})` : plan.id}</option>`)}</select><//>
-    <${Field} label="Report labels" hint="Metadata fields that reports tell apart beside the documented ones, at most 16, such as tier, region." fault=${fault('reportLabels')}>
+    <${Field} label="Report labels" hint="Additional metadata fields for reports, at most 16, such as tier, region." fault=${fault('reportLabels')}>
       <input name="reportLabels" disabled=${!admin} value=${typed.reportLabels} onInput=${set('reportLabels')} /><//>
-    <${Field} label="Values of a scope" hint="How many values of one scope with metadata may have counters at the same time; calls with further ones are denied." fault=${fault('maxScopeValues')}>
+    <${Field} label="Values of a scope" hint="The most counters of one metadata scope at a time. Calls with further values are denied." fault=${fault('maxScopeValues')}>
       <input name="maxScopeValues" type="number" min="1" max="10000000" required disabled=${!admin} value=${typed.maxScopeValues} onInput=${set('maxScopeValues')} /><//>
+    <${Field} label="Currency" hint="How this dashboard writes cents, such as USD or EUR. Empty: as cents." fault=${fault('currency')}>
+      <input name="currency" maxlength="3" disabled=${!admin} value=${typed.currency} onInput=${set('currency')} /><//>
     <${Field} label="When Redis cannot be reached" fault=${fault('onStoreFailure')}>
-      <select name="onStoreFailure" disabled=${!admin} value=${typed.onStoreFailure} onChange=${set('onStoreFailure')}><option value="deny">calls are answered 503</option><option value="allow">reserves pass, up to a number per node, and are counted afterwards</option></select><//>
+      <select name="onStoreFailure" disabled=${!admin} value=${typed.onStoreFailure} onChange=${set('onStoreFailure')}><option value="deny">calls fail with 503</option><option value="allow">reserves are allowed, up to a number per node, and counted later</option></select><//>
     <${ErrorBox} error=${rest} />
-    <div class="row">${admin && html`<button type="submit" class="primary" disabled=${busy}>${busy ? 'One moment…' : 'Save'}</button>`}<span role="status">${saved ? 'Saved; it holds from the next call on.' : ''}</span></div>
+    <div class="row">${admin && html`<button type="submit" class="primary" disabled=${busy}>${busy ? 'One moment…' : 'Save'}</button>`}<span role="status">${saved ? 'Saved. It applies from the next call on.' : ''}</span></div>
   </form>`;
 }
 

@@ -23,13 +23,13 @@ function Approve({ request, close, done }) {
     return grant !== null;
   };
   return html`<${Dialog} title="Approve" action="Approve" busy=${busy} error=${error} submit=${submit} close=${close}>
-    <p>A grant for <bdi><strong>${request.label || request.groupId}</strong></bdi>, on top of ${amount(request.limit, request.unit)}. The next call sees it.</p>
+    <p>A grant for <bdi><strong>${request.label || request.groupId}</strong></bdi>, on top of ${amount(request.limit, request.unit)}. It applies from the next call on.</p>
     <${Scope} scope=${request.scope} />
-    <${Field} label=${`Amount${request.unit && request.unit !== 'count' ? ` (${request.unit})` : ''}`} hint=${`The call asked for ${amount(request.requested, request.unit)}.`}>
+    <${Field} label=${`Amount${request.unit && request.unit !== 'count' ? ` (${request.unit})` : ''}`} hint=${`The call requested ${amount(request.requested, request.unit)}.`}>
       <input name="amount" inputmode="decimal" required value=${given} onInput=${(event) => setGiven(event.target.value)} /><//>
     <${UntilFields} until=${until} windowEnd=${request.windowEndsAt} />
     <${Field} label="Note"><input name="note" maxlength="1000" value=${note} onInput=${(event) => setNote(event.target.value)} /><//>
-    <${Field} label="Who takes it back if it goes wrong"><input name="owner" maxlength="1000" value=${owner} onInput=${(event) => setOwner(event.target.value)} /><//>
+    <${Field} label="Rollback owner"><input name="owner" maxlength="1000" value=${owner} onInput=${(event) => setOwner(event.target.value)} /><//>
   <//>`;
 }
 
@@ -47,11 +47,11 @@ function open(dialog, done) {
   const request = open.about;
   if (open.name === 'approve') return html`<${Approve} request=${request} close=${close} done=${done} />`;
   if (open.name === 'reject') {
-    return html`<${Confirm} title="Reject?" action="Reject" danger close=${close} run=${decide('reject', request, done)}
-      about=${html`<p>Calls beyond the limit of <bdi><strong>${request.label || request.groupId}</strong></bdi> stay denied until the window ends, or until the request is opened again.</p>`} />`;
+    return html`<${Confirm} title="Reject request?" action="Reject request" danger close=${close} run=${decide('reject', request, done)}
+      about=${html`<p>Calls beyond the limit of <bdi><strong>${request.label || request.groupId}</strong></bdi> stay denied until the window ends or the request is reopened.</p>`} />`;
   }
-  return html`<${Confirm} title="Open it again?" action="Open again" close=${close} run=${decide('reopen', request, done)}
-    about=${html`<p>The request of <bdi>${request.requestedBy}</bdi> waits for a decision again.</p>`} />`;
+  return html`<${Confirm} title="Reopen request?" action="Reopen request" close=${close} run=${decide('reopen', request, done)}
+    about=${html`<p>The request of <bdi>${request.requestedBy}</bdi> will wait for a decision again.</p>`} />`;
 }
 
 function Request({ request, dialog }) {
@@ -68,7 +68,7 @@ function Request({ request, dialog }) {
     <td class="end"><div class="row">${api.may('approver') && request.status === 'open' && html`
         <button type="button" class="primary" onClick=${() => dialog.show('approve', request)}>Approve</button>
         <button type="button" class="danger" onClick=${() => dialog.show('reject', request)}>Reject</button>`}
-      ${api.may('approver') && request.status === 'rejected' && html`<button type="button" onClick=${() => dialog.show('reopen', request)}>Open again</button>`}</div></td>
+      ${api.may('approver') && request.status === 'rejected' && html`<button type="button" onClick=${() => dialog.show('reopen', request)}>Reopen</button>`}</div></td>
   </tr>`;
 }
 
@@ -77,14 +77,14 @@ export function Approvals({ query }) {
   const pages = usePages('approvals', { status });
   useFresh(pages);
   const dialog = useDialog();
-  const empty = html`<${Empty} title=${status === 'open' ? 'Nothing waits for approval' : 'Nothing was decided yet'}>
-    <p>A group whose <code>enforcement</code> is <code>approval</code> opens a request when a call would pass its limit.</p><//>`;
+  const empty = html`<${Empty} title=${status === 'open' ? 'No open requests' : 'No decisions yet'}>
+    <p>A group whose <code>enforcement</code> is <code>approval</code> opens a request when a call exceeds its limit.</p><//>`;
   return html`
     <${Heading} title="Approvals" />
     <nav class="tabs" aria-label="Which requests">${['open', 'decided'].map((name) => html`<a href=${link(['approvals'], { status: name })} aria-current=${name === status ? 'page' : undefined}>${name === 'open' ? 'Open' : 'Decided'}</a>`)}</nav>
     <${Loaded} of=${pages} what="requests" empty=${empty}>
       <${Table} label="Requests">
-        <thead><tr><th>Limit</th><th class="figure">Asked for</th><th>Call</th><th>State</th><td></td></tr></thead>
+        <thead><tr><th>Limit</th><th class="figure">Requested</th><th>Call</th><th>State</th><td></td></tr></thead>
         <tbody>${pages.data.map((request) => html`<${Request} key=${request.id} request=${request} dialog=${dialog} />`)}</tbody>
       <//>
       <${More} pages=${pages} />

@@ -26,14 +26,14 @@ export function Audit({ query }) {
   const filter = useSettled(typed, 250);
   useEffect(() => keepFilter(filter), [filter]);
   const pages = usePages('audit', filter);
-  const empty = html`<${Empty} title="No change matches"><p>Every change by hand of configuration, keys and users is kept here with who made it.</p><//>`;
+  const empty = html`<${Empty} title="No changes found"><p>This page lists every change of configuration, keys and users, with who made it.</p><//>`;
   return html`
     <${Heading} title="Audit" />
     <div class="filter">${fields.map(([name, title, example]) => html`<div class="field"><label for=${`audit-${name}`}>${title}</label>
       <input id=${`audit-${name}`} type="search" placeholder=${example} value=${typed[name]} onInput=${(event) => setTyped({ ...typed, [name]: event.target.value })} /></div>`)}</div>
     <${Loaded} of=${pages} what="changes" empty=${empty}>
       <${Table} label="Changes">
-        <thead><tr><th>When</th><th>Key</th><th>Action</th><th>Target</th><th>Note</th><th>What</th></tr></thead>
+        <thead><tr><th>When</th><th>Key</th><th>Action</th><th>Target</th><th>Note</th><th>Change</th></tr></thead>
         <tbody>${pages.data.map((entry) => html`<tr key=${entry.id}>
           <td><${Time} at=${entry.at} /></td>
           <td><${By} id=${entry.actor} /></td>

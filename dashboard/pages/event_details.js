@@ -1,10 +1,10 @@
-// All that is known of one event, and the way to why.
+// The details of one event, with a link to its explanation.
 
 import { By } from '../by.js';
 import { Name, Time, amount, html, link, number } from '../ui.js';
 
-/** Where it is told why: of a reservation its own story, of other calls what would be decided now. */
-function explanation(event) {
+/** The page that explains an event: of a reservation its history, of other calls what would be decided now. */
+export function explanation(event) {
   if (event.reservationId) return link(['explain'], { reservationId: event.reservationId });
   if (!event.userId || !event.event) return null;
   return link(['explain'], { userId: event.userId, event: event.event, quantity: event.quantity, metadata: Object.entries(event.metadata ?? {}).map(([name, value]) => `${name}=${value}`).join(', ') });
@@ -19,8 +19,8 @@ export const Metadata = ({ metadata }) => {
 
 const columns = {
   charges: ['Charged', ['Amount', 'Balance'], (line) => [amount(line.amount, line.unit), amount(line.balance, line.unit)]],
-  denied: ['Without room', ['Asked for', 'Used and held', 'Limit'], (line) => [amount(line.requested, line.unit), amount(line.count, line.unit), amount(line.limit, line.unit)]],
-  held: ['Was held', ['Amount'], (line) => [amount(line.amount, line.unit)]],
+  denied: ['Over limit', ['Requested', 'Used and held', 'Limit'], (line) => [amount(line.requested, line.unit), amount(line.count, line.unit), amount(line.limit, line.unit)]],
+  held: ['Released hold', ['Amount'], (line) => [amount(line.amount, line.unit)]],
 };
 
 function Amounts({ kind, lines }) {
@@ -36,7 +36,7 @@ export function Details({ event }) {
   const why = explanation(event);
   return html`<dl class="facts">
       <dt>Id</dt><dd><${Name} text=${event.id} /></dd>
-      <dt>Happened</dt><dd><span class="part">${event.timestamp}</span>, taken down <${Time} at=${event.recordedAt} /></dd>
+      <dt>Time</dt><dd><span class="part">${event.timestamp}</span>, recorded <${Time} at=${event.recordedAt} /></dd>
       ${event.reservationId && html`<dt>Reservation</dt><dd><${Name} text=${event.reservationId} href=${link(['explain'], { reservationId: event.reservationId })} /></dd>`}
       ${event.eventId && html`<dt>Tracked as</dt><dd><${Name} text=${event.eventId} /></dd>`}
       ${event.keyId && html`<dt>Key</dt><dd><${By} id=${event.keyId} /> <span class="quiet"><${Name} text=${event.keyId} /></span></dd>`}
@@ -44,7 +44,7 @@ export function Details({ event }) {
       ${event.policies?.length > 0 && html`<dt>Policies</dt><dd>${event.policies.map((policy) => html`<div><a href=${link(['policies', policy.id])}>${policy.id}</a> <span class="quiet">version ${policy.version}</span></div>`)}</dd>`}
       ${event.items?.length > 0 ? html`<${Items} items=${event.items} />` : html`<dt>Metadata</dt><dd><${Metadata} metadata=${event.metadata} /></dd>`}
       ${event.call && html`<dt>Refused</dt><dd>${event.call}</dd>`}
-      ${event.degraded && html`<dt>Degraded</dt><dd>it was allowed while Redis was away, and counted since</dd>`}
+      ${event.degraded && html`<dt>Degraded</dt><dd>allowed while Redis was unavailable, and counted since</dd>`}
       ${event.errorCode && html`<dt>Error</dt><dd><bdi>${event.errorCode}</bdi></dd>`}
       ${event.outcomeBefore && html`<dt>Outcome before</dt><dd>${event.outcomeBefore}</dd>`}
     </dl>

@@ -1,10 +1,10 @@
-// What changed counters, what ended, and what was denied, as it happens.
+// The ledger and the denials, live.
 
 import { useEffect, useRef, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Looking, useStream } from '../stream.js';
 import { Badge, Empty, ErrorBox, Field, Heading, Loading, More, Table, Time, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, usePages, useSettled } from '../ui.js';
-import { Details } from './event_details.js';
+import { Details, explanation } from './event_details.js';
 
 const types = ['commit', 'draw', 'release', 'track', 'refund', 'reset', 'expire', 'outcome', 'denial'];
 const kinds = { denial: 'bad', expire: 'warn', commit: 'good', track: 'good' };
@@ -17,7 +17,7 @@ const texts = [
   ['reason', 'Reason', 'limit_reached'],
 ];
 const names = ['type', ...texts.map(([name]) => name), 'metadata', 'outcome', 'from', 'to'];
-/** What has come since the page was opened is kept up to here. */
+/** Live events that the page keeps. */
 const MOST_LIVE = 500;
 
 /** `datetime-local` has no zone; all times here are UTC. */
@@ -26,8 +26,8 @@ const instant = (text) => (text ? `${text.length === 16 ? `${text}:00` : text}Z`
 const filterOf = ({ metadata, from, to, ...rest }) => ({ ...rest, ...metadataQuery(pairs(metadata)) });
 
 export const Charges = ({ event }) => [...event.charges.map((charge) => ({ ...charge, text: amount(charge.amount, charge.unit) })),
-  ...(event.denied ?? []).map((lack) => ({ ...lack, text: `${amount(lack.requested, lack.unit)} asked` })),
-  ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} was held` }))].map((line, at) => html`${at > 0 && ' · '}<span class="part">${line.text} <code>${line.groupId}</code></span>`);
+  ...(event.denied ?? []).map((lack) => ({ ...lack, text: `${amount(lack.requested, lack.unit)} requested` })),
+  ...(event.held ?? []).map((held) => ({ ...held, text: `${amount(held.amount, held.unit)} expired` }))].map((line, at) => html`${at > 0 && ' · '}<span class="part">${line.text} <code>${line.groupId}</code></span>`);
 
 function Row({ event, mine, open, toggle }) {
   return html`<tr data-event=${event.id}>
@@ -37,7 +37,7 @@ function Row({ event, mine, open, toggle }) {
     <td><bdi class="name">${event.event}</bdi>${event.items?.length > 1 && html` <span class="quiet">and ${number(event.items.length - 1)} more</span>`}</td>
     <td class="figure">${event.quantity === undefined ? '' : number(event.quantity)}</td>
     <td><${Charges} event=${event} /></td>
-    <td>${event.reason && html`<code>${event.reason}</code>`} ${event.outcome}</td>
+    <td>${event.reason && html`<code>${event.reason}</code>`} ${event.outcome} ${event.type === 'denial' && explanation(event) && html`<a class="why" href=${explanation(event)} aria-label=${`Why ${event.event} was denied`}>Why</a>`}</td>
   </tr>
   ${open && html`<tr class="details"><td colspan=${mine ? 6 : 7}><${Details} event=${event} /></td></tr>`}`;
 }
@@ -112,6 +112,6 @@ export function Events({ query }) {
     <${ErrorBox} error=${rest} retry=${pages.reload} />
     ${!pages.loaded && !pages.error && html`<${Loading} what="events" />`}
     ${pages.loaded && !pages.error && (events.length === 0
-      ? html`<${Empty} title=${filtered ? 'No event matches' : 'Nothing has happened yet'}><p>Commits, tracked events, releases, expiries and denials are listed here, the newest first.</p><//>`
+      ? html`<${Empty} title=${filtered ? 'No event matches' : 'No events yet'}><p>This page lists commits, tracked events, releases, expiries and denials, the newest first.</p><//>`
       : html`<${EventTable} events=${events} /><${More} pages=${pages} />`)}`;
 }

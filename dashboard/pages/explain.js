@@ -2,22 +2,11 @@
 
 import { useEffect, useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
-import { Badge, Empty, ErrorBox, Field, Heading, Loading, Name, amount, faultsOf, html, keepFilter, link, metadataQuery, number, pairs, useLoad, useSettled, when } from '../ui.js';
+import { Badge, Empty, ErrorBox, Field, Heading, Loading, Name, amount, faultsOf, html, keepFilter, link, metadataQuery, pairs, useLoad, useSettled } from '../ui.js';
 import { Groups } from './explain_groups.js';
 import { Reservation } from './explain_reservation.js';
 
 const names = ['userId', 'event', 'quantity', 'metadata', 'key', 'reservationId'];
-
-const reasons = {
-  user_blocked: 'the user is blocked',
-  no_subscription: 'the user has no subscription, and there is no default plan',
-  unmatched_event: 'no group of the plan matches the event',
-  uncovered_event: 'a group covers the event, and none of its rules matches it',
-  missing_scope: 'a group needs a name that the call does not bring',
-  call_too_large: 'the call is larger than a group allows for one',
-  limit_reached: 'a group has no room for it',
-  approval_required: 'a group has no room for it, and asks for approval',
-};
 
 /** The call that is asked about, or null while too little is known. */
 function questionOf({ reservationId, metadata, ...call }) {
@@ -28,10 +17,9 @@ function questionOf({ reservationId, metadata, ...call }) {
 function Verdict({ call }) {
   const invalid = call.errors.length > 0;
   return html`<div class="verdict" role="status">
-    <p>${call.allowed ? html`<${Badge} kind="good">allowed<//>` : html`<${Badge} kind="bad">${invalid ? 'invalid' : 'denied'}<//>`}
-      ${call.reasons.map((reason) => html` <code>${reason}</code>: ${reasons[reason] ?? ''}`)}</p>
+    <p>${call.allowed ? html`<${Badge} kind="good">allowed<//>` : html`<${Badge} kind="bad">${invalid ? 'invalid' : 'denied'}<//>`} <strong><bdi>${call.summary}</bdi></strong>${call.reasons.map((reason) => html` <code class="quiet">${reason}</code>`)}</p>
+    ${!call.userKnown && html`<p class="warning">The gateway has no data about this user. User IDs are case-sensitive. <a href=${link(['users'], { search: call.userId })}>Search users</a></p>`}
     ${invalid && html`<ul>${call.errors.map((fault) => html`<li><code>${fault.field}</code> ${fault.message}</li>`)}</ul>`}
-    ${call.deniedBy.length > 0 && html`<ul>${call.deniedBy.map((by) => html`<li><code>${by.groupId}</code> was asked for ${number(by.requested)} and has ${number(by.remaining)} left${by.resetsAt ? `; it resets ${when(by.resetsAt)}` : ''}</li>`)}</ul>`}
   </div>`;
 }
 
@@ -39,14 +27,14 @@ function Facts({ call }) {
   const { plan, subscription } = call;
   return html`<dl class="facts">
     <dt>User</dt><dd><${Name} text=${call.userId} href=${link(['users', call.userId])} />${call.blocked && html` <${Badge} kind="bad">blocked<//>`}</dd>
-    <dt>Plan</dt><dd>${plan ? html`<a href=${link(['plans', plan.id])}>${plan.id}</a>${plan.isDefault ? ' (the app’s default)' : ''}${plan.ownLimits ? ' with limits of the user’s own' : ''}` : 'none'}</dd>
-    ${plan && html`<dt>Without a match</dt><dd>${plan.unmatchedEvents === 'allow' ? 'the plan lets events pass that none of its groups matches' : 'the plan denies events that none of its groups matches'}</dd>`}
+    <dt>Plan</dt><dd>${plan ? html`<a href=${link(['plans', plan.id])}>${plan.id}</a>${plan.isDefault ? ' (default plan)' : ''}${plan.ownLimits ? ' (customised for this user)' : ''}` : 'none'}</dd>
+    ${plan && html`<dt>Unmatched events</dt><dd>${plan.unmatchedEvents === 'allow' ? 'The plan allows events that match none of its limits.' : 'The plan denies events that match none of its limits.'}</dd>`}
     ${subscription?.endsAt && html`<dt>Ends</dt><dd>${subscription.endsAt}</dd>`}
     <dt>Call</dt><dd><bdi>${call.event}</bdi> × ${amount(call.quantity)} ${Object.entries(call.metadata).map(([name, value]) => html`<span class="quiet">${name}=</span><bdi>${value}</bdi> `)}</dd>
   </dl>`;
 }
 
-const Call = ({ call }) => html`<h2>Verdict</h2><${Verdict} call=${call} /><${Facts} call=${call} />
+const Call = ({ call }) => html`<h2>Result</h2><${Verdict} call=${call} /><${Facts} call=${call} />
   <${Groups} groups=${call.groups} />`;
 
 function Form({ typed, faults, set }) {
@@ -69,17 +57,17 @@ export function Explain({ query }) {
   useEffect(() => keepFilter(settled), [settled]);
   const question = questionOf(settled);
   const text = question && api.query(question);
-  // Asked again for another call; what was told of the former one is not shown meanwhile.
+  // While another call loads, the former answer is hidden.
   const answer = useLoad((signal) => (text ? api.get(`explain${text}`, signal).then((data) => ({ of: text, ...data })) : Promise.resolve(null)), [text, api.place.mode, api.place.app]);
   const set = (name) => (event) => setTyped((typed) => ({ ...typed, [name]: event.target.value }));
   const { faults, rest } = faultsOf(text && answer.error, (field) => names.includes(field) || field.startsWith('metadata'));
-  const told = text && !answer.error && answer.data?.of === text ? answer.data : null;
+  const shown = text && !answer.error && answer.data?.of === text ? answer.data : null;
   return html`
     <${Heading} title="Explain" />
     <${Form} typed=${typed} faults=${faults} set=${set} />
     <${ErrorBox} error=${rest} retry=${answer.reload} />
-    ${!text && html`<${Empty} title="Which call?"><p>Name a user and an event: it is told whether such a call would be allowed now, and what each limit group makes of it. Nothing is written.</p><p>Or give the id of a reservation: it is told what became of it.</p><//>`}
-    ${text && !told && !answer.error && html`<${Loading} what="the explanation" />`}
-    ${told?.call && html`<${Call} call=${told.call} />`}
-    ${told?.reservation && html`<${Reservation} reservation=${told.reservation} />`}`;
+    ${!text && html`<${Empty} title="Which call?"><p>Enter a user and an event. This page shows whether the call would be allowed now, and how each limit decides. It writes nothing.</p><p>Or enter a reservation ID to see its history.</p><//>`}
+    ${text && !shown && !answer.error && html`<${Loading} what="the explanation" />`}
+    ${shown?.call && html`<${Call} call=${shown.call} />`}
+    ${shown?.reservation && html`<${Reservation} reservation=${shown.reservation} />`}`;
 }

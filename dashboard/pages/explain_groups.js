@@ -1,8 +1,8 @@
-// What each limit group makes of a call: it matches, or why not.
+// How each limit group decides a call: it matches, or why not.
 
 import { Counter } from '../counter.js';
 import { UNNAMED } from '../rule_tester.js';
-import { Badge, Time, amount, html, link, number } from '../ui.js';
+import { Badge, Time, amount, html, link } from '../ui.js';
 
 function Origin({ group }) {
   if (group.planId === UNNAMED || group.policyId === UNNAMED) return html`<span class="quiet">this draft</span>`;
@@ -11,25 +11,25 @@ function Origin({ group }) {
   return null;
 }
 
-/** Everything that keeps the call out of this group, or says how much it counts. */
+/** What the group counts of the call, and everything that keeps the call out of it. */
 function Says({ group }) {
   const parts = [];
+  const missing = group.missingScope ?? [];
   if (group.amount !== undefined) parts.push(html`counts <strong>${amount(group.amount, group.unit)}</strong>${group.rule !== undefined ? ` by rule ${group.rule + 1}` : ''}`);
-  if (group.uncovered) parts.push('covers the event, but none of its rules matches: it refuses the call');
-  if (group.missingScope?.length) parts.push(html`lacks ${group.missingScope.map((name) => html`<code>${name}</code> `)}, by which it counts`);
+  if (group.uncovered) parts.push('covers this event, but none of its rules matches');
+  if (missing.length > 0) parts.push(html`${missing.map((name, at) => html`${at > 0 && ', '}<code>${name}</code>`)} ${missing.length === 1 ? 'is' : 'are'} missing${group.refuses ? '' : ', so this limit does not count the call'}`);
   if (group.error) parts.push(html`cannot measure the call: <code>${group.error.field}</code> ${group.error.message}`);
-  if (group.tooLarge) parts.push('the call is larger than it allows for one');
+  if (group.tooLarge) parts.push('the call is larger than this limit allows per call');
   if (group.outsidePeriod) parts.push(html`its period is not running${group.opensAt ? html`; it begins <${Time} at=${group.opensAt} />` : ''}`);
-  if (group.lacksRoom) parts.push(html`has no room for it${group.limit === undefined ? '' : `: the limit is ${number(group.limit)}`}`);
+  if (group.lacksRoom) parts.push(html`not enough left${group.limit === undefined ? '' : `: the limit is ${amount(group.limit, group.unit)}`}`);
   return parts.length === 0 ? null : html`<ul>${parts.map((part) => html`<li>${part}</li>`)}</ul>`;
 }
 
 const Rules = ({ rules }) => html`<ul>${rules.filter((rule) => !rule.matches).flatMap((rule) => rule.mismatches).map((mismatch) => html`<li><bdi>${mismatch.message}</bdi></li>`)}</ul>`;
 
-const refuses = (group) => group.lacksRoom || group.tooLarge || group.uncovered || group.missingScope?.length > 0 || group.outsidePeriod || group.error !== undefined;
-
 function State({ group }) {
-  if (refuses(group)) return html`<${Badge} kind="bad">${group.matches ? 'matches, refuses' : 'refuses'}<//>`;
+  if (group.refuses) return html`<${Badge} kind="bad">${group.matches ? 'matches, refuses' : 'refuses'}<//>`;
+  if (group.missingScope?.length) return html`<${Badge}>does not count<//>`;
   return group.matches ? html`<${Badge} kind="good">matches<//>` : html`<${Badge}>does not match<//>`;
 }
 
@@ -43,8 +43,8 @@ const Group = ({ group }) => html`<section class="group" data-group=${group.grou
 
 export function Groups({ groups }) {
   const parts = [
-    ['Groups that match', groups.filter((group) => group.matches || group.uncovered)],
-    ['Groups that do not match', groups.filter((group) => !group.matches && !group.uncovered)],
+    ['Limits that match', groups.filter((group) => group.matches || group.uncovered)],
+    ['Limits that do not match', groups.filter((group) => !group.matches && !group.uncovered)],
   ];
   return parts.map(([title, some]) => html`<h2>${title}</h2>
     ${some.length === 0 ? html`<p class="quiet">None.</p>` : some.map((group) => html`<${Group} key=${group.groupId} group=${group} />`)}`);

@@ -1,4 +1,4 @@
-// What became of a reservation: what it asked for, what each group made of it, and every entry of the ledger.
+// The history of a reservation: its request, how each limit counted it, and its entries in the ledger.
 
 import { By } from '../by.js';
 import { windowWords } from '../counter.js';
@@ -15,26 +15,26 @@ const Facts = ({ reservation }) => html`<dl class="facts">
   <dt>State</dt><dd><${Badge} kind=${kinds[reservation.status]}>${reservation.status}<//>${reservation.late && html` <${Badge} kind="warn">late<//>`} ${reservation.outcome}</dd>
   ${reservation.userId && html`<dt>User</dt><dd><${Name} text=${reservation.userId} href=${link(['users', reservation.userId])} /></dd>`}
   ${reservation.event && html`<dt>Event</dt><dd><bdi>${reservation.event}</bdi></dd>`}
-  <dt>Made</dt><dd><${Time} at=${reservation.createdAt} />${reservation.keyId && html` <span class="quiet">by <${By} id=${reservation.keyId} /></span>`}</dd>
+  <dt>Created</dt><dd><${Time} at=${reservation.createdAt} />${reservation.keyId && html` <span class="quiet">by <${By} id=${reservation.keyId} /></span>`}</dd>
   ${reservation.expiresAt && html`<dt>Expires</dt><dd><${Time} at=${reservation.expiresAt} /></dd>`}
   ${reservation.plan && html`<dt>Plan</dt><dd><${Versions} kind="plans" list=${[reservation.plan]} /></dd>`}
   ${reservation.policies.length > 0 && html`<dt>Policies</dt><dd><${Versions} kind="policies" list=${reservation.policies} /></dd>`}
 </dl>`;
 
-const Counters = ({ counters }) => html`<h2>What it has in counters</h2>${counters.length === 0
-  ? html`<p class="quiet">Nothing, or its record is gone.</p>`
-  : html`<${Table} label="What it has in counters"><thead><tr><th>Group</th><th>Window</th><th class="figure">Held</th><th class="figure">Charged</th></tr></thead>
+const Counters = ({ counters }) => html`<h2>Held and charged</h2>${counters.length === 0
+  ? html`<p class="quiet">Nothing, or the record has expired.</p>`
+  : html`<${Table} label="Held and charged"><thead><tr><th>Group</th><th>Window</th><th class="figure">Held</th><th class="figure">Charged</th></tr></thead>
     <tbody>${counters.map((counter) => html`<tr><td><code>${counter.groupId}</code></td><td>${counter.period ? windowWords(counter.period) : 'over'}</td>
       <td class="figure">${amount(counter.held, counter.unit)}</td><td class="figure">${amount(counter.charged, counter.unit)}</td></tr>`)}</tbody><//>`}`;
 
-const Entries = ({ entries, complete }) => html`<h2>What the ledger tells</h2>${entries.length === 0
-  ? html`<p class="quiet">No entry yet: only what changes <code>used</code>, a release or an expiry leaves one.</p>`
-  : html`<${Table} label="What the ledger tells"><thead><tr><th>When</th><th>Type</th><th class="figure">Charged</th><th class="figure">Balance</th><th>Reason, outcome</th></tr></thead>
+const Entries = ({ entries, complete }) => html`<h2>Ledger entries</h2>${entries.length === 0
+  ? html`<p class="quiet">No entry yet. The ledger gets one when the reservation is committed, released or expires.</p>`
+  : html`<${Table} label="Ledger entries"><thead><tr><th>When</th><th>Type</th><th class="figure">Charged</th><th class="figure">Balance</th><th>Reason, outcome</th></tr></thead>
     <tbody>${entries.map((entry) => html`<tr key=${entry.id}><td><${Time} at=${entry.at} /></td><td><${Badge}>${entry.type}<//>${entry.late && html` <${Badge} kind="warn">late<//>`}</td>
       <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.change, charge.unit)} <code>${charge.groupId}</code></div>`)}</td>
       <td class="figure">${entry.charges.map((charge) => html`<div>${amount(charge.balance, charge.unit)}</div>`)}</td>
       <td><bdi>${entry.reason}</bdi> <bdi>${entry.errorCode}</bdi> ${entry.outcome}</td></tr>`)}</tbody><//>`}
-  ${!complete && html`<p class="quiet">There were too many entries to look at all of them.</p>`}`;
+  ${!complete && html`<p class="quiet">There are too many ledger entries to search all of them.</p>`}`;
 
 export const Reservation = ({ reservation }) => html`
   <h2>Reservation</h2><${Facts} reservation=${reservation} />

@@ -4,9 +4,9 @@ import { Badge, Confirm, Dialog, Empty, Field, Heading, Loaded, Secret, Table, T
 import { useState } from '../vendor/hooks.js';
 
 const kinds = {
-  secret: 'Secret (sk_): the app’s back end meters with it',
-  publishable: 'Publishable (pk_): browsers read usage and plans',
-  admin: 'Admin (ak_): people, for configuration and this dashboard',
+  secret: 'Secret (sk_): for your back end',
+  publishable: 'Publishable (pk_): for browsers, reads usage and plans',
+  admin: 'Admin (ak_): for people, configuration and this dashboard',
 };
 
 const words = (text) => text.split(/[\s,]+/).filter(Boolean);
@@ -32,13 +32,14 @@ function NewKey({ close, done }) {
     <${Field} label="Kind"><select name="kind" value=${given.kind} onChange=${set('kind')}>${Object.entries(kinds).map(([kind, title]) => html`<option value=${kind}>${title}</option>`)}</select><//>
     <${Field} label="Name" hint="Where it is used."><input name="name" maxlength="256" value=${given.name} onInput=${set('name')} /><//>
     ${given.kind !== 'admin' && html`<${Field} label="Mode"><select name="mode" value=${given.mode} onChange=${set('mode')}><option value="live">live</option><option value="test">test</option></select><//>`}
-    ${given.kind !== 'admin' && given.mode === 'test' && html`<${Field} label="Sandbox" hint="Data and clock of its own; main if left empty."><input name="sandbox" value=${given.sandbox} onInput=${set('sandbox')} /><//>`}
+    ${given.kind !== 'admin' && given.mode === 'test' && html`<${Field} label="Sandbox" hint="It has its own data and clock. Default: main."><input name="sandbox" value=${given.sandbox} onInput=${set('sandbox')} /><//>`}
     ${given.kind === 'admin' && html`<${Field} label="Role"><select name="role" value=${given.role} onChange=${set('role')}>
       <option value="viewer">viewer: reads</option><option value="support">support: users, grants, blocks</option>
       <option value="approver">approver: also approvals</option><option value="admin">admin: everything</option></select><//>`}
-    ${given.kind === 'secret' && html`<${Field} label="Metadata" hint="team=red, environment=production: it overrides what the caller claims."><input name="metadata" value=${given.metadata} onInput=${set('metadata')} /><//>`}
+    ${given.kind === 'secret' && html`<${Field} label="Metadata" hint="team=red, environment=production. It overrides the metadata of calls."><input name="metadata" value=${given.metadata} onInput=${set('metadata')} /><//>`}
     ${given.kind === 'publishable' && html`
-      <${Field} label="Origins" hint="https://app.example.com; pages from elsewhere cannot use it."><input name="origins" value=${given.origins} onInput=${set('origins')} /><//>
+      <${Field} label="Origins" hint="https://app.example.com. Pages of other origins cannot use the key."><input name="origins" value=${given.origins} onInput=${set('origins')} /><//>
+      ${words(given.origins).length === 0 && html`<p class="warning" role="status">Without an origin no browser can use this key: every call fails its CORS check.</p>`}
       <label class="check"><input type="checkbox" checked=${given.token} onChange=${set('token')} /> Reading usage needs the user’s token, so that one end user cannot read another</label>`}
   <//>`;
 }
@@ -52,8 +53,8 @@ function LastUse({ listed }) {
   if (!used.data) return html`<${Loaded} of=${used} what="what it was used for" />`;
   const sum = (name) => used.data.data.reduce((sum, line) => sum + line[name], 0);
   const days = used.data.data.filter((line) => line.calls + line.denials + line.expiries > 0);
-  if (days.length === 0) return html`<p>In the last 30 days no call was made with it.</p>`;
-  return html`<p>In the last 30 days <strong>${plural(sum('calls'), 'call')}</strong>${sum('denials') > 0 ? ` and ${plural(sum('denials'), 'denial')}` : ''} came with it, the last on ${dayName(days.at(-1).start)}. Whoever still uses it gets 401 from then on.</p>`;
+  if (days.length === 0) return html`<p>No call used this key in the last 30 days.</p>`;
+  return html`<p>In the last 30 days <strong>${plural(sum('calls'), 'call')}</strong>${sum('denials') > 0 ? ` and ${plural(sum('denials'), 'denial')}` : ''} used this key, the last on ${dayName(days.at(-1).start)}. Calls with it will fail with 401.</p>`;
 }
 
 function Revoke({ listed, close, done }) {
@@ -62,11 +63,11 @@ function Revoke({ listed, close, done }) {
     if (gone) done();
     return gone;
   };
-  const about = html`<p><code>${listed.prefix}</code> ${listed.name && html`<bdi><strong>${listed.name}</strong></bdi>`} stops working within a second on every node, for good.
+  const about = html`<p><code>${listed.prefix}</code> ${listed.name && html`<bdi><strong>${listed.name}</strong></bdi>`} stops working on every node within a second. This cannot be undone.
     ${listed.id === api.place.session?.keyId && html`<strong> You are signed in with it: you will be signed out.</strong>`}</p>
     ${listed.kind === 'secret' && html`<${LastUse} listed=${listed} />`}
-    ${listed.kind === 'publishable' && html`<p>Pages that read usage with it get 401 from then on.</p>`}
-    ${listed.kind === 'admin' && html`<p>Whoever is signed in with it is signed out.</p>`}`;
+    ${listed.kind === 'publishable' && html`<p>Pages that read usage with it will get 401.</p>`}
+    ${listed.kind === 'admin' && html`<p>Everyone who signed in with it is signed out.</p>`}`;
   return html`<${Confirm} title="Revoke this key?" about=${about} action="Revoke" danger note=${false} run=${run} close=${close} />`;
 }
 
@@ -91,7 +92,7 @@ export function Keys() {
         <td><bdi>${key.name}</bdi></td>
         <td>${key.kind}${key.role && ` · ${key.role}`}</td>
         <td>${key.mode ? html`<${Badge} kind=${key.mode === 'test' ? 'warn' : ''}>${key.mode}${key.sandbox ? ` / ${key.sandbox}` : ''}<//>` : 'both modes'}</td>
-        <td>${Object.entries(key.metadata ?? {}).map(([name, value]) => html`<div>${name}=<bdi>${value}</bdi></div>`)}${(key.origins ?? []).map((origin) => html`<div>${origin}</div>`)}${key.requireUserToken && html`<div>user token</div>`}</td>
+        <td>${Object.entries(key.metadata ?? {}).map(([name, value]) => html`<div>${name}=<bdi>${value}</bdi></div>`)}${(key.origins ?? []).map((origin) => html`<div>${origin}</div>`)}${key.kind === 'publishable' && !key.origins?.length && html`<${Badge} kind="warn">no origins<//>`}${key.requireUserToken && html`<div>user token</div>`}</td>
         <td><${Time} at=${key.createdAt} /></td>
         <td class="end">${admin && html`<button type="button" class="danger" aria-label=${`Revoke ${key.name ?? key.prefix}`} onClick=${() => dialog.show('revoke', key)}>Revoke</button>`}</td>
       </tr>`)}</tbody>

@@ -26,7 +26,7 @@ function OverTime({ lines, metric }) {
     const own = new Map(lines.filter((line) => nameOf(line) === title).map((line) => [line.start, metric.read(line) ?? 0]));
     return { title, values: starts.map((start) => own.get(start) ?? 0) };
   });
-  return html`<${Chart} title=${metric.title} labels=${starts.map(dayName)} series=${series} height=${220} /><${Others} count=${others} most=${MOST_LINES} />`;
+  return html`<${Chart} title=${metric.title} labels=${starts.map(dayName)} series=${series} unit=${metric.unit === 'line' ? lines[0]?.charged[0]?.unit : metric.unit ?? ''} height=${220} /><${Others} count=${others} most=${MOST_LINES} />`;
 }
 
 function Ranked({ lines, metric, more }) {

@@ -1,12 +1,14 @@
 // The columns that a report can have: their titles, their figures and how these are written.
 
-import { figure, number } from '../ui.js';
+import { figure, number, unitName } from '../ui.js';
 
 const counts = ['calls', 'denials', 'released', 'expiries', 'late', 'degraded', 'draws', 'refunds', 'accepted', 'rejected', 'retries', 'quantity'];
 
-const titles = { costPerAccepted: 'Cents per accepted', retryShare: 'Retry share', cost: 'Cost (cents)' };
+const inUnit = (title, unit) => (unitName(unit) ? `${title} (${unit})` : title);
 
-const title = (name) => titles[name] ?? name.charAt(0).toUpperCase() + name.slice(1);
+const titles = { costPerAccepted: () => inUnit('Cost per accepted', 'cents'), retryShare: () => 'Retry share', cost: () => inUnit('Cost', 'cents') };
+
+const title = (name) => titles[name]?.() ?? name.charAt(0).toUpperCase() + name.slice(1);
 
 /**
  * @typedef {{name: string, title: string, read: (line: any) => number | null | undefined, unit?: string, usual: boolean}} Column
@@ -20,7 +22,7 @@ function charges(lines) {
   const groups = new Map(lines.flatMap((line) => line.charged.map((charge) => [charge.groupId, charge.unit])));
   return [...groups].sort(([one], [other]) => (one < other ? -1 : 1)).map(([groupId, unit]) => ({
     name: `charged.${groupId}`,
-    title: unit === 'count' ? `${groupId} (charged)` : `${groupId} (${unit})`,
+    title: unitName(unit) ? `${groupId} (${unit})` : `${groupId} (charged)`,
     read: (line) => line.charged.find((charge) => charge.groupId === groupId)?.amount ?? 0,
     unit,
     usual: false,
@@ -52,8 +54,7 @@ export function cell(column, line) {
   const value = column.read(line);
   if (value === null || value === undefined) return '–';
   const unit = column.unit === 'line' ? line.charged[0]?.unit : column.unit;
-  const text = figure(value, unit);
-  return column.unit === 'line' && unit !== 'count' ? `${text} ${unit}` : text;
+  return `${figure(value, unit)}${column.unit === 'line' ? unitName(unit) : ''}`;
 }
 
 /** "+12 %", "the same", or nothing that could be said. */

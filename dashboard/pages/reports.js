@@ -174,8 +174,8 @@ export function Reports({ query }) {
     </form>
     <${ErrorBox} error=${saving.error ?? rest} retry=${rest ? report.reload : null} />
     ${!data && !report.error && html`<${Loading} what="the report" />`}
-    ${data && !report.error && !data.complete && html`<p class="quiet">So much came at once that some of it is not counted yet.</p>`}
+    ${data && !report.error && !data.complete && html`<p class="quiet">Some of the newest events are not counted yet.</p>`}
     ${data && !report.error && (quiet
-      ? html`<${Empty} title="Nothing happened"><p>No call, denial or expiry between ${data.from} and ${data.to} matches.</p><//>`
+      ? html`<${Empty} title="No events"><p>No call, denial or expiry between ${data.from} and ${data.to} matches.</p><//>`
       : html`<${Body} report=${data} typed=${settled} change=${change} />`)}`;
 }

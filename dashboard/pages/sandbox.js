@@ -42,7 +42,7 @@ function Clock({ now, reload }) {
     set(new Date(`${time}Z`));
   };
   return html`
-    <p>${now ? html`The clock stands at <strong><time datetime=${now}>${now}</time></strong>. It moves only forward.` : 'The sandbox runs on real time. Freeze its clock to test resets, expiries and month-ends in a second.'}</p>
+    <p>${now ? html`The clock is set to <strong><time datetime=${now}>${now}</time></strong>. It only moves forward.` : 'The sandbox runs on real time. Freeze its clock to test resets, expiries and month-ends in a second.'}</p>
     <form class="filter" onSubmit=${submit}>
       <${Field} label="Time (UTC)"><input type="datetime-local" step="1" name="now" required value=${time} onInput=${(event) => setTime(event.target.value)} /><//>
       <button type="submit" class="primary" disabled=${busy}>${now ? 'Move there' : 'Freeze there'}</button>
@@ -57,7 +57,7 @@ export function Sandbox() {
   const dialog = useDialog();
   const name = api.place.mode.split('/')[1] ?? 'main';
   if (!test) {
-    return html`<${Heading} title="Test clock" /><${Empty} title="Live data runs on real time"><p>Change to test mode for a sandbox with data and a clock of its own.</p>
+    return html`<${Heading} title="Test clock" /><${Empty} title="Live data runs on real time"><p>Switch to test mode to use a sandbox with its own data and clock.</p>
       <button type="button" onClick=${() => api.setMode('test')}>To test mode</button><//>`;
   }
   const empty = async (write) => {
@@ -71,7 +71,7 @@ export function Sandbox() {
   return html`
     <${Heading} title=${`Sandbox ${name}`}>${api.may('admin') && html`<button type="button" class="danger" onClick=${() => dialog.show('empty')}>Empty the sandbox</button>`}<//>
     <${Loaded} of=${clock} what="the clock">${() => html`<${Clock} key=${clock.data.now} now=${clock.data.now} reload=${clock.reload} />`}<//>
-    <p class="quiet">Keys for a sandbox are made <a href=${link(['keys'])}>here</a>, with mode test.</p>
+    <p class="quiet">Create keys for a sandbox on the page <a href=${link(['keys'])}>Keys</a>, with mode test.</p>
     ${dialog.open && html`<${Confirm} title=${`Empty the sandbox ${name}?`} action="Empty" danger note=${false} run=${empty} close=${dialog.close}
-      about=${html`<p>All users, counters, reservations and grants of <strong>${name}</strong> are gone, and its clock returns to real time. Plans, policies and keys stay; live data is not touched.</p>`} />`}`;
+      about=${html`<p>All users, counters, reservations and grants of <strong>${name}</strong> are deleted, and its clock returns to real time. Plans, policies, keys and live data stay.</p>`} />`}`;
 }

@@ -17,11 +17,11 @@ export function SignIn() {
   // The name is for password managers, which keep a password under one.
   return html`<main class="door">
     <h1>quotagate</h1>
-    ${api.place.ended && html`<p role="alert">Your session has ended: its time is over, or its key was revoked. Sign in to go on where you were.</p>`}
+    ${api.place.ended && html`<p role="alert">Your session has expired, or its key was revoked. Sign in to continue.</p>`}
     <p class="quiet">Sign in with an admin key.</p>
     <form onSubmit=${submit}>
       <input type="text" name="username" value="admin" autocomplete="username" readonly hidden />
-      <${Field} label="Admin key" hint="It begins with ak_. The gateway prints one at its first start, unless QUOTAGATE_ADMIN_KEY names it.">
+      <${Field} label="Admin key" hint="It begins with ak_. The gateway prints one at its first start, unless QUOTAGATE_ADMIN_KEY is set.">
         <input type="password" name="key" required autocomplete="current-password" spellcheck=${false} value=${key}
           onInput=${(event) => setKey(event.target.value)} autofocus />
       <//>

@@ -26,15 +26,15 @@ const Snippet = ({ text }) => html`<div><pre>${text}</pre><div class="row"><${Co
 const Done = ({ when, children }) => (when ? html`<${Badge} kind="good">done<//>` : children);
 
 /**
- * Asks again and again until the first call is committed. Answers how far the newcomer is: `seen` is true once something
- * is held or used, `open` the reservation that waits for its commit.
+ * Polls until the first call is committed. `seen`: something is held or used; `open`: the reservation that waits for its
+ * commit.
  */
-function useFirstCall(waiting) {
+function useFirstCall(waiting, mode) {
   const [found, setFound] = useState({ seen: false, committed: false, open: null });
   useEffect(() => {
     if (!waiting || found.committed) return undefined;
     const timer = setInterval(async () => {
-      const state = await api.get(api.path('users', user)).catch(() => null);
+      const state = await api.get(api.path('users', user), undefined, { 'X-Mode': mode }).catch(() => null);
       if (!state) return;
       const committed = state.counters.some((counter) => counter.used > 0);
       const open = state.openReservations[0]?.reservationId ?? null;
@@ -45,10 +45,10 @@ function useFirstCall(waiting) {
   return found;
 }
 
-function Arrived({ found }) {
-  const page = html`<a href=${link(['users', user])}>${user}</a>`;
-  if (found.committed) return html`Committed: see what ${page} has used. What your application does next is in <a href=${link(['events'])}>Events</a>.`;
-  if (found.seen) return html`It has arrived, and holds room for ${page}. The second command has its id now: run it within a minute, or the room is free again.`;
+function Arrived({ found, mode }) {
+  const page = html`<a href=${link(['users', user], { mode })}>${user}</a>`;
+  if (found.committed) return html`Committed: see what ${page} has used. <a href=${link(['events'], { mode })}>Events</a> lists all calls.`;
+  if (found.seen) return html`The call has arrived and holds quota of ${page}. The second command has its ID now. Run it within a minute, or the reservation expires.`;
   return 'Waiting for the first call…';
 }
 
@@ -57,18 +57,19 @@ export function Start() {
   const [key, setKey] = useState(null);
   const { busy, error, write } = useWrite();
   const first = plans.data?.data[0];
-  const found = useFirstCall(key !== null);
+  // The first calls are no business of live data.
+  const mode = api.isTest() ? api.place.mode : 'test';
+  const found = useFirstCall(key !== null, mode);
   const makePlan = async () => (await write('PUT', 'plans/free', plan)) && plans.reload();
   const makeKey = async () => {
-    const [mode, sandbox] = api.place.mode.split('/');
-    const created = await write('POST', 'keys', { kind: 'secret', mode, sandbox, name: 'first steps' });
-    if (created && (await write('POST', 'subscriptions', { userId: user, planId: first.id }))) setKey(created.key);
+    const created = await write('POST', 'keys', { kind: 'secret', mode: 'test', sandbox: mode.split('/')[1], name: 'first steps' });
+    if (created && (await write('POST', 'subscriptions', { userId: user, planId: first.id }, { 'X-Mode': mode }))) setKey(created.key);
   };
   const event = first?.groups[0]?.matches[0]?.event?.replaceAll('*', 'example') ?? 'example';
   const admin = api.may('admin');
   return html`
     <${Heading} title="First steps" />
-    <p>Your application asks before it spends (<code>reserve</code>), and says afterwards what it spent (<code>commit</code>). ${api.isTest() ? 'You are in test mode.' : 'You are in live mode; the switch at the side changes to test mode.'}</p>
+    <p>Your application asks before it spends (<code>reserve</code>), and says afterwards what it spent (<code>commit</code>). The key below is a test key, so your live data stays empty.</p>
     <${ErrorBox} error=${error} />
     <${Loaded} of=${plans} what="plans">${() => html`<ol class="steps">
       <li><h2>A plan <${Done} when=${first} /></h2>
@@ -76,14 +77,14 @@ export function Start() {
         ${!first && html`<${Snippet} text=${JSON.stringify(plan, null, 2)} />${admin && html`<div class="row"><button type="button" class="primary" disabled=${busy} onClick=${makePlan}>Create this plan</button></div>`}`}
       </li>
       <li><h2>A key and a user <${Done} when=${key} /></h2>
-        <p>The application’s back end calls with a secret key. The user <code>${user}</code> is put on the plan.</p>
-        ${key ? html`<${Secret} title="The key." text=${key} />` : admin && html`<div class="row"><button type="button" class=${first ? 'primary' : ''} disabled=${busy || !first} onClick=${makeKey}>Create a key and the user</button></div>`}
+        <p>Your back end calls with a secret key. This button creates a test key, and puts the user <code>${user}</code> on the plan.</p>
+        ${key ? html`<${Secret} title="The test key." text=${key} />` : admin && html`<div class="row"><button type="button" class=${first ? 'primary' : ''} disabled=${busy || !first} onClick=${makeKey}>Create a key and the user</button></div>`}
       </li>
       <li><h2>The first call <${Done} when=${found.seen} /></h2>
         <p>Reserve before the work, and commit with the <code>reservationId</code> that comes back after it. A reservation that is never committed gives its hold back by itself.</p>
-        ${first && html`<${Snippet} text=${curl('POST', 'reserve', key ?? 'sk_…', { userId: user, event })} />
-          <${Snippet} text=${curl('POST', 'commit', key ?? 'sk_…', { reservationId: found.open ?? 'rsv_…' })} />`}
-        ${key && html`<p role="status"><${Arrived} found=${found} /></p>`}
+        ${first && html`<${Snippet} text=${curl('POST', 'reserve', key ?? 'sk_test_…', { userId: user, event })} />
+          <${Snippet} text=${curl('POST', 'commit', key ?? 'sk_test_…', { reservationId: found.open ?? 'rsv_…' })} />`}
+        ${key && html`<p role="status"><${Arrived} found=${found} mode=${mode} /></p>`}
       </li>
     </ol>
     <p>All calls with their fields are in the <a href="docs">API reference</a>.</p>`}<//>`;

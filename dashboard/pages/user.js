@@ -7,13 +7,14 @@ import { Badge, Empty, Heading, Loaded, Name, Table, Time, amount, html, link, n
 import { Cancel, GrantDialog, Move, Release, Reset, Revoke, SetBlocked } from './user_actions.js';
 import { OwnLimits } from './user_limits.js';
 import { Forecast, History, Recent, useForecast } from './user_past.js';
+import { EditProfile, Tags } from './user_profile.js';
 
-/** Somebody of whom nothing is known yet can still be put on a plan. */
+/** A user without data can be put on a plan. */
 function Unknown({ id, reload }) {
   const dialog = useDialog();
   const nobody = { userId: id, subscription: null, counters: [] };
-  return html`<${Empty} title="Nothing is kept of this user">
-    <p>No subscription, no call and no change by hand, in this mode. Ids are compared letter by letter.</p>
+  return html`<${Empty} title="User not found">
+    <p>This mode has no subscription, no call and no change of this user. User IDs are case-sensitive.</p>
     ${api.may('support') && html`<button type="button" class="primary" onClick=${() => dialog.show('move')}>Put on a plan</button>`}
   <//>
   ${dialog.open && html`<${Move} user=${nobody} close=${dialog.close} done=${reload} />`}`;
@@ -35,6 +36,7 @@ export function User({ id }) {
     <${Heading} name=${id}>
       <a class="button" href=${link(['explain'], { userId: id })}>Test a call</a>
       ${data && support && html`
+        <button type="button" onClick=${() => dialog.show('profile')}>Name and tags</button>
         <button type="button" onClick=${() => dialog.show('move')}>${data.subscription ? 'Move to another plan' : 'Put on a plan'}</button>
         <button type="button" onClick=${() => dialog.show('reset', null)}>Reset counters</button>
         <button type="button" class=${data.blocked ? '' : 'danger'} onClick=${() => dialog.show('block')}>${data.blocked ? 'Unblock' : 'Block'}</button>`}
@@ -53,7 +55,7 @@ export function User({ id }) {
       <${History} userId=${id} state=${past} />
       <h2>Recent events</h2>
       <${Recent} userId=${id} state=${past} />
-      <p><a href=${link(['audit'], { target: `user:${id}` })}>What operators changed on this user</a></p>`}
+      <p><a href=${link(['audit'], { target: `user:${id}` })}>Changes by operators</a></p>`}
     <//>`}
     ${data && open(dialog, data, user.reload)}`;
 }
@@ -61,7 +63,7 @@ export function User({ id }) {
 function Counters({ user, past, support, dialog }) {
   const forecast = useForecast(user.userId, past);
   if (user.counters.length === 0) {
-    return html`<${Empty} title="Nothing counts for this user"><p>${user.planId ? 'The plan has no limit groups that apply.' : 'Without a plan, and without policies, every call is denied. Put the user on a plan.'}</p><//>`;
+    return html`<${Empty} title="No limits apply to this user"><p>${user.planId ? 'The plan has no limit groups that apply.' : 'Every call is denied without a plan. Put the user on a plan.'}</p><//>`;
   }
   return html`<div class="counters">${user.counters.map((counter) => html`<${Counter} key=${counter.groupId} counter=${counter} note=${html`<${Forecast} counter=${counter} forecast=${forecast.get(counter.groupId)} />`}>
     ${support && html`<button type="button" aria-label=${`Grant more ${counter.label || counter.groupId}`} onClick=${() => dialog.show('grant', counter)}>Grant</button>
@@ -75,6 +77,7 @@ function open({ open, close }, user, reload) {
     case 'grant': return html`<${GrantDialog} ...${done} counter=${open.about} />`;
     case 'release': return html`<${Release} ...${done} reservation=${open.about} />`;
     case 'revoke': return html`<${Revoke} ...${done} grant=${open.about} />`;
+    case 'profile': return html`<${EditProfile} ...${done} />`;
     case 'move': return html`<${Move} ...${done} />`;
     case 'block': return html`<${SetBlocked} ...${done} />`;
     case 'reset': return html`<${Reset} ...${done} counter=${open.about} />`;
@@ -88,33 +91,34 @@ function Facts({ user, cancel, limits }) {
   const { subscription } = user;
   const plan = user.planId && html`<a href=${link(['plans', user.planId])}>${user.planId}</a>`;
   return html`<dl class="facts">
+    ${(user.name || user.tags) && html`<dt>Name</dt><dd><bdi>${user.name}</bdi> <${Tags} tags=${user.tags} /></dd>`}
     <dt>State</dt><dd>${user.blocked ? html`<${Badge} kind="bad">blocked<//> every call is denied` : html`<${Badge} kind="good">active<//>`}</dd>
-    <dt>Plan</dt><dd>${plan ?? 'none'}${plan && !subscription ? ' (the app’s default)' : ''}${subscription?.customLimits ? ' with limits of its own' : ''}</dd>
+    <dt>Plan</dt><dd>${plan ?? 'none'}${plan && !subscription ? ' (default plan)' : ''}${subscription?.customLimits ? ' (customised)' : ''}</dd>
     ${subscription && html`
       <dt>Since</dt><dd><${Time} at=${subscription.startedAt} /></dd>
       <dt>Ends</dt><dd class="row"><${Time} at=${subscription.endsAt} never="not planned" />${cancel && html`<button type="button" class="danger" onClick=${cancel}>Cancel the subscription</button>`}</dd>`}
-    ${subscription && (subscription.customLimits || limits) && html`<dt>Own limits</dt><dd class="row">${subscription.customLimits ? html`<${Own} limits=${subscription.customLimits} />` : 'none'}
+    ${subscription && (subscription.customLimits || limits) && html`<dt>Custom limits</dt><dd class="row">${subscription.customLimits ? html`<${Own} limits=${subscription.customLimits} />` : 'none'}
       ${limits && html`<button type="button" onClick=${limits}>Change limits</button>`}</dd>`}
   </dl>`;
 }
 
 /** Quotas by group, or the body of a whole plan. */
 function Own({ limits }) {
-  if (Array.isArray(limits.groups)) return html`<details><summary>a whole plan body</summary><pre>${JSON.stringify(limits, null, 2)}</pre></details>`;
+  if (Array.isArray(limits.groups)) return html`<details><summary>a custom plan</summary><pre>${JSON.stringify(limits, null, 2)}</pre></details>`;
   return html`<span>${Object.entries(limits).map(([group, { quota }], at) => html`${at > 0 && ', '}<code>${group}</code> ${quota === null ? 'without limit' : number(Number(quota))}`)}</span>`;
 }
 
 function Grants({ grants, revoke }) {
-  if (grants.length === 0) return html`<p class="quiet">None are live.</p>`;
+  if (grants.length === 0) return html`<p class="quiet">No active grants.</p>`;
   return html`<${Table} label="Grants">
-    <thead><tr><th>Group</th><th class="figure">Amount</th><th>Ends</th><th>Note</th><th>Made</th><td></td></tr></thead>
+    <thead><tr><th>Group</th><th class="figure">Amount</th><th>Ends</th><th>Note</th><th>Created</th><td></td></tr></thead>
     <tbody>${grants.map((grant) => html`<tr key=${grant.id}>
       <td><code>${grant.groupId}</code></td>
       <td class="figure">${amount(grant.amount, grant.unit)}</td>
-      <td>${grant.expiresAt ? html`<${Time} at=${grant.expiresAt} />` : html`with the window, <${Time} at=${grant.endsAt} never="which never ends" />`}</td>
+      <td>${grant.expiresAt ? html`<${Time} at=${grant.expiresAt} />` : html`with the window: <${Time} at=${grant.endsAt} never="never" />`}</td>
       <td><bdi>${grant.note}</bdi></td>
       <td><${Time} at=${grant.createdAt} /> <span class="quiet">by <${By} id=${grant.createdBy} /></span></td>
-      <td class="end">${revoke && html`<button type="button" class="danger" onClick=${() => revoke(grant)}>Take back</button>`}</td>
+      <td class="end">${revoke && html`<button type="button" class="danger" onClick=${() => revoke(grant)}>Revoke grant</button>`}</td>
     </tr>`)}</tbody>
   <//>`;
 }
@@ -131,9 +135,9 @@ function useTick(running) {
 
 function Open({ reservations, release }) {
   useTick(reservations.length > 0);
-  if (reservations.length === 0) return html`<p class="quiet">None are held.</p>`;
+  if (reservations.length === 0) return html`<p class="quiet">No open reservations.</p>`;
   return html`<${Table} label="Open reservations">
-    <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th>Made</th><th>Expires</th><td></td></tr></thead>
+    <thead><tr><th>Reservation</th><th>Event</th><th class="figure">Held</th><th>Created</th><th>Expires</th><td></td></tr></thead>
     <tbody>${reservations.map((reservation) => html`<tr key=${reservation.reservationId}>
       <td><${Name} text=${reservation.reservationId} href=${link(['explain'], { reservationId: reservation.reservationId })} /></td>
       <td><bdi>${reservation.event}</bdi></td>

@@ -3,7 +3,7 @@
 import { useState } from '../vendor/hooks.js';
 import * as api from '../api.js';
 import { Bar } from '../counter.js';
-import { foretold } from '../move.js';
+import { preview } from '../move.js';
 import { Confirm, Dialog, ErrorBox, Field, Loading, amount, html, number, useLoad, useWrite, when } from '../ui.js';
 
 const name = (user) => html`<bdi class="name"><strong>${user.userId}</strong></bdi>`;
@@ -50,10 +50,10 @@ export function GrantDialog({ user, counter, close, done }) {
   const then = Number(given) > 0 && counter.quota !== null ? number(counter.quota + counter.granted + Number(given)) + unit : null;
   const shared = Object.keys(counter.scope).some((key) => key !== 'user');
   return html`<${Dialog} title=${`Grant more ${label}`} action="Grant" busy=${busy} error=${error} submit=${submit} close=${close}>
-    <p>Extra quota on top of what the plan gives${shared ? ', for everybody who counts in this counter' : html` to ${name(user)}`}. The next call sees it.</p>
+    <p>Extra quota on top of the plan${shared ? ', for everyone who shares this counter' : html` to ${name(user)}`}. It applies from the next call on.</p>
     <${Field} label=${`Amount${unit}`}><input name="amount" inputmode="decimal" required autocomplete="off" value=${given} onInput=${(event) => setGiven(event.target.value)} /><//>
     <${UntilFields} until=${until} windowEnd=${counter.resetsAt} />
-    <${Field} label="Note" hint="Why; it is kept with the grant and in the audit log."><input name="note" maxlength="1000" value=${note} onInput=${(event) => setNote(event.target.value)} /><//>
+    <${Field} label="Note" hint="Stored with the grant and in the audit log."><input name="note" maxlength="1000" value=${note} onInput=${(event) => setNote(event.target.value)} /><//>
     <p role="status">${then ? `The limit becomes ${then}; ${number(counter.used + counter.held)} are used or held.` : ''}</p>
   <//>`;
 }
@@ -64,20 +64,20 @@ export function Release({ reservation, close, done }) {
     if (released) done();
     return released;
   };
-  const about = html`<p>What <code>${reservation.reservationId}</code> holds for <bdi>${reservation.event}</bdi> is free at once:</p>
+  const about = html`<p>This frees at once what <code>${reservation.reservationId}</code> holds for <bdi>${reservation.event}</bdi>:</p>
     <ul>${reservation.held.map((held) => html`<li><code>${held.groupId}</code>: ${amount(held.amount, held.unit)}</li>`)}</ul>
-    <p>So is what it holds in counters that others share, such as a team’s. If the application is still at work on it, its commit is refused and what it spent is not counted. Left alone, the hold ends by itself at <time datetime=${reservation.expiresAt}>${reservation.expiresAt}</time>.</p>`;
-  return html`<${Confirm} title="Release this reservation?" about=${about} action="Release" danger most=${256} hint="Why; it is kept in the ledger and in the audit log." run=${run} close=${close} />`;
+    <p>It also frees what it holds in shared counters, such as a team’s. If your application still works on it, its commit is refused and its cost is not counted. Otherwise the reservation expires at <time datetime=${reservation.expiresAt}>${reservation.expiresAt}</time>.</p>`;
+  return html`<${Confirm} title="Release this reservation?" about=${about} action="Release" danger most=${256} hint="Stored in the ledger and in the audit log." run=${run} close=${close} />`;
 }
 
 export function Revoke({ grant, close, done }) {
-  const about = html`<p>The counter <code>${grant.groupId}</code> loses the ${number(grant.amount)} that this grant added. What was used stays used, so it may then be over its limit.</p>`;
+  const about = html`<p>The counter <code>${grant.groupId}</code> loses the ${number(grant.amount)} of this grant. Used amounts stay, so the counter may be over its limit.</p>`;
   const run = async (write) => {
     const gone = await write('DELETE', api.path('grants', grant.id));
     if (gone) done();
     return gone;
   };
-  return html`<${Confirm} title="Take this grant back?" about=${about} action="Take back" danger note=${false} run=${run} close=${close} />`;
+  return html`<${Confirm} title="Revoke this grant?" about=${about} action="Revoke grant" danger note=${false} run=${run} close=${close} />`;
 }
 
 export function SetBlocked({ user, close, done }) {
@@ -87,8 +87,8 @@ export function SetBlocked({ user, close, done }) {
     return changed;
   };
   const about = user.blocked
-    ? html`<p>${name(user)} may make calls again, within the limits. Counters are as they were.</p>`
-    : html`<p>Every reserve of ${name(user)} is denied from the next call on, on every node. What is in flight may still be committed, and what has happened is still tracked.</p>`;
+    ? html`<p>${name(user)} may make calls again, within the limits. Counters do not change.</p>`
+    : html`<p>Every reserve of ${name(user)} is denied from the next call on, on every node. Open reservations can still be committed, and tracked events still count.</p>`;
   return html`<${Confirm} title=${user.blocked ? 'Unblock this user?' : 'Block this user?'} about=${about} action=${user.blocked ? 'Unblock' : 'Block'} danger=${!user.blocked} run=${run} close=${close} />`;
 }
 
@@ -99,14 +99,14 @@ export function Reset({ user, counter, close, done }) {
     return changed;
   };
   const mine = user.counters.filter((one) => one.scope.user !== undefined && (!counter || one.groupId === counter.groupId));
-  const about = html`<p>These counters of ${name(user)} start anew at 0. It cannot be undone:</p>
+  const about = html`<p>These counters of ${name(user)} restart at 0. This cannot be undone:</p>
     <ul>${mine.map((one) => html`<li><bdi>${one.label || one.groupId}</bdi>: ${number(one.used)} used</li>`)}</ul>
-    <p>What is held settles in the window that ends now.</p>`;
+    <p>Open reservations settle in the window that ends now.</p>`;
   return html`<${Confirm} title=${counter ? `Reset ${counter.label || counter.groupId}?` : 'Reset all counters?'} about=${about} action="Reset" danger run=${run} close=${close} />`;
 }
 
-/** Why: every change by hand has room for it. */
-export const Note = ({ note, set }) => html`<${Field} label="Note" hint="Why; it is kept in the audit log."><input name="note" maxlength="1000" value=${note} onInput=${(event) => set(event.target.value)} /><//>`;
+/** The note that each change by hand can have. */
+export const Note = ({ note, set }) => html`<${Field} label="Note" hint="Stored in the audit log."><input name="note" maxlength="1000" value=${note} onInput=${(event) => set(event.target.value)} /><//>`;
 
 export function Cancel({ user, close, done }) {
   const run = async (write, note) => {
@@ -151,7 +151,7 @@ function MovePreview({ user, planId, resetUsage }) {
   if (told.error) return html`<${ErrorBox} error=${told.error} retry=${told.reload} />`;
   if (told.data?.of !== planId) return html`<${Loading} what="what the counters will do" />`;
   return html`<h3>What the counters will do</h3><div role="status"><ul class="foretold">
-    ${told.data.counters.map((counter) => html`<li key=${counter.groupId}><bdi>${counter.label || counter.groupId}</bdi>: ${foretold(counter)}<${Bar} counter=${counter} /></li>`)}
+    ${told.data.counters.map((counter) => html`<li key=${counter.groupId}><bdi>${counter.label || counter.groupId}</bdi>: ${preview(counter)}<${Bar} counter=${counter} /></li>`)}
     ${told.data.endedGroupIds.map((id) => html`<li key=${id}><bdi>${labels.get(id) ?? id}</bdi>: ends, unless a policy counts it</li>`)}
     ${told.data.counters.length === 0 && html`<li>The plan has no groups that count per user.</li>`}
   </ul></div>`;

@@ -34,7 +34,7 @@ function Group({ group, counter, typed, change }) {
   const label = group.label || group.id;
   const plans = group.quota === null || group.quota === undefined ? 'no limit' : amount(Number(group.quota), group.unit);
   return html`<div class="limit">
-    <${Field} label=${`${label}${group.unit === 'count' ? '' : ` (${group.unit})`}`} hint=${`The plan gives ${plans}; leave it empty for that.`}>
+    <${Field} label=${`${label}${group.unit === 'count' ? '' : ` (${group.unit})`}`} hint=${`Empty: as in the plan (${plans}).`}>
       <input name=${`quota-${group.id}`} inputmode="decimal" autocomplete="off" disabled=${typed.none} placeholder=${typed.none ? 'no limit' : plans} value=${typed.none ? '' : typed.quota} onInput=${(event) => change({ ...typed, quota: event.target.value })} /><//>
     <label class="check"><input type="checkbox" name=${`none-${group.id}`} checked=${typed.none} onChange=${(event) => change({ ...typed, none: event.target.checked })} /> No limit</label>
   </div>
@@ -52,8 +52,8 @@ function Form({ user, plan, close, done }) {
     return changed !== null;
   };
   return html`<${Dialog} title="Custom limits" action="Save" busy=${busy} error=${error} submit=${submit} close=${close}>
-    <p>They replace those of <a href=${link(['plans', plan.id])}><code>${plan.id}</code></a> from the next call on, until the user moves to another plan. For extra quota that ends by itself, make a grant.</p>
-    ${!isByGroup(customLimits) && html`<p><strong>This user has a whole plan body of its own.</strong> Saving here puts quotas by group in its place.</p>`}
+    <p>These limits replace those of <a href=${link(['plans', plan.id])}><code>${plan.id}</code></a> from the next call on, until the user moves to another plan. For extra quota with an end, add a grant.</p>
+    ${!isByGroup(customLimits) && html`<p><strong>This user has a custom plan.</strong> Saving here replaces it with quotas by group.</p>`}
     ${plan.groups.map((group) => html`<${Group} key=${group.id} group=${group} counter=${user.counters.find((counter) => counter.groupId === group.id)} typed=${typed[group.id]} change=${(next) => setTyped({ ...typed, [group.id]: next })} />`)}
     <${Note} note=${note} set=${setNote} />
   <//>`;

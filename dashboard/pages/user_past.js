@@ -2,22 +2,31 @@
 
 import * as api from '../api.js';
 import { windowWords } from '../counter.js';
-import { Badge, Loaded, Table, Time, amount, figure, html, link, useLoad } from '../ui.js';
+import { Badge, Loaded, Table, amount, figure, html, link, useLoad, when } from '../ui.js';
 import { EventTable } from './events.js';
 
 const RECENT = 10;
 
-/** Where each of the user's counters leads, by its group. `state` changes when the counters do. */
+/** The forecast of each of the user's counters, by its group. `state` changes when the counters do. */
 export function useForecast(userId, state) {
   const forecast = useLoad((signal) => api.get(`reports/forecast${api.query({ userId })}`, signal), [userId, state, api.place.mode, api.place.app]);
   return new Map((forecast.data?.data ?? []).map((counter) => [counter.groupId, counter]));
 }
 
-/** Beside a counter: when it runs out at the present rate, or what it will have used by the end of its window. */
+const span = (low, high) => (low === high ? low : `${low} to ${high}`);
+
+/** Beside a counter: when it may run out, or what it will have used by the end of its window. Always a range. */
 export function Forecast({ counter, forecast }) {
-  if (!forecast || forecast.used === 0 || counter.scope.user === undefined) return null;
-  if (forecast.runsOutAt) return html`<p class="forecast warning">Runs out <${Time} at=${forecast.runsOutAt} />, at this rate</p>`;
-  return forecast.projected === null ? null : html`<p class="forecast quiet">Leads to ${amount(Number(forecast.projected.toFixed(2)), forecast.unit)} by the end of the window</p>`;
+  if (!forecast || forecast.used === 0 || forecast.used >= forecast.limit || counter.scope.user === undefined) return null;
+  if (!forecast.range) return html`<p class="forecast quiet">Forecast from ${when(forecast.forecastFrom)}</p>`;
+  const { slow, fast } = forecast.range;
+  if (fast.runsOutAt) {
+    const last = slow.runsOutAt ? when(slow.runsOutAt) : null;
+    return html`<p class="forecast warning">${last ? `Runs out ${span(when(fast.runsOutAt), last)}` : `May run out from ${when(fast.runsOutAt)}`}</p>`;
+  }
+  if (fast.projected === null) return null;
+  const end = (value) => figure(Number(value.toPrecision(3)), forecast.unit);
+  return html`<p class="forecast quiet">Forecast: ${span(end(slow.projected), end(fast.projected))} by ${when(forecast.period.end)}</p>`;
 }
 
 /** The windows of the user's counters as an invoice needs them. */

@@ -1,4 +1,5 @@
 import { useEffect, useState } from '../vendor/hooks.js';
+import { Tags } from './user_profile.js';
 import { Badge, Empty, Heading, Loaded, Loading, More, Name, Table, Time, go, html, keepFilter, link, usePages, useSettled } from '../ui.js';
 
 /** A page of a search looks at 50,000 ids. Pages without a hit are passed over, so many in all. */
@@ -30,19 +31,19 @@ export function Users({ query }) {
     if (exact ?? only) go(['users', (exact ?? only).userId]);
   }, [wanted, settled]);
   const empty = search
-    ? html`<${Empty} title="No user has that in the id"><p>${pages.next ? 'There are so many users that not all were looked at. Type how the id begins, or go on with "Show more".' : html`Put <a href=${link(['users', search])}><bdi>${search}</bdi></a> on a plan, if that is the whole id.`}</p><//>`
-    : html`<${Empty} title="No users yet"><p>A user appears here with the first subscription or the first call. <a href=${link(['start'])}>Three steps to the first call</a></p><//>`;
+    ? html`<${Empty} title="No user found"><p>${pages.next ? 'There are too many users to search all at once. Enter the beginning of the ID, or continue with "Show more".' : html`If this is a whole user ID, you can put <a href=${link(['users', search])}><bdi>${search}</bdi></a> on a plan.`}</p><//>`
+    : html`<${Empty} title="No users yet"><p>This page lists users with a subscription or a call. <a href=${link(['start'])}>Three steps to the first call</a></p><//>`;
   return html`
     <${Heading} title="Users" />
     <div class="filter">
-      <input type="search" aria-label="Search users" placeholder="Search by any part of an id" data-search value=${typed}
+      <input type="search" aria-label="Search users" placeholder="Search by any part of ID, name or tag" data-search value=${typed}
         onInput=${(event) => setTyped(event.target.value)} onKeyDown=${(event) => setWanted(event.key === 'Enter' && typed !== '')} />
     </div>
     ${looking ? html`<${Loading} what="more users" />` : html`<${Loaded} of=${pages} what="users" empty=${empty}>
       <${Table} label="Users">
         <thead><tr><th>User</th><th>Plan</th><th>Since</th><th>Ends</th><th>State</th></tr></thead>
         <tbody>${pages.data.map((user) => html`<tr key=${user.userId}>
-          <td><${Name} text=${user.userId} href=${link(['users', user.userId])} /></td>
+          <td><${Name} text=${user.userId} href=${link(['users', user.userId])} />${(user.name || user.tags) && html`<div class="quiet"><bdi>${user.name}</bdi> <${Tags} tags=${user.tags} /></div>`}</td>
           <td>${user.subscription ? html`<a href=${link(['plans', user.subscription.planId])}>${user.subscription.planId}</a>` : html`<span class="quiet">none</span>`}</td>
           <td><${Time} at=${user.subscription?.startedAt} /></td>
           <td><${Time} at=${user.subscription?.endsAt} /></td>

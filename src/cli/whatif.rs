@@ -6,6 +6,7 @@ mod report;
 mod trace;
 
 use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,10 +14,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::direct::{Direct, DirectError};
 use crate::cli::print;
 use crate::cli::replay::TraceError;
-use crate::domain::simulation::in_memory_counters::Book;
 use crate::domain::time::window::{TimeMs, parse_rfc3339};
 use crate::domain::values::ids::PlanId;
-use crate::service::configuration::app_config::AppConfig;
 use crate::service::error::ServiceError;
 use crate::service::simulation::past::PastBuilder;
 use crate::service::simulation::people::book;
@@ -25,9 +24,12 @@ pub use crate::service::simulation::report::{Agreement, GroupSum, Report, Side, 
 pub use crate::service::simulation::tally::{Changed, Example, LackView};
 use crate::service::simulation::whatif::units;
 pub use crate::service::simulation::whole::Rehearsed;
-use crate::service::simulation::whole::{Replayed, Source, Whole, Work};
+use crate::service::simulation::whole::{Source, Whole, Work};
 use crate::store::error::StoreError;
 use draft::Draft;
+
+/// Calls by which the replay under the present rules may be ahead of that under the draft.
+const VERDICTS_AHEAD: usize = 10_000;
 
 /// Replay recorded calls against a draft: which calls would be denied, and what they would cost.
 ///
@@ -155,12 +157,22 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
         let work =
             Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
         let instead = drafted.instead.as_ref().map(|(of, instead)| (of, instead));
+        let bar = replay_bar(&work);
+        // The draft follows the present rules call by call.
+        let (verdicts, before) = sync_channel(VERDICTS_AHEAD);
         let (under_draft, under_present) = std::thread::scope(|scope| {
-            let present = scope.spawn(|| replay(&work, &present, None, book(&moved)));
-            (replay(&work, &drafted.config, instead, book(&moved)), present.join())
+            let under_present = scope.spawn(|| {
+                // Nobody hears it if the other replay has failed.
+                let verdict = move |verdict| drop(verdicts.send(verdict));
+                work.present(&present, book(&moved), |_| {}, verdict)
+            });
+            let told = |place| bar.set_position(place as u64);
+            let under_draft = work.draft((&drafted.config, instead), book(&moved), told, before.into_iter());
+            (under_draft, under_present.join())
         });
+        bar.finish_and_clear();
         let under_present = under_present.map_err(|_| ServiceError::Internal("a replay ended early".to_owned()))?;
-        whole.add(&past, under_draft, Some(under_present), None, since_ms);
+        whole.add(&past, under_draft, under_present, since_ms);
     }
     bar.finish_and_clear();
     let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
@@ -172,12 +184,9 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
     ))
 }
 
-/// Replays with a progress bar.
-fn replay(work: &Work<'_>, config: &AppConfig, instead: Option<(&PlanId, &PlanId)>, book: Book) -> Replayed {
-    let bar = bar(work.past.moments.len() as u64, "replayed");
-    let replayed = work.replay(config, instead, book, |place| bar.set_position(place as u64));
-    bar.finish_and_clear();
-    replayed
+/// A progress bar for a replay.
+fn replay_bar(work: &Work<'_>) -> ProgressBar {
+    bar(work.past.moments.len() as u64, "replayed")
 }
 
 /// A progress bar on stderr; hidden if stderr is not a terminal.

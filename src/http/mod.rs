@@ -217,7 +217,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/whatif").route(web::post().to(whatif::whatif)))
         .service(resource("/counters").route(web::get().to(counters::list)))
         .service(resource("/users").route(web::get().to(users::list)))
-        .service(resource("/users/{id}").route(web::get().to(users::get)))
+        .service(resource("/users/{id}").route(web::get().to(users::get)).route(web::put().to(users::put)))
         .service(resource("/users/{id}/block").route(web::post().to(users::block)))
         .service(resource("/users/{id}/unblock").route(web::post().to(users::unblock)))
         .service(resource("/users/{id}/reset").route(web::post().to(users::reset)))

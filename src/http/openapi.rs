@@ -28,7 +28,7 @@ use crate::http::webhooks::{alerts, endpoints};
         usage::get_usage, usage::stream_usage, history::history, explain::explain, explain::draft::explain_draft,
         events::list, events::stream,
         subscriptions::subscribe, subscriptions::cancel,
-        users::list, users::get, users::block, users::unblock, users::reset,
+        users::list, users::get, users::put, users::block, users::unblock, users::reset,
         grants::create, grants::list, grants::delete,
         plans::list, plans::get, plans::put, plans::delete, plans::versions, plans::rollback,
         policies::list, policies::get, policies::put, policies::delete, policies::versions, policies::rollback, policies::review,

@@ -125,6 +125,11 @@ impl Bucket {
         self.key("users")
     }
 
+    /// Display names and tags of users.
+    pub fn profiles(&self) -> String {
+        self.key("profiles")
+    }
+
     /// Users on the default plan, by the time at which they expire.
     pub fn leaving(&self) -> String {
         self.key("leaving")

@@ -15,12 +15,13 @@ async fn the_first_visit_leads_to_the_first_reserve() {
     let snippet = browser.run("return [...document.querySelectorAll('pre')].at(-2).textContent", json!([])).await;
     let snippet = snippet.as_str().unwrap();
     assert!(snippet.contains(&format!("{}/api/v1/reserve", world.node.url)), "{snippet}");
+    assert!(snippet.contains("Bearer sk_test_"), "{snippet}");
     let script = format!("curl() {{ command curl -sS \"$@\"; }}; {snippet}");
     let run = move || std::process::Command::new("sh").args(["-c", &script]).output();
     let output = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
     let decision: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(decision["allowed"], true, "{decision}");
-    browser.sees("It has arrived").await;
+    browser.sees("The call has arrived").await;
     // The second command contains the id by now.
     let id = decision["reservationId"].as_str().unwrap();
     browser.until(&format!("[...document.querySelectorAll('pre')].at(-1).textContent.includes('{id}')")).await;
@@ -31,6 +32,9 @@ async fn the_first_visit_leads_to_the_first_reserve() {
     let settled: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(settled["status"], "committed", "{settled}");
     browser.sees("Committed: see what u_1 has used").await;
+    browser.click("u_1").await;
+    browser.sees("1 / 20").await;
+    browser.sees("Test mode").await;
     without_faults(browser).await;
 }
 
@@ -43,7 +47,7 @@ async fn a_key_is_created_shown_once_used_and_revoked() {
     browser.fill("name", "back end").await;
     browser.fill("metadata", "team=red, environment=production").await;
     browser.click("Create").await;
-    browser.sees("It is shown only now.").await;
+    browser.sees("It is shown only once.").await;
     let key = browser.run("return document.querySelector('.secret code').textContent", json!([])).await;
     let app = world.node.client(key.as_str().unwrap());
     app.subscribe("u", "one").await;
@@ -54,8 +58,8 @@ async fn a_key_is_created_shown_once_used_and_revoked() {
     browser.sees("back end").await;
     assert!(!browser.text().await.contains(key.as_str().unwrap()));
     browser.click("Revoke back end").await;
-    browser.sees("stops working within a second on every node").await;
-    browser.sees("1 call came with it").await;
+    browser.sees("stops working on every node within a second").await;
+    browser.sees("1 call used this key").await;
     browser.click("Revoke").await;
     browser.sees_no_dialog().await;
     app.get("plans").await.problem(401, "invalid_key");
@@ -121,10 +125,10 @@ async fn a_plan_is_tried_on_recent_events_and_its_rules_on_a_call_before_it_is_s
         r"[...document.querySelectorAll('.whatif tr')].map((row) => row.innerText).join(' ').replace(/\s+/g, ' ')";
     browser.until(&format!("{row}.includes('Allowed 8 4 −4')")).await;
     browser.until(&format!("{row}.includes('<b>bob</b>')")).await;
-    browser.sees("decide every one of these calls as it was decided").await;
+    browser.sees("Accuracy of the replay: 100 %").await;
     // The result belongs to the previous draft.
     browser.fill("document", &tighter(9)).await;
-    browser.sees("The draft has changed since it was tried.").await;
+    browser.sees("The draft has changed since this replay.").await;
     browser.click("Try on recent events").await;
     browser.sees("Newly denied\n\nNone.").await;
     assert_eq!(world.admin.get("plans/one").await.expect(200)["groups"][0]["quota"], 20, "nothing is written");
@@ -196,20 +200,20 @@ async fn a_sandbox_can_be_selected_as_soon_as_it_has_a_key() {
     browser.run(choose, json!([])).await;
     browser.fill("sandbox", "ci").await;
     browser.click("Create").await;
-    browser.sees("It is shown only now.").await;
+    browser.sees("It is shown only once.").await;
     let admin = world.admin.with("x-mode", "test/ci");
     admin.put("test-clock", json!({"now": "2031-01-31T10:00:00Z"})).await.expect(200);
     admin.subscribe("only_here", "one").await;
     browser.page("Users").await;
     browser.choose("mode", "test/ci").await;
-    browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
+    browser.sees("The clock is set to 2031-01-31T10:00:00Z").await;
     browser.sees("only_here").await;
     // A viewer sees the time of the clock too.
     let key = new_key(&world.admin, json!({"kind": "admin", "role": "viewer"})).await;
     browser.click("Sign out").await;
     browser.fill("key", &key).await;
     browser.click("Sign in").await;
-    browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
+    browser.sees("The clock is set to 2031-01-31T10:00:00Z").await;
     without_faults(browser).await;
 }
 
@@ -257,12 +261,12 @@ async fn a_request_is_rejected_opened_again_and_approved() {
     browser.sees("<red>").await;
     browser.click("Reject").await;
     browser.fill("note", "why so many?").await;
-    browser.click("Reject").await;
-    browser.sees("Nothing waits for approval").await;
+    browser.click("Reject request").await;
+    browser.sees("No open requests").await;
     browser.click("Decided").await;
     browser.sees("why so many?").await;
-    browser.click("Open again").await;
-    browser.click("Open again").await;
+    browser.click("Reopen").await;
+    browser.click("Reopen request").await;
     browser.sees_no_dialog().await;
     browser.click("Open").await;
     browser.click("Approve").await;
@@ -270,7 +274,7 @@ async fn a_request_is_rejected_opened_again_and_approved() {
     browser.until("document.activeElement.name === 'amount'").await;
     browser.fill("amount", "5").await;
     browser.click("Approve").await;
-    browser.sees("Nothing waits for approval").await;
+    browser.sees("No open requests").await;
     app.reserved(call).await;
     without_faults(browser).await;
 }
@@ -283,15 +287,15 @@ async fn the_test_clock_is_frozen_moved_and_the_sandbox_emptied() {
     world.app.subscribe("u", "one").await;
     browser.page("Test clock").await;
     browser.click("To test mode").await;
-    browser.sees("The clock stands at 2031-01-31T10:00:00Z").await;
+    browser.sees("The clock is set to 2031-01-31T10:00:00Z").await;
     browser.click("+1 month").await;
-    browser.sees("The clock stands at 2031-02-28T10:00:00Z").await;
+    browser.sees("The clock is set to 2031-02-28T10:00:00Z").await;
     assert_eq!(world.app.get("test-clock").await.expect(200)["now"], "2031-02-28T10:00:00Z");
     browser.page("Users").await;
     browser.sees("28 days ago").await;
     browser.click("Test clock").await;
     browser.click("Empty the sandbox").await;
-    browser.sees("live data is not touched").await;
+    browser.sees("Plans, policies, keys and live data stay.").await;
     browser.click("Empty").await;
     browser.sees("The sandbox runs on real time").await;
     assert_eq!(world.app.get("usage?userId=u").await.expect(200)["planId"], json!(null));
@@ -331,7 +335,7 @@ async fn a_webhook_is_created_with_its_secret_shown_once_and_its_deliveries_are_
     browser.click("Pending").await;
     browser.click("Send again").await;
     browser.click("Dead letters").await;
-    browser.sees("None are dead.").await;
+    browser.sees("No dead letters.").await;
     browser.click("Rotate the secret").await;
     browser.click("Rotate").await;
     browser.sees("The new signing secret.").await;
@@ -369,6 +373,7 @@ async fn a_key_for_browsers_has_its_origins_and_its_secret_is_copied_once() {
     browser.click("New key").await;
     browser.choose("kind", "publishable").await;
     browser.fill("name", "web").await;
+    browser.sees("Without an origin no browser can use this key").await;
     browser.fill("origins", "https://app.example.com, https://other.example.com").await;
     browser.click("Create").await;
     browser.sees("The publishable key.").await;

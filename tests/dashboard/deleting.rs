@@ -43,14 +43,16 @@ async fn the_users_of_a_plan_are_listed_before_it_is_deleted_and_moved() {
 
     browser.open(&format!("{}/#/plans/old", world.node.url)).await;
     browser.click("Delete").await;
-    browser.sees("3 users are on it: 2 in live, 1 in the sandbox main. 1 of them has limits of its own, which are dropped by the move.").await;
-    browser.sees("Nothing counts by <b>extra</b> extra any more").await;
-    browser.sees("<b>images</b> images goes on in new.").await;
-    browser.sees("1 live grant for them adds to nothing.").await;
-    browser.sees("The webhook ops is told of nothing else.").await;
+    browser
+        .sees("3 users are on it: 2 in live, 1 in the sandbox main. 1 of them has custom limits, which the move drops.")
+        .await;
+    browser.sees("The limit <b>extra</b> extra ends with the next call").await;
+    browser.sees("<b>images</b> images continues in new.").await;
+    browser.sees("1 active grant for these limits has no effect any more.").await;
+    browser.sees("The webhook ops no longer receives events.").await;
     browser.until(BLOCKED).await;
     browser.choose("moveTo", "new").await;
-    browser.sees("<b>images</b>: goes on with what was used, of 9").await;
+    browser.sees("<b>images</b>: keeps what was used, of 9").await;
     browser.sees("<b>mails</b>: starts at 0 of 7").await;
     browser.sees("<b>extra</b>: ends").await;
     browser.click("Move them and delete").await;
@@ -74,13 +76,13 @@ async fn a_default_plan_cannot_be_deleted_and_a_plan_without_users_can() {
     browser.click("none").await;
     browser.sees("default plan of users without a subscription").await;
     browser.click("Delete").await;
-    browser.sees("It is the app’s default plan").await;
+    browser.sees("It is the default plan").await;
     browser.until(BLOCKED).await;
     browser.click("Cancel").await;
     browser.sees_no_dialog().await;
     browser.visit("#/plans/spare").await;
     browser.click("Delete").await;
-    browser.sees("Nobody is on it.").await;
+    browser.sees("No users are on it.").await;
     // Another user joins the plan while the dialog is open.
     let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
     app.subscribe("late", "spare").await;
@@ -107,9 +109,9 @@ async fn open_requests_are_listed_before_a_policy_is_deleted() {
     assert_eq!(app.reserve(json!({"userId": "u", "event": "a", "metadata": {"team": "red"}})).await["allowed"], false);
     browser.open(&format!("{}/#/policies/cap", world.node.url)).await;
     browser.click("Delete").await;
-    browser.sees("Nothing counts by Team team any more").await;
-    browser.sees("1 open request for approval is about them.").await;
-    browser.sees("What it capped is capped no longer").await;
+    browser.sees("The limit Team team ends with the next call").await;
+    browser.sees("1 open request for approval concerns these limits.").await;
+    browser.sees("Only plans and other policies limit these calls then").await;
     browser.click("Delete").await;
     browser.sees_title("Policies").await;
     let capped = app.reserve(json!({"userId": "u", "event": "a", "metadata": {"team": "red"}})).await;
@@ -146,7 +148,7 @@ async fn dead_letters_are_shown_sent_again_and_dropped_with_their_webhook() {
     browser.sees("500").await;
     receiver.answer(&[Reply::Status(200)]);
     browser.click("Send again").await;
-    browser.sees("None are dead.").await;
+    browser.sees("No dead letters.").await;
     browser.click("Delivered").await;
     browser.sees("200").await;
     let audit = world.admin.get("audit?action=webhook.resend").await.expect(200);

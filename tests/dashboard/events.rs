@@ -23,7 +23,7 @@ async fn events_are_filtered_by_the_address_opened_and_explained() {
     browser.until(&format!("{listed} === 'denial'")).await;
     browser.until("location.hash.includes('type=denial')").await;
     browser.run("document.querySelector('tr[data-event] button').click()", json!([])).await;
-    browser.sees("Without room").await;
+    browser.sees("Over limit").await;
     browser.sees("<i>large</i>").await;
     browser.click("Explain such a call").await;
     browser.sees_title("Explain").await;

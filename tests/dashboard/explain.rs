@@ -29,12 +29,38 @@ async fn a_call_is_tested_group_by_group_and_nothing_is_written() {
     browser.fill("quantity", "3").await;
     browser.sees("limit_reached").await;
     browser.until("document.querySelector('[data-group=large] .badge').textContent === 'matches, refuses'").await;
-    browser.sees("has no room for it: the limit is 2").await;
+    browser.sees("not enough left: the limit is 2").await;
+    browser.sees("Denied: the call needs 3, and the limit \"Large <b>\" has 2 left (0 of 2 used)").await;
     browser.until("location.hash.includes('quantity=3')").await;
     assert_eq!(app.stands("u 1", "large").await, (0.0, 0.0), "nothing is written");
+    browser.fill("userId", "u-1").await;
+    browser.sees("The gateway has no data about this user").await;
+    browser.fill("userId", "u 1").await;
     browser.fill("quantity", "many").await;
     browser.until("document.querySelector('[name=quantity]').getAttribute('aria-invalid') === 'true'").await;
     assert_eq!(browser.run("return document.querySelectorAll('main b').length", json!([])).await, 0);
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reason_of_a_denial_takes_three_clicks() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", crate::support::monthly(2)).await;
+    let app = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    for user in ["ada", "bob"] {
+        app.subscribe(user, "one").await;
+    }
+    let refused = json!({"userId": "ada", "event": "image.a", "quantity": 3});
+    assert_eq!(app.reserve(refused).await["allowed"], false);
+    browser.visit("#/").await;
+    browser.count_clicks().await;
+    browser.page("Users").await;
+    browser.click("ada").await;
+    browser.sees("limit_reached").await;
+    browser.click("Why image.a was denied").await;
+    browser.sees("Denied: the call needs 3, and the limit \"images\" has 2 left (0 of 2 used)").await;
+    let clicks = browser.clicks().await;
+    assert!(clicks <= 3, "{clicks}");
     without_faults(browser).await;
 }
 
@@ -53,9 +79,7 @@ async fn a_reservation_is_explained_from_its_hold_to_its_end() {
     app.commit(&id).await;
     browser.reload().await;
     browser.sees("committed").await;
-    browser
-        .until("document.querySelector('[aria-label=\"What the ledger tells\"]').innerText.includes('commit')")
-        .await;
+    browser.until("document.querySelector('[aria-label=\"Ledger entries\"]').innerText.includes('commit')").await;
     browser.fill("reservationId", "rsv_nonsense").await;
     browser.until("document.querySelector('main .error, main .fault') !== null").await;
     without_faults(browser).await;

@@ -143,7 +143,7 @@ async fn the_form_changes_one_field_and_leaves_everything_else_as_it_is() {
     browser.fill("document", "{").await;
     browser.click("Form").await;
     browser.sees("The JSON cannot be read").await;
-    browser.click("Mend the JSON").await;
+    browser.click("Fix the JSON").await;
     browser.fill("document", "{\"groups\": 3}").await;
     browser.click("Form").await;
     browser.sees("The form cannot show this JSON").await;

@@ -54,7 +54,7 @@ pub async fn visit(browser: &Browser, (name, place): (&str, &str)) {
         "plan-tried" => {
             browser.fill("groups[0].quota", "60").await;
             browser.fill("test-event", "image.render").await;
-            browser.sees("Groups that do not match").await;
+            browser.sees("Limits that do not match").await;
             browser.click("Try on recent events").await;
             browser.sees("Users most affected").await;
             browser.run("document.querySelector('.try').scrollIntoView()", json!([])).await;
@@ -66,7 +66,7 @@ pub async fn visit(browser: &Browser, (name, place): (&str, &str)) {
         "user-move" => {
             browser.click("Move to another plan").await;
             browser.choose("plan", "pro").await;
-            browser.sees("Calls: goes on with").await;
+            browser.sees("Calls: keeps").await;
         }
         "plan-delete" => {
             browser.click("Delete").await;

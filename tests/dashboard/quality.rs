@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::pages::{self, PAGES, PHONE, WIDE};
+use crate::pages::{self, PAGES, PHONE};
 use crate::support::World;
 use crate::{shop, signed_in, without_faults};
 
@@ -18,7 +18,7 @@ async fn shown() -> (World, Browser) {
 
 /// What is seen of a page: its theme, its window, and what axe looks at. In the dark nothing but colours is another.
 pub const LOOKS: [(&str, (u32, u32), &[&str]); 3] =
-    [("light", WIDE, ALL), ("dark", WIDE, COLOURS), ("light", PHONE, ALL)];
+    [("light", (1440, 900), ALL), ("dark", (1024, 768), COLOURS), ("light", PHONE, ALL)];
 const ALL: &[&str] = &[];
 const COLOURS: &[&str] = &["color-contrast", "link-in-text-block"];
 
@@ -65,6 +65,29 @@ async fn axe_finds_nothing_on_any_page_and_none_is_wider_than_its_window() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_phone_no_button_covers_an_amount() {
+    let (world, browser) = shown().await;
+    let support = world.admin.with("x-mode", "test");
+    let grant = json!({"groupId": "calls", "scope": {"user": "ada"}, "amount": 1_000_000});
+    support.post("grants", grant).await.expect(201);
+    browser.size(PHONE.0, PHONE.1).await;
+    let covered = "return [...document.querySelectorAll('main td.figure, main td code')].filter((cell) => { \
+        cell.scrollIntoView({block: 'center', inline: 'nearest'}); const box = cell.getBoundingClientRect(); \
+        const range = document.createRange(); range.selectNodeContents(cell); \
+        return [...range.getClientRects()].some((line) => [line.left + 1, line.right - 1].some((x) => { \
+            const top = document.elementFromPoint(x, line.top + line.height / 2); \
+            return line.width > 2 && (top === null || !(cell.contains(top) || top.contains(cell))); })) && box.width > 0; \
+        }).map((cell) => cell.innerText)";
+    for page in ["#/users/ada", "#/keys", "#/approvals", "#/webhooks/ops"] {
+        browser.visit(page).await;
+        browser.until("document.querySelector('main td.end button') !== null").await;
+        assert_eq!(browser.run(covered, json!([])).await, json!([]), "{page}");
+        assert!(overflow(&browser).await <= 0, "{page}");
+    }
     without_faults(browser).await;
 }
 

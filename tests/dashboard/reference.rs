@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::browser::Browser;
 use crate::quality::{AXE, FOCUSED, LOOKS, findings, overflow};
-use crate::support::World;
+use crate::support::{World, new_key};
 use crate::without_faults;
 
 /// Whether this operation is expanded.
@@ -52,6 +52,39 @@ async fn the_reference_shows_operations_with_their_fields_and_finds_them() {
     browser.open(&format!("{}/docs?again#users.block", world.node.url)).await;
     browser.until(&open("users.block")).await;
     browser.sees("Refuse everything of a user").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operation_has_an_example_that_is_tried_with_a_test_key() {
+    let (world, browser) = (World::new().await, Browser::start().await);
+    world.admin.plan("pro", crate::support::monthly(20)).await;
+    world.app.subscribe("u_42", "pro").await;
+    browser.open(&format!("{}/docs#metering.reserve", world.node.url)).await;
+    browser.until(&open("metering.reserve")).await;
+    browser.sees("POST /api/v1/reserve").await;
+    browser.sees("\"reservationId\": \"rsv_1\"").await;
+    let summary = "[...document.querySelectorAll('[id=\"metering.reserve\"] summary')].find((it) => it.textContent === 'Try it').click()";
+    browser.run(summary, json!([])).await;
+    // A live key is not sent anywhere.
+    let live = new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await;
+    browser.fill("key", &live).await;
+    browser.click("Send").await;
+    browser.sees("Enter a test key").await;
+    browser.fill("key", &world.app.key).await;
+    browser.click("Send").await;
+    browser.sees("Answer 200").await;
+    browser
+        .until(
+            "[...document.querySelectorAll('.try-it pre')].some((it) => it.textContent.includes('\"allowed\": true'))",
+        )
+        .await;
+    assert_eq!(world.app.stands("u_42", "images").await, (0.0, 3.0));
+    // An admin key is not asked for.
+    browser.open(&format!("{}/docs?again#plans.put", world.node.url)).await;
+    browser.until(&open("plans.put")).await;
+    browser.sees("PUT /api/v1/plans/pro").await;
+    assert_eq!(browser.run("return document.querySelectorAll('.try-it').length", json!([])).await, 0);
     without_faults(browser).await;
 }
 

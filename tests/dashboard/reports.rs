@@ -63,13 +63,52 @@ async fn the_overview_follows_what_happens() {
     app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 2})).await.expect(200);
     browser.reload().await;
     browser.sees_title("Overview").await;
-    browser.sees("No counter has used three quarters of its limit").await;
+    browser.sees("No counter is between 75 % and 100 % of its limit").await;
     // The page updates itself without a reload.
     app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 14})).await.expect(200);
     browser.sees("16 / 20").await;
     app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 4})).await.expect(200);
     browser.sees("1 used up").await;
     browser.until("document.querySelector('figure svg').getAttribute('aria-label').endsWith('Calls 3')").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_overview_answers_three_questions_and_changes_in_place() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("free", crate::support::monthly(20)).await;
+    let key = crate::support::new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await;
+    let app = world.node.client(&key);
+    app.subscribe("ada", "free").await;
+    app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 16})).await.expect(200);
+    browser.reload().await;
+    // Is the gateway healthy, who is close to the quota, what changed today: without scrolling.
+    let answers = "document.querySelector('.answers')";
+    browser.until(&format!("{answers}?.innerText.includes('1 near')")).await;
+    browser.until(&format!("{answers}.innerText.includes('1 call, no denials')")).await;
+    browser.until(&format!("{answers}.innerText.includes('plan.put free by root')")).await;
+    for text in ["ready", "1 node", "none used up", "ada", "80 %", "No open requests."] {
+        browser.until(&format!("{answers}.innerText.includes('{text}')")).await;
+    }
+    browser.until(&format!("{answers}.getBoundingClientRect().bottom < innerHeight")).await;
+    // Nothing goes and comes again while it is read anew, and nothing jumps.
+    let watch = "window.gone = []; window.tops = new Set(); const main = document.querySelector('main'); \
+        const section = [...main.querySelectorAll('h2')].find((it) => it.textContent === 'The last 30 days'); \
+        new MutationObserver((changes) => { window.tops.add(Math.round(section.getBoundingClientRect().top)); \
+            for (const change of changes) for (const node of change.removedNodes) if (node.nodeType === 1) window.gone.push(node.outerHTML.slice(0, 80)); \
+            if (main.innerText.includes('Loading')) window.gone.push('Loading'); \
+        }).observe(main, {subtree: true, childList: true, characterData: true})";
+    browser.run(watch, json!([])).await;
+    app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 1})).await.expect(200);
+    browser.until(&format!("{answers}.innerText.includes('2 calls, no denials')")).await;
+    browser.sees("17 / 20").await;
+    assert_eq!(browser.run("return window.gone", json!([])).await, json!([]));
+    let tops = browser.run("return window.tops.size", json!([])).await;
+    assert_eq!(tops, 1, "what is below stays where it is");
+    app.post("track", json!({"userId": "ada", "event": "image.a", "quantity": 3})).await.expect(200);
+    assert_eq!(app.reserve(json!({"userId": "ada", "event": "image.a"})).await["allowed"], false);
+    browser.until(&format!("{answers}.innerText.includes('1 used up')")).await;
+    browser.until(&format!("{answers}.innerText.includes('1 denial')")).await;
     without_faults(browser).await;
 }
 
@@ -135,12 +174,12 @@ async fn a_report_is_made_kept_in_the_address_and_saved_as_csv() {
 async fn an_unknown_value_in_a_report_is_reported_at_its_field() {
     let (_world, browser): (World, _) = signed_in().await;
     browser.page("Reports").await;
-    browser.sees("Nothing happened").await;
+    browser.sees("No events").await;
     browser.fill("by-metadata", "tier").await;
     browser.sees("cannot use `metadata.").await;
     browser.until("document.querySelector('[name=by-metadata]').getAttribute('aria-invalid') === 'true'").await;
     browser.fill("by-metadata", "model").await;
-    browser.sees("Nothing happened").await;
+    browser.sees("No events").await;
     browser.run(OPEN, json!([])).await;
     browser.fill("ratio", "calls").await;
     browser.until("document.querySelector('[name=ratio]').getAttribute('aria-invalid') === 'true'").await;
@@ -232,5 +271,36 @@ async fn the_most_expensive_users_of_more_than_a_thousand_are_ranked_whatever_th
     browser.choose("metric", "tokens").await;
     browser.until(&format!("{ROWS}[1]?.startsWith('user_1099 1 0')")).await;
     browser.until("!document.querySelector('main').innerText.includes('These are the 1,000')").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_has_one_currency_everywhere() {
+    let (world, browser) = signed_in().await;
+    shop::opened(&world).await;
+    shop::look(&world, &browser).await;
+    let cost = world.admin.with("x-mode", "test").get("reports/usage").await.expect(200)["data"][0]["cost"].clone();
+    let cents = cost.as_f64().unwrap();
+    browser.visit("#/").await;
+    browser.sees(&format!("Cost: {cents:.2} cents")).await;
+    browser.page("App settings").await;
+    browser.fill("currency", "usd").await;
+    browser.click("Save").await;
+    browser.sees("must be an ISO 4217 code, such as `USD`").await;
+    browser.fill("currency", "USD").await;
+    browser.click("Save").await;
+    browser.sees("Saved.").await;
+    let dollars = format!("${:.2}", cents / 100.0);
+    browser.visit("#/").await;
+    browser.sees(&format!("Cost: {dollars}")).await;
+    browser.visit("#/reports?by=user&metric=cost").await;
+    browser.sees(&dollars).await;
+    browser.visit("#/users/ada").await;
+    browser.sees("/ $9.00").await;
+    assert!(!browser.text().await.contains(" cents"));
+    // Also on the next visit, and in another language of money.
+    world.admin.put("app", json!({"currency": "EUR"})).await.expect(200);
+    browser.reload().await;
+    browser.sees("/ €9.00").await;
     without_faults(browser).await;
 }

@@ -67,6 +67,42 @@ async fn users_plans_keys_and_pages_are_found_from_every_page_by_any_part_of_the
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_has_a_name_and_tags_that_are_found_everywhere() {
+    let (world, browser) = signed_in().await;
+    world.admin.plan("one", monthly(20)).await;
+    for user in ["acct_1842", "acct_1843"] {
+        world.admin.subscribe(user, "one").await;
+    }
+    browser.visit("#/users/acct_1842").await;
+    browser.click("Name and tags").await;
+    browser.fill("name", "Ada <b>Lovelace").await;
+    browser.fill("tags", "vip, vip").await;
+    browser.click("Save").await;
+    browser.sees("must have 1 to 32 characters, and be there once").await;
+    browser.fill("tags", "vip, early access").await;
+    browser.click("Save").await;
+    browser.sees_no_dialog().await;
+    browser.sees("Ada <b>Lovelace").await;
+    let stored = world.admin.get("users/acct_1842").await.expect(200);
+    assert_eq!((&stored["name"], &stored["tags"]), (&json!("Ada <b>Lovelace"), &json!(["vip", "early access"])));
+    let rows = "[...document.querySelectorAll('tbody tr')].map((row) => row.innerText).join(' ')";
+    for text in ["LOVE", "early", "1842"] {
+        browser.visit("#/users").await;
+        browser.fill("Search users", text).await;
+        browser
+            .until(&format!("document.querySelectorAll('tbody tr').length === 1 && {rows}.includes('Ada <b>')"))
+            .await;
+    }
+    browser.press_with(CONTROL, "k").await;
+    browser.until("document.activeElement.getAttribute('aria-label') === 'Search everything'").await;
+    browser.press("vip").await;
+    browser.until("document.querySelector('[role=option]')?.innerText.includes('early access')").await;
+    browser.press(ENTER).await;
+    browser.sees_title("acct_1842").await;
+    without_faults(browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_of_users_finds_any_part_and_enter_opens_the_only_hit() {
     let (world, browser) = signed_in().await;
     world.admin.plan("one", monthly(20)).await;

@@ -21,7 +21,7 @@ async fn configure(world: &World) {
     let policy = json!({"owner": "platform", "reviewCadence": "quarterly", "groups": [{"id": "team", "label": "Team", "unit": "count", "quota": 40,
         "scope": ["metadata.team"], "enforcement": "approval", "periodType": "monthly", "matches": [{"event": "image.render"}]}]});
     world.admin.put("policies/teams", policy).await.expect(200);
-    let hook = json!({"url": "http://127.0.0.1:9/hook", "events": ["limit.reached"]});
+    let hook = json!({"url": "http://127.0.0.1:9/hook", "events": ["limit.reached"], "modes": ["live", "test"]});
     world.admin.put("webhooks/ops", hook).await.expect(200);
 }
 
@@ -76,5 +76,5 @@ pub async fn look(world: &World, browser: &Browser) {
     browser.open(&format!("{}/#/", world.node.url)).await;
     browser.reload().await;
     browser.sees("Sign out").await;
-    browser.sees("The clock stands at").await;
+    browser.sees("The clock is set to").await;
 }

@@ -64,19 +64,19 @@ async fn an_operator_signed_out_elsewhere_is_informed_and_returns_to_the_same_pa
     let created = world.admin.post("keys", key).await.expect(201);
     let browser = Browser::start().await;
     sign_in(&world, &browser, created["key"].as_str().unwrap()).await;
-    assert!(!browser.text().await.contains("Your session has ended"));
+    assert!(!browser.text().await.contains("Your session has expired"));
     browser.visit("#/policies").await;
     let gone = format!("keys/{}", created["id"].as_str().unwrap());
     world.admin.delete(&gone, None).await.expect(204);
     browser.visit_any("#/plans").await;
-    browser.sees("Your session has ended").await;
+    browser.sees("Your session has expired").await;
     browser.fill("key", ROOT_KEY).await;
     browser.click("Sign in").await;
     browser.sees_title("Plans").await;
     browser.sees("one").await;
     browser.click("Sign out").await;
     browser.sees("Sign in with an admin key").await;
-    assert!(!browser.text().await.contains("Your session has ended"), "that was the operator's own doing");
+    assert!(!browser.text().await.contains("Your session has expired"), "that was the operator's own doing");
     without_faults(browser).await;
 }
 
@@ -144,10 +144,10 @@ async fn extra_quota_is_granted_by_the_keyboard_alone_and_the_focus_is_never_los
     browser.sees_no_dialog().await;
     browser.until(home).await;
     // The button disappears together with the entry it removed.
-    to("Take back").await;
+    to("Revoke grant").await;
     browser.press_anywhere(ENTER).await;
-    browser.sees("Take this grant back?").await;
-    to("Take back").await;
+    browser.sees("Revoke this grant?").await;
+    to("Revoke grant").await;
     browser.press_anywhere(ENTER).await;
     browser.sees_no_dialog().await;
     browser.sees("0 / 20").await;
@@ -173,7 +173,7 @@ async fn a_tab_title_names_the_page_and_audit_entries_name_the_key_and_link_the_
     browser.until("document.title === 'one · quotagate'").await;
     browser.visit("#/events").await;
     browser.until("document.title === 'Events · quotagate'").await;
-    browser.sees("Nothing has happened yet").await;
+    browser.sees("No events yet").await;
     browser.fill("userId", "nobody").await;
     browser.sees("No event matches").await;
     without_faults(browser).await;

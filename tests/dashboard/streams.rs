@@ -30,13 +30,13 @@ async fn without_a_stream_left_pages_say_so_look_by_themselves_and_follow_again(
     }
     browser.open(&format!("{}/#/events?live=1", world.node.url)).await;
     browser.reload().await;
-    browser.sees("it has no stream of events left").await;
+    browser.sees("This node has no event stream left").await;
     browser.sees("image.first").await;
     app.post("track", json!({"userId": "u", "event": "image.second"})).await.expect(200);
     browser.sees("image.second").await;
     browser.visit("#/").await;
     browser.sees("Calls: 2").await;
-    browser.sees("it has no stream of events left").await;
+    browser.sees("This node has no event stream left").await;
     app.post("track", json!({"userId": "u", "event": "image.third"})).await.expect(200);
     browser.sees("Calls: 3").await;
     drop(others);

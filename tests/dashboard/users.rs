@@ -107,9 +107,9 @@ async fn a_reservation_that_hangs_is_released_after_a_question_that_says_what_is
     browser.click("Release").await;
     browser.sees_no_dialog().await;
     browser.sees("0 / 20 · 20 left").await;
-    browser.sees("None are held.").await;
+    browser.sees("No open reservations.").await;
     app.post("commit", json!({"reservationId": id})).await.problem(409, "reservation_not_pending");
-    browser.click("What operators changed on this user").await;
+    browser.click("Changes by operators").await;
     browser.sees("reservation.release").await;
     browser.sees("worker 7 is gone").await;
     without_faults(browser).await;
@@ -158,7 +158,7 @@ async fn a_user_gets_custom_limits_and_returns_to_those_of_the_plan() {
     browser.open(&format!("{}/#/users/u_42", world.node.url)).await;
     browser.sees("0 / 20").await;
     browser.click("Change limits").await;
-    browser.sees("The plan gives 20;").await;
+    browser.sees("Empty: as in the plan (20).").await;
     browser.fill("quota-mails", "-3").await;
     browser.click("Save").await;
     browser.sees("customLimits").await;
@@ -198,7 +198,7 @@ async fn a_users_page_shows_windows_forecasts_and_the_last_events() {
     browser.click("To test mode").await;
     browser.visit("#/users/ada").await;
     browser.sees("6 / 10").await;
-    browser.sees("Runs out").await;
+    browser.sees("Runs out 20:00 UTC").await;
     let row = r"[...document.querySelectorAll('tr')].map((row) => row.innerText).join(' ').replace(/\s+/g, ' ')";
     browser.until(&format!("{row}.includes('2031-01-30 to 2031-01-31 12 10 2 final')")).await;
     browser.until(&format!("{row}.includes('2031-01-31 to 2031-02-01 6 10 – may still change')")).await;
@@ -241,11 +241,11 @@ async fn the_preview_of_a_move_shows_each_counter_as_it_will_be() {
     browser.open(&format!("{}/#/users/u", world.node.url)).await;
     browser.click("Put on a plan").await;
     browser.choose("plan", "new").await;
-    browser.sees("MAILS: goes on with 6 used of 4: nothing is left").await;
-    browser.sees("IMAGES: goes on with 6 used of 30, and the rest is out of reach until the next window").await;
+    browser.sees("MAILS: keeps 6 used of 4: nothing is left").await;
+    browser.sees("IMAGES: keeps 6 used of 30, and the rest is blocked until the next window").await;
     browser.sees("JOBS: starts at 0 of 7").await;
     browser.choose("plan", "old").await;
-    browser.sees("JOBS: goes on with 6 used of 20").await;
+    browser.sees("JOBS: keeps 6 used of 20").await;
     browser.sees("EXTRA: starts at 0 of 5").await;
     browser.choose("plan", "new").await;
     browser.sees("JOBS: starts at 0 of 7").await;
@@ -270,9 +270,9 @@ async fn a_user_who_was_never_seen_is_put_on_a_plan() {
     let app = mails(&world).await;
     browser.page("Users").await;
     browser.fill("Search users", "new one").await;
-    browser.sees("No user has that in the id").await;
+    browser.sees("No user found").await;
     browser.click("new one").await;
-    browser.sees("Nothing is kept of this user").await;
+    browser.sees("User not found").await;
     browser.click("Put on a plan").await;
     browser.choose("plan", "free").await;
     browser.sees("Mails: starts at 0 of 20").await;

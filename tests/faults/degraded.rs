@@ -1,5 +1,4 @@
-//! `onStoreFailure: allow`: what a node answers while Redis is unavailable, and how those calls are counted
-//! afterwards.
+//! `onStoreFailure: allow`: answers while Redis is unavailable, and how those calls are counted afterwards.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,8 +27,7 @@ impl Node {
         Self::with(redis_url, most, PATIENT_MS).await
     }
 
-    /// With [`HASTY_MS`] the node soon gives up on a hanging Redis, but any pause of the machine can also make it
-    /// refuse a call.
+    /// With [`HASTY_MS`] the node soon gives up on a hanging Redis, or refuses a call when the machine pauses.
     pub async fn with(redis_url: &str, most: u32, redis_timeout_ms: u64) -> Self {
         let mut node = Self { process: None, url: String::new(), dir: folder(), most, redis_timeout_ms };
         node.start_again(redis_url).await;
@@ -118,7 +116,6 @@ pub fn images(user: &str, quantity: u64) -> Value {
     json!({"userId": user, "event": "image.a", "quantity": quantity})
 }
 
-/// Makes users known to the node.
 pub async fn known(api: &Api, users: &[&str]) {
     for user in users {
         api.subscribe(user, "pro").await;
@@ -189,7 +186,6 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
     }
     api.send("POST", "reserve?onDeny=429", Some(images("u", 21).to_string())).await.problem(429, "limit_reached");
 
-    // Only reserves are allowed, and only with known keys.
     for (path, body) in [
         ("can-use", images("u", 1)),
         ("track", images("u", 1)),
@@ -244,7 +240,6 @@ async fn while_redis_is_away_reserves_pass_up_to_a_number_and_are_counted_once_w
     assert_eq!((&report["calls"], &report["degraded"]), (&json!(6), &json!(5)), "{report}");
     let told = [("false", 1), ("true", 5)].map(|(is, calls)| (is.to_owned(), calls));
     assert_eq!(exported(&redis, "degraded").await, told);
-    // Redis decides again.
     let denied = api.reserve(images("u", 6)).await;
     assert_eq!((&denied["allowed"], denied.get("degraded")), (&json!(false), None), "{denied}");
     assert_eq!(node.api("").get("/readyz").await.status, 200);
@@ -311,7 +306,6 @@ async fn a_reserve_that_a_hanging_redis_did_after_all_is_counted_once_and_leaves
     known(&patient, &["u"]).await;
     node.is_ready(&[&key]).await;
     eventually("the user is known", async || api.post("can-use", images("u", 1)).await.status == 200).await;
-    // From now on Redis has the script cached.
     patient.release(&patient.reserved(images("u", 1)).await).await;
     redis.hang();
     // These calls stay in the buffers of Redis, which runs them when it wakes up.

@@ -51,7 +51,7 @@ async fn a_damaged_entry_is_skipped_and_named() {
     assert_eq!((events["data"].as_array().unwrap().len(), rest["data"].as_array().unwrap().len()), (1, 1));
     let newest = gateway.call("GET", "events", ADMIN_KEY, &Value::Null).await;
     assert_eq!(newest["data"].as_array().unwrap().len(), 2, "{newest}");
-    let warning = format!("warning: {id} cannot be read and is ");
+    let warning = format!("warning: {id} cannot be read and was skipped");
     let (code, exported, warned) = told(&["export", "--out", "-"]);
     assert_eq!((code, exported.lines().count()), (Some(0), 2), "{exported} {warned}");
     assert!(warned.contains(&warning), "{warned}");

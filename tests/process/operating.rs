@@ -236,7 +236,7 @@ fn a_wrong_setting_is_one_clear_line_that_names_it_and_no_secret() {
     let data_dir = ("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap());
     for (name, value, part) in [
         ("QUOTAGATE_REDIS_URL", "http://:hunter2@somewhere", "QUOTAGATE_REDIS_URL must begin with"),
-        ("QUOTAGATE_REDIS_URL", "", "QUOTAGATE_REDIS_URL is empty"),
+        ("QUOTAGATE_REDIS_URL", "", "QUOTAGATE_REDIS_URL must not be empty"),
         ("QUOTAGATE_REDIS_URL", "redis://:hunter2@", "QUOTAGATE_REDIS_URL"),
         ("QUOTAGATE_ADMIN_KEY", "hunter2", "QUOTAGATE_ADMIN_KEY must begin with ak_"),
         ("QUOTAGATE_LOG", "=,=", "QUOTAGATE_LOG"),

@@ -169,7 +169,7 @@ async fn the_excerpt_of_a_trace_costs_what_its_tokens_cost_and_a_tight_plan_stop
     assert!(report.under_draft.denied > 0 && report.newly_denied.calls == report.under_draft.denied, "{report}");
     assert_eq!(serde_json::to_value(report.recorded.cents).unwrap().to_string(), "144.37");
     assert!(report.under_draft.cents < report.recorded.cents, "{report}");
-    assert!(report.most_affected.iter().all(|user| user.cents_draft < user.cents_recorded), "{report}");
+    assert!(report.most_affected.iter().all(|user| user.cents_draft < user.cents_present), "{report}");
     for account in rehearsed.accounts {
         let quota = match account.group.as_str() {
             "demo_tokens" => 30_000,

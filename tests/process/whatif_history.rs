@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::seeds::seed;
 use crate::support::{START, World};
+use quotagate::cli::whatif::Agreement;
+
 use crate::whatif::{Files, of_sandbox};
 
 const USERS: [&str; 4] = ["ada", "bob", "cyd", "dan"];
@@ -213,6 +215,8 @@ async fn the_unchanged_plan_decides_and_counts_as_it_did() {
     );
     assert_eq!(report.recorded.denied as usize, history.denied, "{report}");
     assert_eq!((report.newly_denied.calls, report.newly_allowed.calls, report.denied_otherwise), (0, 0, 0), "{report}");
+    let exact = Agreement { calls: report.calls, agree: report.calls, denied_otherwise: 0 };
+    assert_eq!(report.present_rules, Some(exact), "{report}");
     assert_eq!(report.recorded.cents, report.under_draft.cents, "{report}");
     for sum in &report.groups {
         assert_eq!(sum.recorded, sum.draft, "{report}");

@@ -97,6 +97,8 @@ def test_users(sandbox: Sandbox, subscribed: Subscribed) -> None:
     strange = "u/ä ?#%2F" + unique("")
     with sandbox.operator() as operator, sandbox.client() as client:
         admin = operator.admin
+        named = admin.put_user(user, name="Ada Lovelace", tags=["vip"])
+        assert (named.name, list(named.tags)) == ("Ada Lovelace", ["vip"])
         assert admin.block_user(user, note="chargeback").blocked
         assert client.reserve(user, "image.render").reasons == ("user_blocked",)
         assert not admin.unblock_user(user).blocked

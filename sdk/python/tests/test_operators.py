@@ -163,6 +163,7 @@ METHODS = {
     "users.block": "admin.block_user",
     "users.get": "admin.user",
     "users.list": "admin.users",
+    "users.put": "admin.put_user",
     "users.release_reservation": "admin.release_reservation",
     "users.reset": "admin.reset_user",
     "users.unblock": "admin.unblock_user",

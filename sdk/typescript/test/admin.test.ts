@@ -83,6 +83,9 @@ test("users: list, get, block, reset, and grants", async () => {
   await backEnd.reserve(userId, "image.render", 2);
   const detail = await users.get(userId);
   assert.deepEqual([detail.planId, detail.openReservations[0]?.held[0]?.amount], ["plan", 2]);
+  await users.put(userId, { name: "Ada Lovelace", tags: ["vip"] });
+  const named = await users.get(userId);
+  assert.deepEqual([named.name, named.tags], ["Ada Lovelace", ["vip"]]);
   assert.equal((await users.block(userId, { note: "charge-back" })).blocked, true);
   assert.deepEqual((await backEnd.reserve(userId, "image.render")).reasons, ["user_blocked"]);
   assert.equal((await users.unblock(userId)).blocked, false);

@@ -88,7 +88,7 @@ test("webhooks: signed, delivered, listed, resent; alerts keep their history", a
   const { webhooks, alerts } = admin.admin;
   const userId = await user("u_1");
   const { url, first } = await receiver();
-  const made = await webhooks.put("chat", { url, events: ["threshold.reached"] });
+  const made = await webhooks.put("chat", { url, events: ["threshold.reached"], modes: ["test"] });
   assert.match(made.secret ?? "", /^whsec_/);
   const { secret, version } = await webhooks.rotateSecret("chat");
   assert.notEqual(secret, made.secret);

@@ -146,6 +146,7 @@ const METHODS: Record<string, string | null> = {
   "users.block": "admin.users.block",
   "users.get": "admin.users.get",
   "users.list": "admin.users.list",
+  "users.put": "admin.users.put",
   "users.release_reservation": "admin.reservations.release",
   "users.reset": "admin.users.reset",
   "users.unblock": "admin.users.unblock",

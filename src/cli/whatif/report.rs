@@ -30,9 +30,14 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// What the draft is compared with.
+    fn before(&self) -> &'static str {
+        if self.present.is_some() { "present rules" } else { "recorded" }
+    }
+
     fn sides(&self) -> Table {
-        let mut table = table(&["", "recorded", "draft"], &[1, 2]);
-        let (was, is) = (&self.recorded, &self.under_draft);
+        let mut table = table(&["", self.before(), "draft"], &[1, 2]);
+        let (was, is) = (self.present.as_ref().unwrap_or(&self.recorded), &self.under_draft);
         table.add_row(["calls".to_owned(), self.calls.to_string(), self.calls.to_string()]);
         table.add_row(["allowed".to_owned(), was.allowed.to_string(), is.allowed.to_string()]);
         table.add_row(["denied".to_owned(), was.denied.to_string(), is.denied.to_string()]);
@@ -65,23 +70,23 @@ impl Report {
     }
 
     fn group_sums(&self) -> Table {
-        let mut table = table(&["group", "unit", "recorded", "draft"], &[2, 3]);
+        let mut table = table(&["group", "unit", self.before(), "draft"], &[2, 3]);
         for sum in &self.groups {
-            let (recorded, draft) = (sum.recorded.0.to_string(), sum.draft.0.to_string());
-            table.add_row([sum.group_id.clone(), sum.unit.to_string(), recorded, draft]);
+            let (before, draft) = (sum.present.unwrap_or(sum.recorded).0.to_string(), sum.draft.0.to_string());
+            table.add_row([sum.group_id.clone(), sum.unit.to_string(), before, draft]);
         }
         table
     }
 
     fn users(&self) -> Table {
-        let mut table =
-            table(&["user", "newly denied", "newly allowed", "cents recorded", "cents draft"], &[1, 2, 3, 4]);
+        let before = format!("cents {}", self.before());
+        let mut table = table(&["user", "newly denied", "newly allowed", &before, "cents draft"], &[1, 2, 3, 4]);
         for user in &self.most_affected {
             table.add_row([
                 user.user_id.clone(),
                 user.newly_denied.to_string(),
                 user.newly_allowed.to_string(),
-                user.cents_recorded.0.to_string(),
+                user.cents_present.0.to_string(),
                 user.cents_draft.0.to_string(),
             ]);
         }
@@ -90,9 +95,10 @@ impl Report {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if let Some(Agreement { calls, agree }) = self.present_rules.filter(|it| it.calls > 0) {
+        if let Some(Agreement { calls, agree, .. }) = self.present_rules.filter(|it| it.calls > 0) {
+            let percent = agree as f64 * 100.0 / calls as f64;
             notes.push(format!(
-                "The present rules, replayed the same way, decide {agree} of {calls} calls as recorded."
+                "Accuracy of the replay: {percent:.1} % ({agree} of {calls} calls decided as recorded)."
             ));
         }
         if !self.whole {

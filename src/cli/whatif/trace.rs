@@ -6,7 +6,7 @@ use std::time::Instant;
 use rust_decimal::Decimal;
 
 use super::draft::Draft;
-use super::{Rehearsed, WhatifArgs, WhatifError, Whole, Work, book, replay, units};
+use super::{Rehearsed, WhatifArgs, WhatifError, Whole, Work, book, replay_bar, units};
 use crate::cli::replay::{EVENT, Row, read_trace};
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::metering::reservation::{Actual, Item};
@@ -48,11 +48,14 @@ pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehears
     let subscribed = vec![on(drafted.plan, started_at_ms); past.users.len()];
     let mut work =
         Work { past: &past, units: &units, app: &app, subscribed: &subscribed, since_ms: TimeMs::MIN, refuses: true };
-    let under_draft = replay(&work, &drafted.config, None, book(&[]));
+    let bar = replay_bar(&work);
+    // Nothing of a trace was denied.
+    let under_draft =
+        work.draft((&drafted.config, None), book(&[]), |place| bar.set_position(place as u64), std::iter::empty());
+    bar.finish_and_clear();
     work.refuses = false;
-    let free = replay(&work, &drafted.config, None, book(&[]));
     let mut whole = Whole::default();
-    whole.add(&past, under_draft, None, Some(free.sums), TimeMs::MIN);
+    whole.add_trace(&past, under_draft, work.sums(&drafted.config, book(&[])));
     let source = format!("{} as {} users", path.display(), past.users.len());
     Ok(whole.rehearsed(draft.title(), Source { name: source, entries: rows.len() as u64, whole: true }, &units, began))
 }

@@ -1,4 +1,5 @@
-//! Subscriptions and custom limits of users.
+//! Subscriptions, custom limits, names and tags of users.
 
 pub mod custom_limits;
+pub mod profile;
 pub mod subscription;

@@ -22,6 +22,7 @@ pub enum Mismatch<'a> {
     Event,
     Missing {
         field: &'a str,
+        wanted: &'a [String],
     },
     Value {
         field: &'a str,
@@ -39,7 +40,7 @@ impl MatchRule {
     pub fn mismatches<'a>(&'a self, event: &str, metadata: &'a Metadata) -> impl Iterator<Item = Mismatch<'a>> {
         let event = (!glob::matches(&self.event, event)).then_some(Mismatch::Event);
         let filters = self.metadata.iter().filter_map(|(field, wanted)| match metadata.get(field) {
-            None => Some(Mismatch::Missing { field }),
+            None => Some(Mismatch::Missing { field, wanted }),
             Some(found) if wanted.iter().any(|text| text == found) => None,
             Some(found) => Some(Mismatch::Value { field, found, wanted }),
         });

@@ -22,7 +22,7 @@ pub enum Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mismatch {
     Event,
-    Missing { field: String },
+    Missing { field: String, wanted: Vec<String> },
     Value { field: String, found: String, wanted: Vec<String> },
 }
 
@@ -30,7 +30,9 @@ impl From<match_rule::Mismatch<'_>> for Mismatch {
     fn from(mismatch: match_rule::Mismatch<'_>) -> Self {
         match mismatch {
             match_rule::Mismatch::Event => Self::Event,
-            match_rule::Mismatch::Missing { field } => Self::Missing { field: field.to_owned() },
+            match_rule::Mismatch::Missing { field, wanted } => {
+                Self::Missing { field: field.to_owned(), wanted: wanted.to_vec() }
+            }
             match_rule::Mismatch::Value { field, found, wanted } => {
                 Self::Value { field: field.to_owned(), found: found.to_owned(), wanted: wanted.to_vec() }
             }
@@ -167,6 +169,16 @@ fn outcome(group: &Arc<LimitGroup>, asked: Asked<'_>, admission: &mut Admission)
 }
 
 impl Traced {
+    /// The group refuses the call whatever its counter says.
+    pub fn refuses(&self) -> bool {
+        match &self.outcome {
+            Outcome::Unmatched { covers } => *covers,
+            Outcome::MissingScope { refuses, .. } => *refuses,
+            Outcome::Unmeasured { .. } => true,
+            Outcome::Counts(counts) => counts.too_large || counts.window.is_none(),
+        }
+    }
+
     pub fn counts(&self) -> Option<&Counts> {
         match &self.outcome {
             Outcome::Counts(counts) => Some(counts),

@@ -13,7 +13,7 @@ use crate::domain::values::field_error::FieldError;
 use crate::domain::values::glob;
 use crate::domain::values::ids::GroupId;
 
-pub use forecast::{Forecast, Rate, forecast};
+pub use forecast::{Course, Forecast, Range, Rate, forecast};
 pub use lines::{Line, LineName, Lines, TooManyLines};
 pub use ratio::{Condition, Measure, Ratio, Side};
 pub use unusual::{Unusual, unusual};

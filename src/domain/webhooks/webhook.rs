@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::address::is_public;
 use crate::domain::values::field_error::FieldError;
+use crate::domain::values::ids::Mode;
 
 const MOST_URL_BYTES: usize = 2048;
 const MOST_TEMPLATE_BYTES: usize = 2048;
@@ -71,6 +72,10 @@ pub struct WebhookBody {
     pub url: String,
     /// At least one.
     pub events: Vec<WebhookEvent>,
+    /// Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`.
+    #[serde(default = "live_only")]
+    #[schema(default = json!(["live"]))]
+    pub modes: Vec<String>,
     /// Only events that match everything given here.
     #[serde(default, skip_serializing_if = "Filter::is_empty")]
     pub filter: Filter,
@@ -78,6 +83,11 @@ pub struct WebhookBody {
     /// `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+}
+
+/// Test events reach a receiver only if it asks for them.
+fn live_only() -> Vec<String> {
+    vec![Mode::Live.to_string()]
 }
 
 /// Accepted values per field; a field that is left out accepts all.
@@ -137,6 +147,14 @@ impl WebhookBody {
         }
     }
 
+    /// Does it ask for events of the mode?
+    pub fn takes(&self, mode: &Mode) -> bool {
+        self.modes.iter().any(|wanted| match wanted.as_str() {
+            "test" => mode.is_sandbox(),
+            wanted => wanted == mode.to_string(),
+        })
+    }
+
     /// The webhook as callers see it who may not edit it.
     #[must_use]
     pub fn masked(self) -> Self {
@@ -158,6 +176,14 @@ impl WebhookBody {
         }
         if self.events.is_empty() {
             faults.push(FieldError::new("events", "must have at least one event"));
+        }
+        if self.modes.is_empty() || self.modes.len() > MOST_FILTER_VALUES {
+            faults.push(FieldError::new("modes", format!("must have 1 to {MOST_FILTER_VALUES} values")));
+        }
+        for (place, mode) in self.modes.iter().enumerate() {
+            if let Err(message) = Mode::parse(mode) {
+                faults.push(FieldError::new(format!("modes[{place}]"), message));
+            }
         }
         if self.template.as_ref().is_some_and(|template| template.is_empty() || template.len() > MOST_TEMPLATE_BYTES) {
             faults.push(FieldError::new("template", format!("must have 1 to {MOST_TEMPLATE_BYTES} bytes")));
@@ -264,6 +290,30 @@ mod tests {
         for url in ["https://a.example/", "https://a.example/x/***", "https://me:***@a.example/"] {
             assert_eq!(faults(url), 0, "{url}");
         }
+    }
+
+    #[test]
+    fn a_webhook_takes_live_events_unless_it_asks_for_others() {
+        let takes = |modes: serde_json::Value, mode: &str| {
+            let mut body = json!({"url": "https://a.example/", "events": ["limit.reached"]});
+            if !modes.is_null() {
+                body["modes"] = modes;
+            }
+            let body: WebhookBody = serde_json::from_value(body).unwrap();
+            (
+                body.takes(&Mode::parse(mode).unwrap()),
+                body.faults().iter().map(|it| it.field.clone()).collect::<String>(),
+            )
+        };
+        let fine = |takes: bool| (takes, String::new());
+        assert_eq!(takes(json!(null), "live"), fine(true));
+        assert_eq!(takes(json!(null), "test"), fine(false));
+        assert_eq!(takes(json!(["test"]), "live"), fine(false));
+        assert_eq!(takes(json!(["test"]), "test/ci"), fine(true));
+        assert_eq!(takes(json!(["live", "test/ci"]), "test/ci"), fine(true));
+        assert_eq!(takes(json!(["live", "test/ci"]), "test"), fine(false));
+        assert_eq!(takes(json!([]), "live"), (false, "modes".to_owned()));
+        assert_eq!(takes(json!(["live", "prod"]), "live"), (true, "modes[1]".to_owned()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::domain::accounts::profile::Profile;
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{GroupId, UserId};
@@ -28,8 +29,8 @@ use crate::service::tenant::Author;
 pub struct UsersQuery {
     /// A prefix of the user's ID. User IDs are case-sensitive.
     search: Option<String>,
-    /// A text anywhere in the user's ID, in upper or lower case. One page searches about 50,000 IDs, so it may have
-    /// few users or none and still have a `nextCursor`.
+    /// A text anywhere in the user's ID, display name or tags, in upper or lower case. One page searches about 50,000
+    /// users, so it may have few users or none and still have a `nextCursor`.
     contains: Option<String>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
@@ -42,6 +43,8 @@ pub struct UsersQuery {
 #[serde(rename_all = "camelCase")]
 pub struct UserView {
     user_id: String,
+    #[serde(flatten)]
+    profile: Profile,
     blocked: bool,
     /// Null without a running subscription.
     subscription: Option<SubscriptionView>,
@@ -51,12 +54,13 @@ fn listed(found: &ListedUser) -> UserView {
     let subscription = found.subscribed.at(found.now_ms).0;
     UserView {
         user_id: found.user.to_string(),
+        profile: found.profile.clone(),
         blocked: found.subscribed.blocked,
         subscription: subscription.map(|subscription| view_of(&found.user, subscription, None)),
     }
 }
 
-/// Find users by the beginning or any part of their IDs, in byte order
+/// Find users by the beginning of their IDs, or by any part of ID, name or tags, in byte order
 #[utoipa::path(get, path = "/api/v1/users", tag = "Users", params(UsersQuery),
     responses((status = 200, body = ListView<UserView>), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -97,6 +101,8 @@ pub async fn list(
 #[serde(rename_all = "camelCase")]
 pub struct UserDetailView {
     user_id: String,
+    #[serde(flatten)]
+    profile: Profile,
     blocked: bool,
     /// Null without a running subscription.
     subscription: Option<SubscriptionView>,
@@ -148,6 +154,7 @@ fn detail(user: &UserId, config: &AppConfig, found: &UserDetail) -> UserDetailVi
     let usage = &found.usage;
     UserDetailView {
         user_id: user.to_string(),
+        profile: found.profile.clone(),
         blocked: found.subscribed.blocked,
         subscription: usage.subscription.as_ref().map(|subscription| view_of(user, subscription, None)),
         plan_id: usage.plan.as_ref().map(ToString::to_string),
@@ -180,6 +187,30 @@ pub async fn get(
         Ok(detail(&user, &config, &found))
     });
     Ok(HttpResponse::Ok().json(detail.await?))
+}
+
+/// A user's display name and tags.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfileView {
+    user_id: String,
+    #[serde(flatten)]
+    profile: Profile,
+}
+
+/// Replace a user's display name and tags
+///
+/// They are shown and searched in the dashboard; nothing is decided by them. A field that is left out is removed.
+#[utoipa::path(put, path = "/api/v1/users/{id}", tag = "Users", request_body = Profile, params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = ProfileView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn put(principal: Principal, id: web::Path<String>, body: Body<Profile>) -> Result<HttpResponse, ApiError> {
+    principal.require(Access::Subscriptions)?;
+    let user = parse(&id)?;
+    let Given { value, idempotency } = body.read().await?;
+    let (gateway, by) = (&principal.gateway, &principal.key.id);
+    gateway.put_profile(&principal.tenant, &user, &value, by, idempotency.as_ref()).await?;
+    Ok(HttpResponse::Ok().json(ProfileView { user_id: user.to_string(), profile: value }))
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]

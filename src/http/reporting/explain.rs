@@ -2,6 +2,7 @@
 
 pub mod draft;
 mod reservation;
+mod summary;
 mod views;
 
 use std::collections::BTreeMap;

@@ -132,7 +132,7 @@ pub struct ForecastQuery {
 /// Forecast a user's counters until the end of their windows, and when they reach their quota
 ///
 /// Two rates are computed: usage since the start of the window, and charges of the last complete days (at most 7). The
-/// faster one decides.
+/// faster one decides. There is a range, and no forecast before a tenth of the window.
 #[utoipa::path(get, path = "/api/v1/reports/forecast", tag = "Reports", params(ForecastQuery),
     responses((status = 200, body = ForecastView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::grants::Grant;
 use crate::domain::access::audit::Trail;
+use crate::domain::accounts::profile::Profile;
 use crate::domain::accounts::subscription::{Subscribed, Subscription};
 use crate::domain::metering::admission::{Caller, Validity};
 use crate::domain::metering::idempotency::Idempotency;
@@ -42,6 +43,7 @@ const OPEN_SHOWN: usize = 100;
 pub struct ListedUser {
     pub user: UserId,
     pub subscribed: Subscribed,
+    pub profile: Profile,
     /// By the clock of the user's bucket.
     pub now_ms: TimeMs,
 }
@@ -51,7 +53,7 @@ pub struct ListedUser {
 pub enum UserSearch<'a> {
     /// Their names begin with the text.
     Prefix(&'a str),
-    /// Their names contain the text, ignoring case.
+    /// Their IDs, display names or tags contain the text, ignoring case.
     Contains(&'a str),
 }
 
@@ -82,6 +84,7 @@ pub struct OpenReservation {
 
 /// Everything about one user.
 pub struct UserDetail {
+    pub profile: Profile,
     pub subscribed: Subscribed,
     pub usage: Usage,
     pub open: Vec<OpenReservation>,
@@ -135,11 +138,12 @@ impl Gateway {
             }
             let now_ms = self.now(&bucket).await?;
             let found = self.store.read_users(&bucket, &own).await?;
+            let profiles = self.store.profiles(&bucket, &own).await?;
             // A name without stored data will soon be removed from the index.
-            let known = own
-                .into_iter()
-                .zip(found)
-                .filter_map(|(user, subscribed)| subscribed.map(|subscribed| ListedUser { user, subscribed, now_ms }));
+            let known =
+                own.into_iter().zip(found.into_iter().zip(profiles)).filter_map(|(user, (subscribed, profile))| {
+                    subscribed.map(|subscribed| ListedUser { user, subscribed, profile, now_ms })
+                });
             users.extend(known);
         }
         users.sort_by(|one: &ListedUser, other| one.user.cmp(&other.user));
@@ -171,21 +175,32 @@ impl Gateway {
         let text = text.to_lowercase();
         let mut looked_until = after.map(str::to_owned);
         let (mut found, mut looked_at) = (Vec::new(), 0);
+        let mut named = Vec::new();
+        for bucket in tenant.buckets() {
+            named.push(self.store.has_profiles(&bucket).await?);
+        }
         loop {
             let mut names = Vec::new();
             // After the first page that ends, names of other buckets would be missing.
             let mut complete_until: Option<UserId> = None;
-            for bucket in tenant.buckets() {
+            for (bucket, has_profiles) in tenant.buckets().into_iter().zip(&named) {
                 let page = self.store.user_names(&bucket, "", looked_until.as_deref(), PAGE).await?;
+                let profiles = match has_profiles {
+                    true => self.store.profiles(&bucket, &page).await?,
+                    false => vec![Profile::default(); page.len()],
+                };
                 if let Some(last) = page.last().filter(|_| page.len() == PAGE) {
                     let first_end = complete_until.as_ref().is_none_or(|end| last < end);
                     complete_until = if first_end { Some(last.clone()) } else { complete_until };
                 }
-                names.extend(page);
+                names.extend(page.into_iter().zip(profiles));
             }
-            names.retain(|name| complete_until.as_ref().is_none_or(|end| name <= end));
+            names.retain(|(name, _)| complete_until.as_ref().is_none_or(|end| name <= end));
             looked_at += names.len();
-            found.extend(names.into_iter().filter(|name| name.as_str().to_lowercase().contains(&text)));
+            let has = |(name, profile): &(UserId, Profile)| {
+                name.as_str().to_lowercase().contains(&text) || profile.contains(&text)
+            };
+            found.extend(names.into_iter().filter(has).map(|(name, _)| name));
             looked_until = complete_until.map(|end| end.to_string());
             if looked_until.is_none() || found.len() > count || looked_at >= MOST_LOOKED_AT {
                 return Ok(FoundNames { names: found, looked_until });
@@ -219,6 +234,7 @@ impl Gateway {
             subscribed,
             open: open.into_iter().map(public).collect(),
             grants: self.grants_of(tenant, user).await?,
+            profile: self.profile(tenant, user).await?,
             history,
             usage,
         })
@@ -275,7 +291,7 @@ impl Gateway {
         self.change_user(tenant, user, edit, author.idempotency).await
     }
 
-    async fn change_user(
+    pub(super) async fn change_user(
         &self,
         tenant: &Tenant,
         user: &UserId,
@@ -289,7 +305,7 @@ impl Gateway {
             let (blocked, change) = match change {
                 UserChange::Blocked(wanted) if wanted == present => (present, UserChange::Nothing),
                 UserChange::Blocked(wanted) => (wanted, change),
-                UserChange::Nothing | UserChange::Subscription(_) => (present, change),
+                UserChange::Nothing | UserChange::Subscription(_) | UserChange::Profile(_) => (present, change),
             };
             let changed = change != UserChange::Nothing || reset != Reset::Nothing;
             let answer = UserChanged { user_id: user.to_string(), blocked, changed };

@@ -62,6 +62,9 @@ pub struct Settings {
     #[serde(default)]
     #[schema(max_items = 16)]
     pub report_labels: Vec<String>,
+    /// How the dashboard writes cents: ISO 4217, such as `USD`. Null: as cents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
 }
 
 impl Default for Settings {
@@ -71,6 +74,7 @@ impl Default for Settings {
             on_store_failure: OnStoreFailure::Deny,
             max_scope_values: default_scope_values(),
             report_labels: Vec::new(),
+            currency: None,
         }
     }
 }

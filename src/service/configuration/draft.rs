@@ -107,6 +107,11 @@ impl Draft {
         if let Err(message) = check_labels(&settings.report_labels) {
             faults.push(within(self.settings_path, FieldError::new("reportLabels", message)));
         }
+        let is_code = |code: &String| code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase());
+        if !settings.currency.as_ref().is_none_or(is_code) {
+            let message = "must be an ISO 4217 code, such as `USD`";
+            faults.push(within(self.settings_path, FieldError::new("currency", message)));
+        }
         // Only a new figure is checked: an earlier version may have allowed the present one.
         let most = settings.max_scope_values;
         if most != config.settings.max_scope_values && !MOST_SCOPE_VALUES.contains(&most) {

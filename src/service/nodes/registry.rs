@@ -67,6 +67,14 @@ impl Gateway {
         }
     }
 
+    /// Takes this node off the list: it ends, and is not missing. One that cannot do so is silent until it is forgotten.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn leave(&self) -> Result<(), ServiceError> {
+        Ok(self.store.forget_node(&self.node).await?)
+    }
+
     async fn tell_node(&self, about: &mut NodeAbout) -> Result<(), ServiceError> {
         let now = self.redis_now_ms().await?;
         about.seen_at = rfc3339(now);

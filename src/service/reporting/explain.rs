@@ -17,7 +17,7 @@ use crate::service::error::ServiceError;
 use crate::service::gateway::Gateway;
 use crate::service::metering::call::CallItem;
 use crate::service::metering::decision::{Decision, Judged, Relief, judge};
-use crate::service::metering::facts::{Round, View};
+use crate::service::metering::facts::{NEVER_WRITTEN, Round, View};
 use crate::service::tenant::Tenant;
 use crate::store::accounts::users::LiveGrant;
 use crate::store::metering::usage::UsageReply;
@@ -34,6 +34,8 @@ pub struct Question {
 /// The explanation of a hypothetical call.
 #[derive(Clone, Debug)]
 pub struct Explanation {
+    /// The user has a subscription, counters, or anything else stored.
+    pub known: bool,
     /// None without a running subscription.
     pub subscription: Option<Subscription>,
     pub blocked: bool,
@@ -65,6 +67,13 @@ pub struct Explained {
     /// The call would exceed the limit.
     pub lacks_room: bool,
     pub grants: Vec<LiveGrant>,
+}
+
+impl Explained {
+    /// The group refuses the call.
+    pub fn refuses(&self) -> bool {
+        self.lacks_room || self.traced.refuses()
+    }
 }
 
 impl Gateway {
@@ -111,7 +120,10 @@ impl Gateway {
             groups.push(self.explained(view, traced, &judged, now_ms).await?);
         }
         let subscription = view.subscribed.at(view.now_ms).0.cloned();
+        let known = view.subscribed.version != NEVER_WRITTEN
+            || self.store.read_users(&view.bucket, std::slice::from_ref(user)).await?.iter().any(Option::is_some);
         Ok(Round::Done(Explanation {
+            known,
             is_default_plan: subscription.is_none() && view.plan().is_some(),
             subscription,
             blocked: standing.blocked,

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rust_decimal::Decimal;
-
 use super::reports::Wanted;
 use crate::domain::metering::admission::Caller;
 use crate::domain::metering::counter::Counter;
-use crate::domain::reporting::report::{Asked, By, Filter, Forecast, Line, Step, Unusual, forecast, unusual};
+use crate::domain::reporting::report::{Asked, By, Course, Filter, Forecast, Line, Step, Unusual, forecast, unusual};
 use crate::domain::reporting::rollup::{COST_DECIMALS, Count, Cube, Fields, number};
 use crate::domain::time::day::Day;
 use crate::domain::time::window::TimeMs;
@@ -109,46 +107,56 @@ impl Gateway {
         let usage = self.usage(tenant, asker, own).await?;
         let today = Day::of(usage.now_ms);
         let (days, charged) = self.charged_before(tenant, user, today).await?;
+        let since_ms = usage.subscription.as_ref().map_or(TimeMs::MIN, |subscription| subscription.started_at_ms);
         let outlook = |counter: Counter| {
             let (window, unit) = (counter.window?, counter.group.unit);
             let limit = counter.allowance()?.saturating_sub(counter.blocked);
             let decimal = |amount: Amount| amount.to_decimal(unit);
-            let charged = charged.get(&counter.group.id).map_or(Decimal::ZERO, |sum| number(*sum, unit.decimals()));
-            let trailing = (days > 0).then_some((days, charged));
-            let forecast = forecast(&window, usage.now_ms, decimal(counter.used), decimal(limit), trailing);
-            Some(Outlook { counter, days, forecast })
+            let of_day = |ago: i64| {
+                let sums = charged.get(&today.plus(-ago))?;
+                sums.get(&counter.group.id).map(|sum| number(*sum, unit.decimals()))
+            };
+            let course = Course {
+                window,
+                since_ms,
+                now_ms: usage.now_ms,
+                used: decimal(counter.used),
+                limit: decimal(limit),
+                days: (1..=days).rev().map(|ago| of_day(ago).unwrap_or_default()).collect(),
+            };
+            Some(Outlook { forecast: forecast(&course), counter, days })
         };
         Ok((usage.now_ms, usage.counters.into_iter().filter_map(outlook).collect()))
     }
 
-    /// A user's charges per group in the complete days before today since the user was first seen: the number of days,
-    /// and steps per group.
+    /// A user's charges in the complete days before today since the user was first seen: the number of days, and steps
+    /// per day and group.
     async fn charged_before(
         &self,
         tenant: &Tenant,
         user: &UserId,
         today: Day,
-    ) -> Result<(i64, BTreeMap<GroupId, i128>), ServiceError> {
+    ) -> Result<(i64, BTreeMap<Day, BTreeMap<GroupId, i128>>), ServiceError> {
         let days = FORECAST_DAYS.min(self.rollup.days_of(Cube::Users) - 1);
-        let mut charged: BTreeMap<GroupId, i128> = BTreeMap::new();
+        let mut charged: BTreeMap<Day, BTreeMap<GroupId, i128>> = BTreeMap::new();
         if days < 1 {
             return Ok((0, charged));
         }
         let wanted =
             Wanted { tenant, cube: Cube::Users, from: today.plus(-days), to: today.plus(-1), user: Some(user) };
         self.fold_all(tenant, wanted.buckets()).await?;
-        let mut first = today;
         self.read_rows(&wanted, |day, rows| {
             for (_, metrics) in rows {
-                first = first.min(day);
+                let of_day = charged.entry(day).or_default();
                 for (group, sums) in metrics.groups {
-                    let sum = charged.entry(group).or_default();
+                    let sum = of_day.entry(group).or_default();
                     *sum = sum.saturating_add(sums.charged);
                 }
             }
             Ok(())
         })
         .await?;
+        let first = charged.keys().next().copied().unwrap_or(today);
         Ok((today.since(first), charged))
     }
 }

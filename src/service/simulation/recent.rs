@@ -11,7 +11,7 @@ use super::relevant::Relevant;
 use super::report::Report;
 use super::weight::{OWN_GROUP_BYTES, Weight};
 use super::whatif::units;
-use super::whole::{Replayed, Source, Whole, Work};
+use super::whole::{Source, Whole, Work};
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::reporting::entry_id::EntryId;
@@ -208,12 +208,11 @@ impl Gateway {
             moved.extend(grants.iter().cloned());
             let work =
                 Work { past: &past, units: &units, app: &tenant.app, subscribed: &subscribed, since_ms, refuses: true };
-            let replay =
-                |config: &AppConfig, instead| -> Replayed { work.replay(config, instead, book(&moved), |_| {}) };
             // The counters of the first replay are freed before the second allocates its own.
-            let under_draft = replay(&drafted, draft.instead()).without_accounts();
-            let under_present = replay(&present, None).without_accounts();
-            whole.add(&past, under_draft, Some(under_present), None, since_ms);
+            let mut verdicts = Vec::new();
+            let under_present = work.present(&present, book(&moved), |_| {}, |verdict| verdicts.push(verdict));
+            let under_draft = work.draft((&drafted, draft.instead()), book(&moved), |_| {}, verdicts.into_iter());
+            whole.add(&past, under_draft.without_accounts(), under_present, since_ms);
         }
         let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);
         let source = Source { name: source, entries: entries as u64, whole: complete };

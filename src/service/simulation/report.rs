@@ -32,6 +32,9 @@ pub struct GroupSum {
     pub unit: Unit,
     #[schema(value_type = f64)]
     pub recorded: Number,
+    /// Under the present rules, replayed in the same way; null for a trace.
+    #[schema(value_type = Option<f64>)]
+    pub present: Option<Number>,
     #[schema(value_type = f64)]
     pub draft: Number,
 }
@@ -44,18 +47,23 @@ pub struct UserSum {
     pub user_id: String,
     pub newly_denied: u64,
     pub newly_allowed: u64,
+    /// Under the present rules; for a trace as if nothing were denied.
     #[schema(value_type = f64)]
-    pub cents_recorded: Number,
+    pub cents_present: Number,
     #[schema(value_type = f64)]
     pub cents_draft: Number,
 }
 
 /// How closely a replay of the present rules matches the recorded decisions.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = WhatifAgreement)]
 pub struct Agreement {
     pub calls: u64,
+    /// Allowed or denied as they were.
     pub agree: u64,
+    /// Denied as they were, but by other groups or for another reason.
+    pub denied_otherwise: u64,
 }
 
 /// How a draft would have changed decisions.
@@ -76,12 +84,14 @@ pub struct Report {
     pub whole: bool,
     /// The number of calls: allowed reservations and denials.
     pub calls: u64,
-    /// For a trace: as if nothing were denied.
+    /// What was recorded. For a trace: as if nothing were denied.
     pub recorded: Side,
+    /// The present rules, replayed in the same way: what the draft is compared with. Null for a trace.
+    pub present: Option<Side>,
     pub under_draft: Side,
     pub newly_denied: Changed,
     pub newly_allowed: Changed,
-    /// Denied as before, but by other groups or for another reason.
+    /// Denied under both, but by other groups or for another reason.
     pub denied_otherwise: u64,
     /// Commits whose figures the draft cannot measure; the held amounts were charged.
     pub unmeasured: u64,

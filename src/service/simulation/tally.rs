@@ -1,9 +1,11 @@
 //! Sums up the decisions of a replay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::past::Units;
 use super::rehearsal::{Judgement, Refused};
+use super::report::Agreement;
 use crate::domain::reporting::ledger::Lack;
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::{Amount, Unit};
@@ -15,7 +17,7 @@ use utoipa::ToSchema;
 /// The number of examples of each kind.
 const EXAMPLES: usize = 10;
 
-/// A call that would be decided differently.
+/// A call that the draft decides differently from the present rules.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifExample)]
@@ -24,7 +26,7 @@ pub struct Example {
     pub at: String,
     pub user_id: String,
     pub event: Option<String>,
-    /// Why it would be denied, or was denied.
+    /// Why the draft denies it, or why the present rules deny it.
     pub reason: String,
     pub groups: Vec<LackView>,
 }
@@ -44,7 +46,7 @@ pub struct LackView {
     pub limit: Number,
 }
 
-/// Calls that would be decided differently.
+/// Calls that the draft decides differently from the present rules.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WhatifChanged)]
@@ -71,48 +73,97 @@ impl Changed {
     }
 }
 
-/// The result of a replay compared with the record.
+/// The reason of a denial.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Denial {
+    reason: &'static str,
+    /// The groups over their limit, by name.
+    groups: Vec<GroupId>,
+}
+
+/// A decision about a call; None if it is allowed.
+pub type Verdict = Option<Arc<Denial>>;
+
+impl Denial {
+    fn of(refused: &Refused) -> Self {
+        let mut groups: Vec<GroupId> = lacking(refused).cloned().collect();
+        groups.sort();
+        Self { reason: reason(refused), groups }
+    }
+}
+
+/// The result of a replay of the present rules, compared with the record.
+#[derive(Debug, Default)]
+pub struct PresentSums {
+    pub agreement: Agreement,
+    pub denied: u64,
+    /// Calls share equal denials.
+    denials: HashSet<Arc<Denial>>,
+}
+
+impl PresentSums {
+    /// Returns the verdict that a draft is compared with.
+    pub fn add(&mut self, judgement: &Judgement<'_>) -> Verdict {
+        let Agreement { calls, agree, denied_otherwise } = &mut self.agreement;
+        *calls += 1;
+        *agree += u64::from(judgement.was_denied.is_some() == judgement.refused.is_some());
+        let refused = judgement.refused.as_ref()?;
+        self.denied += 1;
+        let denial = Denial::of(refused);
+        if let Some((was, groups)) = &judgement.was_denied {
+            let mut then = groups.to_vec();
+            then.sort();
+            // Calls whose decision is kept were not evaluated.
+            let same_groups = denial.groups.is_empty() || denial.groups == then;
+            let same = same_groups && was.is_none_or(|was| was.as_str() == denial.reason);
+            *denied_otherwise += u64::from(!same);
+        }
+        if let Some(known) = self.denials.get(&denial) {
+            return Some(Arc::clone(known));
+        }
+        let denial = Arc::new(denial);
+        self.denials.insert(Arc::clone(&denial));
+        Some(denial)
+    }
+}
+
+/// The result of a replay of a draft, compared with one of the present rules.
 #[derive(Debug, Default)]
 pub struct OutcomeSums {
     /// The number of calls to be decided.
     pub calls: u64,
+    /// When they were made.
     pub were_denied: u64,
     pub denied: u64,
     pub newly_denied: Changed,
     pub newly_allowed: Changed,
-    /// Denied as before, but for another reason or by other groups.
+    /// Denied under both, but for another reason or by other groups.
     pub denied_otherwise: u64,
     /// By the user's index: newly denied, newly allowed.
     pub of_users: BTreeMap<usize, (u64, u64)>,
 }
 
 impl OutcomeSums {
-    pub fn add(&mut self, judgement: &Judgement<'_>, units: &Units) {
+    /// `before`: how the present rules decide the call.
+    pub fn add(&mut self, judgement: &Judgement<'_>, before: &Verdict, units: &Units) {
         self.calls += 1;
         self.were_denied += u64::from(judgement.was_denied.is_some());
         self.denied += u64::from(judgement.refused.is_some());
-        match (&judgement.was_denied, &judgement.refused) {
+        match (before, &judgement.refused) {
             (None, None) => {}
             (None, Some(refused)) => {
                 self.of_users.entry(judgement.call.user).or_default().0 += 1;
                 let groups = lacking(refused).map(|group| group.to_string());
                 self.newly_denied.add(reason(refused), groups, || example(judgement, refused, units));
             }
-            (Some((reason, groups)), None) => {
+            (Some(denial), None) => {
                 self.of_users.entry(judgement.call.user).or_default().1 += 1;
-                let was = reason.map_or("limit_reached", |reason| reason.as_str());
-                let groups = groups.iter().map(ToString::to_string);
-                self.newly_allowed.add(was, groups, || made(judgement, was.to_owned(), Vec::new()));
+                let groups = denial.groups.iter().map(ToString::to_string);
+                let made = || made(judgement, denial.reason.to_owned(), Vec::new());
+                self.newly_allowed.add(denial.reason, groups, made);
             }
-            (Some((was, groups)), Some(refused)) => {
-                let same_reason = was.is_none_or(|was| was.as_str() == reason(refused));
-                let mut now: Vec<&GroupId> = lacking(refused).collect();
-                let mut then: Vec<&GroupId> = groups.iter().collect();
-                now.sort();
-                then.sort();
-                // Calls whose decision is kept were not evaluated.
-                let asked = !now.is_empty();
-                self.denied_otherwise += u64::from(!same_reason || (asked && now != then));
+            (Some(denial), Some(refused)) => {
+                self.denied_otherwise += u64::from(**denial != Denial::of(refused));
             }
         }
     }

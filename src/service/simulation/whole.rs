@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::past::{Past, Units};
-use super::rehearsal::{Enforced, Rehearsal, Sums};
+use super::rehearsal::{Enforced, Judgement, Rehearsal, Sums};
 use super::report::{self, Agreement, GroupSum, Report, Side, UserSum};
 use super::rules::Rules;
-use super::tally::{Changed, OutcomeSums};
+use super::tally::{Changed, OutcomeSums, PresentSums, Verdict};
 use crate::domain::accounts::subscription::Subscribed;
 use crate::domain::simulation::in_memory_counters::{Account, Book};
 use crate::domain::time::window::{TimeMs, rfc3339};
@@ -31,14 +31,20 @@ pub struct Work<'a> {
     pub refuses: bool,
 }
 
-/// The result of a replay.
-pub struct Replayed {
+/// The result of a replay of the present rules.
+pub struct Present {
+    tally: PresentSums,
+    sums: Sums,
+}
+
+/// The result of a replay of a draft.
+pub struct Drafted {
     tally: OutcomeSums,
-    pub sums: Sums,
+    sums: Sums,
     accounts: Vec<Account>,
 }
 
-impl Replayed {
+impl Drafted {
     /// Drops the counters, which reports do not need.
     pub fn without_accounts(self) -> Self {
         Self { accounts: Vec::new(), ..self }
@@ -52,39 +58,78 @@ pub struct Rehearsed {
 }
 
 impl Work<'_> {
-    /// `instead`: users of the first plan get the second. `told` is called from time to time with the number of
-    /// replayed moments.
-    pub fn replay(
+    /// Replays the present rules. `told` is called from time to time with the number of replayed moments, `verdict` with
+    /// the decision about each call, in order.
+    pub fn present(
         &self,
         config: &AppConfig,
-        instead: Option<(&PlanId, &PlanId)>,
         book: Book,
         told: impl Fn(usize),
-    ) -> Replayed {
+        mut verdict: impl FnMut(Verdict),
+    ) -> Present {
+        let mut tally = PresentSums::default();
+        let (sums, _) = self.replay((config, None), book, told, |judgement| verdict(tally.add(judgement)));
+        Present { tally, sums }
+    }
+
+    /// Replays a draft; users of the first plan of its pair get the second. `before`: the verdicts of the present rules.
+    pub fn draft(
+        &self,
+        drafted: (&AppConfig, Option<(&PlanId, &PlanId)>),
+        book: Book,
+        told: impl Fn(usize),
+        mut before: impl Iterator<Item = Verdict>,
+    ) -> Drafted {
+        let mut tally = OutcomeSums::default();
+        let add = |judgement: &Judgement<'_>| tally.add(judgement, &before.next().flatten(), self.units);
+        let (sums, accounts) = self.replay(drafted, book, told, add);
+        Drafted { tally, sums, accounts }
+    }
+
+    /// Usage and charges of a replay that nothing is compared with.
+    pub fn sums(&self, config: &AppConfig, book: Book) -> Sums {
+        self.replay((config, None), book, |_| {}, |_| {}).0
+    }
+
+    fn replay(
+        &self,
+        (config, instead): (&AppConfig, Option<(&PlanId, &PlanId)>),
+        book: Book,
+        told: impl Fn(usize),
+        mut judged: impl FnMut(&Judgement<'_>),
+    ) -> (Sums, Vec<Account>) {
         let rules = Rules::new(self.app, config, instead, self.subscribed);
         let enforced = Enforced { since_ms: self.since_ms, refuses: self.refuses };
         let mut rehearsal = Rehearsal::new(self.past, rules, self.units, book, enforced);
-        let mut tally = OutcomeSums::default();
         for (place, moment) in self.past.moments.iter().enumerate() {
             if place % TOLD_EVERY == 0 {
                 told(place);
             }
             if let Some(judgement) = rehearsal.step(moment) {
-                tally.add(&judgement, self.units);
+                judged(&judgement);
             }
         }
-        Replayed { tally, sums: rehearsal.sums, accounts: rehearsal.book.into_accounts() }
+        (rehearsal.sums, rehearsal.book.into_accounts())
     }
+}
+
+/// A figure as recorded, under the present rules, and under the draft; in steps.
+#[derive(Clone, Copy, Default)]
+struct Three {
+    recorded: i64,
+    present: i64,
+    draft: i64,
 }
 
 /// The sums over all buckets.
 #[derive(Default)]
 pub struct Whole {
     tally: OutcomeSums,
-    present: Option<Agreement>,
+    /// With how many calls the present rules deny.
+    present: Option<(Agreement, u64)>,
     span: Option<(TimeMs, TimeMs)>,
-    cents: (i64, i64),
-    used: BTreeMap<GroupId, (i64, i64)>,
+    cents: Three,
+    used: BTreeMap<GroupId, Three>,
     unmeasured: u64,
     affected: Vec<UserSum>,
     users: (u64, u64),
@@ -100,40 +145,51 @@ pub struct Source {
 }
 
 impl Whole {
-    /// `free`: used in place of the recorded side where nothing is recorded.
-    pub fn add(
-        &mut self,
-        past: &Past,
-        draft: Replayed,
-        present: Option<Replayed>,
-        free: Option<Sums>,
-        since_ms: TimeMs,
-    ) {
-        let judged = || past.moments.iter().filter(|moment| moment.at_ms >= since_ms);
-        for at_ms in judged().next().into_iter().chain(past.moments.last()).map(|moment| moment.at_ms) {
+    /// Adds a bucket of recorded calls.
+    pub fn add(&mut self, past: &Past, draft: Drafted, present: Present, since_ms: TimeMs) {
+        self.add_span(past, since_ms);
+        for moment in past.moments.iter().filter(|moment| moment.at_ms >= since_ms) {
+            self.cents.recorded += moment.cost;
+        }
+        for (group, used) in &past.used {
+            self.used.entry(group.clone()).or_default().recorded += used;
+        }
+        self.cents.present += present.sums.cost;
+        for (group, used) in &present.sums.used {
+            self.used.entry(group.clone()).or_default().present += used;
+        }
+        let (sum, denied) = self.present.get_or_insert_default();
+        let Agreement { calls, agree, denied_otherwise } = present.tally.agreement;
+        sum.calls += calls;
+        sum.agree += agree;
+        sum.denied_otherwise += denied_otherwise;
+        *denied += present.tally.denied;
+        self.add_draft(past, draft, &present.sums.cost_of);
+    }
+
+    /// Adds a trace; `free`: without any refusal.
+    pub fn add_trace(&mut self, past: &Past, draft: Drafted, free: Sums) {
+        self.add_span(past, TimeMs::MIN);
+        self.cents.recorded += free.cost;
+        for (group, used) in &free.used {
+            self.used.entry(group.clone()).or_default().recorded += used;
+        }
+        self.add_draft(past, draft, &free.cost_of);
+    }
+
+    fn add_span(&mut self, past: &Past, since_ms: TimeMs) {
+        let first = past.moments.iter().find(|moment| moment.at_ms >= since_ms);
+        for at_ms in first.into_iter().chain(past.moments.last()).map(|moment| moment.at_ms) {
             let (first, last) = self.span.unwrap_or((at_ms, at_ms));
             self.span = Some((first.min(at_ms), last.max(at_ms)));
         }
-        let mut recorded_of = vec![0; past.users.len()];
-        for moment in judged() {
-            self.cents.0 += moment.cost;
-            if let Some(sum) = past.calls.get(moment.call).and_then(|call| recorded_of.get_mut(call.user)) {
-                *sum += moment.cost;
-            }
-        }
-        let (recorded, recorded_of) = match free {
-            Some(free) => {
-                self.cents.0 += free.cost;
-                (free.used, free.cost_of)
-            }
-            None => (past.used.clone(), recorded_of),
-        };
-        self.cents.1 += draft.sums.cost;
-        for (group, used) in &recorded {
-            self.used.entry(group.clone()).or_default().0 += used;
-        }
+    }
+
+    /// `before`: the charges of users without the draft, in steps of a cent.
+    fn add_draft(&mut self, past: &Past, draft: Drafted, before: &[i64]) {
+        self.cents.draft += draft.sums.cost;
         for (group, used) in &draft.sums.used {
-            self.used.entry(group.clone()).or_default().1 += used;
+            self.used.entry(group.clone()).or_default().draft += used;
         }
         self.unmeasured += draft.sums.unmeasured;
         for (user, (denied, allowed)) in &draft.tally.of_users {
@@ -144,7 +200,7 @@ impl Whole {
                 user_id: past.users.get(*user).map(UserId::to_string).unwrap_or_default(),
                 newly_denied: *denied,
                 newly_allowed: *allowed,
-                cents_recorded: cents(&recorded_of),
+                cents_present: cents(before),
                 cents_draft: cents(&draft.sums.cost_of),
             });
         }
@@ -153,11 +209,6 @@ impl Whole {
             weight(other).cmp(&weight(one)).then_with(|| one.user_id.cmp(&other.user_id))
         });
         self.affected.truncate(MOST_AFFECTED);
-        if let Some(Replayed { tally, .. }) = present {
-            let sum = self.present.get_or_insert(Agreement { calls: 0, agree: 0 });
-            sum.calls += tally.calls;
-            sum.agree += tally.calls - tally.newly_denied.calls - tally.newly_allowed.calls;
-        }
         self.tally.merge(draft.tally);
         self.accounts.extend(draft.accounts);
     }
@@ -166,10 +217,17 @@ impl Whole {
     pub fn rehearsed(self, draft: String, source: Source, units: &Units, began: Instant) -> Rehearsed {
         let Source { name: source, entries, whole } = source;
         let OutcomeSums { calls, were_denied, denied, newly_denied, newly_allowed, denied_otherwise, .. } = self.tally;
-        let group = |(group, (recorded, drafted)): (&GroupId, &(i64, i64))| {
+        let is_ledger = self.present.is_some();
+        let group = |(group, sums): (&GroupId, &Three)| {
             let unit = *units.get(group)?;
-            let (recorded, draft) = (report::in_unit(*recorded, unit), report::in_unit(*drafted, unit));
-            Some(GroupSum { group_id: group.to_string(), unit, recorded, draft })
+            let told = |steps: i64| report::in_unit(steps, unit);
+            Some(GroupSum {
+                group_id: group.to_string(),
+                unit,
+                recorded: told(sums.recorded),
+                present: is_ledger.then(|| told(sums.present)),
+                draft: told(sums.draft),
+            })
         };
         let side = |denied, cents| Side { allowed: calls - denied, denied, cents: Some(report::cents(cents)) };
         let report = Report {
@@ -180,15 +238,16 @@ impl Whole {
             entries,
             whole,
             calls,
-            recorded: side(were_denied, self.cents.0),
-            under_draft: side(denied, self.cents.1),
+            recorded: side(were_denied, self.cents.recorded),
+            present: self.present.map(|(_, denied)| side(denied, self.cents.present)),
+            under_draft: side(denied, self.cents.draft),
             newly_denied: Changed { users: self.users.0, ..newly_denied },
             newly_allowed: Changed { users: self.users.1, ..newly_allowed },
             denied_otherwise,
             unmeasured: self.unmeasured,
             groups: self.used.iter().filter_map(group).collect(),
             most_affected: self.affected,
-            present_rules: self.present,
+            present_rules: self.present.map(|(agreement, _)| agreement),
             seconds: began.elapsed().as_secs_f64(),
         };
         Rehearsed { report, accounts: self.accounts }

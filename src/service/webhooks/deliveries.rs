@@ -13,6 +13,9 @@ use crate::service::tenant::Tenant;
 use crate::store::keys::Bucket;
 use crate::store::webhooks::deliveries::{Attempt, NewDelivery, StoredDelivery};
 
+/// Deliveries that the health of a webhook is computed from.
+const NEWEST: usize = 100;
+
 /// The status of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -55,6 +58,34 @@ pub struct DeliveryView {
     /// The message that is sent.
     #[schema(value_type = Object)]
     pub payload: serde_json::Value,
+}
+
+/// How the deliveries to a webhook go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryHealth {
+    /// Of the newest 100 deliveries, those that were attempted.
+    pub attempted: u64,
+    /// Of these, those whose last attempt failed.
+    pub failed: u64,
+    /// Waiting for an attempt.
+    pub pending: u64,
+    /// Dead letters: given up after 24 hours.
+    pub dead: u64,
+    /// The last attempt; null if there was none.
+    pub last: Option<LastAttempt>,
+}
+
+/// The last attempt to deliver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastAttempt {
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// The HTTP status; null without an answer.
+    pub response_status: Option<u16>,
+    /// Null if it succeeded.
+    pub error: Option<String>,
 }
 
 /// A delivery that this node has to attempt.
@@ -153,6 +184,31 @@ impl Gateway {
         };
         self.store.log(&bucket.audit(), &trail).await?;
         self.store.delivery(&bucket, &webhook, message).await?.and_then(view).ok_or_else(missing)
+    }
+
+    /// How the newest deliveries to a webhook went.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub(crate) async fn delivery_health(
+        &self,
+        tenant: &Tenant,
+        webhook: &WebhookId,
+    ) -> Result<DeliveryHealth, ServiceError> {
+        let bucket = bucket_of(tenant);
+        let (pending, dead) = self.store.open_deliveries(&bucket, webhook, self.delivery_now_ms().await?).await?;
+        let mut health = DeliveryHealth { pending, dead, ..DeliveryHealth::default() };
+        let mut last_at_ms = 0;
+        for attempt in self.store.last_attempts(&bucket, webhook, NEWEST).await? {
+            health.attempted += 1;
+            health.failed += u64::from(attempt.fault.is_some());
+            if attempt.at_ms >= last_at_ms {
+                last_at_ms = attempt.at_ms;
+                let (response_status, error) = (attempt.code, attempt.fault);
+                health.last = Some(LastAttempt { at: rfc3339(attempt.at_ms), response_status, error });
+            }
+        }
+        Ok(health)
     }
 
     async fn known_webhook(&self, tenant: &Tenant, id: &str) -> Result<WebhookId, ServiceError> {

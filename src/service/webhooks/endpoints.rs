@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::deliveries::DeliveryHealth;
 use crate::domain::access::audit::Trail;
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
@@ -36,6 +37,9 @@ pub struct WebhookView {
     /// Standard Webhooks: `whsec_` + base64 of 32 random bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// How its deliveries go, in the mode of the call; only where webhooks are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliveries: Option<DeliveryHealth>,
 }
 
 fn view(webhook: &StoredWebhook) -> WebhookView {
@@ -44,6 +48,7 @@ fn view(webhook: &StoredWebhook) -> WebhookView {
         version: webhook.version,
         created_at: webhook.created_at.clone(),
         secret: None,
+        deliveries: None,
     }
 }
 
@@ -111,6 +116,9 @@ impl Gateway {
         let config = self.load_config(&tenant.app).await?;
         let mut webhooks: Vec<WebhookView> = config.webhooks.values().map(|webhook| view(webhook.as_ref())).collect();
         webhooks.sort_by(|one, other| one.body.id.cmp(&other.body.id));
+        for webhook in &mut webhooks {
+            webhook.deliveries = self.health_of(tenant, webhook.body.id.as_deref()).await?;
+        }
         Ok(webhooks)
     }
 
@@ -119,7 +127,15 @@ impl Gateway {
     pub async fn webhook(&self, tenant: &Tenant, id: &str) -> Result<WebhookView, ServiceError> {
         let config = self.load_config(&tenant.app).await?;
         let webhook = WebhookId::parse(id).ok().and_then(|id| config.webhooks.get(&id).cloned());
-        webhook.map(|webhook| view(webhook.as_ref())).ok_or_else(|| no_webhook(id))
+        let webhook = webhook.map(|webhook| view(webhook.as_ref())).ok_or_else(|| no_webhook(id))?;
+        Ok(WebhookView { deliveries: self.health_of(tenant, Some(id)).await?, ..webhook })
+    }
+
+    async fn health_of(&self, tenant: &Tenant, id: Option<&str>) -> Result<Option<DeliveryHealth>, ServiceError> {
+        match id.and_then(|id| WebhookId::parse(id).ok()) {
+            Some(id) => Ok(Some(self.delivery_health(tenant, &id).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Creates or replaces a webhook; repeating the same body changes nothing. The call that creates it returns its

@@ -120,7 +120,7 @@ impl Gateway {
         for (id, webhook) in &config.webhooks {
             let since = crate::domain::time::window::parse_rfc3339(&webhook.created_at).unwrap_or(0);
             let told_at = TimeMs::try_from(entry.id.time_ms).unwrap_or(TimeMs::MAX);
-            if told_at < since || !wants(config, webhook, &told) {
+            if told_at < since || !webhook.body.takes(&tenant.mode) || !wants(config, webhook, &told) {
                 continue;
             }
             let happening = told.happening(config, webhook.body.template.as_deref());

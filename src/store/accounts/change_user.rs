@@ -22,6 +22,8 @@ pub enum UserChange<'a> {
     Nothing,
     Subscription(&'a Subscription),
     Blocked(bool),
+    /// Display name and tags as JSON; empty: none.
+    Profile(&'a str),
 }
 
 /// Which windows to reset to 0.
@@ -76,7 +78,7 @@ impl UserChange<'_> {
     /// Fields to set and fields to delete.
     fn fields(&self) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
         match self {
-            Self::Nothing => (Vec::new(), Vec::new()),
+            Self::Nothing | Self::Profile(_) => (Vec::new(), Vec::new()),
             Self::Blocked(true) => (vec![(BLOCK, "1".to_owned())], Vec::new()),
             Self::Blocked(false) => (Vec::new(), vec![BLOCK]),
             Self::Subscription(subscription) => {
@@ -124,6 +126,7 @@ impl Store {
             bucket.audit(),
             bucket.outbox(),
             bucket.ledger(),
+            bucket.profiles(),
         ];
         let mut arguments = Arguments::default();
         args.operation.write(&mut arguments);
@@ -147,6 +150,7 @@ impl Store {
         args.moved.iter().for_each(|group| group.write(&mut arguments));
         Trail::write(args.trail, &mut arguments);
         arguments.text(args.event.unwrap_or_default()).text(args.answer);
+        arguments.text(if let UserChange::Profile(text) = args.change { text } else { "-" });
         let reply = read(self.call_when_full(&self.library.change_user, args.when_full, &keys, &arguments).await?)?;
         if matches!(reply, ChangeUserReply::Before(_)) {
             args.operation.is_replayed();

@@ -3,4 +3,5 @@
 pub mod approvals;
 pub mod change_user;
 pub mod grants;
+pub mod profiles;
 pub mod users;

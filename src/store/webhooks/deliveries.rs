@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use crate::domain::time::day::DAY_MS;
 use crate::domain::time::window::TimeMs;
 use crate::domain::values::ids::WebhookId;
 use crate::store::error::StoreError;
@@ -13,6 +16,10 @@ use crate::store::{Arguments, Store};
 const MOST: usize = 10_000;
 /// How long a delivery is stored.
 const TTL_MS: TimeMs = 30 * 24 * 60 * 60 * 1000;
+
+fn unexpected(error: &impl std::fmt::Display) -> StoreError {
+    StoreError::Unexpected(error.to_string())
+}
 
 /// A stored delivery.
 #[derive(Clone, Debug)]
@@ -47,6 +54,15 @@ impl StoredDelivery {
             body: fields.remove("body")?,
         })
     }
+}
+
+/// The last attempt of a delivery.
+#[derive(Clone, Debug)]
+pub struct MadeAttempt {
+    pub at_ms: TimeMs,
+    pub code: Option<u16>,
+    /// None: it was delivered.
+    pub fault: Option<String>,
 }
 
 /// The result of an attempt.
@@ -214,8 +230,55 @@ impl Store {
         let mut command = redis::cmd("ZREVRANGE");
         command.arg(if dead { bucket.dead_deliveries(webhook) } else { bucket.deliveries(webhook) });
         command.arg(offset).arg(offset + count - 1);
-        redis::from_redis_value(self.command(&command).await?)
-            .map_err(|error| StoreError::Unexpected(error.to_string()))
+        redis::from_redis_value(self.command(&command).await?).map_err(|error| unexpected(&error))
+    }
+
+    /// The last attempt of each of the newest `count` deliveries that was attempted.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn last_attempts(
+        &self,
+        bucket: &Bucket,
+        webhook: &WebhookId,
+        count: usize,
+    ) -> Result<Vec<MadeAttempt>, StoreError> {
+        let messages = self.messages(bucket, webhook, false, 0, count).await?;
+        let read = async |message: &String| {
+            let mut command = redis::cmd("HMGET");
+            command.arg(bucket.delivery(webhook, message)).arg(&["attempted_at", "code", "fault"]);
+            let fields: [Option<String>; 3] =
+                redis::from_redis_value(self.command(&command).await?).map_err(|error| unexpected(&error))?;
+            let [at, code, fault] = fields.map(Option::unwrap_or_default);
+            let made = at.parse().ok().map(|at_ms| MadeAttempt {
+                at_ms,
+                code: code.parse().ok(),
+                fault: (!fault.is_empty()).then_some(fault),
+            });
+            Ok::<_, StoreError>(made)
+        };
+        let made: Vec<Option<MadeAttempt>> = stream::iter(&messages).map(read).buffered(count).try_collect().await?;
+        Ok(made.into_iter().flatten().collect())
+    }
+
+    /// How many deliveries wait for an attempt, and how many were given up and are still kept.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn open_deliveries(
+        &self,
+        bucket: &Bucket,
+        webhook: &WebhookId,
+        now_ms: TimeMs,
+    ) -> Result<(u64, u64), StoreError> {
+        let mut command = redis::cmd("ZCARD");
+        command.arg(bucket.due_deliveries(webhook));
+        let pending = redis::from_redis_value(self.command(&command).await?).map_err(|error| unexpected(&error))?;
+        // The record of one that was given up earlier may have expired.
+        let mut command = redis::cmd("ZCOUNT");
+        command.arg(bucket.dead_deliveries(webhook)).arg(now_ms - TTL_MS + DAY_MS).arg("+inf");
+        let dead = redis::from_redis_value(self.command(&command).await?).map_err(|error| unexpected(&error))?;
+        Ok((pending, dead))
     }
 
     /// Drops all deliveries of a webhook.

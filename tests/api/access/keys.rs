@@ -70,6 +70,7 @@ async fn each_kind_of_key_may_do_what_it_is_meant_for() {
         ("POST", "plans/one/rollback", json!({"version": 1}), admins),
         ("GET", "users", Value::Null, viewers),
         ("GET", "users/u", Value::Null, viewers),
+        ("PUT", "users/u", json!({"name": "U"}), subscribers),
         ("POST", "users/u/block", json!({}), supporters),
         ("POST", "users/u/unblock", json!({}), supporters),
         ("POST", "users/u/reset", json!({}), supporters),

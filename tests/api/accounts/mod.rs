@@ -7,4 +7,5 @@ mod grants;
 mod many_users;
 mod operators;
 mod plan_changes;
+mod profiles;
 mod subscription_preview;

@@ -31,7 +31,7 @@ async fn all_of_the_product_works_on_a_cluster_in_both_placements() {
         let asked = json!({"id": "asked", "unit": "count", "quota": 0, "enforcement": "approval", "matches": [{"event": "ask"}]});
         let all = json!({"id": "all", "unit": "tokens", "quota": null, "matches": [{"event": "llm"}]});
         admin.put("plans/p", json!({"periodType": "monthly", "groups": [all, asked]})).await.expect(200);
-        admin.put("webhooks/w", json!({"url": receiver.url, "events": ["threshold.reached", "approval.requested", "reservation.expired"]})).await.expect(200);
+        admin.put("webhooks/w", json!({"url": receiver.url, "events": ["threshold.reached", "approval.requested", "reservation.expired"], "modes": ["live", "test"]})).await.expect(200);
         api.freeze("2027-01-31T10:00:00Z").await;
         let told = receiver.got().len();
         let users = ["u", "v", "w", "x"];

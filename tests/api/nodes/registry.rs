@@ -38,3 +38,14 @@ async fn every_node_registers_itself_and_a_silent_one_is_marked_until_it_is_remo
     .await;
     assert_eq!(world.redis.run::<i64>(&["HEXISTS", "qg:{quotagate}:nodes", "quiet"]).await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_shuts_down_leaves_the_list() {
+    let world = World::new().await;
+    let (second, _) = world.another_node().await;
+    eventually("both nodes are listed", async || nodes(&world).await.len() == 2).await;
+    second.stop().await;
+    let left = nodes(&world).await;
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(world.node.url.ends_with(left[0]["address"].as_str().unwrap()));
+}

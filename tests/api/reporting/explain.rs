@@ -54,7 +54,8 @@ async fn every_group_says_why_it_counts_a_call_or_does_not() {
     assert_eq!((&spend["matches"], &spend["counter"]), (&json!(false), &Value::Null));
     let mismatches = &spend["rules"][0]["mismatches"];
     assert_eq!(mismatches[0]["message"], "the event `image.a` does not match `llm.*`");
-    assert_eq!(mismatches[1]["message"], "metadata `model` is missing");
+    assert_eq!(mismatches[1]["message"], "metadata `model` is missing; it must be `m`");
+    assert_eq!(mismatches[1]["wanted"], json!(["m"]));
     let team = group(&explained, "team_cap");
     assert_eq!((&team["policyId"], &team["counter"]["scope"]), (&json!("teams"), &json!({"metadata.team": "red"})));
 
@@ -63,6 +64,7 @@ async fn every_group_says_why_it_counts_a_call_or_does_not() {
     let told = &group(&explained, "images")["rules"][0]["mismatches"][0];
     assert_eq!(told["message"], "metadata `variant` is `4k`, but must be `1k` or `2k`");
     assert_eq!(group(&explained, "team_cap")["missingScope"], json!(["metadata.team"]));
+    assert_eq!(group(&explained, "team_cap")["refuses"], true);
 
     let explained = explain(&world.app, "userId=u&event=llm.chat&metadata.model=other").await;
     assert_eq!(
@@ -180,6 +182,88 @@ async fn bad_parameters_are_named_and_browsers_keys_may_not_ask() {
     world.node.client(&key).get("explain?userId=u&event=x").await.problem(403, "forbidden_key");
     let key = new_key(&world.admin, json!({"kind": "admin", "role": "viewer"})).await;
     world.node.client(&key).with("X-Mode", "test").get("explain?userId=u&event=picture").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cause_is_one_sentence_that_names_what_is_missing_and_what_is_accepted() {
+    let world = world().await;
+    let operator = world.admin.with("X-Mode", "test");
+    let fair = json!({"periodType": "monthly", "unmatchedEvents": "allow", "groups": [
+        {"id": "fair", "label": "Fair use", "unit": "tokens", "quota": 90, "matches": [{"event": "chat"}]}]});
+    world.admin.plan("open", fair).await;
+    for user in ["held", "blocked", "full"] {
+        world.app.subscribe(user, "pro").await;
+    }
+    world.app.subscribe("o", "open").await;
+    world.app.reserved(json!({"userId": "held", "event": "picture", "quantity": 2})).await;
+    world.app.post("track", json!({"userId": "held", "event": "picture", "quantity": 1})).await.expect(200);
+    world.app.post("track", json!({"userId": "full", "event": "picture", "quantity": 5})).await.expect(200);
+    operator.post("users/blocked/block", json!({})).await.expect(200);
+    for (query, summary) in [
+        ("userId=u&event=picture", "Allowed: the limit \"Images\" counts this call."),
+        (
+            "userId=u&event=image.a&metadata.variant=1k&metadata.team=red",
+            "Allowed: the limits \"Images\" and \"Team\" count this call.",
+        ),
+        ("userId=o&event=other", "Allowed: no limit counts this call."),
+        (
+            "userId=u&event=image.a&metadata.variant=1k",
+            "Denied: metadata `team` is missing; the limit \"Team\" needs it.",
+        ),
+        (
+            "userId=u&event=image.a&metadata.team=red",
+            "Denied: no limit of plan `pro` matches `image.a`; for the limit \"Images\", metadata `variant` is missing \
+             (accepted: `1k` or `2k`).",
+        ),
+        ("userId=u&event=other", "Denied: no limit of plan `pro` matches the event `other`."),
+        (
+            "userId=u&event=llm.chat&metadata.model=n",
+            "Denied: no rule matches `llm.chat`: metadata `model` is `n` (accepted: `m`); the limit \"Spend\" has no rule \
+             for it.",
+        ),
+        (
+            "userId=u&event=picture&quantity=5",
+            "Denied: the call needs 5, and the limit \"Images\" allows at most 4 per call.",
+        ),
+        (
+            "userId=held&event=picture&quantity=3",
+            "Denied: the call needs 3, and the limit \"Images\" has 2 left (1 used + 2 held of 5); it resets \
+             2027-02-28T10:00:00Z.",
+        ),
+        (
+            "userId=full&event=picture",
+            "Denied: the call needs 1, and the limit \"Images\" has 0 left (5 of 5 used); it resets \
+             2027-02-28T10:00:00Z.",
+        ),
+        ("userId=blocked&event=picture", "Denied: the user is blocked."),
+        (
+            "userId=U&event=picture",
+            "Denied: the user has no subscription, and the app has no default plan. Nothing is stored of user `U`.",
+        ),
+    ] {
+        let explained = explain(&operator, query).await;
+        assert_eq!(explained["summary"], summary, "{query}");
+        assert_eq!(explained["userKnown"], !query.contains("userId=U&"), "{query}");
+    }
+    let invalid = explain(&operator, "userId=u&event=llm.chat&metadata.model=m").await;
+    assert!(invalid["summary"].as_str().unwrap().starts_with("Invalid: `metadata.prompt_tokens`: "), "{invalid}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_left_a_call_alone_did_not_refuse_it() {
+    let world = World::frozen().await;
+    world.admin.plan("pro", crate::support::monthly(20)).await;
+    let retries = json!({"periodType": "daily", "retry": {"maxAttempts": 3}, "groups": [{"id": "calls", "unit": "count",
+        "measure": "event", "quota": null, "scope": ["app"], "matches": [{"event": "*"}]}]});
+    world.admin.put("policies/retries", retries).await.expect(200);
+    world.app.subscribe("u", "pro").await;
+    let id = world.app.reserved(json!({"userId": "u", "event": "image.a"})).await;
+    world.app.commit(&id).await;
+    let told = explain_reservation(&world.app, &id).await;
+    let groups = told["items"][0]["groups"].as_array().unwrap();
+    let attempts = groups.iter().find(|group| group["groupId"] == "attempts_retries").unwrap();
+    assert_eq!(attempts["missingScope"], json!(["metadata.action"]));
+    assert!(groups.iter().all(|group| group["refuses"] == false), "{groups:?}");
 }
 
 async fn explain_reservation(api: &Api, id: &str) -> Value {

@@ -220,6 +220,9 @@ async fn a_report_label_is_recorded_from_its_configuration_on() {
     for bad in [json!(["a", "a"]), json!([""]), json!((0..17).map(|n| n.to_string()).collect::<Vec<_>>())] {
         assert_eq!(world.admin.put("app", json!({"reportLabels": bad})).await.bad_field(), "reportLabels");
     }
+    for bad in ["usd", "US", "DOLLAR", ""] {
+        assert_eq!(world.admin.put("app", json!({"currency": bad})).await.bad_field(), "currency");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -312,10 +315,24 @@ async fn a_forecast_says_when_a_limit_is_reached() {
     assert_eq!(counter["byWindow"], json!({"perDay": 10, "projected": 280, "runsOutAt": "2027-02-11T00:00:00Z"}));
     assert_eq!(counter["byDays"], json!({"perDay": 12, "projected": 324, "runsOutAt": "2027-02-10T08:00:00Z"}));
     assert_eq!((&counter["days"], &counter["projected"]), (&json!(5), &json!(324)));
+    // Of 10, 0, 0, 0 and 50 a day.
+    assert_eq!(counter["range"]["slow"], json!({"perDay": 0, "projected": 60, "runsOutAt": null}));
+    assert_eq!(counter["range"]["fast"], json!({"perDay": 50, "projected": 1160, "runsOutAt": "2027-02-07T19:12:00Z"}));
     assert_eq!(
         (&counter["runsOutAt"], &counter["used"], &counter["limit"]),
         (&json!("2027-02-10T08:00:00Z"), &json!(60), &json!(100))
     );
+    // Two minutes of a subscription say nothing about its month.
+    let anchored = json!({"periodType": "monthly", "periodAnchor": "subscription_start", "groups": [
+        {"id": "young", "unit": "count", "quota": 100, "matches": [{"event": "page"}]}]});
+    world.admin.plan("anchored", anchored).await;
+    world.app.subscribe("new", "anchored").await;
+    world.app.post("track", json!({"userId": "new", "event": "page", "quantity": 6})).await.expect(200);
+    world.app.freeze("2027-02-07T00:02:00Z").await;
+    let young = admin.get("reports/forecast?userId=new").await.expect(200)["data"][0].clone();
+    assert_eq!((&young["projected"], &young["runsOutAt"]), (&Value::Null, &Value::Null));
+    assert_eq!((&young["range"], &young["byWindow"]), (&Value::Null, &Value::Null));
+    assert_eq!(young["forecastFrom"], "2027-02-09T19:12:00Z");
     let unknown = admin.get("reports/forecast?userId=nobody").await.expect(200);
     assert_eq!(unknown["data"], json!([]));
     assert!(START < "2027-02-01");

@@ -41,7 +41,7 @@ async fn a_draft_reports_newly_denied_and_newly_allowed_users_and_writes_nothing
     assert_eq!(told["newlyDenied"]["byGroup"], json!({"images": 3}));
     assert_eq!(told["newlyDenied"]["examples"][0]["at"], "2027-01-31T12:00:00Z");
     assert_eq!(told["mostAffected"][0]["userId"], "ada");
-    assert_eq!(told["presentRules"], json!({"calls": 6, "agree": 6}));
+    assert_eq!(told["presentRules"], json!({"calls": 6, "agree": 6, "deniedOtherwise": 0}));
     assert_eq!((&told["cut"], &told["whole"], &told["mostEntries"]), (&Value::Null, &json!(true), &json!(20000)));
     let wide = admin.post("whatif", json!({"plan": with_id("basic", monthly(9))})).await.expect(200);
     assert_eq!((&wide["newlyDenied"]["calls"], &wide["newlyAllowed"]["calls"]), (&json!(0), &json!(1)));
@@ -52,6 +52,39 @@ async fn a_draft_reports_newly_denied_and_newly_allowed_users_and_writes_nothing
     let new = json!({"plan": with_id("starter", monthly(1)), "usersOf": "basic"});
     assert_eq!(admin.post("whatif", new).await.expect(200)["newlyDenied"]["calls"], 3);
     assert_eq!(world.redis.contents("qg:*").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_is_compared_with_the_present_rules_and_not_with_rules_of_the_past() {
+    let (world, admin) = world().await;
+    // The call that was denied at 3 would pass today.
+    world.admin.plan("basic", monthly(9)).await;
+    let ask =
+        async |quota: u64| admin.post("whatif", json!({"plan": with_id("basic", monthly(quota))})).await.expect(200);
+    let same = ask(9).await;
+    assert_eq!((&same["newlyDenied"]["calls"], &same["newlyAllowed"]["calls"]), (&json!(0), &json!(0)), "{same}");
+    assert_eq!((&same["mostAffected"], &same["deniedOtherwise"]), (&json!([]), &json!(0)));
+    assert_eq!(same["present"], same["underDraft"]);
+    assert_eq!((&same["present"]["denied"], &same["recorded"]["denied"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        same["presentRules"],
+        json!({"calls": 6, "agree": 5, "deniedOtherwise": 0}),
+        "how far the replay is off"
+    );
+    assert_eq!((&same["groups"][0]["recorded"], &same["groups"][0]["present"]), (&json!(5), &json!(6)));
+    // Halved: nobody gets more than the present rules give.
+    let halved = ask(4).await;
+    assert_eq!((&halved["newlyDenied"]["calls"], &halved["newlyAllowed"]["calls"]), (&json!(0), &json!(0)));
+    let former = ask(3).await;
+    assert_eq!((&former["newlyDenied"]["calls"], &former["newlyAllowed"]["calls"]), (&json!(1), &json!(0)));
+    assert_eq!(former["newlyDenied"]["examples"][0]["at"], "2027-01-31T16:00:00Z");
+    // Stricter rules than those of then: what they deny too is no news of the draft's.
+    world.admin.plan("basic", monthly(1)).await;
+    let strict = ask(1).await;
+    assert_eq!((&strict["newlyDenied"]["calls"], &strict["present"]["denied"]), (&json!(0), &json!(4)));
+    let eased = ask(2).await;
+    assert_eq!((&eased["newlyAllowed"]["calls"], &eased["newlyAllowed"]["users"]), (&json!(2), &json!(2)));
+    assert_eq!(eased["newlyAllowed"]["byReason"], json!({"limit_reached": 2}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,7 +137,7 @@ async fn beyond_the_bound_only_the_newest_entries_count_and_full_counters_remain
     let calls = same["calls"].as_u64().unwrap();
     assert!((60..=100).contains(&calls) && same["entries"].as_u64().unwrap() <= 100, "{same}");
     assert!(same["since"].as_str().unwrap() > "2027-01-31T11:00:00Z", "{}", same["since"]);
-    assert_eq!(same["presentRules"], json!({"calls": calls, "agree": calls}), "{same}");
+    assert_eq!(same["presentRules"], json!({"calls": calls, "agree": calls, "deniedOtherwise": 0}), "{same}");
     assert_eq!((&same["newlyDenied"]["calls"], &same["newlyAllowed"]["calls"]), (&json!(0), &json!(0)), "{same}");
     // What ada used before the limit of entries counts: of 55 images only the last one exceeds 54.
     assert_eq!(ask(54).await["newlyDenied"]["calls"], 1);

@@ -19,7 +19,7 @@ const ALL: [&str; 6] = [
 
 /// Puts a webhook and returns its secret.
 async fn listen(admin: &Api, id: &str, url: &str, more: Value) -> String {
-    let mut body = json!({"url": url, "events": ALL});
+    let mut body = json!({"url": url, "events": ALL, "modes": ["live", "test"]});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let created = admin.put(&format!("webhooks/{id}"), body).await.expect(200);
     created["secret"].as_str().unwrap().to_owned()
@@ -291,6 +291,53 @@ async fn filters_templates_and_secrets_are_each_webhooks_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn test_events_reach_only_webhooks_that_ask_for_them() {
+    let world = World::frozen().await;
+    budget(&world).await;
+    let live = world.node.client(&new_key(&world.admin, json!({"kind": "secret", "mode": "live"})).await);
+    let production = Receiver::start(&[Reply::Status(200)]).await;
+    let everything = Receiver::start(&[Reply::Status(200)]).await;
+    let body = json!({"url": production.url, "events": ["threshold.reached"]});
+    let created = world.admin.put("webhooks/production", body).await.expect(200);
+    assert_eq!(created["modes"], json!(["live"]));
+    listen(&world.admin, "everything", &everything.url, json!({"events": ["threshold.reached"]})).await;
+    use_tokens(&world, "red", 5).await;
+    everything.wait_for(1).await;
+    let call = json!({"userId": "u", "event": "llm.chat", "quantity": 5, "metadata": {"team": "red"}});
+    live.post("track", call).await.expect(200);
+    let modes: Vec<Value> =
+        everything.wait_for(2).await.iter().map(|message| message.json()["data"]["mode"].clone()).collect();
+    assert_eq!(modes, ["test/main", "live"]);
+    // The sandbox's event came first, so it would be there by now.
+    let got = production.wait_for(1).await;
+    assert_eq!((got.len(), &got[0].json()["data"]["mode"]), (1, &json!("live")));
+    let in_sandbox = world.admin.with("x-mode", "test");
+    assert!(deliveries(&in_sandbox, "production", "delivered").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_says_how_its_deliveries_go() {
+    let world = World::frozen().await;
+    let admin = world.admin.with("x-mode", "test");
+    let receiver = Receiver::start(&[Reply::Status(500)]).await;
+    listen(&admin, "ops", &receiver.url, json!({"events": ["threshold.reached"]})).await;
+    budget(&world).await;
+    let health = async || admin.get("webhooks").await.expect(200)["data"][0]["deliveries"].clone();
+    let none = json!({"attempted": 0, "failed": 0, "pending": 0, "dead": 0, "last": null});
+    assert_eq!(health().await, none);
+    use_tokens(&world, "red", 5).await;
+    eventually("the attempt is kept", || async { health().await["failed"] == 1 }).await;
+    let failing = health().await;
+    assert_eq!((&failing["attempted"], &failing["pending"], &failing["dead"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!((&failing["last"]["responseStatus"], &failing["last"]["error"]), (&json!(500), &json!("HTTP 500")));
+    receiver.answer(&[Reply::Status(204)]);
+    use_tokens(&world, "blue", 5).await;
+    eventually("one is delivered", || async { health().await["last"]["responseStatus"] == 204 }).await;
+    assert_eq!(health().await["last"]["error"], Value::Null);
+    assert_eq!(world.admin.get("webhooks/ops").await.expect(200)["deliveries"], none, "of the mode of the call");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_a_webhook_is_refused_by_its_field() {
     let world = World::new().await;
     for (body, field) in [
@@ -306,6 +353,8 @@ async fn what_cannot_be_a_webhook_is_refused_by_its_field() {
         ),
         (json!({"url": "https://example.com/", "events": ["limit.reached"], "id": "other"}), "id"),
         (json!({"events": ["limit.reached"]}), "url"),
+        (json!({"url": "https://example.com/", "events": ["limit.reached"], "modes": []}), "modes"),
+        (json!({"url": "https://example.com/", "events": ["limit.reached"], "modes": ["live", "prod"]}), "modes[1]"),
     ] {
         assert_eq!(world.admin.put("webhooks/ops", body.clone()).await.bad_field(), field, "{body}");
     }

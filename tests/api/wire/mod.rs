@@ -4,6 +4,7 @@ mod answer_headers;
 mod bad_input;
 mod cursors;
 mod errors;
+mod examples;
 mod header_values;
 mod headers;
 mod large_answers;

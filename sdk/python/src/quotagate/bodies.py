@@ -605,6 +605,8 @@ class SessionBody(TypedDict):
 class Settings(TypedDict, total=False):
     """``Settings`` of the API."""
 
+    currency: str | None
+    """How the dashboard writes cents: ISO 4217, such as `USD`. Null: as cents."""
     defaultPlanId: str | None
     """The plan of users without a subscription; it may only have calendar and endless groups. Null: such
     users are denied."""
@@ -674,6 +676,15 @@ class TrackOperation(_TrackOperationRequired, total=False):
     quantity: Number
 
 
+class UserProfile(TypedDict, total=False):
+    """A user's display name and tags, shown and searched in the dashboard."""
+
+    name: str | None
+    """At most 128 characters."""
+    tags: Sequence[str]
+    """At most 16, each of 1 to 32 characters."""
+
+
 class _WebhookBodyRequired(TypedDict):
     events: Sequence[WebhookEvent]
     """At least one."""
@@ -687,6 +698,8 @@ class WebhookBody(_WebhookBodyRequired, total=False):
     filter: Filter
     """Only events that match everything given here."""
     id: str | None
+    modes: Sequence[str]
+    """Whose events: `live`, `test` (every sandbox) or `test/<sandbox>`."""
     template: str | None
     """The payload's `text`, for chats, with the placeholders `{event}`, `{group}`, `{percent}`, `{used}`,
     `{held}`, `{quota}`, `{unit}`, `{scope}`, `{owner}`, `{policy}`, `{resetsAt}`."""

@@ -1,6 +1,6 @@
 /** Users and grants. */
 import type { CallOptions, WriteOptions } from "../call-options.js";
-import type { Grant, GrantBody, ResetBody, UserChanged, UserDetailView, UserView } from "../models.js";
+import type { Grant, GrantBody, ProfileView, ResetBody, UserChanged, UserDetailView, UserProfile, UserView } from "../models.js";
 import { everyEntry, type ListOptions, type Page, Resource } from "./resource.js";
 
 /** Users of the app in the client's mode. */
@@ -38,6 +38,16 @@ export class Users extends Resource {
    */
   get(id: string, options: CallOptions = {}): Promise<UserDetailView> {
     return this.read([id], {}, options);
+  }
+
+  /**
+   * Replaces a user's display name and tags. Limits do not depend on them.
+   *
+   * @example
+   * await client.admin.users.put("u_42", { name: "Ada Lovelace", tags: ["vip"] });
+   */
+  put(id: string, profile: UserProfile, options: WriteOptions = {}): Promise<ProfileView> {
+    return this.write("PUT", [id], profile, options);
   }
 
   /**

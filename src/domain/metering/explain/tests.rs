@@ -45,8 +45,9 @@ fn both(
     (trace(standing, caller, request, NOW).0, prepare(standing, caller, &[request], NOW, Purpose::Ask))
 }
 
-fn missing(field: &str) -> Mismatch {
-    Mismatch::Missing { field: field.to_owned() }
+fn missing(field: &str, wanted: &[&str]) -> Mismatch {
+    let wanted = wanted.iter().map(|text| (*text).to_owned()).collect();
+    Mismatch::Missing { field: field.to_owned(), wanted }
 }
 
 fn value(field: &str, found: &str, wanted: &[&str]) -> Mismatch {
@@ -66,15 +67,19 @@ fn every_rule_that_was_tried_says_all_that_keeps_it_from_matching() {
         (
             "image.a",
             json!({"variant": "4k", "team": "red"}),
-            vec![vec![missing("paid"), value("variant", "4k", &["1k", "2k"])], vec![Mismatch::Event], vec![]],
+            vec![
+                vec![missing("paid", &["true"]), value("variant", "4k", &["1k", "2k"])],
+                vec![Mismatch::Event],
+                vec![],
+            ],
         ),
         (
             "audio.a",
             json!({}),
             vec![
-                vec![Mismatch::Event, missing("paid"), missing("variant")],
+                vec![Mismatch::Event, missing("paid", &["true"]), missing("variant", &["1k", "2k"])],
                 vec![Mismatch::Event],
-                vec![Mismatch::Event, missing("team")],
+                vec![Mismatch::Event, missing("team", &["red"])],
                 vec![],
             ],
         ),

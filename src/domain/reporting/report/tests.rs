@@ -178,12 +178,21 @@ fn a_day_is_unusual_beyond_three_deviations_and_twice_the_mean() {
     assert!(unusual(20.0, &[10.0; 4], 20).is_some());
 }
 
+fn course(now: &str, used: i64, days: &[i64]) -> Course {
+    Course {
+        window: Window::parse("monthly/20270201/20270301").unwrap(),
+        since_ms: 0,
+        now_ms: parse_rfc3339(now).unwrap(),
+        used: used.into(),
+        limit: 200.into(),
+        days: days.iter().map(|day| (*day).into()).collect(),
+    }
+}
+
 #[test]
 fn a_forecast_covers_the_window_and_says_when_the_limit_is_reached() {
-    let window = Window::parse("monthly/20270201/20270301").unwrap();
-    let now = parse_rfc3339("2027-02-08T00:00:00Z").unwrap();
-    // 70 in 7 days, 28 days in total.
-    let found = forecast(&window, now, 70.into(), 200.into(), Some((7, 35.into())));
+    // 70 in 7 days, 28 days in all.
+    let found = forecast(&course("2027-02-08T00:00:00Z", 70, &[0, 0, 0, 0, 0, 15, 20]));
     let by_window = found.by_window.unwrap();
     assert_eq!((by_window.per_day, by_window.projected), (10.into(), Some(280.into())));
     assert_eq!(by_window.runs_out_at_ms.map(rfc3339).as_deref(), Some("2027-02-21T00:00:00Z"));
@@ -191,9 +200,44 @@ fn a_forecast_covers_the_window_and_says_when_the_limit_is_reached() {
     assert_eq!((by_days.per_day, by_days.projected, by_days.runs_out_at_ms), (5.into(), Some(175.into()), None));
     assert_eq!(found.faster(), Some(by_window));
     // A fully used counter, and an unused one.
-    let full = forecast(&window, now, 200.into(), 200.into(), None).by_window.unwrap();
-    assert_eq!(full.runs_out_at_ms, Some(now));
-    let unused = forecast(&window, now, 0.into(), 200.into(), None).by_window.unwrap();
+    let full = forecast(&course("2027-02-08T00:00:00Z", 200, &[])).by_window.unwrap();
+    assert_eq!(full.runs_out_at_ms.map(rfc3339).as_deref(), Some("2027-02-08T00:00:00Z"));
+    let unused = forecast(&course("2027-02-08T00:00:00Z", 0, &[])).by_window.unwrap();
     assert_eq!((unused.projected, unused.runs_out_at_ms), (Some(0.into()), None));
-    assert_eq!(forecast(&window, window.start_ms, 1.into(), 2.into(), None).faster(), None);
+}
+
+#[test]
+fn a_forecast_needs_a_tenth_of_the_window_and_of_the_subscription() {
+    let from = |course: &Course| {
+        let found = forecast(course);
+        let none = found.by_window.is_none() && found.by_days.is_none() && found.range.is_none();
+        (rfc3339(found.from_ms), none)
+    };
+    // 2.8 of 28 days.
+    assert_eq!(from(&course("2027-02-03T19:11:59Z", 12, &[12])), ("2027-02-03T19:12:00Z".to_owned(), true));
+    assert_eq!(from(&course("2027-02-03T19:12:00Z", 12, &[12])), ("2027-02-03T19:12:00Z".to_owned(), false));
+    // Who began late in the window has no rate yet, however much of the window is over.
+    let since_ms = parse_rfc3339("2027-02-20T00:00:00Z").unwrap();
+    let late = Course { since_ms, ..course("2027-02-20T00:02:00Z", 12, &[]) };
+    assert_eq!(from(&late), ("2027-02-22T19:12:00Z".to_owned(), true));
+    let endless = Course { window: Window { end_ms: None, ..late.window }, ..late };
+    assert_eq!(from(&endless), ("2027-02-21T00:00:00Z".to_owned(), true));
+}
+
+#[test]
+fn the_range_of_a_forecast_is_that_of_the_days_and_of_the_window() {
+    let range = |course: &Course| {
+        let Range { slow, fast } = forecast(course).range.unwrap();
+        [slow, fast].map(|rate| (rate.per_day, rate.projected.unwrap(), rate.runs_out_at_ms.map(rfc3339)))
+    };
+    // 21 days are left, the window runs at 10 a day.
+    let at = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        range(&course("2027-02-08T00:00:00Z", 70, &[4, 26, 5])),
+        [(4.into(), 154.into(), None), (26.into(), 616.into(), at("2027-02-13T00:00:00Z"))]
+    );
+    assert_eq!(range(&course("2027-02-08T00:00:00Z", 70, &[4]))[1].0, 10.into(), "the window is faster than its days");
+    // Without days: from no further use to twice the rate.
+    let [slow, fast] = range(&course("2027-02-08T00:00:00Z", 70, &[]));
+    assert_eq!((slow.1, fast.0, fast.1), (70.into(), 20.into(), 490.into()));
 }

@@ -187,7 +187,7 @@ fn item_view(item: &Item, traced: &[Traced]) -> ExplainedItemView {
     ExplainedItemView {
         quantity: item.quantity,
         metadata: metadata_map(&item.metadata),
-        groups: traced.iter().map(|traced| ExplainedGroupView::traced(&event, traced).without_times()).collect(),
+        groups: traced.iter().map(|traced| ExplainedGroupView::traced(&event, traced).of_an_allowed_call()).collect(),
         event,
     }
 }

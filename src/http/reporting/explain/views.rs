@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::summary::summary;
 use crate::domain::configuration::plan::Plan;
 use crate::domain::configuration::plan_body::UnmatchedEvents;
 use crate::domain::metering::explain::{Mismatch, Origin, Outcome, Traced, Tried};
@@ -22,7 +23,11 @@ use crate::service::reporting::explain::{Explained, Explanation, Question, Verdi
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedCallView {
+    /// The result and its cause in one sentence.
+    summary: String,
     user_id: String,
+    /// False: nothing is stored of this user. A mistyped id looks like this.
+    user_known: bool,
     event: String,
     #[schema(value_type = f64)]
     quantity: Number,
@@ -83,6 +88,8 @@ pub struct ExplainedGroupView {
     /// No rule matches, but `covers` names the event, so the group denies the call.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     uncovered: bool,
+    /// The group refuses the call.
+    refuses: bool,
     /// Names in the group's scope that are missing in the call; if any, the group does not count it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing_scope: Vec<String>,
@@ -132,7 +139,7 @@ pub struct MismatchView {
     /// Absent if the call does not have the field.
     #[serde(skip_serializing_if = "Option::is_none")]
     found: Option<String>,
-    /// The values that match, or the event's pattern. Empty if any value of a missing field would match.
+    /// The values that match, or the event's pattern.
     wanted: Vec<String>,
     /// The same as a sentence.
     message: String,
@@ -168,7 +175,9 @@ impl ExplainedCallView {
             Verdict::Invalid(fault) => (None, vec![fault.clone()]),
         };
         Self {
+            summary: summary(question, explanation),
             user_id: user.to_string(),
+            user_known: explanation.known,
             quantity: item.quantity,
             metadata: metadata_map(&item.metadata),
             allowed: decision.is_some_and(|decision| decision.allowed),
@@ -209,14 +218,15 @@ impl ExplainedGroupView {
             counter: explained.counter.as_ref().map(CounterView::new),
             limit: explained.limit.map(|limit| number(limit, unit)),
             lacks_room: explained.lacks_room,
+            refuses: explained.refuses(),
             grants: grants.collect(),
             ..Self::traced(event, &explained.traced)
         }
     }
 
-    /// For a call made in the past: does not say whether a fixed period was running.
-    pub fn without_times(self) -> Self {
-        Self { outside_period: false, opens_at: None, ..self }
+    /// For a call that was allowed: no group refused it, and every fixed period was running.
+    pub fn of_an_allowed_call(self) -> Self {
+        Self { refuses: false, outside_period: false, opens_at: None, ..self }
     }
 
     /// An explained group without a counter.
@@ -236,6 +246,7 @@ impl ExplainedGroupView {
             matches: !matches!(traced.outcome, Outcome::Unmatched { .. }),
             rules: traced.tried.iter().map(|tried| TriedRuleView::new(event, tried)).collect(),
             rule: None,
+            refuses: traced.refuses(),
             uncovered: false,
             missing_scope: Vec::new(),
             error: None,
@@ -282,11 +293,11 @@ impl MismatchView {
                 wanted: vec![pattern.to_owned()],
                 message: format!("the event `{event}` does not match `{pattern}`"),
             },
-            Mismatch::Missing { field } => Self {
+            Mismatch::Missing { field, wanted } => Self {
                 field: format!("metadata.{field}"),
                 found: None,
-                wanted: Vec::new(),
-                message: format!("metadata `{field}` is missing"),
+                wanted: wanted.clone(),
+                message: format!("metadata `{field}` is missing; it must be {}", either(wanted)),
             },
             Mismatch::Value { field, found, wanted } => Self {
                 field: format!("metadata.{field}"),
@@ -299,7 +310,7 @@ impl MismatchView {
 }
 
 /// `` `a`, `b` or `c` ``
-fn either(values: &[String]) -> String {
+pub fn either(values: &[String]) -> String {
     let quoted: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
     match quoted.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::reporting::report::{By, Line, LineName, Rate};
+use crate::domain::reporting::report::{By, Line, LineName, Range, Rate};
 use crate::domain::reporting::rollup::{COST_DECIMALS, Count, DECIMALS, Metrics, number};
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::Unit;
@@ -235,15 +235,21 @@ pub struct ForecastCounterView {
     #[schema(value_type = f64)]
     pub limit: Number,
     pub period: Option<PeriodView>,
-    /// Forecast of `used` at the end of the window, by the faster rate; null if the window never ends or there is no
-    /// data.
+    /// There is no forecast before this time: a tenth of the window (a day of an endless one) since the window and the
+    /// subscription began.
+    pub forecast_from: String,
+    /// Forecast of `used` at the end of the window, by the faster rate; null if it never ends, and before
+    /// `forecastFrom`.
     #[schema(value_type = Option<f64>)]
     pub projected: Option<Number>,
     /// When the limit is reached by the faster rate; null if not before the window ends.
     pub runs_out_at: Option<String>,
-    /// By usage since the start of the window; null in its first minute.
+    /// How sure that is: the slowest and the fastest of the complete days and of the window so far. Without complete
+    /// days from no further use to twice the window's rate. Null before `forecastFrom`.
+    pub range: Option<RangeView>,
+    /// By usage since the start of the window; null before `forecastFrom`.
     pub by_window: Option<RateView>,
-    /// By charges of the last complete days, at most 7; null without such days.
+    /// By charges of the last complete days, at most 7; null without such days, and before `forecastFrom`.
     pub by_days: Option<RateView>,
     /// The number of those days.
     pub days: i64,
@@ -257,6 +263,13 @@ pub struct RateView {
     #[schema(value_type = Option<f64>)]
     pub projected: Option<Number>,
     pub runs_out_at: Option<String>,
+}
+
+/// The slowest and the fastest rate to expect.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RangeView {
+    pub slow: RateView,
+    pub fast: RateView,
 }
 
 impl RateView {
@@ -281,8 +294,12 @@ impl ForecastCounterView {
             used: amount(counter.used, group.unit),
             limit: amount(limit, group.unit),
             period: counter.window.map(PeriodView::of),
+            forecast_from: rfc3339(forecast.from_ms),
             projected,
             runs_out_at,
+            range: forecast
+                .range
+                .map(|Range { slow, fast }| RangeView { slow: RateView::new(slow), fast: RateView::new(fast) }),
             by_window: forecast.by_window.map(RateView::new),
             by_days: forecast.by_days.map(RateView::new),
             days: *days,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from quotagate._async.pages import get, models, write
 from quotagate._async.settling import AsyncCore
 from quotagate._async.transport import path_of
 from quotagate._calls import given
 from quotagate._json import Number
-from quotagate.models import Grant, UserChanged, UserDetailView, UserView
+from quotagate.models import Grant, ProfileView, UserChanged, UserDetailView, UserView
 
 
 class AsyncAdminUsers:
@@ -35,6 +35,16 @@ class AsyncAdminUsers:
             (await admin.user("u_42")).open_reservations
         """
         return UserDetailView.from_json(await get(self._core, path_of("users", user_id)))
+
+    async def put_user(self, user_id: str, *, name: str | None = None, tags: Sequence[str] = ()) -> ProfileView:
+        """Replaces the user's display name and tags. Limits do not depend on them.
+
+        Example::
+
+            await admin.put_user("u_42", name="Ada Lovelace", tags=["vip"])
+        """
+        body = given(name=name, tags=list(tags))
+        return ProfileView.from_json(await write(self._core, "PUT", path_of("users", user_id), body))
 
     async def block_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
         """Denies all calls of the user, with the reason ``user_blocked``.

@@ -96,19 +96,27 @@ class AdminAlerts:
         url: str,
         events: Sequence[bodies.WebhookEvent],
         *,
+        modes: Sequence[str] | None = None,
         filter: bodies.Filter | Mapping[str, Any] | None = None,
         template: str | None = None,
         if_match: int | None = None,
         idempotency_key: str | None = None,
     ) -> WebhookView:
         """Creates or replaces a webhook that receives these events. ``secret`` verifies signatures; only the answer
-        that creates the webhook contains it. ``template`` is the payload's ``text``, for chats.
+        that creates the webhook contains it. ``template`` is the payload's ``text``, for chats. ``modes`` are
+        ``live`` (the default), ``test`` (every sandbox) and ``test/<sandbox>``.
 
         Example::
 
             secret = (admin.put_webhook("ops", "https://example.com/hook", ["limit.reached"])).secret
         """
-        body = given(url=url, events=list(events), filter=dict(filter) if filter else None, template=template)
+        body = given(
+            url=url,
+            events=list(events),
+            modes=list(modes) if modes else None,
+            filter=dict(filter) if filter else None,
+            template=template,
+        )
         path = path_of("webhooks", webhook_id)
         written = write(self._core, "PUT", path, body, if_match=if_match, idempotency_key=idempotency_key)
         return WebhookView.from_json(written)

@@ -108,19 +108,23 @@ class AdminPlans:
         on_store_failure: str | None = None,
         max_scope_values: int | None = None,
         report_labels: Sequence[str] | None = None,
+        currency: str | None = None,
     ) -> Settings:
         """Replaces all settings of the app; a setting that you leave out takes its default.
 
         ``default_plan_id`` is the plan of users without subscription; None denies them. ``on_store_failure`` is
         ``"deny"`` (default) or ``"allow"``. ``max_scope_values`` limits how many values of one metadata scope have
-        counters at the same time. ``report_labels`` adds metadata fields that reports can group by.
+        counters at the same time. ``report_labels`` adds metadata fields that reports can group by. ``currency`` (ISO
+        4217) is how the dashboard writes cents.
 
         Example::
 
             admin.put_settings(default_plan_id="free")
         """
         labels = None if report_labels is None else list(report_labels)
-        body = given(onStoreFailure=on_store_failure, maxScopeValues=max_scope_values, reportLabels=labels)
+        body = given(
+            onStoreFailure=on_store_failure, maxScopeValues=max_scope_values, reportLabels=labels, currency=currency
+        )
         body["defaultPlanId"] = default_plan_id
         return Settings.from_json(write(self._core, "PUT", "app", body))
 

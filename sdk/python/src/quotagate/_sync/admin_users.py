@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 
 from quotagate._calls import given
 from quotagate._json import Number
 from quotagate._sync.pages import get, models, write
 from quotagate._sync.settling import Core
 from quotagate._sync.transport import path_of
-from quotagate.models import Grant, UserChanged, UserDetailView, UserView
+from quotagate.models import Grant, ProfileView, UserChanged, UserDetailView, UserView
 
 
 class AdminUsers:
@@ -36,6 +36,16 @@ class AdminUsers:
             (admin.user("u_42")).open_reservations
         """
         return UserDetailView.from_json(get(self._core, path_of("users", user_id)))
+
+    def put_user(self, user_id: str, *, name: str | None = None, tags: Sequence[str] = ()) -> ProfileView:
+        """Replaces the user's display name and tags. Limits do not depend on them.
+
+        Example::
+
+            admin.put_user("u_42", name="Ada Lovelace", tags=["vip"])
+        """
+        body = given(name=name, tags=list(tags))
+        return ProfileView.from_json(write(self._core, "PUT", path_of("users", user_id), body))
 
     def block_user(self, user_id: str, *, note: str | None = None) -> UserChanged:
         """Denies all calls of the user, with the reason ``user_blocked``.

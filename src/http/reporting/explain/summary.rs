@@ -1,0 +1,185 @@
+//! The cause of a decision as one sentence, for people who read nothing else.
+
+use super::views::either;
+use crate::domain::configuration::limit_group::LimitGroup;
+use crate::domain::metering::explain::{Mismatch, Outcome, Traced};
+use crate::domain::metering::reason::Reason;
+use crate::domain::time::window::rfc3339;
+use crate::domain::values::amount::{Amount, Unit};
+use crate::service::metering::decision::{Decision, DeniedBy};
+use crate::service::reporting::explain::{Explained, Explanation, Question, Verdict};
+
+/// Why the call would be allowed or denied now.
+pub fn summary(question: &Question, explanation: &Explanation) -> String {
+    let decision = match &explanation.verdict {
+        Verdict::Invalid(fault) => return format!("Invalid: `{}`: {}.", fault.field, fault.message),
+        Verdict::Decided(decision) => decision,
+    };
+    let sentence = match decision.reasons.first() {
+        None => allowed(explanation),
+        Some(reason) => format!("Denied: {}.", cause(*reason, (question, explanation), decision)),
+    };
+    match explanation.known {
+        true => sentence,
+        false => format!("{sentence} Nothing is stored of user `{}`.", question.user),
+    }
+}
+
+fn allowed(explanation: &Explanation) -> String {
+    let counting = explanation.groups.iter().filter(|group| group.counter.is_some());
+    let names: Vec<String> = counting.map(|group| name(&group.traced.group)).collect();
+    let plan = match (&explanation.plan, explanation.is_default_plan) {
+        (Some(plan), true) => format!(" on the default plan `{}`", plan.id),
+        _ => String::new(),
+    };
+    match names.as_slice() {
+        [] => format!("Allowed{plan}: no limit counts this call."),
+        [one] => format!("Allowed{plan}: the limit {one} counts this call."),
+        _ => format!("Allowed{plan}: the limits {} count this call.", list(&names)),
+    }
+}
+
+fn cause(reason: Reason, (question, explanation): (&Question, &Explanation), decision: &Decision) -> String {
+    let of_groups = |words: fn(&Explained) -> Option<String>| {
+        let causes: Vec<String> = explanation.groups.iter().filter_map(words).collect();
+        causes.join("; ")
+    };
+    let event = &question.item.event;
+    match reason {
+        Reason::UserBlocked => "the user is blocked".to_owned(),
+        Reason::NoSubscription => "the user has no subscription, and the app has no default plan".to_owned(),
+        Reason::UnmatchedEvent => {
+            let plan = explanation.plan.as_ref();
+            let plan = plan.map_or_else(|| "the plan".to_owned(), |plan| format!("plan `{}`", plan.id));
+            match nearest(explanation) {
+                Some(nearest) => format!("no limit of {plan} matches `{event}`; {nearest}"),
+                None => format!("no limit of {plan} matches the event `{event}`"),
+            }
+        }
+        Reason::UncoveredEvent => {
+            let causes = of_groups(|group| match group.traced.outcome {
+                Outcome::Unmatched { covers: true } => Some(uncovered(&group.traced)),
+                _ => None,
+            });
+            format!("no rule matches `{event}`: {causes}")
+        }
+        Reason::MissingScope => of_groups(|group| match &group.traced.outcome {
+            Outcome::MissingScope { missing, refuses: true, .. } => Some(missing_scope(&group.traced.group, missing)),
+            _ => None,
+        }),
+        Reason::CallTooLarge => of_groups(|group| too_large(&group.traced)),
+        Reason::LimitReached => lacking(explanation, decision),
+        Reason::ApprovalRequired => format!("{}; more needs approval", lacking(explanation, decision)),
+    }
+}
+
+/// The limit whose event matches, and the metadata that keeps it from counting.
+fn nearest(explanation: &Explanation) -> Option<String> {
+    let of_plan = explanation.groups.iter().map(|group| &group.traced);
+    let causes = of_plan.filter_map(|traced| Some((traced, fields_against(traced)?)));
+    let (traced, fields) = causes.min_by_key(|(_, fields)| fields.len())?;
+    Some(format!("for the limit {}, {}", name(&traced.group), fields.join(", ")))
+}
+
+/// What the metadata lacks for the rule that comes nearest; None if no rule is of this event.
+fn fields_against(traced: &Traced) -> Option<Vec<String>> {
+    let rules = traced.tried.iter().filter(|rule| !rule.mismatches.is_empty());
+    let of_event = rules.filter(|rule| !rule.mismatches.contains(&Mismatch::Event));
+    let nearest = of_event.min_by_key(|rule| rule.mismatches.len())?;
+    let words = |mismatch: &Mismatch| match mismatch {
+        Mismatch::Event => String::new(),
+        Mismatch::Missing { field, wanted } => format!("metadata `{field}` is missing (accepted: {})", either(wanted)),
+        Mismatch::Value { field, found, wanted } => {
+            format!("metadata `{field}` is `{found}` (accepted: {})", either(wanted))
+        }
+    };
+    Some(nearest.mismatches.iter().map(words).collect())
+}
+
+fn uncovered(traced: &Traced) -> String {
+    match fields_against(traced) {
+        Some(fields) => format!("{}; the limit {} has no rule for it", fields.join(", "), name(&traced.group)),
+        None => format!("the limit {} covers this event, but has no rule for it", name(&traced.group)),
+    }
+}
+
+fn missing_scope(group: &LimitGroup, missing: &[String]) -> String {
+    let words: Vec<String> = missing
+        .iter()
+        .map(|name| match name.strip_prefix("metadata.") {
+            Some(field) => format!("metadata `{field}`"),
+            None => format!("the {name}"),
+        })
+        .collect();
+    let (is, them) = if words.len() == 1 { ("is", "it") } else { ("are", "them") };
+    format!("{} {is} missing; the limit {} needs {them}", list(&words), name(group))
+}
+
+fn too_large(traced: &Traced) -> Option<String> {
+    let counts = traced.counts().filter(|counts| counts.too_large)?;
+    let (unit, most) = (traced.group.unit, traced.group.max_per_call?);
+    let (wanted, most) = (amount(counts.amount, unit), amount(most, unit));
+    Some(format!("the call needs {wanted}, and the limit {} allows at most {most} per call", name(&traced.group)))
+}
+
+/// The limits without room, each with its figures.
+fn lacking(explanation: &Explanation, decision: &Decision) -> String {
+    let causes: Vec<String> = decision.denied_by.iter().map(|denied| without_room(explanation, denied)).collect();
+    causes.join("; ")
+}
+
+fn without_room(explanation: &Explanation, denied: &DeniedBy) -> String {
+    let (group, unit) = (&denied.group, denied.group.unit);
+    let known = explanation.groups.iter().find(|explained| explained.traced.group.id == group.id);
+    if denied.scope_full {
+        return format!("the limit {} cannot count another value of its scope", name(group));
+    }
+    let Some((counter, limit)) = known.and_then(|known| Some((known.counter.as_ref()?, known.limit?))) else {
+        let opens = denied.resets_at_ms.map_or_else(String::new, |at| format!("; it begins {}", rfc3339(at)));
+        return format!("the period of the limit {} is not running{opens}", name(group));
+    };
+    let remaining = amount(denied.remaining.unwrap_or_default(), unit);
+    let figures = match group.is_concurrent() {
+        true => format!("{} of {} in flight", plain(counter.held, unit), amount(limit, unit)),
+        false if counter.held > Amount::ZERO => {
+            format!(
+                "{} used + {} held of {}",
+                plain(counter.used, unit),
+                plain(counter.held, unit),
+                amount(limit, unit)
+            )
+        }
+        false => format!("{} of {} used", plain(counter.used, unit), amount(limit, unit)),
+    };
+    let wanted = amount(denied.requested, unit);
+    let resets = match (group.is_concurrent(), denied.resets_at_ms) {
+        (false, Some(at)) => format!("; it resets {}", rfc3339(at)),
+        _ => String::new(),
+    };
+    format!("the call needs {wanted}, and the limit {} has {remaining} left ({figures}){resets}", name(group))
+}
+
+fn name(group: &LimitGroup) -> String {
+    let label: &str = if group.label.is_empty() { group.id.as_str() } else { &group.label };
+    format!("\"{label}\"")
+}
+
+fn plain(amount: Amount, unit: Unit) -> String {
+    amount.to_decimal(unit).normalize().to_string()
+}
+
+fn amount(amount: Amount, unit: Unit) -> String {
+    match unit {
+        Unit::Count => plain(amount, unit),
+        Unit::Tokens | Unit::Seconds | Unit::Cents => format!("{} {unit}", plain(amount, unit)),
+    }
+}
+
+/// `a, b and c`
+fn list(words: &[String]) -> String {
+    match words.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => String::new(),
+    }
+}

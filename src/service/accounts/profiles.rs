@@ -1,0 +1,49 @@
+//! Display names and tags of users.
+
+use crate::domain::access::audit::Trail;
+use crate::domain::accounts::profile::Profile;
+use crate::domain::metering::idempotency::Idempotency;
+use crate::domain::values::ids::{KeyId, UserId};
+use crate::service::error::{ServiceError, json};
+use crate::service::gateway::Gateway;
+use crate::service::tenant::Tenant;
+use crate::store::accounts::change_user::{Reset, UserChange};
+
+impl Gateway {
+    /// Replaces a user's display name and tags. The same again changes nothing.
+    ///
+    /// # Errors
+    /// [`ServiceError`]; all faults of the profile at once.
+    pub async fn put_profile(
+        &self,
+        tenant: &Tenant,
+        user: &UserId,
+        profile: &Profile,
+        by: &KeyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<(), ServiceError> {
+        let faults = profile.faults();
+        if !faults.is_empty() {
+            return Err(ServiceError::Invalid(faults));
+        }
+        let before = self.profile(tenant, user).await?;
+        let text = if profile.is_empty() { String::new() } else { json(profile)? };
+        let change = if before == *profile { UserChange::Nothing } else { UserChange::Profile(&text) };
+        let trail = Trail {
+            action: "user.profile".to_owned(),
+            before: Some(json(&before)?),
+            after: Some(json(profile)?),
+            ..Trail::of_user(user, None, by)
+        };
+        self.change_user(tenant, user, change, Reset::Nothing, trail, idempotency).await.map(|_| ())
+    }
+
+    /// A user's display name and tags; empty where nothing is known.
+    ///
+    /// # Errors
+    /// [`ServiceError`]
+    pub async fn profile(&self, tenant: &Tenant, user: &UserId) -> Result<Profile, ServiceError> {
+        let found = self.store.profiles(&tenant.bucket_of(user), std::slice::from_ref(user)).await?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+}
