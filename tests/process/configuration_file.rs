@@ -53,7 +53,7 @@ fn everything() -> Value {
         "subscription.changed",
         "reservation.expired",
     ];
-    let webhook = json!({"id": "ops", "url": "https://me:pa55@hooks.example/x?y=%20#z", "events": events,
+    let webhook = json!({"id": "ops", "url": "https://me:pa55@hooks.example/x?y=%20#z", "events": events, "modes": ["live", "test/ci"],
         "template": "{event}: {group}\n*{percent} %*", "filter": {"groupIds": ["team"], "policyIds": ["caps"], "owners": ["on"],
             "environments": ["production"], "scope": {"metadata.team": "red"}}});
     json!({"app": {"defaultPlanId": "free", "onStoreFailure": "allow", "maxScopeValues": 1234, "reportLabels": ["region", "null"]},

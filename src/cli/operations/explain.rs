@@ -82,7 +82,8 @@ fn call(call: &Value) -> String {
         metadata => format!(", {metadata}"),
     };
     let (user, event, quantity) = (text(call, "/userId"), text(call, "/event"), text(call, "/quantity"));
-    let mut told = format!("{}\n{user} ({plan}{own}): {event}, quantity {quantity}{metadata}\n", cause(call));
+    let mut told =
+        format!("{}\n{user} ({plan}{own}): {event}, quantity {quantity}{metadata}\n", text(call, "/summary"));
     let rows: Vec<Vec<String>> = list(call, "groups").iter().map(group_row).collect();
     if !rows.is_empty() {
         let headings = ["limit", "of", "counts", "used", "held", "quota", "left", "result"];
@@ -93,62 +94,6 @@ fn call(call: &Value) -> String {
 
 fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value[field].as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-/// Why, in one sentence.
-fn cause(call: &Value) -> String {
-    if let Some(summary) = call["summary"].as_str() {
-        return summary.to_owned();
-    }
-    if let Some(error) = list(call, "errors").first() {
-        return format!("Invalid: {}: {}.", text(error, "/field"), text(error, "/message"));
-    }
-    let Some(reason) = list(call, "reasons").first().and_then(Value::as_str) else {
-        let counted = list(call, "groups").iter().any(|group| group["matches"] == true);
-        return if counted { "Allowed." } else { "Allowed, and not metered: no limit matches the call." }.to_owned();
-    };
-    let user = text(call, "/userId");
-    let why = match reason {
-        "user_blocked" => format!("{user} is blocked"),
-        "no_subscription" => format!("{user} has no subscription, and the app has no default plan"),
-        "unmatched_event" => {
-            format!("no limit of plan {} matches the event {}", text(call, "/plan/id"), text(call, "/event"))
-        }
-        _ => {
-            let denied: Vec<String> = list(call, "deniedBy").iter().map(|denied| lack(reason, denied, call)).collect();
-            denied.join("; ")
-        }
-    };
-    if why.is_empty() { format!("Denied: {reason}.") } else { format!("Denied: {why} ({reason}).") }
-}
-
-/// Why one group refuses.
-fn lack(reason: &str, denied: &Value, call: &Value) -> String {
-    let (id, unit) = (text(denied, "/groupId"), text(denied, "/unit"));
-    let group = list(call, "groups").iter().find(|group| group["groupId"] == denied["groupId"]).unwrap_or(&Value::Null);
-    match reason {
-        "missing_scope" => {
-            let names: Vec<String> = list(denied, "missingScope").iter().map(plain).collect();
-            format!("{} is missing, which the limit {id} needs", names.join(" and "))
-        }
-        "uncovered_event" => format!("the limit {id} covers the event, and none of its rules match"),
-        "call_too_large" => {
-            format!("{} {unit} are more than one call may have of the limit {id}", text(denied, "/requested"))
-        }
-        _ if denied["scopeFull"] == true => format!("the scope of the limit {id} has no place for another value"),
-        _ => {
-            let counter = &group["counter"];
-            let resets = match denied["resetsAt"].as_str() {
-                Some(at) => format!(", resets at {at}"),
-                None => String::new(),
-            };
-            let (requested, used, held) = (text(denied, "/requested"), text(counter, "/used"), text(counter, "/held"));
-            let limit = text(group, "/limit");
-            format!(
-                "{requested} {unit} requested of the limit {id}, which has {used} used + {held} held of {limit}{resets}"
-            )
-        }
-    }
 }
 
 fn group_row(group: &Value) -> Vec<String> {
@@ -231,36 +176,4 @@ fn reservation(reservation: &Value) -> String {
         told.push_str("There were too many entries to look at all of them.\n");
     }
     told
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn every_reason_reads_as_a_sentence() {
-        let group = json!({"groupId": "g", "matches": true, "limit": 20, "counter": {"used": 9, "held": 10}});
-        let denied = json!({"groupId": "g", "unit": "count", "requested": 2, "resetsAt": "2026-12-01T00:00:00Z", "missingScope": ["metadata.team"]});
-        for (reason, expected) in [
-            ("user_blocked", "Denied: u is blocked (user_blocked)."),
-            ("no_subscription", "Denied: u has no subscription, and the app has no default plan (no_subscription)."),
-            ("unmatched_event", "Denied: no limit of plan p matches the event e (unmatched_event)."),
-            ("uncovered_event", "Denied: the limit g covers the event, and none of its rules match (uncovered_event)."),
-            ("missing_scope", "Denied: metadata.team is missing, which the limit g needs (missing_scope)."),
-            ("call_too_large", "Denied: 2 count are more than one call may have of the limit g (call_too_large)."),
-            (
-                "limit_reached",
-                "Denied: 2 count requested of the limit g, which has 9 used + 10 held of 20, resets at 2026-12-01T00:00:00Z (limit_reached).",
-            ),
-        ] {
-            let call = json!({"userId": "u", "event": "e", "plan": {"id": "p"}, "reasons": [reason], "deniedBy": [denied], "groups": [group]});
-            assert_eq!(cause(&call), expected);
-        }
-        let allowed = |matches: bool| cause(&json!({"reasons": [], "groups": [{"matches": matches}]}));
-        assert_eq!(allowed(true), "Allowed.");
-        assert_eq!(allowed(false), "Allowed, and not metered: no limit matches the call.");
-        let invalid = cause(&json!({"errors": [{"field": "metadata", "message": "is missing"}]}));
-        assert_eq!(invalid, "Invalid: metadata: is missing.");
-    }
 }

@@ -60,9 +60,7 @@ pub async fn put(
 ) -> Result<HttpResponse, ApiError> {
     principal.require(Access::Configure)?;
     let ApplyQuery { dry_run, prune } = query.read()?;
-    // A dry run reports faults of the entries with its preview.
-    let checks = |document: &Configuration| if dry_run { Vec::new() } else { document.faults() };
-    let Given { value, idempotency } = body.read_checked(checks).await?;
+    let Given { value, idempotency } = body.read_checked(Configuration::faults).await?;
     let (gateway, tenant) = (&principal.gateway, &principal.tenant);
     let wanted = Wanted { document: &value, prune, if_match: if_match(&request)? };
     if !dry_run {
