@@ -202,10 +202,7 @@ async fn inspect_explains_every_row() {
     let output = run(&["inspect", "u"], &[("QUOTAGATE_DATA_DIR", dir.path().to_str().unwrap())]);
     let told = String::from_utf8(output.stdout).unwrap();
     for (field, meaning) in [
-        (
-            ".account",
-            "some groups have grants or blocked amounts; some groups have alerts",
-        ),
+        (".account", "some groups have grants or blocked amounts; some groups have alerts"),
         (".block", "all calls are denied until the user is unblocked"),
         (".extended", "extended reservations may be charged until 15 minutes after 20"),
         (".limits", "the user's custom limits, instead of the plan's"),
