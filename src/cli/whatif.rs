@@ -21,10 +21,10 @@ use crate::service::simulation::past::PastBuilder;
 use crate::service::simulation::people::book;
 use crate::service::simulation::relevant::Relevant;
 pub use crate::service::simulation::report::{Agreement, GroupSum, Report, Side, UserSum};
-pub use crate::service::simulation::tally::{Changed, Example, LackView};
+pub use crate::service::simulation::report::{Changed, Example, LackView};
 use crate::service::simulation::whatif::units;
 pub use crate::service::simulation::whole::Rehearsed;
-use crate::service::simulation::whole::{Source, Whole, Work};
+use crate::service::simulation::whole::{RuleSet, Source, Whole, Work};
 use crate::store::error::StoreError;
 use draft::Draft;
 
@@ -167,7 +167,8 @@ async fn recorded(args: &WhatifArgs, draft: &Draft) -> Result<Rehearsed, WhatifE
                 work.present(&present, book(&moved), |_| {}, verdict)
             });
             let told = |place| bar.set_position(place as u64);
-            let under_draft = work.draft((&drafted.config, instead), book(&moved), told, before.into_iter());
+            let under_draft =
+                work.draft(RuleSet { config: &drafted.config, instead }, book(&moved), told, before.into_iter());
             (under_draft, under_present.join())
         });
         bar.finish_and_clear();

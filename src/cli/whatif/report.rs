@@ -5,8 +5,7 @@ use std::fmt;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
-use crate::service::simulation::report::{Agreement, Report};
-use crate::service::simulation::tally::{Changed, Example};
+use crate::service::simulation::report::{Agreement, Changed, Example, Report};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,7 +16,7 @@ use crate::domain::values::metadata::Metadata;
 use crate::domain::values::number::Number;
 use crate::service::access::known_apps::DEFAULT_APP;
 use crate::service::simulation::past::{Deed, PastBuilder};
-use crate::service::simulation::whole::Source;
+use crate::service::simulation::whole::{RuleSet, Source};
 
 /// Every user has the draft's plan from the first row on. Each row is a reserve of the upper bound and, at once, a
 /// commit of the actual figures. For comparison, the same is replayed without denials.
@@ -50,8 +50,12 @@ pub fn rehearse(args: &WhatifArgs, draft: &Draft, path: &Path) -> Result<Rehears
         Work { past: &past, units: &units, app: &app, subscribed: &subscribed, since_ms: TimeMs::MIN, refuses: true };
     let bar = replay_bar(&work);
     // Nothing of a trace was denied.
-    let under_draft =
-        work.draft((&drafted.config, None), book(&[]), |place| bar.set_position(place as u64), std::iter::empty());
+    let under_draft = work.draft(
+        RuleSet { config: &drafted.config, instead: None },
+        book(&[]),
+        |place| bar.set_position(place as u64),
+        std::iter::empty(),
+    );
     bar.finish_and_clear();
     work.refuses = false;
     let mut whole = Whole::default();

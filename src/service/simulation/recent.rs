@@ -11,7 +11,7 @@ use super::relevant::Relevant;
 use super::report::Report;
 use super::weight::{OWN_GROUP_BYTES, Weight};
 use super::whatif::units;
-use super::whole::{Source, Whole, Work};
+use super::whole::{RuleSet, Source, Whole, Work};
 use crate::domain::configuration::plan_body::PlanBody;
 use crate::domain::configuration::policy_body::PolicyBody;
 use crate::domain::reporting::entry_id::EntryId;
@@ -211,7 +211,12 @@ impl Gateway {
             // The counters of the first replay are freed before the second allocates its own.
             let mut verdicts = Vec::new();
             let under_present = work.present(&present, book(&moved), |_| {}, |verdict| verdicts.push(verdict));
-            let under_draft = work.draft((&drafted, draft.instead()), book(&moved), |_| {}, verdicts.into_iter());
+            let under_draft = work.draft(
+                RuleSet { config: &drafted, instead: draft.instead() },
+                book(&moved),
+                |_| {},
+                verdicts.into_iter(),
+            );
             whole.add(&past, under_draft.without_accounts(), under_present, since_ms);
         }
         let source = format!("the ledger of {}, {}", tenant.app, tenant.mode);

@@ -1,10 +1,12 @@
 //! The result of a replay as data, without formatting.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::tally::Changed;
+use super::report::Changed;
 use crate::domain::values::amount::Unit;
 use crate::domain::values::number::Number;
 
@@ -64,6 +66,49 @@ pub struct Agreement {
     pub agree: u64,
     /// Denied as they were, but by other groups or for another reason.
     pub denied_otherwise: u64,
+}
+
+/// A call that the draft decides differently from the present rules.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WhatifExample)]
+pub struct Example {
+    /// RFC 3339, UTC.
+    pub at: String,
+    pub user_id: String,
+    pub event: Option<String>,
+    /// Why the draft denies it, or why the present rules deny it.
+    pub reason: String,
+    pub groups: Vec<LackView>,
+}
+
+/// A group over its limit, with its state at the time of the call.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WhatifLack)]
+pub struct LackView {
+    pub group_id: String,
+    #[schema(value_type = f64)]
+    pub requested: Number,
+    /// `used + held`
+    #[schema(value_type = f64)]
+    pub count: Number,
+    #[schema(value_type = f64)]
+    pub limit: Number,
+}
+
+/// Calls that the draft decides differently from the present rules.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WhatifChanged)]
+pub struct Changed {
+    pub calls: u64,
+    pub users: u64,
+    /// A call that several groups deny counts for each of them.
+    pub by_group: BTreeMap<String, u64>,
+    pub by_reason: BTreeMap<String, u64>,
+    /// The first examples.
+    pub examples: Vec<Example>,
 }
 
 /// How a draft would have changed decisions.

@@ -5,60 +5,15 @@ use std::sync::Arc;
 
 use super::past::Units;
 use super::rehearsal::{Judgement, Refused};
-use super::report::Agreement;
+use super::report::{Agreement, Changed, Example, LackView};
 use crate::domain::reporting::ledger::Lack;
 use crate::domain::time::window::rfc3339;
 use crate::domain::values::amount::{Amount, Unit};
 use crate::domain::values::ids::{EventName, GroupId, UserId};
 use crate::domain::values::number::Number;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 /// The number of examples of each kind.
 const EXAMPLES: usize = 10;
-
-/// A call that the draft decides differently from the present rules.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = WhatifExample)]
-pub struct Example {
-    /// RFC 3339, UTC.
-    pub at: String,
-    pub user_id: String,
-    pub event: Option<String>,
-    /// Why the draft denies it, or why the present rules deny it.
-    pub reason: String,
-    pub groups: Vec<LackView>,
-}
-
-/// A group over its limit, with its state at the time of the call.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = WhatifLack)]
-pub struct LackView {
-    pub group_id: String,
-    #[schema(value_type = f64)]
-    pub requested: Number,
-    /// `used + held`
-    #[schema(value_type = f64)]
-    pub count: Number,
-    #[schema(value_type = f64)]
-    pub limit: Number,
-}
-
-/// Calls that the draft decides differently from the present rules.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = WhatifChanged)]
-pub struct Changed {
-    pub calls: u64,
-    pub users: u64,
-    /// A call that several groups deny counts for each of them.
-    pub by_group: BTreeMap<String, u64>,
-    pub by_reason: BTreeMap<String, u64>,
-    /// The first examples.
-    pub examples: Vec<Example>,
-}
 
 impl Changed {
     fn add(&mut self, reason: &str, groups: impl Iterator<Item = String>, example: impl FnOnce() -> Example) {

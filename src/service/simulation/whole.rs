@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::past::{Past, Units};
 use super::rehearsal::{Enforced, Judgement, Rehearsal, Sums};
-use super::report::{self, Agreement, GroupSum, Report, Side, UserSum};
+use super::report::{self, Agreement, Changed, GroupSum, Report, Side, UserSum};
 use super::rules::Rules;
-use super::tally::{Changed, OutcomeSums, PresentSums, Verdict};
+use super::tally::{OutcomeSums, PresentSums, Verdict};
 use crate::domain::accounts::subscription::Subscribed;
 use crate::domain::simulation::in_memory_counters::{Account, Book};
 use crate::domain::time::window::{TimeMs, rfc3339};
@@ -57,6 +57,14 @@ pub struct Rehearsed {
     pub accounts: Vec<Account>,
 }
 
+/// A configuration to replay calls with.
+#[derive(Clone, Copy)]
+pub struct RuleSet<'a> {
+    pub config: &'a AppConfig,
+    /// Users of the first plan get the second.
+    pub instead: Option<(&'a PlanId, &'a PlanId)>,
+}
+
 impl Work<'_> {
     /// Replays the present rules. `told` is called from time to time with the number of replayed moments, `verdict` with
     /// the decision about each call, in order.
@@ -68,14 +76,15 @@ impl Work<'_> {
         mut verdict: impl FnMut(Verdict),
     ) -> Present {
         let mut tally = PresentSums::default();
-        let (sums, _) = self.replay((config, None), book, told, |judgement| verdict(tally.add(judgement)));
+        let (sums, _) =
+            self.replay(RuleSet { config, instead: None }, book, told, |judgement| verdict(tally.add(judgement)));
         Present { tally, sums }
     }
 
-    /// Replays a draft; users of the first plan of its pair get the second. `before`: the verdicts of the present rules.
+    /// Replays a draft. `before`: the verdicts of the present rules.
     pub fn draft(
         &self,
-        drafted: (&AppConfig, Option<(&PlanId, &PlanId)>),
+        drafted: RuleSet<'_>,
         book: Book,
         told: impl Fn(usize),
         mut before: impl Iterator<Item = Verdict>,
@@ -88,17 +97,17 @@ impl Work<'_> {
 
     /// Usage and charges of a replay that nothing is compared with.
     pub fn sums(&self, config: &AppConfig, book: Book) -> Sums {
-        self.replay((config, None), book, |_| {}, |_| {}).0
+        self.replay(RuleSet { config, instead: None }, book, |_| {}, |_| {}).0
     }
 
     fn replay(
         &self,
-        (config, instead): (&AppConfig, Option<(&PlanId, &PlanId)>),
+        rules: RuleSet<'_>,
         book: Book,
         told: impl Fn(usize),
         mut judged: impl FnMut(&Judgement<'_>),
     ) -> (Sums, Vec<Account>) {
-        let rules = Rules::new(self.app, config, instead, self.subscribed);
+        let rules = Rules::new(self.app, rules.config, rules.instead, self.subscribed);
         let enforced = Enforced { since_ms: self.since_ms, refuses: self.refuses };
         let mut rehearsal = Rehearsal::new(self.past, rules, self.units, book, enforced);
         for (place, moment) in self.past.moments.iter().enumerate() {

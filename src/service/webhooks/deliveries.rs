@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::endpoints::no_webhook;
 use crate::domain::access::audit::Trail;
 use crate::domain::time::window::{TimeMs, rfc3339};
 use crate::domain::values::ids::{KeyId, WebhookId};
@@ -293,4 +292,8 @@ impl Gateway {
         metrics::counter!("quotagate_webhook_attempts_total", "outcome" => outcome).increment(1);
         Ok(())
     }
+}
+
+pub(crate) fn no_webhook(id: &str) -> ServiceError {
+    ServiceError::NotFound(format!("Webhook `{id}` not found."))
 }

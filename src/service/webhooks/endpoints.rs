@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::deliveries::DeliveryHealth;
+use super::deliveries::{DeliveryHealth, no_webhook};
 use crate::domain::access::audit::Trail;
 use crate::domain::metering::idempotency::Idempotency;
 use crate::domain::time::window::{TimeMs, rfc3339};
@@ -252,8 +252,4 @@ impl Gateway {
             .await?;
         new.answer(&text)
     }
-}
-
-pub(crate) fn no_webhook(id: &str) -> ServiceError {
-    ServiceError::NotFound(format!("Webhook `{id}` not found."))
 }
