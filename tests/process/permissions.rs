@@ -77,7 +77,7 @@ async fn the_documented_redis_user_is_enough_and_what_it_lacks_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documented_redis_user_may_run_every_command_of_the_scripts() {
     let redis = Redis::start().await;
-    let guide = include_str!("../../docs/configuration.md");
+    let guide = include_str!("../../docs/reference/configuration.md");
     let line = guide.lines().find(|line| line.starts_with("ACL SETUSER quotagate ")).expect("the line to copy");
     let mut allowed = BTreeSet::new();
     for rule in line.split_whitespace().filter_map(|word| word.strip_prefix('+')) {
